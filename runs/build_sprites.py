@@ -1,0 +1,32 @@
+"""Cut the toy world's sprites out of Microsoft's Fluent 3D emoji (MIT).
+
+    npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
+    python runs/build_sprites.py package/assets src/animatic/training/sprites
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+SIZE = 72  # twice the largest sprite the world draws at 64 pixels
+CODEPOINTS = {
+    "bear": "1f43b", "cat": "1f431", "dog": "1f436", "bird": "1f426", "fish": "1f41f", "turtle": "1f422",
+    "car": "1f697", "boat": "26f5", "ball": "1f3d0", "balloon": "1f388", "star": "2b50", "book": "1f4d5",
+    "cup": "1f964", "chair": "1fa91", "backpack": "1f392", "tree": "1f333", "house": "1f3e0", "flower": "1f337",
+    "person": "1f9cd",
+}  # fmt: skip
+
+
+def main(assets: Path, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for noun, code in CODEPOINTS.items():
+        sprite = Image.open(assets / f"{code}.webp").convert("RGBA")
+        sprite = sprite.crop(sprite.getchannel("A").point(lambda a: 255 * (a > 40)).getbbox())
+        square = Image.new("RGBA", (max(sprite.size),) * 2)
+        square.paste(sprite, ((square.width - sprite.width) // 2, (square.height - sprite.height) // 2))
+        square.resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(out / f"{noun}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,136 @@
+"""Taps: every attention layer of a diffusers UNet routed through one narrow waist.
+
+The waist lies after projection and before the output projection: `attend(site, q, k, v, mask)`. A tap computes what
+the stock processor computes and is an exact identity when nobody listens. Reading is a request (`cond.maps`): the
+probabilities of the wanted tokens come out of fused attention as extra one-hot columns of V, exact and differentiable.
+
+Gradient checkpointing calls the layers again during backward, so with gradients on the call stays known until the
+next one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+from ..sampling import Attend, Cond, Maps, Site, Step
+
+
+@dataclass(frozen=True)
+class Call:
+    """One evaluation of the network, as its layers need to know it; `grid` is (frames, height, width) of the latents."""
+
+    step: Step
+    cond: Cond
+    attend: Attend
+    grid: tuple[int, int, int]
+
+
+class Taps:
+    """The taps of one network and the call they serve at the moment."""
+
+    def __init__(self, network: nn.Module, kind: Callable[[str], str]) -> None:
+        self.call: Call | None = None
+        network.set_attn_processor(  # type: ignore[operator]
+            {name: Tap(self, name.removesuffix(".processor"), kind(name)) for name in network.attn_processors}  # type: ignore[union-attr]
+        )
+
+    @contextmanager
+    def serving(self, call: Call) -> Iterator[None]:
+        self.call = call
+        try:
+            yield
+        finally:
+            if not torch.is_grad_enabled():
+                self.call = None
+
+
+class Tap:
+    """A diffusers attention processor: the arithmetic of `AttnProcessor2_0`, with the waist in the middle."""
+
+    def __init__(self, taps: Taps, name: str, kind: str) -> None:
+        self.taps, self.name, self.kind = taps, name, kind
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        residual, shape = hidden_states, hidden_states.shape
+        if attn.spatial_norm is not None:
+            hidden_states = attn.spatial_norm(hidden_states, temb)
+        if len(shape) == 4:
+            hidden_states = hidden_states.flatten(2).transpose(1, 2)
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            source = attn.norm_encoder_hidden_states(source)
+        q, k, v = (
+            part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for part in (attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source))
+        )
+        q = q if attn.norm_q is None else attn.norm_q(q)
+        k = k if attn.norm_k is None else attn.norm_k(k)
+        mask = None
+        if attention_mask is not None:
+            mask = attn.prepare_attention_mask(attention_mask, k.shape[2], q.shape[0]).unflatten(0, (-1, attn.heads))
+        out = self._attend(q, k, v, mask).transpose(1, 2).flatten(2).to(q.dtype)
+        out = attn.to_out[1](attn.to_out[0](out))
+        if len(shape) == 4:
+            out = out.transpose(1, 2).reshape(shape)
+        return (out + residual if attn.residual_connection else out) / attn.rescale_output_factor
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        call = self.taps.call
+        if call is None:  # the network was called by somebody else
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        rows = len(call.cond.rows)
+        frames, height, width = call.grid
+        fold = q.shape[0] // rows
+        if self.kind != "time":
+            height, width = shrink(height, width, q.shape[2])
+        else:
+            height, width = shrink(height, width, fold)
+        text = slice(0, k.shape[2] if self.kind == "cross" else 0)
+        site = Site(self.name, self.kind, fold, text, (frames, height, width), call.step, call.cond)
+        maps = call.cond.maps
+        if maps is None or self.kind != "cross" or not any(fnmatchcase(self.name, glob) for glob in maps.sites):
+            return call.attend(site, q, k, v, mask)
+        columns = _columns(maps, k, fold).expand(-1, q.shape[1], -1, -1)
+        out = call.attend(site, q, k, torch.cat([v, columns.to(v.dtype)], -1), mask)
+        out, probabilities = out[..., : v.shape[-1]], out[..., v.shape[-1] :]
+        maps.found[self.name] = probabilities.unflatten(0, (rows, fold)).unflatten(3, site.grid[1:])
+        return out
+
+
+def _columns(maps: Maps, k: Tensor, fold: int) -> Tensor:
+    """One-hot columns `[batch, 1, key, wanted]`: column j is 1 at the j-th wanted token of the row."""
+    columns = torch.zeros(len(maps.tokens), k.shape[2], maps.tokens.shape[1], device=k.device)
+    return columns.scatter_(1, maps.tokens[:, None, :], 1.0).repeat_interleave(fold, 0)[:, None]
+
+
+def shrink(height: int, width: int, cells: int) -> tuple[int, int]:
+    """The (height, width) of a layer with `cells` positions in a network whose latents are height x width."""
+    stride = round((height * width / cells) ** 0.5)
+    return -(-height // stride), -(-width // stride)
+
+
+def unet_kind(name: str) -> str:
+    """"time", "cross" or "self". Beware: in UNet3D's temporal transformers `attn2` is self-attention over time."""
+    if "temp_attentions." in name or name.startswith("transformer_in."):
+        return "time"
+    return "cross" if ".attn2." in name else "self"
+
+

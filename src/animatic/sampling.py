@@ -1,0 +1,196 @@
+"""THE LOOP, and the four verbs by which a control can interfere with it.
+
+| verb      | question               | type                                   |
+|-----------|------------------------|----------------------------------------|
+| `tell`    | what is the model told | Cond -> Cond                           |
+| `attend`  | how does it look       | (site, q, k, v, mask) -> out           |
+| `denoise` | what does it answer    | (x, step, cond) -> prediction          |
+| `steer`   | where is the sample    | x -> x, at every noise level and clean |
+
+A method is a list of controls. They nest in list order: the first is outermost, and each sees as `inner` only what
+is inside it. Latents are `[row, channel, frame, height, width]` everywhere; an image is a one-frame video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import AnimaticError
+
+if TYPE_CHECKING:
+    from .backbones.base import Backbone
+    from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Step:
+    """One noise level: step `index` of `count`; the level after the last is the clean one (`index == count`).
+
+    `t` is what the network is told (a number, or one per row), `noise` is sqrt(1 - alpha_bar), `gain` is how much
+    larger the scheduler's samples are than variance-preserving ones.
+    """
+
+    index: int
+    count: int
+    t: float | Tensor
+    noise: float = 0.0
+    gain: float = 1.0
+
+    @property
+    def fraction(self) -> float:
+        return self.index / self.count
+
+    @property
+    def clean(self) -> bool:
+        return self.index == self.count
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row of a batch is: the negative or positive pass of sample `stream`, its frames from `first` on."""
+
+    negative: bool = False
+    stream: int = 0
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A request: the attention probabilities of chosen text tokens, from the layers that match `sites` (globs).
+
+    `tokens` is `[row, wanted]`. Each matching layer puts
+    `[row, frame, head, height, width, wanted]` into `found` under its name.
+    """
+
+    tokens: Tensor
+    sites: tuple[str, ...] = ("*",)
+    found: dict[str, Tensor] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Cond:
+    """What the model is told: `text` is `[row, token, channel]`, `rows` says what each row is."""
+
+    text: Tensor
+    rows: tuple[Row, ...]
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    maps: Maps | None = None
+
+    @property
+    def streams(self) -> list[int]:
+        return [row.stream for row in self.rows]
+
+    @property
+    def positive(self) -> Cond:
+        """The same without its negative rows."""
+        keep = [i for i, row in enumerate(self.rows) if not row.negative]
+        extra = {name: value[keep] for name, value in self.extra.items()}
+        return replace(self, text=self.text[keep], rows=tuple(self.rows[i] for i in keep), extra=extra)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention layer in one call.
+
+    `name` is its module path; `kind` is "self", "cross" or "time"; `fold` is how many batch entries belong to one row
+    (frames in space layers, height * width in time layers); `text` are the key positions that are text; `grid` is
+    (frames, height, width) at this layer.
+    """
+
+    name: str
+    kind: str
+    fold: int
+    text: slice
+    grid: tuple[int, int, int]
+    step: Step = field(compare=False)
+    cond: Cond = field(compare=False)
+
+
+Attend = Callable[[Site, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
+Denoise = Callable[[Tensor, Step, Cond], Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a control may know of the run it takes part in; `x` is the first sample, pure noise."""
+
+    backbone: Backbone
+    schedule: Schedule
+    x: Tensor
+
+
+class Control:
+    """One idea from one paper. Override one or two verbs; every default is the identity.
+
+    `needs` are words that the backbone must list in `provides`. `begin` returns the control that takes part in one
+    run: a control that keeps memory returns a fresh copy of itself there, never writes to itself.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def begin(self, run: Run) -> Control:
+        return self
+
+    def tell(self, cond: Cond, step: Step) -> Cond:
+        return cond
+
+    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        return inner(site, q, k, v, mask)
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        return inner(x, step, cond)
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        return x
+
+
+def plain(site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Fused attention over `[batch, head, token, width]`; extra columns of `v` ride along at no other cost."""
+    width = q.shape[-1]
+    extra = v.shape[-1] - width
+    if extra > 0:  # fused kernels want one width; zeros change no product
+        q, k = F.pad(q, (0, extra)), F.pad(k, (0, extra))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)
+
+
+def check(backbone: Backbone, controls: Sequence[Control]) -> None:
+    """Refuse controls whose needs the backbone does not meet, before anything runs."""
+    for control in controls:
+        missing = sorted(control.needs - backbone.provides)
+        if missing:
+            has = ", ".join(sorted(backbone.provides))
+            raise AnimaticError(f"{type(control).__name__} needs {', '.join(missing)}; {backbone.name} provides {has}")
+
+
+@torch.no_grad()
+def sample(backbone: Backbone, schedule: Schedule, x: Tensor, cond: Cond, controls: Sequence[Control] = ()) -> Tensor:
+    """Denoise `x` (unit noise, `[row, channel, frame, height, width]`) into clean latents under `controls`."""
+    check(backbone, controls)
+    x = schedule.start(x)
+    controls = [c.begin(Run(backbone, schedule, x)) for c in controls]
+    attend: Attend = plain
+    for c in reversed(controls):
+        attend = partial(c.attend, attend)
+
+    def model(x: Tensor, step: Step, cond: Cond) -> Tensor:
+        for c in controls:
+            cond = c.tell(cond, step)
+        return backbone(schedule.scale(x, step), step, cond, attend)
+
+    denoise, inners = model, []
+    for c in reversed(controls):
+        inners.insert(0, denoise)
+        denoise = partial(c.denoise, denoise)
+    for step in schedule:  # the noisy levels, then the clean one
+        for c, inner in zip(controls, inners, strict=True):
+            x = c.steer(inner, x, step, cond)
+        if not step.clean:
+            x = schedule.advance(x, denoise(x, step, cond), step)
+    return x

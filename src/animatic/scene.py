@@ -1,0 +1,237 @@
+"""A Scene is the product: named boxes moving through time. Planners write it, people edit it, controls obey it.
+
+Boxes are `(x0, y0, x1, y1)` in fractions of the frame, origin top left, one per key frame; `None` means absent.
+Key frames are evenly spaced over the scene. A Story is several scenes in a row.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from .errors import AnimaticError
+
+VERSION = 1
+Box = tuple[float, float, float, float]
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Track:
+    """One thing through time: `phrase` as it stands in the prompt, `boxes` one per key frame.
+
+    `prompt`, if given, describes the thing on its own (LMD's per-box runs).
+    """
+
+    phrase: str
+    boxes: tuple[Box | None, ...]
+    prompt: str = ""
+
+    @field_validator("phrase")
+    @classmethod
+    def _named(cls, phrase: str) -> str:
+        if not phrase.strip():
+            raise ValueError("phrase is empty; want the words that name the thing in the prompt")
+        return phrase
+
+    @field_validator("boxes")
+    @classmethod
+    def _sound(cls, boxes: tuple[Box | None, ...]) -> tuple[Box | None, ...]:
+        if not boxes:
+            raise ValueError("no key frames; want at least one box or null")
+        for i, box in enumerate(boxes):
+            if box is None:
+                continue
+            if not all(math.isfinite(v) and 0 <= v <= 1 for v in box):
+                raise ValueError(f"box {i} is {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
+            if box[0] > box[2] or box[1] > box[3]:
+                raise ValueError(f"box {i} is {list(box)}, reversed; want x0 <= x1 and y0 <= y1")
+        return boxes
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Scene:
+    """A prompt and what moves in it. `seconds` is the duration; 0 is a still image.
+
+    Raises `ValueError` (a pydantic `ValidationError`) naming the field that is wrong.
+    """
+
+    prompt: str
+    tracks: tuple[Track, ...] = ()
+    background: str = ""
+    negative: str = ""
+    seconds: float = 2.0
+    reasoning: str = ""
+
+    @field_validator("prompt")
+    @classmethod
+    def _said(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("the prompt is empty; want a sentence")
+        return prompt
+
+    @field_validator("seconds")
+    @classmethod
+    def _lasting(cls, seconds: float) -> float:
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise ValueError(f"seconds is {seconds}; want a number >= 0")
+        return seconds
+
+    @model_validator(mode="after")
+    def _in_step(self) -> Scene:
+        lengths = {len(track.boxes) for track in self.tracks}
+        if len(lengths) > 1:
+            raise ValueError(f"tracks have {sorted(lengths)} key frames; want the same number in every track")
+        return self
+
+    @property
+    def keys(self) -> int:
+        """Number of key frames (1 where nothing is tracked)."""
+        return len(self.tracks[0].boxes) if self.tracks else 1
+
+    def at(self, frames: int, legacy: bool = False) -> Scene:
+        """The same scene with one box per frame: linear in time, or by LVD's rule where `legacy`.
+
+        Linear: key i stands at i/(keys-1). Between a present and an absent key the nearer one decides.
+        """
+        if frames < 1:
+            raise AnimaticError(f"frames is {frames}; want at least 1")
+        rule = _lvd_frames if legacy else _linear_frames
+        return replace(self, tracks=tuple(replace(t, boxes=rule(t.boxes, frames)) for t in self.tracks))
+
+    def masks(self, frames: int, height: int, width: int, legacy: bool = False) -> np.ndarray:
+        """Cells inside each box: bool `[track, frame, height, width]`, all False where absent.
+
+        A box that rounds to nothing still covers the cell under its centre, unless `legacy` (LVD's rounding).
+        """
+        masks = np.zeros((len(self.tracks), frames, height, width), bool)
+        for i, track in enumerate(self.at(frames, legacy).tracks):
+            for f, box in enumerate(track.boxes):
+                if box is not None:
+                    x, y = (cells(box[k], box[k + 2], n, legacy) for k, n in ((0, width), (1, height)))
+                    masks[i, f, y, x] = True
+        return masks
+
+    def to_json(self) -> str:
+        return _dumps({"version": VERSION, **asdict(self)})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write version-1 JSON, atomically."""
+        write_atomically(path, self.to_json().encode())
+
+
+Story = tuple[Scene, ...]
+
+
+def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
+    out: list[Box | None] = []
+    for f in range(frames):
+        at = f * (len(boxes) - 1) / max(1, frames - 1)
+        low = min(int(at), len(boxes) - 1)
+        a, b, part = boxes[low], boxes[min(low + 1, len(boxes) - 1)], at - low
+        if a is not None and b is not None:
+            out.append(tuple(min(1.0, u + (v - u) * part) for u, v in zip(a, b, strict=True)))  # type: ignore[arg-type]
+        else:
+            out.append(a if part < 0.5 else b)
+    return tuple(out)
+
+
+def _lvd_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
+    """LVD's interpolation: knots at i/(k-1) but presence in bins of 1/k, so gaps are interpolated across."""
+    present = [i for i, box in enumerate(boxes) if box is not None]
+    if not present:
+        return (None,) * frames
+    knots = np.array(present) / max(1, len(boxes) - 1)
+    values = np.array([boxes[i] for i in present])
+    times = np.linspace(0, 1 - 1e-5, frames)
+    columns = [np.interp(times, knots, values[:, c]) for c in range(4)]
+    seen = [boxes[int(t * len(boxes))] is not None for t in times]
+    return tuple(tuple(float(c[f]) for c in columns) if seen[f] else None for f in range(frames))  # type: ignore[misc]
+
+
+def cells(low: float, high: float, count: int, legacy: bool = False) -> slice:
+    """The cells of a row of `count` that the span `low..high` (0..1) covers, rounded half to even."""
+    if legacy:  # start and length are rounded apart, then cut to the grid
+        start = round(low * count)
+        return slice(max(0, start), max(0, min(count, start + round((high - low) * count))))
+    start, stop = round(low * count), round(high * count)
+    if start == stop:
+        start = min(count - 1, int((low + high) / 2 * count))
+        stop = start + 1
+    return slice(start, stop)
+
+
+def parse(data: Any, name: str = "scene") -> Scene:
+    """A version-1 Scene from decoded JSON. Raises `AnimaticError` naming `name` and the field."""
+    if not isinstance(data, dict):
+        raise AnimaticError(f"{name}: found {type(data).__name__}; want a JSON object with prompt and tracks")
+    if data.get("version", VERSION) != VERSION:
+        raise AnimaticError(f"{name}: version is {data['version']!r}; this program reads version {VERSION}")
+    try:
+        return TypeAdapter(Scene).validate_python({k: v for k, v in data.items() if k != "version"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        raise AnimaticError(f"{name}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}") from None
+
+
+def load_story(path: str | os.PathLike[str]) -> Story:
+    """Every scene of a Scene or Story file."""
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    if isinstance(data, dict) and "scenes" in data:
+        if not isinstance(data["scenes"], list) or not data["scenes"]:
+            raise AnimaticError(f"{path}: scenes is {data['scenes']!r}; want a list of at least one scene")
+        version = data.get("version", VERSION)
+        return tuple(
+            parse({"version": version, **s} if isinstance(s, dict) else s, f"{path}: scenes.{i}")
+            for i, s in enumerate(data["scenes"])
+        )
+    return (parse(data, str(path)),)
+
+
+def load_scene(path: str | os.PathLike[str]) -> Scene:
+    story = load_story(path)
+    if len(story) != 1:
+        raise AnimaticError(f"{path}: holds a story of {len(story)} scenes; want one scene")
+    return story[0]
+
+
+def save_story(story: Iterable[Scene], path: str | os.PathLike[str]) -> None:
+    write_atomically(path, _dumps({"version": VERSION, "scenes": [asdict(s) for s in story]}).encode())
+
+
+def _dumps(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write all of `data` or nothing: a temporary file beside `path`, then a rename."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None

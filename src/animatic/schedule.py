@@ -1,0 +1,113 @@
+"""A diffusers scheduler as a row of noise levels and a way from one to the next.
+
+Any scheduler with one network evaluation per step: DDIM, DPM-Solver++ 2M, UniPC, Euler, flow matching. What differs
+between them (units of the sample, signatures of `step`) ends here.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+
+import diffusers
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor
+
+from .errors import AnimaticError
+from .sampling import Step
+
+SHORT = {
+    "ddim": "DDIMScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "flow": "FlowMatchEulerDiscreteScheduler",
+}
+
+
+class Schedule:
+    """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember."""
+
+    def __init__(self, scheduler: SchedulerMixin, steps: int) -> None:
+        if not 1 <= steps <= scheduler.config.num_train_timesteps:
+            most = scheduler.config.num_train_timesteps
+            raise AnimaticError(f"steps is {steps}; {type(scheduler).__name__} takes 1 to {most}")
+        self._scheduler = copy.deepcopy(scheduler)
+        self._steps = steps
+        self._scheduler.set_timesteps(steps)
+        self._times = self._scheduler.timesteps
+        if len(self._times) != steps:
+            raise AnimaticError(f"{type(scheduler).__name__} evaluates the network {len(self._times)} times in {steps} steps; want one with 1 a step")
+        self._flow = "FlowMatch" in type(scheduler).__name__
+
+    def __iter__(self) -> Iterator[Step]:
+        for index, t in enumerate(self._times):
+            noise, gain = self._level(index, int(t))
+            yield Step(index, self._steps, float(t), noise, gain)
+        yield Step(self._steps, self._steps, 0.0)
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def _level(self, index: int, t: int) -> tuple[float, float]:
+        """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
+        if self._flow:
+            return float(self._scheduler.sigmas[index]), 1.0
+        if self._variance_exploding:
+            sigma = float(self._scheduler.sigmas[index])
+            return sigma / (sigma**2 + 1) ** 0.5, (sigma**2 + 1) ** 0.5
+        return float((1 - self._scheduler.alphas_cumprod[t]) ** 0.5), 1.0
+
+    @property
+    def _variance_exploding(self) -> bool:
+        return "Euler" in type(self._scheduler).__name__ and not self._flow
+
+    def start(self, noise: Tensor) -> Tensor:
+        """The first sample from unit noise."""
+        return noise * self._scheduler.init_noise_sigma if not self._flow else noise
+
+    def scale(self, x: Tensor, step: Step) -> Tensor:
+        """The sample as the network wants to see it."""
+        return x / step.gain
+
+    def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
+        """One solver step."""
+        return self._scheduler.step(prediction, self._times[step.index], x).prev_sample
+
+    def estimate(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
+        """The clean sample that a prediction implies."""
+        x, sigma = x / step.gain, step.noise
+        if self._flow:
+            return x - sigma * prediction
+        alpha = max(1e-6, 1 - sigma**2) ** 0.5
+        match self._scheduler.config.prediction_type:
+            case "epsilon":
+                return (x - sigma * prediction) / alpha
+            case "v_prediction":
+                return alpha * x - sigma * prediction
+            case "sample":
+                return prediction
+            case other:
+                raise AnimaticError(f"prediction_type is {other!r}; want epsilon, v_prediction or sample")
+
+
+def scheduler_named(name: str, like: SchedulerMixin) -> SchedulerMixin:
+    """Another diffusers scheduler, with the noise table and the prediction type of `like`.
+
+    `name` is one of ddim, dpm++, unipc, euler, flow or a class name of diffusers.
+    """
+    cls = getattr(diffusers, SHORT.get(name, name), None)
+    if not (inspect.isclass(cls) and issubclass(cls, SchedulerMixin)):
+        raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
+    config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
+    scheduler = cls.from_config(config)
+    if hasattr(scheduler.config, "clip_sample") and scheduler.config.clip_sample:
+        scheduler.register_to_config(clip_sample=False)  # clipping breaks the linearity that blending rests on
+    return scheduler
+
+
+def noise_table(scheduler: SchedulerMixin) -> Tensor:
+    """alpha_bar for every training timestep."""
+    return torch.as_tensor(scheduler.alphas_cumprod)

@@ -1,0 +1,76 @@
+"""Prompts to token states, and phrases to token positions (by the tokenizer's offsets, never as substrings)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .errors import AnimaticError
+
+
+class ClipText(nn.Module):
+    """A tokenizer and its CLIP text encoder. `name` is the model's, for messages."""
+
+    def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> None:
+        super().__init__()
+        self.name, self.tokenizer, self.encoder = name, tokenizer, encoder
+        self.limit = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """Token ids `[prompt, limit]`, padded. Raises where a prompt is too long: nothing is cut silently."""
+        for prompt in prompts:
+            count = len(self.tokenizer(prompt)["input_ids"])
+            if count > self.limit:
+                start = prompt[:40] + "…"
+                raise AnimaticError(f"prompt {start!r} has {count} tokens; {self.name} reads at most {self.limit}")
+        padded = self.tokenizer(list(prompts), padding="max_length", max_length=self.limit, return_tensors="pt")
+        return padded["input_ids"]
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """Token states `[prompt, limit, channel]`."""
+        device = next(self.encoder.parameters()).device
+        return self.encoder(input_ids=self.tokens(prompts).to(device)).last_hidden_state
+
+    def positions(self, prompt: str, phrase: str) -> tuple[int, ...]:
+        """Positions of the tokens of `phrase` in `prompt`; empty where it is not there."""
+        span = find(prompt, phrase)
+        if span is None:
+            return ()
+        offsets = self.tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+        return tuple(i for i, (a, b) in enumerate(offsets) if a < b and a < span[1] and b > span[0])
+
+
+def find(prompt: str, phrase: str) -> tuple[int, int] | None:
+    """Where whole words of `prompt` name `phrase`: as it stands, else its plural, else its last word (or that's plural)."""
+    words = phrase.split()
+    for wanted in (phrase.strip(), words[-1]):
+        for form in (wanted, *plurals(wanted)):
+            hit = re.search(rf"(?<!\w){re.escape(form)}(?!\w)", prompt, re.IGNORECASE)
+            if hit:
+                return hit.span()
+    return None
+
+
+IRREGULAR = {
+    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
+    "foot": "feet", "tooth": "teeth", "fish": "fish", "sheep": "sheep", "deer": "deer",
+}  # fmt: skip
+
+
+def plurals(words: str) -> tuple[str, ...]:
+    """Possible plurals of a noun phrase, the likeliest first."""
+    head, _, noun = words.rpartition(" ")
+    head = head + " " if head else ""
+    low = noun.lower()
+    if low in IRREGULAR:
+        return (head + IRREGULAR[low], words + "s")
+    if re.search(r"[^aeiou]y$", low):
+        return (words[:-1] + "ies", words + "s")
+    if re.search(r"(s|x|z|ch|sh)$", low):
+        return (words + "es",)
+    if re.search(r"(?<!f)fe?$", low):
+        return (re.sub(r"fe?$", "ves", words), words + "s")
+    return (words + "s",)

@@ -1,0 +1,223 @@
+"""Toy scenes and the English that describes them: what `mini` reads while it learns.
+
+Every scene is a plain `Scene` whose prompt is the caption; the trainer films it with `toyworld.draw`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from ..planning.motions import CORNERS, MOTIONS, Path, legs, still, until
+from ..scene import Scene, Track
+from .toyworld import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, plural, track
+
+PLACES = {
+    "grass": "on the grass", "sky": "in the sky", "night": "at night", "beach": "on the beach", "snow": "in the snow",
+    "road": "on the road", "sea": "in the sea", "forest": "in a forest", "room": "in a room", "desert": "in the desert",
+}  # fmt: skip
+VERBS = {
+    "bear": "walk", "cat": "walk", "dog": "walk", "person": "walk", "turtle": "walk", "bird": "fly", "balloon": "fly",
+    "fish": "swim", "car": "drive", "boat": "sail", "ball": "roll",
+}  # fmt: skip
+ING = {"walk": "walking", "fly": "flying", "swim": "swimming", "drive": "driving", "sail": "sailing", "roll": "rolling", "move": "moving"}
+ADJECTIVES = {"car": "moving", "cat": "lively", "bird": "flying", "ball": "moving", "dog": "walking"}  # LVD's five
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+WAYS = {
+    "right": ("from the left to the right", "from left to right", "to the right"),
+    "left": ("from the right to the left", "from right to left", "to the left"),
+    "up": ("from the bottom to the top", "up", "upwards"),
+    "down": ("from the top to the bottom", "down", "downwards"),
+    "down right": ("from the upper left to the lower right", "diagonally down to the right"),
+    "down left": ("from the upper right to the lower left", "diagonally down to the left"),
+    "up right": ("from the lower left to the upper right", "diagonally up to the right"),
+    "up left": ("from the lower right to the upper left", "diagonally up to the left"),
+    "circle": ("in a circle", "around in a circle"),
+    "approach": ("closer", "towards the camera"),
+    "recede": ("away", "away from the camera"),
+}
+SIDES = {"small": (5, 5), "big": (9, 9), "": (6, 8)}
+
+
+@dataclass
+class Thing:
+    noun: str
+    colour: str
+    side: int  # cells
+    spot: tuple[float, float]  # of the room it has
+    path: Path = still
+    shown: tuple[float, float] = (0.0, 1.0)
+
+    def track(self, frames: int) -> Track:
+        squares = []
+        for f in range(frames):
+            u = f / (frames - 1) if frames > 1 else 0.5
+            x, y, scale = self.path(u)
+            side = max(SMALLEST, min(LARGEST, round(self.side * scale)))
+            x, y = (self.spot[0] if x is None else x), (self.spot[1] if y is None else y)
+            here = self.shown[0] <= u <= self.shown[1]
+            squares.append((round(x * (GRID - side)), round(y * (GRID - side)), side) if here else None)
+        return track(self.noun, self.colour, squares)
+
+
+def invent(rng: random.Random, frames: int) -> Scene:
+    """A random scene of `frames` key frames (1: a still) and its caption."""
+    for _ in range(20):
+        things, caption = _still(rng) if frames == 1 else _moving(rng)
+        tracks = tuple(thing.track(frames) for thing in things)
+        if not _crowded(tracks):
+            break
+    background = rng.choice(BACKGROUNDS)
+    told = rng.random()
+    if told < 0.4:
+        caption = caption.rstrip(".") + " " + PLACES[background]
+    elif told < 0.75:
+        caption = caption.rstrip(".") + f", {background} background"
+    if rng.random() < 0.5:
+        caption = caption[0].upper() + caption[1:]
+    return Scene(caption, tracks, background, seconds=2.0 if frames > 1 else 0.0)
+
+
+def _crowded(tracks: tuple[Track, ...]) -> bool:
+    """Whether two things overlap by more than a third of the smaller one in any frame."""
+    for i, a in enumerate(tracks):
+        for b in tracks[:i]:
+            for p, q in zip(a.boxes, b.boxes, strict=True):
+                if p is None or q is None:
+                    continue
+                w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
+                small = min((p[2] - p[0]) * (p[3] - p[1]), (q[2] - q[0]) * (q[3] - q[1]))
+                if w > 0 and h > 0 and w * h > small / 3:
+                    return True
+    return False
+
+
+def _thing(rng: random.Random, taken: tuple[str, ...] = (), size: str = "", sides: tuple[int, int] | None = None) -> Thing:
+    noun = rng.choice([n for n in NOUNS if n not in taken])
+    colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
+    return Thing(noun, colour, rng.randint(*(sides or SIDES[size])), (rng.random(), rng.random()))
+
+
+def article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def _name(thing: Thing, size: str = "", adjective: str = "") -> str:
+    return article(" ".join(w for w in (size, adjective, thing.colour, thing.noun) if w))
+
+
+def _still(rng: random.Random) -> tuple[list[Thing], str]:
+    opener = rng.choice(("", "", "", "a photo of ", "a realistic photo of a scene with "))
+    kind = rng.random()
+    if kind < 0.62:
+        size = rng.choice(("small", "big", "", "", ""))
+        thing = _thing(rng, size=size)
+        caption = opener + _name(thing, size)
+        if rng.random() < 0.3:
+            where, (x, y) = rng.choice(list(_SPOTS.items()))
+            thing.spot = (thing.spot[0] if x is None else x, thing.spot[1] if y is None else y)
+            caption += " " + where
+        return [thing], caption
+    return _several(rng, opener, "")
+
+
+_SPOTS: dict[str, tuple[float | None, float | None]] = {
+    "on the left": (0.08, None), "on the right": (0.92, None), "at the top": (None, 0.08), "at the bottom": (None, 0.92),
+    "in the middle": (0.5, 0.5), **{f"in the {name} corner": spot for name, spot in CORNERS.items()},
+}  # fmt: skip
+
+
+def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Thing], str]:
+    kind = rng.random()
+    if kind < 0.25:  # several of a kind
+        count = rng.randint(2, 4)
+        first = _thing(rng, sides=(5, 6) if count == 2 else (4, 5))
+        things = [Thing(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
+        words = (NUMBERS[count], adjective and ADJECTIVES.get(first.noun, ""), first.colour, plural(first.noun))
+        return things, opener + " ".join(w for w in words if w)
+    count = 2 if kind < 0.9 else rng.randint(3, 4)
+    sides = (5, 7) if count == 2 else (4, 5)
+    things: list[Thing] = []
+    for _ in range(count):
+        things.append(_thing(rng, tuple(t.noun for t in things), sides=sides))
+    names = [_name(t) for t in things]
+    if count == 2 and kind < 0.5:  # told apart by place
+        a, b = things
+        axis, first, second, words = rng.choice(_RELATIONS)
+        low, high = rng.uniform(0, 0.15), rng.uniform(0.85, 1)
+        a.spot = (low, a.spot[1]) if axis == 0 else (a.spot[0], low)
+        b.spot = (high, b.spot[1]) if axis == 0 else (b.spot[0], high)
+        if rng.random() < 0.5:
+            return things, f"{opener}{names[0]} {words[0]} and {names[1]} {words[1]}"
+        if rng.random() < 0.5:
+            return things, f"{opener}{names[0]} {first} {names[1]}"
+        return things, f"{opener}{names[1]} {second} {names[0]}"
+    return things, opener + ", ".join(names[:-1]) + " and " + names[-1]
+
+
+_RELATIONS = (
+    (0, "to the left of", "to the right of", ("on the left", "on the right")),
+    (1, "above", "below", ("at the top", "at the bottom")),
+)
+
+
+def _moving(rng: random.Random) -> tuple[list[Thing], str]:
+    lively = "a realistic lively video of a scene with "
+    kind = rng.random()
+    if kind < 0.14:  # still or adrift, told without a way
+        things, caption = _several(rng, rng.choice(("", lively)), "moving")
+        if len(things) <= 2 and rng.random() < 0.5:
+            _drift(rng, things[0])
+        return things, caption
+    size = rng.choice(("small", "big", "", "", "", ""))
+    thing = _thing(rng, size=size)
+    verb = VERBS.get(thing.noun, "move") if rng.random() < 0.6 else "move"
+    if kind < 0.22:  # seen in one half only
+        half = rng.choice(("first", "second"))
+        thing.shown = (0.0, 0.5) if half == "first" else (0.5, 1.0)
+        adjective = ADJECTIVES.get(thing.noun, "")
+        return [thing], f"a realistic lively video of a scene in which {_name(thing, '', adjective)} appears only in the {half} half of the video"
+    if kind < 0.29:  # a sequence of corners, LVD's words
+        stops = rng.sample(list(CORNERS), 3)
+        thing.path = legs(*(CORNERS[s] for s in stops))
+        return [thing], (
+            f"a realistic lively video of a top-down viewed scene in which {_name(thing)} initially on the {stops[0]} of the scene. "
+            f"It first moves to the {stops[1]} of the scene and then moves to the {stops[2]} of the scene."
+        )
+    if kind < 0.36:  # past another thing
+        other = _thing(rng, (thing.noun,), sides=(5, 6))
+        thing.side, way = rng.randint(5, 6), rng.choice(("left", "right"))
+        other.spot = (0.5, rng.choice((0.0, 1.0)))
+        thing.spot = (0.0, 1.0 - other.spot[1])
+        thing.path = MOTIONS[way]
+        start = "right" if way == "left" else "left"
+        return [thing, other], f"{lively}{_name(thing)} moving from the {start} of {_name(other)} to its {way}"
+    if kind < 0.44:  # nothing said of the way
+        _drift(rng, thing)
+        return [thing], rng.choice((_name(thing, size), f"{_name(thing, size)} {ING[verb]}", lively + _name(thing, size, "moving")))
+    if kind < 0.5:
+        return [thing], rng.choice((f"{_name(thing, size)} standing still", f"{_name(thing, size)} that does not move"))
+    if kind < 0.56:
+        name, words = rng.choice((("bounce", "bounces up and down"), ("throw right", "is thrown to the right"), ("throw left", "is thrown to the left")))
+        thing.path = MOTIONS[name]
+        return [thing], f"{_name(thing, size)} {words}"
+    way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
+    thing.path = MOTIONS[way]
+    if way in ("approach", "recede"):
+        thing.side, size = 9, ""
+    words = f"{rng.choice(WAYS[way])}"
+    if rng.random() < 0.08:
+        thing.path, words = until(thing.path, 0.6), words + " and stops"
+    if rng.random() < 0.35:
+        return [thing], f"{lively}{_name(thing, size)} {ING[verb]} {words}"
+    said = ING[verb] if rng.random() < 0.5 else _third(verb)
+    return [thing], f"{_name(thing, size)} {said} {words}"
+
+
+def _third(verb: str) -> str:
+    return "flies" if verb == "fly" else verb + "s"
+
+
+def _drift(rng: random.Random, thing: Thing) -> None:
+    a, b = ((rng.random(), rng.random()) for _ in range(2))
+    thing.path = lambda u: (a[0] + (b[0] - a[0]) * u, a[1] + (b[1] - a[1]) * u, 1.0)

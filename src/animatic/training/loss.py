@@ -1,0 +1,59 @@
+"""What `mini` learns from: velocity, weighted towards the objects, and attention told where its words are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..scene import Scene
+from ..text import ClipText
+
+
+def noised(x: Tensor, t: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
+    """`(x_t, v)` for clean `x` at timesteps `t` `[row]`: x_t = a x + s e, v = a e - s x (Salimans & Ho 2022)."""
+    alpha_bar = alphas[t].view(-1, 1, 1, 1, 1)
+    a, s, e = alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), torch.randn_like(x)
+    return a * x + s * e, a * e - s * x
+
+
+def weighted_mse(prediction: Tensor, target: Tensor, cover: Tensor, weight: float = 5.0) -> Tensor:
+    """Mean squared error in which a cell counts 1 + weight x (share of it that is object).
+
+    `cover` is `[row, frame, height, width]` in pixels, 0..1.
+    """
+    share = F.adaptive_avg_pool2d(cover, target.shape[-2:])[:, None]
+    return ((1 + weight * share) * (prediction - target).square()).mean()
+
+
+def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, list[list[tuple[int, ...]]]]:
+    """For `Maps`: token positions `[row, wanted]` of all phrases, and for each row, for each of its positions, the tracks it names."""
+    rows: list[dict[int, list[int]]] = []
+    for scene in scenes:
+        named: dict[int, list[int]] = {}
+        for i, track in enumerate(scene.tracks):
+            for position in text.positions(scene.prompt, track.phrase):
+                named.setdefault(position, []).append(i)
+        rows.append(named)
+    most = max(1, max(len(r) for r in rows))
+    tokens = torch.zeros(len(rows), most, dtype=torch.long)
+    for i, named in enumerate(rows):
+        tokens[i, : len(named)] = torch.tensor(list(named), dtype=torch.long)
+    return tokens, [[tuple(tracks) for tracks in named.values()] for named in rows]
+
+
+def out_of_place(found: dict[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
+    """Mean over layers, phrases and frames of (1 - share of a token's attention inside its object)^2.
+
+    `covers` `[row, wanted, frame, height, width]` in pixels: what each token names; `valid` `[row, wanted]`.
+    """
+    total = covers.new_zeros(())
+    for p in found.values():
+        mass = p.mean(2).movedim(-1, 1)  # [row, wanted, frame, height, width]
+        inside = F.adaptive_max_pool2d(covers.flatten(0, 1), mass.shape[-2:]).view_as(mass) > 0.25
+        seen = valid[..., None] * inside.any(-1).any(-1)
+        share = (mass * inside).sum((-2, -1)) / (mass.sum((-2, -1)) + 1e-6)
+        total = total + (seen * (1 - share).square()).sum() / seen.sum().clamp(min=1)
+    return total / max(1, len(found))

@@ -1,0 +1,121 @@
+"""What `mini` is: its network, its text encoder with a tokenizer of its own, its codec, its place on disk."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet3DConditionModel
+from diffusers.models.resnet import TemporalConvLayer
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from ..backbones.base import Geometry
+from ..backbones.codec import PatchCodec
+from ..backbones.unet3d import UNet3D
+from ..scene import write_atomically
+from ..text import ClipText
+from . import toyworld
+from .captions import invent
+
+LENGTH = 64  # tokens
+WIDTH = 96  # of a token state
+GEOMETRY = Geometry(frames=8, height=toyworld.SIZE, width=toyworld.SIZE, channels=16, stride=4, fps=4.0, max_frames=32)
+
+
+def build(seed: int = 0) -> UNet3D:
+    """A fresh `mini`, its codec fitted, its networks untrained."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    unet = UNet3DConditionModel(
+        sample_size=toyworld.GRID,
+        in_channels=GEOMETRY.channels + 3,
+        out_channels=GEOMETRY.channels,
+        down_block_types=("DownBlock3D", "CrossAttnDownBlock3D"),
+        up_block_types=("CrossAttnUpBlock3D", "UpBlock3D"),
+        block_out_channels=(48, 96),
+        layers_per_block=1,
+        norm_num_groups=8,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=16,
+    )
+    for module in unet.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # the world is endless: nothing to overfit
+        if isinstance(module, TransformerTemporalModel):  # time layers begin as identities, as its convolutions do
+            nn.init.zeros_(module.proj_out.weight), nn.init.zeros_(module.proj_out.bias)
+    tokenizer = tokenize(rng)
+    encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            max_position_embeddings=LENGTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    scheduler = DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        clip_sample=False,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+    text = ClipText("mini", tokenizer, encoder)
+    return UNet3D("mini", unet, fit_codec(rng), text, scheduler, GEOMETRY, coordinates=True, words=tuple(toyworld.NOUNS))
+
+
+def tokenize(rng: random.Random) -> CLIPTokenizer:
+    """A byte-level BPE in CLIP's form, learnt from toy captions; every word of theirs is one token."""
+    captions = [invent(rng, frames).prompt.lower() for frames in (1, 8) for _ in range(4000)]
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(captions, trainers.BpeTrainer(vocab_size=1600, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False))
+    merges = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
+    letters = sorted(alphabet)
+    words = [*letters, *(a + "</w>" for a in letters), *dict.fromkeys(a + b for a, b in merges)]
+    words = list(dict.fromkeys([*words, "<|startoftext|>", "<|endoftext|>"]))
+    return CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges, model_max_length=LENGTH)
+
+
+def fit_codec(rng: random.Random) -> PatchCodec:
+    films = [toyworld.draw(invent(rng, 1), 1) for _ in range(2000)]
+    images = torch.from_numpy(np.concatenate([video for video, _ in films])).movedim(-1, 1) / 127.5 - 1
+    cover = torch.from_numpy(np.stack([cover.max(0) for _, cover in films]))
+    return PatchCodec(GEOMETRY.stride, GEOMETRY.channels).fit(images, 1 + 4 * cover)
+
+
+def time_layers(unet: UNet3DConditionModel) -> list[nn.Module]:
+    """The layers that mix frames; all are residual, so leaving one out is the identity."""
+    return [m for m in unet.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
+
+
+def save(model: UNet3D, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write a diffusers model folder, plus `animatic.json` with what diffusers has no word for."""
+    for name, part in (("unet", model.unet), ("vae", model.vae), ("text_encoder", model.text.encoder)):
+        copy.deepcopy(part).to(dtype).save_pretrained(folder / name)
+    model.text.tokenizer.save_pretrained(folder / "tokenizer")
+    model.scheduler.save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "TextToVideoSDPipeline",
+        "unet": ["diffusers", "UNet3DConditionModel"],
+        "vae": ["animatic", "PatchCodec"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
+    card = {"coordinates": model.coordinates, "words": list(model.words), "geometry": asdict(model.geometry)}
+    for name, data in (("model_index.json", index), ("animatic.json", card)):
+        write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())

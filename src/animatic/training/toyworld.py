@@ -1,0 +1,186 @@
+"""The toy world `mini` is trained on: emoji sprites on painted backgrounds, filmed exactly as a Scene says.
+
+The world lives on a grid of 16 x 16 cells of 4 pixels: sprites have whole-cell sizes and places, so each sprite has
+one code per size in `mini`'s 4 x 4 patch codec. That is what makes a network of 4 M parameters trainable on two cores.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from PIL import Image
+
+from ..errors import AnimaticError
+from ..scene import Box, Scene, Track
+
+SIZE = 64  # pixels
+GRID = 16  # cells
+CELL = SIZE // GRID
+SMALLEST, LARGEST = 4, 10  # cells a sprite may measure
+
+COLOURS = {
+    "red": (220, 30, 40), "orange": (250, 135, 20), "yellow": (250, 215, 40), "green": (40, 165, 60),
+    "blue": (40, 90, 225), "purple": (130, 50, 185), "pink": (250, 130, 185), "brown": (125, 75, 40),
+    "black": (45, 45, 52), "white": (242, 242, 248), "gray": (145, 145, 150),
+}  # fmt: skip
+
+# noun -> hue ranges (degrees) of the parts a colour paints; (0, 360) paints all, () has one natural look only
+NOUNS: dict[str, tuple[tuple[int, int], ...]] = {
+    "bear": ((0, 360),), "cat": ((0, 360),), "dog": ((0, 360),), "bird": ((310, 375),), "fish": ((0, 360),),
+    "turtle": (), "car": ((310, 375),), "boat": ((0, 60),), "ball": ((0, 360),), "balloon": ((310, 375),),
+    "star": ((0, 360),), "book": ((310, 375),), "cup": ((0, 360),), "chair": ((0, 360),), "backpack": ((310, 380),),
+    "tree": (), "house": (), "flower": ((280, 350),), "person": (),
+}  # fmt: skip
+COLOURABLE = tuple(noun for noun, paint in NOUNS.items() if paint)
+PLURALS = {"person": "people", "fish": "fish"}
+BACKGROUNDS = ("grass", "sky", "night", "beach", "snow", "road", "sea", "forest", "room", "desert")
+
+
+def plural(noun: str) -> str:
+    return PLURALS.get(noun, noun + "s")
+
+
+def identify(phrase: str) -> tuple[str, str]:
+    """`(noun, colour)` named by a phrase, colour "" where none is said. Raises where the noun is unknown."""
+    words = phrase.lower().split()
+    known = {**{n: n for n in NOUNS}, **{plural(n): n for n in NOUNS}}
+    nouns = [known[w] for w in words if w in known]
+    if not nouns:
+        raise AnimaticError(f"phrase {phrase!r} names nothing of the toy world; known: {', '.join(NOUNS)}")
+    colours = [w for w in words if w in COLOURS]
+    return nouns[-1], colours[0] if colours and nouns[-1] in COLOURABLE else ""
+
+
+@cache
+def _picture(noun: str, colour: str) -> np.ndarray:
+    """One sprite at its stored size: float `[72, 72, rgba]` in 0..1, painted."""
+    file = files(__package__) / "sprites" / f"{noun}.png"
+    with file.open("rb") as stream:
+        rgba = np.asarray(Image.open(stream).convert("RGBA"), np.float32) / 255
+    if not colour:
+        return rgba
+    rgb = rgba[..., :3]
+    hue, saturation = _hue_saturation(rgb)
+    painted = np.zeros(hue.shape, bool)
+    for low, high in NOUNS[noun]:
+        painted |= (np.mod(hue - low, 360) <= high - low) if high - low < 360 else np.ones_like(painted)
+        painted &= (saturation > 0.25) | (high - low >= 360)
+    light = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+    middle = np.median(light[painted & (rgba[..., 3] > 0.5)])
+    shade = (light / middle)[..., None]
+    target = np.array(COLOURS[colour], np.float32) / 255
+    dark, bright = target * np.clip(0.15 + 0.85 * shade, 0, 1), np.clip(shade - 1, 0, 1) * 0.8
+    out = rgba.copy()
+    out[..., :3] = np.where(painted[..., None], dark + (1 - dark) * bright, rgb)
+    return out
+
+
+def _hue_saturation(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    hsv = np.array([colorsys.rgb_to_hsv(*p) for p in rgb.reshape(-1, 3)]).reshape(*rgb.shape)
+    return hsv[..., 0] * 360, hsv[..., 1]
+
+
+@cache
+def sprite(noun: str, colour: str, side: int) -> np.ndarray:
+    """A sprite of `side` pixels: float `[side, side, rgba]`, colours premultiplied by alpha, all in 0..1."""
+    rgba = _picture(noun, colour).copy()
+    rgba[..., :3] *= rgba[..., 3:]
+    planes = [Image.fromarray(rgba[..., c]).resize((side, side), Image.Resampling.BOX) for c in range(4)]
+    return np.stack([np.asarray(p) for p in planes], -1)
+
+
+@cache
+def aspect(noun: str) -> tuple[float, float]:
+    """Width and height of the drawn part of a sprite, as fractions of its square."""
+    alpha = _picture(noun, "")[..., 3] > 0.3
+    return float(alpha.any(0).sum() / alpha.shape[1]), float(alpha.any(1).sum() / alpha.shape[0])
+
+
+def tight(noun: str, x: int, y: int, side: int) -> Box:
+    """The box of a sprite whose square of `side` cells stands at cell (x, y), cut to the frame."""
+    w, h = aspect(noun)
+    cx, cy = (x + side / 2) / GRID, (y + side / 2) / GRID
+    half_w, half_h = w * side / GRID / 2, h * side / GRID / 2
+    return max(0.0, cx - half_w), max(0.0, cy - half_h), min(1.0, cx + half_w), min(1.0, cy + half_h)
+
+
+def place(box: Box) -> tuple[int, int, int]:
+    """The square `(x, y, side)` in cells that a box asks for: the inverse of `tight`, on the grid."""
+    side = int(np.clip(round(max(box[2] - box[0], box[3] - box[1]) * GRID), SMALLEST, LARGEST))
+    return round((box[0] + box[2]) / 2 * GRID - side / 2), round((box[1] + box[3]) / 2 * GRID - side / 2), side
+
+
+def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Film a scene: video uint8 `[frame, 64, 64, 3]` and visible cover float `[track, frame, 64, 64]` in 0..1.
+
+    Later tracks stand in front. Phrases and background must be of the toy world.
+    """
+    scene = scene.at(frames)
+    video = np.repeat(backdrop(scene.background)[None], frames, 0)
+    cover = np.zeros((len(scene.tracks), frames, SIZE, SIZE), np.float32)
+    for i, track in enumerate(scene.tracks):
+        noun, colour = identify(track.phrase)
+        for f, box in enumerate(track.boxes):
+            if box is None:
+                continue
+            x, y, side = (CELL * v for v in place(box))
+            stamp = sprite(noun, colour, side)
+            top, left, bottom, right = max(0, y), max(0, x), min(SIZE, y + side), min(SIZE, x + side)
+            stamp = stamp[top - y : bottom - y, left - x : right - x]
+            here = (f, slice(top, bottom), slice(left, right))
+            video[here] = video[here] * (1 - stamp[..., 3:]) + stamp[..., :3]
+            cover[:, *here] *= 1 - stamp[..., 3]
+            cover[i, *here] = stamp[..., 3]
+    return (video * 255 + 0.5).astype(np.uint8), cover
+
+
+@cache
+def backdrop(name: str) -> np.ndarray:
+    """One of the painted backgrounds: float `[64, 64, 3]` in 0..1."""
+    if name not in BACKGROUNDS:
+        raise AnimaticError(f"background {name!r} is not of the toy world; known: {', '.join(BACKGROUNDS)}")
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
+
+    def fade(top: tuple[int, int, int], bottom: tuple[int, int, int], start: float = 0, stop: float = 1) -> np.ndarray:
+        part = np.clip((y - start) / (stop - start), 0, 1)[..., None]
+        return (np.array(top) * (1 - part) + np.array(bottom) * part) / 255
+
+    def over(under: np.ndarray, top: np.ndarray, where: np.ndarray) -> np.ndarray:
+        return np.where(where[..., None], top, under)
+
+    flat = np.ones_like(y)
+    sky = fade((110, 185, 250), (205, 235, 255))
+    match name:
+        case "grass":
+            picture = fade((165, 220, 110), (95, 175, 70))
+        case "sky":
+            clouds = (np.hypot((x - 0.25) / 2, y - 0.2) < 0.07) | (np.hypot((x - 0.75) / 2, y - 0.55) < 0.06)
+            picture = over(sky, fade((250, 252, 255), (240, 246, 255)), clouds)
+        case "night":
+            moon = np.hypot(x - 0.82, y - 0.16) < 0.08
+            picture = over(fade((12, 14, 50), (50, 45, 110)), fade((250, 240, 190), (250, 240, 190)), moon)
+        case "beach":
+            picture = over(over(sky, fade((40, 150, 200), (70, 190, 215)), y > 0.3), fade((245, 225, 165), (225, 195, 125)), y > 0.5)
+        case "snow":
+            picture = over(fade((185, 210, 235), (215, 230, 245)), fade((250, 252, 255), (225, 235, 248)), y > 0.45 + 0.06 * np.sin(6 * x))
+        case "road":
+            dashes = (abs(y - 0.72) < 0.02) & (np.mod(x * 4, 1) < 0.5)
+            picture = over(over(fade((150, 205, 120), (120, 180, 95)), fade((105, 105, 112), (80, 80, 88)), y > 0.45), fade((240, 240, 240), (240, 240, 240)), dashes)
+        case "sea":
+            picture = fade((60, 190, 205), (10, 60, 130))
+        case "forest":
+            picture = over(fade((45, 95, 55), (25, 60, 35)), fade((80, 55, 40), (60, 40, 30)), np.mod(x * 4 + 0.3, 1) < 0.25)
+        case "room":
+            picture = over(fade((240, 225, 200), (225, 205, 175)), fade((165, 110, 70), (140, 90, 55)), y > 0.7)
+        case _:
+            picture = over(fade((250, 200, 140), (255, 225, 180)), fade((225, 150, 75), (190, 110, 50)), y > 0.5 + 0.08 * np.sin(5 * x + 1))
+    return (picture * flat[..., None]).astype(np.float32)
+
+
+def track(noun: str, colour: str, squares: list[tuple[int, int, int] | None]) -> Track:
+    """A track of the toy world from squares `(x, y, side)` in cells per key frame."""
+    phrase = f"{colour} {noun}".strip()
+    return Track(phrase, tuple(None if s is None else tight(noun, *s) for s in squares))
