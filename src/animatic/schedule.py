@@ -34,6 +34,7 @@ class Schedule:
         if not 1 <= steps <= scheduler.config.num_train_timesteps:
             most = scheduler.config.num_train_timesteps
             raise AnimaticError(f"steps is {steps}; {type(scheduler).__name__} takes 1 to {most}")
+        self.name = type(scheduler).__name__
         self._scheduler = copy.deepcopy(scheduler)
         self._steps = steps
         self._scheduler.set_timesteps(steps)
@@ -106,8 +107,3 @@ def scheduler_named(name: str, like: SchedulerMixin) -> SchedulerMixin:
     if hasattr(scheduler.config, "clip_sample") and scheduler.config.clip_sample:
         scheduler.register_to_config(clip_sample=False)  # clipping breaks the linearity that blending rests on
     return scheduler
-
-
-def noise_table(scheduler: SchedulerMixin) -> Tensor:
-    """alpha_bar for every training timestep."""
-    return torch.as_tensor(scheduler.alphas_cumprod)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import AnimaticError
+from .scene import Scene
 
 
 class ClipText(nn.Module):
@@ -74,3 +75,17 @@ def plurals(words: str) -> tuple[str, ...]:
     if re.search(r"(?<!f)fe?$", low):
         return (re.sub(r"fe?$", "ves", words), words + "s")
     return (words + "s",)
+
+
+def told(scene: Scene) -> str:
+    """What a model is told of a scene: the prompt, the background, and any phrase that they do not name.
+
+    LVD adds ", {keyword} background"; LMD adds missing phrases after a bar.
+    """
+    words = scene.prompt.strip().rstrip(".")
+    if scene.background and find(words, scene.background) is None:
+        words += f", {scene.background} background"
+    for phrase in dict.fromkeys(track.phrase for track in scene.tracks):
+        if find(words, phrase) is None:
+            words += f", {phrase}"
+    return words

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from diffusers import UNet2DConditionModel, UNet3DConditionModel
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from ..errors import AnimaticError
 from ..sampling import Attend, Cond, Row, Step
-from ..schedule import Schedule
-from ..text import ClipText
+from ..scene import Scene
+from ..schedule import Schedule, scheduler_named
+from ..text import ClipText, find
+from .taps import Taps, unet_kind
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,8 @@ class Geometry:
     frames: int
     height: int
     width: int
-    channels: int
-    stride: int  # pixels per latent cell
+    channels: int = 4
+    stride: int = 8  # pixels per latent cell
     fps: float = 8.0
     max_frames: int = 1024
 
@@ -37,14 +42,28 @@ class Geometry:
         return self.channels, frames, height // self.stride, width // self.stride
 
 
+@dataclass(frozen=True)
+class Habits:
+    """How a model is used unless the user says otherwise."""
+
+    steps: int = 25
+    guidance: float = 7.5
+    negative: str = ""
+    scheduler: str = ""  # "": the one it comes with
+
+
 class Backbone(ABC):
-    """A frozen image or video model. `provides` are the words that controls may need."""
+    """A frozen image or video model. `provides` are the words that controls may need.
+
+    `words` are the only things it can show; empty where there is no such limit.
+    """
 
     name: str
-    geometry: Geometry
     provides: frozenset[str]
+    geometry: Geometry
+    habits: Habits
     text: ClipText
-    words: tuple[str, ...] = ()  # the only things it can show; empty: no such limit
+    words: tuple[str, ...] = ()
 
     @abstractmethod
     def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
@@ -56,7 +75,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def schedule(self, steps: int, name: str = "") -> Schedule:
-        """The model's own scheduler, or another of diffusers' by class name, as `steps` noise levels."""
+        """The model's own scheduler, or another of diffusers' by name, as `steps` noise levels."""
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
@@ -65,6 +84,60 @@ class Backbone(ABC):
         return Cond(self.text([*negatives, *prompts]), tuple(rows))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
-        """Unit noise, one row a seed, the same on every device: made on the CPU."""
+        """Unit noise, one row a seed, the same for every device: made on the CPU."""
         shape = self.geometry.latent(frames, height, width)
-        return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+        rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(rows)
+
+    def check_scene(self, scene: Scene) -> None:
+        """Raise where the scene asks for a thing the model has never seen."""
+        for track in scene.tracks:
+            if self.words and not any(find(track.phrase, word) for word in self.words):
+                raise AnimaticError(f"{self.name} cannot show {track.phrase!r}; it knows {', '.join(self.words)}")
+
+    def check_rows(self, x: Tensor, cond: Cond) -> None:
+        if len(x) != len(cond.rows):
+            hint = "put Guidance into the controls, or tell cond.positive"
+            raise AnimaticError(f"{len(x)} latent rows but {len(cond.rows)} rows of text; {hint}")
+
+
+class Components(Backbone):
+    """A backbone made of diffusers components: a tapped UNet, any VAE, CLIP text, a scheduler."""
+
+    def __init__(
+        self,
+        name: str,
+        unet: UNet2DConditionModel | UNet3DConditionModel,
+        vae: ModelMixin,
+        text: ClipText,
+        scheduler: SchedulerMixin,
+        geometry: Geometry,
+        habits: Habits,
+        coordinates: bool = False,
+        words: tuple[str, ...] = (),
+    ) -> None:
+        self.name, self.unet, self.vae, self.text, self.scheduler = name, unet, vae, text, scheduler
+        self.geometry, self.habits, self.coordinates, self.words = geometry, habits, coordinates, words
+        self.taps = Taps(unet, unet_kind)
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    def freeze(self) -> Components:
+        for part in (self.unet, self.vae, self.text):
+            part.eval().requires_grad_(False)
+        return self
+
+    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
+        return super().noise(seeds, frames, height, width).to(self.device, self.unet.dtype)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        images = latents.movedim(2, 1).flatten(0, 1) / self.vae.config.scaling_factor
+        pixels = torch.cat([self.vae.decode(part).sample for part in images.split(8)])
+        pixels = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return pixels.unflatten(0, (len(latents), -1)).movedim(2, -1)
+
+    def schedule(self, steps: int, name: str = "") -> Schedule:
+        return Schedule(scheduler_named(name, self.scheduler) if name else self.scheduler, steps)

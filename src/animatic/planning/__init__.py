@@ -1,0 +1,1 @@
+"""Planning: prompt -> Scene."""

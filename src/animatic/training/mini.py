@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..backbones.base import Geometry
+from ..backbones.base import Geometry, Habits
 from ..backbones.codec import PatchCodec
 from ..backbones.unet3d import UNet3D
 from ..scene import write_atomically
@@ -28,6 +28,7 @@ from .captions import invent
 LENGTH = 64  # tokens
 WIDTH = 96  # of a token state
 GEOMETRY = Geometry(frames=8, height=toyworld.SIZE, width=toyworld.SIZE, channels=16, stride=4, fps=4.0, max_frames=32)
+HABITS = Habits(steps=25, guidance=4.0)
 
 
 def build(seed: int = 0) -> UNet3D:
@@ -73,7 +74,8 @@ def build(seed: int = 0) -> UNet3D:
         timestep_spacing="trailing",
     )
     text = ClipText("mini", tokenizer, encoder)
-    return UNet3D("mini", unet, fit_codec(rng), text, scheduler, GEOMETRY, coordinates=True, words=tuple(toyworld.NOUNS))
+    codec = fit_codec(rng)
+    return UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=tuple(toyworld.NOUNS))
 
 
 def tokenize(rng: random.Random) -> CLIPTokenizer:
@@ -102,9 +104,9 @@ def time_layers(unet: UNet3DConditionModel) -> list[nn.Module]:
     return [m for m in unet.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
 
 
-def save(model: UNet3D, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a diffusers model folder, plus `animatic.json` with what diffusers has no word for."""
-    for name, part in (("unet", model.unet), ("vae", model.vae), ("text_encoder", model.text.encoder)):
+def save(model: UNet3D, unet: nn.Module, encoder: nn.Module, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write `model` with these networks as a diffusers folder, plus `animatic.json` with what diffusers has no word for."""
+    for name, part in (("unet", unet), ("vae", model.vae), ("text_encoder", encoder)):
         copy.deepcopy(part).to(dtype).save_pretrained(folder / name)
     model.text.tokenizer.save_pretrained(folder / "tokenizer")
     model.scheduler.save_pretrained(folder / "scheduler")
@@ -116,6 +118,11 @@ def save(model: UNet3D, folder: Path, dtype: torch.dtype = torch.float16) -> Non
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
-    card = {"coordinates": model.coordinates, "words": list(model.words), "geometry": asdict(model.geometry)}
+    card = {
+        "coordinates": model.coordinates,
+        "words": model.words,
+        "geometry": asdict(model.geometry),
+        "habits": asdict(model.habits),
+    }
     for name, data in (("model_index.json", index), ("animatic.json", card)):
         write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())

@@ -29,7 +29,7 @@ from ..backbones.unet3d import UNet3D
 from ..sampling import Cond, Maps, Row, Step, plain
 from . import mini, toyworld
 from .captions import invent
-from .loss import noised, out_of_place, wanted, weighted_mse
+from .loss import noised, out_of_place, timesteps, wanted, weighted_mse
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def losses(model: UNet3D, batch: Batch, t: Tensor, alphas: Tensor, device: torch
     maps = Maps(batch.tokens.to(device))
     cond = Cond(model.text(batch.captions), tuple(Row(stream=i) for i in range(rows)), maps=maps)
     prediction = model(noisy, Step(0, 1, t.to(device)), cond, plain)
-    error = weighted_mse(prediction, velocity, batch.cover.to(device))
+    error = weighted_mse(prediction, velocity, batch.cover.to(device), alphas[t].to(device))
     return error, out_of_place(maps.found, batch.named.to(device), batch.valid.to(device))
 
 
@@ -123,8 +123,7 @@ def train(plan: Plan, out: Path, save_every: int = 250, minutes: float = float("
     model = mini.build(plan.seed)
     networks = nn.ModuleDict({"unet": model.unet, "text": model.text.encoder}).to(device)
     model.vae.to(device)
-    shadow = mini.build(plan.seed)
-    average = AveragedModel(nn.ModuleDict({"unet": shadow.unet, "text": shadow.text.encoder}).to(device), multi_avg_fn=get_ema_multi_avg_fn(plan.average))
+    average = AveragedModel(networks, multi_avg_fn=get_ema_multi_avg_fn(plan.average))
     optimiser = torch.optim.AdamW(networks.parameters(), plan.rate, betas=(0.9, 0.98), weight_decay=1e-3, foreach=True)
     state, start = out / "state.pt", 0
     if state.exists():
@@ -137,7 +136,7 @@ def train(plan: Plan, out: Path, save_every: int = 250, minutes: float = float("
         parts = {"networks": networks, "average": average, "optimiser": optimiser}
         torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, state.with_suffix(".part"))
         state.with_suffix(".part").replace(state)
-        mini.save(shadow, out / "mini")
+        mini.save(model, average.module["unet"], average.module["text"], out / "mini")
 
     alphas = model.scheduler.alphas_cumprod
     (out / "plan.json").write_text(json.dumps(asdict(plan), indent=1))
@@ -153,7 +152,7 @@ def train(plan: Plan, out: Path, save_every: int = 250, minutes: float = float("
             still = first or rng.random() < plan.stills_among_clips
             count, frames = (plan.stills, 1) if still else (plan.clips, mini.GEOMETRY.frames)
             batch = film(model, rng, count, frames, plan.unconditional)
-            t = ((torch.randperm(count) + torch.rand(count)) / count * len(alphas)).long().clamp(max=len(alphas) - 1)
+            t = timesteps(count, len(alphas))
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate_at(step)
             with without_time(model.unet) if first else nullcontext():

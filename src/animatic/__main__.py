@@ -1,0 +1,5 @@
+"""`python -m animatic`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,169 @@
+"""A model by name or folder: every folder in diffusers layout with a UNet, a VAE and a CLIP text encoder.
+
+What diffusers has no word for (native size, habits, vocabulary) stands in PRESETS, or in `animatic.json` in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, CLIPTextModel
+
+from ..errors import AnimaticError
+from ..text import ClipText
+from .base import Components, Geometry, Habits
+from .codec import PatchCodec
+from .unet2d import UNet2D
+from .unet3d import UNet3D
+
+POOR = "blurry, low quality, distorted, watermark, text"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and habits."""
+
+    source: str
+    about: str
+    geometry: Geometry | None = None
+    habits: Habits | None = None
+
+
+PRESETS = {
+    "mini": Preset("", "toy world, bundled, runs on a laptop CPU"),
+    "modelscope": Preset(  # sizes and steps: LVD README
+        "ali-vilab/text-to-video-ms-1.7b",
+        "ModelScope text-to-video, 1.4 B",
+        Geometry(16, 256, 256),
+        Habits(40, 9.0, POOR, "dpm++"),
+    ),
+    "zeroscope": Preset(
+        "cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", Geometry(24, 320, 576), Habits(40, 9.0, POOR, "dpm++")
+    ),
+    "sd15": Preset(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "Stable Diffusion 1.5, images",
+        Geometry(1, 512, 512, max_frames=1),
+        Habits(50, 7.5, POOR, "ddim"),
+    ),
+    "sd21": Preset(
+        "stabilityai/stable-diffusion-2-1-base",
+        "Stable Diffusion 2.1, images",
+        Geometry(1, 512, 512, max_frames=1),
+        Habits(50, 7.5, POOR, "ddim"),
+    ),
+}
+UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D}
+
+
+def load(name: str = "mini", device: str = "") -> Components:
+    """The model called `name` (see PRESETS) or in the folder `name`, frozen, on `device` ("" picks a GPU if there is one).
+
+    Raises `AnimaticError` where it is unknown, incomplete or damaged.
+    """
+    preset = PRESETS.get(name)
+    folder = Path(name) if preset is None else _folder(name, preset)
+    if preset is None and not folder.is_dir():
+        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return _read(name if preset else folder.name, folder, preset, torch.device(device))
+
+
+def _folder(name: str, preset: Preset) -> Path:
+    if not preset.source:
+        return Path(str(files("animatic") / "weights" / name))
+    wanted = [f"{part}/*" for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")]
+    try:
+        return Path(snapshot_download(preset.source, allow_patterns=["model_index.json", *wanted]))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        reason = type(error).__name__
+        raise AnimaticError(f"{name}: {preset.source} is not on this machine and cannot be fetched ({reason})") from None
+
+
+def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) -> Components:
+    index = _json(folder / "model_index.json")
+    card = _json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
+    kind = index.get("unet", [None, None])[1]
+    if kind not in UNETS:
+        raise AnimaticError(f"{folder}: its unet is {kind!r}; want one of {', '.join(UNETS)}")
+    dtype = torch.float16 if device.type == "cuda" and preset and preset.source else torch.float32
+    vae_class = _json(folder / "vae" / "config.json").get("_class_name", "")
+    vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, str(vae_class), None)
+    if vae_type is None:
+        raise AnimaticError(f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec")
+    unet = _weights(getattr(diffusers, kind), folder / "unet", dtype)
+    vae = _weights(vae_type, folder / "vae", dtype)
+    encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
+    text = ClipText(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
+    scheduler_class = getattr(diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None)
+    if scheduler_class is None:
+        raise AnimaticError(f"{folder}/scheduler: no diffusers scheduler is named in scheduler_config.json")
+    scheduler = scheduler_class.from_pretrained(folder / "scheduler")
+    model = UNETS[kind](
+        name,
+        unet,
+        vae,
+        text,
+        scheduler,
+        geometry=_geometry(card, preset, kind, unet, vae),
+        habits=Habits(**card["habits"]) if "habits" in card else (preset and preset.habits) or Habits(),
+        coordinates=card.get("coordinates", False),
+        words=tuple(card.get("words", ())),
+    )
+    for part in (unet, vae, text):
+        part.to(device)
+    return model.freeze()
+
+
+def _geometry(card: dict[str, Any], preset: Preset | None, kind: str, unet: Any, vae: Any) -> Geometry:
+    if "geometry" in card:
+        return Geometry(**card["geometry"])
+    if preset and preset.geometry:
+        return preset.geometry
+    stride = 2 ** (len(vae.config.block_out_channels) - 1)
+    size = unet.config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    frames, most = (16, 1024) if kind == "UNet3DConditionModel" else (1, 1)
+    return Geometry(frames, height * stride, width * stride, unet.config.out_channels, stride, max_frames=most)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be read ({error.strerror}); want a model folder in diffusers layout") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise AnimaticError(f"{path}: found {type(data).__name__}; want a JSON object")
+    return data
+
+
+def _weights(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """A network with every weight from its file: missing ones would silently stay random."""
+    try:
+        network, report = cls.from_pretrained(folder, dtype=dtype, output_loading_info=True, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise AnimaticError(f"{folder}: weights are missing or damaged ({str(error).splitlines()[0]})") from None
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
+    return network
+
+
+def _tokenizer(folder: Path, vocabulary: int) -> Any:
+    if not any((folder / file).exists() for file in ("tokenizer.json", "vocab.json")):
+        raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json or vocab.json")  # else an empty one is made up
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if len(tokenizer) > vocabulary:
+        raise AnimaticError(f"{folder}: {len(tokenizer)} tokens, but the text encoder knows {vocabulary}; they do not belong together")
+    return tokenizer

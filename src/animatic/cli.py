@@ -1,0 +1,260 @@
+"""The command line: thin, every command a few calls of the Python API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from typer.exceptions import TyperException
+
+from .errors import AnimaticError
+from .scene import Scene, load_scene, write_atomically
+
+FORMATS = ("mp4", "gif", "webp", "png")
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+
+app = typer.Typer(
+    help="Direct generated video: a prompt becomes a scene of moving boxes, and a video that obeys it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
+Seed = Annotated[int, typer.Option(help="Seed of the noise; the same seed on the same machine gives the same frames.")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps; the model's habit if not given.")]
+Guide = Annotated[float | None, typer.Option("--guidance", help="Scale of classifier-free guidance; 1 is off.")]
+Frames = Annotated[int | None, typer.Option(help="Number of frames; 1 makes a picture.")]
+Size = Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")]
+Format = Annotated[str, typer.Option(help="One or more of mp4, gif, webp, png, with commas.")]
+Model = Annotated[str, typer.Option(help="A name of `animatic models`, or a folder in diffusers layout.")]
+Method = Annotated[str, typer.Option(help="A name of `animatic methods`.")]
+Scheduler = Annotated[str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+Name = Annotated[str, typer.Option(help="Name of the files; made from the prompt if not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
+
+
+@app.command()
+def make(
+    prompt: Prompt,
+    model: Model = "mini",
+    method: Method = "lvd",
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guide = None,
+    frames: Frames = None,
+    size: Size = "",
+    scheduler: Scheduler = "",
+    format: Format = "mp4",
+    out: Out = Path("out"),
+    name: Name = "",
+    as_json: AsJson = False,
+) -> None:
+    """Plan a prompt and render it: video, scene and contact sheet."""
+    from .planning.rules import plan
+
+    scene = plan(prompt)
+    _render(scene, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json)
+
+
+@app.command("plan")
+def plan_(
+    prompt: Prompt,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Scene file; printed if not given.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Also draw the boxes: a gif, mp4, webp or png.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames of the drawing.")] = 16,
+) -> None:
+    """Plan a prompt: words to boxes in time."""
+    from .planning.rules import plan
+    from .video import sketch
+
+    scene = plan(prompt)
+    if draw:
+        sketch(scene, frames, 256, 256).save(draw)
+        print(draw, file=sys.stderr)
+    if out:
+        scene.save(out)
+        print(out, file=sys.stderr)
+    else:
+        sys.stdout.write(scene.to_json())
+
+
+@app.command()
+def render(
+    scene: Annotated[Path, typer.Argument(help="Scene file (version 1 JSON).")],
+    model: Model = "mini",
+    method: Method = "lvd",
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guide = None,
+    frames: Frames = None,
+    size: Size = "",
+    scheduler: Scheduler = "",
+    format: Format = "mp4",
+    out: Out = Path("out"),
+    name: Name = "",
+    as_json: AsJson = False,
+) -> None:
+    """Render a scene file."""
+    made = load_scene(scene)
+    _render(made, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem, as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models known by name."""
+    from .backbones import PRESETS
+
+    rows = [(name, preset.about, preset.source or "bundled") for name, preset in PRESETS.items()]
+    _table(("model", "what it is", "weights"), rows, as_json)
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> None:
+    """List the methods known by name."""
+    from .methods import METHODS
+
+    _table(("method", "what it does"), [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in METHODS.items()], as_json)
+
+
+@app.command()
+def info(file: Annotated[Path, typer.Argument(help="A video or picture made by animatic.")]) -> None:
+    """Print what a result was made from."""
+    from .video import read_info
+
+    print(json.dumps(read_info(file), indent=1, ensure_ascii=False))
+
+
+def _render(
+    scene: Scene,
+    model: str,
+    method: str,
+    seed: int,
+    steps: int | None,
+    guidance: float | None,
+    frames: int | None,
+    size: str,
+    scheduler: str,
+    format: str,
+    out: Path,
+    name: str,
+    as_json: bool,
+) -> None:
+    formats = [f.strip() for f in format.split(",")]
+    for wanted in formats:
+        if wanted not in FORMATS:
+            raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
+    pixels = _pixels(size)
+    target = out / (name or _slug(scene.prompt))
+    _writable(out)
+    began = time.perf_counter()
+    with _console(as_json).status("loading"):
+        _quiet()
+        from . import rendering, video
+        from .controls.watching import Progress as Ticks
+
+    with _bar(as_json) as tick:
+        made = rendering.render(
+            scene, model, method, seed,
+            steps=steps, guidance=guidance, frames=frames, size=pixels, scheduler=scheduler, watch=[Ticks(tick)],
+        )  # fmt: skip
+    files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
+    sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
+    write_atomically(sheet, video.png(video.contact_sheet(made, scene, title=scene.prompt)))
+    scene.save(plan)
+    seconds = round(time.perf_counter() - began, 2)
+    if as_json:
+        print(json.dumps({"videos": [str(f) for f in files], "scene": str(plan), "sheet": str(sheet), "seconds": seconds}))
+        return
+    console = _console(False)
+    if scene.reasoning:
+        console.print(scene.reasoning, style="dim", highlight=False)
+    for label, file in (*(("video", f) for f in files), ("scene", plan), ("sheet", sheet)):
+        console.print(f"{label}  {file}", highlight=False, soft_wrap=True)
+
+
+def _pixels(size: str) -> tuple[int, int] | None:
+    if not size:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", size.lower())
+    if not match:
+        raise AnimaticError(f"size is {size!r}; want WIDTHxHEIGHT, such as 64x64")
+    return int(match[1]), int(match[2])
+
+
+def _slug(prompt: str) -> str:
+    """A file name from a prompt: its first words."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].rstrip("-") or "video"
+
+
+def _writable(folder: Path) -> None:
+    """Raise before the work rather than after it."""
+    probe = folder / f".{os.getpid()}.probe"
+    write_atomically(probe, b"")
+    probe.unlink()
+
+
+def _quiet() -> None:
+    """Keep the libraries' bars and notices out of ours."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+
+
+def _console(silent: bool) -> Console:
+    return Console(quiet=silent, stderr=not sys.stdout.isatty())
+
+
+@contextmanager
+def _bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_console(silent), transient=True) as progress:
+        task = progress.add_task("rendering", total=None)
+        yield lambda done, count: progress.update(task, completed=done, total=count)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
+        return
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line. Bad input ends in one line on stderr and exit code 2."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except AnimaticError as error:
+        code = _fail(str(error))
+    except TyperException as error:
+        code = _fail(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    sys.exit(_fail("interrupted; nothing was left half-written") if code == INTERRUPTED else code or 0)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Controls that only look: how far the run is, and what it would show by now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from ..sampling import Cond, Control, Denoise, Run, Step
+
+
+@dataclass
+class Progress(Control):
+    """Calls `tick(done, count)` at every noise level, the clean one included."""
+
+    tick: Callable[[int, int], None]
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        self.tick(step.index, step.count)
+        return x
+
+
+@dataclass
+class Preview(Control):
+    """Calls `show(step, frames)` every `every` steps; frames are uint8 `[row, frame, height, width, 3]`.
+
+    Put it first in the list, so that it sees the guided prediction.
+    """
+
+    show: Callable[[Step, Tensor], None]
+    every: int = 5
+    _run: Run | None = field(default=None, repr=False)
+
+    def begin(self, run: Run) -> Preview:
+        return replace(self, _run=run)
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        prediction = inner(x, step, cond)
+        if self._run is not None and step.index % self.every == 0:
+            self.show(step, self._run.backbone.decode(self._run.schedule.estimate(x, prediction, step)))
+        return prediction

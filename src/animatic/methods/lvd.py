@@ -1,0 +1,44 @@
+"""LVD: LLM-grounded Video Diffusion (Lian et al. 2024). Boxes steer text attention through an energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..backbones.base import Backbone
+from ..controls.energy import Energy
+from ..controls.guidance import Guidance
+from ..controls.terms import BoxEnergy
+from ..sampling import Control
+from ..scene import Scene
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where to listen and how hard to push. `scale` is for the energy as a mean over heads and frames."""
+
+    sites: tuple[str, ...]
+    terms: BoxEnergy
+    scale: float
+    until: float
+    iters: int
+    threshold: float
+
+
+# LVD's six layers; its sums over 16.7 heads (mean of the six) and 16 or 24 frames are means here, so its scale 5 and
+# thresholds 200 and 350 become 5 * 267, 200 / 267 and 5 * 400, 350 / 400 (LVD README, generation/lvd.py)
+LAYERS = tuple(f"{b}.transformer_blocks.0.attn2" for b in (
+    "down_blocks.1.attentions.0", "down_blocks.2.attentions.0", "down_blocks.2.attentions.1",
+    "up_blocks.1.attentions.0", "up_blocks.1.attentions.1", "up_blocks.2.attentions.2",
+))  # fmt: skip
+SETTINGS = {
+    "modelscope": Settings(LAYERS, BoxEnergy(), 5 * 267, 0.25, 5, 0.75),
+    "zeroscope": Settings(LAYERS, BoxEnergy(), 5 * 400, 0.25, 5, 0.875),
+    "mini": Settings(("*",), BoxEnergy(), 400, 0.4, 3, 0.0),
+}
+ANY = Settings(("*",), BoxEnergy(), 5 * 267, 0.25, 5, 0.75)
+
+
+def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    s = SETTINGS.get(backbone.name, ANY)
+    return [Guidance(guidance), Energy(scenes, s.terms, s.sites, s.scale, s.until, s.iters, s.threshold)]

@@ -1,0 +1,144 @@
+"""Energy as a control: identity when off, effect when on, and the arithmetic of its update."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import tiny
+import torch
+
+from animatic.backbones import load
+from animatic.controls.energy import Energy, Targets
+from animatic.controls.guidance import Guidance
+from animatic.controls.terms import BoxEnergy
+from animatic.errors import AnimaticError
+from animatic.sampling import Control, Maps, plain, sample
+from animatic.scene import Scene, Track
+
+CAT = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.4, 0.4), (0.6, 0, 1, 0.4))),))
+TWO = Scene("two cats", (Track("cat", ((0, 0, 0.4, 0.4),)), Track("cat", ((0.6, 0.6, 1, 1),))))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load(str(tiny.folder(tmp_path_factory.mktemp("model"), tiny.unet3d())))
+
+
+def run(model, controls, scenes=(CAT,), solver="ddim", steps=4):
+    cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
+    return sample(model, model.schedule(steps, solver), model.noise(range(len(scenes)), 3, 64, 64), cond, [Guidance(2.0), *controls])
+
+
+def energy_of(model, x, step, scene=CAT):
+    targets = Targets.of([scene], model.text, 3, x.device, legacy=False)
+    maps = Maps(targets.tokens)
+    cond = model.encode([scene.prompt], [""]).positive
+    model(x / step.gain, step, replace(cond, maps=maps), plain)
+    return BoxEnergy()(maps.found, targets)
+
+
+@pytest.mark.parametrize("off", [{"iters": 0}, {"until": 0.0}, {"scale": 0.0}])
+def test_off_is_the_identity(model, off):
+    assert torch.equal(run(model, [Energy((CAT,), BoxEnergy(), **off)]), run(model, []))
+
+
+def test_no_tracks_is_the_identity(model):
+    empty = Scene("a cat")
+    assert torch.equal(run(model, [Energy((empty,), BoxEnergy(), scale=100)], (empty,)), run(model, [], (empty,)))
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm++", "unipc", "euler"])
+def test_on_lowers_the_energy_in_every_scheduler(model, solver):
+    """One update at the first noise level, in variance-preserving units whatever the scheduler's."""
+    seen = []
+
+    @dataclass
+    class Look(Control):
+        def steer(self, inner, x, step, cond):
+            if step.index == 0:
+                seen.append(float(energy_of(model, x, step)))
+            return x
+
+    for controls in ([Look()], [Energy((CAT,), BoxEnergy(), scale=2000, until=0.2, iters=3), Look()]):
+        run(model, controls, solver=solver)
+    assert seen[1] < seen[0] - 1e-4
+
+
+def test_the_update_is_the_papers(model):
+    """x - scale * sqrt(1 - alpha_bar) * dE/dx, once."""
+    moved = []
+
+    @dataclass
+    class Look(Control):
+        def steer(self, inner, x, step, cond):
+            if step.index == 0:
+                moved.append((x.clone(), step))
+            return x
+
+    run(model, [Look(), Energy((CAT,), BoxEnergy(), scale=7.0, until=0.2, iters=1), Look()])
+    (before, step), (after, _) = moved
+    with torch.enable_grad():
+        leaf = before.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(energy_of(model, leaf, step).sum(), leaf)
+    assert torch.allclose(after, before - 7.0 * step.noise * gradient, atol=1e-7)
+    assert not torch.equal(after, before)
+
+
+def test_threshold_is_judged_anew(model):
+    """The default asks at every step; legacy carries the value over, and once under the threshold asks no more."""
+    calls = []
+
+    @dataclass
+    class Count(Control):
+        def denoise(self, inner, x, step, cond):
+            calls.append((step.index, cond.maps is not None))
+            return inner(x, step, cond)
+
+    for legacy, want in ((False, [0, 1, 2, 3]), (True, [0])):
+        calls.clear()
+        run(model, [Energy((CAT,), BoxEnergy(), threshold=10.0, until=1.0, iters=5, legacy=legacy), Count()])
+        assert [i for i, guided in calls if guided] == want
+
+
+def test_rows_are_guided_apart(model):
+    """A batch of two scenes equals two runs; a scene under its threshold is left alone."""
+    left = Scene("a cat", (Track("cat", ((0, 0, 0.4, 0.4),)),))
+    right = Scene("a dog", (Track("dog", ((0.6, 0.6, 1, 1),)),))
+    together = run(model, [Energy((left, right), BoxEnergy(), scale=500, until=0.5)], (left, right))
+    alone = run(model, [Energy((left,), BoxEnergy(), scale=500, until=0.5)], (left,))
+    assert torch.allclose(together[:1], alone, atol=1e-4)
+
+
+def test_what_is_inside_is_guided_too(model):
+    """The guided pass goes through the controls nested inside Energy, and only there."""
+    seen = []
+
+    @dataclass
+    class Told(Control):
+        name: str
+
+        def tell(self, cond, step):
+            return cond
+
+        def denoise(self, inner, x, step, cond):
+            seen.append((self.name, cond.maps is not None))
+            return inner(x, step, cond)
+
+    run(model, [Told("out"), Energy((CAT,), BoxEnergy(), until=0.2, iters=1), Told("in")], steps=1)
+    assert seen == [("in", True), ("out", False), ("in", False)]
+
+
+def test_things_of_the_same_words_share_a_target(model):
+    united = Targets.of([TWO], model.text, 2, torch.device("cpu"), legacy=False)
+    apart = Targets.of([TWO], model.text, 2, torch.device("cpu"), legacy=True)
+    assert len(apart.rows) == 2 * len(united.rows) == 2 * len(model.text.positions("two cats", "cats"))
+    assert united.masks(8, 8)[0].sum() == apart.masks(8, 8)[[0, len(united.rows)]].sum()
+    assert united.share.sum() == pytest.approx(1) and apart.share.sum() == pytest.approx(1)
+
+
+def test_bad_input(model):
+    with pytest.raises(AnimaticError, match="2 scenes for 1 samples"):
+        run(model, [Energy((CAT, CAT), BoxEnergy())])
+    with pytest.raises(AnimaticError, match=r"sites \('nowhere',\) match no text attention"):
+        run(model, [Energy((CAT,), BoxEnergy(), sites=("nowhere",))])
+    with pytest.raises(AnimaticError, match="not finite"):
+        run(model, [Energy((CAT,), BoxEnergy(), scale=float("inf"), until=1.0)])

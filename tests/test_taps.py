@@ -1,0 +1,121 @@
+"""Taps: exact identities when nobody listens; exact, differentiable probabilities when somebody does."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
+from torch.utils.checkpoint import checkpoint
+
+from animatic.backbones import load
+from animatic.backbones.taps import Call, Taps, shrink, unet_kind
+from animatic.sampling import Cond, Maps, Row, Step, plain
+
+STEP = Step(0, 1, 500.0)
+
+
+def call(frames: int, rows: int = 2, maps: Maps | None = None) -> Call:
+    return Call(STEP, Cond(torch.zeros(rows, 1, 1), tuple(Row(stream=i) for i in range(rows)), maps=maps), plain, (frames, 8, 8))
+
+
+@pytest.mark.parametrize("kind", ["2d", "3d"])
+def test_nobody_listening_is_the_stock_network(kind):
+    torch.manual_seed(1)
+    text = torch.randn(2, 7, tiny.WIDTH)
+    x = torch.randn(2, 4, 8, 8) if kind == "2d" else torch.randn(2, 4, 3, 8, 8)
+    network = tiny.unet2d() if kind == "2d" else tiny.unet3d()
+    with torch.no_grad():
+        network.set_attn_processor(AttnProcessor2_0())
+        stock = network(x, 500, text).sample
+        taps = Taps(network, unet_kind)
+        assert torch.equal(network(x, 500, text).sample, stock)
+        with taps.serving(call(3 if kind == "3d" else 1)):
+            assert torch.equal(network(x, 500, text).sample, stock)
+
+
+def test_kinds_of_layers():
+    network = tiny.unet3d()
+    Taps(network, unet_kind)
+    kinds = {tap.name: tap.kind for tap in network.attn_processors.values()}
+    time = {name for name in kinds if "temp_attentions" in name or name.startswith("transformer_in")}
+    assert {kinds[name] for name in time} == {"time"}, "attn2 of a temporal transformer is self-attention"
+    assert {name.rpartition(".")[2]: kinds[name] for name in kinds.keys() - time} == {"attn1": "self", "attn2": "cross"}
+
+
+@pytest.mark.parametrize("kind", ["2d", "3d"])
+def test_maps_are_the_softmax(kind):
+    """The extra columns of fused attention against attention written out by hand."""
+    torch.manual_seed(1)
+    frames = 3 if kind == "3d" else 1
+    network = tiny.unet3d() if kind == "3d" else tiny.unet2d()
+    taps = Taps(network, unet_kind)
+    x = torch.randn(2, 4, frames, 8, 8) if kind == "3d" else torch.randn(2, 4, 8, 8)
+    text, seen = torch.randn(2, 7, tiny.WIDTH), {}
+
+    def listen(site, q, k, v, mask):
+        if site.kind == "cross":
+            p = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+            seen[site.name] = p.unflatten(0, (2, site.fold)).unflatten(3, site.grid[1:])
+        return plain(site, q, k, v, mask)
+
+    maps = Maps(torch.tensor([[1, 4], [6, 2]]))
+    with torch.no_grad(), taps.serving(replace(call(frames, maps=maps), attend=listen)):
+        network(x, 500, text)
+    assert len(maps.found) == len(seen) >= 3
+    for name, p in seen.items():
+        want = torch.stack([p[0][..., [1, 4]], p[1][..., [6, 2]]])
+        assert maps.found[name].shape == want.shape == (2, frames, *want.shape[2:])
+        assert (maps.found[name] - want).abs().max() < 1e-6
+
+
+def test_asking_does_not_change_the_answer():
+    torch.manual_seed(1)
+    network = tiny.unet3d()
+    taps = Taps(network, unet_kind)
+    x, text = torch.randn(2, 4, 3, 8, 8), torch.randn(2, 7, tiny.WIDTH)
+    with torch.no_grad():
+        with taps.serving(call(3)):
+            quiet = network(x, 500, text).sample
+        with taps.serving(call(3, maps=Maps(torch.tensor([[1], [2]])))):
+            assert (network(x, 500, text).sample - quiet).abs().max() < 1e-6
+
+
+def test_only_the_wanted_sites_answer():
+    network = tiny.unet3d()
+    taps, maps = Taps(network, unet_kind), Maps(torch.tensor([[1]]), sites=("down_blocks.0.*",))
+    with torch.no_grad(), taps.serving(call(2, rows=1, maps=maps)):
+        network(torch.randn(1, 4, 2, 8, 8), 500, torch.randn(1, 7, tiny.WIDTH))
+    assert list(maps.found) == ["down_blocks.0.attentions.0.transformer_blocks.0.attn2"]
+
+
+@pytest.mark.parametrize("kind", ["2d", "3d"])
+def test_gradients_are_those_of_plain_attention_and_survive_checkpointing(kind, tmp_path):
+    """d(energy of maps)/dx: checkpointed layers call their taps again during backward."""
+    model = load(str(tiny.folder(tmp_path / "m", tiny.unet3d() if kind == "3d" else tiny.unet2d())))
+    frames = 3 if kind == "3d" else 1
+    torch.manual_seed(1)
+    x = torch.randn(1, 4, frames, 8, 8)
+    cond = model.encode(["a cat"], [""]).positive
+
+    def gradient() -> torch.Tensor:
+        maps = Maps(torch.tensor([[3, 4]]))
+        leaf = x.clone().requires_grad_()
+        model(leaf, STEP, replace(cond, maps=maps), plain)
+        return torch.autograd.grad(sum(m.square().sum() for m in maps.found.values()), leaf)[0]
+
+    plainly = gradient()
+    for block in [*model.unet.down_blocks, model.unet.mid_block, *model.unet.up_blocks]:
+        for layer in [*block.resnets, *getattr(block, "attentions", [])]:
+            forward = layer.forward
+            layer.forward = lambda *a, _f=forward, **k: checkpoint(_f, *a, use_reentrant=False, **k)
+    assert plainly.abs().sum() > 0
+    assert torch.equal(gradient(), plainly)
+
+
+@pytest.mark.parametrize(
+    ("base", "cells", "want"),
+    [((40, 72), 2880, (40, 72)), ((40, 72), 720, (20, 36)), ((40, 72), 180, (10, 18)), ((40, 72), 45, (5, 9)), ((32, 32), 64, (8, 8))],
+)
+def test_layer_sizes(base, cells, want):
+    assert shrink(*base, cells) == want

@@ -1,0 +1,101 @@
+"""The LVD energy equals the values recorded from the original, and stays finite where that one does not."""
+
+
+import pytest
+import torch
+from conftest import golden
+
+from animatic.controls.energy import Targets
+from animatic.controls.terms import BoxEnergy, top_mean
+from animatic.scene import Scene, Track
+
+RIGHT = Track("a", ((0, 0.25, 0.25, 0.5), (0.25, 0.25, 0.5, 0.5), (0.5, 0.25, 0.75, 0.5), (0.75, 0.25, 1, 0.5)))
+LATE = Track("b", (None, None, (0.10, 0.60, 0.45, 0.95), (0.15, 0.60, 0.50, 0.95)))
+WIDE = Track("c", ((0, 0.3, 0.2, 0.7), (0.4, 0.3, 0.6, 0.7), (0.8, 0.3, 1, 0.7)))
+SETTINGS = {
+    "defaults": BoxEnergy(legacy=True),
+    "weak": BoxEnergy(0.25, 0.25, 1, 2, legacy=True),
+    "defaults+com0.03": BoxEnergy(centre=0.03, legacy=True),
+    "com_only_1": BoxEnergy(foreground=0, background=0, centre=1, legacy=True),
+    "fg_only": BoxEnergy(background=0, legacy=True),
+    "bg_only": BoxEnergy(foreground=0, legacy=True),
+}
+
+
+def closed(frames: int, heads: int, cells: int, tokens: int) -> torch.Tensor:
+    """The reference's closed-form attention map `[frame, head, cell, token]`."""
+    f, h, i, j = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in (frames, heads, cells, tokens)), indexing="ij")
+    return (3 * torch.sin(0.37 * f + 0.73 * h + 0.11 * i + 1.3 * j + 0.5)).softmax(-1).float()
+
+
+def seed0(*shape: int) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.manual_seed(0)).softmax(-1)
+
+
+def targets(tracks: list[tuple[Track, list[int]]], frames: int, tokens: int) -> Targets:
+    """Targets by token numbers, where the original was given numbers too."""
+    columns = [t for _, some in tracks for t in some]
+    things = [(0, (i,)) for i, (_, some) in enumerate(tracks) for _ in some]
+    share = torch.tensor([1 / len(some) / len(tracks) for _, some in tracks for _ in some])
+    scene = Scene("a b c", tuple(t for t, _ in tracks))
+    rows = torch.zeros(len(columns), dtype=torch.long)
+    return Targets(torch.arange(tokens)[None], rows, torch.tensor(columns, dtype=torch.long), share, [scene], things, frames, True)
+
+
+def energy(terms: BoxEnergy, maps: list[tuple[torch.Tensor, int, int]], goal: Targets) -> torch.Tensor:
+    found = {str(n): m.unflatten(2, (h, w))[None] for n, (m, h, w) in enumerate(maps)}
+    return terms(found, goal)[0]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("kind", ["closed", "seed0"])
+def test_one_map_equals_the_original(name, kind):
+    want = golden("lmd_lvd/lvd_loss.json")[f"ms256 8x8 F4 h2 T10 {kind} :: {name}"]
+    a = (closed(4, 2, 64, 10) if kind == "closed" else seed0(4, 2, 64, 10)).requires_grad_()
+    loss = 2 * energy(SETTINGS[name], [(a, 8, 8)], targets([(RIGHT, [2]), (LATE, [4, 5])], 4, 10))
+    (gradient,) = torch.autograd.grad(loss, a)
+    assert loss.item() == pytest.approx(want["loss"], rel=1e-4)
+    assert gradient.norm().item() == pytest.approx(want["grad_l2"], rel=1e-4)
+    assert gradient.sum().item() == pytest.approx(want["grad_sum"], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["defaults", "weak", "defaults+com0.03"])
+def test_two_layers_equal_the_original(name):
+    want = golden("lmd_lvd/lvd_loss.json")[f"compute_ca_lossv3 keys[down2.0(8x8),up2.2(16x16)] F4 h2 T10 closed :: {name}"]
+    maps = [(closed(4, 2, 64, 10), 8, 8), (closed(4, 2, 256, 10), 16, 16)]
+    loss = energy(SETTINGS[name], maps, targets([(RIGHT, [2]), (LATE, [4, 5])], 4, 10))
+    assert loss.item() == pytest.approx(want["loss"] if isinstance(want, dict) else want, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["weak", "defaults+com0.03"])
+@pytest.mark.parametrize(("cells", "height", "width"), [(180, 10, 18), (720, 20, 36)])
+def test_zeroscope_geometry_equals_the_original(name, cells, height, width):
+    want = golden("lmd_lvd/lvd_loss.json")[f"zeroscope hw{cells} F3 h3 T8 closed :: {name}"]
+    loss = energy(SETTINGS[name], [(closed(3, 3, cells, 8), height, width)], targets([(WIDE, [3, 4])], 3, 8))
+    assert loss.item() == pytest.approx(want["loss"], rel=1e-4)
+
+
+def test_no_things_cost_nothing():
+    assert energy(BoxEnergy(legacy=True), [(closed(4, 2, 64, 10), 8, 8)], targets([], 4, 10)) == 0
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_absent_things_are_finite(legacy):
+    nowhere = Track("a", (None, None, None, None))
+    a = closed(4, 2, 64, 10).requires_grad_()
+    loss = energy(BoxEnergy(centre=1, legacy=legacy), [(a, 8, 8)], targets([(nowhere, [2]), (LATE, [4])], 4, 10))
+    (gradient,) = torch.autograd.grad(loss, a)
+    assert torch.isfinite(loss) and torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+
+
+def test_the_default_falls_when_attention_moves_into_the_box():
+    goal = targets([(RIGHT, [2])], 4, 10)
+    inside = torch.from_numpy(goal.scenes[0].masks(4, 8, 8))[0].float().flatten(1)[:, None, :, None].expand(4, 2, 64, 10)
+    losses = [energy(BoxEnergy(centre=c), [(m, 8, 8)], goal).item() for c in (0, 1) for m in (inside, closed(4, 2, 64, 10), 1 - inside)]
+    assert losses[0] == pytest.approx(0, abs=1e-6) and losses[3] == pytest.approx(0, abs=1e-6)
+    assert losses[0] < losses[1] < losses[2] and losses[3] < losses[4] < losses[5]
+
+
+def test_top_mean():
+    assert top_mean(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([2.7])).item() == 2.5
+    assert top_mean(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0.2])).item() == 3.0

@@ -1,0 +1,69 @@
+"""The real classes at tiny size: model folders in the real format, random weights."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel, UNet3DConditionModel
+from diffusers import StableDiffusionPipeline
+from tokenizers import pre_tokenizers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+WIDTH = 16
+
+
+def tokenizer() -> CLIPTokenizer:
+    """CLIP's byte-level tokenizer without merges: every letter is a token."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*letters, *(a + "</w>" for a in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=[], model_max_length=77)
+
+
+def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(vocabulary), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=1,
+            num_attention_heads=2, max_position_embeddings=77, bos_token_id=vocabulary.bos_token_id,
+            eos_token_id=vocabulary.eos_token_id, pad_token_id=vocabulary.pad_token_id,
+        )
+    )  # fmt: skip
+
+
+def unet3d() -> UNet3DConditionModel:
+    torch.manual_seed(0)
+    network = UNet3DConditionModel(
+        sample_size=8, down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"), up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=WIDTH, attention_head_dim=8,
+    )  # fmt: skip
+    with torch.no_grad():  # time convolutions begin at zero, which would hide mistakes
+        for p in network.parameters():
+            if not p.any():
+                p.normal_(std=0.05)
+    return network.eval()
+
+
+def unet2d() -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=WIDTH, attention_head_dim=2,
+    ).eval()  # fmt: skip
+
+
+def vae() -> AutoencoderKL:
+    torch.manual_seed(0)
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, sample_size=64,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+    )  # fmt: skip
+
+
+def folder(path: Path, network: UNet2DConditionModel | UNet3DConditionModel) -> Path:
+    """A whole model folder as diffusers itself would write it."""
+    words = tokenizer()
+    pipeline = StableDiffusionPipeline(
+        vae=vae(), text_encoder=text_encoder(words), tokenizer=words, unet=network,
+        scheduler=DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(path)
+    return path
