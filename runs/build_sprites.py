@@ -1,7 +1,7 @@
 """Cut the toy world's sprites out of Microsoft's Fluent 3D emoji (MIT).
 
-    npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
-    python runs/build_sprites.py package/assets src/animatic/training/sprites
+npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
+python runs/build_sprites.py package/assets src/animatic/training/sprites
 """
 
 import sys

@@ -25,7 +25,13 @@ def model(tmp_path_factory):
 
 def run(model, controls, scenes=(CAT,), solver="ddim", steps=4):
     cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
-    return sample(model, model.schedule(steps, solver), model.noise(range(len(scenes)), 3, 64, 64), cond, [Guidance(2.0), *controls])
+    return sample(
+        model,
+        model.schedule(steps, solver),
+        model.noise(range(len(scenes)), 3, 64, 64),
+        cond,
+        [Guidance(2.0), *controls],
+    )
 
 
 def energy_of(model, x, step, scene=CAT):

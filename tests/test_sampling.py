@@ -167,13 +167,20 @@ def test_needs_are_checked_before_anything_runs(video):
     class Grounded(Control):
         needs = frozenset({"grounding"})
 
-    with pytest.raises(AnimaticError, match="Grounded needs grounding; .* provides text maps, video"):
+    with pytest.raises(AnimaticError, match=r"Grounded needs grounding; .* provides text maps, video"):
         run(video, [Guidance(2.0), Grounded()])
 
 
 def test_progress_and_preview(video):
     ticks, shown = [], []
-    watched = run(video, [Progress(lambda *t: ticks.append(t)), Preview(lambda s, v: shown.append((s.index, tuple(v.shape))), 2), Guidance(2.0)])
+    watched = run(
+        video,
+        [
+            Progress(lambda *t: ticks.append(t)),
+            Preview(lambda s, v: shown.append((s.index, tuple(v.shape))), 2),
+            Guidance(2.0),
+        ],
+    )
     assert ticks == [(i, 4) for i in range(5)]
     assert shown == [(0, (1, 3, 64, 64, 3)), (2, (1, 3, 64, 64, 3))]
     assert torch.equal(watched, run(video, [Guidance(2.0)])), "looking changes nothing"

@@ -21,8 +21,20 @@ def scenes(draw):
     box = st.one_of(st.none(), st.tuples(span, span).map(lambda s: (s[0][0], s[1][0], s[0][1], s[1][1])))
     keys = draw(st.integers(1, 6))
     words = st.text(min_size=1, max_size=20).filter(str.strip)
-    tracks = draw(st.lists(st.builds(Track, words, st.lists(box, min_size=keys, max_size=keys).map(tuple), st.text(max_size=5)), max_size=3))
-    return Scene(draw(words), tuple(tracks), draw(st.text(max_size=9)), draw(st.text(max_size=9)), draw(st.floats(0, 100)), draw(st.text(max_size=30)))
+    tracks = draw(
+        st.lists(
+            st.builds(Track, words, st.lists(box, min_size=keys, max_size=keys).map(tuple), st.text(max_size=5)),
+            max_size=3,
+        )
+    )
+    return Scene(
+        draw(words),
+        tuple(tracks),
+        draw(st.text(max_size=9)),
+        draw(st.text(max_size=9)),
+        draw(st.floats(0, 100)),
+        draw(st.text(max_size=30)),
+    )
 
 
 @given(scenes())

@@ -16,7 +16,9 @@ STEP = Step(0, 1, 500.0)
 
 
 def call(frames: int, rows: int = 2, maps: Maps | None = None) -> Call:
-    return Call(STEP, Cond(torch.zeros(rows, 1, 1), tuple(Row(stream=i) for i in range(rows)), maps=maps), plain, (frames, 8, 8))
+    return Call(
+        STEP, Cond(torch.zeros(rows, 1, 1), tuple(Row(stream=i) for i in range(rows)), maps=maps), plain, (frames, 8, 8)
+    )
 
 
 @pytest.mark.parametrize("kind", ["2d", "3d"])
@@ -115,7 +117,13 @@ def test_gradients_are_those_of_plain_attention_and_survive_checkpointing(kind, 
 
 @pytest.mark.parametrize(
     ("base", "cells", "want"),
-    [((40, 72), 2880, (40, 72)), ((40, 72), 720, (20, 36)), ((40, 72), 180, (10, 18)), ((40, 72), 45, (5, 9)), ((32, 32), 64, (8, 8))],
+    [
+        ((40, 72), 2880, (40, 72)),
+        ((40, 72), 720, (20, 36)),
+        ((40, 72), 180, (10, 18)),
+        ((40, 72), 45, (5, 9)),
+        ((32, 32), 64, (8, 8)),
+    ],
 )
 def test_layer_sizes(base, cells, want):
     assert shrink(*base, cells) == want

@@ -1,6 +1,5 @@
 """The LVD energy equals the values recorded from the original, and stays finite where that one does not."""
 
-
 import pytest
 import torch
 from conftest import golden
@@ -24,7 +23,9 @@ SETTINGS = {
 
 def closed(frames: int, heads: int, cells: int, tokens: int) -> torch.Tensor:
     """The reference's closed-form attention map `[frame, head, cell, token]`."""
-    f, h, i, j = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in (frames, heads, cells, tokens)), indexing="ij")
+    f, h, i, j = torch.meshgrid(
+        *(torch.arange(n, dtype=torch.float64) for n in (frames, heads, cells, tokens)), indexing="ij"
+    )
     return (3 * torch.sin(0.37 * f + 0.73 * h + 0.11 * i + 1.3 * j + 0.5)).softmax(-1).float()
 
 
@@ -39,7 +40,9 @@ def targets(tracks: list[tuple[Track, list[int]]], frames: int, tokens: int) -> 
     share = torch.tensor([1 / len(some) / len(tracks) for _, some in tracks for _ in some])
     scene = Scene("a b c", tuple(t for t, _ in tracks))
     rows = torch.zeros(len(columns), dtype=torch.long)
-    return Targets(torch.arange(tokens)[None], rows, torch.tensor(columns, dtype=torch.long), share, [scene], things, frames, True)
+    return Targets(
+        torch.arange(tokens)[None], rows, torch.tensor(columns, dtype=torch.long), share, [scene], things, frames, True
+    )
 
 
 def energy(terms: BoxEnergy, maps: list[tuple[torch.Tensor, int, int]], goal: Targets) -> torch.Tensor:
@@ -61,7 +64,9 @@ def test_one_map_equals_the_original(name, kind):
 
 @pytest.mark.parametrize("name", ["defaults", "weak", "defaults+com0.03"])
 def test_two_layers_equal_the_original(name):
-    want = golden("lmd_lvd/lvd_loss.json")[f"compute_ca_lossv3 keys[down2.0(8x8),up2.2(16x16)] F4 h2 T10 closed :: {name}"]
+    want = golden("lmd_lvd/lvd_loss.json")[
+        f"compute_ca_lossv3 keys[down2.0(8x8),up2.2(16x16)] F4 h2 T10 closed :: {name}"
+    ]
     maps = [(closed(4, 2, 64, 10), 8, 8), (closed(4, 2, 256, 10), 16, 16)]
     loss = energy(SETTINGS[name], maps, targets([(RIGHT, [2]), (LATE, [4, 5])], 4, 10))
     assert loss.item() == pytest.approx(want["loss"] if isinstance(want, dict) else want, rel=1e-4)
@@ -90,8 +95,14 @@ def test_absent_things_are_finite(legacy):
 
 def test_the_default_falls_when_attention_moves_into_the_box():
     goal = targets([(RIGHT, [2])], 4, 10)
-    inside = torch.from_numpy(goal.scenes[0].masks(4, 8, 8))[0].float().flatten(1)[:, None, :, None].expand(4, 2, 64, 10)
-    losses = [energy(BoxEnergy(centre=c), [(m, 8, 8)], goal).item() for c in (0, 1) for m in (inside, closed(4, 2, 64, 10), 1 - inside)]
+    inside = (
+        torch.from_numpy(goal.scenes[0].masks(4, 8, 8))[0].float().flatten(1)[:, None, :, None].expand(4, 2, 64, 10)
+    )
+    losses = [
+        energy(BoxEnergy(centre=c), [(m, 8, 8)], goal).item()
+        for c in (0, 1)
+        for m in (inside, closed(4, 2, 64, 10), 1 - inside)
+    ]
     assert losses[0] == pytest.approx(0, abs=1e-6) and losses[3] == pytest.approx(0, abs=1e-6)
     assert losses[0] < losses[1] < losses[2] and losses[3] < losses[4] < losses[5]
 

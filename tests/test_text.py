@@ -35,7 +35,9 @@ def test_positions_are_the_tokens_of_the_words(text, prompt, phrase, token):
     assert "".join(found).replace("</w>", "") == token
 
 
-@pytest.mark.parametrize(("prompt", "phrase"), [("oscar drives", "car"), ("a carpet", "car"), ("cattle", "cat"), ("a dog", "cat")])
+@pytest.mark.parametrize(
+    ("prompt", "phrase"), [("oscar drives", "car"), ("a carpet", "car"), ("cattle", "cat"), ("a dog", "cat")]
+)
 def test_words_inside_words_are_not_found(text, prompt, phrase):
     assert find(prompt, phrase) is None
     assert text.positions(prompt, phrase) == ()

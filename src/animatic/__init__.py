@@ -1,8 +1,8 @@
 """animatic: a prompt becomes a scene of moving boxes, and a video that obeys it.
 
-    import animatic
-    scene = animatic.plan("A bear walks from the left to the right")
-    animatic.render(scene, seed=1).save("bear.mp4")
+import animatic
+scene = animatic.plan("A bear walks from the left to the right")
+animatic.render(scene, seed=1).save("bear.mp4")
 """
 
 from importlib import import_module
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .rendering import render, render_batch
 
 __all__ = [
-    "AnimaticError", "Scene", "Story", "Track", "Video", "load", "load_scene", "load_story", "plan", "render", "render_batch",
+    "AnimaticError", "Scene", "Story", "Track", "Video",
+    "load", "load_scene", "load_story", "plan", "render", "render_batch",
 ]  # fmt: skip
 
 _LATE = {"load": ".backbones", "plan": ".planning.rules", "render": ".rendering", "render_batch": ".rendering"}

@@ -40,7 +40,9 @@ Size = Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the mod
 Format = Annotated[str, typer.Option(help="One or more of mp4, gif, webp, png, with commas.")]
 Model = Annotated[str, typer.Option(help="A name of `animatic models`, or a folder in diffusers layout.")]
 Method = Annotated[str, typer.Option(help="A name of `animatic methods`.")]
-Scheduler = Annotated[str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")]
+Scheduler = Annotated[
+    str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")
+]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Name = Annotated[str, typer.Option(help="Name of the files; made from the prompt if not given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
@@ -109,7 +111,9 @@ def render(
 ) -> None:
     """Render a scene file."""
     made = load_scene(scene)
-    _render(made, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem, as_json)
+    _render(
+        made, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem, as_json
+    )
 
 
 @app.command()
@@ -126,7 +130,11 @@ def methods(as_json: AsJson = False) -> None:
     """List the methods known by name."""
     from .methods import METHODS
 
-    _table(("method", "what it does"), [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in METHODS.items()], as_json)
+    _table(
+        ("method", "what it does"),
+        [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in METHODS.items()],
+        as_json,
+    )
 
 
 @app.command()
@@ -176,7 +184,9 @@ def _render(
     scene.save(plan)
     seconds = round(time.perf_counter() - began, 2)
     if as_json:
-        print(json.dumps({"videos": [str(f) for f in files], "scene": str(plan), "sheet": str(sheet), "seconds": seconds}))
+        print(
+            json.dumps({"videos": [str(f) for f in files], "scene": str(plan), "sheet": str(sheet), "seconds": seconds})
+        )
         return
     console = _console(False)
     if scene.reasoning:

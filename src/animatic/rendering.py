@@ -32,7 +32,16 @@ def render(
 ) -> Video:
     """Render one scene. See `render_batch`, which this calls."""
     return render_batch(
-        [scene], model, method, [seed], steps=steps, guidance=guidance, frames=frames, size=size, scheduler=scheduler, watch=watch
+        [scene],
+        model,
+        method,
+        [seed],
+        steps=steps,
+        guidance=guidance,
+        frames=frames,
+        size=size,
+        scheduler=scheduler,
+        watch=watch,
     )[0]
 
 

@@ -182,7 +182,9 @@ def parse(data: Any, name: str = "scene") -> Scene:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
-        raise AnimaticError(f"{name}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}") from None
+        raise AnimaticError(
+            f"{name}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def load_story(path: str | os.PathLike[str]) -> Story:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import diffusers
-import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
@@ -30,7 +30,7 @@ SHORT = {
 class Schedule:
     """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember."""
 
-    def __init__(self, scheduler: SchedulerMixin, steps: int) -> None:
+    def __init__(self, scheduler: Any, steps: int) -> None:
         if not 1 <= steps <= scheduler.config.num_train_timesteps:
             most = scheduler.config.num_train_timesteps
             raise AnimaticError(f"steps is {steps}; {type(scheduler).__name__} takes 1 to {most}")
@@ -40,7 +40,8 @@ class Schedule:
         self._scheduler.set_timesteps(steps)
         self._times = self._scheduler.timesteps
         if len(self._times) != steps:
-            raise AnimaticError(f"{type(scheduler).__name__} evaluates the network {len(self._times)} times in {steps} steps; want one with 1 a step")
+            times = f"{len(self._times)} times in {steps} steps"
+            raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
         self._flow = "FlowMatch" in type(scheduler).__name__
 
     def __iter__(self) -> Iterator[Step]:
@@ -94,12 +95,12 @@ class Schedule:
                 raise AnimaticError(f"prediction_type is {other!r}; want epsilon, v_prediction or sample")
 
 
-def scheduler_named(name: str, like: SchedulerMixin) -> SchedulerMixin:
+def scheduler_named(name: str, like: Any) -> Any:
     """Another diffusers scheduler, with the noise table and the prediction type of `like`.
 
     `name` is one of ddim, dpm++, unipc, euler, flow or a class name of diffusers.
     """
-    cls = getattr(diffusers, SHORT.get(name, name), None)
+    cls: Any = getattr(diffusers, SHORT.get(name, name), None)
     if not (inspect.isclass(cls) and issubclass(cls, SchedulerMixin)):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
     config = {k: v for k, v in like.config.items() if k != "algorithm_type"}

@@ -45,7 +45,7 @@ class ClipText(nn.Module):
 
 
 def find(prompt: str, phrase: str) -> tuple[int, int] | None:
-    """Where whole words of `prompt` name `phrase`: as it stands, else its plural, else its last word (or that's plural)."""
+    """Where whole words of `prompt` name `phrase`: as it stands or in the plural, else its last word likewise."""
     words = phrase.split()
     for wanted in (phrase.strip(), words[-1]):
         for form in (wanted, *plurals(wanted)):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel, UNet3DConditionModel
-from diffusers.models.modeling_utils import ModelMixin
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from ..errors import AnimaticError
@@ -102,15 +100,18 @@ class Backbone(ABC):
 
 
 class Components(Backbone):
-    """A backbone made of diffusers components: a tapped UNet, any VAE, CLIP text, a scheduler."""
+    """A backbone made of diffusers components: a tapped UNet, any VAE, CLIP text, a scheduler.
+
+    diffusers decorates its classes beyond what types can say, so they stand as Any.
+    """
 
     def __init__(
         self,
         name: str,
-        unet: UNet2DConditionModel | UNet3DConditionModel,
-        vae: ModelMixin,
+        unet: Any,
+        vae: Any,
         text: ClipText,
-        scheduler: SchedulerMixin,
+        scheduler: Any,
         geometry: Geometry,
         habits: Habits,
         coordinates: bool = False,

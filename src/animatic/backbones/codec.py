@@ -18,36 +18,39 @@ class PatchCodec(ModelMixin, ConfigMixin):
     """Encodes images `[n, 3, h, w]` in -1..1 to latents `[n, channels, h/patch, w/patch]` and back."""
 
     @register_to_config
-    def __init__(self, patch: int = 4, channels: int = 16, scaling_factor: float = 1.0) -> None:
+    def __init__(self, patch: int = 8, channels: int = 32, scaling_factor: float = 1.0) -> None:
         super().__init__()
+        self.patch, self.channels = patch, channels
         pixels = 3 * patch * patch
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
         self.basis = nn.Parameter(torch.eye(pixels)[:, :channels].clone(), requires_grad=False)
         self.deviation = nn.Parameter(torch.ones(channels), requires_grad=False)
 
     @torch.no_grad()
-    def fit(self, images: Tensor, weights: Tensor, soften: float = 0.5) -> PatchCodec:
+    def fit(self, images: Tensor, weights: Tensor, soften: float = 0.6, level: float = 0.5) -> PatchCodec:
         """Principal components of the blocks of `images`, each counted with `weights` `[n, 1, h, w]`.
 
         Latent channel k is divided by its standard deviation to the power `soften`, then all by one number so that
-        their mean square is 1: the strongest components keep most of the signal, the weakest are lifted out of the noise.
+        their root mean square is `level`: the strongest components keep most of the signal, the weakest are lifted out
+        of the noise, and a level below 1 spends more of the noise levels on where things are (Chen 2023).
         """
-        patch, channels = self.config.patch, self.config.channels
-        blocks = F.pixel_unshuffle(images, patch).movedim(1, -1).flatten(0, -2)
-        weight = F.max_pool2d(weights, patch).flatten()[:, None]
+        channels = self.channels
+        blocks = F.pixel_unshuffle(images, self.patch).movedim(1, -1).flatten(0, -2)
+        weight = F.max_pool2d(weights, self.patch).flatten()[:, None]
         mean = (blocks * weight).sum(0) / weight.sum()
         centred = blocks - mean
         values, vectors = torch.linalg.eigh((centred * weight).T @ centred / weight.sum())
         values, vectors = values.flip(0)[:channels].clamp(min=1e-8), vectors.flip(1)[:, :channels]
         spread = values.sqrt() ** soften
-        spread = spread * ((centred @ vectors / spread) ** 2).mean().sqrt()
-        self.mean.copy_(mean), self.basis.copy_(vectors), self.deviation.copy_(spread)
+        spread = spread * ((centred @ vectors / spread) ** 2).mean().sqrt() / level
+        for parameter, value in ((self.mean, mean), (self.basis, vectors), (self.deviation, spread)):
+            parameter.copy_(value)
         return self
 
     def encode(self, images: Tensor) -> AutoencoderTinyOutput:
-        blocks = F.pixel_unshuffle(images, self.config.patch).movedim(1, -1)
+        blocks = F.pixel_unshuffle(images, self.patch).movedim(1, -1)
         return AutoencoderTinyOutput(latents=((blocks - self.mean) @ self.basis / self.deviation).movedim(-1, 1))
 
     def decode(self, latents: Tensor) -> DecoderOutput:
         blocks = (latents.movedim(1, -1) * self.deviation) @ self.basis.T + self.mean
-        return DecoderOutput(sample=F.pixel_shuffle(blocks.movedim(-1, 1), self.config.patch))
+        return DecoderOutput(sample=F.pixel_shuffle(blocks.movedim(-1, 1), self.patch))

@@ -66,7 +66,7 @@ UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D}
 
 
 def load(name: str = "mini", device: str = "") -> Components:
-    """The model called `name` (see PRESETS) or in the folder `name`, frozen, on `device` ("" picks a GPU if there is one).
+    """The model called `name` (see PRESETS) or in the folder `name`, frozen, on `device` ("": a GPU if there is one).
 
     Raises `AnimaticError` where it is unknown, incomplete or damaged.
     """
@@ -86,7 +86,9 @@ def _folder(name: str, preset: Preset) -> Path:
         return Path(snapshot_download(preset.source, allow_patterns=["model_index.json", *wanted]))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         reason = type(error).__name__
-        raise AnimaticError(f"{name}: {preset.source} is not on this machine and cannot be fetched ({reason})") from None
+        raise AnimaticError(
+            f"{name}: {preset.source} is not on this machine and cannot be fetched ({reason})"
+        ) from None
 
 
 def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) -> Components:
@@ -99,12 +101,16 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
     vae_class = _json(folder / "vae" / "config.json").get("_class_name", "")
     vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, str(vae_class), None)
     if vae_type is None:
-        raise AnimaticError(f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec")
+        raise AnimaticError(
+            f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
+        )
     unet = _weights(getattr(diffusers, kind), folder / "unet", dtype)
     vae = _weights(vae_type, folder / "vae", dtype)
     encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
     text = ClipText(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
-    scheduler_class = getattr(diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None)
+    scheduler_class = getattr(
+        diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None
+    )
     if scheduler_class is None:
         raise AnimaticError(f"{folder}/scheduler: no diffusers scheduler is named in scheduler_config.json")
     scheduler = scheduler_class.from_pretrained(folder / "scheduler")
@@ -140,7 +146,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise AnimaticError(f"{path}: cannot be read ({error.strerror}); want a model folder in diffusers layout") from None
+        raise AnimaticError(
+            f"{path}: cannot be read ({error.strerror}); want a model folder in diffusers layout"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise AnimaticError(f"{path}: not JSON ({error})") from None
     if not isinstance(data, dict):
@@ -162,8 +170,12 @@ def _weights(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
 
 def _tokenizer(folder: Path, vocabulary: int) -> Any:
     if not any((folder / file).exists() for file in ("tokenizer.json", "vocab.json")):
-        raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json or vocab.json")  # else an empty one is made up
+        raise AnimaticError(
+            f"{folder}: no tokenizer; want tokenizer.json or vocab.json"
+        )  # else an empty one is made up
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if len(tokenizer) > vocabulary:
-        raise AnimaticError(f"{folder}: {len(tokenizer)} tokens, but the text encoder knows {vocabulary}; they do not belong together")
+        raise AnimaticError(
+            f"{folder}: {len(tokenizer)} tokens, but the text encoder knows {vocabulary}; they do not belong together"
+        )
     return tokenizer

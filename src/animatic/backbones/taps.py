@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from ..sampling import Attend, Cond, Maps, Site, Step
@@ -26,7 +25,7 @@ from ..sampling import Attend, Cond, Maps, Site, Step
 
 @dataclass(frozen=True)
 class Call:
-    """One evaluation of the network, as its layers need to know it; `grid` is (frames, height, width) of the latents."""
+    """One evaluation of the network, as its layers need to know it; `grid` is the latents' (frames, height, width)."""
 
     step: Step
     cond: Cond
@@ -61,7 +60,7 @@ class Tap:
 
     def __call__(
         self,
-        attn: Attention,
+        attn: Any,  # diffusers' Attention
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -128,9 +127,7 @@ def shrink(height: int, width: int, cells: int) -> tuple[int, int]:
 
 
 def unet_kind(name: str) -> str:
-    """"time", "cross" or "self". Beware: in UNet3D's temporal transformers `attn2` is self-attention over time."""
+    """ "time", "cross" or "self". Beware: in UNet3D's temporal transformers `attn2` is self-attention over time."""
     if "temp_attentions." in name or name.startswith("transformer_in."):
         return "time"
     return "cross" if ".attn2." in name else "self"
-
-

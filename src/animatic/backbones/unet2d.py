@@ -1,4 +1,4 @@
-"""Image models on diffusers' stock `UNet2DConditionModel`: Stable Diffusion 1.x and 2.x. An image is a one-frame video."""
+"""Image models on diffusers' stock `UNet2DConditionModel`: Stable Diffusion 1.x and 2.x. A picture is one frame."""
 
 from __future__ import annotations
 

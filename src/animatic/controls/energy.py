@@ -55,13 +55,15 @@ class Targets:
                 for token in at:
                     if token not in request:
                         request.append(token)
-                    rows.append(r), columns.append(request.index(token)), things.append((r, tuple(tracks)))
+                    rows.append(r)
+                    columns.append(request.index(token))
+                    things.append((r, tuple(tracks)))
                     share.append(1 / (len(at) * len(named)))
             requests.append(request)
         most = max(1, max(len(r) for r in requests))
         tokens = torch.tensor([r + [0] * (most - len(r)) for r in requests], device=device)
-        index = [torch.tensor(v, dtype=torch.long, device=device) for v in (rows, columns)]
-        return cls(tokens, *index, torch.tensor(share, device=device), scenes, things, frames, legacy)
+        r, c = (torch.tensor(v, dtype=torch.long, device=device) for v in (rows, columns))
+        return cls(tokens, r, c, torch.tensor(share, device=device), scenes, things, frames, legacy)
 
     def masks(self, height: int, width: int) -> Tensor:
         """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
@@ -125,7 +127,9 @@ class Energy(Control):
                 energy = self.terms(maps.found, targets)
                 (gradient,) = torch.autograd.grad(energy.sum(), x)
             if not torch.isfinite(gradient).all():
-                raise AnimaticError(f"Energy at step {step.index}: the gradient is not finite; lower scale ({self.scale})")
+                raise AnimaticError(
+                    f"Energy at step {step.index}: the gradient is not finite; lower scale ({self.scale})"
+                )
             # gain^2: the update is meant in variance-preserving units, x and its gradient are both in the scheduler's
             x = x.detach() - self.scale * step.noise * step.gain**2 * gradient * active.view(-1, 1, 1, 1, 1)
             last = torch.where(active, energy.detach(), last)

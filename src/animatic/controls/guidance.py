@@ -19,5 +19,7 @@ class Guidance(Control):
         if self.scale == 1:
             return inner(x, step, cond.positive)
         answer = inner(x[cond.streams], step, cond)
-        negative, positive = (answer[[i for i, row in enumerate(cond.rows) if row.negative is sign]] for sign in (True, False))
+        negative, positive = (
+            answer[[i for i, row in enumerate(cond.rows) if row.negative is sign]] for sign in (True, False)
+        )
         return negative + self.scale * (positive - negative)

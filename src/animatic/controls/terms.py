@@ -20,7 +20,7 @@ class BoxEnergy:
     """LVD's energy: attention high at the top of the box, low at the top of the rest, its centre where the box's is.
 
     `inside`, `outside`: share of the cells whose largest values count; `background`: weight of the outside term;
-    `centre`: weight of the centre-of-mass terms (LVD `com_loss_scale`), position and velocity in fractions of the frame.
+    `centre`: weight of the centre-of-mass terms (LVD `com_loss_scale`), position and velocity, in frame sizes.
     A mean over heads, frames, tokens, things and layers, so that one threshold fits all models; frames in which a thing
     is absent only push it away. `legacy` is LVD's own arithmetic: sums over heads and frames, centres in cells.
     """
@@ -48,16 +48,15 @@ class BoxEnergy:
         if not self.legacy:
             fg = fg * present
         energy = self.foreground * fg + self.background * bg  # [pair, frame, head]
-        if self.legacy:
-            energy = energy.sum((1, 2))
-        else:
-            energy = energy.mean((1, 2))
+        energy = energy.sum((1, 2)) if self.legacy else energy.mean((1, 2))
         return energy + self.centre * self._centre(a, m, present, height, width) if self.centre else energy
 
     def _centre(self, a: Tensor, m: Tensor, present: Tensor, height: int, width: int) -> Tensor:
         """Squared errors of the centre of mass and of its velocity (LVD eq. 5), `[pair]`."""
         units = (1.0, 1.0) if self.legacy else (height, width)
-        grid = torch.meshgrid(*(torch.arange(n, device=a.device) / u for n, u in zip((height, width), units, strict=True)), indexing="ij")
+        grid = torch.meshgrid(
+            *(torch.arange(n, device=a.device) / u for n, u in zip((height, width), units, strict=True)), indexing="ij"
+        )
         total = a.new_zeros(len(a))
         for place in (axis.flatten() for axis in grid):
             have, want = ((v * place).sum(-1) / v.sum(-1).clamp(min=1e-12) for v in (a, m))

@@ -25,19 +25,21 @@ def timesteps(count: int, levels: int, lean: float = 0.7) -> Tensor:
     return (u**lean * levels).long().clamp(max=levels - 1)
 
 
-def weighted_mse(prediction: Tensor, target: Tensor, cover: Tensor, alpha_bar: Tensor, object_weight: float = 5.0) -> Tensor:
+def weighted_mse(
+    prediction: Tensor, target: Tensor, cover: Tensor, alpha_bar: Tensor, object_weight: float = 5.0
+) -> Tensor:
     """Mean squared velocity error in which a cell counts 1 + object_weight x (share of it that is object).
 
-    `cover` `[row, frame, height, width]` in pixels, 0..1; `alpha_bar` `[row]`. Where signal drowns noise (SNR > 2) the
-    error is mostly of detail that cannot be known; there it counts 3 / (SNR + 1), as min-SNR does (Hang et al. 2023).
+    `cover` `[row, frame, height, width]` in pixels, 0..1; `alpha_bar` `[row]`. Where signal drowns noise (SNR > 11) the
+    error is mostly of detail that cannot be known; there it counts 12 / (SNR + 1), as min-SNR does (Hang et al. 2023).
     """
-    share = F.adaptive_avg_pool2d(cover, target.shape[-2:])[:, None]
+    share = F.adaptive_avg_pool2d(cover, tuple(target.shape[-2:]))[:, None]
     error = ((1 + object_weight * share) * (prediction - target).square()).flatten(1).mean(1)
-    return (error * (3 * (1 - alpha_bar)).clamp(max=1)).mean()  # 1 / (SNR + 1) = 1 - alpha_bar
+    return (error * (12 * (1 - alpha_bar)).clamp(max=1)).mean()  # 1 / (SNR + 1) = 1 - alpha_bar
 
 
 def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, list[list[tuple[int, ...]]]]:
-    """For `Maps`: token positions `[row, wanted]` of all phrases, and for each row, for each of its positions, the tracks it names."""
+    """For `Maps`: token positions `[row, wanted]` of all phrases, and for each row and position the tracks it names."""
     rows: list[dict[int, list[int]]] = []
     for scene in scenes:
         named: dict[int, list[int]] = {}

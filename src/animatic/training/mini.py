@@ -7,6 +7,7 @@ import json
 import random
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from .captions import invent
 
 LENGTH = 64  # tokens
 WIDTH = 96  # of a token state
-GEOMETRY = Geometry(frames=8, height=toyworld.SIZE, width=toyworld.SIZE, channels=16, stride=4, fps=4.0, max_frames=32)
+GEOMETRY = Geometry(frames=8, height=toyworld.SIZE, width=toyworld.SIZE, channels=32, stride=8, fps=4.0, max_frames=32)
 HABITS = Habits(steps=25, guidance=4.0)
 
 
@@ -39,9 +40,9 @@ def build(seed: int = 0) -> UNet3D:
         sample_size=toyworld.GRID,
         in_channels=GEOMETRY.channels + 3,
         out_channels=GEOMETRY.channels,
-        down_block_types=("DownBlock3D", "CrossAttnDownBlock3D"),
-        up_block_types=("CrossAttnUpBlock3D", "UpBlock3D"),
-        block_out_channels=(48, 96),
+        down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
+        up_block_types=("CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(80, 80),
         layers_per_block=1,
         norm_num_groups=8,
         cross_attention_dim=WIDTH,
@@ -51,7 +52,8 @@ def build(seed: int = 0) -> UNet3D:
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # the world is endless: nothing to overfit
         if isinstance(module, TransformerTemporalModel):  # time layers begin as identities, as its convolutions do
-            nn.init.zeros_(module.proj_out.weight), nn.init.zeros_(module.proj_out.bias)
+            nn.init.zeros_(module.proj_out.weight)
+            nn.init.zeros_(module.proj_out.bias)
     tokenizer = tokenize(rng)
     encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -78,14 +80,19 @@ def build(seed: int = 0) -> UNet3D:
     return UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=tuple(toyworld.NOUNS))
 
 
-def tokenize(rng: random.Random) -> CLIPTokenizer:
+def tokenize(rng: random.Random) -> Any:
     """A byte-level BPE in CLIP's form, learnt from toy captions; every word of theirs is one token."""
     captions = [invent(rng, frames).prompt.lower() for frames in (1, 8) for _ in range(4000)]
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(captions, trainers.BpeTrainer(vocab_size=1600, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False))
-    merges = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
+    bpe.train_from_iterator(
+        captions,
+        trainers.BpeTrainer(vocab_size=1600, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False),
+    )
+    merges: Any = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
     letters = sorted(alphabet)
     words = [*letters, *(a + "</w>" for a in letters), *dict.fromkeys(a + b for a, b in merges)]
     words = list(dict.fromkeys([*words, "<|startoftext|>", "<|endoftext|>"]))
@@ -99,13 +106,13 @@ def fit_codec(rng: random.Random) -> PatchCodec:
     return PatchCodec(GEOMETRY.stride, GEOMETRY.channels).fit(images, 1 + 4 * cover)
 
 
-def time_layers(unet: UNet3DConditionModel) -> list[nn.Module]:
+def time_layers(unet: nn.Module) -> list[nn.Module]:
     """The layers that mix frames; all are residual, so leaving one out is the identity."""
     return [m for m in unet.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
 
 
-def save(model: UNet3D, unet: nn.Module, encoder: nn.Module, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write `model` with these networks as a diffusers folder, plus `animatic.json` with what diffusers has no word for."""
+def save(model: UNet3D, unet: Any, encoder: Any, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write `model` with these networks as a diffusers folder; `animatic.json` holds what diffusers has no word for."""
     for name, part in (("unet", unet), ("vae", model.vae), ("text_encoder", encoder)):
         copy.deepcopy(part).to(dtype).save_pretrained(folder / name)
     model.text.tokenizer.save_pretrained(folder / "tokenizer")

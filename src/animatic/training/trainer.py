@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from diffusers import UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -100,15 +99,21 @@ def losses(model: UNet3D, batch: Batch, t: Tensor, alphas: Tensor, device: torch
     return error, out_of_place(maps.found, batch.named.to(device), batch.valid.to(device))
 
 
+def _same(x: Tensor, **_: object) -> Tensor:
+    return x
+
+
+def _tuple(x: Tensor, **_: object) -> tuple[Tensor]:
+    return (x,)
+
+
 @contextmanager
-def without_time(unet: UNet3DConditionModel) -> Iterator[None]:
+def without_time(unet: nn.Module) -> Iterator[None]:
     """Leave the time layers out: they are residual, and single frames have nothing to tell them."""
     layers = mini.time_layers(unet)
     for layer in layers:
-        if isinstance(layer, TransformerTemporalModel):
-            layer.forward = lambda x, **_: (x,)
-        else:
-            layer.forward = lambda x, **_: x
+        alone = _tuple if isinstance(layer, TransformerTemporalModel) else _same
+        setattr(layer, "forward", alone)  # noqa: B010 - a method is replaced, which types forbid
     try:
         yield
     finally:
@@ -116,8 +121,8 @@ def without_time(unet: UNet3DConditionModel) -> Iterator[None]:
             del layer.forward
 
 
-def train(plan: Plan, out: Path, save_every: int = 250, minutes: float = float("inf")) -> Path:
-    """Train to the end of `plan`, or for `minutes`; returns the folder of the averaged weights."""
+def train(plan: Plan, out: Path, save_every: int = 250, stop_at: int | None = None) -> Path:
+    """Train to the end of `plan`, or to step `stop_at`; returns the folder of the averaged weights."""
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = mini.build(plan.seed)
@@ -125,27 +130,26 @@ def train(plan: Plan, out: Path, save_every: int = 250, minutes: float = float("
     model.vae.to(device)
     average = AveragedModel(networks, multi_avg_fn=get_ema_multi_avg_fn(plan.average))
     optimiser = torch.optim.AdamW(networks.parameters(), plan.rate, betas=(0.9, 0.98), weight_decay=1e-3, foreach=True)
+    parts: dict[str, Any] = {"networks": networks, "average": average, "optimiser": optimiser}
     state, start = out / "state.pt", 0
     if state.exists():
         saved = torch.load(state, map_location=device, weights_only=True)
-        networks.load_state_dict(saved["networks"]), average.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
         start = saved["step"]
 
     def checkpoint(step: int) -> None:
-        parts = {"networks": networks, "average": average, "optimiser": optimiser}
         torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, state.with_suffix(".part"))
         state.with_suffix(".part").replace(state)
-        mini.save(model, average.module["unet"], average.module["text"], out / "mini")
+        unet, encoder = average.module.children()
+        mini.save(model, unet, encoder, out / "mini")
 
     alphas = model.scheduler.alphas_cumprod
     (out / "plan.json").write_text(json.dumps(asdict(plan), indent=1))
     began, recent = time.monotonic(), {}
+    end = plan.steps if stop_at is None else min(stop_at, plan.steps)
     with (out / "log.jsonl").open("a") as log:
-        for step in range(start, plan.steps):
-            if time.monotonic() - began > 60 * minutes:
-                checkpoint(step)
-                return out / "mini"
+        for step in range(start, end):
             rng = random.Random(f"{plan.seed}/{step}")
             torch.manual_seed(rng.getrandbits(63))
             first = step < plan.still_steps
@@ -164,13 +168,15 @@ def train(plan: Plan, out: Path, save_every: int = 250, minutes: float = float("
             average.update_parameters(networks)
             recent.setdefault("still" if still else "clip", []).append((error.item(), place.item()))
             if (step + 1) % 50 == 0:
-                means = {k: [round(float(np.mean(v)), 4) for v in zip(*rows, strict=True)] for k, rows in recent.items()}
+                means = {
+                    k: [round(float(np.mean(v)), 4) for v in zip(*rows, strict=True)] for k, rows in recent.items()
+                }
                 line = {"step": step + 1, "seconds": round(time.monotonic() - began), **means}
                 print(json.dumps(line), file=log, flush=True)
                 recent = {}
             if (step + 1) % save_every == 0:
                 checkpoint(step + 1)
-    checkpoint(plan.steps)
+    checkpoint(max(start, end))
     return out / "mini"
 
 
@@ -183,10 +189,12 @@ def main(
     rate: float = Plan.rate,
     decay: int = Plan.decay,
     seed: int = Plan.seed,
-    minutes: Annotated[float, typer.Option(help="Stop after this long, to be resumed.")] = float("inf"),
+    stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
 ) -> None:
-    plan = Plan(still_steps=still_steps, clip_steps=clip_steps, stills=stills, clips=clips, rate=rate, decay=decay, seed=seed)
-    print(train(plan, out, minutes=minutes))
+    plan = Plan(
+        still_steps=still_steps, clip_steps=clip_steps, stills=stills, clips=clips, rate=rate, decay=decay, seed=seed
+    )
+    print(train(plan, out, stop_at=stop_at))
 
 
 if __name__ == "__main__":

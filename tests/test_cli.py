@@ -1,0 +1,157 @@
+"""The command line, run as a user runs it: as a process, on the bundled weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from animatic.scene import load_scene
+from animatic.video import Video
+
+BEAR = "A bear walks from the left to the right"
+QUICK = ("--steps", "2", "--frames", "2")
+
+
+def animatic(*arguments: str, cwd) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "animatic", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    run = animatic("make", BEAR, "--json", "--seed", "5", "--format", "mp4,gif", "--steps", "3", cwd=folder)
+    assert run.returncode == 0, run.stderr
+    return folder, json.loads(run.stdout)
+
+
+def test_make_writes_video_scene_and_sheet(made):
+    folder, said = made
+    assert said["videos"] == [
+        "out/a-bear-walks-from-the-left-to-the-right.mp4",
+        "out/a-bear-walks-from-the-left-to-the-right.gif",
+    ]
+    assert sorted(os.listdir(folder / "out")) == sorted(
+        os.path.basename(f) for f in [*said["videos"], said["scene"], said["sheet"]]
+    )
+    assert (folder / said["sheet"]).read_bytes()[:4] == b"\x89PNG"
+    scene = load_scene(folder / said["scene"])
+    assert scene.prompt == BEAR and scene.tracks[0].phrase == "bear"
+    assert len(Video.load(folder / said["videos"][0])) == 8
+
+
+def test_info_says_what_a_video_was_made_from(made):
+    folder, said = made
+    info = json.loads(animatic("info", said["videos"][0], cwd=folder).stdout)
+    assert info["prompt"] == BEAR and info["seed"] == 5 and info["method"] == "lvd" and info["steps"] == 3
+    assert info["scene"] == json.loads((folder / said["scene"]).read_text()) and "torch" in info["versions"]
+
+
+def test_render_repeats_a_scene(made):
+    folder, said = made
+    run = animatic(
+        "render", said["scene"], "--seed", "5", "--steps", "3", "--out", "again", "--format", "gif", cwd=folder
+    )
+    assert run.returncode == 0 and "again/a-bear-walks-from-the-left-to-the-right.gif" in run.stdout + run.stderr
+    first, second = (Video.load(folder / p / f"{os.path.basename(said['scene'])[:-5]}.gif") for p in ("out", "again"))
+    assert np.array_equal(first.frames, second.frames)
+
+
+def test_plan_prints_or_writes(tmp_path):
+    run = animatic("plan", BEAR, cwd=tmp_path)
+    assert run.returncode == 0 and json.loads(run.stdout)["tracks"][0]["phrase"] == "bear"
+    run = animatic("plan", BEAR, "-o", "s.json", "--draw", "s.gif", cwd=tmp_path)
+    assert run.returncode == 0 and run.stdout == "" and sorted(os.listdir(tmp_path)) == ["s.gif", "s.json"]
+
+
+def test_lists(tmp_path):
+    assert json.loads(animatic("models", "--json", cwd=tmp_path).stdout)[0]["model"] == "mini"
+    assert [m["method"] for m in json.loads(animatic("methods", "--json", cwd=tmp_path).stdout)] == ["none", "lvd"]
+    table = animatic("models", cwd=tmp_path)
+    assert table.returncode == 0 and "zeroscope" in table.stdout
+
+
+BOX = [0, 0, 0.5, 0.5]
+BAD = {
+    "empty": (["make", ""], "the prompt is empty"),
+    "long": (["make", "a bear " * 700, *QUICK], "tokens; mini reads at most 64"),
+    "model": (["make", BEAR, "--model", "maxi"], "unknown model 'maxi'; known: mini"),
+    "method": (["make", BEAR, "--method", "magic"], "unknown method 'magic'; known: none, lvd"),
+    "scheduler": (["make", BEAR, "--scheduler", "warp"], "unknown scheduler 'warp'"),
+    "format": (["make", BEAR, "--format", "avi"], "unknown format 'avi'; known: mp4, gif, webp, png"),
+    "size": (["make", BEAR, "--size", "big"], "size is 'big'; want WIDTHxHEIGHT"),
+    "odd": (["make", BEAR, "--size", "60x64"], "width is 60; this model takes multiples of 8"),
+    "frames": (["make", BEAR, "--frames", "500"], "frames is 500; this model takes 1 to 32"),
+    "steps": (["make", BEAR, "--steps", "0"], "steps is 0"),
+    "noun": (["make", "A zebra walks to the left"], "mini cannot show 'zebra'; it knows bear, cat, dog"),
+    "option": (["make", BEAR, "--sped", "3"], "No such option"),
+    "seed": (["make", BEAR, "--seed", "x"], "'x' is not a valid int"),
+    "absent": (["render", "none.json"], "none.json: cannot be read"),
+    "info": (["info", "none.mp4"], "none.mp4"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name, tmp_path):
+    arguments, message = BAD[name]
+    run = animatic(*arguments, cwd=tmp_path)
+    assert run.returncode == 2, run.stderr
+    assert (
+        message in run.stderr and run.stderr.startswith("error: ") and run.stderr.count("\n") == 1 and run.stdout == ""
+    )
+    assert [str(p) for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("scene", "message"),
+    [
+        ("{", "not JSON"),
+        (json.dumps({"prompt": "a bear", "tracks": [{"phrase": "bear", "boxes": [[0.9, 0, 0.1, 1]]}]}), "reversed"),
+        (json.dumps({"prompt": "a bear", "tracks": [{"phrase": "bear", "boxes": [[0, 0, 3, 1]]}]}), "0..1"),
+        ('{"prompt": "a bear", "tracks": [{"phrase": "bear", "boxes": [[0, 0, NaN, 1]]}]}', "0..1"),
+    ],
+)
+def test_bad_scene_files(scene, message, tmp_path):
+    (tmp_path / "s.json").write_text(scene)
+    run = animatic("render", "s.json", cwd=tmp_path)
+    assert run.returncode == 2 and "s.json" in run.stderr and message in run.stderr and run.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == ["s.json"]
+
+
+def test_unwritable_output(tmp_path):
+    (tmp_path / "out").write_text("a file, not a folder")
+    run = animatic("make", BEAR, cwd=tmp_path)
+    assert run.returncode == 2 and run.stderr.count("\n") == 1 and "cannot be written" in run.stderr
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "animatic", "make", BEAR, "--steps", "1000"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(8)  # into the render
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert (
+        process.returncode == 2 and error.splitlines()[-1].startswith("error: interrupted") and "Traceback" not in error
+    )
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_the_bundled_weights_are_small():
+    folder = files("animatic") / "weights" / "mini"
+    size = sum(p.stat().st_size for p in Path(str(folder)).rglob("*") if p.is_file())
+    assert 1e6 < size <= 12e6

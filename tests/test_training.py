@@ -1,0 +1,93 @@
+"""The trainer: its losses mean what they say, and a run that was cut off and resumed is the same run."""
+
+import random
+
+import pytest
+import torch
+
+from animatic.backbones import load
+from animatic.backbones.codec import PatchCodec
+from animatic.sampling import Step, plain
+from animatic.training import mini
+from animatic.training.captions import invent
+from animatic.training.loss import noised, out_of_place, timesteps, wanted, weighted_mse
+from animatic.training.trainer import Plan, film, train, without_time
+
+
+@pytest.fixture(scope="module")
+def model():
+    return mini.build()
+
+
+def test_the_codec_keeps_the_picture(model):
+    batch = film(model, random.Random(3), 32, 1, 0.0)
+    images = batch.films[:, :, 0]
+    latents = model.vae.encode(images).latents
+    error = (model.vae.decode(latents).sample - images).square().mean()
+    assert latents.shape == (32, 32, 8, 8) and 10 * torch.log10(4 / error) > 28
+    assert latents.square().mean() == pytest.approx(0.25, abs=0.05)
+    whole = PatchCodec(8, 192)
+    assert torch.allclose(whole.decode(whole.encode(images).latents).sample, images, atol=1e-5)
+
+
+def test_every_word_is_one_token(model):
+    rng = random.Random(2)
+    words = {w.strip(".,").lower() for _ in range(500) for w in invent(rng, 8).prompt.split() if "-" not in w}
+    split = [w for w in words if len(model.text.tokenizer(w)["input_ids"]) != 3]
+    assert split == []
+
+
+def test_noised_is_the_velocity_parametrisation():
+    x, alphas = torch.randn(2, 1, 1, 2, 2), torch.linspace(1, 0, 5)
+    torch.manual_seed(0)
+    noisy, v = noised(x, torch.tensor([1, 3]), alphas)
+    a, s = (alphas[[1, 3]].sqrt().view(2, 1, 1, 1, 1), (1 - alphas[[1, 3]]).sqrt().view(2, 1, 1, 1, 1))
+    assert torch.allclose(a * noisy - s * v, x, atol=1e-6)
+
+
+def test_weights_of_the_error():
+    target, cover = torch.zeros(1, 1, 1, 2, 2), torch.zeros(1, 1, 8, 8)
+    cover[..., :4, :4] = 1
+    inside, outside = torch.zeros(2, 1, 1, 1, 2, 2)
+    inside[..., 0, 0], outside[..., 1, 1] = 1, 1
+    noisy, clear = torch.tensor([0.1]), torch.tensor([0.99])
+    assert weighted_mse(inside, target, cover, noisy) == pytest.approx(
+        6 * float(weighted_mse(outside, target, cover, noisy))
+    )
+    assert weighted_mse(inside, target, cover, clear) == pytest.approx(
+        0.12 * float(weighted_mse(inside, target, cover, noisy))
+    )
+    assert timesteps(100, 1000).min() >= 0 and timesteps(100, 1000).max() <= 999
+
+
+def test_attention_in_place_costs_nothing(model):
+    scene = invent(random.Random(4), 1)
+    _, tracks = wanted(model.text, [scene])
+    assert sorted({i for some in tracks[0] for i in some}) == list(range(len(scene.tracks)))
+    cover = torch.zeros(1, 1, 1, 8, 8)
+    cover[..., 2:4, 2:4] = 1
+    here = cover[:, 0][:, :, None, :, :, None] / 4  # [row, frame, head, height, width, wanted]
+    assert out_of_place({"a": here}, cover, torch.ones(1, 1)) == pytest.approx(0, abs=1e-6)
+    assert out_of_place({"a": here.flip(3)}, cover, torch.ones(1, 1)) == pytest.approx(1)
+    assert out_of_place({"a": here.flip(3)}, cover, torch.zeros(1, 1)) == 0
+
+
+def test_left_out_time_layers_are_what_fresh_ones_do(model):
+    x = model.noise([0], 1, 64, 64)
+    cond = model.encode(["a bear"], [""]).positive
+    with torch.no_grad():
+        whole = model(x, Step(0, 1, 500.0), cond, plain)
+        with without_time(model.unet):
+            assert torch.allclose(model(x, Step(0, 1, 500.0), cond, plain), whole, atol=1e-6)
+        assert torch.equal(model(x, Step(0, 1, 500.0), cond, plain), whole)
+
+
+def test_resume_is_the_same_run(tmp_path):
+    whole = Plan(still_steps=2, clip_steps=2, stills=4, clips=2, warmup=1, decay=1, stills_among_clips=0.0)
+    straight = load(str(train(whole, tmp_path / "a")))
+    train(whole, tmp_path / "b", stop_at=1)
+    train(whole, tmp_path / "b", stop_at=3)
+    resumed = load(str(train(whole, tmp_path / "b")))
+    assert all(torch.equal(p, q) for p, q in zip(straight.unet.parameters(), resumed.unet.parameters(), strict=True))
+    assert resumed.coordinates and "bear" in resumed.words
+    assert resumed.geometry == mini.GEOMETRY and resumed.habits == mini.HABITS
