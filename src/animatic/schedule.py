@@ -7,7 +7,6 @@ between them (units of the sample, signatures of `step`) ends here.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,7 +100,7 @@ def scheduler_named(name: str, like: Any) -> Any:
     `name` is one of ddim, dpm++, unipc, euler, flow or a class name of diffusers.
     """
     cls: Any = getattr(diffusers, SHORT.get(name, name), None)
-    if not (inspect.isclass(cls) and issubclass(cls, SchedulerMixin)):
+    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
     config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
     scheduler = cls.from_config(config)

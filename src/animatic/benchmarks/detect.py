@@ -1,7 +1,7 @@
 """Which sprite of the toy world stands where: what scores frames, filmed or generated, without knowing what was asked.
 
 Matching pursuit. A sprite drawn over the backdrop explains part of the frame's difference from the bare backdrop; the
-one that explains most is found, its pixels are set aside, and the search goes on. A score is an explained share.
+one that explains most is found, its pixels are set aside, and the search goes on.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ POWER = 5  # of the share in the rank: two alike side by side are not one large 
 
 @dataclass(frozen=True)
 class Detection:
-    """A sprite that was found: `colour` "" is its natural look, `box` is tight in 0..1, `score` is in 0..1."""
+    """A sprite that was found: `colour` "" is its natural look, `box` is tight in 0..1.
+
+    `score` in 0..1: the share of the frame's difference from the bare backdrop that the sprite explains, or the cosine
+    between its edges and the frame's where that is less. 1 is a perfect sprite.
+    """
 
     noun: str
     colour: str
@@ -74,12 +78,12 @@ class _Sight:
 
 
 class ToyDetector:
-    """Finds toy-world sprites. `threshold` (0..1): the least share of the pixels' difference one must explain.
+    """Finds toy-world sprites. `threshold` (0..1): the least score, see `Detection`.
 
     `visible` (0..1): the least part of its silhouette that no other find covers; `most`: finds per frame.
     """
 
-    def __init__(self, threshold: float = 0.5, visible: float = 0.5, most: int = 8) -> None:
+    def __init__(self, threshold: float = 0.55, visible: float = 0.5, most: int = 8) -> None:
         if not (0 < threshold <= 1 and 0 < visible <= 1 and most >= 1):
             raise AnimaticError(f"threshold {threshold}, visible {visible}, most {most}; want 0..1, 0..1, at least 1")
         self.threshold, self.visible, self.most = threshold, visible, most
@@ -276,16 +280,33 @@ def _window(place: _Place) -> tuple[slice, slice]:
 
 
 def _explain(sight: _Sight, place: _Place) -> tuple[float, float, float]:
-    """A place's gain (squared colour distance explained), score and visible part (both 0..1), at full size."""
+    """A place's gain (squared colour distance explained), score and visible part (both 0..1), at full size.
+
+    The score is the lesser of the explained share and the likeness of edges: a blur of the right colour is no sprite.
+    """
     rgb, alpha, halo = _stamp(place.noun, place.colour, place.side)
     here = _window(place)
-    f, b, w = sight.frame[here], sight.under[here], sight.weight[here]
-    count = halo * w
-    bare = float((((f - b) ** 2).sum(-1) * count).sum())
-    drawn = float((((f - b * (1 - alpha) - rgb) ** 2).sum(-1) * count).sum())
-    gain, energy = bare - drawn, bare - sight.noise * float(count.sum())
-    score = gain / max(gain, energy) if gain > 0 else 0.0
+    b, w = sight.under[here], sight.weight[here]
+    seen, drawn, count = sight.frame[here] - b, rgb - b * alpha, halo * w
+    bare = float(((seen**2).sum(-1) * count).sum())
+    gain = bare - float((((seen - drawn) ** 2).sum(-1) * count).sum())
+    if gain <= 0:
+        return 0.0, 0.0, 0.0
+    share = gain / max(gain, bare - sight.noise * float(count.sum()))
+    score = min(share, _likeness(seen, drawn, count, sight.noise))
     return gain, score, float((w * alpha[..., 0]).sum() / alpha.sum())
+
+
+def _likeness(seen: np.ndarray, drawn: np.ndarray, weight: np.ndarray, noise: float) -> float:
+    """Cosine, in 0..1, between differences of pixels two apart in two pictures `[y, x, 3]`, the first one noisy."""
+    cross = power = own = 1e-6
+    for axis in (0, 1):
+        s, d, w = (a.swapaxes(0, axis) for a in (seen, drawn, weight))
+        s, d, w = s[2:] - s[:-2], d[2:] - d[:-2], w[2:] * w[:-2]
+        cross += float(((s * d).sum(-1) * w).sum())
+        power += float((((s**2).sum(-1) - 2 * noise) * w).sum())
+        own += float(((d**2).sum(-1) * w).sum())
+    return float(np.clip(cross / np.sqrt(max(power, 1e-6) * own), 0, 1))
 
 
 def _set_aside(sight: _Sight, place: _Place) -> None:
