@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import diffusers
+from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
@@ -100,7 +101,7 @@ def scheduler_named(name: str, like: Any) -> Any:
     `name` is one of ddim, dpm++, unipc, euler, flow or a class name of diffusers.
     """
     cls: Any = getattr(diffusers, SHORT.get(name, name), None)
-    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
+    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin) and issubclass(cls, ConfigMixin)):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
     config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
     scheduler = cls.from_config(config)

@@ -268,7 +268,7 @@ def _scan(sights: Sequence[_Sight]) -> list[list[_Place]]:
     values, order = torch.cat(ranks, 1).topk(PEAKS)
     best = torch.cat(places, 1)[torch.arange(len(sights))[:, None], order]
     return [
-        [_Place(*looks[k], side, x, y) for value, (k, side, x, y) in zip(*row, strict=True) if value > 0]
+        [_Place(looks[k][0], looks[k][1], side, x, y) for value, (k, side, x, y) in zip(*row, strict=True) if value > 0]
         for row in zip(values.tolist(), best.tolist(), strict=True)
     ]
 

@@ -1,7 +1,6 @@
 """Noun phrases without a dictionary of nouns: "three small red cars" is 3 x car, red, small.
 
-A phrase is determiner or number, adjectives, nouns; it ends at the first function word, adverb or verb. Only words that
-are *not* nouns are listed, so a zebra or a spaceship needs no entry.
+A phrase is determiner or number, adjectives, nouns; it ends at the first function word, adverb or verb.
 """
 
 from __future__ import annotations
@@ -10,79 +9,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .lexicon import (
+    ADJECTIVES,
+    COLOURS,
+    COMPOUNDS,
+    FUNCTION,
+    IRREGULAR_VERBS,
+    KINDS,
+    NOT_ADVERBS,
+    NOT_PARTICIPLES,
+    NUMBERS,
+    SINGULARS,
+    SIZES,
+)  # fmt: skip
+
 MOST = 12  # things of one kind; more cannot be told apart in a small frame
 SOME = 3  # what "several" or a bare plural means
-
-COLOURS = frozenset(
-    """red orange yellow green blue purple pink brown black white gray grey golden gold silver beige cyan magenta
-    turquoise violet""".split()
-)
-SIZES = {
-    "tiny": 0.55, "miniature": 0.55, "small": 0.71, "little": 0.71, "short": 0.8, "big": 1.31, "large": 1.31, "tall": 1.31,
-    "huge": 1.5, "giant": 1.5, "gigantic": 1.5, "enormous": 1.5, "massive": 1.5,
-}  # fmt: skip
-NUMBERS = {
-    word: i + 1
-    for i, word in enumerate("one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split())
-}
-ADJECTIVES = frozenset(
-    """lively cute fluffy happy sad angry old young new fast slow quick bright dark light pale shiny dirty clean round
-    square beautiful pretty ugly friendly lonely lovely silly funny fat thin wild brave strong real realistic fresh hot cold wet dry
-    single lone different other same sports toy upper lower left right top bottom furry grumpy sleepy hungry tired
-    fancy noisy heavy curious whole photorealistic cinematic detailed""".split()
-)
-FUNCTION = frozenset(
-    """a an the this that these those some any no its his her their my your our it he she they them him we us i you each every
-    and or but nor then while as so if when where which who whose that than because until in on at to from of with without by
-    for into onto off over under above below beneath underneath behind between beside besides near next past around round through
-    across along inside outside towards toward against up down upon atop about like after before during is are was were be been
-    being has have had do does did will would can could not never don't doesn't isn't aren't first second once again away back
-    forth only also both there here very too just still together apart initially finally later afterwards meanwhile now halfway
-    closer nearer upward upwards downward downwards leftward leftwards rightward rightwards sideways forward forwards backward
-    backwards diagonally horizontally vertically clockwise underwater indoors outdoors another one two three four five six seven
-    eight nine ten eleven twelve several many few others fast straight high low everywhere home""".split()
-)  # fmt: skip
-NOT_ADVERBS = frozenset("fly butterfly dragonfly family lily jelly belly bully doily".split())
-NOT_PARTICIPLES = frozenset(
-    """king ring wing building painting string thing ceiling swing spring sibling duckling darling pudding wedding
-    clothing earring herring bed seed weed shed sled reed""".split()
-)
-COMPOUNDS = frozenset("teddy bear|hot dog|ice cream|fire engine|fire truck|traffic light|air balloon|paper plane".split("|"))
-
-SINGULARS = {
-    "people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse", "geese": "goose", "feet": "foot",
-    "teeth": "tooth", "wolves": "wolf", "knives": "knife", "leaves": "leaf", "calves": "calf", "elves": "elf",
-    "shelves": "shelf", "scarves": "scarf", "loaves": "loaf", "thieves": "thief", "wives": "wife", "oxen": "ox",
-    "potatoes": "potato", "tomatoes": "tomato", "heroes": "hero",
-}  # fmt: skip
-
-_GO = """walk run move drive fly swim sail roll crawl travel go glide march gallop slide race drift slither stroll skate ski
-    jog wander pass cross come head cruise speed zoom trot rush cycle ride sneak creep return wade surf paddle enter proceed charge
-    dash sprint stride float fade"""
-VERBS = {  # kind of motion -> verbs
-    "go": _GO.replace("fade", ""),
-    "down": "fall drop sink descend dive land tumble plunge",
-    "up": "rise ascend climb soar launch",
-    "bounce": "bounce jump hop leap",
-    "circle": "circle orbit",
-    "approach": "approach",
-    "recede": "recede retreat depart leave",
-    "throw": "throw toss kick hurl fling lob",
-    "join": "chase follow carry push pull drag",  # subject and object go together
-    "still": "stand sit lie rest wait sleep stay remain hover hang pose stop pause",
-    "arrive": "end finish arrive reach",
-    "aux": "begin start keep continue seem contain show feature see",
-    "appear": "appear emerge",
-    "disappear": "disappear vanish",
-    "other": """eat play sing dance spin rotate juggle watch hold look read drink bark meow shine glow burn smile laugh cry
-        shake wave turn grow melt explode wear catch""",
-}
-KINDS = {verb: kind for kind, verbs in VERBS.items() for verb in verbs.split()}
-IRREGULAR_VERBS = {
-    "ran": "run", "flew": "fly", "flown": "fly", "swam": "swim", "drove": "drive", "went": "go", "came": "come", "fell": "fall",
-    "fallen": "fall", "rose": "rise", "risen": "rise", "sank": "sink", "threw": "throw", "thrown": "throw", "rode": "ride",
-    "parked": "stand", "parking": "stand", "stood": "stand", "sat": "sit", "lying": "lie", "leaving": "leave",
-}  # fmt: skip
 
 _DETERMINER = re.compile(r"(?:(?P<the>the|this|that|these|those|its|his|her|their|my|your|our|both) )?")
 _QUANTITIES: tuple[tuple[str, int], ...] = (
@@ -104,8 +46,6 @@ class Phrase:
     said: str
     count: int
     definite: bool  # "the car": may name a thing that is there already
-    determined: bool
-    guessed: bool  # plural without a number
     colour: str
     size: float
     words: str  # from the first colour or unknown modifier to the noun, singular
@@ -115,8 +55,12 @@ class Phrase:
 
 def tokens(prompt: str) -> list[str]:
     """Lower-case words and punctuation. Hyphenated directions are taken apart, colour pairs put together."""
-    low = re.sub(r"\b(left|right|top|bottom|upper|lower)-(?=to|left|right|hand)|\b(to)-(?=left|right|top|bottom)", r"\1\2 ", prompt.lower())
-    words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*|[.,;:!?]", low)
+    low = re.sub(
+        r"\b(left|right|top|bottom|upper|lower)-(?=to|left|right|hand)|\b(to)-(?=left|right|top|bottom)",
+        r"\1\2 ",
+        prompt.lower(),
+    )
+    words = re.findall(r"[^\W_]+(?:['\u2019-][^\W_]+)*|[.,;:!?]", low)
     for i in range(len(words) - 3, 0, -1):
         if words[i] == "and" and words[i - 1] in COLOURS and words[i + 1] in COLOURS and is_content(words[i + 2]):
             words[i - 1 : i + 2] = [f"{words[i - 1]}-and-{words[i + 1]}"]
@@ -135,7 +79,9 @@ def is_colour(word: str) -> bool:
 
 
 def is_plural(word: str) -> bool:
-    return word in SINGULARS or (len(word) > 3 and word.endswith("s") and not re.search(r"(ss|us|is|lens|gas|news)$", word))
+    return word in SINGULARS or (
+        len(word) > 3 and word.endswith("s") and not re.search(r"(ss|us|is|lens|gas|news)$", word)
+    )
 
 
 def singular(word: str) -> str:
@@ -150,7 +96,17 @@ def verb(word: str) -> str | None:
     """The stem of a known verb in any of its forms."""
     if word in IRREGULAR_VERBS:
         return IRREGULAR_VERBS[word]
-    for end, base in (("", ""), ("s", ""), ("es", ""), ("ies", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("ied", "y")):
+    for end, base in (
+        ("", ""),
+        ("s", ""),
+        ("es", ""),
+        ("ies", "y"),
+        ("ing", ""),
+        ("ing", "e"),
+        ("ed", ""),
+        ("ed", "e"),
+        ("ied", "y"),
+    ):
         if word.endswith(end):
             found = word[: len(word) - len(end)] + base
             if found in KINDS:
@@ -193,7 +149,11 @@ def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
     first, last = _noun_words(run, count)
     if run[first:last] and run[last - 1] in ADJECTIVES | frozenset(SIZES) and definite and not run[last:]:
         return None  # "the left"
-    head = run[last - 1] if last else ""
+    if not run:
+        return None
+    if not last:
+        return Phrase("", "", max(1, count), definite, run[0], 1.0, run[0], "", taken + first)
+    head = run[last - 1]
     many = count > 1 or (count == 0 and is_plural(head))
     noun = singular(head) if many else head
     start = first
@@ -204,20 +164,27 @@ def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
         start -= 1
     while start < last - 1 and is_participle(run[start]):
         start += 1
-    doing = next((w for w in run[: max(0, last - 1)] if w.endswith("ing") and KINDS.get(verb(w) or "", "other") != "other"), "")
+    doing = next(
+        (w for w in run[: max(0, last - 1)] if w.endswith("ing") and KINDS.get(verb(w) or "", "other") != "other"), ""
+    )
     length = taken + last
-    if words[length : length + 1] == ["of"] and noun and len(words) > length + 1 and words[length + 1] not in ("the", "it", "them"):
+    if (
+        words[length : length + 1] == ["of"]
+        and noun
+        and len(words) > length + 1
+        and words[length + 1] not in ("the", "it", "them")
+    ):
         inner = noun_phrase(words[length + 1 :])  # a cup of coffee
         length += 1 + inner.length if inner else 0
-    return Phrase(
-        noun, head, min(MOST, count or (SOME if many else 1)), definite, determined, many and count == 0,
-        colours[0].replace("-and-", " and ") if colours else "", next((SIZES[w] for w in run[:last] if w in SIZES), 1.0),
-        " ".join([w.replace("-and-", " and ") for w in run[start : last - 1] if w not in SIZES] + noun.split()[-1:]), doing, length,
-    )  # fmt: skip
+    size = next((SIZES[w] for w in run[:last] if w in SIZES), 1.0)
+    colour = colours[0].replace("-and-", " and ") if colours else ""
+    before = [w.replace("-and-", " and ") for w in run[start : last - 1] if w not in SIZES]
+    spoken = " ".join([*before, *noun.split()[-1:]])
+    return Phrase(noun, head, count or (SOME if many else 1), definite, colour, size, spoken, doing, length)
 
 
 def _may_begin(run: list[str]) -> bool:
-    """Whether a phrase without a determiner begins here: not with a verb, unless it describes a plural ("flying birds")."""
+    """Whether a phrase without a determiner begins here: not with a verb, unless before a plural ("flying birds")."""
     if verb(run[0]) is None:
         return not is_participle(run[0]) or len(run) > 1
     return run[0].endswith("ing") and len(run) > 1 and is_plural(run[-1])
@@ -239,13 +206,12 @@ def _noun_words(run: list[str], count: int) -> tuple[int, int]:
         if word.endswith("ing") and is_participle(word):
             if not (more and KINDS.get(verb(word) or "") == "go"):  # "a grumpy walking dog" but "a boy riding horses"
                 break
-        elif is_participle(word) and not more:
-            break
-        elif count == 1 and is_plural(word):  # "a clown juggles"
-            break
-        elif is_plural(before) and (verb(word) or not any(is_plural(w) for w in run[last:])):  # "three dogs frolic"
-            break
-        elif count == 0 and not is_plural(before) and verb(word) and word.endswith("s"):  # "the bear walks"
+        elif (
+            (is_participle(word) and not more)
+            or (count == 1 and is_plural(word))
+            or (is_plural(before) and (verb(word) or not any(is_plural(w) for w in run[last:])))
+            or (count == 0 and not is_plural(before) and verb(word) and word.endswith("s"))
+        ):
             break
         last += 1
     return first, last

@@ -195,7 +195,8 @@ def _moving(rng: random.Random) -> tuple[list[Thing], str]:
         thing.path = legs(*(CORNERS[s] for s in stops))
         return [thing], (
             f"a realistic lively video of a top-down viewed scene in which {_name(thing)} initially on the {stops[0]} "
-            f"of the scene. It first moves to the {stops[1]} of the scene and then moves to the {stops[2]} of the scene."
+            f"of the scene. It first moves to the {stops[1]} of the scene and then moves to the {stops[2]} of the "
+            "scene."
         )
     if kind < 0.36:  # past another thing
         other = _thing(rng, (thing.noun,), sides=(3, 3))
