@@ -232,10 +232,20 @@ def _console(silent: bool) -> Console:
 
 @contextmanager
 def _bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that shows itself at the first step: what fails before leaves nothing on the terminal."""
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_console(silent), transient=True) as progress:
-        task = progress.add_task("rendering", total=None)
-        yield lambda done, count: progress.update(task, completed=done, total=count)
+    progress = Progress(*columns, console=_console(silent), transient=True)
+    task = progress.add_task("rendering", total=None)
+
+    def tick(done: int, count: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=count)
+
+    try:
+        yield tick
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool) -> None:

@@ -40,5 +40,6 @@ ANY = Settings(("*",), BoxEnergy(), 5 * 267, 0.25, 5, 0.75)
 
 
 def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """Boxes over time, through an energy of the text attention."""
     s = SETTINGS.get(backbone.name, ANY)
     return [Guidance(guidance), Energy(scenes, s.terms, s.sites, s.scale, s.until, s.iters, s.threshold)]
