@@ -7,17 +7,14 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from typer.exceptions import TyperException
 
+from . import cli_bench, cli_plan
+from .console import bar, console, table
 from .errors import AnimaticError
 from .scene import Scene, load_scene, write_atomically
 
@@ -30,6 +27,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+cli_plan.add_to(app)
+app.add_typer(cli_bench.app, name="bench")
 
 Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise; the same seed on the same machine gives the same frames.")]
@@ -71,28 +71,6 @@ def make(
     _render(scene, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json)
 
 
-@app.command("plan")
-def plan_(
-    prompt: Prompt,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Scene file; printed if not given.")] = None,
-    draw: Annotated[Path | None, typer.Option(help="Also draw the boxes: a gif, mp4, webp or png.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames of the drawing.")] = 16,
-) -> None:
-    """Plan a prompt: words to boxes in time."""
-    from .planning.rules import plan
-    from .video import sketch
-
-    scene = plan(prompt)
-    if draw:
-        sketch(scene, frames, 256, 256).save(draw)
-        print(draw, file=sys.stderr)
-    if out:
-        scene.save(out)
-        print(out, file=sys.stderr)
-    else:
-        sys.stdout.write(scene.to_json())
-
-
 @app.command()
 def render(
     scene: Annotated[Path, typer.Argument(help="Scene file (version 1 JSON).")],
@@ -122,7 +100,7 @@ def models(as_json: AsJson = False) -> None:
     from .backbones import PRESETS
 
     rows = [(name, preset.about, preset.source or "bundled") for name, preset in PRESETS.items()]
-    _table(("model", "what it is", "weights"), rows, as_json)
+    table(("model", "what it is", "weights"), rows, as_json)
 
 
 @app.command()
@@ -130,7 +108,7 @@ def methods(as_json: AsJson = False) -> None:
     """List the methods known by name."""
     from .methods import METHODS
 
-    _table(
+    table(
         ("method", "what it does"),
         [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in METHODS.items()],
         as_json,
@@ -168,12 +146,12 @@ def _render(
     target = out / (name or _slug(scene.prompt))
     _writable(out)
     began = time.perf_counter()
-    with _console(as_json).status("loading"):
+    with console(as_json).status("loading"):
         _quiet()
         from . import rendering, video
         from .controls.watching import Progress as Ticks
 
-    with _bar(as_json) as tick:
+    with bar("rendering", as_json) as tick:
         made = rendering.render(
             scene, model, method, seed,
             steps=steps, guidance=guidance, frames=frames, size=pixels, scheduler=scheduler, watch=[Ticks(tick)],
@@ -188,11 +166,11 @@ def _render(
             json.dumps({"videos": [str(f) for f in files], "scene": str(plan), "sheet": str(sheet), "seconds": seconds})
         )
         return
-    console = _console(False)
+    terminal = console()
     if scene.reasoning:
-        console.print(scene.reasoning, style="dim", highlight=False)
+        terminal.print(scene.reasoning, style="dim", highlight=False)
     for label, file in (*(("video", f) for f in files), ("scene", plan), ("sheet", sheet)):
-        console.print(f"{label}  {file}", highlight=False, soft_wrap=True)
+        terminal.print(f"{label}  {file}", highlight=False, soft_wrap=True)
 
 
 def _pixels(size: str) -> tuple[int, int] | None:
@@ -224,38 +202,6 @@ def _quiet() -> None:
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
-
-
-def _console(silent: bool) -> Console:
-    return Console(quiet=silent, stderr=not sys.stdout.isatty())
-
-
-@contextmanager
-def _bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that shows itself at the first step: what fails before leaves nothing on the terminal."""
-    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=_console(silent), transient=True)
-    task = progress.add_task("rendering", total=None)
-
-    def tick(done: int, count: int) -> None:
-        progress.start()
-        progress.update(task, completed=done, total=count)
-
-    try:
-        yield tick
-    finally:
-        if progress.live.is_started:
-            progress.stop()
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
-        return
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from .english import plurals
 from .errors import AnimaticError
 from .scene import Scene
 
@@ -53,28 +54,6 @@ def find(prompt: str, phrase: str) -> tuple[int, int] | None:
             if hit:
                 return hit.span()
     return None
-
-
-IRREGULAR = {
-    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
-    "foot": "feet", "tooth": "teeth", "fish": "fish", "sheep": "sheep", "deer": "deer",
-}  # fmt: skip
-
-
-def plurals(words: str) -> tuple[str, ...]:
-    """Possible plurals of a noun phrase, the likeliest first."""
-    head, _, noun = words.rpartition(" ")
-    head = head + " " if head else ""
-    low = noun.lower()
-    if low in IRREGULAR:
-        return (head + IRREGULAR[low], words + "s")
-    if re.search(r"[^aeiou]y$", low):
-        return (words[:-1] + "ies", words + "s")
-    if re.search(r"(s|x|z|ch|sh)$", low):
-        return (words + "es",)
-    if re.search(r"(?<!f)fe?$", low):
-        return (re.sub(r"fe?$", "ves", words), words + "s")
-    return (words + "s",)
 
 
 def told(scene: Scene) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -103,6 +103,11 @@ def sketch(scene: Scene, frames: int, height: int, width: int) -> Video:
     """The boxes of a scene alone, on light grey."""
     blank = np.full((frames, height, width, 3), 238, np.uint8)
     return draw_boxes(Video(blank, frames / scene.seconds if scene.seconds else 8.0), scene)
+
+
+def joined(videos: Sequence[Video]) -> Video:
+    """Videos of one size after another, at the frame rate of the first."""
+    return Video(np.concatenate([v.frames for v in videos]), videos[0].fps, videos[0].info)
 
 
 def contact_sheet(video: Video, scene: Scene | None = None, columns: int = 8, title: str = "") -> Image.Image:

@@ -19,6 +19,7 @@ import typer
 
 from ..backbones import load
 from ..backbones.base import Backbone
+from ..english import article
 from ..methods import METHODS, Recipe
 from ..methods.lvd import lvd
 from ..planning.rules import plan as plan_scene
@@ -26,7 +27,7 @@ from ..rendering import render_batch
 from ..sampling import Control
 from ..scene import Box, Scene, Track
 from ..training import toyworld
-from ..training.captions import ING, PLACES, VERBS, WAYS, article, invent
+from ..training.captions import ING, PLACES, VERBS, WAYS, invent
 from ..video import Video
 from .detect import Detection, ToyDetector, same_colour
 

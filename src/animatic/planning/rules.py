@@ -86,7 +86,7 @@ class _Reading:
 def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
     """A Scene of `keys` key frames over `seconds` (0: a still of one key) from an English prompt.
 
-    Raises `AnimaticError` where the prompt is empty or names no thing, or more than twelve.
+    Raises `AnimaticError` where the prompt is empty, names nothing wanted or unwanted, or more than twelve things.
     """
     if not prompt.strip():
         raise AnimaticError("the prompt is empty; want a sentence")
@@ -95,7 +95,7 @@ def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
     reading = _Reading()
     text = _mark(tokens(prompt), reading)
     total = sum(kind.count for kind in reading.kinds)
-    if not total:
+    if not total and not reading.negative:
         raise AnimaticError(
             f"the prompt {_short(prompt)!r} names no thing to place; want one, such as 'a bear walks left'"
         )
@@ -105,7 +105,7 @@ def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
         _read(reading, subjects, said)
     _suppose(reading)
     things, relations = _expand(reading)
-    boxes = arrange(things, relations, keys if seconds > 0 else 1)
+    boxes = arrange(things, relations, keys if seconds > 0 else 1) if things else []
     tracks = tuple(Track(thing.phrase, row) for thing, row in zip(things, boxes, strict=True))
     return Scene(
         prompt.strip(), tracks, reading.background, ", ".join(reading.negative), seconds, reasoning=_explain(reading)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from ..english import article
 from ..planning.motions import CORNERS, MOTIONS, Path, legs, still, until
 from ..scene import Scene, Track
 from .toyworld import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, plural, track
@@ -107,10 +108,6 @@ def _thing(
     noun = rng.choice([n for n in NOUNS if n not in taken])
     colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
     return Thing(noun, colour, rng.randint(*(sides or SIDES[size])), (rng.random(), rng.random()))
-
-
-def article(words: str) -> str:
-    return ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def _name(thing: Thing, size: str = "", adjective: str = "") -> str:

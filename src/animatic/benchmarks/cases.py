@@ -1,0 +1,122 @@
+"""Benchmarks of layouts: a case is a prompt and a predicate. The same predicates judge plans and detections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Protocol
+
+from ..scene import Box
+
+
+class Named(Protocol):
+    """A thing with one box per key frame, None where it is absent."""
+
+    @property
+    def phrase(self) -> str: ...
+    @property
+    def boxes(self) -> Sequence[Box | None]: ...
+
+
+class Layout(Protocol):
+    """What predicates judge: a Scene, or a reply read as it stands, boxes off the canvas included."""
+
+    @property
+    def tracks(self) -> Sequence[Named]: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How strictly to judge. All off is as published.
+
+    `positive`: a box must have an area. `named`: only things that bear the right name count.
+    `margin`: by how much (of the frame) a place or an order must hold.
+    """
+
+    positive: bool = False
+    named: bool = False
+    margin: float = 0.0
+
+    def sees(self, box: Box | None) -> bool:
+        """Whether a box counts as present; published: its right and lower edges are not 0."""
+        if box is None:
+            return False
+        if self.positive:
+            return box[2] > box[0] and box[3] > box[1]
+        return box[2] != 0 and box[3] != 0
+
+    def before(self, a: float, b: float) -> bool:
+        return a + self.margin < b
+
+
+PUBLISHED = Rules()
+RULES = {
+    "published": PUBLISHED,
+    "positive": Rules(positive=True),
+    "named": Rules(named=True),
+    "margin": Rules(margin=0.05),
+    "strict": Rules(positive=True, named=True, margin=0.05),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    task: str
+    prompt: str
+    holds: Callable[[Layout, Rules], bool]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Right answers of a task."""
+
+    correct: int = 0
+    total: int = 0
+
+    @property
+    def share(self) -> float:
+        return self.correct / self.total if self.total else 0.0
+
+    def interval(self, z: float = 1.96) -> tuple[float, float]:
+        """Wilson's score interval of the share, 95 % by default."""
+        if not self.total:
+            return 0.0, 1.0
+        n, p = self.total, self.share
+        middle, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        scale = 1 + z * z / n
+        return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Verdicts of a benchmark: tallies per task, and the indices of the cases that failed."""
+
+    tasks: dict[str, Tally]
+    failures: tuple[int, ...]
+
+    @property
+    def overall(self) -> Tally:
+        return Tally(sum(t.correct for t in self.tasks.values()), sum(t.total for t in self.tasks.values()))
+
+
+def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules = PUBLISHED) -> Score:
+    """Judge one layout per case. None (nothing could be read or made) fails and stays in the denominator."""
+    tasks: dict[str, Tally] = {}
+    failures: list[int] = []
+    for i, (case, layout) in enumerate(zip(cases, layouts, strict=True)):
+        good = layout is not None and case.holds(layout, rules)
+        tally = tasks.get(case.task, Tally())
+        tasks[case.task] = replace(tally, correct=tally.correct + good, total=tally.total + 1)
+        if not good:
+            failures.append(i)
+    return Score(tasks, tuple(failures))
+
+
+def first(layout: Layout, words: str) -> Named | None:
+    """The first thing whose name ends in `words` or has them before a space ("bobcat" is a cat, "cattle" is none)."""
+    return next((t for t in layout.tracks if t.phrase.endswith(words) or words + " " in t.phrase), None)
+
+
+def middle(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2

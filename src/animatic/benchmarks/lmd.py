@@ -1,0 +1,98 @@
+"""LMD's benchmark (Lian et al. 2023, section 4): 400 prompts of still scenes in four tasks, with their predicates."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ..english import article, number, plurals
+from .cases import Case, Layout, Named, Rules, first, middle
+
+PREFIX = "A realistic photo of a scene"
+OBJECTS = "backpack book bottle bowl car cat chair cup dog laptop".split()
+COLOURS = "red orange yellow green blue purple pink brown black white gray".split()
+SIDES = (("left", "right"), ("right", "left"), ("top", "bottom"), ("bottom", "top"))
+
+
+def cases() -> list[Case]:
+    """The 400 cases in their published order."""
+    return [*_negation(), *_numeracy(), *_attribution(), *_spatial()]
+
+
+def _negation() -> list[Case]:
+    return [
+        Case("negation", f"{PREFIX} without {plurals(noun)[0]}", partial(_counts, noun=noun, count=0))
+        for noun in OBJECTS
+        for _ in range(10)
+    ]
+
+
+def _numeracy() -> list[Case]:
+    return [
+        Case(
+            "numeracy",
+            f"{PREFIX} with {number(count)} {noun if count == 1 else plurals(noun)[0]}",
+            partial(_counts, noun=noun, count=count),
+        )
+        for count in range(1, 6)
+        for noun in OBJECTS
+        for _ in range(2)
+    ]
+
+
+def _attribution() -> list[Case]:
+    made = []
+    for colours, nouns in coloured_pairs(OBJECTS):
+        names = [article(f"{c} {n}") for c, n in zip(colours, nouns, strict=True)]
+        made.append(Case("attribution", f"{PREFIX} with {' and '.join(names)}", partial(_has_all, names=names)))
+    return made
+
+
+def coloured_pairs(nouns: list[str]) -> list[tuple[list[str], list[str]]]:
+    """Two colours and two nouns per seed 0..99, as both papers draw them (NumPy's legacy generator)."""
+    drawn = []
+    for seed in range(100):
+        rng = np.random.RandomState(seed)
+        colours = [str(c) for c in rng.choice(COLOURS, 2, replace=False)]
+        drawn.append((colours, [str(n) for n in rng.choice(nouns, 2, replace=False)]))
+    return drawn
+
+
+def _spatial() -> list[Case]:
+    made = []
+    for seed in range(25):
+        rng = np.random.RandomState(seed)
+        for a, b in SIDES:
+            nouns = [str(n) for n in rng.choice(OBJECTS, 2, replace=False)]
+            prompt = f"{PREFIX} with {article(nouns[0])} on the {a} and {article(nouns[1])} on the {b}"
+            made.append(Case("spatial", prompt, partial(_stand, names=[article(n) for n in nouns], side=a)))
+    return made
+
+
+def _seen(layout: Layout, rules: Rules) -> list[Named]:
+    return [t for t in layout.tracks if t.boxes[0] is not None and (not rules.positive or rules.sees(t.boxes[0]))]
+
+
+def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
+    """How many names contain the noun; strictly, end in it or in its plural."""
+    names = [t.phrase for t in _seen(layout, rules)]
+    if rules.named:
+        return sum(name.split()[-1] in (noun, *plurals(noun)) for name in names) == count
+    return sum(noun in name for name in names) == count
+
+
+def _has_all(layout: Layout, rules: Rules, names: list[str]) -> bool:
+    return all(any(name in t.phrase for t in _seen(layout, rules)) for name in names)
+
+
+def _stand(layout: Layout, rules: Rules, names: list[str], side: str) -> bool:
+    """The first thing stands on its side of the second one."""
+    a, b = (first(layout, name) for name in names)
+    if a is None or b is None or a.boxes[0] is None or b.boxes[0] is None:
+        return False
+    if rules.positive and not (rules.sees(a.boxes[0]) and rules.sees(b.boxes[0])):
+        return False
+    axis = 0 if side in ("left", "right") else 1
+    p, q = middle(a.boxes[0])[axis], middle(b.boxes[0])[axis]
+    return rules.before(p, q) if side in ("left", "top") else rules.before(q, p)

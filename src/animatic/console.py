@@ -1,0 +1,45 @@
+"""What the commands show: bars and tables on the terminal, nothing where JSON is wanted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def console(silent: bool = False) -> Console:
+    return Console(quiet=silent, stderr=not sys.stdout.isatty())
+
+
+@contextmanager
+def bar(label: str, silent: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that shows itself at the first step: what fails before leaves nothing on the terminal."""
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=console(silent), transient=True)
+    task = progress.add_task(label, total=None)
+
+    def tick(done: int, count: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=count)
+
+    try:
+        yield tick
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool = False) -> None:
+    """Rows as a table, or as a list of JSON objects on one line."""
+    if as_json:
+        print(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
+        return
+    drawn = Table(*head)
+    for row in rows:
+        drawn.add_row(*map(str, row))
+    Console().print(drawn)

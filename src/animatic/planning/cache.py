@@ -1,0 +1,103 @@
+"""Answers kept: an append-only file of JSON lines, one per reply, so that no reply is asked for twice.
+
+An entry is found by everything that could change it: prompt, planner, model, template, settings and sample number.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import AnimaticError
+
+
+@dataclass(frozen=True)
+class Key:
+    """What an answer depends on. `sample` counts the answers to one prompt from 0."""
+
+    prompt: str
+    planner: str
+    model: str
+    template: str
+    settings: str
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A reply as it came, and the scenes it was read as (version-1 JSON; none where it could not be read)."""
+
+    key: Key
+    reply: str
+    scenes: tuple[dict[str, Any], ...] = ()
+    error: str = ""
+    usage: dict[str, int] = field(default_factory=dict)
+
+
+class Cache:
+    """Entries in memory and in `path`. A line that was cut while it was written is reported and left out."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.entries: dict[Key, Entry] = {}
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
+        for i, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                entry = _entry(json.loads(line))
+            except (ValueError, TypeError, KeyError):
+                warnings.warn(f"{path}: line {i} is cut or broken and was left out", stacklevel=2)
+                continue
+            self.entries[entry.key] = entry
+
+    def get(self, key: Key) -> Entry | None:
+        return self.entries.get(key)
+
+    def put(self, entry: Entry) -> None:
+        """Append one whole line, also while other processes do."""
+        line = json.dumps({**asdict(entry), "scenes": list(entry.scenes)}, ensure_ascii=False).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                end = file.seek(0, os.SEEK_END)
+                if end:
+                    file.seek(end - 1)
+                    line = line if file.read(1) == b"\n" else b"\n" + line  # after a line that was cut
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise AnimaticError(f"{self.path}: cannot be written ({error.strerror})") from None
+        self.entries[entry.key] = entry
+
+
+def _entry(data: dict[str, Any]) -> Entry:
+    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"])})
+
+
+def read_replies(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """A cache file of LMD or LVD: `{prompt: [reply, ...]}`, prompts without their last full stop."""
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise AnimaticError(f"{path}: found {type(data).__name__}; want an object of prompts and their replies")
+    for prompt, replies in data.items():
+        if not isinstance(replies, list) or not all(isinstance(r, str) for r in replies):
+            raise AnimaticError(f"{path}: {prompt[:60]!r} has no list of replies")
+    return data

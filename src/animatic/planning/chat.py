@@ -1,0 +1,166 @@
+"""Language models that plan: any OpenAI-compatible server, and a person who pastes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AnimaticError
+from .asking import Message, Said
+
+if TYPE_CHECKING:
+    import openai
+
+LOCAL_KEY = "none"  # servers of one's own ask for no key
+
+
+class Rate:
+    """At most `per_minute` calls a minute, over all threads (0: no limit)."""
+
+    def __init__(self, per_minute: float = 0.0) -> None:
+        if per_minute < 0:
+            raise AnimaticError(f"rate is {per_minute} a minute; want 0 (no limit) or more")
+        self._gap, self._next, self._lock = 60 / per_minute if per_minute else 0.0, 0.0, threading.Lock()
+
+    def wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._next)
+            self._next = start + self._gap
+        time.sleep(start - now)
+
+
+@dataclass
+class Server:
+    """A chat model on an OpenAI-compatible server (OpenAI, vLLM, llama.cpp, Ollama, `transformers serve`).
+
+    `base_url` "" is OpenAI's. The key is read from OPENAI_API_KEY; a server of one's own needs none. `timeout` in
+    seconds per call; `retries` of what may pass (429 with its Retry-After, 5xx, a broken line), with growing pauses.
+    """
+
+    name: str
+    base_url: str = ""
+    temperature: float = 0.25
+    max_tokens: int = 4096
+    timeout: float = 120.0
+    retries: int = 4
+    rate: Rate = field(default_factory=Rate)
+    planner: str = "openai"
+    _structured: bool = field(default=True, init=False)
+    _client: openai.OpenAI | None = field(default=None, init=False, repr=False)
+
+    @property
+    def settings(self) -> str:
+        return f"temperature={self.temperature} max_tokens={self.max_tokens} base_url={self.base_url}"
+
+    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said:
+        """One reply. Raises `AnimaticError` in one line, without the key."""
+        openai = _library()
+        client = self._connect(openai)
+        while True:
+            structured = schema is not None and self._structured
+            self.rate.wait()
+            try:
+                answer = self._complete(client, chat, schema if structured else None)
+                break
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not structured or not _refuses_schema(str(error)):
+                    raise AnimaticError(f"{self.name}: refused ({self._plain(error)})") from None
+                self._structured = False  # asked once more without, and never again with
+            except openai.AuthenticationError:
+                raise AnimaticError(
+                    f"{self.name}: the server refused the key; set OPENAI_API_KEY to a valid one"
+                ) from None
+            except openai.NotFoundError as error:
+                raise AnimaticError(f"unknown model {self.name!r} ({self._plain(error)})") from None
+            except openai.APITimeoutError:
+                raise AnimaticError(f"{self.name}: no answer in {self.timeout:g} s, {self.retries + 1} times") from None
+            except openai.APIConnectionError:
+                where = self.base_url or "the OpenAI server"
+                raise AnimaticError(f"{self.name}: {where} cannot be reached") from None
+            except openai.APIStatusError as error:
+                raise AnimaticError(
+                    f"{self.name}: the server answered {error.status_code} ({self._plain(error)})"
+                ) from None
+            except (openai.OpenAIError, ValueError) as error:  # a body that is no JSON, or not of the protocol
+                raise AnimaticError(f"{self.name}: the server's answer cannot be read ({self._plain(error)})") from None
+        return self._said(answer)
+
+    def _complete(self, client: openai.OpenAI, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
+        shape: dict[str, Any] = {}
+        if schema is not None:
+            named = {"name": "scene", "strict": True, "schema": schema}
+            shape["response_format"] = {"type": "json_schema", "json_schema": named}
+        create: Callable[..., Any] = client.chat.completions.create
+        return create(
+            model=self.name,
+            messages=list(chat),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            **shape,
+        )
+
+    def _said(self, answer: Any) -> Said:
+        choices = getattr(answer, "choices", None)
+        text = choices[0].message.content if choices and choices[0].message else None
+        if not isinstance(text, str) or not text.strip():
+            raise AnimaticError(f"{self.name}: the server's answer holds no text")
+        used = getattr(answer, "usage", None)
+        usage = {"asked": used.prompt_tokens or 0, "answered": used.completion_tokens or 0} if used else {}
+        return Said(text, usage)
+
+    def _connect(self, library: Any) -> openai.OpenAI:
+        if self._client is None:
+            key = os.environ.get("OPENAI_API_KEY", "")
+            if not key and not self.base_url:
+                raise AnimaticError("no key: set OPENAI_API_KEY, or give --base-url for a server of your own")
+            self._client = library.OpenAI(
+                api_key=key or LOCAL_KEY,
+                base_url=self.base_url or None,
+                timeout=self.timeout,
+                max_retries=self.retries,
+            )
+        assert self._client is not None
+        return self._client
+
+    def _plain(self, error: Exception) -> str:
+        """The server's words in one short line; the key, should it be quoted, is left out."""
+        key = os.environ.get("OPENAI_API_KEY", "")
+        words = " ".join(str(error).split())
+        words = words.replace(key, "[key]") if key else words
+        return words if len(words) <= 160 else words[:159] + "\u2026"
+
+
+def _library() -> Any:
+    try:
+        import openai
+    except ImportError:
+        raise AnimaticError("asking a server needs the openai client; pip install 'animatic[llm]'") from None
+    return openai
+
+
+def _refuses_schema(words: str) -> bool:
+    return any(w in words for w in ("response_format", "json_schema", "structured", "guided", "schema"))
+
+
+@dataclass
+class Paste:
+    """A person in between: shows the chat, takes the reply from `read` (up to an empty line after text, or the end)."""
+
+    read: Callable[[], str]
+    show: Callable[[str], None] = lambda text: print(text, file=sys.stderr)
+    planner: str = "paste"
+    name: str = "paste"
+    settings: str = ""
+
+    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said:
+        self.show("\n\n".join(f"[{m['role']}]\n{m['content']}" for m in chat))
+        text = self.read()
+        if not text.strip():
+            raise AnimaticError("paste: the reply is empty")
+        return Said(text)

@@ -1,0 +1,185 @@
+"""Planners by name, and many prompts at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from ..english import article
+from ..errors import AnimaticError
+from ..scene import parse
+from . import replies, rules
+from .asking import Asking, Model, Planned
+from .cache import Cache, Entry, Key, read_replies
+from .chat import Paste, Rate, Server
+from .template import Form, template
+
+KNOWN = "rules, openai:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
+
+
+class Planner(Protocol):
+    """`sample` counts repeated prompts from 0: each gets a reply of its own. Raises `AnimaticError`."""
+
+    def plan(self, prompt: str, sample: int = 0) -> Planned: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The offline planner; the same prompt is always the same scene."""
+
+    kind: str = "video"
+    seconds: float = 2.0
+
+    def plan(self, prompt: str, sample: int = 0) -> Planned:
+        if self.kind == "story":
+            raise AnimaticError("the rules planner plans no stories yet; want kind image or video")
+        if self.kind == "video":
+            return Planned((rules.plan(prompt, seconds=self.seconds),))
+        scene = rules.plan(prompt, seconds=0.0)
+        named = tuple(replace(track, phrase=article(track.phrase)) for track in scene.tracks)  # as LMD names things
+        return Planned((replace(scene, tracks=named),))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Imported replies of a model: nothing is asked."""
+
+    name: str
+    cache: Cache
+
+    def plan(self, prompt: str, sample: int = 0) -> Planned:
+        entry = self.cache.get(_imported(prompt, self.name, sample))
+        if entry is None:
+            raise AnimaticError(f"no reply of {self.name!r} to {prompt[:60]!r} (sample {sample}) is kept; import some")
+        if not entry.scenes:
+            raise AnimaticError(entry.error)
+        return Planned(tuple(parse(dict(s), "cache") for s in entry.scenes), entry.reply, cached=True)
+
+
+def _imported(prompt: str, name: str, sample: int) -> Key:
+    return Key(prompt.strip().rstrip("."), "imported", name, "", "", sample)
+
+
+def import_replies(path: str, name: str, cache: Cache, legacy: bool = False) -> tuple[int, int]:
+    """Take over a cache file of LMD or LVD; returns how many replies were read, and how many could not be."""
+    good = bad = 0
+    for prompt, texts in read_replies(path).items():
+        for sample, text in enumerate(texts):
+            key = _imported(prompt, name, sample)
+            if cache.get(key):
+                continue
+            try:
+                scene, _ = replies.read(text, legacy).scene(prompt)
+                cache.put(Entry(key, text, (json.loads(scene.to_json()),)))
+                good += 1
+            except AnimaticError as error:
+                cache.put(Entry(key, text, error=str(error)))
+                bad += 1
+    return good, bad
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to ask. `paths` "" are the bundled template and no cache; `rate` in calls a minute, 0 without limit."""
+
+    kind: str = "video"
+    seconds: float = 2.0
+    template: str = ""
+    cache: str = ""
+    base_url: str = ""
+    form: Form = "json"
+    temperature: float = 0.25
+    timeout: float = 120.0
+    rate: float = 0.0
+    reply: str = ""  # file of a pasted reply; "" reads standard input
+    legacy: bool = False
+
+
+def planner_named(name: str, options: Options | None = None) -> Planner:
+    """A planner by name: see KNOWN. Raises `AnimaticError` where the name is unknown."""
+    o = options or Options()
+    if o.form not in ("json", "text"):
+        raise AnimaticError(f"unknown form {o.form!r}; known: json, text")
+    kind, _, what = name.partition(":")
+    if name == "rules":
+        return Rules(o.kind, o.seconds)
+    model: Model
+    if kind == "openai" and what:
+        model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
+    elif kind == "local" and what:
+        from .local import Local
+
+        model = Local(what, o.temperature)
+    elif name == "paste":
+        model = Paste(lambda: _pasted(o.reply))
+    elif kind == "cached" and what:
+        return Kept(what, Cache(o.cache))
+    else:
+        raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
+    cache = Cache(o.cache) if o.cache else None
+    return Asking(model, template(o.kind, o.template), o.form, cache, seconds=o.seconds, legacy=o.legacy)
+
+
+def _pasted(file: str) -> str:
+    if not file:
+        return sys.stdin.read()
+    try:
+        return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnimaticError(f"{file}: cannot be read ({error})") from None
+
+
+def plan_all(
+    planner: Planner, prompts: Sequence[str], workers: int = 1
+) -> Iterator[tuple[int, Planned | AnimaticError]]:
+    """Plan many prompts, `workers` at a time, in the order they are done: (index, plan or what went wrong).
+
+    The n-th time a prompt comes it takes its n-th reply. With a cache, what was done before is not asked again.
+    """
+    counts: dict[str, int] = {}
+    samples = []
+    for prompt in prompts:
+        samples.append(counts.get(prompt, 0))
+        counts[prompt] = samples[-1] + 1
+
+    def one(i: int) -> Planned | AnimaticError:
+        try:
+            return planner.plan(prompts[i], samples[i])
+        except AnimaticError as error:
+            return error
+
+    if workers <= 1:
+        yield from ((i, one(i)) for i in range(len(prompts)))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: dict[Future[Planned | AnimaticError], int] = {}
+        todo = iter(range(len(prompts)))
+        try:
+            for i in todo:
+                waiting[pool.submit(one, i)] = i
+                if len(waiting) < 2 * workers:
+                    continue
+                yield from _done(waiting)
+            while waiting:
+                yield from _done(waiting)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _done(waiting: dict[Future[Planned | AnimaticError], int]) -> Iterator[tuple[int, Planned | AnimaticError]]:
+    ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
+    for future in ready:
+        yield waiting.pop(future), future.result()
+
+
+def default_cache() -> str:
+    """Where replies are kept unless told otherwise."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return str(Path(home) / "animatic" / "replies.jsonl")
