@@ -49,9 +49,7 @@ def test_ground_truth(count, several, least):
     scenes = stills(count, several)
     frames = np.concatenate([toyworld.draw(scene, 1)[0] for scene in scenes])
     right = [
-        found(truth, seen)
-        for scene, seen in zip(scenes, ToyDetector()(frames), strict=True)
-        for truth in truths(scene)
+        found(truth, seen) for scene, seen in zip(scenes, ToyDetector()(frames), strict=True) for truth in truths(scene)
     ]
     assert np.mean(right) >= least
 

@@ -18,9 +18,7 @@ from .planning.cache import read_replies
 from .planning.planners import plan_all, planner_named
 from .planning.replies import Reply, read
 
-app = typer.Typer(
-    help="Measure plans: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True
-)
+app = typer.Typer(help="Measure plans: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
 BENCHMARKS = {"lmd": lmd.cases, "lvd": lvd.cases, "wild": wild.cases}
 
 Name = Annotated[str, typer.Argument(help="lmd, lvd or wild.")]

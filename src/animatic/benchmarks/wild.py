@@ -150,7 +150,10 @@ PROMPTS: tuple[tuple[str, tuple[Check, ...]], ...] = (
     ("a vase between a candle and a mirror", (order("candle", "vase", 0), order("vase", "mirror", 0))),
     ("On the left is a monkey, on the right is a tiger", (order("monkey", "tiger", 0), things(2))),
     ("There is a lighthouse on the right side of the picture", (at("lighthouse", 0, left=False), things(1))),
-    ("a moon in the upper left corner and a castle at the bottom", (at("moon", 0, True, True), at("castle", 0, None, False))),
+    (
+        "a moon in the upper left corner and a castle at the bottom",
+        (at("moon", 0, True, True), at("castle", 0, None, False)),
+    ),
     ("A parrot sits on top of a pirate", (order("parrot", "pirate", 1), things(2))),
     ("Under the bridge there is a boat", (order("bridge", "boat", 1), things(2))),
     ("A rabbit hops from right to left past a fox", (goes("rabbit", -1), goes("fox"), things(2))),
@@ -161,7 +164,10 @@ PROMPTS: tuple[tuple[str, tuple[Check, ...]], ...] = (
     ("a swan and a goose swim from the right to the left", (goes("swan", -1), goes("goose", -1))),
     ("A crab walks to the right, then up", (goes("crab", 1, -1), things(1))),
     ("First the robot moves to the top, then it moves to the left", (goes("robot", -1, -1), things(1))),
-    ("A drone starts in the lower right corner and flies to the upper left", (at("drone", 0, False, False), at("drone", -1, True, True))),
+    (
+        "A drone starts in the lower right corner and flies to the upper left",
+        (at("drone", 0, False, False), at("drone", -1, True, True)),
+    ),
     ("a ghost appears in the second half of the video", (seen("ghost", False, True),)),
     ("The wizard disappears halfway", (seen("wizard", True, False),)),
     ("A comet is visible only in the first half", (seen("comet", True, False),)),

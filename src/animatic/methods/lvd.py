@@ -34,7 +34,7 @@ LAYERS = tuple(f"{b}.transformer_blocks.0.attn2" for b in (
 SETTINGS = {
     "modelscope": Settings(LAYERS, BoxEnergy(), 5 * 267, 0.25, 5, 0.75),
     "zeroscope": Settings(LAYERS, BoxEnergy(), 5 * 400, 0.25, 5, 0.875),
-    "mini": Settings(("*",), BoxEnergy(), 400, 0.4, 3, 0.0),
+    "mini": Settings(("*",), BoxEnergy(), 100, 0.4, 3, 0.0),  # tuned on 16 scenes, docs/LOG.md
 }
 ANY = Settings(("*",), BoxEnergy(), 5 * 267, 0.25, 5, 0.75)
 

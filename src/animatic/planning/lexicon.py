@@ -31,7 +31,7 @@ FUNCTION = frozenset(
     still together apart initially finally later afterwards meanwhile now halfway closer nearer upward upwards
     downward downwards leftward leftwards rightward rightwards sideways forward forwards backward backwards
     diagonally horizontally vertically clockwise underwater indoors outdoors another one two three four five six
-    seven eight nine ten eleven twelve several many few others fast straight high low everywhere home""".split()
+    seven eight nine ten eleven twelve several many few others fast straight high low everywhere home visible""".split()
 )
 NOT_ADVERBS = frozenset("fly butterfly dragonfly family lily jelly belly bully doily".split())
 NOT_PARTICIPLES = frozenset(

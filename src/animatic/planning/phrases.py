@@ -18,6 +18,7 @@ from .lexicon import (
     KINDS,
     NOT_ADVERBS,
     NOT_PARTICIPLES,
+    NOT_THINGS,
     NUMBERS,
     SINGULARS,
     SIZES,
@@ -170,7 +171,7 @@ def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
     length = taken + last
     if (
         words[length : length + 1] == ["of"]
-        and noun
+        and noun not in NOT_THINGS
         and len(words) > length + 1
         and words[length + 1] not in ("the", "it", "them")
     ):

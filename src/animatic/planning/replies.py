@@ -256,11 +256,11 @@ def to_text(scene: Scene) -> str:
         x, y = round(box[0] * CANVAS), round(box[1] * CANVAS)
         return [x, y, round(box[2] * CANVAS) - x, round(box[3] * CANVAS) - y]
 
-    if scene.keys == 1:
+    if scene.seconds == 0 and scene.keys == 1:
         listed = [(t.phrase, pixels(box)) for t in scene.tracks if (box := t.boxes[0]) is not None]
         return f"{listed}\nBackground prompt: {scene.background}\nNegative prompt: {scene.negative}"
-    if scene.keys != FRAMES:
-        raise AnimaticError(f"the scene has {scene.keys} key frames; the text form takes 1 or {FRAMES}")
+    if scene.tracks and scene.keys != FRAMES:
+        raise AnimaticError(f"the scene has {scene.keys} key frames; the text form takes {FRAMES}, or 1 of 0 seconds")
     rows: Sequence[list[dict[str, Any]]] = [
         [
             {"id": i, "name": t.phrase, "box": pixels(box)}

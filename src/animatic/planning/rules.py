@@ -20,7 +20,7 @@ OPENER = re.compile(
     rf"^(?:(?!on |in |at |to |from )[\w-]+ ){{0,5}}?(?:{SCENES})s?\b"
     r"(?: (?:of|with|in which|where|that|which|shows?|showing|features?|featuring|contains?|containing))*\s*"
 )
-BEFORE_SUBJECT = re.compile(r"(?:^|[.,;:!?]|\b(?:and|while|as|but|then|where|which|when|is|are|there))\s*$")
+BEFORE_SUBJECT = re.compile(r"(?:^|[.,;:!?]|\b(?:and|while|as|but|then|first|where|which|when|is|are|there))\s*$")
 NEXT = re.compile(r"(?: ,)?(?: and)? (?:then|afterwards|after that|finally|later)\b|[.;]")
 OF_SCENE = r"(?: (?:of|in) the (?:scene|frame|screen|image|picture|video|view))?"
 PLACE = (
@@ -44,7 +44,9 @@ SIDES: dict[str, tuple[str, bool]] = {
     "left": ("left", False), "right": ("left", True), "top": ("above", False), "above": ("above", False),
     "bottom": ("above", True), "below": ("above", True),
 }  # fmt: skip
-SLANTED = r"(?:diagonally )?(up|down)(?:wards?)?,? (?:and )?(?:to )?(?:the )?(left|right)(?:wards?)?(?! of)"
+SLANTED = (
+    r"(?:diagonally )?(up|down)(?:wards?)?,? (?:diagonally )?(?:and )?(?:to )?(?:the )?(left|right)(?:wards?)?(?! of)"
+)
 GOALS: tuple[tuple[str, Spot], ...] = (
     (r"diagonally", (1.0, 1.0)),
     (r"rightwards?|(?<=s )right|(?<=ing )right", (1.0, None)),
@@ -209,7 +211,7 @@ def _read(reading: _Reading, subjects: list[int], said: str) -> None:
         _read_times(text, kinds)
         moves = _read_relations(text, reading, subjects, stems)
         moves += _read_places(text, kinds, stems)
-        moves += _read_ways(text, stems)
+        moves += _read_ways(text) if stems or any(kind.thing.moves for kind in kinds) else []
         verbs = [stem for stem in stems if KINDS[stem] in KIND_MOVES]
         if "throw" in [KINDS[s] for s in stems]:
             moves = ["throw left" if any(m[0] == 0.0 for m in moves if not isinstance(m, str)) else "throw right"]
@@ -347,10 +349,10 @@ def _spot(words: str) -> Spot:
     return (0.5, 0.5) if x is None and y is None else (x, y)
 
 
-def _read_ways(text: _Text, stems: list[str]) -> list[Spot | str]:
+def _read_ways(text: _Text) -> list[Spot | str]:
     """Ways told without a place: "up", "in a circle", "closer"."""
     moves: list[Spot | str] = [move for pattern, move in PATHS if text.take(pattern)]
-    if moves or not stems:
+    if moves:
         return moves
     for pattern, spot in GOALS:
         if text.take(pattern):

@@ -1,0 +1,99 @@
+"""A language model in this process: transformers runs it, llguidance lets it write nothing but the scene's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import AnimaticError
+from .asking import Message, Said
+
+
+@dataclass
+class Local:
+    """A causal language model: a hub id, a folder (safetensors) or a `.gguf` file. Temperature 0 takes the likeliest.
+
+    Raises `AnimaticError` where it cannot be loaded.
+    """
+
+    name: str
+    temperature: float = 0.25
+    max_tokens: int = 2048
+    seed: int = 0
+    planner: str = "local"
+    _parts: tuple[Any, Any, Any] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def settings(self) -> str:
+        return f"temperature={self.temperature} max_tokens={self.max_tokens} seed={self.seed}"
+
+    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said:
+        """One reply; with a schema it is JSON of that schema, unless `max_tokens` ends it before."""
+        import torch
+
+        tokenizer, model, vocabulary = self._load()
+        try:
+            text = tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, tokenize=False)
+        except ValueError:
+            raise AnimaticError(f"{self.name}: has no chat template; want an instruction-tuned model") from None
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).to(model.device)
+        asked = ids["input_ids"].shape[1]
+        limit = getattr(model.config, "max_position_embeddings", asked + self.max_tokens)
+        if asked + 1 > limit:
+            raise AnimaticError(f"{self.name}: reads {limit} tokens; the chat has {asked}")
+        sampling: dict[str, Any] = {"do_sample": self.temperature > 0}
+        if self.temperature > 0:
+            sampling["temperature"] = self.temperature
+        if schema is not None:
+            sampling["logits_processor"] = [_Constraint(vocabulary, schema, asked)]
+        torch.manual_seed(self.seed)
+        with torch.no_grad():
+            out = model.generate(**ids, max_new_tokens=min(self.max_tokens, limit - asked), **sampling)
+        said = tokenizer.decode(out[0, asked:], skip_special_tokens=True)
+        return Said(said, {"asked": asked, "answered": int(out.shape[1] - asked)})
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        if self._parts is None:
+            try:
+                import llguidance.hf
+            except ImportError:
+                raise AnimaticError("a local planner needs llguidance and gguf; pip install 'animatic[llm]'") from None
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+
+            path = Path(self.name)
+            where, how = (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (self.name, {})
+            if path.suffix == ".gguf" and not path.is_file():
+                raise AnimaticError(f"{self.name}: no such file")
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(where, **how)
+                model = AutoModelForCausalLM.from_pretrained(where, **how).eval()
+            except (OSError, ValueError, ImportError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise AnimaticError(f"local model {self.name!r} cannot be loaded ({reason})") from None
+            vocabulary = llguidance.hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
+            self._parts = tokenizer, model, vocabulary
+        return self._parts
+
+
+class _Constraint:
+    """A logits processor: what the schema does not allow next becomes impossible."""
+
+    def __init__(self, vocabulary: Any, schema: dict[str, Any], start: int) -> None:
+        from llguidance import LLMatcher
+
+        self.matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_json_schema(json.dumps(schema)))
+        self.seen, self.size = start, vocabulary.vocab_size
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        from llguidance.torch import allocate_token_bitmask, apply_token_bitmask_inplace, fill_next_token_bitmask
+
+        for token in input_ids[0, self.seen :].tolist():
+            self.matcher.consume_token(token)
+        self.seen = input_ids.shape[1]
+        mask = allocate_token_bitmask(1, self.size)
+        fill_next_token_bitmask(self.matcher, mask)
+        apply_token_bitmask_inplace(scores, mask.to(scores.device))
+        return scores
