@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import AnimaticError
 from .asking import Message, Said
 
+LONGEST = 300  # characters of a text
+
 
 @dataclass
 class Local:
@@ -78,13 +80,23 @@ class Local:
         return self._parts
 
 
+def _bounded(schema: Any) -> Any:
+    """The schema with an end to every string: a small model may not find one."""
+    if isinstance(schema, list):
+        return [_bounded(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    end = {"maxLength": LONGEST} if schema.get("type") == "string" else {}
+    return {key: _bounded(value) for key, value in schema.items()} | end
+
+
 class _Constraint:
     """A logits processor: what the schema does not allow next becomes impossible."""
 
     def __init__(self, vocabulary: Any, schema: dict[str, Any], start: int) -> None:
         from llguidance import LLMatcher
 
-        self.matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_json_schema(json.dumps(schema)))
+        self.matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema))))
         self.seen, self.size = start, vocabulary.vocab_size
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:

@@ -16,9 +16,12 @@ from typing import Any, Literal
 
 from ..errors import AnimaticError
 from . import replies
+from .replies import MOST
 
 Form = Literal["json", "text"]
-KINDS = ("image", "video", "story")
+KINDS = {"image": 1, "video": 6, "story": 6}  # key frames
+
+SHOTS = 6  # of a story, at most
 
 _JSON_FORM = (
     "Answer with one JSON object and nothing else. Boxes are [x0, y0, x1, y1] in fractions of the picture, 0 to 1, "
@@ -66,14 +69,19 @@ class Template:
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of the answer, as strict structured output wants it: every key required, no other allowed."""
-        box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-        track = _object(phrase={"type": "string"}, boxes={"type": "array", "items": {"anyOf": [box, {"type": "null"}]}})
+        side = {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.01}
+        box = {"anyOf": [_list(side, 4, 4), {"type": "null"}]}
+        track = _object(phrase={"type": "string"}, boxes=_list(box, KINDS[self.kind], KINDS[self.kind]))
         words = {key: {"type": "string"} for key in ("reasoning", "background", "negative")}
-        tracks = {"type": "array", "items": track}
+        tracks = _list(track, 0, MOST)
         if self.kind != "story":
             return _object(**words, tracks=tracks)
         scene = _object(prompt={"type": "string"}, seconds={"type": "number"}, **words, tracks=tracks)
-        return _object(scenes={"type": "array", "items": scene})
+        return _object(scenes=_list(scene, 1, SHOTS))
+
+
+def _list(item: dict[str, Any], least: int, most: int) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": least, "maxItems": most}
 
 
 def _object(**properties: Any) -> dict[str, Any]:

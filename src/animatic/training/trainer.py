@@ -35,14 +35,14 @@ from .loss import noised, out_of_place, timesteps, wanted, weighted_mse
 class Plan:
     """How `mini` is trained. Steps count optimiser steps; `clip_steps` come after `still_steps`."""
 
-    still_steps: int = 4500
-    clip_steps: int = 3000
+    still_steps: int = 3500
+    clip_steps: int = 6000
     stills: int = 48  # single frames a batch
     clips: int = 8  # clips a batch
     stills_among_clips: float = 0.25  # share of still batches in the second part
-    rate: float = 2e-3
+    rate: float = 1.5e-3
     warmup: int = 200
-    decay: int = 1200  # last steps, in which the rate falls linearly to 0
+    decay: int = 2000  # last steps, in which the rate falls linearly to 0
     unconditional: float = 0.1  # share of captions left out, for classifier-free guidance
     placing: float = 0.1  # weight of the attention loss
     average: float = 0.999  # of the weights that are shipped
