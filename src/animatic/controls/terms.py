@@ -1,28 +1,66 @@
 """What a layout energy is made of: how far text attention is from its boxes. One batch, no loops over things.
 
 Maps come as `[row, frame, head, height, width, wanted]` per layer; here they are taken apart into pairs of one token
-and one thing: A `[pair, frame, head, cell]` with masks M `[pair, frame, 1, cell]`.
+and one thing: A `[pair, frame, head, cell]` with masks M `[pair, frame, 1, cell]`. Every energy is a mean over heads
+and frames, so that one threshold fits all models; `legacy` is the original's arithmetic, sums over both.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .energy import Targets
 
+LEAST = 0.01  # LVD clamps logarithms and ratios here
+
 
 @dataclass(frozen=True)
-class BoxEnergy:
+class Attention:
+    """One layer: `a` `[pair, frame, head, cell]`, masks `m` `[pair, frame, 1, cell]`, the layer's size in cells."""
+
+    a: Tensor
+    m: Tensor
+    height: int
+    width: int
+
+    @property
+    def present(self) -> Tensor:
+        """1 where a thing is there: `[pair, frame, 1]`."""
+        return self.m.amax(-1)
+
+
+class Term(ABC):
+    """An energy per row: the mean over layers of an energy per pair."""
+
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:
+        """Energy `[row]` from maps by layer."""
+        total = sum((self.layer(_taken(p, targets)) for p in found.values()), targets.share.new_zeros(()))
+        return targets.of_rows(total / len(found))
+
+    @abstractmethod
+    def layer(self, at: Attention) -> Tensor:
+        """Energy `[pair]` of one layer."""
+
+
+def _taken(p: Tensor, targets: Targets) -> Attention:
+    height, width = p.shape[3:5]
+    a = p.movedim(-1, 1)[targets.rows, targets.columns].float().flatten(-2)
+    return Attention(a, targets.masks(height, width).flatten(-2)[:, :, None], height, width)
+
+
+@dataclass(frozen=True)
+class BoxEnergy(Term):
     """LVD's energy: attention high at the top of the box, low at the top of the rest, its centre where the box's is.
 
     `inside`, `outside`: share of the cells whose largest values count; `background`: weight of the outside term;
-    `centre`: weight of the centre-of-mass terms (LVD `com_loss_scale`), position and velocity, in frame sizes.
-    A mean over heads, frames, tokens, things and layers, so that one threshold fits all models; frames in which a thing
-    is absent only push it away. `legacy` is LVD's own arithmetic: sums over heads and frames, centres in cells.
+    `centre`: weight of the centre-of-mass terms (LVD `com_loss_scale`), position and velocity, in frame sizes; in cells
+    where `legacy`. Frames in which a thing is absent only push it away.
     """
 
     inside: float = 0.75
@@ -32,39 +70,117 @@ class BoxEnergy:
     centre: float = 0.0
     legacy: bool = False
 
-    def __call__(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:
-        """Energy `[row]`."""
-        total = sum((self._layer(p, targets) for p in found.values()), torch.zeros((), device=targets.share.device))
-        return targets.of_rows(total / len(found))
-
-    def _layer(self, p: Tensor, targets: Targets) -> Tensor:
-        """Energy of one layer `[pair]`."""
-        height, width = p.shape[3:5]
-        a = p.movedim(-1, 1)[targets.rows, targets.columns].float().flatten(-2)
-        m = targets.masks(height, width).flatten(-2)[:, :, None]
-        present = m.amax(-1)  # [pair, frame, 1]
-        fg = 1 - top_mean(a * m, (m.sum(-1) * self.inside))
-        bg = top_mean(a * (1 - m), ((1 - m).sum(-1) * self.outside))
+    def layer(self, at: Attention) -> Tensor:
+        fg = 1 - top_mean(at.a * at.m, at.m.sum(-1) * self.inside)
+        bg = top_mean(at.a * (1 - at.m), (1 - at.m).sum(-1) * self.outside)
         if not self.legacy:
-            fg = fg * present
-        energy = self.foreground * fg + self.background * bg  # [pair, frame, head]
-        energy = energy.sum((1, 2)) if self.legacy else energy.mean((1, 2))
-        return energy + self.centre * self._centre(a, m, present, height, width) if self.centre else energy
+            fg = fg * at.present
+        energy = _over(self.foreground * fg + self.background * bg, self.legacy)
+        return energy + self.centre * self._centre(at) if self.centre else energy
 
-    def _centre(self, a: Tensor, m: Tensor, present: Tensor, height: int, width: int) -> Tensor:
+    def _centre(self, at: Attention) -> Tensor:
         """Squared errors of the centre of mass and of its velocity (LVD eq. 5), `[pair]`."""
-        units = (1.0, 1.0) if self.legacy else (height, width)
-        grid = torch.meshgrid(
-            *(torch.arange(n, device=a.device) / u for n, u in zip((height, width), units, strict=True)), indexing="ij"
-        )
-        total = a.new_zeros(len(a))
+        units = (1.0, 1.0) if self.legacy else (at.height, at.width)
+        axes = (torch.arange(n, device=at.a.device) / u for n, u in zip((at.height, at.width), units, strict=True))
+        grid = torch.meshgrid(*axes, indexing="ij")
+        total, present = at.a.new_zeros(len(at.a)), at.present
         for place in (axis.flatten() for axis in grid):
-            have, want = ((v * place).sum(-1) / v.sum(-1).clamp(min=1e-12) for v in (a, m))
+            have, want = ((v * place).sum(-1) / v.sum(-1).clamp(min=1e-12) for v in (at.a, at.m))
             off = have - want  # [pair, frame, head]
             drift = off.diff(dim=1) * present[:, 1:] * present[:, :-1]
             error = ((off * present).square().mean(2).sum(1)) + drift.square().mean(2).sum(1)
-            total = total + (error if self.legacy else error / a.shape[1])
+            total = total + (error if self.legacy else error / at.a.shape[1])
         return total
+
+
+@dataclass(frozen=True)
+class Ratio(Term):
+    """Squared share of the attention that falls outside the box (Chen et al. 2023, backward guidance).
+
+    `least` is added to the denominator: 0.01 in LVD, 0 in LMD.
+    """
+
+    least: float = LEAST
+    legacy: bool = False
+
+    def layer(self, at: Attention) -> Tensor:
+        outside = 1 - (at.a * at.m).sum(-1) / (at.a.sum(-1) + self.least).clamp(min=1e-12)
+        if self.legacy:
+            return outside.square().mean(2).sum(1)
+        return (outside.square() * at.present).mean((1, 2))
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Term):
+    """The box energy in logarithms: of the values at the top of the box, and of the mean at the top of the rest."""
+
+    inside: float = 0.75
+    outside: float = 0.75
+    foreground: float = 1.0
+    background: float = 4.0
+    legacy: bool = False
+
+    def layer(self, at: Attention) -> Tensor:
+        a = at.a.clamp(LEAST, 1 - LEAST)
+        # clamped after the product: where nothing is in the box, -log(LEAST) stands
+        surprise = -(a * at.m).clamp(min=LEAST).log()
+        fg = -top_mean(-surprise, at.m.sum(-1) * self.inside)
+        bg = -(1 - top_mean(a * (1 - at.m), (1 - at.m).sum(-1) * self.outside)).log()
+        if not self.legacy:
+            fg = fg * at.present
+        return _over(self.foreground * fg + self.background * bg, self.legacy)
+
+
+@dataclass(frozen=True)
+class Corners(Term):
+    """The silhouette of attention along each axis must be the box's, within a cell of the edges (BoxDiff; LVD's form).
+
+    `normed`: a mean over heads and cells; else a sum, LVD's other form.
+    """
+
+    normed: bool = True
+    legacy: bool = False
+
+    def layer(self, at: Attention) -> Tensor:
+        total = at.a.new_zeros(len(at.a))
+        for axis in (-2, -1):
+            have, want = (v.unflatten(-1, (at.height, at.width)).amax(axis) for v in (at.a, at.m))
+            error = (have - want).abs() * self._edges(want, at.present)
+            total = total + (error.mean((2, 3)) if self.normed else error.sum((2, 3))).sum(1)
+        return total if self.legacy else total / at.a.shape[1]
+
+    def _edges(self, want: Tensor, present: Tensor) -> Tensor:
+        """1 in the cells before, at and after each edge of a silhouette `[pair, frame, 1, cell]`."""
+        edge = F.pad(want, (1, 1)).diff().abs()  # between cells, the frame's two sides included
+        if self.legacy:  # the original gives an absent thing a box of no size at the origin
+            edge = torch.cat([edge[..., :1] + (1 - present)[..., None], edge[..., 1:]], -1)
+        return F.max_pool1d(F.pad(edge, (1, 0)).flatten(0, 2)[:, None], 3, 1).view(want.shape)
+
+
+@dataclass(frozen=True)
+class Sync(Term):
+    """Attention inside a box changes little to the next frame (LVD's attention sync); no box costs nothing."""
+
+    legacy: bool = False
+
+    def layer(self, at: Attention) -> Tensor:
+        change = (at.a.diff(dim=1).square() * at.m[:, :-1]).sum(-1) / at.m[:, :-1].sum(-1).clamp(min=1)
+        return change.sum((1, 2)) if self.legacy else change.mean(2).sum(1) / at.a.shape[1]
+
+
+@dataclass(frozen=True)
+class Sum(Term):
+    """Terms with their weights."""
+
+    terms: tuple[tuple[float, Term], ...]
+
+    def layer(self, at: Attention) -> Tensor:
+        return sum((weight * term.layer(at) for weight, term in self.terms), at.a.new_zeros(len(at.a)))
+
+
+def _over(energy: Tensor, legacy: bool) -> Tensor:
+    """`[pair, frame, head]` to `[pair]`."""
+    return energy.sum((1, 2)) if legacy else energy.mean((1, 2))
 
 
 def top_mean(values: Tensor, count: Tensor) -> Tensor:
