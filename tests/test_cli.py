@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from animatic.cli import main
+from animatic.methods import METHODS
 from animatic.scene import load_scene
 from animatic.video import Video
 
@@ -87,7 +88,7 @@ def test_plan_prints_or_writes(here, tmp_path):
 
 def test_lists(here):
     assert json.loads(here("models", "--json")[1])[0]["model"] == "mini"
-    assert [m["method"] for m in json.loads(here("methods", "--json")[1])] == ["none", "lvd"]
+    assert [m["method"] for m in json.loads(here("methods", "--json")[1])] == list(METHODS)
     code, out, _ = here("models")
     assert code == 0 and "zeroscope" in out
 
@@ -97,7 +98,7 @@ BAD = {
     "long": (["make", "a very " * 700 + "big bear", *QUICK], "tokens; mini reads at most 64"),
     "crowd": (["make", "a bear " * 700], "names 700 things to place; want at most 12"),
     "model": (["make", BEAR, "--model", "maxi"], "unknown model 'maxi'; known: mini"),
-    "method": (["make", BEAR, "--method", "magic"], "unknown method 'magic'; known: none, lvd"),
+    "method": (["make", BEAR, "--method", "magic"], "unknown method 'magic'; known: none, lvd,"),
     "scheduler": (["make", BEAR, "--scheduler", "warp"], "unknown scheduler 'warp'"),
     "format": (["make", BEAR, "--format", "avi"], "unknown format 'avi'; known: mp4, gif, webp, png"),
     "size": (["make", BEAR, "--size", "big"], "size is 'big'; want WIDTHxHEIGHT"),

@@ -164,7 +164,7 @@ def main(
     rows: dict[str, list[tuple[str, list[Case], Recipe]]] = {
         "words": [("none", spoken, METHODS["none"])],
         "plan": [("lvd", planned, METHODS["lvd"])],
-        "boxes": [("none", quiet, METHODS["none"]), ("lvd", quiet, METHODS["lvd"]), ("wrong token", quiet, astray)],
+        "boxes": [*((name, quiet, recipe) for name, recipe in METHODS.items()), ("wrong token", quiet, astray)],
     }
     for table in tables.split(","):
         for name, cases, recipe in rows[table]:

@@ -9,12 +9,18 @@ from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..sampling import Control
 from ..scene import Scene
-from .baselines import none
+from .backward import backward_guidance
+from .baselines import layout_attention, none
 from .lvd import lvd
 
 Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]  # scenes, model, guidance scale -> controls
 
-METHODS: dict[str, Recipe] = {"none": none, "lvd": lvd}
+METHODS: dict[str, Recipe] = {
+    "none": none,
+    "lvd": lvd,
+    "backward-guidance": backward_guidance,
+    "layout-attention": layout_attention,
+}
 
 
 def recipe_named(name: str) -> Recipe:

@@ -1,0 +1,78 @@
+"""Layout attention: nothing when off, and attention where the boxes are when on, without a gradient."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from animatic.backbones import load
+from animatic.controls.guidance import Guidance
+from animatic.controls.layout_attention import LayoutAttention
+from animatic.errors import AnimaticError
+from animatic.sampling import Maps, Step, plain, sample
+from animatic.scene import Scene, Track
+
+CAT = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.5, 0.5), None, (0.5, 0.5, 1, 1))),))
+
+
+@pytest.fixture(scope="module", params=["unet2d", "unet3d"])
+def model(request, tmp_path_factory):
+    return load(str(tiny.folder(tmp_path_factory.mktemp("model"), getattr(tiny, request.param)())))
+
+
+def run(model, *controls, scenes=(CAT,)):
+    frames = 3 if "video" in model.provides else 1
+    cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
+    noise = model.noise(range(len(scenes)), frames, 64, 64)
+    return sample(model, model.schedule(3, "ddim"), noise, cond, [Guidance(2.0), *controls])
+
+
+def test_identity_when_off_and_effect_when_on(model):
+    plain_run = run(model)
+    assert torch.equal(run(model, LayoutAttention([CAT], 0, 0)), plain_run)
+    assert torch.equal(run(model, LayoutAttention([CAT], until=0)), plain_run)
+    assert torch.equal(run(model, LayoutAttention([CAT], sites=("nowhere",))), plain_run)
+    assert torch.equal(run(model, LayoutAttention([replace(CAT, tracks=())])), plain_run)
+    assert not torch.allclose(run(model, LayoutAttention([CAT])), plain_run)
+
+
+def test_rows_do_not_mix(model):
+    dog = Scene("a cat and a dog", (Track("dog", ((0.5, 0, 1, 1),) * 3),))
+    both = run(model, LayoutAttention([CAT, dog]), scenes=(CAT, dog))
+    assert torch.allclose(both[:1], run(model, LayoutAttention([CAT])), atol=1e-5)
+
+
+def test_words_are_looked_at_in_their_boxes(model):
+    """The attention to "cat" in the box against the rest, with the bias and without; the negative row is as it was."""
+    frames = 3 if "video" in model.provides else 1
+    cond = model.encode([CAT.prompt], [""])
+    token = model.text.positions(CAT.prompt, "cat")[0]
+    x = model.noise([0], frames, 64, 64)
+
+    def shares(control):
+        maps = Maps(torch.tensor([[token], [token]]))
+
+        class Start:
+            backbone = model
+
+        start = Start()
+        start.x = x
+        bound = control.begin(start)
+        step = Step(0, 4, 999, noise=1.0)
+        with torch.no_grad():
+            model(x[[0, 0]], step, replace(cond, maps=maps), lambda *a: bound.attend(plain, *a))
+        p = next(iter(maps.found.values())).mean(2)[..., 0]  # [row, frame, height, width]
+        half = p.shape[-1] // 2
+        return p[:, 0, :half, :half].mean((1, 2)) / p[:, 0].mean((1, 2)), p
+
+    (negative, positive), maps = shares(LayoutAttention([CAT], 2, 4))
+    (negative_off, positive_off), maps_off = shares(LayoutAttention([CAT], 0, 0))
+    assert positive > 2 * positive_off and negative == pytest.approx(negative_off.item(), rel=1e-5)
+    if frames == 3:  # absent in the second frame: hardly looked at
+        assert maps[1, 1].mean() < 0.1 * maps_off[1, 1].mean()
+
+
+def test_scenes_must_match_samples(model):
+    with pytest.raises(AnimaticError, match="2 scenes for 1 samples"):
+        run(model, LayoutAttention([CAT, CAT]))
