@@ -308,6 +308,23 @@ def test_the_command_line_plans_files_and_resumes(serve, tmp_path, monkeypatch, 
     assert len(server.asked) == 1 + 3 + 1 + 1 and KEY not in capsys.readouterr().err
 
 
+def test_several_plans_of_each_prompt_and_what_they_cost(serve, tmp_path, monkeypatch, capsys):
+    _, server = serve(GOOD)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.txt").write_text("a bear\na bear two\n")
+    asking = ["--planner", "openai:m", "--base-url", server.url, "--cache", "none", "--price", "2,10"]
+    for asked in (6, 6):  # what is there is not made again
+        with pytest.raises(SystemExit) as end:
+            main(["plan", "--prompts", "p.txt", "-o", "scenes", "--candidates", "3", *asking])
+        assert not end.value.code and len(server.asked) == asked
+    assert "tokens: 600 asked, 300 answered; cost 0.0042" in capsys.readouterr().err
+    assert len(list((tmp_path / "scenes").glob("000[01]-[012].json"))) == 6
+    for wrong in (["--price", "x"], ["--workers", "0"], ["--candidates", "0"]):
+        with pytest.raises(SystemExit) as end:
+            main(["plan", "--prompts", "p.txt", "-o", "other", *asking, *wrong])
+        assert end.value.code == 2 and capsys.readouterr().err.startswith("error: ")
+
+
 def test_paste_and_stories(tmp_path, monkeypatch, capsys):
     scenes = [{"prompt": f"a bear {i}", "seconds": 3, **json.loads(GOOD)} for i in range(2)]
     (tmp_path / "reply.txt").write_text(json.dumps({"scenes": scenes}))

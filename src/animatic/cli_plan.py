@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from .errors import AnimaticError
 from .planning.asking import Planned
 from .planning.cache import Cache
 from .planning.planners import KNOWN, Options, default_cache, import_replies, plan_all, planner_named
-from .scene import Story, load_story, save_story, write_atomically
+from .planning.planners import Planner as AnyPlanner
+from .scene import Story, load_story, save_story, story_json, write_atomically
 
 Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
 Kind = Annotated[str, typer.Option(help="video, image or story.")]
@@ -56,45 +58,49 @@ def plan(
     rate: RateLimit = 0.0,
     workers: Workers = 4,
     reply: Annotated[str, typer.Option(help="File with the reply, for the paste planner.")] = "",
+    candidates: Annotated[int, typer.Option(help="Plans of each prompt of --prompts.")] = 1,
+    price: Annotated[str, typer.Option(metavar="IN,OUT", help="Of a million tokens, to tell the cost.")] = "",
 ) -> None:
     """Plan a prompt: words to boxes in time."""
+    prices = _prices(price)
     chosen = planner_named(
         planner, options(kind, seconds, template, cache, base_url, form, temperature, timeout, rate, reply)
     )
     if prompts is not None:
         if prompt or out is None:
             raise AnimaticError("--prompts takes no prompt beside it and needs --out FOLDER")
-        _plan_file(prompts, out, chosen, workers)
+        _plan_file(prompts, out, chosen, workers, candidates, prices)
         return
     planned = chosen.plan(prompt, sample)
-    _warn(planned)
-    story = planned.story
-    if draw:
-        _draw(story, draw, frames)
-    if out:
-        _save(story, out)
-        print(out, file=sys.stderr)
-    else:
-        sys.stdout.write(story[0].to_json() if len(story) == 1 else _story_json(story))
-
-
-def _warn(planned: Planned) -> None:
     for warning in planned.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-
-
-def _save(story: Story, path: Path) -> None:
-    if len(story) == 1:
-        story[0].save(path)
+    _tell_cost([planned], prices)
+    if draw:
+        _draw(planned.story, draw, frames)
+    if out:
+        save_story(planned.story, out)
+        print(out, file=sys.stderr)
     else:
-        save_story(story, path)
+        sys.stdout.write(story_json(planned.story))
 
 
-def _story_json(story: Story) -> str:
-    return (
-        json.dumps({"version": 1, "scenes": [json.loads(s.to_json()) for s in story]}, indent=1, ensure_ascii=False)
-        + "\n"
-    )
+def _prices(price: str) -> tuple[float, ...]:
+    """Prices of a million tokens in and out; none where nothing is said."""
+    try:
+        prices = tuple(float(part) for part in price.split(",")) if price else ()
+    except ValueError:
+        prices = (0.0,)
+    if len(prices) not in (0, 2):
+        raise AnimaticError(f"price is {price!r}; want IN,OUT per million tokens, such as 2.5,10")
+    return prices
+
+
+def _tell_cost(plans: Sequence[Planned], prices: Sequence[float]) -> None:
+    """Tokens of the replies that were asked for now, and what they cost."""
+    used = [sum(p.usage.get(k, 0) for p in plans if not p.cached) for k in ("asked", "answered")]
+    if any(used):
+        cost = f"; cost {sum(n * p for n, p in zip(used, prices, strict=True)) / 1e6:.4f}" if prices else ""
+        print(f"tokens: {used[0]} asked, {used[1]} answered{cost}", file=sys.stderr)
 
 
 def _draw(story: Story, file: Path, frames: int) -> None:
@@ -104,27 +110,37 @@ def _draw(story: Story, file: Path, frames: int) -> None:
     print(file, file=sys.stderr)
 
 
-def _plan_file(file: Path, out: Path, planner: object, workers: int) -> None:
+def _plan_file(
+    file: Path, out: Path, planner: AnyPlanner, workers: int, candidates: int, prices: Sequence[float]
+) -> None:
     """Plan every line; a scene that is there already is left as it is, failures are listed in failures.json."""
+    if candidates < 1:
+        raise AnimaticError(f"candidates is {candidates}; want at least 1")
     try:
         lines = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise AnimaticError(f"{file}: cannot be read ({error})") from None
     if not lines:
         raise AnimaticError(f"{file}: holds no prompt; want one a line")
+    wanted = [line for line in lines for _ in range(candidates)]
+    names = [f"{i:04d}" if candidates == 1 else f"{i:04d}-{j}" for i in range(len(lines)) for j in range(candidates)]
+    there = {i for i, name in enumerate(names) if (out / f"{name}.json").exists()}
     failures: dict[str, str] = {}
+    plans: list[Planned] = []
     with bar("planning") as tick:
-        for done, (i, result) in enumerate(plan_all(planner, lines, workers), 1):  # type: ignore[arg-type]
+        for done, (i, result) in enumerate(plan_all(planner, wanted, workers, there), 1 + len(there)):
             if isinstance(result, AnimaticError):
-                failures[f"{i:04d}"] = str(result)
+                failures[names[i]] = str(result)
             else:
-                _save(result.story, out / f"{i:04d}.json")
-            tick(done, len(lines))
+                save_story(result.story, out / f"{names[i]}.json")
+                plans.append(result)
+            tick(done, len(wanted))
+    _tell_cost(plans, prices)
     listed = out / "failures.json"
     write_atomically(listed, (json.dumps(dict(sorted(failures.items())), indent=1) + "\n").encode())
-    console().print(f"{len(lines) - len(failures)} of {len(lines)} planned in {out}", highlight=False)
+    console().print(f"{len(wanted) - len(failures)} of {len(wanted)} planned in {out}", highlight=False)
     if failures:
-        raise AnimaticError(f"{len(failures)} of {len(lines)} prompts were not planned; reasons in {listed}")
+        raise AnimaticError(f"{len(failures)} of {len(wanted)} plans were not made; reasons in {listed}")
 
 
 def show(

@@ -213,8 +213,17 @@ def load_scene(path: str | os.PathLike[str]) -> Scene:
     return story[0]
 
 
+def story_json(story: Iterable[Scene]) -> str:
+    """Version-1 JSON: of the scene where there is one, else of the story."""
+    scenes = tuple(story)
+    if len(scenes) == 1:
+        return scenes[0].to_json()
+    return _dumps({"version": VERSION, "scenes": [asdict(scene) for scene in scenes]})
+
+
 def save_story(story: Iterable[Scene], path: str | os.PathLike[str]) -> None:
-    write_atomically(path, _dumps({"version": VERSION, "scenes": [asdict(s) for s in story]}).encode())
+    """Write version-1 JSON of a story or of its one scene, atomically."""
+    write_atomically(path, story_json(story).encode())
 
 
 def _dumps(data: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,12 +136,16 @@ def _pasted(file: str) -> str:
 
 
 def plan_all(
-    planner: Planner, prompts: Sequence[str], workers: int = 1
+    planner: Planner, prompts: Sequence[str], workers: int = 1, skip: Collection[int] = ()
 ) -> Iterator[tuple[int, Planned | AnimaticError]]:
     """Plan many prompts, `workers` at a time, in the order they are done: (index, plan or what went wrong).
 
-    The n-th time a prompt comes it takes its n-th reply. With a cache, what was done before is not asked again.
+    The n-th time a prompt comes it takes its n-th reply; indices in `skip` are counted and left out. With a cache, what
+    was done before is not asked again.
     """
+    if workers < 1:
+        raise AnimaticError(f"workers is {workers}; want at least 1")
+    todo = [i for i in range(len(prompts)) if i not in set(skip)]
     counts: dict[str, int] = {}
     samples = []
     for prompt in prompts:
@@ -154,12 +158,11 @@ def plan_all(
         except AnimaticError as error:
             return error
 
-    if workers <= 1:
-        yield from ((i, one(i)) for i in range(len(prompts)))
+    if workers == 1:
+        yield from ((i, one(i)) for i in todo)
         return
     with ThreadPoolExecutor(workers) as pool:
         waiting: dict[Future[Planned | AnimaticError], int] = {}
-        todo = iter(range(len(prompts)))
         try:
             for i in todo:
                 waiting[pool.submit(one, i)] = i
