@@ -120,3 +120,46 @@ def test_sync_asks_for_likeness_from_frame_to_frame():
 def test_top_mean():
     assert top_mean(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([2.7])).item() == 2.5
     assert top_mean(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0.2])).item() == 3.0
+
+
+PAIR = [
+    Track("a", ((0.05, 0.30, 0.40, 0.70),)),
+    Track("a", ((0.60, 0.30, 0.95, 0.70),)),
+    Track("b", ((0.2, 0.75, 0.8, 1),)),
+]
+
+
+def lmd_targets(tokens):
+    """LMD's two phrases: one of two boxes and two tokens, one of one box and one token."""
+    share = torch.tensor([0.25, 0.25, 0.5])
+    things = [(0, (0, 1)), (0, (0, 1)), (0, (2,))]
+    columns, rows = torch.tensor([2, 3, 6]), torch.zeros(3, dtype=torch.long)
+    return Targets(torch.arange(tokens)[None], rows, columns, share, [Scene("a b", tuple(PAIR))], things, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [
+        ("lmd(max-based)", BoxEnergy(0.2, 0.2, legacy=True)),
+        ("max fgw1 bgw1", BoxEnergy(0.2, 0.2, 1, 1, legacy=True)),
+        ("backward_guidance(ratio)", Ratio(least=0, legacy=True)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["closed", "seed0"])
+def test_lmd_energies_equal_the_original(name, terms, kind):
+    want = golden("lmd_lvd/lmd_loss.json")[f"per-map 8x8 h3 T12 {kind} :: {name}"]
+    a = (closed(1, 3, 64, 12) if kind == "closed" else seed0(3, 64, 12)[None]).requires_grad_()
+    loss = 2 * energy(terms, [(a, 8, 8)], lmd_targets(12))
+    (gradient,) = torch.autograd.grad(loss, a)
+    assert loss.item() == pytest.approx(want["loss"], rel=1e-4)
+    assert gradient.norm().item() == pytest.approx(want["grad_l2"], rel=1e-4)
+    assert gradient.sum().item() == pytest.approx(want["grad_sum"], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"), [("lmd", BoxEnergy(0.2, 0.2, legacy=True)), ("backward_guidance", Ratio(least=0, legacy=True))]
+)
+def test_lmd_energies_of_four_layers_equal_the_original(name, terms):
+    want = golden("lmd_lvd/lmd_loss.json")[f"compute_ca_lossv3 4 keys (mid 8x8, up1 16x16) :: {name}"]
+    maps = [(closed(1, 3, n * n, 12) + 0.001 * i, n, n) for i, n in enumerate((8, 16, 16, 16))]
+    assert energy(terms, maps, lmd_targets(12)).item() == pytest.approx(want, rel=1e-4)
