@@ -151,13 +151,17 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # runners may ignore it
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(8)  # into the render
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(8)  # into the render
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (
         process.returncode == 2 and error.splitlines()[-1].startswith("error: interrupted") and "Traceback" not in error
     )
