@@ -104,7 +104,7 @@ def scheduler_named(name: str, like: Any) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin) and issubclass(cls, ConfigMixin)):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
     config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
-    scheduler = cls.from_config(config)
+    scheduler: Any = cls.from_config(config)
     if hasattr(scheduler.config, "clip_sample") and scheduler.config.clip_sample:
         scheduler.register_to_config(clip_sample=False)  # clipping breaks the linearity that blending rests on
     return scheduler

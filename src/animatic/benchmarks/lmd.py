@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -49,7 +50,7 @@ def _attribution() -> list[Case]:
     return made
 
 
-def coloured_pairs(nouns: list[str]) -> list[tuple[list[str], list[str]]]:
+def coloured_pairs(nouns: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     """Two colours and two nouns per seed 0..99, as both papers draw them (NumPy's legacy generator)."""
     drawn = []
     for seed in range(100):

@@ -27,9 +27,12 @@ class Said:
 class Model(Protocol):
     """A language model: `name` says what is asked, `settings` how, both for the cache."""
 
-    planner: str
-    name: str
-    settings: str
+    @property
+    def planner(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def settings(self) -> str: ...
 
     def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said: ...
 
