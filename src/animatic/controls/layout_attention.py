@@ -28,8 +28,8 @@ class LayoutAttention(Control):
     """
 
     scenes: Sequence[Scene] = field(repr=False)
-    inside: float = 2.0
-    outside: float = 4.0
+    inside: float = 4.0
+    outside: float = 8.0
     until: float = 0.6
     sites: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..backbones.base import Backbone
-from ..controls.energy import Energy
-from ..controls.guidance import Guidance
 from ..controls.terms import Ratio
 from ..sampling import Control
 from ..scene import Scene
+from .settings import Settings
 
 # LMD's setting of it: the layers of 8 x 8 and 16 x 16 in Stable Diffusion, 5 iterations in the first 10 of 50 steps
 LAYERS = ("mid_block.attentions.0.transformer_blocks.0.attn2", "up_blocks.1.attentions.*.transformer_blocks.0.attn2")
-SCALES = {"mini": (("*",), 60.0, 0.4, 0.0)}  # tuned, docs/LOG.md
-ANY = (LAYERS, 30.0, 0.2, 0.2)
+SETTINGS = {"mini": Settings(("*",), Ratio(least=0.0), 200, 0.4, 3, 0.0)}  # tuned on 16 scenes, docs/LOG.md
+ANY = Settings(LAYERS, Ratio(least=0.0), 30, 0.2, 5, 0.2)
 
 
 def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes through the share of attention outside them, by gradient."""
-    sites, scale, until, threshold = SCALES.get(backbone.name, ANY)
-    return [Guidance(guidance), Energy(scenes, Ratio(least=0.0), sites, scale, until, 5, threshold)]
+    return SETTINGS.get(backbone.name, ANY).controls(scenes, guidance)

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..backbones.base import Backbone
-from ..controls.energy import Energy
-from ..controls.guidance import Guidance
 from ..controls.terms import BoxEnergy
 from ..sampling import Control
 from ..scene import Scene
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where to listen and how hard to push. `scale` is for the energy as a mean over heads and frames."""
-
-    sites: tuple[str, ...]
-    terms: BoxEnergy
-    scale: float
-    until: float
-    iters: int
-    threshold: float
-
+from .settings import Settings
 
 # LVD's six layers; its sums over 16.7 heads (mean of the six) and 16 or 24 frames are means here, so its scale 5 and
 # thresholds 200 and 350 become 5 * 267, 200 / 267 and 5 * 400, 350 / 400 (LVD README, generation/lvd.py)
@@ -41,5 +26,4 @@ ANY = Settings(("*",), BoxEnergy(), 5 * 267, 0.25, 5, 0.75)
 
 def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes over time, through an energy of the text attention."""
-    s = SETTINGS.get(backbone.name, ANY)
-    return [Guidance(guidance), Energy(scenes, s.terms, s.sites, s.scale, s.until, s.iters, s.threshold)]
+    return SETTINGS.get(backbone.name, ANY).controls(scenes, guidance)
