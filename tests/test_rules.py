@@ -1,8 +1,11 @@
 """The offline planner: what common English says of things, places and ways is in the boxes."""
 
 import itertools
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from animatic.errors import AnimaticError
 from animatic.planning.rules import plan
@@ -184,3 +187,17 @@ def test_a_still_and_its_origin():
     assert plan("a cat") == plan("a cat")  # nothing is drawn by lot
     with pytest.raises(AnimaticError, match="keys is 0"):
         plan("a cat", keys=0)
+
+
+WORDS = (
+    "a an the two three 4 red blue small bear cat dogs people left right top middle corner of from to its it and then "
+    "moves flies thrown stops with without no in on between above next initially appears half video scene forest , . ! "
+    "up down away around first second then background both of lots another -- 'x x' é 猫"
+).split(" ")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=25).map(" ".join) | st.text(max_size=60))
+def test_any_words_make_a_sound_scene_or_a_clear_error(prompt):
+    with suppress(AnimaticError):
+        assert all(len(track.boxes) == 6 for track in plan(prompt).tracks)

@@ -154,6 +154,7 @@ def main(
     plan: Annotated[Path | None, typer.Option(help="plan.json of the training run, to leave its captions out.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Folder to keep every video in.")] = None,
     tables: Annotated[str, typer.Option(help="Which to measure, of words,plan,boxes.")] = "words,plan,boxes",
+    methods: Annotated[str, typer.Option(help="Which rows to measure; all if not given.")] = "",
 ) -> None:
     """Print one line of JSON per table row: settings, n, and the mean of every score."""
     backbone, detector, rng = load(model), ToyDetector(), random.Random(seed)
@@ -167,7 +168,7 @@ def main(
         "boxes": [*((name, quiet, recipe) for name, recipe in METHODS.items()), ("wrong token", quiet, astray)],
     }
     for table in tables.split(","):
-        for name, cases, recipe in rows[table]:
+        for name, cases, recipe in (row for row in rows[table] if not methods or row[0] in methods.split(",")):
             results = []
             for i, (case, video) in enumerate(zip(cases, films(cases, recipe, backbone, seed, steps), strict=True)):
                 results.append(score(case, video, detector))
