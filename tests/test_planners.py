@@ -325,6 +325,16 @@ def test_several_plans_of_each_prompt_and_what_they_cost(serve, tmp_path, monkey
         assert end.value.code == 2 and capsys.readouterr().err.startswith("error: ")
 
 
+def test_a_video_planned_by_a_server(serve, tmp_path, monkeypatch):
+    _, server = serve(GOOD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(SystemExit) as end:
+        main(["make", "a bear", "--planner", "openai:m", "--base-url", server.url, "--steps", "2", "--frames", "2"])
+    assert not end.value.code and (tmp_path / "out" / "a-bear.mp4").exists()
+    assert load_story(tmp_path / "out" / "a-bear.json")[0].background == "forest"
+
+
 def test_paste_and_stories(tmp_path, monkeypatch, capsys):
     scenes = [{"prompt": f"a bear {i}", "seconds": 3, **json.loads(GOOD)} for i in range(2)]
     (tmp_path / "reply.txt").write_text(json.dumps({"scenes": scenes}))

@@ -14,7 +14,7 @@ from .video import Video
 
 if TYPE_CHECKING:
     from .backbones import load
-    from .planning.rules import plan
+    from .planning.planners import plan
     from .rendering import render, render_batch
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "load", "load_scene", "load_story", "plan", "render", "render_batch",
 ]  # fmt: skip
 
-_LATE = {"load": ".backbones", "plan": ".planning.rules", "render": ".rendering", "render_batch": ".rendering"}
+_LATE = {"load": ".backbones", "plan": ".planning.planners", "render": ".rendering", "render_batch": ".rendering"}
 
 
 def __getattr__(name: str) -> Any:

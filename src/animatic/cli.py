@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from . import cli_bench, cli_plan
 from .console import bar, console, table
 from .errors import AnimaticError
+from .planning.planners import Options, default_cache, plan
 from .scene import Scene, load_scene, write_atomically
 
 FORMATS = ("mp4", "gif", "webp", "png")
@@ -51,6 +52,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and
 @app.command()
 def make(
     prompt: Prompt,
+    planner: cli_plan.Planner = "rules",
+    base_url: cli_plan.BaseUrl = "",
     model: Model = "mini",
     method: Method = "lvd",
     seed: Seed = 0,
@@ -65,9 +68,7 @@ def make(
     as_json: AsJson = False,
 ) -> None:
     """Plan a prompt and render it: video, scene and contact sheet."""
-    from .planning.rules import plan
-
-    scene = plan(prompt)
+    scene = plan(prompt, planner, Options(base_url=base_url, cache="" if planner == "rules" else default_cache()))
     _render(scene, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json)
 
 

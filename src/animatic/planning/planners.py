@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..english import article
 from ..errors import AnimaticError
-from ..scene import parse
+from ..scene import Scene, parse
 from . import replies, rules
 from .asking import Asking, Model, Planned
 from .cache import Cache, Entry, Key, read_replies
@@ -124,6 +124,11 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
         raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
     cache = Cache(o.cache) if o.cache else None
     return Asking(model, template(o.kind, o.template), o.form, cache, seconds=o.seconds, legacy=o.legacy)
+
+
+def plan(prompt: str, planner: str = "rules", options: Options | None = None) -> Scene:
+    """Plan one prompt. Raises `AnimaticError` where it cannot be planned."""
+    return planner_named(planner, options).plan(prompt).scene
 
 
 def _pasted(file: str) -> str:
