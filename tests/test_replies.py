@@ -51,7 +51,7 @@ def test_still_without_negative(said, negative):
     assert read(still(tail="\nBackground prompt: x")).negative == ""
 
 
-@pytest.mark.parametrize("boxes", ["", "[]", "No objects", "Objects: []"])
+@pytest.mark.parametrize("boxes", ["", "[]", "No objects", "Objects: []", "[('a cat', []), ('a dog', None)]"])
 def test_still_of_nothing(boxes):
     assert read(still(boxes)).tracks == ()
 

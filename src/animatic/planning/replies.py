@@ -164,7 +164,8 @@ def read_still(text: str, legacy: bool = False) -> Reply:
     for item in [] if not listed or "no objects" in listed.lower() else _literal(_list_of(listed), listed):
         if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)):
             raise AnimaticError(f"reply: {_quote(item)}; want ('name', [x, y, width, height])")
-        boxes.append((item[0], _numbers(item[1], f"reply: box of {item[0]!r}")))
+        if item[1]:  # a name with an empty box is no thing
+            boxes.append((item[0], _numbers(item[1], f"reply: box of {item[0]!r}")))
     if legacy:
         boxes = legacy_filter(boxes)
     things = tuple(Thing(name.strip(". ") or name, (_fractions(box),)) for name, box in boxes)
