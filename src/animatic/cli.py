@@ -46,6 +46,7 @@ Scheduler = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Name = Annotated[str, typer.Option(help="Name of the files; made from the prompt if not given.")]
+SaveAttention = Annotated[bool, typer.Option(help="Also write where each thing's words were looked at: a gif.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
 
@@ -65,11 +66,14 @@ def make(
     format: Format = "mp4",
     out: Out = Path("out"),
     name: Name = "",
+    save_attention: SaveAttention = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan a prompt and render it: video, scene and contact sheet."""
     scene = plan(prompt, planner, Options(base_url=base_url, cache="" if planner == "rules" else default_cache()))
-    _render(scene, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json)
+    _render(
+        scene, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json, save_attention
+    )
 
 
 @app.command()
@@ -86,13 +90,15 @@ def render(
     format: Format = "mp4",
     out: Out = Path("out"),
     name: Name = "",
+    save_attention: SaveAttention = False,
     as_json: AsJson = False,
 ) -> None:
     """Render a scene file."""
     made = load_scene(scene)
     _render(
-        made, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem, as_json
-    )
+        made, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem, as_json,
+        save_attention,
+    )  # fmt: skip
 
 
 @app.command()
@@ -138,6 +144,7 @@ def _render(
     out: Path,
     name: str,
     as_json: bool,
+    save_attention: bool,
 ) -> None:
     formats = [f.strip() for f in format.split(",")]
     for wanted in formats:
@@ -150,14 +157,23 @@ def _render(
     with console(as_json).status("loading"):
         _quiet()
         from . import rendering, video
+        from .controls.heat import Heat
         from .controls.watching import Progress as Ticks
+
+    heats: dict[str, Any] = {}
+    seen = Heat([scene], lambda row, phrase, heat: heats.update({phrase: heat.cpu().numpy()}))
 
     with bar("rendering", as_json) as tick:
         made = rendering.render(
             scene, model, method, seed,
-            steps=steps, guidance=guidance, frames=frames, size=pixels, scheduler=scheduler, watch=[Ticks(tick)],
+            steps=steps, guidance=guidance, frames=frames, size=pixels, scheduler=scheduler,
+            watch=[Ticks(tick), *([seen] if save_attention else [])],
         )  # fmt: skip
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
+    if heats:
+        scale = max(1, 192 // made.frames.shape[1])
+        panels = [video.heat_map(made, heat, phrase, scale) for phrase, heat in heats.items()]
+        files.append(video.side_by_side(panels).save(target.with_name(f"{target.name}.attention.gif")))
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, video.png(video.contact_sheet(made, scene, title=scene.prompt)))
     scene.save(plan)

@@ -92,7 +92,8 @@ class Cond:
         """The same without its negative rows."""
         keep = [i for i, row in enumerate(self.rows) if not row.negative]
         extra = {name: value[keep] for name, value in self.extra.items()}
-        return replace(self, text=self.text[keep], rows=tuple(self.rows[i] for i in keep), extra=extra)
+        maps = self.maps and replace(self.maps, tokens=self.maps.tokens[keep])
+        return replace(self, text=self.text[keep], rows=tuple(self.rows[i] for i in keep), extra=extra, maps=maps)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,26 @@ def sketch(scene: Scene, frames: int, height: int, width: int) -> Video:
     return draw_boxes(Video(blank, frames / scene.seconds if scene.seconds else 8.0), scene)
 
 
+def heat_map(video: Video, heat: np.ndarray, label: str = "", scale: int = 1) -> Video:
+    """A map `[frame, height, width]` in 0..1 over the frames enlarged by `scale`: cold is dimmed, hot is red."""
+    video = video.enlarged(scale)
+    height, width = video.frames.shape[1:3]
+    frames = []
+    for pixels, part in zip(video.frames, heat, strict=True):
+        small = Image.fromarray((part * 255 + 0.5).astype(np.uint8))
+        hot = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float32)[..., None] / 255
+        mixed = pixels * (0.35 + 0.3 * hot) + np.array([255, 60, 20]) * 0.6 * hot**2
+        picture = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+        ImageDraw.Draw(picture).text((3, 2), label, font=ImageFont.load_default(max(9, height // 14)), fill="white")
+        frames.append(np.asarray(picture))
+    return replace(video, frames=np.stack(frames))
+
+
+def side_by_side(videos: Sequence[Video]) -> Video:
+    """Videos of one size and length, left to right."""
+    return replace(videos[0], frames=np.concatenate([v.frames for v in videos], 2))
+
+
 def joined(videos: Sequence[Video]) -> Video:
     """Videos of one size after another, at the frame rate of the first."""
     return Video(np.concatenate([v.frames for v in videos]), videos[0].fps, videos[0].info)
