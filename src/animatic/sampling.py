@@ -66,11 +66,13 @@ class Maps:
     """A request: the attention probabilities of chosen text tokens, from the layers that match `sites` (globs).
 
     `tokens` is `[row, wanted]`. Each matching layer puts
-    `[row, frame, head, height, width, wanted]` into `found` under its name.
+    `[row, frame, head, height, width, wanted]` into `found` under its name. With `only`, nobody needs the prediction:
+    the network stops after the last of these layers and answers NaN.
     """
 
     tokens: Tensor
     sites: tuple[str, ...] = ("*",)
+    only: bool = False
     found: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
 

@@ -28,15 +28,18 @@ SHORT = {
 
 
 class Schedule:
-    """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember."""
+    """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember.
 
-    def __init__(self, scheduler: Any, steps: int) -> None:
+    With `stop` the run ends after the level of that index.
+    """
+
+    def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
         if not 1 <= steps <= scheduler.config.num_train_timesteps:
             most = scheduler.config.num_train_timesteps
             raise AnimaticError(f"steps is {steps}; {type(scheduler).__name__} takes 1 to {most}")
         self.name = type(scheduler).__name__
         self._scheduler = copy.deepcopy(scheduler)
-        self._steps = steps
+        self._steps, self._stop = steps, stop
         self._scheduler.set_timesteps(steps)
         self._times = self._scheduler.timesteps
         if len(self._times) != steps:
@@ -48,10 +51,16 @@ class Schedule:
         for index, t in enumerate(self._times):
             noise, gain = self._level(index, int(t))
             yield Step(index, self._steps, float(t), noise, gain)
+            if index == self._stop:
+                return
         yield Step(self._steps, self._steps, 0.0)
 
     def __len__(self) -> int:
         return self._steps
+
+    def again(self, stop: int | None = None) -> Schedule:
+        """The same levels for another run, up to `stop`."""
+        return Schedule(self._scheduler, self._steps, stop)
 
     def _level(self, index: int, t: int) -> tuple[float, float]:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
@@ -73,6 +82,12 @@ class Schedule:
     def scale(self, x: Tensor, step: Step) -> Tensor:
         """The sample as the network wants to see it."""
         return x / step.gain
+
+    def noised(self, clean: Tensor, noise: Tensor, step: Step) -> Tensor:
+        """A sample that shows `clean` at the noise level of `step`."""
+        if self._flow:
+            return (1 - step.noise) * clean + step.noise * noise
+        return step.gain * (max(0.0, 1 - step.noise**2) ** 0.5 * clean + step.noise * noise)
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """One solver step."""

@@ -36,6 +36,13 @@ class ClipText(nn.Module):
         device = next(self.encoder.parameters()).device
         return self.encoder(input_ids=self.tokens(prompts).to(device)).last_hidden_state
 
+    def pooled(self, phrases: Sequence[str]) -> Tensor:
+        """The encoder's summary of each phrase, its state at the end token: `[phrase, channel]`."""
+        weight = next(self.encoder.parameters())
+        if not phrases:
+            return weight.new_zeros(0, self.encoder.config.hidden_size)
+        return self.encoder(input_ids=self.tokens(phrases).to(weight.device)).pooler_output
+
     def positions(self, prompt: str, phrase: str) -> tuple[int, ...]:
         """Positions of the tokens of `phrase` in `prompt`; empty where it is not there."""
         span = find(prompt, phrase)

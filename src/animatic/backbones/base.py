@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from torch import Tensor
 
 from ..errors import AnimaticError
@@ -15,7 +16,9 @@ from ..sampling import Attend, Cond, Row, Step
 from ..scene import Scene
 from ..schedule import Schedule, scheduler_named
 from ..text import ClipText, find
-from .taps import Taps, unet_kind
+from .checkpointing import add_checkpointing
+from .grounding import grounded
+from .taps import Call, Taps, unet_kind
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Backbone(ABC):
         """Clean latents to pixels: uint8 `[row, frame, height, width, 3]`."""
 
     @abstractmethod
+    def to_latents(self, pixels: Tensor) -> Tensor:
+        """Pixels, uint8 `[row, frame, height, width, 3]`, to clean latents."""
+
+    @abstractmethod
     def schedule(self, steps: int, name: str = "") -> Schedule:
         """The model's own scheduler, or another of diffusers' by name, as `steps` noise levels."""
 
@@ -92,11 +99,6 @@ class Backbone(ABC):
         for track in scene.tracks:
             if self.words and not any(find(track.phrase, word) for word in self.words):
                 raise AnimaticError(f"{self.name} cannot show {track.phrase!r}; it knows {', '.join(self.words)}")
-
-    def check_rows(self, x: Tensor, cond: Cond) -> None:
-        if len(x) != len(cond.rows):
-            hint = "put Guidance into the controls, or tell cond.positive"
-            raise AnimaticError(f"{len(x)} latent rows but {len(cond.rows)} rows of text; {hint}")
 
 
 class Components(Backbone):
@@ -119,7 +121,22 @@ class Components(Backbone):
     ) -> None:
         self.name, self.unet, self.vae, self.text, self.scheduler = name, unet, vae, text, scheduler
         self.geometry, self.habits, self.coordinates, self.words = geometry, habits, coordinates, words
+        if grounded(unet):
+            self.provides = self.provides | {"grounding"}
         self.taps = Taps(unet, unet_kind)
+
+    @abstractmethod
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """The network's answer to `x`, its taps being served; `t` `[row]`."""
+
+    def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
+        if len(x) != len(cond.rows):
+            hint = "put Guidance into the controls, or tell cond.positive"
+            raise AnimaticError(f"{len(x)} latent rows but {len(cond.rows)} rows of text; {hint}")
+        t = torch.as_tensor(step.t, device=x.device).expand(len(x))
+        with self.taps.serving(Call(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]))):
+            return self.predict(x, t, replace(cond, text=cond.text.to(x.dtype)))
+        return x.new_full((), torch.nan).expand_as(x)  # maps alone were wanted: there is no prediction
 
     @property
     def device(self) -> torch.device:
@@ -128,6 +145,11 @@ class Components(Backbone):
     def freeze(self) -> Components:
         for part in (self.unet, self.vae, self.text):
             part.eval().requires_grad_(False)
+        return self
+
+    def save_memory(self) -> Components:
+        """Checkpoint the network's layers: guided passes store some 15 times less, and take half as long again."""
+        add_checkpointing(self.unet)
         return self
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
@@ -139,6 +161,15 @@ class Components(Backbone):
         pixels = torch.cat([self.vae.decode(part).sample for part in images.split(8)])
         pixels = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return pixels.unflatten(0, (len(latents), -1)).movedim(2, -1)
+
+    @torch.no_grad()
+    def to_latents(self, pixels: Tensor) -> Tensor:
+        images = pixels.to(self.device).flatten(0, 1).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
+        parts = [self.vae.encode(part) for part in images.split(8)]
+        latents = torch.cat(
+            [p.latents if isinstance(p, AutoencoderTinyOutput) else p.latent_dist.mode() for p in parts]
+        )
+        return latents.unflatten(0, (len(pixels), -1)).movedim(1, 2) * self.vae.config.scaling_factor
 
     def schedule(self, steps: int, name: str = "") -> Schedule:
         return Schedule(scheduler_named(name, self.scheduler) if name else self.scheduler, steps)

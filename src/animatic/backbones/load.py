@@ -13,6 +13,8 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers import UNet2DConditionModel, UNet3DConditionModel
+from diffusers.models.model_loading_utils import load_state_dict
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
@@ -22,6 +24,7 @@ from ..errors import AnimaticError
 from ..text import ClipText
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
+from .grounding import add_grounding, is_grounding
 from .unet2d import UNet2D
 from .unet3d import UNet3D
 
@@ -38,29 +41,21 @@ class Preset:
     habits: Habits | None = None
 
 
+SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
+PICTURE = Geometry(1, 512, 512, max_frames=1)
+FILM, STILL = Habits(40, 9.0, POOR, "dpm++"), Habits(50, 7.5, POOR, "ddim")  # LVD, LMD README
 PRESETS = {
-    "mini": Preset("", "toy world, bundled, runs on a laptop CPU"),
-    "modelscope": Preset(  # sizes and steps: LVD README
-        "ali-vilab/text-to-video-ms-1.7b",
-        "ModelScope text-to-video, 1.4 B",
-        Geometry(16, 256, 256),
-        Habits(40, 9.0, POOR, "dpm++"),
+    "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes"),
+    "modelscope": Preset("ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, FILM),
+    "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, FILM),
+    "modelscope-gligen": Preset("longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, FILM),
+    "zeroscope-gligen": Preset("longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, FILM),
+    "sd15": Preset("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL),
+    "sd21": Preset("stabilityai/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
+    "sd14-gligen": Preset(
+        "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
     ),
-    "zeroscope": Preset(
-        "cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", Geometry(24, 320, 576), Habits(40, 9.0, POOR, "dpm++")
-    ),
-    "sd15": Preset(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Stable Diffusion 1.5, images",
-        Geometry(1, 512, 512, max_frames=1),
-        Habits(50, 7.5, POOR, "ddim"),
-    ),
-    "sd21": Preset(
-        "stabilityai/stable-diffusion-2-1-base",
-        "Stable Diffusion 2.1, images",
-        Geometry(1, 512, 512, max_frames=1),
-        Habits(50, 7.5, POOR, "ddim"),
-    ),
+    "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
 }
 UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D}
 
@@ -104,7 +99,7 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
         raise AnimaticError(
             f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
         )
-    unet = _weights(getattr(diffusers, kind), folder / "unet", dtype)
+    unet = _unet(kind, folder, dtype)
     vae = _weights(vae_type, folder / "vae", dtype)
     encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
     text = ClipText(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
@@ -128,6 +123,41 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
     for part in (unet, vae, text):
         part.to(device)
     return model.freeze()
+
+
+def _unet(kind: str, folder: Path, dtype: torch.dtype) -> Any:
+    """The network, with grounding where its weights have it.
+
+    Image models: GLIGEN's folders, the older ones too ("use_gated_attention"). Video models: IGLIGEN's folders, whose
+    unet holds all, or a folder `grounding` with what it adds.
+    """
+    config = _json(folder / "unet" / "config.json")
+    gated = config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
+    if kind == "UNet2DConditionModel":
+        return _weights(UNet2DConditionModel, folder / "unet", dtype, **({"attention_type": "gated"} if gated else {}))
+    unet = _weights(UNet3DConditionModel, folder / "unet", dtype)
+    source = folder / "grounding" if (folder / "grounding").is_dir() else folder / "unet" if gated else None
+    if source:
+        add_grounding(unet)
+        state = _state(source)
+        wanted, found = ({n for n in names if is_grounding(n)} for names in (dict(unet.named_parameters()), state))
+        if wanted != found:
+            odd = sorted(wanted ^ found)
+            raise AnimaticError(f"{source}: its grounding does not fit; {len(odd)} weights differ, first {odd[0]}")
+        unet.load_state_dict({name: state[name] for name in wanted}, strict=False)
+        unet.to(dtype)
+    return unet
+
+
+def _state(folder: Path) -> dict[str, torch.Tensor]:
+    """All weights in a folder, safetensors or torch's, of the latter no code."""
+    files = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not files:
+        raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
+    try:
+        return {name: value for file in files for name, value in load_state_dict(file).items()}
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise AnimaticError(f"{folder}: weights are damaged ({str(error).splitlines()[0]})") from None
 
 
 def _geometry(card: dict[str, Any], preset: Preset | None, kind: str, unet: Any, vae: Any) -> Geometry:
@@ -156,10 +186,12 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _weights(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
+def _weights(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
     """A network with every weight from its file: missing ones would silently stay random."""
     try:
-        network, report = cls.from_pretrained(folder, dtype=dtype, output_loading_info=True, local_files_only=True)
+        network, report = cls.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, local_files_only=True, **config
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise AnimaticError(f"{folder}: weights are missing or damaged ({str(error).splitlines()[0]})") from None
     missing = sorted(report["missing_keys"])

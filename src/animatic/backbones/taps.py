@@ -4,8 +4,11 @@ The waist lies after projection and before the output projection: `attend(site, 
 the stock processor computes and is an exact identity when nobody listens. Reading is a request (`cond.maps`): the
 probabilities of the wanted tokens come out of fused attention as extra one-hot columns of V, exact and differentiable.
 
+A request for maps only is over as soon as the last of its layers has answered: its tap raises `Enough`, which ends
+the forward pass there, and `serving` catches it. What autograd recorded until then is whole.
+
 Gradient checkpointing calls the layers again during backward, so with gradients on the call stays known until the
-next one begins.
+next one begins; what is found already is not found again.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import AnimaticError
 from ..sampling import Attend, Cond, Maps, Site, Step
+from .guard import bent_by
 
 
 @dataclass(frozen=True)
@@ -33,23 +38,57 @@ class Call:
     grid: tuple[int, int, int]
 
 
+class Enough(Exception):
+    """All maps that were asked for are there."""
+
+
 class Taps:
     """The taps of one network and the call they serve at the moment."""
 
     def __init__(self, network: nn.Module, kind: Callable[[str], str]) -> None:
-        self.call: Call | None = None
+        self.network, self.call = network, None
+        names = (name.removesuffix(".processor") for name in network.attn_processors if kind(name) == "cross")  # type: ignore[union-attr]
+        self.listening = [name for name in names if ".fuser." not in name]
         network.set_attn_processor(  # type: ignore[operator]
-            {name: Tap(self, name.removesuffix(".processor"), kind(name)) for name in network.attn_processors}  # type: ignore[union-attr]
+            {  # a grounding layer's attention is its own affair
+                name: own if ".fuser." in name else Tap(self, name.removesuffix(".processor"), kind(name))
+                for name, own in network.attn_processors.items()  # type: ignore[union-attr, operator]
+            }
         )
 
     @contextmanager
     def serving(self, call: Call) -> Iterator[None]:
+        """Serve one call; ends quietly where its maps were all that was wanted.
+
+        Raises `AnimaticError` where a layer did not answer, or where the gradient would be bent (see `guard`).
+        """
+        wanted = self.wanted(call.cond.maps)
+        reason = bent_by(self.network) if wanted and torch.is_grad_enabled() else ""
+        if reason:
+            raise AnimaticError(f"guided passes cannot run with {reason}; guide without it, or switch it on afterwards")
         self.call = call
         try:
             yield
+        except Enough:
+            pass
         finally:
             if not torch.is_grad_enabled():
                 self.call = None
+        missing = [name for name in wanted if call.cond.maps and name not in call.cond.maps.found]
+        if missing:
+            hint = "are projections fused, or other processors set?"
+            raise AnimaticError(
+                f"{len(missing)} of {len(wanted)} attention layers did not answer ({missing[0]}); {hint}"
+            )
+
+    def wanted(self, maps: Maps | None) -> list[str]:
+        """The layers that a request is for."""
+        if maps is None:
+            return []
+        names = [name for name in self.listening if any(fnmatchcase(name, glob) for glob in maps.sites)]
+        if not names:
+            raise AnimaticError(f"sites {maps.sites} match no text attention layer of this model")
+        return names
 
 
 class Tap:
@@ -110,7 +149,10 @@ class Tap:
         columns = _columns(maps, k, fold).expand(-1, q.shape[1], -1, -1)
         out = call.attend(site, q, k, torch.cat([v, columns.to(v.dtype)], -1), mask)
         out, probabilities = out[..., : v.shape[-1]], out[..., v.shape[-1] :]
-        maps.found[self.name] = probabilities.unflatten(0, (rows, fold)).unflatten(3, site.grid[1:])
+        if self.name not in maps.found:
+            maps.found[self.name] = probabilities.unflatten(0, (rows, fold)).unflatten(3, site.grid[1:])
+            if maps.only and len(maps.found) == len(self.taps.wanted(maps)):
+                raise Enough
         return out
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from ..sampling import Attend, Cond, Step
+from ..sampling import Cond
 from .base import Components
-from .taps import Call
+from .grounding import boxes_told
 
 
 class UNet2D(Components):
     provides = frozenset({"text maps", "image"})
 
-    def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
-        rows, _, frames, height, width = x.shape
-        self.check_rows(x, cond)
-        t = torch.as_tensor(step.t, device=x.device).expand(rows).repeat_interleave(frames)
-        text = cond.text.to(x.dtype).repeat_interleave(frames, 0)
-        with self.taps.serving(Call(step, cond, attend, (frames, height, width))):
-            images = x.movedim(2, 1).flatten(0, 1)
-            out = self.unet(images, t, encoder_hidden_states=text).sample
-        return out.unflatten(0, (rows, frames)).movedim(1, 2)
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        rows, _, frames = x.shape[:3]
+        images, text = x.movedim(2, 1).flatten(0, 1), cond.text.repeat_interleave(frames, 0)
+        boxes = boxes_told(cond, frames)
+        told = None if boxes is None else {"gligen": boxes}
+        answer = self.unet(
+            images, t.repeat_interleave(frames), encoder_hidden_states=text, cross_attention_kwargs=told
+        ).sample
+        return answer.unflatten(0, (rows, frames)).movedim(1, 2)

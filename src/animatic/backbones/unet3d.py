@@ -9,20 +9,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..sampling import Attend, Cond, Step
+from ..sampling import Cond
 from .base import Components
-from .taps import Call
+from .grounding import boxes_told
 
 
 class UNet3D(Components):
     provides = frozenset({"text maps", "video"})
 
-    def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
-        self.check_rows(x, cond)
-        t = torch.as_tensor(step.t, device=x.device).expand(len(x))
-        with self.taps.serving(Call(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]))):
-            seen = torch.cat([x, coordinates(x)], 1) if self.coordinates else x
-            return self.unet(seen, t, encoder_hidden_states=cond.text.to(x.dtype)).sample
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        seen = torch.cat([x, coordinates(x)], 1) if self.coordinates else x
+        boxes = boxes_told(cond, x.shape[2])
+        told = None if boxes is None else {"gligen": {"objs": self.unet.position_net(**boxes)}}
+        return self.unet(seen, t, encoder_hidden_states=cond.text, cross_attention_kwargs=told).sample
 
 
 def coordinates(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -39,8 +40,16 @@ class Targets:
     _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, scenes: Sequence[Scene], text: ClipText, frames: int, device: torch.device, legacy: bool) -> Targets:
-        """Raises where a phrase is not in what the model is told."""
+    def of(
+        cls,
+        scenes: Sequence[Scene],
+        text: ClipText,
+        frames: int,
+        device: torch.device,
+        legacy: bool = False,
+        every_word: bool = False,
+    ) -> Targets:
+        """Raises where a phrase is not in what the model is told. `every_word`: request all tokens."""
         requests, rows, columns, share, things = [], [], [], [], []
         for r, scene in enumerate(scenes):
             named: dict[tuple, list[int]] = {}
@@ -50,7 +59,7 @@ class Targets:
                     raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {told(scene)!r}; name it there")
                 # things of the same words share their tokens: one target, unless the original's arithmetic is wanted
                 named.setdefault((at, i) if legacy else (at,), []).append(i)
-            request: list[int] = []
+            request = list(range(text.limit)) if every_word else []
             for (at, *_), tracks in named.items():
                 for token in at:
                     if token not in request:
@@ -79,15 +88,40 @@ class Targets:
         return values.new_zeros(len(self.tokens)).index_add(0, self.rows, values * self.share)
 
 
-Terms = Callable[[Mapping[str, Tensor], Targets], Tensor]  # found maps, targets -> energy [row]
+class Terms(Protocol):
+    """What an energy is made of: found maps and targets to an energy `[row]`, at a noise level."""
+
+    @property
+    def every_word(self) -> bool:
+        """Whether it needs the attention of all words, not only of those that name things."""
+        ...
+
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor: ...
+
+
+def by_noise(step: Step) -> float:
+    """sqrt(1 - alpha_bar)."""
+    return step.noise
+
+
+@dataclass(frozen=True)
+class Fading:
+    """sqrt of what falls linearly from 1 at the first level to `last` at the last, whatever the noise (BoxDiff)."""
+
+    last: float = 0.5
+
+    def __call__(self, step: Step) -> float:
+        return (1 - (1 - self.last) * step.index / max(1, step.count - 1)) ** 0.5
 
 
 @dataclass
 class Energy(Control):
     """Up to `iters` steps downhill on `terms` at each of the first `until` (share) of the noise levels.
 
-    A row whose energy is at or below `threshold` is left alone, judged anew at every step; with `legacy` the value
-    judged is carried over between steps, as in LMD and LVD, so that a row once good is never looked at again.
+    `iters` is one number, or one for each level, of which the last stands for all that follow. A step is
+    `scale` x `shape` of the level x gradient. A row whose energy is at or below `threshold` is left alone, judged anew
+    at every step; with `legacy` the value judged is carried over between steps, as in LMD and LVD, so that a row once
+    good is never looked at again.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
@@ -95,8 +129,9 @@ class Energy(Control):
     sites: tuple[str, ...] = ("*",)
     scale: float = 5.0
     until: float = 0.25
-    iters: int = 5
+    iters: int | tuple[int, ...] = 5
     threshold: float = 0.0
+    shape: Callable[[Step], float] = by_noise
     legacy: bool = False
     needs = frozenset({"text maps"})
     _targets: Targets | None = field(default=None, repr=False)
@@ -105,7 +140,9 @@ class Energy(Control):
     def begin(self, run: Run) -> Energy:
         if len(self.scenes) != len(run.x):
             raise AnimaticError(f"Energy has {len(self.scenes)} scenes for {len(run.x)} samples; want one each")
-        targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device, self.legacy)
+        targets = Targets.of(
+            self.scenes, run.backbone.text, run.x.shape[2], run.x.device, self.legacy, self.terms.every_word
+        )
         return replace(self, _targets=targets, _last=run.x.new_full((len(run.x),), torch.inf))
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
@@ -114,24 +151,30 @@ class Energy(Control):
             return x
         if not self.legacy:
             last = torch.full_like(last, torch.inf)
-        for _ in range(self.iters):
-            active = last > self.threshold
-            if not active.any():
-                break
+        active = last > self.threshold
+        for _ in range(self._iters_at(step.index) if bool(active.any()) else 0):
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
-                maps = Maps(targets.tokens, self.sites)
+                maps = Maps(targets.tokens, self.sites, only=True)
                 inner(x, step, replace(cond.positive, maps=maps))
-                if not maps.found:
-                    raise AnimaticError(f"sites {self.sites} match no text attention layer of this model")
-                energy = self.terms(maps.found, targets)
+                energy = self.terms(maps.found, targets, step)
+                if not energy.requires_grad:
+                    raise AnimaticError("Energy: attention carries no gradient here; guide with float weights")
                 (gradient,) = torch.autograd.grad(energy.sum(), x)
-            if not torch.isfinite(gradient).all():
-                raise AnimaticError(
-                    f"Energy at step {step.index}: the gradient is not finite; lower scale ({self.scale})"
-                )
             # gain^2: the update is meant in variance-preserving units, x and its gradient are both in the scheduler's
-            x = x.detach() - self.scale * step.noise * step.gain**2 * gradient * active.view(-1, 1, 1, 1, 1)
+            size = self.scale * self.shape(step) * step.gain**2
+            x = x.detach() - size * gradient * active.view(-1, 1, 1, 1, 1)
             last = torch.where(active, energy.detach(), last)
+            active = last > self.threshold
+            finite, more = torch.stack([torch.isfinite(x).all(), active.any()]).tolist()  # the one wait for the device
+            if not finite:
+                raise AnimaticError(
+                    f"Energy at step {step.index}: the update is not finite; lower scale ({self.scale})"
+                )
+            if not more:
+                break
         self._last = last
         return x.detach()
+
+    def _iters_at(self, index: int) -> int:
+        return self.iters if isinstance(self.iters, int) else self.iters[min(index, len(self.iters) - 1)]

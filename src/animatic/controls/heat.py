@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import AnimaticError
 from ..sampling import Cond, Control, Denoise, Maps, Run, Step
 from ..scene import Scene
 from .energy import Targets
@@ -31,7 +30,7 @@ class Heat(Control):
     _sum: Tensor | None = field(default=None, repr=False)
 
     def begin(self, run: Run) -> Heat:
-        targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device, legacy=False)
+        targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
         pairs = run.x.new_zeros(len(targets.rows), *run.x.shape[2:], dtype=torch.float32)
         return replace(self, _targets=targets, _sum=pairs)
 
@@ -41,8 +40,6 @@ class Heat(Control):
             return inner(x, step, cond)
         maps = Maps(goal.tokens[cond.streams], self.sites)
         prediction = inner(x, step, replace(cond, maps=maps))
-        if not maps.found:
-            raise AnimaticError(f"sites {self.sites} match no text attention layer of this model")
         for p in maps.found.values():  # the positive rows stand last, whether or not the negative ones were asked
             found = p[-len(goal.tokens) :].float().mean(2).movedim(-1, 1)[goal.rows, goal.columns]
             total += F.interpolate(found, total.shape[-2:], mode="bilinear", align_corners=False)

@@ -41,7 +41,7 @@ class LayoutAttention(Control):
             raise AnimaticError(
                 f"LayoutAttention has {len(self.scenes)} scenes for {len(run.x)} samples; want one each"
             )
-        targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device, legacy=False)
+        targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
         return replace(self, _targets=targets, _made={})
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

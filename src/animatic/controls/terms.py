@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..sampling import Step
 from .energy import Targets
 
 LEAST = 0.01  # LVD clamps logarithms and ratios here
@@ -38,7 +39,9 @@ class Attention:
 class Term(ABC):
     """An energy per row: the mean over layers of an energy per pair."""
 
-    def __call__(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:
+    every_word = False
+
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
         """Energy `[row]` from maps by layer."""
         total = sum((self.layer(_taken(p, targets)) for p in found.values()), targets.share.new_zeros(()))
         return targets.of_rows(total / len(found))
@@ -145,16 +148,9 @@ class Corners(Term):
         total = at.a.new_zeros(len(at.a))
         for axis in (-2, -1):
             have, want = (v.unflatten(-1, (at.height, at.width)).amax(axis) for v in (at.a, at.m))
-            error = (have - want).abs() * self._edges(want, at.present)
+            error = (have - want).abs() * edges(want, 1 - at.present if self.legacy else None)
             total = total + (error.mean((2, 3)) if self.normed else error.sum((2, 3))).sum(1)
         return total if self.legacy else total / at.a.shape[1]
-
-    def _edges(self, want: Tensor, present: Tensor) -> Tensor:
-        """1 in the cells before, at and after each edge of a silhouette `[pair, frame, 1, cell]`."""
-        edge = F.pad(want, (1, 1)).diff().abs()  # between cells, the frame's two sides included
-        if self.legacy:  # the original gives an absent thing a box of no size at the origin
-            edge = torch.cat([edge[..., :1] + (1 - present)[..., None], edge[..., 1:]], -1)
-        return F.max_pool1d(F.pad(edge, (1, 0)).flatten(0, 2)[:, None], 3, 1).view(want.shape)
 
 
 @dataclass(frozen=True)
@@ -189,3 +185,14 @@ def top_mean(values: Tensor, count: Tensor) -> Tensor:
     ranked = values.sort(-1, descending=True).values
     chosen = torch.arange(values.shape[-1], device=values.device) < count[..., None]
     return (ranked * chosen).sum(-1) / count
+
+
+def edges(want: Tensor, nowhere: Tensor | None = None) -> Tensor:
+    """1 in the cells before, at and after each edge of a silhouette `[pair, frame, 1, cell]`.
+
+    `nowhere` `[pair, frame, 1]`: 1 for an absent thing, to which the original gives a box of no size at the origin.
+    """
+    edge = F.pad(want, (1, 1)).diff().abs()  # between cells, the frame's two sides included
+    if nowhere is not None:
+        edge = torch.cat([edge[..., :1] + nowhere[..., None], edge[..., 1:]], -1)
+    return F.max_pool1d(F.pad(edge, (1, 0)).flatten(0, 2)[:, None], 3, 1).view(want.shape)

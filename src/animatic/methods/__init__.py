@@ -9,17 +9,28 @@ from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..sampling import Control
 from ..scene import Scene
-from .backward import backward_guidance
-from .baselines import layout_attention, none
-from .lvd import lvd
+from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
+from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
+from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
 
 Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]  # scenes, model, guidance scale -> controls
 
 METHODS: dict[str, Recipe] = {
     "none": none,
     "lvd": lvd,
-    "backward-guidance": backward_guidance,
+    "lvd:weak": weak,
+    "lvd:benchmark": benchmark,
+    "lvd-gligen": lvd_gligen,
+    "lvd+": lvd_plus,
     "layout-attention": layout_attention,
+    "lmd": lmd,
+    "lmd:sam": lmd_sam,
+    "lmd+": lmd_plus,
+    "lmd+:sam": lmd_plus_sam,
+    "gligen": gligen,
+    "boxdiff": boxdiff,
+    "backward-guidance": backward_guidance,
+    "multidiffusion": multidiffusion,
 }
 
 

@@ -1,17 +1,56 @@
-"""Methods of a line each: no layout, and the layout that costs no gradient."""
+"""Methods of a few lines each: those that LMD and LVD are compared with."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..backbones.base import Backbone
+from ..controls.boxdiff import BoxDiff
+from ..controls.energy import Fading
+from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.layout_attention import LayoutAttention
+from ..controls.regions import Regions
+from ..controls.terms import Ratio
 from ..sampling import Control
 from ..scene import Scene
+from .lmd import LAYERS
+from .lvd import beta
+from .settings import Settings
+
+# as LMD runs them on Stable Diffusion: backward guidance 5 times in the first 10 of 50 steps; BoxDiff once in the
+# first 25, on the layers of 16 x 16, its 20 for a sum over three tokens or so, which is a mean here
+BACKWARD = {"mini": Settings(("*",), Ratio(least=0.0), 200, 0.4, 3)}  # tuned on 16 scenes, docs/LOG.md
+ANY_BACKWARD = Settings(LAYERS, Ratio(least=0.0), 30, 0.2, 5, 0.2)
+SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
+BOXDIFF = {"mini": Settings(("*",), BoxDiff(), 60, 0.5, 1, shape=Fading())}
+ANY_BOXDIFF = Settings(SIXTEEN, BoxDiff(), 60, 0.5, 1, shape=Fading())
+ALONE = "close-up, partial, large"  # what a thing in a region of its own must not be
 
 
 def none(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """The model alone, with classifier-free guidance."""
     return [Guidance(guidance)]
+
+
+def gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """Boxes told to a model that was trained to read them (images)."""
+    return [Guidance(guidance), Gligen(scenes, beta(backbone))]
+
+
+def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """Boxes through the share of attention outside them, by gradient."""
+    return [Guidance(guidance), BACKWARD.get(backbone.name, ANY_BACKWARD).energy(scenes)]
+
+
+def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """Boxes through attention inside, outside and at the corners, by gradient."""
+    return [Guidance(guidance), BOXDIFF.get(backbone.name, ANY_BOXDIFF).energy(scenes)]
+
+
+def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """A prompt for every box and one for the rest, answers laid side by side."""
+    return [Regions(scenes, negative="" if backbone.words else ALONE), Guidance(guidance)]
 
 
 def layout_attention(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

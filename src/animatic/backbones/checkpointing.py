@@ -1,0 +1,32 @@
+"""Gradient checkpointing of any UNet: layers keep their inputs alone and are computed again during backward.
+
+`UNet3DConditionModel` has none of its own. Non-reentrant, so that a forward pass may be cut short inside a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+LAYERS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+
+
+def add_checkpointing(unet: nn.Module) -> None:
+    """Wrap every layer of `unet`, once; where no gradient is wanted nothing changes."""
+    for layer in unet.modules():
+        if isinstance(layer, LAYERS) and "forward" not in vars(layer):
+            setattr(layer, "forward", partial(_again, layer.forward))  # noqa: B010 - a method is wrapped
+
+
+def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)

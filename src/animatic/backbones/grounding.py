@@ -1,0 +1,63 @@
+"""GLIGEN's layers in a UNet (Li et al. 2023): between self- and cross-attention, pixels look at boxes with names.
+
+`UNet2DConditionModel` has them in stock (`attention_type="gated"`). `UNet3DConditionModel` gets them here: a fuser in
+every space block, none in the time blocks, under the names that the published adapters use (IGLIGEN).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock, GatedSelfAttentionDense
+from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from torch import Tensor, nn
+
+from ..sampling import Cond
+
+
+class Passing(nn.Module):
+    """The fuser of a time block: it is handed the boxes as all blocks are, and lets them pass."""
+
+    def forward(self, x: Tensor, objs: Tensor) -> Tensor:
+        return x
+
+
+def add_grounding(unet: Any) -> None:
+    """Give a `UNet3DConditionModel` its `position_net` and fusers, which are identities until trained or loaded."""
+    width = unet.config.cross_attention_dim
+    in_time = {m for t in unet.modules() if isinstance(t, TransformerTemporalModel) for m in t.modules()}
+    for block in [m for m in unet.modules() if isinstance(m, BasicTransformerBlock)]:
+        attn: Any = block.attn1
+        fuser = GatedSelfAttentionDense(block.dim, width, attn.heads, block.dim // attn.heads)
+        block.fuser = Passing() if block in in_time else fuser
+    unet.position_net = GLIGENTextBoundingboxProjection(positive_len=width, out_dim=width)
+
+
+def grounded(unet: nn.Module) -> bool:
+    return hasattr(unet, "position_net")
+
+
+def is_grounding(name: str) -> bool:
+    """Whether a parameter is one that grounding added."""
+    return ".fuser." in name or name.startswith("position_net.")
+
+
+def boxes_told(cond: Cond, frames: int) -> dict[str, Tensor] | None:
+    """What `position_net` is given for a batch of rows x frames, or None where the model is told of no boxes.
+
+    From `cond.extra`: "boxes" `[row, frame, object, 4]` xyxy in 0..1, "present" `[row, frame, object]`, "phrases"
+    `[row, object, channel]`.
+    """
+    if "boxes" not in cond.extra:
+        return None
+    at = torch.tensor([[row.first + i for i in range(frames)] for row in cond.rows], device=cond.text.device)
+    each = torch.arange(len(cond.rows), device=at.device)[:, None]
+    boxes, present = cond.extra["boxes"][each, at], cond.extra["present"][each, at]
+    phrases = cond.extra["phrases"][:, None].expand(-1, frames, -1, -1)
+    return {
+        "boxes": boxes.flatten(0, 1).to(cond.text.dtype),
+        "masks": present.flatten(0, 1).to(cond.text.dtype),
+        "positive_embeddings": phrases.flatten(0, 1),
+    }

@@ -1,0 +1,69 @@
+"""BoxDiff (Xie et al. 2023): inner box, outer box and corners, on attention averaged over layers and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..sampling import Step
+from .energy import Targets
+from .terms import edges, top_mean
+
+SHARPER = 100.0  # what the mean attention is multiplied by before a softmax over the words
+
+
+@dataclass(frozen=True)
+class BoxDiff:
+    """Energy per row: for each token of a thing, what is missing inside, what is too much outside, and the corners.
+
+    `inside`: share of the cells whose largest values count; `smooth`: the paper's 3 x 3 blur. Layers of several sizes
+    are brought to the largest. It needs the attention of every word. `legacy`: the original's arithmetic, a sum
+    over tokens and frames, in which the inner term of a box under 1 / `inside` cells is lost.
+    """
+
+    inside: float = 0.2
+    smooth: bool = True
+    legacy: bool = False
+    every_word = True
+
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
+        a = self.words(found)
+        a = a.movedim(-1, 1)[targets.rows, targets.columns - 1]  # [pair, frame, height, width]
+        m = targets.masks(*a.shape[-2:])
+        if self.smooth:
+            a = blur(a)
+        flat, mask = a.flatten(-2), m.flatten(-2)
+        size, rest = mask.sum(-1) * self.inside, (1 - mask).sum(-1) * self.inside
+        fg = F.relu(1 - top_mean(flat * mask, size)) * (size >= 1 if self.legacy else mask.amax(-1))
+        bg = F.relu(top_mean(flat * (1 - mask), rest))
+        total = fg + bg
+        for axis in (-2, -1):
+            have, want = a.amax(axis), m.amax(axis)
+            total = total + ((have - want).abs() * edges(want[:, :, None])[:, :, 0]).mean(-1)
+        if self.legacy:
+            return total.new_zeros(len(targets.tokens)).index_add(0, targets.rows, total.sum(1))
+        return targets.of_rows(total.mean(1))
+
+    def words(self, found: Mapping[str, Tensor]) -> Tensor:
+        """`[row, frame, height, width, word]`: sharpened over the words; the start token and the last are left out."""
+        means = [p.float().mean(2).movedim(-1, 2) for p in found.values()]  # [row, frame, word, height, width]
+        size = max((m.shape[-2:] for m in means), key=lambda s: s[0] * s[1])
+        same = [m if m.shape[-2:] == size else _resized(m, size) for m in means]
+        mean = torch.stack(same).mean(0)[:, :, 1:-1]
+        return (mean * SHARPER).softmax(2).movedim(2, -1)
+
+
+def blur(a: Tensor) -> Tensor:
+    """3 x 3, reflected at the border; weights exp(-d^2), the paper's kernel at sigma 0.5, which is no true Gaussian."""
+    side = torch.exp(-torch.tensor([1.0, 0.0, 1.0], device=a.device))
+    kernel = side[:, None] * side
+    padded = F.pad(a.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="reflect")
+    return F.conv2d(padded, (kernel / kernel.sum())[None, None]).view(a.shape)
+
+
+def _resized(m: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(m.flatten(0, 1), tuple(size), mode="bilinear", align_corners=False).unflatten(0, m.shape[:2])

@@ -1,0 +1,102 @@
+"""Cutting things out of their own pictures and laying them where a scene says: LMD's geometry, on grids of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..scene import Box, Scene
+
+PARTS = 8  # things are shifted by whole eighths of the canvas, so that 8 x 8 attention shifts by whole cells
+
+
+def one(scene: Scene, track: int) -> Scene:
+    """The scene with one of its tracks."""
+    return replace(scene, tracks=(scene.tracks[track],))
+
+
+def masks_of(scenes: Sequence[Scene], frames: int, height: int, width: int, legacy: bool = False) -> Tensor:
+    """Cells inside the box of each scene's one track: bool `[scene, frame, height, width]`."""
+    return torch.stack([torch.from_numpy(scene.masks(frames, height, width, legacy)[0]) for scene in scenes])
+
+
+def centred(box: Box, floor: float = 0.2) -> Box:
+    """The box in the middle of the canvas, its bottom `floor` above the canvas's (LMD)."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    top = max(0.0, 1 - floor - height)
+    return (0.5 - width / 2, top, 0.5 + width / 2, top + height)
+
+
+def middle(mask: Tensor, legacy: bool = False) -> tuple[float, float]:
+    """(x, y) in 0..1 of the middle of what a mask `[height, width]` covers; `legacy`: half a cell less."""
+    rows, columns = (mask.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+    whole = 0 if legacy else 1
+    return (columns[0] + columns[-1] + whole) / 2 / mask.shape[1], (rows[0] + rows[-1] + whole) / 2 / mask.shape[0]
+
+
+def offsets(masks: Tensor, goals: Tensor) -> Tensor:
+    """How far each mask's middle is from its goal's, in eighths of the canvas: int `[thing, frame, (x, y)]`."""
+    out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+    for thing, frame in (masks.any(-1).any(-1) & goals.any(-1).any(-1)).nonzero().tolist():
+        (x, y), (to_x, to_y) = middle(masks[thing, frame]), middle(goals[thing, frame])
+        out[thing, frame] = torch.tensor([round((to_x - x) * PARTS), round((to_y - y) * PARTS)])
+    return out
+
+
+def shifted(x: Tensor, offset: Tensor) -> Tensor:
+    """`x` `[thing, frame, ..., height, width]` moved by eighths `[thing, frame, (x, y)]`; zeros come in."""
+    height, width = x.shape[-2:]
+    out = torch.zeros_like(x)
+    for thing in range(x.shape[0]):
+        for frame in range(x.shape[1]):
+            right, down = (
+                round(int(n) * size / PARTS) for n, size in zip(offset[thing, frame], (width, height), strict=True)
+            )
+            to_y, from_y = _overlap(down, height)
+            to_x, from_x = _overlap(right, width)
+            out[thing, frame][..., to_y, to_x] = x[thing, frame][..., from_y, from_x]
+    return out
+
+
+def _overlap(by: int, size: int) -> tuple[slice, slice]:
+    """Where cells go and where they come from when a row of `size` moves by `by`."""
+    by = max(-size, min(size, by))
+    return slice(max(0, by), size + min(0, by)), slice(max(0, -by), size - max(0, by))
+
+
+def enlarged(masks: Tensor) -> Tensor:
+    """The box around each mask `[..., height, width]` and one cell more on every side, as masks."""
+    spans = []
+    for axis in (-1, -2):
+        line = masks.any(axis)
+        after, before = line.cummax(-1).values, line.flip(-1).cummax(-1).values.flip(-1)
+        span = after & before
+        wide = span.clone()
+        wide[..., 1:] |= span[..., :-1]
+        wide[..., :-1] |= span[..., 1:]
+        spans.append(wide)
+    return spans[0][..., :, None] & spans[1][..., None, :]
+
+
+def composed(
+    x: Tensor, levels: Sequence[Tensor], masks: Tensor, rows: Sequence[int]
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The first sample, the latents of every level, and what of them is things.
+
+    `x` `[row, channel, frame, height, width]` is the rows' own noise, `levels` `[thing, ...]` the things' latents,
+    `masks` `[thing, frame, height, width]`. Large things are laid first, so that small ones stand in front. In the
+    first sample what is around a thing is replaced too. Returns samples, levels and cover (bool `[row, frame, height, width]`).
+    """
+    start, cover = x.clone(), torch.zeros(len(x), *x.shape[2:], dtype=torch.bool, device=x.device)
+    laid = [torch.zeros_like(x) for _ in levels]
+    around = enlarged(masks)
+    for thing in masks.sum((1, 2, 3)).argsort(descending=True, stable=True).tolist():
+        row = rows[thing]
+        start[row] = torch.where(around[thing], levels[0][thing], start[row])
+        for level, own in zip(laid, levels, strict=True):
+            level[row] = torch.where(masks[thing], own[thing], level[row])
+        cover[row] |= masks[thing]
+    return start, laid, cover

@@ -1,0 +1,156 @@
+"""LMD's composition (Lian et al. 2023): every thing is made alone first, then they are put where the scene says.
+
+Things of all rows run as one batch. What is kept of them: their latents at the first noise levels, their attention,
+and a mask. Then the scene starts from the composed noise, is held to the composed latents inside the masks for a
+while, and its energy asks for attention like that of the things alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..english import article
+from ..errors import AnimaticError
+from ..sampling import Cond, Control, Denoise, Maps, Run, Step, sample
+from ..scene import Scene
+from ..text import told
+from .collage import centred, composed, masks_of, offsets, one, shifted
+from .energy import Energy
+from .masks import AttentionMask, Masking
+from .transfer import Together, Transfer
+
+Thing = tuple[int, int]  # row and track
+
+
+@dataclass
+class Composition(Control):
+    """Make each thing alone, under the controls that `parts` gives for scenes of one thing each; then compose.
+
+    `energy` guides the whole, `transfer` times the attention of the things alone added. `centre`: a thing is made in
+    the middle and shifted to its place, else in its place. `blend` r: noise inside its box is
+    sqrt(1-r) background + sqrt(r) own. `frozen`: share of the noise levels up to which latents inside the masks are
+    those of the things. `negative` is added to the things' negative prompts. Where `frozen` and `transfer` are 0, or
+    nothing is tracked, this is `energy` alone.
+    """
+
+    scenes: Sequence[Scene] = field(repr=False)
+    energy: Energy
+    parts: Callable[[Sequence[Scene]], list[Control]] = field(repr=False)
+    mask: Masking = field(default_factory=AttentionMask)
+    centre: bool = True
+    blend: float = 0.01
+    frozen: float = 0.5
+    transfer: float = 2.0
+    negative: str = ""
+    seed: int = 123456789  # of the things' own noise, one more for each
+    needs = frozenset({"text maps"})
+    _laid: Laid | None = field(default=None, repr=False)
+
+    def begin(self, run: Run) -> Composition:
+        if len(self.scenes) != len(run.x):
+            raise AnimaticError(f"Composition has {len(self.scenes)} scenes for {len(run.x)} samples; want one each")
+        things = [(row, i) for row, scene in enumerate(self.scenes) for i in range(len(scene.tracks))]
+        if not things or not (self.frozen or self.transfer):
+            return replace(self, energy=self.energy.begin(run))
+        frames, height, width = run.x.shape[2:]
+        alone = [self._alone(one(self.scenes[row].at(frames), i)) for row, i in things]
+        seen = self._make(run, alone, things)
+        boxes = masks_of(alone, frames, height, width).to(run.x.device)
+        masks = self.mask(seen.heat(), lambda: run.backbone.decode(seen.levels[-1]), boxes)
+        goals = masks_of([one(self.scenes[row], i) for row, i in things], frames, height, width).to(masks.device)
+        by = offsets(masks, goals) if self.centre else torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+        levels = [shifted(x.movedim(1, 2), by).movedim(1, 2) for x in seen.levels[: self._held(run) + 1]]
+        laid = Laid(*composed(run.x, levels, shifted(masks, by), [row for row, _ in things]))
+        maps = {at: shifted(p, by) for at, p in seen.maps.items()}
+        terms = self.energy.terms
+        if self.transfer:
+            terms = Together(terms, Transfer(self.transfer, self.scenes, things, run.backbone.text, maps))
+        return replace(self, energy=replace(self.energy, terms=terms).begin(run), _laid=laid)
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        if self._laid is not None and self.frozen:
+            x = self._laid.hold(x, step.index)
+        return self.energy.steer(inner, x, step, cond)
+
+    def _held(self, run: Run) -> int:
+        """Index of the last level at which the whole is held to its things."""
+        return int(len(run.schedule) * self.frozen)
+
+    def _alone(self, scene: Scene) -> Scene:
+        """The scene of one thing: its own words, its box in the middle where wanted."""
+        (track,) = scene.tracks
+        boxes = tuple(box and centred(box) for box in track.boxes) if self.centre else track.boxes
+        negative = ", ".join(n for n in (scene.negative, self.negative) if n)
+        prompt = track.prompt or article(track.phrase)
+        return replace(scene, prompt=prompt, tracks=(replace(track, boxes=boxes),), negative=negative)
+
+    def _make(self, run: Run, alone: Sequence[Scene], things: Sequence[Thing]) -> Recorder:
+        """Run all things on their own, as one batch."""
+        frames, height, width = run.x.shape[2:]
+        inside = masks_of(alone, frames, height, width)[:, None].to(run.x.device)
+        shared = run.x[[row for row, _ in things]] / run.schedule.start(run.x.new_ones(()))
+        seeds = (torch.Generator().manual_seed(self.seed + i) for i in range(len(things)))
+        own = torch.stack([torch.randn(run.x.shape[1:], generator=seed) for seed in seeds]).to(run.x)
+        noise = torch.where(inside, (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own, shared)
+        keep = self.energy.until if self.transfer else 0.0
+        recorder = Recorder(alone, run.backbone, self.energy.sites, keep)
+        stop = None if self.mask.needs_pixels else max(self._held(run), int(len(run.schedule) * keep), 1)
+        negatives = [", ".join(n for n in (s.negative, run.backbone.habits.negative) if n) for s in alone]
+        cond = run.backbone.encode([told(scene) for scene in alone], negatives)
+        sample(run.backbone, run.schedule.again(stop), noise, cond, [recorder, *self.parts(alone)])
+        return recorder
+
+
+@dataclass(frozen=True)
+class Laid:
+    """Things laid out: the first sample, the latents of the levels that are held, and where in them things are."""
+
+    start: Tensor
+    levels: Sequence[Tensor]
+    cover: Tensor
+
+    def hold(self, x: Tensor, index: int) -> Tensor:
+        if index == 0:
+            return self.start
+        return torch.where(self.cover[:, None], self.levels[index], x) if index < len(self.levels) else x
+
+
+class Recorder(Control):
+    """Remembers, of scenes with one thing each, the latents of every level and the attention of the thing's word."""
+
+    needs = frozenset({"text maps"})
+
+    def __init__(self, scenes: Sequence[Scene], backbone: Backbone, sites: tuple[str, ...], until: float) -> None:
+        text = backbone.text
+        self.words = [text.positions(told(scene), scene.tracks[0].phrase)[-1] for scene in scenes]
+        self.sites, self.until = sites, until
+        self.levels: list[Tensor] = []
+        self.maps: dict[tuple[str, int], Tensor] = {}  # by layer and level, where level < until
+        self._heat: list[Tensor] = []
+
+    def heat(self) -> Tensor:
+        """Mean attention over layers, heads and levels, the first fifth left out: `[thing, frame, height, width]`."""
+        return torch.stack(self._heat[len(self._heat) // 5 :]).mean(0)
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        wanted = torch.tensor(self.words, device=x.device)[cond.streams, None]
+        maps = Maps(wanted, self.sites)
+        prediction = inner(x, step, replace(cond, maps=maps))
+        # positive rows stand last, whether or not the negative ones were asked
+        own = {name: p[-len(self.words) :, ..., 0].float() for name, p in maps.found.items()}
+        size = max((p.shape[-2:] for p in own.values()), key=lambda size: size[0] * size[1])
+        means = [F.interpolate(p.mean(2), tuple(size), mode="bilinear", align_corners=False) for p in own.values()]
+        self._heat.append(torch.stack(means).mean(0))
+        if step.fraction < self.until:
+            self.maps.update({(name, step.index): p for name, p in own.items()})
+        return prediction
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        self.levels.append(x)
+        return x
