@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-# diffusers hooks that leave a network's arithmetic as it is; all others (caches, skipped layers) answer from memory
+# diffusers hooks that leave a network's arithmetic as it is; all others answer from memory or recast weights
 FAITHFUL = {
-    "layerwise_casting",
     "peft_autocast_disable",
     "group_offloading",
     "layer_execution_tracker",
@@ -19,13 +18,16 @@ def bent_by(network: nn.Module) -> str:
 
     Measured on diffusers 0.42 and torch 2.13: pyramid attention broadcast answers a batch of two from the guided
     batch of one, first-block caching and MagCache skip the later layers, inductor's gradient with respect to the
-    latents was off by 0.6 to 0.8 of its size on a CPU.
+    latents was off by 0.6 to 0.8 of its size on a CPU; layerwise casting leaves backward weights of the wrong type.
     """
     for module in network.modules():
         if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
             return "torch.compile, whose gradient is not to be trusted here"
+        weight = getattr(module, "weight", None)
+        if "quantized" in type(module).__module__ or "ActivationQuantized" in type(weight).__name__:
+            return "quantised activations, through which no gradient goes"
         registry = getattr(module, "_diffusers_hook", None)
         other = sorted(set(registry.hooks) - FAITHFUL) if registry is not None else []
         if other:
-            return f"the hook {other[0]!r}, which answers from other passes"
+            return f"the hook {other[0]!r}, which caches, skips or recasts what the gradient needs"
     return ""

@@ -158,8 +158,6 @@ class Energy(Control):
                 maps = Maps(targets.tokens, self.sites, only=True)
                 inner(x, step, replace(cond.positive, maps=maps))
                 energy = self.terms(maps.found, targets, step)
-                if not energy.requires_grad:
-                    raise AnimaticError("Energy: attention carries no gradient here; guide with float weights")
                 (gradient,) = torch.autograd.grad(energy.sum(), x)
             # gain^2: the update is meant in variance-preserving units, x and its gradient are both in the scheduler's
             size = self.scale * self.shape(step) * step.gain**2

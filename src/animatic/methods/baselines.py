@@ -23,7 +23,7 @@ from .settings import Settings
 BACKWARD = {"mini": Settings(("*",), Ratio(least=0.0), 200, 0.4, 3)}  # tuned on 16 scenes, docs/LOG.md
 ANY_BACKWARD = Settings(LAYERS, Ratio(least=0.0), 30, 0.2, 5, 0.2)
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
-BOXDIFF = {"mini": Settings(("*",), BoxDiff(), 60, 0.5, 1, shape=Fading())}
+BOXDIFF = {"mini": Settings(("*",), BoxDiff(), 10, 0.5, 3, shape=Fading())}  # tuned on 24 stills, docs/LOG.md
 ANY_BOXDIFF = Settings(SIXTEEN, BoxDiff(), 60, 0.5, 1, shape=Fading())
 ALONE = "close-up, partial, large"  # what a thing in a region of its own must not be
 

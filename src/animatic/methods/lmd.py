@@ -18,7 +18,7 @@ from .settings import Settings
 # 8 x 8 and 16 x 16 in Stable Diffusion at 512; LMD's sums over 8 heads are means here: scale 5 * 8, threshold 5 / 8
 LAYERS = ("mid_block.attentions.0.transformer_blocks.0.attn2", "up_blocks.1.attentions.*.transformer_blocks.0.attn2")
 ITERS = (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,)
-SETTINGS = {"mini": Settings(("*",), BoxEnergy(), 100, 0.4, 3)}  # lvd's
+SETTINGS = {"mini": Settings(("*",), BoxEnergy(), 30, 0.4, 3)}  # tuned on 24 stills, docs/LOG.md
 ANY = Settings(LAYERS, BoxEnergy(0.2, 0.2), 5 * 8, 0.6, ITERS, 5 / 8)
 SINGLE = "duplicate, several, many, group, crowd, collage, border"  # what a picture of one thing must not be
 

@@ -27,7 +27,7 @@ DEFAULT = {
     "mini": Settings(("*",), BoxEnergy(), 100, 0.4, 3),  # tuned on 16 scenes, docs/LOG.md
 }
 ANY = Settings(("*",), BoxEnergy(), 5 * 267, 0.25, 5, 0.75)
-BETA = {"mini": 1.0}  # share of the noise levels at which boxes are told; tuned on 16 scenes, docs/LOG.md
+BETA = {"mini": 0.5}  # share of the noise levels at which boxes are told; tuned on 16 scenes, docs/LOG.md
 README_BETA = 0.4
 
 
