@@ -8,7 +8,7 @@ and frames, so that one threshold fits all models; `legacy` is the original's ar
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,7 @@ LEAST = 0.01  # LVD clamps logarithms and ratios here
 
 @dataclass(frozen=True)
 class Attention:
-    """One layer: `a` `[pair, frame, head, cell]`, masks `m` `[pair, frame, 1, cell]`, the layer's size in cells."""
+    """Layers of one size: `a` `[pair, frame, head, cell]`, masks `m` `[pair, frame, 1, cell]`, the size in cells."""
 
     a: Tensor
     m: Tensor
@@ -43,18 +43,23 @@ class Term(ABC):
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
         """Energy `[row]` from maps by layer."""
-        total = sum((self.layer(_taken(p, targets)) for p in found.values()), targets.share.new_zeros(()))
-        return targets.of_rows(total / len(found))
+        alike: dict[torch.Size, list[Tensor]] = {}
+        for p in found.values():
+            alike.setdefault(p.shape, []).append(p)
+        each = (self.layer(_taken(maps, targets)).unflatten(0, (len(maps), -1)).sum(0) for maps in alike.values())
+        return targets.of_rows(sum(each, targets.share.new_zeros(())) / len(found))
 
     @abstractmethod
     def layer(self, at: Attention) -> Tensor:
-        """Energy `[pair]` of one layer."""
+        """Energy `[pair]`."""
 
 
-def _taken(p: Tensor, targets: Targets) -> Attention:
-    height, width = p.shape[3:5]
-    a = p.movedim(-1, 1)[targets.rows, targets.columns].float().flatten(-2)
-    return Attention(a, targets.masks(height, width).flatten(-2)[:, :, None], height, width)
+def _taken(maps: Sequence[Tensor], targets: Targets) -> Attention:
+    """Layers of one size, as if each had pairs of its own."""
+    height, width = maps[0].shape[3:5]
+    a = torch.stack(list(maps)).movedim(-1, 2)[:, targets.rows, targets.columns].float().flatten(-2).flatten(0, 1)
+    m = targets.masks(height, width).flatten(-2)[:, :, None].repeat(len(maps), 1, 1, 1)
+    return Attention(a, m, height, width)
 
 
 @dataclass(frozen=True)
