@@ -182,17 +182,18 @@ def test_sam_cuts_things_out(tmp_path):
     from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 
     torch.manual_seed(0)
-    vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16, "image_size": 64,
-              "patch_size": 16, "output_channels": 16, "num_pos_feats": 8, "window_size": 2, "global_attn_indexes": [0]}  # fmt: skip
-    prompt = {
-        "hidden_size": 16,
-        "image_size": 64,
-        "patch_size": 16,
-        "image_embedding_size": 4,
-        "mask_input_channels": 4,
+    layers = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16}
+    sizes = {"image_size": 64, "patch_size": 16}
+    vision = {
+        **layers,
+        **sizes,
+        "output_channels": 16,
+        "num_pos_feats": 8,
+        "window_size": 2,
+        "global_attn_indexes": [0],
     }
-    decoder = {"hidden_size": 16, "mlp_dim": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-               "iou_head_hidden_dim": 16, "attention_downsample_rate": 1}  # fmt: skip
+    prompt = {**sizes, "hidden_size": 16, "image_embedding_size": 4, "mask_input_channels": 4}
+    decoder = {**layers, "iou_head_hidden_dim": 16, "attention_downsample_rate": 1}
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
     SamModel(config).save_pretrained(tmp_path)
     small = {"size": {"longest_edge": 64}, "mask_size": {"longest_edge": 16}}
@@ -206,3 +207,25 @@ def test_sam_cuts_things_out(tmp_path):
         assert masks.shape == boxes.shape and masks.dtype == torch.bool and masks.any()
     with pytest.raises(AnimaticError, match="SAM 'nowhere' cannot be loaded"):
         SamMask("nowhere")(heat, lambda: pixels, boxes)
+
+
+def test_the_noise_of_a_thing_is_mostly_the_backgrounds(model):
+    """LMD's blend inside the box: sqrt(1-r) background + sqrt(r) own, 1.294987 and 1.897367 of 1 and 3."""
+    first = []
+
+    @dataclass
+    class Look(Control):
+        def steer(self, inner, x, step, cond):
+            if step.index == 0:
+                first.append(x)
+            return x
+
+    for blend, want in ((0.01, 1.294987), (0.1, 1.897367)):
+        assert (1 - blend) ** 0.5 * 1 + blend**0.5 * 3 == pytest.approx(want, rel=1e-5)
+        made = replace(composition(blend=blend, centre=False), parts=lambda alone: [Guidance(2.0), Look()])
+        run(model, [made], steps=2)
+        shared, cat = model.noise([0], 1, 64, 64)[0], first.pop(0)[0]
+        own = torch.randn(shared.shape, generator=torch.Generator().manual_seed(made.seed))
+        inside = torch.from_numpy(CATS.masks(1, 8, 8))[0].expand_as(shared)
+        mixed = (1 - blend) ** 0.5 * shared + blend**0.5 * own
+        assert torch.allclose(cat, torch.where(inside, mixed, shared), atol=1e-6)

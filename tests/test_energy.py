@@ -11,7 +11,7 @@ from animatic.controls.energy import Energy, Targets
 from animatic.controls.guidance import Guidance
 from animatic.controls.terms import BoxEnergy
 from animatic.errors import AnimaticError
-from animatic.sampling import Control, Maps, plain, sample
+from animatic.sampling import Control, Maps, Run, plain, sample
 from animatic.scene import Scene, Track
 
 CAT = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.4, 0.4), (0.6, 0, 1, 0.4))),))
@@ -148,3 +148,34 @@ def test_bad_input(model):
         run(model, [Energy((CAT,), BoxEnergy(), sites=("nowhere",))])
     with pytest.raises(AnimaticError, match="not finite"):
         run(model, [Energy((CAT,), BoxEnergy(), scale=float("inf"), until=1.0)])
+
+
+@pytest.mark.parametrize(
+    ("steps", "until", "iters", "want"),
+    [(40, 0.25, 5, 50), (40, 0.25, 1, 10), (50, 0.6, (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,), 65), (50, 0.2, 5, 50)],
+    ids=["LVD", "LVD weak", "LMD", "backward guidance"],
+)
+def test_as_many_passes_as_in_the_originals(model, steps, until, iters, want):
+    """Guided passes of a whole run, never under the threshold (recorded: 50, 10, 65, 50)."""
+    calls, cond = [], model.encode([CAT.prompt], [""])
+    schedule, x = model.schedule(steps, "ddim"), model.noise([0], 1, 16, 16)
+    control = Energy((CAT,), BoxEnergy(), until=until, iters=iters, threshold=-1.0).begin(Run(model, schedule, x))
+
+    def inner(x, step, cond):
+        calls.append(step.index)
+        return model(x, step, cond, plain)
+
+    for step in schedule:
+        control.steer(inner, x, step, cond)
+    assert len(calls) == want
+
+
+def test_the_shape_of_the_steps(model):
+    """Half the shape, half the step."""
+    run_ = Run(model, model.schedule(4, "ddim"), model.noise([0], 3, 64, 64))
+    step, cond = next(iter(run_.schedule)), model.encode([CAT.prompt], [""])
+    moves = []
+    for shape in (lambda step: 1.0, lambda step: 0.5):
+        control = Energy((CAT,), BoxEnergy(), scale=100.0, iters=1, shape=shape).begin(run_)
+        moves.append(control.steer(lambda x, s, c: model(x, s, c, plain), run_.x, step, cond) - run_.x)
+    assert torch.allclose(moves[0], 2 * moves[1], atol=1e-6) and moves[0].abs().sum() > 0

@@ -6,7 +6,6 @@ import pytest
 import tiny
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
-from torch.utils.checkpoint import checkpoint
 
 from animatic.backbones import load
 from animatic.backbones.taps import Call, Taps, shrink, unet_kind
@@ -107,12 +106,33 @@ def test_gradients_are_those_of_plain_attention_and_survive_checkpointing(kind, 
         return torch.autograd.grad(sum(m.square().sum() for m in maps.found.values()), leaf)[0]
 
     plainly = gradient()
-    for block in [*model.unet.down_blocks, model.unet.mid_block, *model.unet.up_blocks]:
-        for layer in [*block.resnets, *getattr(block, "attentions", [])]:
-            forward = layer.forward
-            layer.forward = lambda *a, _f=forward, **k: checkpoint(_f, *a, use_reentrant=False, **k)
+    model.save_memory().save_memory()  # twice is once
     assert plainly.abs().sum() > 0
     assert torch.equal(gradient(), plainly)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_request_for_maps_alone_stops_after_the_last_of_them(tmp_path, checkpointing):
+    """Same maps, same gradient, no layer behind, no prediction; checkpointed layers are cut short in the middle."""
+    model = load(str(tiny.folder(tmp_path / "m", tiny.unet3d())))
+    if checkpointing:
+        model.save_memory()
+    torch.manual_seed(1)
+    x, cond, calls = torch.randn(1, 4, 3, 8, 8), model.encode(["a cat"], [""]).positive, []
+    model.unet.up_blocks[-1].attentions[-1].register_forward_hook(lambda *_: calls.append("finished"))
+    model.unet.conv_out.register_forward_hook(lambda *_: calls.append("out"))
+
+    def gradient(only: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        maps, leaf = Maps(torch.tensor([[3, 4]]), only=only), x.clone().requires_grad_()
+        prediction = model(leaf, STEP, replace(cond, maps=maps), plain)
+        return torch.autograd.grad(sum(m.square().sum() for m in maps.found.values()), leaf)[0], prediction
+
+    whole, prediction = gradient(only=False)
+    assert torch.isfinite(prediction).all() and "out" in calls
+    calls.clear()
+    short, prediction = gradient(only=True)
+    assert torch.equal(short, whole) and torch.isnan(prediction).all() and prediction.shape == x.shape
+    assert not calls
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class Taps:
     """The taps of one network and the call they serve at the moment."""
 
     def __init__(self, network: nn.Module, kind: Callable[[str], str]) -> None:
-        self.network, self.call = network, None
+        self.network, self.call, self.awaited = network, None, 0
         names = (name.removesuffix(".processor") for name in network.attn_processors if kind(name) == "cross")  # type: ignore[union-attr]
         self.listening = [name for name in names if ".fuser." not in name]
         network.set_attn_processor(  # type: ignore[operator]
@@ -66,7 +66,7 @@ class Taps:
         reason = bent_by(self.network) if wanted and torch.is_grad_enabled() else ""
         if reason:
             raise AnimaticError(f"guided passes cannot run with {reason}; guide without it, or switch it on afterwards")
-        self.call = call
+        self.call, self.awaited = call, len(wanted)
         try:
             yield
         except Enough:
@@ -151,7 +151,7 @@ class Tap:
         out, probabilities = out[..., : v.shape[-1]], out[..., v.shape[-1] :]
         if self.name not in maps.found:
             maps.found[self.name] = probabilities.unflatten(0, (rows, fold)).unflatten(3, site.grid[1:])
-            if maps.only and len(maps.found) == len(self.taps.wanted(maps)):
+            if maps.only and len(maps.found) == self.taps.awaited:
                 raise Enough
         return out
 

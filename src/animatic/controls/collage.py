@@ -88,7 +88,8 @@ def composed(
 
     `x` `[row, channel, frame, height, width]` is the rows' own noise, `levels` `[thing, ...]` the things' latents,
     `masks` `[thing, frame, height, width]`. Large things are laid first, so that small ones stand in front. In the
-    first sample what is around a thing is replaced too. Returns samples, levels and cover (bool `[row, frame, height, width]`).
+    first sample what is around a thing is replaced too. Returns samples, levels and cover
+    (bool `[row, frame, height, width]`).
     """
     start, cover = x.clone(), torch.zeros(len(x), *x.shape[2:], dtype=torch.bool, device=x.device)
     laid = [torch.zeros_like(x) for _ in levels]

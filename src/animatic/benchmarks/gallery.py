@@ -1,0 +1,103 @@
+"""A page on which every method films the same scenes from the same noise, boxes drawn: for people to look at.
+
+python -m animatic.benchmarks.gallery runs/out/controls
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image, ImageDraw, ImageFont
+
+from ..backbones import load
+from ..rendering import render_batch
+from ..scene import Scene, write_atomically
+from ..video import Video, draw_boxes, png
+from .controls import cases_of
+
+FILMS = ("none", "layout-attention", "lvd", "lvd-gligen", "lvd+")
+PICTURES = ("none", "multidiffusion", "boxdiff", "backward-guidance", "gligen", "lmd", "lmd+")
+SCALE = 2
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1100px;color:#222}
+table{border-collapse:collapse}
+td,th{padding:3px 6px;text-align:left;font-weight:400;vertical-align:bottom}img{display:block;image-rendering:pixelated}
+th{color:#555}table.numbers td,table.numbers th{border-bottom:1px solid #ddd;text-align:right}"""
+
+
+def films(scenes: Sequence[Scene], methods: Sequence[str], model: str, steps: int, seed: int) -> dict[str, list[Video]]:
+    """Every method's videos of all scenes, boxes drawn on them."""
+    backbone = load(model)
+    seeds = range(seed, seed + len(scenes))
+    made = {name: render_batch(scenes, backbone, name, seeds, steps=steps) for name in methods}
+    return {
+        name: [draw_boxes(video, scene, SCALE) for video, scene in zip(videos, scenes, strict=True)]
+        for name, videos in made.items()
+    }
+
+
+def sheet(rows: dict[str, list[Video]], every: int) -> Image.Image:
+    """A row a method: `every`-th frames of each scene beside each other."""
+    strips = {name: np.concatenate([f for v in videos for f in v.frames[::every]], 1) for name, videos in rows.items()}
+    high, wide = next(iter(strips.values())).shape[:2]
+    page = Image.new("RGB", (wide + 150, (high + 6) * len(strips)), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(14)
+    for i, (name, strip) in enumerate(strips.items()):
+        draw.text((6, i * (high + 6) + high // 2 - 8), name, fill="#222222", font=font)
+        page.paste(Image.fromarray(strip), (150, i * (high + 6)))
+    return page
+
+
+def _cell(video: Video, suffix: str, folder: Path) -> str:
+    file = video.save(folder / f"cell.{suffix}")
+    code = base64.b64encode(file.read_bytes()).decode()
+    file.unlink()
+    return f'<td><img alt="" src="data:image/{suffix};base64,{code}"></td>'
+
+
+def page(
+    parts: dict[str, tuple[Sequence[Scene], dict[str, list[Video]]]], numbers: Sequence[dict], folder: Path
+) -> str:
+    """One self-contained html page."""
+    out = [f"<!doctype html><meta charset=utf-8><title>Controls</title><style>{STYLE}</style><h1>Controls</h1>"]
+    for title, (scenes, rows) in parts.items():
+        heads = "".join(f"<th>{html.escape(scene.prompt)}" for scene in scenes)
+        out.append(f"<h2>{title}</h2><table><tr><th>{heads}</tr>")
+        for name, videos in rows.items():
+            cells = "".join(_cell(video, "png" if len(video) == 1 else "webp", folder) for video in videos)
+            out.append(f"<tr><th>{name}</th>{cells}</tr>")
+        out.append("</table>")
+    if numbers:
+        keys = list(dict.fromkeys(key for row in numbers for key in row))
+        out.append("<h2>Measured</h2><table class=numbers><tr>" + "".join(f"<th>{key}" for key in keys) + "</tr>")
+        out += ["<tr>" + "".join(f"<td>{row.get(key, '')}" for key in keys) + "</tr>" for row in numbers]
+        out.append("</table>")
+    return "\n".join(out)
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Where the page goes, and where rows of the table are (*.json).")],
+    scenes: int = 6,
+    model: str = "mini",
+    steps: int = 25,
+    seed: int = 0,
+) -> None:
+    """Write controls.html, films.png and pictures.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {}
+    for title, methods, still in (("Films", FILMS, False), ("Pictures", PICTURES, True)):
+        some = [case.scene for case in cases_of(scenes, seed, still)]
+        parts[title] = some, films(some, methods, model, steps, seed)
+        write_atomically(folder / f"{title.lower()}.png", png(sheet(parts[title][1], every=4)))
+    numbers = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    write_atomically(folder / "controls.html", page(parts, numbers, folder).encode())
+
+
+if __name__ == "__main__":
+    typer.run(main)
