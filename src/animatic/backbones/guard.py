@@ -21,13 +21,15 @@ def bent_by(network: nn.Module) -> str:
     latents was off by 0.6 to 0.8 of its size on a CPU; layerwise casting leaves backward weights of the wrong type.
     """
     for module in network.modules():
-        if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
+        own = vars(module)  # asked at every guided pass: getattr of what is not there is slow on modules
+        if own.get("_compiled_call_impl") is not None or "_orig_mod" in module._modules:
             return "torch.compile, whose gradient is not to be trusted here"
-        weight = getattr(module, "weight", None)
-        if "quantized" in type(module).__module__ or "ActivationQuantized" in type(weight).__name__:
+        if (
+            "quantized" in type(module).__module__
+            or "ActivationQuantized" in type(module._parameters.get("weight")).__name__
+        ):
             return "quantised activations, through which no gradient goes"
-        registry = getattr(module, "_diffusers_hook", None)
-        other = sorted(set(registry.hooks) - FAITHFUL) if registry is not None else []
+        other = sorted(set(own["_diffusers_hook"].hooks) - FAITHFUL) if "_diffusers_hook" in own else []
         if other:
             return f"the hook {other[0]!r}, which caches, skips or recasts what the gradient needs"
     return ""

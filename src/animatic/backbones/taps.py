@@ -46,7 +46,8 @@ class Taps:
     """The taps of one network and the call they serve at the moment."""
 
     def __init__(self, network: nn.Module, kind: Callable[[str], str]) -> None:
-        self.network, self.call, self.awaited = network, None, 0
+        self.network, self.awaited = network, 0
+        self.call: Call | None = None
         names = (name.removesuffix(".processor") for name in network.attn_processors if kind(name) == "cross")  # type: ignore[union-attr]
         self.listening = [name for name in names if ".fuser." not in name]
         network.set_attn_processor(  # type: ignore[operator]

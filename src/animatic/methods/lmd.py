@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..backbones.base import Backbone
 from ..controls.composition import Composition
@@ -27,6 +28,11 @@ def settings(backbone: Backbone) -> Settings:
     return SETTINGS.get(backbone.name, ANY)
 
 
+def whole(how: Settings) -> Settings:
+    """Of the composed scene: once a step at most where LMD's schedule is not used, for its things are in place."""
+    return replace(how, iters=1) if isinstance(how.iters, int) else how
+
+
 def single(backbone: Backbone) -> str:
     """Negative words for the runs of single things; none for a model of few words."""
     return "" if backbone.words else SINGLE
@@ -36,7 +42,7 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     """Things made one by one under an energy, moved to their boxes and held there; no training."""
     how = settings(backbone)
     composition = Composition(
-        scenes, how.energy(scenes), lambda alone: [Guidance(guidance), how.energy(alone)],
+        scenes, whole(how).energy(scenes), lambda alone: [Guidance(guidance), how.energy(alone)],
         mask=mask or AttentionMask(), negative=single(backbone),
     )  # fmt: skip
     return [Guidance(guidance), composition]
@@ -48,7 +54,7 @@ def lmd_plus(
     """LMD on a model that is told the boxes: things are made in their places."""
     told = beta(backbone)
     composition = Composition(
-        scenes, settings(backbone).energy(scenes), lambda alone: [Guidance(guidance), Gligen(alone, told)],
+        scenes, whole(settings(backbone)).energy(scenes), lambda alone: [Guidance(guidance), Gligen(alone, told)],
         mask=mask or AttentionMask(), centre=False, blend=0.1, negative=single(backbone),
     )  # fmt: skip
     return [Guidance(guidance), composition, Gligen(scenes, told)]
