@@ -14,6 +14,7 @@ from ..scene import Scene, Track
 from .cases import Benchmark
 
 Tick = Callable[[int, int], None]  # done, of how many
+Makes = Callable[[Sequence[Job]], list[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Maker:
         return job.plan
 
 
-def work(run: Run, part: Part, tick: Tick = lambda done, count: None, maker: Maker | None = None) -> None:
+def work(run: Run, part: Part, tick: Tick = lambda done, count: None, maker: Makes | None = None) -> None:
     """Make a part of a run in this process."""
     maker = maker or Maker(run.settings)
     progress = Progress(run, part, tick)

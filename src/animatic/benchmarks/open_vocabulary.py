@@ -67,10 +67,10 @@ def named(query: str) -> str:
     return query if query.split()[0] in ("a", "an", "the") else article(query)
 
 
-def loaded(kind: Any, weights: str) -> tuple[Any, Any]:
+def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[Any, Any]:
     """A model and its processor from a folder or the hub. Raises `AnimaticError` where they are not at hand."""
     try:
-        model, processor = kind.from_pretrained(weights), AutoProcessor.from_pretrained(weights)
+        model, processor = kind.from_pretrained(weights), processing.from_pretrained(weights)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AnimaticError(f"{weights}: weights are not on this machine and cannot be fetched ({reason})") from None

@@ -36,7 +36,7 @@ from .detect import Found
 
 HALF = 2  # the scan sees every second pixel, so places are right to 2 pixels
 STEP = 4  # pixels between the sizes looked for: what a model paints need not keep to the world's cells
-PAD = 4  # pixels a square may stand outside the frame
+PAD = 8  # pixels a square may stand outside the frame: a cell, for a flat sprite has empty ones above and below
 RIM = 3  # pixels around a silhouette that must look like the backdrop
 UNKNOWN = 0.03  # squared colour distance above which a backdrop is none of the world's
 PEAKS = 16  # places of the scan looked at closely
