@@ -104,9 +104,9 @@ def generate(
 def _tell(out: Path) -> None:
     from .runs import FAILED, LEFT_OUT, Run
 
-    jobs = Run(out).jobs()
-    states = Counter(job.state for job in jobs)
-    told = ", ".join(f"{count} {state}" for state, count in states.items())
+    run = Run(out)
+    jobs = run.jobs()
+    told = ", ".join(f"{count} {state}" for state, count in run.states().items())
     console().print(f"{len(jobs)} jobs in {out}: {told}", highlight=False, soft_wrap=True)
     for state in (FAILED, LEFT_OUT):
         for reason, count in Counter(job.reason for job in jobs if job.state == state).items():

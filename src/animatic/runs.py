@@ -164,6 +164,11 @@ class Run:
         with self._open() as base:
             return [_job(row) for row in base.execute("select * from jobs order by number")]
 
+    def states(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        with self._open() as base:
+            return {state: count for state, count in base.execute("select state, count(*) from jobs group by state")}
+
     def keep_plans(self, plans: Iterable[tuple[int, Scene | AnimaticError]]) -> None:
         """Keep plans by job number, all at once; a job without one fails unless the prompt is enough."""
         with self._change() as base:

@@ -39,7 +39,7 @@ def prepare(
     from ..rendering import versions
 
     recipe_named(settings.method)
-    planner = planner_named(settings.planner, options)
+    planner = planner_named(settings.planner, options or Options(benchmark.kind))
     cases = benchmark.cases()
     if not cases:
         raise AnimaticError(f"benchmark {benchmark.name!r} has no cases")
