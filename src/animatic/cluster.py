@@ -20,7 +20,7 @@ def work(run: Run, part: Part, tick: Callable[[int, int], None] = lambda done, c
     """Make a part of a run on the Ray cluster of this machine (`RAY_ADDRESS`), or on one begun here."""
     try:
         import ray
-        from ray.exceptions import RayActorError, RayError
+        from ray.exceptions import OutOfMemoryError, RayActorError, RayError
     except ImportError:
         raise AnimaticError("--cluster needs Ray; install animatic[cluster]") from None
     ours = not ray.is_initialized()
@@ -52,13 +52,13 @@ def work(run: Run, part: Part, tick: Callable[[int, int], None] = lambda done, c
                 try:
                     outcomes = ray.get(call)
                     idle.append(worker)
-                except RayActorError as error:
-                    if not batch:
-                        raise AnimaticError(f"a worker could not begin: {_reason(error)}") from None
-                    losses[batch[0].place] += 1
-                    outcomes = []
-                    if losses[batch[0].place] < LOSSES:
-                        waiting.append(batch)
+                except (RayActorError, OutOfMemoryError) as error:
+                    outcomes, lost = [], batch[0].place if batch else -1
+                    losses[lost] += 1
+                    if not batch and losses[lost] == LOSSES:
+                        raise AnimaticError(f"{LOSSES} workers could not begin: {_reason(error)}") from None
+                    if losses[lost] < LOSSES:
+                        waiting += [batch] if batch else []
                     else:
                         reason = f"its worker was lost {LOSSES} times: {_reason(error)}"
                         outcomes = [Outcome(job.number, FAILED, reason) for job in batch]
