@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from animatic.benchmarks.detect import ToyDetector, same_colour
+from animatic.benchmarks.toy_detector import ToyDetector, same_colour
 from animatic.errors import AnimaticError
 from animatic.scene import Scene
 from animatic.training import toyworld

@@ -95,3 +95,67 @@ def folder(path: Path, network: UNet2DConditionModel | UNet3DConditionModel) -> 
     )
     pipeline.save_pretrained(path)
     return path
+
+
+def vision() -> dict[str, int]:
+    """A vision tower of 64 x 64 pixels in 16 patches."""
+    return {
+        "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 64, "patch_size": 16,
+    }  # fmt: skip
+
+
+def clip(path: Path) -> Path:
+    """A CLIP with its processor."""
+    from transformers import CLIPConfig, CLIPModel, CLIPProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    torch.manual_seed(0)
+    words = tokenizer()
+    text = text_encoder(words).config.to_dict()
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision(), projection_dim=16)).save_pretrained(path)
+    size = {"height": 64, "width": 64}
+    CLIPProcessor(CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size=size), words).save_pretrained(path)
+    return path
+
+
+def videomae(path: Path) -> Path:
+    """A VideoMAE with its processor."""
+    from transformers import VideoMAEConfig, VideoMAEImageProcessorPil, VideoMAEModel
+
+    torch.manual_seed(0)
+    size = vision()
+    VideoMAEModel(VideoMAEConfig(**size, num_frames=8)).save_pretrained(path)
+    VideoMAEImageProcessorPil(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}).save_pretrained(path)
+    return path
+
+
+def grounding_dino(path: Path) -> Path:
+    """A GroundingDINO with a Swin of two stages and letters for words."""
+    from transformers import (
+        BertConfig, BertTokenizer, GroundingDinoConfig, GroundingDinoForObjectDetection, GroundingDinoProcessor,
+        SwinConfig,
+    )  # fmt: skip
+    from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+
+    torch.manual_seed(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "."]
+    vocabulary = {w: i for i, w in enumerate([*special, *letters, *(f"##{c}" for c in letters)])}
+    words = BertTokenizer(vocab=vocabulary)
+    swin = SwinConfig(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=4,
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    text = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    config = GroundingDinoConfig(
+        backbone_config=swin, text_config=text, num_queries=12, encoder_layers=1, decoder_layers=2, d_model=32,
+        encoder_ffn_dim=32, decoder_ffn_dim=32, encoder_attention_heads=2, decoder_attention_heads=2,
+        num_feature_levels=3,
+    )  # fmt: skip
+    GroundingDinoForObjectDetection(config).save_pretrained(path)
+    images = GroundingDinoImageProcessorPil(size={"height": 64, "width": 96})
+    GroundingDinoProcessor(images, words).save_pretrained(path)
+    return path

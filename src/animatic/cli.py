@@ -150,12 +150,12 @@ def _render(
     for wanted in formats:
         if wanted not in FORMATS:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
-    pixels = _pixels(size)
+    wanted_size = pixels(size)
     target = out / (name or _slug(scene.prompt))
     _writable(out)
     began = time.perf_counter()
     with console(as_json).status("loading"):
-        _quiet()
+        quiet()
         from . import rendering, video
         from .controls.heat import Heat
         from .controls.watching import Progress as Ticks
@@ -166,7 +166,7 @@ def _render(
     with bar("rendering", as_json) as tick:
         made = rendering.render(
             scene, model, method, seed,
-            steps=steps, guidance=guidance, frames=frames, size=pixels, scheduler=scheduler,
+            steps=steps, guidance=guidance, frames=frames, size=wanted_size, scheduler=scheduler,
             watch=[Ticks(tick), *([seen] if save_attention else [])],
         )  # fmt: skip
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
@@ -190,7 +190,7 @@ def _render(
         terminal.print(f"{label}  {file}", highlight=False, soft_wrap=True)
 
 
-def _pixels(size: str) -> tuple[int, int] | None:
+def pixels(size: str) -> tuple[int, int] | None:
     if not size:
         return None
     match = re.fullmatch(r"(\d+)x(\d+)", size.lower())
@@ -211,7 +211,7 @@ def _writable(folder: Path) -> None:
     probe.unlink()
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Keep the libraries' bars and notices out of ours."""
     import diffusers
     import transformers

@@ -1,47 +1,54 @@
-"""Commands that measure: the published benchmarks of LMD and LVD, stage 1 (plans)."""
+"""Commands that measure: plans and kept replies (stage 1); what is generated (stage 2) is in cli_runs."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from . import cli_plan
-from .benchmarks import lmd, lvd, wild
-from .benchmarks.cases import RULES, Case, Layout, Score, judge
+from . import cli_plan, cli_runs
+from .benchmarks.cases import RULES, Layout, Rules, Score, judge
+from .benchmarks.known import BENCHMARKS, benchmark_named
 from .console import bar, table
 from .errors import AnimaticError
 from .planning.cache import read_replies
 from .planning.planners import plan_all, planner_named
 from .planning.replies import Reply, read
 
-app = typer.Typer(help="Measure plans: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
-BENCHMARKS = {"lmd": lmd.cases, "lvd": lvd.cases, "wild": wild.cases}
+app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="lmd, lvd or wild.")]
+Name = Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}, or a Python file that sets BENCHMARK.")]
 Strict = Annotated[str, typer.Option("--rules", help=f"How strictly to judge: {', '.join(RULES)}.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
 
 @app.command()
 def score(
-    name: Name,
-    replies: Annotated[Path, typer.Option(help="Replies by prompt (JSON), as LMD and LVD keep them.")],
+    name: Annotated[str, typer.Argument(help="The folder of a run; with --replies, a benchmark.")],
+    replies: Annotated[Path | None, typer.Option(help="Replies by prompt (JSON), as LMD and LVD keep them.")] = None,
     rules: Strict = "published",
+    detector: cli_runs.Detector = "",
+    metrics: cli_runs.Metrics = "plan",
+    clip: cli_runs.ClipWeights = "",
+    real: cli_runs.Real = "",
+    features: cli_runs.Features = "",
+    workers: cli_runs.Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score kept replies. Those that cannot be read fail."""
-    cases = _cases(name)
+    """Score what a run made, or kept replies. What failed, or cannot be read, is wrong."""
+    if replies is None:
+        cli_runs.score(name, rules, detector, metrics, clip, real, features, workers, as_json)
+        return
+    cases = benchmark_named(name).cases()
     kept = {prompt.strip().rstrip("."): iter(texts) for prompt, texts in read_replies(replies).items()}
     layouts: list[Layout | None] = []
     reasons: dict[int, str] = {}
     for i, case in enumerate(cases):
-        text = next(kept.get(case.prompt.rstrip("."), iter(())), None)
         try:
-            layouts.append(_read(case, text, name))
+            layouts.append(_read(case.prompt, next(kept.get(case.prompt.rstrip("."), iter(())), None), name))
         except AnimaticError as error:
             layouts.append(None)
             reasons[i] = str(error)
@@ -65,10 +72,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Plan every prompt with a planner and score the scenes."""
-    cases = _cases(name)[:limit]
-    kind = "image" if name == "lmd" else "video"
+    benchmark = benchmark_named(name)
+    cases = benchmark.cases()[:limit]
     made = cli_plan.options(
-        kind, 2.0, template, cache, base_url, form, temperature, timeout, rate, legacy=name == "lmd"
+        benchmark.kind, 2.0, template, cache, base_url, form, temperature, timeout, rate, legacy=name == "lmd"
     )
     chosen = planner_named(planner, made)
     layouts: list[Layout | None] = [None] * len(cases)
@@ -83,21 +90,15 @@ def plan(
     _report(name, judge(cases, layouts, _rules(rules)), {"planner": planner, "rules": rules}, reasons, as_json)
 
 
-def _cases(name: str) -> list[Case]:
-    if name not in BENCHMARKS:
-        raise AnimaticError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]()
-
-
-def _rules(name: str) -> Any:
+def _rules(name: str) -> Rules:
     if name not in RULES:
         raise AnimaticError(f"unknown rules {name!r}; known: {', '.join(RULES)}")
     return RULES[name]
 
 
-def _read(case: Case, text: str | None, name: str) -> Reply:
+def _read(prompt: str, text: str | None, name: str) -> Reply:
     if text is None:
-        raise AnimaticError(f"no reply to {case.prompt!r}")
+        raise AnimaticError(f"no reply to {prompt!r}")
     return read(text, legacy=name == "lmd")
 
 
@@ -117,10 +118,11 @@ def _report(name: str, score: Score, settings: dict[str, str], reasons: dict[int
             )
         )
         return
-    rows = []
-    for task, tally in tallies.items():
-        low, high = tally.interval()
-        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.share:.1%}", f"{low:.1%} - {high:.1%}"))
-    table((f"{name}: {', '.join(settings.values())}", "correct", "share", "95 % (Wilson)"), rows)
+    table(
+        (f"{name}: {', '.join(settings.values())}", "correct", "share", "95 % (Wilson)"), cli_runs.tally_rows(tallies)
+    )
     for reason, count in Counter(reasons.values()).items():
         print(f"{count} x {reason}")
+
+
+cli_runs.add_to(app)

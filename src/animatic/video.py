@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,17 +45,17 @@ class Video:
         return replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
 
     def save(self, path: str | Path, scale: int | None = None) -> Path:
-        """Write .mp4, .gif, .webp or .png (animated where there are several frames), atomically.
-
-        `scale` enlarges by whole pixels; None brings small videos to 256 pixels. Raises for other suffixes.
-        """
+        """Write .mp4, .gif, .webp or .png (animated where there are several frames), atomically. See `encoded`."""
         path = Path(path)
-        writers = {".mp4": _mp4, ".gif": _pillow, ".webp": _pillow, ".png": _pillow}
-        if path.suffix not in writers:
-            raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(writers)}")
-        scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
-        write_atomically(path, writers[path.suffix](self.enlarged(scale), path.suffix))
+        if path.suffix not in WRITERS:
+            raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")
+        write_atomically(path, self.encoded(path.suffix, scale))
         return path
+
+    def encoded(self, suffix: str, scale: int | None = None) -> bytes:
+        """A file of this kind (".mp4"). `scale` enlarges by whole pixels; None brings small videos to 256."""
+        scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
+        return WRITERS[suffix](self.enlarged(scale), suffix)
 
     @staticmethod
     def load(path: str | Path) -> Video:
@@ -210,6 +210,9 @@ def _pillow(video: Video, suffix: str) -> bytes:
             text.add_itxt(KEY, told)
             pictures[0].save(buffer, "PNG", pnginfo=text, **timing)
     return buffer.getvalue()
+
+
+WRITERS: dict[str, Callable[[Video, str], bytes]] = {".mp4": _mp4, ".gif": _pillow, ".webp": _pillow, ".png": _pillow}
 
 
 def _read_pillow(path: Path) -> tuple[np.ndarray, float, dict[str, Any]]:

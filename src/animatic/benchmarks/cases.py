@@ -62,9 +62,37 @@ RULES = {
 
 @dataclass(frozen=True)
 class Case:
+    """`queries` name what a detector must look for; `several`: every box of a name counts, not the best one only."""
+
     task: str
     prompt: str
     holds: Callable[[Layout, Rules], bool]
+    queries: tuple[str, ...] = ()
+    several: bool = False
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How detections become a layout: least score, overlap (IoU) at which the weaker of two boxes falls.
+
+    `aware`: only boxes of one name compete. `whole`: boxes are rounded to whole pixels.
+    """
+
+    threshold: float = 0.1
+    nms: float = 0.1
+    aware: bool = True
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Prompts with predicates. `kind` is image or video; predicates look at `frames`, evenly spread over a video."""
+
+    name: str
+    cases: Callable[[], list[Case]]
+    kind: str = "video"
+    frames: int = 6
+    looking: Looking = Looking()
 
 
 @dataclass(frozen=True)

@@ -22,31 +22,28 @@ def cases() -> list[Case]:
 
 
 def _negation() -> list[Case]:
-    return [
-        Case("negation", f"{PREFIX} without {plurals(noun)[0]}", partial(_counts, noun=noun, count=0))
-        for noun in OBJECTS
-        for _ in range(10)
-    ]
+    return [_counted("negation", f"without {plurals(noun)[0]}", noun, 0) for noun in OBJECTS for _ in range(10)]
 
 
 def _numeracy() -> list[Case]:
     return [
-        Case(
-            "numeracy",
-            f"{PREFIX} with {number(count)} {noun if count == 1 else plurals(noun)[0]}",
-            partial(_counts, noun=noun, count=count),
-        )
+        _counted("numeracy", f"with {number(count)} {noun if count == 1 else plurals(noun)[0]}", noun, count)
         for count in range(1, 6)
         for noun in OBJECTS
         for _ in range(2)
     ]
 
 
+def _counted(task: str, words: str, noun: str, count: int) -> Case:
+    return Case(task, f"{PREFIX} {words}", partial(_counts, noun=noun, count=count), (article(noun),), several=True)
+
+
 def _attribution() -> list[Case]:
     made = []
     for colours, nouns in coloured_pairs(OBJECTS):
-        names = [article(f"{c} {n}") for c, n in zip(colours, nouns, strict=True)]
-        made.append(Case("attribution", f"{PREFIX} with {' and '.join(names)}", partial(_has_all, names=names)))
+        names = tuple(article(f"{c} {n}") for c, n in zip(colours, nouns, strict=True))
+        prompt = f"{PREFIX} with {' and '.join(names)}"
+        made.append(Case("attribution", prompt, partial(_has_all, names=names), names, several=True))
     return made
 
 
@@ -65,9 +62,9 @@ def _spatial() -> list[Case]:
     for seed in range(25):
         rng = np.random.RandomState(seed)
         for a, b in SIDES:
-            nouns = [str(n) for n in rng.choice(OBJECTS, 2, replace=False)]
-            prompt = f"{PREFIX} with {article(nouns[0])} on the {a} and {article(nouns[1])} on the {b}"
-            made.append(Case("spatial", prompt, partial(_stand, names=[article(n) for n in nouns], side=a)))
+            names = tuple(article(str(n)) for n in rng.choice(OBJECTS, 2, replace=False))
+            prompt = f"{PREFIX} with {names[0]} on the {a} and {names[1]} on the {b}"
+            made.append(Case("spatial", prompt, partial(_stand, names=names, side=a), names, several=True))
     return made
 
 
@@ -83,11 +80,11 @@ def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     return sum(noun in name for name in names) == count
 
 
-def _has_all(layout: Layout, rules: Rules, names: list[str]) -> bool:
+def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
     return all(any(name in t.phrase for t in _seen(layout, rules)) for name in names)
 
 
-def _stand(layout: Layout, rules: Rules, names: list[str], side: str) -> bool:
+def _stand(layout: Layout, rules: Rules, names: tuple[str, ...], side: str) -> bool:
     """The first thing stands on its side of the second one."""
     a, b = (first(layout, name) for name in names)
     if a is None or b is None or a.boxes[0] is None or b.boxes[0] is None:

@@ -39,17 +39,18 @@ def _numeracy() -> list[Case]:
     for count in range(1, 5):
         for adjective, noun in THINGS:
             name = f"{adjective} {noun if count == 1 else plurals(noun)[0]}"
-            case = Case("numeracy", f"{PREFIX} with {number(count)} {name}", partial(_counts, noun=noun, count=count))
-            made += [case] * 5
+            prompt = f"{PREFIX} with {number(count)} {name}"
+            holds = partial(_counts, noun=noun, count=count)
+            made += [Case("numeracy", prompt, holds, (noun,), several=True)] * 5
     return made
 
 
 def _attribution() -> list[Case]:
     made = []
     for colours, nouns in coloured_pairs(NOUNS):
-        names = [f"{c} {n}" for c, n in zip(colours, nouns, strict=True)]
+        names = tuple(f"{c} {n}" for c, n in zip(colours, nouns, strict=True))
         prompt = f"{PREFIX} with {article(names[0])} and {article(names[1])}"
-        made.append(Case("attribution", prompt, partial(_has_all, names=names)))
+        made.append(Case("attribution", prompt, partial(_has_all, names=names), names))
     return made
 
 
@@ -58,7 +59,7 @@ def _visibility() -> list[Case]:
     for adjective, noun in THINGS:
         for half in ("second", "first"):
             prompt = f"{PREFIX} in which {article(f'{adjective} {noun}')} appears only in the {half} half of the video"
-            made += [Case("visibility", prompt, partial(_half, noun=noun, half=half))] * 10
+            made += [Case("visibility", prompt, partial(_half, noun=noun, half=half), (noun,))] * 10
     return made
 
 
@@ -67,13 +68,13 @@ def _dynamic() -> list[Case]:
     for noun in NOUNS:
         for a, b in WAYS:
             prompt = f"{PREFIX} with {article(noun)} moving from the {a} to the {b}"
-            made += [Case("dynamic", prompt, partial(_moves, noun=noun, goal=b))] * 5
+            made += [Case("dynamic", prompt, partial(_moves, noun=noun, goal=b), (noun,))] * 5
     for seed in range(25):
         rng = np.random.RandomState(seed)
         for a, b in WAYS:
             one, two = (str(n) for n in rng.choice(NOUNS, 2, replace=False))
             prompt = f"{PREFIX} with {article(one)} moving from the {a} of {article(two)} to its {b}"
-            made.append(Case("dynamic", prompt, partial(_passes, names=(one, two), goal=b)))
+            made.append(Case("dynamic", prompt, partial(_passes, names=(one, two), goal=b), (one, two)))
     return made
 
 
@@ -85,7 +86,7 @@ def _sequential() -> list[Case]:
                 f"{TOP_DOWN} in which {article(noun)} initially on the {stops[0]} of the scene. It first moves to the "
                 f"{stops[1]} of the scene and then moves to the {stops[2]} of the scene."
             )
-            made += [Case("sequential", prompt, partial(_visits, noun=noun, stops=stops))] * 5
+            made += [Case("sequential", prompt, partial(_visits, noun=noun, stops=stops), (noun,))] * 5
     return made
 
 
@@ -96,7 +97,7 @@ def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     return max(seen, key=lambda n: (seen[n], -n)) == count
 
 
-def _has_all(layout: Layout, rules: Rules, names: list[str]) -> bool:
+def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
     tracks = [first(layout, name) for name in names]
     return all(t is not None and sum(map(rules.sees, t.boxes)) >= FRAMES / 2 for t in tracks)
 

@@ -29,7 +29,7 @@ from ..scene import Box, Scene, Track
 from ..training import toyworld
 from ..training.captions import ING, PLACES, VERBS, WAYS, invent
 from ..video import Video
-from .detect import Detection, ToyDetector, same_colour
+from .toy_detector import Detection, ToyDetector, same_colour
 
 STRAIGHT = ("right", "left", "up", "down")
 FAR = 0.15  # of the frame: how far a thing must move for its way to count

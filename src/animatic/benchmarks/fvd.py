@@ -1,0 +1,96 @@
+"""Fréchet video distance (Unterthiner et al. 2018) of a run to real videos; torchmetrics reckons it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import AnimaticError
+from ..runs import DONE, Run
+from ..video import Video
+from .open_vocabulary import loaded
+
+KINDS = (".mp4", ".gif", ".webp", ".webm", ".avi", ".mov", ".mkv")
+
+
+class Features(nn.Module):
+    """A video of uint8 `[1, frame, 3, height, width]` to one vector: what `Distance` compares."""
+
+    num_features: int
+
+    def forward(self, videos: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class I3D(Features):
+    """The Kinetics-400 I3D in TorchScript that FVD is usually reported with (StyleGAN-V, Skorokhodov et al. 2022)."""
+
+    num_features = 400
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        try:
+            self.net = torch.jit.load(file).eval()
+        except (RuntimeError, ValueError) as error:
+            raise AnimaticError(f"{file}: is no TorchScript ({str(error).splitlines()[0]})") from None
+
+    @torch.no_grad()
+    def forward(self, videos: Tensor) -> Tensor:
+        return self.net(videos.transpose(1, 2).float(), rescale=True, resize=True, return_features=True)
+
+
+class VideoMAE(Features):
+    """VideoMAE's mean feature, less bent towards single frames (content-debiased FVD, Ge et al. 2024)."""
+
+    def __init__(self, weights: str) -> None:
+        from transformers import VideoMAEImageProcessorPil, VideoMAEModel
+
+        super().__init__()
+        self.net, self.processor = loaded(VideoMAEModel, weights, VideoMAEImageProcessorPil)
+        self.num_features = self.net.config.hidden_size
+
+    @torch.no_grad()
+    def forward(self, videos: Tensor) -> Tensor:
+        frames = torch.from_numpy(np.linspace(0, videos.shape[1] - 1, self.net.config.num_frames).round()).long()
+        clip = list(videos[0, frames].permute(0, 2, 3, 1).cpu().numpy())
+        pixels = torch.as_tensor(np.asarray(self.processor(clip, return_tensors="np")["pixel_values"]))
+        size = self.net.config.image_size
+        pixels = F.interpolate(pixels.flatten(0, -4), (size, size), mode="bilinear")[None]
+        return self.net(pixels.to(self.net.device)).last_hidden_state.mean(1)
+
+
+class Distance:
+    """FVD by features of an I3D file (.pt) or a VideoMAE folder or hub id."""
+
+    def __init__(self, features: str) -> None:
+        if not features:
+            raise AnimaticError("--fvd needs --fvd-features: an I3D TorchScript file (.pt), or a VideoMAE folder or id")
+        if features.endswith(".pt") and not Path(features).is_file():
+            raise AnimaticError(f"{features}: weights are not on this machine")
+        self.features = I3D(features) if features.endswith(".pt") else VideoMAE(features)
+
+    def of_run(self, run: Run, real: str) -> dict[str, float]:
+        """`mean` is the distance of a run's videos to those in the folder `real`, `n` how many the run has."""
+        files = sorted(p for p in Path(real).glob("**/*") if p.suffix in KINDS)
+        jobs = [job for job in run.jobs() if job.state == DONE and job.frames > 1]
+        if len(files) < 2 or len(jobs) < 2:
+            raise AnimaticError(f"FVD: {len(jobs)} videos against {len(files)} in {real}; want at least 2 of each")
+        distance = self((run.video(job) for job in jobs), map(Video.load, files))
+        return {"mean": distance, "n": len(jobs)}
+
+    def __call__(self, ours: Iterable[Video], real: Iterable[Video]) -> float:
+        try:
+            from torchmetrics.image.fid import FrechetInceptionDistance
+        except ImportError:
+            raise AnimaticError("FVD needs torchmetrics; install animatic[measure]") from None
+        metric: Any = FrechetInceptionDistance(feature=self.features)
+        for videos, flag in ((real, True), (ours, False)):
+            for video in videos:
+                metric.update(torch.from_numpy(video.frames).movedim(-1, 1)[None], real=flag)
+        return float(metric.compute())

@@ -1,0 +1,164 @@
+"""Stage 2, first half: every prompt of a benchmark made into a video by a method, as a run that can be resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import AnimaticError
+from ..planning.planners import Options, plan_all, planner_named
+from ..runs import DONE, FAILED, LEFT_OUT, TODO, Job, Outcome, Run, Settings, digest, jobs_of
+from ..scene import Scene, Track
+from .cases import Benchmark
+
+Tick = Callable[[int, int], None]  # done, of how many
+Makes = Callable[[Sequence[Job]], list[Outcome]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a run one process does: places below `limit`, batches `shard` = (i, n); `retry` what had failed."""
+
+    limit: int | None = None
+    shard: tuple[int, int] = (0, 1)
+    retry: bool = False
+
+
+def prepare(
+    folder: str | Path,
+    benchmark: Benchmark,
+    settings: Settings,
+    options: Options | None = None,
+    retry: bool = False,
+    tick: Tick = lambda done, count: None,
+) -> Run:
+    """Begin a run or take it up: a row per case, every prompt planned, what is missing from the disk opened again."""
+    from ..methods import recipe_named
+    from ..rendering import versions
+
+    recipe_named(settings.method)
+    planner = planner_named(settings.planner, options or Options(benchmark.kind))
+    cases = benchmark.cases()
+    if not cases:
+        raise AnimaticError(f"benchmark {benchmark.name!r} has no cases")
+    jobs = jobs_of([c.task for c in cases], [c.prompt for c in cases], [c.queries for c in cases], settings)
+    run = Run.prepared(folder, settings, made_with(versions()), jobs)
+    with run.preparing():
+        run.reopen(retry)
+        kept = run.jobs()
+        there = {job.number for job in kept if job.plan is not None or job.state not in (TODO, FAILED)}
+        there |= {job.number for job in kept if job.reason and not retry}
+        plans: list[tuple[int, Scene | AnimaticError]] = []
+        for i, planned in plan_all(planner, [job.prompt for job in kept], 4, there):
+            plans.append((i, planned if isinstance(planned, AnimaticError) else planned.scene))
+            tick(len(plans), len(kept) - len(there))
+        run.keep_plans(plans)
+    return run
+
+
+def made_with(versions: dict[str, str]) -> dict[str, str]:
+    """The versions that decide frames."""
+    return {name: value for name, value in versions.items() if name != "python"}
+
+
+def settings_of(benchmark: Benchmark, name: str, model: str, method: str, planner: str) -> Settings:
+    """Settings with every other value at its default. `name` is what the benchmark was called by."""
+    return Settings(name, digest(c.prompt for c in benchmark.cases()), benchmark.kind, model, method, planner)
+
+
+class Maker:
+    """A model and a method at work: jobs to outcomes. Loaded once per process or per Ray actor."""
+
+    def __init__(self, settings: Settings) -> None:
+        import torch
+
+        from ..backbones import load
+        from ..methods import recipe_named
+
+        if not torch.cuda.is_available():
+            torch.set_num_threads(settings.threads)
+        self.settings, self.backbone = settings, load(settings.model)
+        self.recipe = recipe_named(settings.method)
+
+    def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
+        """Render jobs together. What cannot be made becomes an outcome with its reason; the others are made."""
+        fine: list[Job] = []
+        outcomes: list[Outcome] = []
+        for job in batch:
+            missing = self._cannot_show(job)
+            if missing:
+                outcomes.append(Outcome(job.number, LEFT_OUT, missing))
+            else:
+                fine.append(job)
+        return outcomes + (self._make(fine) if fine else [])
+
+    def _cannot_show(self, job: Job) -> str:
+        """What the model has never seen, in words; "" where there is none. Not the method's fault: not counted."""
+        asked = Scene(job.prompt, tuple(Track(name, (None,)) for name in job.names))
+        try:
+            self.backbone.check_scene(asked)
+        except AnimaticError as error:
+            return str(error)
+        return ""
+
+    def _make(self, jobs: Sequence[Job]) -> list[Outcome]:
+        from ..rendering import render_batch
+
+        s, began = self.settings, time.perf_counter()
+        size = tuple(int(v) for v in s.size.split("x")) if s.size else None
+        try:
+            videos = render_batch(
+                [self._scene(job) for job in jobs], self.backbone, s.method, [job.seed for job in jobs],
+                steps=s.steps, guidance=s.guidance, frames=s.frames, size=size, scheduler=s.scheduler,  # type: ignore[arg-type]
+            )  # fmt: skip
+        except (AnimaticError, RuntimeError) as error:
+            if len(jobs) > 1 and isinstance(error, AnimaticError):  # one bad job must not take the others with it
+                return [outcome for job in jobs for outcome in self._make([job])]
+            reason = f"{type(error).__name__}: " * (not isinstance(error, AnimaticError)) + " ".join(str(error).split())
+            return [Outcome(job.number, FAILED, reason, time.perf_counter() - began) for job in jobs]
+        suffix = ".mp4" if len(videos[0]) > 1 else ".png"
+        each = (time.perf_counter() - began) / len(jobs)
+        return [
+            Outcome(job.number, DONE, "", each, video.encoded(suffix), suffix, video.frames.shape[:3])
+            for job, video in zip(jobs, videos, strict=True)
+        ]
+
+    def _scene(self, job: Job) -> Scene:
+        if self.settings.prompt_only or job.plan is None:
+            return Scene(job.prompt, seconds=0.0 if self.settings.kind == "image" else 2.0)
+        return job.plan
+
+
+def work(run: Run, part: Part, tick: Tick = lambda done, count: None, maker: Makes | None = None) -> None:
+    """Make a part of a run in this process."""
+    maker = maker or Maker(run.settings)
+    progress = Progress(run, part, tick)
+    with run.working():
+        while batch := run.claim(part.limit, part.shard):
+            store(run, batch, maker(batch))
+            progress.add(len(batch))
+
+
+def store(run: Run, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    """Keep the outcomes of jobs that were still to be done."""
+    jobs = {job.number: job for job in batch}
+    for outcome in outcomes:
+        if jobs[outcome.number].state == TODO:
+            run.keep(outcome, jobs[outcome.number].plan)
+
+
+class Progress:
+    """How much of a part is done, other processes' work included as of the beginning."""
+
+    def __init__(self, run: Run, part: Part, tick: Tick) -> None:
+        size, (index, count) = run.settings.batch, part.shard
+        mine = [j for j in run.jobs() if j.place // size % count == index]
+        mine = [j for j in mine if part.limit is None or j.place // size * size < part.limit]
+        self.total, self.done, self.tick = len(mine), sum(j.state not in (TODO, "running") for j in mine), tick
+        self.tick(self.done, self.total)
+
+    def add(self, count: int) -> None:
+        self.done = min(self.total, self.done + count)
+        self.tick(self.done, self.total)

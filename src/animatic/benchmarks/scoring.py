@@ -1,0 +1,213 @@
+"""Stage 2, second half: what a run made is looked at and judged. Nothing is generated, so a run can be scored anew."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from math import isfinite
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import AnimaticError
+from ..runs import DONE, FAILED, LEFT_OUT, Job, Run, digest
+from ..scene import Scene, parse, write_atomically
+from .cases import RULES, Tally
+from .detect import detect, detector_named, looked_at, suits
+from .known import benchmark_named
+
+VERSION = 1
+METRICS = ("plan", "motion", "clip")
+CHUNK = 5  # jobs sent to a process at a time
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a run is scored. `metrics` are of METRICS; `clip` are the weights for that one, "" the usual ones."""
+
+    detector: str = "toy"
+    rules: str = "published"
+    metrics: tuple[str, ...] = ("plan",)
+    clip: str = ""
+
+    def __post_init__(self) -> None:
+        if self.rules not in RULES:
+            raise AnimaticError(f"unknown rules {self.rules!r}; known: {', '.join(RULES)}")
+        for name in self.metrics:
+            if name not in METRICS:
+                raise AnimaticError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one job: whether the predicate holds (None: not judged), what was seen in the frames `looked` at, numbers."""
+
+    number: int
+    task: str
+    state: str
+    held: bool | None = None
+    reason: str = ""
+    looked: tuple[int, ...] = ()
+    seen: Scene | None = None
+    values: dict[str, float] = field(default_factory=dict)
+
+
+class Judge:
+    """A benchmark's predicates and a detector at work on a run's videos."""
+
+    def __init__(self, folder: str, scoring: Scoring) -> None:
+        self.run, self.scoring = Run(folder), scoring
+        settings = self.run.settings
+        self.benchmark = benchmark_named(settings.benchmark)
+        self.cases = self.benchmark.cases()
+        if digest(case.prompt for case in self.cases) != settings.digest:
+            raise AnimaticError(f"{folder} was made of other prompts than {settings.benchmark!r} has now")
+        if not any(case.queries for case in self.cases):
+            raise AnimaticError(f"benchmark {settings.benchmark!r} names nothing to look for; only plans can be scored")
+        self.detector = detector_named(scoring.detector)
+        self.looking = suits(scoring.detector, self.benchmark.looking)
+        self.clip = None
+        if "clip" in scoring.metrics:
+            from .clip import WEIGHTS, Clip
+
+            self.clip = Clip(scoring.clip or WEIGHTS)
+
+    def __call__(self, job: Job) -> Verdict:
+        """Judge one job. What failed, is missing or damaged is wrong, and says why."""
+        verdict = Verdict(job.number, job.task, job.state, reason=job.reason)
+        if job.state != DONE:
+            return replace(verdict, held=False) if job.state == FAILED else verdict
+        try:
+            frames = self.run.video(job).frames
+        except AnimaticError as error:
+            return replace(verdict, held=False, state=FAILED, reason=str(error))
+        case = self.cases[job.number % len(self.cases)]
+        looked = looked_at(len(frames), self.benchmark.frames)
+        seen = detect(self.detector, frames[looked], case.queries, case.prompt, self.looking, case.several)
+        values: dict[str, float] = {}
+        if "plan" in self.scoring.metrics and job.plan is not None:
+            from .metrics import agreement
+
+            values |= agreement(job.plan, seen, len(frames), looked)
+        if "motion" in self.scoring.metrics:
+            from .metrics import motion
+
+            values |= motion(frames)
+        if self.clip:
+            values |= self.clip(frames, job.prompt)
+        values = {name: value for name, value in values.items() if isfinite(value)}
+        held = case.holds(seen, RULES[self.scoring.rules])
+        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=values)
+
+
+def score(
+    folder: str | os.PathLike[str],
+    scoring: Scoring,
+    workers: int = 1,
+    tick: Callable[[int, int], None] = lambda done, count: None,
+) -> list[Verdict]:
+    """Score every job of a run, in `workers` processes, and keep the verdicts in its score.json."""
+    run = Run(folder)
+    jobs = run.jobs()
+    verdicts: list[Verdict] = []
+    for verdict in _judged(str(folder), scoring, jobs, workers):
+        verdicts.append(verdict)
+        tick(len(verdicts), len(jobs))
+    verdicts.sort(key=lambda v: v.number)
+    told = {
+        "version": VERSION,
+        "scoring": asdict(scoring),
+        "verdicts": [{**asdict(v), "seen": v.seen and json.loads(v.seen.to_json())} for v in verdicts],
+    }
+    write_atomically(Path(folder) / "score.json", (json.dumps(told) + "\n").encode())
+    return verdicts
+
+
+def _judged(folder: str, scoring: Scoring, jobs: Sequence[Job], workers: int) -> Iterator[Verdict]:
+    judge = Judge(folder, scoring)  # here too: what is wrong is told before any process begins
+    if workers <= 1:
+        yield from map(judge, jobs)
+        return
+    chunks = [[job.number for job in jobs[i : i + CHUNK]] for i in range(0, len(jobs), CHUNK)]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        waiting = [pool.submit(_chunk, folder, scoring, chunk) for chunk in chunks]
+        try:
+            for future in as_completed(waiting):
+                yield from future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@cache
+def _judge(folder: str, scoring: Scoring) -> tuple[Judge, dict[int, Job]]:
+    """One of each per process of the pool, which lives for one call of `score`."""
+    import torch
+
+    torch.set_num_threads(1)
+    judge = Judge(folder, scoring)
+    return judge, {job.number: job for job in judge.run.jobs()}
+
+
+def _chunk(folder: str, scoring: Scoring, numbers: Sequence[int]) -> list[Verdict]:
+    judge, jobs = _judge(folder, scoring)
+    return [judge(jobs[number]) for number in numbers]
+
+
+def read_score(folder: str | os.PathLike[str]) -> tuple[Scoring, list[Verdict]]:
+    """What `score` kept. Raises where a run was not scored."""
+    path = Path(folder) / "score.json"
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        if data["version"] != VERSION:
+            raise AnimaticError(f"{path}: version is {data['version']!r}; this program reads version {VERSION}")
+        told = data["scoring"]
+        verdicts = [
+            Verdict(**{**v, "looked": tuple(v["looked"]), "seen": v["seen"] and parse(v["seen"])})
+            for v in data["verdicts"]
+        ]
+        return Scoring(**{**told, "metrics": tuple(told["metrics"])}), verdicts
+    except FileNotFoundError:
+        raise AnimaticError(f"{folder} has no score; run: animatic bench score {folder}") from None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise AnimaticError(f"{path}: is damaged ({error!r}); score again") from None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in numbers. `unmade` are not generated yet, `left_out` cannot be shown by the model: neither is counted.
+
+    `failed` (with their reasons) are counted, as wrong. `means` are (mean, how many videos) of each metric.
+    """
+
+    tasks: dict[str, Tally]
+    means: dict[str, tuple[float, int]]
+    failed: dict[int, str]
+    left_out: dict[int, str]
+    unmade: int
+
+    @property
+    def overall(self) -> Tally:
+        return Tally(sum(t.correct for t in self.tasks.values()), sum(t.total for t in self.tasks.values()))
+
+
+def summary(verdicts: Sequence[Verdict]) -> Summary:
+    tasks: dict[str, Tally] = {verdict.task: Tally() for verdict in verdicts}
+    values: dict[str, list[float]] = {}
+    for v in verdicts:
+        if v.held is not None:
+            tasks[v.task] = Tally(tasks[v.task].correct + v.held, tasks[v.task].total + 1)
+        for name, value in v.values.items():
+            values.setdefault(name, []).append(value)
+    return Summary(
+        tasks,
+        {name: (float(np.mean(found)), len(found)) for name, found in values.items()},
+        {v.number: v.reason for v in verdicts if v.state == FAILED},
+        {v.number: v.reason for v in verdicts if v.state == LEFT_OUT},
+        sum(v.held is None and v.state != LEFT_OUT for v in verdicts),
+    )

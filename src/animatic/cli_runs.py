@@ -1,0 +1,196 @@
+"""Commands of stage 2: generate a benchmark's videos, score them, show them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import cli_plan
+from .benchmarks.cases import Tally
+from .console import bar, console, table
+from .errors import AnimaticError
+
+Detector = Annotated[
+    str,
+    typer.Option(
+        help="toy, owlvit, owlv2 or grounding-dino, or one with :WEIGHTS; toy for mini, else owlvit, if not given."
+    ),
+]
+Metrics = Annotated[str, typer.Option(help="Of each video, with commas: plan, motion, clip.")]
+ClipWeights = Annotated[str, typer.Option("--clip", help="CLIP weights, a folder or hub id; ViT-B/32 if not given.")]
+Real = Annotated[str, typer.Option("--fvd", help="Folder of real videos, to tell the Fréchet video distance from.")]
+Features = Annotated[
+    str, typer.Option("--fvd-features", help="I3D (TorchScript .pt) or VideoMAE (folder or hub id) for --fvd.")
+]
+Workers = Annotated[int | None, typer.Option(help="Processes; a core each for the toy detector if not given.")]
+
+
+def generate(
+    name: Annotated[str, typer.Argument(help="lmd, lvd, or a Python file that sets BENCHMARK.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run. The same command again resumes it.")],
+    model: Annotated[str, typer.Option(help="A name of `animatic models`, or a folder in diffusers layout.")] = "mini",
+    method: Annotated[str, typer.Option(help="A name of `animatic methods`.")] = "lvd",
+    limit: Annotated[int | None, typer.Option(help="Only so many prompts, a fair share of every task.")] = None,
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts, from 0.")] = "0/1",
+    cluster: Annotated[bool, typer.Option(help="Work on Ray: an actor per GPU, or per --threads cores.")] = False,
+    retry: Annotated[bool, typer.Option(help="Also make again what had failed.")] = False,
+    prompt_only: Annotated[
+        bool | None, typer.Option(help="Show the model no plan; so for the method none, if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the first prompt; the next one has the next.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Videos per prompt.")] = 1,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's habit if not given.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Number of frames.")] = None,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")] = "",
+    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class.")] = "",
+    batch: Annotated[int, typer.Option(help="Prompts rendered together.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or one per core.")
+    ] = None,
+    planner: cli_plan.Planner = "rules",
+    cache: cli_plan.CacheFile = "",
+    base_url: cli_plan.BaseUrl = "",
+    temperature: cli_plan.Temperature = 0.25,
+) -> None:
+    """Make a video of every prompt of a benchmark. Stop it as you like: the same command resumes."""
+    part = _shard(shard)
+    for label, value in (("limit", limit), ("repeats", repeats), ("batch", batch), ("threads", threads)):
+        if value is not None and value < 1:
+            raise AnimaticError(f"{label} is {value}; want at least 1")
+    with console().status("loading"):
+        from . import cluster as ray_cluster
+        from .benchmarks.generate import Maker, Part, prepare, settings_of, work
+        from .benchmarks.known import benchmark_named
+        from .cli import pixels, quiet
+        from .runs import Run
+
+        quiet()
+    pixels(size)  # raises where it is none
+    benchmark = benchmark_named(name)
+    if threads is None:
+        begun = (out / "manifest.json").exists()
+        threads = Run(out).settings.threads if begun else os.cpu_count() or 1
+    settings = replace(
+        settings_of(benchmark, name, model, method, planner),
+        prompt_only=method == "none" if prompt_only is None else prompt_only,
+        seed=seed, repeats=repeats, steps=steps, guidance=guidance, frames=frames, size=size, scheduler=scheduler,
+        batch=batch, threads=threads,
+    )  # fmt: skip
+    maker = None if cluster else Maker(settings)  # what is wrong with model or method is told before anything is made
+    options = cli_plan.options(
+        benchmark.kind, 2.0, "", cache, base_url, "json", temperature, 120.0, 0.0, legacy=name == "lmd"
+    )
+    with bar("planning") as tick:
+        run = prepare(out, benchmark, settings, options, retry, tick)
+    mine = Part(limit, part)
+    try:
+        with bar("rendering") as tick:
+            if maker is None:
+                ray_cluster.work(run, mine, tick)
+            else:
+                work(run, mine, tick, maker)
+    finally:
+        _tell(out)
+
+
+def _tell(out: Path) -> None:
+    from .runs import FAILED, LEFT_OUT, Run
+
+    run = Run(out)
+    jobs = run.jobs()
+    told = ", ".join(f"{count} {state}" for state, count in run.states().items())
+    console().print(f"{len(jobs)} jobs in {out}: {told}", highlight=False, soft_wrap=True)
+    for state in (FAILED, LEFT_OUT):
+        for reason, count in Counter(job.reason for job in jobs if job.state == state).items():
+            console().print(f"  {state}, {count} x {reason}", highlight=False, soft_wrap=True, style="dim")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise AnimaticError(f"shard is {text!r}; want I/N with I from 0 to N - 1")
+    return int(index), int(count)
+
+
+def score(
+    folder: str, rules: str, detector: str, metrics: str, clip: str, real: str, features: str, workers: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Score what a run made; prints a table, or one line of JSON."""
+    from .benchmarks import known
+
+    if not Path(folder).is_dir():
+        if folder in known.BENCHMARKS:
+            raise AnimaticError(f"{folder} is a benchmark; want --replies FILE, or the folder of a run")
+        known.benchmark_named(folder)
+        raise AnimaticError(f"{folder}: no such run")
+    from .benchmarks.scoring import Scoring, summary
+    from .benchmarks.scoring import score as score_run
+    from .runs import Run
+
+    run = Run(folder)
+    detector = detector or ("toy" if run.settings.model == "mini" else "owlvit")
+    scoring = Scoring(detector, rules, tuple(m for m in metrics.split(",") if m), clip)
+    workers = workers or ((os.cpu_count() or 1) if detector == "toy" else 1)
+    distance = None
+    if real:
+        from .benchmarks.fvd import Distance
+
+        distance = Distance(features)
+    with bar("scoring", as_json) as tick:
+        verdicts = score_run(folder, scoring, workers, tick)
+    made = summary(verdicts)
+    values = {name: {"mean": mean, "n": n} for name, (mean, n) in made.means.items()}
+    if distance is not None:
+        values["fvd"] = distance.of_run(run, real)
+    told = {"benchmark": run.settings.benchmark, "model": run.settings.model, "method": run.settings.method}
+    told |= {"seed": str(run.settings.seed), "detector": detector, "rules": rules}
+    tallies = {**made.tasks, "overall": made.overall}
+    if as_json:
+        counted = {t: {"correct": v.correct, "total": v.total} for t, v in tallies.items()}
+        rest = {"failed": len(made.failed), "left_out": len(made.left_out), "unmade": made.unmade}
+        print(json.dumps({**told, "tasks": counted, "metrics": values, **rest}))
+        return
+    table((", ".join(told.values()), "correct", "share", "95 % (Wilson)"), tally_rows(tallies))
+    if values:
+        table(("metric", "mean", "n"), [(k, f"{v['mean']:.4f}", v["n"]) for k, v in values.items()])
+    for label, reasons in (("failed, counted as wrong", made.failed), ("left out, not counted", made.left_out)):
+        for reason, count in Counter(reasons.values()).items():
+            print(f"{label}: {count} x {reason}")
+    if made.unmade:
+        print(f"{made.unmade} of {len(verdicts)} jobs are not made yet, and not counted")
+
+
+def tally_rows(tallies: Mapping[str, Tally]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for task, tally in tallies.items():
+        low, high = tally.interval()
+        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.share:.1%}", f"{low:.1%} - {high:.1%}"))
+    return rows
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of scored runs of one benchmark.")],
+    out: Annotated[Path, typer.Option(help="Where the page goes; a .md of the same name stands beside it.")] = Path(
+        "report.html"
+    ),
+    shown: Annotated[int, typer.Option(help="Passes and failures shown of each task and run.")] = 2,
+) -> None:
+    """One page of tables, bars and contact sheets, and a markdown table, of one or more scored runs."""
+    from .benchmarks.report import write
+
+    for file in write(runs, out, shown):
+        print(file)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("generate")(generate)
+    app.command("report")(report)

@@ -1,0 +1,371 @@
+"""Runs as data: a folder with a manifest and a row per job. Running again is resuming, in any number of processes.
+
+manifest.json   settings and versions, written once, last of the preparation
+jobs.sqlite     a row per job: prompt, seed, plan, state, and the reason where it failed
+made/           a video (or picture) and its scene per job
+owners/         a locked file per process at work: what a dead one had begun is free again
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from .errors import AnimaticError
+from .scene import Scene, parse, write_atomically
+from .video import Video
+
+VERSION = 1  # of the folder's form
+TODO, RUNNING, DONE, FAILED, LEFT_OUT = "todo", "running", "done", "failed", "left out"
+REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeats
+
+_TABLE = """create table jobs (
+  number integer primary key, place integer not null unique, task text not null, prompt text not null,
+  names text not null, seed integer not null, plan text, state text not null, owner text, reason text not null,
+  seconds real, file text, frames integer, height integer, width integer)"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's habit.
+
+    `batch` jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a
+    frame, depend on both. `prompt_only`: the plan is kept to measure against but not shown to the method.
+    """
+
+    benchmark: str
+    digest: str
+    kind: str
+    model: str
+    method: str
+    planner: str
+    prompt_only: bool = False
+    seed: int = 0
+    repeats: int = 1
+    steps: int | None = None
+    guidance: float | None = None
+    frames: int | None = None
+    size: str = ""
+    scheduler: str = ""
+    batch: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to make. `names` are what it must show, `plan` None where there is none (see `reason`).
+
+    `frames`, `height` and `width` are of the video as it was generated; files of small ones are enlarged.
+    """
+
+    number: int
+    place: int
+    task: str
+    prompt: str
+    names: tuple[str, ...]
+    seed: int
+    plan: Scene | None = None
+    state: str = TODO
+    reason: str = ""
+    seconds: float | None = None
+    file: str = ""
+    frames: int = 0
+    height: int = 0
+    width: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: `data` is the file's content, `shape` (frames, height, width) of the video."""
+
+    number: int
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+    data: bytes = field(default=b"", repr=False)
+    suffix: str = ""
+    shape: tuple[int, int, int] = (0, 0, 0)
+
+
+def digest(prompts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(prompts).encode()).hexdigest()[:16]
+
+
+def jobs_of(
+    tasks: Sequence[str], prompts: Sequence[str], names: Sequence[tuple[str, ...]], settings: Settings
+) -> list[Job]:
+    """A job per prompt and repeat. Its seed is seed + index + 6789 * repeat, however the work is split."""
+    order = fair_order(tasks)
+    count = len(prompts)
+    return [
+        Job(r * count + i, r * count + order[i], tasks[i], prompts[i], names[i], settings.seed + i + REPEAT * r)
+        for r in range(settings.repeats)
+        for i in range(count)
+    ]
+
+
+def fair_order(tasks: Sequence[str]) -> list[int]:
+    """The place of each index in an order whose every beginning takes its share of each task, evenly spread in it."""
+    golden = (5**0.5 - 1) / 2
+    keys: list[tuple[float, int]] = []
+    for task in dict.fromkeys(tasks):
+        members = [i for i, t in enumerate(tasks) if t == task]
+        spread = sorted(range(len(members)), key=lambda k: k * golden % 1)
+        keys += [((rank + 0.5) / len(members), members[k]) for rank, k in enumerate(spread)]
+    places = [0] * len(tasks)
+    for place, (_, i) in enumerate(sorted(keys)):
+        places[i] = place
+    return places
+
+
+class Run:
+    """A run's folder. Raises `AnimaticError` where it is none, or of another version."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        manifest = _manifest(self.folder)
+        self.versions: dict[str, str] = manifest["versions"]
+        self.settings = Settings(**manifest["settings"])
+        self.owner = ""
+
+    @staticmethod
+    def prepared(
+        folder: str | os.PathLike[str], settings: Settings, versions: dict[str, str], jobs: Sequence[Job]
+    ) -> Run:
+        """The run in `folder`, begun now or before. Raises where it was begun with other settings or versions."""
+        folder = Path(folder)
+        with _locked(folder / ".lock"):
+            if not (folder / "manifest.json").exists():
+                _begin(folder, settings, versions, jobs)
+        run = Run(folder)
+        differences = [
+            f"{key} was {old!r}, now {new!r}"
+            for was, now in ((asdict(run.settings), asdict(settings)), (run.versions, versions))
+            for key, old in was.items()
+            if (new := now.get(key)) != old
+        ]
+        if differences:
+            raise AnimaticError(f"{folder} was begun otherwise: {'; '.join(differences)}; want another folder")
+        return run
+
+    def jobs(self) -> list[Job]:
+        """Every job by number."""
+        with self._open() as base:
+            return [_job(row) for row in base.execute("select * from jobs order by number")]
+
+    def states(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        with self._open() as base:
+            return {state: count for state, count in base.execute("select state, count(*) from jobs group by state")}
+
+    def keep_plans(self, plans: Iterable[tuple[int, Scene | AnimaticError]]) -> None:
+        """Keep plans by job number, all at once; a job without one fails unless the prompt is enough."""
+        with self._change() as base:
+            for number, plan in plans:
+                if isinstance(plan, Scene):
+                    told = (plan.to_json(), TODO, "", number)
+                else:
+                    told = (None, TODO if self.settings.prompt_only else FAILED, f"no plan: {plan}", number)
+                base.execute("update jobs set plan = ?, state = ?, reason = ? where number = ?", told)
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """One process at a time."""
+        with _locked(self.folder / ".lock"):
+            yield
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Take part in the work. What this process leaves undone is free again after it, however it ends."""
+        self.owner = uuid.uuid4().hex
+        path = self.folder / "owners" / self.owner
+        with _locked(path):
+            try:
+                yield
+            finally:
+                self._release()
+                path.unlink(missing_ok=True)
+                self.owner = ""
+
+    def claim(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> list[Job]:
+        """The next batch that nobody works at, now this process's; empty where there is none.
+
+        `limit` is of places (whole batches), `shard` (i, n) is every n-th batch from the i-th.
+        """
+        size, (index, count) = self.settings.batch, shard
+        mine = "place / :size % :count = :index and (:limit is null or place / :size * :size < :limit)"
+        told = {"size": size, "count": count, "index": index, "limit": limit}
+        with self._change() as base:
+            row = base.execute(f"select min(place) from jobs where state = 'todo' and {mine}", told).fetchone()
+            if row[0] is None and self._bury(base):
+                row = base.execute(f"select min(place) from jobs where state = 'todo' and {mine}", told).fetchone()
+            if row[0] is None:
+                return []
+            first = row[0] // size * size
+            batch = [_job(r) for r in base.execute(
+                "select * from jobs where place >= ? and place < ? order by place", (first, first + size)
+            )]  # fmt: skip
+            base.execute(
+                "update jobs set state = 'running', owner = ? where state = 'todo' and place >= ? and place < ?",
+                (self.owner, first, first + size),
+            )
+        return batch
+
+    def keep(self, outcome: Outcome, scene: Scene | None) -> None:
+        """Write what was made, then say so in its row: a crash in between makes it again."""
+        file = ""
+        if outcome.state == DONE:
+            file = f"made/{outcome.number:05d}{outcome.suffix}"
+            if scene is not None:
+                scene.save(self.folder / f"made/{outcome.number:05d}.json")
+            write_atomically(self.folder / file, outcome.data)
+        with self._change() as base:
+            base.execute(
+                "update jobs set state = ?, reason = ?, seconds = ?, file = ?, frames = ?, height = ?, width = ?,"
+                " owner = null where number = ? and state = 'running' and owner = ?",
+                (outcome.state, outcome.reason, outcome.seconds, file, *outcome.shape, outcome.number, self.owner),
+            )
+
+    def reopen(self, failed: bool = False) -> int:
+        """Make again what is gone from the disk, and with `failed` what failed; returns how many jobs that is."""
+        gone = [job.number for job in self.jobs() if job.state == DONE and not (self.folder / job.file).exists()]
+        with self._change() as base:
+            base.executemany("update jobs set state = 'todo' where number = ?", [(n,) for n in gone])
+            if failed:
+                gone += [row[0] for row in base.execute("select number from jobs where state = 'failed'")]
+                base.execute("update jobs set state = 'todo', reason = '' where state = 'failed'")
+        return len(gone)
+
+    def video(self, job: Job) -> Video:
+        """A finished job's video at the size it was generated in. Raises where the file is missing or damaged."""
+        path = self.folder / job.file
+        if not path.exists():
+            raise AnimaticError(f"{path}: is missing")
+        video = Video.load(path)
+        count, height, width = video.frames.shape[:3]
+        scale = max(1, width // job.width)
+        if (count, height // scale, width // scale) != (job.frames, job.height, job.width):
+            raise AnimaticError(
+                f"{path}: {count} frames of {width}x{height}; want {job.frames} of {job.width}x{job.height}"
+            )
+        if scale == 1:
+            return video
+        blocks = video.frames.reshape(count, job.height, scale, job.width, scale, 3).astype(np.float32)
+        return Video((blocks.mean((2, 4)) + 0.5).astype(np.uint8), video.fps, video.info)
+
+    def _release(self) -> None:
+        try:
+            with self._change() as base:
+                base.execute("update jobs set state = 'todo', owner = null where owner = ?", (self.owner,))
+        except AnimaticError:
+            return  # a full disk takes no row; the next process finds this one's lock gone
+
+    def _bury(self, base: sqlite3.Connection) -> bool:
+        """Free what dead processes had begun; whether there was any."""
+        owners = [row[0] for row in base.execute("select distinct owner from jobs where state = 'running'")]
+        dead = [owner for owner in owners if owner != self.owner and not _held(self.folder / "owners" / owner)]
+        for owner in dead:
+            base.execute("update jobs set state = 'todo', owner = null where owner = ?", (owner,))
+            (self.folder / "owners" / owner).unlink(missing_ok=True)
+        return bool(dead)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with _base(self.folder / "jobs.sqlite") as base:
+            yield base
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._open() as base:
+            base.execute("begin immediate")
+            yield base
+            base.execute("commit")
+
+
+def _begin(folder: Path, settings: Settings, versions: dict[str, str], jobs: Sequence[Job]) -> None:
+    stray = [p.name for p in folder.iterdir() if p.name not in (".lock", "jobs.sqlite", "jobs.sqlite-journal")]
+    if stray:
+        raise AnimaticError(f"{folder} holds {stray[0]} and no manifest.json; want an empty folder or a run")
+    (folder / "jobs.sqlite").unlink(missing_ok=True)  # of a preparation that was cut
+    with _base(folder / "jobs.sqlite") as base:
+        base.execute("begin immediate")
+        base.execute(_TABLE)
+        base.executemany(
+            "insert into jobs values (?, ?, ?, ?, ?, ?, null, 'todo', null, '', null, '', 0, 0, 0)",
+            [(j.number, j.place, j.task, j.prompt, json.dumps(j.names), j.seed) for j in jobs],
+        )
+        base.execute("commit")
+    manifest = {"version": VERSION, "settings": asdict(settings), "versions": versions, "jobs": len(jobs)}
+    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be read ({error.strerror}); want the folder of a run") from None
+    except ValueError as error:
+        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        found = data.get("version") if isinstance(data, dict) else type(data).__name__
+        raise AnimaticError(f"{path}: version is {found!r}; this program reads version {VERSION}")
+    if set(data.get("settings", {})) != set(Settings.__dataclass_fields__):
+        raise AnimaticError(f"{path}: its settings are not those of a run of version {VERSION}")
+    return data
+
+
+def _job(row: sqlite3.Row) -> Job:
+    told = {key: row[key] for key in row.keys() if key not in ("owner", "names", "plan")}  # noqa: SIM118
+    plan = parse(json.loads(row["plan"]), f"plan of job {row['number']}") if row["plan"] else None
+    return Job(**told, names=tuple(json.loads(row["names"])), plan=plan)
+
+
+@contextmanager
+def _base(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for one errand; what went wrong in it is one line, and nothing is half done."""
+    base = None
+    try:
+        base = sqlite3.connect(path, timeout=60, isolation_level=None)
+        base.row_factory = sqlite3.Row
+        yield base
+    except sqlite3.Error as error:
+        raise AnimaticError(f"{path}: cannot be used ({error})") from None
+    finally:
+        if base is not None:
+            base.close()  # rolls back what was not committed
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[IO[bytes]]:
+    """Hold a lock file, which the system lets go when the process ends in any way."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("wb")
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def _held(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,309 @@
+"""What was generated, looked at and judged: detectors in their real formats at tiny size, metrics, reports."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from conftest import golden
+
+from animatic.benchmarks.cases import Looking, Tally
+from animatic.benchmarks.ceiling import Filmer
+from animatic.benchmarks.detect import DETECTORS, Found, detect, detector_named, looked_at, overlap, suppress
+from animatic.benchmarks.generate import Part, prepare, settings_of, work
+from animatic.benchmarks.known import BENCHMARKS, benchmark_named
+from animatic.benchmarks.metrics import agreement, cscv, motion
+from animatic.benchmarks.report import published
+from animatic.benchmarks.scoring import Scoring, read_score, score, summary
+from animatic.cli import main
+from animatic.errors import AnimaticError
+from animatic.scene import Scene, Track
+from animatic.training import toyworld
+from animatic.video import Video
+
+LVD = BENCHMARKS["lvd"]
+SHORT = replace(LVD, cases=lambda: LVD.cases()[::50])  # two of each task
+NOISE = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), np.uint8)
+
+
+def test_frames_looked_at_are_the_published_ones():
+    assert looked_at(16, 6) == [0, 3, 6, 9, 12, 15] and looked_at(24, 6) == [0, 5, 9, 14, 18, 23]
+    assert looked_at(1, 1) == [0]
+
+
+def test_suppression():
+    """T19."""
+    boxes = ((0, 0, 0.5, 0.5), (0.02, 0, 0.52, 0.5), (0.6, 0.6, 0.9, 0.9), (0, 0, 0.5, 0.5))
+    found = [Found(q, b, s) for q, b, s in zip((0, 0, 0, 1), boxes, (0.3, 0.6, 0.2, 0.25), strict=True)]
+    kept = [f.score for f in suppress(found, Looking(nms=0.5, aware=False))]
+    assert kept == [0.6, 0.2]
+    assert [f.score for f in suppress(found, Looking(nms=0.5))] == [0.6, 0.25, 0.2]
+
+
+class Told:
+    """A detector that says what it is told to."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def find(self, frames, queries):
+        return self.found
+
+
+def test_boxes_become_tracks():
+    a, b = Found(0, (0.1, 0.1, 0.3, 0.31), 0.9), Found(0, (0.6, 0.6, 0.9, 0.9), 0.5)
+    frames, weak = np.zeros((2, 10, 10, 3), np.uint8), Found(0, (0, 0, 1, 1), 0.05)
+    told = Told([[b, a, weak], [b]])
+    best = detect(told, frames, ["cat", "dog"], "x", Looking())
+    assert [t.phrase for t in best.tracks] == ["cat", "dog"] and best.tracks[1].boxes == (None, None)
+    assert best.tracks[0].boxes == ((0.1, 0.1, 0.3, 0.3), b.box)  # the surest in each frame, in whole pixels
+    every = detect(told, frames, ["cat", "dog"], "x", Looking(whole=False), several=True)
+    assert [t.boxes for t in every.tracks] == [(a.box, b.box), (b.box, None), (None, None)]
+
+
+def owl(folder: Path, kind: str) -> Path:
+    """OWL-ViT or OWLv2 as transformers itself would write it, random and tiny."""
+    import transformers as t
+    from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
+    from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImageProcessorPil
+
+    config, model, processor, images = {
+        "owlvit": (t.OwlViTConfig, t.OwlViTForObjectDetection, t.OwlViTProcessor, OwlViTImageProcessorPil),
+        "owlv2": (t.Owlv2Config, t.Owlv2ForObjectDetection, t.Owlv2Processor, Owlv2ImageProcessorPil),
+    }[kind]
+    torch.manual_seed(0)
+    words, size = tiny.tokenizer(), {"height": 64, "width": 64}
+    text = tiny.text_encoder(words).config.to_dict()
+    vision = tiny.vision()
+    model(config(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder)
+    processor(image_processor=images(size=size, crop_size=size), tokenizer=words).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["owlvit", "owlv2"])
+def test_owl_finds_boxes(kind, tmp_path):
+    if kind == "owlv2":
+        pytest.importorskip("scipy", reason="OWLv2's processor wants SciPy")
+    detector = detector_named(f"{kind}:{owl(tmp_path, kind)}")
+    found = detector.find(NOISE, ["cat", "a red car"])
+    assert len(found) == 3 and {f.query for frame in found for f in frame} <= {0, 1}
+    assert all(0 <= f.score <= 1 and all(0 <= v <= 1 for v in f.box) for frame in found for f in frame)
+    assert [len(f) for f in found] == [16, 16, 16]  # one a patch, before any threshold
+    one = detector.find(NOISE[1:2], ["cat", "a red car"])  # frames are looked at one by one
+    assert np.allclose([f.score for f in one[0]], [f.score for f in found[1]], atol=1e-5)
+
+
+def test_grounding_dino_finds_boxes(tmp_path):
+    detector = detector_named(f"grounding-dino:{tiny.grounding_dino(tmp_path)}")
+    found = detector.find(NOISE[:2], ["cat", "a red car"])
+    assert len(found) == 2 and {f.query for frame in found for f in frame} == {0, 1}
+    assert all(0 <= f.score <= 1 and all(0 <= v <= 1 for v in f.box) for frame in found for f in frame)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Ten plans of LVD, filmed exactly."""
+    folder = tmp_path_factory.mktemp("score") / "run"
+    made = prepare(folder, SHORT, settings_of(SHORT, "lvd", "mini", "none", "rules"))
+    work(made, Part(), maker=Filmer())
+    return made
+
+
+@pytest.fixture
+def ten(monkeypatch):
+    """The benchmark of `run` under its name."""
+    monkeypatch.setitem(BENCHMARKS, "lvd", SHORT)
+
+
+@pytest.mark.usefixtures("ten")
+def test_from_owl_to_score(run, tmp_path):
+    """Detections to Scene to the stage-1 predicates, with the published thresholds; random weights know nothing."""
+    verdicts = score(run.folder, Scoring(f"owlvit:{owl(tmp_path, 'owlvit')}"))
+    assert len(verdicts) == 10 and all(v.held is not None and v.looked == (0, 1, 3, 4, 6, 7) for v in verdicts)
+    assert all(v.seen is not None and v.seen.keys == 6 for v in verdicts)
+    assert summary(verdicts).overall.share < 0.8
+    assert read_score(run.folder)[1] == verdicts
+
+
+@pytest.mark.usefixtures("ten")
+def test_filmed_plans_pass(run):
+    verdicts = score(run.folder, Scoring(metrics=("plan", "motion")))
+    told = summary(verdicts)
+    assert told.overall == Tally(10, 10) and told.means["in box"][0] > 0.9 and told.means["iou"][0] > 0.6
+    assert 0.9 < told.means["smoothness"][0] <= 1
+
+
+@pytest.mark.usefixtures("ten")
+def test_a_video_that_cannot_be_read_is_wrong(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    (folder / "made/00000.mp4").write_bytes((folder / "made/00000.mp4").read_bytes()[:300])
+    (folder / "made/00001.mp4").unlink()
+    short = Video.load(folder / "made/00003.mp4")
+    Video(short.frames[:4], short.fps).save(folder / "made/00002.mp4")
+    told = summary(score(folder, Scoring()))
+    assert told.overall == Tally(7, 10)
+    assert "cannot be read" in told.failed[0] and "is missing" in told.failed[1] and "want 8 of 64x64" in told.failed[2]
+
+
+def test_agreement_with_a_plan():
+    plan = Scene("x", (Track("a red car", ((0, 0, 0.2, 0.2), (0.8, 0, 1, 0.2))), Track("dog", (None, None))))
+    seen = Scene("x", (Track("car", ((0, 0, 0.2, 0.2), None)),))
+    assert agreement(plan, seen, 2, [0, 1]) == {"in box": 0.5, "iou": 0.5}
+    assert agreement(plan, Scene("x", (Track("cat", (None, None)),)), 2, [0, 1]) == {}
+    assert overlap((0, 0, 0.5, 1), (0.25, 0, 0.75, 1)) == pytest.approx(1 / 3)
+
+
+def test_cscv_as_recorded():
+    recorded = {name: value["cscv"] for name, value in golden("ditctrl/g09_cscv.json").items()}
+    angles = np.arange(9) * 0.3
+    turning = np.stack([np.cos(angles), np.sin(angles)], 1)
+    cut = np.array([[1.0, 0]] * 4 + [[0, 1.0]] * 4)
+    soft = np.array([[1.0, 0]] * 4 + [[0.8, 0.6]] * 4)
+    draws = {(0, 12, 16): 3.0, (1, 49, 768): 0.0}
+    assert cscv(turning) == pytest.approx(recorded["uniform_rotation_9"])
+    assert cscv(cut) == pytest.approx(recorded["one_cut_8"], rel=1e-6)
+    assert cscv(soft) == pytest.approx(recorded["soft_cut_8"], rel=1e-6)
+    first = np.random.RandomState(0).randn(12, 16) + draws[0, 12, 16]
+    assert cscv(first) == pytest.approx(recorded["randn_seed0_12x16"], rel=1e-6)
+    assert cscv(np.ones((5, 4))) == 1.0 and cscv(cut[:2]) == 1.0  # what stands still is the most even of all
+
+
+def test_motion_is_measured():
+    pytest.importorskip("cv2", reason="motion wants OpenCV")
+    slides = Scene("x", (Track("red ball", ((0, 0.25, 0.5, 0.75), (0.5, 0.25, 1, 0.75))),), "grass")
+    moving, _ = toyworld.draw(slides, 8)
+    still = moving[:1].repeat(8, 0)
+    assert motion(still) == {"dynamic": 0.0, "smoothness": 1.0} and motion(moving)["dynamic"] == 1.0
+    jerky = moving[[0, 5, 1, 6, 2, 7, 3, 4]]
+    assert motion(jerky)["smoothness"] < motion(moving)["smoothness"] < 1
+
+
+def test_clip_sees_likeness(tmp_path):
+    from animatic.benchmarks.clip import Clip
+
+    clip = Clip(str(tiny.clip(tmp_path)))
+    values = clip(NOISE, "a cat")
+    assert set(values) == {"clip text", "clip consistency", "cscv", "cscv frozen"} and values["cscv frozen"] == 1.0
+    still = clip(NOISE[:1].repeat(3, 0), "a cat")
+    assert still["clip consistency"] == pytest.approx(1, abs=1e-5) and values["clip consistency"] < 1
+    assert set(clip(NOISE[:1], "a cat")) == {"clip text"}
+
+
+def test_fvd(run, tmp_path):
+    pytest.importorskip("torchmetrics", reason="FVD wants torchmetrics")
+    from animatic.benchmarks.fvd import Distance
+
+    distance = Distance(str(tiny.videomae(tmp_path)))
+    real = [Video(run.video(job).frames) for job in run.jobs()]
+    noise = [Video(np.random.default_rng(i).integers(0, 256, (8, 64, 64, 3), np.uint8)) for i in range(10)]
+    assert distance(real, real) < 1e-2 < distance(noise, real)
+    with pytest.raises(AnimaticError, match=r"i3d\.pt: weights are not on this machine"):
+        Distance("i3d.pt")
+    with pytest.raises(AnimaticError, match="want at least 2 of each"):
+        distance.of_run(run, str(tmp_path))
+
+
+class Averages(torch.nn.Module):
+    """Called as the I3D file is: the mean of each colour, 400 times."""
+
+    def forward(self, x: torch.Tensor, rescale: bool, resize: bool, return_features: bool) -> torch.Tensor:
+        return x.mean((2, 3, 4)).mean(1, keepdim=True).repeat(1, 400)
+
+
+def test_fvd_through_a_torchscript_file(run, tmp_path):
+    pytest.importorskip("torchmetrics", reason="FVD wants torchmetrics")
+    from animatic.benchmarks.fvd import Distance
+
+    torch.jit.script(Averages()).save(tmp_path / "i3d.pt")
+    found = Distance(str(tmp_path / "i3d.pt")).of_run(run, str(run.folder / "made"))
+    assert found["n"] == 10 and abs(found["mean"]) < 50  # mp4 against mp4 at two sizes
+
+
+def test_missing_weights_are_one_line():
+    for name in DETECTORS:
+        if name != "toy":
+            with pytest.raises(AnimaticError, match="weights are not on this machine") as error:
+                detector_named(f"{name}:none/such")
+            assert "\n" not in str(error.value)
+    with pytest.raises(AnimaticError, match="unknown detector 'eye'; known: toy, owlvit"):
+        detector_named("eye")
+    with pytest.raises(AnimaticError, match="unknown metric 'beauty'"):
+        Scoring(metrics=("beauty",))
+
+
+def test_published_tables_add_up():
+    assert [len(published(name, 1)) + len(published(name)) for name in ("lmd", "lvd")] == [12, 6]
+    for name, tasks in (("lmd", 4), ("lvd", 5)):
+        for row in (*published(name, 1), *published(name)):
+            assert len(row.scores) == tasks and abs(np.mean(row.scores) - row.overall) <= 0.6
+
+
+def bench(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["bench", *arguments])
+    return end.value.code, *capsys.readouterr()
+
+
+@pytest.mark.usefixtures("ten")
+def test_report_stands_alone(run, tmp_path, capsys):
+    code, out, error = bench(capsys, "score", str(run.folder), "--workers", "1", "--json")
+    assert code == 0 and json.loads(out)["tasks"]["overall"] == {"correct": 10, "total": 10}
+    code, out, error = bench(capsys, "report", str(run.folder), "--out", str(tmp_path / "r.html"))
+    assert code == 0, error
+    page, table = ((tmp_path / f"r.{suffix}").read_text() for suffix in ("html", "md"))
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page) and "<script" not in page  # nothing from elsewhere
+    assert page.count("data:image/webp") == 10 and "100.0% (72-100)" in page and "49.4%" in page
+    assert "| run | none | 10 |" in table and "*published*" in table
+    code, _, error = bench(capsys, "report", str(tmp_path), "--out", str(tmp_path / "r.html"))
+    assert code == 2 and "want the folder of a run" in error
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium here")
+@pytest.mark.usefixtures("ten")
+def test_the_page_opens_in_a_browser(run, tmp_path, capsys):
+    score(run.folder, Scoring())
+    bench(capsys, "report", str(run.folder), "--out", str(tmp_path / "r.html"))
+    chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
+    shot = subprocess.run(
+        [*chromium, f"--screenshot={tmp_path}/r.png", f"file://{tmp_path}/r.html"], capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert (tmp_path / "r.png").stat().st_size > 10_000 and "CONSOLE" not in shot.stderr
+
+
+def test_a_benchmark_of_your_own(tmp_path, capsys):
+    file = Path(__file__).parents[1] / "examples" / "sizes.py"
+    sizes = benchmark_named(str(file))
+    made = prepare(tmp_path / "run", sizes, settings_of(sizes, str(file), "mini", "none", "rules"))
+    work(made, Part(6), maker=Filmer())
+    code, out, _ = bench(capsys, "score", str(tmp_path / "run"), "--workers", "2", "--json")
+    told = json.loads(out)
+    assert score(made.folder, Scoring()) == read_score(made.folder)[1]  # however many processes
+    assert code == 0 and told["tasks"]["size"]["total"] == 6 and told["unmade"] == 14
+    assert told["tasks"]["size"]["correct"] >= 4
+    (tmp_path / "b.py").write_text("BENCHMARK = 3")
+    with pytest.raises(AnimaticError, match="BENCHMARK is 3"):
+        benchmark_named(str(tmp_path / "b.py"))
+
+
+def test_a_run_of_other_prompts_is_refused(run, capsys):
+    code, _, error = bench(capsys, "score", str(run.folder))  # LVD has its 500 prompts here
+    assert code == 2 and "was made of other prompts than 'lvd' has now" in error
+    code, _, error = bench(capsys, "score", "lvd")
+    assert code == 2 and "lvd is a benchmark; want --replies FILE, or the folder of a run" in error
+    code, _, error = bench(capsys, "score", "nowhere")
+    assert code == 2 and "unknown benchmark 'nowhere'" in error
+
+
+def test_nothing_heavy_at_the_start():
+    loaded = "import sys, animatic.cli; print([m for m in ('torch', 'ray', 'cv2', 'jinja2', 'av') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
