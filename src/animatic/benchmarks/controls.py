@@ -25,8 +25,8 @@ from ..rendering import render_batch
 from ..scene import Box, Scene
 from ..training.toyworld import backdrop
 from ..video import Video
-from .detect import ToyDetector
 from .mini import Case, best, boxed, means, prompts, score
+from .toy_detector import ToyDetector
 
 
 def cases_of(n: int, seed: int, still: bool) -> list[Case]:
