@@ -1,0 +1,80 @@
+"""Checkpoints of others made ours: video-diffusion-pytorch's `Unet3D`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import AnimaticError
+from .small import SpaceTimeUNet
+
+_RESNET = {"mlp.1": "film", "block1.proj": "conv1", "block2.proj": "conv2", "res_conv": "shortcut"}
+_RESNET |= {"block1.norm.gamma": "norm1.gain", "block2.norm.gamma": "norm2.gain"}
+_TOP = {
+    "null_cond_emb": "null", "time_rel_pos_bias.relative_attention_bias": "positions.table", "init_conv": "conv_in",
+    "time_mlp.1": "time_embed.0", "time_mlp.3": "time_embed.2", "mid_block1": "mid1", "mid_block2": "mid2",
+    "init_temporal_attn": "time_in", "mid_spatial_attn": "mid_space", "mid_temporal_attn": "mid_time",
+    "final_conv.0": "last", "final_conv.1": "conv_out",
+}  # fmt: skip
+_LEVEL = {"0": "resnets.0", "1": "resnets.1", "2": "space", "3": "time"}
+
+
+def renamed(name: str) -> str:
+    """The name in `SpaceTimeUNet` of a parameter of video-diffusion-pytorch's `Unet3D`."""
+    if level := re.match(r"(down|up)s\.(\d+)\.(\d)\.", name):
+        way, index, part = level.groups()
+        rest = name[level.end() :]
+        name = f"{'shrink' if way == 'down' else 'grow'}.{index}.{rest}" if part == "4" else ""
+        name = name or f"{way}.{index}.{_LEVEL[part]}.{rest}"
+    for old, new in _TOP.items():
+        name = re.sub(rf"^{re.escape(old)}(?=\.|$)", new, name)
+    name = re.sub(r"\.(fn\.)+", ".", name)
+    for old, new in {**_RESNET, "norm.gamma": "norm.weight", "to_qkv": "qkv", "to_out": "out"}.items():
+        name = re.sub(rf"\.{re.escape(old)}(?=\.|$)", f".{new}", name)
+    return name
+
+
+def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
+    """The network of a `Unet3D`, its sizes read from the shapes of its weights.
+
+    Raises `AnimaticError` where a tensor is missing, unknown or of another shape (before 0.7.0 it was another network).
+    """
+    weights = {renamed(k): v for k, v in state.items() if not k.endswith("rotary_emb.freqs")}
+    network = SpaceTimeUNet(**_sizes(weights))
+    wanted = network.state_dict()
+    for name in sorted(wanted.keys() ^ weights.keys()):
+        what = "is missing" if name in wanted else "is unknown"
+        raise AnimaticError(f"{name} {what}; want the weights of a Unet3D of video-diffusion-pytorch 0.7")
+    for name, tensor in weights.items():
+        if tensor.numel() != wanted[name].numel():
+            shapes = f"{list(tensor.shape)}; want {list(wanted[name].shape)}"
+            raise AnimaticError(f"{name} has shape {shapes}")
+    network.load_state_dict({name: tensor.reshape(wanted[name].shape) for name, tensor in weights.items()})
+    return network.eval()
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    try:
+        dim, channels = weights["conv_in.weight"].shape[:2]
+        widths = [weights[f"down.{i}.resnets.0.conv1.weight"].shape[0] for i in range(_count(weights))]
+        heads = weights["positions.table.weight"].shape[1]
+        return {
+            "dim": dim,
+            "multiples": [w // dim for w in widths],
+            "in_channels": channels,
+            "out_channels": weights["conv_out.weight"].shape[0],
+            "cond_dim": weights["null"].shape[1] if "null" in weights else 0,
+            "design": "original",
+            "heads": heads,
+            "head_dim": weights["time_in.out.weight"].shape[1] // heads,
+            "linear_attention": "down.0.space.qkv.weight" in weights,
+        }
+    except KeyError as error:
+        raise AnimaticError(f"{error.args[0]} is missing; want a Unet3D of video-diffusion-pytorch 0.7") from None
+
+
+def _count(weights: Mapping[str, Tensor]) -> int:
+    return 1 + max((int(m[1]) for k in weights if (m := re.match(r"down\.(\d+)\.", k))), default=-1)
