@@ -84,7 +84,8 @@ def data(shape: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def memory(name: str, shape: list[int]) -> None:
-    network, (x, noise) = build(name), data(shape)
+    network = SpaceTimeUNet(design="original") if name == NAMES[1] else build(name)  # not beside the original
+    x, noise = data(shape)
     before = peak()
     for _ in range(2):
         step(name, network, x, noise)

@@ -72,8 +72,10 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
             "head_dim": weights["time_in.out.weight"].shape[1] // heads,
             "linear_attention": "down.0.space.qkv.weight" in weights,
         }
-    except KeyError as error:
-        raise AnimaticError(f"{error.args[0]} is missing; want a Unet3D of video-diffusion-pytorch 0.7") from None
+    except (KeyError, ValueError, IndexError) as error:
+        raise AnimaticError(
+            f"not the shapes of a network ({error}); want a Unet3D of video-diffusion-pytorch 0.7"
+        ) from None
 
 
 def _count(weights: Mapping[str, Tensor]) -> int:

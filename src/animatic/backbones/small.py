@@ -66,17 +66,19 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         widths = [dim * m for m in multiples]
         told = 4 * dim + cond_dim
 
-        def count(channels: int) -> int:
-            return heads if original else min(heads, max(2, channels // (2 * head_dim)))
-
         def through_time(channels: int) -> TimeAttention:
-            return TimeAttention(channels, count(channels), head_dim)
+            narrow = min(heads, max(2, channels // (2 * head_dim)))
+            return TimeAttention(channels, heads if original else narrow, head_dim)
 
         def through_space(channels: int, level: int) -> nn.Module | None:
             if original:
                 return LinearAttention(channels, heads) if linear_attention else None
-            coarse = level >= len(multiples) - 2
-            return SpaceAttention(channels, count(channels), head_dim) if coarse else None
+            return full(channels) if level >= len(multiples) - 2 else None
+
+        def full(channels: int) -> SpaceAttention:
+            if original:
+                return SpaceAttention(channels, heads, 32)
+            return SpaceAttention(channels, max(1, channels // head_dim), head_dim)
 
         def level(index: int, channels: int, out: int) -> Level:
             first, *others = (ResNet(c, out, told, original) for c in (channels, *(out,) * (blocks[index] - 1)))
@@ -91,7 +93,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         self.down = nn.ModuleList([level(i, a, b) for i, (a, b) in enumerate(steps)])
         self.shrink = nn.ModuleList([nn.Conv2d(w, w, 4, stride=2, padding=1) for w in widths[:-1]])
         self.mid1, self.mid2 = (ResNet(widths[-1], widths[-1], told, original) for _ in range(2))
-        self.mid_space = SpaceAttention(widths[-1], heads, 32 if original else head_dim)
+        self.mid_space = full(widths[-1])
         self.mid_time = through_time(widths[-1])
         self.up = nn.ModuleList([level(i, 2 * b, a) for i, (a, b) in reversed(list(enumerate(steps)))])
         self.grow = nn.ModuleList([nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for a, _ in reversed(steps[1:])])
@@ -114,11 +116,11 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
     ) -> Tensor:
         """The prediction for `x` `[row, channel, frame, height, width]` at times `t` `[row]`.
 
-        `cond` is `[row, cond_dim]`, or `[row, frame, cond_dim]` where pictures have captions of their own; `null` (bool,
-        `[row]` or `[row, frame]`) says where the learnt null condition stands instead. The last `images` frames of every
-        row are pictures, and so are all frames of the rows in `alone` (bool `[row]`): none sees another frame.
+        `cond` is `[row, cond_dim]`, or `[row, frame, cond_dim]` where pictures have captions of their own; `null`
+        (bool, `[row]` or `[row, frame]`) says where the learnt null condition stands instead. The last `images` frames
+        of every row are pictures, and so are all frames of the rows in `alone` (bool `[row]`): none sees another.
         """
-        rows, channels, frames, height, width = x.shape
+        rows, _, frames, *_ = x.shape
         self._check(x, cond, images)
         video = frames - images
         told = self.time_embed(sinusoids(t.expand(rows), self.config["dim"]).to(x.dtype)).repeat_interleave(frames, 0)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Waist = Callable[[str, str, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
 """(module path, "self" or "time", q, k, v, bias) -> out, each of q, k, v `[batch, head, token, width]`."""
@@ -122,11 +123,15 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
         """`told` `[batch * frame, channel]`."""
-        if self.after:
-            h = F.silu(self._told(self.norm1(self.conv1(x)), told))
-            return F.silu(self.norm2(self.conv2(h))) + self.shortcut(x)
+        if self.after:  # what lies between convolutions is cheap: computed again in backward, not kept
+            h = checkpoint(self._after, self.norm1, self.conv1(x), told, use_reentrant=False, preserve_rng_state=False)
+            h = checkpoint(self._after, self.norm2, self.conv2(h), None, use_reentrant=False, preserve_rng_state=False)
+            return h + self.shortcut(x)
         h = self.conv1(F.silu(self.norm1(x)))
         return self.conv2(F.silu(self._told(self.norm2(h), told))) + self.shortcut(x)
+
+    def _after(self, norm: nn.Module, x: Tensor, told: Tensor | None) -> Tensor:
+        return F.silu(self._told(norm(x), told))
 
     def _told(self, x: Tensor, told: Tensor | None) -> Tensor:
         if self.film is None or told is None:
