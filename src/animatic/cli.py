@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from . import cli_bench, cli_plan
+from . import cli_bench, cli_plan, cli_train
 from .console import bar, console, table
 from .errors import AnimaticError
 from .planning.planners import Options, default_cache, plan
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 cli_plan.add_to(app)
+cli_train.add_to(app)
 app.add_typer(cli_bench.app, name="bench")
 
 Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..training.diffusion import Process
+from .base import Geometry, Habits
 from .small import SpaceTimeUNet
+from .small_model import Labels, pixels, save_small
 
 _RESNET = {"mlp.1": "film", "block1.proj": "conv1", "block2.proj": "conv2", "res_conv": "shortcut"}
 _RESNET |= {"block1.norm.gamma": "norm1.gain", "block2.norm.gamma": "norm2.gain"}
@@ -80,3 +87,38 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _count(weights: Mapping[str, Tensor]) -> int:
     return 1 + max((int(m[1]) for k in weights if (m := re.match(r"down\.(\d+)\.", k))), default=-1)
+
+
+def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Path | None = None) -> Path:
+    """Write the model folder of a checkpoint: of the Trainer (its averaged weights), the diffusion or the network.
+
+    `classes` names condition vectors (JSON: name -> list of numbers), so that prompts can be said.
+    """
+    state = _read(checkpoint)
+    state = state.get("ema", state.get("model", state))
+    inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
+    network = from_vdp(inner or state)
+    width = network.config["cond_dim"]
+    labels = Labels((), max(1, width))
+    if classes is not None:
+        vectors = json.loads(classes.read_text())
+        labels = Labels(list(vectors), width)
+        labels.table.weight.data = torch.tensor([list(map(float, v)) for v in vectors.values()])
+    if labels.table.weight.shape[1] != max(1, width):
+        raise AnimaticError(f"{classes}: vectors of {labels.table.weight.shape[1]} numbers; this network takes {width}")
+    if size % network.stride:
+        raise AnimaticError(f"size is {size}; this network takes multiples of {network.stride}")
+    geometry = Geometry(frames, size, size, channels=3, stride=1)
+    scheduler = Process("eps").scheduler()
+    save_small(out, network, pixels(), labels, scheduler, geometry, Habits(50, 2.0 if width else 1.0))
+    return out
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise AnimaticError(f"{checkpoint}: cannot be read ({str(error).splitlines()[0]}); want a .pt file") from None
+    if not isinstance(state, dict):
+        raise AnimaticError(f"{checkpoint}: holds a {type(state).__name__}; want a state dict")
+    return state

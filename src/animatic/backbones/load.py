@@ -22,6 +22,8 @@ from ..errors import AnimaticError
 from ..text import ClipText
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
+from .small import SpaceTimeUNet
+from .small_model import Labels, Sentence, Small
 from .unet2d import UNet2D
 from .unet3d import UNet3D
 
@@ -62,7 +64,8 @@ PRESETS = {
         Habits(50, 7.5, POOR, "ddim"),
     ),
 }
-UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D}
+UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D, "SpaceTimeUNet": Small}
+OWN = {"SpaceTimeUNet": SpaceTimeUNet}  # networks that diffusers does not have
 
 
 def load(name: str = "mini", device: str = "") -> Components:
@@ -104,10 +107,14 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
         raise AnimaticError(
             f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
         )
-    unet = _weights(getattr(diffusers, kind), folder / "unet", dtype)
+    unet = _weights(OWN.get(kind) or getattr(diffusers, kind), folder / "unet", dtype)
     vae = _weights(vae_type, folder / "vae", dtype)
-    encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
-    text = ClipText(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
+    if "class_vectors" in card:
+        text = Labels.read(card)
+    else:
+        encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
+        words = Sentence if kind == "SpaceTimeUNet" else ClipText
+        text = words(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
     scheduler_class = getattr(
         diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
     or a frame; 0: none. Any number of frames; height and width must be multiples of `stride`.
     """
 
-    _supports_gradient_checkpointing = False
+    attn_processors: ClassVar[dict[str, Any]] = {}  # none to replace: its layers call `waist` themselves
 
     @register_to_config
     def __init__(
@@ -146,6 +147,9 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 h = self.grow[i](h)
         h = self.last(torch.cat([h, first], 1)) if self.original else F.silu(self.last(h))
         return self.conv_out(h).unflatten(0, (rows, frames)).movedim(1, 2)
+
+    def set_attn_processor(self, processors: Mapping[str, Any]) -> None:
+        """Part of diffusers' protocol; there is none to set."""
 
     def _condition(self, cond: Tensor | None, null: Tensor | None, rows: int, frames: int) -> Tensor:
         assert self.null is not None

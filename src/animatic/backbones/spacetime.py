@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,10 @@ class Clip:
     bias: Tensor | None = None
     turns: Tensor | None = None
     waist: Waist = fused
+
+
+again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+"""For what is cheap beside its size: computed once more in backward rather than kept."""
 
 
 def tokens(x: Tensor) -> Tensor:
@@ -123,9 +128,9 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
         """`told` `[batch * frame, channel]`."""
-        if self.after:  # what lies between convolutions is cheap: computed again in backward, not kept
-            h = checkpoint(self._after, self.norm1, self.conv1(x), told, use_reentrant=False, preserve_rng_state=False)
-            h = checkpoint(self._after, self.norm2, self.conv2(h), None, use_reentrant=False, preserve_rng_state=False)
+        if self.after:
+            h = again(self._after, self.norm1, self.conv1(x), told)
+            h = again(self._after, self.norm2, self.conv2(h), None)
             return h + self.shortcut(x)
         h = self.conv1(F.silu(self.norm1(x)))
         return self.conv2(F.silu(self._told(self.norm2(h), told))) + self.shortcut(x)
@@ -157,10 +162,12 @@ class LinearAttention(nn.Module):
 
     def forward(self, x: Tensor, clip: Clip) -> Tensor:
         t = tokens(x)
+        return grid(t + again(self._answer, t), x)
+
+    def _answer(self, t: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(t)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         summary = k.softmax(-2).transpose(-1, -2) @ v
-        out = (q.softmax(-1) @ (summary * self.scale)).transpose(1, 2).flatten(2)
-        return grid(t + self.out(out), x)
+        return self.out((q.softmax(-1) @ (summary * self.scale)).transpose(1, 2).flatten(2))
 
 
 class SpaceAttention(nn.Module):
@@ -196,6 +203,9 @@ class TimeAttention(nn.Module):
 
     def forward(self, x: Tensor, clip: Clip) -> Tensor:
         frames = tokens(x).unflatten(0, (-1, clip.frames))  # [row, frame, cell, channel]
+        return grid((frames + again(self._answer, frames, clip)).flatten(0, 1), x)
+
+    def _answer(self, frames: Tensor, clip: Clip) -> Tensor:
         qkv = self.qkv(self.norm(frames.transpose(1, 2))).flatten(0, 1)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [row * cell, head, frame, width]
         out = v
@@ -203,8 +213,7 @@ class TimeAttention(nn.Module):
             out = self._look(q, k, v, clip)
         if clip.alone is not None:
             out = torch.where(clip.alone.repeat_interleave(frames.shape[2])[:, None, None, None], v, out)
-        answer = self.out(out.transpose(1, 2).flatten(2)).unflatten(0, (-1, frames.shape[2]))
-        return grid((frames + answer.transpose(1, 2)).flatten(0, 1), x)
+        return self.out(out.transpose(1, 2).flatten(2)).unflatten(0, (-1, frames.shape[2])).transpose(1, 2)
 
     def _look(self, q: Tensor, k: Tensor, v: Tensor, clip: Clip) -> Tensor:
         video = clip.frames - clip.images
