@@ -17,7 +17,6 @@ from ..scene import write_atomically
 from ..text import ClipText
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
-from .small import SpaceTimeUNet
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
 

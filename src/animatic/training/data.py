@@ -249,7 +249,8 @@ def _pixels(item: Item, cut: Cut, rng: random.Random) -> Tensor:
 class Sample:
     """One row: `frames` uint8 `[video + pictures, height, width, 3]`, a caption for the clip and one for each picture.
 
-    Where latents are kept, `frames` are those: float `[video + pictures, channel, h, w]`. `skipped` are the complaints about files that were passed over on the way here.
+    Where latents are kept, `frames` are those: float `[video + pictures, channel, h, w]`. `skipped` are the complaints
+    about files that were passed over on the way here.
     """
 
     frames: Tensor

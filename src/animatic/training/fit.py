@@ -31,7 +31,7 @@ from ..scene import Scene, write_atomically
 from ..video import Video
 from .cache import Kept
 from .data import Clips, Cut, Item, Positions, Sample, items_of
-from .learner import Learner, latents
+from .learner import latents
 from .lora import adapt, save_lora
 from .settings import Settings, check_resumed
 from .start import backbone_of, begin

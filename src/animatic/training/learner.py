@@ -114,7 +114,7 @@ class Learner(nn.Module):
         return self.network(x, t, text, null, alone=taken, images=images)
 
     def _apart(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
-        """Networks that know no pictures: clips in one call; pictures as rows of one frame, time left out, in another."""
+        """Networks that know no pictures: clips in one call; pictures in another, one frame a row, time left out."""
         ask, video = ASK[self.kind], x.shape[2] - images
         out = torch.zeros_like(x)
         clips = (~taken).nonzero()[:, 0]
