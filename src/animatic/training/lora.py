@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..backbones import load
 from ..backbones.base import Components
 from ..errors import AnimaticError
 from ..scene import write_atomically
@@ -67,6 +68,16 @@ def split_scale(told: str) -> tuple[Path, float]:
         return Path(told), 1.0
 
 
+def with_loras(model: str, told: Sequence[str]) -> str | Components:
+    """The model called `model` with every FILE[:SCALE] of `told` added; only its name where there is none."""
+    if not told:
+        return model
+    loaded = load(model)
+    for file, scale in map(split_scale, told):
+        apply_lora(loaded, file, scale)
+    return loaded
+
+
 def apply_lora(model: Components, file: Path, scale: float = 1.0) -> Components:
     """Add `scale` times a LoRA to the weights of `model`, in place; it then also knows the words it was taught.
 
@@ -85,6 +96,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0) -> Components:
     with torch.no_grad():  # nothing is changed unless everything fits
         for weight, change in found.values():
             weight += change.view_as(weight).to(weight)
+    model.name = f"{model.name} + {file.stem}:{scale:g}"
     model.words = (*model.words, *(w for w in words if w not in model.words)) if model.words else ()
     return model
 
