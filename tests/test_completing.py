@@ -16,7 +16,7 @@ from animatic.completing import Known, Reconstruction, Threshold, complete
 from animatic.controls.guidance import Guidance
 from animatic.errors import AnimaticError
 from animatic.sampling import sample
-from animatic.scene import Scene
+from animatic.scene import Scene, Track
 from animatic.training.fit import Trainer, fit
 from animatic.training.lora import adapt, apply_lora, save_lora, split_scale, wanted_layers
 from animatic.training.settings import Settings
@@ -165,9 +165,7 @@ def test_render_with_a_lora(tmp_path, capsys):
         if "lora_B" in name:
             p.data.normal_(std=0.5)
     file = save_lora(network, tmp_path / "robot.safetensors", ["robot"])
-    scene = Scene.model_validate(
-        {"prompt": "a robot", "tracks": [{"phrase": "robot", "boxes": [[0.2, 0.2, 0.6, 0.6]]}], "seconds": 0.0}
-    )
+    scene = Scene("a robot", (Track("robot", ((0.2, 0.2, 0.6, 0.6),)),), seconds=0.0)
     scene.save(tmp_path / "s.json")
     base = ["render", str(tmp_path / "s.json"), "--steps", "2", "--format", "png", "--json", "--out", str(tmp_path)]
     frames = {}

@@ -73,10 +73,16 @@ def test_shards(folder, tmp_path):
     assert shades(items[0].read().frames) == shades(items_of(str(shard))[0].read().frames)
 
 
-def test_a_hub_data_set_by_name(folder):
+def test_a_hub_data_set_by_name(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the package datasets is optional")
-    assert datasets
-    (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "sub1/3.png", "text": "one"}) + "\n")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    for i in range(2):
+        clip(start=5 * i).save(tmp_path / "d" / f"{i}.mp4", scale=1)
+    lines = [json.dumps({"file_name": f"{i}.mp4", "text": f"clip {i}"}) for i in range(2)]
+    (tmp_path / "d" / "metadata.jsonl").write_text("\n".join(lines))
+    items = items_of(f"hf:{tmp_path / 'd'}")
+    assert [item.caption for item in items] == ["clip 0", "clip 1"]
+    assert [shades(item.read().frames)[0] for item in items] == [0, 5]
     with pytest.raises(AnimaticError, match="hf:nobody/nothing cannot be had"):
         items_of("hf:nobody/nothing")
 

@@ -1,9 +1,10 @@
 """The trainer: the same run after a kill, with two processes, with any network; what it leaves can be rendered."""
 
 import json
+import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -292,3 +293,13 @@ def test_a_loaded_model_goes_on_with_its_own_schedule(tmp_path):
     wanted = load(str(folder)).scheduler.alphas_cumprod
     assert torch.allclose(trainer.learner.process.alphas_cumprod.float(), wanted, atol=1e-6)
     assert trainer.preview()["network"] == "UNet3DConditionModel"
+
+
+def test_the_page_names_real_options():
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text("utf-8")
+    said = {word.replace("-", "_") for word in re.findall(r"`?--([a-z-]+)", page)}
+    others = {"help", "dry_run", "method", "model", "lora", "nproc_per_node", "nproc"}
+    assert said - others <= {f.name for f in fields(Settings)}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        for call in re.findall(r"Settings\((.*?)\)[,)\n]", code):
+            assert eval(f"Settings({call})", {"Settings": Settings})
