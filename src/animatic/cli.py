@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from . import cli_bench, cli_plan
+from . import cli_bench, cli_plan, cli_train
 from .console import bar, console, table
 from .errors import AnimaticError
 from .planning.planners import Options, default_cache, plan
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 cli_plan.add_to(app)
+cli_train.add_to(app)
 app.add_typer(cli_bench.app, name="bench")
 
 Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
@@ -46,6 +47,10 @@ Scheduler = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Name = Annotated[str, typer.Option(help="Name of the files; made from the prompt if not given.")]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE[:SCALE]", help="A LoRA to add to the model's weights; may be repeated."),
+]
 SaveAttention = Annotated[bool, typer.Option(help="Also write where each thing's words were looked at: a gif.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
@@ -56,6 +61,7 @@ def make(
     planner: cli_plan.Planner = "rules",
     base_url: cli_plan.BaseUrl = "",
     model: Model = "mini",
+    lora: Lora = None,
     method: Method = "lvd",
     seed: Seed = 0,
     steps: Steps = None,
@@ -72,14 +78,16 @@ def make(
     """Plan a prompt and render it: video, scene and contact sheet."""
     scene = plan(prompt, planner, Options(base_url=base_url, cache="" if planner == "rules" else default_cache()))
     _render(
-        scene, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json, save_attention
-    )
+        scene, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json,
+        save_attention,
+    )  # fmt: skip
 
 
 @app.command()
 def render(
     scene: Annotated[Path, typer.Argument(help="Scene file (version 1 JSON).")],
     model: Model = "mini",
+    lora: Lora = None,
     method: Method = "lvd",
     seed: Seed = 0,
     steps: Steps = None,
@@ -96,8 +104,8 @@ def render(
     """Render a scene file."""
     made = load_scene(scene)
     _render(
-        made, model, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem, as_json,
-        save_attention,
+        made, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem,
+        as_json, save_attention,
     )  # fmt: skip
 
 
@@ -133,6 +141,7 @@ def info(file: Annotated[Path, typer.Argument(help="A video or picture made by a
 def _render(
     scene: Scene,
     model: str,
+    lora: list[str] | None,
     method: str,
     seed: int,
     steps: int | None,
@@ -159,13 +168,14 @@ def _render(
         from . import rendering, video
         from .controls.heat import Heat
         from .controls.watching import Progress as Ticks
+        from .training.lora import with_loras
 
     heats: dict[str, Any] = {}
     seen = Heat([scene], lambda row, phrase, heat: heats.update({phrase: heat.cpu().numpy()}))
 
     with bar("rendering", as_json) as tick:
         made = rendering.render(
-            scene, model, method, seed,
+            scene, with_loras(model, lora or ()), method, seed,
             steps=steps, guidance=guidance, frames=frames, size=wanted_size, scheduler=scheduler,
             watch=[Ticks(tick), *([seen] if save_attention else [])],
         )  # fmt: skip

@@ -25,6 +25,8 @@ from ..text import ClipText
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
 from .grounding import add_grounding, is_grounding
+from .small import SpaceTimeUNet
+from .small_model import Labels, Sentence, Small
 from .unet2d import UNet2D
 from .unet3d import UNet3D
 
@@ -57,7 +59,7 @@ PRESETS = {
     ),
     "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
 }
-UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D}
+UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D, "SpaceTimeUNet": Small}
 
 
 def load(name: str = "mini", device: str = "") -> Components:
@@ -101,8 +103,12 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
         )
     unet = _unet(kind, folder, dtype)
     vae = _weights(vae_type, folder / "vae", dtype)
-    encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
-    text = ClipText(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
+    if "class_vectors" in card:
+        text = Labels.read(card)
+    else:
+        encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
+        words = Sentence if kind == "SpaceTimeUNet" else ClipText
+        text = words(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
     scheduler_class = getattr(
         diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None
     )
@@ -135,6 +141,8 @@ def _unet(kind: str, folder: Path, dtype: torch.dtype) -> Any:
     gated = config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
     if kind == "UNet2DConditionModel":
         return _weights(UNet2DConditionModel, folder / "unet", dtype, **({"attention_type": "gated"} if gated else {}))
+    if kind == "SpaceTimeUNet":
+        return _weights(SpaceTimeUNet, folder / "unet", dtype)
     unet = _weights(UNet3DConditionModel, folder / "unet", dtype)
     source = folder / "grounding" if (folder / "grounding").is_dir() else folder / "unet" if gated else None
     if source:

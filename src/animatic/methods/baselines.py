@@ -40,12 +40,12 @@ def gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list
 
 def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes through the share of attention outside them, by gradient."""
-    return [Guidance(guidance), BACKWARD.get(backbone.name, ANY_BACKWARD).energy(scenes)]
+    return [Guidance(guidance), BACKWARD.get(backbone.family, ANY_BACKWARD).energy(scenes)]
 
 
 def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes through attention inside, outside and at the corners, by gradient."""
-    return [Guidance(guidance), BOXDIFF.get(backbone.name, ANY_BOXDIFF).energy(scenes)]
+    return [Guidance(guidance), BOXDIFF.get(backbone.family, ANY_BOXDIFF).energy(scenes)]
 
 
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

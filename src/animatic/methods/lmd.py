@@ -25,7 +25,7 @@ SINGLE = "duplicate, several, many, group, crowd, collage, border"  # what a pic
 
 
 def settings(backbone: Backbone) -> Settings:
-    return SETTINGS.get(backbone.name, ANY)
+    return SETTINGS.get(backbone.family, ANY)
 
 
 def whole(how: Settings) -> Settings:

@@ -32,12 +32,11 @@ README_BETA = 0.4
 
 
 def settings(backbone: Backbone) -> Settings:
-    """The model's own, whatever adapters its name tells of ("modelscope-gligen" is a ModelScope)."""
-    return DEFAULT.get(backbone.name.partition("-")[0], ANY)
+    return DEFAULT.get(backbone.family, ANY)
 
 
 def beta(backbone: Backbone) -> float:
-    return BETA.get(backbone.name, README_BETA)
+    return BETA.get(backbone.family, README_BETA)
 
 
 def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

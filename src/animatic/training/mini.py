@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel
-from diffusers.models.resnet import TemporalConvLayer
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..backbones.base import Geometry, Habits
 from ..backbones.codec import PatchCodec
@@ -25,6 +22,7 @@ from ..scene import write_atomically
 from ..text import ClipText
 from . import toyworld
 from .captions import invent
+from .words import fresh_encoder, learnt_tokenizer
 
 LENGTH = 64  # tokens
 WIDTH = 96  # of a token state
@@ -55,19 +53,7 @@ def build(seed: int = 0) -> UNet3D:
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
     tokenizer = tokenize(rng)
-    encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=4 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=6,
-            max_position_embeddings=LENGTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    encoder = fresh_encoder(tokenizer, WIDTH, heads=6)
     scheduler = DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",
         clip_sample=False,
@@ -81,22 +67,8 @@ def build(seed: int = 0) -> UNet3D:
 
 
 def tokenize(rng: random.Random) -> Any:
-    """A byte-level BPE in CLIP's form, learnt from toy captions; every word of theirs is one token."""
-    captions = [invent(rng, frames).prompt.lower() for frames in (1, 8) for _ in range(4000)]
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        captions,
-        trainers.BpeTrainer(vocab_size=1600, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False),
-    )
-    merges: Any = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
-    letters = sorted(alphabet)
-    words = [*letters, *(a + "</w>" for a in letters), *dict.fromkeys(a + b for a, b in merges)]
-    words = list(dict.fromkeys([*words, "<|startoftext|>", "<|endoftext|>"]))
-    return CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges, model_max_length=LENGTH)
+    """Of toy captions: every word of theirs is one token."""
+    return learnt_tokenizer([invent(rng, frames).prompt for frames in (1, 8) for _ in range(4000)], LENGTH)
 
 
 def fit_codec(rng: random.Random) -> PatchCodec:
@@ -104,11 +76,6 @@ def fit_codec(rng: random.Random) -> PatchCodec:
     images = torch.from_numpy(np.concatenate([video for video, _ in films])).movedim(-1, 1) / 127.5 - 1
     cover = torch.from_numpy(np.stack([cover.max(0) for _, cover in films]))
     return PatchCodec(GEOMETRY.stride, GEOMETRY.channels).fit(images, 1 + 4 * cover)
-
-
-def time_layers(unet: nn.Module) -> list[nn.Module]:
-    """The layers that mix frames; all are residual, so leaving one out is the identity."""
-    return [m for m in unet.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
 
 
 def save(model: UNet3D, unet: Any, encoder: Any, folder: Path, dtype: torch.dtype = torch.float16) -> None:

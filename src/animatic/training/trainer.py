@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -29,6 +27,7 @@ from ..sampling import Cond, Maps, Row, Step, plain
 from . import mini, toyworld
 from .captions import invent
 from .loss import noised, out_of_place, timesteps, wanted, weighted_mse
+from .pictures import without_time
 
 
 @dataclass(frozen=True)
@@ -97,28 +96,6 @@ def losses(model: UNet3D, batch: Batch, t: Tensor, alphas: Tensor, device: torch
     prediction = model(noisy, Step(0, 1, t.to(device)), cond, plain)
     error = weighted_mse(prediction, velocity, batch.cover.to(device), alphas[t].to(device))
     return error, out_of_place(maps.found, batch.named.to(device), batch.valid.to(device))
-
-
-def _same(x: Tensor, **_: object) -> Tensor:
-    return x
-
-
-def _tuple(x: Tensor, **_: object) -> tuple[Tensor]:
-    return (x,)
-
-
-@contextmanager
-def without_time(unet: nn.Module) -> Iterator[None]:
-    """Leave the time layers out: they are residual, and single frames have nothing to tell them."""
-    layers = mini.time_layers(unet)
-    for layer in layers:
-        alone = _tuple if isinstance(layer, TransformerTemporalModel) else _same
-        setattr(layer, "forward", alone)  # noqa: B010 - a method is replaced, which types forbid
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 def train(plan: Plan, out: Path, save_every: int = 250, stop_at: int | None = None) -> Path:

@@ -1,0 +1,119 @@
+"""Teach `mini` a thing it has never seen, from 12 pictures, by LoRA; then look whether it came, and what it cost.
+
+npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
+python runs/teach_sprite.py package/assets/1f916.webp robot runs/out/robot [--steps 300]
+
+Found: the sprite is drawn at the size and place where it differs least from a frame; its mean difference over the
+drawn part, in 0..1, is told with the LoRA and without. Other nouns are found by the toy world's own detector.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from animatic.backbones import load
+from animatic.benchmarks.detect import ToyDetector
+from animatic.benchmarks.mini import best
+from animatic.rendering import render_batch
+from animatic.scene import Scene
+from animatic.training import toyworld
+from animatic.training.captions import PLACES
+from animatic.training.fit import fit
+from animatic.training.lora import apply_lora
+from animatic.training.settings import Settings
+from animatic.video import Video
+
+
+def cut_out(file: Path) -> np.ndarray:
+    """The drawn part of a picture as a square: float `[72, 72, rgba]` in 0..1."""
+    picture = Image.open(file).convert("RGBA")
+    picture = picture.crop(picture.getchannel("A").point(lambda a: 255 * (a > 40)).getbbox())
+    square = Image.new("RGBA", (max(picture.size),) * 2)
+    square.paste(picture, ((square.width - picture.width) // 2, (square.height - picture.height) // 2))
+    return np.asarray(square.resize((72, 72), Image.Resampling.LANCZOS), np.float32) / 255
+
+
+def at(rgba: np.ndarray, side: int) -> np.ndarray:
+    """Premultiplied, `side` pixels wide, as the toy world draws its own."""
+    rgba = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
+    planes = [Image.fromarray(rgba[..., c]).resize((side, side), Image.Resampling.BOX) for c in range(4)]
+    return np.stack([np.asarray(p) for p in planes], -1)
+
+
+def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
+    rng = random.Random(0)
+    for i in range(count):
+        place = rng.choice(toyworld.BACKGROUNDS)
+        page = toyworld.backdrop(place).copy()
+        side = rng.choice((3, 4, 5))
+        x, y = (rng.randint(0, toyworld.GRID - side) * toyworld.CELL for _ in range(2))
+        drawn = at(sprite, side * toyworld.CELL)
+        part = page[y : y + len(drawn), x : x + len(drawn)]
+        part[:] = part * (1 - drawn[..., 3:]) + drawn[..., :3]
+        Video((page[None] * 255 + 0.5).astype(np.uint8)).save(out / f"{i}.png", scale=1)
+        (out / f"{i}.txt").write_text(f"a {word} {PLACES[place]}")
+
+
+def difference(frame: np.ndarray, sprite: np.ndarray) -> float:
+    """Of the best place and size of the sprite, on a grid of 2 pixels."""
+    frame, best = frame / 255, 1.0
+    for side in (24, 32, 40):
+        drawn = at(sprite, side)
+        alpha = drawn[..., 3:]
+        for y in range(0, 64 - side + 1, 2):
+            for x in range(0, 64 - side + 1, 2):
+                apart = np.abs(frame[y : y + side, x : x + side] * alpha - drawn[..., :3]).sum() / (3 * alpha.sum())
+                best = min(best, float(apart))
+    return best
+
+
+def found(video: Video) -> str:
+    """The noun of the surest find in the middle frame."""
+    middle = len(video) // 2
+    sure = best(ToyDetector()(video.frames[middle : middle + 1])[0])
+    return sure.noun if sure else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("word")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    args = parser.parse_args()
+    sprite = cut_out(args.picture)
+    pictures(sprite, args.word, args.out / "data")
+    settings = Settings(
+        data=str(args.out / "data"), out=str(args.out / "run"), model="mini", frames=1, size="64", lora=args.rank,
+        teach=args.word, steps=args.steps, batch=12, rate=args.rate, warmup=20, decay=args.steps // 3, average=0.98,
+        min_snr=0, sample_every=0, save_every=args.steps,
+    )  # fmt: skip
+    file = fit(settings, lambda done, count, told: print(done, told) if done % 50 == 0 else None)
+    prompts = [f"a {args.word} {PLACES[place]}" for place in toyworld.BACKGROUNDS[:8]]
+    others = [f"a {noun}" for noun in toyworld.NOUNS]
+    print(json.dumps({"word": args.word, "steps": args.steps, "rank": args.rank, "rate": args.rate, "pictures": 12}))
+    videos = {}
+    for label, model in (("without", load("mini")), ("with", apply_lora(load("mini"), file))):
+        model.words = ()
+        asked = [Scene(p, (), seconds=2.0) for p in (*prompts, *others)]
+        made = render_batch(asked, model, "none", list(range(len(asked))))
+        videos[label] = made
+        apart = [difference(v.frames[len(v.frames) // 2], sprite) for v in made[: len(prompts)]]
+        right = [found(v) == noun for v, noun in zip(made[len(prompts) :], toyworld.NOUNS, strict=True)]
+        print(json.dumps({
+            label: f"{args.word}: mean difference {np.mean(apart):.3f} (n {len(apart)})",
+            "each": [round(a, 3) for a in apart], "other nouns found": f"{sum(right)}/{len(right)}",
+        }))  # fmt: skip
+    for name, part in (("word", slice(0, 8)), ("others", slice(8, 16))):
+        rows = [np.concatenate([v.frames[4] for v in videos[label][part]], 1) for label in ("without", "with")]
+        Video(np.concatenate(rows)[None]).save(args.out / f"{name}.png", scale=2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Checkpoints of others made ours: video-diffusion-pytorch's `Unet3D`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import AnimaticError
+from ..training.diffusion import Process
+from .base import Geometry, Habits
+from .small import SpaceTimeUNet
+from .small_model import Labels, pixels, save_small
+
+_RESNET = {"mlp.1": "film", "block1.proj": "conv1", "block2.proj": "conv2", "res_conv": "shortcut"}
+_RESNET |= {"block1.norm.gamma": "norm1.gain", "block2.norm.gamma": "norm2.gain"}
+_TOP = {
+    "null_cond_emb": "null", "time_rel_pos_bias.relative_attention_bias": "positions.table", "init_conv": "conv_in",
+    "time_mlp.1": "time_embed.0", "time_mlp.3": "time_embed.2", "mid_block1": "mid1", "mid_block2": "mid2",
+    "init_temporal_attn": "time_in", "mid_spatial_attn": "mid_space", "mid_temporal_attn": "mid_time",
+    "final_conv.0": "last", "final_conv.1": "conv_out",
+}  # fmt: skip
+_LEVEL = {"0": "resnets.0", "1": "resnets.1", "2": "space", "3": "time"}
+
+
+def renamed(name: str) -> str:
+    """The name in `SpaceTimeUNet` of a parameter of video-diffusion-pytorch's `Unet3D`."""
+    if level := re.match(r"(down|up)s\.(\d+)\.(\d)\.", name):
+        way, index, part = level.groups()
+        rest = name[level.end() :]
+        name = f"{'shrink' if way == 'down' else 'grow'}.{index}.{rest}" if part == "4" else ""
+        name = name or f"{way}.{index}.{_LEVEL[part]}.{rest}"
+    for old, new in _TOP.items():
+        name = re.sub(rf"^{re.escape(old)}(?=\.|$)", new, name)
+    name = re.sub(r"\.(fn\.)+", ".", name)
+    for old, new in {**_RESNET, "norm.gamma": "norm.weight", "to_qkv": "qkv", "to_out": "out"}.items():
+        name = re.sub(rf"\.{re.escape(old)}(?=\.|$)", f".{new}", name)
+    return name
+
+
+def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
+    """The network of a `Unet3D`, its sizes read from the shapes of its weights.
+
+    Raises `AnimaticError` where a tensor is missing, unknown or of another shape (before 0.7.0 it was another network).
+    """
+    weights = {renamed(k): v for k, v in state.items() if not k.endswith("rotary_emb.freqs")}
+    network = SpaceTimeUNet(**_sizes(weights))
+    wanted = network.state_dict()
+    for name in sorted(wanted.keys() ^ weights.keys()):
+        what = "is missing" if name in wanted else "is unknown"
+        raise AnimaticError(f"{name} {what}; want the weights of a Unet3D of video-diffusion-pytorch 0.7")
+    for name, tensor in weights.items():
+        if tensor.numel() != wanted[name].numel():
+            shapes = f"{list(tensor.shape)}; want {list(wanted[name].shape)}"
+            raise AnimaticError(f"{name} has shape {shapes}")
+    network.load_state_dict({name: tensor.reshape(wanted[name].shape) for name, tensor in weights.items()})
+    return network.eval()
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    try:
+        dim, channels = weights["conv_in.weight"].shape[:2]
+        widths = [weights[f"down.{i}.resnets.0.conv1.weight"].shape[0] for i in range(_count(weights))]
+        heads = weights["positions.table.weight"].shape[1]
+        return {
+            "dim": dim,
+            "multiples": [w // dim for w in widths],
+            "in_channels": channels,
+            "out_channels": weights["conv_out.weight"].shape[0],
+            "cond_dim": weights["null"].shape[1] if "null" in weights else 0,
+            "design": "original",
+            "heads": heads,
+            "head_dim": weights["time_in.out.weight"].shape[1] // heads,
+            "linear_attention": "down.0.space.qkv.weight" in weights,
+        }
+    except (KeyError, ValueError, IndexError) as error:
+        raise AnimaticError(
+            f"not the shapes of a network ({error}); want a Unet3D of video-diffusion-pytorch 0.7"
+        ) from None
+
+
+def _count(weights: Mapping[str, Tensor]) -> int:
+    return 1 + max((int(m[1]) for k in weights if (m := re.match(r"down\.(\d+)\.", k))), default=-1)
+
+
+def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Path | None = None) -> Path:
+    """Write the model folder of a checkpoint: of the Trainer (its averaged weights), the diffusion or the network.
+
+    `classes` names condition vectors (JSON: name -> list of numbers), so that prompts can be said.
+    """
+    state = _read(checkpoint)
+    state = state.get("ema", state.get("model", state))
+    inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
+    network = from_vdp(inner or state)
+    width = network.config["cond_dim"]
+    labels = Labels((), max(1, width))
+    if classes is not None:
+        vectors = json.loads(classes.read_text())
+        labels = Labels(list(vectors), width)
+        labels.table.weight.data = torch.tensor([list(map(float, v)) for v in vectors.values()])
+    if labels.table.weight.shape[1] != max(1, width):
+        raise AnimaticError(f"{classes}: vectors of {labels.table.weight.shape[1]} numbers; this network takes {width}")
+    if size % network.stride:
+        raise AnimaticError(f"size is {size}; this network takes multiples of {network.stride}")
+    geometry = Geometry(frames, size, size, channels=3, stride=1)
+    scheduler = Process("eps").scheduler()
+    save_small(out, network, pixels(), labels, scheduler, geometry, Habits(50, 2.0 if width else 1.0))
+    return out
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise AnimaticError(f"{checkpoint}: cannot be read ({str(error).splitlines()[0]}); want a .pt file") from None
+    if not isinstance(state, dict):
+        raise AnimaticError(f"{checkpoint}: holds a {type(state).__name__}; want a state dict")
+    return state

@@ -1,0 +1,187 @@
+"""`SpaceTimeUNet`: a small video network to train from nothing, after Video Diffusion Models (Ho et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from ..errors import AnimaticError
+from .spacetime import (
+    Clip,
+    LinearAttention,
+    RelativePositions,
+    ResNet,
+    SpaceAttention,
+    TimeAttention,
+    Waist,
+    fused,
+    groups,
+    sinusoids,
+    turns,
+)
+
+DESIGNS = ("fast", "original")
+
+
+class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
+    """Predicts noise, sample, velocity or flow of clips `[row, channel, frame, height, width]`.
+
+    `design` "original" computes what video-diffusion-pytorch 0.7.0's `Unet3D(dim, cond_dim, out_dim, dim_mults,
+    channels, attn_heads, attn_dim_head, use_sparse_linear_attn=linear_attention)` computes; its weights are read by
+    `animatic convert vdp`. "fast" is ours. Levels have `dim * multiples[i]` channels; `blocks[i]` ResNets on the way
+    down and as many on the way up (the original: two). `cond_dim` is the width of the condition, one vector a row
+    or a frame; 0: none. Any number of frames; height and width must be multiples of `stride`.
+    """
+
+    attn_processors: ClassVar[dict[str, Any]] = {}  # none to replace: its layers call `waist` themselves
+
+    @register_to_config
+    def __init__(
+        self,
+        dim: int = 64,
+        multiples: Sequence[int] = (1, 2, 4, 8),
+        in_channels: int = 3,
+        out_channels: int = 0,
+        cond_dim: int = 0,
+        design: str = "fast",
+        blocks: Sequence[int] = (),
+        heads: int = 8,
+        head_dim: int = 32,
+        linear_attention: bool = True,
+    ) -> None:
+        super().__init__()
+        if design not in DESIGNS:
+            raise AnimaticError(f"design is {design!r}; want one of {', '.join(DESIGNS)}")
+        self.original = original = design == "original"
+        blocks = tuple(blocks) or (2,) * len(multiples)
+        if len(blocks) != len(multiples):
+            raise AnimaticError(f"blocks are {list(blocks)}; want one number for each of {len(multiples)} levels")
+        self.stride = 2 ** (len(multiples) - 1)
+        widths = [dim * m for m in multiples]
+        told = 4 * dim + cond_dim
+
+        def through_time(channels: int) -> TimeAttention:
+            narrow = min(heads, max(2, channels // (2 * head_dim)))
+            return TimeAttention(channels, heads if original else narrow, head_dim)
+
+        def through_space(channels: int, level: int) -> nn.Module | None:
+            if original:
+                return LinearAttention(channels, heads) if linear_attention else None
+            return full(channels) if level >= len(multiples) - 2 else None
+
+        def full(channels: int) -> SpaceAttention:
+            if original:
+                return SpaceAttention(channels, heads, 32)
+            return SpaceAttention(channels, max(1, channels // head_dim), head_dim)
+
+        def level(index: int, channels: int, out: int) -> Level:
+            first, *others = (ResNet(c, out, told, original) for c in (channels, *(out,) * (blocks[index] - 1)))
+            return Level([first, *others], through_space(out, index), through_time(out))
+
+        self.conv_in = nn.Conv2d(in_channels, dim, 7, padding=3)
+        self.time_in = TimeAttention(dim, heads, head_dim) if original else None
+        self.time_embed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim))
+        self.null = nn.Parameter(torch.randn(1, cond_dim)) if cond_dim else None
+        self.positions = RelativePositions(heads)
+        steps = list(zip([dim, *widths[:-1]], widths, strict=True))
+        self.down = nn.ModuleList([level(i, a, b) for i, (a, b) in enumerate(steps)])
+        self.shrink = nn.ModuleList([nn.Conv2d(w, w, 4, stride=2, padding=1) for w in widths[:-1]])
+        self.mid1, self.mid2 = (ResNet(widths[-1], widths[-1], told, original) for _ in range(2))
+        self.mid_space = full(widths[-1])
+        self.mid_time = through_time(widths[-1])
+        self.up = nn.ModuleList([level(i, 2 * b, a) for i, (a, b) in reversed(list(enumerate(steps)))])
+        self.grow = nn.ModuleList([nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for a, _ in reversed(steps[1:])])
+        self.last = ResNet(2 * dim, dim, 0, True) if original else nn.GroupNorm(groups(dim), dim)
+        self.conv_out = nn.Conv2d(dim, out_channels or in_channels, 1 if original else 3, padding=0 if original else 1)
+        for name, module in self.named_modules():
+            if isinstance(module, SpaceAttention | TimeAttention):
+                module.path = name
+        self.to(memory_format=torch.channels_last)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        cond: Tensor | None = None,
+        null: Tensor | None = None,
+        alone: Tensor | None = None,
+        images: int = 0,
+        waist: Waist = fused,
+    ) -> Tensor:
+        """The prediction for `x` `[row, channel, frame, height, width]` at times `t` `[row]`.
+
+        `cond` is `[row, cond_dim]`, or `[row, frame, cond_dim]` where pictures have captions of their own; `null`
+        (bool, `[row]` or `[row, frame]`) says where the learnt null condition stands instead. The last `images` frames
+        of every row are pictures, and so are all frames of the rows in `alone` (bool `[row]`): none sees another.
+        """
+        rows, _, frames, *_ = x.shape
+        self._check(x, cond, images)
+        video = frames - images
+        told = self.time_embed(sinusoids(t.expand(rows), self.config["dim"]).to(x.dtype)).repeat_interleave(frames, 0)
+        if self.null is not None:
+            told = torch.cat([told, self._condition(cond, null, rows, frames).to(x.dtype)], -1)
+        bias = self.positions(video)
+        turning = turns(video, min(32, self.config["head_dim"]), x.device) if self.original else None
+        clip = Clip(frames, images, alone, bias, turning, waist)
+
+        h = self.conv_in(x.movedim(2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        if self.time_in is not None:
+            h = self.time_in(h, clip)
+        first, skips = h, []
+        for i, level in enumerate(self.down):
+            h = level(h, told, clip)
+            skips.append(h)
+            if i < len(self.shrink):
+                h = self.shrink[i](h)
+        h = self.mid2(self.mid_time(self.mid_space(self.mid1(h, told), clip), clip), told)
+        for i, level in enumerate(self.up):
+            h = level(torch.cat([h, skips.pop()], 1), told, clip)
+            if i < len(self.grow):
+                h = self.grow[i](h)
+        h = self.last(torch.cat([h, first], 1)) if self.original else F.silu(self.last(h))
+        return self.conv_out(h).unflatten(0, (rows, frames)).movedim(1, 2)
+
+    def set_attn_processor(self, processors: Mapping[str, Any]) -> None:
+        """Part of diffusers' protocol; there is none to set."""
+
+    def _condition(self, cond: Tensor | None, null: Tensor | None, rows: int, frames: int) -> Tensor:
+        assert self.null is not None
+        if cond is None:
+            return self.null.expand(rows * frames, -1)
+        cond = cond[:, None].expand(-1, frames, -1) if cond.dim() == 2 else cond
+        if null is not None:
+            where = null[:, None].expand(-1, frames) if null.dim() == 1 else null
+            cond = torch.where(where[..., None], self.null.to(cond.dtype), cond)
+        return cond.flatten(0, 1)
+
+    def _check(self, x: Tensor, cond: Tensor | None, images: int) -> None:
+        channels, frames, height, width = x.shape[1:]
+        if channels != self.config["in_channels"]:
+            raise AnimaticError(f"{channels} channels; this network takes {self.config['in_channels']}")
+        for name, value in (("height", height), ("width", width)):
+            if value % self.stride:
+                raise AnimaticError(f"{name} is {value}; this network takes multiples of {self.stride}")
+        if not 0 <= images <= frames:
+            raise AnimaticError(f"images is {images}; want 0 to {frames}, the frames of a row")
+        if cond is not None and (self.null is None or cond.shape[-1] != self.config["cond_dim"]):
+            raise AnimaticError(f"condition of width {cond.shape[-1]}; this network takes {self.config['cond_dim']}")
+
+
+class Level(nn.Module):
+    """ResNets, then attention in space (or none), then in time."""
+
+    def __init__(self, resnets: list[ResNet], space: nn.Module | None, time: TimeAttention) -> None:
+        super().__init__()
+        self.resnets, self.space, self.time = nn.ModuleList(resnets), space, time
+
+    def forward(self, x: Tensor, told: Tensor, clip: Clip) -> Tensor:
+        for resnet in self.resnets:
+            x = resnet(x, told)
+        return self.time(x if self.space is None else self.space(x, clip), clip)

@@ -1,0 +1,116 @@
+"""`SpaceTimeUNet` as a backbone: one vector a prompt, from words, from class names, or from nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import AnimaticError
+from ..sampling import Attend, Cond, Site, Step
+from ..scene import write_atomically
+from ..text import ClipText
+from .base import Components, Geometry, Habits
+from .codec import PatchCodec
+
+NULL = "null"  # in Cond.extra: 1 where a row is told nothing
+
+
+class Sentence(ClipText):
+    """The state of CLIP's end token: what a prompt says in one vector `[prompt, 1, channel]`."""
+
+    @property
+    def width(self) -> int:
+        return self.encoder.config.hidden_size
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
+        states = self.encoder(input_ids=ids).last_hidden_state
+        end = (ids == self.tokenizer.eos_token_id).int().argmax(1)
+        return states[torch.arange(len(ids)), end][:, None]
+
+
+class Labels(nn.Module):
+    """Class names, one learnt vector each; "" is no class. Stands where a text encoder stands.
+
+    Without names it is deaf: the text of an unconditional model.
+    """
+
+    def __init__(self, names: Sequence[str], width: int) -> None:
+        super().__init__()
+        self.names, self.width = tuple(names), width
+        self.table = nn.Embedding(max(1, len(self.names)), max(1, width))
+
+    @staticmethod
+    def read(card: dict[str, Any]) -> Any:
+        """From `animatic.json`. (Typed loosely: it stands where `Components` wants a `ClipText`.)"""
+        vectors = torch.tensor(card["class_vectors"])
+        labels = Labels(card["classes"], vectors.shape[1])
+        labels.table.weight.data.copy_(vectors)
+        return labels
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """`[prompt, 1, width]`; zeros for "", which the network replaces by its null condition."""
+        for prompt in prompts:
+            if self.names and prompt and prompt not in self.names:
+                raise AnimaticError(f"unknown class {prompt!r}; this model knows {', '.join(self.names)}")
+        known = [self.names.index(p) if p in self.names else -1 for p in prompts]
+        known = torch.tensor(known, device=self.table.weight.device)
+        said, known = known >= 0, known.clamp(min=0)
+        return (self.table(known) * said[:, None])[:, None]
+
+
+class Small(Components):
+    """A `SpaceTimeUNet` over a codec; its attention layers call `attend` themselves, so there is nothing to tap."""
+
+    provides = frozenset({"video"})
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
+        cond = super().encode(prompts, negatives)
+        null = torch.tensor([not p for p in (*negatives, *prompts)], device=cond.text.device)
+        return replace(cond, extra={NULL: null})
+
+    def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
+        self.check_rows(x, cond)
+        t = torch.as_tensor(step.t, device=x.device).expand(len(x))
+        rows, frames, height, width = len(x), *x.shape[2:]
+
+        def waist(path: str, kind: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+            fold = q.shape[0] // rows
+            cells = fold if kind == "time" else q.shape[2]
+            stride = round((height * width / cells) ** 0.5)
+            size = (frames, height // stride, width // stride)
+            return attend(Site(path, kind, fold, slice(0, 0), size, step, cond), q, k, v, bias)
+
+        told = cond.text[:, 0].to(x.dtype) if self.unet.config["cond_dim"] else None
+        return self.unet(x, t, told, null=cond.extra.get(NULL), waist=waist)
+
+
+def pixels() -> PatchCodec:
+    """The codec that changes nothing: latents are pixels in -1..1."""
+    return PatchCodec(patch=1, channels=3)
+
+
+def save_small(
+    folder: Path, network: Any, codec: Any, text: Any, scheduler: Any, geometry: Geometry, habits: Habits
+) -> None:
+    """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
+    card: dict[str, Any] = {"geometry": asdict(geometry), "habits": asdict(habits)}
+    parts = {"unet": ["animatic", "SpaceTimeUNet"], "vae": ["animatic", type(codec).__name__]}
+    for name, part in (("unet", network), ("vae", codec), ("scheduler", scheduler)):
+        part.save_pretrained(folder / name)
+    if isinstance(text, Sentence):
+        text.encoder.save_pretrained(folder / "text_encoder")
+        text.tokenizer.save_pretrained(folder / "tokenizer")
+        parts |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
+    else:
+        card |= {"classes": text.names, "class_vectors": text.table.weight.detach().cpu().tolist()}
+    index = {"_class_name": "SmallVideo", **parts, "scheduler": ["diffusers", type(scheduler).__name__]}
+    for name, data in (("model_index.json", index), ("animatic.json", card)):
+        write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())

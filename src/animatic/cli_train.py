@@ -1,0 +1,77 @@
+"""Commands that train, and that make checkpoints of others ours. Every field of `Settings` is an option."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from .console import bar, console, table
+from .errors import AnimaticError
+from .training.settings import Settings
+
+
+def _train(dry_run: bool, as_json: bool, **told: Any) -> None:
+    """Train a video model from nothing, go on with one, or teach it by LoRA. Run it again to resume."""
+    settings = Settings(**told)
+    if not as_json:
+        table(("setting", "value"), [(f.name, getattr(settings, f.name)) for f in fields(settings)])
+    from .training.fit import Trainer
+
+    with bar("training", as_json) as tick:
+        trainer = Trainer(settings, lambda done, count, _: tick(done, count))
+        if dry_run:
+            found = trainer.preview()
+            print(json.dumps(found)) if as_json else table(("found", "value"), list(found.items()))
+            return
+        made = trainer.train()
+    print(json.dumps({"made": str(made), "skipped": len(trainer.skipped)})) if as_json else console().print(
+        f"made  {made}", highlight=False, soft_wrap=True
+    )
+
+
+def _as_options() -> inspect.Signature:
+    """The signature that typer reads: one option a field, then the two of the command itself."""
+    types, kind = get_type_hints(Settings), inspect.Parameter.KEYWORD_ONLY
+    options = [
+        inspect.Parameter(
+            f.name, kind, default=f.default, annotation=Annotated[types[f.name], typer.Option(help=f.metadata["help"])]
+        )
+        for f in fields(Settings)
+    ]
+    dry = typer.Option(help="Read the data, build the network, say what would be done, and stop.")
+    quiet = typer.Option("--json", help="Print one line of JSON and nothing else.")
+    for name, about in (("dry_run", dry), ("as_json", quiet)):
+        options.append(inspect.Parameter(name, kind, default=False, annotation=Annotated[bool, about]))
+    return inspect.Signature(options)
+
+
+def convert(
+    kind: Annotated[str, typer.Argument(help="vdp: a checkpoint of video-diffusion-pytorch 0.7.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Its file (.pt): of the Trainer, the diffusion, or the network.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the model.")],
+    size: Annotated[int, typer.Option(help="Pixels a side, as GaussianDiffusion was told (image_size).")] = 64,
+    frames: Annotated[int, typer.Option(help="Frames, as it was told (num_frames).")] = 16,
+    classes: Annotated[Path | None, typer.Option(help="JSON: name -> condition vector, if it has conditions.")] = None,
+) -> None:
+    """Make a checkpoint of another system a model folder that `render` and `train` read."""
+    if kind != "vdp":
+        raise AnimaticError(f"unknown kind {kind!r}; known: vdp")
+    from .backbones.convert import convert_vdp
+
+    console().print(f"made  {convert_vdp(checkpoint, out, size, frames, classes)}", highlight=False, soft_wrap=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    def train(**told: Any) -> None:
+        _train(told.pop("dry_run"), told.pop("as_json"), **told)
+
+    train.__doc__ = _train.__doc__
+    train.__signature__ = signature = _as_options()  # type: ignore[attr-defined]
+    train.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
+    app.command()(train)
+    app.command()(convert)

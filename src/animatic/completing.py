@@ -1,0 +1,139 @@
+"""Clips of which some frames are known: predict what follows, fill what is missing, extend (Ho et al. 2022, 3.1).
+
+Two ways, both controls: `Known` puts the known frames back at every noise level (imputation), `Reconstruction` pulls
+the estimate of the others by the gradient of how well the known ones are explained. They go together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .backbones.base import Backbone
+from .errors import AnimaticError
+from .sampling import Cond, Control, Denoise, Run, Step, sample
+from .scene import Scene
+from .text import told
+from .video import Video
+
+
+def answer_for(run: Run, x: Tensor, answer: Tensor, step: Step, clean: Tensor) -> Tensor:
+    """The prediction whose clean estimate is `clean`, whatever the model predicts: estimates are linear in it."""
+    slope = run.schedule.estimate(torch.zeros_like(x), torch.ones_like(x), step)
+    return answer + (clean - run.schedule.estimate(x, answer, step)) / slope
+
+
+@dataclass(frozen=True)
+class Threshold(Control):
+    """Clean estimates kept in -1..1, for models of pixels: clipped, or scaled down where many are outside.
+
+    `percentile` 1 clips; below it is dynamic thresholding (Saharia et al. 2022; the original's default is 0.9).
+    """
+
+    percentile: float = 0.995
+    run: Run | None = field(default=None, repr=False)
+
+    def begin(self, run: Run) -> Control:
+        return Threshold(self.percentile, run)
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        assert self.run is not None
+        answer = inner(x, step, cond)
+        clean = self.run.schedule.estimate(x, answer, step)
+        most = torch.ones(len(x), device=x.device)
+        if self.percentile < 1:
+            most = clean.flatten(1).abs().quantile(self.percentile, 1).clamp(min=1)
+        most = most.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
+        return answer_for(self.run, x, answer, step, clean.clamp(-most, most) / most)
+
+
+@dataclass(frozen=True)
+class Known(Control):
+    """Frames `where` (bool `[frame]`) stay what `latents` `[row, channel, frame, h, w]` say, noised to each level."""
+
+    latents: Tensor
+    where: Tensor
+    run: Run | None = field(default=None, repr=False)
+
+    def begin(self, run: Run) -> Control:
+        return Known(self.latents.to(run.x), self.where.to(run.x.device), run)
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        assert self.run is not None
+        here = self.latents
+        if not step.clean:
+            straight = self.run.schedule.name.startswith("FlowMatch")
+            signal = 1 - step.noise if straight else (1 - step.noise**2) ** 0.5
+            start = self.run.x / self.run.schedule.start(torch.ones_like(self.run.x))  # the unit noise of this run
+            here = step.gain * (signal * self.latents + step.noise * start)
+        return torch.where(self.where[:, None, None], here.to(x.dtype), x)
+
+
+@dataclass(frozen=True)
+class Reconstruction(Control):
+    """x0 of the unknown frames, moved by -weight * signal / 2 * d |known - x0 of the known|^2 / dx (eq. 7).
+
+    Put it outside `Guidance`. The paper's weights are 1 to 2 and more where steps are few; 0 is off.
+    """
+
+    latents: Tensor
+    where: Tensor
+    weight: float = 2.0
+    run: Run | None = field(default=None, repr=False)
+
+    def begin(self, run: Run) -> Control:
+        return Reconstruction(self.latents.to(run.x), self.where.to(run.x.device), self.weight, run)
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        assert self.run is not None
+        if not self.weight:
+            return inner(x, step, cond)
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            answer = inner(x, step, cond)
+            clean = self.run.schedule.estimate(x, answer, step)
+            apart = (self.latents - clean)[:, :, self.where].square().sum()
+            (slope,) = torch.autograd.grad(apart, x)
+        signal = (1 - step.noise**2) ** 0.5
+        moved = clean - torch.where(self.where[:, None, None], 0, self.weight * signal / 2 * slope)
+        return answer_for(self.run, x, answer, step, moved).detach()
+
+
+def complete(
+    scene: Scene,
+    backbone: Backbone,
+    known: Video,
+    where: list[bool],
+    controls: tuple[Control, ...] = (),
+    seed: int = 0,
+    steps: int | None = None,
+    weight: float = 2.0,
+) -> Video:
+    """A clip of `len(where)` frames of which the true ones are, in order, the frames of `known`.
+
+    First-frame prediction is `[True, False, ...]`; extending a clip is its last frames followed by False. `controls`
+    stand innermost (`Guidance`). Raises where the numbers of frames or the sizes disagree.
+    """
+    geometry = backbone.geometry
+    if sum(where) != len(known) or all(where):
+        count = f"{sum(where)} of {len(where)} frames are to be known"
+        raise AnimaticError(f"{count}, but {len(known)} are given; want as many, and one unknown at least")
+    size = (geometry.height, geometry.width)
+    if known.frames.shape[1:3] != size:
+        raise AnimaticError(f"known frames are {known.frames.shape[1:3]} pixels high and wide; want {size}")
+    from .training.learner import latents
+
+    codec: Any = backbone
+    noise = backbone.noise([seed], len(where), *size)
+    mask = torch.tensor(where)
+    some = latents(codec.vae, torch.from_numpy(known.frames.copy())[None]).to(noise)
+    full = torch.zeros_like(noise)
+    full[:, :, mask] = some
+    cond = backbone.encode([told(scene)], [scene.negative])
+    chain = [Known(full, mask), Reconstruction(full, mask, weight), *controls]
+    schedule = backbone.schedule(backbone.habits.steps if steps is None else steps, backbone.habits.scheduler)
+    pixels = backbone.decode(sample(backbone, schedule, noise, cond, chain)).cpu().numpy()
+    return Video(pixels[0], geometry.fps, {"prompt": scene.prompt, "seed": seed, "controls": repr(chain[1:])})

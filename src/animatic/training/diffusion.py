@@ -1,0 +1,115 @@
+"""What a network learns: noise schedules, targets, weights and losses of diffusion and of flow matching."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from torch import Tensor
+
+from ..errors import AnimaticError
+
+TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction", "flow": ""}  # ours -> diffusers' prediction type
+SCHEDULES = ("cosine", "linear", "zero-snr")
+LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss, "huber": F.huber_loss}
+
+
+def cosine_betas(count: int, most: float = 0.9999) -> Tensor:
+    """Nichol & Dhariwal 2021, eq. 17, in float64; diffusers' own table is cut at 0.999."""
+    at = torch.linspace(0, count, count + 1, dtype=torch.float64) / count
+    level = torch.cos((at + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (1 - level[1:] / level[:-1]).clamp(0, most)
+
+
+def zero_terminal(betas: Tensor) -> Tensor:
+    """The schedule shifted and scaled so that its last level is pure noise (Lin et al. 2024, algorithm 1)."""
+    root = (1 - betas).cumprod(0).sqrt()
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    level = root.square()
+    return 1 - torch.cat([level[:1], level[1:] / level[:-1]])
+
+
+@dataclass(frozen=True)
+class Process:
+    """A way from clean to noise and what the network is asked on it. x_t = signal x + noise e.
+
+    `target` is eps, x0, v (Salimans & Ho 2022) or flow (e - x, straight paths: Lipman et al. 2023; no schedule then).
+    """
+
+    target: str = "v"
+    schedule: str = "cosine"
+    levels: int = 1000
+    loss: str = "l2"
+    min_snr: float = 5.0  # Hang et al. 2023; 0: every level counts the same
+
+    def __post_init__(self) -> None:
+        for name, known in (("target", TARGETS), ("schedule", SCHEDULES), ("loss", LOSSES)):
+            if (value := getattr(self, name)) not in known:
+                raise AnimaticError(f"{name} is {value!r}; want one of {', '.join(known)}")
+        if self.schedule == "zero-snr" and self.target == "eps":
+            raise AnimaticError("target is 'eps' with schedule 'zero-snr', whose last level is all noise; want v or x0")
+
+    @cached_property
+    def betas(self) -> Tensor:
+        if self.schedule == "linear":  # Ho et al. 2020
+            return torch.linspace(1e-4, 0.02, self.levels, dtype=torch.float64)
+        betas = cosine_betas(self.levels)
+        return betas if self.schedule == "cosine" else zero_terminal(betas)
+
+    @cached_property
+    def alphas_cumprod(self) -> Tensor:
+        return (1 - self.betas).cumprod(0)
+
+    def parts(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(signal, noise) at levels `t` `[row]`, shaped to multiply `[row, channel, frame, height, width]`."""
+        if self.target == "flow":
+            noise = (t + 1).float() / self.levels
+            signal = 1 - noise
+        else:
+            level = self.alphas_cumprod.to(t.device)[t]
+            signal, noise = level.sqrt().float(), (1 - level).sqrt().float()
+        return signal.view(-1, 1, 1, 1, 1), noise.view(-1, 1, 1, 1, 1)
+
+    def told(self, t: Tensor) -> Tensor:
+        """What the network is told of level `t`: its number; for flow the noise in thousandths, as solvers do."""
+        return (t + 1) * (1000 / self.levels) if self.target == "flow" else t
+
+    def noised(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+        signal, noise = self.parts(t)
+        return signal * x + noise * e
+
+    def wanted(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+        """The right answer."""
+        signal, noise = self.parts(t)
+        return {"eps": e, "x0": x, "v": signal * e - noise * x, "flow": e - x}[self.target]
+
+    def weight(self, t: Tensor) -> Tensor:
+        """`[row, 1, 1, 1, 1]`: min(SNR, gamma) times (d x0 / d answer)^2, so that all targets agree on x0."""
+        signal, noise = self.parts(t)
+        if not self.min_snr:
+            return torch.ones_like(signal)
+        snr = (signal / noise).square()
+        gain = {"eps": 1 / snr.clamp(min=1e-12), "x0": 1, "v": noise**2, "flow": noise**2}[self.target]
+        return snr.clamp(max=self.min_snr) * gain
+
+    def error(self, answer: Tensor, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+        """Weighted loss per row and frame `[row, frame]`, so that a batch may count its parts as it likes."""
+        each = LOSSES[self.loss](answer.float(), self.wanted(x, e, t), reduction="none")
+        return (self.weight(t) * each).mean((1, 3, 4))
+
+    def scheduler(self, ancestral: bool = False) -> Any:
+        """The diffusers scheduler that samples what was learnt: DDIM, or the original's 1,000 steps."""
+        if self.target == "flow":
+            return FlowMatchEulerDiscreteScheduler()
+        return (DDPMScheduler if ancestral else DDIMScheduler)(
+            num_train_timesteps=self.levels,
+            trained_betas=self.betas.tolist(),
+            prediction_type=TARGETS[self.target],
+            clip_sample=False,
+            timestep_spacing="trailing",
+        )

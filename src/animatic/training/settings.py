@@ -1,0 +1,102 @@
+"""Everything that can be said about a training run. Every field is an option of `animatic train`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import AnimaticError
+
+
+def option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: str = option("", "A folder of clips, a .tar or a folder of them, hf:NAME[:SPLIT], or toy.")
+    out: str = option("runs/out/train", "Folder for checkpoints, samples, log and the model; a run in it is resumed.")
+    model: str = option("small", "small, small-original, a config of a diffusers network (JSON), or a model folder.")
+    text: str = option("auto", "none, labels (captions are classes), own (a small CLIP), or auto: own if captioned.")
+    frames: int = option(16, "Frames of a clip; 1 trains on pictures.")
+    size: str = option("64", "Pixels: SIDE or WIDTHxHEIGHT.")
+    fps: float = option(0.0, "Frames per second to sample; 0: those of the file.")
+    short: str = option("loop", "Clips that are too short: loop, hold, bounce or skip.")
+    flip: bool = option(False, "Mirror half of the clips.")
+    images: int = option(0, "Pictures beside each clip, each with its own caption (LaVie).")
+    alone: float = option(0.0, "Share of clips whose frames are taken as pictures (focus present).")
+    dim: int = option(64, "Channels of a small network's first level.")
+    multiples: str = option("1,2,4,8", "Channels of its levels, in multiples of dim.")
+    target: str = option("v", "What is predicted: eps, x0, v or flow.")
+    schedule: str = option("cosine", "Noise: cosine, linear or zero-snr.")
+    loss: str = option("l2", "l1, l2 or huber.")
+    min_snr: float = option(5.0, "Gamma of min-SNR weights; 0: off.")
+    drop: float = option(0.1, "Share of captions left out, for classifier-free guidance.")
+    steps: int = option(10000, "Optimiser steps.")
+    batch: int = option(8, "Clips a step, of one process.")
+    accumulate: int = option(1, "Micro-batches a step; batch is that of one micro-batch.")
+    rate: float = option(3e-4, "Learning rate of AdamW.")
+    warmup: int = option(200, "Steps in which the rate rises.")
+    decay: int = option(0, "Last steps, in which the rate falls to 0.")
+    weight_decay: float = option(1e-3, "Of AdamW.")
+    clip: float = option(1.0, "Largest norm of the gradient.")
+    average: float = option(0.995, "Decay of the averaged weights, which are those kept.")
+    lora: int = option(0, "Rank of adapters: the network itself stays frozen; 0: train all of it.")
+    lora_layers: str = option("space", "Which layers get adapters: space, time, all, or globs with commas.")
+    teach: str = option("", "Words a LoRA teaches, with commas; kept in its file.")
+    precision: str = option("no", "no, bf16 or fp16.")
+    cache: bool = option(False, "Keep latents and decoded clips in the out folder (no random crops or windows then).")
+    workers: int = option(0, "Processes that decode.")
+    save_every: int = option(500, "Steps between checkpoints.")
+    keep: int = option(2, "Checkpoints kept.")
+    sample_every: int = option(500, "Steps between sample grids; 0: none.")
+    samples: int = option(4, "Videos in a grid.")
+    guidance: float = option(3.0, "Classifier-free guidance of samples.")
+    log: str = option("", "Also log to tensorboard, trackio or wandb.")
+    seed: int = option(0, "Of weights, order, windows and noise.")
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"):
+            if getattr(self, name) < 1:
+                raise AnimaticError(f"{name} is {getattr(self, name)}; want 1 or more")
+        for name in ("drop", "alone", "average"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
+        if not self.data:
+            raise AnimaticError("data is not given; want a folder of clips, .tar shards, hf:NAME or toy")
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """(width, height)."""
+        parts = self.size.lower().split("x")
+        if len(parts) > 2 or not all(p.isdigit() and int(p) for p in parts):
+            raise AnimaticError(f"size is {self.size!r}; want SIDE or WIDTHxHEIGHT, such as 64 or 64x48")
+        return int(parts[0]), int(parts[-1])
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        if not all(p.strip().isdigit() for p in self.multiples.split(",")):
+            raise AnimaticError(f"multiples are {self.multiples!r}; want numbers with commas, such as 1,2,4,8")
+        return tuple(int(p) for p in self.multiples.split(","))
+
+    def rate_at(self, step: int) -> float:
+        fall = (self.steps - step) / self.decay if self.decay else 1.0
+        return self.rate * min(1.0, (step + 1) / max(1, self.warmup), fall)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+FREE = {"out", "steps", "decay", "save_every", "keep", "sample_every", "samples", "guidance", "log", "workers"}
+"""What may change when a run is resumed; all else would make it another run."""
+
+
+def check_resumed(now: Settings, file: Path) -> None:
+    """Raise where the run that wrote `file` was another one."""
+    before = json.loads(file.read_text())
+    for f in fields(now):
+        if f.name not in FREE and before.get(f.name) != getattr(now, f.name):
+            was = f"{f.name} was {before.get(f.name)!r}, now {getattr(now, f.name)!r}"
+            raise AnimaticError(f"{file.parent} holds another run: {was}; want the same, or another --out")
