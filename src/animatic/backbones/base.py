@@ -100,11 +100,6 @@ class Backbone(ABC):
             if self.words and not any(find(track.phrase, word) for word in self.words):
                 raise AnimaticError(f"{self.name} cannot show {track.phrase!r}; it knows {', '.join(self.words)}")
 
-    def check_rows(self, x: Tensor, cond: Cond) -> None:
-        if len(x) != len(cond.rows):
-            hint = "put Guidance into the controls, or tell cond.positive"
-            raise AnimaticError(f"{len(x)} latent rows but {len(cond.rows)} rows of text; {hint}")
-
     @property
     def family(self) -> str:
         """The name without adapters, for settings: "modelscope-gligen" is a modelscope, "mini + hat:1" a mini."""
@@ -135,12 +130,14 @@ class Components(Backbone):
             self.provides = self.provides | {"grounding"}
         self.taps = Taps(unet, unet_kind)
 
+    @abstractmethod
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """The network's answer to `x`, its taps being served; `t` `[row]`."""
-        raise NotImplementedError
+        """The network's answer to `x`, its taps being served (`self.taps.call`); `t` `[row]`."""
 
     def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
-        self.check_rows(x, cond)
+        if len(x) != len(cond.rows):
+            hint = "put Guidance into the controls, or tell cond.positive"
+            raise AnimaticError(f"{len(x)} latent rows but {len(cond.rows)} rows of text; {hint}")
         t = torch.as_tensor(step.t, device=x.device).expand(len(x))
         with self.taps.serving(Call(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]))):
             return self.predict(x, t, replace(cond, text=cond.text.to(x.dtype)))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AnimaticError
-from ..sampling import Attend, Cond, Site, Step
+from ..sampling import Cond, Site
 from ..scene import write_atomically
 from ..text import ClipText
 from .base import Components, Geometry, Habits
@@ -76,19 +76,20 @@ class Small(Components):
         null = torch.tensor([not p for p in (*negatives, *prompts)], device=cond.text.device)
         return replace(cond, extra={NULL: null})
 
-    def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
-        self.check_rows(x, cond)
-        t = torch.as_tensor(step.t, device=x.device).expand(len(x))
-        rows, frames, height, width = len(x), *x.shape[2:]
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        call = self.taps.call
+        assert call is not None  # it is being served
+        rows, (frames, height, width) = len(x), call.grid
 
         def waist(path: str, kind: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
             fold = q.shape[0] // rows
             cells = fold if kind == "time" else q.shape[2]
             stride = round((height * width / cells) ** 0.5)
             size = (frames, height // stride, width // stride)
-            return attend(Site(path, kind, fold, slice(0, 0), size, step, cond), q, k, v, bias)
+            site = Site(path, kind, fold, slice(0, 0), size, call.step, cond)
+            return call.attend(site, q, k, v, bias)
 
-        told = cond.text[:, 0].to(x.dtype) if self.unet.config["cond_dim"] else None
+        told = cond.text[:, 0] if self.unet.config["cond_dim"] else None
         return self.unet(x, t, told, null=cond.extra.get(NULL), waist=waist)
 
 
