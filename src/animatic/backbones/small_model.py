@@ -31,7 +31,7 @@ class Sentence(ClipText):
     def forward(self, prompts: Sequence[str]) -> Tensor:
         ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
         states = self.encoder(input_ids=ids).last_hidden_state
-        end = (ids == self.tokenizer.eos_token_id).int().argmax(1)
+        end = ids.eq(self.tokenizer.eos_token_id).int().argmax(1)
         return states[torch.arange(len(ids)), end][:, None]
 
 

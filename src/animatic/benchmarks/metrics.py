@@ -95,7 +95,7 @@ def motion(frames: np.ndarray) -> dict[str, float]:
     size = (round(frames.shape[2] * scale), round(frames.shape[1] * scale))
     large = [cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) for frame in frames]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in large]
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def fastest(a: Any, b: Any) -> float:
         speed = np.linalg.norm(flow.calc(a, b, None), axis=-1).ravel()

@@ -76,8 +76,9 @@ def _folder(path: Path) -> Iterator[Item]:
 def _metadata(path: Path) -> dict[str, str]:
     """Captions by file from `metadata.csv` or `metadata.jsonl`, as `imagefolder` has them."""
     rows: list[dict[str, str]] = []
+    table = path / "metadata.csv"
     try:
-        if (table := path / "metadata.csv").exists():
+        if table.exists():
             with table.open(newline="", encoding="utf-8") as stream:
                 rows = list(csv.DictReader(stream))
         elif (table := path / "metadata.jsonl").exists():

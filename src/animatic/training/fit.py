@@ -128,7 +128,8 @@ class Trainer:
                 total += loss.detach() / s.accumulate
             average.step(parameters)
             self.step += 1
-            self._tell(accelerator.reduce(total, "mean"), began, first)
+            mean: Any = accelerator.reduce(total, "mean")
+            self._tell(mean, began, first)
             if self.step % s.save_every == 0 or self.step == end:
                 self._save(average)
             if s.sample_every and self.step % s.sample_every == 0:
