@@ -106,7 +106,8 @@ class Process:
         """The diffusers scheduler that samples what was learnt: DDIM, or the original's 1,000 steps."""
         if self.target == "flow":
             return FlowMatchEulerDiscreteScheduler()
-        return (DDPMScheduler if ancestral else DDIMScheduler)(
+        cls: Any = DDPMScheduler if ancestral else DDIMScheduler
+        return cls(
             num_train_timesteps=self.levels,
             trained_betas=self.betas.tolist(),
             prediction_type=TARGETS[self.target],
