@@ -121,12 +121,16 @@ def main() -> None:
             losses[name] = step(name, network, x, noise)
             best[name] = min(best[name], time.process_time() - began)
     print(json.dumps({"shape": shape, "rounds": args.rounds, "torch": torch.__version__, "threads": 1}))
+    sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+    networks.clear()  # their memory is wanted below
     for name in names:
         child = [sys.executable, __file__, args.original, "--shape", args.shape, "--memory", name]
-        used = json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout)
-        size = sum(p.numel() for p in networks[name].parameters())
+        done = subprocess.run(child, check=False, capture_output=True, text=True)
+        used = json.loads(done.stdout) if done.returncode == 0 else f"ended with {done.returncode}"
         ratio = {f"/ {other}": round(best[name] / best[other], 3) for other in names[:1] + names[3:] if other != name}
-        print(json.dumps({"network": name, "parameters": size, "cpu s": round(best[name], 3), **ratio, "MB": used}))
+        print(
+            json.dumps({"network": name, "parameters": sizes[name], "cpu s": round(best[name], 3), **ratio, "MB": used})
+        )
         print(f"    loss {losses[name]:.6f}")
 
 

@@ -67,9 +67,9 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     )
     script = tmp_path / "run.py"
     script.write_text(code)
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run([*run, str(script), repr(vars(both))], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[:3000]
     fit(replace(both, batch=2, out=str(tmp_path / "one")))
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"), 1e-5)
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 3  # one process tells
@@ -171,7 +171,10 @@ def test_networks_of_diffusers_from_a_config(tmp_path, kind):
     target = "flow" if kind.startswith("Wan") else "v"
     settings = replace(SMALL, model=str(config), target=target, images=1, alone=0.5, out=str(out), steps=2)
     made = fit(settings)
-    assert (made / "config.json").exists()
+    if kind == "UNet3DConditionModel":
+        assert render(Scene("a bear", (), seconds=0.4), load(str(made)), "none", steps=2).frames.shape == (3, 16, 16, 3)
+    else:
+        assert (made / "config.json").exists()
     trainer = Trainer(settings)
     samples = [trainer.clips[i] for i in range(4)]
     trainer.learner(latents(trainer.codec, torch.stack([s.frames for s in samples])), samples, 1, 0.0, 0.5).backward()
@@ -297,7 +300,7 @@ def test_a_loaded_model_goes_on_with_its_own_schedule(tmp_path):
 
 def test_the_page_names_real_options():
     page = (Path(__file__).parents[1] / "docs" / "training.md").read_text("utf-8")
-    said = {word.replace("-", "_") for word in re.findall(r"`?--([a-z-]+)", page)}
+    said = {word.replace("-", "_") for word in re.findall(r"(?<![-|])--([a-z][a-z-]+)", page)}
     others = {"help", "dry_run", "method", "model", "lora", "nproc_per_node", "nproc"}
     assert said - others <= {f.name for f in fields(Settings)}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):

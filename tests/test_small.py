@@ -1,5 +1,6 @@
 """`SpaceTimeUNet`: the original's arithmetic on its own recorded values, and what the original got wrong."""
 
+import json
 import zlib
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from conftest import golden
 from torch import Tensor, nn
 
+from animatic.backbones import load
 from animatic.backbones.convert import from_vdp, renamed
 from animatic.backbones.small import SpaceTimeUNet
 from animatic.backbones.spacetime import (
@@ -21,7 +23,10 @@ from animatic.backbones.spacetime import (
     turned,
     turns,
 )
+from animatic.cli import main
 from animatic.errors import AnimaticError
+from animatic.rendering import render
+from animatic.scene import Scene
 from animatic.schedule import Schedule
 from animatic.training.diffusion import Process
 
@@ -282,3 +287,33 @@ def test_saved_and_read_again(tmp_path):
 def test_bad_input_is_named(call, words):
     with pytest.raises(AnimaticError, match=words):
         call(SpaceTimeUNet(**TINY))
+
+
+def test_a_checkpoint_of_the_original_becomes_a_model(tiny, tmp_path, capsys):
+    """As its Trainer writes it: {step, model, ema, scaler}, the network under `denoise_fn.`."""
+    shapes = golden("vdp/g03_tiny_unet.json")["state_dict_keys_tiny"]
+    state = {n: recorded(n, tuple(s)) if "freqs" not in n else torch.ones(s) for n, s in shapes.items()}
+    diffusion = {"betas": torch.zeros(1000), **{f"denoise_fn.{k}": v for k, v in state.items()}}
+    torch.save({"step": 1, "model": {}, "ema": diffusion, "scaler": {}}, tmp_path / "model-1.pt")
+    vectors = {"wave": [0.1] * 6, "jump": [-0.3] * 6}
+    (tmp_path / "classes.json").write_text(json.dumps(vectors))
+    options = ["--size", "8", "--frames", "4", "--classes", str(tmp_path / "classes.json")]
+    with pytest.raises(SystemExit) as end:
+        main(["convert", "vdp", str(tmp_path / "model-1.pt"), str(tmp_path / "m"), *options])
+    assert not end.value.code
+    model = load(str(tmp_path / "m"))
+    x, t = normal(1, 1, 3, 4, 8, 8), torch.tensor([700])
+    assert torch.allclose(model.unet(x, t, torch.full((1, 6), 0.1)), tiny(x, t, torch.full((1, 6), 0.1)), atol=1e-6)
+    a, b = (render(Scene(name, (), seconds=0.5), model, "none", steps=25).frames for name in vectors)
+    assert a.shape == (4, 8, 8, 3) and (a != b).any()
+    again = render(Scene("wave", (), seconds=0.5), model, "none", steps=25, scheduler="dpm++")  # 25 steps for 1,000
+    assert again.frames.shape == a.shape
+    for arguments, words in (
+        (["convert", "other", "x.pt", "m"], "unknown kind 'other'; known: vdp"),
+        (["convert", "vdp", str(tmp_path / "none.pt"), "m"], "cannot be read"),
+        (["convert", "vdp", str(tmp_path / "classes.json"), "m"], "cannot be read"),
+        (["convert", "vdp", str(tmp_path / "model-1.pt"), str(tmp_path / "m"), "--size", "9"], "multiples of 2"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 2 and words in capsys.readouterr().err

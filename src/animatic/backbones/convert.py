@@ -16,7 +16,7 @@ from ..errors import AnimaticError
 from ..training.diffusion import Process
 from .base import Geometry, Habits
 from .small import SpaceTimeUNet
-from .small_model import Labels, pixels, save_small
+from .small_model import Labels, Small, pixels, save_model
 
 _RESNET = {"mlp.1": "film", "block1.proj": "conv1", "block2.proj": "conv2", "res_conv": "shortcut"}
 _RESNET |= {"block1.norm.gamma": "norm1.gain", "block2.norm.gamma": "norm2.gain"}
@@ -109,8 +109,9 @@ def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Pa
     if size % network.stride:
         raise AnimaticError(f"size is {size}; this network takes multiples of {network.stride}")
     geometry = Geometry(frames, size, size, channels=3, stride=1)
-    scheduler = Process("eps").scheduler()
-    save_small(out, network, pixels(), labels, scheduler, geometry, Habits(50, 2.0 if width else 1.0))
+    words: Any = labels  # stands where a text encoder stands
+    habits = Habits(50, 2.0 if width else 1.0)
+    save_model(out, Small(out.name, network, pixels(), words, Process("eps").scheduler(), geometry, habits))
     return out
 
 

@@ -15,7 +15,7 @@ from ..errors import AnimaticError
 from ..sampling import Cond, Site
 from ..scene import write_atomically
 from ..text import ClipText
-from .base import Components, Geometry, Habits
+from .base import Components
 from .codec import PatchCodec
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
@@ -31,8 +31,7 @@ class Sentence(ClipText):
     def forward(self, prompts: Sequence[str]) -> Tensor:
         ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
         states = self.encoder(input_ids=ids).last_hidden_state
-        closing: Any = self.tokenizer.eos_token_id
-        end = ids.eq(closing).int().argmax(1)
+        end = torch.eq(ids, self.tokenizer.eos_token_id).int().argmax(1)
         return states[torch.arange(len(ids)), end][:, None]
 
 
@@ -99,20 +98,22 @@ def pixels() -> PatchCodec:
     return PatchCodec(patch=1, channels=3)
 
 
-def save_small(
-    folder: Path, network: Any, codec: Any, text: Any, scheduler: Any, geometry: Geometry, habits: Habits
-) -> None:
+def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
-    card: dict[str, Any] = {"geometry": asdict(geometry), "habits": asdict(habits)}
-    parts = {"unet": ["animatic", "SpaceTimeUNet"], "vae": ["animatic", type(codec).__name__]}
-    for name, part in (("unet", network), ("vae", codec), ("scheduler", scheduler)):
+    card: dict[str, Any] = {"geometry": asdict(model.geometry), "habits": asdict(model.habits)}
+    card |= {"coordinates": model.coordinates, "words": model.words}
+    parts = {}
+    for name, part in (("unet", model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)
-    if isinstance(text, Sentence):
+        library = "diffusers" if type(part).__module__.startswith("diffusers") else "animatic"
+        parts[name] = [library, type(part).__name__]
+    text: Any = model.text
+    if isinstance(text, Labels):
+        card |= {"classes": text.names, "class_vectors": text.table.weight.detach().cpu().tolist()}
+    else:
         text.encoder.save_pretrained(folder / "text_encoder")
         text.tokenizer.save_pretrained(folder / "tokenizer")
         parts |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
-    else:
-        card |= {"classes": text.names, "class_vectors": text.table.weight.detach().cpu().tolist()}
-    index = {"_class_name": "SmallVideo", **parts, "scheduler": ["diffusers", type(scheduler).__name__]}
+    index = {"_class_name": "Video", **parts}
     for name, data in (("model_index.json", index), ("animatic.json", card)):
         write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())

@@ -14,7 +14,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,12 +78,14 @@ def _folder(path: Path) -> Iterator[Item]:
 def _metadata(path: Path) -> dict[str, str]:
     """Captions by file from `metadata.csv` or `metadata.jsonl`, as `imagefolder` has them."""
     rows: list[dict[str, str]] = []
-    table = path / "metadata.csv"
+    table = next((t for t in (path / "metadata.csv", path / "metadata.jsonl") if t.exists()), None)
+    if table is None:
+        return {}
     try:
-        if table.exists():
+        if table.suffix == ".csv":
             with table.open(newline="", encoding="utf-8") as stream:
                 rows = list(csv.DictReader(stream))
-        elif (table := path / "metadata.jsonl").exists():
+        else:
             rows = [json.loads(line) for line in table.read_text("utf-8").splitlines() if line.strip()]
     except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
         raise AnimaticError(f"{table}: cannot be read ({error})") from None
@@ -133,7 +137,7 @@ def _decoded(data: bytes, suffix: str, name: str) -> Video:
 
 def _hub(name: str) -> list[Item]:
     try:
-        import datasets
+        datasets: Any = import_module("datasets")
     except ImportError:
         raise AnimaticError(f"hf:{name} needs the package datasets; pip install datasets") from None
     name, _, split = name.partition(":")

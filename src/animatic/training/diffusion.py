@@ -106,8 +106,8 @@ class Process:
         """The diffusers scheduler that samples what was learnt: DDIM, or the original's 1,000 steps."""
         if self.target == "flow":
             return FlowMatchEulerDiscreteScheduler()
-        kind: Any = DDPMScheduler if ancestral else DDIMScheduler
-        return kind(
+        cls: Any = DDPMScheduler if ancestral else DDIMScheduler
+        return cls(
             num_train_timesteps=self.levels,
             trained_betas=self.betas.tolist(),
             prediction_type=TARGETS[self.target],

@@ -22,8 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..backbones.base import Habits
-from ..backbones.small_model import save_small
+from ..backbones.small_model import save_model
 from ..errors import AnimaticError
 from ..methods.baselines import none
 from ..rendering import render_batch
@@ -247,15 +246,11 @@ class Trainer:
         if self.settings.lora:
             words = [w.strip() for w in self.settings.teach.split(",") if w.strip()]
             return save_lora(learner.network, self.out / "lora.safetensors", words)
-        scheduler = learner.process.scheduler()
-        habits = Habits(25, self.settings.guidance if learner.told_something else 1.0)
-        if learner.kind == "SpaceTimeUNet":
-            save_small(
-                self.out / "model", learner.network, self.codec, learner.text, scheduler, learner.geometry, habits
-            )
+        if (model := backbone_of(learner, self.codec, self.settings.guidance)) is not None:
+            save_model(self.out / "model", model)
             return self.out / "model"
         learner.network.save_pretrained(self.out / "network")
-        scheduler.save_pretrained(self.out / "scheduler")
+        learner.process.scheduler().save_pretrained(self.out / "scheduler")
         return self.out / "network"
 
 

@@ -69,6 +69,8 @@ class Learner(nn.Module):
         self.network, self.text = network, text
         self.process, self.geometry, self.words = process, geometry, tuple(words)
         self.kind = type(network).__name__
+        if not self.told_something:  # processes wait for the gradient of whatever wants one
+            text.requires_grad_(False)
         self.keep = False
         self.said: dict[str, Tensor] = {}  # what a frozen text encoder made of captions, kept on request
 

@@ -143,9 +143,10 @@ def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components | N
     cls = {"SpaceTimeUNet": Small, "UNet3DConditionModel": UNet3D}.get(learner.kind)
     if cls is None:
         return None
-    extra = {"coordinates": learner.network.config.in_channels == codec.config.channels + 3} if cls is UNet3D else {}
+    coordinates = cls is UNet3D and learner.network.config.in_channels == learner.geometry.channels + 3
     habits = Habits(25, guidance if learner.told_something else 1.0)
     text: Any = learner.text
     return cls(
-        "in training", learner.network, codec, text, learner.process.scheduler(), learner.geometry, habits, **extra
-    )
+        "in training", learner.network, codec, text, learner.process.scheduler(), learner.geometry, habits, coordinates,
+        learner.words,
+    )  # fmt: skip
