@@ -133,7 +133,11 @@ def videomae(path: Path) -> Path:
 def grounding_dino(path: Path) -> Path:
     """A GroundingDINO with a Swin of two stages and letters for words."""
     from transformers import (
-        BertConfig, BertTokenizer, GroundingDinoConfig, GroundingDinoForObjectDetection, GroundingDinoProcessor,
+        BertConfig,
+        BertTokenizer,
+        GroundingDinoConfig,
+        GroundingDinoForObjectDetection,
+        GroundingDinoProcessor,
         SwinConfig,
     )  # fmt: skip
     from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil

@@ -167,7 +167,7 @@ class Run:
     def states(self) -> dict[str, int]:
         """How many jobs are in each state."""
         with self._open() as base:
-            return {state: count for state, count in base.execute("select state, count(*) from jobs group by state")}
+            return dict(base.execute("select state, count(*) from jobs group by state"))
 
     def keep_plans(self, plans: Iterable[tuple[int, Scene | AnimaticError]]) -> None:
         """Keep plans by job number, all at once; a job without one fails unless the prompt is enough."""

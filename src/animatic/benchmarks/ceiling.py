@@ -1,6 +1,6 @@
 """The best a detector can give: plans filmed exactly in the toy world, as a run like any other.
 
-    python -m animatic.benchmarks.ceiling lvd --out runs/ceiling && animatic bench score runs/ceiling
+python -m animatic.benchmarks.ceiling lvd --out runs/ceiling && animatic bench score runs/ceiling
 """
 
 from __future__ import annotations

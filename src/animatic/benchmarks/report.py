@@ -126,8 +126,9 @@ def markdown(name: str, tasks: Sequence[str], runs: Sequence[Scored]) -> str:
     first = runs[0]
     lines.append("")
     lines.append(
-        f"{name}: share of prompts whose predicate holds, with 95 % Wilson intervals; model {first.run.settings.model}, "
-        f"planner {first.run.settings.planner}, seed {first.run.settings.seed}, detector {first.scoring.detector}, "
+        f"{name}: share of prompts whose predicate holds, with 95 % Wilson intervals; "
+        f"model {first.run.settings.model}, planner {first.run.settings.planner}, "
+        f"seed {first.run.settings.seed}, detector {first.scoring.detector}, "
         f"rules {first.scoring.rules}. Failures count as wrong; what is left out or not made is not in n."
     )
     if published(name):
