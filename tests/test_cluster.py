@@ -56,6 +56,8 @@ def test_a_lost_worker_costs_nothing(tmp_path):
         told, _ = process.communicate(timeout=300)
     finally:
         process.kill()
+    if "Ray could not begin" in told:
+        pytest.skip(told.splitlines()[-1])  # a machine too busy for it
     assert killed and process.returncode == 0, told
     alone = subprocess.run([*COMMAND, "--out", "alone"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert alone.returncode == 0, alone.stderr

@@ -25,7 +25,10 @@ def work(run: Run, part: Part, tick: Callable[[int, int], None] = lambda done, c
         raise AnimaticError("--cluster needs Ray; install animatic[cluster]") from None
     ours = not ray.is_initialized()
     if ours:
-        ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        try:
+            ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        except Exception as error:  # Ray has no class of its own for this
+            raise AnimaticError(f"Ray could not begin: {_reason(error)}") from None
     threads = run.settings.threads
     gpus = int(ray.cluster_resources().get("GPU", 0))
     count = gpus or int(ray.cluster_resources().get("CPU", 0)) // threads
