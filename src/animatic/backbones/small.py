@@ -103,7 +103,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         for name, module in self.named_modules():
             if isinstance(module, SpaceAttention | TimeAttention):
                 module.path = name
-        nn.Module.to(self, memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(
         self,

@@ -31,7 +31,8 @@ class Sentence(ClipText):
     def forward(self, prompts: Sequence[str]) -> Tensor:
         ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
         states = self.encoder(input_ids=ids).last_hidden_state
-        end = torch.eq(ids, self.tokenizer.eos_token_id).int().argmax(1)
+        closing: Any = self.tokenizer.eos_token_id
+        end = ids.eq(closing).int().argmax(1)
         return states[torch.arange(len(ids)), end][:, None]
 
 
