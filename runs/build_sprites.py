@@ -22,8 +22,8 @@ def main(assets: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for noun, code in CODEPOINTS.items():
         sprite = Image.open(assets / f"{code}.webp").convert("RGBA")
-        sprite = sprite.crop(sprite.getchannel("A").point(lambda a: 255 * (a > 40)).getbbox())
-        square = Image.new("RGBA", (max(sprite.size),) * 2)
+        sprite = sprite.crop(sprite.getchannel("A").point([0] * 41 + [255] * 215).getbbox())
+        square = Image.new("RGBA", (max(sprite.size), max(sprite.size)))
         square.paste(sprite, ((square.width - sprite.width) // 2, (square.height - sprite.height) // 2))
         square.resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(out / f"{noun}.png", optimize=True)
 

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import time
 import types
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
@@ -29,14 +31,12 @@ NAMES = ("original", "original's arithmetic", "fast design", "diffusers UNet3D")
 
 
 def original() -> nn.Module:
-    for name in ("torchvision", "torchvision.transforms", "torchvision.utils"):
-        sys.modules.setdefault(name, types.ModuleType(name))
-    vision = sys.modules["torchvision"]
-    vision.transforms, vision.utils = (sys.modules[f"torchvision.{part}"] for part in ("transforms", "utils"))
+    parts: list[Any] = [types.ModuleType(f"torchvision{part}") for part in ("", ".transforms", ".utils")]
+    vision, vision.transforms, vision.utils = parts  # the loader alone wants it: an empty one stands in
     vision.transforms.ToTensor = lambda: None
-    from video_diffusion_pytorch import Unet3D
-
-    return Unet3D(dim=64)
+    sys.modules.update({part.__name__: part for part in parts})
+    package: Any = import_module("video_diffusion_pytorch")
+    return package.Unet3D(dim=64)
 
 
 def diffusers_unet() -> nn.Module:
@@ -111,7 +111,7 @@ def main() -> None:
     shape = [int(n) for n in args.shape.split(",")]
     if args.memory:
         return memory(args.memory, shape)
-    names = args.only.split(",") if args.only else NAMES
+    names: list[str] = args.only.split(",") if args.only else list(NAMES)
     networks, (x, noise) = {name: build(name) for name in names}, data(shape)
     best = dict.fromkeys(names, float("inf"))
     losses = {}

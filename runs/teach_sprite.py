@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from animatic.backbones import load
-from animatic.benchmarks.detect import ToyDetector
 from animatic.benchmarks.mini import best
+from animatic.benchmarks.toy_detector import ToyDetector
 from animatic.rendering import render_batch
 from animatic.scene import Scene
 from animatic.training import toyworld
@@ -31,8 +31,8 @@ from animatic.video import Video
 def cut_out(file: Path) -> np.ndarray:
     """The drawn part of a picture as a square: float `[72, 72, rgba]` in 0..1."""
     picture = Image.open(file).convert("RGBA")
-    picture = picture.crop(picture.getchannel("A").point(lambda a: 255 * (a > 40)).getbbox())
-    square = Image.new("RGBA", (max(picture.size),) * 2)
+    picture = picture.crop(picture.getchannel("A").point([0] * 41 + [255] * 215).getbbox())
+    square = Image.new("RGBA", (max(picture.size), max(picture.size)))
     square.paste(picture, ((square.width - picture.width) // 2, (square.height - picture.height) // 2))
     return np.asarray(square.resize((72, 72), Image.Resampling.LANCZOS), np.float32) / 255
 
