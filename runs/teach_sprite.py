@@ -86,13 +86,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--layers", default="space", help="space, all, or globs")
     args = parser.parse_args()
     sprite = cut_out(args.picture)
     pictures(sprite, args.word, args.out / "data")
     settings = Settings(
         data=str(args.out / "data"), out=str(args.out / "run"), model="mini", frames=1, size="64", lora=args.rank,
-        teach=args.word, steps=args.steps, batch=12, rate=args.rate, warmup=20, decay=args.steps // 3, average=0.98,
-        min_snr=0, sample_every=0, save_every=args.steps,
+        lora_layers=args.layers, teach=args.word, steps=args.steps, batch=12, rate=args.rate, warmup=20,
+        decay=args.steps // 3, average=0.98, min_snr=0, sample_every=0, save_every=args.steps,
     )  # fmt: skip
     file = fit(settings, lambda done, count, told: print(done, told) if done % 50 == 0 else None)
     prompts = [f"a {args.word} {PLACES[place]}" for place in toyworld.BACKGROUNDS[:8]]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from animatic.runs import DONE, Run
+from animatic.jobs import DONE
+from animatic.runs import Run
 
 pytest.importorskip("ray", reason="Ray is not installed (animatic[cluster])")
 COMMAND = [

@@ -17,7 +17,8 @@ from animatic.benchmarks.generate import Maker, Part, prepare, settings_of, work
 from animatic.benchmarks.known import BENCHMARKS
 from animatic.cli import main
 from animatic.errors import AnimaticError
-from animatic.runs import DONE, FAILED, LEFT_OUT, TODO, Run, fair_order
+from animatic.jobs import DONE, FAILED, LEFT_OUT, TODO, fair_order
+from animatic.runs import Run
 
 LVD = BENCHMARKS["lvd"]
 SHORT = replace(LVD, cases=lambda: LVD.cases()[::12][:40])

@@ -102,7 +102,8 @@ def generate(
 
 
 def _tell(out: Path) -> None:
-    from .runs import FAILED, LEFT_OUT, Run
+    from .jobs import FAILED, LEFT_OUT
+    from .runs import Run
 
     run = Run(out)
     jobs = run.jobs()

@@ -11,7 +11,8 @@ from typing import Any
 
 from .benchmarks.generate import Maker, Part, Progress, store
 from .errors import AnimaticError
-from .runs import FAILED, Job, Outcome, Run
+from .jobs import FAILED, Job, Outcome
+from .runs import Run
 
 LOSSES = 3  # workers a batch may cost before it is given up: it may be what kills them
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AnimaticError
-from ..runs import DONE, FAILED, LEFT_OUT, Job, Outcome
+from ..jobs import DONE, FAILED, LEFT_OUT, Job, Outcome
 from ..scene import Scene
 from ..training import toyworld
 from ..video import Video

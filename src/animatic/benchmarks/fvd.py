@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import AnimaticError
-from ..runs import DONE, Run
+from ..jobs import DONE
+from ..runs import Run
 from ..video import Video
 from .open_vocabulary import loaded
 

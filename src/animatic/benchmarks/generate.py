@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import AnimaticError
+from ..jobs import DONE, FAILED, LEFT_OUT, TODO, Job, Outcome, Settings, digest, jobs_of
 from ..planning.planners import Options, plan_all, planner_named
-from ..runs import DONE, FAILED, LEFT_OUT, TODO, Job, Outcome, Run, Settings, digest, jobs_of
+from ..runs import Run
 from ..scene import Scene, Track
 from .cases import Benchmark
 

@@ -15,7 +15,8 @@ from jinja2 import Environment
 from PIL import Image
 
 from ..errors import AnimaticError
-from ..runs import Job, Run
+from ..jobs import Job
+from ..runs import Run
 from ..scene import Scene, write_atomically
 from ..video import Video, draw_boxes
 from .cases import Tally

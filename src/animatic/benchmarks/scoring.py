@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AnimaticError
-from ..runs import DONE, FAILED, LEFT_OUT, Job, Run, digest
+from ..jobs import DONE, FAILED, LEFT_OUT, Job, digest
+from ..runs import Run
 from ..scene import Scene, parse, write_atomically
 from .cases import RULES, Tally
 from .detect import detect, detector_named, looked_at, suits

@@ -1,0 +1,105 @@
+"""The nouns of a run: what decides what it makes, one job of it, and what became of that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .scene import Scene
+
+TODO, RUNNING, DONE, FAILED, LEFT_OUT = "todo", "running", "done", "failed", "left out"
+REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeats
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's habit.
+
+    `batch` jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a
+    frame, depend on both. `prompt_only`: the plan is kept to measure against but not shown to the method.
+    """
+
+    benchmark: str
+    digest: str
+    kind: str
+    model: str
+    method: str
+    planner: str
+    prompt_only: bool = False
+    seed: int = 0
+    repeats: int = 1
+    steps: int | None = None
+    guidance: float | None = None
+    frames: int | None = None
+    size: str = ""
+    scheduler: str = ""
+    batch: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to make. `names` are what it must show, `plan` None where there is none (see `reason`).
+
+    `frames`, `height` and `width` are of the video as it was generated; files of small ones are enlarged.
+    """
+
+    number: int
+    place: int
+    task: str
+    prompt: str
+    names: tuple[str, ...]
+    seed: int
+    plan: Scene | None = None
+    state: str = TODO
+    reason: str = ""
+    seconds: float | None = None
+    file: str = ""
+    frames: int = 0
+    height: int = 0
+    width: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: `data` is the file's content, `shape` (frames, height, width) of the video."""
+
+    number: int
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+    data: bytes = field(default=b"", repr=False)
+    suffix: str = ""
+    shape: tuple[int, int, int] = (0, 0, 0)
+
+
+def digest(prompts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(prompts).encode()).hexdigest()[:16]
+
+
+def jobs_of(
+    tasks: Sequence[str], prompts: Sequence[str], names: Sequence[tuple[str, ...]], settings: Settings
+) -> list[Job]:
+    """A job per prompt and repeat. Its seed is seed + index + 6789 * repeat, however the work is split."""
+    order = fair_order(tasks)
+    count = len(prompts)
+    return [
+        Job(r * count + i, r * count + order[i], tasks[i], prompts[i], names[i], settings.seed + i + REPEAT * r)
+        for r in range(settings.repeats)
+        for i in range(count)
+    ]
+
+
+def fair_order(tasks: Sequence[str]) -> list[int]:
+    """The place of each index in an order whose every beginning takes its share of each task, evenly spread in it."""
+    golden = (5**0.5 - 1) / 2
+    keys: list[tuple[float, int]] = []
+    for task in dict.fromkeys(tasks):
+        members = [i for i, t in enumerate(tasks) if t == task]
+        spread = sorted(range(len(members)), key=lambda k: k * golden % 1)
+        keys += [((rank + 0.5) / len(members), members[k]) for rank, k in enumerate(spread)]
+    places = [0] * len(tasks)
+    for place, (_, i) in enumerate(sorted(keys)):
+        places[i] = place
+    return places
