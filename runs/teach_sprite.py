@@ -1,7 +1,10 @@
 """Teach `mini` a thing it has never seen, from 12 pictures, by LoRA; then look whether it came, and what it cost.
 
 npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
-python runs/teach_sprite.py package/assets/1f916.webp robot runs/out/robot [--steps 300]
+python runs/teach_sprite.py package/assets/1f916.webp robot runs/out/robot
+
+The others stay what they are by prior preservation (Ruiz et al. 2023): pictures that `mini` itself makes of them are
+learnt along with the 12.
 
 Found: the sprite is drawn at the size and place where it differs least from a frame; its mean difference over the
 drawn part, in 0..1, is told with the LoRA and without. Other nouns are found by the toy world's own detector.
@@ -26,6 +29,8 @@ from animatic.training.fit import fit
 from animatic.training.lora import apply_lora
 from animatic.training.settings import Settings
 from animatic.video import Video
+
+IN_SPACE = "*.attentions*to_*,*.attentions*ff*,*.attentions*proj_*,*resnets*conv*,conv_out"  # new shapes want them all
 
 
 def cut_out(file: Path) -> np.ndarray:
@@ -58,6 +63,16 @@ def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
         (out / f"{i}.txt").write_text(f"a {word} {PLACES[place]}")
 
 
+def own_pictures(nouns: tuple[str, ...], out: Path) -> None:
+    """Two pictures of each noun as `mini` makes them now."""
+    rng, model = random.Random(1), load("mini")
+    prompts = [f"a {noun} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}" for noun in nouns for _ in range(2)]
+    asked = [Scene(prompt, (), seconds=0.0) for prompt in prompts]
+    for i, made in enumerate(render_batch(asked, model, "none", [1000 + i for i in range(len(asked))], frames=1)):
+        made.save(out / f"own-{i}.png", scale=1)
+        (out / f"own-{i}.txt").write_text(prompts[i])
+
+
 def difference(frame: np.ndarray, sprite: np.ndarray) -> float:
     """Of the best place and size of the sprite, on a grid of 2 pixels."""
     frame, best = frame / 255, 1.0
@@ -83,13 +98,14 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("word")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--layers", default="space", help="space, all, or globs")
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--layers", default=IN_SPACE, help="space, all, or globs")
     args = parser.parse_args()
     sprite = cut_out(args.picture)
     pictures(sprite, args.word, args.out / "data")
+    own_pictures(tuple(toyworld.NOUNS), args.out / "data")
     settings = Settings(
         data=str(args.out / "data"), out=str(args.out / "run"), model="mini", frames=1, size="64", lora=args.rank,
         lora_layers=args.layers, teach=args.word, steps=args.steps, batch=12, rate=args.rate, warmup=20,
@@ -98,7 +114,7 @@ def main() -> None:
     file = fit(settings, lambda done, count, told: print(done, told) if done % 50 == 0 else None)
     prompts = [f"a {args.word} {PLACES[place]}" for place in toyworld.BACKGROUNDS[:8]]
     others = [f"a {noun}" for noun in toyworld.NOUNS]
-    print(json.dumps({"word": args.word, "steps": args.steps, "rank": args.rank, "rate": args.rate, "pictures": 12}))
+    print(json.dumps({**vars(args), "picture": args.picture.name, "out": str(args.out), "pictures": 12}))
     videos = {}
     for label, model in (("without", load("mini")), ("with", apply_lora(load("mini"), file))):
         model.words = ()
