@@ -59,14 +59,15 @@ def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
         drawn = at(sprite, side * toyworld.CELL)
         part = page[y : y + len(drawn), x : x + len(drawn)]
         part[:] = part * (1 - drawn[..., 3:]) + drawn[..., :3]
-        Video((page[None] * 255 + 0.5).astype(np.uint8)).save(out / f"{i}.png", scale=1)
-        (out / f"{i}.txt").write_text(f"a {word} {PLACES[place]}")
+        for name in (f"{i}", f"{i}-again"):  # so that it is half of what is learnt
+            Video((page[None] * 255 + 0.5).astype(np.uint8)).save(out / f"{name}.png", scale=1)
+            (out / f"{name}.txt").write_text(f"a {word} {PLACES[place]}")
 
 
 def own_pictures(nouns: tuple[str, ...], out: Path) -> None:
-    """Two pictures of each noun as `mini` makes them now."""
+    """A picture of each noun as `mini` makes it now."""
     rng, model = random.Random(1), load("mini")
-    prompts = [f"a {noun} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}" for noun in nouns for _ in range(2)]
+    prompts = [f"a {noun} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}" for noun in nouns]
     asked = [Scene(prompt, (), seconds=0.0) for prompt in prompts]
     for i, made in enumerate(render_batch(asked, model, "none", [1000 + i for i in range(len(asked))], frames=1)):
         made.save(out / f"own-{i}.png", scale=1)
