@@ -32,7 +32,8 @@ SHORT = {
 class Schedule:
     """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember.
 
-    What a stochastic solver (`CogVideoXDPMScheduler`) draws hangs on each row's first sample alone. With `stop` the run ends after the level of that index.
+    With `stop` the run ends after the level of that index. What a stochastic solver (`CogVideoXDPMScheduler`) draws
+    hangs on each row's first sample alone.
     """
 
     def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
@@ -51,11 +52,9 @@ class Schedule:
         self._clean: Tensor | None = None  # CogVideoX's solver wants the last estimate back
         self._draws: list[torch.Generator] = []
         if self.name.startswith("CogVideoX") and not _lands(self._times, scheduler.config.num_train_timesteps):
-            near = [n for n in (steps - 2, steps - 1, steps + 1, steps + 2) if n > 0 and self._can(n)]
+            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if self._can(n)]
             want = " or ".join(map(str, near)) or "a divisor of 1000"
-            raise AnimaticError(
-                f"steps is {steps}, in which {self.name} does not arrive at the clean sample; want {want}"
-            )
+            raise AnimaticError(f"steps is {steps}, with which {self.name} never comes to a clean sample; want {want}")
 
     def __iter__(self) -> Iterator[Step]:
         for index, t in enumerate(self._times):
@@ -93,7 +92,7 @@ class Schedule:
     def start(self, noise: Tensor) -> Tensor:
         """The first sample from unit noise."""
         seeds = [int(row.flatten()[:2].float().cpu().view(torch.int64)) for row in noise]
-        self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._draws, self._clean = [torch.Generator().manual_seed(seed) for seed in seeds], None
         return noise * self._scheduler.init_noise_sigma if not self._flow else noise
 
     def scale(self, x: Tensor, step: Step) -> Tensor:

@@ -110,6 +110,7 @@ class Taps:
         if site.name not in maps.found:
             found = probabilities[:, :, site.text.stop :] if site.kind == "joint" else probabilities
             found = found.unflatten(0, (-1, site.fold)).unflatten(3, (-1, *site.grid[1:])).movedim(3, 2).flatten(1, 2)
+            found = found.mean(2, keepdim=True) if maps.mean else found
             pace = call.grid[0] // site.grid[0]  # latent frames that share a token
             maps.found[site.name] = found if pace == 1 else found.repeat_interleave(pace, 1)
             if maps.only and len(maps.found) == self.awaited:
