@@ -25,6 +25,12 @@ class Transformer(Components):
 
     provides = frozenset({"text maps", "video"})
 
+    def save_memory(self) -> Components:
+        """Checkpoints as for any network, and tiles for the autoencoder where it knows them."""
+        if self.geometry.pace > 1:
+            self.vae.enable_tiling()
+        return super().save_memory()
+
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
         return super().noise(seeds, frames, height, width).float()
 
