@@ -295,9 +295,12 @@ def _tokenizer(folder: Path, vocabulary: int) -> Any:
     found = [file for file in ("tokenizer.json", "vocab.json", "spiece.model") if (folder / file).exists()]
     if not found:  # else an empty one is made up
         raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json, vocab.json or spiece.model")
-    if found == ["spiece.model"] and not (find_spec("sentencepiece") and find_spec("google.protobuf")):
+    if found == ["spiece.model"] and not find_spec("sentencepiece"):
         raise AnimaticError(f"{folder}: spiece.model needs sentencepiece and protobuf; pip install 'animatic[t5]'")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise AnimaticError(f"{folder}: the tokenizer cannot be read ({str(error).splitlines()[0]})") from None
     if len(tokenizer) > vocabulary:
         raise AnimaticError(
             f"{folder}: {len(tokenizer)} tokens, but the text encoder knows {vocabulary}; they do not belong together"

@@ -42,6 +42,8 @@ class Labels(nn.Module):
     Without names it is deaf: the text of an unconditional model.
     """
 
+    limit = 1  # tokens a prompt
+
     def __init__(self, names: Sequence[str], width: int) -> None:
         super().__init__()
         self.names, self.width = tuple(names), width

@@ -54,9 +54,10 @@ def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
     patch = patch_of(network.config) if kind in TRANSFORMERS else (1, 1, 1)
     if patch[0] > 1:
-        raise AnimaticError(
-            f"{settings.model}: a token holds {patch[0]} frames; a fresh model wants 1 (patch_size_t null)"
-        )
+        raise AnimaticError(f"{settings.model}: a token holds {patch[0]} frames; want 1, patch_size_t null")
+    read = network.config.get("max_text_seq_length", text.limit)
+    if read != text.limit:
+        raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
     geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
     return Learner(network, text, process, geometry), pixels()
