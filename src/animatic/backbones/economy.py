@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 
 import torch
@@ -43,8 +44,7 @@ class Economy:
         if self.less:
             model.save_memory()
         if self.quantize:
-            import torchao.quantization as ao
-
+            ao = import_module("torchao.quantization")  # optional, and heavy
             for part in (*model.networks, model.text):
                 ao.quantize_(part, getattr(ao, WEIGHTS[self.quantize])())
         if not self.offload:
