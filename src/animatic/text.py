@@ -71,7 +71,8 @@ class T5Text(ClipText):
             return self.encoder(input_ids=ids).last_hidden_state
         padding: Any = self.tokenizer.pad_token_id
         mask = ids.ne(padding)
-        return self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state * mask[..., None]
+        states = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return states * mask[..., None].to(states.device)  # weights that wait elsewhere answer where they compute
 
 
 def find(prompt: str, phrase: str) -> tuple[int, int] | None:
