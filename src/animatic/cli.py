@@ -52,6 +52,15 @@ Lora = Annotated[
     typer.Option(metavar="FILE[:SCALE]", help="A LoRA to add to the model's weights; may be repeated."),
 ]
 SaveAttention = Annotated[bool, typer.Option(help="Also write where each thing's words were looked at: a gif.")]
+AttentionOf = Annotated[
+    str,
+    typer.Option(metavar="LAYERS[@STEPS]", help="Also write it layer by layer: globs and numbers, with commas; png."),
+]
+AttentionBack = Annotated[bool, typer.Option(help="What words look at, not who looks at them (CogVideoX).")]
+Dtype = Annotated[str, typer.Option(help="Weights in float32, bfloat16 or float16; the model's own if not given.")]
+Quantize = Annotated[str, typer.Option(help="Weights in int8 or fp8, computing as before; needs torchao.")]
+Offload = Annotated[bool, typer.Option(help="Weights wait in main memory and come to the GPU block by block.")]
+SaveMemory = Annotated[bool, typer.Option(help="Guided passes compute twice rather than keep; video in tiles.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
 
@@ -73,13 +82,19 @@ def make(
     out: Out = Path("out"),
     name: Name = "",
     save_attention: SaveAttention = False,
+    attention_of: AttentionOf = "",
+    attention_back: AttentionBack = False,
+    dtype: Dtype = "",
+    quantize: Quantize = "",
+    offload: Offload = False,
+    save_memory: SaveMemory = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan a prompt and render it: video, scene and contact sheet."""
     scene = plan(prompt, planner, Options(base_url=base_url, cache="" if planner == "rules" else default_cache()))
     _render(
         scene, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json,
-        save_attention,
+        (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
     )  # fmt: skip
 
 
@@ -99,13 +114,19 @@ def render(
     out: Out = Path("out"),
     name: Name = "",
     save_attention: SaveAttention = False,
+    attention_of: AttentionOf = "",
+    attention_back: AttentionBack = False,
+    dtype: Dtype = "",
+    quantize: Quantize = "",
+    offload: Offload = False,
+    save_memory: SaveMemory = False,
     as_json: AsJson = False,
 ) -> None:
     """Render a scene file."""
     made = load_scene(scene)
     _render(
         made, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem,
-        as_json, save_attention,
+        as_json, (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
     )  # fmt: skip
 
 
@@ -153,7 +174,8 @@ def _render(
     out: Path,
     name: str,
     as_json: bool,
-    save_attention: bool,
+    attention: tuple[bool, str, bool],
+    saving: tuple[str, str, bool, bool],
 ) -> None:
     formats = [f.strip() for f in format.split(",")]
     for wanted in formats:
@@ -166,24 +188,20 @@ def _render(
     with console(as_json).status("loading"):
         quiet()
         from . import rendering, video
-        from .controls.heat import Heat
+        from .attention import Album
+        from .backbones.economy import Economy
         from .controls.watching import Progress as Ticks
         from .training.lora import with_loras
 
-    heats: dict[str, Any] = {}
-    seen = Heat([scene], lambda row, phrase, heat: heats.update({phrase: heat.cpu().numpy()}))
-
+    album = Album(*attention)
     with bar("rendering", as_json) as tick:
         made = rendering.render(
-            scene, with_loras(model, lora or ()), method, seed,
+            scene, with_loras(model, lora or (), Economy(*saving)), method, seed,
             steps=steps, guidance=guidance, frames=frames, size=wanted_size, scheduler=scheduler,
-            watch=[Ticks(tick), *([seen] if save_attention else [])],
+            watch=[Ticks(tick), *album.controls(scene)],
         )  # fmt: skip
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
-    if heats:
-        scale = max(1, 192 // made.frames.shape[1])
-        panels = [video.heat_map(made, heat, phrase, scale) for phrase, heat in heats.items()]
-        files.append(video.side_by_side(panels).save(target.with_name(f"{target.name}.attention.gif")))
+    files += album.write(made, target, formats)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, video.png(video.contact_sheet(made, scene, title=scene.prompt)))
     scene.save(plan)

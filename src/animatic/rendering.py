@@ -82,7 +82,7 @@ def render_batch(
     negatives = [", ".join(n for n in (scene.negative, habits.negative) if n) for scene in scenes]
     cond = backbone.encode([told(scene) for scene in scenes], negatives)
     latents = sample(backbone, schedule, noise, cond, [*watch, *controls])
-    pixels = backbone.decode(latents).cpu().numpy()
+    pixels = backbone.decode(latents)[:, :frames].cpu().numpy()
     made = {
         "model": backbone.name,
         "method": method if isinstance(method, str) else getattr(method, "__name__", repr(method)),

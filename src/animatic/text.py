@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,6 +51,28 @@ class ClipText(nn.Module):
             return ()
         offsets = self.tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
         return tuple(i for i, (a, b) in enumerate(offsets) if a < b and a < span[1] and b > span[0])
+
+
+class T5Text(ClipText):
+    """A tokenizer and its T5 or UMT5 encoder, reading `limit` tokens.
+
+    `masked` (Wan): padding is not attended to and its states are zero; CogVideoX learnt with padding in sight.
+    """
+
+    def __init__(
+        self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int, masked: bool = False
+    ) -> None:
+        nn.Module.__init__(self)
+        self.name, self.tokenizer, self.encoder, self.limit, self.masked = name, tokenizer, encoder, limit, masked
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
+        if not self.masked:
+            return self.encoder(input_ids=ids).last_hidden_state
+        padding: Any = self.tokenizer.pad_token_id
+        mask = ids.ne(padding)
+        states = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return states * mask[..., None].to(states.device)  # weights that wait elsewhere answer where they compute
 
 
 def find(prompt: str, phrase: str) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""A model by name or folder: every folder in diffusers layout with a UNet, a VAE and a CLIP text encoder.
+"""A model by name or folder: every folder in diffusers layout with a UNet or transformer, a VAE and a text encoder.
 
 What diffusers has no word for (native size, habits, vocabulary) stands in PRESETS, or in `animatic.json` in the folder.
 """
@@ -6,8 +6,9 @@ What diffusers has no word for (native size, habits, vocabulary) stands in PRESE
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,67 +19,66 @@ from diffusers.models.model_loading_utils import load_state_dict
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError
-from ..text import ClipText
+from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
+from .cogvideox import CogVideoX, patch_of
+from .economy import Economy
 from .grounding import add_grounding, is_grounding
+from .presets import PRESETS, WAN, Preset
 from .small import SpaceTimeUNet
 from .small_model import Labels, Sentence, Small
 from .unet2d import UNet2D
 from .unet3d import UNet3D
+from .wan import Wan
 
-POOR = "blurry, low quality, distorted, watermark, text"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and habits."""
-
-    source: str
-    about: str
-    geometry: Geometry | None = None
-    habits: Habits | None = None
-
-
-SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
-PICTURE = Geometry(1, 512, 512, max_frames=1)
-FILM, STILL = Habits(40, 9.0, POOR, "dpm++"), Habits(50, 7.5, POOR, "ddim")  # LVD, LMD README
-PRESETS = {
-    "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes"),
-    "modelscope": Preset("ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, FILM),
-    "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, FILM),
-    "modelscope-gligen": Preset("longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, FILM),
-    "zeroscope-gligen": Preset("longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, FILM),
-    "sd15": Preset("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL),
-    "sd21": Preset("stabilityai/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
-    "sd14-gligen": Preset(
-        "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
-    ),
-    "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
+NETWORKS: dict[str, type[Components]] = {
+    "UNet3DConditionModel": UNet3D,
+    "UNet2DConditionModel": UNet2D,
+    "SpaceTimeUNet": Small,
+    "CogVideoXTransformer3DModel": CogVideoX,
+    "WanTransformer3DModel": Wan,
 }
-UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D, "SpaceTimeUNet": Small}
+ENCODERS: dict[str, Any] = {
+    "CLIPTextModel": CLIPTextModel,
+    "T5EncoderModel": T5EncoderModel,
+    "UMT5EncoderModel": UMT5EncoderModel,
+}
+TRANSFORMERS = ("CogVideoXTransformer3DModel", "WanTransformer3DModel")
+NO_ECONOMY = Economy()
+WAN_WORDS = 512  # tokens that Wan was trained on
 
 
-def load(name: str = "mini", device: str = "") -> Components:
+def load(
+    name: str = "mini",
+    device: str = "",
+    economy: Economy = NO_ECONOMY,
+    adapt: Callable[[Components], object] = lambda model: None,
+) -> Components:
     """The model called `name` (see PRESETS) or in the folder `name`, frozen, on `device` ("": a GPU if there is one).
 
-    Raises `AnimaticError` where it is unknown, incomplete or damaged.
+    `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
+    model is unknown, incomplete or damaged.
     """
     preset = PRESETS.get(name)
     folder = Path(name) if preset is None else _folder(name, preset)
     if preset is None and not folder.is_dir():
         raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return _read(name if preset else folder.name, folder, preset, torch.device(device))
+    own = preset.dtype if device.startswith("cuda") and preset and preset.source else "float32"
+    model = _read(name if preset else folder.name, folder, preset, getattr(torch, economy.dtype or own))
+    adapt(model.freeze())
+    return economy.apply(model, torch.device(device))
 
 
 def _folder(name: str, preset: Preset) -> Path:
     if not preset.source:
         return Path(str(files("animatic") / "weights" / name))
-    wanted = [f"{part}/*" for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")]
+    parts = ("unet", "transformer", "transformer_2", "vae", "text_encoder", "tokenizer", "scheduler")
+    wanted = [f"{part}/*" for part in parts]
     try:
         return Path(snapshot_download(preset.source, allow_patterns=["model_index.json", *wanted]))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
@@ -88,63 +88,82 @@ def _folder(name: str, preset: Preset) -> Path:
         ) from None
 
 
-def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) -> Components:
+def _read(name: str, folder: Path, preset: Preset | None, dtype: torch.dtype) -> Components:
     index = _json(folder / "model_index.json")
     card = _json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
-    kind = index.get("unet", [None, None])[1]
-    if kind not in UNETS:
-        raise AnimaticError(f"{folder}: its unet is {kind!r}; want one of {', '.join(UNETS)}")
-    dtype = torch.float16 if device.type == "cuda" and preset and preset.source else torch.float32
-    vae_class = _json(folder / "vae" / "config.json").get("_class_name", "")
-    vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, str(vae_class), None)
+    part = "transformer" if "transformer" in index else "unet"
+    kind = index.get(part, [None, None])[1]
+    if kind not in NETWORKS:
+        raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
+    vae_class = str(_json(folder / "vae" / "config.json").get("_class_name", ""))
+    vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, vae_class, None)
     if vae_type is None:
         raise AnimaticError(
             f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
         )
-    unet = _unet(kind, folder, dtype)
-    vae = _weights(vae_type, folder / "vae", dtype)
-    if "class_vectors" in card:
-        text = Labels.read(card)
-    else:
-        encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
-        words = Sentence if kind == "SpaceTimeUNet" else ClipText
-        text = words(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
+    network = _network(kind, folder / part, dtype)
+    vae = _weights(vae_type, folder / "vae", torch.float32 if kind == "WanTransformer3DModel" else dtype)
+    text = Labels.read(card) if "class_vectors" in card else _text(name, index, kind, network, folder, dtype)
     scheduler_class = getattr(
         diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None
     )
     if scheduler_class is None:
         raise AnimaticError(f"{folder}/scheduler: no diffusers scheduler is named in scheduler_config.json")
     scheduler = scheduler_class.from_pretrained(folder / "scheduler")
-    model = UNETS[kind](
+    model = NETWORKS[kind](
         name,
-        unet,
+        network,
         vae,
         text,
         scheduler,
-        geometry=_geometry(card, preset, kind, unet, vae),
+        geometry=_geometry(card, preset, kind, network, vae),
         habits=Habits(**card["habits"]) if "habits" in card else (preset and preset.habits) or Habits(),
         coordinates=card.get("coordinates", False),
         words=tuple(card.get("words", ())),
     )
-    for part in (unet, vae, text):
-        part.to(device)
-    return model.freeze()
+    if isinstance(model, Wan):
+        second = index.get("transformer_2") or [None, None]
+        low = _network(kind, folder / "transformer_2", dtype) if second[1] else None
+        model.extend(low, index.get("boundary_ratio") or 0.0, bool(index.get("expand_timesteps")))
+    return model
 
 
-def _unet(kind: str, folder: Path, dtype: torch.dtype) -> Any:
+def _text(name: str, index: dict[str, Any], kind: str, network: Any, folder: Path, dtype: torch.dtype) -> ClipText:
+    """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
+    encoder_class = (index.get("text_encoder") or [None, "CLIPTextModel"])[1]
+    if encoder_class not in ENCODERS:
+        raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
+    encoder = _weights(ENCODERS[encoder_class], folder / "text_encoder", dtype)
+    tokenizer = _tokenizer(folder / "tokenizer", encoder.config.vocab_size)
+    if encoder_class == "CLIPTextModel":
+        return (Sentence if kind == "SpaceTimeUNet" else ClipText)(name, tokenizer, encoder)
+    if kind == "CogVideoXTransformer3DModel":
+        return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
+    return T5Text(name, tokenizer, encoder, min(WAN_WORDS, tokenizer.model_max_length), masked=True)
+
+
+def _network(kind: str, folder: Path, dtype: torch.dtype) -> Any:
     """The network, with grounding where its weights have it.
 
     Image models: GLIGEN's folders, the older ones too ("use_gated_attention"). Video models: IGLIGEN's folders, whose
     unet holds all, or a folder `grounding` with what it adds.
     """
-    config = _json(folder / "unet" / "config.json")
+    config = _json(folder / "config.json")
     gated = config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
     if kind == "UNet2DConditionModel":
-        return _weights(UNet2DConditionModel, folder / "unet", dtype, **({"attention_type": "gated"} if gated else {}))
+        return _weights(UNet2DConditionModel, folder, dtype, **({"attention_type": "gated"} if gated else {}))
     if kind == "SpaceTimeUNet":
-        return _weights(SpaceTimeUNet, folder / "unet", dtype)
-    unet = _weights(UNet3DConditionModel, folder / "unet", dtype)
-    source = folder / "grounding" if (folder / "grounding").is_dir() else folder / "unet" if gated else None
+        return _weights(SpaceTimeUNet, folder, dtype)
+    if kind in TRANSFORMERS:
+        read, told = config.get("in_channels"), config.get("out_channels")
+        if told and read != told:
+            raise AnimaticError(f"{folder}: reads {read} channels and answers {told}; want a text-to-video model")
+        if config.get("added_kv_proj_dim"):
+            raise AnimaticError(f"{folder}: looks at a picture (added_kv_proj_dim); want a text-to-video model")
+        return _weights(getattr(diffusers, kind), folder, dtype)
+    unet = _weights(UNet3DConditionModel, folder, dtype)
+    beside = folder.parent / "grounding"
+    source = beside if beside.is_dir() else folder if gated else None
     if source:
         add_grounding(unet)
         state = _state(source)
@@ -170,14 +189,29 @@ def _state(folder: Path) -> dict[str, torch.Tensor]:
 
 def _geometry(card: dict[str, Any], preset: Preset | None, kind: str, unet: Any, vae: Any) -> Geometry:
     if "geometry" in card:
-        return Geometry(**card["geometry"])
+        told = card["geometry"]
+        return Geometry(**{**told, "patch": tuple(told.get("patch", (1, 1, 1)))})
     if preset and preset.geometry:
         return preset.geometry
+    if kind in TRANSFORMERS:
+        return _film_geometry(unet.config, vae.config)
     stride = 2 ** (len(vae.config.block_out_channels) - 1)
     size = unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     frames, most = (16, 1024) if kind == "UNet3DConditionModel" else (1, 1)
     return Geometry(frames, height * stride, width * stride, unet.config.out_channels, stride, max_frames=most)
+
+
+def _film_geometry(network: Any, vae: Any) -> Geometry:
+    """Of a transformer. Wan's config has no native size: that of Wan 2.1 then."""
+    if "sample_frames" in network:
+        stride, pace = 2 ** (len(vae.block_out_channels) - 1), vae.temporal_compression_ratio
+        frames, height, width = network.sample_frames, network.sample_height * stride, network.sample_width * stride
+    else:
+        stride, pace = vae.scale_factor_spatial, vae.scale_factor_temporal
+        frames, height, width = WAN.frames, WAN.height, WAN.width
+    channels = network.out_channels or network.in_channels
+    return Geometry(frames, height, width, channels, stride, pace=pace, patch=patch_of(network))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -196,6 +230,13 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _weights(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
     """A network with every weight from its file: missing ones would silently stay random."""
+    for listed in folder.glob("*.index.json"):
+        parts = sorted(set(_json(listed).get("weight_map", {}).values()))
+        missing = [part for part in parts if not (folder / part).exists()]
+        if missing:
+            raise AnimaticError(
+                f"{folder}: {len(missing)} of {len(parts)} weight files are missing, the first is {missing[0]}"
+            )
     try:
         network, report = cls.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, local_files_only=True, **config
@@ -209,11 +250,15 @@ def _weights(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> Any:
-    if not any((folder / file).exists() for file in ("tokenizer.json", "vocab.json")):
-        raise AnimaticError(
-            f"{folder}: no tokenizer; want tokenizer.json or vocab.json"
-        )  # else an empty one is made up
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    found = [file for file in ("tokenizer.json", "vocab.json", "spiece.model") if (folder / file).exists()]
+    if not found:  # else an empty one is made up
+        raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json, vocab.json or spiece.model")
+    if found == ["spiece.model"] and not find_spec("sentencepiece"):
+        raise AnimaticError(f"{folder}: spiece.model needs sentencepiece and protobuf; pip install 'animatic[t5]'")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise AnimaticError(f"{folder}: the tokenizer cannot be read ({str(error).splitlines()[0]})") from None
     if len(tokenizer) > vocabulary:
         raise AnimaticError(
             f"{folder}: {len(tokenizer)} tokens, but the text encoder knows {vocabulary}; they do not belong together"

@@ -1,0 +1,52 @@
+"""The models known by name: where their weights are, their size, and how they are used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .base import Geometry, Habits
+
+POOR = "blurry, low quality, distorted, watermark, text"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and habits."""
+
+    source: str
+    about: str
+    geometry: Geometry | None = None
+    habits: Habits | None = None
+    dtype: str = "float16"  # on a GPU
+
+
+SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
+PICTURE = Geometry(1, 512, 512, max_frames=1)
+COG = Geometry(49, 480, 720, 16, 8, 8.0, pace=4, patch=(1, 2, 2))
+COG15 = Geometry(81, 768, 1360, 16, 8, 16.0, pace=4, patch=(2, 2, 2))
+WAN, WAN_LARGE = (Geometry(81, h, w, 16, 8, 16.0, pace=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280)))
+WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, pace=4, patch=(1, 2, 2))
+COG_HABITS, WAN_HABITS = Habits(50, 6.0), Habits(50, 5.0, POOR)  # their model cards
+FILM, STILL = Habits(40, 9.0, POOR, "dpm++"), Habits(50, 7.5, POOR, "ddim")  # LVD, LMD README
+PRESETS = {
+    "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes"),
+    "modelscope": Preset("ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, FILM),
+    "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, FILM),
+    "modelscope-gligen": Preset("longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, FILM),
+    "zeroscope-gligen": Preset("longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, FILM),
+    "cogvideox-2b": Preset("THUDM/CogVideoX-2b", "CogVideoX, 1.7 B", COG, COG_HABITS),
+    "cogvideox-5b": Preset("THUDM/CogVideoX-5b", "CogVideoX, 5.6 B", COG, COG_HABITS, "bfloat16"),
+    "cogvideox1.5-5b": Preset("THUDM/CogVideoX1.5-5B", "CogVideoX 1.5, 5.6 B", COG15, COG_HABITS, "bfloat16"),
+    "wan2.1-1.3b": Preset("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1, 1.4 B", WAN, WAN_HABITS, "bfloat16"),
+    "wan2.1-14b": Preset("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1, 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"),
+    "wan2.2-5b": Preset("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, 5 B", WAN_5B, WAN_HABITS, "bfloat16"),
+    "wan2.2-a14b": Preset(
+        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"
+    ),
+    "sd15": Preset("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL),
+    "sd21": Preset("stabilityai/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
+    "sd14-gligen": Preset(
+        "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
+    ),
+    "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
+}
