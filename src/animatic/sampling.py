@@ -54,11 +54,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Row:
-    """What one row of a batch is: the negative or positive pass of sample `stream`, its frames from `first` on."""
+    """What one row of a batch is: the negative or positive pass of sample `stream`, its frames from `first` on.
+
+    `parts` says which of the stream's prompts (of a story) it is told, with what weights. `source` is the row whose
+    keys and values it is to read instead of its own (see `controls.sharing`): of this call, or an earlier one.
+    """
 
     negative: bool = False
     stream: int = 0
     first: int = 0
+    parts: tuple[tuple[int, float], ...] = ((0, 1.0),)
+    source: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,16 @@ class Maps:
 
 @dataclass(frozen=True)
 class Cond:
-    """What the model is told: `text` is `[row, token, channel]`, `rows` says what each row is."""
+    """What the model is told: `text` is `[row, token, channel]`, `rows` says what each row is.
+
+    `kept` are rows, of this call or earlier ones at this noise level, that later calls will go back to.
+    """
 
     text: Tensor
     rows: tuple[Row, ...]
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     maps: Maps | None = None
+    kept: frozenset[Row] = frozenset()
 
     @property
     def streams(self) -> list[int]:

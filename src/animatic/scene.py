@@ -99,6 +99,10 @@ class Scene:
         """Number of key frames (1 where nothing is tracked)."""
         return len(self.tracks[0].boxes) if self.tracks else 1
 
+    def part(self, track: int) -> tuple[int, Scene]:
+        """Which part of a story a thing belongs to, and whose words name it: here the one there is."""
+        return 0, self
+
     def at(self, frames: int, legacy: bool = False) -> Scene:
         """The same scene with one box per frame: linear in time, or by LVD's rule where `legacy`.
 

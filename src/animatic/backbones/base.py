@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import AnimaticError
 from ..sampling import Attend, Cond, Row, Step
@@ -93,6 +93,10 @@ class Backbone(ABC):
         shape = self.geometry.latent(frames, height, width)
         rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows)
+
+    def chain(self, step: Step) -> Mapping[str, nn.Module]:
+        """Layers by name, in order, of a network in which each is fed by the one before alone; none of a UNet."""
+        return {}
 
     def check_scene(self, scene: Scene) -> None:
         """Raise where the scene asks for a thing the model has never seen."""
