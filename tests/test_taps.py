@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
-from animatic.backbones.taps import Call, Taps, shrink, unet_kind
+from animatic.backbones.taps import Call, Tap, Taps, shrink, unet_kind
 from animatic.sampling import Cond, Maps, Row, Step, plain
 
 STEP = Step(0, 1, 500.0)
@@ -29,7 +29,7 @@ def test_nobody_listening_is_the_stock_network(kind):
     with torch.no_grad():
         network.set_attn_processor(AttnProcessor2_0())
         stock = network(x, 500, text).sample
-        taps = Taps(network, unet_kind)
+        taps = Taps(network, unet_kind, Tap)
         assert torch.equal(network(x, 500, text).sample, stock)
         with taps.serving(call(3 if kind == "3d" else 1)):
             assert torch.equal(network(x, 500, text).sample, stock)
@@ -37,7 +37,7 @@ def test_nobody_listening_is_the_stock_network(kind):
 
 def test_kinds_of_layers():
     network = tiny.unet3d()
-    Taps(network, unet_kind)
+    Taps(network, unet_kind, Tap)
     kinds = {tap.name: tap.kind for tap in network.attn_processors.values()}
     time = {name for name in kinds if "temp_attentions" in name or name.startswith("transformer_in")}
     assert {kinds[name] for name in time} == {"time"}, "attn2 of a temporal transformer is self-attention"
@@ -50,7 +50,7 @@ def test_maps_are_the_softmax(kind):
     torch.manual_seed(1)
     frames = 3 if kind == "3d" else 1
     network = tiny.unet3d() if kind == "3d" else tiny.unet2d()
-    taps = Taps(network, unet_kind)
+    taps = Taps(network, unet_kind, Tap)
     x = torch.randn(2, 4, frames, 8, 8) if kind == "3d" else torch.randn(2, 4, 8, 8)
     text, seen = torch.randn(2, 7, tiny.WIDTH), {}
 
@@ -73,7 +73,7 @@ def test_maps_are_the_softmax(kind):
 def test_asking_does_not_change_the_answer():
     torch.manual_seed(1)
     network = tiny.unet3d()
-    taps = Taps(network, unet_kind)
+    taps = Taps(network, unet_kind, Tap)
     x, text = torch.randn(2, 4, 3, 8, 8), torch.randn(2, 7, tiny.WIDTH)
     with torch.no_grad():
         with taps.serving(call(3)):
@@ -84,7 +84,7 @@ def test_asking_does_not_change_the_answer():
 
 def test_only_the_wanted_sites_answer():
     network = tiny.unet3d()
-    taps, maps = Taps(network, unet_kind), Maps(torch.tensor([[1]]), sites=("down_blocks.0.*",))
+    taps, maps = Taps(network, unet_kind, Tap), Maps(torch.tensor([[1]]), sites=("down_blocks.0.*",))
     with torch.no_grad(), taps.serving(call(2, rows=1, maps=maps)):
         network(torch.randn(1, 4, 2, 8, 8), 500, torch.randn(1, 7, tiny.WIDTH))
     assert list(maps.found) == ["down_blocks.0.attentions.0.transformer_blocks.0.attn2"]

@@ -1,11 +1,36 @@
 """The real classes at tiny size: model folders in the real format, random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet3DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLCogVideoX,
+    AutoencoderKLWan,
+    CogVideoXDDIMScheduler,
+    CogVideoXDPMScheduler,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UNet3DConditionModel,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+)  # fmt: skip
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)  # fmt: skip
 
 WIDTH = 16
 
@@ -162,4 +187,106 @@ def grounding_dino(path: Path) -> Path:
     GroundingDinoForObjectDetection(config).save_pretrained(path)
     images = GroundingDinoImageProcessorPil(size={"height": 64, "width": 96})
     GroundingDinoProcessor(images, words).save_pretrained(path)
+    return path
+
+
+def t5_tokenizer(length: int = 16) -> T5Tokenizer:
+    """T5's unigram tokenizer: a few words, letters for the rest, and no piece for the article, as in the real one."""
+    words = ["cat", "dog", "bear", "and", "the", "two", "red", "cats", "runs", "on", "grass", "pink"]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
+    pieces += [("▁" + word, -1 - 0.01 * i) for i, word in enumerate(words)]
+    pieces += [(letter, -6.0) for letter in "abcdefghijklmnopqrstuvwxyz.,"]
+    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=length)
+
+
+def t5_config(vocabulary: T5Tokenizer) -> dict[str, Any]:
+    return {
+        "vocab_size": len(vocabulary), "d_model": 32, "d_kv": 8, "d_ff": 37, "num_layers": 2, "num_heads": 4,
+        "relative_attention_num_buckets": 8, "feed_forward_proj": "gated-gelu", "pad_token_id": 0, "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    }  # fmt: skip
+
+
+def louder(network: Any) -> Any:
+    """Random transformers hardly listen to text: make them."""
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if "text_proj.weight" in name or "text_embedder.linear_1.weight" in name:
+                p *= 4
+            elif "norm_q.weight" in name or "norm_k.weight" in name:
+                p *= 2
+    return network.eval()
+
+
+def cogvideox_network(rotary: bool = False, pairs: bool = False, layers: int = 2) -> CogVideoXTransformer3DModel:
+    """9 frames of 32 x 48 pixels: 3 latent frames of 4 x 6 cells, 2 x 3 tokens each."""
+    torch.manual_seed(0)
+    return louder(
+        CogVideoXTransformer3DModel(
+            num_attention_heads=4, attention_head_dim=16 if rotary else 8, in_channels=4, out_channels=4,
+            time_embed_dim=16, text_embed_dim=32, num_layers=layers, sample_height=4, sample_width=6, sample_frames=9,
+            max_text_seq_length=16, use_rotary_positional_embeddings=rotary, patch_size_t=2 if pairs else None,
+            patch_bias=not pairs,
+        )
+    )  # fmt: skip
+
+
+def cogvideox(path: Path, rotary: bool = False, pairs: bool = False, layers: int = 2, dpm: bool = False) -> Path:
+    """A CogVideoX folder as diffusers' own pipeline writes it: 2B; `rotary` as 5B; with `pairs` as 1.5."""
+    torch.manual_seed(0)
+    words = t5_tokenizer()
+    scheduler = CogVideoXDPMScheduler if dpm else CogVideoXDDIMScheduler
+    vae = AutoencoderKLCogVideoX(
+        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2, sample_height=32,
+        sample_width=48, temporal_compression_ratio=4, down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+    )  # fmt: skip
+    CogVideoXPipeline(
+        tokenizer=words,
+        text_encoder=T5EncoderModel(T5Config(**t5_config(words))),
+        vae=vae,
+        transformer=cogvideox_network(rotary or pairs, pairs, layers),
+        scheduler=scheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+            prediction_type="v_prediction", rescale_betas_zero_snr=True, set_alpha_to_one=True, snr_shift_scale=3.0,
+            timestep_spacing="trailing",
+        ),
+    ).save_pretrained(path)  # fmt: skip
+    return path
+
+
+def wan_network(channels: int = 4) -> WanTransformer3DModel:
+    torch.manual_seed(0)
+    return louder(
+        WanTransformer3DModel(
+            num_attention_heads=2, attention_head_dim=12, in_channels=channels, out_channels=channels, text_dim=32,
+            freq_dim=16, ffn_dim=32, num_layers=2,
+        )
+    )  # fmt: skip
+
+
+def wan(path: Path, second: bool = False, each_token: bool = False) -> Path:
+    """A Wan folder as diffusers' own pipeline writes it: 2.1; `second` as 2.2 A14B; `each_token` as 2.2 TI2V."""
+    torch.manual_seed(0)
+    words = t5_tokenizer()
+    encoder = UMT5EncoderModel(UMT5Config(**t5_config(words)))
+    vae = AutoencoderKLWan(
+        base_dim=3, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+        latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[1.5, 2.0, 0.7, 1.0],
+    )  # fmt: skip
+    network, low = wan_network(), wan_network()
+    with torch.no_grad():
+        low.proj_out.weight *= -1
+    WanPipeline(
+        tokenizer=words,
+        text_encoder=encoder,
+        vae=vae,
+        scheduler=UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, num_train_timesteps=1000
+        ),
+        transformer=network,
+        transformer_2=low if second else None,
+        boundary_ratio=0.875 if second else None,
+        expand_timesteps=each_token,
+    ).save_pretrained(path)
     return path

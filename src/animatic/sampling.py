@@ -112,9 +112,10 @@ class Cond:
 class Site:
     """One attention layer in one call.
 
-    `name` is its module path; `kind` is "self", "cross" or "time"; `fold` is how many batch entries belong to one row
-    (frames in space layers, height * width in time layers); `text` are the key positions that are text; `grid` is
-    (frames, height, width) at this layer.
+    `name` is its module path; `kind` is "self", "cross", "time" or "joint" (text and video in one sequence, text
+    first); `fold` is how many batch entries belong to one row (frames in space layers, height * width in time layers, 1
+    in transformers, which see all frames at once); `text` are the key positions that are text, in joint layers the
+    query positions too; `grid` is (frames, height, width) at this layer.
     """
 
     name: str

@@ -1,16 +1,18 @@
 """A diffusers scheduler as a row of noise levels and a way from one to the next.
 
-Any scheduler with one network evaluation per step: DDIM, DPM-Solver++ 2M, UniPC, Euler, flow matching. What differs
-between them (units of the sample, signatures of `step`) ends here.
+Any scheduler with one network evaluation per step: DDIM, DPM-Solver++ 2M, UniPC, Euler, flow matching, CogVideoX's
+own two. What differs between them (units of the sample, signatures of `step`, their noise) ends here.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import diffusers
+import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
@@ -30,7 +32,7 @@ SHORT = {
 class Schedule:
     """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember.
 
-    With `stop` the run ends after the level of that index.
+    What a stochastic solver (`CogVideoXDPMScheduler`) draws hangs on each row's first sample alone. With `stop` the run ends after the level of that index.
     """
 
     def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
@@ -45,7 +47,15 @@ class Schedule:
         if len(self._times) != steps:
             times = f"{len(self._times)} times in {steps} steps"
             raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
-        self._flow = "FlowMatch" in type(scheduler).__name__
+        self._flow = is_flow(scheduler)
+        self._clean: Tensor | None = None  # CogVideoX's solver wants the last estimate back
+        self._draws: list[torch.Generator] = []
+        if self.name.startswith("CogVideoX") and not _lands(self._times, scheduler.config.num_train_timesteps):
+            near = [n for n in (steps - 2, steps - 1, steps + 1, steps + 2) if n > 0 and self._can(n)]
+            want = " or ".join(map(str, near)) or "a divisor of 1000"
+            raise AnimaticError(
+                f"steps is {steps}, in which {self.name} does not arrive at the clean sample; want {want}"
+            )
 
     def __iter__(self) -> Iterator[Step]:
         for index, t in enumerate(self._times):
@@ -62,6 +72,11 @@ class Schedule:
         """The same levels for another run, up to `stop`."""
         return Schedule(self._scheduler, self._steps, stop)
 
+    def _can(self, steps: int) -> bool:
+        other = copy.deepcopy(self._scheduler)
+        other.set_timesteps(steps)
+        return _lands(other.timesteps, other.config.num_train_timesteps)
+
     def _level(self, index: int, t: int) -> tuple[float, float]:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
         if self._flow:
@@ -77,6 +92,8 @@ class Schedule:
 
     def start(self, noise: Tensor) -> Tensor:
         """The first sample from unit noise."""
+        seeds = [int(row.flatten()[:2].float().cpu().view(torch.int64)) for row in noise]
+        self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         return noise * self._scheduler.init_noise_sigma if not self._flow else noise
 
     def scale(self, x: Tensor, step: Step) -> Tensor:
@@ -91,7 +108,17 @@ class Schedule:
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """One solver step."""
+        if self.name == "CogVideoXDPMScheduler":
+            return self._advance_with_noise(x, prediction, step.index)
         return self._scheduler.step(prediction, self._times[step.index], x).prev_sample
+
+    def _advance_with_noise(self, x: Tensor, prediction: Tensor, index: int) -> Tensor:
+        """Noise is drawn in the order of the pipeline's samples, `[row, frame, channel, height, width]`."""
+        before = self._times[index - 1] if index else None
+        x, self._clean = self._scheduler.step(
+            prediction.movedim(2, 1), self._clean, self._times[index], before, x.movedim(2, 1), generator=self._draws
+        )
+        return x.movedim(1, 2)
 
     def estimate(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """The clean sample that a prediction implies."""
@@ -110,6 +137,17 @@ class Schedule:
                 raise AnimaticError(f"prediction_type is {other!r}; want epsilon, v_prediction or sample")
 
 
+def is_flow(scheduler: Any) -> bool:
+    """Whether it goes straight from noise to sample (flow matching)."""
+    return "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction"
+
+
+def _lands(times: Tensor, levels: int) -> bool:
+    """Whether t - levels // steps, CogVideoX's idea of the next level, is within one of it, and the last is clean."""
+    after = times - levels // len(times)
+    return bool(after[-1] < 0) and bool(((after[:-1] - times[1:]).abs() <= 1).all())
+
+
 def scheduler_named(name: str, like: Any) -> Any:
     """Another diffusers scheduler, with the noise table and the prediction type of `like`.
 
@@ -119,6 +157,14 @@ def scheduler_named(name: str, like: Any) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin) and issubclass(cls, ConfigMixin)):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
     config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
+    if is_flow(like):
+        shift = config.get("flow_shift", config.get("shift", 1.0))
+        if "FlowMatch" not in cls.__name__ and "use_flow_sigmas" not in signature(cls).parameters:
+            raise AnimaticError(f"scheduler {name!r} knows no flow matching, which the model was trained on; want flow")
+        config |= {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift, "shift": shift}
+    elif config.get("snr_shift_scale", 1.0) != 1.0 and "snr_shift_scale" not in signature(cls).parameters:
+        level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
+        config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
     scheduler: Any = cls.from_config(config)
     if hasattr(scheduler.config, "clip_sample") and scheduler.config.clip_sample:
         scheduler.register_to_config(clip_sample=False)  # clipping breaks the linearity that blending rests on

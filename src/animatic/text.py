@@ -52,6 +52,26 @@ class ClipText(nn.Module):
         return tuple(i for i, (a, b) in enumerate(offsets) if a < b and a < span[1] and b > span[0])
 
 
+class T5Text(ClipText):
+    """A tokenizer and its T5 or UMT5 encoder, reading `limit` tokens.
+
+    `masked` (Wan): padding is not attended to and its states are zero; CogVideoX learnt with padding in sight.
+    """
+
+    def __init__(
+        self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int, masked: bool = False
+    ) -> None:
+        nn.Module.__init__(self)
+        self.name, self.tokenizer, self.encoder, self.limit, self.masked = name, tokenizer, encoder, limit, masked
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
+        if not self.masked:
+            return self.encoder(input_ids=ids).last_hidden_state
+        mask = ids != self.tokenizer.pad_token_id
+        return self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state * mask[..., None]
+
+
 def find(prompt: str, phrase: str) -> tuple[int, int] | None:
     """Where whole words of `prompt` name `phrase`: as it stands or in the plural, else its last word likewise."""
     words = phrase.split()

@@ -18,7 +18,7 @@ from ..schedule import Schedule, scheduler_named
 from ..text import ClipText, find
 from .checkpointing import add_checkpointing
 from .grounding import grounded
-from .taps import Call, Taps, unet_kind
+from .taps import Call, Tap, Taps, unet_kind
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,18 @@ class Geometry:
     stride: int = 8  # pixels per latent cell
     fps: float = 8.0
     max_frames: int = 1024
+    pace: int = 1  # frames per latent frame; the first latent frame is one frame alone
+    patch: tuple[int, int, int] = (1, 1, 1)  # latent frames, rows and columns of cells per token
 
     def latent(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(channel, frame, height, width) of the latents of a video of this size. Raises where it cannot be made."""
         if not 1 <= frames <= self.max_frames:
             raise AnimaticError(f"frames is {frames}; this model takes 1 to {self.max_frames}")
-        for name, value in (("height", height), ("width", width)):
-            if value < self.stride or value % self.stride:
-                raise AnimaticError(f"{name} is {value}; this model takes multiples of {self.stride} pixels")
-        return self.channels, frames, height // self.stride, width // self.stride
+        for name, value, cells in (("height", height, self.patch[1]), ("width", width, self.patch[2])):
+            if value < self.stride * cells or value % (self.stride * cells):
+                raise AnimaticError(f"{name} is {value}; this model takes multiples of {self.stride * cells} pixels")
+        times = -(-(frames - 1) // self.pace) + self.patch[0]  # with one to spare where tokens hold two
+        return self.channels, times + -times % self.patch[0], height // self.stride, width // self.stride
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Backbone(ABC):
 
 
 class Components(Backbone):
-    """A backbone made of diffusers components: a tapped UNet, any VAE, CLIP text, a scheduler.
+    """A backbone made of diffusers components: a tapped network (`unet`, be it a transformer), a VAE, text, a scheduler.
 
     diffusers decorates its classes beyond what types can say, so they stand as Any.
     """
@@ -132,7 +135,11 @@ class Components(Backbone):
         self.geometry, self.habits, self.coordinates, self.words = geometry, habits, coordinates, words
         if grounded(unet):
             self.provides = self.provides | {"grounding"}
-        self.taps = Taps(unet, unet_kind)
+        self.taps = self.tapped(unet)
+
+    def tapped(self, network: Any) -> Taps:
+        """The network's attention layers routed through taps."""
+        return Taps(network, unet_kind, Tap)
 
     @abstractmethod
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
@@ -143,22 +150,38 @@ class Components(Backbone):
             hint = "put Guidance into the controls, or tell cond.positive"
             raise AnimaticError(f"{len(x)} latent rows but {len(cond.rows)} rows of text; {hint}")
         t = torch.as_tensor(step.t, device=x.device).expand(len(x))
-        with self.taps.serving(Call(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]))):
+        call = Call(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]), self.geometry.patch)
+        with self.expert(step).serving(call):
             return self.predict(x, t, replace(cond, text=cond.text.to(x.dtype)))
         return x.new_full((), torch.nan).expand_as(x)  # maps alone were wanted: there is no prediction
+
+    def expert(self, step: Step) -> Taps:
+        """The taps of the network that answers at `step`, for models of several networks."""
+        return self.taps
+
+    @property
+    def networks(self) -> list[Any]:
+        """All that predict; most models have one."""
+        return [self.unet]
 
     @property
     def device(self) -> torch.device:
         return self.unet.device
 
     def freeze(self) -> Components:
-        for part in (self.unet, self.vae, self.text):
+        for part in (*self.networks, self.vae, self.text):
             part.eval().requires_grad_(False)
+        return self
+
+    def to(self, device: torch.device) -> Components:
+        for part in (*self.networks, self.vae, self.text):
+            part.to(device)
         return self
 
     def save_memory(self) -> Components:
         """Checkpoint the network's layers: guided passes store some 15 times less, and take half as long again."""
-        add_checkpointing(self.unet)
+        for network in self.networks:
+            add_checkpointing(network)
         return self
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gradient checkpointing of any UNet: layers keep their inputs alone and are computed again during backward.
+"""Gradient checkpointing of any network: layers keep their inputs alone and are computed again during backward.
 
 `UNet3DConditionModel` has none of its own. Non-reentrant, so that a forward pass may be cut short inside a layer.
 """
@@ -11,17 +11,20 @@ from typing import Any
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-LAYERS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+UNETS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+LAYERS = (*UNETS, CogVideoXBlock, WanTransformerBlock)
 
 
-def add_checkpointing(unet: nn.Module) -> None:
-    """Wrap every layer of `unet`, once; where no gradient is wanted nothing changes."""
-    for layer in unet.modules():
+def add_checkpointing(network: nn.Module) -> None:
+    """Wrap every layer of `network`, once; where no gradient is wanted nothing changes."""
+    for layer in network.modules():
         if isinstance(layer, LAYERS) and "forward" not in vars(layer):
             setattr(layer, "forward", partial(_again, layer.forward))  # noqa: B010 - a method is wrapped
 

@@ -1,4 +1,4 @@
-"""A model by name or folder: every folder in diffusers layout with a UNet, a VAE and a CLIP text encoder.
+"""A model by name or folder: every folder in diffusers layout with a UNet or transformer, a VAE and a text encoder.
 
 What diffusers has no word for (native size, habits, vocabulary) stands in PRESETS, or in `animatic.json` in the folder.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,19 @@ from diffusers.models.model_loading_utils import load_state_dict
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError
-from ..text import ClipText
+from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
+from .cogvideox import CogVideoX
 from .grounding import add_grounding, is_grounding
 from .small import SpaceTimeUNet
 from .small_model import Labels, Sentence, Small
 from .unet2d import UNet2D
 from .unet3d import UNet3D
+from .wan import Wan
 
 POOR = "blurry, low quality, distorted, watermark, text"
 
@@ -41,10 +44,16 @@ class Preset:
     about: str
     geometry: Geometry | None = None
     habits: Habits | None = None
+    dtype: str = "float16"  # on a GPU
 
 
 SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
 PICTURE = Geometry(1, 512, 512, max_frames=1)
+COG = Geometry(49, 480, 720, 16, 8, 8.0, pace=4, patch=(1, 2, 2))
+COG15 = Geometry(81, 768, 1360, 16, 8, 16.0, pace=4, patch=(2, 2, 2))
+WAN, WAN_LARGE = (Geometry(81, h, w, 16, 8, 16.0, pace=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280)))
+WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, pace=4, patch=(1, 2, 2))
+COG_HABITS, WAN_HABITS = Habits(50, 6.0), Habits(50, 5.0, POOR)  # their model cards
 FILM, STILL = Habits(40, 9.0, POOR, "dpm++"), Habits(50, 7.5, POOR, "ddim")  # LVD, LMD README
 PRESETS = {
     "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes"),
@@ -52,6 +61,15 @@ PRESETS = {
     "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, FILM),
     "modelscope-gligen": Preset("longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, FILM),
     "zeroscope-gligen": Preset("longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, FILM),
+    "cogvideox-2b": Preset("zai-org/CogVideoX-2b", "CogVideoX, 1.7 B", COG, COG_HABITS),
+    "cogvideox-5b": Preset("zai-org/CogVideoX-5b", "CogVideoX, 5.6 B", COG, COG_HABITS, "bfloat16"),
+    "cogvideox1.5-5b": Preset("zai-org/CogVideoX1.5-5B", "CogVideoX 1.5, 5.6 B", COG15, COG_HABITS, "bfloat16"),
+    "wan2.1-1.3b": Preset("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1, 1.3 B", WAN, WAN_HABITS, "bfloat16"),
+    "wan2.1-14b": Preset("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1, 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"),
+    "wan2.2-5b": Preset("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, 5 B", WAN_5B, WAN_HABITS, "bfloat16"),
+    "wan2.2-a14b": Preset(
+        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"
+    ),
     "sd15": Preset("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL),
     "sd21": Preset("stabilityai/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
     "sd14-gligen": Preset(
@@ -59,7 +77,20 @@ PRESETS = {
     ),
     "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
 }
-UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D, "SpaceTimeUNet": Small}
+NETWORKS: dict[str, type[Components]] = {
+    "UNet3DConditionModel": UNet3D,
+    "UNet2DConditionModel": UNet2D,
+    "SpaceTimeUNet": Small,
+    "CogVideoXTransformer3DModel": CogVideoX,
+    "WanTransformer3DModel": Wan,
+}
+ENCODERS: dict[str, Any] = {
+    "CLIPTextModel": CLIPTextModel,
+    "T5EncoderModel": T5EncoderModel,
+    "UMT5EncoderModel": UMT5EncoderModel,
+}
+TRANSFORMERS = ("CogVideoXTransformer3DModel", "WanTransformer3DModel")
+WAN_WORDS = 512  # tokens that Wan was trained on
 
 
 def load(name: str = "mini", device: str = "") -> Components:
@@ -78,7 +109,8 @@ def load(name: str = "mini", device: str = "") -> Components:
 def _folder(name: str, preset: Preset) -> Path:
     if not preset.source:
         return Path(str(files("animatic") / "weights" / name))
-    wanted = [f"{part}/*" for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")]
+    parts = ("unet", "transformer", "transformer_2", "vae", "text_encoder", "tokenizer", "scheduler")
+    wanted = [f"{part}/*" for part in parts]
     try:
         return Path(snapshot_download(preset.source, allow_patterns=["model_index.json", *wanted]))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
@@ -91,60 +123,80 @@ def _folder(name: str, preset: Preset) -> Path:
 def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) -> Components:
     index = _json(folder / "model_index.json")
     card = _json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
-    kind = index.get("unet", [None, None])[1]
-    if kind not in UNETS:
-        raise AnimaticError(f"{folder}: its unet is {kind!r}; want one of {', '.join(UNETS)}")
-    dtype = torch.float16 if device.type == "cuda" and preset and preset.source else torch.float32
-    vae_class = _json(folder / "vae" / "config.json").get("_class_name", "")
-    vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, str(vae_class), None)
+    part = "transformer" if "transformer" in index else "unet"
+    kind = index.get(part, [None, None])[1]
+    if kind not in NETWORKS:
+        raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
+    dtype = getattr(torch, preset.dtype) if device.type == "cuda" and preset and preset.source else torch.float32
+    vae_class = str(_json(folder / "vae" / "config.json").get("_class_name", ""))
+    vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, vae_class, None)
     if vae_type is None:
         raise AnimaticError(
             f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
         )
-    unet = _unet(kind, folder, dtype)
-    vae = _weights(vae_type, folder / "vae", dtype)
-    if "class_vectors" in card:
-        text = Labels.read(card)
-    else:
-        encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
-        words = Sentence if kind == "SpaceTimeUNet" else ClipText
-        text = words(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
+    network = _network(kind, folder / part, dtype)
+    vae = _weights(vae_type, folder / "vae", torch.float32 if kind == "WanTransformer3DModel" else dtype)
+    text = Labels.read(card) if "class_vectors" in card else _text(name, index, kind, network, folder, dtype)
     scheduler_class = getattr(
         diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None
     )
     if scheduler_class is None:
         raise AnimaticError(f"{folder}/scheduler: no diffusers scheduler is named in scheduler_config.json")
     scheduler = scheduler_class.from_pretrained(folder / "scheduler")
-    model = UNETS[kind](
+    model = NETWORKS[kind](
         name,
-        unet,
+        network,
         vae,
         text,
         scheduler,
-        geometry=_geometry(card, preset, kind, unet, vae),
+        geometry=_geometry(card, preset, kind, network, vae),
         habits=Habits(**card["habits"]) if "habits" in card else (preset and preset.habits) or Habits(),
         coordinates=card.get("coordinates", False),
         words=tuple(card.get("words", ())),
     )
-    for part in (unet, vae, text):
-        part.to(device)
-    return model.freeze()
+    if isinstance(model, Wan):
+        second = index.get("transformer_2") or [None, None]
+        low = _network(second[1], folder / "transformer_2", dtype) if second[1] else None
+        model.extend(low, index.get("boundary_ratio") or 0.0, bool(index.get("expand_timesteps")))
+    return model.to(device).freeze()
 
 
-def _unet(kind: str, folder: Path, dtype: torch.dtype) -> Any:
+def _text(name: str, index: dict[str, Any], kind: str, network: Any, folder: Path, dtype: torch.dtype) -> ClipText:
+    """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
+    encoder_class = (index.get("text_encoder") or [None, "CLIPTextModel"])[1]
+    if encoder_class not in ENCODERS:
+        raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
+    encoder = _weights(ENCODERS[encoder_class], folder / "text_encoder", dtype)
+    tokenizer = _tokenizer(folder / "tokenizer", encoder.config.vocab_size)
+    if encoder_class == "CLIPTextModel":
+        return (Sentence if kind == "SpaceTimeUNet" else ClipText)(name, tokenizer, encoder)
+    if kind == "CogVideoXTransformer3DModel":
+        return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
+    return T5Text(name, tokenizer, encoder, min(WAN_WORDS, tokenizer.model_max_length), masked=True)
+
+
+def _network(kind: str, folder: Path, dtype: torch.dtype) -> Any:
     """The network, with grounding where its weights have it.
 
     Image models: GLIGEN's folders, the older ones too ("use_gated_attention"). Video models: IGLIGEN's folders, whose
     unet holds all, or a folder `grounding` with what it adds.
     """
-    config = _json(folder / "unet" / "config.json")
+    config = _json(folder / "config.json")
     gated = config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
     if kind == "UNet2DConditionModel":
-        return _weights(UNet2DConditionModel, folder / "unet", dtype, **({"attention_type": "gated"} if gated else {}))
+        return _weights(UNet2DConditionModel, folder, dtype, **({"attention_type": "gated"} if gated else {}))
     if kind == "SpaceTimeUNet":
-        return _weights(SpaceTimeUNet, folder / "unet", dtype)
-    unet = _weights(UNet3DConditionModel, folder / "unet", dtype)
-    source = folder / "grounding" if (folder / "grounding").is_dir() else folder / "unet" if gated else None
+        return _weights(SpaceTimeUNet, folder, dtype)
+    if kind in TRANSFORMERS:
+        told = config.get("out_channels") or config.get("in_channels")
+        if config.get("in_channels") != told:
+            raise AnimaticError(
+                f"{folder}: reads {config['in_channels']} channels and answers {told}; want text to video"
+            )
+        return _weights(getattr(diffusers, kind), folder, dtype)
+    unet = _weights(UNet3DConditionModel, folder, dtype)
+    beside = folder.parent / "grounding"
+    source = beside if beside.is_dir() else folder if gated else None
     if source:
         add_grounding(unet)
         state = _state(source)
@@ -173,11 +225,25 @@ def _geometry(card: dict[str, Any], preset: Preset | None, kind: str, unet: Any,
         return Geometry(**card["geometry"])
     if preset and preset.geometry:
         return preset.geometry
+    if kind in TRANSFORMERS:
+        return _film_geometry(unet.config, vae.config)
     stride = 2 ** (len(vae.config.block_out_channels) - 1)
     size = unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     frames, most = (16, 1024) if kind == "UNet3DConditionModel" else (1, 1)
     return Geometry(frames, height * stride, width * stride, unet.config.out_channels, stride, max_frames=most)
+
+
+def _film_geometry(network: Any, vae: Any) -> Geometry:
+    """Of a transformer. Wan's config has no native size: that of Wan 2.1 then."""
+    if "sample_frames" in network:
+        stride, pace = 2 ** (len(vae.block_out_channels) - 1), vae.temporal_compression_ratio
+        frames, height, width = network.sample_frames, network.sample_height * stride, network.sample_width * stride
+        patch = (network.patch_size_t or 1, network.patch_size, network.patch_size)
+    else:
+        stride, pace, patch = vae.scale_factor_spatial, vae.scale_factor_temporal, tuple(network.patch_size)
+        frames, height, width = WAN.frames, WAN.height, WAN.width
+    return Geometry(frames, height, width, network.out_channels or network.in_channels, stride, pace=pace, patch=patch)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -196,6 +262,13 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _weights(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
     """A network with every weight from its file: missing ones would silently stay random."""
+    for listed in folder.glob("*.index.json"):
+        parts = sorted(set(_json(listed).get("weight_map", {}).values()))
+        missing = [part for part in parts if not (folder / part).exists()]
+        if missing:
+            raise AnimaticError(
+                f"{folder}: {len(missing)} of {len(parts)} weight files are missing, the first is {missing[0]}"
+            )
     try:
         network, report = cls.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, local_files_only=True, **config
@@ -209,10 +282,11 @@ def _weights(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> Any:
-    if not any((folder / file).exists() for file in ("tokenizer.json", "vocab.json")):
-        raise AnimaticError(
-            f"{folder}: no tokenizer; want tokenizer.json or vocab.json"
-        )  # else an empty one is made up
+    found = [file for file in ("tokenizer.json", "vocab.json", "spiece.model") if (folder / file).exists()]
+    if not found:  # else an empty one is made up
+        raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json, vocab.json or spiece.model")
+    if found == ["spiece.model"] and not (find_spec("sentencepiece") and find_spec("google.protobuf")):
+        raise AnimaticError(f"{folder}: spiece.model needs sentencepiece and protobuf; pip install 'animatic[t5]'")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if len(tokenizer) > vocabulary:
         raise AnimaticError(

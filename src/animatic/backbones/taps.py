@@ -1,4 +1,4 @@
-"""Taps: every attention layer of a diffusers UNet routed through one narrow waist.
+"""Taps: every attention layer of a diffusers network routed through one narrow waist.
 
 The waist lies after projection and before the output projection: `attend(site, q, k, v, mask)`. A tap computes what
 the stock processor computes and is an exact identity when nobody listens. Reading is a request (`cond.maps`): the
@@ -30,12 +30,19 @@ from .guard import bent_by
 
 @dataclass(frozen=True)
 class Call:
-    """One evaluation of the network, as its layers need to know it; `grid` is the latents' (frames, height, width)."""
+    """One evaluation of the network, as its layers need to know it.
+
+    `grid` is the latents' (frames, height, width), `patch` the size of a transformer's token in them.
+    """
 
     step: Step
     cond: Cond
     attend: Attend
     grid: tuple[int, int, int]
+    patch: tuple[int, int, int] = (1, 1, 1)
+
+
+READ = ("cross", "joint")  # the kinds of layers that look at text
 
 
 class Enough(Exception):
@@ -45,14 +52,15 @@ class Enough(Exception):
 class Taps:
     """The taps of one network and the call they serve at the moment."""
 
-    def __init__(self, network: nn.Module, kind: Callable[[str], str]) -> None:
+    def __init__(self, network: nn.Module, kind: Callable[[str], str], tap: Callable[[Taps, str, str], Any]) -> None:
+        """`kind` tells a layer's kind by its name, `tap` makes its processor."""
         self.network, self.awaited = network, 0
         self.call: Call | None = None
-        names = (name.removesuffix(".processor") for name in network.attn_processors if kind(name) == "cross")  # type: ignore[union-attr]
+        names = (name.removesuffix(".processor") for name in network.attn_processors if kind(name) in READ)  # type: ignore[union-attr]
         self.listening = [name for name in names if ".fuser." not in name]
         network.set_attn_processor(  # type: ignore[operator]
             {  # a grounding layer's attention is its own affair
-                name: own if ".fuser." in name else Tap(self, name.removesuffix(".processor"), kind(name))
+                name: own if ".fuser." in name else tap(self, name.removesuffix(".processor"), kind(name))
                 for name, own in network.attn_processors.items()  # type: ignore[union-attr, operator]
             }
         )
@@ -91,9 +99,26 @@ class Taps:
             raise AnimaticError(f"sites {maps.sites} match no text attention layer of this model")
         return names
 
+    def attend(self, site: Site, call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """The waist: `call.attend`, and what its request for maps wants of this layer."""
+        maps = call.cond.maps
+        if maps is None or site.kind not in READ or not any(fnmatchcase(site.name, glob) for glob in maps.sites):
+            return call.attend(site, q, k, v, mask)
+        columns = _columns(maps, k, site.fold).expand(-1, q.shape[1], -1, -1)
+        out = call.attend(site, q, k, torch.cat([v, columns.to(v.dtype)], -1), mask)
+        out, probabilities = out[..., : v.shape[-1]], out[..., v.shape[-1] :]
+        if site.name not in maps.found:
+            found = probabilities[:, :, site.text.stop :] if site.kind == "joint" else probabilities
+            found = found.unflatten(0, (-1, site.fold)).unflatten(3, (-1, *site.grid[1:])).movedim(3, 2).flatten(1, 2)
+            pace = call.grid[0] // site.grid[0]  # latent frames that share a token
+            maps.found[site.name] = found if pace == 1 else found.repeat_interleave(pace, 1)
+            if maps.only and len(maps.found) == self.awaited:
+                raise Enough
+        return out
+
 
 class Tap:
-    """A diffusers attention processor: the arithmetic of `AttnProcessor2_0`, with the waist in the middle."""
+    """A UNet's attention processor: the arithmetic of `AttnProcessor2_0`, with the waist in the middle."""
 
     def __init__(self, taps: Taps, name: str, kind: str) -> None:
         self.taps, self.name, self.kind = taps, name, kind
@@ -135,30 +160,16 @@ class Tap:
         call = self.taps.call
         if call is None:  # the network was called by somebody else
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        rows = len(call.cond.rows)
         frames, height, width = call.grid
-        fold = q.shape[0] // rows
-        if self.kind != "time":
-            height, width = shrink(height, width, q.shape[2])
-        else:
-            height, width = shrink(height, width, fold)
+        fold = q.shape[0] // len(call.cond.rows)
+        height, width = shrink(height, width, fold if self.kind == "time" else q.shape[2])
         text = slice(0, k.shape[2] if self.kind == "cross" else 0)
         site = Site(self.name, self.kind, fold, text, (frames, height, width), call.step, call.cond)
-        maps = call.cond.maps
-        if maps is None or self.kind != "cross" or not any(fnmatchcase(self.name, glob) for glob in maps.sites):
-            return call.attend(site, q, k, v, mask)
-        columns = _columns(maps, k, fold).expand(-1, q.shape[1], -1, -1)
-        out = call.attend(site, q, k, torch.cat([v, columns.to(v.dtype)], -1), mask)
-        out, probabilities = out[..., : v.shape[-1]], out[..., v.shape[-1] :]
-        if self.name not in maps.found:
-            maps.found[self.name] = probabilities.unflatten(0, (rows, fold)).unflatten(3, site.grid[1:])
-            if maps.only and len(maps.found) == self.taps.awaited:
-                raise Enough
-        return out
+        return self.taps.attend(site, call, q, k, v, mask)
 
 
 def _columns(maps: Maps, k: Tensor, fold: int) -> Tensor:
-    """One-hot columns `[batch, 1, key, wanted]`: column j is 1 at the j-th wanted token of the row."""
+    """One-hot columns `[batch, 1, key, wanted]`: column j is 1 at the j-th wanted token of the row. Text is first."""
     columns = torch.zeros(len(maps.tokens), k.shape[2], maps.tokens.shape[1], device=k.device)
     return columns.scatter_(1, maps.tokens[:, None, :], 1.0).repeat_interleave(fold, 0)[:, None]
 

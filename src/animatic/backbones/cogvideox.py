@@ -1,0 +1,80 @@
+"""Video transformers on diffusers' stock `CogVideoXTransformer3DModel`: CogVideoX 2B, 5B and 1.5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
+from torch import Tensor
+
+from ..sampling import Cond
+from .base import Components
+from .dit_taps import JointTap, joint_kind
+from .film import frames_of, scale_of, to_bytes
+from .taps import Taps
+
+
+class Transformer(Components):
+    """A transformer over the latents of a video autoencoder; the sample keeps full precision, whatever the network.
+
+    Where a token holds two latent frames (CogVideoX 1.5) the first latent frame is spare: it completes the first pair.
+    """
+
+    provides = frozenset({"text maps", "video"})
+
+    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
+        return super().noise(seeds, frames, height, width).float()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """As many frames as were asked for when `pace` divides one less than them, else up to `pace` - 1 more."""
+        if self.geometry.pace == 1:
+            return super().decode(latents)
+        x = latents[:, :, self.geometry.patch[0] - 1 :].to(self.vae.dtype)
+        mean, scale = scale_of(self.vae, x)
+        rows = (1 / scale * x + mean).split(1)
+        films = [torch.cat([to_bytes(piece) for piece in frames_of(self.vae, row)], 1) for row in rows]
+        return torch.cat(films)[:, : (x.shape[2] - 1) * self.geometry.pace + 1]
+
+    @torch.no_grad()
+    def to_latents(self, pixels: Tensor) -> Tensor:
+        if self.geometry.pace == 1:
+            return super().to_latents(pixels)
+        video = pixels.to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
+        x = self.vae.encode(video).latent_dist.mode().float()
+        mean, scale = scale_of(self.vae, x)
+        x = (x - mean) * scale
+        return torch.cat([x[:, :, :1]] * (self.geometry.patch[0] - 1) + [x], 2)
+
+
+class CogVideoX(Transformer):
+    def tapped(self, network: Any) -> Taps:
+        return Taps(network, joint_kind, JointTap)
+
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        seen = x.movedim(2, 1).to(self.unet.dtype)
+        answer = self.unet(seen, cond.text.to(seen), t, image_rotary_emb=turns(self.unet.config, seen)).sample
+        return answer.movedim(1, 2).to(x.dtype)
+
+
+def turns(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Cosines and sines `[video token, width]` of the rotary positions in `x` `[row, frame, channel, height, width]`.
+
+    None for the 2B model, which adds its positions.
+    """
+    if not config.use_rotary_positional_embeddings:
+        return None
+    p, pairs = config.patch_size, config.patch_size_t
+    height, width = x.shape[3] // p, x.shape[4] // p
+    native = config.sample_height // p, config.sample_width // p
+    if pairs is None:  # 1.0: positions of other sizes are squeezed into the native frame
+        where: dict[str, Any] = {"crops_coords": get_resize_crop_region_for_grid((height, width), *reversed(native))}
+    else:
+        where = {"crops_coords": None, "grid_type": "slice", "max_size": native}
+    return get_3d_rotary_pos_embed(
+        embed_dim=config.attention_head_dim, grid_size=(height, width), temporal_size=-(-x.shape[1] // (pairs or 1)),
+        device=x.device, **where,
+    )  # fmt: skip

@@ -1,0 +1,49 @@
+"""Video transformers on diffusers' stock `WanTransformer3DModel`: Wan 2.1 and 2.2, text to video."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..sampling import Cond, Step
+from .cogvideox import Transformer
+from .dit_taps import SplitTap, split_kind
+from .taps import Taps
+
+
+class Wan(Transformer):
+    """Flow matching; text in cross-attention, all frames in self-attention."""
+
+    late: Taps | None = None
+    boundary: float = 0.0
+    each_token: bool = False
+
+    def tapped(self, network: Any) -> Taps:
+        return Taps(network, split_kind, SplitTap)
+
+    def extend(self, low: Any = None, boundary: float = 0.0, each_token: bool = False) -> Wan:
+        """What Wan 2.2 adds: a second network `low` for times below `boundary` (share of all), times token by token."""
+        self.late = None if low is None else self.tapped(low)
+        self.boundary = boundary * self.scheduler.config.num_train_timesteps
+        self.each_token = each_token
+        return self
+
+    @property
+    def networks(self) -> list[Any]:
+        return [self.unet] if self.late is None else [self.unet, self.late.network]
+
+    def expert(self, step: Step) -> Taps:
+        return self._at(torch.as_tensor(step.t))
+
+    def _at(self, t: Tensor) -> Taps:
+        return self.taps if self.late is None or float(t.max()) >= self.boundary else self.late
+
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        network: Any = self._at(t).network
+        seen = x.to(network.dtype)
+        if self.each_token:
+            frames, height, width = (n // p for n, p in zip(x.shape[2:], network.config.patch_size, strict=True))
+            t = t[:, None].expand(-1, frames * height * width)
+        return network(seen, t, cond.text.to(seen)).sample.to(x.dtype)
