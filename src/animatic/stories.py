@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 import psutil
@@ -35,6 +35,11 @@ class Plan:
     size: int
     frames: int
     edges: tuple[float, ...]
+
+    def times(self, count: int) -> Plan:
+        """The same with `count` frames for each: for models that take several together."""
+        windows = tuple(replace(w, first=w.first * count) for w in self.windows)
+        return replace(self, windows=windows, size=self.size * count, frames=self.frames * count)
 
 
 def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int = 0) -> Plan:
@@ -121,7 +126,7 @@ class Reel:
         """One scene with a box per frame."""
         borders = [round(edge * frames) for edge in self.plan.edges]
         tracks: list[Track] = []
-        for scene, first, last in zip(self.scenes, borders, borders[1:], strict=True):
+        for scene, (first, last) in zip(self.scenes, pairwise(borders), strict=True):
             for track in scene.at(max(1, last - first), legacy).tracks:
                 boxes = (None,) * first + track.boxes[: last - first] + (None,) * (frames - last)
                 tracks.append(replace(track, boxes=boxes))

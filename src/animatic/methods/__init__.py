@@ -9,11 +9,13 @@ from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..sampling import Control
 from ..scene import Scene
+from ..stories import Reel
 from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
+from .ditctrl import chained, ditctrl, legacy, masked, with_lvd, with_lvd_plus
 from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
 from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
 
-Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]  # scenes, model, guidance scale -> controls
+Recipe = Callable[[Sequence[Scene | Reel], Backbone, float], list[Control]]  # scenes, model, guidance -> controls
 
 METHODS: dict[str, Recipe] = {
     "none": none,
@@ -31,6 +33,12 @@ METHODS: dict[str, Recipe] = {
     "boxdiff": boxdiff,
     "backward-guidance": backward_guidance,
     "multidiffusion": multidiffusion,
+    "ditctrl": ditctrl,
+    "ditctrl:masked": masked,
+    "ditctrl:chained": chained,
+    "ditctrl:legacy": legacy,
+    "ditctrl+lvd": with_lvd,
+    "ditctrl+lvd+": with_lvd_plus,
 }
 
 
