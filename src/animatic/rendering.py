@@ -83,7 +83,7 @@ def render_batch(
     frames = (1 if still else geometry.frames) if frames is None else frames
     width, height = size or (geometry.width, geometry.height)
     noise = backbone.noise(seeds, frames, height, width)
-    negatives = [_negative(scene, backbone) for scene in scenes]
+    negatives = [negative_of(scene, backbone) for scene in scenes]
     cond = backbone.encode([told(scene) for scene in scenes], negatives)
     schedule = backbone.schedule(habits.steps if steps is None else steps, scheduler or habits.scheduler)
     pixels, made = _filmed(scenes, backbone, method, noise, cond, schedule, guidance, watch)
@@ -154,7 +154,7 @@ def reel_of(story: Story, geometry: Geometry, overlap: float = 0.5, transitions:
 @torch.no_grad()
 def encode_story(story: Story, backbone: Backbone) -> Cond:
     """The texts of all scenes in a row: `[row, part * token, channel]`, the negative row first."""
-    cond = backbone.encode([told(scene) for scene in story], [_negative(scene, backbone) for scene in story])
+    cond = backbone.encode([told(scene) for scene in story], [negative_of(scene, backbone) for scene in story])
     if cond.extra:
         raise AnimaticError(f"{backbone.name} takes one prompt a video; want a model that reads sentences")
     negative, positive = cond.text.unflatten(0, (2, -1)).flatten(1, 2)
@@ -189,7 +189,8 @@ def _filmed(
     }
 
 
-def _negative(scene: Scene, backbone: Backbone) -> str:
+def negative_of(scene: Scene, backbone: Backbone) -> str:
+    """What a model is told not to show: the scene's words and the model's habit."""
     return ", ".join(n for n in (scene.negative, backbone.habits.negative) if n)
 
 

@@ -7,7 +7,7 @@ with the source's queries and keys, and reweighting adds what a few columns say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
@@ -21,7 +21,6 @@ from ..errors import AnimaticError
 from ..sampling import Attend, Cond, Control, Denoise, Maps, Row, Run, Site, Step
 
 Span = tuple[float, float]  # shares of the run: from, and up to
-Tokens = Callable[[str], Sequence[str]]
 
 
 def within(step: Step, span: Span) -> bool:
@@ -143,7 +142,7 @@ class PromptToPrompt(Control):
         until = {"cross": self.cross, "self": self.self_until}.get(site.kind, 0.0)
         if site.step.fraction >= until or not _named(site, self.sites):
             return inner(site, q, k, v, mask)
-        rows, width = site.cond.rows, q.shape[-1]
+        rows = site.cond.rows
         fold = len(q) // len(rows)
         which = [_source_of(rows, i) for i in range(len(rows))]
         if which == list(range(len(rows))):
@@ -151,13 +150,10 @@ class PromptToPrompt(Control):
         index = torch.tensor([[s * fold + f for f in range(fold)] for s in which], device=q.device).flatten()
         if site.kind == "self":
             return inner(site, q[index], k[index], v, mask)
-        matrix, own = (torch.stack(m).to(q.dtype) for m in zip(*(self._of(row) for row in rows), strict=True))
-        spread = (matrix.repeat_interleave(fold, 0)[:, None] @ v[..., :width]).to(v.dtype)
-        alone = own.repeat_interleave(fold, 0)[:, None, :, None].to(v.dtype) * v[..., :width]
-        # further columns are requests: a row's own attention answers them
-        mine = inner(site, q, k, torch.cat([alone, v[..., width:]], -1), mask)
-        theirs = inner(site, q[index], k[index], spread, mask)
-        return torch.cat([mine[..., :width] + theirs, mine[..., width:]], -1)
+        matrix, own = (torch.stack(m).to(v) for m in zip(*(self._of(row) for row in rows), strict=True))
+        spread = matrix.repeat_interleave(fold, 0)[:, None] @ v
+        alone = own.repeat_interleave(fold, 0)[:, None, :, None] * v
+        return inner(site, q[index], k[index], spread, mask) + inner(site, q, k, alone, mask)
 
     def _of(self, row: Row) -> tuple[Tensor, Tensor]:
         if row.negative:

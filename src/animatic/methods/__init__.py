@@ -11,7 +11,7 @@ from ..sampling import Control
 from ..scene import Scene
 from ..stories import Reel
 from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
-from .ditctrl import chained, ditctrl, legacy, masked, with_lvd, with_lvd_plus
+from .ditctrl import chained, ditctrl, legacy, masked, with_gligen, with_lvd
 from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
 from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
 
@@ -38,7 +38,7 @@ METHODS: dict[str, Recipe] = {
     "ditctrl:chained": chained,
     "ditctrl:legacy": legacy,
     "ditctrl+lvd": with_lvd,
-    "ditctrl+lvd+": with_lvd_plus,
+    "ditctrl+gligen": with_gligen,
 }
 
 

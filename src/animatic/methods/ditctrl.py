@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..backbones.base import Backbone
+from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.sharing import ShareKV
 from ..controls.windows import Source, Windows
 from ..sampling import Control, Step
 from ..scene import Scene
 from ..stories import Reel
-from .lvd import lvd, lvd_plus
+from .lvd import beta, lvd
 
 PART = 6  # the share of the layers that share: 5 of 30
 
@@ -65,8 +66,6 @@ def with_lvd(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float
     return [*lvd(scenes, backbone, guidance), *in_time(scenes, backbone)]
 
 
-def with_lvd_plus(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
-    """Scenes in a row that share, and boxes over time, told and through an energy."""
-    first, *others = lvd_plus(scenes, backbone, guidance)
-    energy, told = others
-    return [first, energy, *in_time(scenes, backbone), told]
+def with_gligen(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
+    """Scenes in a row that share, and boxes told to a model that was trained to read them."""
+    return [*ditctrl(scenes, backbone, guidance), Gligen(scenes, beta(backbone))]
