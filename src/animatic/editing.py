@@ -126,7 +126,9 @@ def edit_batch(
             raise AnimaticError(f"the video measures {got}; {backbone.name} edits {width}x{height}")
         import torch
 
-        latents = backbone.to_latents(torch.from_numpy(video.frames.copy())[None]).to(backbone.noise([0], 1, height, width))
+        latents = backbone.to_latents(torch.from_numpy(video.frames.copy())[None]).to(
+            backbone.noise([0], 1, height, width)
+        )
         noise = invert(latents, backbone.encode(prompts[:1], [""]), backbone, steps)
         scheduler = "flow" if backbone.schedule(steps).flow else "ddim"
     recipe = recipe_named(method) if isinstance(method, str) else method
@@ -140,7 +142,13 @@ def edit_batch(
         Video(
             pixels[i],
             frames / scene.seconds if scene.seconds and video is None else video.fps if video else geometry.fps,
-            {"prompt": scene.prompt, "seed": seed, **made, "versions": versions(), "scene": json.loads(scene.to_json())},
+            {
+                "prompt": scene.prompt,
+                "seed": seed,
+                **made,
+                "versions": versions(),
+                "scene": json.loads(scene.to_json()),
+            },
         )
         for i, scene in enumerate(scenes)
     ]

@@ -89,7 +89,7 @@ def render_batch(
     pixels, made = _filmed(scenes, backbone, method, noise, cond, schedule, guidance, watch)
     return [
         Video(
-            frames=pixels[i],
+            frames=pixels[i, :frames],
             fps=frames / scene.seconds if scene.seconds else geometry.fps,
             info={"prompt": scene.prompt, "seed": seed, **made, "scene": json.loads(scene.to_json())},
         )

@@ -72,13 +72,14 @@ class Maps:
     """A request: the attention probabilities of chosen text tokens, from the layers that match `sites` (globs).
 
     `tokens` is `[row, wanted]`. Each matching layer puts
-    `[row, frame, head, height, width, wanted]` into `found` under its name. With `only`, nobody needs the prediction:
-    the network stops after the last of these layers and answers NaN.
+    `[row, frame, head, height, width, wanted]` into `found` under its name; with `mean`, its mean over heads as one.
+    With `only`, nobody needs the prediction: the network stops after the last of these layers and answers NaN.
     """
 
     tokens: Tensor
     sites: tuple[str, ...] = ("*",)
     only: bool = False
+    mean: bool = False
     found: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
 
@@ -115,7 +116,8 @@ class Site:
     `name` is its module path; `kind` is "self", "cross", "time" or "joint" (text and video in one sequence, text
     first); `fold` is how many batch entries belong to one row (frames in space layers, height * width in time layers, 1
     in transformers, which see all frames at once); `text` are the key positions that are text, in joint layers the
-    query positions too; `grid` is (frames, height, width) at this layer.
+    query positions too; `grid` is (frames, height, width) at this layer; `width` are the channels of a head, before
+    anybody adds to them.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Site:
     grid: tuple[int, int, int]
     step: Step = field(compare=False)
     cond: Cond = field(compare=False)
+    width: int = 0
 
 
 Attend = Callable[[Site, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
@@ -167,11 +170,11 @@ class Control:
 
 def plain(site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Fused attention over `[batch, head, token, width]`; extra columns of `v` ride along at no other cost."""
-    width = q.shape[-1]
-    extra = v.shape[-1] - width
-    if extra > 0:  # fused kernels want one width; zeros change no product
-        q, k = F.pad(q, (0, extra)), F.pad(k, (0, extra))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)
+    width, wanted = q.shape[-1], v.shape[-1]
+    widest = max(width, wanted)
+    if width != wanted:  # fused kernels want one width; zeros change no product
+        q, k, v = (F.pad(part, (0, widest - part.shape[-1])) for part in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)[..., :wanted]
 
 
 def check(backbone: Backbone, controls: Sequence[Control]) -> None:

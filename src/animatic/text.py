@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -68,7 +69,8 @@ class T5Text(ClipText):
         ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
         if not self.masked:
             return self.encoder(input_ids=ids).last_hidden_state
-        mask = ids != self.tokenizer.pad_token_id
+        padding: Any = self.tokenizer.pad_token_id
+        mask = ids.ne(padding)
         return self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state * mask[..., None]
 
 

@@ -117,7 +117,7 @@ class Backbone(ABC):
 
 
 class Components(Backbone):
-    """A backbone made of diffusers components: a tapped network (`unet`, be it a transformer), a VAE, text, a scheduler.
+    """A backbone of diffusers components: a tapped network (`unet`, transformer or not), a VAE, text, a scheduler.
 
     diffusers decorates its classes beyond what types can say, so they stand as Any.
     """

@@ -80,7 +80,8 @@ def turns(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
         where: dict[str, Any] = {"crops_coords": get_resize_crop_region_for_grid((height, width), *reversed(native))}
     else:
         where = {"crops_coords": None, "grid_type": "slice", "max_size": native}
-    return get_3d_rotary_pos_embed(
+    made: Any = get_3d_rotary_pos_embed(
         embed_dim=config.attention_head_dim, grid_size=(height, width), temporal_size=-(-x.shape[1] // (pairs or 1)),
         device=x.device, **where,
     )  # fmt: skip
+    return made

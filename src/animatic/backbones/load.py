@@ -156,7 +156,7 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
     )
     if isinstance(model, Wan):
         second = index.get("transformer_2") or [None, None]
-        low = _network(second[1], folder / "transformer_2", dtype) if second[1] else None
+        low = _network(kind, folder / "transformer_2", dtype) if second[1] else None
         model.extend(low, index.get("boundary_ratio") or 0.0, bool(index.get("expand_timesteps")))
     return model.to(device).freeze()
 
@@ -188,11 +188,9 @@ def _network(kind: str, folder: Path, dtype: torch.dtype) -> Any:
     if kind == "SpaceTimeUNet":
         return _weights(SpaceTimeUNet, folder, dtype)
     if kind in TRANSFORMERS:
-        told = config.get("out_channels") or config.get("in_channels")
-        if config.get("in_channels") != told:
-            raise AnimaticError(
-                f"{folder}: reads {config['in_channels']} channels and answers {told}; want text to video"
-            )
+        read, told = config.get("in_channels"), config.get("out_channels")
+        if told and read != told:
+            raise AnimaticError(f"{folder}: reads {read} channels and answers {told}; want a text-to-video model")
         return _weights(getattr(diffusers, kind), folder, dtype)
     unet = _weights(UNet3DConditionModel, folder, dtype)
     beside = folder.parent / "grounding"

@@ -110,6 +110,7 @@ class Taps:
         if site.name not in maps.found:
             found = probabilities[:, :, site.text.stop :] if site.kind == "joint" else probabilities
             found = found.unflatten(0, (-1, site.fold)).unflatten(3, (-1, *site.grid[1:])).movedim(3, 2).flatten(1, 2)
+            found = found.mean(2, keepdim=True) if maps.mean else found
             pace = call.grid[0] // site.grid[0]  # latent frames that share a token
             maps.found[site.name] = found if pace == 1 else found.repeat_interleave(pace, 1)
             if maps.only and len(maps.found) == self.awaited:
@@ -164,7 +165,7 @@ class Tap:
         fold = q.shape[0] // len(call.cond.rows)
         height, width = shrink(height, width, fold if self.kind == "time" else q.shape[2])
         text = slice(0, k.shape[2] if self.kind == "cross" else 0)
-        site = Site(self.name, self.kind, fold, text, (frames, height, width), call.step, call.cond)
+        site = Site(self.name, self.kind, fold, text, (frames, height, width), call.step, call.cond, v.shape[-1])
         return self.taps.attend(site, call, q, k, v, mask)
 
 

@@ -103,7 +103,7 @@ class ShareKV(Control):
         return any(fnmatchcase(name, glob) for glob in self.sites)
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        rows, width = site.cond.rows, q.shape[-1]
+        rows, width = site.cond.rows, site.width or q.shape[-1]
         listens = bool(self._words) and site.kind in ("cross", "joint")
         out = self._note(inner, site, q, k, v, mask) if listens else None
         wanted = {row.source for row in rows} | site.cond.kept

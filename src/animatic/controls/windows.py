@@ -164,7 +164,7 @@ class Looks:
         if self.maps is None:
             return None
         tokens = self.maps.tokens[list(outer)] % self.tokens
-        return Maps(tokens, self.maps.sites, self.maps.only)
+        return replace(self.maps, tokens=tokens, found={})
 
     def add(self, found: Maps | None, outer: Sequence[int], rows: Sequence[Row], profile: Tensor) -> None:
         if self.maps is None or found is None:
@@ -192,4 +192,3 @@ class Looks:
                 for name, total in self.total.items()
                 if name not in self.maps.found
             })  # fmt: skip
-

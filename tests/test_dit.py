@@ -1,0 +1,324 @@
+"""Diffusion transformers: CogVideoX and Wan are diffusers' own to the last bit, and every control reaches them."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import tiny
+import torch
+from diffusers import CogVideoXPipeline, WanPipeline, WanTransformer3DModel
+
+from animatic.backbones import PRESETS, load
+from animatic.backbones.film import frames_of
+from animatic.controls.energy import Energy
+from animatic.controls.guidance import Guidance
+from animatic.controls.heat import Heat
+from animatic.controls.layout_attention import LayoutAttention
+from animatic.controls.terms import BoxEnergy
+from animatic.errors import AnimaticError
+from animatic.rendering import render
+from animatic.sampling import Maps, Run, Step, plain, sample
+from animatic.scene import Scene, Track
+
+KINDS = {
+    "cogvideox-2b": (tiny.cogvideox, {}),
+    "cogvideox-5b": (tiny.cogvideox, {"rotary": True}),
+    "cogvideox1.5": (tiny.cogvideox, {"pairs": True}),
+    "wan2.1": (tiny.wan, {}),
+    "wan2.2-a14b": (tiny.wan, {"second": True}),
+    "wan2.2-5b": (tiny.wan, {"each_token": True}),
+}
+SCENE = Scene("the cat and a dog", (Track("cat", ((0, 0, 1 / 3, 0.5),) * 3),))
+STEP = Step(0, 4, 900.0, noise=1.0)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return {name: make(root / name, **how) for name, (make, how) in KINDS.items()}
+
+
+@pytest.fixture(params=["cogvideox-2b", "cogvideox-5b", "cogvideox1.5", "wan2.1"])
+def model(request, folders):
+    return load(str(folders[request.param]))
+
+
+def stock(folder, x, output, **more):
+    """What diffusers' own pipeline makes of the same noise."""
+    cls = WanPipeline if "wan" in folder.name else CogVideoXPipeline
+    pipeline = cls.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    x = x if cls is WanPipeline else x.movedim(2, 1)
+    return pipeline(
+        prompt=["the cat", "a dog"], negative_prompt=["red", "bear"], latents=x.clone(), num_inference_steps=4,
+        guidance_scale=6.0, num_frames=9, height=32, width=48, max_sequence_length=16, output_type=output, **more,
+    ).frames  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_pipelines_of_diffusers_to_the_last_bit(folders, name):
+    """Saved by save_pretrained, read by from_pretrained. Wan's pipeline asks its two halves apart, in other batches."""
+    model = load(str(folders[name]))
+    x = model.noise([0, 1], 9, 32, 48)
+    made = sample(model, model.schedule(4), x, model.encode(["the cat", "a dog"], ["red", "bear"]), [Guidance(6.0)])
+    spare = model.geometry.patch[0] - 1
+    theirs = stock(folders[name], x, "latent")
+    theirs = theirs if "wan" in name else theirs.movedim(1, 2)
+    assert (made[:, :, made.shape[2] - theirs.shape[2] :] - theirs).abs().max() <= (1e-5 if "wan" in name else 0)
+    assert theirs.shape[2] in (3, 3 + spare)
+    pixels = torch.from_numpy(stock(folders[name], x, "np")) * 255
+    assert (model.decode(made).float() - pixels).abs().max() <= 0.5 + 1e-3  # theirs is not rounded
+
+
+@pytest.mark.parametrize("name", ["wan2.1", "wan2.2-5b"])
+def test_the_transformer_of_wan_to_the_last_bit(folders, name):
+    model = load(str(folders[name]))
+    x, cond = model.noise([0, 1], 9, 32, 48), model.encode(["the cat", "a dog"], ["red", "bear"])
+    network = WanTransformer3DModel.from_pretrained(folders[name], subfolder="transformer").eval()
+    with torch.no_grad():
+        theirs = network(x[[0, 1, 0, 1]], torch.full((4,), 900.0), cond.text).sample
+        assert torch.equal(model(x[[0, 1, 0, 1]], STEP, cond, plain), theirs)
+
+
+def test_wan_2_2_asks_its_second_network_at_low_noise(folders):
+    model = load(str(folders["wan2.2-a14b"]))
+    x, cond = model.noise([0], 5, 32, 48), model.encode(["the cat"], [""]).positive
+    high, low = (model(x, replace(STEP, t=t), cond, plain) for t in (880.0, 870.0))
+    only = load(str(folders["wan2.1"]))  # the same network at all times
+    assert torch.equal(high, only(x, replace(STEP, t=880.0), cond, plain))
+    assert not torch.allclose(low, only(x, replace(STEP, t=870.0), cond, plain), atol=1e-2)
+
+
+def test_the_noise_of_a_stochastic_solver_is_the_seeds(tmp_path):
+    """`CogVideoXDPMScheduler` against its pipeline, and a row alone against a row among others."""
+    folder = tiny.cogvideox(tmp_path / "dpm", dpm=True)
+    model = load(str(folder))
+    x, cond = model.noise([0, 1], 9, 32, 48), model.encode(["the cat", "a dog"], ["red", "bear"])
+    schedule = model.schedule(4)
+    schedule.start(x)
+    draws = [torch.Generator().manual_seed(g.initial_seed()) for g in schedule._draws]
+    made = sample(model, schedule, x, cond, [Guidance(6.0)])
+    assert torch.equal(made.movedim(1, 2), stock(folder, x, "latent", generator=draws))
+    alone = sample(model, model.schedule(4), x[1:], model.encode(["a dog"], ["bear"]), [Guidance(6.0)])
+    assert torch.allclose(made[1:], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [7, 13])
+def test_steps_that_a_scheduler_cannot_do(folders, steps):
+    model = load(str(folders["cogvideox-2b"]))
+    with pytest.raises(AnimaticError, match=rf"steps is {steps}, with which CogVideoXDDIMScheduler never comes to a"):
+        model.schedule(steps)
+    for other in (30, 50):
+        assert len(model.schedule(other)) == other
+
+
+def test_other_schedulers_keep_the_noise_of_the_model(folders):
+    """CogVideoX shifts its noise, which others do not know; Wan's path is a straight one, which DDIM cannot go."""
+    model = load(str(folders["cogvideox-2b"]))
+    own = [step.noise for step in model.schedule(5)]
+    for name in ("ddim", "unipc", "dpm++"):
+        assert [step.noise for step in model.schedule(5, name)] == pytest.approx(own, abs=1e-3), name
+    model = load(str(folders["wan2.1"]))
+    with pytest.raises(AnimaticError, match="scheduler 'ddim' knows no flow matching"):
+        model.schedule(5, "ddim")
+    x = torch.ones(1, 4, 1, 4, 6)
+    for name in ("", "flow", "dpm++"):  # a network that answers noise - sample leads to the sample
+        schedule = model.schedule(5, name)
+        clean, noise = 2 * x, -x
+        now = noise.clone()
+        for step in list(schedule)[:-1]:
+            assert torch.allclose(schedule.estimate(schedule.noised(clean, noise, step), noise - clean, step), clean)
+            now = schedule.advance(now, noise - clean, step)
+        assert torch.allclose(now, clean, atol=0.02), name
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"), [("cogvideox-2b", (1, 13, 16)), ("cogvideox1.5", (13,)), ("wan2.1", (5, 8))]
+)
+def test_any_number_of_frames_is_kept(folders, name, frames):
+    """13 frames are 4 latent frames, of which CogVideoX's pipeline makes 16 frames, and DiTCtrl loses some."""
+    model = load(str(folders[name]))
+    for count in frames:
+        video = render(Scene("the cat", (), seconds=1.0), model, "none", steps=1, frames=count, size=(48, 32))
+        assert video.frames.shape == (count, 32, 48, 3)
+
+
+def test_decoding_in_pieces_is_decoding(folders):
+    for name in ("cogvideox-2b", "wan2.1"):
+        vae = load(str(folders[name])).vae
+        latents = torch.randn(1, 4, 5, 2, 2)
+        with torch.no_grad():
+            pieces = list(frames_of(vae, latents))
+            assert len(pieces) > 1 and torch.equal(torch.cat(pieces, 2), vae.decode(latents).sample)
+
+
+def test_pixels_to_latents_and_back(folders):
+    for name in ("cogvideox-2b", "cogvideox1.5", "wan2.1"):
+        model = load(str(folders[name]))
+        pixels = torch.randint(0, 255, (1, 9, 32, 48, 3), dtype=torch.uint8)
+        latents = model.to_latents(pixels)
+        assert latents.shape[1:] == model.geometry.latent(9, 32, 48) and model.decode(latents).shape == pixels.shape
+
+
+def test_phrases_are_found_by_offsets(folders):
+    """T5 has no piece for the article "a": it is two tokens, and all that follows stands one later."""
+    text = load(str(folders["cogvideox-2b"])).text
+    pieces = text.tokenizer.tokenize("a dog and the bear")
+    assert pieces == ["▁", "a", "▁dog", "▁and", "▁the", "▁bear"]
+    assert text.positions("a dog and the bear", "dog") == (2,)
+    assert text.positions("a dog and the bear", "brown bear") == (5,)
+    zebra = text.positions("the zebra runs", "zebra")
+    assert len(zebra) == 6 and zebra[0] == 1, "a word of letters: every piece of it"
+    with pytest.raises(AnimaticError, match="reads at most 16"):
+        text(["zebra zebra zebra zebra"])
+
+
+def test_wan_does_not_read_padding(folders):
+    states = load(str(folders["wan2.1"])).text(["the cat"])
+    assert states[0, 3:].abs().sum() == 0 < states[0, 2].abs().sum()
+
+
+def test_maps_are_the_softmax_and_change_nothing(model):
+    """Columns of fused attention over text and video against attention written out by hand."""
+    x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""])
+    wanted, seen = torch.tensor([[2, 3], [3, 5]]), {}
+
+    def listen(site, q, k, v, mask):
+        if site.kind != "self":
+            p = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+            p = torch.stack([p[i][..., wanted[i]] for i in range(2)])[
+                :, :, q.shape[2] - k.new_zeros(site.grid).numel() :
+            ]
+            seen[site.name] = p.unflatten(2, site.grid).movedim(1, 2).repeat_interleave(x.shape[2] // site.grid[0], 1)
+            assert site.kind == ("joint" if site.text.stop < k.shape[2] else "cross") and site.fold == 1
+        return plain(site, q, k, v, mask)
+
+    maps = Maps(wanted)
+    with torch.no_grad():
+        quiet = model(x[[0, 0]], STEP, cond, plain)
+        asked = model(x[[0, 0]], STEP, replace(cond, maps=maps), listen)
+    assert (asked - quiet).abs().max() < 1e-6 and len(maps.found) == len(seen) == 2
+    for name, p in seen.items():
+        assert maps.found[name].shape == p.shape and (maps.found[name] - p).abs().max() < 1e-6
+
+
+def test_gradients_survive_checkpointing_and_an_early_end(model):
+    x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""]).positive
+    first = model.taps.listening[0]
+
+    def gradient(only):
+        maps, leaf = Maps(torch.tensor([[1, 4]]), (first,), only=only), x.clone().requires_grad_()
+        answer = model(leaf, STEP, replace(cond, maps=maps), plain)
+        assert bool(torch.isnan(answer).all()) is only
+        return torch.autograd.grad(maps.found[first].square().sum(), leaf)[0]
+
+    whole = gradient(False)
+    assert whole.abs().sum() > 0 and torch.equal(gradient(True), whole)
+    model.save_memory()
+    assert torch.equal(gradient(True), whole) and torch.equal(gradient(False), whole)
+
+
+def test_layout_energy_lowers_its_own_energy(model):
+    x, cond, energies = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""]), []
+
+    class Kept:
+        every_word = False
+
+        def __call__(self, found, targets, step):
+            energies.append(BoxEnergy()(found, targets, step))
+            return energies[-1]
+
+    schedule = model.schedule(4)
+    energy = Energy([SCENE], Kept(), scale=20, until=0.5, iters=4).begin(Run(model, schedule, x))
+    with torch.no_grad():
+        energy.steer(lambda x, step, cond: model(x, step, cond, plain), x, next(iter(schedule)), cond)
+    assert all(b < a for a, b in pairwise(energies)), energies
+
+
+def test_layout_attention_moves_attention_into_the_box(model):
+    """The box is the cell, of six, that the word is looked at from least; the negative row is left alone."""
+    x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""])
+    token = model.text.positions(SCENE.prompt, "cat")
+
+    def shares(box, **how):
+        scene = replace(SCENE, tracks=(Track("cat", (box,) * 3),))
+        control, maps = LayoutAttention([scene], **how), Maps(torch.tensor([token, token]))
+        bound = control.begin(Run(model, model.schedule(4), x))
+        with torch.no_grad():
+            model(x[[0, 0]], STEP, replace(cond, maps=maps), lambda *a: bound.attend(plain, *a))
+        p = torch.stack(list(maps.found.values())).mean((0, 2, 3, -1))
+        return p / p.sum((1, 2), keepdim=True)  # [row, height, width]
+
+    off = shares((0, 0, 1, 1), inside=0, outside=0)
+    i, j = divmod(int(off[1].argmin()), 3)
+    on = shares((j / 3, i / 2, (j + 1) / 3, (i + 1) / 2))
+    assert on[1, i, j] >= 3 * off[1, i, j] and on[1, i, j] > 0.9 and torch.allclose(on[0], off[0], atol=1e-5)
+
+
+def test_layout_attention_is_a_bias_on_the_logits(model):
+    """Its channels in queries and keys against the bias written out, tokens x tokens."""
+    x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""])
+    control = LayoutAttention([SCENE]).begin(Run(model, model.schedule(4), x))
+    step, looked = replace(STEP, noise=0.7), []
+
+    def listen(site, q, k, v, mask):
+        out = control.attend(plain, site, q, k, v, mask)
+        if site.kind != "self":
+            boxes = control._targets.masks(*site.grid[1:])[0, : site.grid[0]].flatten()
+            bias = torch.zeros(2, 1, q.shape[2], k.shape[2])
+            for token in model.text.positions(SCENE.prompt, "cat"):
+                bias[1, 0, q.shape[2] - len(boxes) :, token] = 0.7 * (12 * boxes - 8)
+            looked.append((out - plain(site, q, k, v, bias)).abs().max())
+        return out
+
+    with torch.no_grad():
+        model(x[[0, 0]], step, cond, listen)
+    assert len(looked) == 2 and max(looked) < 1e-5
+
+
+def test_attention_seen_per_layer_and_step_in_both_directions(model):
+    x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""])
+
+    def look(**how):
+        heats, each = {}, []
+        heat = Heat(
+            [SCENE], lambda row, phrase, map: heats.update({phrase: map}), each=lambda *a: each.append(a), **how
+        )
+        made = sample(model, model.schedule(4), x, cond, [heat, Guidance(6.0)])
+        return heats, each, made
+
+    heats, each, made = look(steps=(1, 3))
+    assert heats["cat"].shape == x.shape[2:] and heats["cat"].max() == 1
+    assert [(a[2], a[3]) for a in each] == [(name, step) for step in (1, 3) for name in model.taps.listening]
+    assert torch.allclose(made, sample(model, model.schedule(4), x, cond, [Guidance(6.0)]), atol=1e-5)
+    if "attn2" in model.taps.listening[0]:
+        with pytest.raises(AnimaticError, match="words look at nothing"):
+            look(back=True)
+    else:
+        _, back, again = look(steps=(1,), back=True, sites=("*.1.*",))
+        assert len(back) == 1 and torch.equal(again, made)
+        assert not torch.allclose(back[0][4], each[1][4][: len(back[0][4])])
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    folder = tiny.cogvideox(tmp_path / "m")
+    index = {"weight_map": {f"w{i}": f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}}
+    (folder / "text_encoder" / "model.safetensors").rename(folder / "text_encoder" / "model-00001-of-00002.safetensors")
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        AnimaticError, match=r"text_encoder: 1 of 2 weight files are missing, the first is model-00002-of"
+    ):
+        load(str(folder))
+    config = folder / "transformer" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 8}))
+    with pytest.raises(AnimaticError, match="reads 8 channels and answers 4; want a text-to-video model"):
+        load(str(folder))
+
+
+def test_sizes_are_multiples_of_a_token(folders):
+    model = load(str(folders["cogvideox-2b"]))
+    with pytest.raises(AnimaticError, match="width is 40; this model takes multiples of 16 pixels"):
+        model.noise([0], 9, 32, 40)
+    assert {"cogvideox-2b", "wan2.1-1.3b"} <= set(PRESETS)
+    assert PRESETS["cogvideox1.5-5b"].geometry.latent(81, 768, 1360) == (16, 22, 96, 170)
