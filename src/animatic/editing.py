@@ -163,7 +163,7 @@ def edited(controls: list[Control], prompts: Sequence[str], edit: Edit, backbone
     }  # fmt: skip
     follows: list[Control] = []
     if factors:
-        follows.append(Reweight({stream: factors for stream in range(1, len(prompts))}))
+        follows.append(Reweight(dict.fromkeys(range(1, len(prompts)), factors)))
     if backbone.chain(Step(0, 1, 0.0)):
         same = all(prompt == prompts[0] for prompt in prompts)
         follows += [Follow((0.0, EARLY)) if same else Follow(), ShareKV(sharing_sites(backbone))]

@@ -151,6 +151,12 @@ def reel_of(story: Story, geometry: Geometry, overlap: float = 0.5, transitions:
     return Reel(story, by_time(lengths, size, round(overlap * size), transitions).times(token))
 
 
+def seen_at_once(scene: Scene, backbone: Backbone, frames: int | None = None) -> bool:
+    """Whether a model shows a scene in one piece: a still, one of as many frames as it is asked for, or a short one."""
+    native = backbone.geometry.frames
+    return frames is not None or native == 1 or scene.seconds * backbone.geometry.fps <= native + 0.5
+
+
 @torch.no_grad()
 def encode_story(story: Story, backbone: Backbone) -> Cond:
     """The texts of all scenes in a row: `[row, part * token, channel]`, the negative row first."""

@@ -137,6 +137,14 @@ class Scene:
 Story = tuple[Scene, ...]
 
 
+def lasting(story: Story, seconds: float) -> Story:
+    """The story made to last `seconds` in all, every scene by the same factor."""
+    total = sum(scene.seconds for scene in story)
+    if not (math.isfinite(seconds) and seconds > 0 and total > 0):
+        raise AnimaticError(f"seconds is {seconds} for a story of {total:g} s; want more than 0 of both")
+    return tuple(replace(scene, seconds=scene.seconds * seconds / total) for scene in story)
+
+
 def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
     out: list[Box | None] = []
     for f in range(frames):
