@@ -232,13 +232,16 @@ def cogvideox_network(rotary: bool = False, pairs: bool = False, layers: int = 2
 
 
 def cogvideox(path: Path, rotary: bool = False, pairs: bool = False, layers: int = 2, dpm: bool = False) -> Path:
-    """A CogVideoX folder as diffusers' own pipeline writes it: 2B; `rotary` as 5B; with `pairs` as 1.5."""
+    """A CogVideoX folder as diffusers' own pipeline writes it: 2B; `rotary` as 5B; with `pairs` as 1.5.
+
+    Tiles of its autoencoder are 48 x 40 pixels.
+    """
     torch.manual_seed(0)
     words = t5_tokenizer()
     scheduler = CogVideoXDPMScheduler if dpm else CogVideoXDDIMScheduler
     vae = AutoencoderKLCogVideoX(
-        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2, sample_height=32,
-        sample_width=48, temporal_compression_ratio=4, down_block_types=("CogVideoXDownBlock3D",) * 4,
+        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2, sample_height=96,
+        sample_width=80, temporal_compression_ratio=4, down_block_types=("CogVideoXDownBlock3D",) * 4,
         up_block_types=("CogVideoXUpBlock3D",) * 4,
     )  # fmt: skip
     CogVideoXPipeline(

@@ -55,6 +55,15 @@ Lora = Annotated[
     typer.Option(metavar="FILE[:SCALE]", help="A LoRA to add to the model's weights; may be repeated."),
 ]
 SaveAttention = Annotated[bool, typer.Option(help="Also write where each thing's words were looked at: a gif.")]
+AttentionOf = Annotated[
+    str,
+    typer.Option(metavar="LAYERS[@STEPS]", help="Also write it layer by layer: globs and numbers, with commas; png."),
+]
+AttentionBack = Annotated[bool, typer.Option(help="What words look at, not who looks at them (CogVideoX).")]
+Dtype = Annotated[str, typer.Option(help="Weights in float32, bfloat16 or float16; the model's own if not given.")]
+Quantize = Annotated[str, typer.Option(help="Weights in int8 or fp8, computing as before; needs torchao.")]
+Offload = Annotated[bool, typer.Option(help="Weights wait in main memory and come to the GPU block by block.")]
+SaveMemory = Annotated[bool, typer.Option(help="Guided passes compute twice rather than keep; video in tiles.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
 
@@ -78,6 +87,12 @@ def make(
     out: Out = Path("out"),
     name: Name = "",
     save_attention: SaveAttention = False,
+    attention_of: AttentionOf = "",
+    attention_back: AttentionBack = False,
+    dtype: Dtype = "",
+    quantize: Quantize = "",
+    offload: Offload = False,
+    save_memory: SaveMemory = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan a prompt, or a story, and render it: video, scene and contact sheet."""
@@ -90,8 +105,8 @@ def make(
         told = Options("story" if story else "video", base_url=base_url, cache=cache)
         made = planner_named(planner, told).plan(_text(story) if story else prompt).story
     _render(
-        lasting(made, seconds) if seconds is not None else made, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json,
-        save_attention,
+        _lasting(made, seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name,
+        as_json, (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
     )  # fmt: skip
 
 
@@ -112,13 +127,19 @@ def render(
     out: Out = Path("out"),
     name: Name = "",
     save_attention: SaveAttention = False,
+    attention_of: AttentionOf = "",
+    attention_back: AttentionBack = False,
+    dtype: Dtype = "",
+    quantize: Quantize = "",
+    offload: Offload = False,
+    save_memory: SaveMemory = False,
     as_json: AsJson = False,
 ) -> None:
     """Render a scene or story file."""
-    made = load_story(scene)
     _render(
-        lasting(made, seconds) if seconds is not None else made, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem,
-        as_json, save_attention,
+        _lasting(load_story(scene), seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler,
+        format, out, name or scene.stem, as_json, (save_attention, attention_of, attention_back),
+        (dtype, quantize, offload, save_memory),
     )  # fmt: skip
 
 
@@ -166,7 +187,8 @@ def _render(
     out: Path,
     name: str,
     as_json: bool,
-    save_attention: bool,
+    attention: tuple[bool, str, bool],
+    saving: tuple[str, str, bool, bool],
 ) -> None:
     formats = [f.strip() for f in format.split(",")]
     for wanted in formats:
@@ -180,22 +202,21 @@ def _render(
     with console(as_json).status("loading"):
         quiet()
         from . import rendering, video
+        from .attention import Album
         from .backbones import load
-        from .controls.heat import Heat
+        from .backbones.economy import Economy
         from .controls.watching import Progress as Ticks
         from .training.lora import with_loras
 
-    heats: dict[str, Any] = {}
-    chosen = with_loras(model, lora or ())
+    album = Album(*attention)
+    chosen = with_loras(model, lora or (), Economy(*saving))
     loaded = load(chosen) if isinstance(chosen, str) else chosen
     alone = story[0] if len(story) == 1 and rendering.seen_at_once(story[0], loaded, frames) else None
     if alone is None and frames is not None:
         raise AnimaticError(f"frames is {frames}; a story is told how long it lasts by --seconds")
-    told_of = [alone] if alone else [rendering.reel_of(story, loaded.geometry)]
-    seen = Heat(told_of, lambda row, phrase, heat: heats.update({phrase: heat.cpu().numpy()}))
-
+    whole = alone or rendering.reel_of(story, loaded.geometry)
     with bar("rendering", as_json) as tick:
-        watch = [Ticks(tick), *([seen] if save_attention else [])]
+        watch = [Ticks(tick), *album.controls(whole)]
         if alone:
             made = rendering.render(
                 alone, loaded, method or "lvd", seed,
@@ -207,12 +228,9 @@ def _render(
                 steps=steps, guidance=guidance, size=wanted_size, scheduler=scheduler, watch=watch,
             )  # fmt: skip
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
-    if heats:
-        scale = max(1, 192 // made.frames.shape[1])
-        panels = [video.heat_map(made, heat, phrase, scale) for phrase, heat in heats.items()]
-        files.append(video.side_by_side(panels).save(target.with_name(f"{target.name}.attention.gif")))
+    files += album.write(made, target, formats)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
-    write_atomically(sheet, video.png(video.contact_sheet(made, told_of[0].at(len(made)), title=title)))
+    write_atomically(sheet, video.png(video.contact_sheet(made, whole.at(len(made)), title=title)))
     save_story(story, plan)
     seconds = round(time.perf_counter() - began, 2)
     if as_json:
@@ -226,6 +244,10 @@ def _render(
             terminal.print(scene.reasoning, style="dim", highlight=False)
     for label, file in (*(("video", f) for f in files), ("scene", plan), ("sheet", sheet)):
         terminal.print(f"{label}  {file}", highlight=False, soft_wrap=True)
+
+
+def _lasting(story: Story, seconds: float | None) -> Story:
+    return story if seconds is None else lasting(story, seconds)
 
 
 def _text(story: str) -> str:

@@ -104,8 +104,8 @@ def edit_batch(
 ) -> list[Video]:
     """Scenes from the same noise, the first the source that all others follow; weights are on the others.
 
-    On transformers as DiTCtrl does it, through shared keys and values; on UNets by prompt-to-prompt. With `video`, of the
-    model's size, the noise is that of the video, found by inversion under the first scene's words.
+    On transformers as DiTCtrl does it, through shared keys and values; on UNets by prompt-to-prompt. With `video`, of
+    the model's size, the noise is that of the video, found by inversion under the first scene's words.
     """
     backbone = load(model) if isinstance(model, str) else model
     for scene in scenes:

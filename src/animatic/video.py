@@ -106,9 +106,10 @@ def sketch(scene: Scene, frames: int, height: int, width: int) -> Video:
 
 
 def heat_map(video: Video, heat: np.ndarray, label: str = "", scale: int = 1) -> Video:
-    """A map `[frame, height, width]` in 0..1 over the frames enlarged by `scale`: cold is dimmed, hot is red."""
+    """A map `[time, height, width]` in 0..1 over the frames enlarged by `scale`: cold is dimmed, hot is red."""
     video = video.enlarged(scale)
     height, width = video.frames.shape[1:3]
+    heat = heat[np.linspace(0, len(heat) - 1, len(video)).round().astype(int)]
     frames = []
     for pixels, part in zip(video.frames, heat, strict=True):
         small = Image.fromarray((part * 255 + 0.5).astype(np.uint8))

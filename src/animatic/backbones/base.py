@@ -122,6 +122,8 @@ class Components(Backbone):
     diffusers decorates its classes beyond what types can say, so they stand as Any.
     """
 
+    place: torch.device | None = None  # where it computes while its weights are elsewhere
+
     def __init__(
         self,
         name: str,
@@ -169,7 +171,7 @@ class Components(Backbone):
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        return self.place or self.unet.device
 
     def freeze(self) -> Components:
         for part in (*self.networks, self.vae, self.text):

@@ -27,6 +27,12 @@ class Transformer(Components):
 
     provides = frozenset({"text maps", "video"})
 
+    def save_memory(self) -> Components:
+        """Checkpoints as for any network, and tiles for the autoencoder where it knows them."""
+        if self.geometry.pace > 1:
+            self.vae.enable_tiling()
+        return super().save_memory()
+
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
         lists = ((name, child) for name, child in self.expert(step).network.named_children() if name in BLOCKS)
         return {f"{name}.{i}": block for name, child in lists for i, block in enumerate(child)}

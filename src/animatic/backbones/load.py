@@ -6,6 +6,7 @@ What diffusers has no word for (native size, habits, vocabulary) stands in PRESE
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
+from .economy import Economy
 from .grounding import add_grounding, is_grounding
 from .small import SpaceTimeUNet
 from .small_model import Labels, Sentence, Small
@@ -90,20 +92,30 @@ ENCODERS: dict[str, Any] = {
     "UMT5EncoderModel": UMT5EncoderModel,
 }
 TRANSFORMERS = ("CogVideoXTransformer3DModel", "WanTransformer3DModel")
+NO_ECONOMY = Economy()
 WAN_WORDS = 512  # tokens that Wan was trained on
 
 
-def load(name: str = "mini", device: str = "") -> Components:
+def load(
+    name: str = "mini",
+    device: str = "",
+    economy: Economy = NO_ECONOMY,
+    adapt: Callable[[Components], object] = lambda model: None,
+) -> Components:
     """The model called `name` (see PRESETS) or in the folder `name`, frozen, on `device` ("": a GPU if there is one).
 
-    Raises `AnimaticError` where it is unknown, incomplete or damaged.
+    `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
+    model is unknown, incomplete or damaged.
     """
     preset = PRESETS.get(name)
     folder = Path(name) if preset is None else _folder(name, preset)
     if preset is None and not folder.is_dir():
         raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return _read(name if preset else folder.name, folder, preset, torch.device(device))
+    own = preset.dtype if device.startswith("cuda") and preset and preset.source else "float32"
+    model = _read(name if preset else folder.name, folder, preset, getattr(torch, economy.dtype or own))
+    adapt(model.freeze())
+    return economy.apply(model, torch.device(device))
 
 
 def _folder(name: str, preset: Preset) -> Path:
@@ -120,14 +132,13 @@ def _folder(name: str, preset: Preset) -> Path:
         ) from None
 
 
-def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) -> Components:
+def _read(name: str, folder: Path, preset: Preset | None, dtype: torch.dtype) -> Components:
     index = _json(folder / "model_index.json")
     card = _json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
     part = "transformer" if "transformer" in index else "unet"
     kind = index.get(part, [None, None])[1]
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
-    dtype = getattr(torch, preset.dtype) if device.type == "cuda" and preset and preset.source else torch.float32
     vae_class = str(_json(folder / "vae" / "config.json").get("_class_name", ""))
     vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, vae_class, None)
     if vae_type is None:
@@ -158,7 +169,7 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
         second = index.get("transformer_2") or [None, None]
         low = _network(kind, folder / "transformer_2", dtype) if second[1] else None
         model.extend(low, index.get("boundary_ratio") or 0.0, bool(index.get("expand_timesteps")))
-    return model.to(device).freeze()
+    return model
 
 
 def _text(name: str, index: dict[str, Any], kind: str, network: Any, folder: Path, dtype: torch.dtype) -> ClipText:

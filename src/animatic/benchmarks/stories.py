@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -174,7 +173,9 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> None:
 def _apart(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
     """Mean distance of the pixels in the middle half of a box to a colour, 0..1."""
     x, y, w, h = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 4, (box[3] - box[1]) / 4
-    x0, y0, x1, y1 = (int(np.clip(round(v * toyworld.SIZE), 0, toyworld.SIZE - 1)) for v in (x - w, y - h, x + w, y + h))
+    x0, y0, x1, y1 = (
+        int(np.clip(round(v * toyworld.SIZE), 0, toyworld.SIZE - 1)) for v in (x - w, y - h, x + w, y + h)
+    )
     part = frame[y0 : y1 + 1, x0 : x1 + 1].astype(float)
     return float(np.linalg.norm(part - colour, axis=-1).mean() / (255 * 3**0.5))
 

@@ -29,7 +29,7 @@ def within(step: Step, span: Span) -> bool:
 
 @dataclass
 class Follow(Control):
-    """Every stream but the first reads the first one's keys and values (see `sharing`) in the share `during` of the run.
+    """Every stream but the first reads the first one's keys and values (see `sharing`), in the share `during`.
 
     DiTCtrl's word swap, with `ShareKV`.
     """
@@ -157,7 +157,7 @@ class PromptToPrompt(Control):
 
     def _of(self, row: Row) -> tuple[Tensor, Tensor]:
         if row.negative:
-            matrix, own = self._matrices[0]
+            own = self._matrices[0][1]
             return torch.eye(len(own), device=own.device), torch.zeros_like(own)
         return self._matrices[row.stream]
 
@@ -171,8 +171,8 @@ def _source_of(rows: Sequence[Row], i: int) -> int:
 class LocalBlend(Control):
     """Only where the words are looked at may a stream differ from the first one (Hertz et al., local blend).
 
-    `words` are the tokens by stream. Attention is a mean over heads, layers that match `sites` and levels so far; a cell
-    is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
+    `words` are the tokens by stream. Attention is a mean over heads, layers that match `sites` and levels so far; a
+    cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
     """
 
     words: Sequence[Sequence[int]]

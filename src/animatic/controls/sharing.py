@@ -1,4 +1,4 @@
-"""Keys and values shared: a row looks at what another row shows, and so shows the same things (DiTCtrl, Cai et al. 2025).
+"""Keys and values shared: a row looks at what another shows, and so shows the same things (DiTCtrl, Cai et al. 2025).
 
 Who reads from whom is told in the rows (`Row.source`), by windows or by an edit; here it is done. What is read was
 projected, normed and rotated in the row it comes from, so that models with rotary positions share rightly too.

@@ -1,7 +1,7 @@
-"""The offline planner of stories: a text cut into scenes that each stand alone, in the same words where nothing changes.
+"""The offline planner of stories: a text cut into scenes that stand alone, in the same words where nothing changes.
 
-Scenes are sentences, parts joined by "then", lines, or what stands between bars. A scene that says "it", or no subject at
-all, is told the subject of the one before; a place once told stays. Things go on from where they were.
+Scenes are sentences, parts joined by "then", lines, or what stands between bars. A scene that says "it", or no subject
+at all, is told the subject of the one before; a place once told stays. Things go on from where they were.
 """
 
 from __future__ import annotations
@@ -49,10 +49,8 @@ def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
 
 
 def _scenes(text: str) -> list[str]:
-    if "|" in text or "\n" in text.strip():
-        parts = re.split(r"[|\n]", text)
-    else:
-        parts = _CUT.split(text.strip())
+    listed = "|" in text or "\n" in text.strip()
+    parts = re.split(r"[|\n]", text) if listed else _CUT.split(text.strip())
     return [words for part in parts if (words := part.strip().strip(".;!? ").strip())]
 
 
@@ -72,7 +70,7 @@ def _standing_alone(prompts: Sequence[str]) -> list[str]:
 
 def _begins_with_verb(prompt: str) -> bool:
     word = re.split(r"[^a-z]", prompt.lower(), maxsplit=1)[0]
-    return word.endswith(("s", "ing")) and (verb(word) in KINDS) or word in IRREGULAR_VERBS
+    return word in IRREGULAR_VERBS or (word.endswith(("s", "ing")) and verb(word) in KINDS)
 
 
 def _subject(prompt: str) -> str:
@@ -81,7 +79,9 @@ def _subject(prompt: str) -> str:
         tracks = rules.plan(prompt).tracks
     except AnimaticError:
         return ""
-    ends = [m.end() for t in tracks if (m := re.search(rf"(?<!\w){re.escape(t.phrase)}s?(?!\w)", prompt, re.IGNORECASE))]
+    ends = [
+        m.end() for t in tracks if (m := re.search(rf"(?<!\w){re.escape(t.phrase)}s?(?!\w)", prompt, re.IGNORECASE))
+    ]
     return prompt[: min(ends)] if ends else ""
 
 
@@ -113,8 +113,6 @@ def _from(was: Box, track: Track) -> tuple[Box | None, ...]:
             out.append(None)
             continue
         left = [1 - i / (len(boxes) - 1) if move else 1.0 for move in moves * 2]
-        x0, y0, x1, y1 = (
-            min(1.0, max(0.0, b + k * (w - f))) for b, k, w, f in zip(box, left, was, first, strict=True)
-        )
+        x0, y0, x1, y1 = (min(1.0, max(0.0, b + k * (w - f))) for b, k, w, f in zip(box, left, was, first, strict=True))
         out.append((x0, y0, x1, y1))
     return tuple(out)

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ..backbones import load
 from ..backbones.base import Components
+from ..backbones.economy import Economy
+from ..backbones.load import NO_ECONOMY
 from ..errors import AnimaticError
 from ..scene import write_atomically
 
@@ -68,14 +70,16 @@ def split_scale(told: str) -> tuple[Path, float]:
         return Path(told), 1.0
 
 
-def with_loras(model: str, told: Sequence[str]) -> str | Components:
-    """The model called `model` with every FILE[:SCALE] of `told` added; only its name where there is none."""
-    if not told:
+def with_loras(model: str, told: Sequence[str], economy: Economy = NO_ECONOMY) -> str | Components:
+    """The model called `model` with every FILE[:SCALE] of `told` added, saving memory; else only its name."""
+    if not told and economy == NO_ECONOMY:
         return model
-    loaded = load(model)
-    for file, scale in map(split_scale, told):
-        apply_lora(loaded, file, scale)
-    return loaded
+
+    def add(loaded: Components) -> None:
+        for file, scale in map(split_scale, told):
+            apply_lora(loaded, file, scale)
+
+    return load(model, economy=economy, adapt=add)
 
 
 def apply_lora(model: Components, file: Path, scale: float = 1.0) -> Components:
