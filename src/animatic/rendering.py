@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from .backbones import load
 from .backbones.base import Backbone, Geometry
+from .controls.composition import Composition
+from .controls.regions import Regions
 from .controls.windows import Windows
 from .errors import AnimaticError
 from .methods import Recipe, recipe_named
@@ -179,8 +181,13 @@ def _filmed(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Frames `[row, frame, height, width, 3]`, and what they were made with."""
     recipe = recipe_named(method) if isinstance(method, str) else method
-    controls = recipe(scenes, backbone, backbone.habits.guidance if guidance is None else guidance)
+    scale = backbone.habits.guidance if guidance is None else guidance
+    controls = recipe(cast("Sequence[Scene]", scenes), backbone, scale)  # to controls a reel is a scene
     reels = [scene for scene in scenes if isinstance(scene, Reel)]
+    for control in controls if reels else ():
+        if isinstance(control, (Composition, Regions)):
+            name = type(control).__name__
+            raise AnimaticError(f"{name} lays out one scene; want another method for a story, such as ditctrl+lvd")
     if reels and not any(isinstance(control, Windows) for control in controls):
         controls.append(Windows(reels))
     check(backbone, controls)

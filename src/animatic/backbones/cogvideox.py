@@ -34,8 +34,9 @@ class Transformer(Components):
         return super().save_memory()
 
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
-        lists = ((name, child) for name, child in self.expert(step).network.named_children() if name in BLOCKS)
-        return {f"{name}.{i}": block for name, child in lists for i, block in enumerate(child)}
+        children = self.expert(step).network.named_children()
+        lists = [(name, child) for name, child in children if name in BLOCKS]
+        return {f"{name}.{i}": block for name, child in lists for i, block in child.named_children()}
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         return super().noise(seeds, frames, height, width, windowed).float()

@@ -36,7 +36,7 @@ def kept(layer: nn.Module, keep: Callable[[int, State], None], count: int) -> It
 def resumed(layers: Sequence[nn.Module], states: Sequence[State]) -> Iterator[None]:
     """Pass `layers` over: each gives on what the rows had become after the last of them."""
     parts = tuple(torch.stack(rows) for rows in zip(*states, strict=True))
-    out = parts if len(parts) > 1 else parts[0]
+    out = parts if len(parts) > 1 else next(iter(parts))
     own = [layer.forward for layer in layers]
     try:
         for layer in layers:

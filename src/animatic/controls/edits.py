@@ -191,7 +191,7 @@ class LocalBlend(Control):
         maps = Maps(tokens[cond.streams], self.sites)
         answer = inner(x, step, replace(cond, maps=maps))
         found = [p[-len(x) :].float().mean((2, 5)) for p in maps.found.values()]
-        self._seen.append(sum(_to(f, x.shape[2:]) for f in found) / len(found))
+        self._seen.append(torch.stack([_to(f, x.shape[2:]) for f in found]).mean(0))
         return answer
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:

@@ -9,13 +9,13 @@ from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..sampling import Control
 from ..scene import Scene
-from ..stories import Reel
 from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
 from .ditctrl import chained, ditctrl, legacy, masked, with_gligen, with_lvd
 from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
 from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
 
-Recipe = Callable[[Sequence[Scene | Reel], Backbone, float], list[Control]]  # scenes, model, guidance -> controls
+Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]
+"""Scenes (a story is told as one, a `Reel`), model, guidance scale -> controls."""
 
 METHODS: dict[str, Recipe] = {
     "none": none,

@@ -30,7 +30,7 @@ def sharing_sites(backbone: Backbone) -> tuple[str, ...]:
 
 
 def in_time(
-    scenes: Sequence[Scene | Reel], backbone: Backbone, source: Source = "previous", pairs: bool = False,
+    scenes: Sequence[Scene], backbone: Backbone, source: Source = "previous", pairs: bool = False,
     masked: bool = False,
 ) -> list[Control]:  # fmt: skip
     """Windows over stories, and what they share; nothing for scenes that are seen at once."""
@@ -41,31 +41,31 @@ def in_time(
     return [Windows(reels, source=source, pairs=pairs), share]
 
 
-def ditctrl(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
+def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Scenes in a row, each window looking at what the one before it shows."""
     return [Guidance(guidance), *in_time(scenes, backbone)]
 
 
-def masked(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
+def masked(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """The same with things looking at things, and the rest at the rest."""
     return [Guidance(guidance), *in_time(scenes, backbone, masked=True)]
 
 
-def legacy(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
+def legacy(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """The same, window by window in pairs, as published: more work for the same answer."""
     return [Guidance(guidance), *in_time(scenes, backbone, pairs=True, masked=True)]
 
 
-def chained(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
+def chained(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Scenes in a row, each window looking once at what the one before it looked like with looking."""
     return [Guidance(guidance), *in_time(scenes, backbone, "chained")]
 
 
-def with_lvd(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
+def with_lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Scenes in a row that share, and boxes over time through an energy."""
     return [*lvd(scenes, backbone, guidance), *in_time(scenes, backbone)]
 
 
-def with_gligen(scenes: Sequence[Scene | Reel], backbone: Backbone, guidance: float) -> list[Control]:
+def with_gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Scenes in a row that share, and boxes told to a model that was trained to read them."""
     return [*ditctrl(scenes, backbone, guidance), Gligen(scenes, beta(backbone))]
