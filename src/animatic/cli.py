@@ -102,7 +102,7 @@ def make(
         made = load_story(story)
     else:
         cache = "" if planner == "rules" else default_cache()
-        told = Options("story" if story else "video", base_url=base_url, cache=cache)
+        told = Options("story" if story else "video", _span(model) if story else 2.0, base_url=base_url, cache=cache)
         made = planner_named(planner, told).plan(_text(story) if story else prompt).story
     _render(
         _lasting(made, seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name,
@@ -244,6 +244,14 @@ def _render(
             terminal.print(scene.reasoning, style="dim", highlight=False)
     for label, file in (*(("video", f) for f in files), ("scene", plan), ("sheet", sheet)):
         terminal.print(f"{label}  {file}", highlight=False, soft_wrap=True)
+
+
+def _span(model: str) -> float:
+    """Seconds that a model shows at once."""
+    from .backbones import PRESETS
+
+    geometry = PRESETS[model].geometry if model in PRESETS else None
+    return geometry.frames / geometry.fps if geometry else 2.0
 
 
 def _lasting(story: Story, seconds: float | None) -> Story:

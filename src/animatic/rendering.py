@@ -150,7 +150,13 @@ def reel_of(story: Story, geometry: Geometry, overlap: float = 0.5, transitions:
     rate = geometry.fps / geometry.pace / token
     ends = [round(seconds * rate) for seconds in accumulate(scene.seconds for scene in story)]
     lengths = [max(1, b - a) for a, b in pairwise([0, *ends])]
-    return Reel(story, by_time(lengths, size, round(overlap * size), transitions).times(token))
+    plan = by_time(lengths, size, round(overlap * size), transitions)
+    for i, scene in enumerate(story):
+        if max(dict(window.parts).get(i, 0.0) for window in plan.windows) <= 0.5:
+            seen = f"{size / rate:.2g} s, each {(size - round(overlap * size)) / rate:.2g} s after the last"
+            told_of = f"scene {i + 1} lasts {scene.seconds:g} s, too short to be told"
+            raise AnimaticError(f"{told_of}: the model sees {seen}; want longer scenes")
+    return Reel(story, plan.times(token))
 
 
 def seen_at_once(scene: Scene, backbone: Backbone, frames: int | None = None) -> bool:

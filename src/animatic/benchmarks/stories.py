@@ -139,7 +139,7 @@ def _alike(rng: random.Random) -> tuple[str, str]:
 
 
 def weights(backbone: Backbone, n: int, seed: int, steps: int) -> None:
-    """A colour's word by five factors: how near the thing's pixels are to that colour."""
+    """A colour's word by five factors: how much of that colour the thing's pixels have."""
     rng, detector = random.Random(seed), ToyDetector()
     rows = []
     for i in range(n):
@@ -158,26 +158,27 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> None:
         frames = backbone.decode(sample(backbone, backbone.schedule(steps), x, cond, controls)).numpy()
         where = [best(found) for found in detector(frames[0])]
         goal = np.array(toyworld.COLOURS[colour])
-        near = [1 - np.mean([_apart(f, d.box, goal) for f, d in zip(film, where, strict=True) if d]) for film in frames]
+        near = [np.mean([_hue(f, d.box, goal) for f, d in zip(film, where, strict=True) if d]) for film in frames]
         if not np.isnan(near).any():
             rows.append(near[1:])
     values = np.array(rows)
     _tell(
         table="weight", n=n, seed=seed, steps=steps, found=len(rows), factors=FACTORS,
-        nearness=[round(float(v), 4) for v in values.mean(0)],
+        colour=[round(float(v), 4) for v in values.mean(0)],
         monotone=round(float((np.diff(values, axis=1) > 0).all(1).mean()), 3),
         **{"mean is monotone": bool((np.diff(values.mean(0)) > 0).all())},
     )  # fmt: skip
 
 
-def _apart(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
-    """Mean distance of the pixels in the middle half of a box to a colour, 0..1."""
+def _hue(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
+    """How far the pixels in the middle half of a box are from grey in the direction of a colour; 1 is that colour."""
     x, y, w, h = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 4, (box[3] - box[1]) / 4
     x0, y0, x1, y1 = (
         int(np.clip(round(v * toyworld.SIZE), 0, toyworld.SIZE - 1)) for v in (x - w, y - h, x + w, y + h)
     )
     part = frame[y0 : y1 + 1, x0 : x1 + 1].astype(float)
-    return float(np.linalg.norm(part - colour, axis=-1).mean() / (255 * 3**0.5))
+    goal = colour - colour.mean()
+    return float(((part - part.mean(-1, keepdims=True)) @ goal).mean() / (goal @ goal))
 
 
 def _tell(**values: Any) -> None:
