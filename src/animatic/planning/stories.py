@@ -57,13 +57,11 @@ def _scenes(text: str) -> list[str]:
 def _standing_alone(prompts: Sequence[str]) -> list[str]:
     """Each prompt with a subject of its own."""
     out: list[str] = []
-    subject = ""
     for prompt in prompts:
-        if subject and _PRONOUN.search(prompt):
-            prompt = _PRONOUN.sub(subject, prompt)
-        elif subject and _begins_with_verb(prompt):
-            prompt = f"{subject} {prompt}"
-        subject = _subject(prompt) or subject
+        missing = _begins_with_verb(prompt)
+        if out and (missing or _PRONOUN.search(prompt)):
+            subject = next((words for before in reversed(out) if (words := _subject(before))), "it")
+            prompt = f"{subject} {prompt}" if missing else _PRONOUN.sub(subject, prompt)
         out.append(prompt[0].upper() + prompt[1:])
     return out
 
