@@ -34,7 +34,7 @@ cli_train.add_to(app)
 cli_edit.add_to(app)
 app.add_typer(cli_bench.app, name="bench")
 
-Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
+Prompt = Annotated[str | None, typer.Argument(help="What to show, in English.")]
 StoryOf = Annotated[str, typer.Option(metavar="FILE|TEXT", help="Several scenes in a row: a file, or a text to plan.")]
 Seconds = Annotated[float | None, typer.Option(help="Duration; longer than the model's own is made in windows.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise; the same seed on the same machine gives the same frames.")]
@@ -69,7 +69,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and
 
 @app.command()
 def make(
-    prompt: Prompt = "",
+    prompt: Prompt = None,
     story: StoryOf = "",
     seconds: Seconds = None,
     planner: cli_plan.Planner = "rules",
@@ -96,14 +96,14 @@ def make(
     as_json: AsJson = False,
 ) -> None:
     """Plan a prompt, or a story, and render it: video, scene and contact sheet."""
-    if bool(prompt) == bool(story):
+    if (prompt is None) == (not story):
         raise AnimaticError("make takes a prompt, or --story FILE or TEXT")
     if story and Path(story).suffix == ".json":
         made = load_story(story)
     else:
         cache = "" if planner == "rules" else default_cache()
         told = Options("story" if story else "video", _span(model) if story else 2.0, base_url=base_url, cache=cache)
-        made = planner_named(planner, told).plan(_text(story) if story else prompt).story
+        made = planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story
     _render(
         _lasting(made, seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name,
         as_json, (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
