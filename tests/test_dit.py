@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from itertools import pairwise
 
 import pytest
 import tiny
 import torch
-from diffusers import CogVideoXPipeline, WanPipeline, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, CogVideoXPipeline, WanPipeline, WanTransformer3DModel
 
 from animatic.backbones import PRESETS, load
 from animatic.backbones.film import frames_of
@@ -145,8 +146,12 @@ def test_any_number_of_frames_is_kept(folders, name, frames):
 
 
 def test_decoding_in_pieces_is_decoding(folders):
-    for name in ("cogvideox-2b", "wan2.1"):
-        vae = load(str(folders[name])).vae
+    patched = AutoencoderKLWan(  # Wan 2.2 TI2V
+        base_dim=3, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+        patch_size=2, in_channels=12, out_channels=12, is_residual=True, scale_factor_spatial=16,
+        latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+    ).eval()  # fmt: skip
+    for vae in (load(str(folders["cogvideox-2b"])).vae, load(str(folders["wan2.1"])).vae, patched):
         latents = torch.randn(1, 4, 5, 2, 2)
         with torch.no_grad():
             pieces = list(frames_of(vae, latents))
@@ -313,6 +318,14 @@ def test_folders_that_cannot_be_used(tmp_path):
     config = folder / "transformer" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 8}))
     with pytest.raises(AnimaticError, match="reads 8 channels and answers 4; want a text-to-video model"):
+        load(str(folder))
+
+
+def test_tokenizers_of_the_hub_need_sentencepiece(tmp_path, monkeypatch):
+    folder = tiny.cogvideox(tmp_path / "m")
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "spiece.model")
+    monkeypatch.setattr(import_module("animatic.backbones.load"), "find_spec", lambda name: None)
+    with pytest.raises(AnimaticError, match=r"spiece\.model needs sentencepiece and protobuf"):
         load(str(folder))
 
 

@@ -171,10 +171,7 @@ def test_networks_of_diffusers_from_a_config(tmp_path, kind):
     target = "flow" if kind.startswith("Wan") else "v"
     settings = replace(SMALL, model=str(config), target=target, images=1, alone=0.5, out=str(out), steps=2)
     made = fit(settings)
-    if kind == "UNet3DConditionModel":
-        assert render(Scene("a bear", (), seconds=0.4), load(str(made)), "none", steps=2).frames.shape == (3, 16, 16, 3)
-    else:
-        assert (made / "config.json").exists()
+    assert render(Scene("a bear", (), seconds=0.4), load(str(made)), "none", steps=2).frames.shape == (3, 16, 16, 3)
     trainer = Trainer(settings)
     samples = [trainer.clips[i] for i in range(4)]
     trainer.learner(latents(trainer.codec, torch.stack([s.frames for s in samples])), samples, 1, 0.0, 0.5).backward()

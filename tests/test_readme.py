@@ -18,5 +18,5 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_tables_name_every_method_and_model():
-    named = set(re.findall(r"`([\w:+-]+)`", "\n".join(line for line in README.splitlines() if line.startswith("|"))))
+    named = set(re.findall(r"`([\w.:+-]+)`", "\n".join(line for line in README.splitlines() if line.startswith("|"))))
     assert METHODS.keys() | PRESETS.keys() <= named

@@ -171,8 +171,8 @@ class Control:
 def plain(site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Fused attention over `[batch, head, token, width]`; extra columns of `v` ride along at no other cost."""
     width, wanted = q.shape[-1], v.shape[-1]
-    widest = max(width, wanted)
-    if width != wanted:  # fused kernels want one width; zeros change no product
+    if width != wanted:  # fused kernels want one width and are quickest in eights; zeros change no product
+        widest = -(-max(width, wanted) // 8) * 8
         q, k, v = (F.pad(part, (0, widest - part.shape[-1])) for part in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)[..., :wanted]
 

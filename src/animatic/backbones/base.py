@@ -122,6 +122,7 @@ class Components(Backbone):
     diffusers decorates its classes beyond what types can say, so they stand as Any.
     """
 
+    part = "unet"  # the network's name in a model folder
     place: torch.device | None = None  # where it computes while its weights are elsewhere
 
     def __init__(

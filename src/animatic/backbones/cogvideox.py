@@ -25,6 +25,7 @@ class Transformer(Components):
     Where a token holds two latent frames (CogVideoX 1.5) the first latent frame is spare: it completes the first pair.
     """
 
+    part = "transformer"
     provides = frozenset({"text maps", "video"})
 
     def save_memory(self) -> Components:
@@ -71,6 +72,13 @@ class CogVideoX(Transformer):
         seen = x.movedim(2, 1).to(self.unet.dtype)
         answer = self.unet(seen, cond.text.to(seen), t, image_rotary_emb=turns(self.unet.config, seen)).sample
         return answer.movedim(1, 2).to(x.dtype)
+
+
+def patch_of(config: Any) -> tuple[int, int, int]:
+    """Latent frames, rows and columns of cells that make a token."""
+    if isinstance(config.patch_size, int):
+        return config.patch_size_t or 1, config.patch_size, config.patch_size
+    return tuple(config.patch_size)
 
 
 def turns(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:

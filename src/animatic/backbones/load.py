@@ -26,7 +26,7 @@ from ..errors import AnimaticError
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
 from .codec import PatchCodec
-from .cogvideox import CogVideoX
+from .cogvideox import CogVideoX, patch_of
 from .economy import Economy
 from .grounding import add_grounding, is_grounding
 from .small import SpaceTimeUNet
@@ -231,7 +231,8 @@ def _state(folder: Path) -> dict[str, torch.Tensor]:
 
 def _geometry(card: dict[str, Any], preset: Preset | None, kind: str, unet: Any, vae: Any) -> Geometry:
     if "geometry" in card:
-        return Geometry(**card["geometry"])
+        told = card["geometry"]
+        return Geometry(**{**told, "patch": tuple(told.get("patch", (1, 1, 1)))})
     if preset and preset.geometry:
         return preset.geometry
     if kind in TRANSFORMERS:
@@ -248,11 +249,11 @@ def _film_geometry(network: Any, vae: Any) -> Geometry:
     if "sample_frames" in network:
         stride, pace = 2 ** (len(vae.block_out_channels) - 1), vae.temporal_compression_ratio
         frames, height, width = network.sample_frames, network.sample_height * stride, network.sample_width * stride
-        patch = (network.patch_size_t or 1, network.patch_size, network.patch_size)
     else:
-        stride, pace, patch = vae.scale_factor_spatial, vae.scale_factor_temporal, tuple(network.patch_size)
+        stride, pace = vae.scale_factor_spatial, vae.scale_factor_temporal
         frames, height, width = WAN.frames, WAN.height, WAN.width
-    return Geometry(frames, height, width, network.out_channels or network.in_channels, stride, pace=pace, patch=patch)
+    channels = network.out_channels or network.in_channels
+    return Geometry(frames, height, width, channels, stride, pace=pace, patch=patch_of(network))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -294,9 +295,12 @@ def _tokenizer(folder: Path, vocabulary: int) -> Any:
     found = [file for file in ("tokenizer.json", "vocab.json", "spiece.model") if (folder / file).exists()]
     if not found:  # else an empty one is made up
         raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json, vocab.json or spiece.model")
-    if found == ["spiece.model"] and not (find_spec("sentencepiece") and find_spec("google.protobuf")):
+    if found == ["spiece.model"] and not find_spec("sentencepiece"):
         raise AnimaticError(f"{folder}: spiece.model needs sentencepiece and protobuf; pip install 'animatic[t5]'")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise AnimaticError(f"{folder}: the tokenizer cannot be read ({str(error).splitlines()[0]})") from None
     if len(tokenizer) > vocabulary:
         raise AnimaticError(
             f"{folder}: {len(tokenizer)} tokens, but the text encoder knows {vocabulary}; they do not belong together"

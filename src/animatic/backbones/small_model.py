@@ -42,6 +42,8 @@ class Labels(nn.Module):
     Without names it is deaf: the text of an unconditional model.
     """
 
+    limit = 1  # tokens a prompt
+
     def __init__(self, names: Sequence[str], width: int) -> None:
         super().__init__()
         self.names, self.width = tuple(names), width
@@ -104,7 +106,7 @@ def save_model(folder: Path, model: Components) -> None:
     card: dict[str, Any] = {"geometry": asdict(model.geometry), "habits": asdict(model.habits)}
     card |= {"coordinates": model.coordinates, "words": model.words}
     parts = {}
-    for name, part in (("unet", model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
+    for name, part in ((model.part, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "animatic"
         parts[name] = [library, type(part).__name__]
@@ -114,7 +116,8 @@ def save_model(folder: Path, model: Components) -> None:
     else:
         text.encoder.save_pretrained(folder / "text_encoder")
         text.tokenizer.save_pretrained(folder / "tokenizer")
-        parts |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
+        for name, part in (("text_encoder", text.encoder), ("tokenizer", text.tokenizer)):
+            parts[name] = ["transformers", type(part).__name__]
     index = {"_class_name": "Video", **parts}
     for name, data in (("model_index.json", index), ("animatic.json", card)):
         write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())

@@ -233,8 +233,6 @@ class Trainer:
         """A grid of videos on captions of the data, as one mp4: `samples/step-N.mp4`."""
         s, backbone = self.settings, backbone_of(self.learner, self.codec, self.settings.guidance)
         file = self.out / "samples" / f"step-{self.step:07d}.mp4"
-        if backbone is None:  # trained here, sampled by diffusers' own pipelines
-            return file
         seconds = 0.0 if s.frames == 1 else s.frames / self.learner.geometry.fps
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
         scenes = [Scene(prompt, (), seconds=seconds) for prompt in prompts]
@@ -246,12 +244,8 @@ class Trainer:
         if self.settings.lora:
             words = [w.strip() for w in self.settings.teach.split(",") if w.strip()]
             return save_lora(learner.network, self.out / "lora.safetensors", words)
-        if (model := backbone_of(learner, self.codec, self.settings.guidance)) is not None:
-            save_model(self.out / "model", model)
-            return self.out / "model"
-        learner.network.save_pretrained(self.out / "network")
-        learner.process.scheduler().save_pretrained(self.out / "scheduler")
-        return self.out / "network"
+        save_model(self.out / "model", backbone_of(learner, self.codec, self.settings.guidance))
+        return self.out / "model"
 
 
 def grid(videos: Sequence[Video], border: int = 2) -> Video:

@@ -12,6 +12,7 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 from ..backbones.base import Geometry
+from ..backbones.cogvideox import turns
 from ..backbones.unet3d import coordinates
 from .data import Sample
 from .diffusion import Process
@@ -40,7 +41,9 @@ def _unet3d(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
 
 
 def _cogvideox(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
-    return network(x.movedim(2, 1), told.text, t).sample.movedim(1, 2)
+    frames_first = x.movedim(2, 1)
+    where = turns(network.config, frames_first)
+    return network(frames_first, told.text, t, image_rotary_emb=where).sample.movedim(1, 2)
 
 
 def _wan(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:

@@ -13,10 +13,13 @@ import torch
 
 from ..backbones import PRESETS, load
 from ..backbones.base import Components, Geometry, Habits
+from ..backbones.cogvideox import patch_of
+from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.small import SpaceTimeUNet
-from ..backbones.small_model import Labels, Sentence, Small, pixels
+from ..backbones.small_model import Labels, Sentence, pixels
 from ..backbones.unet3d import UNet3D
 from ..errors import AnimaticError
+from ..schedule import is_flow
 from ..text import ClipText
 from .data import Item, captions_of
 from .diffusion import TARGETS, Process
@@ -49,7 +52,13 @@ def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
     channels = config.get("out_channels") or config.get("in_channels", 3)
     if channels != 3:
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
-    geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0)
+    patch = patch_of(network.config) if kind in TRANSFORMERS else (1, 1, 1)
+    if patch[0] > 1:
+        raise AnimaticError(f"{settings.model}: a token holds {patch[0]} frames; want 1, patch_size_t null")
+    read = network.config.get("max_text_seq_length", text.limit)
+    if read != text.limit:
+        raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
+    geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
     return Learner(network, text, process, geometry), pixels()
 
@@ -60,6 +69,9 @@ def _loaded(settings: Settings) -> tuple[Learner, Any]:
     kind = type(model.unet).__name__
     if kind not in ASK:
         raise AnimaticError(f"{settings.model}: its network is {kind}; want one of {', '.join(ASK)}")
+    if model.geometry.pace > 1:
+        frames = f"its latent frames hold {model.geometry.pace} frames each"
+        raise AnimaticError(f"{settings.model}: {frames}; training wants a model whose frames are encoded one by one")
     w, h = settings.pixels
     geometry = replace(model.geometry, frames=settings.frames, height=h, width=w)
     geometry.latent(settings.frames, h, w)
@@ -75,11 +87,12 @@ class Known(Process):
     @staticmethod
     def of(scheduler: Any, settings: Settings) -> Process:
         names = {theirs: ours for ours, theirs in TARGETS.items() if theirs}
-        flow = "FlowMatch" in type(scheduler).__name__
+        flow = is_flow(scheduler)
         target = "flow" if flow else names[scheduler.config.prediction_type]
         known = Known(target, "cosine", scheduler.config.num_train_timesteps, settings.loss, settings.min_snr)
         if not flow:
-            known.__dict__["betas"] = scheduler.betas.double()  # stands in for the cached property
+            known.__dict__["betas"] = scheduler.betas.double()  # stand in for the cached properties
+            known.__dict__["alphas_cumprod"] = scheduler.alphas_cumprod.double()  # CogVideoX shifts them
         return known
 
 
@@ -138,11 +151,9 @@ def check_size(network: Any, width: int, height: int) -> None:
             raise AnimaticError(f"{name} is {value}; this network takes multiples of {stride}")
 
 
-def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components | None:
-    """The learner as something that samples; None for networks that have no backbone here."""
-    cls = {"SpaceTimeUNet": Small, "UNet3DConditionModel": UNet3D}.get(learner.kind)
-    if cls is None:
-        return None
+def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components:
+    """The learner as something that samples."""
+    cls = NETWORKS[learner.kind]
     coordinates = cls is UNet3D and learner.network.config.in_channels == learner.geometry.channels + 3
     habits = Habits(25, guidance if learner.told_something else 1.0)
     text: Any = learner.text
