@@ -129,6 +129,10 @@ class Site:
     cond: Cond = field(compare=False)
     width: int = 0
 
+    def row(self, i: int) -> Site:
+        """The same layer for row `i` alone."""
+        return replace(self, cond=replace(self.cond, rows=self.cond.rows[i : i + 1], text=self.cond.text[i : i + 1]))
+
 
 Attend = Callable[[Site, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
 Denoise = Callable[[Tensor, Step, Cond], Tensor]

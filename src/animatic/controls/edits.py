@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import AnimaticError
 from ..sampling import Attend, Cond, Control, Denoise, Maps, Row, Run, Site, Step
+from .sharing import mask_of
 
 Span = tuple[float, float]  # shares of the run: from, and up to
 
@@ -69,6 +70,11 @@ class Reweight(Control):
         if site.kind not in ("cross", "joint") or not within(site.step, self.during) or not _named(site, self.sites):
             return inner(site, q, k, v, mask)
         rows = site.cond.rows
+        if site.kind == "joint" and len(rows) > 1:  # one by one: columns on long sequences are copies of them
+            return torch.cat([
+                self.attend(inner, site.row(i), q[i:][:1], k[i:][:1], v[i:][:1], mask_of(mask, i))
+                for i in range(len(rows))
+            ])  # fmt: skip
         told = [{} if r.negative and not self.negative else self.factors.get(r.stream, {}) for r in rows]
         most = max(map(len, told))
         if not most:

@@ -124,14 +124,22 @@ class ShareKV(Control):
         answers = list(inner(site, q, k, v, mask).split(fold)) if site.kind == "self" else list(out.split(fold))
         for i, (mine, theirs) in masks.items():
             at = slice(i * fold, (i + 1) * fold)
-            alone = replace(site, cond=replace(site.cond, rows=(rows[i],), text=site.cond.text[i : i + 1]))
-            look = Look(inner, alone, q[at], keys[i], values[i], mask if mask is None or len(mask) == 1 else mask[at])
+            look = Look(
+                inner, site.row(i), q[at], keys[i], values[i], mask if mask is None or len(mask) == 1 else mask[at]
+            )
             answers[i] = look.all() if mine is None or theirs is None else look.apart(mine, theirs, self.threshold)
         return torch.cat(answers)
 
     def _note(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Attention as it is; what positive rows look at of their things' words is added to what was seen."""
         rows, (frames, height, width) = site.cond.rows, site.grid
+        if site.kind == "joint" and len(rows) > 1:  # one by one: columns on long sequences are copies of them
+            return torch.cat([
+                self._note(inner, site.row(i), q[i:][:1], k[i:][:1], v[i:][:1], mask_of(mask, i))
+                for i in range(len(rows))
+            ])  # fmt: skip
+        if not any(self._tokens(row) for row in rows):
+            return inner(site, q, k, v, mask)
         column = torch.zeros(len(rows), k.shape[2], device=k.device, dtype=v.dtype)
         for i, row in enumerate(rows):
             column[i, list(self._tokens(row))] = 1
@@ -236,3 +244,8 @@ def _resized(x: Tensor, grid: tuple[int, int, int]) -> Tensor:
     if tuple(x.shape) == tuple(grid):
         return x
     return F.interpolate(x[None, None], grid, mode="trilinear", align_corners=False)[0, 0]
+
+
+def mask_of(mask: Tensor | None, i: int) -> Tensor | None:
+    """The mask of batch entry `i`."""
+    return mask if mask is None or len(mask) == 1 else mask[i : i + 1]
