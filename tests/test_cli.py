@@ -15,7 +15,7 @@ import pytest
 
 from animatic.cli import main
 from animatic.methods import METHODS
-from animatic.scene import load_scene
+from animatic.scene import Scene, load_scene, load_story
 from animatic.video import Video
 
 BEAR = "A bear walks from the left to the right"
@@ -176,3 +176,41 @@ def test_the_bundled_weights_are_small():
         sum(p.stat().st_size for p in files_ if ("grounding" in p.parts) is told) for told in (True, False)
     )
     assert 1e6 < own <= 12e6 and 1e6 < grounding <= 3e6
+
+
+def test_a_story_is_made(here):
+    """Text to scenes to one video; a story file; and longer than the model's own."""
+    told = ("--steps", "1", "--out", ".", "--json")
+    text = "A red ball moves to the right on the grass. Then it stands still."
+    code, out, err = here("make", "--story", text, "--method", "ditctrl:chained", *told)
+    assert code == 0, err
+    made = json.loads(out)
+    assert len(Video.load(made["videos"][0])) == 16 and len(load_story(made["scene"])) == 2
+    assert here("make", "--story", made["scene"], "--seconds", "6", "--name", "long", "--method", "none", *told)[0] == 0
+    assert len(Video.load("long.mp4")) == 24
+    assert here("make", "A red ball", "--seconds", "3", "--name", "three", "--method", "none", *told)[0] == 0
+    assert len(Video.load("three.mp4")) == 12
+    for wrong, why in (
+        (("A cat", "--story", "A dog"), "make takes a prompt, or --story"),
+        (("A cat", "--seconds", "0"), "seconds is 0.0 for a story"),
+        (("--story", text, "--frames", "8"), "frames is 8; a story is told how long it lasts by --seconds"),
+    ):
+        code, _, err = here("make", *wrong, *told)
+        assert code == 2 and why in err
+
+
+def test_an_edit_is_made(here):
+    Scene("a red ball on the grass").save("ball.json")
+    how = ("--steps", "1", "--out", "out")
+    code, out, err = here("edit", "ball.json", "--swap", "ball=star", "--weight", "red=2", *how)
+    assert code == 0, err
+    assert out.split() == ["out/ball.edit.mp4", "out/ball.edit.beside.mp4"]
+    assert here("edit", "out/ball.edit.mp4", "--swap", "star=ball", *how)[0] == 0
+    for wrong, why in (
+        (("--swap", "dog=cat"), "word 'dog' is not in the prompt"),
+        (("--swap", "dog"), "swap is 'dog'; want dog=cat"),
+        (("--weight", "red=nan"), "weight of 'red' is nan; want a finite number"),
+        (("--weight", "red=much"), "weight of 'red' is 'much'; want a number"),
+    ):
+        code, _, err = here("edit", "ball.json", *wrong, *how)
+        assert code == 2 and why in err

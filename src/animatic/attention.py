@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from .controls.heat import Heat
 from .errors import AnimaticError
-from .scene import Scene
 from .video import Video, heat_map, side_by_side
 
 LEAST = 192  # pixels of height to which small videos are enlarged
@@ -31,7 +31,8 @@ class Album:
     _means: dict[str, np.ndarray] = field(default_factory=dict)
     _each: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
-    def controls(self, scene: Scene) -> list[Heat]:
+    def controls(self, scene: Any) -> list[Heat]:
+        """Of a scene, or of a story's reel."""
         if not (self.whole or self.of):
             return []
         layers, _, numbers = self.of.partition("@")

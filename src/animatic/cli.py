@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from . import cli_bench, cli_plan, cli_train
+from . import cli_bench, cli_edit, cli_plan, cli_train
 from .console import bar, console, table
 from .errors import AnimaticError
-from .planning.planners import Options, default_cache, plan
-from .scene import Scene, load_scene, write_atomically
+from .planning.planners import Options, default_cache, planner_named
+from .scene import Story, lasting, load_story, save_story, write_atomically
 
 FORMATS = ("mp4", "gif", "webp", "png")
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -31,9 +31,12 @@ app = typer.Typer(
 
 cli_plan.add_to(app)
 cli_train.add_to(app)
+cli_edit.add_to(app)
 app.add_typer(cli_bench.app, name="bench")
 
-Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
+Prompt = Annotated[str | None, typer.Argument(help="What to show, in English.")]
+StoryOf = Annotated[str, typer.Option(metavar="FILE|TEXT", help="Several scenes in a row: a file, or a text to plan.")]
+Seconds = Annotated[float | None, typer.Option(help="Duration; longer than the model's own is made in windows.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise; the same seed on the same machine gives the same frames.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps; the model's habit if not given.")]
 Guide = Annotated[float | None, typer.Option("--guidance", help="Scale of classifier-free guidance; 1 is off.")]
@@ -41,7 +44,7 @@ Frames = Annotated[int | None, typer.Option(help="Number of frames; 1 makes a pi
 Size = Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")]
 Format = Annotated[str, typer.Option(help="One or more of mp4, gif, webp, png, with commas.")]
 Model = Annotated[str, typer.Option(help="A name of `animatic models`, or a folder in diffusers layout.")]
-Method = Annotated[str, typer.Option(help="A name of `animatic methods`.")]
+Method = Annotated[str, typer.Option(help="A name of `animatic methods`; lvd, or ditctrl+lvd for stories.")]
 Scheduler = Annotated[
     str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")
 ]
@@ -66,12 +69,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and
 
 @app.command()
 def make(
-    prompt: Prompt,
+    prompt: Prompt = None,
+    story: StoryOf = "",
+    seconds: Seconds = None,
     planner: cli_plan.Planner = "rules",
     base_url: cli_plan.BaseUrl = "",
     model: Model = "mini",
     lora: Lora = None,
-    method: Method = "lvd",
+    method: Method = "",
     seed: Seed = 0,
     steps: Steps = None,
     guidance: Guide = None,
@@ -90,20 +95,28 @@ def make(
     save_memory: SaveMemory = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plan a prompt and render it: video, scene and contact sheet."""
-    scene = plan(prompt, planner, Options(base_url=base_url, cache="" if planner == "rules" else default_cache()))
+    """Plan a prompt, or a story, and render it: video, scene and contact sheet."""
+    if (prompt is None) == (not story):
+        raise AnimaticError("make takes a prompt, or --story FILE or TEXT")
+    if story and Path(story).suffix == ".json":
+        made = load_story(story)
+    else:
+        cache = "" if planner == "rules" else default_cache()
+        told = Options("story" if story else "video", _span(model) if story else 2.0, base_url=base_url, cache=cache)
+        made = planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story
     _render(
-        scene, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json,
-        (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
+        _lasting(made, seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name,
+        as_json, (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
     )  # fmt: skip
 
 
 @app.command()
 def render(
-    scene: Annotated[Path, typer.Argument(help="Scene file (version 1 JSON).")],
+    scene: Annotated[Path, typer.Argument(help="Scene or story file (version 1 JSON).")],
+    seconds: Seconds = None,
     model: Model = "mini",
     lora: Lora = None,
-    method: Method = "lvd",
+    method: Method = "",
     seed: Seed = 0,
     steps: Steps = None,
     guidance: Guide = None,
@@ -122,11 +135,11 @@ def render(
     save_memory: SaveMemory = False,
     as_json: AsJson = False,
 ) -> None:
-    """Render a scene file."""
-    made = load_scene(scene)
+    """Render a scene or story file."""
     _render(
-        made, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem,
-        as_json, (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
+        _lasting(load_story(scene), seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler,
+        format, out, name or scene.stem, as_json, (save_attention, attention_of, attention_back),
+        (dtype, quantize, offload, save_memory),
     )  # fmt: skip
 
 
@@ -160,7 +173,7 @@ def info(file: Annotated[Path, typer.Argument(help="A video or picture made by a
 
 
 def _render(
-    scene: Scene,
+    story: Story,
     model: str,
     lora: list[str] | None,
     method: str,
@@ -182,29 +195,43 @@ def _render(
         if wanted not in FORMATS:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
     wanted_size = pixels(size)
-    target = out / (name or _slug(scene.prompt))
+    title = " | ".join(scene.prompt for scene in story)
+    target = out / (name or _slug(title))
     _writable(out)
     began = time.perf_counter()
     with console(as_json).status("loading"):
         quiet()
         from . import rendering, video
         from .attention import Album
+        from .backbones import load
         from .backbones.economy import Economy
         from .controls.watching import Progress as Ticks
         from .training.lora import with_loras
 
     album = Album(*attention)
+    chosen = with_loras(model, lora or (), Economy(*saving))
+    loaded = load(chosen) if isinstance(chosen, str) else chosen
+    alone = story[0] if len(story) == 1 and rendering.seen_at_once(story[0], loaded, frames) else None
+    if alone is None and frames is not None:
+        raise AnimaticError(f"frames is {frames}; a story is told how long it lasts by --seconds")
+    whole = alone or rendering.reel_of(story, loaded.geometry)
     with bar("rendering", as_json) as tick:
-        made = rendering.render(
-            scene, with_loras(model, lora or (), Economy(*saving)), method, seed,
-            steps=steps, guidance=guidance, frames=frames, size=wanted_size, scheduler=scheduler,
-            watch=[Ticks(tick), *album.controls(scene)],
-        )  # fmt: skip
+        watch = [Ticks(tick), *album.controls(whole)]
+        if alone:
+            made = rendering.render(
+                alone, loaded, method or "lvd", seed,
+                steps=steps, guidance=guidance, frames=frames, size=wanted_size, scheduler=scheduler, watch=watch,
+            )  # fmt: skip
+        else:
+            made = rendering.render_story(
+                story, loaded, method or "ditctrl+lvd", seed,
+                steps=steps, guidance=guidance, size=wanted_size, scheduler=scheduler, watch=watch,
+            )  # fmt: skip
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
     files += album.write(made, target, formats)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
-    write_atomically(sheet, video.png(video.contact_sheet(made, scene, title=scene.prompt)))
-    scene.save(plan)
+    write_atomically(sheet, video.png(video.contact_sheet(made, whole.at(len(made)), title=title)))
+    save_story(story, plan)
     seconds = round(time.perf_counter() - began, 2)
     if as_json:
         print(
@@ -212,10 +239,33 @@ def _render(
         )
         return
     terminal = console()
-    if scene.reasoning:
-        terminal.print(scene.reasoning, style="dim", highlight=False)
+    for scene in story:
+        if scene.reasoning:
+            terminal.print(scene.reasoning, style="dim", highlight=False)
     for label, file in (*(("video", f) for f in files), ("scene", plan), ("sheet", sheet)):
         terminal.print(f"{label}  {file}", highlight=False, soft_wrap=True)
+
+
+def _span(model: str) -> float:
+    """Seconds that a model shows at once."""
+    from .backbones import PRESETS
+
+    geometry = PRESETS[model].geometry if model in PRESETS else None
+    return geometry.frames / geometry.fps if geometry else 2.0
+
+
+def _lasting(story: Story, seconds: float | None) -> Story:
+    return story if seconds is None else lasting(story, seconds)
+
+
+def _text(story: str) -> str:
+    """A story's text: of a file, or as it stands."""
+    try:
+        return Path(story).read_text("utf-8") if Path(story).is_file() else story
+    except (OSError, UnicodeDecodeError) as error:  # a long text is no name of a file
+        if isinstance(error, UnicodeDecodeError):
+            raise AnimaticError(f"{story}: cannot be read ({error})") from None
+        return story
 
 
 def pixels(size: str) -> tuple[int, int] | None:

@@ -73,6 +73,8 @@ def plan(
 ) -> None:
     """Plan every prompt with a planner and score the scenes."""
     benchmark = benchmark_named(name)
+    if benchmark.kind == "story":
+        raise AnimaticError(f"benchmark {name!r} has no predicates on plans; measure what is generated from them")
     cases = benchmark.cases()[:limit]
     made = cli_plan.options(
         benchmark.kind, 2.0, template, cache, base_url, form, temperature, timeout, rate, legacy=name == "lmd"

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .scene import Scene
+from .scene import Scene, Story
 
 TODO, RUNNING, DONE, FAILED, LEFT_OUT = "todo", "running", "done", "failed", "left out"
 REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeats
@@ -51,7 +51,7 @@ class Job:
     prompt: str
     names: tuple[str, ...]
     seed: int
-    plan: Scene | None = None
+    plan: Scene | Story | None = None
     state: str = TODO
     reason: str = ""
     seconds: float | None = None
@@ -103,3 +103,8 @@ def fair_order(tasks: Sequence[str]) -> list[int]:
     for place, (_, i) in enumerate(sorted(keys)):
         places[i] = place
     return places
+
+
+def scenes_of(plan: Scene | Story) -> Story:
+    """A plan as a story: a scene is a story of one."""
+    return (plan,) if isinstance(plan, Scene) else plan

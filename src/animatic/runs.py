@@ -22,8 +22,8 @@ from typing import IO, Any
 import numpy as np
 
 from .errors import AnimaticError
-from .jobs import DONE, FAILED, TODO, Job, Outcome, Settings
-from .scene import Scene, parse, write_atomically
+from .jobs import DONE, FAILED, TODO, Job, Outcome, Settings, scenes_of
+from .scene import Scene, Story, parse_story, save_story, story_json, write_atomically
 from .video import Video
 
 VERSION = 1  # of the folder's form
@@ -74,14 +74,14 @@ class Run:
         with self._open() as base:
             return dict(base.execute("select state, count(*) from jobs group by state"))
 
-    def keep_plans(self, plans: Iterable[tuple[int, Scene | AnimaticError]]) -> None:
+    def keep_plans(self, plans: Iterable[tuple[int, Scene | Story | AnimaticError]]) -> None:
         """Keep plans by job number, all at once; a job without one fails unless the prompt is enough."""
         with self._change() as base:
             for number, plan in plans:
-                if isinstance(plan, Scene):
-                    told = (plan.to_json(), TODO, "", number)
-                else:
+                if isinstance(plan, AnimaticError):
                     told = (None, TODO if self.settings.prompt_only else FAILED, f"no plan: {plan}", number)
+                else:
+                    told = (story_json(scenes_of(plan)), TODO, "", number)
                 base.execute("update jobs set plan = ?, state = ?, reason = ? where number = ?", told)
 
     @contextmanager
@@ -127,13 +127,13 @@ class Run:
             )
         return batch
 
-    def keep(self, outcome: Outcome, scene: Scene | None) -> None:
+    def keep(self, outcome: Outcome, plan: Scene | Story | None) -> None:
         """Write what was made, then say so in its row: a crash in between makes it again."""
         file = ""
         if outcome.state == DONE:
             file = f"made/{outcome.number:05d}{outcome.suffix}"
-            if scene is not None:
-                scene.save(self.folder / f"made/{outcome.number:05d}.json")
+            if plan is not None:
+                save_story(scenes_of(plan), self.folder / f"made/{outcome.number:05d}.json")
             write_atomically(self.folder / file, outcome.data)
         with self._change() as base:
             base.execute(
@@ -233,7 +233,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _job(row: sqlite3.Row) -> Job:
     told = {key: row[key] for key in row.keys() if key not in ("owner", "names", "plan")}  # noqa: SIM118
-    plan = parse(json.loads(row["plan"]), f"plan of job {row['number']}") if row["plan"] else None
+    story = parse_story(json.loads(row["plan"]), f"plan of job {row['number']}") if row["plan"] else ()
+    plan = story[0] if len(story) == 1 else story or None
     return Job(**told, names=tuple(json.loads(row["names"])), plan=plan)
 
 

@@ -54,11 +54,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Row:
-    """What one row of a batch is: the negative or positive pass of sample `stream`, its frames from `first` on."""
+    """What one row of a batch is: the negative or positive pass of sample `stream`, its frames from `first` on.
+
+    `parts` says which of the stream's prompts (of a story) it is told, with what weights. `source` is the row whose
+    keys and values it is to read instead of its own (see `controls.sharing`): of this call, or an earlier one.
+    """
 
     negative: bool = False
     stream: int = 0
     first: int = 0
+    parts: tuple[tuple[int, float], ...] = ((0, 1.0),)
+    source: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,16 @@ class Maps:
 
 @dataclass(frozen=True)
 class Cond:
-    """What the model is told: `text` is `[row, token, channel]`, `rows` says what each row is."""
+    """What the model is told: `text` is `[row, token, channel]`, `rows` says what each row is.
+
+    `kept` are rows, of this call or earlier ones at this noise level, that later calls will go back to.
+    """
 
     text: Tensor
     rows: tuple[Row, ...]
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     maps: Maps | None = None
+    kept: frozenset[Row] = frozenset()
 
     @property
     def streams(self) -> list[int]:
@@ -106,7 +116,8 @@ class Site:
     `name` is its module path; `kind` is "self", "cross", "time" or "joint" (text and video in one sequence, text
     first); `fold` is how many batch entries belong to one row (frames in space layers, height * width in time layers, 1
     in transformers, which see all frames at once); `text` are the key positions that are text, in joint layers the
-    query positions too; `grid` is (frames, height, width) at this layer.
+    query positions too; `grid` is (frames, height, width) at this layer; `width` are the channels of a head, before
+    anybody adds to them.
     """
 
     name: str
@@ -116,6 +127,11 @@ class Site:
     grid: tuple[int, int, int]
     step: Step = field(compare=False)
     cond: Cond = field(compare=False)
+    width: int = 0
+
+    def row(self, i: int) -> Site:
+        """The same layer for row `i` alone."""
+        return replace(self, cond=replace(self.cond, rows=self.cond.rows[i : i + 1], text=self.cond.text[i : i + 1]))
 
 
 Attend = Callable[[Site, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]

@@ -99,6 +99,10 @@ class Scene:
         """Number of key frames (1 where nothing is tracked)."""
         return len(self.tracks[0].boxes) if self.tracks else 1
 
+    def part(self, track: int) -> tuple[int, Scene]:
+        """Which part of a story a thing belongs to, and whose words name it: here the one there is."""
+        return 0, self
+
     def at(self, frames: int, legacy: bool = False) -> Scene:
         """The same scene with one box per frame: linear in time, or by LVD's rule where `legacy`.
 
@@ -131,6 +135,14 @@ class Scene:
 
 
 Story = tuple[Scene, ...]
+
+
+def lasting(story: Story, seconds: float) -> Story:
+    """The story made to last `seconds` in all, every scene by the same factor."""
+    total = sum(scene.seconds for scene in story)
+    if not (math.isfinite(seconds) and seconds > 0 and total > 0):
+        raise AnimaticError(f"seconds is {seconds} for a story of {total:g} s; want more than 0 of both")
+    return tuple(replace(scene, seconds=scene.seconds * seconds / total) for scene in story)
 
 
 def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
@@ -195,15 +207,20 @@ def load_story(path: str | os.PathLike[str]) -> Story:
         raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise AnimaticError(f"{path}: not JSON ({error})") from None
+    return parse_story(data, str(path))
+
+
+def parse_story(data: Any, name: str = "story") -> Story:
+    """Every scene of decoded version-1 JSON. Raises `AnimaticError` naming `name` and the field."""
     if isinstance(data, dict) and "scenes" in data:
         if not isinstance(data["scenes"], list) or not data["scenes"]:
-            raise AnimaticError(f"{path}: scenes is {data['scenes']!r}; want a list of at least one scene")
+            raise AnimaticError(f"{name}: scenes is {data['scenes']!r}; want a list of at least one scene")
         version = data.get("version", VERSION)
         return tuple(
-            parse({"version": version, **s} if isinstance(s, dict) else s, f"{path}: scenes.{i}")
+            parse({"version": version, **s} if isinstance(s, dict) else s, f"{name}: scenes.{i}")
             for i, s in enumerate(data["scenes"])
         )
-    return (parse(data, str(path)),)
+    return (parse(data, name),)
 
 
 def load_scene(path: str | os.PathLike[str]) -> Scene:

@@ -48,7 +48,7 @@ class Schedule:
         if len(self._times) != steps:
             times = f"{len(self._times)} times in {steps} steps"
             raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
-        self._flow = is_flow(scheduler)
+        self.flow = is_flow(scheduler)
         self._clean: Tensor | None = None  # CogVideoX's solver wants the last estimate back
         self._draws: list[torch.Generator] = []
         if self.name.startswith("CogVideoX") and not _lands(self._times, scheduler.config.num_train_timesteps):
@@ -78,7 +78,7 @@ class Schedule:
 
     def _level(self, index: int, t: int) -> tuple[float, float]:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
-        if self._flow:
+        if self.flow:
             return float(self._scheduler.sigmas[index]), 1.0
         if self._variance_exploding:
             sigma = float(self._scheduler.sigmas[index])
@@ -87,13 +87,13 @@ class Schedule:
 
     @property
     def _variance_exploding(self) -> bool:
-        return "Euler" in type(self._scheduler).__name__ and not self._flow
+        return "Euler" in type(self._scheduler).__name__ and not self.flow
 
     def start(self, noise: Tensor) -> Tensor:
         """The first sample from unit noise."""
         seeds = [int(row.flatten()[:2].float().cpu().view(torch.int64)) for row in noise]
         self._draws, self._clean = [torch.Generator().manual_seed(seed) for seed in seeds], None
-        return noise * self._scheduler.init_noise_sigma if not self._flow else noise
+        return noise * self._scheduler.init_noise_sigma if not self.flow else noise
 
     def scale(self, x: Tensor, step: Step) -> Tensor:
         """The sample as the network wants to see it."""
@@ -101,7 +101,7 @@ class Schedule:
 
     def noised(self, clean: Tensor, noise: Tensor, step: Step) -> Tensor:
         """A sample that shows `clean` at the noise level of `step`."""
-        if self._flow:
+        if self.flow:
             return (1 - step.noise) * clean + step.noise * noise
         return step.gain * (max(0.0, 1 - step.noise**2) ** 0.5 * clean + step.noise * noise)
 
@@ -122,7 +122,7 @@ class Schedule:
     def estimate(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """The clean sample that a prediction implies."""
         x, sigma = x / step.gain, step.noise
-        if self._flow:
+        if self.flow:
             return x - sigma * prediction
         alpha = max(1e-6, 1 - sigma**2) ** 0.5
         match self._scheduler.config.prediction_type:

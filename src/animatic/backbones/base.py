@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import AnimaticError
 from ..sampling import Attend, Cond, Row, Step
@@ -35,9 +35,12 @@ class Geometry:
     pace: int = 1  # frames per latent frame; the first latent frame is one frame alone
     patch: tuple[int, int, int] = (1, 1, 1)  # latent frames, rows and columns of cells per token
 
-    def latent(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(channel, frame, height, width) of the latents of a video of this size. Raises where it cannot be made."""
-        if not 1 <= frames <= self.max_frames:
+    def latent(self, frames: int, height: int, width: int, windowed: bool = False) -> tuple[int, int, int, int]:
+        """(channel, frame, height, width) of the latents of a video of this size. Raises where it cannot be made.
+
+        `windowed`: the model will see it in windows, so that it may be of any length.
+        """
+        if frames < 1 or (frames > self.max_frames and not windowed):
             raise AnimaticError(f"frames is {frames}; this model takes 1 to {self.max_frames}")
         for name, value, cells in (("height", height, self.patch[1]), ("width", width, self.patch[2])):
             if value < self.stride * cells or value % (self.stride * cells):
@@ -91,11 +94,15 @@ class Backbone(ABC):
         rows = [Row(negative, i) for negative in (True, False) for i in range(len(prompts))]
         return Cond(self.text([*negatives, *prompts]), tuple(rows))
 
-    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
+    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise, one row a seed, the same for every device: made on the CPU."""
-        shape = self.geometry.latent(frames, height, width)
+        shape = self.geometry.latent(frames, height, width, windowed)
         rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows)
+
+    def chain(self, step: Step) -> Mapping[str, nn.Module]:
+        """Layers by name, in order, of a network in which each is fed by the one before alone; none of a UNet."""
+        return {}
 
     def check_scene(self, scene: Scene) -> None:
         """Raise where the scene asks for a thing the model has never seen."""
@@ -183,8 +190,8 @@ class Components(Backbone):
             add_checkpointing(network)
         return self
 
-    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
-        return super().noise(seeds, frames, height, width).to(self.device, self.unet.dtype)
+    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
+        return super().noise(seeds, frames, height, width, windowed).to(self.device, self.unet.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..sampling import Cond
+from ..sampling import Cond, Step
 from .base import Components
 from .dit_taps import JointTap, joint_kind
 from .film import frames_of, scale_of, to_bytes
 from .taps import Taps
+
+BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan
 
 
 class Transformer(Components):
@@ -32,8 +34,13 @@ class Transformer(Components):
             self.vae.enable_tiling()
         return super().save_memory()
 
-    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int) -> Tensor:
-        return super().noise(seeds, frames, height, width).float()
+    def chain(self, step: Step) -> Mapping[str, nn.Module]:
+        children = self.expert(step).network.named_children()
+        lists = [(name, child) for name, child in children if name in BLOCKS]
+        return {f"{name}.{i}": block for name, child in lists for i, block in child.named_children()}
+
+    def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
+        return super().noise(seeds, frames, height, width, windowed).float()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

@@ -25,7 +25,9 @@ class TransformerTap:
         if call is None:  # the network was called by somebody else
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         frames, height, width = (n // p for n, p in zip(call.grid, call.patch, strict=True))
-        site = Site(self.name, self.kind, 1, slice(0, words), (frames, height, width), call.step, call.cond)
+        site = Site(
+            self.name, self.kind, 1, slice(0, words), (frames, height, width), call.step, call.cond, v.shape[-1]
+        )
         return self.taps.attend(site, call, q, k, v, mask)
 
 

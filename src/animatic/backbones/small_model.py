@@ -89,7 +89,7 @@ class Small(Components):
             cells = fold if kind == "time" else q.shape[2]
             stride = round((height * width / cells) ** 0.5)
             size = (frames, height // stride, width // stride)
-            site = Site(path, kind, fold, slice(0, 0), size, call.step, cond)
+            site = Site(path, kind, fold, slice(0, 0), size, call.step, cond, v.shape[-1])
             return call.attend(site, q, k, v, bias)
 
         told = cond.text[:, 0] if self.unet.config["cond_dim"] else None

@@ -165,7 +165,7 @@ class Tap:
         fold = q.shape[0] // len(call.cond.rows)
         height, width = shrink(height, width, fold if self.kind == "time" else q.shape[2])
         text = slice(0, k.shape[2] if self.kind == "cross" else 0)
-        site = Site(self.name, self.kind, fold, text, (frames, height, width), call.step, call.cond)
+        site = Site(self.name, self.kind, fold, text, (frames, height, width), call.step, call.cond, v.shape[-1])
         return self.taps.attend(site, call, q, k, v, mask)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import AnimaticError
-from ..jobs import DONE, FAILED, LEFT_OUT, TODO, Job, Outcome, Settings, digest, jobs_of
+from ..jobs import DONE, FAILED, LEFT_OUT, TODO, Job, Outcome, Settings, digest, jobs_of, scenes_of
 from ..planning.planners import Options, plan_all, planner_named
 from ..runs import Run
-from ..scene import Scene, Track
+from ..scene import Scene, Story, Track
+from ..video import Video
 from .cases import Benchmark
 
 Tick = Callable[[int, int], None]  # done, of how many
@@ -51,9 +52,11 @@ def prepare(
         kept = run.jobs()
         there = {job.number for job in kept if job.plan is not None or job.state not in (TODO, FAILED)}
         there |= {job.number for job in kept if job.reason and not retry}
-        plans: list[tuple[int, Scene | AnimaticError]] = []
+        plans: list[tuple[int, Scene | Story | AnimaticError]] = []
         for i, planned in plan_all(planner, [job.prompt for job in kept], 4, there):
-            plans.append((i, planned if isinstance(planned, AnimaticError) else planned.scene))
+            if not isinstance(planned, AnimaticError):
+                planned = planned.story if benchmark.kind == "story" else planned.scene
+            plans.append((i, planned))
             tick(len(plans), len(kept) - len(there))
         run.keep_plans(plans)
     return run
@@ -105,15 +108,10 @@ class Maker:
         return ""
 
     def _make(self, jobs: Sequence[Job]) -> list[Outcome]:
-        from ..rendering import render_batch
-
         s, began = self.settings, time.perf_counter()
         size = tuple(int(v) for v in s.size.split("x")) if s.size else None
         try:
-            videos = render_batch(
-                [self._scene(job) for job in jobs], self.backbone, s.method, [job.seed for job in jobs],
-                steps=s.steps, guidance=s.guidance, frames=s.frames, size=size, scheduler=s.scheduler,  # type: ignore[arg-type]
-            )  # fmt: skip
+            videos = self._render(jobs, size)  # type: ignore[arg-type]
         except (AnimaticError, RuntimeError) as error:
             if len(jobs) > 1 and isinstance(error, AnimaticError):  # one bad job must not take the others with it
                 return [outcome for job in jobs for outcome in self._make([job])]
@@ -126,10 +124,35 @@ class Maker:
             for job, video in zip(jobs, videos, strict=True)
         ]
 
+    def _render(self, jobs: Sequence[Job], size: tuple[int, int] | None) -> list[Video]:
+        from ..rendering import render_batch, render_story
+
+        s = self.settings
+        if s.kind == "story":
+            return [
+                render_story(
+                    self._story(job), self.backbone, s.method, job.seed,
+                    steps=s.steps, guidance=s.guidance, size=size, scheduler=s.scheduler,
+                )
+                for job in jobs
+            ]  # fmt: skip
+        return render_batch(
+            [self._scene(job) for job in jobs], self.backbone, s.method, [job.seed for job in jobs],
+            steps=s.steps, guidance=s.guidance, frames=s.frames, size=size, scheduler=s.scheduler,
+        )  # fmt: skip
+
     def _scene(self, job: Job) -> Scene:
         if self.settings.prompt_only or job.plan is None:
             return Scene(job.prompt, seconds=0.0 if self.settings.kind == "image" else 2.0)
-        return job.plan
+        return scenes_of(job.plan)[0]
+
+    def _story(self, job: Job) -> Story:
+        """Scenes as long as the model's own clips."""
+        geometry = self.backbone.geometry
+        scenes = scenes_of(job.plan or tuple(Scene(prompt.strip()) for prompt in job.prompt.split("|")))
+        if self.settings.prompt_only:
+            scenes = tuple(Scene(scene.prompt) for scene in scenes)
+        return tuple(replace(scene, seconds=geometry.frames / geometry.fps) for scene in scenes)
 
 
 def work(run: Run, part: Part, tick: Tick = lambda done, count: None, maker: Makes | None = None) -> None:

@@ -7,13 +7,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from ..errors import AnimaticError
-from . import lmd, lvd, wild
+from . import lmd, lvd, mpv, wild
 from .cases import Benchmark, Looking
 
 BENCHMARKS = {
     "lmd": Benchmark("lmd", lmd.cases, "image", 1, Looking(0.15, 0.15, whole=False)),  # thresholds: LMD README
     "lvd": Benchmark("lvd", lvd.cases, "video", lvd.FRAMES, Looking(0.1, 0.1)),  # LVD README
     "wild": Benchmark("wild", wild.cases),
+    "mpv": Benchmark("mpv", mpv.cases, "story"),
 }
 
 

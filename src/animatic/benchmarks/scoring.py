@@ -68,7 +68,8 @@ class Judge:
         self.cases = self.benchmark.cases()
         if digest(case.prompt for case in self.cases) != settings.digest:
             raise AnimaticError(f"{folder} was made of other prompts than {settings.benchmark!r} has now")
-        if not any(case.queries for case in self.cases):
+        self.story = self.benchmark.kind == "story"
+        if not self.story and not any(case.queries for case in self.cases):
             raise AnimaticError(f"benchmark {settings.benchmark!r} names nothing to look for; only plans can be scored")
         self.detector = detector_named(scoring.detector)
         self.looking = suits(scoring.detector, self.benchmark.looking)
@@ -87,11 +88,13 @@ class Judge:
             frames = self.run.video(job).frames
         except AnimaticError as error:
             return replace(verdict, held=False, state=FAILED, reason=str(error))
+        if self.story:
+            return replace(verdict, values=self._evenness(frames, job))
         case = self.cases[job.number % len(self.cases)]
         looked = looked_at(len(frames), self.benchmark.frames)
         seen = detect(self.detector, frames[looked], case.queries, case.prompt, self.looking, case.several)
         values: dict[str, float] = {}
-        if "plan" in self.scoring.metrics and job.plan is not None:
+        if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
             from .metrics import agreement
 
             values |= agreement(job.plan, seen, len(frames), looked)
@@ -101,9 +104,26 @@ class Judge:
             values |= motion(frames)
         if self.clip:
             values |= self.clip(frames, job.prompt)
-        values = {name: value for name, value in values.items() if isfinite(value)}
         held = case.holds(seen, RULES[self.scoring.rules])
-        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=values)
+        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=_finite(values))
+
+    def _evenness(self, frames: np.ndarray, job: Job) -> dict[str, float]:
+        """Of a story: of the whole what the metrics say, but each part's likeness to its own prompt."""
+        values: dict[str, float] = {}
+        if "motion" in self.scoring.metrics:
+            from .metrics import motion
+
+            values |= motion(frames)
+        if self.clip:
+            prompts = job.prompt.split(" | ")
+            parts = zip(np.array_split(frames, len(prompts)), prompts, strict=True)
+            values |= self.clip(frames, prompts[0])
+            values["clip text"] = float(np.mean([self.clip(part, prompt)["clip text"] for part, prompt in parts]))
+        return _finite(values)
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if isfinite(value)}
 
 
 def score(
@@ -210,5 +230,5 @@ def summary(verdicts: Sequence[Verdict]) -> Summary:
         {name: (float(np.mean(found)), len(found)) for name, found in values.items()},
         {v.number: v.reason for v in verdicts if v.state == FAILED},
         {v.number: v.reason for v in verdicts if v.state == LEFT_OUT},
-        sum(v.held is None and v.state != LEFT_OUT for v in verdicts),
+        sum(v.held is None and v.state not in (LEFT_OUT, DONE) for v in verdicts),
     )

@@ -54,9 +54,11 @@ class Targets:
         for r, scene in enumerate(scenes):
             named: dict[tuple, list[int]] = {}
             for i, track in enumerate(scene.tracks):
-                at = text.positions(told(scene), track.phrase)
+                part, said = scene.part(i)
+                at = text.positions(told(said), track.phrase)
                 if not at:
-                    raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {told(scene)!r}; name it there")
+                    raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {told(said)!r}; name it there")
+                at = tuple(part * text.limit + token for token in at)  # a story's texts stand in a row
                 # things of the same words share their tokens: one target, unless the original's arithmetic is wanted
                 named.setdefault((at, i) if legacy else (at,), []).append(i)
             request = list(range(text.limit)) if every_word else []

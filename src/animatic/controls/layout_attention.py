@@ -78,9 +78,13 @@ class LayoutAttention(Control):
             push = goal.masks(*grid[1:]).flatten(-2) * (self.inside + self.outside) - self.outside
             made = push.new_zeros(*goal.tokens.shape, *push.shape[1:])  # [scene, wanted, frame, cell]
             made.index_put_((goal.rows, goal.columns), push, accumulate=True)
-            parts = [made[r.stream, :, r.first : r.first + frames] * (not r.negative) for r in rows]
+            said = [told(goal.tokens[r.stream], r, keys) for r in rows]
+            parts = [
+                made[r.stream, :, r.first : r.first + frames] * t[:, None, None]
+                for r, t in zip(rows, said, strict=True)
+            ]
             push = torch.stack(parts).unflatten(2, (grid[0], self._pace)).mean(3).flatten(2)
-            words = F.one_hot(goal.tokens[[r.stream for r in rows]], keys).float()
+            words = F.one_hot(goal.tokens[[r.stream for r in rows]] % keys, keys).float()
             self._pairs[key] = push.movedim(1, -1)[:, None], words.movedim(1, -1)[:, None]
         return self._pairs[key]
 
@@ -92,11 +96,20 @@ class LayoutAttention(Control):
             assert goal is not None  # begin has been called
             boxes = goal.masks(*grid[1:]).flatten(-2)  # [pair, frame, cell]
             push = boxes * (self.inside + self.outside) - self.outside
-            made = torch.zeros(len(self.scenes), *push.shape[1:], words, device=push.device)
-            made.movedim(-1, 1).index_put_((goal.rows, goal.tokens[goal.rows, goal.columns]), push, accumulate=True)
-            parts = [
-                torch.zeros_like(made[0, :fold]) if r.negative else made[r.stream, r.first : r.first + fold]
-                for r in rows
-            ]
+            tokens = goal.tokens[goal.rows, goal.columns]
+            parts = []
+            for r in rows:
+                mine = ((goal.rows == r.stream) & told(tokens, r, words)).nonzero()[:, 0]
+                part = push.new_zeros(fold, push.shape[2], words)
+                part.movedim(-1, 0).index_put_(
+                    (tokens[mine] % words,), push[mine, r.first : r.first + fold], accumulate=True
+                )
+                parts.append(part)
             self._made[key] = torch.cat(parts)[:, None]
         return self._made[key]
+
+
+def told(tokens: Tensor, row: Row, words: int) -> Tensor:
+    """Which of a story's tokens, `words` to a part, a row is told; a negative row none."""
+    parts = [] if row.negative else [part for part, _ in row.parts]
+    return torch.isin(tokens // words, torch.tensor(parts, device=tokens.device))

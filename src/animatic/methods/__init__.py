@@ -10,10 +10,12 @@ from ..errors import AnimaticError
 from ..sampling import Control
 from ..scene import Scene
 from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
+from .ditctrl import chained, ditctrl, legacy, masked, with_gligen, with_lvd
 from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
 from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
 
-Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]  # scenes, model, guidance scale -> controls
+Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]
+"""Scenes (a story is told as one, a `Reel`), model, guidance scale -> controls."""
 
 METHODS: dict[str, Recipe] = {
     "none": none,
@@ -31,6 +33,12 @@ METHODS: dict[str, Recipe] = {
     "boxdiff": boxdiff,
     "backward-guidance": backward_guidance,
     "multidiffusion": multidiffusion,
+    "ditctrl": ditctrl,
+    "ditctrl:masked": masked,
+    "ditctrl:chained": chained,
+    "ditctrl:legacy": legacy,
+    "ditctrl+lvd": with_lvd,
+    "ditctrl+gligen": with_gligen,
 }
 
 

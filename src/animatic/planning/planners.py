@@ -18,6 +18,7 @@ from . import replies, rules
 from .asking import Asking, Model, Planned
 from .cache import Cache, Entry, Key, read_replies
 from .chat import Paste, Rate, Server
+from .stories import plan_story
 from .template import Form, template
 
 KNOWN = "rules, openai:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
@@ -38,7 +39,7 @@ class Rules:
 
     def plan(self, prompt: str, sample: int = 0) -> Planned:
         if self.kind == "story":
-            raise AnimaticError("the rules planner plans no stories yet; want kind image or video")
+            return Planned(plan_story(prompt, self.seconds))
         if self.kind == "video":
             return Planned((rules.plan(prompt, seconds=self.seconds),))
         scene = rules.plan(prompt, seconds=0.0)

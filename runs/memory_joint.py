@@ -1,0 +1,73 @@
+"""Peak memory of one joint attention layer under sharing and reweighting, beyond what plain attention needs.
+
+    python runs/memory_joint.py --tokens 17776 --heads 30 --width 64 --rows 4
+
+The fused kernel is replaced by one that only makes its output, which is all the real one keeps: what is counted is what
+the controls make around it. Each row is a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+import typer
+
+from animatic.controls.edits import Reweight
+from animatic.controls.sharing import ShareKV
+from animatic.sampling import Cond, Row, Site, Step, plain
+
+TEXT = 226
+
+
+def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: object) -> torch.Tensor:
+    return torch.ones(*q.shape[:-1], v.shape[-1], dtype=q.dtype) * torch.rand(q.shape[2], 1, dtype=q.dtype)
+
+
+def peak(what: str, tokens: int, heads: int, width: int, count: int) -> float:
+    """Megabytes."""
+    F.scaled_dot_product_attention = kernel  # type: ignore[assignment]
+    source = [Row(True), Row()] if count == 4 else [Row()]
+    rows = tuple(r for s in source for r in (s, Row(s.negative, 1, source=s if "share" in what else None)))
+    q, k, v = (torch.zeros(len(rows), heads, tokens, width, dtype=torch.bfloat16).normal_() for _ in range(3))
+    cells = tokens - TEXT
+    site = Site("blocks.0.attn1", "joint", 1, slice(0, TEXT), (1, 1, cells), Step(0, 50, 0.0),
+                Cond(torch.zeros(len(rows), 1, 1), rows), width)  # fmt: skip
+    share, weight = ShareKV(), Reweight({1: {5: 2.0, 6: 2.0}})
+    if "masked" in what:
+        share._words = {(0, 0): (5, 6), (1, 0): (5, 6)}
+    attend = {"plain": plain, "reweight": lambda *a: weight.attend(plain, *a)}.get(
+        what, lambda *a: share.attend(plain, *a)
+    )
+    attend(site, q, k, v, None)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(
+    tokens: int = 17776, heads: int = 30, width: int = 64, rows: int = 4,
+    one: Annotated[str, typer.Option(hidden=True)] = "",
+) -> None:  # fmt: skip
+    """Print a line of JSON a row."""
+    torch.set_grad_enabled(False)
+    if one:
+        print(peak(one, tokens, heads, width, rows))
+        return
+    base = 0.0
+    for what in ("plain", "share", "masked share", "reweight"):
+        asked = f"--tokens {tokens} --heads {heads} --width {width} --rows {rows} --one".split()
+        run = subprocess.run([sys.executable, __file__, *asked, what], capture_output=True, text=True, check=True)
+        used = float(run.stdout.split()[-1])
+        base = base or used
+        print(
+            json.dumps({"what": what, "rows": rows, "tokens": tokens, "MB beyond plain": round(used - base)}),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,45 @@
+"""Stories to compare multi-prompt methods by, after MPVBench (DiTCtrl, Cai et al. 2025), which is not published.
+
+130 stories of ours in ten kinds of transition. There is nothing to detect: what is measured is how evenly one frame
+follows another (CSCV), whether anything moves, and how well each part shows its own prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+from .cases import Case, Layout, Rules
+
+TOY = 5  # the first of each kind can be shown by a model of the toy world
+
+
+def cases() -> list[Case]:
+    """A case a story, its prompts joined by " | "; `queries` is what a model must know to show it."""
+    made: list[Case] = []
+    lines = (files("animatic.benchmarks") / "mpv.txt").read_text("utf-8").splitlines()
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        kind, _, text = line.partition(": ")
+        number = sum(case.task == kind for case in made)
+        prompts = prompts_of(text)
+        made.append(Case(kind, " | ".join(prompts), _unjudged, _toys(prompts) if number < TOY else (prompts[0],)))
+    return made
+
+
+def prompts_of(text: str) -> list[str]:
+    """ "A {red|blue} car" -> "A red car", "A blue car"."""
+    found = re.search(r"\{(.*?)\}", text)
+    assert found is not None  # the file is ours
+    return [text[: found.start()] + words + text[found.end() :] for words in found[1].split("|")]
+
+
+def _toys(prompts: list[str]) -> tuple[str, ...]:
+    from ..training.toyworld import identify
+
+    return tuple(dict.fromkeys(identify(prompt)[0] for prompt in prompts))
+
+
+def _unjudged(layout: Layout, rules: Rules) -> bool:
+    raise AssertionError("a story is measured, not judged")

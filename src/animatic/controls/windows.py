@@ -1,0 +1,194 @@
+"""Windows in time: a model sees a long video in overlapping pieces, and its answers are blended.
+
+MultiDiffusion in time (Bar-Tal et al. 2023; Gen-L-Video, Wang et al. 2023), with the prompts and the schedule of
+DiTCtrl (Cai et al. 2025). Predictions are blended, not steps, so that one solver of any kind serves the whole video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import AnimaticError
+from ..sampling import Cond, Control, Denoise, Maps, Row, Run, Step
+from ..stories import Reel, Window
+
+Source = Literal["", "previous", "chained", "first"]
+
+
+@dataclass
+class Windows(Control):
+    """Every window is asked on its own, told its own words; answers are averaged, weighted by `profile`.
+
+    Put it after guidance and energies, before sharing. The text it is told is that of all parts in a row
+    (`[row, part * token, channel]`), and so are the tokens of `Maps`.
+
+    Where `source` is not "", windows are told to read another's keys and values in the share `during` of the run:
+    "previous" as it was without reading (DiTCtrl: what was read and what was not are averaged), "chained" as it was
+    with reading, or the "first" window's. `pairs` asks each window beside the next, DiTCtrl's own order; without it
+    the answers are the same and each is asked for once. `batch` windows are asked together.
+    """
+
+    reels: Sequence[Reel] = field(repr=False)
+    profile: Literal["triangle", "flat"] = "triangle"
+    source: Source = ""
+    during: tuple[float, float] = (2 / 50, 25 / 50)  # DiTCtrl
+    pairs: bool = False
+    batch: int = 4
+
+    def begin(self, run: Run) -> Windows:
+        if len(self.reels) != len(run.x):
+            raise AnimaticError(f"Windows has {len(self.reels)} stories for {len(run.x)} samples; want one each")
+        plans = {reel.plan for reel in self.reels}
+        grid = {(plan.frames, plan.size, tuple(w.first for w in plan.windows)) for plan in plans}
+        if len(grid) != 1:
+            raise AnimaticError("stories of one batch must have windows at the same frames")
+        if next(iter(plans)).frames != run.x.shape[2]:
+            raise AnimaticError(f"the windows cover {next(iter(plans)).frames} frames; the sample has {run.x.shape[2]}")
+        return self
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        size, parts = self.reels[0].plan.size, max(len(reel.scenes) for reel in self.reels)
+        text = cond.text.unflatten(1, (parts, -1))
+        profile = self._profile(size).to(x)
+        total, weight = torch.zeros_like(x), x.new_zeros(x.shape[2])
+        looks = Looks(cond.maps, text.shape[2], len(x), x.shape[2])
+        calls = self._calls(step, cond.rows)
+        for i, call in enumerate(calls):
+            outer, rows = [cond.rows.index(_whole(row)) for row, _ in call], tuple(row for row, _ in call)
+            told = Cond(
+                torch.stack([_mixed(text[o], row) for o, row in zip(outer, rows, strict=True)]),
+                rows,
+                {name: value[outer] for name, value in cond.extra.items()},
+                looks.wanted(outer, rows),
+                frozenset().union(*(_goes_back_to(row) for later in calls[i + 1 :] for row, _ in later)),
+            )
+            seen = torch.stack([x[o, :, r.first : r.first + size] for o, r in zip(outer, rows, strict=True)])
+            answer = inner(seen, step, told)
+            for a, o, (row, times) in zip(answer, outer, call, strict=True):
+                frames = slice(row.first, row.first + size)
+                total[o, :, frames] += times * profile[:, None, None] * a
+                if o == 0:
+                    weight[frames] += times * profile
+            looks.add(told.maps, outer, rows, profile)
+        looks.finish()
+        return total / weight[:, None, None]
+
+    def _profile(self, size: int) -> Tensor:
+        """Weight of each frame of a window: min(u, 2 - u), u = 2 (j + 1/2) / size, or 1 (DiTCtrl)."""
+        u = 2 * (torch.arange(size) + 0.5) / size
+        return torch.minimum(u, 2 - u) if self.profile == "triangle" else torch.ones(size)
+
+    def _calls(self, step: Step, outer: Sequence[Row]) -> list[list[tuple[Row, int]]]:
+        """Rows of each call, and how often their answer counts."""
+        return [
+            [(self._row(row, k, reads), times) for k, reads, times in call for row in outer]
+            for call in self._asked(self.during[0] <= step.fraction < self.during[1])
+        ]
+
+    def _asked(self, reading: bool) -> Iterator[list[tuple[int, bool, int]]]:
+        """Window, whether it reads, how often it counts: call by call."""
+        count = len(self.reels[0].plan.windows)
+        if self.pairs and count > 1:
+            yield from ([(k, False, 1), (k + 1, reading, 1)] for k in range(count - 1))
+            return
+        average = self.source == "previous"  # windows between others are asked with reading and without
+        for first in range(0, count, self.batch):
+            chunk = range(first, min(first + self.batch, count))
+            if not (average and reading):
+                yield [(k, reading and bool(self.source) and k > 0, 1 + (average and 0 < k < count - 1)) for k in chunk]
+                continue
+            yield [(k, 0 < k == count - 1, 1) for k in chunk]
+            again = [(k, True, 1) for k in chunk if 0 < k < count - 1]
+            if again:
+                yield again
+
+    def _row(self, row: Row, k: int, reads: bool) -> Row:
+        """The row of window `k` of a stream."""
+
+        def plain(k: int) -> Row:
+            window = self._window(row, k)
+            return replace(row, first=window.first, parts=window.parts)
+
+        if not reads or not self.source:
+            return plain(k)
+        source = plain(0)
+        if self.source == "previous":
+            source = plain(k - 1)
+        elif self.source == "chained":
+            for i in range(1, k):
+                source = replace(plain(i), source=source)
+        return replace(plain(k), source=source)
+
+    def _window(self, row: Row, k: int) -> Window:
+        """A negative row is told the one negative prompt that weighs more, as DiTCtrl does."""
+        window = self.reels[row.stream].plan.windows[k]
+        if not row.negative:
+            return window
+        return replace(window, parts=((max(window.parts, key=lambda p: (p[1], p[0]))[0], 1.0),))
+
+
+def _whole(row: Row) -> Row:
+    """The row of the whole video that a window's row is a part of."""
+    return Row(row.negative, row.stream)
+
+
+def _goes_back_to(row: Row) -> set[Row]:
+    """Rows whose keys, or whose beginnings, a row makes use of."""
+    return set() if row.source is None else {row.source, replace(row, source=None)}
+
+
+def _mixed(text: Tensor, row: Row) -> Tensor:
+    """Words `[part, token, channel]` mixed by the row's weights."""
+    if len(row.parts) == 1:
+        return text[row.parts[0][0]]
+    return sum((weight * text[part] for part, weight in row.parts), torch.zeros_like(text[0]))
+
+
+class Looks:
+    """A request for maps, passed on to windows and put together again: a mean over the windows that were told the word.
+
+    Nothing is seen of a word in frames where no window was told it.
+    """
+
+    def __init__(self, maps: Maps | None, tokens: int, rows: int, frames: int) -> None:
+        self.maps, self.tokens, self.rows, self.frames = maps, tokens, rows, frames
+        self.total: dict[str, Tensor] = {}
+        self.weight: dict[str, Tensor] = {}
+
+    def wanted(self, outer: Sequence[int], rows: Sequence[Row]) -> Maps | None:
+        if self.maps is None:
+            return None
+        tokens = self.maps.tokens[list(outer)] % self.tokens
+        return replace(self.maps, tokens=tokens, found={})
+
+    def add(self, found: Maps | None, outer: Sequence[int], rows: Sequence[Row], profile: Tensor) -> None:
+        if self.maps is None or found is None:
+            return
+        parts = self.maps.tokens[list(outer)] // self.tokens
+        told = torch.stack([
+            torch.isin(p, torch.tensor([part for part, _ in row.parts], device=p.device))
+            for p, row in zip(parts, rows, strict=True)
+        ])  # fmt: skip
+        for name, p in found.found.items():
+            if name not in self.total:
+                self.total[name] = p.new_zeros(self.rows, self.frames, *p.shape[2:])
+                self.weight[name] = p.new_zeros(self.rows, self.frames, p.shape[-1])
+            scale = profile[:, None].to(p) * told[:, None]  # [row, frame, wanted]
+            shares = p * scale[:, :, None, None, None]
+            for i, (o, row) in enumerate(zip(outer, rows, strict=True)):
+                frames = slice(row.first, row.first + p.shape[1])
+                self.total[name][o, frames] += shares[i]
+                self.weight[name][o, frames] += scale[i]
+
+    def finish(self) -> None:
+        if self.maps is not None:
+            self.maps.found.update({
+                name: total / self.weight[name].clamp(min=1e-6)[:, :, None, None, None]
+                for name, total in self.total.items()
+                if name not in self.maps.found
+            })  # fmt: skip

@@ -1,0 +1,82 @@
+"""Inversion: the noise that a given video would have been made from (DDIM, Song et al. 2021; flow, Euler).
+
+The loop run backwards: its schedule goes from the clean sample to noise, each step the exact inverse of a forward one.
+A forward step asks the network at its noisy end, which going backwards is not known yet: `Implicit` finds it as a fixed
+point (Pan et al. 2023, AIDI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .backbones.base import Backbone
+from .controls.guidance import Guidance
+from .errors import AnimaticError
+from .sampling import Cond, Control, Denoise, Step, sample
+from .schedule import Schedule
+
+
+class Backwards:
+    """A schedule from clean to noise, for `sample`: the step told is the noisier end of the way."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule, levels = schedule, list(schedule)
+        self._ways = [(high, low) for high, low in pairwise(levels)][::-1]
+        self.name = f"{schedule.name} backwards"
+
+    def __iter__(self) -> Iterator[Step]:
+        for i, (high, _) in enumerate(self._ways):
+            yield replace(high, index=i)
+        yield Step(len(self), len(self), 0.0)
+
+    def __len__(self) -> int:
+        return len(self._ways)
+
+    def start(self, x: Tensor) -> Tensor:
+        return x
+
+    def scale(self, x: Tensor, step: Step) -> Tensor:
+        return self._schedule.scale(x, step)
+
+    def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
+        """The noisier sample from which a DDIM (or Euler) step with this prediction leads to `x`: both are linear."""
+        high, low = self._ways[step.index]
+        one, none = (x.new_tensor(v, dtype=torch.float64) for v in (1.0, 0.0))
+        kept, added = (float(self._forward(*pair, high, low)) for pair in ((one, none), (none, one)))
+        return (x - added * prediction) / kept
+
+    def _forward(self, x: Tensor, prediction: Tensor, high: Step, low: Step) -> Tensor:
+        clean = self._schedule.estimate(x, prediction, high)
+        signal = self._schedule.noised(clean, torch.zeros_like(clean), high)
+        return self._schedule.noised(clean, (x - signal) / (high.gain * high.noise), low)
+
+
+@dataclass
+class Implicit(Control):
+    """The prediction at the end of a backward step, by asking `times` more where the last answer leads."""
+
+    schedule: Backwards
+    times: int = 3
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        answer = inner(x, step, cond)
+        for _ in range(self.times):
+            answer = inner(self.schedule.advance(x, answer, step), step, cond)
+        return answer
+
+
+@torch.no_grad()
+def invert(latents: Tensor, cond: Cond, backbone: Backbone, steps: int, times: int = 3) -> Tensor:
+    """Noise that leads to `latents` in `steps` unguided steps of DDIM, or of Euler where the model is of flow."""
+    flows = "flow" if backbone.schedule(steps).flow else "ddim"
+    schedule: Any = Backwards(backbone.schedule(steps, flows))
+    noise = sample(backbone, schedule, latents, cond, [Guidance(1.0), Implicit(schedule, times)])
+    if not bool(noise.isfinite().all()):
+        raise AnimaticError(f"inversion in {steps} steps did not converge; want more steps")
+    return noise

@@ -1,0 +1,116 @@
+"""The offline planner of stories: a text cut into scenes that stand alone, in the same words where nothing changes.
+
+Scenes are sentences, parts joined by "then", lines, or what stands between bars. A scene that says "it", or no subject
+at all, is told the subject of the one before; a place once told stays. Things go on from where they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import AnimaticError
+from ..scene import Box, Scene, Story, Track
+from . import rules
+from .lexicon import IRREGULAR_VERBS, KINDS
+from .phrases import verb
+from .template import SHOTS
+
+_THEN = r"(?:and )?(?:then|after that|afterwards|finally|later|next)\b,?"
+_CUT = re.compile(rf"(?<=[.;!?])\s+(?:{_THEN}\s+)?|,?\s+(?:and\s+)?then\s+|\s*,\s+{_THEN}\s+", re.IGNORECASE)
+_LASTS = re.compile(r",?\s*\bfor (\d+(?:\.\d+)?) (?:seconds?|secs?|s)\b", re.IGNORECASE)
+_PRONOUN = re.compile(r"^(?:it|he|she|they|the same (?:one|thing))\b", re.IGNORECASE)
+
+
+def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
+    """Scenes of `keys` key frames and `seconds` each, unless the text says otherwise ("for 2 seconds").
+
+    A thing that cannot be placed by the rules is left to the words. Raises `AnimaticError` where the text is empty or
+    has more than six scenes.
+    """
+    said = _scenes(text)
+    if not said:
+        raise AnimaticError("the story is empty; want a sentence or more")
+    if len(said) > SHOTS:
+        raise AnimaticError(f"the story has {len(said)} scenes; want at most {SHOTS}")
+    lasting = [_LASTS.search(words) for words in said]
+    prompts = _standing_alone([_LASTS.sub("", words) for words in said])
+    story: list[Scene] = []
+    for prompt, match in zip(prompts, lasting, strict=True):
+        long = float(match[1]) if match else seconds
+        if long <= 0:
+            raise AnimaticError(f"scene {len(story) + 1} of the story lasts {long:g} seconds; want more than 0")
+        scene = _planned(prompt, long, keys)
+        if story and not scene.background:
+            scene = replace(scene, background=story[-1].background)
+        story.append(_going_on(story[-1], scene) if story else scene)
+    return tuple(story)
+
+
+def _scenes(text: str) -> list[str]:
+    listed = "|" in text or "\n" in text.strip()
+    parts = re.split(r"[|\n]", text) if listed else _CUT.split(text.strip())
+    return [words for part in parts if (words := part.strip().strip(".;!? ").strip())]
+
+
+def _standing_alone(prompts: Sequence[str]) -> list[str]:
+    """Each prompt with a subject of its own."""
+    out: list[str] = []
+    for prompt in prompts:
+        missing = _begins_with_verb(prompt)
+        if out and (missing or _PRONOUN.search(prompt)):
+            subject = next((words for before in reversed(out) if (words := _subject(before))), "it")
+            prompt = f"{subject} {prompt}" if missing else _PRONOUN.sub(subject, prompt)
+        out.append(prompt[0].upper() + prompt[1:])
+    return out
+
+
+def _begins_with_verb(prompt: str) -> bool:
+    word = re.split(r"[^a-z]", prompt.lower(), maxsplit=1)[0]
+    return word in IRREGULAR_VERBS or (word.endswith(("s", "ing")) and verb(word) in KINDS)
+
+
+def _subject(prompt: str) -> str:
+    """The words up to the end of the first thing."""
+    try:
+        tracks = rules.plan(prompt).tracks
+    except AnimaticError:
+        return ""
+    ends = [
+        m.end() for t in tracks if (m := re.search(rf"(?<!\w){re.escape(t.phrase)}s?(?!\w)", prompt, re.IGNORECASE))
+    ]
+    return prompt[: min(ends)] if ends else ""
+
+
+def _planned(prompt: str, seconds: float, keys: int) -> Scene:
+    try:
+        return rules.plan(prompt, keys, seconds)
+    except AnimaticError as error:
+        return Scene(prompt, seconds=seconds, reasoning=f"told in words alone: {error}")
+
+
+def _going_on(before: Scene, scene: Scene) -> Scene:
+    """Things of the scene before begin where they were; those that do not move stay there."""
+    last = {track.phrase.split()[-1]: track.boxes[-1] for track in before.tracks}
+    tracks = []
+    for track in scene.tracks:
+        was = last.pop(track.phrase.split()[-1], None)
+        tracks.append(track if was is None else replace(track, boxes=_from(was, track)))
+    return replace(scene, tracks=tuple(tracks))
+
+
+def _from(was: Box, track: Track) -> tuple[Box | None, ...]:
+    boxes, first = track.boxes, track.boxes[0]
+    if first is None or all(box == first for box in boxes):
+        return boxes if first is None else (was,) * len(boxes)
+    moves = [len({box[axis] for box in boxes if box}) > 1 for axis in (0, 1)]  # where it does not move it stays
+    out: list[Box | None] = []
+    for i, box in enumerate(boxes):
+        if box is None:
+            out.append(None)
+            continue
+        left = [1 - i / (len(boxes) - 1) if move else 1.0 for move in moves * 2]
+        x0, y0, x1, y1 = (min(1.0, max(0.0, b + k * (w - f))) for b, k, w, f in zip(box, left, was, first, strict=True))
+        out.append((x0, y0, x1, y1))
+    return tuple(out)

@@ -1,0 +1,130 @@
+"""Edits on tiny real networks: the source stays what it was, the target is other only as far as it was told."""
+
+import diffusers
+import pytest
+import tiny
+import torch
+
+from animatic.backbones import load
+from animatic.controls.edits import Follow, LocalBlend, PromptToPrompt
+from animatic.controls.guidance import Guidance
+from animatic.controls.sharing import ShareKV
+from animatic.editing import Edit, edit_batch, render_edit
+from animatic.errors import AnimaticError
+from animatic.inversion import Backwards, invert
+from animatic.rendering import render
+from animatic.sampling import sample
+from animatic.scene import Scene, Track
+from animatic.schedule import Schedule
+from animatic.video import Video
+
+SCENE = Scene("a red cat runs")
+
+
+@pytest.fixture(scope="module")
+def dit(tmp_path_factory):
+    return load(str(tiny.cogvideox(tmp_path_factory.mktemp("model"), layers=3)))
+
+
+@pytest.fixture(scope="module")
+def unet(tmp_path_factory):
+    return load(str(tiny.folder(tmp_path_factory.mktemp("model"), tiny.unet3d())))
+
+
+def pair(model, controls, prompts=("a red cat runs", "a red dog runs"), steps=4):
+    x = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0)).expand(len(prompts), -1, -1, -1, -1).contiguous()
+    return sample(model, model.schedule(steps), x, model.encode(prompts, [""] * len(prompts)), controls)
+
+
+def test_what_an_edit_says():
+    scene = Scene("A red cat, and a red catfish", (Track("red cat", ((0, 0, 1, 1),)),), background="grass")
+    other = Edit(swap={"cat": "dog", "grass": "sea"}).of(scene)
+    assert other.prompt == "A red dog, and a red catfish" and other.background == "sea"
+    assert other.tracks[0].phrase == "red dog" and other.tracks[0].boxes == scene.tracks[0].boxes
+    assert Edit(prompt="a blue cat").of(scene).prompt == "a blue cat"
+    with pytest.raises(AnimaticError, match="word 'bear' is not in the prompt 'A red cat, and a red catfish, grass"):
+        Edit(swap={"bear": "dog"}).of(scene)
+    with pytest.raises(AnimaticError, match="weight of 'red' is nan; want a finite number"):
+        Edit(weight={"red": float("nan")})
+    with pytest.raises(AnimaticError, match="the edit changes nothing"):
+        Edit()
+
+
+@pytest.mark.parametrize("name", ["dit", "unet"])
+def test_the_source_is_what_it_would_be_alone(name, request):
+    """g05, g06: a source row does not notice its target; a weight of one is no edit; a word's weight is."""
+    model = request.getfixturevalue(name)
+    how = {"steps": 2, "frames": 5, "size": (48, 32)}
+    alone = render(SCENE, model, "none", 3, **how)
+    source, target = render_edit(SCENE, Edit(weight={"red": 1.0}), model, seed=3, **how)
+    assert (source.frames == alone.frames).all() and (target.frames == alone.frames).all()
+    source, target = render_edit(SCENE, Edit(weight={"cat": -30.0}), model, seed=3, **how)
+    assert (source.frames == alone.frames).all() and (target.frames != alone.frames).any()
+    with pytest.raises(AnimaticError, match="word 'pink' is not in the prompt"):
+        render_edit(SCENE, Edit(weight={"pink": 2.0}), model, **how)
+
+
+def test_sharing_keeps_the_target_near_the_source(dit):
+    """g13 of the invariants: the gap between source and target shrinks."""
+    free = pair(dit, [Guidance(6.0)])
+    led = pair(dit, [Guidance(6.0), Follow((0.0, 1.0)), ShareKV(("*.2.attn1",))])
+    assert torch.allclose(free[0], led[0], atol=1e-5)
+    assert 0 < (led[0] - led[1]).abs().mean() < (free[0] - free[1]).abs().mean()
+    same = pair(dit, [Guidance(6.0), Follow(), ShareKV(("*",))], ("a cat", "a cat"))
+    assert torch.allclose(same[0], same[1], atol=1e-5)
+
+
+def test_prompt_to_prompt(unet):
+    words = ("a red cat runs", "a red dog runs")
+    free = pair(unet, [Guidance(4.0)], words)
+    off = pair(unet, [Guidance(4.0), PromptToPrompt(words, cross=0.0, self_until=0.0)], words)
+    led = pair(unet, [Guidance(4.0), PromptToPrompt(words, cross=1.0, self_until=1.0)], words)
+    assert torch.allclose(off, free, atol=1e-5) and torch.allclose(led[0], free[0], atol=1e-4)
+    assert not torch.allclose(led[1], free[1], atol=1e-4) and not torch.allclose(led[1], led[0], atol=1e-4)
+    more = ("a cat", "a cat runs fast")
+    refined = pair(unet, [Guidance(4.0), PromptToPrompt(more)], more)
+    assert not torch.allclose(refined[1], refined[0], atol=1e-4), "added words are heard"
+
+
+@pytest.mark.parametrize("name", ["dit", "unet"])
+def test_blending_changes_only_where_the_words_are(name, request):
+    model = request.getfixturevalue(name)
+    tokens = [model.text.positions(p, w) for p, w in (("a red cat runs", "cat"), ("a red dog runs", "dog"))]
+    nowhere = pair(model, [LocalBlend(tokens, threshold=1.0), Guidance(4.0)])
+    assert torch.equal(nowhere[0], nowhere[1])
+    high = 0.7 if name == "dit" else 0.999  # a random UNet looks everywhere alike
+    half = pair(model, [LocalBlend(tokens, threshold=high), Guidance(4.0)])
+    changed = (half[0] != half[1]).any(0).float().mean()
+    assert 0 < changed < 1
+    batch = edit_batch([SCENE, Edit(swap={"cat": "dog"}).of(SCENE)], Edit(swap={"cat": "dog"}, blend=True), model,
+                       steps=2, frames=1, size=(48, 32))  # fmt: skip
+    assert len(batch) == 2
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "euler", "flow"])
+def test_steps_backwards_undo_steps(unet, scheduler):
+    like = diffusers.FlowMatchEulerDiscreteScheduler() if scheduler == "flow" else None
+    schedule = Schedule(like, 5) if like else unet.schedule(5, scheduler)
+    back = Backwards(schedule)
+    x, answer = torch.randn(2, 1, 4, 2, 4, 4, generator=torch.manual_seed(0))
+    levels = list(schedule)[:-1]
+    after = [schedule.advance(x, answer, step) for step in levels]
+    ways = list(back)[:-1]
+    for step, low in zip(ways, reversed(after), strict=True):
+        assert torch.allclose(back.advance(low, answer, step), x, atol=2e-3)
+    assert ways[0].noise < ways[-1].noise and len(back) == 5
+
+
+def test_an_inverted_video_is_made_again(unet):
+    cond = unet.encode(["a cat"], [""])
+    latents = sample(unet, unet.schedule(10, "ddim"), unet.noise([5], 3, 32, 32), cond, [Guidance(1.0)])
+    noise = invert(latents, cond, unet, 10, times=6)
+    again = sample(unet, unet.schedule(10, "ddim"), noise, cond, [Guidance(1.0)])
+    far = sample(unet, unet.schedule(10, "ddim"), invert(latents, cond, unet, 10, times=0), cond, [Guidance(1.0)])
+    assert (again - latents).abs().mean() < 0.05 * latents.abs().mean()
+    assert (again - latents).abs().mean() <= (far - latents).abs().mean()
+    frames = torch.randint(0, 255, (3, 32, 32, 3), dtype=torch.uint8).numpy()
+    with pytest.raises(AnimaticError, match="the video measures 32x32"):
+        render_edit(SCENE, Edit(swap={"cat": "dog"}), unet, video=Video(frames, 8.0, {}))
+    made = render_edit(SCENE, Edit(swap={"cat": "dog"}), unet, size=(32, 32), steps=3, video=Video(frames, 8.0, {}))
+    assert made[1].frames.shape == (3, 32, 32, 3) and made[1].fps == 8

@@ -1,0 +1,195 @@
+"""Sharing and edits on bare tensors: the original's arithmetic, and equality of the cheap with the plain form."""
+
+import pytest
+import torch
+from conftest import golden
+from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
+
+from animatic.controls.edits import Reweight, aligned
+from animatic.controls.sharing import Look, ShareKV
+from animatic.sampling import Cond, Row, Site, Step, plain
+
+GRID = (2, 2, 3)
+STEP = Step(2, 50, 0.0)
+
+
+def qkv():
+    g = torch.Generator().manual_seed(1234)
+    q, k = (torch.randn(4, 2, 17, 4, generator=g) * 2 for _ in range(2))
+    return q, k, torch.randn(4, 2, 17, 4, generator=g)
+
+
+def rows(reading=True):
+    """[u_source, u_target, c_source, c_target]"""
+    out = []
+    for negative in (True, False):
+        source = Row(negative)
+        out += [source, Row(negative, 1, source=source if reading else None)]
+    return tuple(out)
+
+
+def site(told, grid=GRID, kind="joint", words=5, step=STEP, name="transformer_blocks.1.attn1"):
+    return Site(name, kind, 1, slice(0, words), grid, step, Cond(torch.zeros(len(told), 1, 1), told))
+
+
+def sharing(**told):
+    words = told.pop("words", {})
+    control = ShareKV(**told)
+    control._words.update(words)
+    return control
+
+
+def matches(got, want):
+    assert float(got.sum()) == pytest.approx(want["sum"], abs=2e-4)
+    assert float(got.abs().sum()) == pytest.approx(want["abs_sum"], abs=2e-3)
+    assert got.flatten()[:4].tolist() == pytest.approx(want["first4"], abs=2e-5)
+    assert got.flatten()[-4:].tolist() == pytest.approx(want["last4"], abs=2e-5)
+
+
+def test_sharing_is_the_originals():
+    want = golden("ditctrl/g04_attention.json")["kv_sharing"]
+    q, k, v = qkv()
+    base = plain(site(rows()), q, k, v, None)
+    matches(base, want["plain"])
+    shared = ShareKV().attend(plain, site(rows()), q, k, v, None)
+    matches(shared, want["active"])
+    assert torch.equal(shared[::2], base[::2]), "a source is not changed"
+    assert torch.equal(ShareKV().attend(plain, site(rows(False)), q, k, v, None), base)
+    assert torch.equal(ShareKV(("*.2.*",)).attend(plain, site(rows()), q, k, v, None), base)
+
+
+def test_masks_are_the_originals():
+    want = golden("ditctrl/g04_attention.json")
+    q, k, v = qkv()
+    control = sharing(words={(0, 0): (1, 2), (1, 0): (1, 3)})
+    got = control.attend(plain, site(rows()), q, k, v, None)
+    soft = control._mask(site(rows()), rows()[2])
+    assert soft is not None and torch.allclose(soft, torch.tensor(want["mask"]["soft_src_layer1"]), atol=2e-6)
+    theirs = control._mask(site(rows()), rows()[3])
+    assert theirs is not None and (theirs.flatten() >= 0.3).float().tolist() == want["mask_guided"]["tgt_mask"]
+    matches(got, want["mask_guided"]["active"])
+    shared = ShareKV().attend(plain, site(rows()), q, k, v, None)
+    assert torch.allclose(got[:, :, :5], shared[:, :, :5], atol=1e-6), "text rows are those of unmasked sharing"
+
+
+def explicit(q, k, v, mine, theirs, words=0):
+    """Mask-guided attention with its tokens x tokens masks, as published."""
+    n = q.shape[2]
+    inside = torch.cat([torch.ones(words, dtype=torch.bool), theirs])
+    outside = torch.cat([torch.ones(words, dtype=torch.bool), ~theirs])
+    logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    looks = []
+    for seen in (inside, outside):
+        blocked = ~seen.expand(n, n).clone()
+        blocked[:words] = False
+        looks.append(logits.masked_fill(blocked, torch.finfo(q.dtype).min).softmax(-1) @ v)
+    pick = torch.cat([torch.ones(words, dtype=torch.bool), mine])[:, None]
+    out = torch.where(pick, looks[0], looks[1])
+    out[:, :, :words] = logits[:, :, :words].softmax(-1) @ v
+    return out
+
+
+@pytest.mark.parametrize("words", [0, 5])
+def test_gathered_keys_are_masked_attention(words):
+    """g12: no mask is built, and the answer is the same; soft masks of 0 and 1 are hard ones."""
+    q, k, v = (t[:1, :, 5 - words :] for t in qkv())
+    mine, theirs = torch.rand(2, 12, generator=torch.manual_seed(0)) > 0.5
+    look = Look(plain, site(rows()[:1], words=words), q, k, v, None)
+    for threshold in (0.3, None):
+        got = look.apart(mine.float().view(GRID), theirs.float().view(GRID), threshold)
+        assert torch.allclose(got, explicit(q, k, v, mine, theirs, words), atol=1e-5)
+    nothing = torch.zeros(GRID)
+    assert look.apart(nothing + 1, nothing, 0.3).isfinite().all(), "nothing to look at: no NaN"
+    if not words:
+        assert torch.allclose(look.apart(nothing + 1, nothing, 0.3), look.all(), atol=1e-6)
+
+
+def test_own_text_stays():
+    q, k, v = qkv()
+    got = ShareKV(own_text=True).attend(plain, site(rows()), q, k, v, None)
+    k2 = torch.cat([k[1:2, :, :5], k[:1, :, 5:]], 2)
+    v2 = torch.cat([v[1:2, :, :5], v[:1, :, 5:]], 2)
+    assert torch.allclose(got[1:2], plain(site(rows()), q[1:2], k2, v2, None), atol=1e-6)
+
+
+def test_requests_stay_ones_own():
+    """Columns that ride along on v answer for the row that asked, whoever's keys are read."""
+    q, k, v = qkv()
+    column = torch.zeros(4, 2, 17, 1)
+    column[:, :, 3] = 1
+    for words in ({}, {(0, 0): (1,), (1, 0): (1,)}):
+        control = sharing(words=words)
+        got = control.attend(plain, site(rows()), q, k, torch.cat([v, column], -1), None)
+        assert torch.allclose(got[..., :4], sharing(words=words).attend(plain, site(rows()), q, k, v, None), atol=1e-6)
+        assert got[..., 4].min() > 0
+
+
+def test_folded_rows_share_frame_by_frame():
+    """A UNet's frames are batch entries: two rows of two frames."""
+    q, k, v = qkv()
+    told = (Row(), Row(stream=1, source=Row()))
+    at = Site("a.attn1", "self", 2, slice(0, 0), (2, 1, 17), STEP, Cond(torch.zeros(2, 1, 1), told))
+    got = ShareKV().attend(plain, at, q, k, v, None)
+    assert torch.equal(got[:2], plain(at, q, k, v, None)[:2])
+    assert torch.allclose(got[2:], plain(at, q[2:], k[:2], v[:2], None), atol=1e-6)
+
+
+REWEIGHTED = ((2,), 0.5, "step2_no_share"), ((1, 2), 0.0, "list_tokens_scale0")
+
+
+@pytest.mark.parametrize(("tokens", "factor", "name"), REWEIGHTED)
+def test_reweighting_is_the_originals(tokens, factor, name):
+    want = golden("ditctrl/g04_attention.json")["reweight"][name]
+    control = Reweight({1: dict.fromkeys(tokens, factor)}, negative=True)
+    q, k, v = qkv()
+    matches(control.attend(plain, site(rows(False)), q, k, v, None), want)
+
+
+def test_reweighting_what_is_shared():
+    want = golden("ditctrl/g04_attention.json")["reweight"]["step1_shares_kv"]
+    q, k, v = qkv()
+    share, control = ShareKV(), Reweight({1: {2: 0.5}}, negative=True)
+
+    def told(site, q, k, v, mask):
+        return control.attend(plain, site, q, k, v, mask)
+
+    matches(share.attend(told, site(rows()), q, k, v, None), want)
+
+
+def test_a_factor_of_one_changes_nothing_and_two_words_may_differ():
+    q, k, v = qkv()
+    base = plain(site(rows(False)), q, k, v, None)
+    one = Reweight({1: {2: 1.0}}).attend(plain, site(rows(False)), q, k, v, None)
+    assert torch.allclose(one, base, atol=1e-6)
+    at = site(rows(False), kind="cross", words=17)
+    got = Reweight({1: {2: 4.0, 3: -1.0}}).attend(plain, at, q, k, v, None)
+    p = (q @ k.transpose(-1, -2) / 2).softmax(-1)
+    p[3, :, :, 2] *= 4
+    p[3, :, :, 3] *= -1
+    assert torch.allclose(got, p @ v, atol=2e-6), "negative rows, and the source, are left alone"
+
+
+def test_words_are_aligned():
+    matrix, own = aligned("a cat runs".split(), "a red dog runs".split(), 6)
+    assert matrix[0, 0] == 1 and matrix[2, 3] == 1 and matrix[1, 1:3].tolist() == [0.5, 0.5]
+    assert matrix[3, 4] == 1 and matrix[4, 5] == 1 and own.tolist() == [0] * 6
+    matrix, own = aligned("a cat runs".split(), "a cat runs fast".split(), 6)
+    assert own.tolist() == [0, 0, 0, 1, 0, 0] and matrix[3, 4] == 1 and matrix.sum(0)[3] == 0
+
+
+def test_what_is_shared_was_turned():
+    """g13: keys are shared after the rotary positions; the original, on CogVideoX-5B, does not turn the queries."""
+    want = golden("ditctrl/g13_rope_sharing.json")["max_abs_diff_original_vs_hypothesis"]
+    torch.manual_seed(7)
+    q, k, v = (torch.randn(4, 2, 23, 16) for _ in range(3))
+    positions = get_3d_rotary_pos_embed(16, crops_coords=((0, 0), (2, 3)), grid_size=(2, 3), temporal_size=3)
+
+    def turned(x):
+        return torch.cat([x[:, :, :5], apply_rotary_emb(x[:, :, 5:], positions)], 2)
+
+    at = site(rows(), grid=(3, 2, 3))
+    right = ShareKV().attend(plain, at, turned(q), turned(k), v, None)
+    theirs = plain(at, q[1::2], turned(k)[::2], v[::2], None)
+    off = want["target_Q_rotated_K_rotated"]
+    assert float((right[1::2] - theirs).abs().max()) == pytest.approx(off["target_rows"], abs=1e-5)
+    assert torch.equal(right[::2], plain(at, turned(q), turned(k), v, None)[::2]) and off["source_rows"] == 0

@@ -1,0 +1,71 @@
+"""Texts to stories by rule, and the same through a language model's reply."""
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from animatic.errors import AnimaticError
+from animatic.planning.planners import Options, planner_named
+from animatic.planning.stories import plan_story
+from animatic.scene import lasting
+
+
+def said(text, **how):
+    return [scene.prompt for scene in plan_story(text, **how)]
+
+
+def test_texts_are_cut_into_scenes_that_stand_alone():
+    horse = plan_story("A white horse runs across a field, then it drinks at a lake")
+    assert [s.prompt for s in horse] == ["A white horse runs across a field", "A white horse drinks at a lake"]
+    assert [s.background for s in horse] == ["field", "lake"]
+    assert said("A dog chases a cat through a park; the cat climbs a tree, and then sleeps") == [
+        "A dog chases a cat through a park", "The cat climbs a tree", "The cat sleeps",
+    ]  # fmt: skip
+    assert said("a red car drives left | a blue car drives left\n") == [
+        "A red car drives left",
+        "A blue car drives left",
+    ]
+    assert said("A bear sleeps") == ["A bear sleeps"]
+
+
+def test_things_go_on_from_where_they_were():
+    ball = plan_story("A red ball moves to the right on the grass. Then it moves up. It rests for 1.5 seconds.")
+    assert [s.seconds for s in ball] == [3.0, 3.0, 1.5] and {s.background for s in ball} == {"grass"}
+    for before, after in pairwise(ball):
+        assert after.tracks[0].boxes[0] == pytest.approx(before.tracks[0].boxes[-1])
+    assert ball[1].tracks[0].boxes[-1][0] == ball[0].tracks[0].boxes[-1][0], "what moves up stays on its side"
+    assert len(set(ball[2].tracks[0].boxes)) == 1
+
+
+def test_what_cannot_be_placed_is_told_in_words():
+    (scene,) = plan_story("They run")
+    assert not scene.tracks and "words alone" in scene.reasoning
+
+
+def test_durations():
+    story = lasting(plan_story("A cat walks left. It sits for 9 seconds"), 6)
+    assert [s.seconds for s in story] == [1.5, 4.5]
+    with pytest.raises(AnimaticError, match="seconds is 0 for a story"):
+        lasting(story, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(" ", "the story is empty"), ("A cat. " * 7, "the story has 7 scenes; want at most 6"),
+     ("A cat sits for 0 seconds", "scene 1 of the story lasts 0 seconds")],
+)  # fmt: skip
+def test_bad_texts(text, why):
+    with pytest.raises(AnimaticError, match=why):
+        plan_story(text)
+
+
+def test_planners_by_name(tmp_path):
+    story = planner_named("rules", Options("story", 2.0)).plan("A cat walks left. Then it sits.").story
+    assert [s.seconds for s in story] == [2.0, 2.0]
+    track = {"phrase": "cat", "boxes": [[0, 0, 0.5, 0.5]] * 6}
+    scenes = [{"prompt": p, "seconds": 3, "tracks": [track]} for p in ("A cat walks", "A cat sits")]
+    reply = tmp_path / "reply.json"
+    reply.write_text(json.dumps({"scenes": scenes}))
+    asked = planner_named("paste", Options("story", reply=str(reply))).plan("A cat walks, then sits").story
+    assert [s.prompt for s in asked] == ["A cat walks", "A cat sits"] and asked[1].seconds == 3
