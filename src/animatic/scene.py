@@ -195,15 +195,20 @@ def load_story(path: str | os.PathLike[str]) -> Story:
         raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise AnimaticError(f"{path}: not JSON ({error})") from None
+    return parse_story(data, str(path))
+
+
+def parse_story(data: Any, name: str = "story") -> Story:
+    """Every scene of decoded JSON, a Scene or a Story. Raises `AnimaticError` naming `name` and the field."""
     if isinstance(data, dict) and "scenes" in data:
         if not isinstance(data["scenes"], list) or not data["scenes"]:
-            raise AnimaticError(f"{path}: scenes is {data['scenes']!r}; want a list of at least one scene")
+            raise AnimaticError(f"{name}: scenes is {data['scenes']!r}; want a list of at least one scene")
         version = data.get("version", VERSION)
         return tuple(
-            parse({"version": version, **s} if isinstance(s, dict) else s, f"{path}: scenes.{i}")
+            parse({"version": version, **s} if isinstance(s, dict) else s, f"{name}: scenes.{i}")
             for i, s in enumerate(data["scenes"])
         )
-    return (parse(data, str(path)),)
+    return (parse(data, name),)
 
 
 def load_scene(path: str | os.PathLike[str]) -> Scene:
