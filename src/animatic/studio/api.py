@@ -111,7 +111,7 @@ class Api:
         return self.status(self.studio.submit("render", wanted.to_dict()).id)
 
     def status(self, id: Name) -> dict[str, Any]:
-        """A job's state: waiting (its place), running (done, count, seconds of rest), done (files), failed, cancelled."""
+        """A job's state: waiting (place), running (done, count, rest in seconds), done (files), failed, cancelled."""
         return _with_links(self.studio.status(id))
 
     def cancel(self, id: Name) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class Api:
 def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
     """One errand by name. Raises `AnimaticError` where the words are not those it takes."""
     try:
-        return validate_call(getattr(api, name), config=ConfigDict(strict=True))(**words)
+        return validate_call(config=ConfigDict(strict=True))(getattr(api, name))(**words)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 API = "/gradio_api"
 OURS = ("/api/", "/made/", "/preview/")
-GRADIO = tuple(f"{API}/{p}" for p in ("call/", "queue/join", "queue/data", "heartbeat/", "info", "startup-events"))
+GRADIO = tuple(f"{API}/{p}" for p in ("call/", "queue/join", "queue/data", "heartbeat/", "info"))
+FREE = f"{API}/startup-events"  # Gradio asks it of itself, without a key
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
@@ -73,9 +74,9 @@ class Door:
     def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         if self.local and _host(headers.get("host", "")) not in LOOPBACK:
             return 403, "this server answers to its own machine only"
-        if self.password and not _knows(headers.get("authorization", ""), self.password):
+        if self.password and path != FREE and not _knows(headers.get("authorization", ""), self.password):
             return 401, "a password is wanted"
-        if not (path in self.pages or path == "/config" or path.startswith((*OURS, *GRADIO))):
+        if not (path in self.pages or path in ("/config", FREE) or path.startswith((*OURS, *GRADIO))):
             return 404, "there is no such page"
         if method not in ("GET", "HEAD", "POST"):
             return 405, f"{method} is not understood"
@@ -99,7 +100,7 @@ class Door:
     def _unread(self, path: str, body: bytes) -> tuple[int, str] | None:
         """What Gradio would stumble over."""
         try:
-            words = json.loads(body or b"{}", parse_constant=_no_constant)
+            words = json.loads(body.decode("utf-8") or "{}", parse_constant=_no_constant)
         except (ValueError, RecursionError):
             return 400, "the request is not JSON"
         if not isinstance(words, dict):

@@ -14,7 +14,8 @@ from ..methods import Recipe
 from ..sampling import Control
 from ..scene import Scene
 
-KINDS = {bool: "switch", int: "whole", float: "number"}
+KINDS = {bool: "switch", int: "whole"}
+NUMBERS = ("float", "Share")  # as they are annotated: a default of 100 may be changed to 99.5
 EXAMPLE = Scene("A bear")  # settings do not depend on what is shown
 HIDDEN = ("legacy",)  # the originals' arithmetic, for comparison with them
 
@@ -70,9 +71,10 @@ def _walk(owner: Any, prefix: str) -> Iterator[Field]:
         value, path = getattr(owner, f.name), f"{prefix}.{f.name}"
         if f.name.startswith("_") or f.name in HIDDEN:
             continue
-        if type(value) in KINDS:
-            most = 1.0 if f.type == "Share" else None
-            yield Field(path, KINDS[type(value)], value, most, _help(type(owner), f.name))
+        if f.type in NUMBERS:
+            yield Field(path, "number", float(value), 1.0 if f.type == "Share" else None, _help(type(owner), f.name))
+        elif type(value) in KINDS:
+            yield Field(path, KINDS[type(value)], value, None, _help(type(owner), f.name))
         elif is_dataclass(value) and f.repr:
             yield from _walk(value, path)
 
@@ -99,8 +101,7 @@ def _with(owner: Any, prefix: str, values: Mapping[str, Setting]) -> Any:
     for f in fields(owner):
         path = f"{prefix}.{f.name}"
         if path in values:
-            value = getattr(owner, f.name)
-            changes[f.name] = type(value)(values[path])
+            changes[f.name] = float(values[path]) if f.type in NUMBERS else values[path]
         elif any(key.startswith(path + ".") for key in values):
             changes[f.name] = _with(getattr(owner, f.name), path, values)
     return replace(owner, **changes) if changes else owner

@@ -24,21 +24,22 @@ PAGES = {"/": "index.html", "/studio.css": "studio.css", "/studio.js": "studio.j
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-def build(api: Api, host: str = "127.0.0.1", password: str = "") -> Any:
-    """The application, not yet served: a `gradio.Server`."""
+def build(api: Api, local: bool = True, password: str = "") -> Any:
+    """The application, not yet served: a `gradio.Server`. `local`: asked for by this machine's own names only."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
 
     door = Middleware(
         Door, pages=tuple(PAGES), errands=ERRANDS, most=api.studio.limits.body, password=password,
-        local=host in LOOPBACK,
+        local=local,
     )  # fmt: skip
     app = gradio.Server(title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[door])
+    no = functools.partial(gradio.Error, print_exception=False)
     page = files("animatic.studio") / "page"
     for path, file in PAGES.items():
         app.get(path)(_static((page / file).read_bytes(), KINDS[file.rpartition(".")[2]]))
     for name in ERRANDS:
-        app.api(_for_gradio(api, name, gradio.Error), name=name, concurrency_limit=8)
+        app.api(_for_gradio(api, name, no), name=name, concurrency_limit=8)
 
     @app.post("/api/{name}")
     async def errand(name: str, request: Request) -> Response:
@@ -63,7 +64,7 @@ def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "
     """Serve in the background. Raises `AnimaticError` where the port is taken, or sharing is open to everybody."""
     if share and not password:
         raise AnimaticError("share is on without a password; want one, for everybody could come in")
-    app = build(api, host, password)
+    app = build(api, host in LOOPBACK and not share, password)
     try:
         _, local, public = app.launch(
             server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, show_error=True,
@@ -105,7 +106,7 @@ def _no(error: AnimaticError) -> JSONResponse:
     return JSONResponse({"error": str(error)[:500]}, error.status if isinstance(error, Refused) else 400)
 
 
-def _for_gradio(api: Api, name: str, no: type[Exception]) -> Callable[..., Any]:
+def _for_gradio(api: Api, name: str, no: Callable[[str], Exception]) -> Callable[..., Any]:
     """The errand with its own signature, by which Gradio names its parameters."""
 
     @functools.wraps(getattr(api, name))
@@ -113,7 +114,7 @@ def _for_gradio(api: Api, name: str, no: type[Exception]) -> Callable[..., Any]:
         try:
             return call(api, name, {**dict(zip(parameters, values, strict=False)), **words})
         except AnimaticError as error:
-            raise no(str(error)[:500], print_exception=False) from None
+            raise no(str(error)[:500]) from None
 
     parameters = list(inspect.signature(getattr(api, name)).parameters)
     return errand

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
@@ -25,7 +24,7 @@ from ..rendering import render
 from ..sampling import Step, check
 from ..scene import Scene, parse_story, save_story
 from ..video import Video, heat_map, joined, side_by_side
-from .fields import Setting, fields_of, tuned
+from .fields import Setting, tuned
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 
 HEAT = 192  # pixels of a map's height, at least

@@ -86,6 +86,18 @@ function boxOf(phrase, i, box) {
   return element;
 }
 
+/** The boxes of a scene at a time, in elements that stay while the scene does. */
+function lay(root, s, t) {
+  if (root.scene !== s) {
+    root.scene = s;
+    root.replaceChildren(...s.tracks.map((track, i) => boxOf(track.phrase, i, [0, 0, 0, 0])));
+  }
+  boxesAt(s, t).forEach((box, i) => {
+    root.children[i].hidden = !box;
+    if (box) place(root.children[i], box);
+  });
+}
+
 function draw() {
   state.at = clamp(state.at, 0, state.story.length - 1);
   const s = scene(), n = keys();
@@ -136,6 +148,7 @@ function drawStage(s, n) {
   });
   $("stage").ariaLabel = `Stage, key frame ${state.key + 1} of ${n}`;
   $("stage").style.aspectRatio = `${options.size.width} / ${options.size.height}`;
+  $("stage").scene = null;
   $("stage").replaceChildren(path, ...boxes);
 }
 
@@ -279,8 +292,7 @@ function play() {
   $("play").textContent = "Stop";
   const tick = (now) => {
     const t = ((now - began) % (length + 400)) / length;
-    const boxes = boxesAt(scene(), clamp(t));
-    $("stage").replaceChildren(...boxes.flatMap((box, i) => (box ? [boxOf(scene().tracks[i].phrase, i, box)] : [])));
+    lay($("stage"), scene(), clamp(t));
     $("clock").textContent = `${(clamp(t) * length / 1000).toFixed(1)} s`;
     playing = requestAnimationFrame(tick);
   };
@@ -381,8 +393,7 @@ function screen(src, story, label) {
     if (frame.isConnected) frame.dataset.seen = "1";
     const t = video.duration ? video.currentTime / video.duration : 0;
     const which = Math.min(scenes.length - 1, Math.floor(t * scenes.length));
-    const boxes = over.hidden ? [] : boxesAt(scenes[which], clamp(t * scenes.length - which));
-    over.replaceChildren(...boxes.flatMap((b, i) => (b ? [boxOf(scenes[which].tracks[i].phrase, i, b)] : [])));
+    lay(over, scenes[which], clamp(t * scenes.length - which));
     requestAnimationFrame(tick);
   };
   requestAnimationFrame(tick);
