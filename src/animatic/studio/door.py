@@ -74,6 +74,9 @@ class Door:
     def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         if self.local and _host(headers.get("host", "")) not in LOOPBACK:
             return 403, "this server answers to its own machine only"
+        origin = headers.get("origin", "")
+        if origin and origin.partition("://")[2] != headers.get("host"):
+            return 403, "another site's page may not ask"
         if self.password and path != FREE and not _knows(headers.get("authorization", ""), self.password):
             return 401, "a password is wanted"
         if not (path in self.pages or path in ("/config", FREE) or path.startswith((*OURS, *GRADIO))):

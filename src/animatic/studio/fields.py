@@ -82,9 +82,9 @@ def _walk(owner: Any, prefix: str) -> Iterator[Field]:
 def _help(cls: type, name: str) -> str:
     """The clauses of a docstring that name the field, or its first line."""
     words = " ".join((cls.__doc__ or "").split())
-    clauses = re.split(r"(?<=[.;])\s", words)
+    clauses = re.split(r"(?<=;)\s|(?<=\.)\s(?=[A-Z`])", words)
     said = [clause.rstrip(";") for clause in clauses if f"`{name}`" in clause]
-    return (" ".join(said) or clauses[0]).replace("`", "")
+    return (" ".join(said) or clauses[0].rstrip(";")).replace("`", "")
 
 
 def _check(field: Field, value: Setting) -> None:

@@ -403,14 +403,15 @@ function screen(src, story, label) {
 const nameOf = (job) => job.request.story.scenes[0].prompt.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 50);
 
 function versions(job, tag = "") {
-  return job.files.flatMap((made) => {
+  const videos = job.files.map((made) => {
     const link = (kind) => make("a", { href: made[kind], textContent: kind, download: `${nameOf(job)}-${made.method}.${kind}` });
     const caption = make("figcaption", {}, make("strong", { textContent: tag + made.method }), ...["mp4", "gif", "json"].map(link));
-    const heats = Object.keys(made).filter((k) => k.startsWith("heat")).map((k) => make("figure", {},
-      make("div", { className: "screen" }, make("video", { src: made[k], muted: true, loop: true, playsInline: true, autoplay: true, ariaLabel: "Attention heat map" })),
-      make("figcaption", {}, make("strong", { textContent: "where its words were looked at" }))));
-    return [make("figure", {}, screen(made.mp4, job.request.story, `Video made by ${made.method}`), caption), ...heats];
+    return make("figure", {}, screen(made.mp4, job.request.story, `Video made by ${made.method}`), caption);
   });
+  const heats = job.files.flatMap((made) => Object.keys(made).filter((k) => k.startsWith("heat")).map((k) => make("figure", {},
+    make("div", { className: "screen" }, make("video", { src: made[k], muted: true, loop: true, playsInline: true, autoplay: true, ariaLabel: "Attention heat map" })),
+    make("figcaption", {}, make("strong", { textContent: tag + "where its words were looked at" })))));
+  return [...videos, ...heats];
 }
 
 function controlsOf(root) {
