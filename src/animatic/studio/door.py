@@ -31,14 +31,16 @@ HEADERS = {
 
 @dataclass
 class Door:
-    """ASGI middleware. `pages` are paths open as they stand, `errands` the API's names, `most` bytes of a body.
+    """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body.
+
+    `errands` are the API's names in Gradio's order, with how many values each takes.
 
     `local`: only a loopback name may be asked for, so that no other site's page can reach in by a name of its own.
     """
 
     app: ASGIApp
     pages: Collection[str]
-    errands: Collection[str]
+    errands: Mapping[str, int]
     most: int
     password: str = ""
     local: bool = True
@@ -114,20 +116,20 @@ class Door:
 
     def _strange(self, parts: list[str], words: Mapping[str, Any]) -> tuple[int, str] | None:
         match parts:
-            case ["call", name] | ["call", "v2", name]:
-                known = name in self.errands
+            case ["call", name]:
+                pass
             case ["queue", "join"]:
                 index = words.get("fn_index")
-                known = type(index) is int and 0 <= index < len(self.errands)
+                name = dict(enumerate(self.errands)).get(index, "") if type(index) is int else ""
                 if not isinstance(words.get("session_hash"), str):
                     return 400, "session_hash is missing"
             case _:
-                known = False
-        if not known:
+                name = ""
+        if name not in self.errands:
             return 404, f"there is no such errand; known: {', '.join(self.errands)}"
-        data = words.get("data", {} if "v2" in parts else None)
-        if "v2" not in parts and not isinstance(data, list):
-            return 400, "data is missing; want a list"
+        data = words.get("data")
+        if not isinstance(data, list) or len(data) != self.errands[name]:
+            return 400, f"{name}: data is not as it should be; want a list of {self.errands[name]} values"
         return None
 
 

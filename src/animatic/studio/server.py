@@ -29,10 +29,10 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
 
+    counts = {name: len(_words(api, name)) for name in ERRANDS}
     door = Middleware(
-        Door, pages=tuple(PAGES), errands=ERRANDS, most=api.studio.limits.body, password=password,
-        local=local,
-    )  # fmt: skip
+        Door, pages=tuple(PAGES), errands=counts, most=api.studio.limits.body, password=password, local=local
+    )
     app = gradio.Server(title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[door])
     no = functools.partial(gradio.Error, print_exception=False)
     page = files("animatic.studio") / "page"
@@ -116,5 +116,10 @@ def _for_gradio(api: Api, name: str, no: Callable[[str], Exception]) -> Callable
         except AnimaticError as error:
             raise no(str(error)[:500]) from None
 
-    parameters = list(inspect.signature(getattr(api, name)).parameters)
+    parameters = _words(api, name)
     return errand
+
+
+def _words(api: Api, name: str) -> list[str]:
+    """The names of what an errand takes."""
+    return list(inspect.signature(getattr(api, name)).parameters)
