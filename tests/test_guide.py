@@ -3,12 +3,15 @@
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from animatic.cli import main
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide"
@@ -54,21 +57,24 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
         assert said.startswith("done /made/")
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash")])
-def test_the_commands_of_a_page_run(page, tmp_path, request):
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name, command in {"animatic": "-m animatic", "python": ""}.items():
-        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
-        (tools / name).chmod(0o755)
-    for script in blocks(page, "bash"):
-        if "curl" in script and not shutil.which("curl"):
-            pytest.skip("curl is not installed")
-        if ADDRESS in script:
-            script = script.replace(ADDRESS, request.getfixturevalue("studio"))
-        paths = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=paths, capture_output=True)
-        assert done.returncode == 0, done.stderr.decode()
+def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (script,) = blocks("index.md", "bash")
+    for line in script.splitlines():
+        with pytest.raises(SystemExit) as end:
+            main(shlex.split(line)[1:])
+        assert end.value.code == 0, line
+    assert {"scene.json", "boxes.gif", "out"} <= {p.name for p in tmp_path.iterdir()}
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_curl_example_runs(studio):
+    (script,) = blocks("studio.md", "bash")
+    paths = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["bash", "-euo", "pipefail", "-c", script.replace(ADDRESS, studio)]
+    done = subprocess.run(command, env=paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('"state":') == 2
 
 
 def test_links_lead_somewhere():

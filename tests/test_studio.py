@@ -438,7 +438,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
             assert httpx.get(f"http://127.0.0.1:{at}/").status_code == 401
             assert httpx.get(f"http://127.0.0.1:{at}/", auth=("", "secret")).status_code == 200
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 130
+            assert process.wait(60) == 2
         finally:
             process.kill()
     assert said.read_text().splitlines()[-1] == "error: interrupted; nothing was left half-written"
@@ -470,20 +470,19 @@ def test_everything_survives_a_restart(tmp_path):
 def test_a_model_folder_that_is_gone_is_told_and_the_worker_goes_on(tmp_path, mini):
     folder = tmp_path / "model"
     shutil.copytree(Path(load.__code__.co_filename).parents[1] / "weights" / "mini", folder)
-    studio = Studio(tmp_path / "log", (str(folder), "mini"))
+    studio = Studio(tmp_path / "log", ("mini", str(folder)))
+    shutil.rmtree(folder)
     scene = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
     try:
         ends = []
-        for model in (str(folder), "mini", str(folder)):  # the second one puts the first out of memory
-            if model == "mini":
-                shutil.rmtree(folder)
+        for model in (str(folder), "mini"):
             record = studio.submit("render", Wanted((scene,), model, "none", steps=1, frames=1).to_dict())
             while (state := studio.log.get(record.id)).state in (WAITING, RUNNING):
                 time.sleep(0.05)
             ends.append((state.state, state.message))
     finally:
         studio.close()
-    assert [state for state, _ in ends] == [DONE, DONE, FAILED] and str(folder) in ends[2][1]
+    assert [state for state, _ in ends] == [FAILED, DONE] and str(folder) in ends[0][1]
 
 
 def test_what_waits_is_kept_when_the_server_ends(tmp_path):

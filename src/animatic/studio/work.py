@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ..backbones import load
@@ -28,6 +29,7 @@ from .fields import Setting, tuned
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 
 HEAT = 192  # pixels of a map's height, at least
+PREVIEW = 192  # pixels of a preview's sides, or up to twice that
 logger = logging.getLogger(__name__)
 
 
@@ -93,7 +95,9 @@ class Job:
         self.done, self.count = done, count
 
     def show(self, video: Video) -> None:
-        self.preview, self.shown = video.encoded(".webp", scale=1), self.shown + 1
+        part = max(1, max(video.frames.shape[1:3]) // PREVIEW)
+        small = Video(np.ascontiguousarray(video.frames[:, ::part, ::part]))
+        self.preview, self.shown = small.encoded(".webp", scale=1), self.shown + 1
 
     @property
     def rest(self) -> float | None:
@@ -111,7 +115,7 @@ class Studio:
     def __init__(self, folder: str | Path, models: Sequence[str] = ("mini",), limits: Limits | None = None) -> None:
         self.models, self.limits = tuple(models), limits or Limits()
         self.log = Log(folder)
-        self._loaded: tuple[str, Backbone] | None = None
+        self._loaded: dict[str, Backbone] = {}
         self._loading = threading.Lock()
         self._ready = threading.Condition()
         self._waiting: deque[str] = deque()
@@ -127,24 +131,24 @@ class Studio:
         self._worker.start()
 
     def model(self, name: str) -> Backbone:
-        """A model by name; the last one stays in memory."""
+        """A model by name, loaded when it is first asked for; it stays."""
+        self._known(name)
+        with self._loading:
+            if name not in self._loaded:
+                self._loaded[name] = load(name)
+            return self._loaded[name]
+
+    def _known(self, name: str) -> None:
         if name not in self.models:
             raise Refused(f"unknown model {name[:60]!r}; known here: {', '.join(self.models)}")
-        with self._loading:
-            if self._loaded is None or self._loaded[0] != name:
-                self._loaded = None  # two may not fit
-                self._loaded = name, load(name)
-            return self._loaded[1]
 
     def check(self, wanted: Wanted) -> None:
         """Raise where it cannot be done, as far as that can be told before: of a model that is not loaded, less."""
         recipes = {name: recipe_named(name) for name in wanted.methods}
-        if wanted.model not in self.models:
-            self.model(wanted.model)
-        loaded = self._loaded
-        if loaded is None or loaded[0] != wanted.model:
+        model = self._loaded.get(wanted.model)
+        if model is None:
+            self._known(wanted.model)
             return
-        model = loaded[1]
         for name, recipe in recipes.items():
             if name == wanted.method:
                 recipe = tuned(recipe, wanted.settings, model, name)
@@ -275,6 +279,7 @@ def make(studio: Studio, job: Job) -> list[dict[str, str]]:
     return files
 
 
-# What a job can be. A further one (finishing, editing what was made) is a function here: it is given the studio and
-# the job, calls `job.tick` and hands `job.stop` on, writes into `job.folder`, and returns its files by method.
+# What a job can be. A further one (finishing, editing what was made) is a function here, an errand in `api.py` that
+# submits it, and a button in the page's `show`. It is given the studio and the job, calls `job.tick`, minds `job.stop`,
+# writes into `job.folder` and returns its files by method; its request has the keys of `Wanted`, for the gallery.
 ACTIONS: dict[str, Callable[[Studio, Job], Sequence[Mapping[str, str]]]] = {"render": make}
