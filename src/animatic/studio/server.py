@@ -37,7 +37,8 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
     no = functools.partial(gradio.Error, print_exception=False)
     page = files("animatic.studio") / "page"
     for path, file in PAGES.items():
-        app.api_route(path, methods=["GET", "HEAD"])(_static((page / file).read_bytes(), KINDS[file.rpartition(".")[2]]))
+        shown = _static((page / file).read_bytes(), KINDS[file.rpartition(".")[2]])
+        app.api_route(path, methods=["GET", "HEAD"])(shown)
     for name in ERRANDS:
         app.api(_for_gradio(api, name, no), name=name, concurrency_limit=8)
 

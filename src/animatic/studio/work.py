@@ -7,7 +7,8 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ..backbones import load
-from ..backbones.base import Backbone
+from ..backbones.base import Components
 from ..controls.heat import Heat
 from ..controls.watching import Preview, Progress, Stop, Stopped
 from ..errors import AnimaticError
@@ -115,7 +116,7 @@ class Studio:
     def __init__(self, folder: str | Path, models: Sequence[str] = ("mini",), limits: Limits | None = None) -> None:
         self.models, self.limits = tuple(models), limits or Limits()
         self.log = Log(folder)
-        self._loaded: dict[str, Backbone] = {}
+        self._loaded: dict[str, Components] = {}
         self._loading = threading.Lock()
         self._ready = threading.Condition()
         self._waiting: deque[str] = deque()
@@ -130,7 +131,7 @@ class Studio:
         self._worker = threading.Thread(target=self._work, name="render", daemon=True)
         self._worker.start()
 
-    def model(self, name: str) -> Backbone:
+    def model(self, name: str) -> Components:
         """A model by name, loaded when it is first asked for; it stays."""
         self._known(name)
         with self._loading:
@@ -219,7 +220,8 @@ class Studio:
                 self.log.change(record.id, state=RUNNING)
             began = time.monotonic()
             try:
-                files = ACTIONS[record.action](self, job)
+                with _stoppable(self.model(record.request["model"]), job):
+                    files = ACTIONS[record.action](self, job)
                 end: dict[str, Any] = {"state": DONE, "files": tuple(files)}
             except Stopped:
                 end = {"state": CANCELLED} if self._open else {"state": WAITING}
@@ -231,6 +233,21 @@ class Studio:
             with self._ready:
                 self._job = None
                 self.log.change(record.id, seconds=round(time.monotonic() - began, 2), **end)
+
+
+@contextmanager
+def _stoppable(model: Components, job: Job) -> Iterator[None]:
+    """Also in runs that a control makes of its own, such as LMD's of single things: `Stop` is not among theirs."""
+
+    def ask(*_: object) -> None:
+        if job.stop.is_set():
+            raise Stopped
+
+    hook = model.unet.register_forward_pre_hook(ask)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def make(studio: Studio, job: Job) -> list[dict[str, str]]:
