@@ -5,7 +5,7 @@ PROMPT ?= A bear walks from the left to the right
 OUT ?= out
 RUN := $(VENV)/bin
 
-.PHONY: video test lint types clean
+.PHONY: video test lint types docs clean
 
 video: $(VENV)/ready
 	$(RUN)/animatic make "$(PROMPT)" --out $(OUT)
@@ -19,6 +19,10 @@ lint: $(VENV)/ready
 
 types: $(VENV)/ready
 	$(RUN)/pyright
+
+docs: $(VENV)/ready
+	$(RUN)/python runs/reference.py
+	$(RUN)/zensical build --strict
 
 # torch first and alone: where a CPU build of the tested version is offered, nothing else may replace it
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -34,4 +38,4 @@ $(VENV)/model: $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out site

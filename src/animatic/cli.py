@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from . import cli_bench, cli_edit, cli_plan, cli_train
+from . import cli_bench, cli_edit, cli_plan, cli_studio, cli_train
 from .console import bar, console, table
 from .errors import AnimaticError
 from .planning.planners import Options, default_cache, planner_named
@@ -32,6 +32,7 @@ app = typer.Typer(
 cli_plan.add_to(app)
 cli_train.add_to(app)
 cli_edit.add_to(app)
+cli_studio.add_to(app)
 app.add_typer(cli_bench.app, name="bench")
 
 Prompt = Annotated[str | None, typer.Argument(help="What to show, in English.")]

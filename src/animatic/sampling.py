@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .schedule import Schedule
 
 
+Share = float  # 0..1: of the noise levels, or of the cells in a box
+
+
 @dataclass(frozen=True)
 class Step:
     """One noise level: step `index` of `count`; the level after the last is the clean one (`index == count`).

@@ -211,7 +211,7 @@ def load_story(path: str | os.PathLike[str]) -> Story:
 
 
 def parse_story(data: Any, name: str = "story") -> Story:
-    """Every scene of decoded version-1 JSON. Raises `AnimaticError` naming `name` and the field."""
+    """Every scene of decoded JSON, a Scene or a Story. Raises `AnimaticError` naming `name` and the field."""
     if isinstance(data, dict) and "scenes" in data:
         if not isinstance(data["scenes"], list) or not data["scenes"]:
             raise AnimaticError(f"{name}: scenes is {data['scenes']!r}; want a list of at least one scene")

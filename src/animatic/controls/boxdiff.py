@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..sampling import Step
+from ..sampling import Share, Step
 from .energy import Targets
 from .terms import edges, top_mean
 
@@ -25,7 +25,7 @@ class BoxDiff:
     over tokens and frames, in which the inner term of a box under 1 / `inside` cells is lost.
     """
 
-    inside: float = 0.2
+    inside: Share = 0.2
     smooth: bool = True
     legacy: bool = False
     every_word = True

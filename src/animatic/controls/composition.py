@@ -17,7 +17,7 @@ from torch import Tensor
 from ..backbones.base import Backbone
 from ..english import article
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Run, Step, sample
+from ..sampling import Cond, Control, Denoise, Maps, Run, Share, Step, sample
 from ..scene import Scene
 from ..text import told
 from .collage import centred, composed, masks_of, offsets, one, shifted
@@ -44,8 +44,8 @@ class Composition(Control):
     parts: Callable[[Sequence[Scene]], list[Control]] = field(repr=False)
     mask: Masking = field(default_factory=AttentionMask)
     centre: bool = True
-    blend: float = 0.01
-    frozen: float = 0.5
+    blend: Share = 0.01
+    frozen: Share = 0.5
     transfer: float = 2.0
     negative: str = ""
     seed: int = 123456789  # of the things' own noise, one more for each

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Run, Step
+from ..sampling import Cond, Control, Denoise, Maps, Run, Share, Step
 from ..scene import Scene
 from ..text import ClipText, told
 
@@ -130,7 +130,7 @@ class Energy(Control):
     terms: Terms
     sites: tuple[str, ...] = ("*",)
     scale: float = 5.0
-    until: float = 0.25
+    until: Share = 0.25
     iters: int | tuple[int, ...] = 5
     threshold: float = 0.0
     shape: Callable[[Step], float] = by_noise

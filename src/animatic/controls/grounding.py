@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Run, Step
+from ..sampling import Cond, Control, Run, Share, Step
 from ..scene import Scene
 from ..text import ClipText
 
@@ -24,7 +24,7 @@ class Gligen(Control):
     """
 
     scenes: Sequence[Scene] = field(repr=False)
-    until: float = 0.4  # LMD+, LVD-GLIGEN README
+    until: Share = 0.4  # LMD+, LVD-GLIGEN README
     needs = frozenset({"grounding"})
     _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Attend, Control, Row, Run, Site
+from ..sampling import Attend, Control, Row, Run, Share, Site
 from ..scene import Scene
 from .energy import Targets
 
@@ -34,7 +34,7 @@ class LayoutAttention(Control):
     scenes: Sequence[Scene] = field(repr=False)
     inside: float = 4.0
     outside: float = 8.0
-    until: float = 0.6
+    until: Share = 0.6
     sites: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
     _pace: int = field(default=1, repr=False)  # latent frames a token

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Run, Step
+from ..sampling import Cond, Control, Denoise, Run, Share, Step
 from ..scene import Scene
 from ..schedule import Schedule
 
@@ -24,7 +24,7 @@ class Regions(Control):
     """
 
     scenes: Sequence[Scene] = field(repr=False)
-    bootstrap: float = 0.4  # 20 of 50 steps
+    bootstrap: Share = 0.4  # 20 of 50 steps
     negative: str = ""
     seed: int = 0  # of the plain colours
     _cond: Cond | None = field(default=None, repr=False)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..sampling import Step
+from ..sampling import Share, Step
 from .energy import Targets
 
 LEAST = 0.01  # LVD clamps logarithms and ratios here
@@ -71,8 +71,8 @@ class BoxEnergy(Term):
     where `legacy`. Frames in which a thing is absent only push it away.
     """
 
-    inside: float = 0.75
-    outside: float = 0.75
+    inside: Share = 0.75
+    outside: Share = 0.75
     foreground: float = 1.0
     background: float = 4.0
     centre: float = 0.0
@@ -122,8 +122,8 @@ class Ratio(Term):
 class CrossEntropy(Term):
     """The box energy in logarithms: of the values at the top of the box, and of the mean at the top of the rest."""
 
-    inside: float = 0.75
-    outside: float = 0.75
+    inside: Share = 0.75
+    outside: Share = 0.75
     foreground: float = 1.0
     background: float = 4.0
     legacy: bool = False

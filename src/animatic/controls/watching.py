@@ -1,4 +1,4 @@
-"""Controls that only look: how far the run is, and what it would show by now."""
+"""Controls that only look: how far the run is, what it would show by now, and whether it is still wanted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from ..sampling import Cond, Control, Denoise, Run, Step
+from ..sampling import Attend, Cond, Control, Denoise, Run, Site, Step
 
 
 @dataclass
@@ -40,3 +40,28 @@ class Preview(Control):
         if self._run is not None and step.index % self.every == 0:
             self.show(step, self._run.backbone.decode(self._run.schedule.estimate(x, prediction, step)))
         return prediction
+
+
+class Stopped(Exception):
+    """A run that nobody wants any more."""
+
+
+@dataclass
+class Stop(Control):
+    """Raises `Stopped` once `wanted` says so: asked at every attention layer, so that a long step ends at once too."""
+
+    wanted: Callable[[], bool]
+
+    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        self._ask()
+        if q.requires_grad:
+            q.register_hook(lambda _: self._ask())  # on the way back too
+        return inner(site, q, k, v, mask)
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        self._ask()
+        return x
+
+    def _ask(self) -> None:
+        if self.wanted():
+            raise Stopped

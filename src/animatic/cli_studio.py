@@ -1,0 +1,67 @@
+"""The command that opens the studio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import cli_plan
+from .console import console
+from .errors import AnimaticError
+
+
+def studio(
+    host: Annotated[str, typer.Option(help="Address to listen at; others than loopback let the network in.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 7860,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A name of `animatic models` or a folder; may be repeated. The first is loaded at once."),
+    ] = None,
+    planner: Annotated[str, typer.Option(help=f"A further planner to offer: one of {cli_plan.KNOWN}.")] = "",
+    base_url: cli_plan.BaseUrl = "",
+    out: Annotated[Path, typer.Option(help="Folder of the run log: all that is made, and all that is served.")] = (
+        Path("out/studio")
+    ),
+    password: Annotated[
+        str, typer.Option(envvar="ANIMATIC_PASSWORD", help="Asked of every visitor, with any user name.")
+    ] = "",
+    share: Annotated[bool, typer.Option(help="Also open a public address, through Gradio's relay.")] = False,
+    waiting: Annotated[int, typer.Option(help="Most jobs in the queue, of all users.", min=1)] = 16,
+    frames: Annotated[int, typer.Option(help="Most frames of a video.", min=1)] = 64,
+    steps: Annotated[int, typer.Option(help="Most denoising steps.", min=1)] = 200,
+    side: Annotated[int, typer.Option(help="Most pixels of a side.", min=1)] = 1024,
+) -> None:
+    """Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`."""
+    with console().status("loading"):
+        try:
+            import gradio  # noqa: F401
+        except ImportError:
+            raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'") from None
+        from .cli import quiet
+        from .planning.planners import Options, default_cache
+        from .studio.api import Api
+        from .studio.door import LOOPBACK
+        from .studio.server import serve
+        from .studio.work import Limits, Studio
+
+        quiet()
+        limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
+        planners = {planner: Options(base_url=base_url, cache=default_cache())} if planner else {}
+        api = Api(Studio(out, tuple(model or ("mini",)), limits), planners)
+        server = serve(api, host, port, password, share)
+    terminal = console()
+    terminal.print(f"studio  {server.url}", highlight=False)
+    if host not in LOOPBACK and not password:
+        terminal.print("no password: whoever reaches this address can render", highlight=False, style="dim")
+    try:
+        server.wait()
+    finally:
+        server.close()
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("studio")(studio)

@@ -1,0 +1,103 @@
+"""The run log: a folder per job with its record, its scene and what was made. The files are all there is to it.
+
+<folder>/20261121-153000-123456/record.json, story.json, 1-lvd.mp4, 1-lvd.gif ...
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import AnimaticError
+from ..scene import write_atomically
+
+WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
+NAME = re.compile(r"\d{8}-\d{6}-\d{6}")
+VERSION = 1
+
+
+class Refused(AnimaticError):
+    """A request that is not carried out; `status` says why in HTTP's terms."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Record:
+    """A job. `action` is what to do (`work.ACTIONS`), `request` its words, `files` what was made: a list by method."""
+
+    id: str
+    action: str
+    request: Mapping[str, Any]
+    state: str = WAITING
+    message: str = ""
+    seconds: float = 0.0
+    files: tuple[Mapping[str, str], ...] = field(default=())
+
+    @property
+    def prompt(self) -> str:
+        return " / ".join(scene["prompt"] for scene in self.request["story"]["scenes"])
+
+
+class Log:
+    """Records in memory and on the disk, oldest first. Safe to use from several threads."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).absolute()
+        self._lock = threading.Lock()
+        self._records: dict[str, Record] = {}
+        for path in sorted(self.folder.glob("*/record.json")):
+            try:
+                data = json.loads(path.read_text("utf-8"))
+                if data.pop("version") != VERSION or data["id"] != path.parent.name:
+                    raise ValueError("not of this version or folder")
+                self._records[path.parent.name] = Record(**{**data, "files": tuple(data["files"])})
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                warnings.warn(f"{path}: is damaged and was left out ({error})", stacklevel=2)
+
+    def all(self) -> list[Record]:
+        with self._lock:
+            return list(self._records.values())
+
+    def get(self, name: str) -> Record:
+        with self._lock:
+            if name not in self._records:
+                raise Refused(f"no job is called {name[:40]!r}", 404)
+            return self._records[name]
+
+    def add(self, action: str, request: Mapping[str, Any]) -> Record:
+        """A new record, its name the time: a later one sorts after."""
+        with self._lock:
+            name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+            while name in self._records:
+                name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+            record = Record(name, action, request)
+            return self._keep(record)
+
+    def change(self, name: str, **changes: Any) -> Record:
+        with self._lock:
+            return self._keep(replace(self._records[name], **changes))
+
+    def _keep(self, record: Record) -> Record:
+        data = json.dumps({"version": VERSION, **asdict(record)}, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(self.folder / record.id / "record.json", data.encode())
+        self._records[record.id] = record
+        return record
+
+    def file(self, name: str, file: str) -> Path:
+        """The path of a file that a job made; nothing else is ever given out."""
+        record = self.get(name)
+        made = {value for version in record.files for key, value in version.items() if key != "method"}
+        path = (self.folder / record.id / file) if NAME.fullmatch(record.id) and file in made else None
+        if path is None or path.resolve().parent != (self.folder / record.id).resolve() or not path.is_file():
+            raise Refused(f"job {record.id} has no file {file[:60]!r}", 404)
+        return path
