@@ -161,14 +161,12 @@ def edited(controls: list[Control], prompts: Sequence[str], edit: Edit, backbone
         for word, factor in edit.weight.items()
         for token in _tokens(backbone, prompts[-1], word)
     }  # fmt: skip
-    follows: list[Control] = []
-    if factors:
-        follows.append(Reweight(dict.fromkeys(range(1, len(prompts)), factors)))
+    weights = [Reweight(dict.fromkeys(range(1, len(prompts)), factors))] if factors else []
     if backbone.chain(Step(0, 1, 0.0)):
         same = all(prompt == prompts[0] for prompt in prompts)
-        follows += [Follow((0.0, EARLY)) if same else Follow(), ShareKV(sharing_sites(backbone))]
+        follows = [Follow((0.0, EARLY)) if same else Follow(), ShareKV(sharing_sites(backbone)), *weights]
     else:
-        follows.append(PromptToPrompt(prompts))
+        follows = [*weights, PromptToPrompt(prompts)]
     if not edit.blend:
         return [*controls, *follows]
     words = [[*edit.swap, *edit.weight], [*edit.swap.values(), *edit.weight]]
