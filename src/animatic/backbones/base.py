@@ -16,6 +16,7 @@ from ..sampling import Attend, Cond, Row, Step
 from ..scene import Scene
 from ..schedule import Schedule, scheduler_named
 from ..text import ClipText, find
+from .beside import Beside
 from .checkpointing import add_checkpointing
 from .grounding import grounded
 from .taps import Call, Taps, unet_kind
@@ -65,6 +66,7 @@ class Backbone(ABC):
     habits: Habits
     text: ClipText
     words: tuple[str, ...] = ()
+    beside: Beside | None = None  # what it sees beside the noise, if it finishes videos
 
     @abstractmethod
     def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
