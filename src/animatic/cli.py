@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from . import cli_bench, cli_plan, cli_train
+from . import cli_bench, cli_finish, cli_plan, cli_train
 from .console import bar, console, table
 from .errors import AnimaticError
 from .planning.planners import Options, default_cache, plan
@@ -31,6 +31,7 @@ app = typer.Typer(
 
 cli_plan.add_to(app)
 cli_train.add_to(app)
+cli_finish.add_to(app)
 app.add_typer(cli_bench.app, name="bench")
 
 Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
@@ -73,13 +74,14 @@ def make(
     out: Out = Path("out"),
     name: Name = "",
     save_attention: SaveAttention = False,
+    then: cli_finish.Then = "",
     as_json: AsJson = False,
 ) -> None:
     """Plan a prompt and render it: video, scene and contact sheet."""
     scene = plan(prompt, planner, Options(base_url=base_url, cache="" if planner == "rules" else default_cache()))
     _render(
         scene, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name, as_json,
-        save_attention,
+        save_attention, then,
     )  # fmt: skip
 
 
@@ -99,13 +101,14 @@ def render(
     out: Out = Path("out"),
     name: Name = "",
     save_attention: SaveAttention = False,
+    then: cli_finish.Then = "",
     as_json: AsJson = False,
 ) -> None:
     """Render a scene file."""
     made = load_scene(scene)
     _render(
         made, model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name or scene.stem,
-        as_json, save_attention,
+        as_json, save_attention, then,
     )  # fmt: skip
 
 
@@ -154,12 +157,17 @@ def _render(
     name: str,
     as_json: bool,
     save_attention: bool,
+    then: str,
 ) -> None:
     formats = [f.strip() for f in format.split(",")]
     for wanted in formats:
         if wanted not in FORMATS:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
     wanted_size = pixels(size)
+    if then:
+        from .cascade.stages import stages_of
+
+        stages_of(then)  # before the work
     target = out / (name or _slug(scene.prompt))
     _writable(out)
     began = time.perf_counter()
@@ -179,13 +187,16 @@ def _render(
             steps=steps, guidance=guidance, frames=frames, size=wanted_size, scheduler=scheduler,
             watch=[Ticks(tick), *([seen] if save_attention else [])],
         )  # fmt: skip
+    plain = made
+    if then:
+        made = cli_finish.through(made, then, target, "", scene.negative, seed, "", as_json)
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
     if heats:
-        scale = max(1, 192 // made.frames.shape[1])
-        panels = [video.heat_map(made, heat, phrase, scale) for phrase, heat in heats.items()]
+        scale = max(1, 192 // plain.frames.shape[1])
+        panels = [video.heat_map(plain, heat, phrase, scale) for phrase, heat in heats.items()]
         files.append(video.side_by_side(panels).save(target.with_name(f"{target.name}.attention.gif")))
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
-    write_atomically(sheet, video.png(video.contact_sheet(made, scene, title=scene.prompt)))
+    write_atomically(sheet, video.png(video.contact_sheet(plain, scene, title=scene.prompt)))
     scene.save(plan)
     seconds = round(time.perf_counter() - began, 2)
     if as_json:

@@ -110,9 +110,7 @@ class LaVieUNet(UNet2DConditionModel):
         self.conv_norm_out = FrameNorm(self.conv_norm_out, frames)
         if convolutions:
             told = 4 * block_out_channels[0]
-            self.down_temporal_blocks = nn.ModuleList(
-                TimeModule(width, told, frames) for width in block_out_channels
-            )
+            self.down_temporal_blocks = nn.ModuleList(TimeModule(width, told, frames) for width in block_out_channels)
             self.mid_temporal_block = TimeModule(block_out_channels[-1], told, frames)
             self.up_temporal_blocks = nn.ModuleList(
                 TimeModule(width, told, frames) for width in reversed(block_out_channels)

@@ -6,6 +6,7 @@ What diffusers has no word for (native size, habits, vocabulary) stands in PRESE
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,18 +19,23 @@ from diffusers.models.model_loading_utils import load_state_dict
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
 from ..errors import AnimaticError
 from ..text import ClipText
 from .base import Components, Geometry, Habits
+from .beside import Beside, Noised, beside_of
 from .codec import PatchCodec
 from .grounding import add_grounding, is_grounding
+from .lavie import LaVie, models_home
+from .lavie_unet import LaVieUNet
 from .small import SpaceTimeUNet
 from .small_model import Labels, Sentence, Small
-from .unet2d import UNet2D
+from .unet2d import Refiner, RefinerText, UNet2D
 from .unet3d import UNet3D
 
+CONVERT = "animatic convert lavie "  # of a source: what makes it, where no hub has it
+OWN: dict[str, Any] = {"SpaceTimeUNet": SpaceTimeUNet, "LaVieUNet": LaVieUNet}
 POOR = "blurry, low quality, distorted, watermark, text"
 
 
@@ -41,11 +47,13 @@ class Preset:
     about: str
     geometry: Geometry | None = None
     habits: Habits | None = None
+    beside: Beside | None = None
 
 
 SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
 PICTURE = Geometry(1, 512, 512, max_frames=1)
 FILM, STILL = Habits(40, 9.0, POOR, "dpm++"), Habits(50, 7.5, POOR, "ddim")  # LVD, LMD README
+REVISION = "blurry, low quality, distorted, dull, gray, unrealistic, watermark, text"
 PRESETS = {
     "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes"),
     "modelscope": Preset("ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, FILM),
@@ -58,8 +66,33 @@ PRESETS = {
         "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
     ),
     "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
+    "mini-interpolate": Preset("", "frames between those of the toy world"),
+    "mini-upscale": Preset("", "the toy world at twice the size"),
+    "lavie": Preset(f"{CONVERT}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B"),
+    "lavie-interpolation": Preset(f"{CONVERT}lavie_interpolation.pt", "LaVie, 16 frames to 61"),
+    "lavie-vsr": Preset(f"{CONVERT}lavie_vsr.pt", "LaVie, four times the size"),
+    "sd-x4": Preset(
+        "stabilityai/stable-diffusion-x4-upscaler",
+        "Stable Diffusion, four times the size, frame by frame",
+        Geometry(8, 512, 512, stride=4),
+        Habits(75, 9.0, REVISION),
+        Noised(),
+    ),
+    "zeroscope-xl": Preset(
+        "cerspense/zeroscope_v2_XL",
+        "Zeroscope that makes large video of upscaled video",
+        Geometry(24, 576, 1024),
+        Habits(50, 15.0, REVISION, "dpm++"),
+    ),
+    "sdxl-refiner": Preset(
+        "stabilityai/stable-diffusion-xl-refiner-1.0",
+        "Stable Diffusion XL's refiner, frame by frame",
+        Geometry(1, 1024, 1024),
+        Habits(50, 5.0, REVISION),
+    ),
 }
-UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D, "SpaceTimeUNet": Small}
+UNETS = {"UNet3DConditionModel": UNet3D, "UNet2DConditionModel": UNet2D, "SpaceTimeUNet": Small, "LaVieUNet": LaVie}
+PARTS = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 
 
 def load(name: str = "mini", device: str = "") -> Components:
@@ -78,14 +111,20 @@ def load(name: str = "mini", device: str = "") -> Components:
 def _folder(name: str, preset: Preset) -> Path:
     if not preset.source:
         return Path(str(files("animatic") / "weights" / name))
-    wanted = [f"{part}/*" for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")]
+    if preset.source.startswith(CONVERT):
+        if not (folder := models_home() / name).is_dir():
+            raise AnimaticError(f"{name} is not on this machine; get its checkpoint, then: {preset.source}")
+        return folder
+    return _fetched(name, preset.source, ("unet", "scheduler", *PARTS))
+
+
+def _fetched(name: str, source: str, parts: Sequence[str]) -> Path:
+    wanted = [f"{part}/*" for part in parts]
     try:
-        return Path(snapshot_download(preset.source, allow_patterns=["model_index.json", *wanted]))
+        return Path(snapshot_download(source, allow_patterns=["model_index.json", *wanted]))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         reason = type(error).__name__
-        raise AnimaticError(
-            f"{name}: {preset.source} is not on this machine and cannot be fetched ({reason})"
-        ) from None
+        raise AnimaticError(f"{name}: {source} is not on this machine and cannot be fetched ({reason})") from None
 
 
 def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) -> Components:
@@ -95,37 +134,47 @@ def _read(name: str, folder: Path, preset: Preset | None, device: torch.device) 
     if kind not in UNETS:
         raise AnimaticError(f"{folder}: its unet is {kind!r}; want one of {', '.join(UNETS)}")
     dtype = torch.float16 if device.type == "cuda" and preset and preset.source else torch.float32
-    vae_class = _json(folder / "vae" / "config.json").get("_class_name", "")
+    rest = folder
+    if source := card.get("parts"):  # text encoder and VAE are another model's
+        rest = Path(source) if Path(source).is_dir() else _fetched(name, source, PARTS)
+    vae_class = _json(rest / "vae" / "config.json").get("_class_name", "")
     vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, str(vae_class), None)
     if vae_type is None:
         raise AnimaticError(
-            f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
+            f"{rest}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
         )
     unet = _unet(kind, folder, dtype)
-    vae = _weights(vae_type, folder / "vae", dtype)
+    geometry = _geometry(card, preset, kind, unet, rest)
+    cls = Refiner if unet.config.get("addition_embed_type") == "text_time" else UNETS[kind]
+    full = _json(rest / "vae" / "config.json").get("force_upcast", False)
+    vae = _weights(vae_type, rest / "vae", torch.float32 if full else dtype)
     if "class_vectors" in card:
         text = Labels.read(card)
     else:
-        encoder = _weights(CLIPTextModel, folder / "text_encoder", dtype)
-        words = Sentence if kind == "SpaceTimeUNet" else ClipText
-        text = words(name, _tokenizer(folder / "tokenizer", encoder.config.vocab_size), encoder)
+        second = "_2" if cls is Refiner else ""
+        encoder = _weights(
+            CLIPTextModelWithProjection if second else CLIPTextModel, rest / f"text_encoder{second}", dtype
+        )
+        words = {Small: Sentence, Refiner: RefinerText}.get(cls, ClipText)
+        text = words(name, _tokenizer(rest / f"tokenizer{second}", encoder.config.vocab_size), encoder)
     scheduler_class = getattr(
         diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None
     )
     if scheduler_class is None:
         raise AnimaticError(f"{folder}/scheduler: no diffusers scheduler is named in scheduler_config.json")
     scheduler = scheduler_class.from_pretrained(folder / "scheduler")
-    model = UNETS[kind](
+    model = cls(
         name,
         unet,
         vae,
         text,
         scheduler,
-        geometry=_geometry(card, preset, kind, unet, vae),
+        geometry=geometry,
         habits=Habits(**card["habits"]) if "habits" in card else (preset and preset.habits) or Habits(),
         coordinates=card.get("coordinates", False),
         words=tuple(card.get("words", ())),
     )
+    model.beside = beside_of(card) or (preset and preset.beside)
     for part in (unet, vae, text):
         part.to(device)
     return model.freeze()
@@ -141,8 +190,8 @@ def _unet(kind: str, folder: Path, dtype: torch.dtype) -> Any:
     gated = config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
     if kind == "UNet2DConditionModel":
         return _weights(UNet2DConditionModel, folder / "unet", dtype, **({"attention_type": "gated"} if gated else {}))
-    if kind == "SpaceTimeUNet":
-        return _weights(SpaceTimeUNet, folder / "unet", dtype)
+    if kind in OWN:
+        return _weights(OWN[kind], folder / "unet", dtype)
     unet = _weights(UNet3DConditionModel, folder / "unet", dtype)
     source = folder / "grounding" if (folder / "grounding").is_dir() else folder / "unet" if gated else None
     if source:
@@ -168,12 +217,12 @@ def _state(folder: Path) -> dict[str, torch.Tensor]:
         raise AnimaticError(f"{folder}: weights are damaged ({str(error).splitlines()[0]})") from None
 
 
-def _geometry(card: dict[str, Any], preset: Preset | None, kind: str, unet: Any, vae: Any) -> Geometry:
+def _geometry(card: dict[str, Any], preset: Preset | None, kind: str, unet: Any, rest: Path) -> Geometry:
     if "geometry" in card:
         return Geometry(**card["geometry"])
     if preset and preset.geometry:
         return preset.geometry
-    stride = 2 ** (len(vae.config.block_out_channels) - 1)
+    stride = 2 ** (len(_json(rest / "vae" / "config.json")["block_out_channels"]) - 1)
     size = unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     frames, most = (16, 1024) if kind == "UNet3DConditionModel" else (1, 1)

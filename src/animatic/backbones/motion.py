@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 4  # motions tried each way, in steps of `factor` pixels, so that parts of them are whole pixels
+REACH = 4  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
 BLOCK = 13  # pixels that must look alike
 STILL = 0.03  # what a step of motion costs: the shorter of two that fit alike is believed
 
@@ -18,11 +18,12 @@ STILL = 0.03  # what a step of motion costs: the shorter of two that fit alike i
 def between(before: Tensor, after: Tensor, index: int, factor: int) -> Tensor:
     """The frame `index / factor` of the way: images `[n, 3, height, width]` in -1..1 before, after, and made."""
     best = cost = None
-    motions = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
+    pace = max(1, min(before.shape[-2:]) // 64)  # large pictures move further
+    motions = [(pace * y, pace * x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
     for y, x in sorted(motions, key=lambda m: m[0] ** 2 + m[1] ** 2):
         came, goes = _moved(before, index * y, index * x), _moved(after, (index - factor) * y, (index - factor) * x)
         apart = F.avg_pool2d((came - goes).abs().mean(1, keepdim=True), BLOCK, 1, BLOCK // 2)
-        apart = apart + STILL * (y * y + x * x) ** 0.5
+        apart = apart + STILL / pace * (y * y + x * x) ** 0.5
         blend = torch.lerp(came, goes, index / factor)
         if best is None or cost is None:
             best, cost = blend, apart

@@ -12,7 +12,7 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 from ..backbones.base import Geometry
-from ..backbones.beside import Beside
+from ..backbones.beside import Learnt
 from ..backbones.unet3d import coordinates
 from .data import Sample
 from .diffusion import Process
@@ -72,7 +72,7 @@ class Learner(nn.Module):
         process: Process,
         geometry: Geometry,
         words: Any = (),
-        beside: Beside | None = None,
+        beside: Learnt | None = None,
         rough: float = 0.0,
         lowest: float = 0.0,
     ) -> None:
@@ -108,7 +108,7 @@ class Learner(nn.Module):
         ask = self._joint if self.kind == "SpaceTimeUNet" else self._apart
         return self.process.error(ask(noisy, t_told, captions, images, taken), x, e, t).mean()
 
-    def _finish(self, beside: Beside, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]) -> Tensor:
+    def _finish(self, beside: Learnt, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]) -> Tensor:
         """What is learnt is what the first guess lacks; `rough` noises what is given, so that flaws of it are borne."""
         given = beside.reduce(x)
         spread = torch.tensor([self.rough * r.random() for r in rows]).view(-1, 1, 1, 1, 1).to(x)

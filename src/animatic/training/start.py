@@ -14,7 +14,7 @@ from torch import nn
 
 from ..backbones import PRESETS, load
 from ..backbones.base import Components, Geometry, Habits
-from ..backbones.beside import Beside, Smaller, beside_named
+from ..backbones.beside import Learnt, beside_named
 from ..backbones.codec import PatchCodec
 from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
@@ -74,12 +74,12 @@ def _loaded(settings: Settings) -> tuple[Learner, Any]:
     return Learner(model.unet, model.text, process, geometry, model.words), model.vae
 
 
-def _finisher(settings: Settings, beside: Beside) -> tuple[Learner, PatchCodec]:
+def _finisher(settings: Settings, beside: Learnt) -> tuple[Learner, PatchCodec]:
     """A small network that finishes clips: no text; latents are blocks of pixels, nothing lost."""
     if settings.model != "small":
         raise AnimaticError(f"model is {settings.model!r}; what learns to {settings.learn} begins as 'small'")
-    patch = beside.patch if isinstance(beside, Smaller) else 2
-    codec, (w, h) = PatchCodec(patch, 3 * patch**2), settings.pixels
+    patch, (w, h) = beside.patch, settings.pixels
+    codec = PatchCodec(patch, 3 * patch**2)
     geometry = Geometry(settings.frames, h, w, codec.channels, patch)
     shape = geometry.latent(settings.frames, h, w)
     guess, told = beside.tell(beside.reduce(torch.zeros(1, *shape)))
@@ -90,7 +90,9 @@ def _finisher(settings: Settings, beside: Beside) -> tuple[Learner, PatchCodec]:
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)  # it begins as the first guess
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
-    return Learner(network, Labels((), 1), process, geometry, beside=beside, rough=settings.rough, lowest=settings.lowest), codec
+    return Learner(
+        network, Labels((), 1), process, geometry, beside=beside, rough=settings.rough, lowest=settings.lowest
+    ), codec
 
 
 class Known(Process):
