@@ -20,7 +20,7 @@ Then = Annotated[
     str,
     typer.Option(
         metavar="STAGE[:FACTOR][:OPTION=VALUE],...",
-        help="interpolate, upscale, refine, extend, or without a network blend, motion, lanczos: interpolate:4,upscale:2",
+        help="interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2",
     ),
 ]
 Memory = Annotated[str, typer.Option(help="Most memory a stage may need, such as 8GB; what is free if not given.")]

@@ -52,9 +52,7 @@ def _as_options() -> inspect.Signature:
 
 def convert(
     kind: Annotated[str, typer.Argument(help="vdp: of video-diffusion-pytorch 0.7; lavie: any of LaVie's three.")],
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Its file (.pt): vdp's of the Trainer, the diffusion, or the network.")
-    ],
+    checkpoint: Annotated[Path, typer.Argument(help="Its file (.pt); vdp's of Trainer, diffusion or network.")],
     out: Annotated[Path | None, typer.Argument(help="Folder; where --model lavie looks if not given.")] = None,
     size: Annotated[int, typer.Option(help="Pixels a side, as GaussianDiffusion was told (image_size).")] = 64,
     frames: Annotated[int, typer.Option(help="Frames, as it was told (num_frames).")] = 16,

@@ -124,7 +124,8 @@ def _thinned(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
     betas = 1 - kept / torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
     changed = {"num_train_timesteps": steps, "trained_betas": betas.tolist(), "timestep_spacing": "leading"}
     changed |= {"rescale_betas_zero_snr": False, "steps_offset": 0}
-    return type(scheduler).from_config({**scheduler.config, **changed}), times.flip(0)
+    said = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+    return type(scheduler)(**{**said, **changed}), times.flip(0)
 
 
 def scheduler_named(name: str, like: Any) -> Any:

@@ -45,7 +45,7 @@ class Video:
         return replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
 
     def save(self, path: str | Path, scale: int | None = None) -> Path:
-        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png (animated where there are several frames), atomically. See `encoded`."""
+        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png, atomically, animated where needed. See `encoded`."""
         path = Path(path)
         if path.suffix not in WRITERS:
             raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")

@@ -88,7 +88,7 @@ def finish(
     memory: int = 0,
     watch: Callable[[str], None] = lambda line: None,
 ) -> Video:
-    """`video` through `stages`. With `keep` each result is written to KEEP.1-NAME.mkv, nothing lost, and taken up again.
+    """`video` through `stages`. With `keep` each result is kept as KEEP.1-NAME.mkv, nothing lost, and taken up again.
 
     `memory` is the most bytes a stage may need; 0: what is free. `watch` is told one line a stage.
     """

@@ -145,7 +145,7 @@ def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple
 
 
 def _gliding(keys: Sequence[Square | None], key: int, part: int, between: int) -> tuple[float, ...] | None:
-    """The square `part / between` of the way from one key to the next; where one of them is absent the nearer decides."""
+    """The square `part / between` of the way from a key to the next; where one is absent the nearer decides."""
     a, b = keys[key], keys[min(key + 1, len(keys) - 1)]
     if a is None or b is None:
         return a if 2 * part < between else b
