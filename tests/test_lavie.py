@@ -16,7 +16,17 @@ from torch import Tensor, nn
 from animatic.backbones import load
 from animatic.backbones.beside import Copied, Noised
 from animatic.backbones.lavie import BETAS, CARDS, convert_lavie, fitted
-from animatic.backbones.lavie_unet import BASE, DOWN, INTERPOLATION, UP, VSR, Frames, LaVieUNet, TimeAttention, TimeBlock
+from animatic.backbones.lavie_unet import (
+    BASE,
+    DOWN,
+    INTERPOLATION,
+    UP,
+    VSR,
+    Frames,
+    LaVieUNet,
+    TimeAttention,
+    TimeBlock,
+)
 from animatic.cascade.interpolate import Shape, more_frames
 from animatic.cli import main
 from animatic.controls.windows import spans
@@ -53,7 +63,7 @@ def same(found: Tensor, wanted: dict) -> None:
 
 
 def test_schedules():
-    """g01: levels, the interpolation's grid and its 50 steps, what the base samplers visit, the noise on small video."""
+    """g01: levels, the interpolation's grid and its 50 steps, what base samplers visit, noise on small video."""
     wanted = golden("lavie/g01_schedules.json")
     levels = DDIMScheduler(**BETAS).alphas_cumprod
     told = wanted["linear_1e-4_2e-2_T1000"]["alphas_cumprod[0,1,500,999]"]

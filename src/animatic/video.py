@@ -263,12 +263,13 @@ def _read_av(path: Path) -> tuple[np.ndarray, float, dict[str, Any]]:
             told = {name.lower(): value for name, value in container.metadata.items()}
             info = _told(told.get(KEY) or told.get("comment"))
             frames, times, broken = _decoded(container, stream)
-            expected = max(stream.frames, round(float(stream.duration or 0) * float(stream.time_base or 0) * fps))
+            seconds = (container.duration or 0) / av.time_base
+            expected = stream.frames or round(seconds * fps)
     except (OSError, IndexError, av.FFmpegError) as error:
         raise AnimaticError(f"{path}: cannot be read ({error})") from None
     if not frames:
         raise AnimaticError(f"{path}: has no frames")
-    if broken or (".mp4" in path.suffix and len(frames) < 0.9 * expected):
+    if broken or len(frames) < 0.9 * expected:
         info = {**info, "damage": f"{path}: {len(frames)} of {max(expected, len(frames))} frames could be read"}
     return np.stack(steady(frames, times, fps)), fps, info
 

@@ -21,7 +21,7 @@ from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, unit_no
 class Begin(Control):
     """The first levels answer what is known already, so that the run begins at noise `strength`, of all levels.
 
-    The network is not asked there; the solver carries `latents` and the noise of the run to that level exactly.
+    The network is not asked there, but a solver that remembers its last steps does so rightly.
     """
 
     latents: Tensor
@@ -31,9 +31,19 @@ class Begin(Control):
     def begin(self, run: Run) -> Control:
         return Begin(self.latents.to(run.x), self.strength, run)
 
+    def first(self, step: Step) -> int:
+        return step.count - int(self.strength * step.count)
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+        assert self.run is not None
+        if step.index != self.first(step) or step.clean:
+            return self.latents.to(x) if step.clean and self.first(step) == step.count else x
+        start = self.run.x / self.run.schedule.start(torch.ones_like(self.run.x))  # the unit noise of this run
+        return self.run.schedule.noised(self.latents, start, step).to(x)
+
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
         assert self.run is not None
-        if step.index >= step.count - int(self.strength * step.count):
+        if step.index >= self.first(step):
             return inner(x, step, cond)
         wide = x.float()
         return answer_for(self.run, wide, torch.zeros_like(wide), step, self.latents.float()).to(x.dtype)

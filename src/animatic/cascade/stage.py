@@ -109,7 +109,7 @@ class Networked(Stage):
         return say.model(name)
 
     def smaller(self) -> Stage | None:
-        if self.window > 4 or not self.window:
+        if self.window != 1:
             return replace(self, window=(self.window or 16) // 2)
         if self.tile > 32 or not self.tile:
             return replace(self, tile=(self.tile or 256) // 2)
