@@ -57,10 +57,10 @@ def finishers(tmp_path_factory):
 
 def test_trained_to_finish_through_the_trainer(finishers):
     more, larger = (load(str(folder)) for folder in finishers)
-    assert more.beside == Around(4) and larger.beside == Smaller(2) and larger.geometry.stride == 4
-    clip = torch.randn(1, 48, 2, 8, 8)
+    assert more.beside == Around(4) and larger.beside == Smaller(2) and larger.geometry.stride == 2
+    clip = torch.randn(1, 12, 2, 8, 8)
     guess, told = larger.beside.tell(larger.beside.reduce(clip))
-    assert guess.shape == clip.shape and told.shape == (1, 12, 2, 8, 8)
+    assert guess.shape == clip.shape and told.shape == (1, 3, 2, 8, 8)
     with pytest.raises(AnimaticError, match="8 frames have no key at both ends; want a multiple of 4, and 1"):
         Around().reduce(torch.zeros(1, 12, 8, 8, 8))
     with pytest.raises(AnimaticError, match="learn is 'upscale:1'; want clips, interpolate:FACTOR"):
@@ -139,8 +139,8 @@ def test_memory_is_bounded_by_the_window(finishers, tmp_path):
 def test_what_cannot_fit_is_said_before(finishers, video):
     stages = stages_of(f"upscale:2:model={finishers[1]}")
     shape = Shape(64, 512, 512, 8.0)
-    with pytest.raises(AnimaticError, match=r"upscale to 64 .* needs about .* 500.0 MB are free; upscale:window=\d"):
-        check_memory("upscale", stages[0][1], shape, said(video, "", 0), 500 * 2**20)
+    with pytest.raises(AnimaticError, match=r"upscale to 64 .* needs about .* 0.8 GB are free; upscale:window=\d"):
+        check_memory("upscale", stages[0][1], shape, said(video, "", 0), 800 * 2**20)
     with pytest.raises(AnimaticError, match="no setting would fit: want a smaller target"):
         finish(video, stages, said(video, "", 0), memory=2**20)
 

@@ -19,6 +19,8 @@ from ..errors import AnimaticError
 from ..sampling import Cond
 from .motion import between
 
+QUIET = 0.1  # what noise counts in the eyes of our own finishers: next to what stands beside it, it says little
+BACK = 2  # back projections; more gain nothing (docs/LOG.md)
 BESIDE, LEVEL = "beside", "level"  # in Cond.extra: channels to see, and how noisy they are (a class of the network)
 
 
@@ -46,6 +48,10 @@ class Learnt(Beside):
     @abstractmethod
     def reduce(self, clip: Tensor) -> Tensor:
         """What is given of a clean clip."""
+
+    def fields(self) -> dict[str, int]:
+        """For `animatic.json`, see `beside_of`."""
+        return {"factor": self.factor, "patch": self.patch}
 
 
 @dataclass(frozen=True)
@@ -93,26 +99,31 @@ class Copied(Beside):
 
 @dataclass(frozen=True)
 class Smaller(Learnt):
-    """Every frame sees its small version; the guess is the bicubic enlargement. Both as blocks of pixels.
+    """Every frame sees its small version; the guess is its bicubic enlargement, projected back (Irani & Peleg 1991).
 
-    A latent cell is `patch` x `patch` pixels of the large.
+    That is, corrected until it would shrink to what was given. A latent cell is `patch` x `patch` pixels of the large.
     """
 
     kind = "smaller"
     pixels = True
     factor: int = 2
-    patch: int = 4
+    patch: int = 2
 
     def reduce(self, clip: Tensor) -> Tensor:
         return _framewise(clip, lambda x: F.avg_pool2d(F.pixel_shuffle(x, self.patch), self.factor))
 
     def tell(self, given: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
         def larger(x: Tensor) -> Tensor:
-            x = F.interpolate(x, scale_factor=self.factor, mode="bicubic", antialias=True)
-            return F.pixel_unshuffle(x, self.patch)
+            made = self._enlarged(x)
+            for _ in range(BACK):
+                made = made + self._enlarged(x - F.avg_pool2d(made, self.factor))
+            return F.pixel_unshuffle(made, self.patch)
 
         told = _framewise(given, lambda x: F.pixel_unshuffle(x, self.patch // self.factor))
         return _framewise(given, larger), told
+
+    def _enlarged(self, images: Tensor) -> Tensor:
+        return F.interpolate(images, scale_factor=self.factor, mode="bicubic", antialias=True)
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,7 @@ def beside_named(told: str) -> Learnt | None:
         return None
     if kind not in ("interpolate", "upscale") or not factor.isdigit() or int(factor) < 2:
         raise AnimaticError(f"learn is {told!r}; want clips, interpolate:FACTOR or upscale:FACTOR, such as upscale:2")
-    return Around(int(factor)) if kind == "interpolate" else Smaller(int(factor), 2 * int(factor))
+    return Around(int(factor)) if kind == "interpolate" else Smaller(int(factor), int(factor))
 
 
 def _framewise(clip: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:

@@ -128,7 +128,7 @@ class LaVieUNet(UNet2DConditionModel):
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
         class_labels: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`encoder_hidden_states` `[row, token, channel]`, `timestep` and `class_labels` `[row]`."""
         rows, _, count = sample.shape[:3]
         self.frames.count = count
@@ -171,7 +171,7 @@ class TimeAttention(Attention):
         if positions:
             self.norm_q, self.norm_k = Turning(), Turning()
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         cells = hidden_states.shape[1]
         x = self.frames.unfold(hidden_states).flatten(0, 1)  # [row * cell, frame, channel]
         bias = None
@@ -184,6 +184,9 @@ class TimeAttention(Attention):
 
 class TimeBlock(BasicTransformerBlock):
     """Space, text, time, feed-forward; or time last."""
+
+    norm2: Any  # diffusers allows for None
+    attn2: Any
 
     def __init__(
         self, like: BasicTransformerBlock, frames: Frames, time_last: bool, positions: bool, sparse: bool
@@ -198,7 +201,8 @@ class TimeBlock(BasicTransformerBlock):
         self.frames, self.time_last, self.sparse = frames, time_last, sparse
         self.attn_temp = TimeAttention(like.dim, like.num_attention_heads, positions, frames)
         self.norm_temp = nn.LayerNorm(like.dim)
-        nn.init.zeros_(self.attn_temp.to_out[0].weight)
+        out: Any = self.attn_temp.to_out
+        nn.init.zeros_(out[0].weight)
 
     def forward(
         self,
@@ -209,6 +213,7 @@ class TimeBlock(BasicTransformerBlock):
         timestep: Tensor | None = None,
         cross_attention_kwargs: Mapping[str, Any] | None = None,
         class_labels: Tensor | None = None,
+        added_cond_kwargs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         x = hidden_states
         seen = self.norm1(x)
@@ -257,8 +262,8 @@ class TimeModule(nn.Module):
         for norm in ("norm1", "norm2"):
             setattr(self.resblocks_3d_s, norm, FrameNorm(getattr(self.resblocks_3d_s, norm), frames))
         self.shift_conv = nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.shift_conv.weight)
-        nn.init.zeros_(self.shift_conv.bias)
+        for parameter in self.shift_conv.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
         return x + self.shift_conv(self.resblocks_3d_s(self.resblocks_3d_t(x, temb), temb))

@@ -16,7 +16,7 @@ from ..sampling import Cond, Site
 from ..scene import write_atomically
 from ..text import ClipText
 from .base import Components
-from .beside import Learnt, seen
+from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
@@ -95,7 +95,7 @@ class Small(Components):
             site = Site(path, kind, fold, slice(0, 0), size, call.step, cond)
             return call.attend(site, q, k, v, bias)
 
-        x = seen(x, cond)
+        x = seen(QUIET * x, cond) if self.beside else x
         told = cond.text[:, 0] if self.unet.config["cond_dim"] else None
         return self.unet(x, t, told, null=cond.extra.get(NULL), waist=waist)
 
@@ -110,7 +110,7 @@ def save_model(folder: Path, model: Components) -> None:
     card: dict[str, Any] = {"geometry": asdict(model.geometry), "habits": asdict(model.habits)}
     card |= {"coordinates": model.coordinates, "words": model.words}
     if isinstance(model.beside, Learnt):
-        card["beside"] = {"kind": model.beside.kind, **asdict(model.beside)}
+        card["beside"] = {"kind": model.beside.kind, **model.beside.fields()}
     parts = {}
     for name, part in (("unet", model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)

@@ -30,10 +30,9 @@ class Interpolate(Networked):
         return more_frames(shape, self.factor, self.fps)
 
     def memory(self, shape: Shape, say: Say) -> int:
-        backbone, stride = self.backbone(say), self.backbone(say).geometry.stride
-        frames = min(self.after(shape).frames, self._windows(backbone).frames)
-        window = (frames, -(-shape.height // stride), -(-shape.width // stride))
-        return super().memory(shape, say) + needed(backbone, window, (frames, shape.height, shape.width))
+        backbone, out = self.backbone(say), self.after(shape)
+        frames = min(out.frames, self._windows(backbone).frames)
+        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
 
     def _windows(self, backbone: Any) -> Windows:
         """As many key frames at once as the model was made for, or `window` frames; one key is shared."""

@@ -72,10 +72,8 @@ class Refine(Networked):
 
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
-        sides = (-(-side // backbone.geometry.stride) for side in (out.height, out.width))
         frames = min(shape.frames, self.window or backbone.geometry.frames)
-        tile = (frames, *(min(side, self.tile or side) for side in sides))
-        return super().memory(shape, say) + needed(backbone, tile, (out.frames, out.height, out.width))
+        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone, out = self.backbone(say), self.after(Shape.of(video))

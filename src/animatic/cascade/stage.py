@@ -34,7 +34,8 @@ class Shape:
 
     @staticmethod
     def of(video: Video) -> Shape:
-        return Shape(len(video), *video.frames.shape[1:3], video.fps)
+        height, width = video.frames.shape[1:3]
+        return Shape(len(video), height, width, video.fps)
 
     @property
     def seconds(self) -> float:
@@ -165,18 +166,20 @@ def as_rows(frames: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames))[None]
 
 
-def needed(backbone: Components, window: tuple[int, int, int], pixels: tuple[int, int, int]) -> int:
-    """Bytes of one guided call on `window` (frames, latent height, width), of decoding, and of the weights.
+def needed(backbone: Components, frames: int, tile: int, out: Shape) -> int:
+    """Bytes of the weights and of the larger of two: one guided call on `frames` of `tile` latent cells, or decoding.
 
-    Some 12 activations of the first level live at once; decoding holds three of 8 frames of `pixels` (height, width).
-    Measured within a factor of 1.6 on `mini-upscale` (docs/LOG.md); attention is taken to be fused.
+    A rule of thumb: some 12 activations of the first level live at once, decoding holds three of 8 frames (of a tile,
+    where tiles are wanted); attention is taken to be fused.
     """
+    stride = backbone.geometry.stride
+    cells = [min(-(-side // stride), tile or side) for side in (out.height, out.width)]
     size = next(backbone.unet.parameters()).element_size()
     config = backbone.unet.config
     width = config.get("dim") or config["block_out_channels"][0]
-    rows = 1 if (backbone.habits.guidance == 1) else 2
-    call = 12 * rows * int(np.prod(window)) * width * size
+    rows = 1 if backbone.habits.guidance == 1 else 2
+    call = 12 * rows * frames * cells[0] * cells[1] * width * size
     deep = backbone.vae.config.get("block_out_channels", (3,))[0]
-    decode = 3 * min(8, pixels[0]) * pixels[1] * pixels[2] * deep * 4
+    decode = 3 * min(8, out.frames) * cells[0] * cells[1] * stride**2 * deep * 4
     weights = sum(p.numel() * p.element_size() for part in (backbone.unet, backbone.vae) for p in part.parameters())
     return weights + max(call, decode)

@@ -38,10 +38,8 @@ class Upscale(Networked):
 
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
-        stride, windows = backbone.geometry.stride, self._windows(backbone)
-        sides = (min(-(-side // stride), windows.side or side) for side in (out.height, out.width))
-        call = needed(backbone, (min(shape.frames, windows.frames), *sides), (out.frames, out.height, out.width))
-        return super().memory(shape, say) + call
+        frames = min(shape.frames, self._windows(backbone).frames)
+        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
 
     def _windows(self, backbone: Components) -> Windows:
         frames = self.window or backbone.geometry.frames

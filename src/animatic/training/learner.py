@@ -12,7 +12,7 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 from ..backbones.base import Geometry
-from ..backbones.beside import Learnt
+from ..backbones.beside import QUIET, Learnt
 from ..backbones.unet3d import coordinates
 from .data import Sample
 from .diffusion import Process
@@ -116,7 +116,7 @@ class Learner(nn.Module):
         guess, told = beside.tell(given)
         missing = x - guess
         noisy = self.process.noised(missing, e, t)
-        return self.process.error(self.network(torch.cat([noisy, told], 1), t), missing, e, t).mean()
+        return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
 
     def told(self, captions: Sequence[str]) -> Told:
         null = torch.tensor([not c for c in captions], device=next(self.network.parameters()).device)
