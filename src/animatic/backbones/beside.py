@@ -135,11 +135,11 @@ class Noised(Beside):
 
     pixels = True
     factor: int = 4
-    level: int = 20
+    level: int | None = 20
     channels: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 <= self.level <= MOST_NOISE:
+        if self.level is None or not 0 <= self.level <= MOST_NOISE:
             raise AnimaticError(f"level is {self.level}; the upscaler knows noise levels 0 to {MOST_NOISE}")
 
     def tell(self, given: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -78,15 +78,15 @@ class LaVieUNet(UNet2DConditionModel):
         sparse: bool = False,
         convolutions: bool = False,
     ) -> None:
+        only_text: Any = only_cross_attention
+        only_text = only_text if isinstance(only_text, bool) else tuple(only_text)
         super().__init__(
             sample_size=sample_size,
             in_channels=in_channels,
             out_channels=out_channels,
             down_block_types=tuple(down_block_types),
             up_block_types=tuple(up_block_types),
-            only_cross_attention=only_cross_attention
-            if isinstance(only_cross_attention, bool)
-            else tuple(only_cross_attention),
+            only_cross_attention=only_text,
             block_out_channels=tuple(block_out_channels),
             layers_per_block=layers_per_block,
             norm_num_groups=norm_num_groups,
@@ -104,7 +104,7 @@ class LaVieUNet(UNet2DConditionModel):
                     TimeBlock(block, frames, time_last, positions, sparse) for block in module.transformer_blocks
                 )
                 if convolutions:
-                    width = module.in_channels
+                    width: Any = module.in_channels
                     module.resblock_temporal = TimeResNet(width, 0, (3, 3), frames)
                     module.register_forward_pre_hook(_through_time, with_kwargs=True)
         self.conv_norm_out = FrameNorm(self.conv_norm_out, frames)
@@ -115,20 +115,18 @@ class LaVieUNet(UNet2DConditionModel):
             self.up_temporal_blocks = nn.ModuleList(
                 TimeModule(width, told, frames) for width in reversed(block_out_channels)
             )
-            for block, module in zip(
-                (*self.down_blocks, self.mid_block, *self.up_blocks),
-                (*self.down_temporal_blocks, self.mid_temporal_block, *self.up_temporal_blocks),
-                strict=True,
-            ):
+            blocks = (*self.down_blocks, self.mid_block, *self.up_blocks)
+            added: Any = (*self.down_temporal_blocks, self.mid_temporal_block, *self.up_temporal_blocks)
+            for block, module in zip(blocks, added, strict=True):
                 block.register_forward_hook(module.after, with_kwargs=True)
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         sample: Tensor,
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
         class_labels: Tensor | None = None,
-    ) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    ) -> Tensor:
         """`encoder_hidden_states` `[row, token, channel]`, `timestep` and `class_labels` `[row]`."""
         rows, _, count = sample.shape[:3]
         self.frames.count = count
@@ -185,7 +183,9 @@ class TimeAttention(Attention):
 class TimeBlock(BasicTransformerBlock):
     """Space, text, time, feed-forward; or time last."""
 
-    norm2: Any  # diffusers allows for None
+    norm1: Any  # diffusers allows for None
+    norm2: Any
+    norm3: Any
     attn2: Any
 
     def __init__(
