@@ -188,9 +188,7 @@ class TimeBlock(BasicTransformerBlock):
     norm3: Any
     attn2: Any
 
-    def __init__(
-        self, like: BasicTransformerBlock, frames: Frames, time_last: bool, positions: bool, sparse: bool
-    ) -> None:
+    def __init__(self, like: Any, frames: Frames, time_last: bool, positions: bool, sparse: bool) -> None:
         super().__init__(
             like.dim,
             like.num_attention_heads,
