@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from PIL import Image
 from test_cli import here  # noqa: F401 - a fixture
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
@@ -28,6 +29,7 @@ from animatic.cascade.upscale import Upscale
 from animatic.controls.windows import Windows, spans
 from animatic.errors import AnimaticError
 from animatic.sampling import Cond, Control, Row, sample
+from animatic.scene import Scene, Track
 from animatic.schedule import Schedule
 from animatic.training import toyworld
 from animatic.training.captions import invent
@@ -249,6 +251,31 @@ def test_networks_of_others_finish_too(video, tmp_path):
 def test_recursion_goes_on_from_the_last_frames(video):
     made = finish(video, stages_of("extend:2:steps=2:window=4:known=1"), said(video, "", 0))
     assert len(made) == 8 + 2 * 3 and made.fps == 4 and np.array_equal(made.frames[:8], video.frames)
+
+
+def test_the_bundled_ones_do_better_than_arithmetic():
+    """Two things that move: against the true frames in between, and against the truth at twice the size."""
+    box = Track("red ball", ((0.0, 0.25, 0.5, 0.75), (0.125, 0.25, 0.625, 0.75), (0.25, 0.25, 0.75, 0.75)))
+    other = Track("blue car", ((0.5, 0.5, 1.0, 1.0), (0.5, 0.375, 1.0, 0.875), (0.5, 0.25, 1.0, 0.75)))
+
+    def error(found, truth):
+        return ((found.astype(float) - truth) ** 2).mean()
+
+    for thing, place in ((box, "grass"), (other, "sea")):
+        scene = Scene("a thing", (thing,), place)
+        truth = toyworld.draw(scene, 3, 64, 4)[0]
+        keys = Video(truth[::4], 4.0, MADE)
+        made, linear = (finish(keys, stages_of(how), said(keys, "", 0)) for how in ("interpolate:4", "blend:4"))
+        assert 2 * error(made.frames, truth) < error(linear.frames, truth)  # 3 dB
+
+        large = toyworld.draw(scene, 3, 128)[0]
+        shrunk = large.reshape(3, 64, 2, 64, 2, 3).mean((2, 4))
+        small = Video(np.floor(shrunk + 0.5).astype(np.uint8), 4.0, MADE)
+        made = finish(small, stages_of("upscale:2"), said(small, "", 0)).frames
+        cubic = np.stack([np.asarray(Image.fromarray(f).resize((128, 128), 3)) for f in small.frames])
+        assert 1.05 * error(made, large) < error(cubic, large)
+        flicker = [np.abs(np.diff(f.astype(float) - large, axis=0)).mean() for f in (made, cubic)]
+        assert flicker[0] < flicker[1]
 
 
 def test_motion_is_followed():
