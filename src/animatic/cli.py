@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from . import cli_bench, cli_edit, cli_plan, cli_studio, cli_train
+from . import cli_bench, cli_edit, cli_finish, cli_plan, cli_studio, cli_train
 from .console import bar, console, table
 from .errors import AnimaticError
 from .planning.planners import Options, default_cache, planner_named
@@ -33,6 +33,7 @@ cli_plan.add_to(app)
 cli_train.add_to(app)
 cli_edit.add_to(app)
 cli_studio.add_to(app)
+cli_finish.add_to(app)
 app.add_typer(cli_bench.app, name="bench")
 
 Prompt = Annotated[str | None, typer.Argument(help="What to show, in English.")]
@@ -94,6 +95,7 @@ def make(
     quantize: Quantize = "",
     offload: Offload = False,
     save_memory: SaveMemory = False,
+    then: cli_finish.Then = "",
     as_json: AsJson = False,
 ) -> None:
     """Plan a prompt, or a story, and render it: video, scene and contact sheet."""
@@ -107,7 +109,7 @@ def make(
         made = planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story
     _render(
         _lasting(made, seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler, format, out, name,
-        as_json, (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory),
+        as_json, (save_attention, attention_of, attention_back), (dtype, quantize, offload, save_memory), then,
     )  # fmt: skip
 
 
@@ -134,13 +136,14 @@ def render(
     quantize: Quantize = "",
     offload: Offload = False,
     save_memory: SaveMemory = False,
+    then: cli_finish.Then = "",
     as_json: AsJson = False,
 ) -> None:
     """Render a scene or story file."""
     _render(
         _lasting(load_story(scene), seconds), model, lora, method, seed, steps, guidance, frames, size, scheduler,
         format, out, name or scene.stem, as_json, (save_attention, attention_of, attention_back),
-        (dtype, quantize, offload, save_memory),
+        (dtype, quantize, offload, save_memory), then,
     )  # fmt: skip
 
 
@@ -190,12 +193,17 @@ def _render(
     as_json: bool,
     attention: tuple[bool, str, bool],
     saving: tuple[str, str, bool, bool],
+    then: str,
 ) -> None:
     formats = [f.strip() for f in format.split(",")]
     for wanted in formats:
         if wanted not in FORMATS:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
     wanted_size = pixels(size)
+    if then:
+        from .cascade.stages import stages_of
+
+        stages_of(then)  # before the work
     title = " | ".join(scene.prompt for scene in story)
     target = out / (name or _slug(title))
     _writable(out)
@@ -228,10 +236,14 @@ def _render(
                 story, loaded, method or "ditctrl+lvd", seed,
                 steps=steps, guidance=guidance, size=wanted_size, scheduler=scheduler, watch=watch,
             )  # fmt: skip
+    plain = made
+    if then:
+        negative = " ".join(dict.fromkeys(scene.negative for scene in story)).strip()
+        made = cli_finish.through(made, then, target, "", negative, seed, "", as_json)
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
-    files += album.write(made, target, formats)
+    files += album.write(plain, target, formats)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
-    write_atomically(sheet, video.png(video.contact_sheet(made, whole.at(len(made)), title=title)))
+    write_atomically(sheet, video.png(video.contact_sheet(plain, whole.at(len(plain)), title=title)))
     save_story(story, plan)
     seconds = round(time.perf_counter() - began, 2)
     if as_json:

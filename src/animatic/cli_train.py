@@ -51,19 +51,27 @@ def _as_options() -> inspect.Signature:
 
 
 def convert(
-    kind: Annotated[str, typer.Argument(help="vdp: a checkpoint of video-diffusion-pytorch 0.7.")],
-    checkpoint: Annotated[Path, typer.Argument(help="Its file (.pt): of the Trainer, the diffusion, or the network.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the model.")],
+    kind: Annotated[str, typer.Argument(help="vdp: of video-diffusion-pytorch 0.7; lavie: any of LaVie's three.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Its file (.pt); vdp's of Trainer, diffusion or network.")],
+    out: Annotated[Path | None, typer.Argument(help="Folder; where --model lavie looks if not given.")] = None,
     size: Annotated[int, typer.Option(help="Pixels a side, as GaussianDiffusion was told (image_size).")] = 64,
     frames: Annotated[int, typer.Option(help="Frames, as it was told (num_frames).")] = 16,
     classes: Annotated[Path | None, typer.Option(help="JSON: name -> condition vector, if it has conditions.")] = None,
+    parts: Annotated[str, typer.Option(help="Of lavie: folder or hub id of the text encoder and VAE.")] = "",
 ) -> None:
     """Make a checkpoint of another system a model folder that `render` and `train` read."""
-    if kind != "vdp":
-        raise AnimaticError(f"unknown kind {kind!r}; known: vdp")
+    if kind not in ("vdp", "lavie"):
+        raise AnimaticError(f"unknown kind {kind!r}; known: vdp, lavie")
     from .backbones.convert import convert_vdp
+    from .backbones.lavie import convert_lavie
 
-    console().print(f"made  {convert_vdp(checkpoint, out, size, frames, classes)}", highlight=False, soft_wrap=True)
+    if kind == "lavie":
+        made = convert_lavie(checkpoint, out, parts)
+    elif out is None:
+        raise AnimaticError("no folder to write to; want animatic convert vdp FILE.pt FOLDER")
+    else:
+        made = convert_vdp(checkpoint, out, size, frames, classes)
+    console().print(f"made  {made}", highlight=False, soft_wrap=True)
 
 
 def add_to(app: typer.Typer) -> None:

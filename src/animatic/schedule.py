@@ -41,10 +41,13 @@ class Schedule:
             most = scheduler.config.num_train_timesteps
             raise AnimaticError(f"steps is {steps}; {type(scheduler).__name__} takes 1 to {most}")
         self.name = type(scheduler).__name__
-        self._scheduler = copy.deepcopy(scheduler)
+        self._scheduler, told = copy.deepcopy(scheduler), None
+        if self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace" and steps > 1:
+            self._scheduler, told = _thinned(scheduler, steps)
         self._steps, self._stop = steps, stop
         self._scheduler.set_timesteps(steps)
         self._times = self._scheduler.timesteps
+        self._told = self._times if told is None else told
         if len(self._times) != steps:
             times = f"{len(self._times)} times in {steps} steps"
             raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
@@ -59,7 +62,7 @@ class Schedule:
     def __iter__(self) -> Iterator[Step]:
         for index, t in enumerate(self._times):
             noise, gain = self._level(index, int(t))
-            yield Step(index, self._steps, float(t), noise, gain)
+            yield Step(index, self._steps, float(self._told[index]), noise, gain)
             if index == self._stop:
                 return
         yield Step(self._steps, self._steps, 0.0)
@@ -145,6 +148,20 @@ def _lands(times: Tensor, levels: int) -> bool:
     """Whether t - levels // steps, CogVideoX's idea of the next level, is within one of it, and the last is clean."""
     after = times - levels // len(times)
     return bool(after[-1] < 0) and bool(((after[:-1] - times[1:]).abs() <= 1).all())
+
+
+def _thinned(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
+    """A DDIM whose levels are those visited alone, and their times, both ends of the range among them.
+
+    diffusers' own takes every step to be as long as the others, which they are not here.
+    """
+    times = torch.linspace(0, scheduler.config.num_train_timesteps - 1, steps, dtype=torch.float64).round().long()
+    kept = scheduler.alphas_cumprod.double()[times]
+    betas = 1 - kept / torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
+    changed = {"num_train_timesteps": steps, "trained_betas": betas.tolist(), "timestep_spacing": "leading"}
+    changed |= {"rescale_betas_zero_snr": False, "steps_offset": 0}
+    said = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+    return type(scheduler)(**{**said, **changed}), times.flip(0)
 
 
 def scheduler_named(name: str, like: Any) -> Any:

@@ -45,7 +45,7 @@ class Video:
         return replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
 
     def save(self, path: str | Path, scale: int | None = None) -> Path:
-        """Write .mp4, .gif, .webp or .png (animated where there are several frames), atomically. See `encoded`."""
+        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png, atomically, animated where needed. See `encoded`."""
         path = Path(path)
         if path.suffix not in WRITERS:
             raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")
@@ -213,7 +213,29 @@ def _pillow(video: Video, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-WRITERS: dict[str, Callable[[Video, str], bytes]] = {".mp4": _mp4, ".gif": _pillow, ".webp": _pillow, ".png": _pillow}
+def _mkv(video: Video, _: str) -> bytes:
+    """FFV1 in RGB: nothing lost."""
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        container.metadata["comment"] = json.dumps(dict(video.info))
+        stream = container.add_stream("ffv1", rate=Fraction(video.fps).limit_denominator(1000))
+        stream.height, stream.width = video.frames.shape[1:3]
+        stream.pix_fmt = "bgr0"
+        for pixels in video.frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+WRITERS: dict[str, Callable[[Video, str], bytes]] = {
+    ".mp4": _mp4,
+    ".mkv": _mkv,
+    ".gif": _pillow,
+    ".webp": _pillow,
+    ".png": _pillow,
+}
 
 
 def _read_pillow(path: Path) -> tuple[np.ndarray, float, dict[str, Any]]:
@@ -239,13 +261,46 @@ def _read_av(path: Path) -> tuple[np.ndarray, float, dict[str, Any]]:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             fps = float(stream.average_rate or 8)
-            told = container.metadata.get(KEY) or container.metadata.get("comment")
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+            told = {name.lower(): value for name, value in container.metadata.items()}
+            info = _told(told.get(KEY) or told.get("comment"))
+            frames, times, broken = _decoded(container, stream)
+            seconds = (container.duration or 0) / av.time_base
+            expected = stream.frames or round(seconds * fps)
     except (OSError, IndexError, av.FFmpegError) as error:
         raise AnimaticError(f"{path}: cannot be read ({error})") from None
     if not frames:
         raise AnimaticError(f"{path}: has no frames")
-    return np.stack(frames), fps, _told(told)
+    if broken or len(frames) < 0.9 * expected:
+        info = {**info, "damage": f"{path}: {len(frames)} of {max(expected, len(frames))} frames could be read"}
+    return np.stack(steady(frames, times, fps)), fps, info
+
+
+def _decoded(container: Any, stream: Any) -> tuple[list[np.ndarray], list[float], bool]:
+    """Frames upright, their times, and whether the file broke off; without a single frame the error is passed on."""
+    import av
+
+    frames: list[np.ndarray] = []
+    times: list[float] = []
+    try:
+        for frame in container.decode(stream):
+            turns = round(frame.rotation / 90) % 4
+            frames.append(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+            times.append(len(times) / float(stream.average_rate or 8) if frame.time is None else frame.time)
+    except (OSError, av.FFmpegError):
+        if not frames:
+            raise
+        return frames, times, True
+    return frames, times, False
+
+
+def steady(frames: list[np.ndarray], times: list[float], fps: float) -> list[np.ndarray]:
+    """Frames on an even beat: at each tick the last that has begun. What is even already stays as it is."""
+    gaps = np.diff(times)
+    if len(frames) < 3 or np.ptp(gaps) < 0.5 / fps:
+        return frames
+    count = max(1, round((times[-1] - times[0]) * fps) + 1)
+    ticks = times[0] + np.arange(count) / fps
+    return [frames[int(np.searchsorted(times, t + 1e-6, "right")) - 1] for t in ticks]
 
 
 def _told(text: str | bytes | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from ..sampling import Attend, Cond, Row, Step
 from ..scene import Scene
 from ..schedule import Schedule, scheduler_named
 from ..text import ClipText, find
+from .beside import Beside
 from .checkpointing import add_checkpointing
 from .grounding import grounded
 from .taps import Call, Tap, Taps, unet_kind
@@ -71,6 +73,7 @@ class Backbone(ABC):
     habits: Habits
     text: ClipText
     words: tuple[str, ...] = ()
+    beside: Beside | None = None  # what it sees beside the noise, if it finishes videos
 
     @abstractmethod
     def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
@@ -171,6 +174,11 @@ class Components(Backbone):
         return [self.unet]
 
     @property
+    def multiple(self) -> int:
+        """Height and width of a video must be multiples of this many pixels."""
+        return self.geometry.stride
+
+    @property
     def device(self) -> torch.device:
         return self.place or self.unet.device
 
@@ -190,24 +198,33 @@ class Components(Backbone):
             add_checkpointing(network)
         return self
 
+    def tile_codec(self) -> None:
+        """Encode and decode in tiles that overlap, where the codec's memory grows with the picture."""
+        if isinstance(self.vae, AutoencoderKL):
+            self.vae.enable_tiling()
+
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         return super().noise(seeds, frames, height, width, windowed).to(self.device, self.unet.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        images = latents.movedim(2, 1).flatten(0, 1) / self.vae.config.scaling_factor
-        pixels = torch.cat([self.vae.decode(part).sample for part in images.split(8)])
-        pixels = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.unflatten(0, (len(latents), -1)).movedim(2, -1)
+        images = latents.movedim(2, 1).flatten(0, 1)
+        parts = [self._pixels(part) for part in images.split(8)]
+        return torch.cat(parts).unflatten(0, (len(latents), -1)).movedim(2, -1)
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        shown = self.vae.decode((images / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
+        return ((shown + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)  # half a level rounds up
 
     @torch.no_grad()
     def to_latents(self, pixels: Tensor) -> Tensor:
-        images = pixels.to(self.device).flatten(0, 1).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
-        parts = [self.vae.encode(part) for part in images.split(8)]
+        images = pixels.flatten(0, 1).movedim(-1, 1).split(8)
+        parts = [self.vae.encode(part.to(self.device).to(self.vae.dtype) / 127.5 - 1) for part in images]
         latents = torch.cat(
             [p.latents if isinstance(p, AutoencoderTinyOutput) else p.latent_dist.mode() for p in parts]
         )
-        return latents.unflatten(0, (len(pixels), -1)).movedim(1, 2) * self.vae.config.scaling_factor
+        latents = latents.to(self.unet.dtype) * self.vae.config.scaling_factor
+        return latents.unflatten(0, (len(pixels), -1)).movedim(1, 2)
 
     def schedule(self, steps: int, name: str = "") -> Schedule:
         return Schedule(scheduler_named(name, self.scheduler) if name else self.scheduler, steps)

@@ -94,7 +94,7 @@ def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Pa
 
     `classes` names condition vectors (JSON: name -> list of numbers), so that prompts can be said.
     """
-    state = _read(checkpoint)
+    state = read_checkpoint(checkpoint)
     state = state.get("ema", state.get("model", state))
     inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
     network = from_vdp(inner or state)
@@ -115,7 +115,8 @@ def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Pa
     return out
 
 
-def _read(checkpoint: Path) -> dict[str, Any]:
+def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """A state dict from a `.pt` file, weights only: a pickle that carries code is refused, not run."""
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:

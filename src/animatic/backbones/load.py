@@ -6,7 +6,7 @@ What diffusers has no word for (native size, habits, vocabulary) stands in PRESE
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,19 +19,22 @@ from diffusers.models.model_loading_utils import load_state_dict
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel, UMT5EncoderModel
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
+from .beside import beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX, patch_of
 from .economy import Economy
 from .grounding import add_grounding, is_grounding
-from .presets import PRESETS, WAN, Preset
+from .lavie import LaVie, models_home
+from .lavie_unet import LaVieUNet
+from .presets import CONVERT, PRESETS, WAN, Preset
 from .small import SpaceTimeUNet
 from .small_model import Labels, Sentence, Small
-from .unet2d import UNet2D
+from .unet2d import Refiner, RefinerText, UNet2D
 from .unet3d import UNet3D
 from .wan import Wan
 
@@ -39,17 +42,21 @@ NETWORKS: dict[str, type[Components]] = {
     "UNet3DConditionModel": UNet3D,
     "UNet2DConditionModel": UNet2D,
     "SpaceTimeUNet": Small,
+    "LaVieUNet": LaVie,
     "CogVideoXTransformer3DModel": CogVideoX,
     "WanTransformer3DModel": Wan,
 }
 ENCODERS: dict[str, Any] = {
     "CLIPTextModel": CLIPTextModel,
+    "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
     "T5EncoderModel": T5EncoderModel,
     "UMT5EncoderModel": UMT5EncoderModel,
 }
 TRANSFORMERS = ("CogVideoXTransformer3DModel", "WanTransformer3DModel")
 NO_ECONOMY = Economy()
 WAN_WORDS = 512  # tokens that Wan was trained on
+OWN: dict[str, Any] = {"SpaceTimeUNet": SpaceTimeUNet, "LaVieUNet": LaVieUNet}
+TOLD = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow of another model
 
 
 def load(
@@ -77,15 +84,20 @@ def load(
 def _folder(name: str, preset: Preset) -> Path:
     if not preset.source:
         return Path(str(files("animatic") / "weights" / name))
-    parts = ("unet", "transformer", "transformer_2", "vae", "text_encoder", "tokenizer", "scheduler")
+    if preset.source.startswith(CONVERT):
+        if not (folder := models_home() / name).is_dir():
+            raise AnimaticError(f"{name} is not on this machine; get its checkpoint, then: {preset.source}")
+        return folder
+    return _fetched(name, preset.source, ("unet", "transformer", "transformer_2", "scheduler", *TOLD))
+
+
+def _fetched(name: str, source: str, parts: Sequence[str]) -> Path:
     wanted = [f"{part}/*" for part in parts]
     try:
-        return Path(snapshot_download(preset.source, allow_patterns=["model_index.json", *wanted]))
+        return Path(snapshot_download(source, allow_patterns=["model_index.json", *wanted]))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         reason = type(error).__name__
-        raise AnimaticError(
-            f"{name}: {preset.source} is not on this machine and cannot be fetched ({reason})"
-        ) from None
+        raise AnimaticError(f"{name}: {source} is not on this machine and cannot be fetched ({reason})") from None
 
 
 def _read(name: str, folder: Path, preset: Preset | None, dtype: torch.dtype) -> Components:
@@ -95,32 +107,40 @@ def _read(name: str, folder: Path, preset: Preset | None, dtype: torch.dtype) ->
     kind = index.get(part, [None, None])[1]
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
-    vae_class = str(_json(folder / "vae" / "config.json").get("_class_name", ""))
+    rest = folder
+    if source := card.get("parts"):  # text encoder and VAE are another model's
+        rest = Path(source) if Path(source).is_dir() else _fetched(name, source, TOLD)
+    coded = _json(rest / "vae" / "config.json")
+    vae_class = str(coded.get("_class_name", ""))
     vae_type = PatchCodec if vae_class == "PatchCodec" else getattr(diffusers, vae_class, None)
     if vae_type is None:
         raise AnimaticError(
-            f"{folder}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
+            f"{rest}/vae: its class is {vae_class!r}; want one of diffusers' autoencoders or PatchCodec"
         )
     network = _network(kind, folder / part, dtype)
-    vae = _weights(vae_type, folder / "vae", torch.float32 if kind == "WanTransformer3DModel" else dtype)
-    text = Labels.read(card) if "class_vectors" in card else _text(name, index, kind, network, folder, dtype)
+    refiner = network.config.get("addition_embed_type") == "text_time"
+    full = kind == "WanTransformer3DModel" or coded.get("force_upcast", False)
+    vae = _weights(vae_type, rest / "vae", torch.float32 if full else dtype)
+    geometry = _geometry(card, preset, kind, network, vae)
+    text = Labels.read(card) if "class_vectors" in card else _text(name, kind, network, rest, dtype, refiner)
     scheduler_class = getattr(
         diffusers, _json(folder / "scheduler" / "scheduler_config.json").get("_class_name", ""), None
     )
     if scheduler_class is None:
         raise AnimaticError(f"{folder}/scheduler: no diffusers scheduler is named in scheduler_config.json")
     scheduler = scheduler_class.from_pretrained(folder / "scheduler")
-    model = NETWORKS[kind](
+    model = (Refiner if refiner else NETWORKS[kind])(
         name,
         network,
         vae,
         text,
         scheduler,
-        geometry=_geometry(card, preset, kind, network, vae),
+        geometry=geometry,
         habits=Habits(**card["habits"]) if "habits" in card else (preset and preset.habits) or Habits(),
         coordinates=card.get("coordinates", False),
         words=tuple(card.get("words", ())),
     )
+    model.beside = beside_of(card) or (preset and preset.beside)
     if isinstance(model, Wan):
         second = index.get("transformer_2") or [None, None]
         low = _network(kind, folder / "transformer_2", dtype) if second[1] else None
@@ -128,13 +148,17 @@ def _read(name: str, folder: Path, preset: Preset | None, dtype: torch.dtype) ->
     return model
 
 
-def _text(name: str, index: dict[str, Any], kind: str, network: Any, folder: Path, dtype: torch.dtype) -> ClipText:
+def _text(name: str, kind: str, network: Any, folder: Path, dtype: torch.dtype, refiner: bool) -> ClipText:
     """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
-    encoder_class = (index.get("text_encoder") or [None, "CLIPTextModel"])[1]
+    second = "_2" if refiner else ""  # SDXL's refiner reads with the second of SDXL's two
+    index = _json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
+    encoder_class = (index.get(f"text_encoder{second}") or [None, "CLIPTextModel"])[1]
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    encoder = _weights(ENCODERS[encoder_class], folder / "text_encoder", dtype)
-    tokenizer = _tokenizer(folder / "tokenizer", encoder.config.vocab_size)
+    encoder = _weights(ENCODERS[encoder_class], folder / f"text_encoder{second}", dtype)
+    tokenizer = _tokenizer(folder / f"tokenizer{second}", encoder.config.vocab_size)
+    if refiner:
+        return RefinerText(name, tokenizer, encoder)
     if encoder_class == "CLIPTextModel":
         return (Sentence if kind == "SpaceTimeUNet" else ClipText)(name, tokenizer, encoder)
     if kind == "CogVideoXTransformer3DModel":
@@ -152,8 +176,8 @@ def _network(kind: str, folder: Path, dtype: torch.dtype) -> Any:
     gated = config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
     if kind == "UNet2DConditionModel":
         return _weights(UNet2DConditionModel, folder, dtype, **({"attention_type": "gated"} if gated else {}))
-    if kind == "SpaceTimeUNet":
-        return _weights(SpaceTimeUNet, folder, dtype)
+    if kind in OWN:
+        return _weights(OWN[kind], folder, dtype)
     if kind in TRANSFORMERS:
         read, told = config.get("in_channels"), config.get("out_channels")
         if told and read != told:

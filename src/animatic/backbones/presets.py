@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .base import Geometry, Habits
+from .beside import Beside, Noised
 
+CONVERT = "animatic convert lavie "  # of a source: what makes it, where no hub has it
 POOR = "blurry, low quality, distorted, watermark, text"
+REVISION = "blurry, low quality, distorted, dull, gray, unrealistic, watermark, text"
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Preset:
     geometry: Geometry | None = None
     habits: Habits | None = None
     dtype: str = "float16"  # on a GPU
+    beside: Beside | None = None  # what it finishes, where it is a finisher
 
 
 SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
@@ -49,4 +53,28 @@ PRESETS = {
         "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
     ),
     "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
+    "mini-interpolate": Preset("", "frames between those of the toy world"),
+    "mini-upscale": Preset("", "the toy world at twice the size"),
+    "lavie": Preset(f"{CONVERT}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B"),
+    "lavie-interpolation": Preset(f"{CONVERT}lavie_interpolation.pt", "LaVie, 16 frames to 61"),
+    "lavie-vsr": Preset(f"{CONVERT}lavie_vsr.pt", "LaVie, four times the size"),
+    "sd-x4": Preset(
+        "stabilityai/stable-diffusion-x4-upscaler",
+        "Stable Diffusion, four times the size, frame by frame",
+        Geometry(8, 512, 512, stride=4),
+        Habits(75, 9.0, REVISION),
+        beside=Noised(),
+    ),
+    "zeroscope-xl": Preset(
+        "cerspense/zeroscope_v2_XL",
+        "Zeroscope that makes large video of upscaled video",
+        Geometry(24, 576, 1024),
+        Habits(50, 15.0, REVISION, "dpm++"),
+    ),
+    "sdxl-refiner": Preset(
+        "stabilityai/stable-diffusion-xl-refiner-1.0",
+        "Stable Diffusion XL's refiner, frame by frame",
+        Geometry(1, 1024, 1024),
+        Habits(50, 5.0, REVISION),
+    ),
 }

@@ -16,6 +16,7 @@ from ..sampling import Cond, Site
 from ..scene import write_atomically
 from ..text import ClipText
 from .base import Components
+from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
@@ -73,6 +74,10 @@ class Small(Components):
 
     provides = frozenset({"video"})
 
+    @property
+    def multiple(self) -> int:
+        return self.geometry.stride * self.unet.stride
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
         cond = super().encode(prompts, negatives)
@@ -92,6 +97,7 @@ class Small(Components):
             site = Site(path, kind, fold, slice(0, 0), size, call.step, cond, v.shape[-1])
             return call.attend(site, q, k, v, bias)
 
+        x = seen(QUIET * x, cond) if self.beside else x
         told = cond.text[:, 0] if self.unet.config["cond_dim"] else None
         return self.unet(x, t, told, null=cond.extra.get(NULL), waist=waist)
 
@@ -105,6 +111,8 @@ def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
     card: dict[str, Any] = {"geometry": asdict(model.geometry), "habits": asdict(model.habits)}
     card |= {"coordinates": model.coordinates, "words": model.words}
+    if isinstance(model.beside, Learnt):
+        card["beside"] = {"kind": model.beside.kind, **model.beside.fields()}
     parts = {}
     for name, part in ((model.part, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)

@@ -183,6 +183,6 @@ def shrink(height: int, width: int, cells: int) -> tuple[int, int]:
 
 def unet_kind(name: str) -> str:
     """ "time", "cross" or "self". Beware: in UNet3D's temporal transformers `attn2` is self-attention over time."""
-    if "temp_attentions." in name or name.startswith("transformer_in."):
+    if "temp_attentions." in name or ".attn_temp" in name or name.startswith("transformer_in."):
         return "time"
     return "cross" if ".attn2." in name else "self"

@@ -1,12 +1,22 @@
-"""Image models on diffusers' stock `UNet2DConditionModel`: Stable Diffusion 1.x and 2.x. A picture is one frame."""
+"""Image models on diffusers' stock `UNet2DConditionModel`: Stable Diffusion 1.x and 2.x,
+its x4 upscaler, the refiner of XL. A picture is one frame."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from ..sampling import Cond
+from ..text import ClipText
 from .base import Components
+from .beside import LEVEL, seen
 from .grounding import boxes_told
+
+UGLY, BEAUTIFUL = 2.5, 6.0  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
 
 
 class UNet2D(Components):
@@ -14,10 +24,49 @@ class UNet2D(Components):
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         rows, _, frames = x.shape[:3]
-        images, text = x.movedim(2, 1).flatten(0, 1), cond.text.repeat_interleave(frames, 0)
+        images, text = seen(x, cond).movedim(2, 1).flatten(0, 1), cond.text.repeat_interleave(frames, 0)
         boxes = boxes_told(cond, frames)
         told = None if boxes is None else {"gligen": boxes}
+        level = cond.extra.get(LEVEL)
         answer = self.unet(
-            images, t.repeat_interleave(frames), encoder_hidden_states=text, cross_attention_kwargs=told
+            images,
+            t.repeat_interleave(frames),
+            encoder_hidden_states=text,
+            class_labels=None if level is None else level.repeat_interleave(frames),
+            added_cond_kwargs=self.added(x, cond),
+            cross_attention_kwargs=told,
         ).sample
         return answer.unflatten(0, (rows, frames)).movedim(1, 2)
+
+    def added(self, x: Tensor, cond: Cond) -> dict[str, Tensor] | None:
+        """What some networks are told besides: nothing, here."""
+        return None
+
+
+class Refiner(UNet2D):
+    """Stable Diffusion XL's refiner: a summary of the prompt, the size of the picture and how beautiful it is to be."""
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
+        cond = super().encode(prompts, negatives)
+        return replace(cond, extra={"summary": self.text.pooled([*negatives, *prompts])})
+
+    def added(self, x: Tensor, cond: Cond) -> dict[str, Tensor]:
+        height, width = (self.geometry.stride * side for side in x.shape[3:])
+        sizes = [(height, width, 0, 0, UGLY if row.negative else BEAUTIFUL) for row in cond.rows]
+        told = {"text_embeds": cond.extra["summary"].to(x), "time_ids": torch.tensor(sizes, device=x.device).to(x)}
+        return {name: value.repeat_interleave(x.shape[2], 0) for name, value in told.items()}
+
+
+class RefinerText(ClipText):
+    """OpenCLIP bigG as SDXL reads it: the last state but one, and the projected summary."""
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        return self._read(prompts).hidden_states[-2]
+
+    def pooled(self, phrases: Sequence[str]) -> Tensor:
+        return self._read(phrases).text_embeds
+
+    def _read(self, prompts: Sequence[str]) -> Any:
+        device = next(self.encoder.parameters()).device
+        return self.encoder(input_ids=self.tokens(prompts).to(device), output_hidden_states=True)

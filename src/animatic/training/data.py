@@ -32,6 +32,7 @@ from .captions import invent
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 MOVING = (".gif", ".mp4", ".webm", ".webp", ".mov", ".mkv", ".avi")
+KEYS = 8  # key frames of a film of the toy world in which things glide
 SHORT = ("loop", "hold", "bounce", "skip")
 CAPTION_COLUMNS = ("text", "caption", "prompt")
 FILE_COLUMNS = ("file_name", "file", "path")
@@ -48,9 +49,12 @@ class Item:
 
 
 def items_of(source: str, frames: int = 16, seed: int = 0) -> Sequence[Item]:
-    """The items of "toy", "hf:NAME", a `.tar` file, a folder of them, or a folder of clips and pictures."""
-    if source == "toy":
-        return ToyWorld(frames, seed)
+    """The items of "toy", "hf:NAME", a `.tar` file, a folder of them, or a folder of clips and pictures.
+
+    "toy:128:4" is the toy world at 128 pixels, in films of 8 key frames with 3 more between each two.
+    """
+    if source.partition(":")[0] == "toy":
+        return ToyWorld.named(source, frames, seed)
     if source.startswith("hf:"):
         return _hub(source.removeprefix("hf:"))
     path = Path(source)
@@ -165,19 +169,29 @@ def _hub(name: str) -> list[Item]:
 class ToyWorld(Sequence[Item]):
     """A million films of the toy world, drawn when asked for; every one captioned."""
 
-    def __init__(self, frames: int, seed: int) -> None:
-        self.frames, self.seed = frames, seed
+    def __init__(self, frames: int, seed: int, size: int = toyworld.SIZE, between: int = 1) -> None:
+        self.frames, self.seed, self.size, self.between = frames, seed, size, between
+
+    @staticmethod
+    def named(source: str, frames: int, seed: int) -> ToyWorld:
+        told = source.split(":")[1:]
+        if len(told) > 2 or not all(part.isdigit() and int(part) for part in told):
+            raise AnimaticError(f"data is {source!r}; want toy, toy:PIXELS or toy:PIXELS:BETWEEN, such as toy:128:4")
+        size, between = (*map(int, told), *(toyworld.SIZE, 1)[len(told) :])
+        if size % toyworld.GRID:
+            raise AnimaticError(f"data is {source!r}; the toy world has multiples of {toyworld.GRID} pixels")
+        return ToyWorld(frames if between == 1 else KEYS, seed, size, between)
 
     def __len__(self) -> int:
         return 1_000_000
 
     def __getitem__(self, index: int) -> Item:  # type: ignore[override]
         scene = invent(random.Random(f"{self.seed}/toy/{index}"), self.frames)
-        return Item(f"toy:{index}", scene.prompt, partial(_film, scene, self.frames))
+        return Item(f"toy:{index}", scene.prompt, partial(_film, scene, self.frames, self.size, self.between))
 
 
-def _film(scene: Scene, frames: int) -> Video:
-    return Video(toyworld.draw(scene, frames)[0], 8.0)
+def _film(scene: Scene, frames: int, size: int, between: int) -> Video:
+    return Video(toyworld.draw(scene, frames, size, between)[0], 8.0)
 
 
 @dataclass(frozen=True)

@@ -233,6 +233,8 @@ class Trainer:
         """A grid of videos on captions of the data, as one mp4: `samples/step-N.mp4`."""
         s, backbone = self.settings, backbone_of(self.learner, self.codec, self.settings.guidance)
         file = self.out / "samples" / f"step-{self.step:07d}.mp4"
+        if backbone.beside:  # it is sampled on some video
+            return file
         seconds = 0.0 if s.frames == 1 else s.frames / self.learner.geometry.fps
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
         scenes = [Scene(prompt, (), seconds=seconds) for prompt in prompts]

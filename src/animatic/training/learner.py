@@ -12,6 +12,7 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 from ..backbones.base import Geometry
+from ..backbones.beside import QUIET, Learnt
 from ..backbones.cogvideox import turns
 from ..backbones.unet3d import coordinates
 from .data import Sample
@@ -67,8 +68,19 @@ TEXT_WIDTH = {  # the field of a network's config that says how wide its text is
 class Learner(nn.Module):
     """Network and text encoder as one module: what the optimiser and the processes see."""
 
-    def __init__(self, network: Any, text: nn.Module, process: Process, geometry: Geometry, words: Any = ()) -> None:
+    def __init__(
+        self,
+        network: Any,
+        text: nn.Module,
+        process: Process,
+        geometry: Geometry,
+        words: Any = (),
+        beside: Learnt | None = None,
+        rough: float = 0.0,
+        lowest: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.beside, self.rough, self.lowest = beside, rough, lowest
         self.network, self.text = network, text
         self.process, self.geometry, self.words = process, geometry, tuple(words)
         self.kind = type(network).__name__
@@ -88,13 +100,26 @@ class Learner(nn.Module):
         it does not matter how samples are dealt out to processes.
         """
         rows = [random.Random(sample.seed) for sample in samples]
-        t = torch.tensor([r.randrange(self.process.levels) for r in rows], device=x.device)
+        levels = int(self.lowest * self.process.levels), self.process.levels
+        t = torch.tensor([r.randrange(*levels) for r in rows], device=x.device)
         e = torch.stack([_noise(r.getrandbits(63), x.shape[1:]) for r in rows]).to(x)
         taken = torch.tensor([r.random() < alone for r in rows], device=x.device)
+        if self.beside is not None:
+            return self._finish(self.beside, x, e, t, rows)
         captions = [[c if r.random() >= drop else "" for c in s.captions] for r, s in zip(rows, samples, strict=True)]
         noisy, t_told = self.process.noised(x, e, t), self.process.told(t)
         ask = self._joint if self.kind == "SpaceTimeUNet" else self._apart
         return self.process.error(ask(noisy, t_told, captions, images, taken), x, e, t).mean()
+
+    def _finish(self, beside: Learnt, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]) -> Tensor:
+        """What is learnt is what the first guess lacks; `rough` noises what is given, so that flaws of it are borne."""
+        given = beside.reduce(x)
+        spread = torch.tensor([self.rough * r.random() for r in rows]).view(-1, 1, 1, 1, 1).to(x)
+        given = given + spread * torch.stack([_noise(r.getrandbits(63), given.shape[1:]) for r in rows]).to(x)
+        guess, told = beside.tell(given)
+        missing = x - guess
+        noisy = self.process.noised(missing, e, t)
+        return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
 
     def told(self, captions: Sequence[str]) -> Told:
         null = torch.tensor([not c for c in captions], device=next(self.network.parameters()).device)

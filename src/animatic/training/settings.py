@@ -16,8 +16,11 @@ def option(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    data: str = option("", "A folder of clips, a .tar or a folder of them, hf:NAME[:SPLIT], or toy.")
+    data: str = option("", "A folder of clips, a .tar or a folder of them, hf:NAME[:SPLIT], toy or toy:PIXELS:BETWEEN.")
     out: str = option("runs/out/train", "Folder for checkpoints, samples, log and the model; a run in it is resumed.")
+    learn: str = option("clips", "clips, from noise; or to finish them: interpolate:FACTOR or upscale:FACTOR.")
+    lowest: float = option(0.0, "Lowest noise that is learnt, as a share of the levels; few steps see no low ones.")
+    rough: float = option(0.0, "Most noise on the small version that upscaling sees (Ho et al. 2022).")
     model: str = option("small", "small, small-original, a config of a diffusers network (JSON), or a model folder.")
     text: str = option("auto", "none, labels (captions are classes), own (a small CLIP), or auto: own if captioned.")
     frames: int = option(16, "Frames of a clip; 1 trains on pictures.")
@@ -29,6 +32,7 @@ class Settings:
     alone: float = option(0.0, "Share of clips whose frames are taken as pictures (focus present).")
     dim: int = option(64, "Channels of a small network's first level.")
     multiples: str = option("1,2,4,8", "Channels of its levels, in multiples of dim.")
+    blocks: str = option("", "ResNets of each level on its way down, and up; two each if not given.")
     target: str = option("v", "What is predicted: eps, x0, v or flow.")
     schedule: str = option("cosine", "Noise: cosine, linear or zero-snr.")
     loss: str = option("l2", "l1, l2 or huber.")
@@ -61,7 +65,7 @@ class Settings:
         for name in ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"):
             if getattr(self, name) < 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 1 or more")
-        for name in ("drop", "alone", "average"):
+        for name in ("drop", "alone", "average", "rough", "lowest"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
         if not self.data:
@@ -80,6 +84,14 @@ class Settings:
         if not all(p.strip().isdigit() for p in self.multiples.split(",")):
             raise AnimaticError(f"multiples are {self.multiples!r}; want numbers with commas, such as 1,2,4,8")
         return tuple(int(p) for p in self.multiples.split(","))
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        if not self.blocks:
+            return ()
+        if not all(p.strip().isdigit() and int(p) for p in self.blocks.split(",")):
+            raise AnimaticError(f"blocks are {self.blocks!r}; want numbers with commas, such as 1,2,2")
+        return tuple(int(p) for p in self.blocks.split(","))
 
     def rate_at(self, step: int) -> float:
         fall = (self.steps - step) / self.decay if self.decay else 1.0

@@ -10,9 +10,12 @@ from typing import Any
 
 import diffusers
 import torch
+from torch import nn
 
 from ..backbones import PRESETS, load
 from ..backbones.base import Components, Geometry, Habits
+from ..backbones.beside import Learnt, beside_named
+from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.small import SpaceTimeUNet
@@ -34,6 +37,8 @@ WIDTH = 128  # of the condition of a fresh small network
 def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
     """The learner and its codec (frozen, pixels <-> latents)."""
     torch.manual_seed(settings.seed)
+    if (beside := beside_named(settings.learn)) is not None:
+        return _finisher(settings, beside)
     if settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
         return _loaded(settings)
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
@@ -60,7 +65,7 @@ def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
         raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
     geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
-    return Learner(network, text, process, geometry), pixels()
+    return Learner(network, text, process, geometry, lowest=settings.lowest), pixels()
 
 
 def _loaded(settings: Settings) -> tuple[Learner, Any]:
@@ -81,6 +86,27 @@ def _loaded(settings: Settings) -> tuple[Learner, Any]:
     return Learner(model.unet, model.text, process, geometry, model.words), model.vae
 
 
+def _finisher(settings: Settings, beside: Learnt) -> tuple[Learner, PatchCodec]:
+    """A small network that finishes clips: no text; latents are blocks of pixels, nothing lost."""
+    if settings.model != "small":
+        raise AnimaticError(f"model is {settings.model!r}; what learns to {settings.learn} begins as 'small'")
+    patch, (w, h) = beside.patch, settings.pixels
+    codec = PatchCodec(patch, 3 * patch**2)
+    geometry = Geometry(settings.frames, h, w, codec.channels, patch)
+    shape = geometry.latent(settings.frames, h, w)
+    guess, told = beside.tell(beside.reduce(torch.zeros(1, *shape)))
+    channels = guess.shape[1]
+    sizes = {"dim": settings.dim, "multiples": settings.levels, "blocks": settings.layers}
+    network = SpaceTimeUNet(in_channels=channels + told.shape[1], out_channels=channels, **sizes)
+    check_size(network, shape[3], shape[2])
+    for parameter in network.conv_out.parameters():
+        nn.init.zeros_(parameter)  # it begins as the first guess
+    process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
+    return Learner(
+        network, Labels((), 1), process, geometry, beside=beside, rough=settings.rough, lowest=settings.lowest
+    ), codec
+
+
 class Known(Process):
     """The process a loaded model was trained on, read from its scheduler."""
 
@@ -99,7 +125,7 @@ class Known(Process):
 def _config(settings: Settings) -> dict[str, Any]:
     if settings.model in ("small", "small-original"):
         design = "fast" if settings.model == "small" else "original"
-        sizes = {"dim": settings.dim, "multiples": settings.levels}
+        sizes = {"dim": settings.dim, "multiples": settings.levels, "blocks": settings.layers}
         return {"_class_name": "SpaceTimeUNet", "design": design, **sizes}
     path = Path(settings.model)
     try:
@@ -155,9 +181,12 @@ def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components:
     """The learner as something that samples."""
     cls = NETWORKS[learner.kind]
     coordinates = cls is UNet3D and learner.network.config.in_channels == learner.geometry.channels + 3
-    habits = Habits(25, guidance if learner.told_something else 1.0)
+    steps = 25 if learner.beside is None else 2  # a correction needs fewer
+    habits = Habits(steps, guidance if learner.told_something else 1.0)
     text: Any = learner.text
-    return cls(
+    made = cls(
         "in training", learner.network, codec, text, learner.process.scheduler(), learner.geometry, habits, coordinates,
         learner.words,
     )  # fmt: skip
+    made.beside = learner.beside
+    return made

@@ -7,6 +7,7 @@ code per size in `mini`'s 8 x 8 patch codec. That is what makes a network of 5 M
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -20,6 +21,8 @@ SIZE = 64  # pixels
 GRID = 8  # cells
 CELL = SIZE // GRID
 SMALLEST, LARGEST = 2, 5  # cells a sprite may measure
+
+Square = tuple[int, int, int]  # x, y and side in cells
 
 COLOURS = {
     "red": (220, 30, 40), "orange": (250, 135, 20), "yellow": (250, 215, 40), "green": (40, 165, 60),
@@ -113,22 +116,26 @@ def place(box: Box) -> tuple[int, int, int]:
     return round((box[0] + box[2]) / 2 * GRID - side / 2), round((box[1] + box[3]) / 2 * GRID - side / 2), side
 
 
-def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Film a scene: video uint8 `[frame, 64, 64, 3]` and visible cover float `[track, frame, 64, 64]` in 0..1.
+def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Film a scene: video uint8 `[frame, size, size, 3]` and visible cover float `[track, frame, size, size]` in 0..1.
 
-    Later tracks stand in front. Phrases and background must be of the toy world.
+    Later tracks stand in front. Phrases and background must be of the toy world. `frames` are key frames, on the grid;
+    with `between` each is followed by `between - 1` more, in which things glide from one to the next by whole pixels.
     """
-    scene = scene.at(frames)
-    video = np.repeat(backdrop(scene.background)[None], frames, 0)
-    cover = np.zeros((len(scene.tracks), frames, SIZE, SIZE), np.float32)
+    scene, cell = scene.at(frames), size // GRID
+    count = (frames - 1) * between + 1
+    video = np.repeat(backdrop(scene.background, size)[None], count, 0)
+    cover = np.zeros((len(scene.tracks), count, size, size), np.float32)
     for i, track in enumerate(scene.tracks):
         noun, colour = identify(track.phrase)
-        for f, box in enumerate(track.boxes):
-            if box is None:
+        keys = [None if box is None else place(box) for box in track.boxes]
+        for f in range(count):
+            square = _gliding(keys, *divmod(f, between), between)
+            if square is None:
                 continue
-            x, y, side = (CELL * v for v in place(box))
+            x, y, side = (int(np.floor(cell * v + 0.5)) for v in square)
             stamp = sprite(noun, colour, side)
-            top, left, bottom, right = max(0, y), max(0, x), min(SIZE, y + side), min(SIZE, x + side)
+            top, left, bottom, right = max(0, y), max(0, x), min(size, y + side), min(size, x + side)
             stamp = stamp[top - y : bottom - y, left - x : right - x]
             here = (f, slice(top, bottom), slice(left, right))
             video[here] = video[here] * (1 - stamp[..., 3:]) + stamp[..., :3]
@@ -137,12 +144,20 @@ def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
     return (video * 255 + 0.5).astype(np.uint8), cover
 
 
+def _gliding(keys: Sequence[Square | None], key: int, part: int, between: int) -> tuple[float, ...] | None:
+    """The square `part / between` of the way from a key to the next; where one is absent the nearer decides."""
+    a, b = keys[key], keys[min(key + 1, len(keys) - 1)]
+    if a is None or b is None:
+        return a if 2 * part < between else b
+    return tuple(u + (v - u) * part / between for u, v in zip(a, b, strict=True))
+
+
 @cache
-def backdrop(name: str) -> np.ndarray:
-    """One of the painted backgrounds: float `[64, 64, 3]` in 0..1."""
+def backdrop(name: str, size: int = SIZE) -> np.ndarray:
+    """One of the painted backgrounds: float `[size, size, 3]` in 0..1."""
     if name not in BACKGROUNDS:
         raise AnimaticError(f"background {name!r} is not of the toy world; known: {', '.join(BACKGROUNDS)}")
-    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
+    y, x = np.mgrid[0:size, 0:size] / size
 
     def fade(top: tuple[int, int, int], bottom: tuple[int, int, int], start: float = 0, stop: float = 1) -> np.ndarray:
         part = np.clip((y - start) / (stop - start), 0, 1)[..., None]

@@ -1,0 +1,130 @@
+"""LaVie's three models as backbones, and its published checkpoints made model folders.
+
+Betas are linear 1e-4 to 0.02, much noisier than Stable Diffusion's: with the image model's schedule the weights make
+bad video. Of Stable Diffusion they keep text encoder and VAE, which a converted folder takes from where `parts` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from ..errors import AnimaticError
+from ..sampling import Cond
+from ..scene import write_atomically
+from .base import Components, Geometry, Habits
+from .beside import LEVEL, seen
+from .convert import read_checkpoint
+from .lavie_unet import BASE, INTERPOLATION, VSR, LaVieUNet
+
+BETAS: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": False}
+SD, X4 = "CompVis/stable-diffusion-v1-4", "stabilityai/stable-diffusion-x4-upscaler"
+CARDS: dict[str, dict[str, Any]] = {  # what the released programs do
+    "lavie": {
+        "unet": BASE, "parts": SD, "scheduler": {"steps_offset": 1, "set_alpha_to_one": False},
+        "geometry": Geometry(16, 320, 512), "habits": Habits(50, 7.5),
+    },
+    "lavie-interpolation": {
+        "unet": INTERPOLATION, "parts": SD, "scheduler": {"timestep_spacing": "linspace"},
+        "geometry": Geometry(61, 320, 512), "habits": Habits(50, 4.0), "beside": {"kind": "copied", "factor": 4},
+    },
+    "lavie-vsr": {
+        "unet": VSR, "parts": X4,
+        "scheduler": {"steps_offset": 1, "set_alpha_to_one": False, "prediction_type": "v_prediction"},
+        "geometry": Geometry(8, 1280, 2048, stride=4), "habits": Habits(50, 5.0, "blur, worst quality"),
+        "beside": {"kind": "noised", "level": 50},
+    },
+}  # fmt: skip
+RENAMED = {
+    "attn_temporal.": "attn_temp.",
+    "norm_temporal.": "norm_temp.",
+    ".time_rel_pos_bias.relative_attention_bias.": ".positions.table.",
+}
+
+
+class LaVie(Components):
+    """Text to video, key frames to video, or small video to large: what the network was made for."""
+
+    provides = frozenset({"text maps", "video"})
+
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        return self.unet(seen(x, cond), t, cond.text, class_labels=cond.extra.get(LEVEL))
+
+
+def models_home() -> Path:
+    """Where converted models lie unless told otherwise."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "animatic" / "models"
+
+
+def fitted(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """(model name, network config, renamed weights) of a checkpoint, sizes read from its shapes.
+
+    Raises `AnimaticError` naming the first tensor that is missing, unknown or of another shape.
+    """
+    weights = {}
+    for name, tensor in state.items():
+        if not name.endswith("rotary_emb.freqs"):  # computed anew: one table 10000^(-2i/32)
+            for theirs, ours in RENAMED.items():
+                name = name.replace(theirs, ours)
+            weights[name] = tensor
+    inputs = weights.get("conv_in.weight")
+    if inputs is None or inputs.dim() != 4:
+        raise AnimaticError("conv_in.weight is missing; want lavie_base.pt, lavie_interpolation.pt or lavie_vsr.pt")
+    vsr = "class_embedding.weight" in weights
+    kind = "lavie-vsr" if vsr else "lavie-interpolation" if inputs.shape[1] == 8 else "lavie"
+    config = {**CARDS[kind]["unet"], **_sizes(weights)}
+    with torch.device("meta"):
+        wanted = LaVieUNet(**config).state_dict()
+    for name in sorted(wanted.keys() ^ weights.keys()):
+        what = "is missing" if name in wanted else "is unknown"
+        raise AnimaticError(f"{name} {what}; want all weights of {kind}, and no others")
+    for name, tensor in weights.items():
+        if tensor.shape != wanted[name].shape:
+            raise AnimaticError(f"{name} has shape {list(tensor.shape)}; want {list(wanted[name].shape)}")
+    return kind, config, weights
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Widths and depth, so that smaller networks of the same kind can be converted too."""
+    found = [re.match(r"down_blocks\.(\d+)\.resnets\.(\d+)\.conv1\.weight", name) for name in weights]
+    places = {(int(m[1]), int(m[2])): weights[m[0]].shape[0] for m in found if m}
+    text = next((w.shape[1] for n, w in weights.items() if n.endswith("attn2.to_k.weight")), None)
+    levels = range(4)
+    if text is None or any((i, 0) not in places for i in levels):
+        raise AnimaticError("a level or its text attention is missing; want all weights of one of LaVie's networks")
+    return {
+        "block_out_channels": tuple(places[i, 0] for i in levels),
+        "layers_per_block": 1 + max(layer for _, layer in places),
+        "cross_attention_dim": text,
+    }
+
+
+def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") -> Path:
+    """Write the model folder of a published checkpoint; `parts` is where text encoder, tokenizer and VAE are.
+
+    No code in the file is run. `out` None is where `--model lavie` (`lavie-interpolation`, `lavie-vsr`) looks.
+    """
+    state = read_checkpoint(checkpoint)
+    kind, config, weights = fitted(state.get("ema", state))
+    out, card = out or models_home() / kind, CARDS[kind]
+    with torch.device("meta"):
+        network = LaVieUNet(**config)
+    network.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, assign=True)
+    network.save_pretrained(out / "unet")
+    DDIMScheduler(**BETAS, **card["scheduler"]).save_pretrained(out / "scheduler")
+    told = {"geometry": asdict(card["geometry"]), "habits": asdict(card["habits"]), "parts": parts or card["parts"]}
+    if "beside" in card:
+        told["beside"] = card["beside"]
+    index = {"_class_name": "Video", "unet": ["animatic", "LaVieUNet"], "scheduler": ["diffusers", "DDIMScheduler"]}
+    for name, data in (("model_index.json", index), ("animatic.json", told)):
+        write_atomically(out / name, (json.dumps(data, indent=1) + "\n").encode())
+    return out

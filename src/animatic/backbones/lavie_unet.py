@@ -1,0 +1,278 @@
+"""`LaVieUNet`: Stable Diffusion's UNet carried over to video (Wang et al. 2023), base, interpolation and upscaling.
+
+It is diffusers' own 2D network with frames folded into the batch, in which four things know of time: the group norms
+of the ResNets and of the output (statistics over all frames), the transformer blocks, and where `convolutions` say so
+temporal ResNets. All else keeps diffusers' names, so weights and LoRAs of the image model fit its spatial part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch import Tensor, nn
+
+from .spacetime import RelativePositions, turned, turns
+
+DOWN = ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
+UP = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
+ROTARY = 32  # channels of a head that turn with time
+GROUPS = 32  # of the norms in temporal ResNets, whatever the rest of the network has
+
+BASE: dict[str, Any] = {}
+INTERPOLATION: dict[str, Any] = {"in_channels": 8, "positions": False, "time_last": True, "sparse": True}
+VSR: dict[str, Any] = {
+    "in_channels": 7, "block_out_channels": (256, 512, 512, 1024), "cross_attention_dim": 1024,
+    "down_block_types": DOWN[::-1], "up_block_types": UP[::-1], "only_cross_attention": (True, True, True, False),
+    "use_linear_projection": True, "num_class_embeds": 1000, "convolutions": True, "sample_size": 128,
+}  # fmt: skip
+
+
+class Frames:
+    """How many frames the call at hand folds into each row of the batch."""
+
+    count = 1
+
+    def unfold(self, x: Tensor) -> Tensor:
+        """`[row * frame, channel, ...]` to `[row, channel, frame, ...]`."""
+        return x.unflatten(0, (-1, self.count)).transpose(1, 2)
+
+    def fold(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2).flatten(0, 1)
+
+
+class LaVieUNet(UNet2DConditionModel):
+    """Predicts for clips `[row, channel, frame, height, width]`; any number of frames.
+
+    Beyond `UNet2DConditionModel`: `time_last` puts attention over time behind the feed-forward, `positions` tells it
+    where frames are (rotary and relative bias), `sparse` lets a frame look in space at the first frame and the one
+    before instead of itself, `convolutions` adds temporal ResNets. BASE, INTERPOLATION and VSR are the released three.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int = 64,
+        in_channels: int = 4,
+        out_channels: int = 4,
+        down_block_types: Sequence[str] = DOWN,
+        up_block_types: Sequence[str] = UP,
+        only_cross_attention: bool | Sequence[bool] = False,
+        block_out_channels: Sequence[int] = (320, 640, 1280, 1280),
+        layers_per_block: int = 2,
+        norm_num_groups: int = 32,
+        cross_attention_dim: int = 768,
+        attention_head_dim: int = 8,  # the number of heads, as Stable Diffusion's configs call it
+        use_linear_projection: bool = False,
+        num_class_embeds: int | None = None,
+        time_last: bool = False,
+        positions: bool = True,
+        sparse: bool = False,
+        convolutions: bool = False,
+    ) -> None:
+        only_text: Any = only_cross_attention
+        only_text = only_text if isinstance(only_text, bool) else tuple(only_text)
+        super().__init__(
+            sample_size=sample_size,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            down_block_types=tuple(down_block_types),
+            up_block_types=tuple(up_block_types),
+            only_cross_attention=only_text,
+            block_out_channels=tuple(block_out_channels),
+            layers_per_block=layers_per_block,
+            norm_num_groups=norm_num_groups,
+            cross_attention_dim=cross_attention_dim,
+            attention_head_dim=attention_head_dim,
+            use_linear_projection=use_linear_projection,
+            num_class_embeds=num_class_embeds,
+        )
+        self.frames = frames = Frames()
+        for module in list(self.modules()):
+            if isinstance(module, ResnetBlock2D):
+                module.norm1, module.norm2 = FrameNorm(module.norm1, frames), FrameNorm(module.norm2, frames)
+            elif isinstance(module, Transformer2DModel):
+                module.transformer_blocks = nn.ModuleList(
+                    TimeBlock(block, frames, time_last, positions, sparse) for block in module.transformer_blocks
+                )
+                if convolutions:
+                    width: Any = module.in_channels
+                    module.resblock_temporal = TimeResNet(width, 0, (3, 3), frames)
+                    module.register_forward_pre_hook(_through_time, with_kwargs=True)
+        self.conv_norm_out = FrameNorm(self.conv_norm_out, frames)
+        if convolutions:
+            told = 4 * block_out_channels[0]
+            self.down_temporal_blocks = nn.ModuleList(TimeModule(width, told, frames) for width in block_out_channels)
+            self.mid_temporal_block = TimeModule(block_out_channels[-1], told, frames)
+            self.up_temporal_blocks = nn.ModuleList(
+                TimeModule(width, told, frames) for width in reversed(block_out_channels)
+            )
+            blocks = (*self.down_blocks, self.mid_block, *self.up_blocks)
+            added: Any = (*self.down_temporal_blocks, self.mid_temporal_block, *self.up_temporal_blocks)
+            for block, module in zip(blocks, added, strict=True):
+                block.register_forward_hook(module.after, with_kwargs=True)
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        class_labels: Tensor | None = None,
+    ) -> Tensor:
+        """`encoder_hidden_states` `[row, token, channel]`, `timestep` and `class_labels` `[row]`."""
+        rows, _, count = sample.shape[:3]
+        self.frames.count = count
+        x, t = self.frames.fold(sample), torch.as_tensor(timestep, device=sample.device).expand(rows)
+        answer = super().forward(
+            x,
+            t.repeat_interleave(count),
+            encoder_hidden_states.repeat_interleave(count, 0),
+            class_labels=None if class_labels is None else class_labels.repeat_interleave(count),
+            return_dict=False,
+        )
+        return self.frames.unfold(answer[0])
+
+
+class FrameNorm(nn.GroupNorm):
+    """A group norm whose statistics run over all frames of a row."""
+
+    def __init__(self, like: nn.GroupNorm, frames: Frames) -> None:
+        super().__init__(like.num_groups, like.num_channels, like.eps)
+        self.frames = frames
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.frames.fold(super().forward(self.frames.unfold(input)))
+
+
+class Turning(nn.Module):
+    """Rotary positions of queries and keys `[batch, head, frame, width]`; diffusers' place for it is `norm_q`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return turned(x, turns(x.shape[2], min(ROTARY, x.shape[3]), x.device))
+
+
+class TimeAttention(Attention):
+    """Attention of each cell through time, `[row * frame, cell, channel]`."""
+
+    def __init__(self, width: int, heads: int, positions: bool, frames: Frames) -> None:
+        super().__init__(width, heads=heads, dim_head=width // heads, bias=False)
+        self.frames = frames
+        self.positions = RelativePositions(heads) if positions else None
+        if positions:
+            self.norm_q, self.norm_k = Turning(), Turning()
+
+    def forward(self, hidden_states: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        cells = hidden_states.shape[1]
+        x = self.frames.unfold(hidden_states).flatten(0, 1)  # [row * cell, frame, channel]
+        bias = None
+        if self.positions is not None:
+            bias = self.positions(self.frames.count).to(x.dtype)
+            bias = bias.expand(len(x), -1, -1, -1).flatten(0, 1)  # any attention processor takes it so
+        x = super().forward(x, attention_mask=bias)
+        return self.frames.fold(x.unflatten(0, (-1, cells)))
+
+
+class TimeBlock(BasicTransformerBlock):
+    """Space, text, time, feed-forward; or time last."""
+
+    norm1: Any  # diffusers allows for None
+    norm2: Any
+    norm3: Any
+    attn2: Any
+
+    def __init__(self, like: Any, frames: Frames, time_last: bool, positions: bool, sparse: bool) -> None:
+        super().__init__(
+            like.dim,
+            like.num_attention_heads,
+            like.attention_head_dim,
+            cross_attention_dim=like.cross_attention_dim,
+            only_cross_attention=like.only_cross_attention,
+        )
+        self.frames, self.time_last, self.sparse = frames, time_last, sparse
+        self.attn_temp = TimeAttention(like.dim, like.num_attention_heads, positions, frames)
+        self.norm_temp = nn.LayerNorm(like.dim)
+        out: Any = self.attn_temp.to_out
+        nn.init.zeros_(out[0].weight)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        timestep: Tensor | None = None,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
+        class_labels: Tensor | None = None,
+        added_cond_kwargs: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        x = hidden_states
+        seen = self.norm1(x)
+        source = encoder_hidden_states if self.only_cross_attention else self._before(seen) if self.sparse else None
+        x = x + self.attn1(seen, source)
+        x = x + self.attn2(self.norm2(x), encoder_hidden_states)
+        if not self.time_last:
+            x = x + self.attn_temp(self.norm_temp(x))
+        x = x + self.ff(self.norm3(x))
+        return x + self.attn_temp(self.norm_temp(x)) if self.time_last else x
+
+    def _before(self, x: Tensor) -> Tensor:
+        """The tokens of the first frame and of the one before: `[row * frame, 2 * cell, channel]`."""
+        clip = x.unflatten(0, (-1, self.frames.count))
+        before = torch.cat([clip[:, :1], clip[:, :-1]], 1)
+        return torch.cat([clip[:, :1].expand_as(clip), before], 2).flatten(0, 1)
+
+
+class TimeResNet(nn.Module):
+    """Two convolutions along time with these kernels, told the noise level where `told` is its width."""
+
+    def __init__(self, width: int, told: int, kernels: tuple[int, int], frames: Frames) -> None:
+        super().__init__()
+        self.frames = frames
+        first, second = kernels
+        self.norm1, self.norm2 = (nn.GroupNorm(GROUPS, width, eps=1e-6) for _ in range(2))
+        self.conv1 = nn.Conv3d(width, width, (first, 1, 1), padding=(first // 2, 0, 0))
+        self.conv2 = nn.Conv3d(width, width, (second, 1, 1), padding=(second // 2, 0, 0))
+        self.time_emb_proj = nn.Linear(told, width) if told else None
+
+    def forward(self, x: Tensor, temb: Tensor | None = None) -> Tensor:
+        x = self.frames.unfold(x)
+        h = self.conv1(F.silu(self.norm1(x)))
+        if self.time_emb_proj is not None and temb is not None:
+            h = h + self.frames.unfold(self.time_emb_proj(F.silu(temb)))[..., None, None]
+        return self.frames.fold(x + self.conv2(F.silu(self.norm2(h))))
+
+
+class TimeModule(nn.Module):
+    """What upscaling adds after each block of the network: a ResNet along time, one in space, and a closed gate."""
+
+    def __init__(self, width: int, told: int, frames: Frames) -> None:
+        super().__init__()
+        self.resblocks_3d_t = TimeResNet(width, told, (5, 3), frames)
+        self.resblocks_3d_s = ResnetBlock2D(in_channels=width, temb_channels=told, groups=GROUPS)
+        for norm in ("norm1", "norm2"):
+            setattr(self.resblocks_3d_s, norm, FrameNorm(getattr(self.resblocks_3d_s, norm), frames))
+        self.shift_conv = nn.Conv2d(width, width, 1)
+        for parameter in self.shift_conv.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        return x + self.shift_conv(self.resblocks_3d_s(self.resblocks_3d_t(x, temb), temb))
+
+    def after(self, block: nn.Module, args: tuple[Any, ...], told: dict[str, Any], answer: Any) -> Any:
+        """A hook: what a block of the network passes on (what it keeps for the way up stays as it is)."""
+        temb = told["temb"] if "temb" in told else args[1]
+        if isinstance(answer, tuple):
+            return self(answer[0], temb), *answer[1:]
+        return self(answer, temb)
+
+
+def _through_time(module: Any, args: tuple[Any, ...], told: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return (module.resblock_temporal(args[0]), *args[1:]), told

@@ -1,0 +1,66 @@
+"""More frames: key frames and what a model makes of them, window by window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..controls.tiles import Tiles
+from ..errors import AnimaticError
+from ..video import Video
+from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, unit_noise
+
+
+@dataclass(frozen=True)
+class Interpolate(Networked):
+    """`factor` - 1 frames between every two, by a model that sees key frames. The clip lasts as long as before.
+
+    Tiles share the key frame at their ends. `keep` puts the given key frames back (LaVie regenerates them). `fps`
+    other than 0 sets the frame rate instead, as LaVie's 24 does for 16 frames of 8: 1.27 times slower.
+    """
+
+    factor: int = 4
+    keep: bool = True
+    fps: float = 0.0
+
+    role = "interpolate"
+    partners = {"mini": "mini-interpolate", "lavie": "lavie-interpolation"}  # noqa: RUF012
+
+    def after(self, shape: Shape) -> Shape:
+        return more_frames(shape, self.factor, self.fps)
+
+    def memory(self, shape: Shape, say: Say) -> int:
+        backbone, out = self.backbone(say), self.after(shape)
+        frames = min(out.frames, self._windows(backbone).frames)
+        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
+
+    def _windows(self, backbone: Any) -> Tiles:
+        """As many key frames at once as the model was made for, or `window` frames; one key is shared."""
+        keys = backbone.geometry.frames // backbone.beside.factor + 1
+        if self.window:
+            keys = max(2, (self.window - 1) // self.factor + 1)
+        return Tiles((keys - 1) * self.factor + 1, 1, self.tile)
+
+    def __call__(self, video: Video, say: Say) -> Video:
+        backbone, shape = self.backbone(say), self.after(Shape.of(video))
+        if backbone.beside is None or backbone.beside.pixels:
+            raise AnimaticError(f"{backbone.name} does not interpolate; want {', '.join(self.partners.values())}")
+        beside: Any = replace(backbone.beside, factor=self.factor)  # pyright: ignore[reportArgumentType]
+        keys = backbone.to_latents(as_rows(padded(video.frames, backbone.multiple)))
+        guess, told = beside.tell(keys, say.seed)
+        call = Call(backbone, self, say, self._windows(backbone))
+        latents = guess + call(unit_noise(say.seed, guess), told)
+        frames = backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
+        if self.keep:
+            frames[:: self.factor] = video.frames
+        return Video(frames, shape.fps, video.info)
+
+
+def more_frames(shape: Shape, factor: int, fps: float = 0.0) -> Shape:
+    """The shape with `factor` - 1 frames between every two, lasting as long, or at `fps` frames per second."""
+    if factor < 2:
+        raise AnimaticError(f"factor is {factor}; want 2 or more frames for each one")
+    if shape.frames < 2:
+        raise AnimaticError("1 frame has nothing between; want a video of 2 frames or more")
+    frames = (shape.frames - 1) * factor + 1
+    return replace(shape, frames=frames, fps=fps or frames * shape.fps / shape.frames)

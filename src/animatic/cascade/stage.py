@@ -1,0 +1,185 @@
+"""What a stage is: a frozen recipe that turns a video into another, and says beforehand what it will need."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..backbones import load
+from ..backbones.base import Components
+from ..backbones.beside import BESIDE, LEVEL
+from ..controls.guidance import Guidance
+from ..controls.tiles import Tiles
+from ..controls.watching import Progress
+from ..errors import AnimaticError
+from ..sampling import Control, check, sample
+from ..video import Video
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Frames, height, width in pixels, frames per second."""
+
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+    @staticmethod
+    def of(video: Video) -> Shape:
+        height, width = video.frames.shape[1:3]
+        return Shape(len(video), height, width, video.fps)
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.fps
+
+
+@dataclass(frozen=True)
+class Say:
+    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is."""
+
+    prompt: str = ""
+    negative: str = ""
+    seed: int = 0
+    maker: str = ""
+    tick: Callable[[int, int], None] = lambda done, count: None
+    device: str = ""
+    loaded: dict[str, Components] = field(default_factory=dict, repr=False, compare=False)
+
+    def model(self, name: str) -> Components:
+        """The model of that name; one at a time is kept."""
+        if name not in self.loaded:
+            self.loaded.clear()
+            self.loaded[name] = load(name, self.device)
+        return self.loaded[name]
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """Fields are the options that `--then NAME:FACTOR:option=value` takes."""
+
+    @abstractmethod
+    def after(self, shape: Shape) -> Shape:
+        """What comes out. Raises `AnimaticError` where nothing could."""
+
+    @abstractmethod
+    def __call__(self, video: Video, say: Say) -> Video: ...
+
+    def memory(self, shape: Shape, say: Say) -> int:
+        """Bytes needed at once, roughly: what goes in, what comes out, and for stages of networks their calls."""
+        out = self.after(shape)
+        return 3 * (shape.frames * shape.height * shape.width + out.frames * out.height * out.width)
+
+    def smaller(self) -> Stage | None:
+        """The same with settings that need less memory; None where there are none."""
+        return None
+
+
+@dataclass(frozen=True)
+class Networked(Stage):
+    """A stage that calls a network. 0 and "" are the model's habits.
+
+    `window` frames are seen at once, `tile` latent cells a side (0: all).
+    """
+
+    model: str = ""
+    steps: int = 0
+    guidance: float = 0.0
+    window: int = 0
+    tile: int = 0
+
+    role = ""
+    partners = {}  # noqa: RUF012 - a class attribute, never written
+
+    def backbone(self, say: Say) -> Components:
+        """The model to use: the one that is said, else the partner of the one that made the video."""
+        family = say.maker.partition(" ")[0].partition("-")[0]
+        name = self.model or self.partners.get(family, "")
+        if not name:
+            made = f"made by {say.maker!r}" if say.maker else "whose maker is unknown"
+            known = ", ".join(sorted(set(self.partners.values())))
+            raise AnimaticError(f"no model of its own for a video {made}; want {self.role}:model=NAME, such as {known}")
+        return say.model(name)
+
+    def smaller(self) -> Stage | None:
+        if self.window != 1:
+            return replace(self, window=(self.window or 16) // 2)
+        if self.tile > 32 or not self.tile:
+            return replace(self, tile=(self.tile or 256) // 2)
+        return None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of `sample()` by a stage, everything bound but the clip."""
+
+    backbone: Components
+    stage: Networked
+    say: Say
+    windows: Tiles
+    controls: Sequence[Control] = ()
+    started: list[int] = field(default_factory=lambda: [0])
+
+    @cached_property
+    def guidance(self) -> float:
+        return self.stage.guidance or self.backbone.habits.guidance
+
+    def __call__(self, noise: Tensor, beside: Tensor | None = None, level: int | None = None) -> Tensor:
+        """Clean latents from unit noise of the clip's shape, what is beside it being seen."""
+        backbone, habits, say = self.backbone, self.backbone.habits, self.say
+        negative = ", ".join(n for n in (say.negative, habits.negative) if n)
+        cond = backbone.encode([say.prompt], [negative])
+        extra: dict[str, Any] = dict(cond.extra)
+        if beside is not None:
+            extra[BESIDE] = beside.to(noise).expand(len(cond.rows), -1, -1, -1, -1)
+        if level is not None:
+            extra[LEVEL] = torch.full((len(cond.rows),), level, device=noise.device)
+        controls = [Progress(say.tick), *self.controls, Guidance(self.guidance), self.windows]
+        check(backbone, controls)
+        schedule = backbone.schedule(self.stage.steps or habits.steps, habits.scheduler)
+        return sample(backbone, schedule, noise, replace(cond, extra=extra), controls)
+
+
+def unit_noise(seed: int, like: Tensor, frames: int | None = None) -> Tensor:
+    """Noise of the shape of `like` from one seed, made on the CPU; `frames` 1: the same for every frame."""
+    shape = list(like.shape)
+    shape[2] = frames or shape[2]
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(like).expand_as(like)
+
+
+def padded(frames: np.ndarray, multiple: int) -> np.ndarray:
+    """Frames whose sizes are multiples, the last rows and columns repeated: to be cut off again."""
+    room = [(0, 0), *((0, -side % multiple) for side in frames.shape[1:3]), (0, 0)]
+    return np.pad(frames, room, mode="edge") if any(after for _, after in room) else frames
+
+
+def as_rows(frames: np.ndarray) -> Tensor:
+    """uint8 `[1, frame, height, width, 3]`."""
+    return torch.from_numpy(np.ascontiguousarray(frames))[None]
+
+
+def needed(backbone: Components, frames: int, tile: int, out: Shape) -> int:
+    """Bytes of the weights and of the larger of two: one guided call on `frames` of `tile` latent cells, or decoding.
+
+    A rule of thumb: some 12 activations of the first level live at once, decoding holds three of 8 frames (of a tile,
+    where tiles are wanted); attention is taken to be fused.
+    """
+    stride = backbone.geometry.stride
+    cells = [min(-(-side // stride), tile or side) for side in (out.height, out.width)]
+    size = next(backbone.unet.parameters()).element_size()
+    config = backbone.unet.config
+    width = config.get("dim") or config["block_out_channels"][0]
+    rows = 1 if backbone.habits.guidance == 1 else 2
+    call = 12 * rows * frames * cells[0] * cells[1] * width * size
+    deep = backbone.vae.config.get("block_out_channels", (3,))[0]
+    decode = 3 * min(8, out.frames) * cells[0] * cells[1] * stride**2 * deep * 4
+    weights = sum(p.numel() * p.element_size() for part in (backbone.unet, backbone.vae) for p in part.parameters())
+    return weights + max(call, decode)

@@ -1,0 +1,72 @@
+"""More pixels: by a model that sees the small video beside the noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..backbones.base import Components
+from ..controls.tiles import Tiles
+from ..errors import AnimaticError
+from ..video import Video
+from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, unit_noise
+
+DEFAULT = 2
+
+
+@dataclass(frozen=True)
+class Upscale(Networked):
+    """`factor` times the height and width; a model of factor 2 works twice for 4, and so on.
+
+    Every frame starts from the same noise (`still`), so that still things stay still; `level` is how much noise is on
+    what the model sees, where it knows of it. Tiles of `window` frames share `overlap`.
+    """
+
+    factor: int = 0
+    level: int = -1
+    overlap: int = 2
+    still: bool = True
+
+    role = "upscale"
+    partners = {"mini": "mini-upscale", "lavie": "lavie-vsr"}  # noqa: RUF012
+
+    def after(self, shape: Shape) -> Shape:
+        factor = self.factor or DEFAULT
+        if factor < 2:
+            raise AnimaticError(f"factor is {factor}; want 2 or more")
+        return replace(shape, height=factor * shape.height, width=factor * shape.width)
+
+    def memory(self, shape: Shape, say: Say) -> int:
+        backbone, out = self.backbone(say), self.after(shape)
+        frames = min(shape.frames, self._windows(backbone).frames)
+        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
+
+    def _windows(self, backbone: Components) -> Tiles:
+        frames = self.window or backbone.geometry.frames
+        return Tiles(frames, min(self.overlap, frames - 1), self.tile)
+
+    def __call__(self, video: Video, say: Say) -> Video:
+        backbone = self.backbone(say)
+        if backbone.beside is None or not backbone.beside.pixels:
+            raise AnimaticError(f"{backbone.name} does not upscale; want {', '.join(self.partners.values())} or sd-x4")
+        beside: Any = backbone.beside
+        if self.level >= 0:
+            beside = replace(beside, level=self.level)
+        if self.tile:
+            backbone.tile_codec()
+        factor, left = self.factor or beside.factor, self.factor or beside.factor
+        while left > 1:
+            if left % beside.factor:
+                raise AnimaticError(f"factor is {factor}; {backbone.name} takes powers of {beside.factor}")
+            video, left = self._once(video, say, backbone, beside), left // beside.factor
+        return video
+
+    def _once(self, video: Video, say: Say, backbone: Components, beside: Any) -> Video:
+        height, width = (beside.factor * side for side in video.frames.shape[1:3])
+        small = as_rows(padded(video.frames, max(1, backbone.multiple // beside.factor)))
+        given = (small.movedim(-1, 1).to(backbone.device, backbone.unet.dtype)) / 127.5 - 1
+        guess, told = beside.tell(given, say.seed)
+        noise = unit_noise(say.seed, guess, 1 if self.still else None)
+        latents = guess + Call(backbone, self, say, self._windows(backbone))(noise, told, beside.level)
+        frames = backbone.decode(latents)[0, :, :height, :width].cpu().numpy()
+        return Video(frames, video.fps, video.info)

@@ -1,0 +1,273 @@
+"""LaVie: schedules, frame maps, blocks and networks on the originals' recorded values; its checkpoints converted."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from conftest import golden
+from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from test_small import normal, recorded
+from torch import Tensor, nn
+
+from animatic.backbones import load
+from animatic.backbones.beside import Copied, Noised
+from animatic.backbones.lavie import BETAS, CARDS, convert_lavie, fitted
+from animatic.backbones.lavie_unet import (
+    BASE,
+    DOWN,
+    INTERPOLATION,
+    UP,
+    VSR,
+    Frames,
+    LaVieUNet,
+    TimeAttention,
+    TimeBlock,
+)
+from animatic.cascade.interpolate import Shape, more_frames
+from animatic.cli import main
+from animatic.controls.tiles import spans
+from animatic.errors import AnimaticError
+from animatic.rendering import render
+from animatic.scene import Scene, Track
+from animatic.schedule import Schedule
+from animatic.training.lora import adapt, apply_lora, save_lora
+
+SMALL = {"layers_per_block": 1, "cross_attention_dim": 24, "attention_head_dim": 2, "norm_num_groups": 16}
+WIDE = {**SMALL, "block_out_channels": (64, 64, 128, 128)}
+TINY = {  # tests' own text encoder is 16 wide, and LaVie has 8 heads
+    "layers_per_block": 1, "cross_attention_dim": tiny.WIDTH, "block_out_channels": (32, 32, 64, 64), "sample_size": 8,
+}  # fmt: skip
+
+
+def theirs(name: str, vsr: bool = False) -> str:
+    """The original's name of one of our parameters."""
+    name = name.replace("positions.table.", "time_rel_pos_bias.relative_attention_bias.")
+    return name.replace("attn_temp.", "attn_temporal.").replace("norm_temp.", "norm_temporal.") if vsr else name
+
+
+def filled(module: nn.Module, vsr: bool = False) -> nn.Module:
+    module.load_state_dict({n: recorded(theirs(n, vsr), tuple(p.shape)) for n, p in module.state_dict().items()})
+    return module.eval()
+
+
+def same(found: Tensor, wanted: dict) -> None:
+    flat = found.detach().double().flatten()
+    assert flat.numel() == wanted["n"]
+    assert float(flat.abs().sum()) == pytest.approx(wanted["abs_sum"], rel=1e-6)
+    assert flat[:6].tolist() == pytest.approx(wanted["first"], rel=1e-4, abs=1e-5)
+    assert flat[-3:].tolist() == pytest.approx(wanted["last"], rel=1e-4, abs=1e-5)
+
+
+def test_schedules():
+    """g01: levels, the interpolation's grid and its 50 steps, what base samplers visit, noise on small video."""
+    wanted = golden("lavie/g01_schedules.json")
+    levels = DDIMScheduler(**BETAS).alphas_cumprod
+    told = wanted["linear_1e-4_2e-2_T1000"]["alphas_cumprod[0,1,500,999]"]
+    assert levels[[0, 1, 500, 999]].tolist() == pytest.approx(told, rel=1e-5)
+    schedule = Schedule(DDIMScheduler(**BETAS, **CARDS["lavie-interpolation"]["scheduler"]), 50)
+    times = [step.t for step in schedule if not step.clean]
+    assert times[::-1] == wanted["interpolation_50_steps"]["timesteps"]
+    x, beside = normal(1, 2, 4, 5, 4, 4), normal(2, 2, 4, 5, 4, 4)
+    for step in schedule:
+        if not step.clean:
+            x = schedule.advance(x, 0.1 * x + 0.01 * beside, step)
+    same(x, wanted["interpolation_ddim_loop_50"]["out"])
+    for cls, name, told in (
+        (DDIMScheduler, "ddim", {"steps_offset": 1}),
+        (DDPMScheduler, "ddpm", {"steps_offset": 1}),
+        (EulerDiscreteScheduler, "eulerdiscrete", {"timestep_spacing": "linspace"}),
+    ):
+        now = wanted["base_samplers"]["now"][name]
+        config = {k: v for k, v in BETAS.items() if cls is not EulerDiscreteScheduler or k != "clip_sample"}
+        levels = [step.t for step in Schedule(cls(**config, **told), 50) if not step.clean]
+        assert levels[:3] == pytest.approx(now["first"]) and levels[-2:] == pytest.approx(now["last"])
+    first = next(iter(Schedule(DDPMScheduler(**BETAS), 50)))
+    assert first.t == 980  # as the paper's own pinned library visits
+    vsr = wanted["vsr"]
+    same(Noised(level=50).noised(normal(5, 1, 3, 2, 4, 4), normal(6, 1, 3, 2, 4, 4)), vsr["low_res_add_noise_level50"])
+    with pytest.raises(AnimaticError, match="level is 351; the upscaler knows noise levels 0 to 350"):
+        Noised(level=351)
+
+
+def test_frame_maps():
+    """g02: which key each frame sees, windows of upscaling, durations, rounding."""
+    wanted = golden("lavie/g02_frames.json")
+    keys = torch.arange(16.0).view(1, 1, 16, 1, 1)
+    guess, told = Copied().tell(keys)
+    assert told.flatten().int().tolist() == wanted["copied_layout_source_frame_of_16"] and not guess.any()
+    assert list(range(0, 61, 4)) == wanted["key_positions_in_61"]
+    for count in ("8", "16"):
+        assert [list(s) for s in spans(int(count), 8, 0)] == wanted["vsr_unet_chunks"][count]
+    told = wanted["durations_s"]
+    out = more_frames(Shape(16, 320, 512, 8.0), 4)
+    assert out.frames == 61 and out.fps == told["true_4x_fps_for_same_duration"]
+    assert out.seconds == told["base_16f_8fps"]
+    slow = more_frames(Shape(16, 320, 512, 8.0), 4, fps=24)
+    assert slow.seconds == pytest.approx(told["interpolation_61f_24fps"], abs=1e-4)
+    rounding = wanted["to_uint8"]
+    levels = ((torch.tensor(rounding["x"]) + 1) * 127.5 + 0.5).floor().clamp(0, 255)
+    assert levels.int().tolist() == rounding["base_and_interpolation_round_half_up"]
+
+
+def block(frames: Frames, only_text: bool = False, **how: bool) -> TimeBlock:
+    like = BasicTransformerBlock(80, 2, 40, cross_attention_dim=24, only_cross_attention=only_text)
+    return filled(TimeBlock(like, frames, **how), only_text)
+
+
+@torch.no_grad()
+def test_temporal_blocks():
+    """g03: attention over time with and without positions, the three blocks, sparse-causal attention."""
+    wanted, frames = golden("lavie/g03_temporal_blocks.json"), Frames()
+    frames.count = 16
+    x = normal(11, 3, 16, 80).transpose(0, 1)  # recorded as [cell, frame, channel]
+    attention = filled(TimeAttention(80, 2, True, frames))
+    same(attention(x).transpose(0, 1), wanted["base_temporal_attention"]["out"])
+    attention.positions.table.weight.zero_()
+    same(attention(x).transpose(0, 1), wanted["same_with_zero_bias_table"])
+    plain = filled(TimeAttention(80, 2, False, frames))
+    same(plain(x).transpose(0, 1), wanted["interpolation_temporal_attention"]["out"])
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    assert (plain(x[order]) - plain(x)[order]).abs().max() < 1e-5
+
+    frames.count = 5
+    x, text = normal(12, 10, 6, 80), normal(13, 10, 7, 24)
+    base = block(frames, time_last=False, positions=True, sparse=False)
+    same(base(x, encoder_hidden_states=text), wanted["base_block"]["out"])
+    interpolation = block(frames, time_last=True, positions=False, sparse=True)
+    same(interpolation(x, encoder_hidden_states=text), wanted["interpolation_block"]["out"])
+    vsr = block(frames, True, time_last=False, positions=True, sparse=False)
+    same(vsr(x, encoder_hidden_states=text), wanted["vsr_block_only_cross"]["out"])
+    attention = filled(BasicTransformerBlock(80, 2, 40, cross_attention_dim=24).attn1)
+    same(attention(x, interpolation._before(x)), wanted["sparse_causal"]["out"])
+    other = x.clone()
+    other[[3, 8]] += 1
+    moved = (attention(other, interpolation._before(other)) - attention(x, interpolation._before(x))).abs()
+    assert [i for i, part in enumerate(moved.view(2, 5, -1).amax((0, 2)).tolist()) if part] == [3, 4]
+
+
+@torch.no_grad()
+def test_the_three_networks():
+    """g04, on tiny networks with recorded weights."""
+    wanted, text = golden("lavie/g04_unets.json"), normal(22, 2, 7, 24)
+    base = filled(LaVieUNet(**{**BASE, **WIDE}))
+    same(base(normal(21, 2, 4, 5, 8, 16), 500, text), wanted["tiny_base"]["out"])
+    interpolation = filled(LaVieUNet(**{**INTERPOLATION, **WIDE}))
+    same(interpolation(normal(23, 2, 8, 5, 8, 16), 500, text), wanted["tiny_interpolation"]["out"])
+    vsr = filled(LaVieUNet(**{**VSR, **SMALL, "block_out_channels": (64, 64, 64, 128)}), vsr=True)
+    x = torch.cat([normal(25, 2, 4, 5, 8, 16), normal(24, 2, 3, 5, 8, 16)], 1)
+    same(vsr(x, 500, text, torch.tensor([50, 50])), wanted["tiny_vsr"]["out"])
+    x = normal(21, 2, 4, 5, 8, 16)[:1].expand(2, -1, -1, -1, -1)
+    prompt, negative = base(x, 500, text)
+    same((negative + 4 * (prompt - negative)).expand(2, -1, -1, -1, -1), wanted["forward_with_cfg"]["out"])
+    for frames, size in ((1, (8, 16)), (24, (8, 16)), (2, (10, 12))):
+        assert base(normal(1, 1, 4, frames, *size), 5, text[:1]).shape[2:] == (frames, *size)
+
+
+@torch.no_grad()
+def test_one_frame_is_the_image_model():
+    """g05: with time silenced, of one frame or of equal frames; of unequal ones it must not be."""
+    network = LaVieUNet(**WIDE).eval()
+    for module in network.modules():
+        if isinstance(module, TimeAttention):
+            module.to_out[0].weight.zero_()
+            module.to_out[0].bias.zero_()
+    image = UNet2DConditionModel(
+        **WIDE, down_block_types=DOWN, up_block_types=UP, in_channels=4, out_channels=4, sample_size=64
+    ).eval()
+    image.load_state_dict({n: p for n, p in network.state_dict().items() if "_temp" not in n})
+    x, text = normal(1, 1, 4, 1, 8, 8), normal(2, 1, 7, 24)
+    alone = image(x[:, :, 0], 500, text).sample
+    assert (network(x, 500, text)[:, :, 0] - alone).abs().max() < 3e-6
+    assert (network(x.expand(-1, -1, 4, -1, -1), 500, text)[:, :, 2] - alone).abs().max() < 3e-6
+    clip = normal(3, 1, 4, 4, 8, 8)
+    assert (network(clip, 500, text)[:, :, 0] - image(clip[:, :, 0], 500, text).sample).abs().max() > 0.05
+
+
+@pytest.mark.parametrize(("config", "name"), [(BASE, "base"), (INTERPOLATION, "interpolation"), (VSR, "vsr")])
+def test_checkpoints_of_full_size(config, name):
+    """Right shapes without the numbers: every published key is used, none is left; what is wrong is named."""
+    with torch.device("meta"):
+        network = LaVieUNet(**config)
+    state = {theirs(n, name == "vsr"): torch.zeros(1).expand(p.shape) for n, p in network.state_dict().items()}
+    state |= {"down_blocks.1.attentions.0.transformer_blocks.0.attn_temp.rotary_emb.freqs": torch.zeros(16)}
+    kind, found, weights = fitted(state)
+    assert kind == {"base": "lavie", "interpolation": "lavie-interpolation", "vsr": "lavie-vsr"}[name]
+    assert found["block_out_channels"] == network.config.block_out_channels and len(weights) == len(state) - 1
+    published = golden(f"lavie/keys_{name}.json")
+    freqs = {key for key in published if key.endswith("freqs")}
+    assert {n: list(t.shape) for n, t in state.items() if not n.endswith("freqs")} == {
+        n: shape for n, shape in published.items() if n not in freqs
+    }
+    key = "mid_block.attentions.0.transformer_blocks.0.ff.net.2.bias"
+    with pytest.raises(AnimaticError, match=f"{key} is missing; want all weights of {kind}"):
+        fitted({n: t for n, t in state.items() if n != key})
+    with pytest.raises(AnimaticError, match="one_more is unknown"):
+        fitted({**state, "one_more": torch.zeros(1)})
+    with pytest.raises(AnimaticError, match=rf"{key} has shape \[3\]; want \[\d+\]"):
+        fitted({**state, key: torch.zeros(3)})
+
+
+def checkpoint(path, config, vsr: bool = False):
+    torch.manual_seed(0)
+    network = LaVieUNet(**{**config, **TINY})
+    state = {theirs(n, vsr): p for n, p in network.state_dict().items()}
+    torch.save({"ema": {**state, "temporal_rotary_emb.freqs": torch.zeros(16)} if vsr else state}, path)
+    return network
+
+
+def test_conversion_round_trip(tmp_path, monkeypatch):
+    """A checkpoint becomes a folder that `--model lavie` finds, renders under every control, and learns LoRAs of SD."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    with pytest.raises(AnimaticError, match=r"lavie is not on this machine; .* animatic convert lavie lavie_base\.pt"):
+        load("lavie")
+    parts, file = tiny.folder(tmp_path / "sd", tiny.unet2d()), tmp_path / "lavie_base.pt"
+    network = checkpoint(file, BASE)
+    with pytest.raises(SystemExit) as end:
+        main(["convert", "lavie", str(file), "--parts", str(parts)])
+    assert end.value.code == 0
+    model = load("lavie")
+    own = model.unet.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in network.state_dict().items())
+    box = Track("bear", ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)))
+    scene = Scene("a bear", (box,), seconds=1)
+    size = {"frames": 2, "size": (64, 64), "steps": 2}
+    one, other = (render(scene, model, method, 1, **size) for method in ("none", "lvd"))
+    assert one.frames.shape == (2, 64, 64, 3) and one.info["scheduler"] == "DDIMScheduler"
+    assert not np.array_equal(one.frames, other.frames)
+
+    pytest.importorskip("peft")
+    image = UNet2DConditionModel(**TINY, down_block_types=DOWN, up_block_types=UP)
+    adapt(image, 2)
+    for name, parameter in image.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter)
+    apply_lora(model, save_lora(image, tmp_path / "style.safetensors"))
+    assert not np.array_equal(render(scene, model, "none", 1, **size).frames, one.frames)
+
+
+def test_what_carries_code_is_refused(tmp_path):
+    flag = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(flag), "w"))
+
+    for name, save in (("a.pt", torch.save), ("b.pt", lambda data, path: path.write_bytes(pickle.dumps(data)))):
+        save({"ema": Trap()}, tmp_path / name)
+        with pytest.raises(AnimaticError, match=r"cannot be read .*want a \.pt file"):
+            convert_lavie(tmp_path / name, tmp_path / "out")
+    assert not flag.exists() and not (tmp_path / "out").exists()
+
+
+def test_the_other_two_convert(tmp_path):
+    for config, kind in ((INTERPOLATION, "lavie-interpolation"), (VSR, "lavie-vsr")):
+        checkpoint(tmp_path / f"{kind}.pt", config, kind == "lavie-vsr")
+        folder = convert_lavie(tmp_path / f"{kind}.pt", tmp_path / kind, "nowhere/at-all")
+        card = json.loads((folder / "animatic.json").read_text())
+        assert card["parts"] == "nowhere/at-all" and card["beside"] == CARDS[kind]["beside"]
+        with pytest.raises(AnimaticError, match="nowhere/at-all is not on this machine"):
+            load(str(folder))
