@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AnimaticError
-from ..jobs import DONE, FAILED, LEFT_OUT, Job, Outcome
+from ..jobs import DONE, FAILED, LEFT_OUT, Job, Outcome, scenes_of
 from ..scene import Scene
 from ..training import toyworld
 from ..video import Video
@@ -35,7 +35,9 @@ class Filmer:
                 toyworld.identify(name)
         except AnimaticError as error:
             return Outcome(job.number, LEFT_OUT, str(error))
-        plan = job.plan or Scene(job.prompt)
+        plan, *more = scenes_of(job.plan or Scene(job.prompt))
+        if more:
+            return Outcome(job.number, FAILED, f"a story of {len(more) + 1} scenes; want one, to be filmed")
         place = plan.background if plan.background in toyworld.BACKGROUNDS else "grass"
         try:
             frames, _ = toyworld.draw(replace(plan, background=place), FRAMES if plan.seconds else 1)
