@@ -155,12 +155,13 @@ def test_plan_render_status_files(user, bear):
     status = user.wait(job["id"])
     assert status["state"] == DONE and [f["method"] for f in status["files"]] == ["lvd", "none"]
     first, second = status["files"]
-    assert second.keys() == {"method", "json", "mp4", "gif"} and first.keys() == second.keys() | {"heat"}
+    assert second.keys() == {"method", "json", "mp4", "gif", "mkv"} and first.keys() == second.keys() | {"heat"}
     kinds = {"mp4": "video/mp4", "gif": "image/gif", "json": "application/json", "heat": "video/mp4"}
     for kind, link in first.items():
         if kind != "method":
             got = user.http.get(link)
-            assert got.status_code == 200 and got.headers["content-type"] == kinds[kind] and len(got.content) > 400
+            assert got.status_code == 200 and len(got.content) > 400
+            assert kind == "mkv" or got.headers["content-type"] == kinds[kind]
     part = user.http.get(first["mp4"], headers={"range": "bytes=0-99"})
     assert part.status_code == 206 and len(part.content) == 100
     assert user.ask("gallery", search="bear LVD")["jobs"][0]["id"] == job["id"]
@@ -182,6 +183,43 @@ def test_a_story_is_rendered_in_a_row(user, bear):
     story["scenes"] = [{k: v for k, v in s.items() if k != "version"} for s in story["scenes"]]
     status = user.wait(user.ask("render", scene=story, method="none", **QUICK)["id"])
     assert status["state"] == DONE and status["request"]["story"]["scenes"][1]["prompt"].endswith("left")
+
+
+def test_what_was_made_is_finished_and_edited(server, user, bear, tmp_path):
+    first = user.wait(user.ask("render", scene=bear, method="none", seed=3, steps=3, frames=4)["id"])
+    done = user.wait(user.ask("finish", id=first["id"], then="motion:2,lanczos:2")["id"])
+    assert done["state"] == DONE, done["message"]
+    (version,) = done["files"]
+    assert version["method"] == "none, then motion:2,lanczos:2"
+    (tmp_path / "made.mkv").write_bytes(user.http.get(version["mkv"]).content)
+    assert Video.load(tmp_path / "made.mkv").frames.shape == (7, 128, 128, 3)
+    other = user.wait(user.ask("edit", id=first["id"], swap={"bear": "cat"}, weight={"cat": 1.5})["id"])
+    assert other["state"] == DONE, other["message"]
+    assert [v["method"] for v in other["files"]] == ["edited", "before"]
+    assert other["request"]["story"]["scenes"][0]["prompt"] == "A cat walks from the left to the right"
+    frames = []
+    for version in (first["files"][0], *other["files"]):
+        (tmp_path / "made.mkv").write_bytes(user.http.get(version["mkv"]).content)
+        frames.append(Video.load(tmp_path / "made.mkv").frames)
+    assert np.abs(frames[0].astype(int) - frames[2]).max() <= 2 and (frames[1] != frames[2]).any()
+    listed = user.ask("gallery", search="cat")["jobs"][0]
+    assert listed["id"] == other["id"]
+    again = user.wait(user.ask("finish", id=other["id"], then="lanczos:2")["id"])
+    assert again["state"] == DONE, again["message"]
+    for words, message in (
+        ({"then": "shrink:2"}, "unknown stage 'shrink'"),
+        ({"then": "upscale:2:model=/etc"}, "unknown model '/etc'"),
+        ({"then": "lanczos:99"}, "at most"),
+        ({"then": "lanczos:2", "version": 7}, "has 1 videos"),
+    ):
+        code, said = user.refused("finish", **{"id": first["id"], **words})
+        assert code == 400 and message in said
+    for words, message in (
+        ({"swap": {"dog": "cat"}}, "word 'dog' is not in the prompt"),
+        ({}, "the edit changes nothing"),
+    ):
+        code, said = user.refused("edit", id=first["id"], **words)
+        assert code == 400 and message in said
 
 
 def test_gradios_client_plans_renders_and_cancels(server):

@@ -65,10 +65,7 @@ class Known(Control):
         assert self.run is not None
         here = self.latents
         if not step.clean:
-            straight = self.run.schedule.name.startswith("FlowMatch")
-            signal = 1 - step.noise if straight else (1 - step.noise**2) ** 0.5
-            start = self.run.x / self.run.schedule.start(torch.ones_like(self.run.x))  # the unit noise of this run
-            here = step.gain * (signal * self.latents + step.noise * start)
+            here = self.run.schedule.noised(self.latents, self.run.schedule.unit(self.run.x), step)
         return torch.where(self.where[:, None, None], here.to(x.dtype), x)
 
 

@@ -93,10 +93,14 @@ class Schedule:
         return "Euler" in type(self._scheduler).__name__ and not self.flow
 
     def start(self, noise: Tensor) -> Tensor:
-        """The first sample from unit noise."""
+        """The first sample from unit noise, which also seeds what a stochastic solver draws."""
         seeds = [int(row.flatten()[:2].float().cpu().view(torch.int64)) for row in noise]
         self._draws, self._clean = [torch.Generator().manual_seed(seed) for seed in seeds], None
         return noise * self._scheduler.init_noise_sigma if not self.flow else noise
+
+    def unit(self, first: Tensor) -> Tensor:
+        """The unit noise that `start` made a first sample of."""
+        return first if self.flow else first / self._scheduler.init_noise_sigma
 
     def scale(self, x: Tensor, step: Step) -> Tensor:
         """The sample as the network wants to see it."""

@@ -48,7 +48,6 @@ NETWORKS: dict[str, type[Components]] = {
 }
 ENCODERS: dict[str, Any] = {
     "CLIPTextModel": CLIPTextModel,
-    "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
     "T5EncoderModel": T5EncoderModel,
     "UMT5EncoderModel": UMT5EncoderModel,
 }
@@ -150,15 +149,15 @@ def _read(name: str, folder: Path, preset: Preset | None, dtype: torch.dtype) ->
 
 def _text(name: str, kind: str, network: Any, folder: Path, dtype: torch.dtype, refiner: bool) -> ClipText:
     """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
-    second = "_2" if refiner else ""  # SDXL's refiner reads with the second of SDXL's two
+    if refiner:  # reads with the second of SDXL's two encoders
+        encoder = _weights(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
+        return RefinerText(name, _tokenizer(folder / "tokenizer_2", encoder.config.vocab_size), encoder)
     index = _json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
-    encoder_class = (index.get(f"text_encoder{second}") or [None, "CLIPTextModel"])[1]
+    encoder_class = (index.get("text_encoder") or [None, "CLIPTextModel"])[1]
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    encoder = _weights(ENCODERS[encoder_class], folder / f"text_encoder{second}", dtype)
-    tokenizer = _tokenizer(folder / f"tokenizer{second}", encoder.config.vocab_size)
-    if refiner:
-        return RefinerText(name, tokenizer, encoder)
+    encoder = _weights(ENCODERS[encoder_class], folder / "text_encoder", dtype)
+    tokenizer = _tokenizer(folder / "tokenizer", encoder.config.vocab_size)
     if encoder_class == "CLIPTextModel":
         return (Sentence if kind == "SpaceTimeUNet" else ClipText)(name, tokenizer, encoder)
     if kind == "CogVideoXTransformer3DModel":

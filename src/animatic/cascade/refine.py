@@ -38,7 +38,7 @@ class Begin(Control):
         assert self.run is not None
         if step.index != self.first(step) or step.clean:
             return self.latents.to(x) if step.clean and self.first(step) == step.count else x
-        start = self.run.x / self.run.schedule.start(torch.ones_like(self.run.x))  # the unit noise of this run
+        start = self.run.schedule.unit(self.run.x)
         return self.run.schedule.noised(self.latents, start, step).to(x)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:

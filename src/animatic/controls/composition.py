@@ -94,7 +94,7 @@ class Composition(Control):
         """Run all things on their own, as one batch."""
         frames, height, width = run.x.shape[2:]
         inside = masks_of(alone, frames, height, width)[:, None].to(run.x.device)
-        shared = run.x[[row for row, _ in things]] / run.schedule.start(run.x.new_ones(()))
+        shared = run.schedule.unit(run.x[[row for row, _ in things]])
         seeds = (torch.Generator().manual_seed(self.seed + i) for i in range(len(things)))
         own = torch.stack([torch.randn(run.x.shape[1:], generator=seed) for seed in seeds]).to(run.x)
         noise = torch.where(inside, (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own, shared)

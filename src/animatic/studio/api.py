@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
+from ..editing import Edit
 from ..methods import METHODS, recipe_named
 from ..planning.asking import Asking, Planned
 from ..planning.chat import Paste
@@ -18,10 +19,18 @@ from ..planning.planners import Options, Planner, Rules, planner_named
 from ..planning.template import template
 from ..scene import Scene, Story, parse_story, story_json
 from ..video import PALETTE
+from .after import editing, finishing
 from .fields import fields_of
 from .log import Record, Refused
 from .work import Studio, Wanted
 
+FINISHES = {
+    "interpolate:4": "four times as many frames",
+    "upscale:2": "twice the size",
+    "interpolate:4,upscale:2": "more frames, then larger",
+    "motion:4": "more frames without a network, along the motion",
+    "lanczos:2": "twice the size without a network",
+}  # offered by the page; any other can be asked for
 PAGE = 24  # records of the gallery at a time
 SIDE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
@@ -50,6 +59,7 @@ class Api:
             "models": {n: PRESETS[n].about if n in PRESETS else "a model folder" for n in self.studio.models},
             "methods": about,
             "planners": ["rules", *self.planners, "paste"],
+            "finishes": FINISHES,
             "words": loaded.words,
             "size": {**size, "steps": loaded.habits.steps},
             "palette": PALETTE,
@@ -110,6 +120,25 @@ class Api:
         self.studio.check(wanted)
         return self.status(self.studio.submit("render", wanted.to_dict()).id)
 
+    def finish(self, id: Name, then: Name, version: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
+        """Queue the finishing of a job's video: `then` as on the command line, such as "interpolate:4,upscale:2"."""
+        return self._after("finish", finishing(self.studio, self.studio.log.get(id), version, then))
+
+    def edit(
+        self,
+        id: Name,
+        swap: dict[Name, Name] | None = None,
+        weight: dict[Name, float] | None = None,
+        prompt: str = "",
+        blend: bool = False,
+    ) -> dict[str, Any]:
+        """Queue a job's scene once more with other words: exchanged, of more or less weight, or a whole new prompt."""
+        self._short("prompt", prompt)
+        return self._after("edit", editing(self.studio.log.get(id), Edit(swap or {}, weight or {}, prompt, blend)))
+
+    def _after(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        return self.status(self.studio.submit(action, request).id)
+
     def status(self, id: Name) -> dict[str, Any]:
         """A job's state: waiting (place), running (done, count, rest in seconds), done (files), failed, cancelled."""
         return _with_links(self.studio.status(id))
@@ -158,7 +187,7 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
         raise Refused(f"{name}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-ERRANDS = ("options", "plan", "chat", "check", "fields", "render", "status", "cancel", "gallery")
+ERRANDS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
 
 
 def _told(planned: Planned) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Refused(AnimaticError):
 
 @dataclass(frozen=True)
 class Record:
-    """A job. `action` is what to do (`work.ACTIONS`), `request` its words, `files` what was made: a list by method."""
+    """A job. `action` is what to do (`work.actions`), `request` its words, `files` what was made: a list by method."""
 
     id: str
     action: str

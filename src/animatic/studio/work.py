@@ -221,7 +221,7 @@ class Studio:
             began = time.monotonic()
             try:
                 with _stoppable(self.model(record.request["model"]), job):
-                    files = ACTIONS[record.action](self, job)
+                    files = actions()[record.action](self, job)
                 end: dict[str, Any] = {"state": DONE, "files": tuple(files)}
             except Stopped:
                 end = {"state": CANCELLED} if self._open else {"state": WAITING}
@@ -287,16 +287,29 @@ def make(studio: Studio, job: Job) -> list[dict[str, str]]:
                 maps.append(side_by_side([heat_map(video, heat, phrase, scale) for phrase, heat in heats.items()]))
         made = joined(videos) if len(videos) > 1 else videos[0]
         stem = f"{m + 1}-{re.sub(r'[^a-z0-9]+', '-', name)}".rstrip("-")
-        version = {"method": name, "json": "story.json"}
-        for suffix in ("mp4", "gif"):
-            version[suffix] = made.save(job.folder / f"{stem}.{suffix}").name
+        version = kept(job, made, stem, name)
         for s, seen in enumerate(maps):
             version[f"heat{s or ''}"] = seen.save(job.folder / f"{stem}.heat{s or ''}.mp4").name
         files.append(version)
     return files
 
 
-# What a job can be. A further one (finishing, editing what was made) is a function here, an errand in `api.py` that
-# submits it, and a button in the page's `show`. It is given the studio and the job, calls `job.tick`, minds `job.stop`,
-# writes into `job.folder` and returns its files by method; its request has the keys of `Wanted`, for the gallery.
-ACTIONS: dict[str, Callable[[Studio, Job], Sequence[Mapping[str, str]]]] = {"render": make}
+def kept(job: Job, video: Video, stem: str, label: str) -> dict[str, str]:
+    """Write a video for the page, and as it is without loss (mkv), to be gone on with; its files by kind."""
+    version = {"method": label, "json": "story.json"}
+    for suffix in ("mp4", "gif"):
+        version[suffix] = video.save(job.folder / f"{stem}.{suffix}").name
+    return version | {"mkv": video.save(job.folder / f"{stem}.mkv", scale=1).name}
+
+
+Action = Callable[[Studio, Job], Sequence[Mapping[str, str]]]
+"""It calls `job.tick`, minds `job.stop`, writes into `job.folder` and returns its files by kind, for each version.
+
+Its request has the keys of `Wanted`, for the gallery, and perhaps `after.AFTER`."""
+
+
+def actions() -> dict[str, Action]:
+    """What a job can be, by the name of its errand in `api.py`."""
+    from .after import edit_made, finish_made
+
+    return {"render": make, "finish": finish_made, "edit": edit_made}

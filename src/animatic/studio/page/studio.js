@@ -433,9 +433,34 @@ function show(job) {
   const tools = make("div", { className: "bar" });
   result.replaceChildren(title, about, make("div", { className: "versions" }, ...versions(job)), tools);
   tools.append(...controlsOf(result));
+  result.append(...going(job));
   result.hidden = false;
   result.scrollIntoView({ behavior: "smooth", block: "nearest" });
   say("The video is ready.");
+}
+
+/** What can be done to a result: finish a video of it, or make its scene again with other words. */
+function going(job) {
+  const field = (label, input) => make("label", {}, label, input);
+  const text = (placeholder) => make("input", { placeholder, maxLength: 80, autocomplete: "off" });
+  const which = make("select", {}, ...job.files.map((made, i) => make("option", { value: i, textContent: made.method })));
+  const then = make("select", {}, ...Object.entries(options.finishes).map(([value, textContent]) => make("option", { value, textContent })));
+  const [from, to, word] = [text("bear"), text("cat"), text("red")];
+  const factor = make("input", { type: "number", step: "0.1", value: "2" });
+  const begin = (errand, told) => trying(async () => {
+    const next = await ask(errand, { id: job.id, ...told() });
+    localStorage.setItem(JOB, next.id);
+    await watch(next.id);
+  });
+  const edits = () => ({
+    swap: from.value.trim() ? { [from.value.trim()]: to.value.trim() } : {},
+    weight: word.value.trim() ? { [word.value.trim()]: Number(factor.value) } : {},
+  });
+  const finish = make("form", { className: "row after", ariaLabel: "Finish", onsubmit: begin("finish", () => ({ version: Number(which.value), then: then.value })) },
+    field("Finish", which), field("How", then), make("button", { textContent: "Finish" }));
+  const edit = make("form", { className: "row after", ariaLabel: "Edit", onsubmit: begin("edit", edits) },
+    field("Swap", from), field("for", to), field("Weigh", word), field("by", factor), make("button", { textContent: "Edit" }));
+  return job.request.story.scenes.length > 1 ? [finish] : [finish, edit];
 }
 
 // ---- the gallery
