@@ -36,11 +36,11 @@ def finishing(studio: Studio, record: Record, version: int, then: str) -> dict[s
 
 def editing(record: Record, edit: Edit) -> dict[str, Any]:
     """A request to make a job's scene again with other words; its story is what it will be."""
-    story = parse_story(record.request["story"])
-    if len(story) > 1:
-        raise Refused(f"job {record.id} shows {len(story)} scenes; want one, to be edited")
+    scene, *more = parse_story(record.request["story"])
+    if more:
+        raise Refused(f"job {record.id} shows {len(more) + 1} scenes; want one, to be edited")
     told = {"of": record.id, "source": record.request["story"], "edit": asdict(edit)}
-    edited = json.loads(story_json((edit.of(story[0]),)))
+    edited = json.loads(story_json((edit.of(scene),)))
     scenes = {"version": 1, "scenes": edited.get("scenes", [edited])}
     return _request(record, record.request["method"]) | {"story": scenes, AFTER: told}
 
