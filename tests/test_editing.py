@@ -1,6 +1,7 @@
 """Edits on tiny real networks: the source stays what it was, the target is other only as far as it was told."""
 
 import diffusers
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -23,11 +24,13 @@ SCENE = Scene("a red cat runs")
 
 @pytest.fixture(scope="module")
 def dit(tmp_path_factory):
+    torch.manual_seed(0)
     return load(str(tiny.cogvideox(tmp_path_factory.mktemp("model"), layers=3)))
 
 
 @pytest.fixture(scope="module")
 def unet(tmp_path_factory):
+    torch.manual_seed(0)
     return load(str(tiny.folder(tmp_path_factory.mktemp("model"), tiny.unet3d())))
 
 
@@ -50,6 +53,10 @@ def test_what_an_edit_says():
         Edit()
 
 
+def apart(a, b):
+    return np.abs(a.frames.astype(int) - b.frames).max()
+
+
 @pytest.mark.parametrize("name", ["dit", "unet"])
 def test_the_source_is_what_it_would_be_alone(name, request):
     """g05, g06: a source row does not notice its target; a weight of one is no edit; a word's weight is."""
@@ -57,9 +64,9 @@ def test_the_source_is_what_it_would_be_alone(name, request):
     how = {"steps": 2, "frames": 5, "size": (48, 32)}
     alone = render(SCENE, model, "none", 3, **how)
     source, target = render_edit(SCENE, Edit(weight={"red": 1.0}), model, seed=3, **how)
-    assert (source.frames == alone.frames).all() and (target.frames == alone.frames).all()
+    assert apart(source, alone) <= 1 and apart(target, alone) <= 1  # other rows beside it move the last bit
     source, target = render_edit(SCENE, Edit(weight={"cat": -30.0}), model, seed=3, **how)
-    assert (source.frames == alone.frames).all() and (target.frames != alone.frames).any()
+    assert apart(source, alone) <= 1 < apart(target, alone)
     with pytest.raises(AnimaticError, match="word 'pink' is not in the prompt"):
         render_edit(SCENE, Edit(weight={"pink": 2.0}), model, **how)
 
