@@ -474,7 +474,13 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
     at = port()
     command = [sys.executable, "-m", "animatic", "studio", "--port", str(at), "--out", str(tmp_path / "log")]
     told, said = {**os.environ, "ANIMATIC_PASSWORD": "secret"}, tmp_path / "said"
-    with said.open("w") as file, subprocess.Popen(command, env=told, stdout=file, stderr=file) as process:
+    with (
+        said.open("w") as file,
+        subprocess.Popen(
+            command, env=told, stdout=file, stderr=file,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # runners may ignore it
+        ) as process,
+    ):  # fmt: skip
         try:
             end = time.monotonic() + 120
             while f"http://127.0.0.1:{at}/" not in said.read_text() and time.monotonic() < end:
