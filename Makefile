@@ -11,7 +11,7 @@ video: $(VENV)/ready
 	$(RUN)/animatic make "$(PROMPT)" --out $(OUT)
 
 test: $(VENV)/ready $(VENV)/model
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready
 	$(RUN)/ruff check .
