@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from .open_vocabulary import loaded
 KINDS = (".mp4", ".gif", ".webp", ".webm", ".avi", ".mov", ".mkv")
 
 
-class Features(nn.Module):
+class Features(nn.Module, ABC):
     """A video of uint8 `[1, frame, 3, height, width]` to one vector: what `Distance` compares."""
 
     num_features: int
 
-    def forward(self, videos: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, videos: Tensor) -> Tensor: ...
 
 
 class I3D(Features):
