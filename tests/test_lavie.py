@@ -169,7 +169,7 @@ def test_the_three_networks():
 
 @torch.no_grad()
 def test_one_frame_is_the_image_model():
-    """g05: with time silenced, of one frame or of equal frames; of unequal ones it must not be."""
+    """g05, g06: with time silenced, of one frame or of equal frames; of unequal ones it must not be."""
     network = LaVieUNet(**WIDE).eval()
     for module in network.modules():
         if isinstance(module, TimeAttention):
@@ -179,6 +179,8 @@ def test_one_frame_is_the_image_model():
         **WIDE, down_block_types=DOWN, up_block_types=UP, in_channels=4, out_channels=4, sample_size=64
     ).eval()
     image.load_state_dict({n: p for n, p in network.state_dict().items() if "_temp" not in n})
+    started = golden("lavie/g06_cfg_and_init.json")["from_pretrained_2d"]
+    assert len(image.state_dict()) == started["sd_tensors"] == started["base_copied"]  # g06: each has its place
     x, text = normal(1, 1, 4, 1, 8, 8), normal(2, 1, 7, 24)
     alone = image(x[:, :, 0], 500, text).sample
     assert (network(x, 500, text)[:, :, 0] - alone).abs().max() < 3e-6

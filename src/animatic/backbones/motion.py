@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 4  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
-BLOCK = 13  # pixels that must look alike
+REACH = 6  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
+BLOCK = 17  # pixels that must look alike
 STILL = 0.03  # what a step of motion costs: the shorter of two that fit alike is believed
 
 
@@ -19,10 +19,17 @@ def between(before: Tensor, after: Tensor, index: int, factor: int) -> Tensor:
     """The frame `index / factor` of the way: images `[n, 3, height, width]` in -1..1 before, after, and made."""
     best = cost = None
     pace = max(1, min(before.shape[-2:]) // 64)  # large pictures move further
+    height, width = before.shape[-2:]
+    room = factor * REACH * pace
+    a, b = (F.pad(image, (room,) * 4, mode="replicate") for image in (before, after))
+
+    def moved(image: Tensor, down: int, right: int) -> Tensor:
+        return image[..., room - down : room - down + height, room - right : room - right + width]
+
     motions = [(pace * y, pace * x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
     for y, x in sorted(motions, key=lambda m: m[0] ** 2 + m[1] ** 2):
-        came, goes = _moved(before, index * y, index * x), _moved(after, (index - factor) * y, (index - factor) * x)
-        apart = F.avg_pool2d((came - goes).abs().mean(1, keepdim=True), BLOCK, 1, BLOCK // 2)
+        came, goes = moved(a, index * y, index * x), moved(b, (index - factor) * y, (index - factor) * x)
+        apart = _around((came - goes).abs().mean(1, keepdim=True))
         apart = apart + STILL / pace * (y * y + x * x) ** 0.5
         blend = torch.lerp(came, goes, index / factor)
         if best is None or cost is None:
@@ -33,9 +40,10 @@ def between(before: Tensor, after: Tensor, index: int, factor: int) -> Tensor:
     return best
 
 
-def _moved(image: Tensor, down: int, right: int) -> Tensor:
-    """The image shifted by whole pixels; what comes in repeats the border."""
-    height, width = image.shape[-2:]
-    rows = (torch.arange(height, device=image.device) - down).clamp(0, height - 1)
-    columns = (torch.arange(width, device=image.device) - right).clamp(0, width - 1)
-    return image[..., rows[:, None], columns]
+def _around(apart: Tensor) -> Tensor:
+    """The mean over blocks, as differences of running sums; beyond the border is nothing."""
+    for dim in (-1, -2):
+        room = (BLOCK // 2 + 1, BLOCK // 2) if dim == -1 else (0, 0, BLOCK // 2 + 1, BLOCK // 2)
+        total = F.pad(apart, room).cumsum(dim)
+        apart = (total.narrow(dim, BLOCK, apart.shape[dim]) - total.narrow(dim, 0, apart.shape[dim])) / BLOCK
+    return apart

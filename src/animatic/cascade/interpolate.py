@@ -49,7 +49,7 @@ class Interpolate(Networked):
         keys = backbone.to_latents(as_rows(padded(video.frames, backbone.multiple)))
         guess, told = beside.tell(keys, say.seed)
         call = Call(backbone, self, say, self._windows(backbone))
-        latents = guess + call(unit_noise(say.seed, guess), told)
+        latents = guess + beside.lack * call(unit_noise(say.seed, guess), told)
         frames = backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
         if self.keep:
             frames[:: self.factor] = video.frames

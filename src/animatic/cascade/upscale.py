@@ -67,6 +67,6 @@ class Upscale(Networked):
         given = (small.movedim(-1, 1).to(backbone.device, backbone.unet.dtype)) / 127.5 - 1
         guess, told = beside.tell(given, say.seed)
         noise = unit_noise(say.seed, guess, 1 if self.still else None)
-        latents = guess + Call(backbone, self, say, self._windows(backbone))(noise, told, beside.level)
+        latents = guess + beside.lack * Call(backbone, self, say, self._windows(backbone))(noise, told, beside.level)
         frames = backbone.decode(latents)[0, :, :height, :width].cpu().numpy()
         return Video(frames, video.fps, video.info)

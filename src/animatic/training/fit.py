@@ -69,7 +69,7 @@ class Trainer:
 
     def _clips(self, items: Sequence[Item]) -> Clips:
         s = self.settings
-        cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, steady=s.cache)
+        cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, crop=s.crop, steady=s.cache)
         return Clips(items, cut, s.images, s.seed, Kept(self.out / "cache", self.codec) if s.cache else None)
 
     def preview(self) -> dict[str, Any]:

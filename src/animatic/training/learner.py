@@ -117,7 +117,7 @@ class Learner(nn.Module):
         spread = torch.tensor([self.rough * r.random() for r in rows]).view(-1, 1, 1, 1, 1).to(x)
         given = given + spread * torch.stack([_noise(r.getrandbits(63), given.shape[1:]) for r in rows]).to(x)
         guess, told = beside.tell(given)
-        missing = x - guess
+        missing = (x - guess) / beside.lack
         noisy = self.process.noised(missing, e, t)
         return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
 

@@ -181,7 +181,7 @@ def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components:
     """The learner as something that samples."""
     cls = NETWORKS[learner.kind]
     coordinates = cls is UNet3D and learner.network.config.in_channels == learner.geometry.channels + 3
-    steps = 25 if learner.beside is None else 2  # a correction needs fewer
+    steps = 25 if learner.beside is None else 1  # the mean of all corrections is wanted, not one of them
     habits = Habits(steps, guidance if learner.told_something else 1.0)
     text: Any = learner.text
     made = cls(
