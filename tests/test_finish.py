@@ -140,9 +140,10 @@ def test_memory_is_bounded_by_the_window(finishers, tmp_path):
 
 def test_what_cannot_fit_is_said_before(finishers, video):
     stages = stages_of(f"upscale:2:model={finishers[1]}")
-    shape = Shape(64, 512, 512, 8.0)
-    with pytest.raises(AnimaticError, match=r"upscale to 64 .* needs about .* 0.8 GB are free; upscale:window=\d"):
-        check_memory("upscale", stages[0][1], shape, said(video, "", 0), 800 * 2**20)
+    shape, say = Shape(64, 512, 512, 8.0), said(video, "", 0)
+    free = int(0.8 * stages[0][1].memory(shape, say))
+    with pytest.raises(AnimaticError, match=r"upscale to 64 .* needs about .* are free; upscale:window=\d would fit"):
+        check_memory("upscale", stages[0][1], shape, say, free)
     with pytest.raises(AnimaticError, match="no setting would fit: want a smaller target"):
         finish(video, stages, said(video, "", 0), memory=2**20)
 

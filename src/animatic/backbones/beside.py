@@ -21,7 +21,7 @@ from .motion import between
 
 QUIET = 0.1  # what noise counts in the eyes of our own finishers: next to what stands beside it, it says little
 BACK = 2  # back projections; more gain nothing (docs/LOG.md)
-LACK = 0.05  # on toy scenes both guesses are that far off; answers of unit size are learnt, small ones are not (docs/LOG.md)
+LACK = 0.05  # how far off both guesses are on toy scenes; answers of unit size are learnt best (docs/LOG.md)
 BESIDE, LEVEL = "beside", "level"  # in Cond.extra: channels to see, and how noisy they are (a class of the network)
 
 
@@ -34,6 +34,7 @@ class Beside(ABC):
     factor: int
     pixels: ClassVar[bool] = False
     level: int | None = None  # of the noise on what is given
+    side: ClassVar[int] = 0  # latent cells a side to be seen at once, for attention grows with their square; 0: all
     lack: float = 1.0  # how far the guess is from the clip, root mean square: the unit of what the network says
 
     @abstractmethod
@@ -45,6 +46,7 @@ class Learnt(Beside):
     """One that our own networks learn with."""
 
     kind: ClassVar[str]
+    side = 96
     patch: int  # pixels a side of a latent cell
 
     @abstractmethod
@@ -66,7 +68,7 @@ class Around(Learnt):
     kind = "around"
     factor: int = 4
     patch: int = 2
-    lack: float = 1.0
+    lack: float = LACK
 
     def reduce(self, clip: Tensor) -> Tensor:
         if clip.shape[2] % self.factor != 1:
@@ -111,7 +113,7 @@ class Smaller(Learnt):
     pixels = True
     factor: int = 2
     patch: int = 2
-    lack: float = 1.0
+    lack: float = LACK
 
     def reduce(self, clip: Tensor) -> Tensor:
         return _framewise(clip, lambda x: F.avg_pool2d(F.pixel_shuffle(x, self.patch), self.factor))
@@ -180,7 +182,7 @@ def beside_named(told: str) -> Learnt | None:
         return None
     if kind not in ("interpolate", "upscale") or not factor.isdigit() or int(factor) < 2:
         raise AnimaticError(f"learn is {told!r}; want clips, interpolate:FACTOR or upscale:FACTOR, such as upscale:2")
-    return Around(int(factor), lack=LACK) if kind == "interpolate" else Smaller(int(factor), int(factor), LACK)
+    return Around(int(factor)) if kind == "interpolate" else Smaller(int(factor), int(factor))
 
 
 def _framewise(clip: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 6  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
+REACH = 4  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
 BLOCK = 17  # pixels that must look alike
 STILL = 0.03  # what a step of motion costs: the shorter of two that fit alike is believed
 

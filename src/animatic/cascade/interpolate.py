@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
-from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, unit_noise
+from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, unit_noise
 
 
 @dataclass(frozen=True)
@@ -32,25 +34,30 @@ class Interpolate(Networked):
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
         frames = min(out.frames, self._windows(backbone).frames)
-        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
+        return super().memory(shape, say) + needed(backbone, frames, self.side(backbone), out, PIECE * frames)
 
     def _windows(self, backbone: Any) -> Tiles:
         """As many key frames at once as the model was made for, or `window` frames; one key is shared."""
         keys = backbone.geometry.frames // backbone.beside.factor + 1
         if self.window:
             keys = max(2, (self.window - 1) // self.factor + 1)
-        return Tiles((keys - 1) * self.factor + 1, 1, self.tile)
+        return Tiles((keys - 1) * self.factor + 1, 1, self.side(backbone))
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone, shape = self.backbone(say), self.after(Shape.of(video))
         if backbone.beside is None or backbone.beside.pixels:
             raise AnimaticError(f"{backbone.name} does not interpolate; want {', '.join(self.partners.values())}")
         beside: Any = replace(backbone.beside, factor=self.factor)  # pyright: ignore[reportArgumentType]
-        keys = backbone.to_latents(as_rows(padded(video.frames, backbone.multiple)))
-        guess, told = beside.tell(keys, say.seed)
-        call = Call(backbone, self, say, self._windows(backbone))
-        latents = guess + beside.lack * call(unit_noise(say.seed, guess), told)
-        frames = backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
+        windows = self._windows(backbone)
+
+        def make(frames: np.ndarray, say: Say) -> np.ndarray:
+            keys = backbone.to_latents(as_rows(padded(frames, backbone.multiple)))
+            guess, told = beside.tell(keys, say.seed)
+            latents = guess + beside.lack * Call(backbone, self, say, windows)(unit_noise(say.seed, guess), told)
+            return backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
+
+        keys = PIECE * (windows.frames // self.factor) + 1
+        frames = in_pieces(video.frames, keys, 1, make, say, self.factor)
         if self.keep:
             frames[:: self.factor] = video.frames
         return Video(frames, shape.fps, video.info)

@@ -16,7 +16,7 @@ from ..backbones import load
 from ..backbones.base import Components
 from ..backbones.beside import BESIDE, LEVEL
 from ..controls.guidance import Guidance
-from ..controls.tiles import Tiles
+from ..controls.tiles import Tiles, spans
 from ..controls.watching import Progress
 from ..errors import AnimaticError
 from ..sampling import Control, check, sample
@@ -40,6 +40,9 @@ class Shape:
     @property
     def seconds(self) -> float:
         return self.frames / self.fps
+
+
+PIECE = 4  # windows of which latents are held at once
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Stage(ABC):
 class Networked(Stage):
     """A stage that calls a network. 0 and "" are the model's habits.
 
-    `window` frames are seen at once, `tile` latent cells a side (0: all).
+    `window` frames are seen at once, `tile` latent cells a side.
     """
 
     model: str = ""
@@ -108,6 +111,10 @@ class Networked(Stage):
             known = ", ".join(sorted(set(self.partners.values())))
             raise AnimaticError(f"no model of its own for a video {made}; want {self.role}:model=NAME, such as {known}")
         return say.model(name)
+
+    def side(self, backbone: Components) -> int:
+        """Latent cells a side that are seen at once; 0: all."""
+        return self.tile or (backbone.beside.side if backbone.beside else 0)
 
     def smaller(self) -> Stage | None:
         if self.window != 1:
@@ -148,6 +155,29 @@ class Call:
         return sample(backbone, schedule, noise, replace(cond, extra=extra), controls)
 
 
+def in_pieces(
+    frames: np.ndarray, size: int, shared: int, make: Callable[[np.ndarray, Say], np.ndarray], say: Say, factor: int = 1
+) -> np.ndarray:
+    """What `make` makes of `frames`, `size` of them at a time, faded where pieces share `shared` of them.
+
+    So memory does not grow with the clip. Frames are uint8 `[frame, height, width, 3]`; `make` answers with `factor`
+    frames for each but the last.
+    """
+    ways, done, out = list(spans(len(frames), size, shared)), 0, None
+    for i, (first, stop) in enumerate(ways):
+        part = replace(say, tick=lambda step, count, i=i: say.tick(i * count + step, len(ways) * count))
+        made, at = make(frames[first:stop], part), first * factor
+        if out is None:
+            out = np.empty(((len(frames) - 1) * factor + 1, *made.shape[1:]), np.uint8)
+        both = done - at
+        rise = (np.arange(1, both + 1) / (both + 1))[:, None, None, None]
+        out[at:done] = (out[at:done] * (1 - rise) + made[:both] * rise + 0.5).astype(np.uint8)
+        out[done : at + len(made)] = made[both:]
+        done = at + len(made)
+    assert out is not None
+    return out
+
+
 def unit_noise(seed: int, like: Tensor, frames: int | None = None) -> Tensor:
     """Noise of the shape of `like` from one seed, made on the CPU; `frames` 1: the same for every frame."""
     shape = list(like.shape)
@@ -166,11 +196,12 @@ def as_rows(frames: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames))[None]
 
 
-def needed(backbone: Components, frames: int, tile: int, out: Shape) -> int:
-    """Bytes of the weights and of the larger of two: one guided call on `frames` of `tile` latent cells, or decoding.
+def needed(backbone: Components, frames: int, tile: int, out: Shape, piece: int = 0) -> int:
+    """Bytes of the weights, of `piece` frames of latents, and of the larger of two: one guided call on `frames` of
+    `tile` latent cells, or decoding.
 
-    A rule of thumb: some 12 activations of the first level live at once, decoding holds three of 8 frames (of a tile,
-    where tiles are wanted); attention is taken to be fused.
+    A rule of thumb: some 12 activations of the first level live at once, and 10 sets of latents; decoding holds three
+    of 8 frames (of a tile, where tiles are wanted); attention is taken to be fused.
     """
     stride = backbone.geometry.stride
     cells = [min(-(-side // stride), tile or side) for side in (out.height, out.width)]
@@ -182,4 +213,6 @@ def needed(backbone: Components, frames: int, tile: int, out: Shape) -> int:
     deep = backbone.vae.config.get("block_out_channels", (3,))[0]
     decode = 3 * min(8, out.frames) * cells[0] * cells[1] * stride**2 * deep * 4
     weights = sum(p.numel() * p.element_size() for part in (backbone.unet, backbone.vae) for p in part.parameters())
-    return weights + max(call, decode)
+    whole = -(-out.height // stride) * -(-out.width // stride)
+    latents = 10 * min(piece, out.frames) * backbone.geometry.channels * whole * size
+    return weights + latents + max(call, decode)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..backbones.base import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
-from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, unit_noise
+from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, unit_noise
 
 DEFAULT = 2
 
@@ -39,11 +41,11 @@ class Upscale(Networked):
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
         frames = min(shape.frames, self._windows(backbone).frames)
-        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
+        return super().memory(shape, say) + needed(backbone, frames, self.side(backbone), out, PIECE * frames)
 
     def _windows(self, backbone: Components) -> Tiles:
         frames = self.window or backbone.geometry.frames
-        return Tiles(frames, min(self.overlap, frames - 1), self.tile)
+        return Tiles(frames, min(self.overlap, frames - 1), self.side(backbone))
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone = self.backbone(say)
@@ -62,11 +64,19 @@ class Upscale(Networked):
         return video
 
     def _once(self, video: Video, say: Say, backbone: Components, beside: Any) -> Video:
-        height, width = (beside.factor * side for side in video.frames.shape[1:3])
-        small = as_rows(padded(video.frames, max(1, backbone.multiple // beside.factor)))
+        windows = self._windows(backbone)
+
+        def make(frames: np.ndarray, say: Say) -> np.ndarray:
+            return self._piece(frames, say, backbone, beside, windows)
+
+        frames = in_pieces(video.frames, PIECE * windows.frames, windows.overlap, make, say)
+        return Video(frames, video.fps, video.info)
+
+    def _piece(self, frames: np.ndarray, say: Say, backbone: Components, beside: Any, windows: Tiles) -> np.ndarray:
+        height, width = (beside.factor * side for side in frames.shape[1:3])
+        small = as_rows(padded(frames, max(1, backbone.multiple // beside.factor)))
         given = (small.movedim(-1, 1).to(backbone.device, backbone.unet.dtype)) / 127.5 - 1
         guess, told = beside.tell(given, say.seed)
         noise = unit_noise(say.seed, guess, 1 if self.still else None)
-        latents = guess + beside.lack * Call(backbone, self, say, self._windows(backbone))(noise, told, beside.level)
-        frames = backbone.decode(latents)[0, :, :height, :width].cpu().numpy()
-        return Video(frames, video.fps, video.info)
+        latents = guess + beside.lack * Call(backbone, self, say, windows)(noise, told, beside.level)
+        return backbone.decode(latents)[0, :, :height, :width].cpu().numpy()
