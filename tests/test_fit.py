@@ -17,11 +17,12 @@ from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.scene import Scene
-from animatic.training.data import Clips, Cut, items_of
+from animatic.training.clips import Clips, Cut
 from animatic.training.diffusion import Process
 from animatic.training.fit import Trainer, fit, grid
 from animatic.training.learner import latents
 from animatic.training.settings import Settings
+from animatic.training.sources import items_of
 from animatic.video import Video
 
 SMALL = Settings(

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..scene import write_atomically
-from .data import Cut, Item
+from .clips import Cut
 from .learner import latents
+from .sources import Item
 
 
 class Kept:

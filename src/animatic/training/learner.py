@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
@@ -15,53 +16,51 @@ from ..backbones.base import Geometry
 from ..backbones.beside import QUIET, Learnt
 from ..backbones.cogvideox import turns
 from ..backbones.unet3d import coordinates
-from .data import Sample
+from .clips import Sample
 from .diffusion import Process
 from .pictures import without_time
 
 
+Ask = Callable[[Any, Tensor, Tensor, Tensor | None, Tensor], Tensor]
+"""(network, x `[row, channel, frame, height, width]`, t `[row]`, token states `[row, token, channel]`, who is told
+nothing `[row]`) -> the network's answer."""
+
+
 @dataclass(frozen=True)
-class Told:
-    """What the network is told, row by row: token states `[row, token, channel]`, and who is told nothing `[row]`."""
+class Kind:
+    """How a class of networks is asked, and what of its config must be known."""
 
-    text: Tensor | None
-    null: Tensor
-
-
-Ask = Callable[[Any, Tensor, Tensor, Told], Tensor]
-"""(network, x `[row, channel, frame, height, width]`, t `[row]`, told) -> the network's answer."""
+    ask: Ask
+    text_width: str  # the field that says how wide its text is
+    multiple: Callable[[Any], int]  # height and width of its latents are multiples of this
 
 
-def _small(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
-    return network(x, t, None if told.text is None else told.text[:, 0], told.null)
+def _small(network: Any, x: Tensor, t: Tensor, text: Tensor | None, null: Tensor) -> Tensor:
+    return network(x, t, None if text is None else text[:, 0], null)
 
 
-def _unet3d(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
+def _unet3d(network: Any, x: Tensor, t: Tensor, text: Tensor | None, null: Tensor) -> Tensor:
     seen = torch.cat([x, coordinates(x)], 1) if network.config.in_channels == x.shape[1] + 3 else x
-    return network(seen, t, encoder_hidden_states=told.text).sample
+    return network(seen, t, encoder_hidden_states=text).sample
 
 
-def _cogvideox(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
+def _cogvideox(network: Any, x: Tensor, t: Tensor, text: Tensor | None, null: Tensor) -> Tensor:
     frames_first = x.movedim(2, 1)
     where = turns(network.config, frames_first)
-    return network(frames_first, told.text, t, image_rotary_emb=where).sample.movedim(1, 2)
+    return network(frames_first, text, t, image_rotary_emb=where).sample.movedim(1, 2)
 
 
-def _wan(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
-    return network(x, t, told.text).sample
+def _wan(network: Any, x: Tensor, t: Tensor, text: Tensor | None, null: Tensor) -> Tensor:
+    return network(x, t, text).sample
 
 
-ASK: dict[str, Ask] = {
-    "SpaceTimeUNet": _small,
-    "UNet3DConditionModel": _unet3d,
-    "CogVideoXTransformer3DModel": _cogvideox,
-    "WanTransformer3DModel": _wan,
-}
-TEXT_WIDTH = {  # the field of a network's config that says how wide its text is
-    "SpaceTimeUNet": "cond_dim",
-    "UNet3DConditionModel": "cross_attention_dim",
-    "CogVideoXTransformer3DModel": "text_embed_dim",
-    "WanTransformer3DModel": "text_dim",
+KINDS = {
+    "SpaceTimeUNet": Kind(_small, "cond_dim", lambda config: 2 ** (len(config.multiples) - 1)),
+    "UNet3DConditionModel": Kind(
+        _unet3d, "cross_attention_dim", lambda config: 2 ** (len(config.block_out_channels) - 1)
+    ),
+    "CogVideoXTransformer3DModel": Kind(_cogvideox, "text_embed_dim", lambda config: config.patch_size),
+    "WanTransformer3DModel": Kind(_wan, "text_dim", lambda config: config.patch_size[-1]),
 }
 
 
@@ -91,7 +90,7 @@ class Learner(nn.Module):
 
     @property
     def told_something(self) -> bool:
-        return bool(self.network.config[TEXT_WIDTH[self.kind]])
+        return bool(self.network.config[KINDS[self.kind].text_width])
 
     def forward(self, x: Tensor, samples: Sequence[Sample], images: int, drop: float, alone: float) -> Tensor:
         """Mean loss over the rows and frames of latents `x` `[row, channel, video + images, height, width]`.
@@ -121,9 +120,10 @@ class Learner(nn.Module):
         noisy = self.process.noised(missing, e, t)
         return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
 
-    def told(self, captions: Sequence[str]) -> Told:
+    def told(self, captions: Sequence[str]) -> tuple[Tensor | None, Tensor]:
+        """Token states `[row, token, channel]` if any are read, and which rows are told nothing."""
         null = torch.tensor([not c for c in captions], device=next(self.network.parameters()).device)
-        return Told(self._text(captions) if self.told_something else None, null)
+        return self._text(captions) if self.told_something else None, null
 
     def _text(self, captions: Sequence[str]) -> Tensor:
         if not self.keep or any(p.requires_grad for p in self.text.parameters()):
@@ -134,38 +134,30 @@ class Learner(nn.Module):
 
     def _joint(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
         """One call: pictures behind each clip, their own captions, every layer over time told where they begin."""
-        video = x.shape[2] - images
-        told = self.told([c for row in captions for c in row])
-        spread = torch.tensor([video, *(1 for _ in range(images))], device=x.device)
-        null = told.null.unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
-        text = told.text
+        spread = torch.tensor([x.shape[2] - images, *[1] * images], device=x.device)
+        text, null = self.told([c for row in captions for c in row])
+        null = null.unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
         if text is not None:
             text = text[:, 0].unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
         return self.network(x, t, text, null, alone=taken, images=images)
 
     def _apart(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
         """Networks that know no pictures: clips in one call; pictures in another, one frame a row, time left out."""
-        ask, video = ASK[self.kind], x.shape[2] - images
+        ask, video = KINDS[self.kind].ask, x.shape[2] - images
         out = torch.zeros_like(x)
         clips = (~taken).nonzero()[:, 0]
         if len(clips) and video > 1:
             told = self.told([captions[i][0] for i in clips.tolist()])
-            out = out.index_put((clips,), _filled(ask(self.network, x[clips, :, :video], t[clips], told), x.shape[2]))
+            answers = ask(self.network, x[clips, :, :video], t[clips], *told)
+            out = out.index_put((clips,), F.pad(answers, (0, 0, 0, 0, 0, images)))  # to be written over
         loose = [(i, f) for i in range(len(x)) for f in range(x.shape[2]) if f >= video or taken[i] or video == 1]
         if loose:
             row, frame = torch.tensor(loose, device=x.device).T
             told = self.told([captions[i][max(0, f - video + 1)] for i, f in loose])
             with without_time(self.network):
-                answers = ask(self.network, x[row, :, frame][:, :, None], t[row], told)
+                answers = ask(self.network, x[row, :, frame][:, :, None], t[row], *told)
             out = out.movedim(2, 1).index_put((row, frame), answers[:, :, 0]).movedim(1, 2)
         return out
-
-
-def _filled(x: Tensor, frames: int) -> Tensor:
-    """With empty frames behind, to be written over."""
-    return (
-        x if x.shape[2] == frames else torch.cat([x, x.new_zeros(*x.shape[:2], frames - x.shape[2], *x.shape[3:])], 2)
-    )
 
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:

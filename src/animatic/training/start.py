@@ -22,12 +22,11 @@ from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, pixels
 from ..backbones.unet3d import UNet3D
 from ..errors import AnimaticError
-from ..schedule import is_flow
 from ..text import ClipText
-from .data import Item, captions_of
-from .diffusion import TARGETS, Process
-from .learner import ASK, TEXT_WIDTH, Learner
+from .diffusion import Process
+from .learner import KINDS, Learner
 from .settings import Settings
+from .sources import Item, captions_of
 from .words import fresh_encoder, learnt_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")
@@ -37,23 +36,26 @@ WIDTH = 128  # of the condition of a fresh small network
 def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
     """The learner and its codec (frozen, pixels <-> latents)."""
     torch.manual_seed(settings.seed)
+    process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
     if (beside := beside_named(settings.learn)) is not None:
-        return _finisher(settings, beside)
+        return _finisher(settings, process, beside)
     if settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
         return _loaded(settings)
-    process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
-    config = _config(settings)
-    kind = config.pop("_class_name")
-    text_width = TEXT_WIDTH[kind]
-    how = _how(settings.text, items) if config.get(text_width, WIDTH) else "none"
+    return _fresh(settings, process, items)
+
+
+def _fresh(settings: Settings, process: Process, items: Sequence[Item]) -> tuple[Learner, Any]:
+    """A network that learns pixels, and what it reads."""
+    config, (w, h) = _config(settings), settings.pixels
+    kind: str = config.pop("_class_name")
+    field = KINDS[kind].text_width
+    how = _how(settings.text, items) if config.get(field, WIDTH) else "none"
     if kind == "SpaceTimeUNet":
-        config[text_width] = 0 if how == "none" else config.get(text_width) or WIDTH
+        config[field] = 0 if how == "none" else config.get(field) or WIDTH
     elif how == "labels":
         raise AnimaticError(f"text is 'labels'; {kind} reads token states: want none or own")
     network = _network(kind, config)
-    width = network.config[text_width]
-    text = _text(kind, how, items, width)
-    w, h = settings.pixels
+    text = _text(kind, how, items, network.config[field])
     channels = config.get("out_channels") or config.get("in_channels", 3)
     if channels != 3:
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
@@ -72,8 +74,8 @@ def _loaded(settings: Settings) -> tuple[Learner, Any]:
     """A model to go on with, or to teach by LoRA; what it predicts, and on which schedule, is its scheduler's."""
     model = load(settings.model, "cpu")
     kind = type(model.unet).__name__
-    if kind not in ASK:
-        raise AnimaticError(f"{settings.model}: its network is {kind}; want one of {', '.join(ASK)}")
+    if kind not in KINDS:
+        raise AnimaticError(f"{settings.model}: its network is {kind}; want one of {', '.join(KINDS)}")
     if model.geometry.pace > 1:
         frames = f"its latent frames hold {model.geometry.pace} frames each"
         raise AnimaticError(f"{settings.model}: {frames}; training wants a model whose frames are encoded one by one")
@@ -82,11 +84,11 @@ def _loaded(settings: Settings) -> tuple[Learner, Any]:
     geometry.latent(settings.frames, h, w)
     check_size(model.unet, w // geometry.stride, h // geometry.stride)
     model.unet.requires_grad_(True)
-    process = Known.of(model.scheduler, settings)
-    return Learner(model.unet, model.text, process, geometry, model.words), model.vae
+    process = Process.of(model.scheduler, settings.loss, settings.min_snr)
+    return Learner(model.unet, model.text, process, geometry, model.words, lowest=settings.lowest), model.vae
 
 
-def _finisher(settings: Settings, beside: Learnt) -> tuple[Learner, PatchCodec]:
+def _finisher(settings: Settings, process: Process, beside: Learnt) -> tuple[Learner, PatchCodec]:
     """A small network that finishes clips: no text; latents are blocks of pixels, nothing lost."""
     if settings.model != "small":
         raise AnimaticError(f"model is {settings.model!r}; what learns to {settings.learn} begins as 'small'")
@@ -94,47 +96,27 @@ def _finisher(settings: Settings, beside: Learnt) -> tuple[Learner, PatchCodec]:
     codec = PatchCodec(patch, 3 * patch**2)
     geometry = Geometry(settings.frames, h, w, codec.channels, patch)
     shape = geometry.latent(settings.frames, h, w)
-    guess, told = beside.tell(beside.reduce(torch.zeros(1, *shape)))
-    channels = guess.shape[1]
-    sizes = {"dim": settings.dim, "multiples": settings.levels, "blocks": settings.layers}
-    network = SpaceTimeUNet(in_channels=channels + told.shape[1], out_channels=channels, **sizes)
+    guess, told = (x.shape[1] for x in beside.tell(beside.reduce(torch.zeros(1, *shape))))
+    network = SpaceTimeUNet(in_channels=guess + told, out_channels=guess, **settings.sizes)
     check_size(network, shape[3], shape[2])
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)  # it begins as the first guess
-    process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
-    return Learner(
-        network, Labels((), 1), process, geometry, beside=beside, rough=settings.rough, lowest=settings.lowest
-    ), codec
-
-
-class Known(Process):
-    """The process a loaded model was trained on, read from its scheduler."""
-
-    @staticmethod
-    def of(scheduler: Any, settings: Settings) -> Process:
-        names = {theirs: ours for ours, theirs in TARGETS.items() if theirs}
-        flow = is_flow(scheduler)
-        target = "flow" if flow else names[scheduler.config.prediction_type]
-        known = Known(target, "cosine", scheduler.config.num_train_timesteps, settings.loss, settings.min_snr)
-        if not flow:
-            known.__dict__["betas"] = scheduler.betas.double()  # stand in for the cached properties
-            known.__dict__["alphas_cumprod"] = scheduler.alphas_cumprod.double()  # CogVideoX shifts them
-        return known
+    text, (rough, lowest) = Labels((), 1), (settings.rough, settings.lowest)
+    return Learner(network, text, process, geometry, beside=beside, rough=rough, lowest=lowest), codec
 
 
 def _config(settings: Settings) -> dict[str, Any]:
     if settings.model in ("small", "small-original"):
         design = "fast" if settings.model == "small" else "original"
-        sizes = {"dim": settings.dim, "multiples": settings.levels, "blocks": settings.layers}
-        return {"_class_name": "SpaceTimeUNet", "design": design, **sizes}
+        return {"_class_name": "SpaceTimeUNet", "design": design, **settings.sizes}
     path = Path(settings.model)
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         known = "small, small-original, a model folder or a network's config.json"
         raise AnimaticError(f"model {settings.model!r} cannot be read ({type(error).__name__}); want {known}") from None
-    if not isinstance(config, dict) or config.get("_class_name") not in ASK:
-        raise AnimaticError(f"{path}: its _class_name is not one of {', '.join(ASK)}")
+    if not isinstance(config, dict) or config.get("_class_name") not in KINDS:
+        raise AnimaticError(f"{path}: its _class_name is not one of {', '.join(KINDS)}")
     return {k: v for k, v in config.items() if k != "_diffusers_version"}
 
 
@@ -153,11 +135,10 @@ def _how(text: str, items: Sequence[Item]) -> str:
 
 
 def _text(kind: str, how: str, items: Sequence[Item], width: int) -> Any:
-    match how:
-        case "none":
-            return Labels((), max(1, width))
-        case "labels":
-            return Labels(sorted(set(captions_of(items)) - {""}), width)
+    if how == "none":
+        return Labels((), max(1, width))
+    if how == "labels":
+        return Labels(sorted(set(captions_of(items)) - {""}), width)
     tokenizer = learnt_tokenizer(captions_of(items))
     encoder = fresh_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
     return (Sentence if kind == "SpaceTimeUNet" else ClipText)("the text encoder", tokenizer, encoder)
@@ -165,16 +146,10 @@ def _text(kind: str, how: str, items: Sequence[Item], width: int) -> Any:
 
 def check_size(network: Any, width: int, height: int) -> None:
     """Raise before the data is touched where a size cannot pass through the network."""
-    config = network.config
-    stride = {
-        "SpaceTimeUNet": lambda: 2 ** (len(config["multiples"]) - 1),
-        "UNet3DConditionModel": lambda: 2 ** (len(config["block_out_channels"]) - 1),
-        "CogVideoXTransformer3DModel": lambda: config["patch_size"],
-        "WanTransformer3DModel": lambda: config["patch_size"][-1],
-    }[type(network).__name__]()
+    multiple = KINDS[type(network).__name__].multiple(network.config)
     for name, value in (("width", width), ("height", height)):
-        if value % stride:
-            raise AnimaticError(f"{name} is {value}; this network takes multiples of {stride}")
+        if value % multiple:
+            raise AnimaticError(f"{name} is {value}; this network takes multiples of {multiple}")
 
 
 def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components:
