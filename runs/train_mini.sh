@@ -7,5 +7,5 @@ out=${1:-runs/out/mini}
 shift || true
 # glibc gives large blocks back to the system after every step; keeping them is 10 % faster
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
-.venv/bin/python -m animatic.training.trainer --out "$out" "$@"
+.venv/bin/python -m animatic.training.mini --out "$out" "$@"
 echo "weights: $out/mini (copy them to src/animatic/weights/mini to bundle them)"
