@@ -27,7 +27,7 @@ from ..rendering import render_batch
 from ..sampling import Control
 from ..scene import Box, Scene, Track
 from ..training import toyworld
-from ..training.captions import ING, PLACES, VERBS, WAYS, invent
+from ..training.captions import ING, PLACES, VERBS, WAYS
 from ..video import Video
 from .toy_detector import Detection, ToyDetector, same_colour
 

@@ -1,4 +1,4 @@
-"""Clips to learn from, by position: an endless, shuffled row of windows of frames, with captions and pictures beside them.
+"""Clips to learn from, by position: an endless, shuffled row of windows of frames, pictures and captions beside them.
 
 A run reads positions 0, 1, 2, ...: position p names an item (a new permutation every time round), a window, a crop, and
 the seed of its noise. So a sample depends on the seed and its position alone, and resuming is counting.

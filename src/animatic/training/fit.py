@@ -19,12 +19,11 @@ from ..scene import Scene
 from ..video import Video
 from .cache import Kept
 from .clips import Clips, Cut, Positions, Sample
-from .learner import latents
 from .loop import Training, Watch
 from .lora import adapt, save_lora
 from .settings import Settings
 from .sources import items_of
-from .start import backbone_of, begin
+from .start import begin
 
 
 class Trainer(Training):
@@ -34,13 +33,14 @@ class Trainer(Training):
         super().__init__(settings, watch)
         s = settings
         items = items_of(s.data, s.frames, s.seed)
-        self.learner, self.codec = begin(s, items)
+        self.learner = begin(s, items)
+        self.model = self.learner.model
         self.learner.keep = s.cache
         if s.lora:
             self.learner.requires_grad_(False)
-            adapt(self.learner.network, s.lora, s.lora_layers)
+            adapt(self.model.unet, s.lora, s.lora_layers)
         cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, steady=s.cache)
-        self.clips = Clips(items, cut, s.images, s.seed, Kept(self.out / "cache", self.codec) if s.cache else None)
+        self.clips = Clips(items, cut, s.images, s.seed, Kept(self.out / "cache", self.model) if s.cache else None)
         self.skipped: set[str] = set()
 
     def preview(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Trainer(Training):
         return {
             "clips": len(self.clips.clips),
             "pictures": len(self.clips.stills) if self.settings.images else 0,
-            "network": self.learner.kind,
+            "network": type(self.model.unet).__name__,
             "parameters": sum(p.numel() for p in self.learner.parameters()),
             "trained": trained,
             "checkpoint MB": round(trained * 16 / 2**20, 1),
@@ -70,7 +70,7 @@ class Trainer(Training):
         self._note(batch)
         s = self.settings
         frames = torch.stack([sample.frames for sample in batch]).to(self.accelerator.device)
-        x = frames.movedim(1, 2) if s.cache else latents(self.codec, frames)
+        x = frames.movedim(1, 2) if s.cache else self.model.to_latents(frames)
         return learner(x, batch, s.images, s.drop, s.alone)
 
     def _note(self, samples: Sequence[Sample]) -> None:
@@ -84,19 +84,19 @@ class Trainer(Training):
 
     def sample(self) -> None:
         """A grid of videos on captions of the data: `samples/step-N.mp4`, or .png of pictures."""
-        s, backbone = self.settings, backbone_of(self.learner, self.codec, self.settings.guidance)
-        if backbone.beside:  # it is sampled on some video
+        s = self.settings
+        if self.model.beside:  # it is sampled on some video
             return
-        seconds = 0.0 if s.frames == 1 else s.frames / self.learner.geometry.fps
+        seconds = 0.0 if s.frames == 1 else s.frames / self.model.geometry.fps
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
-        made = render_batch([Scene(p, (), seconds=seconds) for p in prompts], backbone, none, list(range(s.samples)))
+        made = render_batch([Scene(p, (), seconds=seconds) for p in prompts], self.model, none, list(range(s.samples)))
         grid(made).save(self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}")
 
     def finish(self) -> Path:
         if self.settings.lora:
             words = [w.strip() for w in self.settings.teach.split(",") if w.strip()]
-            return save_lora(self.learner.network, self.out / "lora.safetensors", words)
-        save_model(self.out / "model", backbone_of(self.learner, self.codec, self.settings.guidance))
+            return save_lora(self.model.unet, self.out / "lora.safetensors", words)
+        save_model(self.out / "model", self.model)
         return self.out / "model"
 
 

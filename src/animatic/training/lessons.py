@@ -22,7 +22,6 @@ from ..scene import Scene, write_atomically
 from . import toyworld
 from .captions import invent
 from .diffusion import Process
-from .learner import latents
 from .loop import Training
 from .loss import timesteps, weighted_mse
 from .settings import Settings
@@ -107,7 +106,7 @@ class Lessons(Training):
 
     def __init__(self, plan: Plan, model: Components, out: Path) -> None:
         super().__init__(plan.settings(out))
-        self.plan, self.model, self.codec, self.learner = plan, model, model.vae, Pupil(model, self.losses)
+        self.plan, self.model, self.learner = plan, model, Pupil(model, self.losses)
         self.process = Process.of(model.scheduler)
         self.last: dict[str, Any] = {}
         write_atomically(out / "plan.json", json.dumps(asdict(plan), indent=1).encode())
@@ -131,7 +130,7 @@ class Lessons(Training):
 
     def error(self, lesson: Lesson, films: Tensor, covers: Tensor, **told: Any) -> Tensor:
         """Of the model's answers to `films`, noised; `told` are the fields of `Cond` beside captions."""
-        x = latents(self.codec, films)
+        x = self.model.to_latents(films)
         t = timesteps(len(x), self.process.levels, self.plan.lean).to(x.device)
         e = torch.randn_like(x)
         cond = Cond(self.model.text(lesson.captions), tuple(Row(stream=i) for i in range(len(x))), **told)

@@ -19,8 +19,9 @@ from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..backbones.base import Components
 from ..errors import AnimaticError
 from ..scene import write_atomically
 from .settings import Settings
@@ -35,11 +36,11 @@ FREE = {"out", "steps", "decay", "save_every", "keep", "sample_every", "samples"
 class Training(ABC):
     """One run in one process; `train()` takes it to its end, or to `stop_at`.
 
-    What is trained sets `learner`, whose parameters that want a gradient learn, and `codec`, which is frozen.
+    What is trained sets `learner`, a module whose parameters that want a gradient learn, and the `model` it is of.
     """
 
     learner: Any
-    codec: nn.Module
+    model: Components
     betas = (0.9, 0.99)  # of AdamW
 
     def __init__(self, settings: Settings, watch: Watch = lambda done, count, told: None) -> None:
@@ -69,7 +70,7 @@ class Training(ABC):
     def finish(self) -> Path:
         """Write what was learnt; like `sample` called with the averaged weights, by the main process alone."""
 
-    def sample(self) -> None:
+    def sample(self) -> None:  # noqa: B027 - nothing is shown unless it is overridden
         """Show what is learnt so far."""
 
     def told(self) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class Training(ABC):
         optimiser = torch.optim.AdamW(parameters, s.rate, betas=self.betas, weight_decay=s.weight_decay)
         self.learner.train()
         learner, optimiser = accelerator.prepare(self.learner, optimiser)
-        self.codec.to(accelerator.device)
+        self.model.vae.to(accelerator.device)
         average = EMAModel(parameters, decay=s.average, foreach=True)
         average.to(accelerator.device)
         self._resume(average)

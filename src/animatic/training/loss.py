@@ -33,7 +33,7 @@ def weighted_mse(
 
 
 def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-    """For `Maps`: token positions `[row, wanted]` of all phrases; bool `[row, wanted, track]`: which tracks each names."""
+    """For `Maps`: token positions `[row, wanted]` of all phrases; which tracks each names, bool `[row, wanted, track]`."""
     tokens, names = [], []
     for scene in scenes:
         named = torch.zeros(text.limit, max(len(scene.tracks) for scene in scenes), dtype=torch.bool)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import torch
@@ -19,36 +19,49 @@ from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.small import SpaceTimeUNet
-from ..backbones.small_model import Labels, Sentence, pixels
-from ..backbones.unet3d import UNet3D
+from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..errors import AnimaticError
 from ..text import ClipText
 from .diffusion import Process
-from .learner import KINDS, Learner
+from .learner import Learner
 from .settings import Settings
 from .sources import Item, captions_of
 from .words import fresh_encoder, learnt_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")
 WIDTH = 128  # of the condition of a fresh small network
+KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
+    # the field of its config that says how wide its text is; what height and width of its latents are multiples of
+    "SpaceTimeUNet": ("cond_dim", lambda config: 2 ** (len(config.multiples) - 1)),
+    "UNet3DConditionModel": ("cross_attention_dim", lambda config: 2 ** (len(config.block_out_channels) - 1)),
+    "CogVideoXTransformer3DModel": ("text_embed_dim", lambda config: config.patch_size),
+    "WanTransformer3DModel": ("text_dim", lambda config: config.patch_size[-1]),
+}
 
 
-def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
-    """The learner and its codec (frozen, pixels <-> latents)."""
+def begin(settings: Settings, items: Sequence[Item]) -> Learner:
+    """What learns; its model samples and is saved as it stands."""
     torch.manual_seed(settings.seed)
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
     if (beside := beside_named(settings.learn)) is not None:
-        return _finisher(settings, process, beside)
-    if settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
-        return _loaded(settings)
-    return _fresh(settings, process, items)
+        model = _finisher(settings, beside)
+    elif settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
+        model = _loaded(settings)  # what it predicts, and on which schedule, is its scheduler's
+        process = Process.of(model.scheduler, settings.loss, settings.min_snr)
+    else:
+        model = _fresh(settings, items)
+    learner = Learner(model, process, settings.rough, settings.lowest)
+    steps = 25 if beside is None else 2  # a correction needs fewer
+    model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
+    model.name, model.scheduler = "in training", process.scheduler()
+    return learner
 
 
-def _fresh(settings: Settings, process: Process, items: Sequence[Item]) -> tuple[Learner, Any]:
+def _fresh(settings: Settings, items: Sequence[Item]) -> Components:
     """A network that learns pixels, and what it reads."""
     config, (w, h) = _config(settings), settings.pixels
     kind: str = config.pop("_class_name")
-    field = KINDS[kind].text_width
+    field, _ = KINDS[kind]
     how = _how(settings.text, items) if config.get(field, WIDTH) else "none"
     if kind == "SpaceTimeUNet":
         config[field] = 0 if how == "none" else config.get(field) or WIDTH
@@ -67,11 +80,12 @@ def _fresh(settings: Settings, process: Process, items: Sequence[Item]) -> tuple
         raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
     geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
-    return Learner(network, text, process, geometry, lowest=settings.lowest), pixels()
+    coordinates = kind == "UNet3DConditionModel" and network.config.in_channels == channels + 3
+    return NETWORKS[kind]("", network, pixels(), text, None, geometry, Habits(), coordinates)
 
 
-def _loaded(settings: Settings) -> tuple[Learner, Any]:
-    """A model to go on with, or to teach by LoRA; what it predicts, and on which schedule, is its scheduler's."""
+def _loaded(settings: Settings) -> Components:
+    """A model to go on with, or to teach by LoRA."""
     model = load(settings.model, "cpu")
     kind = type(model.unet).__name__
     if kind not in KINDS:
@@ -80,15 +94,14 @@ def _loaded(settings: Settings) -> tuple[Learner, Any]:
         frames = f"its latent frames hold {model.geometry.pace} frames each"
         raise AnimaticError(f"{settings.model}: {frames}; training wants a model whose frames are encoded one by one")
     w, h = settings.pixels
-    geometry = replace(model.geometry, frames=settings.frames, height=h, width=w)
+    model.geometry = geometry = replace(model.geometry, frames=settings.frames, height=h, width=w)
     geometry.latent(settings.frames, h, w)
     check_size(model.unet, w // geometry.stride, h // geometry.stride)
     model.unet.requires_grad_(True)
-    process = Process.of(model.scheduler, settings.loss, settings.min_snr)
-    return Learner(model.unet, model.text, process, geometry, model.words, lowest=settings.lowest), model.vae
+    return model
 
 
-def _finisher(settings: Settings, process: Process, beside: Learnt) -> tuple[Learner, PatchCodec]:
+def _finisher(settings: Settings, beside: Learnt) -> Components:
     """A small network that finishes clips: no text; latents are blocks of pixels, nothing lost."""
     if settings.model != "small":
         raise AnimaticError(f"model is {settings.model!r}; what learns to {settings.learn} begins as 'small'")
@@ -101,8 +114,9 @@ def _finisher(settings: Settings, process: Process, beside: Learnt) -> tuple[Lea
     check_size(network, shape[3], shape[2])
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)  # it begins as the first guess
-    text, (rough, lowest) = Labels((), 1), (settings.rough, settings.lowest)
-    return Learner(network, text, process, geometry, beside=beside, rough=rough, lowest=lowest), codec
+    model = Small("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, Habits())
+    model.beside = beside
+    return model
 
 
 def _config(settings: Settings) -> dict[str, Any]:
@@ -146,22 +160,7 @@ def _text(kind: str, how: str, items: Sequence[Item], width: int) -> Any:
 
 def check_size(network: Any, width: int, height: int) -> None:
     """Raise before the data is touched where a size cannot pass through the network."""
-    multiple = KINDS[type(network).__name__].multiple(network.config)
+    multiple = KINDS[type(network).__name__][1](network.config)
     for name, value in (("width", width), ("height", height)):
         if value % multiple:
             raise AnimaticError(f"{name} is {value}; this network takes multiples of {multiple}")
-
-
-def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components:
-    """The learner as something that samples."""
-    cls = NETWORKS[learner.kind]
-    coordinates = cls is UNet3D and learner.network.config.in_channels == learner.geometry.channels + 3
-    steps = 25 if learner.beside is None else 2  # a correction needs fewer
-    habits = Habits(steps, guidance if learner.told_something else 1.0)
-    text: Any = learner.text
-    made = cls(
-        "in training", learner.network, codec, text, learner.process.scheduler(), learner.geometry, habits, coordinates,
-        learner.words,
-    )  # fmt: skip
-    made.beside = learner.beside
-    return made
