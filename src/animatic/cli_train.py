@@ -38,15 +38,12 @@ def train(**told: Any) -> None:
 def _as_options() -> inspect.Signature:
     """The signature that typer reads: one option a field, then the two of the command itself."""
     types, kind = get_type_hints(Settings), inspect.Parameter.KEYWORD_ONLY
-    told = [(f.name, types[f.name], f.default, typer.Option(help=f.metadata["help"])) for f in fields(Settings)]
+    told = {f.name: (types[f.name], f.default, typer.Option(help=f.metadata["help"])) for f in fields(Settings)}
     dry = typer.Option(help="Read the data, build the network, say what would be done, and stop.")
     quiet = typer.Option("--json", help="Print one line of JSON and nothing else.")
-    told += [("dry_run", bool, False, dry), ("as_json", bool, False, quiet)]
+    options = {**told, "dry_run": (bool, False, dry), "as_json": (bool, False, quiet)}.items()
     return inspect.Signature(
-        [
-            inspect.Parameter(name, kind, default=value, annotation=Annotated[of, about])
-            for name, of, value, about in told
-        ]
+        [inspect.Parameter(n, kind, default=value, annotation=Annotated[of, how]) for n, (of, value, how) in options]
     )
 
 

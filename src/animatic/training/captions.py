@@ -13,7 +13,7 @@ from itertools import combinations
 from ..english import article, number, plurals
 from ..planning.motions import CORNERS, MOTIONS, Path, legs, line, still, until
 from ..scene import Box, Scene, Track
-from .toyworld import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, track
+from .toyworld import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, tight
 
 PLACES = {
     "grass": "on the grass", "sky": "in the sky", "night": "at night", "beach": "on the beach", "snow": "in the snow",
@@ -60,15 +60,15 @@ class Thing:
     shown: tuple[float, float] = (0.0, 1.0)
 
     def track(self, frames: int) -> Track:
-        squares = []
+        boxes = []
         for f in range(frames):
             u = f / (frames - 1) if frames > 1 else 0.5
             x, y, scale = self.path(u)
             side = max(SMALLEST, min(LARGEST, round(self.side * scale)))
             x, y = (self.spot[0] if x is None else x), (self.spot[1] if y is None else y)
             here = self.shown[0] <= u <= self.shown[1]
-            squares.append((round(x * (GRID - side)), round(y * (GRID - side)), side) if here else None)
-        return track(self.noun, self.colour, squares)
+            boxes.append(tight(self.noun, round(x * (GRID - side)), round(y * (GRID - side)), side) if here else None)
+        return Track(f"{self.colour} {self.noun}".strip(), tuple(boxes))
 
 
 def invent(rng: random.Random, frames: int) -> Scene:

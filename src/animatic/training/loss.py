@@ -27,13 +27,14 @@ def weighted_mse(
     `cover` `[row, frame, height, width]` in pixels, 0..1; `alpha_bar` `[row]`. Where signal drowns noise (SNR > 11) the
     error is mostly of detail that cannot be known; there it counts 12 / (SNR + 1), as min-SNR does (Hang et al. 2023).
     """
-    share = F.adaptive_avg_pool2d(cover, target.shape[-2:])[:, None]
+    height, width = target.shape[-2:]
+    share = F.adaptive_avg_pool2d(cover, (height, width))[:, None]
     error = ((1 + object_weight * share) * (prediction - target).square()).flatten(1).mean(1)
     return (error * (12 * (1 - alpha_bar)).clamp(max=1)).mean()  # 1 / (SNR + 1) = 1 - alpha_bar
 
 
 def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-    """For `Maps`: token positions `[row, wanted]` of all phrases; which tracks each names, bool `[row, wanted, track]`."""
+    """For `Maps`: positions `[row, wanted]` of phrases; the tracks each names, bool `[row, wanted, track]`."""
     tokens, names = [], []
     for scene in scenes:
         named = torch.zeros(text.limit, max(len(scene.tracks) for scene in scenes), dtype=torch.bool)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,10 +165,10 @@ class ToyWorld(Sequence[Item]):
 
     @staticmethod
     def named(source: str, frames: int, seed: int) -> ToyWorld:
-        told = source.split(":")[1:]
-        if len(told) > 2 or not all(part.isdigit() and int(part) for part in told):
+        told = re.fullmatch(r"toy(?::([1-9]\d*))?(?::([1-9]\d*))?", source)
+        if told is None:
             raise AnimaticError(f"data is {source!r}; want toy, toy:PIXELS or toy:PIXELS:BETWEEN, such as toy:128:4")
-        size, between = (*map(int, told), *(toyworld.SIZE, 1)[len(told) :])
+        size, between = int(told[1] or toyworld.SIZE), int(told[2] or 1)
         if size % toyworld.GRID:
             raise AnimaticError(f"data is {source!r}; the toy world has multiples of {toyworld.GRID} pixels")
         return ToyWorld(frames if between == 1 else KEYS, seed, size, between)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..english import plurals
 from ..errors import AnimaticError
-from ..scene import Box, Scene, Track
+from ..scene import Box, Scene
 
 SIZE = 64  # pixels
 GRID = 8  # cells
@@ -199,9 +199,3 @@ def backdrop(name: str, size: int = SIZE) -> np.ndarray:
         layer = (np.array(top) * (1 - part) + np.array(bottom) * part) / 255
         picture = np.where(where(x, y)[..., None], layer, picture)
     return picture.astype(np.float32)
-
-
-def track(noun: str, colour: str, squares: Sequence[Square | None]) -> Track:
-    """A track of the toy world from squares `(x, y, side)` in cells per key frame."""
-    phrase = f"{colour} {noun}".strip()
-    return Track(phrase, tuple(None if s is None else tight(noun, *s) for s in squares))
