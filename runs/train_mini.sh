@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train `mini` from nothing, on a CPU (about two hours on two idle cores) or a GPU. Run it again to resume.
-#   runs/train_mini.sh [FOLDER] [options of the trainer]
+#   runs/train_mini.sh [FOLDER] [options of `python -m animatic.training.mini`]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/out/mini}

@@ -1,12 +1,15 @@
 """The trainer: its losses mean what they say, and a run that was cut off and resumed is the same run."""
 
+import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
+from animatic.errors import AnimaticError
 from animatic.sampling import Step, plain
 from animatic.training import mini
 from animatic.training.captions import invent
@@ -95,3 +98,12 @@ def test_resume_is_the_same_run(tmp_path):
     assert all(torch.equal(p, q) for p, q in zip(straight.unet.parameters(), resumed.unet.parameters(), strict=True))
     assert resumed.coordinates and "bear" in resumed.words
     assert resumed.geometry == mini.GEOMETRY and resumed.habits == mini.HABITS
+
+
+def test_another_plan_does_not_go_on_with_a_run(tmp_path):
+    plan = Plan(still_steps=1, clip_steps=0, stills=2, warmup=1, decay=1)
+    Words(plan, tmp_path).train()
+    assert Plan(**json.loads((tmp_path / "plan.json").read_text())) == plan
+    with pytest.raises(AnimaticError, match="holds another run: stills was 2, now 3"):
+        Words(replace(plan, stills=3), tmp_path)
+    Words(replace(plan, clip_steps=1, clips=8), tmp_path)  # longer is the same run

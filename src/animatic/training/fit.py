@@ -1,4 +1,4 @@
-"""The general trainer: any network of `learner.KINDS`, from nothing or from a model, on any source of clips."""
+"""The general trainer: any network of `start.KINDS`, from nothing or from a model, on any source of clips."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Trainer(Training):
     def loss(self, learner: Any, batch: Sequence[Sample]) -> Tensor:
         self._note(batch)
         s = self.settings
-        frames = torch.stack([sample.frames for sample in batch]).to(self.accelerator.device)
+        frames = torch.stack([sample.frames for sample in batch]).to(self.model.device)
         x = frames.movedim(1, 2) if s.cache else self.model.to_latents(frames)
         return learner(x, batch, s.images, s.drop, s.alone)
 

@@ -84,7 +84,7 @@ class Boxes(Lessons):
         super().__init__(plan, build(), out)
 
     def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
-        films, covers = (part.to(self.accelerator.device) for part in lesson.film())
+        films, covers = (part.to(self.model.device) for part in lesson.film())
         told = named_boxes(lesson.scenes, self.model.text, lesson.frames)
         told = {name: value.to(films.device) for name, value in told.items()}
         silent = [lesson.rng.random() < self.plan.boxless for _ in lesson.scenes]

@@ -4,7 +4,6 @@ them, and attention is told where to look. `mini` and `grounding` say of what th
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -18,11 +17,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..backbones.base import Components
 from ..sampling import Cond, Row, Step, plain
-from ..scene import Scene, write_atomically
+from ..scene import Scene
 from . import toyworld
 from .captions import invent
 from .diffusion import Process
-from .loop import Training
+from .loop import Training, claim
 from .loss import timesteps, weighted_mse
 from .settings import Settings
 
@@ -81,9 +80,10 @@ class Plan:
         return Lesson(step, noise, frames, scenes, captions, rng)
 
     def settings(self, out: Path) -> Settings:
+        """Of the run; `alone` says that some steps have no use for the time layers."""
         return Settings(
             data="toy", out=str(out), model="mini", frames=FRAMES, size=str(toyworld.SIZE), batch=self.clips,
-            alone=self.still_steps / self.steps, drop=self.unconditional, steps=self.steps, rate=self.rate,
+            alone=float(self.still_steps > 0), drop=self.unconditional, steps=self.steps, rate=self.rate,
             warmup=self.warmup, decay=self.decay, average=self.average, save_every=250, sample_every=0, seed=self.seed,
         )  # fmt: skip
 
@@ -109,7 +109,8 @@ class Lessons(Training):
         self.plan, self.model, self.learner = plan, model, Pupil(model, self.losses)
         self.process = Process.of(model.scheduler)
         self.last: dict[str, Any] = {}
-        write_atomically(out / "plan.json", json.dumps(asdict(plan), indent=1).encode())
+        if self.accelerator.is_main_process:
+            claim(out / "plan.json", asdict(plan))
 
     @abstractmethod
     def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:

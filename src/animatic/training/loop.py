@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -29,7 +29,7 @@ from .settings import Settings
 Watch = Callable[[int, int, dict[str, Any]], None]
 """(steps done, steps in all, what is known: loss, rate, videos/s, eta s, and what the run itself tells)."""
 
-FREE = {"out", "steps", "decay", "save_every", "keep", "sample_every", "samples", "guidance", "log", "workers"}
+FREE = frozenset("out steps clip_steps decay save_every keep sample_every samples guidance log workers".split())
 """What may change when a run is resumed; all else would make it another run."""
 
 
@@ -81,7 +81,7 @@ class Training(ABC):
         """Returns what `finish` wrote."""
         s, accelerator = self.settings, self.accelerator
         if accelerator.is_main_process:
-            claim(self.out, s)
+            claim(self.out / "settings.json", asdict(s))
         parameters = [p for p in self.learner.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(parameters, s.rate, betas=self.betas, weight_decay=s.weight_decay)
         self.learner.train()
@@ -191,12 +191,11 @@ class Training(ABC):
             self.learner.train()
 
 
-def claim(out: Path, settings: Settings) -> None:
-    """Write `settings.json` into the folder of the run. Raises where another run is in it."""
-    file, now = out / "settings.json", asdict(settings)
+def claim(file: Path, now: Mapping[str, Any]) -> None:
+    """Write what a run is told into its folder. Raises where it was told another thing that may not change."""
     before = json.loads(file.read_text()) if file.exists() else now
     for name, value in now.items():
         if name not in FREE and before.get(name) != value:
             was = f"{name} was {before.get(name)!r}, now {value!r}"
-            raise AnimaticError(f"{out} holds another run: {was}; want the same, or another --out")
+            raise AnimaticError(f"{file.parent} holds another run: {was}; want the same, or another --out")
     write_atomically(file, (json.dumps(now, indent=1) + "\n").encode())

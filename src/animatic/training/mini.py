@@ -100,7 +100,7 @@ class Words(Lessons):
         super().__init__(plan, build(plan.seed), out)
 
     def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
-        films, covers = (part.to(self.accelerator.device) for part in lesson.film())
+        films, covers = (part.to(self.model.device) for part in lesson.film())
         tokens, names = (part.to(films.device) for part in wanted(self.model.text, lesson.scenes))
         names &= torch.tensor([bool(c) for c in lesson.captions], device=films.device)[:, None, None]
         maps = Maps(tokens)
