@@ -111,6 +111,8 @@ def test_windows_rates_and_crops():
     assert Cut(2, 64, 40)(clip(), rng).shape == (2, 40, 64, 3)
     ramp = np.broadcast_to(np.arange(20, dtype=np.uint8)[None, None, :, None], (4, 16, 20, 3)).copy()
     assert (Cut(1, 16, 16, steady=True)(Video(ramp), rng)[0, 0, :, 0] == np.arange(2, 18)).all()
+    pieces = {int(Cut(1, 4, 4, crop=True)(Video(ramp), rng)[0, 0, 0, 0]) for _ in range(40)}
+    assert len(pieces) > 8 and max(pieces) > 12  # at its own scale, from anywhere
     mirrored = {bool(Cut(1, 20, 16, flip=True)(Video(ramp), rng)[0, 0, 0, 0]) for _ in range(20)}
     assert mirrored == {False, True}
 

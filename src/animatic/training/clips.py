@@ -37,6 +37,7 @@ class Cut:
     fps: float = 0.0
     short: str = "loop"
     flip: bool = False  # mirror half of them: not where captions say left or right
+    crop: bool = False  # at the file's own scale, or more where it is too small; else resized until the size is covered
     steady: bool = False  # no chance: the first window, the middle crop (for latents that are kept)
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Cut:
         first = 0 if self.steady else rng.randint(0, max(0, count - span))
         chosen = video.frames[self._indices(first + (np.arange(self.frames) * stride).astype(int), count)]
         u, v = (0.5, 0.5) if self.steady else (rng.random(), rng.random())
-        chosen = _fitted(chosen, self.width, self.height, u, v)
+        chosen = _fitted(chosen, self.width, self.height, u, v, float(self.crop))
         return chosen[:, :, ::-1].copy() if self.flip and not self.steady and rng.random() < 0.5 else chosen
 
     def _indices(self, wanted: np.ndarray, count: int) -> np.ndarray:
@@ -66,11 +67,11 @@ class Cut:
                 return wanted % count
 
 
-def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float) -> np.ndarray:
-    """Resized until the size is covered, then cropped at (u, v) of the room left."""
+def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, least: float) -> np.ndarray:
+    """Resized until the size is covered, to no less than `least`; then cropped at (u, v) of the room left."""
     if frames.shape[1:3] == (height, width):
         return frames
-    scale = max(width / frames.shape[2], height / frames.shape[1])
+    scale = max(width / frames.shape[2], height / frames.shape[1], least)
     wide, high = max(width, round(frames.shape[2] * scale)), max(height, round(frames.shape[1] * scale))
     x, y = int(u * (wide - width) + 0.5), int(v * (high - height) + 0.5)
     resized = [Image.fromarray(f).resize((wide, high), Image.Resampling.LANCZOS) for f in frames]

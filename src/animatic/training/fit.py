@@ -39,7 +39,7 @@ class Trainer(Training):
         if s.lora:
             self.learner.requires_grad_(False)
             adapt(self.model.unet, s.lora, s.lora_layers)
-        cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, steady=s.cache)
+        cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, crop=s.crop, steady=s.cache)
         self.clips = Clips(items, cut, s.images, s.seed, Kept(self.out / "cache", self.model) if s.cache else None)
         self.skipped: set[str] = set()
 

@@ -26,6 +26,7 @@ class Settings:
     fps: float = option(0.0, "Frames per second to sample; 0: those of the file.")
     short: str = option("loop", "Clips that are too short: loop, hold, bounce or skip.")
     flip: bool = option(False, "Mirror half of the clips.")
+    crop: bool = option(False, "Cut pieces of the size out of clips at their own scale; else clips are made to fit.")
     images: int = option(0, "Pictures beside each clip, each with its own caption (LaVie).")
     alone: float = option(0.0, "Share of clips whose frames are taken as pictures (focus present).")
     dim: int = option(64, "Channels of a small network's first level.")

@@ -51,7 +51,7 @@ def begin(settings: Settings, items: Sequence[Item]) -> Learner:
     else:
         model = _fresh(settings, items)
     learner = Learner(model, process, settings.rough, settings.lowest)
-    steps = 25 if model.beside is None else 2  # a correction needs fewer
+    steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
     model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
     model.name, model.scheduler = "in training", process.scheduler()
     return learner
