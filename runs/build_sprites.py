@@ -18,14 +18,19 @@ CODEPOINTS = {
 }  # fmt: skip
 
 
+def cut_out(file: Path) -> Image.Image:
+    """The drawn part of a picture as a square of `SIZE` pixels, with alpha."""
+    picture = Image.open(file).convert("RGBA")
+    picture = picture.crop(picture.getchannel("A").point([0] * 41 + [255] * 215).getbbox())
+    square = Image.new("RGBA", (max(picture.size), max(picture.size)))
+    square.paste(picture, ((square.width - picture.width) // 2, (square.height - picture.height) // 2))
+    return square.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
 def main(assets: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for noun, code in CODEPOINTS.items():
-        sprite = Image.open(assets / f"{code}.webp").convert("RGBA")
-        sprite = sprite.crop(sprite.getchannel("A").point([0] * 41 + [255] * 215).getbbox())
-        square = Image.new("RGBA", (max(sprite.size), max(sprite.size)))
-        square.paste(sprite, ((square.width - sprite.width) // 2, (square.height - sprite.height) // 2))
-        square.resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(out / f"{noun}.png", optimize=True)
+        cut_out(assets / f"{code}.webp").save(out / f"{noun}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import random
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from build_sprites import cut_out
 
 from animatic.backbones import load
 from animatic.benchmarks.mini import best
@@ -33,22 +33,6 @@ from animatic.video import Video
 IN_SPACE = "*.attentions*to_*,*.attentions*ff*,*.attentions*proj_*,*resnets*conv*,conv_out"  # new shapes want them all
 
 
-def cut_out(file: Path) -> np.ndarray:
-    """The drawn part of a picture as a square: float `[72, 72, rgba]` in 0..1."""
-    picture = Image.open(file).convert("RGBA")
-    picture = picture.crop(picture.getchannel("A").point([0] * 41 + [255] * 215).getbbox())
-    square = Image.new("RGBA", (max(picture.size), max(picture.size)))
-    square.paste(picture, ((square.width - picture.width) // 2, (square.height - picture.height) // 2))
-    return np.asarray(square.resize((72, 72), Image.Resampling.LANCZOS), np.float32) / 255
-
-
-def at(rgba: np.ndarray, side: int) -> np.ndarray:
-    """Premultiplied, `side` pixels wide, as the toy world draws its own."""
-    rgba = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
-    planes = [Image.fromarray(rgba[..., c]).resize((side, side), Image.Resampling.BOX) for c in range(4)]
-    return np.stack([np.asarray(p) for p in planes], -1)
-
-
 def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
     rng = random.Random(0)
     for i in range(count):
@@ -56,7 +40,7 @@ def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
         page = toyworld.backdrop(place).copy()
         side = rng.choice((3, 4, 5))
         x, y = (rng.randint(0, toyworld.GRID - side) * toyworld.CELL for _ in range(2))
-        drawn = at(sprite, side * toyworld.CELL)
+        drawn = toyworld.stamp(sprite, side * toyworld.CELL)
         part = page[y : y + len(drawn), x : x + len(drawn)]
         part[:] = part * (1 - drawn[..., 3:]) + drawn[..., :3]
         for name in (f"{i}", f"{i}-again"):  # so that it is half of what is learnt
@@ -78,7 +62,7 @@ def difference(frame: np.ndarray, sprite: np.ndarray) -> float:
     """Of the best place and size of the sprite, on a grid of 2 pixels."""
     frame, best = frame / 255, 1.0
     for side in (24, 32, 40):
-        drawn = at(sprite, side)
+        drawn = toyworld.stamp(sprite, side)
         alpha = drawn[..., 3:]
         for y in range(0, 64 - side + 1, 2):
             for x in range(0, 64 - side + 1, 2):
@@ -104,7 +88,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--layers", default=IN_SPACE, help="space, all, or globs")
     args = parser.parse_args()
-    sprite = cut_out(args.picture)
+    sprite = np.asarray(cut_out(args.picture), np.float32) / 255
     pictures(sprite, args.word, args.out / "data")
     own_pictures(tuple(toyworld.NOUNS), args.out / "data")
     settings = Settings(

@@ -10,7 +10,8 @@ import pytest
 from conftest import golden
 
 from animatic.errors import AnimaticError
-from animatic.training.data import Clips, Cut, Positions, captions_of, items_of
+from animatic.training.clips import Clips, Cut, Positions
+from animatic.training.sources import captions_of, items_of
 from animatic.video import Video
 
 

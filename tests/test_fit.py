@@ -17,11 +17,11 @@ from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.scene import Scene
-from animatic.training.data import Clips, Cut, items_of
+from animatic.training.clips import Clips, Cut
 from animatic.training.diffusion import Process
 from animatic.training.fit import Trainer, fit, grid
-from animatic.training.learner import latents
 from animatic.training.settings import Settings
+from animatic.training.sources import items_of
 from animatic.video import Video
 
 SMALL = Settings(
@@ -103,7 +103,8 @@ def test_the_grid_is_the_originals():
 def test_the_null_condition_learns_by_default():
     trainer = Trainer(replace(SMALL, batch=8, out="unused"))
     samples = [trainer.clips[i] for i in range(8)]
-    trainer.learner(latents(trainer.codec, torch.stack([s.frames for s in samples])), samples, 0, 0.5, 0.0).backward()
+    x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
+    trainer.learner(x, samples, 0, 0.5, 0.0).backward()
     assert trainer.learner.network.null.grad.abs().max() > 0
     assert Settings(data="toy").drop > 0
 
@@ -174,7 +175,8 @@ def test_networks_of_diffusers_from_a_config(tmp_path, kind):
     assert render(Scene("a bear", (), seconds=0.4), load(str(made)), "none", steps=2).frames.shape == (3, 16, 16, 3)
     trainer = Trainer(settings)
     samples = [trainer.clips[i] for i in range(4)]
-    trainer.learner(latents(trainer.codec, torch.stack([s.frames for s in samples])), samples, 1, 0.0, 0.5).backward()
+    x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
+    trainer.learner(x, samples, 1, 0.0, 0.5).backward()
     still = [n for n, p in trainer.learner.network.named_parameters() if p.grad is None]
     assert still == []
 
@@ -209,7 +211,7 @@ def test_latents_and_captions_kept_on_request(tmp_path):
     fresh = Clips(items_of(settings.data), Cut(3, 16, 16, steady=True))
     trainer = Trainer(replace(settings, out=str(tmp_path / "a")))
     for i in range(3):
-        x = latents(trainer.codec, fresh[i].frames[None])[0].movedim(1, 0)
+        x = trainer.model.to_latents(fresh[i].frames[None])[0].movedim(1, 0)
         assert torch.equal(x, trainer.clips[i].frames)
 
 

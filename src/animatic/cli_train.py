@@ -15,8 +15,9 @@ from .errors import AnimaticError
 from .training.settings import Settings
 
 
-def _train(dry_run: bool, as_json: bool, **told: Any) -> None:
+def train(**told: Any) -> None:
     """Train a video model from nothing, go on with one, or teach it by LoRA. Run it again to resume."""
+    dry_run, as_json = told.pop("dry_run"), told.pop("as_json")
     settings = Settings(**told)
     if not as_json:
         table(("setting", "value"), [(f.name, getattr(settings, f.name)) for f in fields(settings)])
@@ -37,17 +38,13 @@ def _train(dry_run: bool, as_json: bool, **told: Any) -> None:
 def _as_options() -> inspect.Signature:
     """The signature that typer reads: one option a field, then the two of the command itself."""
     types, kind = get_type_hints(Settings), inspect.Parameter.KEYWORD_ONLY
-    options = [
-        inspect.Parameter(
-            f.name, kind, default=f.default, annotation=Annotated[types[f.name], typer.Option(help=f.metadata["help"])]
-        )
-        for f in fields(Settings)
-    ]
+    told = {f.name: (types[f.name], f.default, typer.Option(help=f.metadata["help"])) for f in fields(Settings)}
     dry = typer.Option(help="Read the data, build the network, say what would be done, and stop.")
     quiet = typer.Option("--json", help="Print one line of JSON and nothing else.")
-    for name, about in (("dry_run", dry), ("as_json", quiet)):
-        options.append(inspect.Parameter(name, kind, default=False, annotation=Annotated[bool, about]))
-    return inspect.Signature(options)
+    options = {**told, "dry_run": (bool, False, dry), "as_json": (bool, False, quiet)}.items()
+    return inspect.Signature(
+        [inspect.Parameter(n, kind, default=value, annotation=Annotated[of, how]) for n, (of, value, how) in options]
+    )
 
 
 def convert(
@@ -75,10 +72,6 @@ def convert(
 
 
 def add_to(app: typer.Typer) -> None:
-    def train(**told: Any) -> None:
-        _train(told.pop("dry_run"), told.pop("as_json"), **told)
-
-    train.__doc__ = _train.__doc__
     train.__signature__ = signature = _as_options()  # type: ignore[attr-defined]
     train.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
     app.command()(train)

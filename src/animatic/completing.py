@@ -6,8 +6,7 @@ the estimate of the others by the gradient of how well the known ones are explai
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -27,50 +26,55 @@ def answer_for(run: Run, x: Tensor, answer: Tensor, step: Step, clean: Tensor) -
 
 
 @dataclass(frozen=True)
-class Threshold(Control):
+class Bound(Control):
+    """A control that asks its run for noise levels."""
+
+    run: Run | None = field(default=None, repr=False, kw_only=True)
+
+    def begin(self, run: Run) -> Control:
+        return replace(self, run=run)
+
+    @property
+    def bound(self) -> Run:
+        assert self.run is not None
+        return self.run
+
+
+@dataclass(frozen=True)
+class Threshold(Bound):
     """Clean estimates kept in -1..1, for models of pixels: clipped, or scaled down where many are outside.
 
     `percentile` 1 clips; below it is dynamic thresholding (Saharia et al. 2022; the original's default is 0.9).
     """
 
     percentile: float = 0.995
-    run: Run | None = field(default=None, repr=False)
-
-    def begin(self, run: Run) -> Control:
-        return Threshold(self.percentile, run)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        assert self.run is not None
         answer = inner(x, step, cond)
-        clean = self.run.schedule.estimate(x, answer, step)
+        clean = self.bound.schedule.estimate(x, answer, step)
         most = torch.ones(len(x), device=x.device)
         if self.percentile < 1:
             most = clean.flatten(1).abs().quantile(self.percentile, 1).clamp(min=1)
         most = most.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
-        return answer_for(self.run, x, answer, step, clean.clamp(-most, most) / most)
+        return answer_for(self.bound, x, answer, step, clean.clamp(-most, most) / most)
 
 
 @dataclass(frozen=True)
-class Known(Control):
+class Known(Bound):
     """Frames `where` (bool `[frame]`) stay what `latents` `[row, channel, frame, h, w]` say, noised to each level."""
 
     latents: Tensor
     where: Tensor
-    run: Run | None = field(default=None, repr=False)
-
-    def begin(self, run: Run) -> Control:
-        return Known(self.latents.to(run.x), self.where.to(run.x.device), run)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        assert self.run is not None
-        here = self.latents
+        here, schedule = self.latents.to(self.bound.x), self.bound.schedule
         if not step.clean:
-            here = self.run.schedule.noised(self.latents, self.run.schedule.unit(self.run.x), step)
-        return torch.where(self.where[:, None, None], here.to(x.dtype), x)
+            here = schedule.noised(here, schedule.unit(self.bound.x), step)
+        return torch.where(self.where[:, None, None].to(x.device), here.to(x.dtype), x)
 
 
 @dataclass(frozen=True)
-class Reconstruction(Control):
+class Reconstruction(Bound):
     """x0 of the unknown frames, moved by -weight * signal / 2 * d |known - x0 of the known|^2 / dx (eq. 7).
 
     Put it outside `Guidance`. The paper's weights are 1 to 2 and more where steps are few; 0 is off.
@@ -79,24 +83,20 @@ class Reconstruction(Control):
     latents: Tensor
     where: Tensor
     weight: float = 2.0
-    run: Run | None = field(default=None, repr=False)
-
-    def begin(self, run: Run) -> Control:
-        return Reconstruction(self.latents.to(run.x), self.where.to(run.x.device), self.weight, run)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        assert self.run is not None
         if not self.weight:
             return inner(x, step, cond)
+        where = self.where.to(x.device)
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             answer = inner(x, step, cond)
-            clean = self.run.schedule.estimate(x, answer, step)
-            apart = (self.latents - clean)[:, :, self.where].square().sum()
+            clean = self.bound.schedule.estimate(x, answer, step)
+            apart = (self.latents.to(self.bound.x) - clean)[:, :, where].square().sum()
             (slope,) = torch.autograd.grad(apart, x)
         signal = (1 - step.noise**2) ** 0.5
-        moved = clean - torch.where(self.where[:, None, None], 0, self.weight * signal / 2 * slope)
-        return answer_for(self.run, x, answer, step, moved).detach()
+        moved = clean - torch.where(where[:, None, None], 0, self.weight * signal / 2 * slope)
+        return answer_for(self.bound, x, answer, step, moved).detach()
 
 
 def complete(
@@ -121,14 +121,10 @@ def complete(
     size = (geometry.height, geometry.width)
     if known.frames.shape[1:3] != size:
         raise AnimaticError(f"known frames are {known.frames.shape[1:3]} pixels high and wide; want {size}")
-    from .training.learner import latents
-
-    codec: Any = backbone
     noise = backbone.noise([seed], len(where), *size)
     mask = torch.tensor(where)
-    some = latents(codec.vae, torch.from_numpy(known.frames.copy())[None]).to(noise)
     full = torch.zeros_like(noise)
-    full[:, :, mask] = some
+    full[:, :, mask] = backbone.to_latents(torch.from_numpy(known.frames.copy())[None]).to(noise)
     cond = backbone.encode([told(scene)], [scene.negative])
     chain = [Known(full, mask), Reconstruction(full, mask, weight), *controls]
     schedule = backbone.schedule(backbone.habits.steps if steps is None else steps, backbone.habits.scheduler)

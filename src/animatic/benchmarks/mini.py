@@ -27,7 +27,7 @@ from ..rendering import render_batch
 from ..sampling import Control
 from ..scene import Box, Scene, Track
 from ..training import toyworld
-from ..training.captions import ING, PLACES, VERBS, WAYS, invent
+from ..training.captions import ING, PLACES, VERBS, WAYS
 from ..video import Video
 from .toy_detector import Detection, ToyDetector, same_colour
 
@@ -133,16 +133,12 @@ def inside(box: Box, goal: Box) -> bool:
 
 def seen_captions(plan: Path) -> set[str]:
     """Every caption of a training run, made again from its plan."""
-    from ..training.trainer import Plan
+    from ..training.lessons import Plan
 
     made = Plan(**json.loads(plan.read_text()))
     captions: set[str] = set()
     for step in range(made.steps):
-        rng = random.Random(f"{made.seed}/{step}")
-        rng.getrandbits(63)
-        still = step < made.still_steps or rng.random() < made.stills_among_clips
-        count, frames = (made.stills, 1) if still else (made.clips, 8)
-        captions.update(invent(rng, frames).prompt.lower() for _ in range(count))
+        captions.update(scene.prompt.lower() for scene in made.lesson(step).scenes)
     return captions
 
 

@@ -6,12 +6,14 @@ Every scene is a plain `Scene` whose prompt is the caption; the trainer films it
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
-from ..english import article
-from ..planning.motions import CORNERS, MOTIONS, Path, legs, still, until
-from ..scene import Scene, Track
-from .toyworld import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, plural, track
+from ..english import article, number, plurals
+from ..planning.motions import CORNERS, MOTIONS, Path, legs, line, still, until
+from ..scene import Box, Scene, Track
+from .toyworld import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, tight
 
 PLACES = {
     "grass": "on the grass", "sky": "in the sky", "night": "at night", "beach": "on the beach", "snow": "in the snow",
@@ -22,16 +24,10 @@ VERBS = {
     "fish": "swim", "car": "drive", "boat": "sail", "ball": "roll",
 }  # fmt: skip
 ING = {
-    "walk": "walking",
-    "fly": "flying",
-    "swim": "swimming",
-    "drive": "driving",
-    "sail": "sailing",
-    "roll": "rolling",
+    "walk": "walking", "fly": "flying", "swim": "swimming", "drive": "driving", "sail": "sailing", "roll": "rolling",
     "move": "moving",
-}
+}  # fmt: skip
 ADJECTIVES = {"car": "moving", "cat": "lively", "bird": "flying", "ball": "moving", "dog": "walking"}  # LVD's five
-NUMBERS = {2: "two", 3: "three", 4: "four"}
 WAYS = {
     "right": ("from the left to the right", "from left to right", "to the right"),
     "left": ("from the right to the left", "from right to left", "to the left"),
@@ -46,6 +42,11 @@ WAYS = {
     "recede": ("away", "away from the camera"),
 }
 LIVELY = "a realistic lively video of a scene"  # how LVD's benchmark opens
+_TOSSED = {
+    "bounce": "bounces up and down",
+    "throw right": "is thrown to the right",
+    "throw left": "is thrown to the left",
+}
 SIDES = {"small": (3, 3), "big": (5, 5), "": (4, 4)}
 
 
@@ -59,24 +60,23 @@ class Thing:
     shown: tuple[float, float] = (0.0, 1.0)
 
     def track(self, frames: int) -> Track:
-        squares = []
+        boxes = []
         for f in range(frames):
             u = f / (frames - 1) if frames > 1 else 0.5
             x, y, scale = self.path(u)
             side = max(SMALLEST, min(LARGEST, round(self.side * scale)))
             x, y = (self.spot[0] if x is None else x), (self.spot[1] if y is None else y)
             here = self.shown[0] <= u <= self.shown[1]
-            squares.append((round(x * (GRID - side)), round(y * (GRID - side)), side) if here else None)
-        return track(self.noun, self.colour, squares)
+            boxes.append(tight(self.noun, round(x * (GRID - side)), round(y * (GRID - side)), side) if here else None)
+        return Track(f"{self.colour} {self.noun}".strip(), tuple(boxes))
 
 
 def invent(rng: random.Random, frames: int) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption."""
-    things, caption = _still(rng) if frames == 1 else _moving(rng)
-    tries = 1
+    make = _still if frames == 1 else _moving
+    (things, caption), tries = make(rng), 1
     while _crowded(tracks := tuple(thing.track(frames) for thing in things)) and tries < 20:
-        things, caption = _still(rng) if frames == 1 else _moving(rng)
-        tries += 1
+        (things, caption), tries = make(rng), tries + 1
     background = rng.choice(BACKGROUNDS)
     told = rng.random()
     if told < 0.4:
@@ -88,22 +88,23 @@ def invent(rng: random.Random, frames: int) -> Scene:
     return Scene(caption, tracks, background, seconds=2.0 if frames > 1 else 0.0)
 
 
-def _crowded(tracks: tuple[Track, ...]) -> bool:
+def _crowded(tracks: Sequence[Track]) -> bool:
     """Whether two things overlap by more than a third of the smaller one in any frame."""
-    for i, a in enumerate(tracks):
-        for b in tracks[:i]:
-            for p, q in zip(a.boxes, b.boxes, strict=True):
-                if p is None or q is None:
-                    continue
-                w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
-                small = min((p[2] - p[0]) * (p[3] - p[1]), (q[2] - q[0]) * (q[3] - q[1]))
-                if w > 0 and h > 0 and w * h > small / 3:
-                    return True
-    return False
+    pairs = [pair for a, b in combinations(tracks, 2) for pair in zip(a.boxes, b.boxes, strict=True)]
+    return any(p and q and _shared(p, q) > min(_area(p), _area(q)) / 3 for p, q in pairs)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _shared(p: Box, q: Box) -> float:
+    w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
+    return max(0.0, w) * max(0.0, h)
 
 
 def _thing(
-    rng: random.Random, taken: tuple[str, ...] = (), size: str = "", sides: tuple[int, int] | None = None
+    rng: random.Random, taken: Sequence[str] = (), size: str = "", sides: tuple[int, int] | None = None
 ) -> Thing:
     noun = rng.choice([n for n in NOUNS if n not in taken])
     colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
@@ -112,6 +113,17 @@ def _thing(
 
 def _name(thing: Thing, size: str = "", adjective: str = "") -> str:
     return article(" ".join(w for w in (size, adjective, thing.colour, thing.noun) if w))
+
+
+_SPOTS: dict[str, tuple[float | None, float | None]] = {
+    "on the left": (0.08, None), "on the right": (0.92, None), "at the top": (None, 0.08),
+    "at the bottom": (None, 0.92), "in the middle": (0.5, 0.5),
+    **{f"in the {name} corner": spot for name, spot in CORNERS.items()},
+}  # fmt: skip
+_RELATIONS = (
+    (0, "to the left of", "to the right of", ("on the left", "on the right")),
+    (1, "above", "below", ("at the top", "at the bottom")),
+)
 
 
 def _still(rng: random.Random) -> tuple[list[Thing], str]:
@@ -129,26 +141,19 @@ def _still(rng: random.Random) -> tuple[list[Thing], str]:
     return _several(rng, opener, "")
 
 
-_SPOTS: dict[str, tuple[float | None, float | None]] = {
-    "on the left": (0.08, None), "on the right": (0.92, None), "at the top": (None, 0.08),
-    "at the bottom": (None, 0.92), "in the middle": (0.5, 0.5),
-    **{f"in the {name} corner": spot for name, spot in CORNERS.items()},
-}  # fmt: skip
-
-
 def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Thing], str]:
     kind = rng.random()
     if kind < 0.25:  # several of a kind
         count = rng.randint(2, 4)
         first = _thing(rng, sides=(3, 3))
         things = [Thing(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
-        words = (NUMBERS[count], adjective and ADJECTIVES.get(first.noun, ""), first.colour, plural(first.noun))
+        words = (number(count), adjective and ADJECTIVES.get(first.noun, ""), first.colour, plurals(first.noun)[0])
         return things, opener + " ".join(w for w in words if w)
     count = 2 if kind < 0.9 else rng.randint(3, 4)
     sides = (3, 4) if count == 2 else (3, 3)
     things: list[Thing] = []
     for _ in range(count):
-        things.append(_thing(rng, tuple(t.noun for t in things), sides=sides))
+        things.append(_thing(rng, [t.noun for t in things], sides=sides))
     names = [_name(t) for t in things]
     if count == 2 and kind < 0.5:  # told apart by place
         a, b = things
@@ -164,12 +169,6 @@ def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Thin
     return things, opener + ", ".join(names[:-1]) + " and " + names[-1]
 
 
-_RELATIONS = (
-    (0, "to the left of", "to the right of", ("on the left", "on the right")),
-    (1, "above", "below", ("at the top", "at the bottom")),
-)
-
-
 def _moving(rng: random.Random) -> tuple[list[Thing], str]:
     lively = f"{LIVELY} with "
     kind = rng.random()
@@ -180,21 +179,20 @@ def _moving(rng: random.Random) -> tuple[list[Thing], str]:
         return things, caption
     size = rng.choice(("small", "big", "", "", "", ""))
     thing = _thing(rng, size=size)
-    verb = VERBS.get(thing.noun, "move") if rng.random() < 0.6 else "move"
+    name, verb = _name(thing, size), VERBS.get(thing.noun, "move") if rng.random() < 0.6 else "move"
     if kind < 0.22:  # seen in one half only
         half = rng.choice(("first", "second"))
         thing.shown = (0.0, 0.5) if half == "first" else (0.5, 1.0)
-        adjective = ADJECTIVES.get(thing.noun, "")
-        name = _name(thing, "", adjective)
-        return [thing], f"{LIVELY} in which {name} appears only in the {half} half of the video"
+        named = _name(thing, "", ADJECTIVES.get(thing.noun, ""))
+        return [thing], f"{LIVELY} in which {named} appears only in the {half} half of the video"
     if kind < 0.29:  # a sequence of corners, LVD's words
         stops = rng.sample(list(CORNERS), 3)
         thing.path = legs(*(CORNERS[s] for s in stops))
-        return [thing], (
-            f"a realistic lively video of a top-down viewed scene in which {_name(thing)} initially on the {stops[0]} "
-            f"of the scene. It first moves to the {stops[1]} of the scene and then moves to the {stops[2]} of the "
-            "scene."
+        corners = [f"the {stop} of the scene" for stop in stops]
+        caption = (
+            f"a realistic lively video of a top-down viewed scene in which {_name(thing)} initially on {corners[0]}."
         )
+        return [thing], f"{caption} It first moves to {corners[1]} and then moves to {corners[2]}."
     if kind < 0.36:  # past another thing
         other = _thing(rng, (thing.noun,), sides=(3, 3))
         thing.side, way = 3, rng.choice(("left", "right"))
@@ -205,38 +203,26 @@ def _moving(rng: random.Random) -> tuple[list[Thing], str]:
         return [thing, other], f"{lively}{_name(thing)} moving from the {start} of {_name(other)} to its {way}"
     if kind < 0.44:  # nothing said of the way
         _drift(rng, thing)
-        return [thing], rng.choice(
-            (_name(thing, size), f"{_name(thing, size)} {ING[verb]}", lively + _name(thing, size, "moving"))
-        )
+        return [thing], rng.choice((name, f"{name} {ING[verb]}", lively + _name(thing, size, "moving")))
     if kind < 0.5:
-        return [thing], rng.choice((f"{_name(thing, size)} standing still", f"{_name(thing, size)} that does not move"))
+        return [thing], f"{name} {rng.choice(('standing still', 'that does not move'))}"
     if kind < 0.56:
-        name, words = rng.choice(
-            (
-                ("bounce", "bounces up and down"),
-                ("throw right", "is thrown to the right"),
-                ("throw left", "is thrown to the left"),
-            )
-        )
-        thing.path = MOTIONS[name]
-        return [thing], f"{_name(thing, size)} {words}"
+        motion = rng.choice(list(_TOSSED))
+        thing.path = MOTIONS[motion]
+        return [thing], f"{name} {_TOSSED[motion]}"
     way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
     thing.path = MOTIONS[way]
     if way in ("approach", "recede"):
-        thing.side, size = 5, ""
-    words = f"{rng.choice(WAYS[way])}"
+        thing.side, name = 5, _name(thing)
+    words = rng.choice(WAYS[way])
     if rng.random() < 0.08:
         thing.path, words = until(thing.path, 0.6), words + " and stops"
     if rng.random() < 0.35:
-        return [thing], f"{lively}{_name(thing, size)} {ING[verb]} {words}"
-    said = ING[verb] if rng.random() < 0.5 else _third(verb)
-    return [thing], f"{_name(thing, size)} {said} {words}"
-
-
-def _third(verb: str) -> str:
-    return "flies" if verb == "fly" else verb + "s"
+        return [thing], f"{lively}{name} {ING[verb]} {words}"
+    said = ING[verb] if rng.random() < 0.5 else "flies" if verb == "fly" else verb + "s"
+    return [thing], f"{name} {said} {words}"
 
 
 def _drift(rng: random.Random, thing: Thing) -> None:
-    a, b = ((rng.random(), rng.random()) for _ in range(2))
-    thing.path = lambda u: (a[0] + (b[0] - a[0]) * u, a[1] + (b[1] - a[1]) * u, 1.0)
+    start, end = ((rng.random(), rng.random()) for _ in range(2))
+    thing.path = line(start, end)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..schedule import is_flow
 
 TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction", "flow": ""}  # ours -> diffusers' prediction type
 SCHEDULES = ("cosine", "linear", "zero-snr")
@@ -24,14 +26,6 @@ def cosine_betas(count: int, most: float = 0.9999) -> Tensor:
     at = torch.linspace(0, count, count + 1, dtype=torch.float64) / count
     level = torch.cos((at + 0.008) / 1.008 * math.pi / 2) ** 2
     return (1 - level[1:] / level[:-1]).clamp(0, most)
-
-
-def zero_terminal(betas: Tensor) -> Tensor:
-    """The schedule shifted and scaled so that its last level is pure noise (Lin et al. 2024, algorithm 1)."""
-    root = (1 - betas).cumprod(0).sqrt()
-    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-    level = root.square()
-    return 1 - torch.cat([level[:1], level[1:] / level[:-1]])
 
 
 @dataclass(frozen=True)
@@ -46,6 +40,14 @@ class Process:
     levels: int = 1000
     loss: str = "l2"
     min_snr: float = 5.0  # Hang et al. 2023; 0: every level counts the same
+    known: Any = field(default=None, repr=False)  # a diffusers scheduler whose levels these are, whatever `schedule`
+
+    @staticmethod
+    def of(scheduler: Any, loss: str = "l2", min_snr: float = 5.0) -> Process:
+        """The process a loaded model was trained on, read from its scheduler."""
+        names = {theirs: ours for ours, theirs in TARGETS.items()}
+        target = "flow" if is_flow(scheduler) else names[scheduler.config.prediction_type]
+        return Process(target, "cosine", scheduler.config.num_train_timesteps, loss, min_snr, scheduler)
 
     def __post_init__(self) -> None:
         for name, known in (("target", TARGETS), ("schedule", SCHEDULES), ("loss", LOSSES)):
@@ -56,13 +58,17 @@ class Process:
 
     @cached_property
     def betas(self) -> Tensor:
+        if self.known is not None:
+            return self.known.betas.double()
         if self.schedule == "linear":  # Ho et al. 2020
             return torch.linspace(1e-4, 0.02, self.levels, dtype=torch.float64)
         betas = cosine_betas(self.levels)
-        return betas if self.schedule == "cosine" else zero_terminal(betas)
+        return betas if self.schedule == "cosine" else rescale_zero_terminal_snr(betas)
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
+        if self.known is not None:
+            return self.known.alphas_cumprod.double()  # CogVideoX shifts them
         return (1 - self.betas).cumprod(0)
 
     def parts(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,97 +1,37 @@
-"""Something that can learn: a network of any kind, its text encoder, its codec, and the loss of one batch."""
+"""Something that can learn: a model of any kind whose call is the loss of one batch."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers.models.modeling_outputs import AutoencoderKLOutput
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.base import Geometry
+from ..backbones.base import Components
 from ..backbones.beside import QUIET, Learnt
-from ..backbones.cogvideox import turns
-from ..backbones.unet3d import coordinates
-from .data import Sample
+from ..backbones.small_model import Small
+from ..sampling import Cond, Row
+from .clips import Sample
 from .diffusion import Process
 from .pictures import without_time
 
 
-@dataclass(frozen=True)
-class Told:
-    """What the network is told, row by row: token states `[row, token, channel]`, and who is told nothing `[row]`."""
-
-    text: Tensor | None
-    null: Tensor
-
-
-Ask = Callable[[Any, Tensor, Tensor, Told], Tensor]
-"""(network, x `[row, channel, frame, height, width]`, t `[row]`, told) -> the network's answer."""
-
-
-def _small(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
-    return network(x, t, None if told.text is None else told.text[:, 0], told.null)
-
-
-def _unet3d(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
-    seen = torch.cat([x, coordinates(x)], 1) if network.config.in_channels == x.shape[1] + 3 else x
-    return network(seen, t, encoder_hidden_states=told.text).sample
-
-
-def _cogvideox(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
-    frames_first = x.movedim(2, 1)
-    where = turns(network.config, frames_first)
-    return network(frames_first, told.text, t, image_rotary_emb=where).sample.movedim(1, 2)
-
-
-def _wan(network: Any, x: Tensor, t: Tensor, told: Told) -> Tensor:
-    return network(x, t, told.text).sample
-
-
-ASK: dict[str, Ask] = {
-    "SpaceTimeUNet": _small,
-    "UNet3DConditionModel": _unet3d,
-    "CogVideoXTransformer3DModel": _cogvideox,
-    "WanTransformer3DModel": _wan,
-}
-TEXT_WIDTH = {  # the field of a network's config that says how wide its text is
-    "SpaceTimeUNet": "cond_dim",
-    "UNet3DConditionModel": "cross_attention_dim",
-    "CogVideoXTransformer3DModel": "text_embed_dim",
-    "WanTransformer3DModel": "text_dim",
-}
-
-
 class Learner(nn.Module):
-    """Network and text encoder as one module: what the optimiser and the processes see."""
+    """Network and text encoder of `model` as one module: what the optimiser and the processes see."""
 
-    def __init__(
-        self,
-        network: Any,
-        text: nn.Module,
-        process: Process,
-        geometry: Geometry,
-        words: Any = (),
-        beside: Learnt | None = None,
-        rough: float = 0.0,
-        lowest: float = 0.0,
-    ) -> None:
+    def __init__(self, model: Components, process: Process, rough: float = 0.0, lowest: float = 0.0) -> None:
         super().__init__()
-        self.beside, self.rough, self.lowest = beside, rough, lowest
-        self.network, self.text = network, text
-        self.process, self.geometry, self.words = process, geometry, tuple(words)
-        self.kind = type(network).__name__
+        self.model, self.process, self.rough, self.lowest = model, process, rough, lowest
+        self.network: Any = model.unet
+        self.text = model.text
+        self.told_something = bool(self.network.config.get("cond_dim", 1))
         if not self.told_something:  # processes wait for the gradient of whatever wants one
-            text.requires_grad_(False)
+            self.text.requires_grad_(False)
         self.keep = False
         self.said: dict[str, Tensor] = {}  # what a frozen text encoder made of captions, kept on request
-
-    @property
-    def told_something(self) -> bool:
-        return bool(self.network.config[TEXT_WIDTH[self.kind]])
 
     def forward(self, x: Tensor, samples: Sequence[Sample], images: int, drop: float, alone: float) -> Tensor:
         """Mean loss over the rows and frames of latents `x` `[row, channel, video + images, height, width]`.
@@ -104,11 +44,11 @@ class Learner(nn.Module):
         t = torch.tensor([r.randrange(*levels) for r in rows], device=x.device)
         e = torch.stack([_noise(r.getrandbits(63), x.shape[1:]) for r in rows]).to(x)
         taken = torch.tensor([r.random() < alone for r in rows], device=x.device)
-        if self.beside is not None:
-            return self._finish(self.beside, x, e, t, rows)
+        if isinstance(self.model.beside, Learnt):
+            return self._finish(self.model.beside, x, e, t, rows)
         captions = [[c if r.random() >= drop else "" for c in s.captions] for r, s in zip(rows, samples, strict=True)]
         noisy, t_told = self.process.noised(x, e, t), self.process.told(t)
-        ask = self._joint if self.kind == "SpaceTimeUNet" else self._apart
+        ask = self._joint if isinstance(self.model, Small) else self._apart
         return self.process.error(ask(noisy, t_told, captions, images, taken), x, e, t).mean()
 
     def _finish(self, beside: Learnt, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]) -> Tensor:
@@ -121,10 +61,6 @@ class Learner(nn.Module):
         noisy = self.process.noised(missing, e, t)
         return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
 
-    def told(self, captions: Sequence[str]) -> Told:
-        null = torch.tensor([not c for c in captions], device=next(self.network.parameters()).device)
-        return Told(self._text(captions) if self.told_something else None, null)
-
     def _text(self, captions: Sequence[str]) -> Tensor:
         if not self.keep or any(p.requires_grad for p in self.text.parameters()):
             return self.text(captions)
@@ -134,48 +70,34 @@ class Learner(nn.Module):
 
     def _joint(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
         """One call: pictures behind each clip, their own captions, every layer over time told where they begin."""
-        video = x.shape[2] - images
-        told = self.told([c for row in captions for c in row])
-        spread = torch.tensor([video, *(1 for _ in range(images))], device=x.device)
-        null = told.null.unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
-        text = told.text
-        if text is not None:
-            text = text[:, 0].unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
+        spread = torch.tensor([x.shape[2] - images, *[1] * images], device=x.device)
+        null = torch.tensor([[not c for c in row] for row in captions], device=x.device).repeat_interleave(spread, 1)
+        text = None
+        if self.told_something:
+            said = self._text([c for row in captions for c in row])
+            text = said[:, 0].unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
         return self.network(x, t, text, null, alone=taken, images=images)
 
     def _apart(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
         """Networks that know no pictures: clips in one call; pictures in another, one frame a row, time left out."""
-        ask, video = ASK[self.kind], x.shape[2] - images
+        video = x.shape[2] - images
         out = torch.zeros_like(x)
         clips = (~taken).nonzero()[:, 0]
         if len(clips) and video > 1:
-            told = self.told([captions[i][0] for i in clips.tolist()])
-            out = out.index_put((clips,), _filled(ask(self.network, x[clips, :, :video], t[clips], told), x.shape[2]))
+            answers = self._ask(x[clips, :, :video], t[clips], [captions[i][0] for i in clips.tolist()])
+            out = out.index_put((clips,), F.pad(answers, (0, 0, 0, 0, 0, images)))  # to be written over
         loose = [(i, f) for i in range(len(x)) for f in range(x.shape[2]) if f >= video or taken[i] or video == 1]
         if loose:
             row, frame = torch.tensor(loose, device=x.device).T
-            told = self.told([captions[i][max(0, f - video + 1)] for i, f in loose])
             with without_time(self.network):
-                answers = ask(self.network, x[row, :, frame][:, :, None], t[row], told)
+                told = [captions[i][max(0, f - video + 1)] for i, f in loose]
+                answers = self._ask(x[row, :, frame][:, :, None], t[row], told)
             out = out.movedim(2, 1).index_put((row, frame), answers[:, :, 0]).movedim(1, 2)
         return out
 
-
-def _filled(x: Tensor, frames: int) -> Tensor:
-    """With empty frames behind, to be written over."""
-    return (
-        x if x.shape[2] == frames else torch.cat([x, x.new_zeros(*x.shape[:2], frames - x.shape[2], *x.shape[3:])], 2)
-    )
+    def _ask(self, x: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
+        return self.model.predict(x, t, Cond(self._text(captions), tuple(Row(stream=i) for i in range(len(x)))))
 
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed % 2**63))
-
-
-@torch.no_grad()
-def latents(codec: Any, frames: Tensor) -> Tensor:
-    """uint8 `[row, frame, height, width, 3]` to clean latents `[row, channel, frame, h, w]`, a picture at a time."""
-    pixels = frames.flatten(0, 1).movedim(-1, 1).float() / 127.5 - 1
-    encoded = codec.encode(pixels)
-    x = encoded.latent_dist.mode() if isinstance(encoded, AutoencoderKLOutput) else encoded.latents
-    return (x * codec.config.scaling_factor).unflatten(0, frames.shape[:2]).movedim(1, 2)

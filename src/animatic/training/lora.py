@@ -6,6 +6,7 @@ Trained through peft, read without it: a file is added to the weights once, so s
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,7 +23,8 @@ from ..backbones.load import NO_ECONOMY
 from ..errors import AnimaticError
 from ..scene import write_atomically
 
-PREFIXES = ("unet.", "transformer.", "")
+DOWN = re.compile(r"((?:unet\.|transformer\.)?(.+))\.lora(_A|\.down)\.weight")
+UP = {"_A": "_B", ".down": ".up"}
 TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
 
 
@@ -52,10 +54,8 @@ def adapt(network: nn.Module, rank: int, which: str = "space") -> None:
 
 def save_lora(network: nn.Module, path: Path, teach: Sequence[str] = ()) -> Path:
     """Write the adapters of `network` as diffusers names them; `teach` are the words they taught."""
-    state = {}
-    for name, tensor in network.state_dict().items():
-        if ".lora_" in name:
-            state[f"unet.{name.replace('.default', '')}"] = tensor.detach().cpu().contiguous()
+    adapters = {name: value for name, value in network.state_dict().items() if ".lora_" in name}
+    state = {f"unet.{name.replace('.default', '')}": v.detach().cpu().contiguous() for name, v in adapters.items()}
     told = {"format": "pt", "animatic": json.dumps({"words": list(teach)})}
     write_atomically(path, save(state, told))
     return path
@@ -112,19 +112,15 @@ def _read(file: Path) -> tuple[dict[str, tuple[Tensor, Tensor, float]], list[str
             told = json.loads((data.metadata() or {}).get("animatic", "{}"))
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise AnimaticError(f"{file}: cannot be read ({error}); want a LoRA in safetensors") from None
-    ends = {".lora_A.weight": ".lora_B.weight", ".lora.down.weight": ".lora.up.weight"}
     pairs = {}
     for key, down in state.items():
-        end = next((e for e in ends if key.endswith(e)), None)
-        if end is None:
+        if (hit := DOWN.fullmatch(key)) is None:
             continue
-        stem = key.removesuffix(end)
-        up = state.get(stem + ends[end])
+        stem, name, half = hit.groups()
+        up = state.get(f"{stem}.lora{UP[half]}.weight")
         if up is None:
             raise AnimaticError(f"{file}: {key} has no partner; want a whole LoRA")
-        alpha = state.get(f"{stem}.alpha")
-        name = next(stem.removeprefix(p) for p in PREFIXES if stem.startswith(p))
-        pairs[name] = (down.float(), up.float(), float(alpha) if alpha is not None else float(len(down)))
+        pairs[name] = (down.float(), up.float(), float(state.get(f"{stem}.alpha", len(down))))
     if not pairs:
         raise AnimaticError(f"{file}: no LoRA in it; want layers named lora_A and lora_B")
     return pairs, list(told.get("words", ()))

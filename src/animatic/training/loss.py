@@ -1,22 +1,16 @@
-"""What `mini` learns from: velocity, weighted towards the objects, and attention told where its words are."""
+"""What is learnt in the toy world: velocity, weighted towards the objects, and attention told where its words are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..scene import Scene
 from ..text import ClipText
-
-
-def noised(x: Tensor, t: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
-    """`(x_t, v)` for clean `x` at timesteps `t` `[row]`: x_t = a x + s e, v = a e - s x (Salimans & Ho 2022)."""
-    alpha_bar = alphas[t].view(-1, 1, 1, 1, 1)
-    a, s, e = alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), torch.randn_like(x)
-    return a * x + s * e, a * e - s * x
 
 
 def timesteps(count: int, levels: int, lean: float = 0.7) -> Tensor:
@@ -39,26 +33,23 @@ def weighted_mse(
     return (error * (12 * (1 - alpha_bar)).clamp(max=1)).mean()  # 1 / (SNR + 1) = 1 - alpha_bar
 
 
-def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, list[list[tuple[int, ...]]]]:
-    """For `Maps`: token positions `[row, wanted]` of all phrases, and for each row and position the tracks it names."""
-    rows: list[dict[int, list[int]]] = []
+def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
+    """For `Maps`: positions `[row, wanted]` of phrases; the tracks each names, bool `[row, wanted, track]`."""
+    tokens, names = [], []
     for scene in scenes:
-        named: dict[int, list[int]] = {}
+        named = torch.zeros(text.limit, max(len(scene.tracks) for scene in scenes), dtype=torch.bool)
         for i, track in enumerate(scene.tracks):
-            for position in text.positions(scene.prompt, track.phrase):
-                named.setdefault(position, []).append(i)
-        rows.append(named)
-    most = max(1, max(len(r) for r in rows))
-    tokens = torch.zeros(len(rows), most, dtype=torch.long)
-    for i, named in enumerate(rows):
-        tokens[i, : len(named)] = torch.tensor(list(named), dtype=torch.long)
-    return tokens, [[tuple(tracks) for tracks in named.values()] for named in rows]
+            named[list(text.positions(scene.prompt, track.phrase)), i] = True
+        tokens.append(named.any(1).nonzero()[:, 0])
+        names.append(named[tokens[-1]])
+    return pad_sequence(tokens, batch_first=True), pad_sequence(names, batch_first=True)
 
 
-def out_of_place(found: dict[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
+def out_of_place(found: Mapping[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
     """Mean over layers, phrases and frames of (1 - share of a token's attention inside its object)^2.
 
-    `covers` `[row, wanted, frame, height, width]` in pixels: what each token names; `valid` `[row, wanted]`.
+    `found` are maps `[row, frame, head, height, width, wanted]` by layer; `covers` `[row, wanted, frame, height,
+    width]` in pixels: what each token names; `valid` `[row, wanted]`.
     """
     total = covers.new_zeros(())
     for p in found.values():

@@ -1,32 +1,41 @@
-"""What `mini` is: its network, its text encoder with a tokenizer of its own, its codec, its place on disk."""
+"""`mini`: its network, its text encoder with a tokenizer of its own, its codec, and how it is trained.
+
+    python -m animatic.training.mini --out runs/out/mini
+
+Single frames first, with the time layers left out, then clips. Resumes from its last checkpoint.
+"""
 
 from __future__ import annotations
 
 import copy
-import json
 import random
-from dataclasses import asdict
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from diffusers import DDIMScheduler, UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
-from torch import nn
+from torch import Tensor, nn
 
 from ..backbones.base import Geometry, Habits
 from ..backbones.codec import PatchCodec
+from ..backbones.small_model import save_model
 from ..backbones.unet3d import UNet3D
-from ..scene import write_atomically
+from ..sampling import Maps
 from ..text import ClipText
 from . import toyworld
 from .captions import invent
+from .lessons import FRAMES, Lesson, Lessons, Plan
+from .loss import out_of_place, wanted
+from .pictures import without_time
 from .words import fresh_encoder, learnt_tokenizer
 
 LENGTH = 64  # tokens
 WIDTH = 96  # of a token state
-GEOMETRY = Geometry(frames=8, height=toyworld.SIZE, width=toyworld.SIZE, channels=32, stride=8, fps=4.0, max_frames=32)
+GEOMETRY = Geometry(FRAMES, toyworld.SIZE, toyworld.SIZE, channels=32, stride=8, fps=4.0, max_frames=32)
 HABITS = Habits(steps=25, guidance=4.0)
 
 
@@ -46,9 +55,8 @@ def build(seed: int = 0) -> UNet3D:
         cross_attention_dim=WIDTH,
         attention_head_dim=16,
     )
+    leave_nothing_out(unet)
     for module in unet.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # the world is endless: nothing to overfit
         if isinstance(module, TransformerTemporalModel):  # time layers begin as identities, as its convolutions do
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
@@ -66,9 +74,16 @@ def build(seed: int = 0) -> UNet3D:
     return UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=tuple(toyworld.NOUNS))
 
 
+def leave_nothing_out(network: nn.Module) -> None:
+    """No dropout: the world is endless, there is nothing to overfit."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
 def tokenize(rng: random.Random) -> Any:
     """Of toy captions: every word of theirs is one token."""
-    return learnt_tokenizer([invent(rng, frames).prompt for frames in (1, 8) for _ in range(4000)], LENGTH)
+    return learnt_tokenizer([invent(rng, frames).prompt for frames in (1, FRAMES) for _ in range(4000)], LENGTH)
 
 
 def fit_codec(rng: random.Random) -> PatchCodec:
@@ -78,25 +93,44 @@ def fit_codec(rng: random.Random) -> PatchCodec:
     return PatchCodec(GEOMETRY.stride, GEOMETRY.channels).fit(images, 1 + 4 * cover)
 
 
-def save(model: UNet3D, unet: Any, encoder: Any, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write `model` with these networks as a diffusers folder; `animatic.json` holds what diffusers has no word for."""
-    for name, part in (("unet", unet), ("vae", model.vae), ("text_encoder", encoder)):
-        copy.deepcopy(part).to(dtype).save_pretrained(folder / name)
-    model.text.tokenizer.save_pretrained(folder / "tokenizer")
-    model.scheduler.save_pretrained(folder / "scheduler")
-    index = {
-        "_class_name": "TextToVideoSDPipeline",
-        "unet": ["diffusers", "UNet3DConditionModel"],
-        "vae": ["animatic", "PatchCodec"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-    }
-    card = {
-        "coordinates": model.coordinates,
-        "words": model.words,
-        "geometry": asdict(model.geometry),
-        "habits": asdict(model.habits),
-    }
-    for name, data in (("model_index.json", index), ("animatic.json", card)):
-        write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())
+class Words(Lessons):
+    """`mini` learns what words mean, from nothing; leaves a model folder in half precision."""
+
+    def __init__(self, plan: Plan, out: Path) -> None:
+        super().__init__(plan, build(plan.seed), out)
+
+    def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
+        films, covers = (part.to(self.model.device) for part in lesson.film())
+        tokens, names = (part.to(films.device) for part in wanted(self.model.text, lesson.scenes))
+        names &= torch.tensor([bool(c) for c in lesson.captions], device=films.device)[:, None, None]
+        maps = Maps(tokens)
+        with without_time(self.model.unet) if lesson.step < self.plan.still_steps else nullcontext():
+            error = self.error(lesson, films, covers, maps=maps)
+        named = (names[..., None, None, None] * covers[:, None]).amax(2)
+        return error, out_of_place(maps.found, named, names.any(-1).to(named))
+
+    def finish(self) -> Path:
+        self.model.taps.call = None  # holds the graph of the last step, which cannot be copied
+        made = copy.copy(self.model)
+        made.unet, made.vae, made.text = (copy.deepcopy(p).half() for p in (made.unet, made.vae, made.text))
+        save_model(self.out / "mini", made)
+        return self.out / "mini"
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
+    still_steps: int = Plan.still_steps,
+    clip_steps: int = Plan.clip_steps,
+    stills: int = Plan.stills,
+    clips: int = Plan.clips,
+    rate: float = Plan.rate,
+    decay: int = Plan.decay,
+    seed: int = Plan.seed,
+    stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
+) -> None:
+    plan = Plan(still_steps, clip_steps, stills, clips, rate=rate, decay=decay, seed=seed)
+    print(Words(plan, out).train(stop_at))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -10,14 +10,6 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 from torch import Tensor, nn
 
 
-def time_layers(network: nn.Module) -> list[nn.Module]:
-    """The layers of a `UNet3DConditionModel` that mix frames; all are residual: leaving one out is the identity.
-
-    Empty for networks that attend to space and time at once: there one frame alone has nothing else to look at.
-    """
-    return [m for m in network.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
-
-
 def _same(x: Tensor, **_: object) -> Tensor:
     return x
 
@@ -28,7 +20,11 @@ def _tuple(x: Tensor, **_: object) -> tuple[Tensor]:
 
 @contextmanager
 def without_time(network: nn.Module) -> Iterator[None]:
-    layers = time_layers(network)
+    """The layers of a `UNet3DConditionModel` that mix frames left out: all are residual, so that is the identity.
+
+    Other networks stay as they are: those that attend to space and time at once see one frame alone anyway.
+    """
+    layers = [m for m in network.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
     for layer in layers:
         alone = _tuple if isinstance(layer, TransformerTemporalModel) else _same
         setattr(layer, "forward", alone)  # noqa: B010 - a method is replaced, which types forbid

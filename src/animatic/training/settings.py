@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import AnimaticError
@@ -81,35 +79,17 @@ class Settings:
         return int(parts[0]), int(parts[-1])
 
     @property
-    def levels(self) -> tuple[int, ...]:
-        if not all(p.strip().isdigit() for p in self.multiples.split(",")):
-            raise AnimaticError(f"multiples are {self.multiples!r}; want numbers with commas, such as 1,2,4,8")
-        return tuple(int(p) for p in self.multiples.split(","))
+    def sizes(self) -> dict[str, Any]:
+        """Of a small network, as it is built with; no `blocks` are its own habit."""
+        blocks = self._numbers("blocks", "1,2,2") if self.blocks else ()
+        return {"dim": self.dim, "multiples": self._numbers("multiples", "1,2,4,8"), "blocks": blocks}
 
-    @property
-    def layers(self) -> tuple[int, ...]:
-        if not self.blocks:
-            return ()
-        if not all(p.strip().isdigit() and int(p) for p in self.blocks.split(",")):
-            raise AnimaticError(f"blocks are {self.blocks!r}; want numbers with commas, such as 1,2,2")
-        return tuple(int(p) for p in self.blocks.split(","))
+    def _numbers(self, name: str, example: str) -> tuple[int, ...]:
+        said: str = getattr(self, name)
+        if not all(p.strip().isdigit() and int(p) for p in said.split(",")):
+            raise AnimaticError(f"{name} are {said!r}; want numbers with commas, such as {example}")
+        return tuple(int(p) for p in said.split(","))
 
     def rate_at(self, step: int) -> float:
         fall = (self.steps - step) / self.decay if self.decay else 1.0
         return self.rate * min(1.0, (step + 1) / max(1, self.warmup), fall)
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1) + "\n"
-
-
-FREE = {"out", "steps", "decay", "save_every", "keep", "sample_every", "samples", "guidance", "log", "workers"}
-"""What may change when a run is resumed; all else would make it another run."""
-
-
-def check_resumed(now: Settings, file: Path) -> None:
-    """Raise where the run that wrote `file` was another one."""
-    before = json.loads(file.read_text())
-    for f in fields(now):
-        if f.name not in FREE and before.get(f.name) != getattr(now, f.name):
-            was = f"{f.name} was {before.get(f.name)!r}, now {getattr(now, f.name)!r}"
-            raise AnimaticError(f"{file.parent} holds another run: {was}; want the same, or another --out")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import torch
@@ -19,41 +19,56 @@ from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.small import SpaceTimeUNet
-from ..backbones.small_model import Labels, Sentence, pixels
-from ..backbones.unet3d import UNet3D
+from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..errors import AnimaticError
-from ..schedule import is_flow
 from ..text import ClipText
-from .data import Item, captions_of
-from .diffusion import TARGETS, Process
-from .learner import ASK, TEXT_WIDTH, Learner
+from .diffusion import Process
+from .learner import Learner
 from .settings import Settings
+from .sources import Item, captions_of
 from .words import fresh_encoder, learnt_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")
 WIDTH = 128  # of the condition of a fresh small network
+KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
+    # the field of its config that says how wide its text is; what height and width of its latents are multiples of
+    "SpaceTimeUNet": ("cond_dim", lambda config: 2 ** (len(config.multiples) - 1)),
+    "UNet3DConditionModel": ("cross_attention_dim", lambda config: 2 ** (len(config.block_out_channels) - 1)),
+    "CogVideoXTransformer3DModel": ("text_embed_dim", lambda config: config.patch_size),
+    "WanTransformer3DModel": ("text_dim", lambda config: config.patch_size[-1]),
+}
 
 
-def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
-    """The learner and its codec (frozen, pixels <-> latents)."""
+def begin(settings: Settings, items: Sequence[Item]) -> Learner:
+    """What learns; its model samples and is saved as it stands."""
     torch.manual_seed(settings.seed)
-    if (beside := beside_named(settings.learn)) is not None:
-        return _finisher(settings, beside)
-    if settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
-        return _loaded(settings)
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
-    config = _config(settings)
-    kind = config.pop("_class_name")
-    text_width = TEXT_WIDTH[kind]
-    how = _how(settings.text, items) if config.get(text_width, WIDTH) else "none"
+    if (beside := beside_named(settings.learn)) is not None:
+        model = _finisher(settings, beside)
+    elif settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
+        model = _loaded(settings)  # what it predicts, and on which schedule, is its scheduler's
+        process = Process.of(model.scheduler, settings.loss, settings.min_snr)
+    else:
+        model = _fresh(settings, items)
+    learner = Learner(model, process, settings.rough, settings.lowest)
+    steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
+    model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
+    model.name, model.scheduler = "in training", process.scheduler()
+    return learner
+
+
+def _fresh(settings: Settings, items: Sequence[Item]) -> Components:
+    """A network that learns pixels, and what it reads."""
+    config, (w, h) = _config(settings), settings.pixels
+    kind: str = config.pop("_class_name")
+    field, _ = KINDS[kind]
+    how = _how(settings.text, items) if config.get(field, WIDTH) else "none"
     if kind == "SpaceTimeUNet":
-        config[text_width] = 0 if how == "none" else config.get(text_width) or WIDTH
+        config[field] = 0 if how == "none" else config.get(field) or WIDTH
     elif how == "labels":
         raise AnimaticError(f"text is 'labels'; {kind} reads token states: want none or own")
     network = _network(kind, config)
-    width = network.config[text_width]
-    text = _text(kind, how, items, width)
-    w, h = settings.pixels
+    text = _text(kind, how, items, network.config[field])
     channels = config.get("out_channels") or config.get("in_channels", 3)
     if channels != 3:
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
@@ -65,28 +80,28 @@ def begin(settings: Settings, items: Sequence[Item]) -> tuple[Learner, Any]:
         raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
     geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
-    return Learner(network, text, process, geometry, lowest=settings.lowest), pixels()
+    coordinates = kind == "UNet3DConditionModel" and network.config.in_channels == channels + 3
+    return NETWORKS[kind]("", network, pixels(), text, None, geometry, Habits(), coordinates)
 
 
-def _loaded(settings: Settings) -> tuple[Learner, Any]:
-    """A model to go on with, or to teach by LoRA; what it predicts, and on which schedule, is its scheduler's."""
+def _loaded(settings: Settings) -> Components:
+    """A model to go on with, or to teach by LoRA."""
     model = load(settings.model, "cpu")
     kind = type(model.unet).__name__
-    if kind not in ASK:
-        raise AnimaticError(f"{settings.model}: its network is {kind}; want one of {', '.join(ASK)}")
+    if kind not in KINDS:
+        raise AnimaticError(f"{settings.model}: its network is {kind}; want one of {', '.join(KINDS)}")
     if model.geometry.pace > 1:
         frames = f"its latent frames hold {model.geometry.pace} frames each"
         raise AnimaticError(f"{settings.model}: {frames}; training wants a model whose frames are encoded one by one")
     w, h = settings.pixels
-    geometry = replace(model.geometry, frames=settings.frames, height=h, width=w)
+    model.geometry = geometry = replace(model.geometry, frames=settings.frames, height=h, width=w)
     geometry.latent(settings.frames, h, w)
     check_size(model.unet, w // geometry.stride, h // geometry.stride)
     model.unet.requires_grad_(True)
-    process = Known.of(model.scheduler, settings)
-    return Learner(model.unet, model.text, process, geometry, model.words), model.vae
+    return model
 
 
-def _finisher(settings: Settings, beside: Learnt) -> tuple[Learner, PatchCodec]:
+def _finisher(settings: Settings, beside: Learnt) -> Components:
     """A small network that finishes clips: no text; latents are blocks of pixels, nothing lost."""
     if settings.model != "small":
         raise AnimaticError(f"model is {settings.model!r}; what learns to {settings.learn} begins as 'small'")
@@ -94,47 +109,28 @@ def _finisher(settings: Settings, beside: Learnt) -> tuple[Learner, PatchCodec]:
     codec = PatchCodec(patch, 3 * patch**2)
     geometry = Geometry(settings.frames, h, w, codec.channels, patch)
     shape = geometry.latent(settings.frames, h, w)
-    guess, told = beside.tell(beside.reduce(torch.zeros(1, *shape)))
-    channels = guess.shape[1]
-    sizes = {"dim": settings.dim, "multiples": settings.levels, "blocks": settings.layers}
-    network = SpaceTimeUNet(in_channels=channels + told.shape[1], out_channels=channels, **sizes)
+    guess, told = (x.shape[1] for x in beside.tell(beside.reduce(torch.zeros(1, *shape))))
+    network = SpaceTimeUNet(in_channels=guess + told, out_channels=guess, **settings.sizes)
     check_size(network, shape[3], shape[2])
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)  # it begins as the first guess
-    process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
-    return Learner(
-        network, Labels((), 1), process, geometry, beside=beside, rough=settings.rough, lowest=settings.lowest
-    ), codec
-
-
-class Known(Process):
-    """The process a loaded model was trained on, read from its scheduler."""
-
-    @staticmethod
-    def of(scheduler: Any, settings: Settings) -> Process:
-        names = {theirs: ours for ours, theirs in TARGETS.items() if theirs}
-        flow = is_flow(scheduler)
-        target = "flow" if flow else names[scheduler.config.prediction_type]
-        known = Known(target, "cosine", scheduler.config.num_train_timesteps, settings.loss, settings.min_snr)
-        if not flow:
-            known.__dict__["betas"] = scheduler.betas.double()  # stand in for the cached properties
-            known.__dict__["alphas_cumprod"] = scheduler.alphas_cumprod.double()  # CogVideoX shifts them
-        return known
+    model = Small("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, Habits())
+    model.beside = beside
+    return model
 
 
 def _config(settings: Settings) -> dict[str, Any]:
     if settings.model in ("small", "small-original"):
         design = "fast" if settings.model == "small" else "original"
-        sizes = {"dim": settings.dim, "multiples": settings.levels, "blocks": settings.layers}
-        return {"_class_name": "SpaceTimeUNet", "design": design, **sizes}
+        return {"_class_name": "SpaceTimeUNet", "design": design, **settings.sizes}
     path = Path(settings.model)
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         known = "small, small-original, a model folder or a network's config.json"
         raise AnimaticError(f"model {settings.model!r} cannot be read ({type(error).__name__}); want {known}") from None
-    if not isinstance(config, dict) or config.get("_class_name") not in ASK:
-        raise AnimaticError(f"{path}: its _class_name is not one of {', '.join(ASK)}")
+    if not isinstance(config, dict) or config.get("_class_name") not in KINDS:
+        raise AnimaticError(f"{path}: its _class_name is not one of {', '.join(KINDS)}")
     return {k: v for k, v in config.items() if k != "_diffusers_version"}
 
 
@@ -153,11 +149,10 @@ def _how(text: str, items: Sequence[Item]) -> str:
 
 
 def _text(kind: str, how: str, items: Sequence[Item], width: int) -> Any:
-    match how:
-        case "none":
-            return Labels((), max(1, width))
-        case "labels":
-            return Labels(sorted(set(captions_of(items)) - {""}), width)
+    if how == "none":
+        return Labels((), max(1, width))
+    if how == "labels":
+        return Labels(sorted(set(captions_of(items)) - {""}), width)
     tokenizer = learnt_tokenizer(captions_of(items))
     encoder = fresh_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
     return (Sentence if kind == "SpaceTimeUNet" else ClipText)("the text encoder", tokenizer, encoder)
@@ -165,28 +160,7 @@ def _text(kind: str, how: str, items: Sequence[Item], width: int) -> Any:
 
 def check_size(network: Any, width: int, height: int) -> None:
     """Raise before the data is touched where a size cannot pass through the network."""
-    config = network.config
-    stride = {
-        "SpaceTimeUNet": lambda: 2 ** (len(config["multiples"]) - 1),
-        "UNet3DConditionModel": lambda: 2 ** (len(config["block_out_channels"]) - 1),
-        "CogVideoXTransformer3DModel": lambda: config["patch_size"],
-        "WanTransformer3DModel": lambda: config["patch_size"][-1],
-    }[type(network).__name__]()
+    multiple = KINDS[type(network).__name__][1](network.config)
     for name, value in (("width", width), ("height", height)):
-        if value % stride:
-            raise AnimaticError(f"{name} is {value}; this network takes multiples of {stride}")
-
-
-def backbone_of(learner: Learner, codec: Any, guidance: float) -> Components:
-    """The learner as something that samples."""
-    cls = NETWORKS[learner.kind]
-    coordinates = cls is UNet3D and learner.network.config.in_channels == learner.geometry.channels + 3
-    steps = 25 if learner.beside is None else 1  # the mean of all corrections is wanted, not one of them
-    habits = Habits(steps, guidance if learner.told_something else 1.0)
-    text: Any = learner.text
-    made = cls(
-        "in training", learner.network, codec, text, learner.process.scheduler(), learner.geometry, habits, coordinates,
-        learner.words,
-    )  # fmt: skip
-    made.beside = learner.beside
-    return made
+        if value % multiple:
+            raise AnimaticError(f"{name} is {value}; this network takes multiples of {multiple}")

@@ -7,15 +7,16 @@ code per size in `mini`'s 8 x 8 patch codec. That is what makes a network of 5 M
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 from PIL import Image
 
+from ..english import plurals
 from ..errors import AnimaticError
-from ..scene import Box, Scene, Track
+from ..scene import Box, Scene
 
 SIZE = 64  # pixels
 GRID = 8  # cells
@@ -23,6 +24,8 @@ CELL = SIZE // GRID
 SMALLEST, LARGEST = 2, 5  # cells a sprite may measure
 
 Square = tuple[int, int, int]  # x, y and side in cells
+Rgb = tuple[int, int, int]
+Where = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x and y of pixels, in 0..1 -> which are painted
 
 COLOURS = {
     "red": (220, 30, 40), "orange": (250, 135, 20), "yellow": (250, 215, 40), "green": (40, 165, 60),
@@ -30,26 +33,63 @@ COLOURS = {
     "black": (45, 45, 52), "white": (242, 242, 248), "gray": (145, 145, 150),
 }  # fmt: skip
 
-# noun -> hue ranges (degrees) of the parts a colour paints; (0, 360) paints all, () has one natural look only
-NOUNS: dict[str, tuple[tuple[int, int], ...]] = {
-    "bear": ((0, 360),), "cat": ((0, 360),), "dog": ((0, 360),), "bird": ((310, 375),), "fish": ((0, 360),),
-    "turtle": (), "car": ((310, 375),), "boat": ((0, 60),), "ball": ((0, 360),), "balloon": ((310, 375),),
-    "star": ((0, 360),), "book": ((310, 375),), "cup": ((0, 360),), "chair": ((0, 360),), "backpack": ((310, 380),),
-    "tree": (), "house": (), "flower": ((280, 350),), "person": (),
+# noun -> the hues (degrees) of what a colour paints; (0, 360) paints all, None has one natural look only
+NOUNS: dict[str, tuple[int, int] | None] = {
+    "bear": (0, 360), "cat": (0, 360), "dog": (0, 360), "bird": (310, 375), "fish": (0, 360), "turtle": None,
+    "car": (310, 375), "boat": (0, 60), "ball": (0, 360), "balloon": (310, 375), "star": (0, 360), "book": (310, 375),
+    "cup": (0, 360), "chair": (0, 360), "backpack": (310, 380), "tree": None, "house": None, "flower": (280, 350),
+    "person": None,
 }  # fmt: skip
 COLOURABLE = tuple(noun for noun, paint in NOUNS.items() if paint)
-PLURALS = {"person": "people", "fish": "fish"}
-BACKGROUNDS = ("grass", "sky", "night", "beach", "snow", "road", "sea", "forest", "room", "desert")
 
 
-def plural(noun: str) -> str:
-    return PLURALS.get(noun, noun + "s")
+def _all(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.ones_like(x, bool)
+
+
+def _clouds(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (np.hypot((x - 0.25) / 2, y - 0.2) < 0.07) | (np.hypot((x - 0.75) / 2, y - 0.55) < 0.06)
+
+
+_DAY, _MOON, _LINE = ((110, 185, 250), (205, 235, 255)), (250, 240, 190), (240, 240, 240)
+BACKDROPS: dict[
+    str, list[tuple[Rgb, Rgb, Where]]
+] = {  # layers: the colours at the top and bottom of the frame, and where
+    "grass": [((165, 220, 110), (95, 175, 70), _all)],
+    "sky": [(*_DAY, _all), ((250, 252, 255), (240, 246, 255), _clouds)],
+    "night": [((12, 14, 50), (50, 45, 110), _all), (_MOON, _MOON, lambda x, y: np.hypot(x - 0.82, y - 0.16) < 0.08)],
+    "beach": [
+        (*_DAY, _all),
+        ((40, 150, 200), (70, 190, 215), lambda x, y: y > 0.3),
+        ((245, 225, 165), (225, 195, 125), lambda x, y: y > 0.5),
+    ],
+    "snow": [
+        ((185, 210, 235), (215, 230, 245), _all),
+        ((250, 252, 255), (225, 235, 248), lambda x, y: y > 0.45 + 0.06 * np.sin(6 * x)),
+    ],
+    "road": [
+        ((150, 205, 120), (120, 180, 95), _all),
+        ((105, 105, 112), (80, 80, 88), lambda x, y: y > 0.45),
+        (_LINE, _LINE, lambda x, y: (abs(y - 0.72) < 0.02) & (np.mod(x * 4, 1) < 0.5)),
+    ],
+    "sea": [((60, 190, 205), (10, 60, 130), _all)],
+    "forest": [
+        ((45, 95, 55), (25, 60, 35), _all),
+        ((80, 55, 40), (60, 40, 30), lambda x, y: np.mod(x * 4 + 0.3, 1) < 0.25),
+    ],
+    "room": [((240, 225, 200), (225, 205, 175), _all), ((165, 110, 70), (140, 90, 55), lambda x, y: y > 0.7)],
+    "desert": [
+        ((250, 200, 140), (255, 225, 180), _all),
+        ((225, 150, 75), (190, 110, 50), lambda x, y: y > 0.5 + 0.08 * np.sin(5 * x + 1)),
+    ],
+}
+BACKGROUNDS = tuple(BACKDROPS)
 
 
 def identify(phrase: str) -> tuple[str, str]:
     """`(noun, colour)` named by a phrase, colour "" where none is said. Raises where the noun is unknown."""
     words = phrase.lower().split()
-    known = {**{n: n for n in NOUNS}, **{plural(n): n for n in NOUNS}}
+    known = {form: noun for noun in NOUNS for form in (noun, plurals(noun)[0])}
     nouns = [known[w] for w in words if w in known]
     if not nouns:
         raise AnimaticError(f"phrase {phrase!r} names nothing of the toy world; known: {', '.join(NOUNS)}")
@@ -65,12 +105,10 @@ def _picture(noun: str, colour: str) -> np.ndarray:
         rgba = np.asarray(Image.open(stream).convert("RGBA"), np.float32) / 255
     if not colour:
         return rgba
-    rgb = rgba[..., :3]
-    hue, saturation = _hue_saturation(rgb)
-    painted = np.zeros(hue.shape, bool)
-    for low, high in NOUNS[noun]:
-        painted |= (np.mod(hue - low, 360) <= high - low) if high - low < 360 else np.ones_like(painted)
-        painted &= (saturation > 0.25) | (high - low >= 360)
+    rgb, paint = rgba[..., :3], NOUNS[noun] or (0, 0)
+    hsv = np.array([colorsys.rgb_to_hsv(*p) for p in rgb.reshape(-1, 3)]).reshape(rgb.shape)
+    reach = paint[1] - paint[0]
+    painted = (np.mod(hsv[..., 0] * 360 - paint[0], 360) <= reach) & (hsv[..., 1] > 0.25) | (reach >= 360)
     light = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     middle = np.median(light[painted & (rgba[..., 3] > 0.5)])
     shade = (light / middle)[..., None]
@@ -81,16 +119,15 @@ def _picture(noun: str, colour: str) -> np.ndarray:
     return out
 
 
-def _hue_saturation(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    hsv = np.array([colorsys.rgb_to_hsv(*p) for p in rgb.reshape(-1, 3)]).reshape(*rgb.shape)
-    return hsv[..., 0] * 360, hsv[..., 1]
-
-
 @cache
 def sprite(noun: str, colour: str, side: int) -> np.ndarray:
     """A sprite of `side` pixels: float `[side, side, rgba]`, colours premultiplied by alpha, all in 0..1."""
-    rgba = _picture(noun, colour).copy()
-    rgba[..., :3] *= rgba[..., 3:]
+    return stamp(_picture(noun, colour), side)
+
+
+def stamp(rgba: np.ndarray, side: int) -> np.ndarray:
+    """A square picture, float `[n, n, rgba]` in 0..1, as sprites are: `side` pixels wide, premultiplied."""
+    rgba = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
     planes = [Image.fromarray(rgba[..., c]).resize((side, side), Image.Resampling.BOX) for c in range(4)]
     return np.stack([np.asarray(p) for p in planes], -1)
 
@@ -110,7 +147,7 @@ def tight(noun: str, x: int, y: int, side: int) -> Box:
     return max(0.0, cx - half_w), max(0.0, cy - half_h), min(1.0, cx + half_w), min(1.0, cy + half_h)
 
 
-def place(box: Box) -> tuple[int, int, int]:
+def place(box: Box) -> Square:
     """The square `(x, y, side)` in cells that a box asks for: the inverse of `tight`, on the grid."""
     side = int(np.clip(round(max(box[2] - box[0], box[3] - box[1]) * GRID), SMALLEST, LARGEST))
     return round((box[0] + box[2]) / 2 * GRID - side / 2), round((box[1] + box[3]) / 2 * GRID - side / 2), side
@@ -134,13 +171,12 @@ def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple
             if square is None:
                 continue
             x, y, side = (int(np.floor(cell * v + 0.5)) for v in square)
-            stamp = sprite(noun, colour, side)
             top, left, bottom, right = max(0, y), max(0, x), min(size, y + side), min(size, x + side)
-            stamp = stamp[top - y : bottom - y, left - x : right - x]
+            seen = sprite(noun, colour, side)[top - y : bottom - y, left - x : right - x]
             here = (f, slice(top, bottom), slice(left, right))
-            video[here] = video[here] * (1 - stamp[..., 3:]) + stamp[..., :3]
-            cover[:, *here] *= 1 - stamp[..., 3]
-            cover[i, *here] = stamp[..., 3]
+            video[here] = video[here] * (1 - seen[..., 3:]) + seen[..., :3]
+            cover[:, *here] *= 1 - seen[..., 3]
+            cover[i, *here] = seen[..., 3]
     return (video * 255 + 0.5).astype(np.uint8), cover
 
 
@@ -158,62 +194,8 @@ def backdrop(name: str, size: int = SIZE) -> np.ndarray:
     if name not in BACKGROUNDS:
         raise AnimaticError(f"background {name!r} is not of the toy world; known: {', '.join(BACKGROUNDS)}")
     y, x = np.mgrid[0:size, 0:size] / size
-
-    def fade(top: tuple[int, int, int], bottom: tuple[int, int, int], start: float = 0, stop: float = 1) -> np.ndarray:
-        part = np.clip((y - start) / (stop - start), 0, 1)[..., None]
-        return (np.array(top) * (1 - part) + np.array(bottom) * part) / 255
-
-    def over(under: np.ndarray, top: np.ndarray, where: np.ndarray) -> np.ndarray:
-        return np.where(where[..., None], top, under)
-
-    flat = np.ones_like(y)
-    sky = fade((110, 185, 250), (205, 235, 255))
-    match name:
-        case "grass":
-            picture = fade((165, 220, 110), (95, 175, 70))
-        case "sky":
-            clouds = (np.hypot((x - 0.25) / 2, y - 0.2) < 0.07) | (np.hypot((x - 0.75) / 2, y - 0.55) < 0.06)
-            picture = over(sky, fade((250, 252, 255), (240, 246, 255)), clouds)
-        case "night":
-            moon = np.hypot(x - 0.82, y - 0.16) < 0.08
-            picture = over(fade((12, 14, 50), (50, 45, 110)), fade((250, 240, 190), (250, 240, 190)), moon)
-        case "beach":
-            picture = over(
-                over(sky, fade((40, 150, 200), (70, 190, 215)), y > 0.3),
-                fade((245, 225, 165), (225, 195, 125)),
-                y > 0.5,
-            )
-        case "snow":
-            picture = over(
-                fade((185, 210, 235), (215, 230, 245)),
-                fade((250, 252, 255), (225, 235, 248)),
-                y > 0.45 + 0.06 * np.sin(6 * x),
-            )
-        case "road":
-            dashes = (abs(y - 0.72) < 0.02) & (np.mod(x * 4, 1) < 0.5)
-            picture = over(
-                over(fade((150, 205, 120), (120, 180, 95)), fade((105, 105, 112), (80, 80, 88)), y > 0.45),
-                fade((240, 240, 240), (240, 240, 240)),
-                dashes,
-            )
-        case "sea":
-            picture = fade((60, 190, 205), (10, 60, 130))
-        case "forest":
-            picture = over(
-                fade((45, 95, 55), (25, 60, 35)), fade((80, 55, 40), (60, 40, 30)), np.mod(x * 4 + 0.3, 1) < 0.25
-            )
-        case "room":
-            picture = over(fade((240, 225, 200), (225, 205, 175)), fade((165, 110, 70), (140, 90, 55)), y > 0.7)
-        case _:
-            picture = over(
-                fade((250, 200, 140), (255, 225, 180)),
-                fade((225, 150, 75), (190, 110, 50)),
-                y > 0.5 + 0.08 * np.sin(5 * x + 1),
-            )
-    return (picture * flat[..., None]).astype(np.float32)
-
-
-def track(noun: str, colour: str, squares: list[tuple[int, int, int] | None]) -> Track:
-    """A track of the toy world from squares `(x, y, side)` in cells per key frame."""
-    phrase = f"{colour} {noun}".strip()
-    return Track(phrase, tuple(None if s is None else tight(noun, *s) for s in squares))
+    picture, part = np.zeros((size, size, 3)), y[..., None]
+    for top, bottom, where in BACKDROPS[name]:
+        layer = (np.array(top) * (1 - part) + np.array(bottom) * part) / 255
+        picture = np.where(where(x, y)[..., None], layer, picture)
+    return picture.astype(np.float32)

@@ -1,0 +1,165 @@
+"""Clips to learn from, by position: an endless, shuffled row of windows of frames, pictures and captions beside them.
+
+A run reads positions 0, 1, 2, ...: position p names an item (a new permutation every time round), a window, a crop, and
+the seed of its noise. So a sample depends on the seed and its position alone, and resuming is counting.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from ..errors import AnimaticError
+from ..video import Video
+from .sources import Item, ToyWorld
+
+SHORT = ("loop", "hold", "bounce", "skip")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a clip is cut out of a file: `frames` at `fps` (0: the file's own rate), resized and cropped to the size.
+
+    A file that is too short is played round (`loop`), holds its last frame (`hold`), goes back and forth (`bounce`) or
+    is left out (`skip`); frames are never made up.
+    """
+
+    frames: int = 16
+    width: int = 64
+    height: int = 64
+    fps: float = 0.0
+    short: str = "loop"
+    flip: bool = False  # mirror half of them: not where captions say left or right
+    crop: bool = False  # at the file's own scale, or more where it is too small; else resized until the size is covered
+    steady: bool = False  # no chance: the first window, the middle crop (for latents that are kept)
+
+    def __post_init__(self) -> None:
+        if self.short not in SHORT:
+            raise AnimaticError(f"short is {self.short!r}; want one of {', '.join(SHORT)}")
+
+    def __call__(self, video: Video, rng: random.Random, name: str = "clip") -> np.ndarray:
+        """uint8 `[frame, height, width, 3]`. Raises `AnimaticError` where the file is too short to be used."""
+        count, stride = len(video), video.fps / self.fps if self.fps else 1.0
+        span = int((self.frames - 1) * stride) + 1
+        if span > count and self.short == "skip":
+            raise AnimaticError(f"{name}: {count} frames, {span} are needed; left out")
+        first = 0 if self.steady else rng.randint(0, max(0, count - span))
+        chosen = video.frames[self._indices(first + (np.arange(self.frames) * stride).astype(int), count)]
+        u, v = (0.5, 0.5) if self.steady else (rng.random(), rng.random())
+        chosen = _fitted(chosen, self.width, self.height, u, v, float(self.crop))
+        return chosen[:, :, ::-1].copy() if self.flip and not self.steady and rng.random() < 0.5 else chosen
+
+    def _indices(self, wanted: np.ndarray, count: int) -> np.ndarray:
+        match self.short:
+            case "hold":
+                return wanted.clip(max=count - 1)
+            case "bounce":
+                period = max(1, 2 * count - 2)
+                return np.minimum(wanted % period, period - wanted % period)
+            case _:
+                return wanted % count
+
+
+def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, least: float) -> np.ndarray:
+    """Resized until the size is covered, to no less than `least`; then cropped at (u, v) of the room left."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    scale = max(width / frames.shape[2], height / frames.shape[1], least)
+    wide, high = max(width, round(frames.shape[2] * scale)), max(height, round(frames.shape[1] * scale))
+    x, y = int(u * (wide - width) + 0.5), int(v * (high - height) + 0.5)
+    resized = [Image.fromarray(f).resize((wide, high), Image.Resampling.LANCZOS) for f in frames]
+    return np.stack([np.asarray(picture)[y : y + height, x : x + width] for picture in resized])
+
+
+Read = Callable[[Item, Cut, random.Random], Tensor]
+
+
+def _pixels(item: Item, cut: Cut, rng: random.Random) -> Tensor:
+    return torch.from_numpy(cut(item.read(), rng, item.name))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row: `frames` uint8 `[video + pictures, height, width, 3]`, a caption for the clip and one for each picture.
+
+    Where latents are kept, `frames` are those: float `[video + pictures, channel, h, w]`. `skipped` are the complaints
+    about files that were passed over on the way here.
+    """
+
+    frames: Tensor
+    captions: tuple[str, ...]
+    seed: int
+    names: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+
+class Clips(Dataset[Sample]):
+    """Position -> sample; `images` pictures stand beside each clip (from the picture files, or single frames)."""
+
+    def __init__(
+        self, items: Sequence[Item], cut: Cut, images: int = 0, seed: int = 0, read: Read | None = None
+    ) -> None:
+        self.cut, self.images, self.seed, self.read = cut, images, seed, read or _pixels
+        if isinstance(items, ToyWorld):
+            self.clips: Sequence[Item] = items
+            self.stills: Sequence[Item] = items
+        else:
+            moving, still = [i for i in items if not i.picture], [i for i in items if i.picture]
+            self.clips = moving or still if cut.frames == 1 else moving
+            self.stills = still or moving
+        if not self.clips:
+            raise AnimaticError(f"{len(items)} pictures and no clip; want clips, or frames = 1")
+
+    def __getitem__(self, position: int) -> Sample:
+        rng = random.Random(f"{self.seed}/{position}")
+        seed, skipped = rng.getrandbits(63), []
+        parts = [self._cut(self.clips, "clip", position, self.cut, rng, skipped)]
+        for at in range(position * self.images, (position + 1) * self.images):
+            parts.append(self._cut(self.stills, "still", at, replace(self.cut, frames=1), rng, skipped))
+        frames, items = zip(*parts, strict=True)
+        captions = tuple(item.caption or "" for item in items)
+        return Sample(torch.cat(frames), captions, seed, tuple(item.name for item in items), tuple(skipped))
+
+    def caption(self, position: int) -> str:
+        """That of the clip at `position`, its file not looked at."""
+        return self.clips[self._turn("clip", position, len(self.clips), 0)].caption or ""
+
+    def _cut(
+        self, items: Sequence[Item], kind: str, position: int, cut: Cut, rng: random.Random, skipped: list[str]
+    ) -> tuple[Tensor, Item]:
+        count = len(items)
+        for tries in range(count):
+            item = items[self._turn(kind, position, count, tries)]
+            try:
+                return self.read(item, cut, rng), item
+            except AnimaticError as error:
+                skipped.append(str(error))
+        raise AnimaticError(f"none of {count} files can be used; the first: {skipped[0]}")
+
+    def _turn(self, kind: str, position: int, count: int, tries: int) -> int:
+        """A new permutation every round (an affine one, which needs no memory); bad files pass on to the next."""
+        rng = random.Random(f"{self.seed}/{kind}/{position // count}")
+        start, stride = rng.randrange(count), rng.randrange(1, count + 1)
+        while np.gcd(stride, count) != 1:
+            stride = stride % count + 1
+        return (start + stride * (position % count) + tries) % count
+
+
+class Positions(Sampler[int]):
+    """The positions of one process, from `first` on: micro-batches of `batch` rows are dealt out to `world` in turn."""
+
+    def __init__(self, first: int, batch: int, rank: int = 0, world: int = 1) -> None:
+        self.first, self.batch, self.rank, self.world = first, batch, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        at = self.first
+        while True:
+            yield from range(at + self.rank * self.batch, at + (self.rank + 1) * self.batch)
+            at += self.world * self.batch

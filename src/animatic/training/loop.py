@@ -1,0 +1,201 @@
+"""The training loop: one process or many. A run that was cut off and taken up again is the same run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list
+from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..backbones.base import Components
+from ..errors import AnimaticError
+from ..scene import write_atomically
+from .settings import Settings
+
+Watch = Callable[[int, int, dict[str, Any]], None]
+"""(steps done, steps in all, what is known: loss, rate, videos/s, eta s, and what the run itself tells)."""
+
+FREE = frozenset("out steps clip_steps decay save_every keep sample_every samples guidance log workers".split())
+"""What may change when a run is resumed; all else would make it another run."""
+
+
+class Training(ABC):
+    """One run in one process; `train()` takes it to its end, or to `stop_at`.
+
+    What is trained sets `learner`, a module whose parameters that want a gradient learn, and the `model` it is of.
+    """
+
+    learner: Any
+    model: Components
+    betas = (0.9, 0.99)  # of AdamW
+
+    def __init__(self, settings: Settings, watch: Watch = lambda done, count, told: None) -> None:
+        if settings.log and find_spec(settings.log) is None:
+            raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
+        if settings.precision not in ("no", "bf16", "fp16"):
+            raise AnimaticError(f"precision is {settings.precision!r}; want no, bf16 or fp16")
+        self.settings, self.watch, self.out, self.step = settings, watch, Path(settings.out), 0
+        unused = DistributedDataParallelKwargs(find_unused_parameters=settings.alone > 0 or settings.frames == 1)
+        self.accelerator = Accelerator(
+            gradient_accumulation_steps=settings.accumulate,
+            mixed_precision=settings.precision,
+            log_with=settings.log or None,
+            project_dir=str(self.out),
+            kwargs_handlers=[unused],
+        )
+
+    @abstractmethod
+    def batches(self) -> Iterator[Any]:
+        """The micro-batches of this process from step `self.step` on, without end."""
+
+    @abstractmethod
+    def loss(self, learner: Any, batch: Any) -> Tensor:
+        """Of one micro-batch; `learner` is ours as accelerate prepared it."""
+
+    @abstractmethod
+    def finish(self) -> Path:
+        """Write what was learnt; like `sample` called with the averaged weights, by the main process alone."""
+
+    def sample(self) -> None:  # noqa: B027 - nothing is shown unless it is overridden
+        """Show what is learnt so far."""
+
+    def told(self) -> dict[str, Any]:
+        """What the log says of a step beside loss, rate and pace."""
+        return {}
+
+    def train(self, stop_at: int | None = None) -> Path:
+        """Returns what `finish` wrote."""
+        s, accelerator = self.settings, self.accelerator
+        if accelerator.is_main_process:
+            claim(self.out / "settings.json", asdict(s))
+        parameters = [p for p in self.learner.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(parameters, s.rate, betas=self.betas, weight_decay=s.weight_decay)
+        self.learner.train()
+        learner, optimiser = accelerator.prepare(self.learner, optimiser)
+        self.model.vae.to(accelerator.device)
+        average = EMAModel(parameters, decay=s.average, foreach=True)
+        average.to(accelerator.device)
+        self._resume(average)
+        if s.log:
+            accelerator.init_trackers("animatic", config=asdict(s))
+        end = s.steps if stop_at is None else min(stop_at, s.steps)
+        batches, began, first = self.batches(), time.monotonic(), self.step
+        while self.step < end:
+            total = torch.zeros((), device=accelerator.device)
+            for _ in range(s.accumulate):
+                with accelerator.accumulate(learner):
+                    loss = self.loss(learner, next(batches))
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients:
+                        accelerator.clip_grad_norm_(parameters, s.clip)
+                    for group in optimiser.param_groups:
+                        group["lr"] = s.rate_at(self.step)
+                    optimiser.step()
+                    optimiser.zero_grad()
+                total += loss.detach() / s.accumulate
+            average.step(parameters)
+            self.step += 1
+            mean: Any = accelerator.reduce(total, "mean")
+            if accelerator.is_main_process:
+                self._tell(mean.item(), (time.monotonic() - began) / (self.step - first))
+            if self.step % s.save_every == 0 or self.step == end:
+                self._save(average)
+            if s.sample_every and self.step % s.sample_every == 0 and accelerator.is_main_process:
+                with self._averaged(average, parameters):
+                    self.sample()
+        accelerator.wait_for_everyone()
+        if s.log:
+            accelerator.end_training()
+        with self._averaged(average, parameters):
+            made: list[Any] = [self.finish() if accelerator.is_main_process else None]
+        broadcast_object_list(made)
+        return made[0]
+
+    def _tell(self, loss: float, pace: float) -> None:
+        s = self.settings
+        rows = s.batch * s.accumulate * self.accelerator.num_processes
+        told = {"loss": round(loss, 5), "rate": s.rate_at(self.step - 1), "videos/s": round(rows / pace, 2)}
+        told |= {"eta s": round(pace * (s.steps - self.step)), **self.told()}
+        self.watch(self.step, s.steps, told)
+        with (self.out / "log.jsonl").open("a") as log:
+            print(json.dumps({"step": self.step, **told}), file=log)
+        if s.log:
+            self.accelerator.log(told, step=self.step)
+
+    def _save(self, average: EMAModel) -> None:
+        """A whole checkpoint or none: written beside, then renamed; older ones go when it stands."""
+        final = self.out / "checkpoints" / f"step-{self.step:07d}"
+        part = final.with_name(f".part-{final.name}")
+        try:
+            if self.accelerator.is_main_process:
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir(parents=True)
+            self.accelerator.wait_for_everyone()
+            self.accelerator.save_state(str(part), safe_serialization=True)
+            if self.accelerator.is_main_process:
+                names = {str(i): p.detach().contiguous() for i, p in enumerate(average.shadow_params)}
+                save_file(names, part / "average.safetensors")
+                progress = {"step": self.step, "averaged": average.optimization_step}
+                (part / "progress.json").write_text(json.dumps(progress))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise AnimaticError(
+                f"{final}: cannot be written ({str(error).splitlines()[0]}); earlier checkpoints are whole, run again"
+            ) from None
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            shutil.rmtree(final, ignore_errors=True)
+            part.rename(final)
+            for old in sorted(final.parent.glob("step-*"))[: -self.settings.keep]:
+                shutil.rmtree(old)
+
+    def _resume(self, average: EMAModel) -> None:
+        found = sorted((self.out / "checkpoints").glob("step-*"))
+        if not found:
+            return
+        try:
+            self.accelerator.load_state(str(found[-1]))
+            progress = json.loads((found[-1] / "progress.json").read_text())
+            kept = load_file(found[-1] / "average.safetensors")
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise AnimaticError(f"{found[-1]}: cannot be taken up ({reason}); want a checkpoint of this run") from None
+        for i, shadow in enumerate(average.shadow_params):
+            shadow.data.copy_(kept[str(i)])
+        self.step, average.optimization_step = progress["step"], progress["averaged"]
+
+    @contextmanager
+    def _averaged(self, average: EMAModel, parameters: list[Any]) -> Iterator[None]:
+        """The averaged weights in place, in evaluation mode."""
+        average.store(parameters)
+        average.copy_to(parameters)
+        self.learner.eval()
+        try:
+            yield
+        finally:
+            average.restore(parameters)
+            self.learner.train()
+
+
+def claim(file: Path, now: Mapping[str, Any]) -> None:
+    """Write what a run is told into its folder. Raises where it was told another thing that may not change."""
+    before = json.loads(file.read_text()) if file.exists() else now
+    for name, value in now.items():
+        if name not in FREE and before.get(name) != value:
+            was = f"{name} was {before.get(name)!r}, now {value!r}"
+            raise AnimaticError(f"{file.parent} holds another run: {was}; want the same, or another --out")
+    write_atomically(file, (json.dumps(now, indent=1) + "\n").encode())
