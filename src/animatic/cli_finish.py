@@ -13,22 +13,17 @@ import typer
 
 from .console import bar, line
 from .errors import AnimaticError
-from .files import WRITERS
+from .formats import WRITERS
 from .options import AsJson
 from .video import Video
 
-Then = Annotated[
-    str,
-    typer.Option(
-        metavar="STAGE[:FACTOR][:OPTION=VALUE],...",
-        help="interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2",
-    ),
-]
+STAGE = "STAGE[:FACTOR][:OPTION=VALUE],..."
+STAGES = "interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2"
 
 
 def finish(
     video: Annotated[Path, typer.Argument(help="Any video or picture file.")],
-    then: Then,
+    then: Annotated[str, typer.Option(metavar=STAGE, help=STAGES)],
     prompt: Annotated[str, typer.Option(help="What it shows; what the file itself says if not given.")] = "",
     negative: Annotated[str, typer.Option(help="What it must not show.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,

@@ -15,7 +15,7 @@ import typer
 from . import cli_finish, cli_plan
 from .console import bar, console, line, quiet
 from .errors import AnimaticError
-from .options import AsJson
+from .options import AsJson, option
 from .planning.planners import Options, default_cache, planner_named
 from .scene import Scene, Story, lasting, load_story, save_story, write_atomically
 from .video import contact_sheet, parse_size, png
@@ -27,50 +27,31 @@ FORMATS = ("mp4", "gif", "webp", "png")
 class Shot:
     """What `make` and `render` are told alike: each field an option."""
 
-    seconds: Annotated[float | None, typer.Option(help="Duration; longer than the model's own is made in windows.")] = (
-        None
+    seconds: float | None = option(None, "Duration; longer than the model's own is made in windows.")
+    model: str = option("mini", "A name of `animatic models`, or a folder in diffusers layout.")
+    lora: list[str] | None = option(  # noqa: RUF009 - a field
+        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE]"
     )
-    model: Annotated[str, typer.Option(help="A name of `animatic models`, or a folder in diffusers layout.")] = "mini"
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE[:SCALE]", help="A LoRA to add to the model's weights; may be repeated."),
-    ] = None
-    method: Annotated[str, typer.Option(help="A name of `animatic methods`; lvd, or ditctrl+lvd for stories.")] = ""
-    seed: Annotated[
-        int, typer.Option(help="Seed of the noise; the same seed on the same machine gives the same frames.")
-    ] = 0
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's habit if not given.")] = None
-    guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None
-    frames: Annotated[int | None, typer.Option(help="Number of frames; 1 makes a picture.")] = None
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")] = ""
-    scheduler: Annotated[
-        str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")
-    ] = ""
-    format: Annotated[str, typer.Option(help="One or more of mp4, gif, webp, png, with commas.")] = "mp4"
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out")
-    name: Annotated[str, typer.Option(help="Name of the files; made from the prompt if not given.")] = ""
-    save_attention: Annotated[bool, typer.Option(help="Also write where each thing's words were looked at: a gif.")] = (
-        False
+    method: str = option("", "A name of `animatic methods`; lvd, or ditctrl+lvd for stories.")
+    seed: int = option(0, "Seed of the noise; the same seed on the same machine gives the same frames.")
+    steps: int | None = option(None, "Denoising steps; the model's habit if not given.")
+    guidance: float | None = option(None, "Scale of classifier-free guidance; 1 is off.")
+    frames: int | None = option(None, "Number of frames; 1 makes a picture.")
+    size: str = option("", "Pixels; the model's own size if not given.", "WIDTHxHEIGHT")
+    scheduler: str = option("", "ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")
+    format: str = option("mp4", "One or more of mp4, gif, webp, png, with commas.")
+    out: Path = option(Path("out"), "Folder for the results.")  # noqa: RUF009 - a field
+    name: str = option("", "Name of the files; made from the prompt if not given.")
+    save_attention: bool = option(False, "Also write where each thing's words were looked at: a gif.")
+    attention_of: str = option(
+        "", "Also write it layer by layer: globs and numbers, with commas; png.", "LAYERS[@STEPS]"
     )
-    attention_of: Annotated[
-        str,
-        typer.Option(
-            metavar="LAYERS[@STEPS]", help="Also write it layer by layer: globs and numbers, with commas; png."
-        ),
-    ] = ""
-    attention_back: Annotated[bool, typer.Option(help="What words look at, not who looks at them (CogVideoX).")] = False
-    dtype: Annotated[
-        str, typer.Option(help="Weights in float32, bfloat16 or float16; the model's own if not given.")
-    ] = ""
-    quantize: Annotated[str, typer.Option(help="Weights in int8 or fp8, computing as before; needs torchao.")] = ""
-    offload: Annotated[bool, typer.Option(help="Weights wait in main memory and come to the GPU block by block.")] = (
-        False
-    )
-    save_memory: Annotated[bool, typer.Option(help="Guided passes compute twice rather than keep; video in tiles.")] = (
-        False
-    )
-    then: cli_finish.Then = ""
-    as_json: AsJson = False
+    attention_back: bool = option(False, "What words look at, not who looks at them (CogVideoX).")
+    dtype: str = option("", "Weights in float32, bfloat16 or float16; the model's own if not given.")
+    quantize: str = option("", "Weights in int8 or fp8, computing as before; needs torchao.")
+    offload: bool = option(False, "Weights wait in main memory and come to the GPU block by block.")
+    save_memory: bool = option(False, "Guided passes compute twice rather than keep; video in tiles.")
+    then: str = option("", cli_finish.STAGES, cli_finish.STAGE)
 
 
 def make(
@@ -82,23 +63,28 @@ def make(
     base_url: cli_plan.BaseUrl = "",
     *,
     shot: Shot,
+    as_json: AsJson = False,
 ) -> None:
     """Plan a prompt, or a story, and render it: video, scene and contact sheet."""
     if (prompt is None) == (not story):
         raise AnimaticError("make takes a prompt, or --story FILE or TEXT")
     if story and Path(story).suffix == ".json":
-        return _film(load_story(story), shot)
+        return _film(load_story(story), shot, as_json)
     cache = "" if planner == "rules" else default_cache()
     told = Options("story" if story else "video", _span(shot.model) if story else 2.0, base_url=base_url, cache=cache)
-    _film(planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story, shot)
+    _film(planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story, shot, as_json)
 
 
-def render(scene: Annotated[Path, typer.Argument(help="Scene or story file (version 1 JSON).")], shot: Shot) -> None:
+def render(
+    scene: Annotated[Path, typer.Argument(help="Scene or story file (version 1 JSON).")],
+    shot: Shot,
+    as_json: AsJson = False,
+) -> None:
     """Render a scene or story file."""
-    _film(load_story(scene), replace(shot, name=shot.name or scene.stem))
+    _film(load_story(scene), replace(shot, name=shot.name or scene.stem), as_json)
 
 
-def _film(story: Story, shot: Shot) -> None:
+def _film(story: Story, shot: Shot, as_json: bool) -> None:
     formats = [f.strip() for f in shot.format.split(",")]
     for wanted in formats:
         if wanted not in FORMATS:
@@ -114,7 +100,7 @@ def _film(story: Story, shot: Shot) -> None:
     target = shot.out / (shot.name or _slug(title))
     _writable(shot.out)
     began = time.perf_counter()
-    with console(shot.as_json).status("loading"):
+    with console(as_json).status("loading"):
         quiet()
         from . import rendering
         from .attention import Album
@@ -128,7 +114,7 @@ def _film(story: Story, shot: Shot) -> None:
     chosen = with_loras(shot.model, shot.lora or (), economy)
     model = load(chosen) if isinstance(chosen, str) else chosen
     shown = rendering.laid_out(story, model, shot.frames)
-    with bar("rendering", shot.as_json) as tick:
+    with bar("rendering", as_json) as tick:
         how: rendering.How = {
             "steps": shot.steps, "guidance": shot.guidance, "frames": shot.frames, "size": size,
             "scheduler": shot.scheduler, "watch": [Progress(tick), *album.controls(shown)],
@@ -140,13 +126,13 @@ def _film(story: Story, shot: Shot) -> None:
     made = plain
     if shot.then:
         negative = " ".join(dict.fromkeys(scene.negative for scene in story)).strip()
-        made = cli_finish.through(plain, shot.then, target, shot.seed, negative=negative, silent=shot.as_json)
+        made = cli_finish.through(plain, shot.then, target, shot.seed, negative=negative, silent=as_json)
     files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
     files += album.write(plain, target, formats)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, png(contact_sheet(plain, shown.at(len(plain)), title=title)))
     save_story(story, plan)
-    if shot.as_json:
+    if as_json:
         told = {"videos": [str(f) for f in files], "scene": str(plan), "sheet": str(sheet)}
         print(json.dumps({**told, "seconds": round(time.perf_counter() - began, 2)}))
         return

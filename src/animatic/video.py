@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import AnimaticError
-from .files import WRITERS, read
+from .formats import WRITERS, read
 from .scene import Box, Scene, write_atomically
 
 SMALL = 256  # videos below this are enlarged by whole pixels when written: players blur them
