@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -12,6 +12,8 @@ from .console import bar, console, quiet
 from .errors import AnimaticError
 from .scene import Scene, load_scene, parse
 from .video import Video, read_info, side_by_side
+
+T = TypeVar("T")
 
 
 def edit(
@@ -34,8 +36,7 @@ def edit(
 
     A video that animatic made is made again from its own scene and seed; of any other, --invert finds the noise.
     """
-    factors = {word: _number(word, factor) for word, factor in _pairs(weight, "weight", "pink=2").items()}
-    swaps = _pairs(swap, "swap", "dog=cat")
+    swaps, factors = _pairs("swap", swap, str, "dog=cat"), _pairs("weight", weight, float, "pink=2")
     with console().status("loading"):
         quiet()
         from .controls.watching import Progress
@@ -59,18 +60,14 @@ def edit(
         print(video.save(out / f"{source.stem}{suffix}"))
 
 
-def _pairs(told: Sequence[str] | None, option: str, like: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _pairs(option: str, told: Sequence[str] | None, kind: Callable[[str], T], like: str) -> dict[str, T]:
+    pairs: dict[str, T] = {}
     for text in told or ():
-        word, sign, value = text.partition("=")
-        if not (word.strip() and sign and value.strip()):
+        word, value = (part.strip() for part in text.partition("=")[::2])
+        if not (word and value):
             raise AnimaticError(f"{option} is {text!r}; want {like}")
-        pairs[word.strip()] = value.strip()
+        try:
+            pairs[word] = kind(value)
+        except ValueError:
+            raise AnimaticError(f"{option} of {word!r} is {value!r}; want a number, such as 2 or 0.5") from None
     return pairs
-
-
-def _number(word: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise AnimaticError(f"weight of {word!r} is {text!r}; want a number, such as 2 or 0.5") from None

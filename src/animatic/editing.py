@@ -78,34 +78,19 @@ def render_edit(
     video: Video | None = None,
     **how: Unpack[How],
 ) -> tuple[Video, Video]:
-    """The scene as it is and as edited, from the same noise: source, target. See `edit_batch`."""
-    source, target = edit_batch([scene, edit.of(scene)], edit, model, method, seed, video=video, **how)
-    return source, target
-
-
-def edit_batch(
-    scenes: Sequence[Scene],
-    edit: Edit,
-    model: str | Backbone = "mini",
-    method: str | Recipe = "none",
-    seed: int = 0,
-    *,
-    video: Video | None = None,
-    **how: Unpack[How],
-) -> list[Video]:
-    """Scenes from the same noise, the first the source that all others follow; weights are on the others.
+    """The scene as it is and as edited, from the same noise: source, target. See `How` for the rest.
 
     On transformers as DiTCtrl does it, through shared keys and values; on UNets by prompt-to-prompt. With `video`, of
-    the model's size, the noise is that of the video, found by inversion under the first scene's words.
+    the model's size, the noise is that of the video, found by inversion under the scene's own words.
     """
-    take, noise = Take.of(model, method, **how), None
-    prompts = [told(scene) for scene in scenes]
+    take, noise, scenes = Take.of(model, method, **how), None, [scene, edit.of(scene)]
+    prompts = [told(each) for each in scenes]
     controls = edited(take.controls(scenes), prompts, edit, take.backbone)
     if video is not None:
         take, row = _backwards(take, video, prompts[0])
-        noise = row.expand(len(scenes), -1, -1, -1, -1).contiguous()
-    made = take.videos(scenes, [seed] * len(scenes), controls, noise)
-    return made if video is None else [replace(each, fps=video.fps) for each in made]
+        noise = torch.cat([row, row])
+    source, target = take.videos(scenes, [seed, seed], controls, noise)
+    return (source, target) if video is None else (replace(source, fps=video.fps), replace(target, fps=video.fps))
 
 
 def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:

@@ -54,7 +54,8 @@ def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, nam
         controls = dict(_named(recipe(scenes, backbone, guidance)))
         for path, value in values.items():
             key, *parts = path.split(".")
-            controls[key] = _with(controls[key], parts, float(value) if known[path].kind == "number" else value)
+            if key in controls:  # some come only with things to place
+                controls[key] = _with(controls[key], parts, float(value) if known[path].kind == "number" else value)
         return list(controls.values())
 
     changed.__name__ = name
