@@ -150,10 +150,14 @@ class Api:
         _within(self._letters("prompt", prompt))
         edit, request = Edit(swap or {}, weight or {}, prompt, blend), self.studio.log.get(id).request
         wanted = Wanted.of(request)
-        if len(wanted.story) > 1:
+        scene, *others = wanted.story
+        if others:
             raise Refused(f"job {id} shows {len(wanted.story)} scenes; want one, to be edited")
-        edited = replace(wanted, story=(edit.of(wanted.story[0]),))
-        return self._queued("edit", edited, {"of": id, "source": request["story"], "edit": asdict(edit)})
+        return self._queued(
+            "edit",
+            replace(wanted, story=(edit.of(scene),)),
+            {"of": id, "source": request["story"], "edit": asdict(edit)},
+        )
 
     def _queued(self, action: str, wanted: Wanted, after: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What is done to a job that was made is asked for in the words of that job, but for what was beside it."""

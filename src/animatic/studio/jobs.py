@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..controls.watching import Preview, Progress, Stop, Stopped
 from ..editing import Edit, render_edit
 from ..methods import Recipe, recipe_named
 from ..rendering import How, render
-from ..sampling import Step
+from ..sampling import Control, Step
 from ..scene import Story, parse_story
 from ..video import Video, joined
 from .fields import Setting, tuned
@@ -53,9 +53,9 @@ class Wanted:
     def methods(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.method, *self.beside)))
 
-    @property
-    def how(self) -> How:
-        return {"steps": self.steps, "frames": self.frames, "size": self.size, "scheduler": self.scheduler}
+    def how(self, watch: Sequence[Control] = ()) -> How:
+        told: How = {"steps": self.steps, "frames": self.frames, "size": self.size, "scheduler": self.scheduler}
+        return {**told, "watch": watch}
 
     def recipe(self, method: str, model: Components) -> Recipe:
         """One of its methods; the settings are the first one's."""
@@ -121,7 +121,7 @@ def make(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
 
             album = Album(whole=wanted.heat and m == 0)
             watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *album.controls(scene)]
-            videos.append(render(scene, model, recipe, wanted.seed + s, watch=watch, **wanted.how))
+            videos.append(render(scene, model, recipe, wanted.seed + s, **wanted.how(watch)))
             if album.means:
                 maps.append(panels(videos[-1], album.means))
         stem = f"{m + 1}-{re.sub(r'[^a-z0-9]+', '-', name)}".rstrip("-")
@@ -145,7 +145,7 @@ def edit(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
     told = wanted.after or {}
     (scene,) = parse_story(told["source"])
     recipe, watch = wanted.recipe(wanted.method, model), [Stop(job.stop.is_set), Progress(job.tick)]
-    before, after = render_edit(scene, Edit(**told["edit"]), model, recipe, wanted.seed, watch=watch, **wanted.how)
+    before, after = render_edit(scene, Edit(**told["edit"]), model, recipe, wanted.seed, **wanted.how(watch))
     return [job.keep(after, "1-edited", "edited"), job.keep(before, "2-before", "before")]
 
 

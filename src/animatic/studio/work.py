@@ -83,7 +83,7 @@ class Studio:
         self.known(wanted.model)
         if model := self._loaded.get(wanted.model):
             for method in wanted.methods:
-                take = Take.of(model, wanted.recipe(method, model), **wanted.how)
+                take = Take.of(model, wanted.recipe(method, model), **wanted.how())
                 for scene in wanted.story:
                     take.controls([scene])
 
