@@ -131,8 +131,11 @@ class Take:
         scheduler: str = "",
         watch: Sequence[Control] = (),
     ) -> Take:
+        """Raises where the model does not make that many frames of that size, or in so many steps."""
         backbone = load(model) if isinstance(model, str) else model
         geometry, habits = backbone.geometry, backbone.habits
+        width, height = size or (geometry.width, geometry.height)
+        geometry.latent(geometry.frames if frames is None else frames, height, width)  # raises where it cannot be
         return Take(
             backbone,
             method if isinstance(method, str) else getattr(method, "__name__", repr(method)),
@@ -140,7 +143,7 @@ class Take:
             backbone.schedule(habits.steps if steps is None else steps, scheduler or habits.scheduler),
             habits.guidance if guidance is None else guidance,
             frames,
-            size or (geometry.width, geometry.height),
+            (width, height),
             watch,
         )
 
