@@ -10,7 +10,7 @@ from animatic.backbones import load
 from animatic.controls.edits import Follow, LocalBlend, PromptToPrompt
 from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
-from animatic.editing import Edit, edit_batch, render_edit
+from animatic.editing import Edit, render_edit
 from animatic.errors import AnimaticError
 from animatic.inversion import Backwards, invert
 from animatic.rendering import render
@@ -103,9 +103,9 @@ def test_blending_changes_only_where_the_words_are(name, request):
     half = pair(model, [LocalBlend(tokens, threshold=high), Guidance(4.0)])
     changed = (half[0] != half[1]).any(0).float().mean()
     assert 0 < changed < 1
-    batch = edit_batch([SCENE, Edit(swap={"cat": "dog"}).of(SCENE)], Edit(swap={"cat": "dog"}, blend=True), model,
-                       steps=2, frames=1, size=(48, 32))  # fmt: skip
-    assert len(batch) == 2
+    how = {"steps": 2, "frames": 1, "size": (48, 32)}
+    source, target = render_edit(SCENE, Edit(swap={"cat": "dog"}, blend=True), model, **how)
+    assert len(source) == len(target) == 1
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "flow"])

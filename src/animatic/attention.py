@@ -22,13 +22,13 @@ LEAST = 192  # pixels of height to which small videos are enlarged
 class Album:
     """What a run's attention looked like. `whole`: its mean; `of`: LAYERS[@STEPS], globs and numbers with commas.
 
-    With `back`, what words look at. `controls` take part in the run, `write` comes after it.
+    With `back`, what words look at. `controls` take part in the run, `write` comes after it; `means` are by phrase.
     """
 
     whole: bool = False
     of: str = ""
     back: bool = False
-    _means: dict[str, np.ndarray] = field(default_factory=dict)
+    means: dict[str, np.ndarray] = field(default_factory=dict)
     _each: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def controls(self, scene: Any) -> list[Heat]:
@@ -43,7 +43,7 @@ class Album:
         return [Heat([scene], self._mean, sites, steps, self.back, self._one if self.of else None)]
 
     def _mean(self, row: int, phrase: str, heat: Tensor) -> None:
-        self._means[phrase] = heat.cpu().numpy()
+        self.means[phrase] = heat.cpu().numpy()
 
     def _one(self, row: int, phrase: str, layer: str, step: int, heat: Tensor) -> None:
         self._each.setdefault(f"{step:03}-{layer}", {})[phrase] = (heat / heat.amax().clamp(min=1e-12)).cpu().numpy()
@@ -51,16 +51,16 @@ class Album:
     def write(self, video: Video, target: Path, formats: Sequence[str]) -> list[Path]:
         """`TARGET.attention.gif` of the mean, `TARGET.attention/STEP-LAYER.*` of each; one panel a phrase."""
         files = []
-        if self._means:
-            files.append(_panels(video, self._means).save(target.with_name(f"{target.name}.attention.gif")))
+        if self.means:
+            files.append(panels(video, self.means).save(target.with_name(f"{target.name}.attention.gif")))
         folder = target.with_name(f"{target.name}.attention")
         for name, heats in self._each.items():
-            panels = _panels(video, heats)
-            stem = re.sub(r"[^\w.-]", "-", name)
-            files += [panels.save(folder / f"{stem}.{suffix}") for suffix in formats]
+            page, stem = panels(video, heats), re.sub(r"[^\w.-]", "-", name)
+            files += [page.save(folder / f"{stem}.{suffix}") for suffix in formats]
         return files
 
 
-def _panels(video: Video, heats: dict[str, np.ndarray]) -> Video:
+def panels(video: Video, heats: dict[str, np.ndarray]) -> Video:
+    """Maps by phrase over the frames, side by side."""
     scale = max(1, LEAST // video.frames.shape[1])
     return side_by_side([heat_map(video, heat, phrase, scale) for phrase, heat in heats.items()])

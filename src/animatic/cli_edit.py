@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from .console import bar, console
+from .console import bar, console, quiet
 from .errors import AnimaticError
 from .scene import Scene, load_scene, parse
+from .video import Video, read_info, side_by_side
 
-Swaps = Annotated[list[str] | None, typer.Option("--swap", metavar="OLD=NEW", help="A word for another; repeatable.")]
-Weights = Annotated[
-    list[str] | None, typer.Option("--weight", metavar="WORD=FACTOR", help="More or less of a word; repeatable.")
-]
+T = TypeVar("T")
 
 
 def edit(
     source: Annotated[Path, typer.Argument(help="A scene file, or a video.", metavar="VIDEO_OR_SCENE")],
-    swap: Swaps = None,
-    weight: Weights = None,
+    swap: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="A word for another; repeatable.")] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option(metavar="WORD=FACTOR", help="More or less of a word; repeatable.")
+    ] = None,
     prompt: Annotated[str, typer.Option(help="A whole new prompt: words added are refined.")] = "",
     blend: Annotated[bool, typer.Option(help="Change only where the changed words are looked at.")] = False,
     invert: Annotated[str, typer.Option(metavar="CAPTION", help="Edit these very frames: what they show.")] = "",
@@ -29,21 +29,18 @@ def edit(
     method: Annotated[str, typer.Option(help="What else steers, a name of `animatic methods`.")] = "",
     seed: Annotated[int | None, typer.Option(help="The video's own if not given, else 0.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="Scale of classifier-free guidance.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
 ) -> None:
     """Make a video again with words exchanged, added, or of more or less weight; what they do not name stays.
 
     A video that animatic made is made again from its own scene and seed; of any other, --invert finds the noise.
     """
-    swaps, factors = _pairs(swap, "swap", "dog=cat"), _pairs(weight, "weight", "pink=2")
+    swaps, factors = _pairs("swap", swap, str, "dog=cat"), _pairs("weight", weight, float, "pink=2")
     with console().status("loading"):
-        from .cli import quiet
-        from .editing import Edit, render_edit
-        from .video import Video, read_info, side_by_side
-
         quiet()
-    wanted = Edit(swaps, {word: _number(word, factor) for word, factor in factors.items()}, prompt, blend)
+        from .controls.watching import Progress
+        from .editing import Edit, render_edit
     info: dict[str, Any] = {} if source.suffix == ".json" else read_info(source)
     if source.suffix == ".json":
         scene = load_scene(source)
@@ -54,34 +51,23 @@ def edit(
     else:
         raise AnimaticError(f"{source}: does not say what it was made from; say what it shows with --invert CAPTION")
     with bar("editing") as tick:
-        from .controls.watching import Progress
-
         made = render_edit(
-            scene, wanted, model or info.get("model", "mini"), method or "none",
+            scene, Edit(swaps, factors, prompt, blend), model or info.get("model", "mini"), method or "none",
             info.get("seed", 0) if seed is None else seed, steps=steps or info.get("steps"), guidance=guidance,
             video=Video.load(source) if invert else None, watch=[Progress(tick)],
         )  # fmt: skip
-    name = f"{source.stem}.edit"
-    for video, suffix in ((made[1], ".mp4"), (side_by_side(made), ".beside.mp4")):
-        print(video.save(out / f"{name}{suffix}"))
+    for video, suffix in ((made[1], ".edit.mp4"), (side_by_side(made), ".edit.beside.mp4")):
+        print(video.save(out / f"{source.stem}{suffix}"))
 
 
-def _pairs(told: Sequence[str] | None, option: str, like: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _pairs(option: str, told: Sequence[str] | None, kind: Callable[[str], T], like: str) -> dict[str, T]:
+    pairs: dict[str, T] = {}
     for text in told or ():
-        word, sign, value = text.partition("=")
-        if not (word.strip() and sign and value.strip()):
+        word, value = (part.strip() for part in text.partition("=")[::2])
+        if not (word and value):
             raise AnimaticError(f"{option} is {text!r}; want {like}")
-        pairs[word.strip()] = value.strip()
+        try:
+            pairs[word] = kind(value)
+        except ValueError:
+            raise AnimaticError(f"{option} of {word!r} is {value!r}; want a number, such as 2 or 0.5") from None
     return pairs
-
-
-def _number(word: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise AnimaticError(f"weight of {word!r} is {text!r}; want a number, such as 2 or 0.5") from None
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("edit")(edit)

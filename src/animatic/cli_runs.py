@@ -14,8 +14,9 @@ import typer
 
 from . import cli_plan
 from .benchmarks.cases import Tally
-from .console import bar, console, table
+from .console import bar, console, quiet, table
 from .errors import AnimaticError
+from .video import parse_size
 
 Detector = Annotated[
     str,
@@ -69,11 +70,10 @@ def generate(
         from . import cluster as ray_cluster
         from .benchmarks.generate import Maker, Part, prepare, settings_of, work
         from .benchmarks.known import benchmark_named
-        from .cli import pixels, quiet
         from .runs import Run
 
         quiet()
-    pixels(size)  # raises where it is none
+    parse_size(size)  # raises where it is none
     benchmark = benchmark_named(name)
     if threads is None:
         begun = (out / "manifest.json").exists()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import cli_plan
-from .console import console
+from .console import console, line, quiet
 from .errors import AnimaticError
 
 
@@ -37,11 +38,8 @@ def studio(
 ) -> None:
     """Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`."""
     with console().status("loading"):
-        try:
-            import gradio  # noqa: F401
-        except ImportError:
-            raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'") from None
-        from .cli import quiet
+        if not find_spec("gradio"):
+            raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'")
         from .planning.planners import Options, default_cache
         from .studio.api import Api
         from .studio.door import LOOPBACK
@@ -53,15 +51,10 @@ def studio(
         planners = {planner: Options(base_url=base_url, cache=default_cache())} if planner else {}
         api = Api(Studio(out, tuple(model or ("mini",)), limits), planners)
         server = serve(api, host, port, password, share)
-    terminal = console()
-    terminal.print(f"studio  {server.url}", highlight=False)
+    line(f"studio  {server.url}")
     if host not in LOOPBACK and not password:
-        terminal.print("no password: whoever reaches this address can render", highlight=False, style="dim")
+        line("no password: whoever reaches this address can render", style="dim")
     try:
         server.wait()
     finally:
         server.close()
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("studio")(studio)

@@ -1,4 +1,4 @@
-"""What the commands show: bars and tables on the terminal, nothing where JSON is wanted."""
+"""What the commands show: lines, bars and tables on the terminal, nothing where JSON is wanted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from rich.table import Table
 
 def console(silent: bool = False) -> Console:
     return Console(quiet=silent, stderr=not sys.stdout.isatty())
+
+
+def line(text: str, silent: bool = False, style: str | None = None) -> None:
+    """A line as it stands: not coloured by its words, not broken."""
+    console(silent).print(text, style=style, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -43,3 +48,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool =
     for row in rows:
         drawn.add_row(*map(str, row))
     Console().print(drawn)
+
+
+def quiet() -> None:
+    """Keep the libraries' bars and notices out of ours."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from typing import Unpack
 
-from .backbones import load
+import torch
+from torch import Tensor
+
 from .backbones.base import Backbone
 from .controls.edits import Follow, LocalBlend, PromptToPrompt, Reweight
 from .controls.sharing import ShareKV
 from .errors import AnimaticError
 from .inversion import invert
-from .methods import Recipe, recipe_named
+from .methods import Recipe
 from .methods.ditctrl import sharing_sites
-from .rendering import negative_of, versions
-from .sampling import Control, Step, check, sample
+from .rendering import How, Take
+from .sampling import Control, Step
 from .scene import Scene
 from .text import told
 from .video import Video
@@ -73,85 +75,35 @@ def render_edit(
     method: str | Recipe = "none",
     seed: int = 0,
     *,
-    steps: int | None = None,
-    guidance: float | None = None,
-    frames: int | None = None,
-    size: tuple[int, int] | None = None,
-    scheduler: str = "",
     video: Video | None = None,
-    watch: Sequence[Control] = (),
+    **how: Unpack[How],
 ) -> tuple[Video, Video]:
-    """The scene as it is and as edited, from the same noise: source, target. See `edit_batch`."""
-    told_of = {"steps": steps, "guidance": guidance, "frames": frames, "size": size, "scheduler": scheduler}
-    source, target = edit_batch([scene, edit.of(scene)], edit, model, method, seed, **told_of, video=video, watch=watch)  # type: ignore[arg-type]
-    return source, target
-
-
-def edit_batch(
-    scenes: Sequence[Scene],
-    edit: Edit,
-    model: str | Backbone = "mini",
-    method: str | Recipe = "none",
-    seed: int = 0,
-    *,
-    steps: int | None = None,
-    guidance: float | None = None,
-    frames: int | None = None,
-    size: tuple[int, int] | None = None,
-    scheduler: str = "",
-    video: Video | None = None,
-    watch: Sequence[Control] = (),
-) -> list[Video]:
-    """Scenes from the same noise, the first the source that all others follow; weights are on the others.
+    """The scene as it is and as edited, from the same noise: source, target. See `How` for the rest.
 
     On transformers as DiTCtrl does it, through shared keys and values; on UNets by prompt-to-prompt. With `video`, of
-    the model's size, the noise is that of the video, found by inversion under the first scene's words.
+    the model's size, the noise is that of the video, found by inversion under the scene's own words.
     """
-    backbone = load(model) if isinstance(model, str) else model
-    for scene in scenes:
-        backbone.check_scene(scene)
-    geometry, habits = backbone.geometry, backbone.habits
-    steps = habits.steps if steps is None else steps
-    guidance = habits.guidance if guidance is None else guidance
-    prompts = [told(scene) for scene in scenes]
-    cond = backbone.encode(prompts, [negative_of(scene, backbone) for scene in scenes])
-    width, height = size or (geometry.width, geometry.height)
-    if video is None:
-        frames = geometry.frames if frames is None else frames
-        noise = backbone.noise([seed], frames, height, width)
-    else:
-        frames = len(video)
-        if video.frames.shape[1:3] != (height, width):
-            got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
-            raise AnimaticError(f"the video measures {got}; {backbone.name} edits {width}x{height}")
-        import torch
+    take, noise, scenes = Take.of(model, method, **how), None, [scene, edit.of(scene)]
+    prompts = [told(each) for each in scenes]
+    controls = edited(take.controls(scenes), prompts, edit, take.backbone)
+    if video is not None:
+        take, row = _backwards(take, video, prompts[0])
+        noise = torch.cat([row, row])
+    source, target = take.videos(scenes, [seed, seed], controls, noise)
+    return (source, target) if video is None else (replace(source, fps=video.fps), replace(target, fps=video.fps))
 
-        latents = backbone.to_latents(torch.from_numpy(video.frames.copy())[None]).to(
-            backbone.noise([0], 1, height, width)
-        )
-        noise = invert(latents, backbone.encode(prompts[:1], [""]), backbone, steps)
-        scheduler = "flow" if backbone.schedule(steps).flow else "ddim"
-    recipe = recipe_named(method) if isinstance(method, str) else method
-    controls = edited(recipe(scenes, backbone, guidance), prompts, edit, backbone)
-    check(backbone, controls)
-    schedule = backbone.schedule(steps, scheduler or habits.scheduler)
-    x = noise.expand(len(scenes), -1, -1, -1, -1).contiguous()
-    pixels = backbone.decode(sample(backbone, schedule, x, cond, [*watch, *controls])).cpu().numpy()
-    made = {"model": backbone.name, "controls": repr(controls), "steps": steps, "scheduler": schedule.name}
-    return [
-        Video(
-            pixels[i],
-            frames / scene.seconds if scene.seconds and video is None else video.fps if video else geometry.fps,
-            {
-                "prompt": scene.prompt,
-                "seed": seed,
-                **made,
-                "versions": versions(),
-                "scene": json.loads(scene.to_json()),
-            },
-        )
-        for i, scene in enumerate(scenes)
-    ]
+
+def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
+    """The noise that a video would have been made from, and the take that makes it of it."""
+    backbone, steps, (width, height) = take.backbone, len(take.schedule), take.size
+    if video.frames.shape[1:3] != (height, width):
+        got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
+        raise AnimaticError(f"the video measures {got}; {backbone.name} edits {width}x{height}")
+    latents = backbone.to_latents(torch.from_numpy(video.frames.copy())[None])
+    latents = latents.to(backbone.noise([0], 1, height, width))
+    noise = invert(latents, backbone.encode([prompt], [""]), backbone, steps)
+    schedule = backbone.schedule(steps, "flow" if take.schedule.flow else "ddim")
+    return replace(take, frames=len(video), schedule=schedule), noise
 
 
 def edited(controls: list[Control], prompts: Sequence[str], edit: Edit, backbone: Backbone) -> list[Control]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 
 from .errors import AnimaticError
 from .scene import Scene, Story, Track
+
+if TYPE_CHECKING:
+    from .backbones.base import Geometry
 
 Parts = tuple[tuple[int, float], ...]  # scenes and their weights, which sum to 1
 
@@ -135,6 +139,29 @@ class Reel:
     def masks(self, frames: int, height: int, width: int, legacy: bool = False) -> np.ndarray:
         """Cells inside each box: bool `[track, frame, height, width]`, all False where absent."""
         return self.at(frames, legacy).masks(frames, height, width)
+
+
+def reel_of(story: Story, geometry: Geometry, overlap: float = 0.5, transitions: int = 1) -> Reel:
+    """A story laid out for a model: scenes last their seconds, to the nearest frame of its latents."""
+    if not story:
+        raise AnimaticError("the story has no scenes; want at least one")
+    if not 0 <= overlap < 1:
+        raise AnimaticError(f"overlap is {overlap}; want a share of the window, from 0 to less than 1")
+    for i, scene in enumerate(story):
+        if scene.seconds == 0:
+            raise AnimaticError(f"scene {i + 1} of the story lasts 0 seconds; want more than 0")
+    token = geometry.patch[0]  # frames of the latents that the model takes together
+    size = geometry.latent(geometry.frames, geometry.height, geometry.width)[1] // token
+    rate = geometry.fps / geometry.pace / token
+    ends = [round(seconds * rate) for seconds in accumulate(scene.seconds for scene in story)]
+    lengths = [max(1, b - a) for a, b in pairwise([0, *ends])]
+    plan = by_time(lengths, size, round(overlap * size), transitions)
+    for i, scene in enumerate(story):
+        if max(dict(window.parts).get(i, 0.0) for window in plan.windows) <= 0.5:
+            seen = f"{size / rate:.2g} s, each {(size - round(overlap * size)) / rate:.2g} s after the last"
+            told_of = f"scene {i + 1} lasts {scene.seconds:g} s, too short to be told"
+            raise AnimaticError(f"{told_of}: the model sees {seen}; want longer scenes")
+    return Reel(story, plan.times(token))
 
 
 def check_memory(frames: int, height: int, width: int, latents: int, free: int | None = None) -> None:

@@ -1,23 +1,21 @@
-"""Frames and files: videos written with what they were made from inside, boxes drawn, contact sheets."""
+"""A video: frames and what they were made from. Boxes and maps drawn on it, several put together, contact sheets."""
 
 from __future__ import annotations
 
 import io
-import json
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 
 from .errors import AnimaticError
-from .scene import Scene, write_atomically
+from .formats import WRITERS, read
+from .scene import Box, Scene, write_atomically
 
-KEY = "animatic"  # of the metadata that says what a file was made from
 SMALL = 256  # videos below this are enlarged by whole pixels when written: players blur them
 PALETTE = ("#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
@@ -55,14 +53,12 @@ class Video:
     def encoded(self, suffix: str, scale: int | None = None) -> bytes:
         """A file of this kind (".mp4"). `scale` enlarges by whole pixels; None brings small videos to 256."""
         scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
-        return WRITERS[suffix](self.enlarged(scale), suffix)
+        return WRITERS[suffix](self.enlarged(scale).frames, self.fps, self.info, suffix)
 
     @staticmethod
     def load(path: str | Path) -> Video:
         """Read a video or picture of any kind that FFmpeg or Pillow knows."""
-        path = Path(path)
-        frames, fps, info = _read_pillow(path) if path.suffix in (".gif", ".webp", ".png") else _read_av(path)
-        return Video(frames, fps, info)
+        return Video(*read(Path(path)))
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
@@ -73,28 +69,36 @@ def read_info(path: str | Path) -> dict[str, Any]:
     return info
 
 
+def parse_size(size: str) -> tuple[int, int] | None:
+    """ "96x64" as (width, height); None where nothing is said."""
+    if not size:
+        return None
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size.lower())
+    if not match:
+        raise AnimaticError(f"size is {size[:40]!r}; want WIDTHxHEIGHT, such as 64x64")
+    return int(match[1]), int(match[2])
+
+
 def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:
     """The boxes of a scene, with their phrases, on the frames enlarged by `scale`."""
-    video = video.enlarged(scale)
-    frames = []
-    tracks = scene.at(len(video)).tracks
+    video, tracks, pages = video.enlarged(scale), scene.at(len(video)).tracks, []
     for f, pixels in enumerate(video.frames):
-        picture = Image.fromarray(pixels)
+        page = Image.fromarray(pixels)
         for i, track in enumerate(tracks):
             if (box := track.boxes[f]) is not None:
-                _outline(ImageDraw.Draw(picture), picture.size, box, track.phrase, PALETTE[i % len(PALETTE)])
-        frames.append(np.asarray(picture))
-    return replace(video, frames=np.stack(frames))
+                _outline(page, box, track.phrase, PALETTE[i % len(PALETTE)])
+        pages.append(np.asarray(page))
+    return replace(video, frames=np.stack(pages))
 
 
-def _outline(draw: ImageDraw.ImageDraw, size: tuple[int, int], box: Any, phrase: str, colour: str) -> None:
-    width, height = size
-    corners = (box[0] * (width - 1), box[1] * (height - 1), box[2] * (width - 1), box[3] * (height - 1))
-    draw.rectangle(corners, outline=colour, width=max(1, min(size) // 80))
-    font = ImageFont.load_default(max(9, min(size) // 14))
+def _outline(page: Image.Image, box: Box, phrase: str, colour: str) -> None:
+    draw, (width, height) = ImageDraw.Draw(page), page.size
+    x0, y0, x1, y1 = box[0] * (width - 1), box[1] * (height - 1), box[2] * (width - 1), box[3] * (height - 1)
+    draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, min(page.size) // 80))
+    font = ImageFont.load_default(max(9, min(page.size) // 14))
     left, top, right, bottom = draw.textbbox((0, 0), phrase, font=font)
     wide, high = right - left + 4, bottom - top + 4
-    x, y = min(max(0, corners[0]), max(0, width - wide)), corners[1] - high if corners[1] >= high else corners[1]
+    x, y = min(x0, max(0, width - wide)), y0 - high if y0 >= high else y0
     draw.rectangle((x, y, x + wide, y + high), fill=colour)
     draw.text((x + 2 - left, y + 2 - top), phrase, font=font, fill="white")
 
@@ -171,142 +175,3 @@ def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def _mp4(video: Video, _: str) -> bytes:
-    """H.264 that every browser plays; one thread, because x264's bytes depend on their number."""
-    import av
-
-    height, width = video.frames.shape[1:3]
-    even = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-    frames = np.pad(video.frames, even, mode="edge")  # 4:2:0 colour wants even sizes
-    told = json.dumps(dict(video.info))
-    with tempfile.TemporaryDirectory() as folder:  # moving the index to the front (faststart) wants a real file
-        path = Path(folder) / "video.mp4"
-        with av.open(path, "w", options={"movflags": "use_metadata_tags+faststart"}) as container:
-            container.metadata.update({KEY: told, "title": str(video.info.get("prompt", "")), "comment": told})
-            stream = container.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1000))
-            stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-            stream.thread_count = 1
-            stream.options = {"crf": "12", "preset": "medium"}
-            for pixels in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-            container.mux(stream.encode(None))
-        return path.read_bytes()
-
-
-def _pillow(video: Video, suffix: str) -> bytes:
-    pictures = [Image.fromarray(f) for f in video.frames]
-    told, buffer = json.dumps(dict(video.info)), io.BytesIO()
-    timing: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "loop": 0} if len(pictures) > 1 else {}
-    if timing:
-        timing["duration"] = round(1000 / video.fps)
-    match suffix:
-        case ".gif":
-            pictures[0].save(buffer, "GIF", comment=told.encode(), optimize=False, **timing)
-        case ".webp":
-            pictures[0].save(buffer, "WEBP", lossless=True, xmp=told.encode(), **timing)
-        case _:
-            text = PngImagePlugin.PngInfo()
-            text.add_itxt(KEY, told)
-            pictures[0].save(buffer, "PNG", pnginfo=text, **timing)
-    return buffer.getvalue()
-
-
-def _mkv(video: Video, _: str) -> bytes:
-    """FFV1 in RGB: nothing lost."""
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as container:
-        container.metadata["comment"] = json.dumps(dict(video.info))
-        stream = container.add_stream("ffv1", rate=Fraction(video.fps).limit_denominator(1000))
-        stream.height, stream.width = video.frames.shape[1:3]
-        stream.pix_fmt = "bgr0"
-        for pixels in video.frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
-
-
-WRITERS: dict[str, Callable[[Video, str], bytes]] = {
-    ".mp4": _mp4,
-    ".mkv": _mkv,
-    ".gif": _pillow,
-    ".webp": _pillow,
-    ".png": _pillow,
-}
-
-
-def _read_pillow(path: Path) -> tuple[np.ndarray, float, dict[str, Any]]:
-    try:
-        with Image.open(path) as picture:
-            info = dict(picture.info)
-            count, duration = getattr(picture, "n_frames", 1), float(info.get("duration", 0))
-            frames = []
-            for f in range(count):
-                picture.seek(f)
-                frames.append(np.asarray(picture.convert("RGB")))
-                duration = duration or float(picture.info.get("duration", 0))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise AnimaticError(f"{path}: cannot be read ({error})") from None
-    told = info.get(KEY) or info.get("comment") or info.get("xmp")
-    return np.stack(frames), 1000 / duration if duration else 8.0, _told(told)
-
-
-def _read_av(path: Path) -> tuple[np.ndarray, float, dict[str, Any]]:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate or 8)
-            told = {name.lower(): value for name, value in container.metadata.items()}
-            info = _told(told.get(KEY) or told.get("comment"))
-            frames, times, broken = _decoded(container, stream)
-            seconds = (container.duration or 0) / av.time_base
-            expected = stream.frames or round(seconds * fps)
-    except (OSError, IndexError, av.FFmpegError) as error:
-        raise AnimaticError(f"{path}: cannot be read ({error})") from None
-    if not frames:
-        raise AnimaticError(f"{path}: has no frames")
-    if broken or len(frames) < 0.9 * expected:
-        info = {**info, "damage": f"{path}: {len(frames)} of {max(expected, len(frames))} frames could be read"}
-    return np.stack(steady(frames, times, fps)), fps, info
-
-
-def _decoded(container: Any, stream: Any) -> tuple[list[np.ndarray], list[float], bool]:
-    """Frames upright, their times, and whether the file broke off; without a single frame the error is passed on."""
-    import av
-
-    frames: list[np.ndarray] = []
-    times: list[float] = []
-    try:
-        for frame in container.decode(stream):
-            turns = round(frame.rotation / 90) % 4
-            frames.append(np.rot90(frame.to_ndarray(format="rgb24"), turns))
-            times.append(len(times) / float(stream.average_rate or 8) if frame.time is None else frame.time)
-    except (OSError, av.FFmpegError):
-        if not frames:
-            raise
-        return frames, times, True
-    return frames, times, False
-
-
-def steady(frames: list[np.ndarray], times: list[float], fps: float) -> list[np.ndarray]:
-    """Frames on an even beat: at each tick the last that has begun. What is even already stays as it is."""
-    gaps = np.diff(times)
-    if len(frames) < 3 or np.ptp(gaps) < 0.5 / fps:
-        return frames
-    count = max(1, round((times[-1] - times[0]) * fps) + 1)
-    ticks = times[0] + np.arange(count) / fps
-    return [frames[int(np.searchsorted(times, t + 1e-6, "right")) - 1] for t in ticks]
-
-
-def _told(text: str | bytes | None) -> dict[str, Any]:
-    """The JSON we wrote, or nothing where somebody else wrote the comment."""
-    try:
-        data = json.loads(text or "{}")
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return data if isinstance(data, dict) else {}

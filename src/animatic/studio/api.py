@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
@@ -11,18 +10,20 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
+from ..cascade.stage import Networked, Shape
+from ..cascade.stages import planned, stages_of
 from ..editing import Edit
 from ..methods import METHODS, recipe_named
-from ..planning.asking import Asking, Planned
+from ..planning.asking import Asking
 from ..planning.chat import Paste
-from ..planning.planners import Options, Planner, Rules, planner_named
+from ..planning.planners import Options, Planner, planner_named
 from ..planning.template import template
-from ..scene import Scene, Story, parse_story, story_json
-from ..video import PALETTE
-from .after import editing, finishing
+from ..scene import Story, parse_story, story_json
+from ..video import PALETTE, parse_size
 from .fields import fields_of
-from .log import Record, Refused
-from .work import Studio, Wanted
+from .jobs import Wanted
+from .log import DONE, Record, Refused
+from .work import Studio
 
 FINISHES = {
     "interpolate:4": "four times as many frames",
@@ -32,7 +33,6 @@ FINISHES = {
     "lanczos:2": "twice the size without a network",
 }  # offered by the page; any other can be asked for
 PAGE = 24  # records of the gallery at a time
-SIDE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 Kind = Literal["video", "image", "story"]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
@@ -47,35 +47,43 @@ class Api:
 
     def __init__(self, studio: Studio, planners: Mapping[str, Options] | None = None) -> None:
         """`planners` are language models by name and how they are asked, beside "rules" and "paste"."""
-        self.studio = studio
-        self.planners = planners or {}
+        self.studio, self.limits = studio, studio.limits
+        self.planners = {"rules": Options(), **(planners or {})}
 
     def options(self) -> dict[str, Any]:
         """What there is to choose from: models, methods, planners, limits."""
         loaded = self.studio.model(self.studio.models[0])
-        size = {"width": loaded.geometry.width, "height": loaded.geometry.height, "frames": loaded.geometry.frames}
-        about = {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in METHODS.items()}
+        geometry = loaded.geometry
+        size = {"width": geometry.width, "height": geometry.height, "frames": geometry.frames}
         return {
             "models": {n: PRESETS[n].about if n in PRESETS else "a model folder" for n in self.studio.models},
-            "methods": about,
-            "planners": ["rules", *self.planners, "paste"],
+            "methods": {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in METHODS.items()},
+            "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
             "size": {**size, "steps": loaded.habits.steps},
             "palette": PALETTE,
-            "limits": asdict(self.studio.limits),
+            "limits": asdict(self.limits),
         }
 
     def plan(
         self, prompt: str, planner: Name = "rules", kind: Kind = "video", seconds: Seconds = 2.0, reply: str = ""
     ) -> dict[str, Any]:
         """A prompt to {"story": ..., "warnings": [...]}. `reply` is a language model's, for the paste planner."""
-        self._short("prompt", prompt)
-        return _told(self._planner(planner, kind, seconds, reply).plan(prompt))
+        _within(self._letters("prompt", prompt))
+        asker: Planner
+        if planner == "paste":
+            asker = Asking(Paste(lambda: reply, show=lambda _: None), template(kind), attempts=1, seconds=seconds)
+        elif planner in self.planners:
+            asker = planner_named(planner, replace(self.planners[planner], kind=kind, seconds=seconds))
+        else:
+            raise Refused(f"unknown planner {planner!r}; known here: {', '.join([*self.planners, 'paste'])}")
+        made = asker.plan(prompt)
+        return {"story": json.loads(story_json(made.story)), "warnings": list(made.warnings)}
 
     def chat(self, prompt: str, kind: Kind = "video") -> dict[str, Any]:
         """The words to give to a language model whose reply is pasted into `plan`: {"text": ...}."""
-        self._short("prompt", prompt)
+        _within(self._letters("prompt", prompt))
         return {"text": "\n\n".join(m["content"] for m in template(kind).messages(prompt, "json"))}
 
     def check(self, scene: dict[str, Any]) -> dict[str, Any]:
@@ -105,24 +113,30 @@ class Api:
         `size` is WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks
         for attention maps.
         """
-        limits = self.studio.limits
-        sides = _size(size)
-        for label, value, most in (
-            ("steps", steps, limits.steps), ("frames", frames, limits.frames), ("beside", len(beside or ()),
-            limits.beside), *(("size", side, limits.side) for side in sides or ()),
-        ):  # fmt: skip
-            if value is not None and value > most:
-                raise Refused(f"{label} is {value}; at most {most} here")
-        wanted = Wanted(
-            self._story(scene), model, method, seed, steps, frames, sides, scheduler, settings or {},
-            tuple(beside or ()), heat,
-        )  # fmt: skip
+        sides, others, limits = parse_size(size), tuple(beside or ()), self.limits
+        asked = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
+        asked += [("size is {}", side, limits.side) for side in sides or ()]
+        _within([*asked, ("beside is {}", len(others), limits.beside)])
+        story, values = self._story(scene), settings or {}
+        wanted = Wanted(story, model, method, seed, steps, frames, sides, scheduler, values, others, heat)
         self.studio.check(wanted)
-        return self.status(self.studio.submit("render", wanted.to_dict()).id)
+        return self._queued("render", wanted)
 
     def finish(self, id: Name, then: Name, version: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
         """Queue the finishing of a job's video: `then` as on the command line, such as "interpolate:4,upscale:2"."""
-        return self._after("finish", finishing(self.studio, self.studio.log.get(id), version, then))
+        record, stages, limits = self.studio.log.get(id), stages_of(then), self.limits
+        if record.state != DONE or version >= len(record.files):
+            raise Refused(f"job {id} is {record.state} and has {len(record.files)} videos; want one that is done")
+        for name, stage in stages:
+            if isinstance(stage, Networked) and stage.model:
+                self.studio.known(stage.model, f"{name}: ")
+        for shape in planned(Shape.of(self.studio.log.video(id, version)), stages):
+            if max(shape.width, shape.height) > limits.side or shape.frames > 8 * limits.frames:
+                size = f"{shape.frames} frames of {shape.width}x{shape.height}"
+                raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")
+        wanted = Wanted.of(record.request)
+        method = wanted.method if wanted.after else record.files[version]["method"]
+        return self._queued("finish", replace(wanted, method=method), {"of": id, "version": version, "then": then})
 
     def edit(
         self,
@@ -133,11 +147,23 @@ class Api:
         blend: bool = False,
     ) -> dict[str, Any]:
         """Queue a job's scene once more with other words: exchanged, of more or less weight, or a whole new prompt."""
-        self._short("prompt", prompt)
-        return self._after("edit", editing(self.studio.log.get(id), Edit(swap or {}, weight or {}, prompt, blend)))
+        _within(self._letters("prompt", prompt))
+        edit, request = Edit(swap or {}, weight or {}, prompt, blend), self.studio.log.get(id).request
+        wanted = Wanted.of(request)
+        scene, *others = wanted.story
+        if others:
+            raise Refused(f"job {id} shows {len(wanted.story)} scenes; want one, to be edited")
+        return self._queued(
+            "edit",
+            replace(wanted, story=(edit.of(scene),)),
+            {"of": id, "source": request["story"], "edit": asdict(edit)},
+        )
 
-    def _after(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
-        return self.status(self.studio.submit(action, request).id)
+    def _queued(self, action: str, wanted: Wanted, after: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What is done to a job that was made is asked for in the words of that job, but for what was beside it."""
+        if after:
+            wanted = replace(wanted, beside=(), heat=False, after=after)
+        return self.status(self.studio.submit(action, wanted.to_dict()).id)
 
     def status(self, id: Name) -> dict[str, Any]:
         """A job's state: waiting (place), running (done, count, rest in seconds), done (files), failed, cancelled."""
@@ -152,33 +178,35 @@ class Api:
         found = [r for r in reversed(self.studio.log.all()) if _holds(r, search.lower().split())]
         return {"count": len(found), "jobs": [_with_links(asdict(r)) for r in found[first : first + PAGE]]}
 
-    def _planner(self, name: str, kind: Kind, seconds: float, reply: str) -> Planner:
-        if name in self.planners:
-            return planner_named(name, replace(self.planners[name], kind=kind, seconds=seconds))
-        match name:
-            case "rules":
-                return Rules(kind, seconds)
-            case "paste":
-                return Asking(Paste(lambda: reply, show=lambda _: None), template(kind), attempts=1, seconds=seconds)
-        raise Refused(f"unknown planner {name!r}; known here: {', '.join(['rules', *self.planners, 'paste'])}")
-
     def _story(self, data: dict[str, Any]) -> Story:
-        story, limits = parse_story(data, "scene"), self.studio.limits
-        _few("scenes", len(story), limits.scenes)
+        story, limits = parse_story(data, "scene"), self.limits
+        _within([("{} scenes", len(story), limits.scenes)])
         for scene in story:
-            _few("tracks", len(scene.tracks), limits.tracks)
-            _few("key frames", scene.keys, limits.keys)
-            for label, text in _texts(scene):
-                self._short(label, text)
+            _within([("{} tracks", len(scene.tracks), limits.tracks), ("{} key frames", scene.keys, limits.keys)])
+            for label in ("prompt", "background", "negative", "reasoning"):
+                _within(self._letters(label, getattr(scene, label)))
+            for track in scene.tracks:
+                _within(self._letters("phrase", track.phrase, track.prompt))
         return story
 
-    def _short(self, label: str, text: str) -> None:
-        if len(text) > self.studio.limits.letters:
-            raise Refused(f"{label} has {len(text)} letters; at most {self.studio.limits.letters} here")
+    def _letters(self, label: str, *texts: str) -> list[Asked]:
+        return [(f"{label} has {{}} letters", len(text), self.limits.letters) for text in texts]
+
+
+Asked = tuple[str, int | None, int]
+"""What is asked for, in words with a place for its number; the number; the most that there may be."""
+
+
+def _within(asked: Sequence[Asked]) -> None:
+    for told, number, most in asked:
+        if number is not None and number > most:
+            raise Refused(f"{told.format(number)}; at most {most} here")
 
 
 def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
-    """One errand by name. Raises `AnimaticError` where the words are not those it takes."""
+    """One errand by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
+    if name not in ERRANDS:
+        raise Refused(f"there is no errand {name[:40]!r}; known: {', '.join(ERRANDS)}", 404)
     try:
         return validate_call(config=ConfigDict(strict=True))(getattr(api, name))(**words)
     except ValidationError as error:
@@ -188,10 +216,6 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
 
 
 ERRANDS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
-
-
-def _told(planned: Planned) -> dict[str, Any]:
-    return {"story": json.loads(story_json(planned.story)), "warnings": list(planned.warnings)}
 
 
 def _with_links(told: dict[str, Any]) -> dict[str, Any]:
@@ -206,23 +230,3 @@ def _holds(record: Record, words: Sequence[str]) -> bool:
     request = record.request
     text = f"{record.prompt} {request['model']} {request['method']} {record.state} {record.id}".lower()
     return all(word in text for word in words)
-
-
-def _texts(scene: Scene) -> list[tuple[str, str]]:
-    fixed = ("prompt", "background", "negative", "reasoning")
-    named = [text for track in scene.tracks for text in (track.phrase, track.prompt)]
-    return [(label, getattr(scene, label)) for label in fixed] + [("phrase", text) for text in named]
-
-
-def _few(label: str, count: int, most: int) -> None:
-    if count > most:
-        raise Refused(f"{count} {label}; at most {most} here")
-
-
-def _size(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    match = SIDE.fullmatch(text)
-    if not match:
-        raise Refused(f"size is {text[:40]!r}; want WIDTHxHEIGHT, such as 64x64")
-    return int(match[1]), int(match[2])

@@ -6,16 +6,16 @@ Of Gradio's many routes only those of its API are open: no uploads, no files, no
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .log import Refused
 
 API = "/gradio_api"
 OURS = ("/api/", "/made/", "/preview/")
@@ -49,22 +49,20 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        no = self._refusal(scope["method"], scope["path"], headers)
-        body = b""
-        if no is None and scope["method"] == "POST":
-            body, whole = await self._read(receive)
-            no = self._unread(scope["path"], body) if whole else (413, f"the request is over {self.most} bytes")
-        if no is not None:
-            status, message = no
-            extra = {"www-authenticate": 'Basic realm="animatic"'} if status == 401 else None
-            answer = JSONResponse({"error": message}, status, {**HEADERS, **(extra or {})})
-            await answer(scope, receive, send)
+        posted = scope["method"] == "POST"
+        try:
+            self._check(scope["method"], scope["path"], Headers(scope=scope))
+            body = await self._read(receive) if posted else b""
+            if posted:
+                self._check_body(scope["path"], body)
+        except Refused as no:
+            asked = {"www-authenticate": 'Basic realm="animatic"'} if no.status == 401 else {}
+            await JSONResponse({"error": str(no)}, no.status, HEADERS | asked)(scope, receive, send)
             return
-        waiting = [{"type": "http.request", "body": body, "more_body": False}]
+        waiting = [{"type": "http.request", "body": body, "more_body": False}] * posted
 
         async def again() -> Message:
-            return waiting.pop() if waiting and scope["method"] == "POST" else await receive()
+            return waiting.pop() if waiting else await receive()
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -73,64 +71,56 @@ class Door:
 
         await self.app(scope, again, sealed)
 
-    def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
+    def _check(self, method: str, path: str, headers: Headers) -> None:
+        origin, length = headers.get("origin", ""), headers.get("content-length", "0")
         if self.local and _host(headers.get("host", "")) not in LOOPBACK:
-            return 403, "this server answers to its own machine only"
-        origin = headers.get("origin", "")
+            raise Refused("this server answers to its own machine only", 403)
         if origin and origin.partition("://")[2] != headers.get("host"):
-            return 403, "another site's page may not ask"
+            raise Refused("another site's page may not ask", 403)
         if self.password and path != FREE and not _knows(headers.get("authorization", ""), self.password):
-            return 401, "a password is wanted"
+            raise Refused("a password is wanted", 401)
         if not (path in self.pages or path in ("/config", FREE) or path.startswith((*OURS, *GRADIO))):
-            return 404, "there is no such page"
+            raise Refused("there is no such page", 404)
         if method not in ("GET", "HEAD", "POST"):
-            return 405, f"{method} is not understood"
-        length = headers.get("content-length", "0")
+            raise Refused(f"{method} is not understood", 405)
         if not length.isdigit() or int(length) > self.most:
-            return 413, f"the request is over {self.most} bytes"
-        return None
+            raise Refused(f"the request is over {self.most} bytes", 413)
 
-    async def _read(self, receive: Receive) -> tuple[bytes, bool]:
-        """The body, and whether it is all of it."""
-        parts, size = [], 0
-        while True:
+    async def _read(self, receive: Receive) -> bytes:
+        body, more = bytearray(), True
+        while more:
             message = await receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self.most:
-                return b"", False
-            if not message.get("more_body"):
-                return b"".join(parts), True
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.most:
+                raise Refused(f"the request is over {self.most} bytes", 413)
+        return bytes(body)
 
-    def _unread(self, path: str, body: bytes) -> tuple[int, str] | None:
-        """What Gradio would stumble over."""
+    def _check_body(self, path: str, body: bytes) -> None:
+        """Refuse what Gradio would stumble over."""
         try:
             words = json.loads(body.decode("utf-8") or "{}", parse_constant=_no_constant)
         except (ValueError, RecursionError):
-            return 400, "the request is not JSON"
+            raise Refused("the request is not JSON") from None
         if not isinstance(words, dict):
-            return 400, f"the request is a JSON {type(words).__name__}; want an object"
-        if path.startswith(f"{API}/"):
-            return self._strange(path.removeprefix(f"{API}/").strip("/").split("/"), words)
-        return None
-
-    def _strange(self, parts: list[str], words: Mapping[str, Any]) -> tuple[int, str] | None:
-        match parts:
+            raise Refused(f"the request is a JSON {type(words).__name__}; want an object")
+        if not path.startswith(f"{API}/"):
+            return
+        match path.removeprefix(f"{API}/").strip("/").split("/"):
             case ["call", name]:
                 pass
             case ["queue", "join"]:
                 index = words.get("fn_index")
                 name = dict(enumerate(self.errands)).get(index, "") if type(index) is int else ""
                 if not isinstance(words.get("session_hash"), str):
-                    return 400, "session_hash is missing"
+                    raise Refused("session_hash is missing")
             case _:
                 name = ""
         if name not in self.errands:
-            return 404, f"there is no such errand; known: {', '.join(self.errands)}"
-        data = words.get("data")
-        if not isinstance(data, list) or len(data) != self.errands[name]:
-            return 400, f"{name}: data is not as it should be; want a list of {self.errands[name]} values"
-        return None
+            raise Refused(f"there is no such errand; known: {', '.join(self.errands)}", 404)
+        data, count = words.get("data"), self.errands[name]
+        if not isinstance(data, list) or len(data) != count:
+            raise Refused(f"{name}: data is not as it should be; want a list of {count} values")
 
 
 def _no_constant(name: str) -> None:
@@ -147,6 +137,6 @@ def _knows(header: str, password: str) -> bool:
     kind, _, code = header.partition(" ")
     try:
         given = base64.b64decode(code, validate=True).partition(b":")[2] if kind.lower() == "basic" else b""
-    except (binascii.Error, ValueError):
+    except ValueError:
         return False
     return hmac.compare_digest(given, password.encode())

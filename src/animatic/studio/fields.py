@@ -51,7 +51,12 @@ def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, nam
         _check(known[path], value)
 
     def changed(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-        return [_with(control, key, values) for key, control in _named(recipe(scenes, backbone, guidance))]
+        controls = dict(_named(recipe(scenes, backbone, guidance)))
+        for path, value in values.items():
+            key, *parts = path.split(".")
+            if key in controls:  # some come only with things to place
+                controls[key] = _with(controls[key], parts, float(value) if known[path].kind == "number" else value)
+        return list(controls.values())
 
     changed.__name__ = name
     return changed
@@ -96,12 +101,7 @@ def _check(field: Field, value: Setting) -> None:
         raise AnimaticError(f"{field.path} is {value}; want {least}")
 
 
-def _with(owner: Any, prefix: str, values: Mapping[str, Setting]) -> Any:
-    changes = {}
-    for f in fields(owner):
-        path = f"{prefix}.{f.name}"
-        if path in values:
-            changes[f.name] = float(values[path]) if f.type in NUMBERS else values[path]
-        elif any(key.startswith(path + ".") for key in values):
-            changes[f.name] = _with(getattr(owner, f.name), path, values)
-    return replace(owner, **changes) if changes else owner
+def _with(owner: Any, parts: Sequence[str], value: Setting) -> Any:
+    """A copy in which the field that `parts` lead to is another."""
+    name, *more = parts
+    return replace(owner, **{name: _with(getattr(owner, name), more, value) if more else value})

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import warnings
 from collections.abc import Mapping
@@ -17,9 +16,9 @@ from typing import Any
 
 from ..errors import AnimaticError
 from ..scene import write_atomically
+from ..video import Video
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
-NAME = re.compile(r"\d{8}-\d{6}-\d{6}")
 VERSION = 1
 
 
@@ -33,7 +32,7 @@ class Refused(AnimaticError):
 
 @dataclass(frozen=True)
 class Record:
-    """A job. `action` is what to do (`work.actions`), `request` its words, `files` what was made: a list by method."""
+    """A job. `action` is what to do (`jobs.ACTIONS`), `request` its words, `files` what was made: a list by method."""
 
     id: str
     action: str
@@ -77,11 +76,9 @@ class Log:
     def add(self, action: str, request: Mapping[str, Any]) -> Record:
         """A new record, its name the time: a later one sorts after."""
         with self._lock:
-            name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-            while name in self._records:
-                name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-            record = Record(name, action, request)
-            return self._keep(record)
+            while (name := datetime.now().strftime("%Y%m%d-%H%M%S-%f")) in self._records:
+                pass
+            return self._keep(Record(name, action, request))
 
     def change(self, name: str, **changes: Any) -> Record:
         with self._lock:
@@ -97,7 +94,11 @@ class Log:
         """The path of a file that a job made; nothing else is ever given out."""
         record = self.get(name)
         made = {value for version in record.files for key, value in version.items() if key != "method"}
-        path = (self.folder / record.id / file) if NAME.fullmatch(record.id) and file in made else None
-        if path is None or path.resolve().parent != (self.folder / record.id).resolve() or not path.is_file():
+        folder = self.folder / record.id
+        if file not in made or not (path := folder / file).is_file() or path.resolve().parent != folder.resolve():
             raise Refused(f"job {record.id} has no file {file[:60]!r}", 404)
         return path
+
+    def video(self, name: str, version: int) -> Video:
+        """A video that a job made, as it was generated."""
+        return Video.load(self.file(name, self.get(name).files[version]["mkv"]))

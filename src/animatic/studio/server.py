@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -20,8 +21,12 @@ from .api import ERRANDS, Api, call
 from .door import LOOPBACK, Door
 from .log import Refused
 
-PAGES = {"/": "index.html", "/studio.css": "studio.css", "/studio.js": "studio.js", "/icon.svg": "icon.svg"}
-KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+PAGES = {  # path: file, kind
+    "/": ("index.html", "text/html"),
+    "/studio.css": ("studio.css", "text/css"),
+    "/studio.js": ("studio.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
 
 
 def build(api: Api, local: bool = True, password: str = "") -> Any:
@@ -29,36 +34,52 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
 
-    counts = {name: len(_words(api, name)) for name in ERRANDS}
-    door = Middleware(
-        Door, pages=tuple(PAGES), errands=counts, most=api.studio.limits.body, password=password, local=local
-    )
-    app = gradio.Server(title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[door])
-    no = functools.partial(gradio.Error, print_exception=False)
+    takes = {name: list(inspect.signature(getattr(api, name)).parameters) for name in ERRANDS}
+    counts = {name: len(words) for name, words in takes.items()}
+    door = Middleware(Door, pages=PAGES, errands=counts, most=api.limits.body, password=password, local=local)
+    app = gradio.Server(
+        title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[door],
+        exception_handlers={AnimaticError: _refusal},
+    )  # fmt: skip
     page = files("animatic.studio") / "page"
-    for path, file in PAGES.items():
-        shown = _static((page / file).read_bytes(), KINDS[file.rpartition(".")[2]])
-        app.api_route(path, methods=["GET", "HEAD"])(shown)
+    for path, (file, kind) in PAGES.items():
+        app.api_route(path, methods=["GET", "HEAD"])(_static((page / file).read_bytes(), kind))
+
+    def for_gradio(name: str) -> Callable[..., Any]:
+        @functools.wraps(getattr(api, name))  # its signature too, by which Gradio names the parameters
+        def errand(*values: Any) -> Any:
+            try:
+                return call(api, name, dict(zip(takes[name], values, strict=False)))
+            except AnimaticError as error:
+                raise gradio.Error(str(error)[:500], print_exception=False) from None
+
+        return errand
+
     for name in ERRANDS:
-        app.api(_for_gradio(api, name, no), name=name, concurrency_limit=8)
+        app.api(for_gradio(name), name=name, concurrency_limit=8)
 
     @app.post("/api/{name}")
     async def errand(name: str, request: Request) -> Response:
-        if name not in ERRANDS:
-            return _no(Refused(f"there is no errand {name[:40]!r}; known: {', '.join(ERRANDS)}", 404))
         words = await request.json() if await request.body() else {}
-        return await run_in_threadpool(_answered, lambda: JSONResponse(call(api, name, words)))
+        return JSONResponse(await run_in_threadpool(call, api, name, words))
 
     @app.get("/made/{job}/{file}")
     def made(job: str, file: str) -> Response:
-        return _answered(lambda: FileResponse(api.studio.log.file(job, file)))
+        return FileResponse(api.studio.log.file(job, file))
 
     @app.get("/preview/{job}")
     def preview(job: str) -> Response:
-        never = {"cache-control": "no-store"}
-        return _answered(lambda: Response(api.studio.preview(job), media_type="image/webp", headers=never))
+        return Response(api.studio.preview(job), media_type="image/webp", headers={"cache-control": "no-store"})
 
     return app
+
+
+def _static(content: bytes, kind: str) -> Callable[[], Response]:
+    return lambda: Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)[:500]}, error.status if isinstance(error, Refused) else 400)
 
 
 def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "", share: bool = False) -> Running:
@@ -76,11 +97,13 @@ def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "
     return Running(app, api, public or local)
 
 
+@dataclass(frozen=True)
 class Running:
     """A server at work at `url`."""
 
-    def __init__(self, app: Any, api: Api, url: str) -> None:
-        self.app, self.api, self.url = app, api, url
+    app: Any
+    api: Api
+    url: str
 
     def wait(self) -> None:
         """Until it is interrupted."""
@@ -90,37 +113,3 @@ class Running:
         """Stop serving and working; what waits is kept."""
         self.app.get_blocks().close(verbose=False)
         self.api.studio.close()
-
-
-def _static(content: bytes, kind: str) -> Callable[[], Response]:
-    return lambda: Response(content, media_type=kind, headers={"cache-control": "no-cache"})
-
-
-def _answered(answer: Callable[[], Response]) -> Response:
-    try:
-        return answer()
-    except AnimaticError as error:
-        return _no(error)
-
-
-def _no(error: AnimaticError) -> JSONResponse:
-    return JSONResponse({"error": str(error)[:500]}, error.status if isinstance(error, Refused) else 400)
-
-
-def _for_gradio(api: Api, name: str, no: Callable[[str], Exception]) -> Callable[..., Any]:
-    """The errand with its own signature, by which Gradio names its parameters."""
-
-    @functools.wraps(getattr(api, name))
-    def errand(*values: Any, **words: Any) -> Any:
-        try:
-            return call(api, name, {**dict(zip(parameters, values, strict=False)), **words})
-        except AnimaticError as error:
-            raise no(str(error)[:500]) from None
-
-    parameters = _words(api, name)
-    return errand
-
-
-def _words(api: Api, name: str) -> list[str]:
-    """The names of what an errand takes."""
-    return list(inspect.signature(getattr(api, name)).parameters)
