@@ -30,13 +30,9 @@ RateLimit = Annotated[float, typer.Option("--rate", help="Most calls a minute; 0
 Workers = Annotated[int, typer.Option(help="Prompts asked at a time.")]
 
 
-def options(
-    kind: str, seconds: float, template: str, cache: str, base_url: str, form: str, temperature: float, timeout: float,
-    rate: float, reply: str = "", legacy: bool = False,
-) -> Options:  # fmt: skip
-    """The options of planners from those of a command."""
-    kept = "" if cache == "none" else cache or default_cache()
-    return Options(kind, seconds, template, kept, base_url, form, temperature, timeout, rate, reply, legacy)  # type: ignore[arg-type]
+def kept(cache: str) -> str:
+    """The file of replies that --cache names; "" for none."""
+    return "" if cache == "none" else cache or default_cache()
 
 
 def plan(
@@ -63,9 +59,8 @@ def plan(
 ) -> None:
     """Plan a prompt: words to boxes in time."""
     prices = _prices(price)
-    chosen = planner_named(
-        planner, options(kind, seconds, template, cache, base_url, form, temperature, timeout, rate, reply)
-    )
+    options = Options(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
+    chosen = planner_named(planner, options)
     if prompts is not None:
         if prompt or out is None:
             raise AnimaticError("--prompts takes no prompt beside it and needs --out FOLDER")
@@ -170,8 +165,7 @@ def import_(
     legacy: Annotated[bool, typer.Option(help="Filter and scale the boxes of stills as LMD did.")] = False,
 ) -> None:
     """Take over replies that LMD or LVD kept."""
-    kept = Cache(cache or default_cache())
-    good, bad = import_replies(str(file), model, kept, legacy)
+    good, bad = import_replies(str(file), model, Cache(cache or default_cache()), legacy)
     print(f"{good} replies taken over, {bad} could not be read; plan with --planner cached:{model}", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError
+from ..scene import Story, parse
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Entry:
     scenes: tuple[dict[str, Any], ...] = ()
     error: str = ""
     usage: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def story(self) -> Story:
+        return tuple(parse(scene, "cache") for scene in self.scenes)
 
 
 class Cache:
