@@ -12,11 +12,12 @@ import typer
 
 from .console import bar, console
 from .errors import AnimaticError
+from .files import read_text, write_atomically
 from .planning.asking import Planned
 from .planning.cache import Cache
 from .planning.planners import KNOWN, Options, default_cache, import_replies, plan_all, planner_named
 from .planning.planners import Planner as AnyPlanner
-from .scene import Story, load_story, save_story, story_json, write_atomically
+from .scene import Story, load_story, save_story, story_json
 
 Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
 Kind = Annotated[str, typer.Option(help="video, image or story.")]
@@ -111,10 +112,7 @@ def _plan_file(
     """Plan every line; a scene that is there already is left as it is, failures are listed in failures.json."""
     if candidates < 1:
         raise AnimaticError(f"candidates is {candidates}; want at least 1")
-    try:
-        lines = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{file}: cannot be read ({error})") from None
+    lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     if not lines:
         raise AnimaticError(f"{file}: holds no prompt; want one a line")
     wanted = [line for line in lines for _ in range(candidates)]

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, field_validator, 
 from pydantic.dataclasses import dataclass
 
 from .errors import AnimaticError
+from .files import read_json, write_atomically
 
 VERSION = 1
 Box = tuple[float, float, float, float]
@@ -201,13 +200,7 @@ def parse(data: Any, name: str = "scene") -> Scene:
 
 def load_story(path: str | os.PathLike[str]) -> Story:
     """Every scene of a Scene or Story file."""
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{path}: not JSON ({error})") from None
-    return parse_story(data, str(path))
+    return parse_story(read_json(path), str(path))
 
 
 def parse_story(data: Any, name: str = "story") -> Story:
@@ -245,21 +238,3 @@ def save_story(story: Iterable[Scene], path: str | os.PathLike[str]) -> None:
 
 def _dumps(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write all of `data` or nothing: a temporary file beside `path`, then a rename."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None

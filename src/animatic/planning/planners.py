@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ..english import article
 from ..errors import AnimaticError
+from ..files import read_text
 from ..scene import Scene
 from . import replies, rules
 from .asking import Asking, Model, Planned
@@ -121,7 +122,7 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
         case ["local", what] if what:
             model = Local(what, o.temperature)
         case ["paste"]:
-            model = Paste(lambda: _pasted(o.reply))
+            model = Paste(lambda: read_text(o.reply) if o.reply else sys.stdin.read())
         case _:
             raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
     cache = Cache(o.cache) if o.cache else None
@@ -131,15 +132,6 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
 def plan(prompt: str, planner: str = "rules", options: Options | None = None) -> Scene:
     """Plan one prompt. Raises `AnimaticError` where it cannot be planned."""
     return planner_named(planner, options).plan(prompt).scene
-
-
-def _pasted(file: str) -> str:
-    if not file:
-        return sys.stdin.read()
-    try:
-        return Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{file}: cannot be read ({error})") from None
 
 
 def plan_all(

@@ -181,7 +181,7 @@ def read_frames(text: str) -> Reply:
     for f, value in enumerate(values):
         where = f"reply: Frame {f + 1}: "
         for item in _list(value, f"Frame {f + 1}: {value.strip()}"):
-            name = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
+            name: Any = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
             good = isinstance(name, str) and "box" in item and isinstance(item.get("id"), (int, float, str))
             _want(good, f"{where}a thing", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
             _, row = rows.setdefault(item["id"], (name.strip("0123456789 ") or name, [None] * FRAMES))

@@ -10,18 +10,18 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import AnimaticError
+from ..files import read_text
 from . import replies
 from .replies import MOST
 
 Form = Literal["json", "text"]
 KINDS = {"image": 1, "video": 6, "story": 6}  # key frames
 SHOTS = 6  # of a story, at most
+BUNDLED = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Template:
 
     def messages(self, prompt: str, form: Form = "json") -> list[dict[str, str]]:
         """The chat for a caption, in the form of the OpenAI protocol."""
-        forms = dict(_parts(_bundled("forms"), "json|image|video"))
+        forms = dict(_parts(BUNDLED / "forms.md", "json|image|video"))
         wanted = self.kind if form == "text" else "json"
         if wanted not in forms:
             raise AnimaticError(f"a {self.kind} has no text form; want json")
@@ -77,7 +77,7 @@ def template(kind: str = "video", path: str | Path = "") -> Template:
     """The template of a kind (image, video, story), or one's own from a file."""
     if kind not in KINDS:
         raise AnimaticError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-    file = Path(path) if path else _bundled(kind)
+    file = Path(path or BUNDLED / f"{kind}.md")
     parts = _parts(file, "system|user|assistant")
     if not parts or parts[-1][0] != "user" or "{prompt}" not in parts[-1][1]:
         raise AnimaticError(
@@ -86,15 +86,7 @@ def template(kind: str = "video", path: str | Path = "") -> Template:
     return Template(kind, parts)
 
 
-def _bundled(name: str) -> Traversable:
-    return files("animatic.planning") / "templates" / f"{name}.md"
-
-
-def _parts(file: Path | Traversable, headings: str) -> tuple[tuple[str, str], ...]:
+def _parts(file: Path, headings: str) -> tuple[tuple[str, str], ...]:
     """The parts of a markdown file under headings of these names."""
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"template {file}: cannot be read ({error})") from None
-    found = re.split(rf"^# ({headings})[ \t]*$", text, flags=re.MULTILINE)
+    found = re.split(rf"^# ({headings})[ \t]*$", read_text(file), flags=re.MULTILINE)
     return tuple((name, words.strip()) for name, words in zip(found[1::2], found[2::2], strict=True))
