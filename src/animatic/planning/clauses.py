@@ -34,11 +34,7 @@ RELATIONS = (  # pattern before the other thing, kind, whether the other thing c
     (r"(?:(?:to|on|at) )?(?:the |its )?right(?: hand)?(?: side)? of", "left", True),
     (r"above|over|on top of|atop|on|upon|onto", "above", False),
     (r"below|under|beneath|underneath", "above", True),
-    (
-        r"next to|beside|besides|near|by|alongside|together with|with|behind|in front of|inside|in|and its",
-        "beside",
-        False,
-    ),
+    (r"next to|besides?|near|by|alongside|(?:together )?with|behind|in front of|inside|in|and its", "beside", False),
 )
 PAST = rf"from (?:the |its )?{SIDE}(?: side)? of {GROUP} to (?:the |its )?{SIDE}(?: side)?(?: of (?:it|#\d+))?"
 FROM_TO = rf"from {PLACE} to {PLACE}"
@@ -124,10 +120,13 @@ class Clause:
             self.moves.append((x, y))
             for other in numbers(past[2]):
                 self.things[other].start = (None if x is None else 0.5, None if y is None else 0.5)
-        if between := numbers(" ".join(self._take(rf"between {GROUP}(?: and {GROUP})?")[:1])):
-            a, b = between[0], between[-1]
-            self._relate("left" if a != b else "beside", [a], swap=a != b)
-            self._relate("left", [b] if a != b else [])
+        if between := self._take(rf"between {GROUP}(?: and {GROUP})?"):
+            ends = numbers(between[0])
+            if ends[0] == ends[-1]:
+                self._relate("beside", ends)
+            else:
+                self._relate("left", ends[:1], swap=True)
+                self._relate("left", ends[-1:])
         for words, kind, swap in RELATIONS:
             while found := self._take(rf"(?:{words}) (?:{GROUP}|it|them)"):
                 others = numbers(found[0]) or range(max(0, self.who[0] - 1), self.who[0])  # "it" is what came before
@@ -157,12 +156,9 @@ class Clause:
         self.moves.append(go)
         for thing in others:
             thing.moves = [go]
-        if not mounted:
-            left, right = (0.0, 0.35), (0.65, 1.0)
-            for thing in others:
-                thing.reach = left if to_left else right
-            for thing in self.subjects:
-                thing.reach = right if to_left else left
+        ahead, behind = ((0.0, 0.35), (0.65, 1.0)) if to_left else ((0.65, 1.0), (0.0, 0.35))
+        for thing, part in [(t, ahead) for t in others] + [(t, behind) for t in self.subjects]:
+            thing.reach = thing.reach if mounted else part
 
     def _places(self) -> None:
         """Where they are or start, and the places they go to."""
@@ -205,11 +201,7 @@ class Clause:
         if "throw" in kinds:
             self.moves = ["throw left" if any(move[0] == 0.0 for move in self.moves) else "throw right"]
         elif usual and not self.moves:
-            placed = [
-                thing
-                for thing in self.subjects
-                if any(goal is not None and at is not None for goal, at in zip(usual, thing.start, strict=False))
-            ]
+            placed = any(None not in pair for thing in self.subjects for pair in zip(usual, thing.start, strict=False))
             if isinstance(usual, str) or not placed or any(thing.moves for thing in self.subjects):
                 self.moves = [usual]
 

@@ -63,12 +63,12 @@ def arrange(things: Sequence[Thing], relations: Sequence[Relation], keys: int) -
             best, least = boxes, trouble
         if least < 0.01:
             break
-    return tuple(
-        Track(
-            t.phrase, tuple(_box(b) if t.shown[0] <= u <= t.shown[1] else None for b, u in zip(row, times, strict=True))
-        )
-        for t, row in zip(single, best, strict=True)
-    )
+    tracks = []
+    for thing, row in zip(single, best, strict=True):
+        low, high = thing.shown
+        boxes = (_box(box) if low <= u <= high else None for box, u in zip(row, times, strict=True))
+        tracks.append(Track(thing.phrase, tuple(boxes)))
+    return tuple(tracks)
 
 
 def _box(sides: np.ndarray) -> Box:
