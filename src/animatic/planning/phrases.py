@@ -118,8 +118,9 @@ def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
     if not run or not (taken or (bare and _may_begin(run))):
         return None
     first, last = _noun_words(run, count)
+    size = next((SIZES[w] for w in run[: last or first] if w in SIZES), 1.0)
     if not last:
-        return Phrase("", "", max(1, count), definite, run[0], taken + first, run[0])
+        return Phrase("", "", max(1, count), definite, run[-1], taken + first, run[-1], size)
     head, length = run[last - 1], taken + last
     if definite and head in ADJECTIVES | SIZES.keys() and last == len(run):
         return None  # "the left"
@@ -140,7 +141,7 @@ def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
         " ".join(spoken).replace("-and-", " and "),
         length,
         next((w.replace("-and-", " and ") for w in run[:last] if is_colour(w) and w != head), ""),
-        next((SIZES[w] for w in run[:last] if w in SIZES), 1.0),
+        size,
         next((w for w in run[: last - 1] if w.endswith("ing") and motion(w) not in ("", "other")), ""),
     )
 

@@ -21,6 +21,7 @@ OPENERS = re.compile(
 )
 BEFORE_SUBJECT = re.compile(r"(?:^|[.,;:!?]|\b(?:and|while|as|but|then|first|where|which|when|is|are|there))\s*$")
 NEXT = re.compile(r"(?: ,)?(?: and)? (?:then|afterwards|after that|finally|later)\b|[.;]")
+PLACED, UNWANTED = "~", "^"  # marks of what stands for no thing: "on the grass", "without people"
 INSIDE = ("in", "inside")
 ANYWHERE = (*INSIDE, "on", "at", "over", "across", "through", "along", "into")
 
@@ -64,10 +65,10 @@ def _marked(words: list[str], reading: Reading) -> str:
             INSIDE if phrase.noun == "house" else ANYWHERE  # "a car beside a house" has two things
         ):
             reading.background = phrase.said
-            out += said if before == "into" else ["~"]
-        elif before in ("without", "no") or (out[-2:-1] == ["~"] and before in ("or", "and", "nor")):
+            out += said if before == "into" else [PLACED]
+        elif before in ("without", "no") or (out[-2:-1] == [UNWANTED] and before in ("or", "and", "nor")):
             reading.negative.append(phrase.said)
-            out.append("~")
+            out.append(UNWANTED)
         else:
             nameless.append((len(out), phrase))
             out.append("#")
