@@ -66,6 +66,8 @@ def test_ways(prompt, way):
         ("oscar drives a car", ["oscar", "car"]),
         ("a spaceship above a xylophone", ["spaceship", "xylophone"]),
         ("a cup without people or cars", ["cup"]),
+        ("A bear sits on the grass and a dog", ["bear", "dog"]),
+        ("a big red and a small blue car", ["red car", "blue car"]),
     ],
 )
 def test_things(prompt, said):

@@ -15,7 +15,7 @@ from .benchmarks.known import BENCHMARKS, benchmark_named
 from .console import bar, table
 from .errors import AnimaticError
 from .planning.cache import read_replies
-from .planning.planners import plan_all, planner_named
+from .planning.planners import Options, plan_all, planner_named
 from .planning.replies import Reply, read
 
 app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
@@ -76,10 +76,11 @@ def plan(
     if benchmark.kind == "story":
         raise AnimaticError(f"benchmark {name!r} has no predicates on plans; measure what is generated from them")
     cases = benchmark.cases()[:limit]
-    made = cli_plan.options(
-        benchmark.kind, 2.0, template, cache, base_url, form, temperature, timeout, rate, legacy=name == "lmd"
-    )
-    chosen = planner_named(planner, made)
+    options = Options(
+        benchmark.kind, 2.0, template, cli_plan.kept(cache), base_url, form, temperature, timeout, rate,
+        legacy=name == "lmd",
+    )  # fmt: skip
+    chosen = planner_named(planner, options)
     layouts: list[Layout | None] = [None] * len(cases)
     reasons: dict[int, str] = {}
     with bar("planning", as_json) as tick:

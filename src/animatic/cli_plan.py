@@ -12,11 +12,12 @@ import typer
 
 from .console import bar, console
 from .errors import AnimaticError
+from .files import read_text, write_atomically
 from .planning.asking import Planned
 from .planning.cache import Cache
 from .planning.planners import KNOWN, Options, default_cache, import_replies, plan_all, planner_named
 from .planning.planners import Planner as AnyPlanner
-from .scene import Story, load_story, save_story, story_json, write_atomically
+from .scene import Story, load_story, save_story, story_json
 
 Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
 Kind = Annotated[str, typer.Option(help="video, image or story.")]
@@ -30,13 +31,9 @@ RateLimit = Annotated[float, typer.Option("--rate", help="Most calls a minute; 0
 Workers = Annotated[int, typer.Option(help="Prompts asked at a time.")]
 
 
-def options(
-    kind: str, seconds: float, template: str, cache: str, base_url: str, form: str, temperature: float, timeout: float,
-    rate: float, reply: str = "", legacy: bool = False,
-) -> Options:  # fmt: skip
-    """The options of planners from those of a command."""
-    kept = "" if cache == "none" else cache or default_cache()
-    return Options(kind, seconds, template, kept, base_url, form, temperature, timeout, rate, reply, legacy)  # type: ignore[arg-type]
+def kept(cache: str) -> str:
+    """The file of replies that --cache names; "" for none."""
+    return "" if cache == "none" else cache or default_cache()
 
 
 def plan(
@@ -63,9 +60,8 @@ def plan(
 ) -> None:
     """Plan a prompt: words to boxes in time."""
     prices = _prices(price)
-    chosen = planner_named(
-        planner, options(kind, seconds, template, cache, base_url, form, temperature, timeout, rate, reply)
-    )
+    options = Options(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
+    chosen = planner_named(planner, options)
     if prompts is not None:
         if prompt or out is None:
             raise AnimaticError("--prompts takes no prompt beside it and needs --out FOLDER")
@@ -116,10 +112,7 @@ def _plan_file(
     """Plan every line; a scene that is there already is left as it is, failures are listed in failures.json."""
     if candidates < 1:
         raise AnimaticError(f"candidates is {candidates}; want at least 1")
-    try:
-        lines = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{file}: cannot be read ({error})") from None
+    lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     if not lines:
         raise AnimaticError(f"{file}: holds no prompt; want one a line")
     wanted = [line for line in lines for _ in range(candidates)]
@@ -170,8 +163,7 @@ def import_(
     legacy: Annotated[bool, typer.Option(help="Filter and scale the boxes of stills as LMD did.")] = False,
 ) -> None:
     """Take over replies that LMD or LVD kept."""
-    kept = Cache(cache or default_cache())
-    good, bad = import_replies(str(file), model, kept, legacy)
+    good, bad = import_replies(str(file), model, Cache(cache or default_cache()), legacy)
     print(f"{good} replies taken over, {bad} could not be read; plan with --planner cached:{model}", file=sys.stderr)
 
 

@@ -16,6 +16,7 @@ from . import cli_plan
 from .benchmarks.cases import Tally
 from .console import bar, console, quiet, table
 from .errors import AnimaticError
+from .planning.planners import Options
 from .video import parse_size
 
 Detector = Annotated[
@@ -85,8 +86,8 @@ def generate(
         batch=batch, threads=threads,
     )  # fmt: skip
     maker = None if cluster else Maker(settings)  # what is wrong with model or method is told before anything is made
-    options = cli_plan.options(
-        benchmark.kind, 2.0, "", cache, base_url, "json", temperature, 120.0, 0.0, legacy=name == "lmd"
+    options = Options(
+        benchmark.kind, cache=cli_plan.kept(cache), base_url=base_url, temperature=temperature, legacy=name == "lmd"
     )
     with bar("planning") as tick:
         run = prepare(out, benchmark, settings, options, retry, tick)

@@ -4,7 +4,10 @@ import re
 
 IRREGULAR = {
     "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
-    "foot": "feet", "tooth": "teeth", "fish": "fish", "sheep": "sheep", "deer": "deer",
+    "foot": "feet", "tooth": "teeth", "fish": "fish", "sheep": "sheep", "deer": "deer", "ox": "oxen", "wolf": "wolves",
+    "knife": "knives", "leaf": "leaves", "calf": "calves", "elf": "elves", "shelf": "shelves", "scarf": "scarves",
+    "loaf": "loaves", "thief": "thieves", "wife": "wives", "potato": "potatoes", "tomato": "tomatoes",
+    "hero": "heroes",
 }  # fmt: skip
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 

@@ -9,21 +9,38 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from .errors import AnimaticError
+from .files import read_json, write_atomically
 
 VERSION = 1
 Box = tuple[float, float, float, float]
 _STRICT = ConfigDict(extra="forbid")
+
+
+def _said(words: str) -> str:
+    if not words.strip():
+        raise ValueError("found nothing; want words")
+    return words
+
+
+def _framed(box: Box) -> Box:
+    if not all(0 <= v <= 1 for v in box):
+        raise ValueError(f"found {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
+    if box[0] > box[2] or box[1] > box[3]:
+        raise ValueError(f"found {list(box)}, reversed; want x0 <= x1 and y0 <= y1")
+    return box
+
+
+_Words = Annotated[str, AfterValidator(_said)]
+_Framed = Annotated[Box, AfterValidator(_framed)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -33,29 +50,15 @@ class Track:
     `prompt`, if given, describes the thing on its own (LMD's per-box runs).
     """
 
-    phrase: str
-    boxes: tuple[Box | None, ...]
+    phrase: _Words
+    boxes: tuple[_Framed | None, ...]
     prompt: str = ""
-
-    @field_validator("phrase")
-    @classmethod
-    def _named(cls, phrase: str) -> str:
-        if not phrase.strip():
-            raise ValueError("phrase is empty; want the words that name the thing in the prompt")
-        return phrase
 
     @field_validator("boxes")
     @classmethod
-    def _sound(cls, boxes: tuple[Box | None, ...]) -> tuple[Box | None, ...]:
+    def _some(cls, boxes: tuple[Box | None, ...]) -> tuple[Box | None, ...]:
         if not boxes:
             raise ValueError("no key frames; want at least one box or null")
-        for i, box in enumerate(boxes):
-            if box is None:
-                continue
-            if not all(math.isfinite(v) and 0 <= v <= 1 for v in box):
-                raise ValueError(f"box {i} is {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
-            if box[0] > box[2] or box[1] > box[3]:
-                raise ValueError(f"box {i} is {list(box)}, reversed; want x0 <= x1 and y0 <= y1")
         return boxes
 
 
@@ -66,19 +69,12 @@ class Scene:
     Raises `ValueError` (a pydantic `ValidationError`) naming the field that is wrong.
     """
 
-    prompt: str
+    prompt: _Words
     tracks: tuple[Track, ...] = ()
     background: str = ""
     negative: str = ""
     seconds: float = 2.0
     reasoning: str = ""
-
-    @field_validator("prompt")
-    @classmethod
-    def _said(cls, prompt: str) -> str:
-        if not prompt.strip():
-            raise ValueError("the prompt is empty; want a sentence")
-        return prompt
 
     @field_validator("seconds")
     @classmethod
@@ -151,7 +147,7 @@ def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None
         at = f * (len(boxes) - 1) / max(1, frames - 1)
         low = min(int(at), len(boxes) - 1)
         a, b, part = boxes[low], boxes[min(low + 1, len(boxes) - 1)], at - low
-        if a is not None and b is not None:
+        if a and b:
             out.append(tuple(min(1.0, u + (v - u) * part) for u, v in zip(a, b, strict=True)))  # type: ignore[arg-type]
         else:
             out.append(a if part < 0.5 else b)
@@ -201,13 +197,7 @@ def parse(data: Any, name: str = "scene") -> Scene:
 
 def load_story(path: str | os.PathLike[str]) -> Story:
     """Every scene of a Scene or Story file."""
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{path}: not JSON ({error})") from None
-    return parse_story(data, str(path))
+    return parse_story(read_json(path), str(path))
 
 
 def parse_story(data: Any, name: str = "story") -> Story:
@@ -245,21 +235,3 @@ def save_story(story: Iterable[Scene], path: str | os.PathLike[str]) -> None:
 
 def _dumps(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write all of `data` or nothing: a temporary file beside `path`, then a rename."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None

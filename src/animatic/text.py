@@ -15,12 +15,12 @@ from .scene import Scene
 
 
 class ClipText(nn.Module):
-    """A tokenizer and its CLIP text encoder. `name` is the model's, for messages."""
+    """A tokenizer and its CLIP text encoder. `name` is the model's, for messages; `limit` in tokens, 0 is its own."""
 
-    def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> None:
+    def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int = 0) -> None:
         super().__init__()
         self.name, self.tokenizer, self.encoder = name, tokenizer, encoder
-        self.limit = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        self.limit = limit or min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token ids `[prompt, limit]`, padded. Raises where a prompt is too long: nothing is cut silently."""
@@ -62,8 +62,8 @@ class T5Text(ClipText):
     def __init__(
         self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int, masked: bool = False
     ) -> None:
-        nn.Module.__init__(self)
-        self.name, self.tokenizer, self.encoder, self.limit, self.masked = name, tokenizer, encoder, limit, masked
+        super().__init__(name, tokenizer, encoder, limit)
+        self.masked = masked
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
         ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)

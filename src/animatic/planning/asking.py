@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ..errors import AnimaticError
-from ..scene import Scene, Story, parse
+from ..scene import Scene, Story
 from . import replies
 from .cache import Cache, Entry, Key
 from .template import Form, Template
@@ -78,8 +78,7 @@ class Asking:
         key = self.key(prompt, sample)
         known = self.cache.get(key) if self.cache else None
         if known is not None:
-            story = tuple(parse(dict(s), "cache") for s in known.scenes)
-            return Planned(story, known.reply, usage=known.usage, cached=True)
+            return Planned(known.story, known.reply, usage=known.usage, cached=True)
         planned = self._ask(prompt)
         if self.cache:
             scenes = tuple(json.loads(scene.to_json()) for scene in planned.story)

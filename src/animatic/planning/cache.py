@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError
+from ..files import read_json
+from ..scene import Story, parse
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Entry:
     scenes: tuple[dict[str, Any], ...] = ()
     error: str = ""
     usage: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def story(self) -> Story:
+        return tuple(parse(scene, "cache") for scene in self.scenes)
 
 
 class Cache:
@@ -89,12 +95,7 @@ def _entry(data: dict[str, Any]) -> Entry:
 
 def read_replies(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     """A cache file of LMD or LVD: `{prompt: [reply, ...]}`, prompts without their last full stop."""
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    data = read_json(path)
     if not isinstance(data, dict):
         raise AnimaticError(f"{path}: found {type(data).__name__}; want an object of prompts and their replies")
     for prompt, replies in data.items():

@@ -8,13 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 from ..errors import AnimaticError
 from .asking import Message, Said
-
-if TYPE_CHECKING:
-    import openai
 
 LOCAL_KEY = "none"  # servers of one's own ask for no key
 
@@ -52,7 +50,6 @@ class Server:
     rate: Rate = field(default_factory=Rate)
     planner: str = "openai"
     _structured: bool = field(default=True, init=False)
-    _client: openai.OpenAI | None = field(default=None, init=False, repr=False)
 
     @property
     def settings(self) -> str:
@@ -60,73 +57,70 @@ class Server:
 
     def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said:
         """One reply. Raises `AnimaticError` in one line, without the key."""
-        openai = _library()
-        client = self._connect(openai)
+        client = self._client
+        import openai  # it is there: the client is made of it
+
         while True:
             structured = schema is not None and self._structured
+            scene = {"name": "scene", "strict": True, "schema": schema}
             self.rate.wait()
             try:
-                answer = self._complete(client, chat, schema if structured else None)
-                break
+                answer = client.chat.completions.create(
+                    model=self.name,
+                    messages=list(chat),
+                    temperature=self.temperature,
+                    max_tokens=self.max_tokens,
+                    response_format={"type": "json_schema", "json_schema": scene} if structured else openai.omit,
+                )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if not structured or not _refuses_schema(str(error)):
                     raise AnimaticError(f"{self.name}: refused ({self._plain(error)})") from None
                 self._structured = False  # asked once more without, and never again with
-            except openai.AuthenticationError:
-                raise AnimaticError(
-                    f"{self.name}: the server refused the key; set OPENAI_API_KEY to a valid one"
-                ) from None
-            except openai.NotFoundError as error:
-                raise AnimaticError(f"unknown model {self.name!r} ({self._plain(error)})") from None
-            except openai.APITimeoutError:
-                raise AnimaticError(f"{self.name}: no answer in {self.timeout:g} s, {self.retries + 1} times") from None
-            except openai.APIConnectionError:
-                where = self.base_url or "the OpenAI server"
-                raise AnimaticError(f"{self.name}: {where} cannot be reached") from None
-            except openai.APIStatusError as error:
-                raise AnimaticError(
-                    f"{self.name}: the server answered {error.status_code} ({self._plain(error)})"
-                ) from None
-            except (openai.OpenAIError, ValueError) as error:  # a body that is no JSON, or not of the protocol
-                raise AnimaticError(f"{self.name}: the server's answer cannot be read ({self._plain(error)})") from None
-        return self._said(answer)
+            except (openai.OpenAIError, ValueError) as error:
+                raise AnimaticError(self._why(error)) from None
+            else:
+                return self._said(answer)
 
-    def _complete(self, client: openai.OpenAI, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
-        shape: dict[str, Any] = {}
-        if schema is not None:
-            named = {"name": "scene", "strict": True, "schema": schema}
-            shape["response_format"] = {"type": "json_schema", "json_schema": named}
-        create: Callable[..., Any] = client.chat.completions.create
-        return create(
-            model=self.name,
-            messages=list(chat),
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            **shape,
+    @cached_property
+    def _client(self) -> Any:
+        """The library's client, made when it is first asked."""
+        try:
+            import openai
+        except ImportError:
+            raise AnimaticError("asking a server needs the openai client; pip install 'animatic[llm]'") from None
+        key = os.environ.get("OPENAI_API_KEY", "")
+        if not key and not self.base_url:
+            raise AnimaticError("no key: set OPENAI_API_KEY, or give --base-url for a server of your own")
+        return openai.OpenAI(
+            api_key=key or LOCAL_KEY, base_url=self.base_url or None, timeout=self.timeout, max_retries=self.retries
         )
 
     def _said(self, answer: Any) -> Said:
-        choices = getattr(answer, "choices", None)
-        text = choices[0].message.content if choices and choices[0].message else None
+        try:
+            text, used = answer.choices[0].message.content, answer.usage
+        except (AttributeError, IndexError, TypeError):  # a page of HTML, or an answer of other parts
+            text = used = None
         if not isinstance(text, str) or not text.strip():
             raise AnimaticError(f"{self.name}: the server's answer holds no text")
-        used = getattr(answer, "usage", None)
-        usage = {"asked": used.prompt_tokens or 0, "answered": used.completion_tokens or 0} if used else {}
-        return Said(text, usage)
+        return Said(text, {"asked": used.prompt_tokens or 0, "answered": used.completion_tokens or 0} if used else {})
 
-    def _connect(self, library: Any) -> openai.OpenAI:
-        if self._client is None:
-            key = os.environ.get("OPENAI_API_KEY", "")
-            if not key and not self.base_url:
-                raise AnimaticError("no key: set OPENAI_API_KEY, or give --base-url for a server of your own")
-            self._client = library.OpenAI(
-                api_key=key or LOCAL_KEY,
-                base_url=self.base_url or None,
-                timeout=self.timeout,
-                max_retries=self.retries,
-            )
-        assert self._client is not None
-        return self._client
+    def _why(self, error: Exception) -> str:
+        """What went wrong, in one line."""
+        import openai
+
+        match error:
+            case openai.AuthenticationError():
+                return f"{self.name}: the server refused the key; set OPENAI_API_KEY to a valid one"
+            case openai.NotFoundError():
+                return f"unknown model {self.name!r} ({self._plain(error)})"
+            case openai.APITimeoutError():
+                return f"{self.name}: no answer in {self.timeout:g} s, {self.retries + 1} times"
+            case openai.APIConnectionError():
+                return f"{self.name}: {self.base_url or 'the OpenAI server'} cannot be reached"
+            case openai.APIStatusError():
+                return f"{self.name}: the server answered {error.status_code} ({self._plain(error)})"
+            case _:  # a body that is no JSON, or not of the protocol
+                return f"{self.name}: the server's answer cannot be read ({self._plain(error)})"
 
     def _plain(self, error: Exception) -> str:
         """The server's words in one short line; the key, should it be quoted, is left out."""
@@ -134,14 +128,6 @@ class Server:
         words = " ".join(str(error).split())
         words = words.replace(key, "[key]") if key else words
         return words if len(words) <= 160 else words[:159] + "\u2026"
-
-
-def _library() -> Any:
-    try:
-        import openai
-    except ImportError:
-        raise AnimaticError("asking a server needs the openai client; pip install 'animatic[llm]'") from None
-    return openai
 
 
 def _refuses_schema(words: str) -> bool:

@@ -7,25 +7,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..scene import Box
+from ..scene import Box, Track
 from .lexicon import TALL, WIDE
-from .motions import MOTIONS, Path, line, still, until
+from .motions import MOTIONS, Path, Spot, in_turn, line, until
 
-Spot = tuple[float | None, float | None]  # of the room a thing has, see motions.py; None is free
 SIDES = (0.5, 0.42, 0.375, 0.35, 0.32, 0.32, 0.28, 0.28, 0.28, 0.25, 0.25, 0.25)  # by how many things there are
 STOP = 0.6  # of the time: when a motion that "stops" does
 GRID = 9  # places tried along a free axis
 SHRINK = (1.0, 0.85, 0.7, 0.55)  # tried in turn while things overlap
 GAP = 0.02
+OPPOSITE = {None: None, 0.0: 1.0, 0.5: 0.0, 1.0: 0.0}
 
 
 @dataclass
 class Thing:
-    """One thing to place. `moves` in turn, each towards a spot or along a path named in MOTIONS."""
+    """What a phrase names: `count` things alike. `moves` in turn, each to a spot or along a path named in MOTIONS.
+
+    Spots are in 0..1 of the room the thing has (see motions.py), None where nothing is said.
+    """
 
     phrase: str
     noun: str
+    count: int = 1
     size: float = 1.0
+    doing: str = ""  # the word that says so
     start: Spot = (None, None)
     moves: list[Spot | str] = field(default_factory=list)
     stops: bool = False
@@ -42,46 +47,53 @@ class Relation:
     b: int
 
 
-def arrange(things: Sequence[Thing], relations: Sequence[Relation], keys: int) -> list[tuple[Box | None, ...]]:
-    """Boxes per thing and key frame. Overlap that no place and no smaller size avoids is left."""
+def arrange(things: Sequence[Thing], relations: Sequence[Relation], keys: int) -> tuple[Track, ...]:
+    """A track of `keys` boxes for each single thing. Overlap that no place and no smaller size avoids is left."""
+    if not things:
+        return ()
+    whose = [i for i, thing in enumerate(things) for _ in range(thing.count)]
+    single = [things[i] for i in whose]
+    members = [[j for j, i in enumerate(whose) if i == kind] for kind in range(len(things))]
+    pairs = [Relation(r.kind, a, b) for r in relations for a in members[r.a] for b in members[r.b]]
+    times = np.linspace(0, 1, keys) if keys > 1 else np.array([0.5])
     best, least = np.zeros((0, keys, 4)), float("inf")
     for shrink in SHRINK:
-        boxes, trouble = _settle(things, relations, keys, shrink)
+        boxes, trouble = _settle(single, pairs, times, shrink)
         if trouble < least - 0.01:
             best, least = boxes, trouble
         if least < 0.01:
             break
-    times = np.linspace(0, 1, keys) if keys > 1 else np.array([0.5])
-    return [
-        tuple(_tuple(box) if thing.shown[0] <= u <= thing.shown[1] else None for box, u in zip(row, times, strict=True))
-        for thing, row in zip(things, best, strict=True)
-    ]
+    tracks = []
+    for thing, row in zip(single, best, strict=True):
+        low, high = thing.shown
+        boxes = (_box(box) if low <= u <= high else None for box, u in zip(row, times, strict=True))
+        tracks.append(Track(thing.phrase, tuple(boxes)))
+    return tuple(tracks)
 
 
-def _tuple(box: np.ndarray) -> Box:
-    x0, y0, x1, y1 = (round(float(min(1.0, max(0.0, v))), 3) for v in box)
+def _box(sides: np.ndarray) -> Box:
+    x0, y0, x1, y1 = (round(v, 3) for v in sides.clip(0, 1).tolist())
     return x0, y0, x1, y1
 
 
 def _settle(
-    things: Sequence[Thing], relations: Sequence[Relation], keys: int, shrink: float
+    things: Sequence[Thing], relations: Sequence[Relation], times: np.ndarray, shrink: float
 ) -> tuple[np.ndarray, float]:
     """Coordinate descent: each thing in turn takes the place that suits the others best. Also returns what is amiss."""
     side = SIDES[min(len(things), len(SIDES)) - 1] * shrink
-    offers = [_offers(thing, side, keys) for thing in things]
+    offers = [_offers(thing, side, times) for thing in things]
     homes = _homes(len(things), relations)
-    far = [np.hypot(*(_middle(o).mean(1) - home).T) for o, home in zip(offers, homes, strict=True)]
-    chosen = np.stack([o[f.argmin()] for o, f in zip(offers, far, strict=True)])
+    far = [np.hypot(*(_middle(offer).mean(1) - home).T) for offer, home in zip(offers, homes, strict=True)]
+    chosen = np.stack([offer[f.argmin()] for offer, f in zip(offers, far, strict=True)])
     for _ in range(4):
         for i, offer in enumerate(offers):
-            others = [j for j in range(len(things)) if j != i]
-            cost = 0.1 * far[i] + 10 * sum((_overlap(offer, chosen[j]) for j in others), np.zeros(len(offer)))
+            cost = 0.1 * far[i] + 10 * sum(_overlap(offer, other) for j, other in enumerate(chosen) if j != i)
             for r in relations:
                 if i in (r.a, r.b):
                     a, b = (offer, chosen[r.b]) if i == r.a else (chosen[r.a], offer)
                     cost = cost + _strain(r.kind, a, b)
             chosen[i] = offer[cost.argmin()]
-    trouble = [float(_overlap(chosen[i], chosen[j])) for i in range(len(things)) for j in range(i)]
+    trouble = [float(_overlap(a, b)) for i, a in enumerate(chosen) for b in chosen[:i]]
     trouble += [float(_short(r.kind, chosen[r.a], chosen[r.b])) for r in relations if r.kind != "beside"]
     return chosen, max(trouble, default=0.0)
 
@@ -100,63 +112,60 @@ def _homes(count: int, relations: Sequence[Relation]) -> list[tuple[float, float
     for r in relations:
         if r.kind == "above":
             places[r.b] = places[r.a]
-    deep = max(level) + 1
-    return [(x, (lv + 0.5) / deep) for x, lv in zip(places, level, strict=True)]
+    return [(x, (deep + 0.5) / (max(level) + 1)) for x, deep in zip(places, level, strict=True)]
 
 
-def _offers(thing: Thing, side: float, keys: int) -> np.ndarray:
+def _offers(thing: Thing, side: float, times: np.ndarray) -> np.ndarray:
     """Every way to place a thing: boxes `[way, key, 4]`."""
     w = h = min(0.72, max(0.12, side * thing.size))
     w, h = (0.6 * w, h) if thing.noun in TALL else (w, 0.7 * h) if thing.noun in WIDE else (w, h)
-    go, free = path(thing), np.linspace(0, 1, GRID)
-    times = np.linspace(0, 1, keys) if keys > 1 else np.array([0.5])
-    steps = [go(float(u)) for u in times]
-    xs, ys = ([0.0] if all(s[axis] is not None for s in steps) else free for axis in (0, 1))
-    low, high = thing.reach
-    ways = []
-    for x in xs:
-        for y in ys:
-            row = []
-            for px, py, scale in steps:
-                cx = (low + (high - low) * (x if px is None else px)) * (1 - w) + w / 2
-                cy = (y if py is None else py) * (1 - h) + h / 2
-                row.append((cx - w * scale / 2, cy - h * scale / 2, cx + w * scale / 2, cy + h * scale / 2))
-            ways.append(row)
-    return np.array(ways)
+    go, (low, high) = path(thing), thing.reach
+    xs, ys, scale = np.array([go(u) for u in times.tolist()], float).T
+    x = ((low + (high - low) * _ways(xs)) * (1 - w) + w / 2)[:, None]
+    y = (_ways(ys) * (1 - h) + h / 2)[None]
+    right, down = w * scale / 2, h * scale / 2
+    boxes = np.broadcast_arrays(x - right, y - down, x + right, y + down)
+    return np.stack(boxes, -1).reshape(-1, len(times), 4)
+
+
+def _ways(places: np.ndarray) -> np.ndarray:
+    """Places over time (NaN: anywhere) with every choice made for those that are free: `[way, key]`."""
+    free = np.isnan(places)
+    return np.where(free, np.linspace(0, 1, GRID)[:, None], places) if free.any() else places[None]
 
 
 def path(thing: Thing) -> Path:
     """The thing's moves as one path, each taking an equal part of the time."""
-    spots = [m for m in thing.moves if not isinstance(m, str)]
-    here: list[float | None] = list(thing.start)
-    for axis in (0, 1):  # what nobody said of the start lies opposite to the first goal
-        goals = [s[axis] for s in spots if s[axis] is not None]
-        if here[axis] is None and goals and goals[0] is not None:
-            here[axis] = 1 - goals[0] if goals[0] != 0.5 else 0.0
-    legs: list[Path] = []
+    here = _start(thing)
+    paths: list[Path] = []
     for move in thing.moves or ["still"]:
         if isinstance(move, str):
-            legs.append(_from((here[0], here[1]), MOTIONS[move]))
-            continue
-        goal = [h if m is None else m for h, m in zip(here, move, strict=True)]
-        legs.append(line((here[0], here[1]), (goal[0], goal[1])))
-        here = goal
-
-    def whole(u: float) -> tuple[float | None, float | None, float]:
-        leg = min(int(u * len(legs)), len(legs) - 1)
-        return legs[leg](u * len(legs) - leg)
-
-    return until(whole, STOP) if thing.stops else whole
+            paths.append(_at(here, MOTIONS[move]))
+        else:
+            goal = _filled(move, here)
+            paths.append(line(here, goal))
+            here = goal
+    return until(in_turn(paths), STOP) if thing.stops else in_turn(paths)
 
 
-def _from(spot: Spot, motion: Path) -> Path:
-    """A motion that leaves alone what it does not move; `spot` says where that is."""
-    if motion is still:
-        return lambda u: (*spot, 1.0)
+def _start(thing: Thing) -> Spot:
+    """Where the moves begin: what nobody said of it lies opposite to the first goal."""
+    goals = [move for move in thing.moves if not isinstance(move, str)]
+    x, y = (next((OPPOSITE[goal[axis]] for goal in goals if goal[axis] is not None), None) for axis in (0, 1))
+    return _filled(thing.start, (x, y))
+
+
+def _filled(spot: Spot, other: Spot) -> Spot:
+    """The spot, and where it says nothing the other one."""
+    return other[0] if spot[0] is None else spot[0], other[1] if spot[1] is None else spot[1]
+
+
+def _at(spot: Spot, motion: Path) -> Path:
+    """A motion that stays at `spot` wherever it does not move."""
 
     def go(u: float) -> tuple[float | None, float | None, float]:
         x, y, scale = motion(u)
-        return (spot[0] if x is None else x), (spot[1] if y is None else y), scale
+        return *_filled((x, y), spot), scale
 
     return go
 

@@ -1,5 +1,8 @@
 """Word lists of the offline planner. Only words that are *not* things are listed, so any noun may be one."""
 
+from .. import english
+from .motions import Spot
+
 COLOURS = frozenset(
     """red orange yellow green blue purple pink brown black white gray grey golden gold silver beige cyan magenta
     turquoise violet""".split()
@@ -8,13 +11,7 @@ SIZES = {
     "tiny": 0.55, "miniature": 0.55, "small": 0.71, "little": 0.71, "short": 0.8, "big": 1.31, "large": 1.31,
     "tall": 1.31, "huge": 1.5, "giant": 1.5, "gigantic": 1.5, "enormous": 1.5, "massive": 1.5,
 }  # fmt: skip
-NUMBERS = {
-    word: i
-    for i, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
-    )
-    if i
-}
+NUMBERS = {word: i for i, word in enumerate((*english.NUMBERS, "thirteen", "fourteen", "fifteen")) if i}
 ADJECTIVES = frozenset(
     """lively cute fluffy happy sad angry old young new fast slow quick bright dark light pale shiny dirty clean round
     square beautiful pretty ugly friendly lonely lovely silly funny fat thin wild brave strong real realistic fresh
@@ -41,12 +38,7 @@ NOT_PARTICIPLES = frozenset(
 COMPOUNDS = frozenset(
     "teddy bear|hot dog|ice cream|fire engine|fire truck|traffic light|air balloon|paper plane".split("|")
 )
-SINGULARS = {
-    "people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse", "geese": "goose",
-    "feet": "foot", "teeth": "tooth", "wolves": "wolf", "knives": "knife", "leaves": "leaf", "calves": "calf",
-    "elves": "elf", "shelves": "shelf", "scarves": "scarf", "loaves": "loaf", "thieves": "thief", "wives": "wife",
-    "oxen": "ox", "potatoes": "potato", "tomatoes": "tomato", "heroes": "hero",
-}  # fmt: skip
+SINGULARS = {many: one for one, many in english.IRREGULAR.items() if many != one}
 VERBS = {  # kind of motion -> verbs
     "go": """walk run move drive fly swim sail roll crawl travel go glide march gallop slide race drift slither
         stroll skate ski jog wander pass cross come head cruise speed zoom trot rush cycle ride sneak creep
@@ -74,6 +66,10 @@ IRREGULAR_VERBS = {
     "thrown": "throw", "rode": "ride", "parked": "stand", "parking": "stand", "stood": "stand", "sat": "sit",
     "lying": "lie", "leaving": "leave",
 }  # fmt: skip
+USUAL: dict[str, Spot | str] = {  # kind of motion -> where to, if nobody says
+    "go": (1.0, None), "join": (1.0, None), "up": (None, 0.0), "down": (None, 1.0), "throw": "throw right",
+    "bounce": "bounce", "circle": "circle", "approach": "approach", "recede": "recede",
+}  # fmt: skip
 PLACE_WORDS = frozenset("left right top bottom upper lower middle center centre".split())
 NOT_THINGS = PLACE_WORDS | frozenset(
     """corner side edge scene video clip frame camera viewer screen photo photograph picture image painting animation
@@ -85,14 +81,7 @@ SETTINGS = frozenset(
     city sea ocean water river lake pond pool forest woods jungle room kitchen bedroom house office museum floor
     desert dunes space mountains countryside farm yard""".split()
 )
-IMPLIED = {
-    "fly": "sky",
-    "soar": "sky",
-    "swim": "sea",
-    "sail": "sea",
-    "drive": "road",
-    "dive": "sea",
-}  # verb -> background
+IMPLIED = {"fly": "sky", "soar": "sky", "swim": "sea", "sail": "sea", "dive": "sea", "drive": "road"}  # backgrounds
 TALL = frozenset("person man woman boy girl child tree giraffe tower bottle lamp robot skier dancer penguin".split())
 WIDE = frozenset(
     """car bus truck train boat ship fish whale snake sofa bed bench crocodile turtle plane airplane""".split()

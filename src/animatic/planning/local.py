@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ class Local:
     max_tokens: int = 2048
     seed: int = 0
     planner: str = "local"
-    _parts: tuple[Any, Any, Any] | None = field(default=None, init=False, repr=False)
 
     @property
     def settings(self) -> str:
@@ -36,7 +36,7 @@ class Local:
         """One reply; with a schema it is JSON of that schema, unless `max_tokens` ends it before."""
         import torch
 
-        tokenizer, model, vocabulary = self._load()
+        tokenizer, model, vocabulary = self._parts
         try:
             text = tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, tokenize=False)
         except ValueError:
@@ -57,27 +57,26 @@ class Local:
         said = tokenizer.decode(out[0, asked:], skip_special_tokens=True)
         return Said(said, {"asked": asked, "answered": int(out.shape[1] - asked)})
 
-    def _load(self) -> tuple[Any, Any, Any]:
-        if self._parts is None:
-            try:
-                import llguidance.hf
-            except ImportError:
-                raise AnimaticError("a local planner needs llguidance and gguf; pip install 'animatic[llm]'") from None
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+    @cached_property
+    def _parts(self) -> tuple[Any, Any, Any]:
+        """The tokenizer, the network, and the vocabulary as llguidance knows it; loaded when first asked."""
+        try:
+            import llguidance.hf
+        except ImportError:
+            raise AnimaticError("a local planner needs llguidance and gguf; pip install 'animatic[llm]'") from None
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-            path = Path(self.name)
-            where, how = (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (self.name, {})
-            if path.suffix == ".gguf" and not path.is_file():
-                raise AnimaticError(f"{self.name}: no such file")
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(where, **how)
-                model = AutoModelForCausalLM.from_pretrained(where, **how).eval()
-            except (OSError, ValueError, ImportError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise AnimaticError(f"local model {self.name!r} cannot be loaded ({reason})") from None
-            vocabulary = llguidance.hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
-            self._parts = tokenizer, model, vocabulary
-        return self._parts
+        path = Path(self.name)
+        where, how = (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (self.name, {})
+        if how and not path.is_file():
+            raise AnimaticError(f"{self.name}: no such file")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(where, **how)
+            model = AutoModelForCausalLM.from_pretrained(where, **how).eval()
+        except (OSError, ValueError, ImportError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise AnimaticError(f"local model {self.name!r} cannot be loaded ({reason})") from None
+        return tokenizer, model, llguidance.hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
 
 
 def _bounded(schema: Any) -> Any:

@@ -5,8 +5,10 @@ right or bottom one), None where the motion leaves it alone; scale relative to t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
+Spot = tuple[float | None, float | None]
 Path = Callable[[float], tuple[float | None, float | None, float]]
 
 CORNERS = {"upper left": (0.0, 0.0), "upper right": (1.0, 0.0), "lower left": (0.0, 1.0), "lower right": (1.0, 1.0)}
@@ -17,8 +19,8 @@ def still(u: float) -> tuple[float | None, float | None, float]:
     return None, None, 1.0
 
 
-def line(start: tuple[float | None, float | None], end: tuple[float | None, float | None]) -> Path:
-    """Straight from start to end; a coordinate that is None in both is left alone."""
+def line(start: Spot, end: Spot) -> Path:
+    """Straight from start to end; a coordinate that is None in either is left alone."""
 
     def along(a: float | None, b: float | None, u: float) -> float | None:
         return None if a is None or b is None else a + (b - a) * u
@@ -26,49 +28,24 @@ def line(start: tuple[float | None, float | None], end: tuple[float | None, floa
     return lambda u: (along(start[0], end[0], u), along(start[1], end[1], u), 1.0)
 
 
-def legs(*stops: tuple[float | None, float | None]) -> Path:
-    """Through several stops in equal times."""
+def in_turn(paths: Sequence[Path]) -> Path:
+    """One path after the other, in equal times."""
 
     def path(u: float) -> tuple[float | None, float | None, float]:
-        leg = min(int(u * (len(stops) - 1)), len(stops) - 2)
-        return line(stops[leg], stops[leg + 1])(u * (len(stops) - 1) - leg)
+        leg = min(int(u * len(paths)), len(paths) - 1)
+        return paths[leg](u * len(paths) - leg)
 
     return path
+
+
+def legs(*stops: Spot) -> Path:
+    """Straight through several stops in equal times."""
+    return in_turn([line(a, b) for a, b in pairwise(stops)])
 
 
 def until(path: Path, stop: float) -> Path:
     """The same path, finished at time `stop`, then standing still."""
     return lambda u: path(min(1.0, u / stop))
-
-
-def circle(u: float) -> tuple[float | None, float | None, float]:
-    return 0.5 - 0.5 * math.cos(2 * math.pi * u), 0.5 - 0.5 * math.sin(2 * math.pi * u), 1.0
-
-
-def approach(u: float) -> tuple[float | None, float | None, float]:
-    return None, None, NEAR + (1 - NEAR) * u
-
-
-def recede(u: float) -> tuple[float | None, float | None, float]:
-    return None, None, 1 - (1 - NEAR) * u
-
-
-def bounce(u: float) -> tuple[float | None, float | None, float]:
-    """Two arcs on the spot: down on the ground at 0, 1/2 and 1."""
-    return None, 1 - abs(math.sin(2 * math.pi * u)), 1.0
-
-
-def throw(u: float) -> tuple[float | None, float | None, float]:
-    """A parabola under gravity, left to right."""
-    return u, 1 - 4 * u * (1 - u), 1.0
-
-
-def mirrored(path: Path) -> Path:
-    def flip(u: float) -> tuple[float | None, float | None, float]:
-        x, y, scale = path(u)
-        return (None if x is None else 1 - x), y, scale
-
-    return flip
 
 
 MOTIONS: dict[str, Path] = {
@@ -81,10 +58,10 @@ MOTIONS: dict[str, Path] = {
     "down left": line((1, 0), (0, 1)),
     "up right": line((0, 1), (1, 0)),
     "up left": line((1, 1), (0, 0)),
-    "circle": circle,
-    "approach": approach,
-    "recede": recede,
-    "bounce": bounce,
-    "throw right": throw,
-    "throw left": mirrored(throw),
+    "circle": lambda u: (0.5 - 0.5 * math.cos(2 * math.pi * u), 0.5 - 0.5 * math.sin(2 * math.pi * u), 1.0),
+    "approach": lambda u: (None, None, NEAR + (1 - NEAR) * u),
+    "recede": lambda u: (None, None, 1 - (1 - NEAR) * u),
+    "bounce": lambda u: (None, 1 - abs(math.sin(2 * math.pi * u)), 1.0),  # on the ground at 0, 1/2 and 1
+    "throw right": lambda u: (u, 1 - 4 * u * (1 - u), 1.0),  # a parabola under gravity
+    "throw left": lambda u: (1 - u, 1 - 4 * u * (1 - u), 1.0),
 }

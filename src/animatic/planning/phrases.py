@@ -9,34 +9,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .lexicon import (
-    ADJECTIVES,
-    COLOURS,
-    COMPOUNDS,
-    FUNCTION,
-    IRREGULAR_VERBS,
-    KINDS,
-    NOT_ADVERBS,
-    NOT_PARTICIPLES,
-    NOT_THINGS,
-    NUMBERS,
-    SINGULARS,
-    SIZES,
-)  # fmt: skip
+from . import lexicon
+from .lexicon import ADJECTIVES, COLOURS, IRREGULAR_VERBS, KINDS, NOT_THINGS, SINGULARS, SIZES
 
 MOST = 12  # things of one kind; more cannot be told apart in a small frame
 SOME = 3  # what "several" or a bare plural means
 
-_DETERMINER = re.compile(r"(?:(?P<the>the|this|that|these|those|its|his|her|their|my|your|our|both) )?")
+_DETERMINER = re.compile(r"(?:(?P<the>the|this|that|these|those|its|his|her|their|my|your|our)|(?P<both>both)) ")
 _QUANTITIES: tuple[tuple[str, int], ...] = (
+    (r"\d+", 0),  # as it says
     (r"(?:an? )?(?:pair|couple) of", 2),
     (r"a few|few|some|several|(?:an? )?(?:group|bunch|handful|set|number|pack|team|herd) of", SOME),
     (r"(?:an? )?(?:flock|school|swarm|crowd|fleet) of|many|(?:lots|a lot|plenty) of", 5),
     (r"(?:a )?dozen(?: of)?", 12),
-    *((rf"{word}", number) for word, number in NUMBERS.items()),
+    *lexicon.NUMBERS.items(),
     (r"an?(?: single| second| third)?|another|each|every", 1),
 )
-_QUANTITY = tuple((re.compile(rf"(?:{words})(?= |$)"), count) for words, count in _QUANTITIES)
+_ENDINGS = (
+    ("", ""), ("s", ""), ("es", ""), ("ies", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("ied", "y"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,11 +38,11 @@ class Phrase:
     said: str
     count: int
     definite: bool  # "the car": may name a thing that is there already
-    colour: str
-    size: float
     words: str  # from the first colour or unknown modifier to the noun, singular
-    doing: str  # a participle before the noun: "flying"
     length: int
+    colour: str = ""
+    size: float = 1.0
+    doing: str = ""  # a participle before the noun: "flying"
 
 
 def tokens(prompt: str) -> list[str]:
@@ -70,9 +61,9 @@ def tokens(prompt: str) -> list[str]:
 
 def is_content(word: str) -> bool:
     """Whether a word may stand inside a noun phrase."""
-    if not word[0].isalnum() or word in FUNCTION or word.isdigit():
+    if not word[0].isalnum() or word in lexicon.FUNCTION or word.isdigit():
         return False
-    return not (word.endswith("ly") and word not in NOT_ADVERBS | ADJECTIVES)
+    return not word.endswith("ly") or word in lexicon.NOT_ADVERBS | ADJECTIVES
 
 
 def is_colour(word: str) -> bool:
@@ -97,91 +88,84 @@ def verb(word: str) -> str | None:
     """The stem of a known verb in any of its forms."""
     if word in IRREGULAR_VERBS:
         return IRREGULAR_VERBS[word]
-    for end, base in (
-        ("", ""),
-        ("s", ""),
-        ("es", ""),
-        ("ies", "y"),
-        ("ing", ""),
-        ("ing", "e"),
-        ("ed", ""),
-        ("ed", "e"),
-        ("ied", "y"),
-    ):
+    for end, base in _ENDINGS:
         if word.endswith(end):
-            found = word[: len(word) - len(end)] + base
-            if found in KINDS:
-                return found
-            if len(end) > 1 and found[-1:] == found[-2:-1] and found[:-1] in KINDS:  # running
-                return found[:-1]
+            stem = word.removesuffix(end) + base
+            if stem in KINDS:
+                return stem
+            if len(end) > 1 and stem[-1:] == stem[-2:-1] and stem[:-1] in KINDS:  # running
+                return stem[:-1]
     return None
 
 
+def motion(word: str) -> str:
+    """What kind of motion a word tells, as a verb in any of its forms; "" where it is none that is known."""
+    return KINDS.get(verb(word) or "", "")
+
+
 def is_participle(word: str) -> bool:
-    return len(word) > 4 and word.endswith(("ing", "ed")) and word not in NOT_PARTICIPLES
+    return len(word) > 4 and word.endswith(("ing", "ed")) and word not in lexicon.NOT_PARTICIPLES
 
 
 def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
     """The noun phrase that `words` begin with, None if they begin with something else. `bare`: needs no determiner."""
-    text = " ".join(words[:12])
-    the = _DETERMINER.match(text)
-    assert the is not None  # every part of it is optional
-    definite, at = bool(the["the"]) and the["the"] != "both", the.end()
-    count, digits = 2 if the["the"] == "both" else 0, re.compile(r"\d+(?= |$)").match(text, at)
-    if digits:
-        count, at = max(1, int(digits[0][:4])), digits.end() + 1
-    for pattern, number in _QUANTITY:
-        hit = None if digits else pattern.match(text, at)
-        if hit:
-            count, at = number, hit.end() + 1
-            break
-    taken = len(text[:at].split())
-    determined = at > 0
+    definite, count, taken = _determined(" ".join(words[:12]))
     run: list[str] = []
-    for word in words[taken:]:
-        if not is_content(word):
-            # "the left shoe" but not "a ball left": such words are adjectives only at the start
-            break
-        if run and word in ("left", "right", "top", "bottom"):
+    for word in words[taken:]:  # "the left shoe" but not "a ball left": such words are adjectives only at the start
+        if not is_content(word) or (run and word in ("left", "right", "top", "bottom")):
             break
         run.append(word)
-    if not determined and not (bare and run and _may_begin(run)):
+    if not run or not (taken or (bare and _may_begin(run))):
         return None
     first, last = _noun_words(run, count)
-    if run[first:last] and run[last - 1] in ADJECTIVES | frozenset(SIZES) and definite and not run[last:]:
-        return None  # "the left"
-    if not run:
-        return None
+    size = next((SIZES[w] for w in run[: last or first] if w in SIZES), 1.0)
     if not last:
-        return Phrase("", "", max(1, count), definite, run[0], 1.0, run[0], "", taken + first)
-    head = run[last - 1]
+        return Phrase("", "", max(1, count), definite, run[-1], taken + first, run[-1], size)
+    head, length = run[last - 1], taken + last
+    if definite and head in ADJECTIVES | SIZES.keys() and last == len(run):
+        return None  # "the left"
     many = count > 1 or (count == 0 and is_plural(head))
     noun = singular(head) if many else head
-    start = first
-    if last - first > 1 and " ".join((run[last - 2], noun)) in COMPOUNDS:
+    spoken = [*_modifiers(run[:last], first), noun]
+    if last - first > 1 and f"{run[last - 2]} {noun}" in lexicon.COMPOUNDS:
         noun = f"{run[last - 2]} {noun}"
-    colours = [w for w in run[:last] if is_colour(w) and w != head]
+    match words[length:]:
+        case ["of", other, *_] if noun not in NOT_THINGS and other not in ("the", "it", "them"):  # a cup of coffee
+            inner = noun_phrase(words[length + 1 :])
+            length += 1 + inner.length if inner else 0
+    return Phrase(
+        noun,
+        head,
+        count or (SOME if many else 1),
+        definite,
+        " ".join(spoken).replace("-and-", " and "),
+        length,
+        next((w.replace("-and-", " and ") for w in run[:last] if is_colour(w) and w != head), ""),
+        size,
+        next((w for w in run[: last - 1] if w.endswith("ing") and motion(w) not in ("", "other")), ""),
+    )
+
+
+def _determined(text: str) -> tuple[bool, int, int]:
+    """What a text begins with: whether it is definite, the number it tells (0: none), and how many words that takes."""
+    the = _DETERMINER.match(text)
+    start = the.end() if the else 0
+    count, end = (2 if the and the["both"] else 0), start
+    for quantity, number in _QUANTITIES:
+        if hit := re.compile(rf"(?:{quantity})(?= |$)").match(text, start):
+            count, end = max(1, int(hit[0][:4])) if hit[0].isdigit() else number, hit.end()
+            break
+    return bool(the and the["the"]), count, len(text[:end].split())
+
+
+def _modifiers(run: Sequence[str], first: int) -> list[str]:
+    """The words before the head that belong to the name: colours and nouns, neither sizes nor leading participles."""
+    start = first
     while start and (is_colour(run[start - 1]) or is_participle(run[start - 1])):
         start -= 1
-    while start < last - 1 and is_participle(run[start]):
+    while start < len(run) - 1 and is_participle(run[start]):
         start += 1
-    doing = next(
-        (w for w in run[: max(0, last - 1)] if w.endswith("ing") and KINDS.get(verb(w) or "", "other") != "other"), ""
-    )
-    length = taken + last
-    if (
-        words[length : length + 1] == ["of"]
-        and noun not in NOT_THINGS
-        and len(words) > length + 1
-        and words[length + 1] not in ("the", "it", "them")
-    ):
-        inner = noun_phrase(words[length + 1 :])  # a cup of coffee
-        length += 1 + inner.length if inner else 0
-    size = next((SIZES[w] for w in run[:last] if w in SIZES), 1.0)
-    colour = colours[0].replace("-and-", " and ") if colours else ""
-    before = [w.replace("-and-", " and ") for w in run[start : last - 1] if w not in SIZES]
-    spoken = " ".join([*before, *noun.split()[-1:]])
-    return Phrase(noun, head, count or (SOME if many else 1), definite, colour, size, spoken, doing, length)
+    return [word for word in run[start:-1] if word not in SIZES]
 
 
 def _may_begin(run: list[str]) -> bool:
@@ -192,27 +176,31 @@ def _may_begin(run: list[str]) -> bool:
 
 
 def _noun_words(run: list[str], count: int) -> tuple[int, int]:
-    """Where the nouns of a run of content words begin and end; adjectives stand before, a verb may follow."""
+    """Where the nouns of a run of content words begin and end; adjectives stand before, a verb may follow.
+
+    The end is 0 where the noun is left out: "a red and a blue car".
+    """
     first = 0
     while first < len(run) - 1 and (
         is_colour(run[first]) or run[first] in SIZES or run[first] in ADJECTIVES or is_participle(run[first])
     ):
         first += 1
     if len(run) == first + 1 and is_colour(run[first]) and run[first] != "orange":
-        return first + 1, 0  # "a red and a blue car": the noun is left out
-    last = min(first + 1, len(run))
-    while last < len(run):
-        word, before = run[last], run[last - 1]
-        more = last + 1 < len(run)
-        if word.endswith("ing") and is_participle(word):
-            if not (more and KINDS.get(verb(word) or "") == "go"):  # "a grumpy walking dog" but "a boy riding horses"
-                break
-        elif (
-            (is_participle(word) and not more)
-            or (count == 1 and is_plural(word))
-            or (is_plural(before) and (verb(word) or not any(is_plural(w) for w in run[last:])))
-            or (count == 0 and not is_plural(before) and verb(word) and word.endswith("s"))
-        ):
-            break
+        return first + 1, 0
+    last = first + 1
+    while last < len(run) and not _ends(run, last, count):
         last += 1
     return first, last
+
+
+def _ends(run: list[str], at: int, count: int) -> bool:
+    """Whether the nouns of a phrase end before the word `at` of its run."""
+    word, before, after = run[at], run[at - 1], run[at + 1 :]
+    if is_participle(word) and word.endswith("ing"):  # "a grumpy walking dog" but "a boy riding horses"
+        return not (after and motion(word) == "go")
+    return bool(
+        (is_participle(word) and not after)
+        or (count == 1 and is_plural(word))
+        or (is_plural(before) and not any(is_plural(w) for w in run[at:]))
+        or (verb(word) and (is_plural(before) or (count == 0 and word.endswith("s"))))
+    )

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from ..english import article
 from ..errors import AnimaticError
-from ..scene import Scene, parse
+from ..files import read_text
+from ..scene import Scene
 from . import replies, rules
 from .asking import Asking, Model, Planned
 from .cache import Cache, Entry, Key, read_replies
 from .chat import Paste, Rate, Server
+from .local import Local
 from .stories import plan_story
-from .template import Form, template
+from .template import template
 
 KNOWN = "rules, openai:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
 
@@ -60,7 +64,7 @@ class Kept:
             raise AnimaticError(f"no reply of {self.name!r} to {prompt[:60]!r} (sample {sample}) is kept; import some")
         if not entry.scenes:
             raise AnimaticError(entry.error)
-        return Planned(tuple(parse(dict(s), "cache") for s in entry.scenes), entry.reply, cached=True)
+        return Planned(entry.story, entry.reply, cached=True)
 
 
 def _imported(prompt: str, name: str, sample: int) -> Key:
@@ -94,7 +98,7 @@ class Options:
     template: str = ""
     cache: str = ""
     base_url: str = ""
-    form: Form = "json"
+    form: str = "json"
     temperature: float = 0.25
     timeout: float = 120.0
     rate: float = 0.0
@@ -107,22 +111,20 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
     o = options or Options()
     if o.form not in ("json", "text"):
         raise AnimaticError(f"unknown form {o.form!r}; known: json, text")
-    kind, _, what = name.partition(":")
-    if name == "rules":
-        return Rules(o.kind, o.seconds)
     model: Model
-    if kind == "openai" and what:
-        model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
-    elif kind == "local" and what:
-        from .local import Local
-
-        model = Local(what, o.temperature)
-    elif name == "paste":
-        model = Paste(lambda: _pasted(o.reply))
-    elif kind == "cached" and what:
-        return Kept(what, Cache(o.cache))
-    else:
-        raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
+    match name.split(":", 1):
+        case ["rules"]:
+            return Rules(o.kind, o.seconds)
+        case ["cached", what] if what:
+            return Kept(what, Cache(o.cache))
+        case ["openai", what] if what:
+            model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
+        case ["local", what] if what:
+            model = Local(what, o.temperature)
+        case ["paste"]:
+            model = Paste(lambda: read_text(o.reply) if o.reply else sys.stdin.read())
+        case _:
+            raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
     cache = Cache(o.cache) if o.cache else None
     return Asking(model, template(o.kind, o.template), o.form, cache, seconds=o.seconds, legacy=o.legacy)
 
@@ -132,31 +134,18 @@ def plan(prompt: str, planner: str = "rules", options: Options | None = None) ->
     return planner_named(planner, options).plan(prompt).scene
 
 
-def _pasted(file: str) -> str:
-    if not file:
-        return sys.stdin.read()
-    try:
-        return Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{file}: cannot be read ({error})") from None
-
-
 def plan_all(
     planner: Planner, prompts: Sequence[str], workers: int = 1, skip: Collection[int] = ()
 ) -> Iterator[tuple[int, Planned | AnimaticError]]:
-    """Plan many prompts, `workers` at a time, in the order they are done: (index, plan or what went wrong).
+    """Plan many prompts, `workers` at a time, as they are done: (index, plan or what went wrong).
 
     The n-th time a prompt comes it takes its n-th reply; indices in `skip` are counted and left out. With a cache, what
     was done before is not asked again.
     """
     if workers < 1:
         raise AnimaticError(f"workers is {workers}; want at least 1")
-    todo = [i for i in range(len(prompts)) if i not in set(skip)]
-    counts: dict[str, int] = {}
-    samples = []
-    for prompt in prompts:
-        samples.append(counts.get(prompt, 0))
-        counts[prompt] = samples[-1] + 1
+    times = defaultdict(count)
+    samples = [next(times[prompt]) for prompt in prompts]
 
     def one(i: int) -> Planned | AnimaticError:
         try:
@@ -164,31 +153,15 @@ def plan_all(
         except AnimaticError as error:
             return error
 
-    if workers == 1:
-        yield from ((i, one(i)) for i in todo)
-        return
     with ThreadPoolExecutor(workers) as pool:
-        waiting: dict[Future[Planned | AnimaticError], int] = {}
+        asked = {pool.submit(one, i): i for i in range(len(prompts)) if i not in skip}
         try:
-            for i in todo:
-                waiting[pool.submit(one, i)] = i
-                if len(waiting) < 2 * workers:
-                    continue
-                yield from _done(waiting)
-            while waiting:
-                yield from _done(waiting)
+            yield from ((asked[done], done.result()) for done in as_completed(asked))
         finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _done(waiting: dict[Future[Planned | AnimaticError], int]) -> Iterator[tuple[int, Planned | AnimaticError]]:
-    ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
-    for future in ready:
-        yield waiting.pop(future), future.result()
+            pool.shutdown(cancel_futures=True)
 
 
 def default_cache() -> str:
     """Where replies are kept unless told otherwise."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return str(Path(home) / "animatic" / "replies.jsonl")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +18,16 @@ from .boxes import clip, legacy_filter
 CANVAS = 512  # pixels of both text forms
 FRAMES = 6  # of LVD's
 MOST = 30  # tracks; GLIGEN takes no more
-_LABELS = re.compile(r"[*_`#>\s]*\b(objects|background prompt|negative prompt)[*_`]*\s*:[*_`]*", re.IGNORECASE)
-_FRAME = re.compile(r"[*_`#>\s-]*\bframe[ _]?(\d+)[*_`]*\s*:[*_`]*", re.IGNORECASE)
-_KEYWORD = re.compile(r"[*_`#>\s-]*\bbackground keyword[*_`]*\s*:[*_` ]*", re.IGNORECASE)
-_REASONING = re.compile(r"[*_`#>\s-]*\breasoning[*_`]*\s*:[*_` ]*", re.IGNORECASE)
+
+
+def _label(words: str) -> re.Pattern[str]:
+    return re.compile(rf"[*_`#>\s-]*\b{words}[*_`]*\s*:[*_` ]*", re.IGNORECASE)
+
+
+_PART = _label("(objects|background prompt|negative prompt)")
+_FRAME = _label(r"frame[ _]?(\d+)")
+_KEYWORD = _label("background keyword")
+_REASONING = _label("reasoning")
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,10 @@ def read(text: str, legacy: bool = False) -> Reply:
     """
     found = _json(text, "tracks")
     if found is not None:
-        return _from_json(found)
+        return _from_json(found, "reply: ")
     if _FRAME.search(text) or _KEYWORD.search(text):
         return read_frames(text)
-    if any(m[1].lower() == "background prompt" for m in _LABELS.finditer(text)):
+    if any(m[1].lower() == "background prompt" for m in _PART.finditer(text)):
         return read_still(text, legacy)
     raise AnimaticError(
         f"reply {_quote(text)}: found neither JSON with tracks, nor 'Frame 1:', nor 'Background prompt:'"
@@ -84,14 +89,9 @@ def read_story(text: str) -> list[tuple[str, Reply]]:
     scenes = found["scenes"] if found else None
     if not isinstance(scenes, list) or not scenes:
         raise AnimaticError(f"reply {_quote(text)}: found no JSON with scenes")
-    out: list[tuple[str, Reply]] = []
     for i, scene in enumerate(scenes):
-        if not isinstance(scene, dict) or not isinstance(scene.get("prompt"), str) or not scene["prompt"].strip():
-            raise AnimaticError(f"reply: scenes.{i} is {_quote(scene)}; want an object with prompt and tracks")
-        if not isinstance(scene.get("tracks"), list):
-            raise AnimaticError(f"reply: scenes.{i}.tracks is {_quote(scene.get('tracks'))}; want a list")
-        out.append((scene["prompt"], _from_json(scene)))
-    return out
+        _want(_names(scene, "prompt"), f"reply: scenes.{i}", scene, "an object with prompt and tracks")
+    return [(scene["prompt"], _from_json(scene, f"reply: scenes.{i}.")) for i, scene in enumerate(scenes)]
 
 
 def _json(text: str, key: str) -> dict[str, Any] | None:
@@ -102,57 +102,46 @@ def _json(text: str, key: str) -> dict[str, Any] | None:
             value, _ = decoder.raw_decode(text, start.start())
         except json.JSONDecodeError:
             continue
-        if isinstance(value, dict) and key in value:
+        if key in value:
             return value
     if re.match(r"[\s`]*(?:json)?\s*\{\s*\"", text) and f'"{key}"' in text:
         raise AnimaticError(f"reply ends inside its JSON: {_quote(text[-60:])}; want a whole object")
     return None
 
 
-def _from_json(data: dict[str, Any]) -> Reply:
-    tracks = data["tracks"]
-    if not isinstance(tracks, list):
-        raise AnimaticError(f"reply: tracks is {_quote(tracks)}; want a list of phrase and boxes")
-    things = tuple(_thing(track, f"reply: tracks.{i}") for i, track in enumerate(tracks))
-    lengths = {len(thing.boxes) for thing in things}
-    if len(lengths) > 1:
-        raise AnimaticError(f"reply: tracks have {sorted(lengths)} boxes; want the same number in every track")
-    words = [data.get(key) or "" for key in ("background", "negative", "reasoning")]
-    for key, value in zip(("background", "negative", "reasoning"), words, strict=True):
-        if not isinstance(value, str):
-            raise AnimaticError(f"reply: {key} is {_quote(value)}; want words")
-    seconds = data.get("seconds")
-    if seconds is not None and not (isinstance(seconds, (int, float)) and 0 <= seconds < 1e6):
-        raise AnimaticError(f"reply: seconds is {_quote(seconds)}; want a number >= 0")
-    return Reply(things, words[0], words[1], words[2], seconds)
+def _from_json(data: dict[str, Any], where: str) -> Reply:
+    tracks, seconds = data.get("tracks"), data.get("seconds")
+    words = {key: data.get(key) or "" for key in ("background", "negative", "reasoning")}
+    _want(isinstance(tracks, list), f"{where}tracks", tracks, "a list of phrase and boxes")
+    things = tuple(_thing(track, f"{where}tracks.{i}") for i, track in enumerate(tracks or ()))
+    lengths = sorted({len(thing.boxes) for thing in things})
+    _want(len(lengths) < 2, f"{where}tracks: the number of boxes", lengths, "the same number in every track")
+    for key, value in words.items():
+        _want(isinstance(value, str), f"{where}{key}", value, "words")
+    good = seconds is None or (isinstance(seconds, (int, float)) and 0 <= seconds < 1e6)
+    _want(good, f"{where}seconds", seconds, "a number >= 0")
+    return Reply(things, **words, seconds=seconds)
 
 
 def _thing(track: Any, where: str) -> Thing:
-    if not isinstance(track, dict) or not isinstance(track.get("phrase"), str) or not track["phrase"].strip():
-        raise AnimaticError(f"{where} is {_quote(track)}; want an object with phrase and boxes")
+    _want(_names(track, "phrase"), where, track, "an object with phrase and boxes")
     boxes = track.get("boxes")
-    if not isinstance(boxes, list) or not boxes:
-        raise AnimaticError(f"{where}.boxes is {_quote(boxes)}; want a list of [x0, y0, x1, y1] or null")
-    made: list[Box | None] = []
-    for i, box in enumerate(boxes):
-        if box is None:
-            made.append(None)
-            continue
-        numbers = _numbers(box, f"{where}.boxes.{i}")
-        if not all(-1 <= v <= 2 for v in numbers):
-            raise AnimaticError(f"{where}.boxes.{i} is {_quote(box)}; want fractions of the frame, in 0..1")
-        if numbers[0] > numbers[2] or numbers[1] > numbers[3]:
-            raise AnimaticError(f"{where}.boxes.{i} is {_quote(box)}, reversed; want x0 <= x1 and y0 <= y1")
-        made.append(numbers)
+    _want(isinstance(boxes, list) and boxes, f"{where}.boxes", boxes, "a list of [x0, y0, x1, y1] or null")
+    made = (None if box is None else _sides(box, f"{where}.boxes.{i}") for i, box in enumerate(boxes))
     return Thing(track["phrase"].strip(), tuple(made))
+
+
+def _names(value: Any, key: str) -> bool:
+    """Whether a value is an object with words under `key`."""
+    return isinstance(value, dict) and isinstance(value.get(key), str) and bool(value[key].strip())
 
 
 def read_still(text: str, legacy: bool = False) -> Reply:
     """LMD's form: a list of `(name, [x, y, w, h])` in pixels of 512, a background prompt, a negative prompt."""
-    parts = _LABELS.split(text)
+    parts = _PART.split(text)
     said: dict[str, list[str]] = {}
-    for label, value in zip(["objects", *(p.lower() for p in parts[1::2])], [parts[0], *parts[2::2]], strict=True):
-        said.setdefault(label, []).append(value.strip())
+    for label, value in zip(["objects", *parts[1::2]], parts[::2], strict=True):
+        said.setdefault(label.lower(), []).append(_plain(value))
     backgrounds, negatives = said.get("background prompt", []), said.get("negative prompt", [])
     if len(backgrounds) != 1 or len(negatives) > 1:
         raise AnimaticError(
@@ -161,61 +150,54 @@ def read_still(text: str, legacy: bool = False) -> Reply:
         )
     listed = said["objects"][-1]
     boxes: list[tuple[str, Box]] = []
-    for item in [] if not listed or "no objects" in listed.lower() else _literal(_list_of(listed), listed):
-        if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)):
-            raise AnimaticError(f"reply: {_quote(item)}; want ('name', [x, y, width, height])")
+    for item in [] if not listed or "no objects" in listed.lower() else _list(listed, listed):
+        good = isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
+        _want(good, "reply: an object", item, "('name', [x, y, width, height])")
         if item[1]:  # a name with an empty box is no thing
             boxes.append((item[0], _numbers(item[1], f"reply: box of {item[0]!r}")))
-    if legacy:
-        boxes = legacy_filter(boxes)
-    things = tuple(Thing(name.strip(". ") or name, (_fractions(box),)) for name, box in boxes)
-    return Reply(things, _unless_none(_plain(backgrounds[0])), _unless_none(_plain("".join(negatives))), seconds=0.0)
+    things = tuple(
+        Thing(name.strip(". ") or name, (_fractions(box),)) for name, box in (legacy_filter(boxes) if legacy else boxes)
+    )
+    background, negative = ("" if words == "None" else words for words in (backgrounds[0], "".join(negatives)))
+    return Reply(things, background, negative, seconds=0.0)
 
 
 def read_frames(text: str) -> Reply:
     """LVD's form: per frame a list of `{"id", "name", "box": [x, y, w, h]}` in pixels of 512, and a keyword."""
-    keyword = list(_KEYWORD.finditer(text))
-    if len(keyword) != 1:
-        raise AnimaticError(f"reply {_quote(text)}: {len(keyword)} lines 'Background keyword:'; want one, at the end")
-    body, background = text[: keyword[0].start()], text[keyword[0].end() :].strip()
-    parts = _FRAME.split(body)
-    numbers, values = [int(n) for n in parts[1::2]], parts[2::2]
-    reasoning = parts[0]
-    if numbers and numbers[0] == 2 and "[" in parts[0]:  # the answer goes on where a prompt ended with "Frame 1:"
-        numbers, values, reasoning = [1, *numbers], [parts[0], *values], ""
+    body, *backgrounds = _KEYWORD.split(text)
+    if len(backgrounds) != 1:
+        raise AnimaticError(
+            f"reply {_quote(text)}: {len(backgrounds)} lines 'Background keyword:'; want one, at the end"
+        )
+    reasoning, *parts = _FRAME.split(body)
+    numbers, values = [int(n) for n in parts[::2]], parts[1::2]
+    if numbers[:1] == [2] and "[" in reasoning:  # the answer goes on where a prompt ended with "Frame 1:"
+        numbers, values, reasoning = [1, *numbers], [reasoning, *values], ""
     if numbers != list(range(1, FRAMES + 1)):
         raise AnimaticError(
             f"reply has frames {numbers}; want {', '.join(map(str, range(1, FRAMES + 1)))} in this order"
         )
-    names: dict[Any, str] = {}
-    boxes: dict[Any, list[Box | None]] = {}
+    rows: dict[Any, tuple[str, list[Box | None]]] = {}
     for f, value in enumerate(values):
-        for item in _literal(_list_of(value), f"Frame {f + 1}: {value.strip()}"):
-            name = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
-            if not isinstance(name, str) or "id" not in item or "box" not in item:
-                raise AnimaticError(
-                    f"reply: Frame {f + 1}: {_quote(item)}; want {{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}}"
-                )
-            names.setdefault(item["id"], name.strip("0123456789 ") or name)
-            row = boxes.setdefault(item["id"], [None] * FRAMES)
-            row[f] = _fractions(_numbers(item["box"], f"reply: Frame {f + 1}: box of {name!r}"))
-    things = tuple(Thing(names[i], tuple(row)) for i, row in boxes.items())
-    word = _plain(background.split("\n")[0])
-    return Reply(things, word, "", _plain(_REASONING.sub("", reasoning)))
+        where = f"reply: Frame {f + 1}: "
+        for item in _list(value, f"Frame {f + 1}: {value.strip()}"):
+            name: Any = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
+            good = isinstance(name, str) and "box" in item and isinstance(item.get("id"), (int, float, str))
+            _want(good, f"{where}a thing", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
+            _, row = rows.setdefault(item["id"], (name.strip("0123456789 ") or name, [None] * FRAMES))
+            row[f] = _fractions(_numbers(item["box"], f"{where}box of {name!r}"))
+    things = tuple(Thing(name, tuple(row)) for name, row in rows.values())
+    return Reply(things, _plain(backgrounds[0].strip().split("\n")[0]), "", _plain(_REASONING.sub("", reasoning)))
 
 
-def _list_of(text: str) -> str:
-    """The list in a passage, without fences, bullets and a comment after " - "."""
+def _list(text: str, line: str) -> list[Any]:
+    """The Python list in a passage, without fences, bullets and a comment after " - "."""
     start, stop = text.find("["), text.rfind("]")
-    return text[start : stop + 1] if 0 <= start < stop else text.strip()
-
-
-def _literal(text: str, line: str) -> list[Any]:
     straight = re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', text))
     try:
-        value = ast.literal_eval(straight)
+        value = ast.literal_eval(straight[start : stop + 1] if 0 <= start < stop else straight.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise AnimaticError(f"reply: {_quote(line)}; want a list of names and boxes") from None
+        value = None
     if not isinstance(value, list):
         raise AnimaticError(f"reply: {_quote(line)}; want a list of names and boxes")
     return value
@@ -223,9 +205,17 @@ def _literal(text: str, line: str) -> list[Any]:
 
 def _numbers(box: Any, where: str) -> Box:
     good = isinstance(box, (list, tuple)) and len(box) == 4
-    if not good or not all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e6 for v in box):
-        raise AnimaticError(f"{where} is {_quote(box)}; want four numbers")
+    good = good and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e6 for v in box)
+    _want(good, where, box, "four numbers")
     return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+
+
+def _sides(box: Any, where: str) -> Box:
+    """Fractions `x0, y0, x1, y1`, perhaps somewhat outside the frame."""
+    x0, y0, x1, y1 = made = _numbers(box, where)
+    _want(all(-1 <= v <= 2 for v in made), where, box, "fractions of the frame, in 0..1")
+    _want(x0 <= x1 and y0 <= y1, where, box, "x0 <= x1 and y0 <= y1, not reversed")
+    return made
 
 
 def _fractions(box: Box) -> Box:
@@ -238,8 +228,9 @@ def _plain(text: str) -> str:
     return text.strip().strip("`*").strip()
 
 
-def _unless_none(text: str) -> str:
-    return "" if text == "None" else text
+def _want(good: Any, where: str, value: Any, what: str) -> None:
+    if not good:
+        raise AnimaticError(f"{where} is {_quote(value)}; want {what}")
 
 
 def _quote(value: Any) -> str:
@@ -253,22 +244,20 @@ def to_text(scene: Scene) -> str:
     Raises `AnimaticError` where neither does. Boxes are rounded to pixels of 512.
     """
 
-    def pixels(box: Box) -> list[int]:
-        x, y = round(box[0] * CANVAS), round(box[1] * CANVAS)
-        return [x, y, round(box[2] * CANVAS) - x, round(box[3] * CANVAS) - y]
+    def seen(f: int) -> list[tuple[int, str, list[int]]]:
+        """Number, phrase and `x, y, width, height` in pixels of what is there at a key frame."""
+        out = []
+        for i, track in enumerate(scene.tracks):
+            if box := track.boxes[f]:
+                x0, y0, x1, y1 = (round(v * CANVAS) for v in box)
+                out.append((i, track.phrase, [x0, y0, x1 - x0, y1 - y0]))
+        return out
 
     if scene.seconds == 0 and scene.keys == 1:
-        listed = [(t.phrase, pixels(box)) for t in scene.tracks if (box := t.boxes[0]) is not None]
+        listed = [(phrase, box) for _, phrase, box in seen(0)]
         return f"{listed}\nBackground prompt: {scene.background}\nNegative prompt: {scene.negative}"
     if scene.tracks and scene.keys != FRAMES:
         raise AnimaticError(f"the scene has {scene.keys} key frames; the text form takes {FRAMES}, or 1 of 0 seconds")
-    rows: Sequence[list[dict[str, Any]]] = [
-        [
-            {"id": i, "name": t.phrase, "box": pixels(box)}
-            for i, t in enumerate(scene.tracks)
-            if (box := t.boxes[f]) is not None
-        ]
-        for f in range(FRAMES)
-    ]
-    frames = "\n".join(f"Frame {f + 1}: {row}" for f, row in enumerate(rows))
+    rows = ([{"id": i, "name": phrase, "box": box} for i, phrase, box in seen(f)] for f in range(FRAMES))
+    frames = "\n".join(f"Frame {f}: {row}" for f, row in enumerate(rows, 1))
     return f"Reasoning: {scene.reasoning}\n{frames}\nBackground keyword: {scene.background}"

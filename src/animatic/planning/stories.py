@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..errors import AnimaticError
 from ..scene import Box, Scene, Story, Track
 from . import rules
-from .lexicon import IRREGULAR_VERBS, KINDS
+from .lexicon import IRREGULAR_VERBS
 from .phrases import verb
 from .template import SHOTS
 
@@ -68,7 +68,7 @@ def _standing_alone(prompts: Sequence[str]) -> list[str]:
 
 def _begins_with_verb(prompt: str) -> bool:
     word = re.split(r"[^a-z]", prompt.lower(), maxsplit=1)[0]
-    return word in IRREGULAR_VERBS or (word.endswith(("s", "ing")) and verb(word) in KINDS)
+    return word in IRREGULAR_VERBS or (word.endswith(("s", "ing")) and verb(word) is not None)
 
 
 def _subject(prompt: str) -> str:
