@@ -210,7 +210,7 @@ def _filmed(
 
 def negative_of(scene: Scene, backbone: Backbone) -> str:
     """What a model is told not to show: the scene's words and the model's habit."""
-    return ", ".join(n for n in (scene.negative, backbone.habits.negative) if n)
+    return backbone.habits.unwanted(scene.negative)
 
 
 def versions() -> dict[str, str]:

@@ -60,6 +60,10 @@ class Habits:
     negative: str = ""
     scheduler: str = ""  # "": the one it comes with
 
+    def unwanted(self, *negatives: str) -> str:
+        """What a model is told not to show: these words and its own."""
+        return ", ".join(words for words in (*negatives, self.negative) if words)
+
 
 class Backbone(ABC):
     """A frozen image or video model. `provides` are the words that controls may need.

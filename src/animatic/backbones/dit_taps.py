@@ -5,33 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 
-from ..sampling import Site
-from .taps import Taps
+from .taps import Processor, projected
 
 
-class TransformerTap:
-    """What the taps of transformers share: all frames of a row are one sequence of tokens."""
-
-    def __init__(self, taps: Taps, name: str, kind: str) -> None:
-        self.taps, self.name, self.kind = taps, name, kind
-
-    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, words: int) -> Tensor:
-        """Attention over `[row, head, token, width]`, through the waist where a call is served; `words` are text."""
-        call = self.taps.call
-        if call is None:  # the network was called by somebody else
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        frames, height, width = (n // p for n, p in zip(call.grid, call.patch, strict=True))
-        site = Site(
-            self.name, self.kind, 1, slice(0, words), (frames, height, width), call.step, call.cond, v.shape[-1]
-        )
-        return self.taps.attend(site, call, q, k, v, mask)
-
-
-class JointTap(TransformerTap):
+class JointTap(Processor):
     """The arithmetic of `CogVideoXAttnProcessor2_0`; queries and keys are turned before anybody sees them."""
 
     def __call__(
@@ -44,11 +24,7 @@ class JointTap(TransformerTap):
     ) -> tuple[Tensor, Tensor]:
         words = encoder_hidden_states.shape[1]
         x = torch.cat([encoder_hidden_states, hidden_states], 1)
-        q, k, v = (
-            part(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (attn.to_q, attn.to_k, attn.to_v)
-        )
-        q = q if attn.norm_q is None else attn.norm_q(q)
-        k = k if attn.norm_k is None else attn.norm_k(k)
+        q, k, v = projected(attn, x, x)
         if image_rotary_emb is not None:
             q, k = (
                 torch.cat([t[:, :, :words], apply_rotary_emb(t[:, :, words:], image_rotary_emb)], 2)  # pyright: ignore
@@ -59,7 +35,7 @@ class JointTap(TransformerTap):
         return out[:, words:], out[:, :words]
 
 
-class SplitTap(TransformerTap):
+class SplitTap(Processor):
     """The arithmetic of `WanAttnProcessor`, without its second look at a picture."""
 
     def __call__(

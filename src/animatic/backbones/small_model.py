@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Site
+from ..sampling import Cond
 from ..scene import write_atomically
 from ..text import ClipText
 from .base import Components
@@ -85,21 +85,9 @@ class Small(Components):
         return replace(cond, extra={NULL: null})
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        call = self.taps.call
-        assert call is not None  # it is being served
-        rows, (frames, height, width) = len(x), call.grid
-
-        def waist(path: str, kind: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-            fold = q.shape[0] // rows
-            cells = fold if kind == "time" else q.shape[2]
-            stride = round((height * width / cells) ** 0.5)
-            size = (frames, height // stride, width // stride)
-            site = Site(path, kind, fold, slice(0, 0), size, call.step, cond, v.shape[-1])
-            return call.attend(site, q, k, v, bias)
-
         x = seen(QUIET * x, cond) if self.beside else x
         told = cond.text[:, 0] if self.unet.config["cond_dim"] else None
-        return self.unet(x, t, told, null=cond.extra.get(NULL), waist=waist)
+        return self.unet(x, t, told, null=cond.extra.get(NULL), waist=self.taps.look)
 
 
 def pixels() -> PatchCodec:
