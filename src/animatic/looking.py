@@ -14,6 +14,7 @@ from .sampling import Attend, Cond, Denoise, Maps, Site, Step
 
 READ = ("cross", "joint")  # the kinds of layers that look at text
 ALL = slice(None)
+Part = slice | Tensor  # of an axis
 
 
 def matches(name: str, globs: Sequence[str]) -> bool:
@@ -22,7 +23,7 @@ def matches(name: str, globs: Sequence[str]) -> bool:
 
 
 def one_hot(tokens: Tensor, keys: int) -> Tensor:
-    """Columns `[row, key, wanted]`: column j is 1 at the j-th wanted token of the row `[row, wanted]`. Text is first."""
+    """Columns `[row, key, wanted]`: column j is 1 at the row's j-th wanted token `[row, wanted]`. Text is first."""
     columns = torch.zeros(len(tokens), keys, tokens.shape[1], device=tokens.device)
     return columns.scatter_(1, tokens[:, None], 1.0)
 
@@ -45,9 +46,7 @@ def row_by_row(attend: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask
     return torch.cat([attend(site.row(i), q[at], k[at], v[at], part_of(mask, at)) for i, at in enumerate(each)])
 
 
-def part_of(
-    mask: Tensor | None, batch: slice, queries: slice | Tensor = ALL, keys: slice | Tensor = ALL
-) -> Tensor | None:
+def part_of(mask: Tensor | None, batch: slice, queries: Part = ALL, keys: Part = ALL) -> Tensor | None:
     """Of a mask `[batch, head, query, key]`, in which a size of 1 stands for all."""
     if mask is None:
         return None

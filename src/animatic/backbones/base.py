@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -19,6 +20,7 @@ from ..schedule import Schedule, scheduler_named
 from ..text import ClipText, find
 from .beside import Beside
 from .checkpointing import add_checkpointing
+from .folder import read_network
 from .grounding import grounded
 from .taps import Call, Tap, Taps, unet_kind
 
@@ -129,7 +131,9 @@ class Components(Backbone):
     diffusers decorates its classes beyond what types can say, so they stand as Any.
     """
 
+    network: ClassVar[Any]  # the class of its network
     part = "unet"  # the network's name in a model folder
+    full_codec = False  # whether its autoencoder computes in float32, whatever the network
     place: torch.device | None = None  # where it computes while its weights are elsewhere
 
     def __init__(
@@ -149,6 +153,22 @@ class Components(Backbone):
         if grounded(unet):
             self.provides = self.provides | {"grounding"}
         self.taps = self.tapped(unet)
+
+    @classmethod
+    def read(cls, folder: Path, dtype: torch.dtype) -> Any:
+        """The network, from the part of a model folder that holds it."""
+        return read_network(cls.network, folder, dtype)
+
+    @classmethod
+    def native(cls, network: Any, vae: Any) -> Geometry:
+        """The geometry that the configs of network and autoencoder tell of."""
+        stride, size = 2 ** (len(vae.block_out_channels) - 1), network.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        frames, most = (16, 1024) if "video" in cls.provides else (1, 1)
+        return Geometry(frames, height * stride, width * stride, network.out_channels, stride, max_frames=most)
+
+    def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
+        """Read what else `model_index.json` tells of; most models have nothing else."""
 
     def tapped(self, network: Any) -> Taps:
         """The network's attention layers routed through taps."""

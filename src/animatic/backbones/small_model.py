@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ from torch import Tensor, nn
 
 from ..errors import AnimaticError
 from ..sampling import Cond
-from ..scene import write_atomically
 from ..text import ClipText
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
+from .folder import write_cards
+from .small import SpaceTimeUNet
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
 
@@ -73,6 +73,7 @@ class Small(Components):
     """A `SpaceTimeUNet` over a codec; its attention layers call `attend` themselves, so there is nothing to tap."""
 
     provides = frozenset({"video"})
+    network = SpaceTimeUNet
 
     @property
     def multiple(self) -> int:
@@ -105,7 +106,7 @@ def save_model(folder: Path, model: Components) -> None:
     for name, part in ((model.part, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "animatic"
-        parts[name] = [library, type(part).__name__]
+        parts[name] = (library, type(part).__name__)
     text: Any = model.text
     if isinstance(text, Labels):
         card |= {"classes": text.names, "class_vectors": text.table.weight.detach().cpu().tolist()}
@@ -113,7 +114,5 @@ def save_model(folder: Path, model: Components) -> None:
         text.encoder.save_pretrained(folder / "text_encoder")
         text.tokenizer.save_pretrained(folder / "tokenizer")
         for name, part in (("text_encoder", text.encoder), ("tokenizer", text.tokenizer)):
-            parts[name] = ["transformers", type(part).__name__]
-    index = {"_class_name": "Video", **parts}
-    for name, data in (("model_index.json", index), ("animatic.json", card)):
-        write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())
+            parts[name] = ("transformers", type(part).__name__)
+    write_cards(folder, parts, card)

@@ -55,12 +55,12 @@ class Composition(Control):
         things = [(row, i) for row, scene in enumerate(self.scenes) for i in range(len(scene.tracks))]
         if not things or not (self.frozen or self.transfer):
             return replace(self, energy=self.energy.begin(run))
-        grid = run.x.shape[2:]
-        alone = [self._alone(one(self.scenes[row].at(grid[0]), i)) for row, i in things]
-        boxes = masks_of(alone, *grid).to(run.x.device)
+        frames, height, width = run.x.shape[2:]
+        alone = [self._alone(one(self.scenes[row].at(frames), i)) for row, i in things]
+        boxes = masks_of(alone, frames, height, width).to(run.x.device)
         seen = self._make(run, alone, boxes, [row for row, _ in things])
         masks = self.mask(seen.heat(), lambda: run.backbone.decode(seen.levels[-1]), boxes)
-        goals = masks_of([one(self.scenes[row], i) for row, i in things], *grid).to(masks.device)
+        goals = masks_of([one(self.scenes[row], i) for row, i in things], frames, height, width).to(masks.device)
         by = offsets(masks, goals) if self.centre else torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
         levels = [shifted(x.movedim(1, 2), by).movedim(1, 2) for x in seen.levels[: self._held(run) + 1]]
         laid = Laid(*composed(run.x, levels, shifted(masks, by), [row for row, _ in things]))

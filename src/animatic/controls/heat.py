@@ -69,8 +69,9 @@ class Heat(Control):
             raise AnimaticError(f"words look at nothing in {layers}; want layers of text and video as one")
         for name, p in found.items():
             heat = p[-len(goal.tokens) :].float().mean(2).movedim(-1, 1)[goal.rows, goal.columns]
-            for (row, phrase), pairs in self._named().items() if self.each else ():
-                self.each(row, phrase, name, step.index, heat[pairs].mean(0))
+            if self.each:
+                for (row, phrase), pairs in self._named().items():
+                    self.each(row, phrase, name, step.index, heat[pairs].mean(0))
             self._sum += resized(heat.repeat_interleave(self._sum.shape[1] // heat.shape[1], 1), self._sum.shape[-2:])
         return prediction
 

@@ -60,7 +60,7 @@ class LayoutAttention(Control):
         return inner(site, q, k, v, bias if mask is None else mask + bias)
 
     def _pushes(self, grid: tuple[int, int, int], rows: tuple[Row, ...], keys: int) -> tuple[Tensor, Tensor]:
-        """Pushes `[row, 1, cell, wanted]` of all frames' cells and one-hot words `[row, 1, key, wanted]`, text first."""
+        """Pushes `[row, 1, cell, wanted]` of the cells of all frames, and one-hot words `[row, 1, key, wanted]`."""
         key = (grid, rows, keys)
         if key not in self._made:
             goal, frames = self._targets, grid[0] * self._pace

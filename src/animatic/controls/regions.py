@@ -35,8 +35,9 @@ class Regions(Control):
     def begin(self, run: Run) -> Regions:
         one_each(self, self.scenes, run.x)
         prompts, negatives, masks, rows = [], [], [], []
+        frames, height, width = run.x.shape[2:]
         for row, scene in enumerate(self.scenes):
-            boxes = torch.from_numpy(scene.masks(*run.x.shape[2:]))
+            boxes = torch.from_numpy(scene.masks(frames, height, width))
             over = boxes.flip(0).cumsum(0).flip(0) - boxes.int()  # how many things stand in front
             seen = boxes & (over == 0)
             for words, mask, more in [

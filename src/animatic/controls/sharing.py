@@ -156,8 +156,9 @@ class ShareKV(Control):
         """The source's keys and values with its mask; further columns of `v` are requests, and stay the row's own."""
         their_k, their_v, theirs = self._bank[site.name, source]
         words = site.text.stop if self.own_text else 0
-        their_k = torch.cat([k[:, :, :words], their_k[:, :, words:]], 2)
-        their_v = torch.cat([v[:, :, :words, :width], their_v[:, :, words:]], 2)
+        if words:
+            their_k = torch.cat([k[:, :, :words], their_k[:, :, words:]], 2)
+            their_v = torch.cat([v[:, :, :words, :width], their_v[:, :, words:]], 2)
         return their_k, torch.cat([their_v, v[..., width:]], -1), theirs
 
 
