@@ -125,34 +125,33 @@ class Backbone(ABC):
         return self.name.partition(" ")[0].partition("-")[0]
 
 
+@dataclass(eq=False, repr=False)
 class Components(Backbone):
     """A backbone of diffusers components: a tapped network (`unet`, transformer or not), a VAE, text, a scheduler.
 
-    diffusers decorates its classes beyond what types can say, so they stand as Any.
+    diffusers decorates its classes beyond what types can say, so they stand as Any. `place` is where it computes while
+    its weights are elsewhere.
     """
 
     network: ClassVar[Any]  # the class of its network
-    part = "unet"  # the network's name in a model folder
-    full_codec = False  # whether its autoencoder computes in float32, whatever the network
-    place: torch.device | None = None  # where it computes while its weights are elsewhere
+    part: ClassVar[str] = "unet"  # the network's name in a model folder
+    full_codec: ClassVar[bool] = False  # whether its autoencoder computes in float32, whatever the network
 
-    def __init__(
-        self,
-        name: str,
-        unet: Any,
-        vae: Any,
-        text: ClipText,
-        scheduler: Any,
-        geometry: Geometry,
-        habits: Habits,
-        coordinates: bool = False,
-        words: tuple[str, ...] = (),
-    ) -> None:
-        self.name, self.unet, self.vae, self.text, self.scheduler = name, unet, vae, text, scheduler
-        self.geometry, self.habits, self.coordinates, self.words = geometry, habits, coordinates, words
-        if grounded(unet):
+    name: str
+    unet: Any
+    vae: Any
+    text: ClipText
+    scheduler: Any
+    geometry: Geometry
+    habits: Habits
+    coordinates: bool = False
+    words: tuple[str, ...] = ()
+    place: torch.device | None = None
+
+    def __post_init__(self) -> None:
+        if grounded(self.unet):
             self.provides = self.provides | {"grounding"}
-        self.taps = self.tapped(unet)
+        self.taps = self.tapped(self.unet)
 
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
