@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from ..errors import AnimaticError
 from ..sampling import Cond, Step
 from .base import Components, Geometry
-from .dit_taps import JointTap, joint_kind
 from .film import frames_of, scale_of, to_bytes
 from .folder import read_json
 from .presets import WAN
-from .taps import Taps
+from .taps import JointTap, Taps, joint_kind
 
 BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..sampling import Cond, Step
 from .cogvideox import Transformer
-from .dit_taps import SplitTap, split_kind
-from .taps import Taps
+from .taps import SplitTap, Taps, split_kind
 
 
 class Wan(Transformer):
