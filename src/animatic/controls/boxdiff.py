@@ -31,7 +31,7 @@ class BoxDiff:
     legacy: bool = False
     every_word = True
 
-    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
         a = self.words(found)
         a = a.movedim(-1, 1)[targets.rows, targets.columns - 1]  # [pair, frame, height, width]
         m = targets.masks(*a.shape[-2:])

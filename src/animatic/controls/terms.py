@@ -42,7 +42,7 @@ class Term(ABC):
 
     every_word = False
 
-    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
         """Energy `[row]` from maps by layer."""
         alike: dict[torch.Size, list[Tensor]] = {}
         for p in found.values():
