@@ -324,7 +324,7 @@ def test_folders_that_cannot_be_used(tmp_path):
 def test_tokenizers_of_the_hub_need_sentencepiece(tmp_path, monkeypatch):
     folder = tiny.cogvideox(tmp_path / "m")
     (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "spiece.model")
-    monkeypatch.setattr(import_module("animatic.backbones.load"), "find_spec", lambda name: None)
+    monkeypatch.setattr(import_module("animatic.backbones.folder"), "find_spec", lambda name: None)
     with pytest.raises(AnimaticError, match=r"spiece\.model needs sentencepiece and protobuf"):
         load(str(folder))
 

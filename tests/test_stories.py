@@ -93,6 +93,20 @@ def test_sharing_needs_things_only_where_it_is_masked(unet):
         ShareKV(things=[reel]).begin(Run(unet, unet.schedule(2), torch.zeros(1, 4, 5, 8, 8)))
 
 
+@pytest.mark.parametrize("name", ["dit", "unet"])
+def test_sharing_by_masks_wherever_words_are_looked_at(name, request):
+    """In one sequence with the cells, or in layers of their own, before those that share."""
+    model, plan = request.getfixturevalue(name), by_count(2, 3, 1, 0)
+    sites, reel = LAST if name == "dit" else ("up_blocks.*.attn1",), Reel(SCENES[:2], plan)
+
+    def run(masked):
+        share = ShareKV(sites, things=[reel] if masked else None)
+        return told(model, plan, [Guidance(6.0), Windows([reel], source="previous", during=(0.0, 1.0)), share])
+
+    masked = run(True)
+    assert masked.isfinite().all() and not torch.allclose(masked, run(False), atol=1e-4)
+
+
 def test_maps_are_of_the_windows_that_were_told_the_word():
     """Tokens count through a story's parts; a window that lacks the part says nothing of its words."""
     plan = by_count(2, 4, 2, 0)  # windows at 0 and 2 of 6 frames, part 0 and part 1

@@ -6,6 +6,7 @@ from conftest import golden
 
 from animatic.controls.energy import Targets
 from animatic.controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sum, Sync, Term, top_mean
+from animatic.sampling import Step
 from animatic.scene import Scene, Track
 
 RIGHT = Track("a", ((0, 0.25, 0.25, 0.5), (0.25, 0.25, 0.5, 0.5), (0.5, 0.25, 0.75, 0.5), (0.75, 0.25, 1, 0.5)))
@@ -51,7 +52,7 @@ def targets(tracks: list[tuple[Track, list[int]]], frames: int, tokens: int) -> 
 
 def energy(terms: Term, maps: list[tuple[torch.Tensor, int, int]], goal: Targets) -> torch.Tensor:
     found = {str(n): m.unflatten(2, (h, w))[None] for n, (m, h, w) in enumerate(maps)}
-    return terms(found, goal)[0]
+    return terms(found, goal, Step(0, 1, 0.0))[0]
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -28,7 +28,6 @@ class Backwards:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule, levels = schedule, list(schedule)
         self._ways = [(high, low) for high, low in pairwise(levels)][::-1]
-        self.name = f"{schedule.name} backwards"
 
     def __iter__(self) -> Iterator[Step]:
         for i, (high, _) in enumerate(self._ways):

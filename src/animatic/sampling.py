@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 Share = float  # 0..1: of the noise levels, or of the cells in a box
+Span = tuple[Share, Share]  # of the run: from, and up to
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Step:
     @property
     def clean(self) -> bool:
         return self.index == self.count
+
+    def within(self, span: Span) -> bool:
+        return span[0] <= self.fraction < span[1]
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,13 @@ def check(backbone: Backbone, controls: Sequence[Control]) -> None:
         if missing:
             has = ", ".join(sorted(backbone.provides))
             raise AnimaticError(f"{type(control).__name__} needs {', '.join(missing)}; {backbone.name} provides {has}")
+
+
+def one_each(control: Control, scenes: Sequence[Any], x: Tensor) -> None:
+    """Refuse a control that has not one scene for each sample of `x`."""
+    if len(scenes) != len(x):
+        name = type(control).__name__
+        raise AnimaticError(f"{name} has {len(scenes)} scenes for {len(x)} samples; want one each")
 
 
 @torch.no_grad()

@@ -54,8 +54,8 @@ class Schedule:
         self.flow = is_flow(scheduler)
         self._clean: Tensor | None = None  # CogVideoX's solver wants the last estimate back
         self._draws: list[torch.Generator] = []
-        if self.name.startswith("CogVideoX") and not _lands(self._times, scheduler.config.num_train_timesteps):
-            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if self._can(n)]
+        if self.name.startswith("CogVideoX") and not _lands(scheduler, steps):
+            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if _lands(scheduler, n)]
             want = " or ".join(map(str, near)) or "a divisor of 1000"
             raise AnimaticError(f"steps is {steps}, with which {self.name} never comes to a clean sample; want {want}")
 
@@ -74,23 +74,14 @@ class Schedule:
         """The same levels for another run, up to `stop`."""
         return Schedule(self._scheduler, self._steps, stop)
 
-    def _can(self, steps: int) -> bool:
-        other = copy.deepcopy(self._scheduler)
-        other.set_timesteps(steps)
-        return _lands(other.timesteps, other.config.num_train_timesteps)
-
     def _level(self, index: int, t: int) -> tuple[float, float]:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
         if self.flow:
             return float(self._scheduler.sigmas[index]), 1.0
-        if self._variance_exploding:
+        if "Euler" in self.name:  # variance exploding
             sigma = float(self._scheduler.sigmas[index])
             return sigma / (sigma**2 + 1) ** 0.5, (sigma**2 + 1) ** 0.5
         return float((1 - self._scheduler.alphas_cumprod[t]) ** 0.5), 1.0
-
-    @property
-    def _variance_exploding(self) -> bool:
-        return "Euler" in type(self._scheduler).__name__ and not self.flow
 
     def start(self, noise: Tensor) -> Tensor:
         """The first sample from unit noise, which also seeds what a stochastic solver draws."""
@@ -148,9 +139,12 @@ def is_flow(scheduler: Any) -> bool:
     return "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction"
 
 
-def _lands(times: Tensor, levels: int) -> bool:
+def _lands(scheduler: Any, steps: int) -> bool:
     """Whether t - levels // steps, CogVideoX's idea of the next level, is within one of it, and the last is clean."""
-    after = times - levels // len(times)
+    scheduler = copy.deepcopy(scheduler)
+    scheduler.set_timesteps(steps)
+    times = scheduler.timesteps
+    after = times - scheduler.config.num_train_timesteps // steps
     return bool(after[-1] < 0) and bool(((after[:-1] - times[1:]).abs() <= 1).all())
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -19,6 +20,7 @@ from ..schedule import Schedule, scheduler_named
 from ..text import ClipText, find
 from .beside import Beside
 from .checkpointing import add_checkpointing
+from .folder import read_network
 from .grounding import grounded
 from .taps import Call, Tap, Taps, unet_kind
 
@@ -59,6 +61,10 @@ class Habits:
     guidance: float = 7.5
     negative: str = ""
     scheduler: str = ""  # "": the one it comes with
+
+    def unwanted(self, *negatives: str) -> str:
+        """What a model is told not to show: these words and its own."""
+        return ", ".join(words for words in (*negatives, self.negative) if words)
 
 
 class Backbone(ABC):
@@ -119,32 +125,49 @@ class Backbone(ABC):
         return self.name.partition(" ")[0].partition("-")[0]
 
 
+@dataclass(eq=False, repr=False)
 class Components(Backbone):
     """A backbone of diffusers components: a tapped network (`unet`, transformer or not), a VAE, text, a scheduler.
 
-    diffusers decorates its classes beyond what types can say, so they stand as Any.
+    diffusers decorates its classes beyond what types can say, so they stand as Any. `place` is where it computes while
+    its weights are elsewhere.
     """
 
-    part = "unet"  # the network's name in a model folder
-    place: torch.device | None = None  # where it computes while its weights are elsewhere
+    network: ClassVar[Any]  # the class of its network
+    part: ClassVar[str] = "unet"  # the network's name in a model folder
+    full_codec: ClassVar[bool] = False  # whether its autoencoder computes in float32, whatever the network
 
-    def __init__(
-        self,
-        name: str,
-        unet: Any,
-        vae: Any,
-        text: ClipText,
-        scheduler: Any,
-        geometry: Geometry,
-        habits: Habits,
-        coordinates: bool = False,
-        words: tuple[str, ...] = (),
-    ) -> None:
-        self.name, self.unet, self.vae, self.text, self.scheduler = name, unet, vae, text, scheduler
-        self.geometry, self.habits, self.coordinates, self.words = geometry, habits, coordinates, words
-        if grounded(unet):
+    name: str
+    unet: Any
+    vae: Any
+    text: ClipText
+    scheduler: Any
+    geometry: Geometry
+    habits: Habits
+    coordinates: bool = False
+    words: tuple[str, ...] = ()
+    place: torch.device | None = None
+
+    def __post_init__(self) -> None:
+        if grounded(self.unet):
             self.provides = self.provides | {"grounding"}
-        self.taps = self.tapped(unet)
+        self.taps = self.tapped(self.unet)
+
+    @classmethod
+    def read(cls, folder: Path, dtype: torch.dtype) -> Any:
+        """The network, from the part of a model folder that holds it."""
+        return read_network(cls.network, folder, dtype)
+
+    @classmethod
+    def native(cls, network: Any, vae: Any) -> Geometry:
+        """The geometry that the configs of network and autoencoder tell of."""
+        stride, size = 2 ** (len(vae.block_out_channels) - 1), network.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        frames, most = (16, 1024) if "video" in cls.provides else (1, 1)
+        return Geometry(frames, height * stride, width * stride, network.out_channels, stride, max_frames=most)
+
+    def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
+        """Read what else `model_index.json` tells of; most models have nothing else."""
 
     def tapped(self, network: Any) -> Taps:
         """The network's attention layers routed through taps."""

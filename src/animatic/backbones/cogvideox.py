@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor, nn
 
+from ..errors import AnimaticError
 from ..sampling import Cond, Step
-from .base import Components
-from .dit_taps import JointTap, joint_kind
+from .base import Components, Geometry
 from .film import frames_of, scale_of, to_bytes
-from .taps import Taps
+from .folder import read_json
+from .presets import WAN
+from .taps import JointTap, Taps, joint_kind
 
 BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan
 
@@ -27,6 +31,28 @@ class Transformer(Components):
 
     part = "transformer"
     provides = frozenset({"text maps", "video"})
+
+    @classmethod
+    def read(cls, folder: Path, dtype: torch.dtype) -> Any:
+        config = read_json(folder / "config.json")
+        seen, told = config.get("in_channels"), config.get("out_channels")
+        if told and seen != told:
+            raise AnimaticError(f"{folder}: reads {seen} channels and answers {told}; want a text-to-video model")
+        if config.get("added_kv_proj_dim"):
+            raise AnimaticError(f"{folder}: looks at a picture (added_kv_proj_dim); want a text-to-video model")
+        return super().read(folder, dtype)
+
+    @classmethod
+    def native(cls, network: Any, vae: Any) -> Geometry:
+        """Wan's config has no native size: that of Wan 2.1 then."""
+        if "sample_frames" in network:
+            stride, pace = 2 ** (len(vae.block_out_channels) - 1), vae.temporal_compression_ratio
+            frames, height, width = network.sample_frames, network.sample_height * stride, network.sample_width * stride
+        else:
+            stride, pace = vae.scale_factor_spatial, vae.scale_factor_temporal
+            frames, height, width = WAN.frames, WAN.height, WAN.width
+        channels = network.out_channels or network.in_channels
+        return Geometry(frames, height, width, channels, stride, pace=pace, patch=patch_of(network))
 
     def save_memory(self) -> Components:
         """Checkpoints as for any network, and tiles for the autoencoder where it knows them."""
@@ -65,6 +91,8 @@ class Transformer(Components):
 
 
 class CogVideoX(Transformer):
+    network = CogVideoXTransformer3DModel
+
     def tapped(self, network: Any) -> Taps:
         return Taps(network, joint_kind, JointTap)
 

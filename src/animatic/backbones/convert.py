@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from ..errors import AnimaticError
 from ..training.diffusion import Process
 from .base import Geometry, Habits
+from .folder import check_state, read_checkpoint
 from .small import SpaceTimeUNet
 from .small_model import Labels, Small, pixels, save_model
 
@@ -26,6 +26,7 @@ _TOP = {
     "init_temporal_attn": "time_in", "mid_spatial_attn": "mid_space", "mid_temporal_attn": "mid_time",
     "final_conv.0": "last", "final_conv.1": "conv_out",
 }  # fmt: skip
+THEIRS = "a Unet3D of video-diffusion-pytorch 0.7"
 _LEVEL = {"0": "resnets.0", "1": "resnets.1", "2": "space", "3": "time"}
 
 
@@ -52,14 +53,11 @@ def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
     weights = {renamed(k): v for k, v in state.items() if not k.endswith("rotary_emb.freqs")}
     network = SpaceTimeUNet(**_sizes(weights))
     wanted = network.state_dict()
-    for name in sorted(wanted.keys() ^ weights.keys()):
-        what = "is missing" if name in wanted else "is unknown"
-        raise AnimaticError(f"{name} {what}; want the weights of a Unet3D of video-diffusion-pytorch 0.7")
-    for name, tensor in weights.items():
-        if tensor.numel() != wanted[name].numel():
-            shapes = f"{list(tensor.shape)}; want {list(wanted[name].shape)}"
-            raise AnimaticError(f"{name} has shape {shapes}")
-    network.load_state_dict({name: tensor.reshape(wanted[name].shape) for name, tensor in weights.items()})
+    for name in wanted.keys() & weights.keys():
+        if weights[name].numel() == wanted[name].numel():
+            weights[name] = weights[name].reshape(wanted[name].shape)
+    check_state(weights, wanted, f"the weights of {THEIRS}")
+    network.load_state_dict(weights)
     return network.eval()
 
 
@@ -80,9 +78,7 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
             "linear_attention": "down.0.space.qkv.weight" in weights,
         }
     except (KeyError, ValueError, IndexError) as error:
-        raise AnimaticError(
-            f"not the shapes of a network ({error}); want a Unet3D of video-diffusion-pytorch 0.7"
-        ) from None
+        raise AnimaticError(f"not the shapes of a network ({error}); want {THEIRS}") from None
 
 
 def _count(weights: Mapping[str, Tensor]) -> int:
@@ -113,14 +109,3 @@ def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Pa
     habits = Habits(50, 2.0 if width else 1.0)
     save_model(out, Small(out.name, network, pixels(), words, Process("eps").scheduler(), geometry, habits))
     return out
-
-
-def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """A state dict from a `.pt` file, weights only: a pickle that carries code is refused, not run."""
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise AnimaticError(f"{checkpoint}: cannot be read ({str(error).splitlines()[0]}); want a .pt file") from None
-    if not isinstance(state, dict):
-        raise AnimaticError(f"{checkpoint}: holds a {type(state).__name__}; want a state dict")
-    return state

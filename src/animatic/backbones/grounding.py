@@ -6,6 +6,7 @@ every space block, none in the time blocks, under the names that the published a
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
+from ..errors import AnimaticError
 from ..sampling import Cond
+from .folder import read_json, read_state
 
 
 class Passing(nn.Module):
@@ -42,6 +45,23 @@ def grounded(unet: nn.Module) -> bool:
 def is_grounding(name: str) -> bool:
     """Whether a parameter is one that grounding added."""
     return ".fuser." in name or name.startswith("position_net.")
+
+
+def is_gated(folder: Path) -> bool:
+    """Whether the network in a folder has grounding of its own, as its config says."""
+    config = read_json(folder / "config.json")
+    return config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
+
+
+def load_grounding(unet: Any, folder: Path) -> None:
+    """Add grounding with the weights in `folder`, which may hold others too."""
+    add_grounding(unet)
+    state = read_state(folder)
+    wanted, found = ({n for n in names if is_grounding(n)} for names in (dict(unet.named_parameters()), state))
+    if wanted != found:
+        odd = sorted(wanted ^ found)
+        raise AnimaticError(f"{folder}: its grounding does not fit; {len(odd)} weights differ, first {odd[0]}")
+    unet.load_state_dict({name: state[name] for name in wanted}, strict=False)
 
 
 def boxes_told(cond: Cond, frames: int) -> dict[str, Tensor] | None:

@@ -6,7 +6,6 @@ bad video. Of Stable Diffusion they keep text encoder and VAE, which a converted
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -20,10 +19,9 @@ from torch import Tensor
 
 from ..errors import AnimaticError
 from ..sampling import Cond
-from ..scene import write_atomically
 from .base import Components, Geometry, Habits
 from .beside import LEVEL, seen
-from .convert import read_checkpoint
+from .folder import check_state, read_checkpoint, write_cards
 from .lavie_unet import BASE, INTERPOLATION, VSR, LaVieUNet
 
 BETAS: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": False}
@@ -55,6 +53,7 @@ class LaVie(Components):
     """Text to video, key frames to video, or small video to large: what the network was made for."""
 
     provides = frozenset({"text maps", "video"})
+    network = LaVieUNet
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         return self.unet(seen(x, cond), t, cond.text, class_labels=cond.extra.get(LEVEL))
@@ -83,13 +82,7 @@ def fitted(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, 
     kind = "lavie-vsr" if vsr else "lavie-interpolation" if inputs.shape[1] == 8 else "lavie"
     config = {**CARDS[kind]["unet"], **_sizes(weights)}
     with torch.device("meta"):
-        wanted = LaVieUNet(**config).state_dict()
-    for name in sorted(wanted.keys() ^ weights.keys()):
-        what = "is missing" if name in wanted else "is unknown"
-        raise AnimaticError(f"{name} {what}; want all weights of {kind}, and no others")
-    for name, tensor in weights.items():
-        if tensor.shape != wanted[name].shape:
-            raise AnimaticError(f"{name} has shape {list(tensor.shape)}; want {list(wanted[name].shape)}")
+        check_state(weights, LaVieUNet(**config).state_dict(), f"all weights of {kind}, and no others")
     return kind, config, weights
 
 
@@ -122,9 +115,6 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
     network.save_pretrained(out / "unet")
     DDIMScheduler(**BETAS, **card["scheduler"]).save_pretrained(out / "scheduler")
     told = {"geometry": asdict(card["geometry"]), "habits": asdict(card["habits"]), "parts": parts or card["parts"]}
-    if "beside" in card:
-        told["beside"] = card["beside"]
-    index = {"_class_name": "Video", "unet": ["animatic", "LaVieUNet"], "scheduler": ["diffusers", "DDIMScheduler"]}
-    for name, data in (("model_index.json", index), ("animatic.json", told)):
-        write_atomically(out / name, (json.dumps(data, indent=1) + "\n").encode())
+    told |= {"beside": card["beside"]} if "beside" in card else {}
+    write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", "DDIMScheduler")}, told)
     return out

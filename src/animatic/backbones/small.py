@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import AnimaticError
 from .spacetime import (
+    Attention,
     Clip,
     LinearAttention,
     RelativePositions,
@@ -101,7 +102,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         self.last = ResNet(2 * dim, dim, 0, True) if original else nn.GroupNorm(groups(dim), dim)
         self.conv_out = nn.Conv2d(dim, out_channels or in_channels, 1 if original else 3, padding=0 if original else 1)
         for name, module in self.named_modules():
-            if isinstance(module, SpaceAttention | TimeAttention):
+            if isinstance(module, Attention):
                 module.path = name
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

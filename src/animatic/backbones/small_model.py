@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Site
-from ..scene import write_atomically
+from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
+from .folder import write_cards
+from .small import SpaceTimeUNet
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
 
@@ -73,6 +73,7 @@ class Small(Components):
     """A `SpaceTimeUNet` over a codec; its attention layers call `attend` themselves, so there is nothing to tap."""
 
     provides = frozenset({"video"})
+    network = SpaceTimeUNet
 
     @property
     def multiple(self) -> int:
@@ -85,21 +86,9 @@ class Small(Components):
         return replace(cond, extra={NULL: null})
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        call = self.taps.call
-        assert call is not None  # it is being served
-        rows, (frames, height, width) = len(x), call.grid
-
-        def waist(path: str, kind: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-            fold = q.shape[0] // rows
-            cells = fold if kind == "time" else q.shape[2]
-            stride = round((height * width / cells) ** 0.5)
-            size = (frames, height // stride, width // stride)
-            site = Site(path, kind, fold, slice(0, 0), size, call.step, cond, v.shape[-1])
-            return call.attend(site, q, k, v, bias)
-
         x = seen(QUIET * x, cond) if self.beside else x
         told = cond.text[:, 0] if self.unet.config["cond_dim"] else None
-        return self.unet(x, t, told, null=cond.extra.get(NULL), waist=waist)
+        return self.unet(x, t, told, null=cond.extra.get(NULL), waist=self.taps.look)
 
 
 def pixels() -> PatchCodec:
@@ -117,7 +106,7 @@ def save_model(folder: Path, model: Components) -> None:
     for name, part in ((model.part, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "animatic"
-        parts[name] = [library, type(part).__name__]
+        parts[name] = (library, type(part).__name__)
     text: Any = model.text
     if isinstance(text, Labels):
         card |= {"classes": text.names, "class_vectors": text.table.weight.detach().cpu().tolist()}
@@ -125,7 +114,5 @@ def save_model(folder: Path, model: Components) -> None:
         text.encoder.save_pretrained(folder / "text_encoder")
         text.tokenizer.save_pretrained(folder / "tokenizer")
         for name, part in (("text_encoder", text.encoder), ("tokenizer", text.tokenizer)):
-            parts[name] = ["transformers", type(part).__name__]
-    index = {"_class_name": "Video", **parts}
-    for name, data in (("model_index.json", index), ("animatic.json", card)):
-        write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())
+            parts[name] = ("transformers", type(part).__name__)
+    write_cards(folder, parts, card)

@@ -150,70 +150,67 @@ def groups(channels: int) -> int:
     return math.gcd(32, max(1, channels // 8))
 
 
-class LinearAttention(nn.Module):
+class Attention(nn.Module):
+    """A norm, a projection to queries, keys and values, and one back; what is looked at is added to what was."""
+
+    path = ""  # its name in the network
+
+    def __init__(self, channels: int, heads: int, width: int, bias: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels, bias=False)
+        self.qkv = nn.Linear(channels, 3 * heads * width, bias=False)
+        self.out = nn.Linear(heads * width, channels, bias=bias)
+
+    def projected(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values `[n, head, token, width]` of `[n, token, channel]`."""
+        q, k, v = self.qkv(self.norm(t)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def joined(self, out: Tensor) -> Tensor:
+        """`[n, head, token, width]` to `[n, token, channel]`."""
+        return self.out(out.transpose(1, 2).flatten(2))
+
+
+class LinearAttention(Attention):
     """Attention in space at linear cost: softmax of q over channels, of k over positions (Shen et al. 2021)."""
 
     def __init__(self, channels: int, heads: int, width: int = 32) -> None:
-        super().__init__()
-        self.heads, self.scale = heads, width**-0.5
-        self.norm = nn.LayerNorm(channels, bias=False)
-        self.qkv = nn.Linear(channels, 3 * heads * width, bias=False)
-        self.out = nn.Linear(heads * width, channels)
+        super().__init__(channels, heads, width, bias=True)
 
     def forward(self, x: Tensor, clip: Clip) -> Tensor:
         t = tokens(x)
         return grid(t + again(self._answer, t), x)
 
     def _answer(self, t: Tensor) -> Tensor:
-        q, k, v = self.qkv(self.norm(t)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.projected(t)
         summary = k.softmax(-2).transpose(-1, -2) @ v
-        return self.out((q.softmax(-1) @ (summary * self.scale)).transpose(1, 2).flatten(2))
+        return self.joined(q.softmax(-1) @ (summary * k.shape[-1] ** -0.5))
 
 
-class SpaceAttention(nn.Module):
+class SpaceAttention(Attention):
     """Full attention between the cells of each frame."""
-
-    path = ""
-
-    def __init__(self, channels: int, heads: int, width: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(channels, bias=False)
-        self.qkv = nn.Linear(channels, 3 * heads * width, bias=False)
-        self.out = nn.Linear(heads * width, channels, bias=False)
 
     def forward(self, x: Tensor, clip: Clip) -> Tensor:
         t = tokens(x)
-        q, k, v = self.qkv(self.norm(t)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        out = clip.waist(self.path, "self", q, k, v, None).transpose(1, 2).flatten(2)
-        return grid(t + self.out(out), x)
+        q, k, v = self.projected(t)
+        return grid(t + self.joined(clip.waist(self.path, "self", q, k, v, None)), x)
 
 
-class TimeAttention(nn.Module):
+class TimeAttention(Attention):
     """Attention of each cell through time; a picture's answer is its own value, whatever the other frames hold."""
-
-    path = ""
-
-    def __init__(self, channels: int, heads: int, width: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(channels, bias=False)
-        self.qkv = nn.Linear(channels, 3 * heads * width, bias=False)
-        self.out = nn.Linear(heads * width, channels, bias=False)
 
     def forward(self, x: Tensor, clip: Clip) -> Tensor:
         frames = tokens(x).unflatten(0, (-1, clip.frames))  # [row, frame, cell, channel]
         return grid((frames + again(self._answer, frames, clip)).flatten(0, 1), x)
 
     def _answer(self, frames: Tensor, clip: Clip) -> Tensor:
-        qkv = self.qkv(self.norm(frames.transpose(1, 2))).flatten(0, 1)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [row * cell, head, frame, width]
-        out = v
-        if clip.frames > max(1, clip.images):
-            out = self._look(q, k, v, clip)
+        cells = frames.shape[2]
+        q, k, v = self.projected(frames.transpose(1, 2).flatten(0, 1))  # [row * cell, head, frame, width]
+        out = self._look(q, k, v, clip) if clip.frames > max(1, clip.images) else v
         if clip.alone is not None:
-            out = torch.where(clip.alone.repeat_interleave(frames.shape[2])[:, None, None, None], v, out)
-        return self.out(out.transpose(1, 2).flatten(2)).unflatten(0, (-1, frames.shape[2])).transpose(1, 2)
+            out = torch.where(clip.alone.repeat_interleave(cells)[:, None, None, None], v, out)
+        return self.joined(out).unflatten(0, (-1, cells)).transpose(1, 2)
 
     def _look(self, q: Tensor, k: Tensor, v: Tensor, clip: Clip) -> Tensor:
         video = clip.frames - clip.images

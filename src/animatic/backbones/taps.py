@@ -16,14 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor, nn
 
 from ..errors import AnimaticError
+from ..looking import READ, looks, matches, one_hot
 from ..sampling import Attend, Cond, Maps, Site, Step
 from .guard import bent_by
 
@@ -40,9 +41,6 @@ class Call:
     attend: Attend
     grid: tuple[int, int, int]
     patch: tuple[int, int, int] = (1, 1, 1)
-
-
-READ = ("cross", "joint")  # the kinds of layers that look at text
 
 
 class Enough(Exception):
@@ -94,19 +92,34 @@ class Taps:
         """The layers that a request is for."""
         if maps is None:
             return []
-        names = [name for name in self.listening if any(fnmatchcase(name, glob) for glob in maps.sites)]
+        names = [name for name in self.listening if matches(name, maps.sites)]
         if not names:
             raise AnimaticError(f"sites {maps.sites} match no text attention layer of this model")
         return names
 
+    def look(
+        self, name: str, kind: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, words: int = 0
+    ) -> Tensor:
+        """Attention over `[batch, head, token, width]` of a layer, through the waist where a call is served.
+
+        `words` of the keys are text, which in joint layers stands among the queries too.
+        """
+        call = self.call
+        if call is None:  # the network was called by somebody else
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        frames, height, width = (n // p for n, p in zip(call.grid, call.patch, strict=True))
+        fold = len(q) // len(call.cond.rows)
+        cells = fold * (q.shape[2] - (words if kind == "joint" else 0)) // frames
+        grid = (frames, *shrink(height, width, cells))
+        site = Site(name, kind, fold, slice(0, words), grid, call.step, call.cond, v.shape[-1])
+        return self.attend(site, call, q, k, v, mask)
+
     def attend(self, site: Site, call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """The waist: `call.attend`, and what its request for maps wants of this layer."""
         maps = call.cond.maps
-        if maps is None or site.kind not in READ or not any(fnmatchcase(site.name, glob) for glob in maps.sites):
+        if maps is None or site.kind not in READ or not matches(site.name, maps.sites):
             return call.attend(site, q, k, v, mask)
-        columns = _columns(maps, k, site.fold).expand(-1, q.shape[1], -1, -1)
-        out = call.attend(site, q, k, torch.cat([v, columns.to(v.dtype)], -1), mask)
-        out, probabilities = out[..., : v.shape[-1]], out[..., v.shape[-1] :]
+        out, probabilities = looks(call.attend, site, q, k, v, mask, one_hot(maps.tokens, k.shape[2]))
         if site.name not in maps.found:
             found = probabilities[:, :, site.text.stop :] if site.kind == "joint" else probabilities
             found = found.unflatten(0, (-1, site.fold)).unflatten(3, (-1, *site.grid[1:])).movedim(3, 2).flatten(1, 2)
@@ -118,11 +131,20 @@ class Taps:
         return out
 
 
-class Tap:
-    """A UNet's attention processor: the arithmetic of `AttnProcessor2_0`, with the waist in the middle."""
+@dataclass(frozen=True)
+class Processor:
+    """What stands where diffusers' attention processor of a layer stood."""
 
-    def __init__(self, taps: Taps, name: str, kind: str) -> None:
-        self.taps, self.name, self.kind = taps, name, kind
+    taps: Taps
+    name: str
+    kind: str
+
+    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, words: int) -> Tensor:
+        return self.taps.look(self.name, self.kind, q, k, v, mask, words)
+
+
+class Tap(Processor):
+    """The arithmetic of `AttnProcessor2_0` (UNets), with the waist in the middle."""
 
     def __call__(
         self,
@@ -142,37 +164,75 @@ class Tap:
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and attn.norm_cross:
             source = attn.norm_encoder_hidden_states(source)
-        q, k, v = (
-            part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for part in (attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source))
-        )
-        q = q if attn.norm_q is None else attn.norm_q(q)
-        k = k if attn.norm_k is None else attn.norm_k(k)
+        q, k, v = projected(attn, hidden_states, source)
         mask = None
         if attention_mask is not None:
             mask = attn.prepare_attention_mask(attention_mask, k.shape[2], q.shape[0]).unflatten(0, (-1, attn.heads))
-        out = self._attend(q, k, v, mask).transpose(1, 2).flatten(2).to(q.dtype)
+        words = k.shape[2] if self.kind == "cross" else 0
+        out = self.look(q, k, v, mask, words).transpose(1, 2).flatten(2).to(q.dtype)
         out = attn.to_out[1](attn.to_out[0](out))
         if len(shape) == 4:
             out = out.transpose(1, 2).reshape(shape)
         return (out + residual if attn.residual_connection else out) / attn.rescale_output_factor
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        call = self.taps.call
-        if call is None:  # the network was called by somebody else
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        frames, height, width = call.grid
-        fold = q.shape[0] // len(call.cond.rows)
-        height, width = shrink(height, width, fold if self.kind == "time" else q.shape[2])
-        text = slice(0, k.shape[2] if self.kind == "cross" else 0)
-        site = Site(self.name, self.kind, fold, text, (frames, height, width), call.step, call.cond, v.shape[-1])
-        return self.taps.attend(site, call, q, k, v, mask)
+
+class JointTap(Processor):
+    """The arithmetic of `CogVideoXAttnProcessor2_0`; queries and keys are turned before anybody sees them."""
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' Attention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        words = encoder_hidden_states.shape[1]
+        x = torch.cat([encoder_hidden_states, hidden_states], 1)
+        q, k, v = projected(attn, x, x)
+        if image_rotary_emb is not None:
+            q, k = (
+                torch.cat([t[:, :, :words], apply_rotary_emb(t[:, :, words:], image_rotary_emb)], 2)  # pyright: ignore
+                for t in (q, k)
+            )
+        out = self.look(q, k, v, attention_mask, words).transpose(1, 2).flatten(2)
+        out = attn.to_out[1](attn.to_out[0](out))
+        return out[:, words:], out[:, :words]
 
 
-def _columns(maps: Maps, k: Tensor, fold: int) -> Tensor:
-    """One-hot columns `[batch, 1, key, wanted]`: column j is 1 at the j-th wanted token of the row. Text is first."""
-    columns = torch.zeros(len(maps.tokens), k.shape[2], maps.tokens.shape[1], device=k.device)
-    return columns.scatter_(1, maps.tokens[:, None, :], 1.0).repeat_interleave(fold, 0)[:, None]
+class SplitTap(Processor):
+    """The arithmetic of `WanAttnProcessor`, without its second look at a picture."""
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' WanAttention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        q, k, v = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(source)), attn.to_v(source)
+        q, k, v = (part.unflatten(2, (attn.heads, -1)) for part in (q, k, v))
+        if rotary_emb is not None:
+            q, k = (turned(t, *rotary_emb) for t in (q, k))
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        out = self.look(q, k, v, attention_mask, k.shape[2] if self.kind == "cross" else 0)
+        return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2).type_as(q)))
+
+
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions of Wan: neighbouring channels of `[row, token, head, width]` are turned as a pair."""
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = cos[..., 0::2], sin[..., 1::2]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+
+
+def projected(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of a layer, normed: `[batch, head, token, width]`."""
+    parts = (attn.to_q(x), attn.to_k(source), attn.to_v(source))
+    q, k, v = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in parts)
+    return q if attn.norm_q is None else attn.norm_q(q), k if attn.norm_k is None else attn.norm_k(k), v
 
 
 def shrink(height: int, width: int, cells: int) -> tuple[int, int]:
@@ -186,3 +246,11 @@ def unet_kind(name: str) -> str:
     if "temp_attentions." in name or ".attn_temp" in name or name.startswith("transformer_in."):
         return "time"
     return "cross" if ".attn2." in name else "self"
+
+
+def joint_kind(name: str) -> str:
+    return "joint"
+
+
+def split_kind(name: str) -> str:
+    return "cross" if ".attn2" in name else "self"

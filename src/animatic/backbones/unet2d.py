@@ -5,22 +5,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
 from .beside import LEVEL, seen
-from .grounding import boxes_told
+from .folder import read_network
+from .grounding import boxes_told, is_gated
 
 UGLY, BEAUTIFUL = 2.5, 6.0  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
 
 
 class UNet2D(Components):
     provides = frozenset({"text maps", "image"})
+    network = UNet2DConditionModel
+
+    @classmethod
+    def read(cls, folder: Path, dtype: torch.dtype) -> Any:
+        """With grounding in GLIGEN's folders, the older ones too ("use_gated_attention")."""
+        return read_network(cls.network, folder, dtype, **({"attention_type": "gated"} if is_gated(folder) else {}))
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         rows, _, frames = x.shape[:3]

@@ -6,16 +6,32 @@ With `coordinates` (as `mini` has them) the network also sees three constant cha
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
+from diffusers import UNet3DConditionModel
 from torch import Tensor
 
 from ..sampling import Cond
 from .base import Components
-from .grounding import boxes_told
+from .folder import read_network
+from .grounding import boxes_told, is_gated, load_grounding
 
 
 class UNet3D(Components):
     provides = frozenset({"text maps", "video"})
+    network = UNet3DConditionModel
+
+    @classmethod
+    def read(cls, folder: Path, dtype: torch.dtype) -> Any:
+        """With grounding: IGLIGEN's folders, whose unet holds all, or a folder `grounding` with what it adds."""
+        unet = read_network(cls.network, folder, dtype)
+        beside = folder.parent / "grounding"
+        if beside.is_dir() or is_gated(folder):
+            load_grounding(unet, beside if beside.is_dir() else folder)
+            unet.to(dtype)
+        return unet
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         seen = torch.cat([x, coordinates(x)], 1) if self.coordinates else x

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from ..sampling import Cond, Step
 from .cogvideox import Transformer
-from .dit_taps import SplitTap, split_kind
-from .taps import Taps
+from .taps import SplitTap, Taps, split_kind
 
 
 class Wan(Transformer):
-    """Flow matching; text in cross-attention, all frames in self-attention."""
+    """Flow matching; text in cross-attention, all frames in self-attention.
 
+    Wan 2.2 adds a second network `late` for times below `boundary`, or times told token by token (`each_token`).
+    """
+
+    network = WanTransformer3DModel
+    full_codec = True
     late: Taps | None = None
     boundary: float = 0.0
     each_token: bool = False
@@ -23,12 +30,11 @@ class Wan(Transformer):
     def tapped(self, network: Any) -> Taps:
         return Taps(network, split_kind, SplitTap)
 
-    def extend(self, low: Any = None, boundary: float = 0.0, each_token: bool = False) -> Wan:
-        """What Wan 2.2 adds: a second network `low` for times below `boundary` (share of all), times token by token."""
-        self.late = None if low is None else self.tapped(low)
-        self.boundary = boundary * self.scheduler.config.num_train_timesteps
-        self.each_token = each_token
-        return self
+    def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
+        if (index.get("transformer_2") or [None, None])[1]:
+            self.late = self.tapped(self.read(folder / "transformer_2", dtype))
+        self.boundary = (index.get("boundary_ratio") or 0.0) * self.scheduler.config.num_train_timesteps
+        self.each_token = bool(index.get("expand_timesteps"))
 
     @property
     def networks(self) -> list[Any]:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..looking import mean_map
 from ..sampling import Share, Step
-from .energy import Targets
+from .targets import Targets
 from .terms import edges, top_mean
 
 SHARPER = 100.0  # what the mean attention is multiplied by before a softmax over the words
@@ -50,10 +51,7 @@ class BoxDiff:
 
     def words(self, found: Mapping[str, Tensor]) -> Tensor:
         """`[row, frame, height, width, word]`: sharpened over the words; the start token and the last are left out."""
-        means = [p.float().mean(2).movedim(-1, 2) for p in found.values()]  # [row, frame, word, height, width]
-        size = max((m.shape[-2:] for m in means), key=lambda s: s[0] * s[1])
-        same = [m if m.shape[-2:] == size else _resized(m, size) for m in means]
-        mean = torch.stack(same).mean(0)[:, :, 1:-1]
+        mean = mean_map(found)[:, :, 1:-1]
         return (mean * SHARPER).softmax(2).movedim(2, -1)
 
 
@@ -63,7 +61,3 @@ def blur(a: Tensor) -> Tensor:
     kernel = side[:, None] * side
     padded = F.pad(a.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="reflect")
     return F.conv2d(padded, (kernel / kernel.sum())[None, None]).view(a.shape)
-
-
-def _resized(m: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(m.flatten(0, 1), tuple(size), mode="bilinear", align_corners=False).unflatten(0, m.shape[:2])

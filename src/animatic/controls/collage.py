@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..scene import Box, Scene
@@ -69,16 +70,12 @@ def _overlap(by: int, size: int) -> tuple[slice, slice]:
 
 def enlarged(masks: Tensor) -> Tensor:
     """The box around each mask `[..., height, width]` and one cell more on every side, as masks."""
-    spans = []
-    for axis in (-1, -2):
-        line = masks.any(axis)
-        after, before = line.cummax(-1).values, line.flip(-1).cummax(-1).values.flip(-1)
-        span = after & before
-        wide = span.clone()
-        wide[..., 1:] |= span[..., :-1]
-        wide[..., :-1] |= span[..., 1:]
-        spans.append(wide)
-    return spans[0][..., :, None] & spans[1][..., None, :]
+
+    def span(line: Tensor) -> Tensor:
+        return line.cummax(-1).values * line.flip(-1).cummax(-1).values.flip(-1)
+
+    box = span(masks.any(-1).float())[..., :, None] * span(masks.any(-2).float())[..., None, :]
+    return (F.max_pool2d(box.view(-1, 1, *masks.shape[-2:]), 3, 1, 1) > 0).view(masks.shape)
 
 
 def composed(

@@ -11,21 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..english import article
-from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Run, Share, Step, sample
+from ..looking import asked, mean_map
+from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each, sample
 from ..scene import Scene
 from ..text import told
 from .collage import centred, composed, masks_of, offsets, one, shifted
 from .energy import Energy
 from .masks import AttentionMask, Masking
-from .transfer import Together, Transfer
-
-Thing = tuple[int, int]  # row and track
+from .terms import Sum
+from .transfer import Transfer
 
 
 @dataclass
@@ -53,15 +51,14 @@ class Composition(Control):
     _laid: Laid | None = field(default=None, repr=False)
 
     def begin(self, run: Run) -> Composition:
-        if len(self.scenes) != len(run.x):
-            raise AnimaticError(f"Composition has {len(self.scenes)} scenes for {len(run.x)} samples; want one each")
+        one_each(self, self.scenes, run.x)
         things = [(row, i) for row, scene in enumerate(self.scenes) for i in range(len(scene.tracks))]
         if not things or not (self.frozen or self.transfer):
             return replace(self, energy=self.energy.begin(run))
         frames, height, width = run.x.shape[2:]
         alone = [self._alone(one(self.scenes[row].at(frames), i)) for row, i in things]
-        seen = self._make(run, alone, things)
         boxes = masks_of(alone, frames, height, width).to(run.x.device)
+        seen = self._make(run, alone, boxes, [row for row, _ in things])
         masks = self.mask(seen.heat(), lambda: run.backbone.decode(seen.levels[-1]), boxes)
         goals = masks_of([one(self.scenes[row], i) for row, i in things], frames, height, width).to(masks.device)
         by = offsets(masks, goals) if self.centre else torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
@@ -70,7 +67,7 @@ class Composition(Control):
         maps = {at: shifted(p, by) for at, p in seen.maps.items()}
         terms = self.energy.terms
         if self.transfer:
-            terms = Together(terms, Transfer(self.transfer, self.scenes, things, run.backbone.text, maps))
+            terms = Sum(((1.0, terms), (1.0, Transfer(self.transfer, self.scenes, things, run.backbone.text, maps))))
         return replace(self, energy=replace(self.energy, terms=terms).begin(run), _laid=laid)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
@@ -86,22 +83,18 @@ class Composition(Control):
         """The scene of one thing: its own words, its box in the middle where wanted."""
         (track,) = scene.tracks
         boxes = tuple(box and centred(box) for box in track.boxes) if self.centre else track.boxes
-        negative = ", ".join(n for n in (scene.negative, self.negative) if n)
-        prompt = track.prompt or article(track.phrase)
-        return replace(scene, prompt=prompt, tracks=(replace(track, boxes=boxes),), negative=negative)
+        return replace(scene, prompt=track.prompt or article(track.phrase), tracks=(replace(track, boxes=boxes),))
 
-    def _make(self, run: Run, alone: Sequence[Scene], things: Sequence[Thing]) -> Recorder:
+    def _make(self, run: Run, alone: Sequence[Scene], boxes: Tensor, rows: Sequence[int]) -> Recorder:
         """Run all things on their own, as one batch."""
-        frames, height, width = run.x.shape[2:]
-        inside = masks_of(alone, frames, height, width)[:, None].to(run.x.device)
-        shared = run.schedule.unit(run.x[[row for row, _ in things]])
-        seeds = (torch.Generator().manual_seed(self.seed + i) for i in range(len(things)))
+        shared = run.schedule.unit(run.x[rows])
+        seeds = (torch.Generator().manual_seed(self.seed + i) for i in range(len(rows)))
         own = torch.stack([torch.randn(run.x.shape[1:], generator=seed) for seed in seeds]).to(run.x)
-        noise = torch.where(inside, (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own, shared)
+        noise = torch.where(boxes[:, None], (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own, shared)
         keep = self.energy.until if self.transfer else 0.0
         recorder = Recorder(alone, run.backbone, self.energy.sites, keep)
         stop = None if self.mask.needs_pixels else max(self._held(run), int(len(run.schedule) * keep), 1)
-        negatives = [", ".join(n for n in (s.negative, run.backbone.habits.negative) if n) for s in alone]
+        negatives = [run.backbone.habits.unwanted(scene.negative, self.negative) for scene in alone]
         cond = run.backbone.encode([told(scene) for scene in alone], negatives)
         sample(run.backbone, run.schedule.again(stop), noise, cond, [recorder, *self.parts(alone)])
         return recorder
@@ -139,16 +132,10 @@ class Recorder(Control):
         return torch.stack(self._heat[len(self._heat) // 5 :]).mean(0)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        wanted = torch.tensor(self.words, device=x.device)[cond.streams, None]
-        maps = Maps(wanted, self.sites)
-        prediction = inner(x, step, replace(cond, maps=maps))
-        # positive rows stand last, whether or not the negative ones were asked
-        own = {name: p[-len(self.words) :, ..., 0].float() for name, p in maps.found.items()}
-        size = max((p.shape[-2:] for p in own.values()), key=lambda size: size[0] * size[1])
-        means = [F.interpolate(p.mean(2), tuple(size), mode="bilinear", align_corners=False) for p in own.values()]
-        self._heat.append(torch.stack(means).mean(0))
+        prediction, found = asked(inner, x, step, cond, torch.tensor(self.words, device=x.device)[:, None], self.sites)
+        self._heat.append(mean_map(found)[:, :, 0])
         if step.fraction < self.until:
-            self.maps.update({(name, step.index): p for name, p in own.items()})
+            self.maps.update({(name, step.index): p[..., 0] for name, p in found.items()})
         return prediction
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:

@@ -8,9 +8,10 @@ with the source's queries and keys, and reweighting adds what a few columns say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
-from fnmatch import fnmatchcase
+from functools import partial
 from math import isfinite
 
 import torch
@@ -18,14 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Attend, Cond, Control, Denoise, Maps, Row, Run, Site, Step
-from .sharing import mask_of
-
-Span = tuple[float, float]  # shares of the run: from, and up to
-
-
-def within(step: Step, span: Span) -> bool:
-    return span[0] <= step.fraction < span[1]
+from ..looking import ALL, READ, asked, in_time, looks, matches, one_hot, part_of, row_by_row
+from ..sampling import Attend, Cond, Control, Denoise, Row, Run, Site, Span, Step
 
 
 @dataclass
@@ -38,12 +33,11 @@ class Follow(Control):
     during: Span = (2 / 50, 25 / 50)
 
     def tell(self, cond: Cond, step: Step) -> Cond:
-        if not within(step, self.during):
+        if not step.within(self.during):
             return cond
-        rows = tuple(
-            row if row.stream == 0 or row.source else replace(row, source=replace(row, stream=0)) for row in cond.rows
-        )
-        return replace(cond, rows=rows)
+        sources = (None if row.stream == 0 else replace(row, stream=0) for row in cond.rows)
+        told = (replace(row, source=row.source or source) for row, source in zip(cond.rows, sources, strict=True))
+        return replace(cond, rows=tuple(told))
 
 
 @dataclass
@@ -67,14 +61,11 @@ class Reweight(Control):
                     raise AnimaticError(f"factor is {factor}; want a finite number, such as 2 or 0.5")
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        if site.kind not in ("cross", "joint") or not within(site.step, self.during) or not _named(site, self.sites):
+        if site.kind not in READ or not site.step.within(self.during) or not matches(site.name, self.sites):
             return inner(site, q, k, v, mask)
         rows = site.cond.rows
-        if site.kind == "joint" and len(rows) > 1:  # one by one: columns on long sequences are copies of them
-            return torch.cat([
-                self.attend(inner, site.row(i), q[i:][:1], k[i:][:1], v[i:][:1], mask_of(mask, i))
-                for i in range(len(rows))
-            ])  # fmt: skip
+        if site.kind == "joint" and len(rows) > 1:
+            return row_by_row(partial(self.attend, inner), site, q, k, v, mask)
         told = [{} if r.negative and not self.negative else self.factors.get(r.stream, {}) for r in rows]
         most = max(map(len, told))
         if not most:
@@ -82,23 +73,21 @@ class Reweight(Control):
         fold, words = len(q) // len(rows), site.text.stop
         at = torch.tensor([[*f, *[0] * (most - len(f))] for f in told], device=q.device)
         more = torch.tensor([[*f.values(), *[1.0] * (most - len(f))] for f in told], device=q.device) - 1
-        at, more = at.repeat_interleave(fold, 0), more.repeat_interleave(fold, 0).to(q.dtype)
-        columns = q.new_zeros(len(q), k.shape[2], most).scatter_(1, at[:, None], 1.0)
-        columns = columns[:, None].expand(-1, q.shape[1], -1, -1)
-        out = inner(site, q, k, torch.cat([v, columns.to(v.dtype)], -1), mask)
-        out, share = out[..., :-most], out[..., -most:]
-        told_v = v.gather(2, at[:, None, :, None].expand(-1, v.shape[1], -1, v.shape[-1]))
-        change = (share * more[:, None, None]) @ told_v
+        more = more.repeat_interleave(fold, 0).to(q.dtype)[:, None]
+        index = at.repeat_interleave(fold, 0)[:, None, :, None]
+
+        def of_words(x: Tensor) -> Tensor:
+            return x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[-1]))
+
+        out, share = looks(inner, site, q, k, v, mask, one_hot(at, k.shape[2]))
+        change = (share * more[..., None, :]) @ of_words(v)
         if site.kind == "cross":
             return out + change
         change[:, :, :words] = 0
         # what the words themselves look at: all of it times the factor, less what of that is words
-        own_q = q.gather(2, at[:, None, :, None].expand(-1, q.shape[1], -1, q.shape[-1]))
         only_text = torch.cat([v[:, :, :words], torch.zeros_like(v[:, :, words:])], 2)
-        text = inner(site, own_q, k, only_text, mask if mask is None or mask.shape[2] == 1 else mask[:, :, :words])
-        all_of_it = out.gather(2, at[:, None, :, None].expand(-1, out.shape[1], -1, out.shape[-1]))
-        index = at[:, None, :, None].expand_as(text)
-        return (out + change).scatter_add(2, index, more[:, None, :, None] * (all_of_it - text))
+        text = inner(site, of_words(q), k, only_text, part_of(mask, ALL, slice(words)))
+        return (out + change).scatter_add(2, index.expand_as(text), more[..., None] * (of_words(out) - text))
 
 
 def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
@@ -135,18 +124,19 @@ class PromptToPrompt(Control):
     self_until: float = 0.4
     sites: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _matrices: tuple[tuple[Tensor, Tensor], ...] = field(default=(), repr=False)
+    _matrices: list[tuple[Tensor, Tensor]] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> PromptToPrompt:
         text = run.backbone.text
         pieces = [[str(t) for t in text.tokenizer(prompt)["input_ids"]] for prompt in self.prompts]
-        device = run.x.device
-        matrices = (aligned(pieces[0], target, text.limit) for target in pieces)
-        return replace(self, _matrices=tuple((m.to(device), own.to(device)) for m, own in matrices))
+        made = [aligned(pieces[0], target, text.limit) for target in pieces]
+        bound = copy(self)
+        bound._matrices = [(matrix.to(run.x.device), own.to(run.x.device)) for matrix, own in made]
+        return bound
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         until = {"cross": self.cross, "self": self.self_until}.get(site.kind, 0.0)
-        if site.step.fraction >= until or not _named(site, self.sites):
+        if site.step.fraction >= until or not matches(site.name, self.sites):
             return inner(site, q, k, v, mask)
         rows = site.cond.rows
         fold = len(q) // len(rows)
@@ -186,18 +176,18 @@ class LocalBlend(Control):
     since: float = 0.2
     sites: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _seen: list[Tensor] = field(default_factory=list, repr=False)
+    _seen: list[Tensor] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> LocalBlend:
-        return replace(self, _seen=[])
+        own = copy(self)
+        own._seen = []
+        return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
         most = max(map(len, self.words))
         tokens = torch.tensor([[*w, *[w[-1]] * (most - len(w))] for w in self.words], device=x.device)
-        maps = Maps(tokens[cond.streams], self.sites)
-        answer = inner(x, step, replace(cond, maps=maps))
-        found = [p[-len(x) :].float().mean((2, 5)) for p in maps.found.values()]
-        self._seen.append(torch.stack([_to(f, x.shape[2:]) for f in found]).mean(0))
+        answer, found = asked(inner, x, step, cond, tokens, self.sites)
+        self._seen.append(torch.stack([in_time(p.mean((2, 5)), x.shape[2:]) for p in found.values()]).mean(0))
         return answer
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
@@ -207,12 +197,3 @@ class LocalBlend(Control):
         where = seen / seen.amax((2, 3), keepdim=True).clamp(min=1e-12) > self.threshold
         where = (where | where[:1])[:, None]
         return torch.where(where, x, x[:1])
-
-
-def _to(x: Tensor, size: Sequence[int]) -> Tensor:
-    """`[row, frame, height, width]` on another grid."""
-    return F.interpolate(x[:, None], tuple(size), mode="trilinear", align_corners=False)[:, 0]
-
-
-def _named(site: Site, globs: Sequence[str]) -> bool:
-    return any(fnmatchcase(site.name, glob) for glob in globs)

@@ -9,6 +9,7 @@ sharing) is guided too. What the energies themselves are stands in `terms.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -16,78 +17,9 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Run, Share, Step
+from ..sampling import Cond, Control, Denoise, Maps, Run, Share, Step, one_each
 from ..scene import Scene
-from ..text import ClipText, told
-
-
-@dataclass
-class Targets:
-    """Which token should look where: `pairs` of one token and one thing, over all rows of a batch.
-
-    `rows`, `columns` `[pair]`: where in `Maps` a pair's probabilities stand; `share` `[pair]`: its weight, so that the
-    weights of a row sum to 1; `tokens` `[row, wanted]` is the request. Masks are built once per layer size.
-    """
-
-    tokens: Tensor
-    rows: Tensor
-    columns: Tensor
-    share: Tensor
-    scenes: Sequence[Scene]
-    things: list[tuple[int, tuple[int, ...]]]  # a pair's row and tracks
-    frames: int
-    legacy: bool
-    _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(
-        cls,
-        scenes: Sequence[Scene],
-        text: ClipText,
-        frames: int,
-        device: torch.device,
-        legacy: bool = False,
-        every_word: bool = False,
-    ) -> Targets:
-        """Raises where a phrase is not in what the model is told. `every_word`: request all tokens."""
-        requests, rows, columns, share, things = [], [], [], [], []
-        for r, scene in enumerate(scenes):
-            named: dict[tuple, list[int]] = {}
-            for i, track in enumerate(scene.tracks):
-                part, said = scene.part(i)
-                at = text.positions(told(said), track.phrase)
-                if not at:
-                    raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {told(said)!r}; name it there")
-                at = tuple(part * text.limit + token for token in at)  # a story's texts stand in a row
-                # things of the same words share their tokens: one target, unless the original's arithmetic is wanted
-                named.setdefault((at, i) if legacy else (at,), []).append(i)
-            request = list(range(text.limit)) if every_word else []
-            for (at, *_), tracks in named.items():
-                for token in at:
-                    if token not in request:
-                        request.append(token)
-                    rows.append(r)
-                    columns.append(request.index(token))
-                    things.append((r, tuple(tracks)))
-                    share.append(1 / (len(at) * len(named)))
-            requests.append(request)
-        most = max(1, max(len(r) for r in requests))
-        tokens = torch.tensor([r + [0] * (most - len(r)) for r in requests], device=device)
-        r, c = (torch.tensor(v, dtype=torch.long, device=device) for v in (rows, columns))
-        return cls(tokens, r, c, torch.tensor(share, device=device), scenes, things, frames, legacy)
-
-    def masks(self, height: int, width: int) -> Tensor:
-        """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
-        if (height, width) not in self._masks:
-            made = [torch.from_numpy(s.masks(self.frames, height, width, self.legacy)) for s in self.scenes]
-            some = [made[r][list(tracks)].any(0) for r, tracks in self.things]
-            empty = torch.zeros(0, self.frames, height, width)
-            self._masks[height, width] = (torch.stack(some) if some else empty).float().to(self.tokens.device)
-        return self._masks[height, width]
-
-    def of_rows(self, values: Tensor) -> Tensor:
-        """Sum a value per pair `[pair]` into one per row, by weight."""
-        return values.new_zeros(len(self.tokens)).index_add(0, self.rows, values * self.share)
+from .targets import Targets
 
 
 class Terms(Protocol):
@@ -136,23 +68,22 @@ class Energy(Control):
     shape: Callable[[Step], float] = by_noise
     legacy: bool = False
     needs = frozenset({"text maps"})
-    _targets: Targets | None = field(default=None, repr=False)
-    _last: Tensor | None = field(default=None, repr=False)
+    _targets: Targets = field(init=False, repr=False)
+    _last: Tensor = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Energy:
-        if len(self.scenes) != len(run.x):
-            raise AnimaticError(f"Energy has {len(self.scenes)} scenes for {len(run.x)} samples; want one each")
-        targets = Targets.of(
-            self.scenes, run.backbone.text, run.x.shape[2], run.x.device, self.legacy, self.terms.every_word
-        )
-        return replace(self, _targets=targets, _last=run.x.new_full((len(run.x),), torch.inf))
+        one_each(self, self.scenes, run.x)
+        text, frames = run.backbone.text, run.x.shape[2]
+        own = copy(self)
+        own._targets = Targets.of(self.scenes, text, frames, run.x.device, self.legacy, self.terms.every_word)
+        own._last = run.x.new_full((len(run.x),), torch.inf)
+        return own
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        targets, last = self._targets, self._last
-        if step.clean or step.fraction >= self.until or targets is None or last is None or not len(targets.rows):
+        targets = self._targets
+        if step.clean or step.fraction >= self.until or not len(targets.rows):
             return x
-        if not self.legacy:
-            last = torch.full_like(last, torch.inf)
+        last = self._last if self.legacy else torch.full_like(self._last, torch.inf)
         active = last > self.threshold
         for _ in range(self._iters_at(step.index) if bool(active.any()) else 0):
             with torch.enable_grad():
@@ -168,9 +99,8 @@ class Energy(Control):
             active = last > self.threshold
             finite, more = torch.stack([torch.isfinite(x).all(), active.any()]).tolist()  # the one wait for the device
             if not finite:
-                raise AnimaticError(
-                    f"Energy at step {step.index}: the update is not finite; lower scale ({self.scale})"
-                )
+                hint = f"lower scale ({self.scale})"
+                raise AnimaticError(f"Energy at step {step.index}: the update is not finite; {hint}")
             if not more:
                 break
         self._last = last

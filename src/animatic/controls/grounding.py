@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Run, Share, Step
+from ..sampling import Cond, Control, Run, Share, Step, one_each
 from ..scene import Scene
 from ..text import ClipText
 
@@ -29,8 +29,7 @@ class Gligen(Control):
     _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
-        if len(self.scenes) != len(run.x):
-            raise AnimaticError(f"Gligen has {len(self.scenes)} scenes for {len(run.x)} samples; want one each")
+        one_each(self, self.scenes, run.x)
         told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2])
         return replace(self, _told={name: value.to(run.x.device) for name, value in told.items()})
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Attend, Cond, Control, Denoise, Maps, Run, Site, Step
+from ..looking import asked, matches, resized
+from ..sampling import Attend, Cond, Control, Denoise, Run, Site, Step
 from ..scene import Scene
-from .energy import Targets
+from .targets import Targets
 
 Each = Callable[[int, str, str, int, Tensor], None]
 """(row, phrase, layer, step, map `[frame, height, width]` in probabilities, on the grid of the layer)."""
@@ -36,18 +36,19 @@ class Heat(Control):
     back: bool = False
     each: Each | None = None
     needs = frozenset({"text maps"})
-    _targets: Targets | None = field(default=None, repr=False)
-    _sum: Tensor | None = field(default=None, repr=False)
-    _looked: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _targets: Targets = field(init=False, repr=False)
+    _sum: Tensor = field(init=False, repr=False)
+    _looked: dict[str, Tensor] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Heat:
-        targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
-        pairs = run.x.new_zeros(len(targets.rows), *run.x.shape[2:], dtype=torch.float32)
-        return replace(self, _targets=targets, _sum=pairs, _looked={})
+        own = copy(self)
+        own._targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
+        own._sum = run.x.new_zeros(len(own._targets.rows), *run.x.shape[2:], dtype=torch.float32)
+        own._looked = {}
+        return own
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        if self.back and site.kind == "joint" and any(fnmatchcase(site.name, glob) for glob in self.sites):
-            assert self._targets is not None  # begin has been called
+        if self.back and site.kind == "joint" and matches(site.name, self.sites):
             tokens = self._targets.tokens[site.cond.streams][:, None, :, None]
             words = q.gather(2, tokens.expand(-1, q.shape[1], -1, q.shape[3]))
             looks = (words @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1).mean(1)[..., site.text.stop :]
@@ -56,38 +57,34 @@ class Heat(Control):
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
         goal = self._targets
-        if goal is None or not len(goal.rows) or (self.steps and step.index not in self.steps):
+        if not len(goal.rows) or (self.steps and step.index not in self.steps):
             return inner(x, step, cond)
-        self._looked.clear()
-        maps = Maps(goal.tokens[cond.streams], self.sites, mean=True)
-        prediction = inner(x, step, cond if self.back else replace(cond, maps=maps))
-        if self.back and not self._looked:
-            raise AnimaticError(
-                f"words look at nothing in {', '.join(self.sites)}; want layers of text and video as one"
-            )
-        self._add(self._looked if self.back else maps.found, goal, step)
+        if self.back:
+            self._looked.clear()
+            prediction, found = inner(x, step, cond), self._looked
+        else:
+            prediction, found = asked(inner, x, step, cond, goal.tokens, self.sites, mean=True)
+        if not found:
+            layers = ", ".join(self.sites)
+            raise AnimaticError(f"words look at nothing in {layers}; want layers of text and video as one")
+        for name, p in found.items():
+            heat = p[-len(goal.tokens) :].float().mean(2).movedim(-1, 1)[goal.rows, goal.columns]
+            if self.each:
+                for (row, phrase), pairs in self._named().items():
+                    self.each(row, phrase, name, step.index, heat[pairs].mean(0))
+            self._sum += resized(heat.repeat_interleave(self._sum.shape[1] // heat.shape[1], 1), self._sum.shape[-2:])
         return prediction
 
-    def _add(self, seen: Mapping[str, Tensor], goal: Targets, step: Step) -> None:
-        assert self._sum is not None  # begin has been called
-        for name, p in seen.items():  # the positive rows stand last, whether or not the negative ones were asked
-            found = p[-len(goal.tokens) :].float().mean(2).movedim(-1, 1)[goal.rows, goal.columns]
-            for (row, phrase), pairs in self._named(goal).items() if self.each else ():
-                assert self.each is not None
-                self.each(row, phrase, name, step.index, found[pairs].mean(0))
-            found = found.repeat_interleave(self._sum.shape[1] // found.shape[1], 1)
-            self._sum += F.interpolate(found, self._sum.shape[-2:], mode="bilinear", align_corners=False)
-
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        if step.clean and self._targets is not None and self._sum is not None:
-            for (row, phrase), pairs in self._named(self._targets).items():
+        if step.clean:
+            for (row, phrase), pairs in self._named().items():
                 heat = self._sum[pairs].mean(0)
                 self.show(row, phrase, heat / heat.amax().clamp(min=1e-12))
         return x
 
-    def _named(self, goal: Targets) -> dict[tuple[int, str], list[int]]:
+    def _named(self) -> dict[tuple[int, str], list[int]]:
         """The pairs of each row and phrase."""
         named: dict[tuple[int, str], list[int]] = {}
-        for pair, (row, tracks) in enumerate(goal.things):
+        for pair, (row, tracks) in enumerate(self._targets.things):
             named.setdefault((row, self.scenes[row].tracks[tracks[0]].phrase), []).append(pair)
         return named

@@ -10,17 +10,17 @@ product, push of i times "j is the word", so it goes into queries and keys as a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from copy import copy
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import AnimaticError
-from ..sampling import Attend, Control, Row, Run, Share, Site
+from ..looking import READ, matches
+from ..sampling import Attend, Control, Row, Run, Share, Site, Step, one_each
 from ..scene import Scene
-from .energy import Targets
+from .targets import Targets
 
 
 @dataclass
@@ -37,76 +37,53 @@ class LayoutAttention(Control):
     until: Share = 0.6
     sites: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _pace: int = field(default=1, repr=False)  # latent frames a token
-    _targets: Targets | None = field(default=None, repr=False)
-    _made: dict[tuple, Tensor] = field(default_factory=dict, repr=False)
-    _pairs: dict[tuple, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    _pace: int = field(init=False, repr=False)  # latent frames a token
+    _targets: Targets = field(init=False, repr=False)
+    _made: dict[tuple, tuple[Tensor, Tensor]] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> LayoutAttention:
-        if len(self.scenes) != len(run.x):
-            raise AnimaticError(
-                f"LayoutAttention has {len(self.scenes)} scenes for {len(run.x)} samples; want one each"
-            )
-        targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
-        return replace(self, _targets=targets, _made={}, _pairs={}, _pace=run.backbone.geometry.patch[0])
+        one_each(self, self.scenes, run.x)
+        own = copy(self)
+        own._pace, own._made = run.backbone.geometry.patch[0], {}
+        own._targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
+        return own
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        listening = (
-            site.kind in ("cross", "joint") and site.step.fraction < self.until and (self.inside or self.outside)
-        )
-        if not listening or not any(fnmatchcase(site.name, glob) for glob in self.sites):
+        wanted = site.step.fraction < self.until and (self.inside or self.outside)
+        if not wanted or site.kind not in READ or not matches(site.name, self.sites):
             return inner(site, q, k, v, mask)
+        push, words = self._pushes(site.grid, site.cond.rows, k.shape[2])
         if site.kind == "joint" or site.fold < site.grid[0]:
-            return inner(site, *self._led(site, q, k), v, mask)
-        bias = self._bias(site.grid, site.cond.rows, k.shape[2], site.fold).to(q.dtype) * site.step.noise
+            return inner(site, *_led(site.step, q, k, push, words), v, mask)
+        bias = (push * site.step.noise).to(q) @ words.to(q).transpose(-1, -2)
+        bias = bias.unflatten(2, (site.fold, -1)).transpose(1, 2).flatten(0, 1)
         return inner(site, q, k, v, bias if mask is None else mask + bias)
 
-    def _led(self, site: Site, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys with a channel for every wanted word; the others make up for the scale of wider heads."""
-        push, words = self._channels(site.grid, site.cond.rows, k.shape[2])
-        widest = q.shape[-1] + push.shape[-1]
-        push = F.pad(push * (site.step.noise * widest**0.5), (0, 0, q.shape[2] - push.shape[2], 0)).to(q)
-        q = torch.cat([q * (widest / q.shape[-1]) ** 0.5, push.expand(-1, q.shape[1], -1, -1)], -1)
-        return q, torch.cat([k, words.to(k).expand(-1, k.shape[1], -1, -1)], -1)
-
-    def _channels(self, grid: tuple[int, int, int], rows: tuple[Row, ...], keys: int) -> tuple[Tensor, Tensor]:
-        """Pushes `[row, 1, video token, wanted]` and one-hot words `[row, 1, key, wanted]`, text first."""
+    def _pushes(self, grid: tuple[int, int, int], rows: tuple[Row, ...], keys: int) -> tuple[Tensor, Tensor]:
+        """Pushes `[row, 1, cell, wanted]` of the cells of all frames, and one-hot words `[row, 1, key, wanted]`."""
         key = (grid, rows, keys)
-        if key not in self._pairs:
+        if key not in self._made:
             goal, frames = self._targets, grid[0] * self._pace
-            assert goal is not None  # begin has been called
             push = goal.masks(*grid[1:]).flatten(-2) * (self.inside + self.outside) - self.outside
             made = push.new_zeros(*goal.tokens.shape, *push.shape[1:])  # [scene, wanted, frame, cell]
             made.index_put_((goal.rows, goal.columns), push, accumulate=True)
-            said = [told(goal.tokens[r.stream], r, keys) for r in rows]
+            said = [told(goal.tokens[row.stream], row, keys) for row in rows]
             parts = [
-                made[r.stream, :, r.first : r.first + frames] * t[:, None, None]
-                for r, t in zip(rows, said, strict=True)
+                made[row.stream, :, row.first : row.first + frames] * t[:, None, None]
+                for row, t in zip(rows, said, strict=True)
             ]
             push = torch.stack(parts).unflatten(2, (grid[0], self._pace)).mean(3).flatten(2)
-            words = F.one_hot(goal.tokens[[r.stream for r in rows]] % keys, keys).float()
-            self._pairs[key] = push.movedim(1, -1)[:, None], words.movedim(1, -1)[:, None]
-        return self._pairs[key]
-
-    def _bias(self, grid: tuple[int, int, int], rows: tuple[Row, ...], words: int, fold: int) -> Tensor:
-        """`[row * frame, 1, cell, word]`, made once for each size of layer."""
-        key = (grid, rows, words)
-        if key not in self._made:
-            goal = self._targets
-            assert goal is not None  # begin has been called
-            boxes = goal.masks(*grid[1:]).flatten(-2)  # [pair, frame, cell]
-            push = boxes * (self.inside + self.outside) - self.outside
-            tokens = goal.tokens[goal.rows, goal.columns]
-            parts = []
-            for r in rows:
-                mine = ((goal.rows == r.stream) & told(tokens, r, words)).nonzero()[:, 0]
-                part = push.new_zeros(fold, push.shape[2], words)
-                part.movedim(-1, 0).index_put_(
-                    (tokens[mine] % words,), push[mine, r.first : r.first + fold], accumulate=True
-                )
-                parts.append(part)
-            self._made[key] = torch.cat(parts)[:, None]
+            words = F.one_hot(goal.tokens[[row.stream for row in rows]] % keys, keys).float()
+            self._made[key] = push.movedim(1, -1)[:, None], words.movedim(1, -1)[:, None]
         return self._made[key]
+
+
+def _led(step: Step, q: Tensor, k: Tensor, push: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys with a channel for every wanted word; the others make up for the scale of wider heads."""
+    widest = q.shape[-1] + push.shape[-1]
+    push = F.pad(push * (step.noise * widest**0.5), (0, 0, q.shape[2] - push.shape[2], 0)).to(q)
+    q = torch.cat([q * (widest / q.shape[-1]) ** 0.5, push.expand(-1, q.shape[1], -1, -1)], -1)
+    return q, torch.cat([k, words.to(k).expand(-1, k.shape[1], -1, -1)], -1)
 
 
 def told(tokens: Tensor, row: Row, words: int) -> Tensor:

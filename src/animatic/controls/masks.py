@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import AnimaticError
+from ..backbones.folder import reading
 
 
 class Masking(Protocol):
@@ -114,11 +114,9 @@ class SamMask:
     def _load(self, device: torch.device) -> tuple[Any, Any]:
         from transformers import SamModel, SamProcessor
 
-        try:
+        with reading(f"SAM {self.source!r} cannot be loaded"):
             model: Any = SamModel.from_pretrained(self.source)
             return model.to(device).eval(), SamProcessor.from_pretrained(self.source)
-        except (OSError, ValueError) as error:
-            raise AnimaticError(f"SAM {self.source!r} cannot be loaded ({str(error).splitlines()[0]})") from None
 
 
 def choose(areas: Sequence[float], confidences: Sequence[float], overlaps: Sequence[float]) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Run, Share, Step
+from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each
 from ..scene import Scene
-from ..schedule import Schedule
 
 
 @dataclass
@@ -27,18 +26,16 @@ class Regions(Control):
     bootstrap: Share = 0.4  # 20 of 50 steps
     negative: str = ""
     seed: int = 0  # of the plain colours
-    _cond: Cond | None = field(default=None, repr=False)
-    _masks: Tensor | None = field(default=None, repr=False)
-    _colours: Tensor | None = field(default=None, repr=False)
-    _schedule: Schedule | None = field(default=None, repr=False)
-    _rows: tuple[int, ...] = field(default=(), repr=False)
+    _run: Run = field(init=False, repr=False)
+    _cond: Cond = field(init=False, repr=False)
+    _masks: Tensor = field(init=False, repr=False)
+    _colours: Tensor = field(init=False, repr=False)
+    _rows: list[int] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Regions:
-        if len(self.scenes) != len(run.x):
-            raise AnimaticError(f"Regions has {len(self.scenes)} scenes for {len(run.x)} samples; want one each")
+        one_each(self, self.scenes, run.x)
         prompts, negatives, masks, rows = [], [], [], []
         frames, height, width = run.x.shape[2:]
-        habit = run.backbone.habits.negative
         for row, scene in enumerate(self.scenes):
             boxes = torch.from_numpy(scene.masks(frames, height, width))
             over = boxes.flip(0).cumsum(0).flip(0) - boxes.int()  # how many things stand in front
@@ -48,22 +45,21 @@ class Regions(Control):
                 *((t.prompt or t.phrase, m, self.negative) for t, m in zip(scene.tracks, seen, strict=True)),
             ]:
                 prompts.append(words)
-                negatives.append(", ".join(n for n in (scene.negative, more, habit) if n))
+                negatives.append(run.backbone.habits.unwanted(scene.negative, more))
                 masks.append(mask)
                 rows.append(row)
-        cond = run.backbone.encode(prompts, negatives)
-        masks = torch.stack(masks)[:, None].to(run.x)
-        colours = self._paint(run, len(prompts)) if self.bootstrap else None
-        return replace(self, _cond=cond, _masks=masks, _colours=colours, _schedule=run.schedule, _rows=tuple(rows))
+        own = copy(self)
+        own._run, own._rows, own._cond = run, rows, run.backbone.encode(prompts, negatives)
+        own._masks = torch.stack(masks)[:, None].to(run.x)
+        if self.bootstrap:
+            own._colours = self._paint(run, len(prompts))
+        return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        told, masks = self._cond, self._masks
-        assert told is not None and masks is not None  # begin has been called
-        if any(row.negative for row in cond.rows) is False:
-            told = told.positive
-        apart = x[list(self._rows)]
-        if self._colours is not None and step.fraction < self.bootstrap:
+        masks, apart = self._masks, x[self._rows]
+        if step.fraction < self.bootstrap:
             apart = masks * apart + (1 - masks) * self._plain(apart, step)
+        told = self._cond if any(row.negative for row in cond.rows) else self._cond.positive
         answers = inner(apart, step, told) * masks
         return torch.zeros_like(x).index_add(0, torch.tensor(self._rows, device=x.device), answers)
 
@@ -76,6 +72,5 @@ class Regions(Control):
 
     def _plain(self, x: Tensor, step: Step) -> Tensor:
         """The plain colours at the noise level of `step`."""
-        assert self._colours is not None and self._schedule is not None
         seed = torch.Generator().manual_seed(self.seed + step.index + 1)
-        return self._schedule.noised(self._colours, torch.randn(x.shape, generator=seed).to(x), step)
+        return self._run.schedule.noised(self._colours, torch.randn(x.shape, generator=seed).to(x), step)

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..sampling import Share, Step
-from .energy import Targets
+from .energy import Terms
+from .targets import Targets
 
 LEAST = 0.01  # LVD clamps logarithms and ratios here
 
@@ -170,13 +171,18 @@ class Sync(Term):
 
 
 @dataclass(frozen=True)
-class Sum(Term):
-    """Terms with their weights."""
+class Sum:
+    """Energies with their weights."""
 
-    terms: tuple[tuple[float, Term], ...]
+    terms: tuple[tuple[float, Terms], ...]
 
-    def layer(self, at: Attention) -> Tensor:
-        return sum((weight * term.layer(at) for weight, term in self.terms), at.a.new_zeros(len(at.a)))
+    @property
+    def every_word(self) -> bool:
+        return any(term.every_word for _, term in self.terms)
+
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
+        each = (weight * term(found, targets, step) for weight, term in self.terms)
+        return sum(each, targets.share.new_zeros(len(targets.tokens)))
 
 
 def _over(energy: Tensor, legacy: bool) -> Tensor:

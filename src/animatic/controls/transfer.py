@@ -11,7 +11,7 @@ from ..sampling import Step
 from ..scene import Scene
 from ..text import ClipText, told
 from .collage import masks_of, one
-from .energy import Targets, Terms
+from .targets import Targets
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,3 @@ class Transfer:
         kinds = {row: len({phrase for r, phrase in phrases if r == row}) for row, _ in phrases}
         share = [1 / (phrases.count(thing) * kinds[thing[0]]) for thing in phrases]
         return [row for row, _ in phrases], columns, targets.share.new_tensor(share)
-
-
-@dataclass(frozen=True)
-class Together:
-    """Two energies, added."""
-
-    first: Terms
-    second: Terms
-
-    @property
-    def every_word(self) -> bool:
-        return self.first.every_word or self.second.every_word
-
-    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
-        return self.first(found, targets, step) + self.second(found, targets, step)

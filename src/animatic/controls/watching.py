@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -30,14 +31,16 @@ class Preview(Control):
 
     show: Callable[[Step, Tensor], None]
     every: int = 5
-    _run: Run | None = field(default=None, repr=False)
+    _run: Run = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Preview:
-        return replace(self, _run=run)
+        own = copy(self)
+        own._run = run
+        return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
         prediction = inner(x, step, cond)
-        if self._run is not None and step.index % self.every == 0:
+        if step.index % self.every == 0:
             self.show(step, self._run.backbone.decode(self._run.schedule.estimate(x, prediction, step)))
         return prediction
 

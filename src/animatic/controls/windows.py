@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Row, Run, Step
+from ..sampling import Cond, Control, Denoise, Maps, Row, Run, Span, Step, one_each
 from ..stories import Reel, Window
 
 Source = Literal["", "previous", "chained", "first"]
@@ -36,13 +36,12 @@ class Windows(Control):
     reels: Sequence[Reel] = field(repr=False)
     profile: Literal["triangle", "flat"] = "triangle"
     source: Source = ""
-    during: tuple[float, float] = (2 / 50, 25 / 50)  # DiTCtrl
+    during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: int = 4
 
     def begin(self, run: Run) -> Windows:
-        if len(self.reels) != len(run.x):
-            raise AnimaticError(f"Windows has {len(self.reels)} stories for {len(run.x)} samples; want one each")
+        one_each(self, self.reels, run.x)
         plans = {reel.plan for reel in self.reels}
         grid = {(plan.frames, plan.size, tuple(w.first for w in plan.windows)) for plan in plans}
         if len(grid) != 1:
@@ -56,7 +55,7 @@ class Windows(Control):
         text = cond.text.unflatten(1, (parts, -1))
         profile = self._profile(size).to(x)
         total, weight = torch.zeros_like(x), x.new_zeros(x.shape[2])
-        looks = Looks(cond.maps, text.shape[2], len(x), x.shape[2])
+        looks = cond.maps and Looks(cond.maps, text.shape[2], x.shape[2])
         calls = self._calls(step, cond.rows)
         for i, call in enumerate(calls):
             outer, rows = [cond.rows.index(_whole(row)) for row, _ in call], tuple(row for row, _ in call)
@@ -64,7 +63,7 @@ class Windows(Control):
                 torch.stack([_mixed(text[o], row) for o, row in zip(outer, rows, strict=True)]),
                 rows,
                 {name: value[outer] for name, value in cond.extra.items()},
-                looks.wanted(outer, rows),
+                looks and looks.wanted(outer),
                 frozenset().union(*(_goes_back_to(row) for later in calls[i + 1 :] for row, _ in later)),
             )
             seen = torch.stack([x[o, :, r.first : r.first + size] for o, r in zip(outer, rows, strict=True)])
@@ -74,8 +73,10 @@ class Windows(Control):
                 total[o, :, frames] += times * profile[:, None, None] * a
                 if o == 0:
                     weight[frames] += times * profile
-            looks.add(told.maps, outer, rows, profile)
-        looks.finish()
+            if looks and told.maps:
+                looks.add(told.maps, outer, rows, profile)
+        if looks:
+            looks.finish()
         return total / weight[:, None, None]
 
     def _profile(self, size: int) -> Tensor:
@@ -87,7 +88,7 @@ class Windows(Control):
         """Rows of each call, and how often their answer counts."""
         return [
             [(self._row(row, k, reads), times) for k, reads, times in call for row in outer]
-            for call in self._asked(self.during[0] <= step.fraction < self.during[1])
+            for call in self._asked(step.within(self.during))
         ]
 
     def _asked(self, reading: bool) -> Iterator[list[tuple[int, bool, int]]]:
@@ -149,46 +150,34 @@ def _mixed(text: Tensor, row: Row) -> Tensor:
     return sum((weight * text[part] for part, weight in row.parts), torch.zeros_like(text[0]))
 
 
+@dataclass
 class Looks:
     """A request for maps, passed on to windows and put together again: a mean over the windows that were told the word.
 
-    Nothing is seen of a word in frames where no window was told it.
+    Nothing is seen of a word in frames where no window was told it. `tokens` are in a part, `frames` in all.
     """
 
-    def __init__(self, maps: Maps | None, tokens: int, rows: int, frames: int) -> None:
-        self.maps, self.tokens, self.rows, self.frames = maps, tokens, rows, frames
-        self.total: dict[str, Tensor] = {}
-        self.weight: dict[str, Tensor] = {}
+    maps: Maps
+    tokens: int
+    frames: int
+    total: dict[str, Tensor] = field(default_factory=dict)
+    weight: dict[str, Tensor] = field(default_factory=dict)
 
-    def wanted(self, outer: Sequence[int], rows: Sequence[Row]) -> Maps | None:
-        if self.maps is None:
-            return None
-        tokens = self.maps.tokens[list(outer)] % self.tokens
-        return replace(self.maps, tokens=tokens, found={})
+    def wanted(self, outer: Sequence[int]) -> Maps:
+        return replace(self.maps, tokens=self.maps.tokens[outer] % self.tokens, found={})
 
-    def add(self, found: Maps | None, outer: Sequence[int], rows: Sequence[Row], profile: Tensor) -> None:
-        if self.maps is None or found is None:
-            return
-        parts = self.maps.tokens[list(outer)] // self.tokens
-        told = torch.stack([
-            torch.isin(p, torch.tensor([part for part, _ in row.parts], device=p.device))
-            for p, row in zip(parts, rows, strict=True)
-        ])  # fmt: skip
-        for name, p in found.found.items():
-            if name not in self.total:
-                self.total[name] = p.new_zeros(self.rows, self.frames, *p.shape[2:])
-                self.weight[name] = p.new_zeros(self.rows, self.frames, p.shape[-1])
-            scale = profile[:, None].to(p) * told[:, None]  # [row, frame, wanted]
-            shares = p * scale[:, :, None, None, None]
+    def add(self, seen: Maps, outer: Sequence[int], rows: Sequence[Row], profile: Tensor) -> None:
+        for name, p in seen.found.items():
+            shape = (len(self.maps.tokens), self.frames, *p.shape[2:])
+            total = self.total.setdefault(name, p.new_zeros(shape))
+            weight = self.weight.setdefault(name, p.new_zeros(*shape[:2], shape[-1]))
             for i, (o, row) in enumerate(zip(outer, rows, strict=True)):
+                told = torch.tensor([part for part, _ in row.parts], device=p.device)
+                scale = profile[:, None].to(p) * torch.isin(self.maps.tokens[o] // self.tokens, told)
                 frames = slice(row.first, row.first + p.shape[1])
-                self.total[name][o, frames] += shares[i]
-                self.weight[name][o, frames] += scale[i]
+                total[o, frames] += p[i] * scale[:, None, None, None]
+                weight[o, frames] += scale
 
     def finish(self) -> None:
-        if self.maps is not None:
-            self.maps.found.update({
-                name: total / self.weight[name].clamp(min=1e-6)[:, :, None, None, None]
-                for name, total in self.total.items()
-                if name not in self.maps.found
-            })  # fmt: skip
+        for name, total in self.total.items():
+            self.maps.found.setdefault(name, total / self.weight[name].clamp(min=1e-6)[:, :, None, None, None])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..backbones.base import Backbone
 from ..controls.boxdiff import BoxDiff
-from ..controls.energy import Fading
+from ..controls.energy import Energy, Fading
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.layout_attention import LayoutAttention
@@ -16,15 +17,14 @@ from ..sampling import Control
 from ..scene import Scene
 from .lmd import LAYERS
 from .lvd import beta
-from .settings import Settings
 
 # as LMD runs them on Stable Diffusion: backward guidance 5 times in the first 10 of 50 steps; BoxDiff once in the
 # first 25, on the layers of 16 x 16, its 20 for a sum over three tokens or so, which is a mean here
-BACKWARD = {"mini": Settings(("*",), Ratio(least=0.0), 200, 0.4, 3)}  # tuned on 16 scenes, docs/LOG.md
-ANY_BACKWARD = Settings(LAYERS, Ratio(least=0.0), 30, 0.2, 5, 0.2)
+BACKWARD = {"mini": Energy((), Ratio(least=0.0), ("*",), 200, 0.4, 3)}  # tuned on 16 scenes, docs/LOG.md
+ANY_BACKWARD = Energy((), Ratio(least=0.0), LAYERS, 30, 0.2, 5, 0.2)
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
-BOXDIFF = {"mini": Settings(("*",), BoxDiff(), 10, 0.5, 3, shape=Fading())}  # tuned on 24 stills, docs/LOG.md
-ANY_BOXDIFF = Settings(SIXTEEN, BoxDiff(), 60, 0.5, 1, shape=Fading())
+BOXDIFF = {"mini": Energy((), BoxDiff(), ("*",), 10, 0.5, 3, shape=Fading())}  # tuned on 24 stills, docs/LOG.md
+ANY_BOXDIFF = Energy((), BoxDiff(), SIXTEEN, 60, 0.5, 1, shape=Fading())
 ALONE = "close-up, partial, large"  # what a thing in a region of its own must not be
 
 
@@ -40,12 +40,12 @@ def gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list
 
 def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes through the share of attention outside them, by gradient."""
-    return [Guidance(guidance), BACKWARD.get(backbone.family, ANY_BACKWARD).energy(scenes)]
+    return [Guidance(guidance), replace(BACKWARD.get(backbone.family, ANY_BACKWARD), scenes=scenes)]
 
 
 def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes through attention inside, outside and at the corners, by gradient."""
-    return [Guidance(guidance), BOXDIFF.get(backbone.family, ANY_BOXDIFF).energy(scenes)]
+    return [Guidance(guidance), replace(BOXDIFF.get(backbone.family, ANY_BOXDIFF), scenes=scenes)]
 
 
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

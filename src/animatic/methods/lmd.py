@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..backbones.base import Backbone
 from ..controls.composition import Composition
+from ..controls.energy import Energy
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.masks import AttentionMask, Masking, SamMask
@@ -14,22 +15,22 @@ from ..controls.terms import BoxEnergy
 from ..sampling import Control
 from ..scene import Scene
 from .lvd import beta
-from .settings import Settings
 
 # 8 x 8 and 16 x 16 in Stable Diffusion at 512; LMD's sums over 8 heads are means here: scale 5 * 8, threshold 5 / 8
 LAYERS = ("mid_block.attentions.0.transformer_blocks.0.attn2", "up_blocks.1.attentions.*.transformer_blocks.0.attn2")
 ITERS = (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,)
-SETTINGS = {"mini": Settings(("*",), BoxEnergy(), 30, 0.4, 3)}  # tuned on 24 stills, docs/LOG.md
-ANY = Settings(LAYERS, BoxEnergy(0.2, 0.2), 5 * 8, 0.6, ITERS, 5 / 8)
+SETTINGS = {"mini": Energy((), BoxEnergy(), ("*",), 30, 0.4, 3)}  # tuned on 24 stills, docs/LOG.md
+ANY = Energy((), BoxEnergy(0.2, 0.2), LAYERS, 5 * 8, 0.6, ITERS, 5 / 8)
 SINGLE = "duplicate, several, many, group, crowd, collage, border"  # what a picture of one thing must not be
 
 
-def settings(backbone: Backbone) -> Settings:
+def settings(backbone: Backbone) -> Energy:
     return SETTINGS.get(backbone.family, ANY)
 
 
-def whole(how: Settings) -> Settings:
-    """Of the composed scene: once a step at most where LMD's schedule is not used, for its things are in place."""
+def whole(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:
+    """Of the composed scenes: once a step at most where LMD's schedule is not used, for their things are in place."""
+    how = replace(settings(backbone), scenes=scenes)
     return replace(how, iters=1) if isinstance(how.iters, int) else how
 
 
@@ -42,7 +43,7 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     """Things made one by one under an energy, moved to their boxes and held there; no training."""
     how = settings(backbone)
     composition = Composition(
-        scenes, whole(how).energy(scenes), lambda alone: [Guidance(guidance), how.energy(alone)],
+        scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), replace(how, scenes=alone)],
         mask=mask or AttentionMask(), negative=single(backbone),
     )  # fmt: skip
     return [Guidance(guidance), composition]
@@ -54,7 +55,7 @@ def lmd_plus(
     """LMD on a model that is told the boxes: things are made in their places."""
     told = beta(backbone)
     composition = Composition(
-        scenes, whole(settings(backbone)).energy(scenes), lambda alone: [Guidance(guidance), Gligen(alone, told)],
+        scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), Gligen(alone, told)],
         mask=mask or AttentionMask(), centre=False, blend=0.1, negative=single(backbone),
     )  # fmt: skip
     return [Guidance(guidance), composition, Gligen(scenes, told)]

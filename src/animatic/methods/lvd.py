@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..backbones.base import Backbone
+from ..controls.energy import Energy
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.terms import BoxEnergy
 from ..sampling import Control
 from ..scene import Scene
-from .settings import Settings
 
 # LVD's six layers; its sums over 16.7 heads (mean of the six) and 16 or 24 frames are means here, so its scale 5 and
 # thresholds 200, 250 and 350 become 5 * 267, 200 / 267 ... and 5 * 400, 350 / 400 (LVD README, generation/lvd.py)
@@ -22,17 +22,18 @@ LAYERS = tuple(f"{b}.transformer_blocks.0.attn2" for b in (
 WEAK = BoxEnergy(0.25, 0.25, background=2)
 CENTRED = BoxEnergy(centre=0.23)  # its 0.03 in cells of 8 x 8 and 16 x 16, over 16.7 heads
 DEFAULT = {
-    "modelscope": Settings(LAYERS, BoxEnergy(), 5 * 267, 0.25, 5, 0.75),
-    "zeroscope": Settings(LAYERS, BoxEnergy(), 5 * 400, 0.25, 5, 0.5),
-    "mini": Settings(("*",), BoxEnergy(), 100, 0.4, 3),  # tuned on 16 scenes, docs/LOG.md
+    "modelscope": Energy((), BoxEnergy(), LAYERS, 5 * 267, 0.25, 5, 0.75),
+    "zeroscope": Energy((), BoxEnergy(), LAYERS, 5 * 400, 0.25, 5, 0.5),
+    "mini": Energy((), BoxEnergy(), ("*",), 100, 0.4, 3),  # tuned on 16 scenes, docs/LOG.md
 }
-ANY = Settings(("*",), BoxEnergy(), 5 * 267, 0.25, 5, 0.75)
+ANY = Energy((), BoxEnergy(), ("*",), 5 * 267, 0.25, 5, 0.75)
 BETA = {"mini": 0.5}  # share of the noise levels at which boxes are told; tuned on 16 scenes, docs/LOG.md
 README_BETA = 0.4
 
 
-def settings(backbone: Backbone) -> Settings:
-    return DEFAULT.get(backbone.family, ANY)
+def settings(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:
+    """The energy as it is used on a model, for these scenes."""
+    return replace(DEFAULT.get(backbone.family, ANY), scenes=scenes)
 
 
 def beta(backbone: Backbone) -> float:
@@ -41,19 +42,19 @@ def beta(backbone: Backbone) -> float:
 
 def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes over time, through an energy of the text attention."""
-    return [Guidance(guidance), settings(backbone).energy(scenes)]
+    return [Guidance(guidance), settings(backbone, scenes)]
 
 
 def weak(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LVD with half the push, once a step: its README's setting for looks."""
-    base = settings(backbone)
+    base = settings(backbone, scenes)
     gentle = replace(base, terms=WEAK, scale=base.scale / 2, iters=1, threshold=base.threshold * 1.25)
-    return [Guidance(guidance), gentle.energy(scenes)]
+    return [Guidance(guidance), gentle]
 
 
 def benchmark(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LVD with the centres of mass held too: its paper's setting for the benchmark."""
-    return [Guidance(guidance), replace(settings(backbone), terms=CENTRED).energy(scenes)]
+    return [Guidance(guidance), replace(settings(backbone, scenes), terms=CENTRED)]
 
 
 def lvd_gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
@@ -63,4 +64,4 @@ def lvd_gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> 
 
 def lvd_plus(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LVD on a model that is told the boxes, in its guided passes too."""
-    return [Guidance(guidance), settings(backbone).energy(scenes), Gligen(scenes, beta(backbone))]
+    return [*lvd(scenes, backbone, guidance), Gligen(scenes, beta(backbone))]

@@ -73,9 +73,9 @@ def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
 
 def _walk(owner: Any, prefix: str) -> Iterator[Field]:
     for f in fields(owner):
-        value, path = getattr(owner, f.name), f"{prefix}.{f.name}"
         if f.name.startswith("_") or f.name in HIDDEN:
             continue
+        value, path = getattr(owner, f.name), f"{prefix}.{f.name}"
         if f.type in NUMBERS:
             yield Field(path, "number", float(value), 1.0 if f.type == "Share" else None, _help(type(owner), f.name))
         elif type(value) in KINDS:

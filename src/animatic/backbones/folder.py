@@ -1,0 +1,110 @@
+"""A model folder in diffusers layout: its parts read with errors that say what is wrong, its cards written."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.model_loading_utils import load_state_dict
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from ..errors import AnimaticError
+from ..scene import write_atomically
+
+UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
+
+
+@contextmanager
+def reading(what: str, want: str = "") -> Iterator[None]:
+    """What a library says of a file that it cannot read becomes one line that begins with `what`."""
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = str(error).partition("\n")[0]
+        raise AnimaticError(f"{what} ({reason}){want}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        hint = "want a model folder in diffusers layout"
+        raise AnimaticError(f"{path}: cannot be read ({error.strerror}); {hint}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise AnimaticError(f"{path}: found {type(data).__name__}; want a JSON object")
+    return data
+
+
+def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
+    """A network with every weight from its file: missing ones would silently stay random."""
+    for listed in folder.glob("*.index.json"):
+        parts = sorted(set(read_json(listed).get("weight_map", {}).values()))
+        if missing := [part for part in parts if not (folder / part).exists()]:
+            count = f"{len(missing)} of {len(parts)}"
+            raise AnimaticError(f"{folder}: {count} weight files are missing, the first is {missing[0]}")
+    told: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
+    with reading(f"{folder}: weights are missing or damaged"):
+        network, report = cls.from_pretrained(folder, **told)
+    if missing := sorted(report["missing_keys"]):
+        raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
+    return network
+
+
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """All weights in a folder, safetensors or torch's, of the latter no code."""
+    files = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not files:
+        raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
+    with reading(f"{folder}: weights are damaged"):
+        return {name: value for file in files for name, value in load_state_dict(file).items()}
+
+
+def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """A state dict from a `.pt` file, weights only: a pickle that carries code is refused, not run."""
+    with reading(f"{checkpoint}: cannot be read", "; want a .pt file"):
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise AnimaticError(f"{checkpoint}: holds a {type(state).__name__}; want a state dict")
+    return state
+
+
+def check_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], whose: str) -> None:
+    """Raise, naming the first tensor that is missing, unknown or of another shape."""
+    for name in sorted(wanted.keys() ^ state.keys()):
+        what = "is missing" if name in wanted else "is unknown"
+        raise AnimaticError(f"{name} {what}; want {whose}")
+    for name, tensor in state.items():
+        if tensor.shape != wanted[name].shape:
+            raise AnimaticError(f"{name} has shape {list(tensor.shape)}; want {list(wanted[name].shape)}")
+
+
+def read_tokenizer(folder: Path, vocabulary: int) -> Any:
+    """The tokenizer of an encoder that knows `vocabulary` tokens."""
+    found = [file for file in ("tokenizer.json", "vocab.json", "spiece.model") if (folder / file).exists()]
+    if not found:  # else an empty one is made up
+        raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json, vocab.json or spiece.model")
+    if found == ["spiece.model"] and not find_spec("sentencepiece"):
+        raise AnimaticError(f"{folder}: spiece.model needs sentencepiece and protobuf; pip install 'animatic[t5]'")
+    with reading(f"{folder}: the tokenizer cannot be read"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if len(tokenizer) > vocabulary:
+        counts = f"{len(tokenizer)} tokens, but the text encoder knows {vocabulary}"
+        raise AnimaticError(f"{folder}: {counts}; they do not belong together")
+    return tokenizer
+
+
+def write_cards(folder: Path, parts: Mapping[str, tuple[str, str]], card: Mapping[str, Any]) -> None:
+    """`model_index.json`, (library, class) of each part, and `animatic.json`, what diffusers has no word for."""
+    index = {"_class_name": "Video", **parts}
+    for name, data in (("model_index.json", index), ("animatic.json", card)):
+        write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())

@@ -1,0 +1,79 @@
+"""Which word should look where: the tokens of each thing in what a model is told, and the cells inside its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import AnimaticError
+from ..scene import Scene
+from ..text import ClipText, told
+
+
+@dataclass
+class Targets:
+    """`pairs` of one token and one thing, over all rows of a batch.
+
+    `rows`, `columns` `[pair]`: where in `Maps` a pair's probabilities stand; `share` `[pair]`: its weight, so that the
+    weights of a row sum to 1; `tokens` `[row, wanted]` is the request. Masks are built once per layer size.
+    """
+
+    tokens: Tensor
+    rows: Tensor
+    columns: Tensor
+    share: Tensor
+    scenes: Sequence[Scene]
+    things: list[tuple[int, tuple[int, ...]]]  # a pair's row and tracks
+    frames: int
+    legacy: bool
+    _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        scenes: Sequence[Scene],
+        text: ClipText,
+        frames: int,
+        device: torch.device,
+        legacy: bool = False,
+        every_word: bool = False,
+    ) -> Targets:
+        """Raises where a phrase is not in what the model is told. `every_word`: request all tokens."""
+        requests, pairs, things = [], [], []
+        for row, scene in enumerate(scenes):
+            named: dict[tuple, list[int]] = {}
+            for i, track in enumerate(scene.tracks):
+                part, said = scene.part(i)
+                at = text.positions(told(said), track.phrase)
+                if not at:
+                    raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {told(said)!r}; name it there")
+                at = tuple(part * text.limit + token for token in at)  # a story's texts stand in a row
+                # things of the same words share their tokens: one target, unless the original's arithmetic is wanted
+                named.setdefault((at, i) if legacy else (at,), []).append(i)
+            wanted = dict.fromkeys(token for at, *_ in named for token in at)
+            request = list(dict.fromkeys([*range(text.limit), *wanted]) if every_word else wanted)
+            for (at, *_), tracks in named.items():
+                pairs += [(row, request.index(token), 1 / (len(at) * len(named))) for token in at]
+                things += [(row, tuple(tracks))] * len(at)
+            requests.append(request)
+        most = max(1, *map(len, requests))
+        tokens = torch.tensor([r + [0] * (most - len(r)) for r in requests], device=device)
+        rows, columns = (torch.tensor([pair[i] for pair in pairs], dtype=torch.long, device=device) for i in (0, 1))
+        share = torch.tensor([pair[2] for pair in pairs], device=device)
+        return cls(tokens, rows, columns, share, scenes, things, frames, legacy)
+
+    def masks(self, height: int, width: int) -> Tensor:
+        """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
+        if (height, width) not in self._masks:
+            made = [torch.from_numpy(s.masks(self.frames, height, width, self.legacy)) for s in self.scenes]
+            some = [made[r][list(tracks)].any(0) for r, tracks in self.things]
+            empty = torch.zeros(0, self.frames, height, width)
+            self._masks[height, width] = (torch.stack(some) if some else empty).float().to(self.tokens.device)
+        return self._masks[height, width]
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """Sum a value per pair `[pair]` into one per row, by weight."""
+        return values.new_zeros(len(self.tokens)).index_add(0, self.rows, values * self.share)
