@@ -196,8 +196,7 @@ def laid_out(story: Story, backbone: Backbone, frames: int | None = None) -> Sce
 
 def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:
     """What a model is told of scenes, and not to show: their words and its habit."""
-    habit = backbone.habits.negative
-    negatives = [", ".join(words for words in (scene.negative, habit) if words) for scene in scenes]
+    negatives = [backbone.habits.unwanted(scene.negative) for scene in scenes]
     return backbone.encode([told(scene) for scene in scenes], negatives)
 
 
