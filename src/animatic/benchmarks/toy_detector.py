@@ -13,35 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ..errors import AnimaticError
 from ..scene import Box
-from ..training.toyworld import (
-    BACKGROUNDS,
-    CELL,
-    COLOURABLE,
-    COLOURS,
-    LARGEST,
-    NOUNS,
-    SIZE,
-    SMALLEST,
-    backdrop,
-    identify,
-    sprite,
-    tight,
-)
+from ..training.toyworld import BACKGROUNDS, CELL, COLOURABLE, COLOURS, LARGEST, SIZE, backdrop, identify, sprite, tight
 from .detect import Found
+from .toy_scan import PAD, POWER, Place, scan
 
-HALF = 2  # the scan sees every second pixel, so places are right to 2 pixels
-STEP = 4  # pixels between the sizes looked for: what a model paints need not keep to the world's cells
-PAD = 8  # pixels a square may stand outside the frame: a cell, for a flat sprite has empty ones above and below
 RIM = 3  # pixels around a silhouette that must look like the backdrop
 UNKNOWN = 0.03  # squared colour distance above which a backdrop is none of the world's
-PEAKS = 16  # places of the scan looked at closely
-POWER = 5  # of the share in the rank: two alike side by side are not one large sprite
-LOOKS = (*COLOURABLE, *(noun for noun in NOUNS if noun not in COLOURABLE))  # the nouns that have colours first
-SHADES = ("", *COLOURS)
 
 
 class Detection(NamedTuple):
@@ -80,7 +60,7 @@ class ToyDetector:
             busy = [sight for sight in busy if sight.restless()]
             if not busy:
                 break
-            peaks = _scan(busy)
+            peaks = scan([sight.picture() for sight in busy], [sight.noise for sight in busy])
             busy = [sight for sight, places in zip(busy, peaks, strict=True) if self._take(sight, places)]
         return [sorted(sight.found, key=lambda d: -d.score) for sight in sights]
 
@@ -100,7 +80,7 @@ class ToyDetector:
         ]
         return [[Found(i, d.box, d.score) for i, d in finds if i is not None] for finds in fits]
 
-    def _take(self, sight: _Sight, places: Sequence[_Place]) -> bool:
+    def _take(self, sight: _Sight, places: Sequence[Place]) -> bool:
         """Move the best of `places` that is sure enough to the finds; whether there is one.
 
         A score is the lesser of the explained share and the likeness of edges: a blur of the right colour is no sprite.
@@ -144,16 +124,6 @@ def same_colour(noun: str, a: str, b: str) -> bool:
     return (a or b) == min(COLOURS, key=lambda colour: float(_squared(mean(colour) - mean(""))))
 
 
-class _Place(NamedTuple):
-    """A sprite's square in a frame, in pixels."""
-
-    noun: str
-    colour: str
-    side: int
-    x: int
-    y: int
-
-
 class _Sight:
     """One frame at work: pixels `[64 + border, 64 + border, 3]`, what is still unexplained in `weight`.
 
@@ -173,6 +143,10 @@ class _Sight:
         self.weight = np.pad(np.ones((SIZE, SIZE), np.float32), border)
         self.found: list[Detection] = []
 
+    def picture(self) -> np.ndarray:
+        """Frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]`, as the scan wants them."""
+        return np.concatenate([self.frame, self.under, self.weight[..., None]], -1)[RIM:-RIM, RIM:-RIM]
+
     def restless(self) -> bool:
         """Whether any square of the largest sprite holds enough unexplained difference for a find: spares scans."""
         excess = self.weight * (_squared(self.frame - self.under) - self.noise)
@@ -180,7 +154,7 @@ class _Sight:
         k = LARGEST * CELL + 2 * RIM
         return float((total[k:, k:] - total[:-k, k:] - total[k:, :-k] + total[:-k, :-k]).max()) > self.least
 
-    def beside(self, place: _Place) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    def beside(self, place: Place) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """A place as it is seen and as it would be drawn, both off the backdrop, `[y, x, 3]`.
 
         With the weight of each pixel, and the part (0..1) of the silhouette that no find covers.
@@ -191,7 +165,7 @@ class _Sight:
         visible = float((weight * alpha[..., 0]).sum() / alpha.sum())
         return self.frame[here] - under, rgb - under * alpha, halo * weight, visible
 
-    def take(self, place: _Place, score: float) -> None:
+    def take(self, place: Place, score: float) -> None:
         """Count out the pixels a find explains; what stands in front of it stays."""
         box = tight(place.noun, place.x / CELL, place.y / CELL, place.side / CELL)
         self.found.append(Detection(place.noun, place.colour, box, score))
@@ -222,7 +196,7 @@ def _backdrop(frame: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.median(frame, axis=1, keepdims=True), frame.shape)
 
 
-def _window(place: _Place) -> tuple[slice, slice]:
+def _window(place: Place) -> tuple[slice, slice]:
     """The pixels of a place and its rim, in a frame with its border."""
     top, left, span = place.y + PAD, place.x + PAD, place.side + 2 * RIM
     return slice(top, top + span), slice(left, left + span)
@@ -247,75 +221,3 @@ def _likeness(seen: np.ndarray, drawn: np.ndarray, weight: np.ndarray, noise: fl
         power += float(((_squared(s) - 2 * noise) * w).sum())
         own += float((_squared(d) * w).sum())
     return float(np.clip(cross / np.sqrt(max(power, 1e-6) * own), 0, 1))
-
-
-@cache
-def _bank(side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The scan's filters for squares of `side` pixels, at half size, of each noun of LOOKS.
-
-    A painted sprite is linear in its colour, base + colour * slope, so what it explains is a polynomial of the colour:
-    six filters stand for all shades, see `_mix`. Filters of colour and its square `[6 * painted + plain, 4, s, s]`,
-    alpha `[noun, 1, s, s]`, halo `[noun, 1, s + 2, s + 2]`.
-    """
-
-    def half(colour: str, nouns: Sequence[str]) -> Tensor:
-        stamps = np.stack([sprite(noun, colour, side) for noun in nouns])
-        return F.avg_pool2d(torch.from_numpy(stamps).movedim(-1, 1), HALF)
-
-    every, painted = half("", LOOKS), len(COLOURABLE)
-    alpha, natural = every[:, 3:], every[:, :3]
-    black, white = (half(colour, COLOURABLE)[:, :3] for colour in ("black", "white"))
-    low, high = (torch.tensor(COLOURS[colour])[:, None, None] / 255 for colour in ("black", "white"))
-    slope = ((white - black) / (high - low)).mean(1, keepdim=True)
-    base = black - low * slope
-    by_colour = torch.eye(3)[:, :, None, None] * slope[:, None]  # [painted, 3, 3, s, s]
-    rgb = torch.cat([natural[:painted, None], base[:, None], by_colour, torch.zeros_like(base)[:, None]], 1)
-    squares = [(natural[:painted] ** 2).sum(1, True), (base**2).sum(1, True), 2 * base * slope, slope**2]
-    both = torch.cat([rgb, torch.cat(squares, 1)[:, :, None] / alpha[:painted, None].clamp(min=1e-3)], 2)
-    plain = torch.cat([natural, (natural**2).sum(1, True) / alpha.clamp(min=1e-3)], 1)[painted:]
-    halo = F.max_pool2d(F.pad((alpha > 0.1).float(), (1,) * 4), 3, 1, 1)
-    return torch.cat([both.flatten(0, 1), plain]), alpha, halo
-
-
-@cache
-def _mix() -> Tensor:
-    """How the six filters of a painted noun make the gain of each shade: `[shade, 6]`."""
-    colours = torch.tensor(list(COLOURS.values())) / 255
-    one = torch.ones(len(colours), 1)
-    named = torch.cat([0 * one, one, colours, (colours**2).sum(1, True)], 1)
-    return torch.cat([torch.eye(6)[:1], named])
-
-
-def _scan(sights: Sequence[_Sight]) -> list[list[_Place]]:
-    """Where in each frame which sprites explain most: the `PEAKS` best places, seen at half size.
-
-    Gain here is alpha * (|f - b|^2 - |f - c|^2), f the frame, b the backdrop, c the sprite's colour: five correlations.
-    """
-    half = np.stack([np.concatenate([s.frame, s.under, s.weight[..., None]], -1)[RIM:-RIM, RIM:-RIM] for s in sights])
-    half = F.avg_pool2d(torch.from_numpy(half).movedim(-1, 1), HALF)
-    f, b, w = half[:, :3], half[:, 3:6], half[:, 6:]
-    noise = torch.tensor([s.noise for s in sights])[:, None, None, None] / HALF**2
-    over = torch.cat([2 * w * f, -w], 1)
-    under = w * (2 * f * b - b**2).sum(1, keepdim=True)
-    apart = F.pad(w * (((f - b) ** 2).sum(1, keepdim=True) - noise), (1,) * 4)
-    painted, row = len(COLOURABLE), torch.arange(len(sights))[:, None]
-    ranks, places = [], []
-    for side in range(SMALLEST * CELL, LARGEST * CELL + 1, STEP):
-        filters, alpha, halo = _bank(side)
-        parts, plain = F.conv2d(over, filters).split((6 * painted, len(LOOKS) - painted), 1)
-        shades = (_mix() @ parts.unflatten(1, (painted, 6)).flatten(3)).unflatten(3, plain.shape[2:])
-        gain = torch.cat([shades.amax(2), plain], 1) - F.conv2d(under, alpha)
-        share = gain.clamp(min=0) / torch.maximum(F.conv2d(apart, halo), gain).clamp(min=1e-3)
-        rank = gain * share**POWER
-        near = F.max_pool2d(rank.contiguous(memory_format=torch.channels_last), 3, 1, 1)  # quicker than as it was
-        rank, at = (rank * (rank == near)).flatten(1).topk(PEAKS)  # one of each noun and size at a place
-        noun, y, x = torch.unravel_index(at, gain.shape[1:])
-        shade = shades[row, noun.clamp(max=painted - 1), :, y, x].argmax(-1) * (noun < painted)
-        ranks.append(rank)
-        places.append(torch.stack([noun, shade, torch.full_like(x, side), x * HALF - PAD, y * HALF - PAD], -1))
-    values, order = torch.cat(ranks, 1).topk(PEAKS)
-    best = torch.cat(places, 1)[row, order]
-    return [
-        [_Place(LOOKS[n], SHADES[k], *where) for value, (n, k, *where) in zip(*found, strict=True) if value > 0]
-        for found in zip(values.tolist(), best.tolist(), strict=True)
-    ]
