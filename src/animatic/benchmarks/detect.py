@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import AnimaticError
 from ..scene import Box, Scene, Track
-from .cases import Looking
+from .cases import Looking, area
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def overlap(a: Box, b: Box) -> float:
     """Intersection over union; 0 where neither has an area."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(0.0, w) * max(0.0, h)
-    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - both
+    union = area(a) + area(b) - both
     return both / union if union > 0 else 0.0
 
 
