@@ -6,18 +6,18 @@ Workers send back finished files, so they need no common disk. A lost worker's b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .benchmarks.generate import Maker, Part, Progress, store
 from .errors import AnimaticError
-from .jobs import FAILED, Job, Outcome
+from .jobs import FAILED, Job, Outcome, Settings, Tick, untold
 from .runs import Run
 
 LOSSES = 3  # workers a batch may cost before it is given up: it may be what kills them
 
 
-def work(run: Run, part: Part, tick: Callable[[int, int], None] = lambda done, count: None) -> None:
+def work(run: Run, part: Part, tick: Tick = untold) -> None:
     """Make a part of a run on the Ray cluster of this machine (`RAY_ADDRESS`), or on one begun here."""
     try:
         import ray
@@ -91,7 +91,7 @@ def _reason(error: Exception) -> str:
 class Worker:
     """What lives on a worker: a model, loaded once."""
 
-    def __init__(self, settings: Any) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.maker = Maker(settings)
 
     def ready(self) -> Sequence[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AnimaticError
-from ..jobs import DONE, FAILED, LEFT_OUT, Job, digest
+from ..jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
 from ..runs import Run
 from ..scene import Scene, parse, write_atomically
 from .cases import RULES, Tally
 from .detect import detect, detector_named, looked_at, suits
 from .known import benchmark_named
+from .metrics import agreement, motion
 
 VERSION = 1
 METRICS = ("plan", "motion", "clip")
@@ -88,49 +89,33 @@ class Judge:
             frames = self.run.video(job).frames
         except AnimaticError as error:
             return replace(verdict, held=False, state=FAILED, reason=str(error))
+        values = self._measured(frames, job.prompt.split(" | ") if self.story else [job.prompt])
         if self.story:
-            return replace(verdict, values=self._evenness(frames, job))
+            return replace(verdict, values=values)
         case = self.cases[job.number % len(self.cases)]
         looked = looked_at(len(frames), self.benchmark.frames)
         seen = detect(self.detector, frames[looked], case.queries, case.prompt, self.looking, case.several)
-        values: dict[str, float] = {}
         if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
-            from .metrics import agreement
-
-            values |= agreement(job.plan, seen, len(frames), looked)
-        if "motion" in self.scoring.metrics:
-            from .metrics import motion
-
-            values |= motion(frames)
-        if self.clip:
-            values |= self.clip(frames, job.prompt)
+            values = agreement(job.plan, seen, len(frames), looked) | values
         held = case.holds(seen, RULES[self.scoring.rules])
-        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=_finite(values))
+        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=values)
 
-    def _evenness(self, frames: np.ndarray, job: Job) -> dict[str, float]:
-        """Of a story: of the whole what the metrics say, but each part's likeness to its own prompt."""
-        values: dict[str, float] = {}
-        if "motion" in self.scoring.metrics:
-            from .metrics import motion
-
-            values |= motion(frames)
+    def _measured(self, frames: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
+        """What the metrics say of the whole, but of each part of a story its likeness to its own prompt."""
+        values = motion(frames) if "motion" in self.scoring.metrics else {}
         if self.clip:
-            prompts = job.prompt.split(" | ")
-            parts = zip(np.array_split(frames, len(prompts)), prompts, strict=True)
             values |= self.clip(frames, prompts[0])
-            values["clip text"] = float(np.mean([self.clip(part, prompt)["clip text"] for part, prompt in parts]))
-        return _finite(values)
-
-
-def _finite(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if isfinite(value)}
+            if len(prompts) > 1:
+                parts = zip(np.array_split(frames, len(prompts)), prompts, strict=True)
+                values["clip text"] = float(np.mean([self.clip(part, prompt)["clip text"] for part, prompt in parts]))
+        return {name: value for name, value in values.items() if isfinite(value)}
 
 
 def score(
     folder: str | os.PathLike[str],
     scoring: Scoring,
     workers: int = 1,
-    tick: Callable[[int, int], None] = lambda done, count: None,
+    tick: Tick = untold,
 ) -> list[Verdict]:
     """Score every job of a run, in `workers` processes, and keep the verdicts in its score.json."""
     run = Run(folder)
@@ -214,7 +199,7 @@ class Summary:
 
     @property
     def overall(self) -> Tally:
-        return Tally(sum(t.correct for t in self.tasks.values()), sum(t.total for t in self.tasks.values()))
+        return sum(self.tasks.values(), Tally())
 
 
 def summary(verdicts: Sequence[Verdict]) -> Summary:
@@ -222,7 +207,7 @@ def summary(verdicts: Sequence[Verdict]) -> Summary:
     values: dict[str, list[float]] = {}
     for v in verdicts:
         if v.held is not None:
-            tasks[v.task] = Tally(tasks[v.task].correct + v.held, tasks[v.task].total + 1)
+            tasks[v.task] += Tally(int(v.held), 1)
         for name, value in v.values.items():
             values.setdefault(name, []).append(value)
     return Summary(
