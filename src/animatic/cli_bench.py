@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +12,11 @@ import typer
 from . import cli_plan, cli_runs
 from .benchmarks.cases import RULES, Layout, Rules, Score, judge
 from .benchmarks.known import BENCHMARKS, benchmark_named
-from .console import bar, table
+from .console import bar
 from .errors import AnimaticError
 from .planning.cache import read_replies
 from .planning.planners import plan_all, planner_named
-from .planning.replies import Reply, read
+from .planning.replies import read
 
 app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
 
@@ -44,13 +44,15 @@ def score(
         return
     cases = benchmark_named(name).cases()
     kept = {prompt.strip().rstrip("."): iter(texts) for prompt, texts in read_replies(replies).items()}
-    layouts: list[Layout | None] = []
+    layouts: list[Layout | None] = [None] * len(cases)
     reasons: dict[int, str] = {}
     for i, case in enumerate(cases):
+        text = next(kept.get(case.prompt.rstrip("."), iter(())), None)
         try:
-            layouts.append(_read(case.prompt, next(kept.get(case.prompt.rstrip("."), iter(())), None), name))
+            if text is None:
+                raise AnimaticError(f"no reply to {case.prompt!r}")
+            layouts[i] = read(text, legacy=name == "lmd")
         except AnimaticError as error:
-            layouts.append(None)
             reasons[i] = str(error)
     _report(name, judge(cases, layouts, _rules(rules)), {"replies": str(replies), "rules": rules}, reasons, as_json)
 
@@ -98,33 +100,13 @@ def _rules(name: str) -> Rules:
     return RULES[name]
 
 
-def _read(prompt: str, text: str | None, name: str) -> Reply:
-    if text is None:
-        raise AnimaticError(f"no reply to {prompt!r}")
-    return read(text, legacy=name == "lmd")
-
-
 def _report(name: str, score: Score, settings: dict[str, str], reasons: dict[int, str], as_json: bool) -> None:
-    tallies = {**score.tasks, "overall": score.overall}
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "benchmark": name,
-                    **settings,
-                    "tasks": {t: {"correct": v.correct, "total": v.total} for t, v in score.tasks.items()},
-                    "overall": {"correct": score.overall.correct, "total": score.overall.total},
-                    "failures": list(score.failures),
-                    "unread": {str(i): reason for i, reason in reasons.items()},
-                }
-            )
-        )
+        counts = {**asdict(score), "overall": asdict(score.overall)}
+        print(json.dumps({"benchmark": name, **settings, **counts, "unread": reasons}))
         return
-    table(
-        (f"{name}: {', '.join(settings.values())}", "correct", "share", "95 % (Wilson)"), cli_runs.tally_rows(tallies)
-    )
-    for reason, count in Counter(reasons.values()).items():
-        print(f"{count} x {reason}")
+    cli_runs.tell_tallies(f"{name}: {', '.join(settings.values())}", {**score.tasks, "overall": score.overall})
+    cli_runs.tell_reasons("", reasons.values())
 
 
 cli_runs.add_to(app)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -156,26 +156,32 @@ def score(
     told |= {"seed": str(run.settings.seed), "detector": detector, "rules": rules}
     tallies = {**made.tasks, "overall": made.overall}
     if as_json:
-        counted = {t: {"correct": v.correct, "total": v.total} for t, v in tallies.items()}
+        counted = {task: asdict(tally) for task, tally in tallies.items()}
         rest = {"failed": len(made.failed), "left_out": len(made.left_out), "unmade": made.unmade}
         print(json.dumps({**told, "tasks": counted, "metrics": values, **rest}))
         return
-    table((", ".join(told.values()), "correct", "share", "95 % (Wilson)"), tally_rows(tallies))
+    tell_tallies(", ".join(told.values()), tallies)
     if values:
         table(("metric", "mean", "n"), [(k, f"{v['mean']:.4f}", v["n"]) for k, v in values.items()])
-    for label, reasons in (("failed, counted as wrong", made.failed), ("left out, not counted", made.left_out)):
-        for reason, count in Counter(reasons.values()).items():
-            print(f"{label}: {count} x {reason}")
+    tell_reasons("failed, counted as wrong: ", made.failed.values())
+    tell_reasons("left out, not counted: ", made.left_out.values())
     if made.unmade:
         print(f"{made.unmade} of {len(verdicts)} jobs are not made yet, and not counted")
 
 
-def tally_rows(tallies: Mapping[str, Tally]) -> list[tuple[str, str, str, str]]:
+def tell_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
+    """A table of what was right, task by task."""
     rows = []
     for task, tally in tallies.items():
         low, high = tally.interval()
         rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.share:.1%}", f"{low:.1%} - {high:.1%}"))
-    return rows
+    table((title, "correct", "share", "95 % (Wilson)"), rows)
+
+
+def tell_reasons(label: str, reasons: Iterable[str]) -> None:
+    """Each reason once, with how often it was given."""
+    for reason, count in Counter(reasons).items():
+        print(f"{label}{count} x {reason}")
 
 
 def report(

@@ -205,9 +205,7 @@ def _job(row: sqlite3.Row) -> Job:
     told = {key: value for key, value in dict(row).items() if key != "owner"}
     story = parse_story(json.loads(row["plan"]), f"plan of job {row['number']}") if row["plan"] else ()
     plan = story[0] if len(story) == 1 else story or None
-    return Job(
-        **told | {"names": tuple(json.loads(row["names"])), "plan": story[0] if len(story) == 1 else story or None}
-    )
+    return Job(**{**told, "names": tuple(json.loads(row["names"])), "plan": plan})
 
 
 @contextmanager

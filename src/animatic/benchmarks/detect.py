@@ -6,7 +6,7 @@ of overlapping boxes, one best box a name and frame, or every box where things a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -82,38 +82,16 @@ def overlap(a: Box, b: Box) -> float:
 
 def _whole(box: Box, height: int, width: int) -> Box:
     """Rounded to pixels (LVD)."""
-    x0, y0, x1, y1 = box
-    return (
-        round(x0 * width) / width,
-        round(y0 * height) / height,
-        round(x1 * width) / width,
-        round(y1 * height) / height,
-    )
+    x0, x1 = (round(v * width) / width for v in box[::2])
+    y0, y1 = (round(v * height) / height for v in box[1::2])
+    return x0, y0, x1, y1
 
 
-def _toy(weights: str) -> Detector:
-    from .toy_detector import ToyDetector
-
-    return ToyDetector()
-
-
-def _owl(weights: str) -> Detector:
-    from .open_vocabulary import Owl
-
-    return Owl(weights)
-
-
-def _grounding_dino(weights: str) -> Detector:
-    from .open_vocabulary import GroundingDino
-
-    return GroundingDino(weights)
-
-
-DETECTORS: dict[str, tuple[Callable[[str], Detector], str]] = {  # name -> what makes it, usual weights
-    "toy": (_toy, ""),
-    "owlvit": (_owl, "google/owlvit-base-patch32"),  # the one of LMD and LVD
-    "owlv2": (_owl, "google/owlv2-base-patch16-ensemble"),
-    "grounding-dino": (_grounding_dino, "IDEA-Research/grounding-dino-tiny"),
+DETECTORS = {  # name -> usual weights
+    "toy": "",
+    "owlvit": "google/owlvit-base-patch32",  # the one of LMD and LVD
+    "owlv2": "google/owlv2-base-patch16-ensemble",
+    "grounding-dino": "IDEA-Research/grounding-dino-tiny",
 }
 
 
@@ -122,8 +100,13 @@ def detector_named(name: str) -> Detector:
     kind, _, weights = name.partition(":")
     if kind not in DETECTORS:
         raise AnimaticError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}, or one with :WEIGHTS")
-    make, usual = DETECTORS[kind]
-    return make(weights or usual)
+    if kind == "toy":
+        from .toy_detector import ToyDetector
+
+        return ToyDetector()
+    from .open_vocabulary import GroundingDino, Owl
+
+    return (GroundingDino if kind == "grounding-dino" else Owl)(weights or DETECTORS[kind])
 
 
 def suits(detector: str, looking: Looking) -> Looking:
