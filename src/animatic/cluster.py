@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from .benchmarks.generate import Maker, Part, Progress, store
+from .benchmarks.generate import Maker, Part, store
 from .errors import AnimaticError
 from .jobs import FAILED, Job, Outcome, Settings, Tick, untold
 from .runs import Run
@@ -37,7 +37,7 @@ def work(run: Run, part: Part, tick: Tick = untold) -> None:
         raise AnimaticError(f"threads is {threads}, more than any worker of the cluster has; want less")
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
     actor: Any = ray.remote(num_cpus=threads, num_gpus=1 if gpus else 0, runtime_env=environment)(Worker)
-    progress, losses = Progress(run, part, tick), Counter[int]()
+    losses = Counter[int]()
     waiting: list[list[Job]] = []  # batches whose worker was lost
     idle: list[Any] = []
     busy: dict[Any, tuple[Any, list[Job]]] = {}  # call -> worker, batch
@@ -70,7 +70,7 @@ def work(run: Run, part: Part, tick: Tick = untold) -> None:
                 except RayError as error:
                     raise AnimaticError(f"a worker failed: {_reason(error)}") from None
                 store(run, batch, outcomes)
-                progress.add(len(outcomes))
+                tick(*run.progress(part.limit, part.shard))
                 while idle and (todo := waiting.pop() if waiting else run.claim(part.limit, part.shard)):
                     worker = idle.pop()
                     busy[worker.make.remote(todo)] = (worker, todo)

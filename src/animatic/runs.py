@@ -32,6 +32,7 @@ _TABLE = """create table jobs (
   number integer primary key, place integer not null unique, task text not null, prompt text not null,
   names text not null, seed integer not null, plan text, state text not null, owner text, reason text not null,
   seconds real, file text, frames integer, height integer, width integer)"""
+_PART = "place / :size % :count = :index and (:limit is null or place / :size * :size < :limit)"
 _FREE = "update jobs set state = 'todo', owner = null where owner = ?"
 
 
@@ -103,19 +104,27 @@ class Run:
 
         `limit` is of places (whole batches), `shard` (i, n) is every n-th batch from the i-th.
         """
-        size, (index, count) = self.settings.batch, shard
-        mine = "place / :size % :count = :index and (:limit is null or place / :size * :size < :limit)"
-        told = {"size": size, "count": count, "index": index, "limit": limit, "owner": self.owner}
+        told = {**self._part(limit, shard), "owner": self.owner}
         with _changing(self.base) as base:
             self._bury(base)
-            (place,) = base.execute(f"select min(place) from jobs where state = 'todo' and {mine}", told).fetchone()
+            (place,) = base.execute(f"select min(place) from jobs where state = 'todo' and {_PART}", told).fetchone()
             if place is None:
                 return []
             these = "place / :size = :batch"
-            told["batch"] = place // size
+            told["batch"] = place // self.settings.batch
             batch = [_job(row) for row in base.execute(f"select * from jobs where {these} order by place", told)]
             base.execute(f"update jobs set state = 'running', owner = :owner where state = 'todo' and {these}", told)
         return batch
+
+    def progress(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> tuple[int, int]:
+        """How many jobs of a part (see `claim`) need nothing more, of how many."""
+        counted = f"select total(state not in ('todo', 'running')), count(*) from jobs where {_PART}"
+        with _reading(self.base) as base:
+            done, count = base.execute(counted, self._part(limit, shard)).fetchone()
+        return int(done), count
+
+    def _part(self, limit: int | None, shard: tuple[int, int]) -> dict[str, int | None]:
+        return {"size": self.settings.batch, "limit": limit, "index": shard[0], "count": shard[1]}
 
     def keep(self, outcome: Outcome, plan: Scene | Story | None) -> None:
         """Write what was made, then say so in its row: a crash in between makes it again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Protocol
 
+from ..errors import AnimaticError
 from ..scene import Box
 
 
@@ -60,6 +61,13 @@ RULES = {
     "margin": Rules(margin=0.05),
     "strict": Rules(positive=True, named=True, margin=0.05),
 }
+
+
+def rules_named(name: str) -> Rules:
+    """One of RULES. Raises `AnimaticError` where there is none of the name."""
+    if name not in RULES:
+        raise AnimaticError(f"unknown rules {name!r}; known: {', '.join(RULES)}")
+    return RULES[name]
 
 
 @dataclass(frozen=True)

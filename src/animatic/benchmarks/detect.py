@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
@@ -45,27 +46,27 @@ def detect(
     `several`: further tracks of the same phrase, the n-th for the n-th best box of each frame.
     """
     height, width = frames.shape[1:3]
-    rows: list[list[list[Box]]] = []  # frame, query, boxes with the best first
-    for found in detector.find(frames, queries) if queries else [[] for _ in frames]:
-        kept = suppress([f for f in found if f.score >= looking.threshold], looking)
-        boxes: list[list[Box]] = [[] for _ in queries]
-        for find in sorted(kept, key=lambda f: -f.score):
-            boxes[find.query].append(_whole(find.box, height, width) if looking.whole else find.box)
-        rows.append(boxes)
+    kept = [
+        suppress([find for find in found if find.score >= looking.threshold], looking)
+        for found in (detector.find(frames, queries) if queries else ())
+    ]
     tracks = []
     for q, query in enumerate(queries):
-        most = max(1, *(len(boxes[q]) for boxes in rows)) if several else 1
-        for rank in range(most):
-            column = tuple(boxes[q][rank] if rank < len(boxes[q]) else None for boxes in rows)
-            if rank == 0 or any(column):
-                tracks.append(Track(query, column))
+        boxes = [
+            [_whole(f.box, height, width) if looking.whole else f.box for f in row if f.query == q] for row in kept
+        ]
+        ranks = list(zip_longest(*boxes)) or [(None,) * len(frames)]  # the best box of every frame, the next best...
+        tracks += [Track(query, rank) for rank in (ranks if several else ranks[:1])]
     return Scene(prompt, tuple(tracks), seconds=2.0 if len(frames) > 1 else 0.0)
 
 
 def suppress(found: Sequence[Found], looking: Looking) -> list[Found]:
-    """Non-maximum suppression: from the surest on, a box stays where its IoU with every kept one is below the limit."""
+    """Non-maximum suppression: from the surest on, a box stays where its IoU with every kept one is below the limit.
+
+    What is below the threshold goes first.
+    """
     kept: list[Found] = []
-    for find in sorted(found, key=lambda f: -f.score):
+    for find in sorted((f for f in found if f.score >= looking.threshold), key=lambda f: -f.score):
         rivals = (k for k in kept if not looking.aware or k.query == find.query)
         if all(overlap(find.box, k.box) < looking.nms for k in rivals):
             kept.append(find)

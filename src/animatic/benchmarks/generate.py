@@ -11,7 +11,6 @@ from ..errors import AnimaticError
 from ..jobs import (
     FAILED,
     LEFT_OUT,
-    RUNNING,
     TODO,
     Job,
     Outcome,
@@ -158,11 +157,11 @@ class Maker:
 def work(run: Run, part: Part, tick: Tick = untold, maker: Makes | None = None) -> None:
     """Make a part of a run in this process."""
     maker = maker or Maker(run.settings)
-    progress = Progress(run, part, tick)
     with run.working():
+        tick(*run.progress(part.limit, part.shard))
         while batch := run.claim(part.limit, part.shard):
             store(run, batch, maker(batch))
-            progress.add(len(batch))
+            tick(*run.progress(part.limit, part.shard))
 
 
 def store(run: Run, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
@@ -171,18 +170,3 @@ def store(run: Run, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if jobs[outcome.number].state == TODO:
             run.keep(outcome, jobs[outcome.number].plan)
-
-
-class Progress:
-    """How much of a part is done, other processes' work included as of the beginning."""
-
-    def __init__(self, run: Run, part: Part, tick: Tick) -> None:
-        size, (index, count) = run.settings.batch, part.shard
-        mine = [j for j in run.jobs() if j.place // size % count == index]
-        mine = [j for j in mine if part.limit is None or j.place // size * size < part.limit]
-        self.total, self.done, self.tick = len(mine), sum(j.state not in (TODO, RUNNING) for j in mine), tick
-        self.tick(self.done, self.total)
-
-    def add(self, count: int) -> None:
-        self.done = min(self.total, self.done + count)
-        self.tick(self.done, self.total)

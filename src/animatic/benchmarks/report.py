@@ -59,15 +59,6 @@ class Scored:
     summary: Summary
 
 
-@dataclass(frozen=True)
-class Example:
-    """A job on the page: its frames in a row with what was seen, as a data URI."""
-
-    prompt: str
-    note: str
-    picture: str
-
-
 def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
     """Write the page to `out` (.html) and the tables as markdown beside it; `shown` examples a run, task and kind."""
     if out.suffix != ".html":
@@ -106,8 +97,7 @@ def data_uri(picture: bytes, kind: str) -> str:
 
 
 def _scored(folder: Path) -> Scored:
-    run = Run(folder)
-    scoring, verdicts = read_score(folder)
+    run, (scoring, verdicts) = Run(folder), read_score(folder)
     return Scored(folder.name, run, scoring, verdicts, summary(verdicts))
 
 
@@ -119,10 +109,10 @@ def cell(tally: Tally) -> str:
     return f"{tally.share:.1%} ({100 * low:.0f}-{100 * high:.0f})"
 
 
-def examples(scored: Scored, shown: int) -> dict[str, dict[bool, list[Example]]]:
-    """Of each task the first passes and failures."""
+def examples(scored: Scored, shown: int) -> dict[str, dict[bool, list[dict[str, str]]]]:
+    """Of each task the first passes and failures: a prompt, a note, and a picture of what was seen (a data URI)."""
     jobs = {job.number: job for job in scored.run.jobs()}
-    made: dict[str, dict[bool, list[Example]]] = {}
+    made: dict[str, dict[bool, list[dict[str, str]]]] = {}
     for verdict in scored.verdicts:
         kinds = made.setdefault(verdict.task, {True: [], False: []})
         if verdict.held is not None and len(kinds[verdict.held]) < shown:
@@ -130,14 +120,14 @@ def examples(scored: Scored, shown: int) -> dict[str, dict[bool, list[Example]]]
     return made
 
 
-def _example(run: Run, job: Job, verdict: Verdict) -> Example:
-    picture = ""
+def _example(run: Run, job: Job, verdict: Verdict) -> dict[str, str]:
+    note, picture = verdict.reason or f"job {job.number}, seed {job.seed}", ""
     if verdict.seen is not None:
         try:
             picture = strip(run.video(job).frames[list(verdict.looked)], verdict.seen)
         except AnimaticError as error:
-            return Example(job.prompt, str(error), "")
-    return Example(job.prompt, verdict.reason or f"job {job.number}, seed {job.seed}", picture)
+            note = str(error)
+    return {"prompt": job.prompt, "note": note, "picture": picture}
 
 
 def strip(frames: np.ndarray, seen: Scene) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..errors import AnimaticError
 from ..jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
 from ..runs import Run
 from ..scene import Scene, parse, write_atomically
-from .cases import RULES, Tally
+from .cases import Tally, rules_named
 from .detect import detect, detector_named, looked_at, suits
 from .known import benchmark_named
 from .metrics import agreement, motion
@@ -38,8 +38,7 @@ class Scoring:
     clip: str = ""
 
     def __post_init__(self) -> None:
-        if self.rules not in RULES:
-            raise AnimaticError(f"unknown rules {self.rules!r}; known: {', '.join(RULES)}")
+        rules_named(self.rules)  # raises where there are none
         for name in self.metrics:
             if name not in METRICS:
                 raise AnimaticError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
@@ -97,7 +96,7 @@ class Judge:
         seen = detect(self.detector, frames[looked], case.queries, case.prompt, self.looking, case.several)
         if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
             values = agreement(job.plan, seen, len(frames), looked) | values
-        held = case.holds(seen, RULES[self.scoring.rules])
+        held = case.holds(seen, rules_named(self.scoring.rules))
         return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=values)
 
     def _measured(self, frames: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
@@ -124,7 +123,6 @@ def score(
     for verdict in _judged(str(folder), scoring, jobs, workers):
         verdicts.append(verdict)
         tick(len(verdicts), len(jobs))
-    verdicts.sort(key=lambda v: v.number)
     told = {
         "version": VERSION,
         "scoring": asdict(scoring),
@@ -139,30 +137,21 @@ def _judged(folder: str, scoring: Scoring, jobs: Sequence[Job], workers: int) ->
     if workers <= 1:
         yield from map(judge, jobs)
         return
-    chunks = [[job.number for job in jobs[i : i + CHUNK]] for i in range(0, len(jobs), CHUNK)]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        waiting = [pool.submit(_chunk, folder, scoring, chunk) for chunk in chunks]
-        try:
-            for future in as_completed(waiting):
-                yield from future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from pool.map(partial(_verdict, folder, scoring), jobs, chunksize=CHUNK)
 
 
 @cache
-def _judge(folder: str, scoring: Scoring) -> tuple[Judge, dict[int, Job]]:
-    """One of each per process of the pool, which lives for one call of `score`."""
+def _judge(folder: str, scoring: Scoring) -> Judge:
+    """One per process of the pool, which lives for one call of `score`."""
     import torch
 
     torch.set_num_threads(1)
-    judge = Judge(folder, scoring)
-    return judge, {job.number: job for job in judge.run.jobs()}
+    return Judge(folder, scoring)
 
 
-def _chunk(folder: str, scoring: Scoring, numbers: Sequence[int]) -> list[Verdict]:
-    judge, jobs = _judge(folder, scoring)
-    return [judge(jobs[number]) for number in numbers]
+def _verdict(folder: str, scoring: Scoring, job: Job) -> Verdict:
+    return _judge(folder, scoring)(job)
 
 
 def read_score(folder: str | os.PathLike[str]) -> tuple[Scoring, list[Verdict]]:
