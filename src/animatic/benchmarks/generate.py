@@ -33,11 +33,10 @@ Makes = Callable[[Sequence[Job]], list[Outcome]]
 
 @dataclass(frozen=True)
 class Part:
-    """What of a run one process does: places below `limit`, batches `shard` = (i, n); `retry` what had failed."""
+    """What of a run one process does: places below `limit`, batches `shard` = (i, n)."""
 
     limit: int | None = None
     shard: tuple[int, int] = (0, 1)
-    retry: bool = False
 
 
 def prepare(
@@ -90,10 +89,10 @@ class Maker:
 
         if not torch.cuda.is_available():
             torch.set_num_threads(settings.threads)
+        recipe_named(settings.method)  # raises where there is none
         self.settings, self.backbone = settings, load(settings.model)
         width, _, height = settings.size.partition("x")
         self.size = (int(width), int(height)) if settings.size else None
-        self.recipe = recipe_named(settings.method)
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
         """Render jobs together. What cannot be made becomes an outcome with its reason; the others are made."""

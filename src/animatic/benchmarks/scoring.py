@@ -110,15 +110,9 @@ class Judge:
         return {name: value for name, value in values.items() if isfinite(value)}
 
 
-def score(
-    folder: str | os.PathLike[str],
-    scoring: Scoring,
-    workers: int = 1,
-    tick: Tick = untold,
-) -> list[Verdict]:
+def score(folder: str | os.PathLike[str], scoring: Scoring, workers: int = 1, tick: Tick = untold) -> list[Verdict]:
     """Score every job of a run, in `workers` processes, and keep the verdicts in its score.json."""
-    run = Run(folder)
-    jobs = run.jobs()
+    jobs = Run(folder).jobs()
     verdicts: list[Verdict] = []
     for verdict in _judged(str(folder), scoring, jobs, workers):
         verdicts.append(verdict)
