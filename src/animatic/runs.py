@@ -164,8 +164,9 @@ class Run:
             )
         if scale == 1:
             return video
-        corners = product(range(scale), repeat=2)  # summed one by one: five times as quick as a mean of blocks
-        total = sum(video.frames[:, y::scale, x::scale].astype(np.uint32) for y, x in corners)
+        total = np.zeros((count, job.height, job.width, 3), np.uint32)
+        for y, x in product(range(scale), repeat=2):  # five times as quick as a mean of blocks
+            total += video.frames[:, y::scale, x::scale]
         return Video((total / scale**2 + 0.5).astype(np.uint8), video.fps, video.info)
 
     def _release(self) -> None:

@@ -74,11 +74,7 @@ class ToyDetector:
         Raises `AnimaticError` where a query names nothing of the toy world.
         """
         asked = [identify(query) for query in queries]
-        fits = [
-            [(next((i for i, query in enumerate(asked) if _fits(d, *query)), None), d) for d in finds]
-            for finds in self(frames)
-        ]
-        return [[Found(i, d.box, d.score) for i, d in finds if i is not None] for finds in fits]
+        return [[Found(i, d.box, d.score) for d in finds for i in _fits(d, asked)[:1]] for finds in self(frames)]
 
     def _take(self, sight: _Sight, places: Sequence[Place]) -> bool:
         """Move the best of `places` that is sure enough to the finds; whether there is one.
@@ -104,9 +100,10 @@ class ToyDetector:
         return True
 
 
-def _fits(find: Detection, noun: str, colour: str) -> bool:
-    """Whether a find is of a noun, and of its colour where one is asked for."""
-    return noun == find.noun and (not colour or same_colour(noun, colour, find.colour))
+def _fits(find: Detection, asked: Sequence[tuple[str, str]]) -> list[int]:
+    """Which queries are of a find's noun, and of its colour where one is asked for."""
+    nouns = [(i, colour) for i, (noun, colour) in enumerate(asked) if noun == find.noun]
+    return [i for i, colour in nouns if not colour or same_colour(find.noun, colour, find.colour)]
 
 
 @cache
