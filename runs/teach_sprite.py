@@ -19,7 +19,6 @@ import numpy as np
 from build_sprites import cut_out
 
 from animatic.backbones import load
-from animatic.benchmarks.mini import best
 from animatic.benchmarks.toy_detector import ToyDetector
 from animatic.rendering import render_batch
 from animatic.scene import Scene
@@ -74,7 +73,7 @@ def difference(frame: np.ndarray, sprite: np.ndarray) -> float:
 def found(video: Video) -> str:
     """The noun of the surest find in the middle frame."""
     middle = len(video) // 2
-    sure = best(ToyDetector()(video.frames[middle : middle + 1])[0])
+    (sure,) = ToyDetector().surest(video.frames[middle : middle + 1])
     return sure.noun if sure else ""
 
 

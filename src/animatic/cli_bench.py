@@ -1,22 +1,25 @@
-"""Commands that measure: plans and kept replies (stage 1); what is generated (stage 2) is in cli_runs."""
+"""Commands that measure: plans and kept replies (stage 1), and what a run made (stage 2; see cli_runs)."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import cli_plan, cli_runs
-from .benchmarks.cases import RULES, Layout, Rules, Score, judge
+from .benchmarks.cases import RULES, Layout, Score, Tally, judge, rules_named
 from .benchmarks.known import BENCHMARKS, benchmark_named
 from .console import bar, table
 from .errors import AnimaticError
 from .planning.cache import read_replies
 from .planning.planners import Options, plan_all, planner_named
-from .planning.replies import Reply, read
+from .planning.replies import read
 
 app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
 
@@ -30,29 +33,84 @@ def score(
     name: Annotated[str, typer.Argument(help="The folder of a run; with --replies, a benchmark.")],
     replies: Annotated[Path | None, typer.Option(help="Replies by prompt (JSON), as LMD and LVD keep them.")] = None,
     rules: Strict = "published",
-    detector: cli_runs.Detector = "",
-    metrics: cli_runs.Metrics = "plan",
-    clip: cli_runs.ClipWeights = "",
-    real: cli_runs.Real = "",
-    features: cli_runs.Features = "",
-    workers: cli_runs.Workers = None,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="toy, owlvit, owlv2 or grounding-dino, or one with :WEIGHTS; toy for mini, else owlvit, if not given."
+        ),
+    ] = "",
+    metrics: Annotated[str, typer.Option(help="Of each video, with commas: plan, motion, clip.")] = "plan",
+    clip: Annotated[str, typer.Option("--clip", help="CLIP weights, a folder or hub id; ViT-B/32 if not given.")] = "",
+    real: Annotated[
+        str, typer.Option("--fvd", help="Folder of real videos, to tell the Fréchet video distance from.")
+    ] = "",
+    features: Annotated[
+        str, typer.Option("--fvd-features", help="I3D (TorchScript .pt) or VideoMAE (folder or hub id) for --fvd.")
+    ] = "",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; a core each for the toy detector if not given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score what a run made, or kept replies. What failed, or cannot be read, is wrong."""
-    if replies is None:
-        cli_runs.score(name, rules, detector, metrics, clip, real, features, workers, as_json)
+    if replies is not None:
+        _score_replies(name, replies, rules, as_json)
         return
+    if not Path(name).is_dir():
+        benchmark_named(name)
+        wanted = " is a benchmark; want --replies FILE, or the folder of a run"
+        raise AnimaticError(f"{name}{wanted if name in BENCHMARKS else ': no such run'}")
+    from .benchmarks import scoring
+    from .runs import Run
+
+    run = Run(name)
+    settings = run.settings
+    detector = detector or ("toy" if settings.model == "mini" else "owlvit")
+    how = scoring.Scoring(detector, rules, tuple(m for m in metrics.split(",") if m), clip)
+    workers = workers or ((os.cpu_count() or 1) if detector == "toy" else 1)
+    distance = None
+    if real:
+        from .benchmarks.fvd import Distance
+
+        distance = Distance(features)
+    with bar("scoring", as_json) as tick:
+        verdicts = scoring.score(name, how, workers, tick)
+    made = scoring.summary(verdicts)
+    values = {metric: {"mean": mean, "n": n} for metric, (mean, n) in made.means.items()}
+    if distance is not None:
+        values["fvd"] = distance.of_run(run, real)
+    told = {"benchmark": settings.benchmark, "model": settings.model, "method": settings.method}
+    told |= {"seed": str(settings.seed), "detector": detector, "rules": rules}
+    tallies = {**made.tasks, "overall": made.overall}
+    if as_json:
+        counts = {"tasks": {task: asdict(tally) for task, tally in tallies.items()}, "metrics": values}
+        rest = {"failed": len(made.failed), "left_out": len(made.left_out), "unmade": made.unmade}
+        print(json.dumps({**told, **counts, **rest}))
+        return
+    _tell_tallies(", ".join(told.values()), tallies)
+    if values:
+        table(("metric", "mean", "n"), [(k, f"{v['mean']:.4f}", v["n"]) for k, v in values.items()])
+    _tell_reasons("failed, counted as wrong: ", made.failed.values())
+    _tell_reasons("left out, not counted: ", made.left_out.values())
+    if made.unmade:
+        print(f"{made.unmade} of {len(verdicts)} jobs are not made yet, and not counted")
+
+
+def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
     cases = benchmark_named(name).cases()
     kept = {prompt.strip().rstrip("."): iter(texts) for prompt, texts in read_replies(replies).items()}
-    layouts: list[Layout | None] = []
+    layouts: list[Layout | None] = [None] * len(cases)
     reasons: dict[int, str] = {}
     for i, case in enumerate(cases):
+        text = next(kept.get(case.prompt.rstrip("."), iter(())), None)
         try:
-            layouts.append(_read(case.prompt, next(kept.get(case.prompt.rstrip("."), iter(())), None), name))
+            if text is None:
+                raise AnimaticError(f"no reply to {case.prompt!r}")
+            layouts[i] = read(text, legacy=name == "lmd")
         except AnimaticError as error:
-            layouts.append(None)
             reasons[i] = str(error)
-    _report(name, judge(cases, layouts, _rules(rules)), {"replies": str(replies), "rules": rules}, reasons, as_json)
+    told = {"replies": str(replies), "rules": rules}
+    _report(name, judge(cases, layouts, rules_named(rules)), told, reasons, as_json)
 
 
 @app.command()
@@ -90,42 +148,32 @@ def plan(
             else:
                 layouts[i] = result.scene
             tick(done, len(cases))
-    _report(name, judge(cases, layouts, _rules(rules)), {"planner": planner, "rules": rules}, reasons, as_json)
-
-
-def _rules(name: str) -> Rules:
-    if name not in RULES:
-        raise AnimaticError(f"unknown rules {name!r}; known: {', '.join(RULES)}")
-    return RULES[name]
-
-
-def _read(prompt: str, text: str | None, name: str) -> Reply:
-    if text is None:
-        raise AnimaticError(f"no reply to {prompt!r}")
-    return read(text, legacy=name == "lmd")
+    told = {"planner": planner, "rules": rules}
+    _report(name, judge(cases, layouts, rules_named(rules)), told, reasons, as_json)
 
 
 def _report(name: str, score: Score, settings: dict[str, str], reasons: dict[int, str], as_json: bool) -> None:
-    tallies = {**score.tasks, "overall": score.overall}
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "benchmark": name,
-                    **settings,
-                    "tasks": {t: {"correct": v.correct, "total": v.total} for t, v in score.tasks.items()},
-                    "overall": {"correct": score.overall.correct, "total": score.overall.total},
-                    "failures": list(score.failures),
-                    "unread": {str(i): reason for i, reason in reasons.items()},
-                }
-            )
-        )
+        counts = {**asdict(score), "overall": asdict(score.overall)}
+        print(json.dumps({"benchmark": name, **settings, **counts, "unread": reasons}))
         return
-    table(
-        (f"{name}: {', '.join(settings.values())}", "correct", "share", "95 % (Wilson)"), cli_runs.tally_rows(tallies)
-    )
-    for reason, count in Counter(reasons.values()).items():
-        print(f"{count} x {reason}")
+    _tell_tallies(f"{name}: {', '.join(settings.values())}", {**score.tasks, "overall": score.overall})
+    _tell_reasons("", reasons.values())
+
+
+def _tell_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
+    """A table of what was right, task by task."""
+    rows = []
+    for task, tally in tallies.items():
+        low, high = tally.interval()
+        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.share:.1%}", f"{low:.1%} - {high:.1%}"))
+    table((title, "correct", "share", "95 % (Wilson)"), rows)
+
+
+def _tell_reasons(label: str, reasons: Iterable[str]) -> None:
+    """Each reason once, with how often it was given."""
+    for reason, count in Counter(reasons).items():
+        print(f"{label}{count} x {reason}")
 
 
 cli_runs.add_to(app)

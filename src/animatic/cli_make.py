@@ -15,9 +15,10 @@ import typer
 from . import cli_finish, cli_plan
 from .console import bar, console, line, quiet
 from .errors import AnimaticError
+from .files import write_atomically
 from .options import AsJson, option
 from .planning.planners import Options, default_cache, planner_named
-from .scene import Scene, Story, lasting, load_story, save_story, write_atomically
+from .scene import Scene, Story, lasting, load_story, save_story
 from .video import contact_sheet, parse_size, png
 
 FORMATS = ("mp4", "gif", "webp", "png")

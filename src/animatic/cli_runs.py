@@ -1,11 +1,9 @@
-"""Commands of stage 2: generate a benchmark's videos, score them, show them."""
+"""Commands about runs: generate a benchmark's videos, and a page of what was scored."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,25 +11,10 @@ from typing import Annotated
 import typer
 
 from . import cli_plan
-from .benchmarks.cases import Tally
-from .console import bar, console, quiet, table
+from .console import bar, console, quiet
 from .errors import AnimaticError
 from .planning.planners import Options
 from .video import parse_size
-
-Detector = Annotated[
-    str,
-    typer.Option(
-        help="toy, owlvit, owlv2 or grounding-dino, or one with :WEIGHTS; toy for mini, else owlvit, if not given."
-    ),
-]
-Metrics = Annotated[str, typer.Option(help="Of each video, with commas: plan, motion, clip.")]
-ClipWeights = Annotated[str, typer.Option("--clip", help="CLIP weights, a folder or hub id; ViT-B/32 if not given.")]
-Real = Annotated[str, typer.Option("--fvd", help="Folder of real videos, to tell the Fréchet video distance from.")]
-Features = Annotated[
-    str, typer.Option("--fvd-features", help="I3D (TorchScript .pt) or VideoMAE (folder or hub id) for --fvd.")
-]
-Workers = Annotated[int | None, typer.Option(help="Processes; a core each for the toy detector if not given.")]
 
 
 def generate(
@@ -120,63 +103,6 @@ def _shard(text: str) -> tuple[int, int]:
     if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
         raise AnimaticError(f"shard is {text!r}; want I/N with I from 0 to N - 1")
     return int(index), int(count)
-
-
-def score(
-    folder: str, rules: str, detector: str, metrics: str, clip: str, real: str, features: str, workers: int | None,
-    as_json: bool,
-) -> None:  # fmt: skip
-    """Score what a run made; prints a table, or one line of JSON."""
-    from .benchmarks import known
-
-    if not Path(folder).is_dir():
-        if folder in known.BENCHMARKS:
-            raise AnimaticError(f"{folder} is a benchmark; want --replies FILE, or the folder of a run")
-        known.benchmark_named(folder)
-        raise AnimaticError(f"{folder}: no such run")
-    from .benchmarks.scoring import Scoring, summary
-    from .benchmarks.scoring import score as score_run
-    from .runs import Run
-
-    run = Run(folder)
-    detector = detector or ("toy" if run.settings.model == "mini" else "owlvit")
-    scoring = Scoring(detector, rules, tuple(m for m in metrics.split(",") if m), clip)
-    workers = workers or ((os.cpu_count() or 1) if detector == "toy" else 1)
-    distance = None
-    if real:
-        from .benchmarks.fvd import Distance
-
-        distance = Distance(features)
-    with bar("scoring", as_json) as tick:
-        verdicts = score_run(folder, scoring, workers, tick)
-    made = summary(verdicts)
-    values = {name: {"mean": mean, "n": n} for name, (mean, n) in made.means.items()}
-    if distance is not None:
-        values["fvd"] = distance.of_run(run, real)
-    told = {"benchmark": run.settings.benchmark, "model": run.settings.model, "method": run.settings.method}
-    told |= {"seed": str(run.settings.seed), "detector": detector, "rules": rules}
-    tallies = {**made.tasks, "overall": made.overall}
-    if as_json:
-        counted = {t: {"correct": v.correct, "total": v.total} for t, v in tallies.items()}
-        rest = {"failed": len(made.failed), "left_out": len(made.left_out), "unmade": made.unmade}
-        print(json.dumps({**told, "tasks": counted, "metrics": values, **rest}))
-        return
-    table((", ".join(told.values()), "correct", "share", "95 % (Wilson)"), tally_rows(tallies))
-    if values:
-        table(("metric", "mean", "n"), [(k, f"{v['mean']:.4f}", v["n"]) for k, v in values.items()])
-    for label, reasons in (("failed, counted as wrong", made.failed), ("left out, not counted", made.left_out)):
-        for reason, count in Counter(reasons.values()).items():
-            print(f"{label}: {count} x {reason}")
-    if made.unmade:
-        print(f"{made.unmade} of {len(verdicts)} jobs are not made yet, and not counted")
-
-
-def tally_rows(tallies: Mapping[str, Tally]) -> list[tuple[str, str, str, str]]:
-    rows = []
-    for task, tally in tallies.items():
-        low, high = tally.interval()
-        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.share:.1%}", f"{low:.1%} - {high:.1%}"))
-    return rows
 
 
 def report(

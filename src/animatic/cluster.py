@@ -6,18 +6,18 @@ Workers send back finished files, so they need no common disk. A lost worker's b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from .benchmarks.generate import Maker, Part, Progress, store
+from .benchmarks.generate import Maker, Part, store
 from .errors import AnimaticError
-from .jobs import FAILED, Job, Outcome
+from .jobs import FAILED, Job, Outcome, Settings, Tick, untold
 from .runs import Run
 
 LOSSES = 3  # workers a batch may cost before it is given up: it may be what kills them
 
 
-def work(run: Run, part: Part, tick: Callable[[int, int], None] = lambda done, count: None) -> None:
+def work(run: Run, part: Part, tick: Tick = untold) -> None:
     """Make a part of a run on the Ray cluster of this machine (`RAY_ADDRESS`), or on one begun here."""
     try:
         import ray
@@ -37,7 +37,7 @@ def work(run: Run, part: Part, tick: Callable[[int, int], None] = lambda done, c
         raise AnimaticError(f"threads is {threads}, more than any worker of the cluster has; want less")
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
     actor: Any = ray.remote(num_cpus=threads, num_gpus=1 if gpus else 0, runtime_env=environment)(Worker)
-    progress, losses = Progress(run, part, tick), Counter[int]()
+    losses = Counter[int]()
     waiting: list[list[Job]] = []  # batches whose worker was lost
     idle: list[Any] = []
     busy: dict[Any, tuple[Any, list[Job]]] = {}  # call -> worker, batch
@@ -70,7 +70,7 @@ def work(run: Run, part: Part, tick: Callable[[int, int], None] = lambda done, c
                 except RayError as error:
                     raise AnimaticError(f"a worker failed: {_reason(error)}") from None
                 store(run, batch, outcomes)
-                progress.add(len(outcomes))
+                tick(*run.progress(part.limit, part.shard))
                 while idle and (todo := waiting.pop() if waiting else run.claim(part.limit, part.shard)):
                     worker = idle.pop()
                     busy[worker.make.remote(todo)] = (worker, todo)
@@ -91,7 +91,7 @@ def _reason(error: Exception) -> str:
 class Worker:
     """What lives on a worker: a model, loaded once."""
 
-    def __init__(self, settings: Any) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.maker = Maker(settings)
 
     def ready(self) -> Sequence[Outcome]:

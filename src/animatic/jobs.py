@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .scene import Scene, Story
+from .video import Video
+
+if TYPE_CHECKING:
+    from .benchmarks.cases import Case
+
+Tick = Callable[[int, int], None]  # jobs done, of how many
 
 TODO, RUNNING, DONE, FAILED, LEFT_OUT = "todo", "running", "done", "failed", "left out"
 REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeats
@@ -74,20 +81,27 @@ class Outcome:
     shape: tuple[int, int, int] = (0, 0, 0)
 
 
+def untold(done: int, count: int) -> None:
+    """A tick that nobody hears."""
+
+
+def made(job: Job, video: Video, seconds: float = 0.0) -> Outcome:
+    """A job that went well: a film as .mp4, a still as .png."""
+    suffix = ".mp4" if len(video) > 1 else ".png"
+    return Outcome(job.number, DONE, "", seconds, video.encoded(suffix), suffix, video.frames.shape[:3])
+
+
 def digest(prompts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(prompts).encode()).hexdigest()[:16]
 
 
-def jobs_of(
-    tasks: Sequence[str], prompts: Sequence[str], names: Sequence[tuple[str, ...]], settings: Settings
-) -> list[Job]:
-    """A job per prompt and repeat. Its seed is seed + index + 6789 * repeat, however the work is split."""
-    order = fair_order(tasks)
-    count = len(prompts)
+def jobs_of(cases: Sequence[Case], settings: Settings) -> list[Job]:
+    """A job per case and repeat. Its seed is seed + index + 6789 * repeat, however the work is split."""
+    order, count = fair_order([case.task for case in cases]), len(cases)
     return [
-        Job(r * count + i, r * count + order[i], tasks[i], prompts[i], names[i], settings.seed + i + REPEAT * r)
+        Job(r * count + i, r * count + order[i], c.task, c.prompt, c.queries, settings.seed + i + REPEAT * r)
         for r in range(settings.repeats)
-        for i in range(count)
+        for i, c in enumerate(cases)
     ]
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import AnimaticError
+from .files import write_atomically
 from .formats import WRITERS, read
-from .scene import Box, Scene, write_atomically
+from .scene import Box, Scene
 
 SMALL = 256  # videos below this are enlarged by whole pixels when written: players blur them
 PALETTE = ("#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")

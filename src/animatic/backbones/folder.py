@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from ..errors import AnimaticError
-from ..scene import write_atomically
+from ..files import write_atomically
 
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 

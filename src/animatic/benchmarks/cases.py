@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 from typing import Protocol
 
+from ..errors import AnimaticError
 from ..scene import Box
 
 
@@ -46,8 +47,10 @@ class Rules:
             return box[2] > box[0] and box[3] > box[1]
         return box[2] != 0 and box[3] != 0
 
-    def before(self, a: float, b: float) -> bool:
-        return a + self.margin < b
+    def lies(self, a: float, side: str, b: float) -> bool:
+        """Whether `a` is on a side of `b`: left, top, upper, or any other for the right and lower ones."""
+        low, high = (a, b) if side in ("left", "top", "upper") else (b, a)
+        return low + self.margin < high
 
 
 PUBLISHED = Rules()
@@ -58,6 +61,13 @@ RULES = {
     "margin": Rules(margin=0.05),
     "strict": Rules(positive=True, named=True, margin=0.05),
 }
+
+
+def rules_named(name: str) -> Rules:
+    """One of RULES. Raises `AnimaticError` where there is none of the name."""
+    if name not in RULES:
+        raise AnimaticError(f"unknown rules {name!r}; known: {', '.join(RULES)}")
+    return RULES[name]
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,9 @@ class Tally:
     correct: int = 0
     total: int = 0
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.correct + other.correct, self.total + other.total)
+
     @property
     def share(self) -> float:
         return self.correct / self.total if self.total else 0.0
@@ -125,7 +138,7 @@ class Score:
 
     @property
     def overall(self) -> Tally:
-        return Tally(sum(t.correct for t in self.tasks.values()), sum(t.total for t in self.tasks.values()))
+        return sum(self.tasks.values(), Tally())
 
 
 def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules = PUBLISHED) -> Score:
@@ -134,8 +147,7 @@ def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules 
     failures: list[int] = []
     for i, (case, layout) in enumerate(zip(cases, layouts, strict=True)):
         good = layout is not None and case.holds(layout, rules)
-        tally = tasks.get(case.task, Tally())
-        tasks[case.task] = replace(tally, correct=tally.correct + good, total=tally.total + 1)
+        tasks[case.task] = tasks.get(case.task, Tally()) + Tally(int(good), 1)
         if not good:
             failures.append(i)
     return Score(tasks, tuple(failures))
@@ -148,3 +160,13 @@ def first(layout: Layout, words: str) -> Named | None:
 
 def middle(box: Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def centred(box: Box, goal: Box) -> bool:
+    """Whether the middle of a box is in another one."""
+    x, y = middle(box)
+    return goal[0] <= x <= goal[2] and goal[1] <= y <= goal[3]
+
+
+def area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

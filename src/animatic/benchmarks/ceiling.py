@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AnimaticError
-from ..jobs import DONE, FAILED, LEFT_OUT, Job, Outcome, scenes_of
+from ..jobs import FAILED, LEFT_OUT, Job, Outcome, made, scenes_of
 from ..scene import Scene
 from ..training import toyworld
 from ..video import Video
@@ -43,9 +43,7 @@ class Filmer:
             frames, _ = toyworld.draw(replace(plan, background=place), FRAMES if plan.seconds else 1)
         except AnimaticError as error:
             return Outcome(job.number, FAILED, str(error))
-        suffix = ".mp4" if len(frames) > 1 else ".png"
-        video = Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed})
-        return Outcome(job.number, DONE, "", 0.0, video.encoded(suffix), suffix, frames.shape[:3])
+        return made(job, Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed}))
 
 
 def main(name: str, out: Annotated[Path, typer.Option()], limit: int | None = None, planner: str = "rules") -> None:

@@ -22,10 +22,11 @@ import typer
 
 from ..backbones import load
 from ..rendering import render_batch
-from ..scene import Box, Scene
+from ..scene import Box
 from ..training.toyworld import backdrop
 from ..video import Video
-from .mini import Case, best, boxed, means, prompts, score
+from .detect import overlap
+from .mini import Case, boxed, means, prompts, score
 from .toy_detector import ToyDetector
 
 
@@ -33,30 +34,19 @@ def cases_of(n: int, seed: int, still: bool) -> list[Case]:
     """`n` random scenes of one thing in a box that no word implies; as stills their first frame."""
     rng = random.Random(seed)
     cases = [boxed(rng, case) for case in prompts(rng, n, set(), moving=False)]
-    return [replace(case, scene=first_frame(case)) for case in cases] if still else cases
-
-
-def first_frame(case: Case) -> Scene:
-    tracks = tuple(replace(track, boxes=track.boxes[:1]) for track in case.scene.tracks)
-    return replace(case.scene, tracks=tracks, seconds=0.0)
+    return [replace(case, scene=replace(case.scene.at(1), seconds=0.0)) for case in cases] if still else cases
 
 
 def measured(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | None]:
     """What `score` sees, and the intersection over union with the box, and the error of the background."""
     boxes = case.scene.at(len(video)).tracks[0].boxes
-    finds = [best(found) for found in detector(video.frames)]
-    ious = [iou(d.box, b) if d and b else 0.0 for d, b in zip(finds, boxes, strict=True)]
+    finds = detector.surest(video.frames)
+    ious = [overlap(d.box, b) if d and b else 0.0 for d, b in zip(finds, boxes, strict=True)]
     return {
         **score(case, video, detector),
         "IoU": float(np.mean(ious)),
         "background error": background_error(video, boxes, case.scene.background),
     }
-
-
-def iou(a: Box, b: Box) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(0.0, width) * max(0.0, height)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def background_error(video: Video, boxes: Sequence[Box | None], background: str) -> float:
@@ -91,7 +81,7 @@ def main(
     for k in range(seeds):
         for i in range(0, n, batch):
             part = cases[i : i + batch]
-            own = [seed + 1000 * k + i + j for j in range(len(part))]
+            own = range(seed + 1000 * k + i, seed + 1000 * k + i + len(part))
             began = time.process_time()
             made = render_batch([case.scene for case in part], backbone, method, own, steps=steps)
             seconds += time.process_time() - began

@@ -6,15 +6,16 @@ of overlapping boxes, one best box a name and frame, or every box where things a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
 
 from ..errors import AnimaticError
 from ..scene import Box, Scene, Track
-from .cases import Looking
+from .cases import Looking, area
 
 
 @dataclass(frozen=True)
@@ -45,27 +46,27 @@ def detect(
     `several`: further tracks of the same phrase, the n-th for the n-th best box of each frame.
     """
     height, width = frames.shape[1:3]
-    rows: list[list[list[Box]]] = []  # frame, query, boxes with the best first
-    for found in detector.find(frames, queries) if queries else [[] for _ in frames]:
-        kept = suppress([f for f in found if f.score >= looking.threshold], looking)
-        boxes: list[list[Box]] = [[] for _ in queries]
-        for find in sorted(kept, key=lambda f: -f.score):
-            boxes[find.query].append(_whole(find.box, height, width) if looking.whole else find.box)
-        rows.append(boxes)
+    kept = [
+        suppress([find for find in found if find.score >= looking.threshold], looking)
+        for found in (detector.find(frames, queries) if queries else ())
+    ]
     tracks = []
     for q, query in enumerate(queries):
-        most = max(1, *(len(boxes[q]) for boxes in rows)) if several else 1
-        for rank in range(most):
-            column = tuple(boxes[q][rank] if rank < len(boxes[q]) else None for boxes in rows)
-            if rank == 0 or any(column):
-                tracks.append(Track(query, column))
+        boxes = [
+            [_whole(f.box, height, width) if looking.whole else f.box for f in row if f.query == q] for row in kept
+        ]
+        ranks = list(zip_longest(*boxes)) or [(None,) * len(frames)]  # the best box of every frame, the next best...
+        tracks += [Track(query, rank) for rank in (ranks if several else ranks[:1])]
     return Scene(prompt, tuple(tracks), seconds=2.0 if len(frames) > 1 else 0.0)
 
 
 def suppress(found: Sequence[Found], looking: Looking) -> list[Found]:
-    """Non-maximum suppression: from the surest on, a box stays where its IoU with every kept one is below the limit."""
+    """Non-maximum suppression: from the surest on, a box stays where its IoU with every kept one is below the limit.
+
+    What is below the threshold goes first.
+    """
     kept: list[Found] = []
-    for find in sorted(found, key=lambda f: -f.score):
+    for find in sorted((f for f in found if f.score >= looking.threshold), key=lambda f: -f.score):
         rivals = (k for k in kept if not looking.aware or k.query == find.query)
         if all(overlap(find.box, k.box) < looking.nms for k in rivals):
             kept.append(find)
@@ -76,44 +77,22 @@ def overlap(a: Box, b: Box) -> float:
     """Intersection over union; 0 where neither has an area."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(0.0, w) * max(0.0, h)
-    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - both
+    union = area(a) + area(b) - both
     return both / union if union > 0 else 0.0
 
 
 def _whole(box: Box, height: int, width: int) -> Box:
     """Rounded to pixels (LVD)."""
-    x0, y0, x1, y1 = box
-    return (
-        round(x0 * width) / width,
-        round(y0 * height) / height,
-        round(x1 * width) / width,
-        round(y1 * height) / height,
-    )
+    x0, x1 = (round(v * width) / width for v in box[::2])
+    y0, y1 = (round(v * height) / height for v in box[1::2])
+    return x0, y0, x1, y1
 
 
-def _toy(weights: str) -> Detector:
-    from .toy_detector import ToyDetector
-
-    return ToyDetector()
-
-
-def _owl(weights: str) -> Detector:
-    from .open_vocabulary import Owl
-
-    return Owl(weights)
-
-
-def _grounding_dino(weights: str) -> Detector:
-    from .open_vocabulary import GroundingDino
-
-    return GroundingDino(weights)
-
-
-DETECTORS: dict[str, tuple[Callable[[str], Detector], str]] = {  # name -> what makes it, usual weights
-    "toy": (_toy, ""),
-    "owlvit": (_owl, "google/owlvit-base-patch32"),  # the one of LMD and LVD
-    "owlv2": (_owl, "google/owlv2-base-patch16-ensemble"),
-    "grounding-dino": (_grounding_dino, "IDEA-Research/grounding-dino-tiny"),
+DETECTORS = {  # name -> usual weights
+    "toy": "",
+    "owlvit": "google/owlvit-base-patch32",  # the one of LMD and LVD
+    "owlv2": "google/owlv2-base-patch16-ensemble",
+    "grounding-dino": "IDEA-Research/grounding-dino-tiny",
 }
 
 
@@ -122,8 +101,13 @@ def detector_named(name: str) -> Detector:
     kind, _, weights = name.partition(":")
     if kind not in DETECTORS:
         raise AnimaticError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}, or one with :WEIGHTS")
-    make, usual = DETECTORS[kind]
-    return make(weights or usual)
+    if kind == "toy":
+        from .toy_detector import ToyDetector
+
+        return ToyDetector()
+    from .open_vocabulary import GroundingDino, Owl
+
+    return (GroundingDino if kind == "grounding-dino" else Owl)(weights or DETECTORS[kind])
 
 
 def suits(detector: str, looking: Looking) -> Looking:

@@ -5,8 +5,6 @@ python -m animatic.benchmarks.gallery runs/out/controls
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,18 +15,16 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 
 from ..backbones import load
+from ..files import write_atomically
 from ..rendering import render_batch
-from ..scene import Scene, write_atomically
+from ..scene import Scene
 from ..video import Video, draw_boxes, png
 from .controls import cases_of
+from .report import data_uri, template
 
 FILMS = ("none", "layout-attention", "lvd", "lvd-gligen", "lvd+")
 PICTURES = ("none", "multidiffusion", "boxdiff", "backward-guidance", "gligen", "lmd", "lmd+")
 SCALE = 2
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1100px;color:#222}
-table{border-collapse:collapse}
-td,th{padding:3px 6px;text-align:left;font-weight:400;vertical-align:bottom}img{display:block;image-rendering:pixelated}
-th{color:#555}table.numbers td,table.numbers th{border-bottom:1px solid #ddd;text-align:right}"""
 
 
 def films(scenes: Sequence[Scene], methods: Sequence[str], model: str, steps: int, seed: int) -> dict[str, list[Video]]:
@@ -54,31 +50,10 @@ def sheet(rows: dict[str, list[Video]], every: int) -> Image.Image:
     return page
 
 
-def _cell(video: Video, suffix: str, folder: Path) -> str:
-    file = video.save(folder / f"cell.{suffix}")
-    code = base64.b64encode(file.read_bytes()).decode()
-    file.unlink()
-    return f'<td><img alt="" src="data:image/{suffix};base64,{code}"></td>'
-
-
-def page(
-    parts: dict[str, tuple[Sequence[Scene], dict[str, list[Video]]]], numbers: Sequence[dict], folder: Path
-) -> str:
-    """One self-contained html page."""
-    out = [f"<!doctype html><meta charset=utf-8><title>Controls</title><style>{STYLE}</style><h1>Controls</h1>"]
-    for title, (scenes, rows) in parts.items():
-        heads = "".join(f"<th>{html.escape(scene.prompt)}" for scene in scenes)
-        out.append(f"<h2>{title}</h2><table><tr><th>{heads}</tr>")
-        for name, videos in rows.items():
-            cells = "".join(_cell(video, "png" if len(video) == 1 else "webp", folder) for video in videos)
-            out.append(f"<tr><th>{name}</th>{cells}</tr>")
-        out.append("</table>")
-    if numbers:
-        keys = list(dict.fromkeys(key for row in numbers for key in row))
-        out.append("<h2>Measured</h2><table class=numbers><tr>" + "".join(f"<th>{key}" for key in keys) + "</tr>")
-        out += ["<tr>" + "".join(f"<td>{row.get(key, '')}" for key in keys) + "</tr>" for row in numbers]
-        out.append("</table>")
-    return "\n".join(out)
+def picture(video: Video) -> str:
+    """A video, or the one frame it has, as a data URI."""
+    kind = "png" if len(video) == 1 else "webp"
+    return data_uri(video.encoded(f".{kind}"), kind)
 
 
 def main(
@@ -96,7 +71,9 @@ def main(
         parts[title] = some, films(some, methods, model, steps, seed)
         write_atomically(folder / f"{title.lower()}.png", png(sheet(parts[title][1], every=4)))
     numbers = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    write_atomically(folder / "controls.html", page(parts, numbers, folder).encode())
+    keys = list(dict.fromkeys(key for row in numbers for key in row))
+    page = template("gallery.html").render(parts=parts, numbers=numbers, keys=keys, picture=picture)
+    write_atomically(folder / "controls.html", page.encode())
 
 
 if __name__ == "__main__":

@@ -8,24 +8,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import AnimaticError
-from ..jobs import DONE, FAILED, LEFT_OUT, TODO, Job, Outcome, Settings, digest, jobs_of, scenes_of
+from ..jobs import (
+    FAILED,
+    LEFT_OUT,
+    TODO,
+    Job,
+    Outcome,
+    Settings,
+    Tick,
+    digest,
+    jobs_of,
+    made,
+    scenes_of,
+    untold,
+)
 from ..planning.planners import Options, plan_all, planner_named
 from ..runs import Run
 from ..scene import Scene, Story, Track
 from ..video import Video
 from .cases import Benchmark
 
-Tick = Callable[[int, int], None]  # done, of how many
 Makes = Callable[[Sequence[Job]], list[Outcome]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What of a run one process does: places below `limit`, batches `shard` = (i, n); `retry` what had failed."""
+    """What of a run one process does: places below `limit`, batches `shard` = (i, n)."""
 
     limit: int | None = None
     shard: tuple[int, int] = (0, 1)
-    retry: bool = False
 
 
 def prepare(
@@ -34,7 +45,7 @@ def prepare(
     settings: Settings,
     options: Options | None = None,
     retry: bool = False,
-    tick: Tick = lambda done, count: None,
+    tick: Tick = untold,
 ) -> Run:
     """Begin a run or take it up: a row per case, every prompt planned, what is missing from the disk opened again."""
     from ..methods import recipe_named
@@ -45,8 +56,8 @@ def prepare(
     cases = benchmark.cases()
     if not cases:
         raise AnimaticError(f"benchmark {benchmark.name!r} has no cases")
-    jobs = jobs_of([c.task for c in cases], [c.prompt for c in cases], [c.queries for c in cases], settings)
-    run = Run.prepared(folder, settings, made_with(versions()), jobs)
+    deciding = {name: value for name, value in versions().items() if name != "python"}  # of the frames
+    run = Run.prepared(folder, settings, deciding, jobs_of(cases, settings))
     with run.preparing():
         run.reopen(retry)
         kept = run.jobs()
@@ -60,11 +71,6 @@ def prepare(
             tick(len(plans), len(kept) - len(there))
         run.keep_plans(plans)
     return run
-
-
-def made_with(versions: dict[str, str]) -> dict[str, str]:
-    """The versions that decide frames."""
-    return {name: value for name, value in versions.items() if name != "python"}
 
 
 def settings_of(benchmark: Benchmark, name: str, model: str, method: str, planner: str) -> Settings:
@@ -83,20 +89,17 @@ class Maker:
 
         if not torch.cuda.is_available():
             torch.set_num_threads(settings.threads)
+        recipe_named(settings.method)  # raises where there is none
         self.settings, self.backbone = settings, load(settings.model)
-        self.recipe = recipe_named(settings.method)
+        width, _, height = settings.size.partition("x")
+        self.size = (int(width), int(height)) if settings.size else None
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
         """Render jobs together. What cannot be made becomes an outcome with its reason; the others are made."""
-        fine: list[Job] = []
-        outcomes: list[Outcome] = []
-        for job in batch:
-            missing = self._cannot_show(job)
-            if missing:
-                outcomes.append(Outcome(job.number, LEFT_OUT, missing))
-            else:
-                fine.append(job)
-        return outcomes + (self._make(fine) if fine else [])
+        lacks = [self._cannot_show(job) for job in batch]
+        fine = [job for job, lack in zip(batch, lacks, strict=True) if not lack]
+        left = [Outcome(job.number, LEFT_OUT, lack) for job, lack in zip(batch, lacks, strict=True) if lack]
+        return left + (self._make(fine) if fine else [])
 
     def _cannot_show(self, job: Job) -> str:
         """What the model has never seen, in words; "" where there is none. Not the method's fault: not counted."""
@@ -108,23 +111,18 @@ class Maker:
         return ""
 
     def _make(self, jobs: Sequence[Job]) -> list[Outcome]:
-        s, began = self.settings, time.perf_counter()
-        size = tuple(int(v) for v in s.size.split("x")) if s.size else None
+        began = time.perf_counter()
         try:
-            videos = self._render(jobs, size)  # type: ignore[arg-type]
+            videos = self._render(jobs)
         except (AnimaticError, RuntimeError) as error:
             if len(jobs) > 1 and isinstance(error, AnimaticError):  # one bad job must not take the others with it
                 return [outcome for job in jobs for outcome in self._make([job])]
             reason = f"{type(error).__name__}: " * (not isinstance(error, AnimaticError)) + " ".join(str(error).split())
             return [Outcome(job.number, FAILED, reason, time.perf_counter() - began) for job in jobs]
-        suffix = ".mp4" if len(videos[0]) > 1 else ".png"
         each = (time.perf_counter() - began) / len(jobs)
-        return [
-            Outcome(job.number, DONE, "", each, video.encoded(suffix), suffix, video.frames.shape[:3])
-            for job, video in zip(jobs, videos, strict=True)
-        ]
+        return [made(job, video, each) for job, video in zip(jobs, videos, strict=True)]
 
-    def _render(self, jobs: Sequence[Job], size: tuple[int, int] | None) -> list[Video]:
+    def _render(self, jobs: Sequence[Job]) -> list[Video]:
         from ..rendering import render_batch, render_story
 
         s = self.settings
@@ -132,13 +130,13 @@ class Maker:
             return [
                 render_story(
                     self._story(job), self.backbone, s.method, job.seed,
-                    steps=s.steps, guidance=s.guidance, size=size, scheduler=s.scheduler,
+                    steps=s.steps, guidance=s.guidance, size=self.size, scheduler=s.scheduler,
                 )
                 for job in jobs
             ]  # fmt: skip
         return render_batch(
             [self._scene(job) for job in jobs], self.backbone, s.method, [job.seed for job in jobs],
-            steps=s.steps, guidance=s.guidance, frames=s.frames, size=size, scheduler=s.scheduler,
+            steps=s.steps, guidance=s.guidance, frames=s.frames, size=self.size, scheduler=s.scheduler,
         )  # fmt: skip
 
     def _scene(self, job: Job) -> Scene:
@@ -155,14 +153,14 @@ class Maker:
         return tuple(replace(scene, seconds=geometry.frames / geometry.fps) for scene in scenes)
 
 
-def work(run: Run, part: Part, tick: Tick = lambda done, count: None, maker: Makes | None = None) -> None:
+def work(run: Run, part: Part, tick: Tick = untold, maker: Makes | None = None) -> None:
     """Make a part of a run in this process."""
     maker = maker or Maker(run.settings)
-    progress = Progress(run, part, tick)
     with run.working():
+        tick(*run.progress(part.limit, part.shard))
         while batch := run.claim(part.limit, part.shard):
             store(run, batch, maker(batch))
-            progress.add(len(batch))
+            tick(*run.progress(part.limit, part.shard))
 
 
 def store(run: Run, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
@@ -171,18 +169,3 @@ def store(run: Run, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if jobs[outcome.number].state == TODO:
             run.keep(outcome, jobs[outcome.number].plan)
-
-
-class Progress:
-    """How much of a part is done, other processes' work included as of the beginning."""
-
-    def __init__(self, run: Run, part: Part, tick: Tick) -> None:
-        size, (index, count) = run.settings.batch, part.shard
-        mine = [j for j in run.jobs() if j.place // size % count == index]
-        mine = [j for j in mine if part.limit is None or j.place // size * size < part.limit]
-        self.total, self.done, self.tick = len(mine), sum(j.state not in (TODO, "running") for j in mine), tick
-        self.tick(self.done, self.total)
-
-    def add(self, count: int) -> None:
-        self.done = min(self.total, self.done + count)
-        self.tick(self.done, self.total)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..english import article, number, plurals
+from ..scene import Box
 from .cases import Case, Layout, Named, Rules, first, middle
 
 PREFIX = "A realistic photo of a scene"
@@ -68,29 +69,30 @@ def _spatial() -> list[Case]:
     return made
 
 
-def _seen(layout: Layout, rules: Rules) -> list[Named]:
-    return [t for t in layout.tracks if t.boxes[0] is not None and (not rules.positive or rules.sees(t.boxes[0]))]
+def _box(track: Named | None, rules: Rules) -> Box | None:
+    """A thing's box where it counts as present; published: wherever there is one."""
+    box = track.boxes[0] if track else None
+    return box if not rules.positive or rules.sees(box) else None
+
+
+def _seen(layout: Layout, rules: Rules) -> list[str]:
+    return [track.phrase for track in layout.tracks if _box(track, rules)]
 
 
 def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     """How many names contain the noun; strictly, end in it or in its plural."""
-    names = [t.phrase for t in _seen(layout, rules)]
+    names = _seen(layout, rules)
     if rules.named:
         return sum(name.split()[-1] in (noun, *plurals(noun)) for name in names) == count
     return sum(noun in name for name in names) == count
 
 
 def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
-    return all(any(name in t.phrase for t in _seen(layout, rules)) for name in names)
+    return all(any(name in phrase for phrase in _seen(layout, rules)) for name in names)
 
 
 def _stand(layout: Layout, rules: Rules, names: tuple[str, ...], side: str) -> bool:
     """The first thing stands on its side of the second one."""
-    a, b = (first(layout, name) for name in names)
-    if a is None or b is None or a.boxes[0] is None or b.boxes[0] is None:
-        return False
-    if rules.positive and not (rules.sees(a.boxes[0]) and rules.sees(b.boxes[0])):
-        return False
+    a, b = (_box(first(layout, name), rules) for name in names)
     axis = 0 if side in ("left", "right") else 1
-    p, q = middle(a.boxes[0])[axis], middle(b.boxes[0])[axis]
-    return rules.before(p, q) if side in ("left", "top") else rules.before(q, p)
+    return a is not None and b is not None and rules.lies(middle(a)[axis], side, middle(b)[axis])

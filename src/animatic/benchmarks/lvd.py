@@ -11,8 +11,7 @@ from functools import partial
 import numpy as np
 
 from ..english import article, number, plurals
-from ..scene import Box
-from .cases import Case, Layout, Named, Rules, first, middle
+from .cases import Case, Layout, Rules, first, middle
 from .lmd import coloured_pairs
 
 PREFIX = "A realistic lively video of a scene"
@@ -105,51 +104,35 @@ def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
 def _half(layout: Layout, rules: Rules, noun: str, half: str) -> bool:
     """Seen in some frame of its half and in none of the other; the two middle frames do not count."""
     track = first(layout, noun)
-    if track is None:
-        return False
-    early, late = (any(rules.sees(track.boxes[f]) for f in frames) for frames in ((0, 1), (4, 5)))
+    early, late = (track is not None and any(map(rules.sees, track.boxes[part])) for part in (slice(2), slice(4, 6)))
     return early and not late if half == "first" else late and not early
 
 
-def _ends(track: Named | None, rules: Rules) -> tuple[Box, Box] | None:
-    """The first and the last box, where both are seen."""
-    if track is None:
-        return None
-    a, b = track.boxes[0], track.boxes[-1]
-    return (a, b) if a is not None and b is not None and rules.sees(a) and rules.sees(b) else None
+def _spots(layout: Layout, rules: Rules, noun: str, *frames: int) -> list[tuple[float, float]]:
+    """The middles of a thing in some frames; none where it is not seen in all of them."""
+    track = first(layout, noun)
+    boxes = [track.boxes[f] for f in frames] if track else []
+    spots = [middle(box) for box in boxes if box and rules.sees(box)]
+    return spots if len(spots) == len(boxes) else []
 
 
 def _moves(layout: Layout, rules: Rules, noun: str, goal: str) -> bool:
-    ends = _ends(first(layout, noun), rules)
-    if ends is None:
-        return False
-    a, b = (middle(box)[0] for box in ends)
-    return rules.before(a, b) if goal == "right" else rules.before(b, a)
+    spots = _spots(layout, rules, noun, 0, -1)
+    return bool(spots) and rules.lies(spots[-1][0], goal, spots[0][0])
 
 
 def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> bool:
     """The first thing begins on one side of the second and ends on the other."""
-    one, two = (_ends(first(layout, name), rules) for name in names)
-    if one is None or two is None:
+    one, two = (_spots(layout, rules, name, 0, -1) for name in names)
+    if not one or not two:
         return False
-    (a, b), (p, q) = ([middle(box)[0] for box in ends] for ends in (one, two))
-    if goal == "right":
-        return rules.before(a, p) and rules.before(q, b)
-    return rules.before(p, a) and rules.before(b, q)
+    return rules.lies(two[0][0], goal, one[0][0]) and rules.lies(one[-1][0], goal, two[-1][0])
 
 
 def _visits(layout: Layout, rules: Rules, noun: str, stops: tuple[str, ...]) -> bool:
     """In the right quarter in frames 1, 4 and 6."""
-    track = first(layout, noun)
-    if track is None:
-        return False
-    for f, stop in zip((0, FRAMES // 2, FRAMES - 1), stops, strict=True):
-        box = track.boxes[f]
-        if box is None or not rules.sees(box):
-            return False
-        x, y = middle(box)
-        if not (rules.before(x, 0.5) if "left" in stop else rules.before(0.5, x)):
-            return False
-        if not (rules.before(y, 0.5) if "upper" in stop else rules.before(0.5, y)):
-            return False
-    return True
+    spots = _spots(layout, rules, noun, 0, FRAMES // 2, FRAMES - 1)
+    return bool(spots) and all(
+        rules.lies(x, side, 0.5) and rules.lies(y, height, 0.5)
+        for (x, y), (height, side) in zip(spots, map(str.split, stops), strict=True)
+    )

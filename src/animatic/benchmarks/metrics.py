@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import AnimaticError
 from ..scene import Box, Scene
-from .cases import middle
+from .cases import centred, middle
 from .detect import overlap
 
 SHORT = 256  # pixels of the shorter side at which motion is measured
@@ -32,18 +32,13 @@ def agreement(plan: Scene, seen: Scene, frames: int, looked: Sequence[int]) -> d
         for i, f in enumerate(looked):
             wanted = [box for t in goals if (box := t.boxes[f]) is not None]
             for goal, find in _pairs(wanted, [box for t in finds if (box := t.boxes[i]) is not None]):
-                inside.append(float(find is not None and _inside(find, goal)))
+                inside.append(float(find is not None and centred(find, goal)))
                 ious.append(overlap(find, goal) if find is not None else 0.0)
     return {"in box": float(np.mean(inside)), "iou": float(np.mean(ious))} if inside else {}
 
 
 def _names(phrase: str) -> set[str]:
     return set(phrase.lower().split()) - {"a", "an", "the"}
-
-
-def _inside(box: Box, goal: Box) -> bool:
-    x, y = middle(box)
-    return goal[0] <= x <= goal[2] and goal[1] <= y <= goal[3]
 
 
 def _pairs(goals: list[Box], finds: list[Box]) -> list[tuple[Box, Box | None]]:

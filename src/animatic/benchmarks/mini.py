@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +29,11 @@ from ..scene import Box, Scene, Track
 from ..training import toyworld
 from ..training.captions import ING, PLACES, VERBS, WAYS
 from ..video import Video
+from .cases import centred, middle
 from .toy_detector import Detection, ToyDetector, same_colour
 
 STRAIGHT = ("right", "left", "up", "down")
+BATCH = 10
 FAR = 0.15  # of the frame: how far a thing must move for its way to count
 
 
@@ -80,21 +82,9 @@ def astray(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list
     return lvd(lost, backbone, guidance)
 
 
-def films(
-    cases: Sequence[Case], recipe: Recipe, backbone: Backbone, seed: int, steps: int, batch: int = 10
-) -> Iterable[Video]:
-    for i in range(0, len(cases), batch):
-        part = [case.scene for case in cases[i : i + batch]]
-        yield from render_batch(part, backbone, recipe, [seed + i + j for j in range(len(part))], steps=steps)
-
-
-def best(finds: Sequence[Detection]) -> Detection | None:
-    return max(finds, key=lambda d: d.score, default=None)
-
-
 def score(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | None]:
     """What of a case is seen. Noun and colour: of the surest find, right in at least half of the frames."""
-    finds = [best(found) for found in detector(video.frames)]
+    finds = detector.surest(video.frames)
     nouns = [d is not None and d.noun == case.noun for d in finds]
     colours = [d is not None and same_colour(d.noun, case.colour, d.colour) for d in finds]
     result: dict[str, float | None] = {
@@ -104,9 +94,8 @@ def score(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | 
     }
     if case.scene.tracks:
         boxes = case.scene.at(len(video)).tracks[0].boxes
-        result["in box"] = float(
-            np.mean([d is not None and b is not None and inside(d.box, b) for d, b in zip(finds, boxes, strict=True)])
-        )
+        pairs = zip(finds, boxes, strict=True)
+        result["in box"] = float(np.mean([bool(d and b and centred(d.box, b)) for d, b in pairs]))
         result["noun frames"] = float(np.mean(nouns))
     return result
 
@@ -114,21 +103,11 @@ def score(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | 
 def moved(finds: Sequence[Detection | None]) -> str:
     """Which way the surest find went, from the first third of the frames to the last; "" where it did not go far."""
     third = max(1, len(finds) // 3)
-    ends = []
-    for part in (finds[:third], finds[-third:]):
-        seen = [((d.box[0] + d.box[2]) / 2, (d.box[1] + d.box[3]) / 2) for d in part if d]
-        if not seen:
-            return ""
-        ends.append(np.mean(seen, 0))
-    dx, dy = ends[1] - ends[0]
+    first, last = ([middle(d.box) for d in part if d] for part in (finds[:third], finds[-third:]))
+    dx, dy = np.mean(last, 0) - np.mean(first, 0) if first and last else (0.0, 0.0)
     if max(abs(dx), abs(dy)) < FAR:
         return ""
     return ("right" if dx > 0 else "left") if abs(dx) >= abs(dy) else ("down" if dy > 0 else "up")
-
-
-def inside(box: Box, goal: Box) -> bool:
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return goal[0] <= x <= goal[2] and goal[1] <= y <= goal[3]
 
 
 def seen_captions(plan: Path) -> set[str]:
@@ -166,33 +145,24 @@ def main(
     for table in tables.split(","):
         for name, cases, recipe in (row for row in rows[table] if not methods or row[0] in methods.split(",")):
             results = []
-            for i, (case, video) in enumerate(zip(cases, films(cases, recipe, backbone, seed, steps), strict=True)):
-                results.append(score(case, video, detector))
-                if keep:
-                    video.save(keep / f"{table}-{name.replace(' ', '-')}-{i:03d}.webp")
-            print(
-                json.dumps(
-                    {
-                        "table": table,
-                        "method": name,
-                        "model": model,
-                        "n": n,
-                        "seed": seed,
-                        "steps": steps,
-                        **means(results),
-                    }
-                ),
-                flush=True,
-            )
+            for i in range(0, n, BATCH):
+                scenes = [case.scene for case in cases[i : i + BATCH]]
+                own = range(seed + i, seed + i + len(scenes))
+                for k, video in enumerate(render_batch(scenes, backbone, recipe, own, steps=steps), i):
+                    results.append(score(cases[k], video, detector))
+                    if keep:
+                        video.save(keep / f"{table}-{name.replace(' ', '-')}-{k:03d}.webp")
+            told = {"table": table, "method": name, "model": model, "n": n, "seed": seed, "steps": steps}
+            print(json.dumps({**told, **means(results)}), flush=True)
 
 
-def means(results: Sequence[dict[str, float | None]]) -> dict[str, float | str]:
+def means(results: Sequence[Mapping[str, float | None]], digits: int = 3) -> dict[str, float]:
     """Mean of every score over the cases that have it, with their number where it is not all."""
-    out: dict[str, float | str] = {}
-    for key in results[0] | results[-1]:
+    out: dict[str, float] = {}
+    for key in {**results[0], **results[-1]}:
         values = [v for r in results if (v := r.get(key)) is not None]
         if values:
-            out[key] = round(float(np.mean(values)), 3)
+            out[key] = round(float(np.mean(values)), digits)
             if len(values) < len(results):
                 out[f"{key} n"] = len(values)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -46,19 +47,18 @@ class GroundingDino:
     @torch.no_grad()
     def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[Found]]:
         found: list[list[Found]] = [[] for _ in frames]
-        for q, query in enumerate(queries):
-            for start in range(0, len(frames), FRAMES):
-                part = list(frames[start : start + FRAMES])
-                text = [f"{query.lower()}."] * len(part)
-                told = self.processor(text=text, images=part, return_tensors="pt").to(self.model.device)
-                outputs = self.model(**told)
-                sizes = [frame.shape[:2] for frame in part]
-                seen = self.processor.post_process_grounded_object_detection(
-                    outputs, told["input_ids"], threshold=0.0, text_threshold=1.0, target_sizes=sizes
-                )
-                for f, one in enumerate(seen, start):
-                    labels = torch.full((len(one["scores"]),), q)
-                    found[f] += _found(labels, one["boxes"], one["scores"], frames.shape[1:3])
+        for (q, query), start in product(enumerate(queries), range(0, len(frames), FRAMES)):
+            part = list(frames[start : start + FRAMES])
+            text = [f"{query.lower()}."] * len(part)
+            told = self.processor(text=text, images=part, return_tensors="pt").to(self.model.device)
+            outputs = self.model(**told)
+            sizes = [frame.shape[:2] for frame in part]
+            seen = self.processor.post_process_grounded_object_detection(
+                outputs, told["input_ids"], threshold=0.0, text_threshold=1.0, target_sizes=sizes
+            )
+            for f, one in enumerate(seen, start):
+                labels = torch.full((len(one["scores"]),), q)
+                found[f] += _found(labels, one["boxes"], one["scores"], frames.shape[1:3])
         return found
 
 

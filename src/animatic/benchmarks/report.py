@@ -11,13 +11,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from PIL import Image
 
 from ..errors import AnimaticError
+from ..files import write_atomically
 from ..jobs import Job
 from ..runs import Run
-from ..scene import Scene, write_atomically
+from ..scene import Scene
 from ..video import Video, draw_boxes
 from .cases import Tally
 from .metrics import FAST
@@ -59,15 +60,6 @@ class Scored:
     summary: Summary
 
 
-@dataclass(frozen=True)
-class Example:
-    """A job on the page: its frames in a row with what was seen, as a data URI."""
-
-    prompt: str
-    note: str
-    picture: str
-
-
 def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
     """Write the page to `out` (.html) and the tables as markdown beside it; `shown` examples a run, task and kind."""
     if out.suffix != ".html":
@@ -77,30 +69,36 @@ def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
     if len(names) > 1:
         raise AnimaticError(f"the runs are of {' and '.join(sorted(names))}; want runs of one benchmark")
     name = names.pop()
-    tasks = list(runs[0].summary.tasks)
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (files("animatic.benchmarks") / "report.html").read_text("utf-8")
-    )
-    told = page.render(
-        benchmark=name,
-        tasks=tasks,
-        runs=runs,
-        published=published(name),
-        source=SOURCES.get(name, ""),
-        metrics=list(dict.fromkeys(m for r in runs for m in r.summary.means)),
-        examples={r.name: examples(r, shown) for r in runs},
-        cell=cell,
-        fast=FAST,
-    )
-    write_atomically(out, told.encode())
+    told = {
+        "benchmark": name,
+        "tasks": list(runs[0].summary.tasks),
+        "runs": runs,
+        "published": published(name),
+        "source": SOURCES.get(name, ""),
+        "metrics": list(dict.fromkeys(m for r in runs for m in r.summary.means)),
+        "cell": cell,
+        "fast": FAST,
+    }
+    page = {**told, "examples": {r.name: examples(r, shown) for r in runs}}
+    write_atomically(out, template("report.html").render(page).encode())
     beside = out.with_suffix(".md")
-    write_atomically(beside, markdown(name, tasks, runs).encode())
+    write_atomically(beside, template("report.md").render(told).encode())
     return [out, beside]
 
 
+def template(name: str) -> Template:
+    """A page of this folder, to be filled in; values are escaped in html."""
+    page = Environment(autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True)
+    return page.from_string((files("animatic.benchmarks") / name).read_text("utf-8"))
+
+
+def data_uri(picture: bytes, kind: str) -> str:
+    """A picture inside a page; `kind` is webp or png."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
 def _scored(folder: Path) -> Scored:
-    run = Run(folder)
-    scoring, verdicts = read_score(folder)
+    run, (scoring, verdicts) = Run(folder), read_score(folder)
     return Scored(folder.name, run, scoring, verdicts, summary(verdicts))
 
 
@@ -112,41 +110,10 @@ def cell(tally: Tally) -> str:
     return f"{tally.share:.1%} ({100 * low:.0f}-{100 * high:.0f})"
 
 
-def markdown(name: str, tasks: Sequence[str], runs: Sequence[Scored]) -> str:
-    """The tables in markdown: every run's settings, n and interval; published rows marked."""
-    head = ["run", "method", "n", *tasks, "overall", "failed", "left out", "not made"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for r in runs:
-        s, cells = r.summary, [cell(r.summary.tasks[task]) for task in tasks]
-        row = [r.name, r.run.settings.method, str(s.overall.total), *cells, f"**{cell(s.overall)}**"]
-        lines.append(f"| {' | '.join([*row, str(len(s.failed)), str(len(s.left_out)), str(s.unmade)])} |")
-    for row in published(name):
-        shares = [f"{v:g} %" for v in row.scores]
-        count = str(100 * len(row.scores))
-        lines.append(f"| *published* | *{row.method}* | {count} | {' | '.join(shares)} | {row.overall:g} % | | | |")
-    first = runs[0]
-    lines.append("")
-    lines.append(
-        f"{name}: share of prompts whose predicate holds, with 95 % Wilson intervals; "
-        f"model {first.run.settings.model}, planner {first.run.settings.planner}, "
-        f"seed {first.run.settings.seed}, detector {first.scoring.detector}, "
-        f"rules {first.scoring.rules}. Failures count as wrong; what is left out or not made is not in n."
-    )
-    if published(name):
-        lines.append(f"Published rows: {SOURCES[name]}; another model and detector, for orientation.")
-    measured = list(dict.fromkeys(m for r in runs for m in r.summary.means))
-    if measured:
-        lines += ["", f"| run | {' | '.join(measured)} |", "|---|" + "---|" * len(measured)]
-        for r in runs:
-            means = (f"{r.summary.means[m][0]:.3f}" if m in r.summary.means else "-" for m in measured)
-            lines.append(f"| {r.name} | {' | '.join(means)} |")
-    return "\n".join(lines) + "\n"
-
-
-def examples(scored: Scored, shown: int) -> dict[str, dict[bool, list[Example]]]:
-    """Of each task the first passes and failures."""
+def examples(scored: Scored, shown: int) -> dict[str, dict[bool, list[dict[str, str]]]]:
+    """Of each task the first passes and failures: a prompt, a note, and a picture of what was seen (a data URI)."""
     jobs = {job.number: job for job in scored.run.jobs()}
-    made: dict[str, dict[bool, list[Example]]] = {}
+    made: dict[str, dict[bool, list[dict[str, str]]]] = {}
     for verdict in scored.verdicts:
         kinds = made.setdefault(verdict.task, {True: [], False: []})
         if verdict.held is not None and len(kinds[verdict.held]) < shown:
@@ -154,14 +121,14 @@ def examples(scored: Scored, shown: int) -> dict[str, dict[bool, list[Example]]]
     return made
 
 
-def _example(run: Run, job: Job, verdict: Verdict) -> Example:
-    picture = ""
+def _example(run: Run, job: Job, verdict: Verdict) -> dict[str, str]:
+    note, picture = verdict.reason or f"job {job.number}, seed {job.seed}", ""
     if verdict.seen is not None:
         try:
             picture = strip(run.video(job).frames[list(verdict.looked)], verdict.seen)
         except AnimaticError as error:
-            return Example(job.prompt, str(error), "")
-    return Example(job.prompt, verdict.reason or f"job {job.number}, seed {job.seed}", picture)
+            note = str(error)
+    return {"prompt": job.prompt, "note": note, "picture": picture}
 
 
 def strip(frames: np.ndarray, seen: Scene) -> str:
@@ -173,4 +140,4 @@ def strip(frames: np.ndarray, seen: Scene) -> str:
         row = row.resize((row.width * TALL // row.height, TALL))
     buffer = io.BytesIO()
     row.save(buffer, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(buffer.getvalue(), "webp")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AnimaticError
-from ..jobs import DONE, FAILED, LEFT_OUT, Job, digest
+from ..files import write_atomically
+from ..jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
 from ..runs import Run
-from ..scene import Scene, parse, write_atomically
-from .cases import RULES, Tally
+from ..scene import Scene, parse
+from .cases import Tally, rules_named
 from .detect import detect, detector_named, looked_at, suits
 from .known import benchmark_named
+from .metrics import agreement, motion
 
 VERSION = 1
 METRICS = ("plan", "motion", "clip")
@@ -37,8 +39,7 @@ class Scoring:
     clip: str = ""
 
     def __post_init__(self) -> None:
-        if self.rules not in RULES:
-            raise AnimaticError(f"unknown rules {self.rules!r}; known: {', '.join(RULES)}")
+        rules_named(self.rules)  # raises where there are none
         for name in self.metrics:
             if name not in METRICS:
                 raise AnimaticError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
@@ -88,58 +89,35 @@ class Judge:
             frames = self.run.video(job).frames
         except AnimaticError as error:
             return replace(verdict, held=False, state=FAILED, reason=str(error))
+        values = self._measured(frames, job.prompt.split(" | ") if self.story else [job.prompt])
         if self.story:
-            return replace(verdict, values=self._evenness(frames, job))
+            return replace(verdict, values=values)
         case = self.cases[job.number % len(self.cases)]
         looked = looked_at(len(frames), self.benchmark.frames)
         seen = detect(self.detector, frames[looked], case.queries, case.prompt, self.looking, case.several)
-        values: dict[str, float] = {}
         if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
-            from .metrics import agreement
+            values = agreement(job.plan, seen, len(frames), looked) | values
+        held = case.holds(seen, rules_named(self.scoring.rules))
+        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=values)
 
-            values |= agreement(job.plan, seen, len(frames), looked)
-        if "motion" in self.scoring.metrics:
-            from .metrics import motion
-
-            values |= motion(frames)
+    def _measured(self, frames: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
+        """What the metrics say of the whole, but of each part of a story its likeness to its own prompt."""
+        values = motion(frames) if "motion" in self.scoring.metrics else {}
         if self.clip:
-            values |= self.clip(frames, job.prompt)
-        held = case.holds(seen, RULES[self.scoring.rules])
-        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=_finite(values))
-
-    def _evenness(self, frames: np.ndarray, job: Job) -> dict[str, float]:
-        """Of a story: of the whole what the metrics say, but each part's likeness to its own prompt."""
-        values: dict[str, float] = {}
-        if "motion" in self.scoring.metrics:
-            from .metrics import motion
-
-            values |= motion(frames)
-        if self.clip:
-            prompts = job.prompt.split(" | ")
-            parts = zip(np.array_split(frames, len(prompts)), prompts, strict=True)
             values |= self.clip(frames, prompts[0])
-            values["clip text"] = float(np.mean([self.clip(part, prompt)["clip text"] for part, prompt in parts]))
-        return _finite(values)
+            if len(prompts) > 1:
+                parts = zip(np.array_split(frames, len(prompts)), prompts, strict=True)
+                values["clip text"] = float(np.mean([self.clip(part, prompt)["clip text"] for part, prompt in parts]))
+        return {name: value for name, value in values.items() if isfinite(value)}
 
 
-def _finite(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if isfinite(value)}
-
-
-def score(
-    folder: str | os.PathLike[str],
-    scoring: Scoring,
-    workers: int = 1,
-    tick: Callable[[int, int], None] = lambda done, count: None,
-) -> list[Verdict]:
+def score(folder: str | os.PathLike[str], scoring: Scoring, workers: int = 1, tick: Tick = untold) -> list[Verdict]:
     """Score every job of a run, in `workers` processes, and keep the verdicts in its score.json."""
-    run = Run(folder)
-    jobs = run.jobs()
+    jobs = Run(folder).jobs()
     verdicts: list[Verdict] = []
     for verdict in _judged(str(folder), scoring, jobs, workers):
         verdicts.append(verdict)
         tick(len(verdicts), len(jobs))
-    verdicts.sort(key=lambda v: v.number)
     told = {
         "version": VERSION,
         "scoring": asdict(scoring),
@@ -154,30 +132,21 @@ def _judged(folder: str, scoring: Scoring, jobs: Sequence[Job], workers: int) ->
     if workers <= 1:
         yield from map(judge, jobs)
         return
-    chunks = [[job.number for job in jobs[i : i + CHUNK]] for i in range(0, len(jobs), CHUNK)]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        waiting = [pool.submit(_chunk, folder, scoring, chunk) for chunk in chunks]
-        try:
-            for future in as_completed(waiting):
-                yield from future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from pool.map(partial(_verdict, folder, scoring), jobs, chunksize=CHUNK)
 
 
 @cache
-def _judge(folder: str, scoring: Scoring) -> tuple[Judge, dict[int, Job]]:
-    """One of each per process of the pool, which lives for one call of `score`."""
+def _judge(folder: str, scoring: Scoring) -> Judge:
+    """One per process of the pool, which lives for one call of `score`."""
     import torch
 
     torch.set_num_threads(1)
-    judge = Judge(folder, scoring)
-    return judge, {job.number: job for job in judge.run.jobs()}
+    return Judge(folder, scoring)
 
 
-def _chunk(folder: str, scoring: Scoring, numbers: Sequence[int]) -> list[Verdict]:
-    judge, jobs = _judge(folder, scoring)
-    return [judge(jobs[number]) for number in numbers]
+def _verdict(folder: str, scoring: Scoring, job: Job) -> Verdict:
+    return _judge(folder, scoring)(job)
 
 
 def read_score(folder: str | os.PathLike[str]) -> tuple[Scoring, list[Verdict]]:
@@ -214,7 +183,7 @@ class Summary:
 
     @property
     def overall(self) -> Tally:
-        return Tally(sum(t.correct for t in self.tasks.values()), sum(t.total for t in self.tasks.values()))
+        return sum(self.tasks.values(), Tally())
 
 
 def summary(verdicts: Sequence[Verdict]) -> Summary:
@@ -222,7 +191,7 @@ def summary(verdicts: Sequence[Verdict]) -> Summary:
     values: dict[str, list[float]] = {}
     for v in verdicts:
         if v.held is not None:
-            tasks[v.task] = Tally(tasks[v.task].correct + v.held, tasks[v.task].total + 1)
+            tasks[v.task] += Tally(int(v.held), 1)
         for name, value in v.values.items():
             values.setdefault(name, []).append(value)
     return Summary(

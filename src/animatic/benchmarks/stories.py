@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,10 +28,14 @@ from ..scene import Box, Scene, Story, Track
 from ..training import toyworld
 from ..training.captions import PLACES
 from ..video import Video, joined
+from .cases import middle
+from .clip import Clip
 from .detect import overlap
 from .metrics import cscv, motion
-from .mini import best
+from .mini import means
 from .toy_detector import ToyDetector, same_colour
+
+Row = Mapping[str, Any]
 
 FACTORS = (-1.0, 0.0, 0.5, 1.0, 2.0)
 ALIKE = 0.75  # overlap of two sprites of one size in one place: what a swap could reach at best
@@ -71,7 +75,7 @@ def colours(frames: np.ndarray) -> np.ndarray:
 
 def told_right(scenes: Story, video: Video, detector: ToyDetector) -> float:
     """Share of frames in which the surest find is of the noun and colour of the frame's scene."""
-    finds = [best(found) for found in detector(video.frames)]
+    finds = detector.surest(video.frames)
     right = []
     for f, find in enumerate(finds):
         colour, noun = scenes[f * len(scenes) // len(finds)].tracks[0].phrase.split()
@@ -79,74 +83,56 @@ def told_right(scenes: Story, video: Video, detector: ToyDetector) -> float:
     return float(np.mean(right))
 
 
-def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence[str], clip: str) -> None:
+def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence[str], weights: str) -> Iterator[Row]:
     """Rows "isolated METHOD" are clips on their own, others whole stories."""
     rng, detector = random.Random(seed), ToyDetector()
     asked = [story(rng) for _ in range(n)]
+    clip = Clip(weights) if weights else None
     for method in methods:
+        name = method.removeprefix("isolated ")
+        filmed = render_story if name == method else isolated
         rows: list[dict[str, float]] = []
         for i, scenes in enumerate(asked):
-            alone = method.startswith("isolated ")
-            name = method.removeprefix("isolated ")
-            video = (
-                isolated(scenes, backbone, name, seed + 10 * i, steps)
-                if alone
-                else render_story(scenes, backbone, name, seed + 10 * i, steps=steps)
-            )
-            even = _clip(clip)(video.frames, "")["cscv"] if clip else cscv(colours(video.frames))
+            video = filmed(scenes, backbone, name, seed + 10 * i, steps=steps)
+            even = clip(video.frames, "")["cscv"] if clip else cscv(colours(video.frames))
             rows.append({"cscv": even, **motion(video.frames), "text": told_right(scenes, video, detector)})
-        means = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}
-        _tell(table="stories", method=method, n=n, seed=seed, steps=steps, features=clip or "colours", **means)
+        yield {"method": method, "features": weights or "colours", **means(rows, 4)}
 
 
-def _clip(weights: str) -> Any:
-    from .clip import Clip
-
-    return Clip(weights)
-
-
-def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> None:
+def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
     """A noun for another: whether the new thing is there, and where the old one was."""
-    rng, detector = random.Random(seed), ToyDetector()
-    changed, kept, both, ious, control = [], [], [], [], []
+    rng, detector, rows = random.Random(seed), ToyDetector(), []
     for i in range(n):
         old, new, place = *_alike(rng), rng.choice(toyworld.BACKGROUNDS)
         scene = Scene(f"{article(old)} {PLACES[place]}")
-        source, target = render_edit(scene, Edit(swap={old: new}), backbone, "none", seed + i, steps=steps)
-        finds = [[best(found) for found in detector(video.frames)] for video in (source, target)]
-        pairs = [overlap(a.box, b.box) if a and b else 0.0 for a, b in zip(*finds, strict=True)]
-        changed.append(np.mean([b is not None and b.noun == new for b in finds[1]]) >= 0.5)
-        control.append(np.mean([a is not None and a.noun == old for a in finds[0]]) >= 0.5)
-        ious.append(float(np.mean(pairs)))
-        kept.append(ious[-1] >= KEPT)
-        both.append(changed[-1] and kept[-1])
-    shares = {"noun": changed, "box": kept, "both": both, "source noun": control, "iou": ious}
-    means = {key: round(float(np.mean(values)), 3) for key, values in shares.items()}
-    _tell(table="swap", n=n, seed=seed, steps=steps, **means)
+        videos = render_edit(scene, Edit(swap={old: new}), backbone, "none", seed + i, steps=steps)
+        before, after = (detector.surest(video.frames) for video in videos)
+        iou = float(np.mean([overlap(a.box, b.box) if a and b else 0.0 for a, b in zip(before, after, strict=True)]))
+        was, there = (
+            bool(np.mean([d is not None and d.noun == noun for d in finds]) >= 0.5)
+            for finds, noun in ((before, old), (after, new))
+        )
+        kept = iou >= KEPT
+        rows.append({"noun": there, "box": kept, "both": there and kept, "source noun": was, "iou": iou})
+    yield means(rows)
 
 
 def _alike(rng: random.Random) -> tuple[str, str]:
     """Two nouns of much the same shape: a car's box cannot be a person's."""
-
-    def box(noun: str) -> Box:
-        w, h = toyworld.aspect(noun)
-        return 0.5 - w / 2, 0.5 - h / 2, 0.5 + w / 2, 0.5 + h / 2
-
     while True:
         a, b = rng.sample(tuple(toyworld.NOUNS), 2)
-        if overlap(box(a), box(b)) >= ALIKE:
+        if overlap(*(toyworld.tight(noun, 0, 0, toyworld.GRID) for noun in (a, b))) >= ALIKE:
             return a, b
 
 
-def weights(backbone: Backbone, n: int, seed: int, steps: int) -> None:
+def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
     """A colour's word by five factors: how much of that colour the thing's pixels have."""
-    rng, detector = random.Random(seed), ToyDetector()
-    rows = []
+    rng, detector, rows = random.Random(seed), ToyDetector(), []
+    count = 1 + len(FACTORS)
     for i in range(n):
         noun, colour = rng.choice(("ball", "cat", "dog", "bear", "star", "cup")), rng.choice(("red", "blue", "green"))
         prompt = f"{article(f'{colour} {noun}')} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}"
         (token,) = backbone.text.positions(prompt, colour)
-        count = 1 + len(FACTORS)
         controls = [
             Guidance(backbone.habits.guidance),
             Reweight({1 + k: {token: factor} for k, factor in enumerate(FACTORS)}),
@@ -156,33 +142,29 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> None:
         cond = backbone.encode([prompt] * count, [""] * count)
         x = noise.expand(count, -1, -1, -1, -1).contiguous()
         frames = backbone.decode(sample(backbone, backbone.schedule(steps), x, cond, controls)).numpy()
-        where = [best(found) for found in detector(frames[0])]
+        where = detector.surest(frames[0])
         goal = np.array(toyworld.COLOURS[colour])
         near = [np.mean([_hue(f, d.box, goal) for f, d in zip(film, where, strict=True) if d]) for film in frames]
         if not np.isnan(near).any():
             rows.append(near[1:])
     values = np.array(rows)
-    _tell(
-        table="weight", n=n, seed=seed, steps=steps, found=len(rows), factors=FACTORS,
-        colour=[round(float(v), 4) for v in values.mean(0)],
-        monotone=round(float((np.diff(values, axis=1) > 0).all(1).mean()), 3),
-        **{"mean is monotone": bool((np.diff(values.mean(0)) > 0).all())},
-    )  # fmt: skip
+    yield {
+        "found": len(rows),
+        "factors": FACTORS,
+        "colour": [round(float(v), 4) for v in values.mean(0)],
+        "monotone": round(float((np.diff(values, axis=1) > 0).all(1).mean()), 3),
+        "mean is monotone": bool((np.diff(values.mean(0)) > 0).all()),
+    }
 
 
 def _hue(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
     """How far the pixels in the middle half of a box are from grey in the direction of a colour; 1 is that colour."""
-    x, y, w, h = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 4, (box[3] - box[1]) / 4
-    x0, y0, x1, y1 = (
-        int(np.clip(round(v * toyworld.SIZE), 0, toyworld.SIZE - 1)) for v in (x - w, y - h, x + w, y + h)
-    )
+    (x, y), w, h = middle(box), (box[2] - box[0]) / 4, (box[3] - box[1]) / 4
+    edges = (np.clip(round(v * toyworld.SIZE), 0, toyworld.SIZE - 1) for v in (x - w, y - h, x + w, y + h))
+    x0, y0, x1, y1 = map(int, edges)
     part = frame[y0 : y1 + 1, x0 : x1 + 1].astype(float)
     goal = colour - colour.mean()
     return float(((part - part.mean(-1, keepdims=True)) @ goal).mean() / (goal @ goal))
-
-
-def _tell(**values: Any) -> None:
-    print(json.dumps(values), flush=True)
 
 
 def main(
@@ -199,9 +181,11 @@ def main(
     backbone = load(model)
     for table in tables.split(","):
         if table == "stories":
-            stories(backbone, n, seed, steps, methods.split(","), clip)
+            rows = stories(backbone, n, seed, steps, methods.split(","), clip)
         else:
-            {"swap": swaps, "weight": weights}[table](backbone, n, seed, steps)
+            rows = {"swap": swaps, "weight": weights}[table](backbone, n, seed, steps)
+        for row in rows:
+            print(json.dumps({"table": table, "n": n, "seed": seed, "steps": steps, **row}), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ What a prompt leaves open is not judged.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ..scene import Box
-from .cases import Case, Layout, Named, Rules, middle
+from .cases import Case, Layout, Named, Rules, area, middle
 
 Check = Callable[[Layout], bool]
 FAR = 0.15  # of the frame: a way counts
@@ -35,13 +36,19 @@ def things(number: int) -> Check:
 def goes(noun: str, x: int = 0, y: int = 0) -> Check:
     """From its first to its last box each thing of the name moves this way; 0 is by less than FAR."""
 
+    def way(track: Named) -> tuple[int, ...]:
+        ends = (middle(present(track)[i]) for i in (0, -1))
+        return tuple((b - a > FAR) - (b - a < -FAR) for a, b in zip(*ends, strict=True))
+
+    return lambda layout: {way(track) for track in named(layout, noun)} == {(x, y)}
+
+
+def firsts(holds: Callable[..., bool], *nouns: str) -> Check:
+    """The first thing of each name is there, and something holds of their tracks."""
+
     def check(layout: Layout) -> bool:
-        good = []
-        for track in named(layout, noun):
-            boxes = present(track)
-            (x0, y0), (x1, y1) = middle(boxes[0]), middle(boxes[-1])
-            good.append(((x1 - x0 > FAR) - (x1 - x0 < -FAR), (y1 - y0 > FAR) - (y1 - y0 < -FAR)) == (x, y))
-        return bool(good) and all(good)
+        found = [named(layout, noun) for noun in nouns]
+        return all(found) and holds(*(tracks[0] for tracks in found))
 
     return check
 
@@ -49,75 +56,51 @@ def goes(noun: str, x: int = 0, y: int = 0) -> Check:
 def order(noun: str, other: str, axis: int) -> Check:
     """The first is left of (axis 0) or above (axis 1) the second in every frame that shows both."""
 
-    def check(layout: Layout) -> bool:
-        a, b = named(layout, noun), named(layout, other)
-        if not a or not b:
-            return False
-        pairs = [(p, q) for p, q in zip(a[0].boxes, b[0].boxes, strict=True) if p is not None and q is not None]
+    def before(a: Named, b: Named) -> bool:
+        pairs = [(p, q) for p, q in zip(a.boxes, b.boxes, strict=True) if p is not None and q is not None]
         return bool(pairs) and all(middle(p)[axis] < middle(q)[axis] for p, q in pairs)
 
-    return check
+    return firsts(before, noun, other)
 
 
 def at(noun: str, frame: int, left: bool | None = None, top: bool | None = None) -> Check:
     """In a frame a thing is in the left (or right) half, the upper (or lower) half."""
 
-    def check(layout: Layout) -> bool:
-        found = named(layout, noun)
-        box = found[0].boxes[frame] if found else None
-        if box is None:
-            return False
-        x, y = middle(box)
-        return (left is None or (x < 0.5) == left) and (top is None or (y < 0.5) == top)
+    def inside(track: Named) -> bool:
+        box = track.boxes[frame]
+        return box is not None and all(low in (None, v < 0.5) for v, low in zip(middle(box), (left, top), strict=True))
 
-    return check
+    return firsts(inside, noun)
 
 
 def seen(noun: str, first: bool, last: bool) -> Check:
     """Whether a thing is there in the first and in the last frame."""
-
-    def check(layout: Layout) -> bool:
-        found = named(layout, noun)
-        return bool(found) and (found[0].boxes[0] is not None, found[0].boxes[-1] is not None) == (first, last)
-
-    return check
+    return firsts(lambda track: (track.boxes[0] is not None, track.boxes[-1] is not None) == (first, last), noun)
 
 
 def grows(noun: str, by: int) -> Check:
     """A thing's box becomes larger (1) or smaller (-1)."""
 
-    def check(layout: Layout) -> bool:
-        found = named(layout, noun)
-        if not found:
-            return False
-        a, b = ((q[2] - q[0]) * (q[3] - q[1]) for q in (present(found[0])[0], present(found[0])[-1]))
+    def check(track: Named) -> bool:
+        a, b = (area(present(track)[i]) for i in (0, -1))
         return b > 1.3 * a if by > 0 else a > 1.3 * b
 
-    return check
+    return firsts(check, noun)
 
 
 def arcs(noun: str) -> Check:
     """In some middle frame a thing is higher than at both ends."""
 
-    def check(layout: Layout) -> bool:
-        found = named(layout, noun)
-        if not found:
-            return False
-        heights = [middle(box)[1] for box in present(found[0])]
-        return min(heights[1:-1]) + 0.1 < min(heights[0], heights[-1])
+    def check(track: Named) -> bool:
+        first, *between, last = (middle(box)[1] for box in present(track))
+        return min(between, default=1.0) + 0.1 < min(first, last)
 
-    return check
+    return firsts(check, noun)
 
 
 def larger(noun: str, other: str) -> Check:
-    def check(layout: Layout) -> bool:
-        a, b = named(layout, noun), named(layout, other)
-        if not a or not b:
-            return False
-        p, q = present(a[0])[0], present(b[0])[0]
-        return (p[2] - p[0]) * (p[3] - p[1]) > (q[2] - q[0]) * (q[3] - q[1])
-
-    return check
+    """In its first frame a thing is larger than another one in its own."""
+    return firsts(lambda a, b: area(present(a)[0]) > area(present(b)[0]), noun, other)
 
 
 PROMPTS: tuple[tuple[str, tuple[Check, ...]], ...] = (
@@ -191,7 +174,8 @@ PROMPTS: tuple[tuple[str, tuple[Check, ...]], ...] = (
 
 
 def cases() -> list[Case]:
-    def judged(checks: tuple[Check, ...]) -> Callable[[Layout, Rules], bool]:
-        return lambda layout, rules: all(check(layout) for check in checks)
+    return [Case("wild", prompt, partial(_all_hold, checks=checks)) for prompt, checks in PROMPTS]
 
-    return [Case("wild", prompt, judged(checks)) for prompt, checks in PROMPTS]
+
+def _all_hold(layout: Layout, rules: Rules, checks: tuple[Check, ...]) -> bool:
+    return all(check(layout) for check in checks)

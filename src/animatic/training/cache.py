@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..backbones.base import Components
-from ..scene import write_atomically
+from ..files import write_atomically
 from .clips import Cut
 from .sources import Item
 

@@ -23,7 +23,7 @@ from ..backbones import load
 from ..backbones.base import Components
 from ..backbones.grounding import add_grounding, is_grounding
 from ..controls.grounding import MOST, named_boxes
-from ..scene import write_atomically
+from ..files import write_atomically
 from .lessons import Lesson, Lessons, Plan
 from .loss import out_of_place
 from .mini import leave_nothing_out

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..backbones.base import Components
 from ..errors import AnimaticError
-from ..scene import write_atomically
+from ..files import write_atomically
 from .settings import Settings
 
 Watch = Callable[[int, int, dict[str, Any]], None]

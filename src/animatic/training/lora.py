@@ -21,7 +21,7 @@ from ..backbones.base import Components
 from ..backbones.economy import Economy
 from ..backbones.load import NO_ECONOMY
 from ..errors import AnimaticError
-from ..scene import write_atomically
+from ..files import write_atomically
 
 DOWN = re.compile(r"((?:unet\.|transformer\.)?(.+))\.lora(_A|\.down)\.weight")
 UP = {"_A": "_B", ".down": ".up"}

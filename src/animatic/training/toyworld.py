@@ -139,7 +139,7 @@ def aspect(noun: str) -> tuple[float, float]:
     return float(alpha.any(0).sum() / alpha.shape[1]), float(alpha.any(1).sum() / alpha.shape[0])
 
 
-def tight(noun: str, x: int, y: int, side: int) -> Box:
+def tight(noun: str, x: float, y: float, side: float) -> Box:
     """The box of a sprite whose square of `side` cells stands at cell (x, y), cut to the frame."""
     w, h = aspect(noun)
     cx, cy = (x + side / 2) / GRID, (y + side / 2) / GRID

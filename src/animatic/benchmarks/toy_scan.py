@@ -1,0 +1,109 @@
+"""Where in a frame which sprite of the toy world may stand: every look at every size and place, by correlation.
+
+A sprite drawn over the backdrop explains part of the frame's difference from the bare backdrop, its gain. Places are
+ranked by gain and by its share of the difference there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..training.toyworld import CELL, COLOURABLE, COLOURS, LARGEST, NOUNS, SMALLEST, sprite
+
+HALF = 2  # the scan sees every second pixel, so places are right to 2 pixels
+STEP = 4  # pixels between the sizes looked for: what a model paints need not keep to the world's cells
+PAD = 8  # pixels a square may stand outside the frame: a cell, for a flat sprite has empty ones above and below
+PEAKS = 16  # places looked at closely
+POWER = 5  # of the share in the rank: two alike side by side are not one large sprite
+LOOKS = (*COLOURABLE, *(noun for noun in NOUNS if noun not in COLOURABLE))  # the nouns that have colours first
+SHADES = ("", *COLOURS)
+
+
+class Place(NamedTuple):
+    """A sprite's square in a frame, in pixels."""
+
+    noun: str
+    colour: str
+    side: int
+    x: int
+    y: int
+
+
+@cache
+def _bank(side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The scan's filters for squares of `side` pixels, at half size, of each noun of LOOKS.
+
+    A painted sprite is linear in its colour, base + colour * slope, so what it explains is a polynomial of the colour:
+    six filters stand for all shades, see `_mix`. Filters of colour and its square `[6 * painted, 4, s, s]`, of nouns
+    that have no colours `[plain, 4, s, s]`, alpha `[noun, 1, s, s]`, halo `[noun, 1, s + 2, s + 2]`.
+    """
+
+    def half(colour: str, nouns: Sequence[str]) -> Tensor:
+        stamps = np.stack([sprite(noun, colour, side) for noun in nouns])
+        return F.avg_pool2d(torch.from_numpy(stamps).movedim(-1, 1), HALF)
+
+    every, painted = half("", LOOKS), len(COLOURABLE)
+    alpha, natural = every[:, 3:], every[:, :3]
+    black, white = (half(colour, COLOURABLE)[:, :3] for colour in ("black", "white"))
+    low, high = (torch.tensor(COLOURS[colour])[:, None, None] / 255 for colour in ("black", "white"))
+    slope = ((white - black) / (high - low)).mean(1, keepdim=True)
+    base = black - low * slope
+    by_colour = torch.eye(3)[:, :, None, None] * slope[:, None]  # [painted, 3, 3, s, s]
+    rgb = torch.cat([natural[:painted, None], base[:, None], by_colour, torch.zeros_like(base)[:, None]], 1)
+    squares = [(natural[:painted] ** 2).sum(1, True), (base**2).sum(1, True), 2 * base * slope, slope**2]
+    both = torch.cat([rgb, torch.cat(squares, 1)[:, :, None] / alpha[:painted, None].clamp(min=1e-3)], 2)
+    plain = torch.cat([natural, (natural**2).sum(1, True) / alpha.clamp(min=1e-3)], 1)[painted:]
+    halo = F.max_pool2d(F.pad((alpha > 0.1).float(), (1,) * 4), 3, 1, 1)
+    return both.flatten(0, 1), plain, alpha, halo
+
+
+@cache
+def _mix() -> Tensor:
+    """How the six filters of a painted noun make the gain of each shade: `[shade, 6]`."""
+    colours = torch.tensor(list(COLOURS.values())) / 255
+    one = torch.ones(len(colours), 1)
+    named = torch.cat([0 * one, one, colours, (colours**2).sum(1, True)], 1)
+    return torch.cat([torch.eye(6)[:1], named])
+
+
+def scan(pictures: Sequence[np.ndarray], noise: Sequence[float]) -> list[list[Place]]:
+    """The `PEAKS` best places in each of some pictures, seen at half size, best first.
+
+    A picture is frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]` in 0..1, its `noise` the squared colour
+    distance per pixel that is white noise. Gain here is alpha * (|f - b|^2 - |f - c|^2), f the frame, b the backdrop,
+    c the sprite's colour: five correlations.
+    """
+    half = F.avg_pool2d(torch.from_numpy(np.stack(pictures)).movedim(-1, 1), HALF)
+    f, b, w = half[:, :3], half[:, 3:6], half[:, 6:]
+    white = torch.tensor(noise)[:, None, None, None] / HALF**2
+    over = torch.cat([2 * w * f, -w], 1)
+    under = w * (2 * f * b - b**2).sum(1, keepdim=True)
+    apart = F.pad(w * (((f - b) ** 2).sum(1, keepdim=True) - white), (1,) * 4)
+    painted, row = len(COLOURABLE), torch.arange(len(pictures))[:, None]
+    ranks, places = [], []
+    for side in range(SMALLEST * CELL, LARGEST * CELL + 1, STEP):
+        filters, plain, alpha, halo = _bank(side)
+        parts = F.conv2d(over, filters).unflatten(1, (painted, 6))
+        shades = (_mix() @ parts.flatten(3)).unflatten(3, parts.shape[3:])
+        gain = torch.cat([shades.amax(2), F.conv2d(over, plain)], 1) - F.conv2d(under, alpha)
+        share = gain.clamp(min=0) / torch.maximum(F.conv2d(apart, halo), gain).clamp(min=1e-3)
+        rank = gain * share**POWER
+        near = F.max_pool2d(rank.contiguous(memory_format=torch.channels_last), 3, 1, 1)  # thrice as quick
+        rank, at = (rank * (rank == near)).flatten(1).topk(PEAKS)  # one of each noun and size at a place
+        noun, y, x = torch.unravel_index(at, gain.shape[1:])
+        shade = shades[row, noun.clamp(max=painted - 1), :, y, x].argmax(-1) * (noun < painted)
+        ranks.append(rank)
+        places.append(torch.stack([noun, shade, torch.full_like(x, side), x * HALF - PAD, y * HALF - PAD], -1))
+    values, order = torch.cat(ranks, 1).topk(PEAKS)
+    best = torch.cat(places, 1)[row, order]
+    return [
+        [Place(LOOKS[n], SHADES[k], *where) for value, (n, k, *where) in zip(*found, strict=True) if value > 0]
+        for found in zip(values.tolist(), best.tolist(), strict=True)
+    ]
