@@ -109,12 +109,12 @@ class Studio:
             told = asdict(record)
             if record.state == WAITING:
                 told["place"] = self._waiting().index(name) + 1
-        if job is not None and job.record.id == name:
+        if job is not None and job.record.id == name and record.state == RUNNING:
             told |= {"done": job.done, "count": job.count, "rest": job.rest, "preview": job.shown}
         return told
 
     def preview(self, name: str) -> bytes:
-        """The running job's frames as it would show them by now: animated webp."""
+        """The last job's frames as it would show them by now: animated webp."""
         job = self._job
         if job is None or job.record.id != name or not job.preview:
             raise Refused(f"job {name[:40]!r} has no preview now", 404)
@@ -159,7 +159,6 @@ class Studio:
             logger.exception("job %s failed", name)
             end = {"state": FAILED, "message": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         with self._states:
-            self._job = None
             self.log.change(name, seconds=round(time.monotonic() - began, 2), **end)
 
 

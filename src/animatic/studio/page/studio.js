@@ -374,7 +374,8 @@ async function watch(id) {
 function progress(job, shown) {
   $("eta").textContent = job.rest == null ? "begins" : `step ${job.done} of ${job.count}, ${Math.ceil(job.rest)} s left`;
   $("bar").value = job.count ? job.done / job.count : 0;
-  if (job.preview > shown) $("preview").src = `/preview/${job.id}?n=${job.preview}`;
+  if (job.preview <= shown || !$("preview").complete) return shown; // another source would cut off what still loads
+  $("preview").src = `/preview/${job.id}?n=${job.preview}`;
   return job.preview;
 }
 $("preview").onload = () => { $("preview").hidden = false; };
