@@ -8,12 +8,13 @@ from itertools import pairwise
 import pytest
 import tiny
 import torch
+from conftest import golden
 from diffusers import AutoencoderKLWan, CogVideoXPipeline, WanPipeline, WanTransformer3DModel
 
 from animatic.backbones import PRESETS, load
 from animatic.backbones.film import frames_of
 from animatic.controls.energy import Energy
-from animatic.controls.guidance import Guidance
+from animatic.controls.guidance import Guidance, WaveGuidance
 from animatic.controls.heat import Heat
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
@@ -21,6 +22,7 @@ from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.sampling import Maps, Run, Step, plain, sample
 from animatic.scene import Scene, Track
+from animatic.schedule import Schedule
 
 KINDS = {
     "cogvideox-2b": (tiny.cogvideox, {}),
@@ -335,3 +337,17 @@ def test_sizes_are_multiples_of_a_token(folders):
         model.noise([0], 9, 32, 40)
     assert {"cogvideox-2b", "wan2.1-1.3b"} <= set(PRESETS)
     assert PRESETS["cogvideox1.5-5b"].geometry.latent(81, 768, 1360) == (16, 22, 96, 170)
+
+
+def test_times_levels_and_guidance_as_recorded(folders):
+    """g03. DiTCtrl's own levels differ from these in the third digit; its times and its guidance do not."""
+    wanted = golden("ditctrl/g03_schedule.json")
+    scheduler = CogVideoXPipeline.from_pretrained(folders["cogvideox-2b"]).scheduler
+    for steps in (50, 25, 10):
+        told, levels = wanted[f"steps{steps}"], list(Schedule(scheduler, steps))[:-1]
+        ends = [*levels[:4], *levels[-3:]]
+        assert [step.t for step in ends] == told["orig_timesteps_head_tail"]
+        signal = [(1 - step.noise**2) ** 0.5 for step in ends]
+        assert signal == pytest.approx(told["diffusers_sqrt_abar_head_tail"], abs=2e-5)
+    scales = [WaveGuidance(6.0).at(step) for step in list(Schedule(scheduler, 50))[:-1]]
+    assert scales == pytest.approx(wanted["dynamic_cfg"]["orig"], abs=1e-4)

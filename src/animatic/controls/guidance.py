@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,10 +17,28 @@ class Guidance(Control):
     scale: float
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        if self.scale == 1:
+        scale = self.at(step)
+        if scale == 1:
             return inner(x, step, cond.positive)
         answer = inner(x[cond.streams], step, cond)
         negative, positive = (
             answer[[i for i, row in enumerate(cond.rows) if row.negative is sign]] for sign in (True, False)
         )
-        return negative + self.scale * (positive - negative)
+        return negative + scale * (positive - negative)
+
+    def at(self, step: Step) -> float:
+        """The scale of a step."""
+        return self.scale
+
+
+@dataclass
+class WaveGuidance(Guidance):
+    """CogVideoX's "dynamic" guidance: 1 + scale (1 - cos(pi ((count - t) / count)^5)) / 2, t in training steps.
+
+    As t is far larger than `count`, that is no rise but a fixed sequence from 1 to 1 + scale. DiTCtrl and diffusers
+    have it so too.
+    """
+
+    def at(self, step: Step) -> float:
+        turns = (step.count - float(step.t)) / step.count
+        return 1 + self.scale * (1 - math.cos(math.pi * turns**5)) / 2

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..backbones.base import Backbone
 from ..controls.grounding import Gligen
-from ..controls.guidance import Guidance
+from ..controls.guidance import Guidance, WaveGuidance
 from ..controls.sharing import ShareKV
 from ..controls.windows import Source, Windows
 from ..sampling import Control, Step
@@ -52,8 +52,8 @@ def masked(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list
 
 
 def legacy(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """The same, window by window in pairs, as published: more work for the same answer."""
-    return [Guidance(guidance), *in_time(scenes, backbone, pairs=True, masked=True)]
+    """The same, window by window in pairs, as published: more work for the same answer; CogVideoX's waving guidance."""
+    return [WaveGuidance(guidance), *in_time(scenes, backbone, pairs=True, masked=True)]
 
 
 def chained(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
