@@ -170,6 +170,7 @@ def test_the_three_networks():
 @torch.no_grad()
 def test_one_frame_is_the_image_model():
     """g05, g06: with time silenced, of one frame or of equal frames; of unequal ones it must not be."""
+    torch.manual_seed(0)
     network = LaVieUNet(**WIDE).eval()
     for module in network.modules():
         if isinstance(module, TimeAttention):
@@ -183,8 +184,8 @@ def test_one_frame_is_the_image_model():
     assert len(image.state_dict()) == started["sd_tensors"] == started["base_copied"]  # g06: each has its place
     x, text = normal(1, 1, 4, 1, 8, 8), normal(2, 1, 7, 24)
     alone = image(x[:, :, 0], 500, text).sample
-    assert (network(x, 500, text)[:, :, 0] - alone).abs().max() < 3e-6
-    assert (network(x.expand(-1, -1, 4, -1, -1), 500, text)[:, :, 2] - alone).abs().max() < 3e-6
+    assert (network(x, 500, text)[:, :, 0] - alone).abs().max() < 2e-6
+    assert (network(x.expand(-1, -1, 4, -1, -1), 500, text)[:, :, 2] - alone).abs().max() < 2e-6
     clip = normal(3, 1, 4, 4, 8, 8)
     assert (network(clip, 500, text)[:, :, 0] - image(clip[:, :, 0], 500, text).sample).abs().max() > 0.05
 
