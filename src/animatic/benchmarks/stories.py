@@ -147,13 +147,12 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         near = [np.mean([_hue(f, d.box, goal) for f, d in zip(film, where, strict=True) if d]) for film in frames]
         if not np.isnan(near).any():
             rows.append(near[1:])
-    values = np.array(rows)
+    values = np.array(rows).reshape(-1, len(FACTORS))
     yield {
         "found": len(rows),
         "factors": FACTORS,
-        "colour": [round(float(v), 4) for v in values.mean(0)],
-        "monotone": round(float((np.diff(values, axis=1) > 0).all(1).mean()), 3),
-        "mean is monotone": bool((np.diff(values.mean(0)) > 0).all()),
+        "colour": [round(float(v), 4) for v in values.mean(0)] if rows else [],
+        "monotone": round(int((np.diff(values) > 0).all(1).sum()) / n, 3),  # not found is not monotone
     }
 
 

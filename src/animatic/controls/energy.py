@@ -33,9 +33,12 @@ class Terms(Protocol):
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor: ...
 
 
-def by_noise(step: Step) -> float:
+@dataclass(frozen=True)
+class ByNoise:
     """sqrt(1 - alpha_bar)."""
-    return step.noise
+
+    def __call__(self, step: Step) -> float:
+        return step.noise
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Energy(Control):
     until: Share = 0.25
     iters: int | tuple[int, ...] = 5
     threshold: float = 0.0
-    shape: Callable[[Step], float] = by_noise
+    shape: Callable[[Step], float] = ByNoise()
     legacy: bool = False
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
