@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import typer
 
 from .console import bar, console, table
 from .errors import AnimaticError
+from .options import AsJson, by_field
 from .training.settings import Settings
 
 
-def train(**told: Any) -> None:
+def train(
+    settings: Settings,
+    dry_run: Annotated[
+        bool, typer.Option(help="Read the data, build the network, say what would be done, and stop.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Train a video model from nothing, go on with one, or teach it by LoRA. Run it again to resume."""
-    dry_run, as_json = told.pop("dry_run"), told.pop("as_json")
-    settings = Settings(**told)
     if not as_json:
         table(("setting", "value"), [(f.name, getattr(settings, f.name)) for f in fields(settings)])
     from .training.fit import Trainer
@@ -32,18 +36,6 @@ def train(**told: Any) -> None:
         made = trainer.train()
     print(json.dumps({"made": str(made), "skipped": len(trainer.skipped)})) if as_json else console().print(
         f"made  {made}", highlight=False, soft_wrap=True
-    )
-
-
-def _as_options() -> inspect.Signature:
-    """The signature that typer reads: one option a field, then the two of the command itself."""
-    types, kind = get_type_hints(Settings), inspect.Parameter.KEYWORD_ONLY
-    told = {f.name: (types[f.name], f.default, typer.Option(help=f.metadata["help"])) for f in fields(Settings)}
-    dry = typer.Option(help="Read the data, build the network, say what would be done, and stop.")
-    quiet = typer.Option("--json", help="Print one line of JSON and nothing else.")
-    options = {**told, "dry_run": (bool, False, dry), "as_json": (bool, False, quiet)}.items()
-    return inspect.Signature(
-        [inspect.Parameter(n, kind, default=value, annotation=Annotated[of, how]) for n, (of, value, how) in options]
     )
 
 
@@ -72,7 +64,5 @@ def convert(
 
 
 def add_to(app: typer.Typer) -> None:
-    train.__signature__ = signature = _as_options()  # type: ignore[attr-defined]
-    train.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
-    app.command()(train)
+    app.command()(by_field(train))
     app.command()(convert)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AnimaticError
-
-
-def option(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+from ..options import option
 
 
 @dataclass(frozen=True)
