@@ -16,9 +16,9 @@ from conftest import golden
 
 from animatic.benchmarks.cases import Looking, Tally
 from animatic.benchmarks.ceiling import Filmer
-from animatic.benchmarks.detect import DETECTORS, Found, detect, detector_named, looked_at, overlap, suppress
+from animatic.benchmarks.detect import Found, detect, looked_at, overlap, suppress
 from animatic.benchmarks.generate import Part, prepare, settings_of, work
-from animatic.benchmarks.known import BENCHMARKS, benchmark_named
+from animatic.benchmarks.known import BENCHMARKS, DETECTORS, benchmark_named, detector_named
 from animatic.benchmarks.metrics import agreement, cscv, motion
 from animatic.benchmarks.report import published
 from animatic.benchmarks.scoring import Scoring, read_score, score, summary

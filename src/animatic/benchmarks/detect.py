@@ -7,13 +7,12 @@ of overlapping boxes, one best box a name and frame, or every box where things a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
 
-from ..errors import AnimaticError
 from ..scene import Box, Scene, Track
 from .cases import Looking, area
 
@@ -86,36 +85,3 @@ def _whole(box: Box, height: int, width: int) -> Box:
     x0, x1 = (round(v * width) / width for v in box[::2])
     y0, y1 = (round(v * height) / height for v in box[1::2])
     return x0, y0, x1, y1
-
-
-DETECTORS = {  # name -> usual weights
-    "toy": "",
-    "owlvit": "google/owlvit-base-patch32",  # the one of LMD and LVD
-    "owlv2": "google/owlv2-base-patch16-ensemble",
-    "grounding-dino": "IDEA-Research/grounding-dino-tiny",
-}
-
-
-def detector_named(name: str) -> Detector:
-    """`toy`, `owlvit`, `owlv2` or `grounding-dino`, with other weights after a colon: `owlvit:FOLDER_OR_HUB_ID`."""
-    kind, _, weights = name.partition(":")
-    if kind not in DETECTORS:
-        raise AnimaticError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}, or one with :WEIGHTS")
-    if kind == "toy":
-        from .toy_detector import ToyDetector
-
-        return ToyDetector()
-    from .open_vocabulary import GroundingDino, Owl
-
-    return (GroundingDino if kind == "grounding-dino" else Owl)(weights or DETECTORS[kind])
-
-
-def suits(detector: str, looking: Looking) -> Looking:
-    """The published thresholds are of OWL-ViT's scores: GroundingDINO's authors take 0.25, the toy one has its own."""
-    match detector.partition(":")[0]:
-        case "toy":
-            return replace(looking, threshold=0.0, nms=1.1)
-        case "grounding-dino":
-            return replace(looking, threshold=0.25)
-        case _:
-            return looking

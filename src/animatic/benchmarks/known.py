@@ -1,20 +1,29 @@
-"""Benchmarks by name: ours, those of installed packages, and files of your own."""
+"""Benchmarks by name: ours, those of installed packages, and files of your own. Detectors by name."""
 
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from ..errors import AnimaticError
 from . import lmd, lvd, mpv, wild
 from .cases import Benchmark, Looking
+from .detect import Detector
 
 BENCHMARKS = {
     "lmd": Benchmark("lmd", lmd.cases, "image", 1, Looking(0.15, 0.15, whole=False)),  # thresholds: LMD README
     "lvd": Benchmark("lvd", lvd.cases, "video", lvd.FRAMES, Looking(0.1, 0.1)),  # LVD README
     "wild": Benchmark("wild", wild.cases),
     "mpv": Benchmark("mpv", mpv.cases, "story"),
+}
+
+DETECTORS = {  # name -> usual weights
+    "toy": "",
+    "owlvit": "google/owlvit-base-patch32",  # the one of LMD and LVD
+    "owlv2": "google/owlv2-base-patch16-ensemble",
+    "grounding-dino": "IDEA-Research/grounding-dino-tiny",
 }
 
 
@@ -37,3 +46,28 @@ def benchmark_named(name: str) -> Benchmark:
     if not isinstance(made, Benchmark):
         raise AnimaticError(f"{name}: BENCHMARK is {made!r}; want an animatic.benchmarks.cases.Benchmark")
     return made
+
+
+def detector_named(name: str) -> Detector:
+    """`toy`, `owlvit`, `owlv2` or `grounding-dino`, with other weights after a colon: `owlvit:FOLDER_OR_HUB_ID`."""
+    kind, _, weights = name.partition(":")
+    if kind not in DETECTORS:
+        raise AnimaticError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}, or one with :WEIGHTS")
+    if kind == "toy":
+        from .toy_detector import ToyDetector
+
+        return ToyDetector()
+    from .open_vocabulary import GroundingDino, Owl
+
+    return (GroundingDino if kind == "grounding-dino" else Owl)(weights or DETECTORS[kind])
+
+
+def suits(detector: str, looking: Looking) -> Looking:
+    """The published thresholds are of OWL-ViT's scores: GroundingDINO's authors take 0.25, the toy one has its own."""
+    match detector.partition(":")[0]:
+        case "toy":
+            return replace(looking, threshold=0.0, nms=1.1)
+        case "grounding-dino":
+            return replace(looking, threshold=0.25)
+        case _:
+            return looking

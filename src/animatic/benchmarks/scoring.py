@@ -20,8 +20,8 @@ from ..jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
 from ..runs import Run
 from ..scene import Scene, parse
 from .cases import Tally, rules_named
-from .detect import detect, detector_named, looked_at, suits
-from .known import benchmark_named
+from .detect import detect, looked_at
+from .known import benchmark_named, detector_named, suits
 from .metrics import agreement, motion
 
 VERSION = 1
