@@ -299,10 +299,13 @@ def bytes_(repeat: int) -> dict[str, Any]:
 def off(repeat: int) -> dict[str, Any]:
     """Nobody listening: the stock network's very numbers, and its time; and what layout attention adds."""
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(block_out_channels=(96, 192, 384, 384), cross_attention_dim=768, sample_size=32)
-    stock = UNet2DConditionModel(block_out_channels=(96, 192, 384, 384), cross_attention_dim=768, sample_size=32)
-    stock.load_state_dict(unet.state_dict())
-    stock.set_attn_processor(AttnProcessor2_0())
+    unet, stock, twin = (
+        UNet2DConditionModel(block_out_channels=(96, 192, 384, 384), cross_attention_dim=768, sample_size=32)
+        for _ in range(3)
+    )
+    for network in (stock, twin):
+        network.load_state_dict(unet.state_dict())
+        network.set_attn_processor(AttnProcessor2_0())
     model, x = backbone(UNet2D, unet), torch.randn(2, 4, 1, 32, 32)
     cond = Cond(torch.randn(2, WORDS, 768), (Row(True), Row(False)))
     step = next(iter(model.schedule(50)))
@@ -316,12 +319,14 @@ def off(repeat: int) -> dict[str, Any]:
         best = least(
             repeat,
             stock=lambda: stock(x[:, :, 0], step.t, cond.text),
+            twin=lambda: twin(x[:, :, 0], step.t, cond.text),
             ours=lambda: model(x, step, cond, plain),
             layout=lambda: model(x, step, cond, attend),
         )
     return {
         "bit-identical": same,
         "ours / stock": best["ours"] / best["stock"],
+        "another stock / stock": best["twin"] / best["stock"],  # what chance does
         "layout attention / unguided": best["layout"] / best["ours"],
     }
 
