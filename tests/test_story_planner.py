@@ -27,6 +27,10 @@ def test_texts_are_cut_into_scenes_that_stand_alone():
         "A blue car drives left",
     ]
     assert said("A bear sleeps") == ["A bear sleeps"]
+    assert said("A brown star rises. The star falls. A red car passes the star") == [
+        "A brown star rises", "The brown star falls", "A red car passes the brown star",
+    ]  # fmt: skip
+    assert said("A red car and a blue car on a road. The car stops")[1] == "The car stops", "which one is not said"
 
 
 def test_things_go_on_from_where_they_were():

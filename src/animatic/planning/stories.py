@@ -1,7 +1,8 @@
 """The offline planner of stories: a text cut into scenes that stand alone, in the same words where nothing changes.
 
 Scenes are sentences, parts joined by "then", lines, or what stands between bars. A scene that says "it", or no subject
-at all, is told the subject of the one before; a place once told stays. Things go on from where they were.
+at all, is told the subject of the one before; "the star" is the brown star of before; a place once told stays.
+Things go on from where they were.
 """
 
 from __future__ import annotations
@@ -55,13 +56,20 @@ def _scenes(text: str) -> list[str]:
 
 
 def _standing_alone(prompts: Sequence[str]) -> list[str]:
-    """Each prompt with a subject of its own."""
+    """Each prompt with a subject of its own, and things by their full names."""
     out: list[str] = []
+    named: dict[str, str] = {}  # noun -> how it was called at first; "" where two are called by one noun
     for prompt in prompts:
         missing = _begins_with_verb(prompt)
         if out and (missing or _PRONOUN.search(prompt)):
             subject = next((words for before in reversed(out) if (words := _subject(before))), "it")
             prompt = f"{subject} {prompt}" if missing else _PRONOUN.sub(subject, prompt)
+        for noun, phrase in named.items():
+            if phrase:
+                prompt = re.sub(rf"\bthe {noun}(?!\w)", f"the {phrase}", prompt, flags=re.IGNORECASE)
+        for phrase in _things(prompt):
+            noun = phrase.split()[-1]
+            named[noun] = phrase if named.get(noun, phrase) == phrase else ""
         out.append(prompt[0].upper() + prompt[1:])
     return out
 
@@ -73,14 +81,17 @@ def _begins_with_verb(prompt: str) -> bool:
 
 def _subject(prompt: str) -> str:
     """The words up to the end of the first thing."""
-    try:
-        tracks = rules.plan(prompt).tracks
-    except AnimaticError:
-        return ""
-    ends = [
-        m.end() for t in tracks if (m := re.search(rf"(?<!\w){re.escape(t.phrase)}s?(?!\w)", prompt, re.IGNORECASE))
-    ]
+    found = (re.search(rf"(?<!\w){re.escape(phrase)}s?(?!\w)", prompt, re.IGNORECASE) for phrase in _things(prompt))
+    ends = [match.end() for match in found if match]
     return prompt[: min(ends)] if ends else ""
+
+
+def _things(prompt: str) -> list[str]:
+    """What is in a scene, by its phrases."""
+    try:
+        return [track.phrase for track in rules.plan(prompt).tracks]
+    except AnimaticError:
+        return []
 
 
 def _planned(prompt: str, seconds: float, keys: int) -> Scene:
