@@ -15,7 +15,7 @@ import typer
 from . import cli_finish, cli_plan
 from .console import bar, console, line, quiet
 from .errors import AnimaticError
-from .files import write_atomically
+from .files import read_text, write_atomically
 from .options import AsJson, option
 from .planning.planners import Options, default_cache, planner_named
 from .scene import Scene, Story, lasting, load_story, save_story
@@ -154,12 +154,7 @@ def _span(model: str) -> float:
 
 def _text(story: str) -> str:
     """A story's text: of a file, or as it stands."""
-    if not os.path.isfile(story):  # which a long text may be asked, too
-        return story
-    try:
-        return Path(story).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{story}: cannot be read ({error})") from None
+    return read_text(story) if os.path.isfile(story) else story  # isfile may be asked of a long text, too
 
 
 def _slug(prompt: str) -> str:

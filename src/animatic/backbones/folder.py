@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from .. import files
 from ..errors import AnimaticError
-from ..files import write_atomically
 
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 
@@ -33,13 +33,10 @@ def reading(what: str, want: str = "") -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        hint = "want a model folder in diffusers layout"
-        raise AnimaticError(f"{path}: cannot be read ({error.strerror}); {hint}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    """A card of a model folder."""
+    if not path.is_file():
+        raise AnimaticError(f"{path}: cannot be read (no such file); want a model folder in diffusers layout")
+    data = files.read_json(path)
     if not isinstance(data, dict):
         raise AnimaticError(f"{path}: found {type(data).__name__}; want a JSON object")
     return data
@@ -62,11 +59,11 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> A
 
 def read_state(folder: Path) -> dict[str, Tensor]:
     """All weights in a folder, safetensors or torch's, of the latter no code."""
-    files = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
-    if not files:
+    found = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not found:
         raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
     with reading(f"{folder}: weights are damaged"):
-        return {name: value for file in files for name, value in load_state_dict(file).items()}
+        return {name: value for file in found for name, value in load_state_dict(file).items()}
 
 
 def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
@@ -107,4 +104,4 @@ def write_cards(folder: Path, parts: Mapping[str, tuple[str, str]], card: Mappin
     """`model_index.json`, (library, class) of each part, and `animatic.json`, what diffusers has no word for."""
     index = {"_class_name": "Video", **parts}
     for name, data in (("model_index.json", index), ("animatic.json", card)):
-        write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())
+        files.write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())
