@@ -57,6 +57,7 @@ def load(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     own = preset.dtype if device.startswith("cuda") and preset and preset.source else "float32"
     model = _read(name if preset else folder.name, folder, preset, getattr(torch, economy.dtype or own))
+    model.reference, model.economy = name if preset else str(folder.resolve()), economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
 
