@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .backbones import load
-from .backbones.base import Backbone, Geometry
+from .backbones.base import Backbone
 from .controls.composition import Composition
 from .controls.finite import Finite
 from .controls.regions import Regions
@@ -194,7 +194,7 @@ class Take:
             raise AnimaticError(f"frames is {self.frames}; a story is told how long it lasts by its seconds")
         geometry, (width, height) = self.backbone.geometry, self.size
         reels = [reel_of(story, geometry, windows.overlap, windows.transitions) for story in stories]
-        frames = _frames(reels[0], geometry)
+        frames = geometry.pixel_frames(reels[0].plan.frames)
         latents = math.prod(geometry.latent(frames, height, width, windowed=True))
         check_memory(frames * len(reels), height, width, latents * len(reels))
         return reels
@@ -216,7 +216,7 @@ class Take:
         """A video of each reel; all have the same windows."""
         geometry, (width, height) = self.backbone.geometry, self.size
         seeds = [check_seed(seed) for seed in seeds]
-        noise = self.backbone.noise(seeds, _frames(reels[0], geometry), height, width, windowed=True)
+        noise = self.backbone.noise(seeds, geometry.pixel_frames(reels[0].plan.frames), height, width, windowed=True)
         pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in reels], self.backbone), controls)
         return [
             Video(
@@ -264,11 +264,6 @@ def check_scenes(scenes: Sequence[Scene]) -> None:
     for scene in scenes:
         if not isinstance(scene, Scene):
             raise AnimaticError(f"scene is {repr(scene)[:60]}; want a Scene, such as animatic.plan makes of a prompt")
-
-
-def _frames(reel: Reel, geometry: Geometry) -> int:
-    """Frames of a reel's video, of which the first latent frame is one, and one to spare where tokens hold two."""
-    return (reel.plan.frames - geometry.patch[0]) * geometry.pace + 1
 
 
 def laid_out(story: Story, backbone: Backbone, frames: int | None = None) -> Scene | Reel:

@@ -159,12 +159,18 @@ class PromptToPrompt(Control):
         if which == list(range(len(rows))):
             return inner(site, q, k, v, mask)
         index = torch.tensor([[s * fold + f for f in range(fold)] for s in which], device=q.device).flatten()
+        unled = (index == torch.arange(len(index), device=q.device)).view(-1, 1, 1, 1)
+
+        def followed(x: Tensor) -> Tensor:
+            """Of the rows that are followed; an energy of a sample that follows must not move the one it follows."""
+            return torch.where(unled, x, x.detach()[index])
+
         if site.kind == "self":
-            return inner(site, q[index], k[index], v, mask)
+            return inner(site, followed(q), followed(k), v, mask)
         matrix, own = (torch.stack(m).to(v) for m in zip(*(self._of(row) for row in rows), strict=True))
         spread = matrix.repeat_interleave(fold, 0)[:, None] @ v
         alone = own.repeat_interleave(fold, 0)[:, None, :, None] * v
-        return inner(site, q[index], k[index], spread, mask) + inner(site, q, k, alone, mask)
+        return inner(site, followed(q), followed(k), spread, mask) + inner(site, q, k, alone, mask)
 
     def _of(self, row: Row) -> tuple[Tensor, Tensor]:
         if row.negative:
