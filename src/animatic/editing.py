@@ -15,7 +15,7 @@ from .backbones.base import Backbone
 from .controls.edits import Follow, LocalBlend, PromptToPrompt, Reweight
 from .controls.sharing import ShareKV
 from .errors import AnimaticError
-from .inversion import invert
+from .inversion import Unguided, invert
 from .methods import Recipe
 from .methods.ditctrl import sharing_sites
 from .rendering import How, InWindows, Take, check_scenes
@@ -58,7 +58,7 @@ def render_edit(
         controls = edited(take.controls(scenes), stories, edits, take.backbone)
         if video is not None:
             take, row = _backwards(take, video, told(source))
-            noise = row.expand(len(scenes), *row.shape[1:])
+            noise, controls = row.expand(len(scenes), *row.shape[1:]), [*controls, Unguided()]
         videos = take.videos(scenes, seeds, controls, noise)
     elif video is not None:
         raise AnimaticError("a video is inverted under the words of one scene; found a story")

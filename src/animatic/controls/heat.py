@@ -41,6 +41,9 @@ class Heat(Control):
     _looked: dict[str, Tensor] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Heat:
+        count = len(run.schedule)
+        if late := [step for step in self.steps if not 0 <= step < count]:
+            raise AnimaticError(f"attention of step {late[0]} was asked for; this run has steps 0 to {count - 1}")
         own = copy(self)
         own._targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
         own._sum = run.x.new_zeros(len(own._targets.rows), *run.x.shape[2:], dtype=torch.float32)
