@@ -54,7 +54,7 @@ MADE = {
         (BEAR, "--frames", "2", "--size", "96x64", "--scheduler", "euler", "--method", "gligen", "--negative", "dog"),
         "bear=cat",
     ),
-    "a story": (("--story", STORY, "--method", "ditctrl+lvd"), "ball=star"),
+    "a story": (("--story", STORY, "--method", "ditctrl+lvd", "--steps", "2"), "ball=star"),
     "long": (("A red ball moves to the right", "--seconds", "3", "--method", "ditctrl:chained"), "ball=star"),
 }
 
@@ -62,7 +62,7 @@ MADE = {
 @pytest.mark.parametrize("name", MADE)
 def test_the_source_beside_an_edit_is_the_video_in_the_file(name, here):
     how, swap = MADE[name]
-    assert here("make", *how, "--steps", "4", "--name", "x", "--out", ".")[0] == 0
+    assert here("make", "--steps", "3", *how, "--name", "x", "--out", ".")[0] == 0
     code, out, err = here("edit", "x.mp4", "--swap", swap, "--out", ".")
     assert code == 0 and out.split() == ["x.edit.mp4", "x.edit.beside.mp4"], err
     assert off("x.mp4", "x.edit.beside.mp4") < CODEC
@@ -77,7 +77,7 @@ def test_a_model_folder_and_a_lora_are_found_again(here, tmp_path, monkeypatch):
     adapt(network, 2, "all")
     for parameter_name, parameter in network.named_parameters():
         if "lora_B" in parameter_name:
-            parameter.data.normal_(std=0.3)
+            parameter.data.normal_(std=1.0)
     save_lora(network, tmp_path / "style.safetensors")
     tiny.folder(tmp_path / "models" / "small", tiny.unet3d())
 
@@ -155,12 +155,13 @@ def test_a_video_of_another_maker_is_inverted(here):
 
 
 def test_a_file_of_ours_is_inverted_at_the_size_it_was_made_in(here):
-    assert here("make", "a red ball", "--frames", "2", "--steps", "2", "--method", "none", "--name", "x")[0] == 0
+    assert here("make", "a red ball", "--frames", "2", "--steps", "1", "--method", "none", "--name", "x")[0] == 0
     assert Video.load("out/x.mp4").frames.shape == (2, 256, 256, 3)
-    code, out, err = here("edit", "out/x.mp4", "--invert", "a red ball", "--swap", "ball=star", "--steps", "4")
+    Video(Video.load(VIDEOS / "p64.mp4").frames, 8.0, read_info("out/x.mp4")).save("out/y.mp4")  # with more in them
+    code, out, err = here("edit", "out/y.mp4", "--invert", "a red ball", "--swap", "ball=star", "--steps", "4")
     assert code == 0, err
     pair = smaller(Video.load(out.split()[1]), 64)
-    assert np.abs(pair[:, :, :64] - autoencoded("out/x.mp4")).mean() < CODEC
+    assert np.abs(pair[:, :, :64] - autoencoded("out/y.mp4")).mean() < 2 * CODEC  # H.264 twice, its colours are pure
 
     Video(np.zeros((2, 128, 128, 3), np.uint8)).save("others.mp4", scale=1)
     code, _, err = here("edit", "others.mp4", "--invert", "a red ball", "--swap", "ball=star")

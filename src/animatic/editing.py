@@ -84,10 +84,10 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
         got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
         raise AnimaticError(f"the video measures {got}; {backbone.name} edits {width}x{height}: want --size or a resized copy")
     count, geometry = len(video), backbone.geometry
-    geometry.latent(count, height, width)  # raises where the model takes no clip that long
+    whole = geometry.pixel_frames(geometry.latent(count, height, width)[1])  # raises where a clip is too long
 
-    # a latent frame holds `pace` frames: the last frame is repeated until all are in one, and cut off again later
-    frames = np.pad(video.frames, ((0, -(count - 1) % geometry.pace), (0, 0), (0, 0), (0, 0)), mode="edge")
+    # latent frames hold several frames each: the last one is repeated until they are full, and cut off again later
+    frames = np.pad(video.frames, ((0, whole - count), (0, 0), (0, 0), (0, 0)), mode="edge")
     latents = backbone.to_latents(torch.from_numpy(frames)[None])
     latents = latents.to(backbone.noise([0], 1, height, width))
     noise = invert(latents, backbone.encode([prompt], [""]), backbone, steps)
@@ -131,8 +131,9 @@ def _blends(
         if not (edit.swap or edit.weight):
             raise AnimaticError("blending needs words that are swapped or weighted; a new prompt names none")
         words: list[list[int]] = [[] for _ in stories]
-        for at, said in ((stream - 1, [*edit.swap, *edit.weight]), (stream, [*edit.swap.values(), *edit.weight])):
-            places = [place for word in said for place in _tokens(backbone, prompts[at], word)]
+        for at, exchanged in ((stream - 1, edit.swap), (stream, edit.swap.values())):
+            places = [place for word in exchanged for place in _tokens(backbone, prompts[at], word)]
+            places += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == stream)]
             words[at] = [part * limit + token for part, token in places]
         blends.append(LocalBlend(words, source=stream - 1, targets=(stream,)))
     return blends
