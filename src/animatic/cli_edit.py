@@ -29,7 +29,9 @@ def edit(
     weight: Annotated[
         list[str] | None, typer.Option(metavar="WORD=FACTOR", help="More or less of a word; repeatable.")
     ] = None,
-    prompt: Annotated[str, typer.Option(help="A whole new prompt; of a story A | B | ... Words added are refined.")] = "",
+    prompt: Annotated[
+        str, typer.Option(help="A whole new prompt; of a story A | B | ... Words added are refined.")
+    ] = "",
     blend: Annotated[bool, typer.Option(help="Change only where the changed words are looked at.")] = False,
     invert: Annotated[str, typer.Option(metavar="CAPTION", help="Edit these very frames: what they show.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
@@ -49,15 +51,19 @@ def edit(
 
         change = Edit(swaps, factors, prompt, blend)
         video = None if source.suffix == ".json" else Video.load(source)
-        recorded = _recorded(source, video, invert, bool(sampling.lora))
-        request = sampling.over(recorded)
-        if request.model != recorded.model and video is not None and not invert:
-            line(f"{recorded.model} made the video: how it did is not what {request.model} does, whose own is taken")
-            request = sampling.over(GenerationRequest(recorded.story, method=recorded.method, edits=recorded.edits))
+        request = _recorded(source, video, invert, bool(sampling.lora))
+        other = sampling.model is not None and sampling.model != request.model
+        if other and str(Path(str(sampling.model)).resolve()) != request.model and video is not None and not invert:
+            line(f"the video was made by {request.model}; what it was made with otherwise is {sampling.model}'s own")
+            request = GenerationRequest(
+                request.story, "", method=request.method, seed=request.seed, edits=request.edits
+            )
+        unknown_form = video is None or not request.model
+        request = sampling.over(request)
         model = loaded(request)
 
     story = request.story
-    if video is None or request.model != recorded.model:
+    if unknown_form:  # seen at once or in windows: that hangs on the model
         request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames), Scene))
     clip = None
     if invert and video is not None:
@@ -89,12 +95,17 @@ def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -
     if invert:
         request = GenerationRequest.of(info, source) if "request" in info else GenerationRequest((Scene(invert),))
         scene = Scene(invert, seconds=len(video) / video.fps)
-        return replace(request, story=(scene,), stages="", method="none", frames=None, windowed=False, edits=(), inverted="")
+        return replace(
+            request, story=(scene,), stages="", method="none", frames=None, windowed=False, edits=(), inverted=""
+        )
     if "request" not in info:
         request = GenerationRequest.before_requests(info, source, len(video))
         if " + " in str(info.get("model", "")) and not with_lora:
-            raise AnimaticError(f"{source}: was made with {info['model']} and does not say where that is; want --lora FILE")
-        line(f"{source} does not say with what guidance, size and negative words it was made: {request.model}'s own are taken")
+            raise AnimaticError(
+                f"{source}: was made with {info['model']} and does not say where that is; want --lora FILE"
+            )
+        unsaid = "guidance, size and negative words"
+        line(f"{source} does not say with what {unsaid} it was made: {request.model}'s own are taken")
         return request
     request = GenerationRequest.of(info, source)
     if request.inverted:

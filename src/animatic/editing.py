@@ -82,7 +82,9 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
     backbone, steps, (width, height) = take.backbone, len(take.schedule), take.size
     if video.frames.shape[1:3] != (height, width):
         got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
-        raise AnimaticError(f"the video measures {got}; {backbone.name} edits {width}x{height}: want --size or a resized copy")
+        raise AnimaticError(
+            f"the video measures {got}; {backbone.name} edits {width}x{height}: want --size or a resized copy"
+        )
     count, geometry = len(video), backbone.geometry
     whole = geometry.pixel_frames(geometry.latent(count, height, width)[1])  # raises where a clip is too long
 
@@ -95,7 +97,9 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
     return replace(take, frames=count, schedule=backbone.schedule(steps, name), scheduler=name), noise
 
 
-def edited(controls: list[Control], stories: Sequence[Story], edits: Sequence[Edit], backbone: Backbone) -> list[Control]:
+def edited(
+    controls: list[Control], stories: Sequence[Story], edits: Sequence[Edit], backbone: Backbone
+) -> list[Control]:
     """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it."""
     prompts = [[told(scene) for scene in story] for story in stories]
     factors: dict[tuple[int, int], dict[int, float]] = {}

@@ -164,7 +164,9 @@ class Take:
         try:
             check(self.backbone, controls)
         except AnimaticError as error:
-            raise AnimaticError(f"method {self.method!r}: {error}; want --method none, which any model can do") from None
+            raise AnimaticError(
+                f"method {self.method!r}: {error}; want --method none, which any model can do"
+            ) from None
         return controls
 
     def videos(
