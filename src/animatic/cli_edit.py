@@ -52,18 +52,16 @@ def edit(
         change = Edit(swaps, factors, prompt, blend)
         video = None if source.suffix == ".json" else Video.load(source)
         request = _recorded(source, video, invert, bool(sampling.lora))
-        other = sampling.model is not None and sampling.model != request.model
-        if other and str(Path(str(sampling.model)).resolve()) != request.model and video is not None and not invert:
+        form_is_known = video is not None
+        if video is not None and "model" in video.info and _is_other(sampling.model, request.model):
             line(f"the video was made by {request.model}; what it was made with otherwise is {sampling.model}'s own")
-            request = GenerationRequest(
-                request.story, "", method=request.method, seed=request.seed, edits=request.edits
-            )
-        unknown_form = video is None or not request.model
+            request = GenerationRequest(request.story, method=request.method, seed=request.seed, edits=request.edits)
+            form_is_known = bool(invert)
         request = sampling.over(request)
         model = loaded(request)
 
     story = request.story
-    if unknown_form:  # seen at once or in windows: that hangs on the model
+    if not form_is_known:  # seen at once or in windows: that hangs on the model
         request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames), Scene))
     clip = None
     if invert and video is not None:
@@ -93,6 +91,8 @@ def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -
         return GenerationRequest(load_story(source))
     info = video.info
     if invert:
+        if damage := info.get("damage"):
+            line(f"damaged: {damage}")
         request = GenerationRequest.of(info, source) if "request" in info else GenerationRequest((Scene(invert),))
         scene = Scene(invert, seconds=len(video) / video.fps)
         return replace(
@@ -113,6 +113,11 @@ def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -
     if request.stages:
         line(f"{source} was finished by {request.stages}: the edit is of the video before that")
     return replace(request, stages="")
+
+
+def _is_other(model: str | None, recorded: str) -> bool:
+    """Whether another model is asked for than that of the file, which names folders by their whole path."""
+    return model is not None and recorded not in (model, str(Path(model).resolve()))
 
 
 def as_generated(video: Video, size: tuple[int, int]) -> Video:
