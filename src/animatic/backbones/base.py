@@ -70,10 +70,12 @@ class Habits:
 class Backbone(ABC):
     """A frozen image or video model. `provides` are the words that controls may need.
 
-    `words` are the only things it can show; empty where there is no such limit.
+    `words` are the only things it can show; empty where there is no such limit. `family` is whose settings the methods
+    use, "modelscope", "zeroscope", "mini", ..., or "" for those of any model; it has nothing to do with `name`.
     """
 
     name: str
+    family: str = ""
     provides: frozenset[str]
     geometry: Geometry
     habits: Habits
@@ -104,7 +106,14 @@ class Backbone(ABC):
         return Cond(self.text([*negatives, *prompts]), tuple(rows))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
-        """Unit noise, one row a seed, the same for every device: made on the CPU."""
+        """Unit noise, one row a seed, the same for every device: made on the CPU.
+
+        Raises `AnimaticError` where a seed is not 0..2**63 - 1.
+        """
+        for seed in seeds:
+            if not 0 <= seed < 2**63:
+                raise AnimaticError(f"seed is {seed}; want 0 to {2**63 - 1}")
+
         shape = self.geometry.latent(frames, height, width, windowed)
         rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows)
@@ -114,15 +123,13 @@ class Backbone(ABC):
         return {}
 
     def check_scene(self, scene: Scene) -> None:
-        """Raise where the scene asks for a thing the model has never seen."""
+        """Raise where the scene asks for a thing the model has never seen, or the model makes no videos of noise."""
+        if self.beside is not None:
+            hint = "want animatic finish or --then for it, and another model to make the video"
+            raise AnimaticError(f"{self.name} finishes videos and makes none from noise; {hint}")
         for track in scene.tracks:
             if self.words and not any(find(track.phrase, word) for word in self.words):
                 raise AnimaticError(f"{self.name} cannot show {track.phrase!r}; it knows {', '.join(self.words)}")
-
-    @property
-    def family(self) -> str:
-        """The name without adapters, for settings: "modelscope-gligen" is a modelscope, "mini + hat:1" a mini."""
-        return self.name.partition(" ")[0].partition("-")[0]
 
 
 @dataclass(eq=False, repr=False)

@@ -17,6 +17,7 @@ from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
 from .folder import write_cards
+from .grounding import grounded
 from .small import SpaceTimeUNet
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
@@ -98,10 +99,12 @@ def pixels() -> PatchCodec:
 
 def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
-    card: dict[str, Any] = {"geometry": asdict(model.geometry), "habits": asdict(model.habits)}
+    card: dict[str, Any] = {"family": model.family, "geometry": asdict(model.geometry), "habits": asdict(model.habits)}
     card |= {"coordinates": model.coordinates, "words": model.words}
     if isinstance(model.beside, Learnt):
         card["beside"] = {"kind": model.beside.kind, **model.beside.fields()}
+    if grounded(model.unet):
+        model.unet.register_to_config(use_gated_attention=True)  # whose weights are in the network's own file then
     parts = {}
     for name, part in ((model.part, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)

@@ -89,7 +89,9 @@ class Trainer(Training):
             return
         seconds = 0.0 if s.frames == 1 else s.frames / self.model.geometry.fps
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
-        made = render_batch([Scene(p, (), seconds=seconds) for p in prompts], self.model, none, list(range(s.samples)))
+        scenes, seeds = [Scene(p, (), seconds=seconds) for p in prompts], list(range(s.samples))
+        guidance = s.guidance if self.learner.told_something else 1.0
+        made = render_batch(scenes, self.model, none, seeds, guidance=guidance)
         grid(made).save(self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}")
 
     def finish(self) -> Path:

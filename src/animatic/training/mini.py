@@ -71,7 +71,10 @@ def build(seed: int = 0) -> UNet3D:
     )
     text = ClipText("mini", tokenizer, encoder)
     codec = fit_codec(rng)
-    return UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=tuple(toyworld.NOUNS))
+    words = tuple(toyworld.NOUNS)
+    model = UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=words)
+    model.family = "mini"
+    return model
 
 
 def leave_nothing_out(network: nn.Module) -> None:

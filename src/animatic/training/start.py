@@ -40,7 +40,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
 
 
 def begin(settings: Settings, items: Sequence[Item]) -> Learner:
-    """What learns; its model samples and is saved as it stands."""
+    """What learns; its model samples and is saved as it stands.
+
+    A model that is gone on with keeps its family, habits and scheduler; a fresh one gets those it is trained for.
+    """
     torch.manual_seed(settings.seed)
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
     if (beside := beside_named(settings.learn)) is not None:
@@ -51,9 +54,12 @@ def begin(settings: Settings, items: Sequence[Item]) -> Learner:
     else:
         model = _fresh(settings, items)
     learner = Learner(model, process, settings.rough, settings.lowest)
-    steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
-    model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
-    model.name, model.scheduler = "in training", process.scheduler()
+    model.name = "in training"
+
+    if model.scheduler is None:  # fresh
+        steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
+        model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
+        model.scheduler = process.scheduler()
     return learner
 
 
