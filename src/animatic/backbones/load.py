@@ -86,16 +86,21 @@ class Found:
     def cls(self) -> Any:
         return NETWORKS[self.config["_class_name"]]
 
-    def geometry(self, told: Geometry) -> Geometry:
-        """Of the card, else of the model it is; `told` is what the configs tell, which have no word for much of it."""
+    def geometry(self, network: Any, vae: Any) -> Geometry:
+        """Of the card, else of the model it is, else what the configs `network` and `vae` tell.
+
+        A model that was only recognised may have learnt another size, which its config tells then (but for Wan's).
+        """
         if "geometry" in self.card:
             return Geometry(**{**self.card["geometry"], "patch": tuple(self.card["geometry"].get("patch", (1, 1, 1)))})
         own = self.known and self.known.geometry
-        if own is None:
-            return told
-        same = all(getattr(told, n) == getattr(own, n) for n in ("channels", "stride", "height", "width"))
-        sizeless = "sample_size" not in self.config and "sample_height" not in self.config  # Wan's
-        return own if self.certain or same or sizeless else told
+        if own and self.certain:
+            return own
+
+        told = self.cls.native(network, vae)
+        same = own and all(getattr(told, n) == getattr(own, n) for n in ("channels", "stride", "height", "width"))
+        sizeless = "sample_size" not in network and "sample_height" not in network
+        return own if own and (same or sizeless) else told
 
     def habits(self) -> Habits:
         if "habits" in self.card:
@@ -152,7 +157,7 @@ def _read(found: Found, dtype: torch.dtype) -> Components:
         vae,
         Labels.read(card) if "class_vectors" in card else _text(found.name, cls, network, rest, dtype),
         _scheduler(folder / "scheduler"),
-        found.geometry(cls.native(network.config, vae.config)),
+        found.geometry(network.config, vae.config),
         found.habits(),
         card.get("coordinates", False),
         tuple(card.get("words", ())),
