@@ -1,4 +1,4 @@
-"""LoRA files as others write them are added as diffusers adds them: `load_lora_weights` and `fuse_lora` on the same net.
+"""LoRA files as others write them are added as diffusers adds them (`load_lora_weights`, then `fuse_lora`).
 
 `faults/lora` holds files that were once read wrongly; its NOTES.txt tells the right result of each.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from diffusers import CogVideoXPipeline, DiffusionPipeline, StableDiffusionPipeline, TextToVideoSDPipeline, WanPipeline
+from diffusers import CogVideoXPipeline, DiffusionPipeline, StableDiffusionPipeline, WanPipeline
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -28,7 +28,7 @@ def folders(tmp_path_factory):
     home = tmp_path_factory.mktemp("models")
     return {
         "sd": (tiny.folder(home / "sd", tiny.unet2d()), StableDiffusionPipeline),
-        "film": (tiny.folder(home / "film", tiny.unet3d()), TextToVideoSDPipeline),
+        "film": (tiny.folder(home / "film", tiny.unet3d()), None),
         "cog": (tiny.cogvideox(home / "cog"), CogVideoXPipeline),
         "wan": (tiny.wan(home / "wan"), WanPipeline),
         "wan2": (tiny.wan(home / "wan2", second=True), WanPipeline),
@@ -99,13 +99,13 @@ def peft_state(pairs, prefix):
     return {f"{prefix}{n}.{half}.weight": p[i].contiguous() for n, p in pairs.items() for half, i in halves}
 
 
-def kohya_state(pairs, head, alpha):
-    """kohya's names and its alpha tensors; `alpha` by place, so that they differ from layer to layer."""
+def kohya_state(pairs, head, alpha, step=1):
+    """kohya's names and its alpha tensors: `alpha`, and `alpha + step` in every second layer."""
     state = {}
     for i, (name, (down, up)) in enumerate(pairs.items()):
         flat = head + name.replace(".", "_")
         state |= {f"{flat}.lora_down.weight": down, f"{flat}.lora_up.weight": up}
-        state[f"{flat}.alpha"] = torch.tensor(alpha + i % 2)
+        state[f"{flat}.alpha"] = torch.tensor(alpha + step * (i % 2))
     return {name: value.contiguous() for name, value in state.items()}
 
 
@@ -125,8 +125,8 @@ def test_alpha_in_the_header(folders):
     model = load(str(folders["sd"][0]), "cpu")
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     apply_lora(model, file)
-    most = max((value - before[name]).abs().max().item() for name, value in model.unet.state_dict().items())
-    assert most == pytest.approx(5.85, abs=0.01)
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    assert (model.unet.get_submodule(name).weight - before[f"{name}.weight"]).norm() == pytest.approx(5.85, abs=0.005)
 
 
 def test_kohya_names(folders):
@@ -134,9 +134,13 @@ def test_kohya_names(folders):
     assert moved["unet"] == len(load_file(FAULTS / "kohya.safetensors")) / 3 and not moved["text_encoder"]
 
 
-def test_network_and_text_encoder_in_one_file(folders):
-    moved = check(folders, "sd", FAULTS / "with_te.safetensors")
-    assert moved["unet"] and moved["text_encoder"] == 1
+def test_network_and_text_encoder_in_one_file(folders, tmp_path):
+    """The text part of the file of old is zeros; that of a second file is not."""
+    assert check(folders, "sd", FAULTS / "with_te.safetensors")["unet"]
+    state = load_file(FAULTS / "with_te.safetensors")
+    torch.manual_seed(0)
+    loud = {name: torch.randn_like(value) * LOUD if "text_encoder" in name else value for name, value in state.items()}
+    assert check(folders, "sd", saved(tmp_path / "te.safetensors", loud), 0.5)["text_encoder"] == 1
 
 
 def test_a_dora_that_does_not_fit_is_refused(folders):
@@ -175,13 +179,14 @@ def test_files_of_diffusers_and_peft(folders, tmp_path, how):
 
 
 def test_kohya_with_text_encoder_and_convolutions(folders, tmp_path):
+    """One alpha in each part: where they differ diffusers 0.42 takes the most frequent for all."""
     model = load(str(folders["sd"][0]), "cpu")
     unet, text = model.unet, model.text.encoder
     convolutions = ["down_blocks.0.resnets.0.conv1", "mid_block.resnets.1.conv2", "up_blocks.1.resnets.0.conv_shortcut"]
     linear = [*attention(unet), "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj"]
-    state = kohya_state(random_pairs(unet, linear + convolutions), "lora_unet_", 2.0)
+    state = kohya_state(random_pairs(unet, linear + convolutions), "lora_unet_", 2.0, step=0)
     layers = [n for n, m in text.named_modules() if isinstance(m, nn.Linear)]
-    state |= kohya_state(random_pairs(text, layers), "lora_te_text_model_", 3.0)
+    state |= kohya_state(random_pairs(text, layers), "lora_te_text_model_", 3.0, step=0)
     count = {"unet": len(linear + convolutions), "text_encoder": len(layers)}
     check(folders, "sd", saved(tmp_path / "k.safetensors", state), 0.7, changed=count)
 
@@ -210,31 +215,40 @@ def test_a_folder_of_peft(folders, tmp_path):
         assert torch.allclose(got, 4 * up @ down, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["film", "cog", "wan"])
-def test_other_networks(folders, tmp_path, kind):
-    """diffusers' names, alpha in the header, on the video networks."""
-    model = load(str(folders[kind][0]), "cpu")
-    layers = attention(model.unet)
-    header = {"lora_adapter_metadata": json.dumps({f"{model.part}.lora_alpha": 10, f"{model.part}.r": 4})}
-    state = peft_state(random_pairs(model.unet, layers), f"{model.part}.")
-    full = peft.LoraConfig(r=4, lora_alpha=10, target_modules=["to_q", "to_k", "to_v", "to_out.0"]).to_dict()
-    header["lora_adapter_metadata"] = json.dumps(
-        {f"{model.part}.{k}": list(v) if isinstance(v, set) else v for k, v in full.items()}, default=str
-    )
-    file = saved(tmp_path / "v.safetensors", state, header)
-    check(folders, kind, file, 0.5, changed={model.part: len(layers)})
+def header_of(part, **config):
+    """What diffusers writes into the header."""
+    full = peft.LoraConfig(r=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"], **config).to_dict()
+    told = {f"{part}.{name}": list(v) if isinstance(v, set) else v for name, v in full.items()}
+    return {"lora_adapter_metadata": json.dumps(told, default=str)}
 
 
-def test_kohya_on_a_video_unet(folders, tmp_path):
-    """Layers of time too, whose names diffusers' own table of Stable Diffusion does not know: by the formula."""
+@pytest.mark.parametrize("kind", ["cog", "wan"])
+def test_video_transformers(folders, tmp_path, kind):
+    """diffusers' names, alpha in the header."""
+    network = load(str(folders[kind][0]), "cpu").unet
+    state = peft_state(random_pairs(network, attention(network)), "transformer.")
+    file = saved(tmp_path / "v.safetensors", state, header_of("transformer", lora_alpha=10))
+    check(folders, kind, file, 0.5, changed={"transformer": len(attention(network))})
+
+
+@pytest.mark.parametrize("style", ["diffusers", "kohya"])
+def test_video_unets(folders, tmp_path, style):
+    """diffusers 0.42 adds no LoRA to a UNet of video (it has no `load_lora_adapter`), so this is by the formula.
+
+    Of kohya's files every second layer has another alpha, and layers of time are named too.
+    """
     model = load(str(folders["film"][0]), "cpu")
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     pairs = random_pairs(model.unet, attention(model.unet))
     assert any("temp_attentions" in name for name in pairs)
-    apply_lora(model, saved(tmp_path / "k.safetensors", kohya_state(pairs, "lora_unet_", 2.0)))
+    if style == "kohya":
+        state, header, step = kohya_state(pairs, "lora_unet_", 2.0), {}, 1
+    else:
+        state, header, step = peft_state(pairs, "unet."), header_of("unet", lora_alpha=2), 0
+    apply_lora(model, saved(tmp_path / "k.safetensors", state, header))
     for i, (name, (down, up)) in enumerate(pairs.items()):
         got = model.unet.get_submodule(name).weight - before[f"{name}.weight"]
-        assert torch.allclose(got, (2.0 + i % 2) / 4 * up @ down, atol=1e-5)
+        assert torch.allclose(got, (2.0 + step * (i % 2)) / 4 * up @ down, atol=1e-5)
 
 
 def wan_state(model, style):
@@ -288,7 +302,7 @@ def test_norms_of_wan_are_left_out_with_a_warning(folders, tmp_path):
         UserWarning, match=r"1 tensors that change norms .* the first is diffusion_model\.blocks\.0\.norm3"
     ):
         apply_lora(model, file)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="1 tensors that change norms"):
         check(folders, "wan", file, changed={"transformer": count + 1})
 
 
@@ -360,7 +374,7 @@ def test_what_is_no_lora_of_the_network_is_named_and_counted(folders, tmp_path):
         ({"unet.conv_in.weight": down}, "no LoRA in it"),
     ):
         with pytest.raises(AnimaticError, match=words):
-            apply_lora(model, saved(tmp_path / "x.safetensors", {k: v.contiguous() for k, v in state.items()}))
+            apply_lora(model, saved(tmp_path / "x.safetensors", {k: v.clone() for k, v in state.items()}))
     dora = {"lora_adapter_metadata": json.dumps({"unet.use_dora": True, "unet.lora_alpha": 4})}
     for header, words in (
         (dora, "a DoRA, but .* has no lora_magnitude_vector"),
