@@ -41,6 +41,10 @@ class Schedule:
             most = scheduler.config.num_train_timesteps
             raise AnimaticError(f"steps is {steps}; {type(scheduler).__name__} takes 1 to {most}")
         self.name = type(scheduler).__name__
+        if not (is_flow(scheduler) or "Euler" in self.name or hasattr(scheduler, "alphas_cumprod")):
+            raise AnimaticError(
+                f"scheduler {self.name} keeps no noise levels (alphas_cumprod); want {', '.join(SHORT)}"
+            )
         self._scheduler, told = copy.deepcopy(scheduler), None
         if self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace" and steps > 1:
             self._scheduler, told = _thinned(scheduler, steps)
@@ -179,7 +183,10 @@ def scheduler_named(name: str, like: Any) -> Any:
     elif config.get("snr_shift_scale", 1.0) != 1.0 and "snr_shift_scale" not in signature(cls).parameters:
         level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
         config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
-    scheduler: Any = cls.from_config(config)
+    try:
+        scheduler: Any = cls.from_config(config)
+    except TypeError as error:  # its class wants what no scheduler of these models has
+        raise AnimaticError(f"scheduler {name!r} is of other models ({error}); want {', '.join(SHORT)}") from None
     if hasattr(scheduler.config, "clip_sample") and scheduler.config.clip_sample:
         scheduler.register_to_config(clip_sample=False)  # clipping breaks the linearity that blending rests on
     return scheduler

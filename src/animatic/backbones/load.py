@@ -26,7 +26,7 @@ from .beside import beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
-from .folder import read_json, read_network, read_tokenizer, reading
+from .folder import quiet, read_json, read_network, read_tokenizer, reading
 from .identity import known_as
 from .lavie import LaVie, models_home
 from .presets import CONVERT, PRESETS, Preset
@@ -183,7 +183,7 @@ def _scheduler(folder: Path) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
         raise AnimaticError(f"{folder}: no diffusers scheduler is named in scheduler_config.json, but {name!r}")
     try:
-        with reading(f"{folder}: cannot be read"):
+        with reading(f"{folder}: cannot be read"), quiet():
             return cls.from_pretrained(folder)
     except TypeError as error:  # its class wants what no scheduler of these models has
         raise AnimaticError(f"{folder}: {name} is no scheduler of these models ({error})") from None
