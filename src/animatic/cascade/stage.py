@@ -47,16 +47,12 @@ PIECE = 4  # windows of which latents are held at once
 
 @dataclass(frozen=True)
 class Say:
-    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is.
-
-    `family` is that of the model (see `Backbone`); it finds the partner that finishes its videos.
-    """
+    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is."""
 
     prompt: str = ""
     negative: str = ""
     seed: int = 0
     maker: str = ""
-    family: str = ""
     tick: Callable[[int, int], None] = lambda done, count: None
     device: str = ""
     loaded: dict[str, Components] = field(default_factory=dict, repr=False, compare=False)
@@ -108,7 +104,8 @@ class Networked(Stage):
 
     def backbone(self, say: Say) -> Components:
         """The model to use: the one that is said, else the partner of the one that made the video."""
-        name = self.model or self.partners.get(say.family, "")
+        family = say.maker.partition(" ")[0].partition("-")[0]
+        name = self.model or self.partners.get(family, "")
         if not name:
             made = f"made by {say.maker!r}" if say.maker else "whose maker is unknown"
             known = ", ".join(sorted(set(self.partners.values())))

@@ -14,7 +14,6 @@ import numpy as np
 import psutil
 import torch
 
-from ..backbones.presets import PRESETS
 from ..errors import AnimaticError
 from ..video import Video
 from .classical import Blend, Lanczos, Motion
@@ -169,8 +168,6 @@ def _kept(file: Path, key: str) -> Video | None:
 
 
 def said(video: Video, prompt: str, seed: int, **more: Any) -> Say:
-    """What stages are told of a file: its own prompt and maker, unless something else is said."""
-    maker = str(video.info.get("model", ""))
-    known = PRESETS.get(maker.partition(" ")[0])  # files of before families were written
-    family = str(video.info.get("family", known.family if known else ""))
-    return Say(prompt=prompt or str(video.info.get("prompt", "")), seed=seed, maker=maker, family=family, **more)
+    """What stages are told of a file: its own prompt and maker, its model's family first, unless something is said."""
+    maker = str(video.info.get("family") or video.info.get("model", ""))
+    return Say(prompt=prompt or str(video.info.get("prompt", "")), seed=seed, maker=maker, **more)
