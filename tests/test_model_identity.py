@@ -15,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from animatic.backbones import PRESETS, load
 from animatic.backbones.cogvideox import turns
+from animatic.backbones.convert import convert_vdp
 from animatic.backbones.identity import KNOWN, known_as
 from animatic.backbones.small_model import save_model
 from animatic.cascade.stages import said, stages_of
@@ -263,3 +264,41 @@ def test_habits_are_those_of_the_presets():
     from animatic.training import mini
 
     assert asdict(mini.HABITS) == json.loads((MINI / "animatic.json").read_text())["habits"]
+
+
+def test_damaged_cards_are_named(tmp_path):
+    folder = tiny.folder(tmp_path / "m", tiny.unet2d())
+    for card, words in (
+        ({"habits": {"step": 3}}, r"m/animatic\.json: cannot be used \(TypeError: .*step"),
+        ({"geometry": [64]}, r"m/animatic\.json: cannot be used"),
+        ({"beside": {"kind": "above"}}, r"m/animatic\.json: cannot be used \(KeyError: 'above'\)"),
+        ({"family": 3}, r"m/animatic\.json: family is 3; want lavie"),
+    ):
+        (folder / "animatic.json").write_text(json.dumps(card))
+        with pytest.raises(AnimaticError, match=words):
+            load(str(folder), "cpu")
+
+
+def test_a_second_network_that_would_never_be_asked_is_refused(tmp_path):
+    folder = tiny.wan(tmp_path / "w", second=True)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "boundary_ratio": None}))
+    with pytest.raises(AnimaticError, match=r"has transformer_2, but model_index\.json no boundary_ratio"):
+        load(str(folder), "cpu")
+
+
+def test_a_network_without_a_size_is_refused(tmp_path):
+    folder = tiny.folder(tmp_path / "m", tiny.unet2d())
+    file = folder / "unet" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "sample_size": None}))
+    with pytest.raises(
+        AnimaticError, match=r"m/unet: sample_size is not given; want it, or geometry in animatic\.json"
+    ):
+        load(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("state", [{"ema": 5}, {1: torch.zeros(1)}, {"model": {"a": "text"}}])
+def test_checkpoints_that_hold_no_tensors_are_refused(tmp_path, state):
+    torch.save(state, tmp_path / "x.pt")
+    with pytest.raises(AnimaticError, match=r"x\.pt: holds no names with tensors"):
+        convert_vdp(tmp_path / "x.pt", tmp_path / "out", 16, 4)

@@ -31,7 +31,7 @@ class Shot:
     seconds: float | None = option(None, "Duration; longer than the model's own is made in windows.")
     model: str = option("mini", "A name of `animatic models`, or a folder in diffusers layout.")
     lora: list[str] | None = option(  # noqa: RUF009 - a field
-        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE]"
+        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
     method: str = option("", "A name of `animatic methods`; lvd, or ditctrl+lvd for stories.")
     seed: int = option(0, "Seed of the noise; the same seed on the same machine gives the same frames.")

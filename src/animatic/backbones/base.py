@@ -167,7 +167,11 @@ class Components(Backbone):
 
     @classmethod
     def native(cls, network: Any, vae: Any) -> Geometry:
-        """The geometry that the configs of network and autoencoder tell of."""
+        """The geometry that the configs of network and autoencoder tell of. Raises where they tell no size."""
+        if not network.sample_size:
+            raise AnimaticError(
+                f"{network._name_or_path}: sample_size is not given; want it, or geometry in animatic.json"
+            )
         stride, size = 2 ** (len(vae.block_out_channels) - 1), network.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         frames, most = (16, 1024) if "video" in cls.provides else (1, 1)

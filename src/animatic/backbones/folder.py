@@ -45,6 +45,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def class_in(index: Mapping[str, Any], part: str) -> str | None:
+    """The class that `model_index.json` names for a part, or None where the model has no such part."""
+    said = index.get(part)
+    return said[1] if isinstance(said, list) and len(said) == 2 else None
+
+
+@contextmanager
+def reading_card(folder: Path) -> Iterator[None]:
+    """What is wrong with the fields of `animatic.json` becomes one line."""
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
+
+
 def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
     """A network with every weight from its file: missing ones would silently stay random, others would be dropped.
 

@@ -26,7 +26,7 @@ from .beside import beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
-from .folder import quiet, read_json, read_network, read_tokenizer, reading
+from .folder import class_in, quiet, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import known_as
 from .lavie import LaVie, models_home
 from .presets import CONVERT, PRESETS, Preset
@@ -92,7 +92,9 @@ class Found:
         A model that was only recognised may have learnt another size, which its config tells then (but for Wan's).
         """
         if "geometry" in self.card:
-            return Geometry(**{**self.card["geometry"], "patch": tuple(self.card["geometry"].get("patch", (1, 1, 1)))})
+            with reading_card(self.folder):
+                patch = tuple(self.card["geometry"].get("patch", (1, 1, 1)))
+                return Geometry(**{**self.card["geometry"], "patch": patch})
         own = self.known and self.known.geometry
         if own and self.certain:
             return own
@@ -104,7 +106,8 @@ class Found:
 
     def habits(self) -> Habits:
         if "habits" in self.card:
-            return Habits(**self.card["habits"])
+            with reading_card(self.folder):
+                return Habits(**self.card["habits"])
         return (self.known and self.known.habits) or Habits()
 
 
@@ -113,7 +116,7 @@ def _found(name: str, folder: Path, preset: Preset | None) -> Found:
     index = read_json(folder / "model_index.json")
     card = read_json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
     part = "transformer" if "transformer" in index else "unet"
-    kind = (index.get(part) or [None, None])[1]
+    kind = class_in(index, part)
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
 
@@ -163,7 +166,8 @@ def _read(found: Found, dtype: torch.dtype) -> Components:
         tuple(card.get("words", ())),
     )
     model.family = found.known.family if found.known else ""
-    model.beside = beside_of(card) or (found.known and found.known.beside)
+    with reading_card(folder):
+        model.beside = beside_of(card) or (found.known and found.known.beside)
     model.complete(folder, found.index, dtype)
     return model
 
@@ -195,7 +199,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
         encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
         return RefinerText(name, read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size), encoder)
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
-    encoder_class = (index.get("text_encoder") or [None, "CLIPTextModel"])[1]
+    encoder_class = class_in(index, "text_encoder") or "CLIPTextModel"
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype)
