@@ -5,7 +5,6 @@ An entry is found by everything that could change it: prompt, planner, model, te
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import warnings
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..errors import AnimaticError
 from ..files import read_json
+from ..locking import locked
 from ..scene import Story, parse
 
 
@@ -74,9 +74,7 @@ class Cache:
         """Append one whole line, also while other processes do."""
         line = json.dumps({**asdict(entry), "scenes": list(entry.scenes)}, ensure_ascii=False).encode() + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with locked(self.path.with_name(f".{self.path.name}.lock")), self.path.open("a+b") as file:
                 end = file.seek(0, os.SEEK_END)
                 if end:
                     file.seek(end - 1)
