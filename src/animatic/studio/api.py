@@ -98,7 +98,7 @@ class Api:
         self,
         scene: dict[str, Any],
         model: Name = "mini",
-        method: Name = "lvd",
+        method: Name = "",
         seed: Seed = 0,
         steps: Count | None = None,
         frames: Count | None = None,
@@ -108,9 +108,10 @@ class Api:
         beside: list[Name] | None = None,
         heat: bool = False,
     ) -> dict[str, Any]:
-        """Queue a render of a Scene or Story; returns its status at once, with its "id".
+        """Queue a render of a Scene or Story, in one take; returns its status at once, with its "id".
 
-        `size` is WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks
+        The frames are those of `animatic render` with the same words. `method` "" is lvd, or ditctrl+lvd for several
+        scenes, which last their `seconds` (`frames` is for one scene). `size` is WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks
         for attention maps.
         """
         sides, others, limits = parse_size(size), tuple(beside or ()), self.limits
@@ -118,6 +119,7 @@ class Api:
         asked += [("size is {}", side, limits.side) for side in sides or ()]
         _within([*asked, ("beside is {}", len(others), limits.beside)])
         story, values = self._story(scene), settings or {}
+        method = method or ("lvd" if len(story) == 1 else "ditctrl+lvd")
         wanted = Wanted(story, model, method, seed, steps, frames, sides, scheduler, values, others, heat)
         self.studio.check(wanted)
         return self._queued("render", wanted)
@@ -182,6 +184,7 @@ class Api:
         story, limits = parse_story(data, "scene"), self.limits
         _within([("{} scenes", len(story), limits.scenes)])
         for scene in story:
+            _within([("seconds is {:g}", scene.seconds, limits.seconds)])
             _within([("{} tracks", len(scene.tracks), limits.tracks), ("{} key frames", scene.keys, limits.keys)])
             for label in ("prompt", "background", "negative", "reasoning"):
                 _within(self._letters(label, getattr(scene, label)))
@@ -193,7 +196,7 @@ class Api:
         return [(f"{label} has {{}} letters", len(text), self.limits.letters) for text in texts]
 
 
-Asked = tuple[str, int | None, int]
+Asked = tuple[str, float | None, int]
 """What is asked for, in words with a place for its number; the number; the most that there may be."""
 
 
