@@ -89,7 +89,9 @@ class Wanted:
             if method != "none" and not shown.tracks and isinstance(shown, Scene):
                 notes.append(f"{method} has no box to obey: the video is that of 'none'")
             elif method != "none" and [type(control) for control in controls] == [Guidance]:
-                notes.append(f"{method} shares between windows, and the scene is seen at once: the video is that of 'none'")
+                notes.append(
+                    f"{method} shares between windows, and the scene is seen at once: the video is that of 'none'"
+                )
         return notes
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,7 +178,9 @@ def edit(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
     told = wanted.after or {}
     (scene,) = parse_story(told["source"])
     if not isinstance(replace(wanted, story=(scene,)).laid_out(model), Scene):
-        raise AnimaticError(f"the scene lasts {scene.seconds:g} s, more than {model.name} sees at once; want a shorter one")
+        raise AnimaticError(
+            f"the scene lasts {scene.seconds:g} s, more than {model.name} sees at once; want a shorter one"
+        )
     recipe, watch = wanted.recipe(wanted.method, model), [Stop(job.stop.is_set), Progress(job.tick)]
     before, after = render_edit(scene, Edit(**told["edit"]), model, recipe, wanted.seed, **wanted.how(watch))
     return [job.keep(after, "1-edited", "edited"), job.keep(before, "2-before", "before")]
