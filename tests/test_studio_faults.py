@@ -157,7 +157,7 @@ def test_what_has_no_effect_is_said(api):
     one = finished(api, {"scene": _plain(STORY[0]), "method": "ditctrl", "steps": 1})
     assert one["state"] == DONE and one["message"].startswith("ditctrl shares between windows, and the scene is seen")
     other = finished(api, {"scene": {"prompt": "a bear"}, "method": "lvd", "steps": 1})
-    assert other["state"] == DONE and other["message"] == "lvd has no box to obey: the video is that of 'none'"
+    assert other["state"] == DONE and other["message"] == "lvd has no box to obey: it is the video of 'none'"
     assert not finished(api, {"scene": _plain(STORY[0]), "method": "lvd", "steps": 1})["message"]
 
 
@@ -167,7 +167,7 @@ def test_a_setting_of_a_control_that_is_not_there_is_refused(mini):
         return controls if not scenes[0].tracks else controls[:1]
 
     recipe = tuned(moody, {"Energy.scale": 3.0}, mini, "moody")
-    with pytest.raises(AnimaticError, match="Energy.scale is set, but moody has no Energy for this scene"):
+    with pytest.raises(AnimaticError, match=r"Energy.scale is set, but moody has no Energy for this scene"):
         recipe([STORY[0]], mini, 4.0)
 
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, listed
 from ..scene import Box, Scene, Track
 from .boxes import clip, legacy_filter
 
@@ -195,7 +195,7 @@ def read_frames(text: str) -> Reply:
         numbers, values, reasoning = [1, *numbers], [reasoning, *values], ""
     if numbers != list(range(1, FRAMES + 1)):
         raise AnimaticError(
-            f"reply has frames {numbers}; want {', '.join(map(str, range(1, FRAMES + 1)))} in this order"
+            f"reply has frames {listed(numbers)}; want {listed(range(1, FRAMES + 1))} in this order"
         )
     rows: dict[Any, tuple[str, list[Box | None]]] = {}
     for f, value in enumerate(values):

@@ -16,9 +16,8 @@ from ..attention import Album, panels
 from ..backbones.base import Components
 from ..cascade.stages import finish as finished
 from ..cascade.stages import said, stages_of
-from ..controls.composition import Composition
+from ..checking import checked
 from ..controls.guidance import Guidance
-from ..controls.regions import Regions
 from ..controls.watching import Preview, Progress, Stop, Stopped
 from ..editing import Edit, render_edit
 from ..errors import AnimaticError
@@ -82,12 +81,9 @@ class Wanted:
         if self.heat and not shown.tracks:
             raise AnimaticError("heat maps are of things, and the scene has none; want a box, or no heat maps")
         for method in self.methods:
-            controls = Take.of(model, self.recipe(method, model), **self.how()).controls([shown])  # pyright: ignore
-            for control in controls:
-                if isinstance(shown, Reel) and isinstance(control, (Composition, Regions)):
-                    raise AnimaticError(f"{method} lays out one scene; want another method for a story, as ditctrl+lvd")
+            controls = checked(Take.of(model, self.recipe(method, model), **self.how()), shown)
             if method != "none" and not shown.tracks and isinstance(shown, Scene):
-                notes.append(f"{method} has no box to obey: the video is that of 'none'")
+                notes.append(f"{method} has no box to obey: it is the video of 'none'")
             elif method != "none" and [type(control) for control in controls] == [Guidance]:
                 notes.append(
                     f"{method} shares between windows, and the scene is seen at once: the video is that of 'none'"
