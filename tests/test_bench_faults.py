@@ -1,6 +1,7 @@
 """Runs that cannot be, or fail: said once and before the work, in short, and never with a quiet exit code."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -179,6 +180,27 @@ def test_real_videos_are_found_whatever_the_case_of_their_names(tmp_path, monkey
     run = type("R", (), {"jobs": lambda self: [type("J", (), {"state": DONE, "frames": 2})] * 3, "video": lambda s, j: made})
     told = fvd.Distance.__new__(fvd.Distance).of_run(run(), str(tmp_path))
     assert told == {"mean": 2.0, "n": 3, "real": 2}
+
+
+def test_measuring_and_the_studio_print_nothing_of_their_own(tmp_path, capfd):
+    """Weights read by the libraries, a run made and scored, a job of the studio: Python calls, so nobody is told."""
+    pytest.importorskip("gradio", reason="the studio's extra is not installed")
+    from animatic.benchmarks.clip import Clip
+    from animatic.studio.work import Studio, Wanted
+
+    clip = str(tiny.clip(tmp_path / "clip"))
+    capfd.readouterr()
+    assert "clip text" in Clip(clip)(tiny.torch.zeros(2, 64, 64, 3, dtype=tiny.torch.uint8).numpy(), "a cat")
+    few = replace(LVD, cases=lambda: LVD.cases()[:1])
+    settings = replace(settings_of(few, "lvd", "mini", "none", "rules"), steps=1, frames=2, prompt_only=True)
+    run = prepare(tmp_path / "run", few, settings)
+    work(run, Part(), maker=Maker(settings))
+    studio = Studio(tmp_path / "studio")
+    job = studio.submit("render", Wanted((CAT,), method="lvd", steps=1, frames=2).to_dict())
+    while studio.status(job.id)["state"] not in ("done", "failed"):
+        time.sleep(0.02)
+    studio.close()
+    assert capfd.readouterr() == ("", "")
 
 
 # ---- messages stay short, whatever they quote
