@@ -101,6 +101,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0) -> Components:
         for weight, change in found.values():
             weight += change.view_as(weight).to(weight)
     model.name = f"{model.name} + {file.stem}:{scale:g}"
+    model.loras = (*model.loras, (str(file.resolve()), scale))
     model.words = (*model.words, *(w for w in words if w not in model.words)) if model.words else ()
     return model
 
