@@ -78,7 +78,7 @@ def test_layers_that_a_model_does_not_have_are_named_with_the_method(wan):
     )
     assert len(checked(Take.of(model, "lvd", steps=2), CAT)) == 2
     story = laid_out((replace(CAT, seconds=12.0),) * 2, model)
-    with pytest.raises(AnimaticError, match="multidiffusion lays out one scene"):
+    with pytest.raises(AnimaticError, match="lays out one scene"):
         checked(Take.of(model, "multidiffusion", steps=2), story)
 
 

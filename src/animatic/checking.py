@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from .backbones.base import Components
-from .controls.composition import Composition
-from .controls.regions import Regions
 from .errors import AnimaticError
 from .rendering import Take
 from .sampling import Control, Maps
@@ -23,10 +21,7 @@ def checked(take: Take, shown: Scene | Reel) -> list[Control]:
     Raises `AnimaticError` where the method lays out single scenes and a story is given, where the model lacks what a
     control needs, or where it has none of the attention layers that a control reads.
     """
-    controls = take.controls([cast(Scene, shown)])  # to controls a reel is a scene
-    for control in controls:
-        if isinstance(shown, Reel) and isinstance(control, (Composition, Regions)):
-            raise AnimaticError(f"{take.method} lays out one scene; want another method for a story, as ditctrl+lvd")
+    controls = take.windowed([shown]) if isinstance(shown, Reel) else take.controls([shown])
     _check_layers(take, controls)
     return controls
 

@@ -148,18 +148,26 @@ class Api:
         prompt: str = "",
         blend: bool = False,
     ) -> dict[str, Any]:
-        """Queue a job's scene once more with other words: exchanged, of more or less weight, or a whole new prompt."""
+        """Queue a job's story once more with other words: exchanged, of more or less weight, or a whole new prompt.
+
+        Of a story the new prompt is that of its scenes with bars between them: A | B.
+        """
         _within(self._letters("prompt", prompt))
-        edit, request = Edit(swap or {}, weight or {}, prompt, blend), self.studio.log.get(id).request
-        wanted = Wanted.of(request)
-        scene, *others = wanted.story
-        if others:
-            raise Refused(f"job {id} shows {len(wanted.story)} scenes; want one, to be edited")
-        return self._queued(
-            "edit",
-            replace(wanted, story=(edit.of(scene),)),
-            {"of": id, "source": request["story"], "edit": asdict(edit)},
-        )
+        edit, request = Edit(swap or {}, weight or {}, prompt, blend), self._made(id).request
+        wanted, before = Wanted.of(request), request["after"] or {}
+        told = {
+            "of": id,
+            "source": before.get("source", request["story"]),
+            "edits": [*before.get("edits", ()), asdict(edit)],
+        }
+        return self._queued("edit", replace(wanted, story=edit.of_story(wanted.story)), told)
+
+    def _made(self, id: str) -> Record:
+        """The job that made what a job finished, or the job itself."""
+        record = self.studio.log.get(id)
+        while record.action == "finish":
+            record = self.studio.log.get(record.request["after"]["of"])
+        return record
 
     def _queued(self, action: str, wanted: Wanted, after: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What is done to a job that was made is asked for in the words of that job, but for what was beside it."""

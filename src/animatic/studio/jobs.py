@@ -27,7 +27,7 @@ from ..sampling import Control, Step
 from ..scene import Scene, Story, parse_story
 from ..stories import Reel
 from ..video import Video
-from .fields import Setting, tuned
+from .fields import GUIDANCE, Setting, tuned
 from .log import Log, Record
 
 PREVIEW = 192  # pixels of a preview's sides, or up to twice that
@@ -37,7 +37,7 @@ PREVIEW = 192  # pixels of a preview's sides, or up to twice that
 class Wanted:
     """What a job is asked for: a story, a model, a method and others beside it; None is the model's habit.
 
-    `after`: what is to be done to the job that it names in "of": {"version", "then"} or {"source", "edit"}.
+    `after`: what is to be done to the job that it names in "of": {"version", "then"}, or {"source", "edits"}.
     """
 
     story: Story
@@ -57,9 +57,10 @@ class Wanted:
     def methods(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.method, *self.beside)))
 
-    def how(self, watch: Sequence[Control] = ()) -> How:
+    def how(self, method: str, watch: Sequence[Control] = ()) -> How:
         told: How = {"steps": self.steps, "frames": self.frames, "size": self.size, "scheduler": self.scheduler}
-        return {**told, "watch": watch}
+        scales = (float(self.settings[path]) for path in GUIDANCE if path in self.settings)
+        return {**told, "guidance": next(scales, None) if method == self.method else None, "watch": watch}
 
     def recipe(self, method: str, model: Components) -> Recipe:
         """One of its methods; the settings are the first one's."""
@@ -81,7 +82,7 @@ class Wanted:
         if self.heat and not shown.tracks:
             raise AnimaticError("heat maps are of things, and the scene has none; want a box, or no heat maps")
         for method in self.methods:
-            controls = checked(Take.of(model, self.recipe(method, model), **self.how()), shown)
+            controls = checked(Take.of(model, self.recipe(method, model), **self.how(method)), shown)
             if method != "none" and not shown.tracks and isinstance(shown, Scene):
                 notes.append(f"{method} has no box to obey: it is the video of 'none'")
             elif method != "none" and [type(control) for control in controls] == [Guidance]:
@@ -149,9 +150,11 @@ def make(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
         recipe, album = wanted.recipe(name, model), Album(whole=wanted.heat and m == 0)
         watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *album.controls(shown)]
         if isinstance(shown, Scene):
-            video = render(shown, model, recipe, wanted.seed, **wanted.how(watch))
+            video = render(shown, model, recipe, wanted.seed, **wanted.how(name, watch))
         else:
-            video = render_story(wanted.story, model, recipe, wanted.seed, **wanted.how(watch))
+            video = render_story(wanted.story, model, recipe, wanted.seed, **wanted.how(name, watch))
+        if name == wanted.method:
+            video = _with_settings(video, wanted.settings)
 
         stem = f"{m + 1}-{re.sub(r'[^a-z0-9]+', '-', name)}".rstrip("-")
         version = job.keep(video, stem, name)
@@ -170,16 +173,27 @@ def finish(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
 
 
 def edit(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
-    """Make the scene again as edited and as it was, from the same noise."""
+    """Make a story again as it was, and as edited, from the same noise; an edit of an edit goes on from that."""
     told = wanted.after or {}
-    (scene,) = parse_story(told["source"])
-    if not isinstance(replace(wanted, story=(scene,)).laid_out(model), Scene):
-        raise AnimaticError(
-            f"the scene lasts {scene.seconds:g} s, more than {model.name} sees at once; want a shorter one"
-        )
+    story = parse_story(told["source"])
+    shown = replace(wanted, story=story).laid_out(model)
     recipe, watch = wanted.recipe(wanted.method, model), [Stop(job.stop.is_set), Progress(job.tick)]
-    before, after = render_edit(scene, Edit(**told["edit"]), model, recipe, wanted.seed, **wanted.how(watch))
-    return [job.keep(after, "1-edited", "edited"), job.keep(before, "2-before", "before")]
+    before, after = render_edit(
+        shown if isinstance(shown, Scene) else story, [Edit(**each) for each in told["edits"]], model, recipe,
+        wanted.seed, **wanted.how(wanted.method, watch),
+    )  # fmt: skip
+    videos = [_with_settings(video, wanted.settings) for video in (after, before)]
+    return [job.keep(videos[0], "1-edited", "edited"), job.keep(videos[1], "2-before", "before")]
+
+
+def _with_settings(video: Video, settings: Mapping[str, Setting]) -> Video:
+    """A video whose request says that its method was changed: no other program is to take it for the plain one."""
+    changed = {path: value for path, value in settings.items() if path not in GUIDANCE}
+    if not changed:
+        return video
+    request = dict(video.info["request"])
+    request["method"] += f" with {', '.join(f'{path}={value}' for path, value in changed.items())}"
+    return replace(video, info={**video.info, "request": request})
 
 
 ACTIONS: dict[str, Callable[[Job, Wanted, Components, Log], Files]] = {"render": make, "finish": finish, "edit": edit}

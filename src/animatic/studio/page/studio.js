@@ -469,7 +469,7 @@ function going(job) {
     field("Finish", which), field("How", then), make("button", { textContent: "Finish" }));
   const edit = make("form", { className: "row after", ariaLabel: "Edit", onsubmit: begin("edit", edits) },
     field("Swap", from), field("for", to), field("Weigh", word), field("by", factor), make("button", { textContent: "Edit" }));
-  return job.request.story.scenes.length > 1 ? [finish] : [finish, edit];
+  return [finish, edit];
 }
 
 // ---- the gallery
