@@ -54,16 +54,23 @@ def load(
     `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
     model is unknown, incomplete or damaged.
     """
-    preset = PRESETS.get(name)
-    folder = Path(name) if preset is None else _folder(name, preset)
-    if preset is None and not folder.is_dir():
-        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
+    preset, folder = PRESETS.get(name), locate(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = _found(name if preset else folder.name, folder, preset)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
     model = _read(found, getattr(torch, economy.dtype or own))
+    model.reference, model.economy = name if preset else str(folder.resolve()), economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
+
+
+def locate(name: str) -> Path:
+    """The folder of a model, fetched if it is a known one. Raises `AnimaticError` where there is none."""
+    preset = PRESETS.get(name)
+    folder = Path(name) if preset is None else _folder(name, preset)
+    if preset is None and not folder.is_dir():
+        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
+    return folder
 
 
 @dataclass(frozen=True)

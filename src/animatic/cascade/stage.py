@@ -103,6 +103,10 @@ class Networked(Stage):
     partners = {}  # noqa: RUF012 - a class attribute, never written
 
     def backbone(self, say: Say) -> Components:
+        """The model to use, loaded."""
+        return say.model(self.chosen(say))
+
+    def chosen(self, say: Say) -> str:
         """The model to use: the one that is said, else the partner of the one that made the video."""
         family = say.maker.partition(" ")[0].partition("-")[0]
         name = self.model or self.partners.get(family, "")
@@ -110,7 +114,7 @@ class Networked(Stage):
             made = f"made by {say.maker!r}" if say.maker else "whose maker is unknown"
             known = ", ".join(sorted(set(self.partners.values())))
             raise AnimaticError(f"no model of its own for a video {made}; want {self.role}:model=NAME, such as {known}")
-        return say.model(name)
+        return name
 
     def side(self, backbone: Components) -> int:
         """Latent cells a side that are seen at once; 0: all."""

@@ -14,13 +14,14 @@ import numpy as np
 import psutil
 import torch
 
+from ..backbones.load import locate
 from ..errors import AnimaticError
 from ..video import Video
 from .classical import Blend, Lanczos, Motion
 from .extend import Extend
 from .interpolate import Interpolate
 from .refine import Refine
-from .stage import Say, Shape, Stage
+from .stage import Networked, Say, Shape, Stage
 from .upscale import Upscale
 
 STAGES: dict[str, type[Stage]] = {
@@ -78,6 +79,21 @@ def planned(shape: Shape, stages: Sequence[tuple[str, Stage]]) -> list[Shape]:
             raise AnimaticError(f"{name}: {error}") from None
         shapes.append(shape)
     return shapes
+
+
+def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None:
+    """Raise before a video is made where stages could not go on from it: of this shape, by that model.
+
+    Networks are looked for and not loaded, so that memory is not looked at.
+    """
+    planned(shape, stages)
+    for name, stage in stages:
+        if not isinstance(stage, Networked):
+            continue
+        try:
+            locate(stage.chosen(Say(maker=maker)))
+        except AnimaticError as error:
+            raise AnimaticError(f"{name}: {error}") from None
 
 
 def finish(

@@ -145,6 +145,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
                 bias += (scale * update.scaling * update.bias).to(bias)
     where = f":{network}" if network else ""
     model.name = f"{model.name} + {file.stem}:{scale:g}{where}"
+    model.loras = (*model.loras, (str(file.resolve()), scale, network))
     model.words = (*model.words, *(w for w in lora.words if w not in model.words)) if model.words else ()
     return model
 
