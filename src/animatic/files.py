@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +47,23 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             raise
     except OSError as error:
         raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def fresh_path(
+    path: str | os.PathLike[str],
+    replaceable: Callable[[Path], bool] = lambda file: False,
+    suffixes: Sequence[str] = (),
+) -> Path:
+    """Where a result can be written without losing another: `path`, or NAME-2, NAME-3, ... beside it.
+
+    A name is free where no file has it, or where `replaceable(file)` says that the file is the same result (same input,
+    same settings). With `suffixes` (".mp4", ".gif") `path` has none itself, and is free where it is with all of them.
+    """
+    path = Path(path)
+    stem, endings = (path.name, suffixes) if suffixes else (path.stem, (path.suffix,))
+    for number in count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        files = [path.with_name(name + ending) for ending in endings]
+        if all(not file.exists() or replaceable(file) for file in files):
+            return path.with_name(name) if suffixes else files[0]
+    raise AssertionError("unreachable: there is always a next number")

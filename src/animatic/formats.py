@@ -15,6 +15,13 @@ from PIL import Image, ImageSequence, PngImagePlugin
 
 from .errors import AnimaticError
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"),
+    *(".gif", ".webp", ".apng"),
+)
+"""What clips are looked for by, in lower case. A file is read by what it holds, whatever its name."""
+
 KEY = "animatic"  # of the metadata that says what a file was made from
 CODECS = {  # name, pixel format, options
     ".mp4": ("libx264", "yuv420p", {"crf": "12", "preset": "medium", "threads": "1"}),  # its bytes depend on threads
