@@ -13,7 +13,7 @@ import typer
 
 from .console import bar, line
 from .errors import AnimaticError
-from .formats import WRITERS
+from .encoding import WRITERS
 from .options import AsJson
 from .video import Video
 
