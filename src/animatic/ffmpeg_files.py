@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import Interpolation
 
 from . import sound
@@ -28,7 +29,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """(container, its first video stream that is no cover picture). Raises `AnimaticError` with the true reason."""
     try:
         with av.open(str(path)) as container:
-            moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+            moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not moving or container.format.name == "tty":  # which draws any text as a terminal would
                 kinds = ", ".join(sorted({s.type for s in container.streams} - {"video"})) or "text or a cover picture"
                 raise AnimaticError(f"{path}: has no video, only {kinds}")
@@ -130,7 +131,7 @@ def _square(frame: Any, stream: Any) -> tuple[int, int]:
 
 
 def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
-    """A frame as it is meant to be seen: uint8 `[height, width, 3]`, `size` being (width, height) before it is turned."""
+    """A frame as it is meant to be seen, uint8 `[height, width, 3]`; `size` is (width, height) before it is turned."""
     clear = any(component.is_alpha for component in frame.format.components)
     how: dict[str, Any] = {"format": "rgba" if clear else "rgb24"}
     if frame.colorspace == UNSPECIFIED and not frame.format.is_rgb:
@@ -150,7 +151,7 @@ def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
 def _orientation(frame: Any) -> tuple[int, int, bool]:
     """(step along columns, along rows, whether rows are columns), of the eight ways that a picture can lie.
 
-    The display matrix takes stored x, y to shown (a x + c y, b x + d y); other angles than quarters are rounded to them.
+    The display matrix takes stored x, y to shown (a x + c y, b x + d y); other angles are rounded to quarters.
     """
     data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
     if data is None:

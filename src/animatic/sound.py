@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 MP4_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what players expect in .mp4; others become AAC
+AAC_RATE = 48000  # samples a second at most
 PREROLL = 0.1  # seconds before the first frame that decoders may need to get going
 
 
@@ -49,61 +49,52 @@ def copied(path: Path, first_frame: float) -> Sound | None:
 
 
 class Muxer:
-    """Puts `sound` into an open `container` beside its video, packet by packet, as the video's time goes on."""
+    """Puts `sound` into an open `container` beside its video, packet by packet, as the video's time goes on.
+
+    Codecs other than `codecs` are written as AAC; () copies any.
+    """
 
     def __init__(self, container: Any, sound: Sound | None, codecs: tuple[str, ...] = ()) -> None:
-        """Codecs other than `codecs` are written as AAC; () copies any."""
-        import av
-
-        self.container, self.start = container, 0.0 if sound is None else sound.start
-        self.source = sound and av.open(io.BytesIO(sound.data))
-        self.tracks: dict[int, tuple[Any, bool]] = {}  # of the source's index: the new track, and whether it is copied
-        for stream in self.source.streams.audio if self.source else ():
-            if codecs and stream.codec_context.codec.canonical_name not in codecs:
-                track = container.add_stream("aac", rate=min(stream.rate, 48000), layout=stream.layout)
-                self.tracks[stream.index] = track, False
-            else:
-                self.tracks[stream.index] = container.add_stream_from_template(stream), True
-        self.waiting = self._packets()
-        self.next = next(self.waiting, None)
+        self.container = container
+        self.packets = iter(()) if sound is None else self._packets(sound, codecs)
+        self.next = next(self.packets, None)
 
     def until(self, seconds: float) -> None:
         """Write all that begins before this time."""
         while self.next is not None and self.next[0] <= seconds:
             self.container.mux(self.next[1])
-            self.next = next(self.waiting, None)
+            self.next = next(self.packets, None)
 
     def close(self) -> None:
         self.until(float("inf"))
-        if self.source:
-            self.source.close()
 
-    def _packets(self) -> Iterator[tuple[float, Any]]:
-        """(time in seconds, packet) of all tracks."""
-        if not self.source:
-            return
-        origin = None
-        for packet in self.source.demux(self.source.streams.audio):
-            track, copy = self.tracks[packet.stream.index]
-            if copy and packet.pts is None:
-                continue
-            if origin is None:
-                origin = float(packet.pts * packet.time_base)
-            if copy:
-                packet.pts = packet.dts = self._moved(packet.pts, packet.time_base, origin)
-                packet.stream = track
-                yield float(packet.pts * packet.time_base), packet
-            else:
-                yield from self._encoded(packet, track, origin)
+    def _packets(self, sound: Sound, codecs: tuple[str, ...]) -> Iterator[tuple[float, Any]]:
+        """(time in seconds, packet) of all tracks; the first step adds the tracks to the container."""
+        import av
 
-    def _encoded(self, packet: Any, track: Any, origin: float) -> Iterator[tuple[float, Any]]:
-        frames = packet.decode()
-        for frame in frames:
-            frame.pts = self._moved(frame.pts, frame.time_base, origin)
-        for frame in [*frames, None] if packet.pts is None else frames:
-            for made in track.encode(frame):
-                yield float((made.pts or 0) * made.time_base), made
+        with av.open(io.BytesIO(sound.data), "r") as source:
+            tracks = {stream.index: self._track(stream, codecs) for stream in source.streams.audio}
+            for packet in source.demux(source.streams.audio):
+                track, copy = tracks[packet.stream.index]
+                if not copy:
+                    yield from _encoded(packet, track, sound.start)
+                elif packet.pts is not None and packet.time_base:
+                    packet.pts = packet.dts = packet.pts + round(sound.start / packet.time_base)
+                    packet.stream = track
+                    yield float(packet.pts * packet.time_base), packet
 
-    def _moved(self, pts: int, base: Fraction, origin: float) -> int:
-        """A time of the sound's own file as one of the video: whole ticks of `base`."""
-        return pts + round((self.start - origin) / base)
+    def _track(self, stream: Any, codecs: tuple[str, ...]) -> tuple[Any, bool]:
+        """(the new track, whether packets are copied into it)."""
+        if not codecs or stream.codec_context.codec.canonical_name in codecs:
+            return self.container.add_stream_from_template(stream), True
+        return self.container.add_stream("aac", rate=min(stream.rate, AAC_RATE), layout=stream.layout.name), False
+
+
+def _encoded(packet: Any, track: Any, start: float) -> Iterator[tuple[float, Any]]:
+    """What becomes of a packet in the codec of `track`; the empty packet that ends a stream brings what is left."""
+    frames = packet.decode()
+    for frame in frames:
+        frame.pts += round(start / frame.time_base)
+    for frame in frames if packet.size else [*frames, None]:
+        for made in track.encode(frame):
+            yield float((made.pts or 0) * made.time_base), made

@@ -19,6 +19,7 @@ from .reading import measure, read
 from .scene import Box, Scene
 from .sound import Sound
 
+FPS_LIMIT = 1000  # frames per second of a video are fewer
 SMALL = 256  # videos below this are enlarged by whole pixels when written: players blur them
 PALETTE = ("#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
@@ -36,8 +37,8 @@ class Video:
         shape = self.frames.shape
         if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
             raise AnimaticError(f"frames are {self.frames.dtype} {list(shape)}; want uint8 [frame, height, width, 3]")
-        if not 0 < self.fps < 1000:
-            raise AnimaticError(f"fps is {self.fps}; want more than 0, less than 1000")
+        if not 0 < self.fps < FPS_LIMIT:
+            raise AnimaticError(f"fps is {self.fps}; want more than 0, less than {FPS_LIMIT}")
 
     def __len__(self) -> int:
         return len(self.frames)
