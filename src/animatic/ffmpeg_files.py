@@ -22,6 +22,7 @@ from .timing import Beat, beat
 UNSPECIFIED, BT709, BT601 = 2, 1, 5  # colour matrices as ITU-T H.273 numbers them
 EVEN = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
 TRANSPOSED = 2  # of the three numbers of an orientation
+QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # orientations, counterclockwise
 
 
 @contextmanager
@@ -153,7 +154,10 @@ def _orientation(frame: Any) -> tuple[int, int, bool]:
 
     The display matrix takes stored x, y to shown (a x + c y, b x + d y); other angles are rounded to quarters.
     """
-    data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know every kind of side data (Exif); it tells the angle, though no mirror
+        return QUARTERS[round(frame.rotation / 90) % 4]
     if data is None:
         return 1, 1, False
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]

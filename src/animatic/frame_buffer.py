@@ -19,7 +19,7 @@ RATE = 8.0  # frames per second, where a file does not say
 
 @dataclass(frozen=True)
 class Measured:
-    """A file by its metadata, nothing decoded: `frames` is an estimate from above where the timing is uneven."""
+    """A file by its metadata, before it is decoded: `frames` is what they say, for pictures of unequal delays fewer."""
 
     frames: int
     height: int

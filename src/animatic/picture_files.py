@@ -1,4 +1,4 @@
-"""Pictures and their animations, GIF, WebP and PNG: Pillow knows their timing and what they say they were made from."""
+"""Pictures and their animations, GIF, WebP, PNG and JPEG: Pillow knows their timing, how they lie, what they say."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image, ImageOps
 
 from .errors import AnimaticError
 from .formats import told_inside
 from .frame_buffer import RATE, Decoded, FrameBuffer, Measured, check, on_white, steady
 from .timing import beat, shown
 
-MAGIC = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n")  # and WebP's, in two places
+MAGIC = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # and WebP's, in two places
+MOTION_JPEG = (".mjpeg", ".mjpg")  # begin as a photograph does, but are videos
+ORIENTATION = 0x0112  # of Exif; from 5 on rows are columns
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -27,6 +29,8 @@ def knows(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError:  # said by who reads it
+        return False
+    if path.suffix.lower() in MOTION_JPEG:
         return False
     return head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
@@ -44,9 +48,11 @@ def measure(path: Path) -> Measured:
     """Width, height and number of frames from the header; the rate is that of the first delay."""
     with opened(path) as picture:
         (delay,) = shown([picture.info.get("duration") or 0])
-        return Measured(
-            getattr(picture, "n_frames", 1), picture.height, picture.width, 1 / delay, told_inside(picture.info)
-        )
+        count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # MPO: one picture seen by two eyes
+        height, width = picture.height, picture.width
+        if picture.getexif().get(ORIENTATION, 1) >= 5:
+            height, width = width, height
+        return Measured(count, height, width, 1 / delay, told_inside(picture.info))
 
 
 def read(path: Path, most: int = 0) -> Decoded:
@@ -56,9 +62,10 @@ def read(path: Path, most: int = 0) -> Decoded:
     buffer = FrameBuffer(path, plan.frames, plan.height, plan.width, most)
     delays: list[float] = []
     with opened(path) as picture:
-        for page in ImageSequence.Iterator(picture):
-            buffer.append(eight_bits(page, path))
-            delays.append(page.info.get("duration") or 0)
+        for number in range(plan.frames):
+            picture.seek(number)
+            buffer.append(eight_bits(ImageOps.exif_transpose(picture), path))
+            delays.append(picture.info.get("duration") or 0)  # of WebP known now only
 
     if len(delays) == 1:
         fps = 1000 / delays[0] if delays[0] else RATE
