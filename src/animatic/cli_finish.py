@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,20 +58,26 @@ def finish(
     stages = chosen(stages_of(then), say.maker)
     check_plan(Shape(measured.frames, measured.height, measured.width, measured.fps), stages, say, most)
 
-    made = _through(Video.load(video, most), stages, say, target, most, as_json)
+    notes: list[str] = []
+
+    def tell(text: str) -> None:
+        notes.append(text)
+        line(text, as_json)
+
+    made = _through(Video.load(video, most), stages, say, target, most, tell, as_json)
 
     # The same result may be written again; another's name is not taken.
     wanted = target.with_name(f"{target.name}{suffix}")
     file = fresh_path(wanted, partial(same_result, key=made.info["key"]))
     if file != wanted:
-        line(f"{wanted} is another result and stays as it is", as_json)
+        tell(f"{wanted} is another result and stays as it is")
     for loss in made.losses(suffix):
-        line(loss, as_json)
+        tell(loss)
     made.save(file, scale=1)
     line(f"video  {file}", as_json)
     if as_json:
-        told = {"video": str(file), "frames": len(made), "fps": made.fps, "size": made.frames.shape[2:0:-1]}
-        print(json.dumps({**told, "seconds": round(time.perf_counter() - began, 2)}))
+        result = {"video": str(file), "frames": len(made), "fps": made.fps, "size": made.frames.shape[2:0:-1]}
+        print(json.dumps({**result, "seconds": round(time.perf_counter() - began, 2), "notes": notes}))
 
 
 def through(
@@ -82,18 +88,19 @@ def through(
     from .cascade.stages import said, stages_of
 
     say = said(video, prompt, seed, negative=negative)
-    return _through(video, stages_of(then), say, target, _bytes(memory), silent)
+    return _through(video, stages_of(then), say, target, _bytes(memory), partial(line, silent=silent), silent)
 
 
 def _through(
-    video: Video, stages: Sequence[tuple[str, Stage]], say: Say, target: Path, memory: int, silent: bool
-) -> Video:
+    video: Video, stages: Sequence[tuple[str, Stage]], say: Say, target: Path, memory: int,
+    tell: Callable[[str], None], silent: bool,
+) -> Video:  # fmt: skip
     from .cascade.stages import finish as run
 
     if damage := video.info.get("damage"):
-        line(f"damaged: {damage}", silent)
+        tell(f"damaged: {damage}")
     with bar("finishing", silent) as tick:
-        return run(video, stages, replace(say, tick=tick), target, memory, partial(line, silent=silent))
+        return run(video, stages, replace(say, tick=tick), target, memory, tell)
 
 
 def _bytes(told: str) -> int:

@@ -20,6 +20,7 @@ from .frame_buffer import RATE, Decoded, FrameBuffer, Measured, check, note, on_
 from .timing import Beat, beat
 
 UNSPECIFIED, BT709, BT601 = 2, 1, 5  # colour matrices as ITU-T H.273 numbers them
+ROUNDED = 5e-7  # of a rate
 EVEN = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
 TRANSPOSED = 2  # of the three numbers of an orientation
 QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # orientations, counterclockwise
@@ -90,8 +91,14 @@ def read(path: Path, most: int = 0) -> Decoded:
 
 def _rates(stream: Any) -> list[float]:
     """Frames per second: the average first, then what else FFmpeg thinks it could be."""
-    rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+    rates = [_exact(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
     return rates or [RATE]
+
+
+def _exact(rate: Fraction) -> float:
+    """Broadcast's 24, 30 and 60 thousand 1001sts, which Matroska rounds to nanoseconds."""
+    broadcast = Fraction(1000 * round(rate * 1001 / 1000), 1001)
+    return float(broadcast if abs(rate - broadcast) < ROUNDED * rate else rate)
 
 
 def _expected(container: Any, stream: Any) -> int:

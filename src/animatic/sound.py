@@ -10,6 +10,8 @@ from typing import Any
 
 MP4_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what players expect in .mp4; others become AAC
 AAC_RATE = 48000  # samples a second at most
+LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # by the number of channels; of any other, stereo is made
+LEAD = 1.0  # seconds, see `Sound`
 PREROLL = 0.1  # seconds before the first frame that decoders may need to get going
 
 
@@ -17,11 +19,11 @@ PREROLL = 0.1  # seconds before the first frame that decoders may need to get go
 class Sound:
     """All sound tracks of a file, packets untouched, in a NUT file of their own (16 kB a second is usual).
 
-    `start` is when the first packet begins, in seconds after the first frame (before it where negative).
+    Its times are `LEAD` seconds later than those of the frames: sound begins before the first one now and then, and a
+    file's times do not.
     """
 
     data: bytes = field(repr=False)
-    start: float = 0.0
 
 
 def copied(path: Path, first_frame: float) -> Sound | None:
@@ -31,7 +33,7 @@ def copied(path: Path, first_frame: float) -> Sound | None:
     """
     import av
 
-    buffer, start = io.BytesIO(), None
+    buffer = io.BytesIO()
     with av.open(str(path)) as source, av.open(buffer, "w", format="nut") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in source.streams.audio}
         if not streams:
@@ -41,11 +43,14 @@ def copied(path: Path, first_frame: float) -> Sound | None:
                 continue
             if float((packet.pts + (packet.duration or 0)) * packet.time_base) < first_frame - PREROLL:
                 continue
-            begins = float(packet.pts * packet.time_base) - first_frame
-            start = begins if start is None else min(start, begins)
+            _move(packet, LEAD - first_frame)
             packet.stream = streams[packet.stream.index]
             target.mux(packet)
-    return None if start is None else Sound(buffer.getvalue(), start)
+    return Sound(buffer.getvalue())
+
+
+def _move(packet: Any, seconds: float) -> None:
+    packet.pts = packet.dts = packet.pts + round(seconds / packet.time_base)
 
 
 class Muxer:
@@ -77,9 +82,9 @@ class Muxer:
             for packet in source.demux(source.streams.audio):
                 track, copy = tracks[packet.stream.index]
                 if not copy:
-                    yield from _encoded(packet, track, sound.start)
+                    yield from _encoded(packet, track)
                 elif packet.pts is not None and packet.time_base:
-                    packet.pts = packet.dts = packet.pts + round(sound.start / packet.time_base)
+                    _move(packet, -LEAD)
                     packet.stream = track
                     yield float(packet.pts * packet.time_base), packet
 
@@ -87,14 +92,15 @@ class Muxer:
         """(the new track, whether packets are copied into it)."""
         if not codecs or stream.codec_context.codec.canonical_name in codecs:
             return self.container.add_stream_from_template(stream), True
-        return self.container.add_stream("aac", rate=min(stream.rate, AAC_RATE), layout=stream.layout.name), False
+        layout = LAYOUTS.get(stream.channels, "stereo")
+        return self.container.add_stream("aac", rate=min(stream.rate, AAC_RATE), layout=layout), False
 
 
-def _encoded(packet: Any, track: Any, start: float) -> Iterator[tuple[float, Any]]:
+def _encoded(packet: Any, track: Any) -> Iterator[tuple[float, Any]]:
     """What becomes of a packet in the codec of `track`; the empty packet that ends a stream brings what is left."""
     frames = packet.decode()
     for frame in frames:
-        frame.pts += round(start / frame.time_base)
+        frame.pts -= round(LEAD / frame.time_base)
     for frame in frames if packet.size else [*frames, None]:
         for made in track.encode(frame):
             yield float((made.pts or 0) * made.time_base), made
