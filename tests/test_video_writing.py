@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from animatic.errors import AnimaticError
 from animatic.sound import Sound
 from animatic.video import Video
 
@@ -181,3 +182,9 @@ def test_sound_that_a_file_cannot_hold_is_said_to_be_left_out(suffix):
 
 def test_sound_says_little():
     assert repr(Sound(b"x" * 99)) == "Sound()"
+
+
+def test_what_a_codec_refuses_is_one_line(tmp_path):
+    with pytest.raises(AnimaticError, match=r"a video of 20000 x 2 as libx264 cannot be written \("):
+        Video(np.zeros((1, 2, 20000, 3), np.uint8)).save(tmp_path / "v.mp4", scale=1)
+    assert not list(tmp_path.iterdir())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from .errors import AnimaticError
 from .formats import HD_LINES, KEY
 from .sound import MP4_CODECS, Muxer, Sound
 from .timing import delays, picked
@@ -30,10 +30,11 @@ DELAY_UNIT = {".gif": 10, ".webp": 1, ".png": 1}  # ms
 BT709, BT601, LIMITED_RANGE = 1, 6, 1
 
 
-def _by_ffmpeg(frames: np.ndarray, fps: float, info: Mapping[str, Any], suffix: str, sound: Sound | None) -> bytes:
+def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, Any], sound: Sound | None) -> None:
     """H.264 that every browser plays, or FFV1."""
     import av
 
+    suffix = path.suffix
     codec, layout, options = CODECS[suffix]
     height, width = frames.shape[1:3]
     if suffix == ".mp4":  # 4:2:0 colour wants even sizes
@@ -41,27 +42,35 @@ def _by_ffmpeg(frames: np.ndarray, fps: float, info: Mapping[str, Any], suffix: 
     flags = {"movflags": "use_metadata_tags+faststart"} if suffix == ".mp4" else {}
     origin = json.dumps(dict(info))
 
-    with tempfile.TemporaryDirectory() as folder:  # moving the index to the front (faststart) wants a real file
-        path = Path(folder) / f"video{suffix}"
-        with av.open(path, "w", options=flags) as container:
-            container.metadata.update({KEY: origin, "title": str(info.get("prompt", "")), "comment": origin})
-            rate = Fraction(fps).limit_denominator(1001)  # 1001: broadcast's 30000/1001
-            stream = container.add_stream(codec, rate=rate, options=options)
-            stream.height, stream.width, stream.pix_fmt = height, width, layout
-            if suffix == ".mp4":
-                _tag(stream.codec_context, height)
-            tracks = Muxer(container, sound, MP4_CODECS if suffix == ".mp4" else ())
+    with _said(f"{width} x {height} as {codec}"), av.open(str(path), "w", options=flags) as container:
+        container.metadata.update({KEY: origin, "title": str(info.get("prompt", "")), "comment": origin})
+        rate = Fraction(fps).limit_denominator(1001)  # 1001: broadcast's 30000/1001
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width, stream.pix_fmt = height, width, layout
+        if suffix == ".mp4":
+            _tag(stream.codec_context, height)
+        tracks = Muxer(container, sound, MP4_CODECS if suffix == ".mp4" else ())
 
-            for number, pixels in enumerate(frames):
-                frame = av.VideoFrame.from_ndarray(_padded(pixels, height, width), format="rgb24")
-                if suffix == ".mp4":
-                    matrix = stream.codec_context.colorspace
-                    frame = frame.reformat(format=layout, dst_colorspace=matrix, dst_color_range=LIMITED_RANGE)
-                container.mux(stream.encode(frame))
-                tracks.until(number / fps)
-            container.mux(stream.encode(None))
-            tracks.close()
-        return path.read_bytes()
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(_padded(pixels, height, width), format="rgb24")
+            if suffix == ".mp4":
+                matrix = stream.codec_context.colorspace
+                frame = frame.reformat(format=layout, dst_colorspace=matrix, dst_color_range=LIMITED_RANGE)
+            container.mux(stream.encode(frame))
+            tracks.until(number / fps)
+        container.mux(stream.encode(None))
+        tracks.close()
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """FFmpeg's refusals in one line."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise AnimaticError(f"a video of {what} cannot be written ({error.strerror})") from None
 
 
 def _tag(context: Any, height: int) -> None:
@@ -92,10 +101,11 @@ class Images(Sequence[Image.Image]):
         return Image.fromarray(self.frames[self.chosen[place]])
 
 
-def _by_pillow(frames: np.ndarray, fps: float, info: Mapping[str, Any], suffix: str, sound: Sound | None) -> bytes:
+def _by_pillow(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, Any], sound: Sound | None) -> None:
     """GIF, WebP or PNG, animated where there is more than one frame; of more than `FASTEST` a second some."""
+    suffix = path.suffix
     chosen = picked(len(frames), fps, FASTEST[suffix])
-    origin, text, buffer = json.dumps(dict(info)), PngImagePlugin.PngInfo(), io.BytesIO()
+    origin, text = json.dumps(dict(info)), PngImagePlugin.PngInfo()
     text.add_itxt(KEY, origin)
     how: dict[str, dict[str, Any]] = {
         ".gif": {"comment": origin.encode(), "optimize": False},
@@ -107,8 +117,7 @@ def _by_pillow(frames: np.ndarray, fps: float, info: Mapping[str, Any], suffix: 
         rest = Images(frames, chosen[1:])
         durations = delays(len(chosen), min(fps, FASTEST[suffix]), DELAY_UNIT[suffix])
         timing = {"save_all": True, "append_images": rest, "loop": 0, "duration": durations}
-    Image.fromarray(frames[0]).save(buffer, suffix[1:].upper(), **how[suffix], **timing)
-    return buffer.getvalue()
+    Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **how[suffix], **timing)
 
 
 def losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str]:
@@ -122,8 +131,8 @@ def losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str
     return lines
 
 
-Writer = Callable[[np.ndarray, float, Mapping[str, Any], str, Sound | None], bytes]
-"""Frames uint8 `[frame, height, width, 3]`, frames per second, what they were made from, suffix, sound -> the file."""
+Writer = Callable[[Path, np.ndarray, float, Mapping[str, Any], Sound | None], None]
+"""Into a file: frames uint8 `[frame, height, width, 3]`, frames per second, what they were made from, their sound."""
 
 WRITERS: dict[str, Writer] = {
     ".mp4": _by_ffmpeg,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .encoding import WRITERS, losses
 from .errors import AnimaticError
-from .files import write_atomically
+from .files import replacing
 from .reading import measure, read
 from .scene import Box, Scene
 from .sound import Sound
@@ -48,17 +49,22 @@ class Video:
         return self if scale == 1 else replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
 
     def save(self, path: str | Path, scale: int | None = None) -> Path:
-        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png, atomically, animated where needed. See `encoded`."""
+        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png, atomically, animated where needed.
+
+        `scale` enlarges by whole pixels; None brings small videos to 256.
+        """
         path = Path(path)
         if path.suffix not in WRITERS:
             raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")
-        write_atomically(path, self.encoded(path.suffix, scale))
+        scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
+        with replacing(path) as temporary:
+            WRITERS[path.suffix](temporary, self.enlarged(scale).frames, self.fps, self.info, self.sound)
         return path
 
     def encoded(self, suffix: str, scale: int | None = None) -> bytes:
-        """A file of this kind (".mp4"). `scale` enlarges by whole pixels; None brings small videos to 256."""
-        scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
-        return WRITERS[suffix](self.enlarged(scale).frames, self.fps, self.info, suffix, self.sound)
+        """The bytes of a file of this kind (".mp4")."""
+        with tempfile.TemporaryDirectory() as folder:
+            return self.save(Path(folder) / f"video{suffix}", scale).read_bytes()
 
     def losses(self, suffix: str) -> list[str]:
         """What a file of this kind (".gif") cannot hold of this video, such as its sound: a line each."""
