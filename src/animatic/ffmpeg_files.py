@@ -19,6 +19,7 @@ from .formats import HD_LINES, told_inside
 from .frame_buffer import RATE, Decoded, FrameBuffer, Measured, check, note, on_white, steady
 from .timing import Beat, beat
 
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 UNSPECIFIED, BT709, BT601 = 2, 1, 5  # colour matrices as ITU-T H.273 numbers them
 ROUNDED = 5e-7  # of a rate
 EVEN = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
@@ -44,7 +45,7 @@ def measure(path: Path) -> Measured:
     """The size of a video from its metadata and first frame; where its timing is uneven, also its packets' times."""
     with opened(path) as (container, stream):
         check(path, 1, stream.codec_context.height, stream.codec_context.width)
-        first = next(container.decode(stream), None)
+        first = next(_frames(container, stream), None)
         if first is None:
             raise AnimaticError(f"{path}: has no frames")
         width, height = _square(first, stream)
@@ -70,7 +71,7 @@ def read(path: Path, most: int = 0) -> Decoded:
         buffer = FrameBuffer(path, expected, plan.height, plan.width, most)
         size: tuple[int, int] | None = None
         try:
-            for frame in container.decode(stream):
+            for frame in _frames(container, stream):
                 size = size or _square(frame, stream)  # later frames of another size are brought to the first's
                 buffer.append(_upright(frame, size))
                 times.append(len(times) / rates[0] if frame.time is None else frame.time)
@@ -87,6 +88,18 @@ def read(path: Path, most: int = 0) -> Decoded:
         return Decoded(buffer.taken(), rates[0], info, track)
     even = beat(times, last, rates)
     return Decoded(steady(buffer, times, even, info, path), even.fps, info, track)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """What FFmpeg decodes; transparent VP8 and VP9 by libvpx, for FFmpeg's own decoders show what is hidden."""
+    clear = {name.lower(): value for name, value in stream.metadata.items()}.get("alpha_mode") == "1"
+    decoder = ALPHA_DECODERS.get(stream.codec_context.name) if clear else None
+    if decoder is None:
+        yield from container.decode(stream)
+        return
+    context = av.CodecContext.create(decoder, "r")
+    for packet in container.demux(stream):
+        yield from context.decode(packet if packet.size else None)
 
 
 def _rates(stream: Any) -> list[float]:
