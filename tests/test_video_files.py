@@ -73,6 +73,13 @@ def test_frames_of_unequal_length_in_milliseconds(tmp_path):
     assert list(dict.fromkeys(order(shaken))) == list(range(8)) and len(shaken) <= 12
 
 
+def test_frames_too_close_are_left_out_with_a_word(tmp_path):
+    path = written(tmp_path / "burst.mkv", greys(4), ticks=[0, 1, 2, 1000], base=1000)
+    video = Video.load(path)
+    assert video.fps == 120 and order(video)[:121] == [*[2] * 120, 3]
+    assert video.info["damage"] == f"{path}: 2 of 4 frames follow within 1/120 s and are left out"
+
+
 def test_beats():
     even = beat([k / 30 for k in range(300)], 1 / 30, [29.9, 30.0])
     assert even.fps == 30 and even.count == 300 and even.lost == 0
@@ -262,6 +269,18 @@ def test_true_reasons(tmp_path):
         Video.load(tmp_path / "none.mp4")
     with pytest.raises(AnimaticError, match="directory"):
         Video.load(tmp_path)
+
+
+def test_what_is_left_of_a_cut_animation_is_read(tmp_path):
+    """Of the video kinds too: `test_finish.test_files_of_all_kinds`."""
+    noise = np.random.default_rng(0).integers(0, 256, (6, 32, 48, 3), np.uint8)
+    for suffix in (".gif", ".png"):  # of a WebP that is shorter than it says Pillow reads nothing
+        whole = Video(noise).save(tmp_path / f"whole{suffix}", scale=1).read_bytes()
+        cut = tmp_path / f"cut{suffix}"
+        cut.write_bytes(whole[: len(whole) * 2 // 3])
+        video = Video.load(cut)
+        assert 2 <= len(video) < 6  # a GIF does not say of how many
+        assert video.info["damage"].startswith(f"{cut}: {len(video)} of ")
 
 
 def test_a_video_too_large_is_refused_before_it_is_decoded(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -22,6 +23,7 @@ from .timing import Beat, beat
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 UNSPECIFIED, BT709, BT601 = 2, 1, 5  # colour matrices as ITU-T H.273 numbers them
 ROUNDED = 5e-7  # of a rate
+WHOLE = 0.9  # of the time that a file says it lasts: what is shorter is cut off
 EVEN = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
 TRANSPOSED = 2  # of the three numbers of an orientation
 QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # orientations, counterclockwise
@@ -67,8 +69,8 @@ def read(path: Path, most: int = 0) -> Decoded:
     info, times, last = plan.info, [], 0.0
     buffer: FrameBuffer | None = None
     with opened(path) as (container, stream):
-        rates, expected = _rates(stream), _expected(container, stream)
-        buffer = FrameBuffer(path, expected, plan.height, plan.width, most)
+        rates, seconds = _rates(stream), _seconds(container, stream)
+        buffer = FrameBuffer(path, _expected(container, stream), plan.height, plan.width, most)
         size: tuple[int, int] | None = None
         try:
             for frame in _frames(container, stream):
@@ -81,8 +83,10 @@ def read(path: Path, most: int = 0) -> Decoded:
                 raise
             note(info, f"{path}: is damaged after {len(times)} frames ({_reason(path, error)})")
 
-    if len(times) < 0.9 * expected:
-        note(info, f"{path}: {len(times)} of {expected} frames could be read")
+    shown = times[-1] - times[0] + (last or 1 / rates[0])
+    if shown < WHOLE * seconds:
+        whole = round(len(times) * seconds / shown)
+        note(info, f"{path}: {len(times)} of about {whole} frames could be read")
     track = _sound(path, times[0], info)
     if len(times) == 1:
         return Decoded(buffer.taken(), rates[0], info, track)
@@ -97,7 +101,7 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
     if decoder is None:
         yield from container.decode(stream)
         return
-    context = av.CodecContext.create(decoder, "r")
+    context: Any = av.CodecContext.create(decoder, "r")
     for packet in container.demux(stream):
         yield from context.decode(packet if packet.size else None)
 
@@ -116,8 +120,17 @@ def _exact(rate: Fraction) -> float:
 
 def _expected(container: Any, stream: Any) -> int:
     """How many frames the file says it has; 1 where it does not say."""
-    seconds = (container.duration or 0) / av.time_base
-    return stream.frames or max(1, round(seconds * _rates(stream)[0]))
+    return stream.frames or max(1, round(_seconds(container, stream) * _rates(stream)[0]))
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    """How long the file says its video is, its sound aside; 0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    clock = {name.lower(): value for name, value in stream.metadata.items()}.get("duration", "")  # Matroska's
+    if match := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", clock):
+        return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
+    return (container.duration or 0) / av.time_base
 
 
 def _packet_beat(path: Path, rates: list[float]) -> Beat | None:

@@ -14,13 +14,13 @@ from PIL import Image, ImageOps
 
 from .errors import AnimaticError
 from .formats import told_inside
-from .frame_buffer import RATE, Decoded, FrameBuffer, Measured, check, on_white, steady
+from .frame_buffer import RATE, Decoded, FrameBuffer, Measured, check, note, on_white, steady
 from .timing import beat, shown
 
 MAGIC = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # and WebP's, in two places
 MOTION_JPEG = (".mjpeg", ".mjpg")  # begin as a photograph does, but are videos
 ORIENTATION = 0x0112  # of Exif; from 5 on rows are columns
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def knows(path: Path) -> bool:
@@ -63,8 +63,14 @@ def read(path: Path, most: int = 0) -> Decoded:
     delays: list[float] = []
     with opened(path) as picture:
         for number in range(plan.frames):
-            picture.seek(number)
-            buffer.append(eight_bits(ImageOps.exif_transpose(picture), path))
+            try:
+                picture.seek(number)
+                buffer.append(eight_bits(ImageOps.exif_transpose(picture), path))
+            except UNREADABLE:
+                if not delays:
+                    raise
+                note(plan.info, f"{path}: {len(delays)} of {plan.frames} frames could be read")
+                break
             delays.append(picture.info.get("duration") or 0)  # of WebP known now only
 
     if len(delays) == 1:
