@@ -22,7 +22,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderMo
 from ..errors import AnimaticError
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
-from .beside import beside_of
+from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
@@ -130,6 +130,15 @@ def _found(name: str, folder: Path, preset: Preset | None) -> Found:
     config = {**read_json(folder / part / "config.json"), "_class_name": kind}
     known = preset or known_as(folder, card, config)
     return Found(name, folder, index, card, config, known, certain=preset is not None or "family" in card)
+
+
+def beside_of_model(name: str) -> Beside | None:
+    """What the model called `name` or in the folder `name` sees beside the noise, by its card: no weights are read."""
+    preset = PRESETS.get(name)
+    if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
+        return preset.beside
+    card = (Path(name) if preset is None else _folder(name, preset)) / "animatic.json"
+    return (beside_of(read_json(card)) if card.exists() else None) or (preset and preset.beside)
 
 
 def _folder(name: str, preset: Preset) -> Path:
