@@ -11,7 +11,8 @@ from conftest import golden
 
 from animatic.errors import AnimaticError
 from animatic.training.clips import Clips, Cut, Positions
-from animatic.training.sources import captions_of, items_of
+from animatic.training.conditioning import conditioned, without_captions
+from animatic.training.sources import items_of
 from animatic.video import Video
 
 
@@ -40,7 +41,7 @@ def test_a_folder_with_captions_beside_the_files(folder):
         video = item.read()
         assert len(video) == 6
         assert video.frames.shape[1:] == (16, 20, 3)
-    assert captions_of(items) == [item.caption for item in items]
+    assert conditioned("auto", items, print) == ("own", items)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -151,15 +152,17 @@ def test_toy_world():
     items = items_of("toy", 4)
     video = items[7].read()
     assert video.frames.shape == (4, 64, 64, 3) and items[7].caption == items_of("toy", 4)[7].caption
-    assert len(captions_of(items, 10)) == 10
+    assert conditioned("auto", items, print) == ("own", items)
+    silent = without_captions(items)[7]
+    assert silent.caption == "" and (silent.read().frames == video.frames).all()
 
 
 def test_bad_sources_are_named(tmp_path, folder):
     empty = tmp_path / "nothing"
     empty.mkdir()
     for source, words in (
-        (str(empty), "no clips or pictures in it; want .gif"),
-        (str(tmp_path / "nowhere"), "no such folder"),
+        (str(empty), "no clips or pictures in it; want .mp4"),
+        (str(tmp_path / "nowhere"), "no such folder or file"),
     ):
         with pytest.raises(AnimaticError, match=words):
             items_of(source)
@@ -169,7 +172,7 @@ def test_bad_sources_are_named(tmp_path, folder):
     (empty / "a.gif").unlink()
     (folder / "sub0" / "0.txt").unlink()
     with pytest.raises(AnimaticError, match=r"0\.gif: 1 of 4 have no caption"):
-        captions_of(items_of(str(folder)))
+        conditioned("auto", items_of(str(folder)), print)
     with pytest.raises(AnimaticError, match="2 frames, 5 are needed; left out"):
         Cut(5, 8, 8, short="skip")(clip(2), random.Random(0))
     with pytest.raises(AnimaticError, match="short is 'pad'; want one of loop"):
@@ -178,5 +181,5 @@ def test_bad_sources_are_named(tmp_path, folder):
     with pytest.raises(AnimaticError, match="columns are who, what; want file_name and text"):
         items_of(str(folder))
     (folder / "broken.tar").write_bytes(b"x" * 600)
-    with pytest.raises(AnimaticError, match=r"broken\.tar: cannot be read as a tar file"):
+    with pytest.raises(AnimaticError, match=r"broken\.tar: cannot be read as an uncompressed tar file"):
         items_of(str(folder / "broken.tar"))

@@ -213,6 +213,9 @@ def test_latents_and_captions_kept_on_request(tmp_path):
     for i in range(3):
         x = trainer.model.to_latents(fresh[i].frames[None])[0].movedim(1, 0)
         assert torch.equal(x, trainer.clips[i].frames)
+    Video(torch.zeros(5, 20, 20, 3, dtype=torch.uint8).numpy()).save(tmp_path / "d" / "0.gif", scale=1)
+    changed = Trainer(replace(settings, out=str(tmp_path / "a"))).clips
+    assert min(changed[i].frames.max() for i in range(3)) == -1  # a file that was replaced is encoded anew
 
 
 def test_class_labels(tmp_path):
@@ -256,7 +259,7 @@ def test_from_the_command_line(tmp_path, capsys):
         ({"drop": 1.5}, "drop is 1.5; want 0 to 1"),
         ({"precision": "fp8"}, "precision is 'fp8'; want no, bf16 or fp16"),
         ({"text": "bert"}, "text is 'bert'; want one of auto, none, labels, own"),
-        ({"log": "nobody"}, "log is 'nobody', which is not installed"),
+        ({"log": "nobody"}, "log is 'nobody'; want tensorboard"),
         ({"model": "mini", "size": "60"}, "height is 60; this model takes multiples of 8"),
         ({"model": "mini", "size": "64", "frames": 64}, "frames is 64; this model takes 1 to 32"),
     ],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .console import bar, console, table
+from .console import bar, line, table
 from .errors import AnimaticError
 from .options import AsJson, by_field
 from .training.settings import Settings
@@ -27,16 +27,23 @@ def train(
         table(("setting", "value"), [(f.name, getattr(settings, f.name)) for f in fields(settings)])
     from .training.fit import Trainer
 
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        line(f"note: {text}", silent=as_json)
+
     with bar("training", as_json) as tick:
-        trainer = Trainer(settings, lambda done, count, _: tick(done, count))
+        trainer = Trainer(settings, lambda done, count, _: tick(done, count), note)
         if dry_run:
             found = trainer.preview()
-            print(json.dumps(found)) if as_json else table(("found", "value"), list(found.items()))
+            print(json.dumps({**found, "notes": notes})) if as_json else table(("found", "value"), list(found.items()))
             return
         made = trainer.train()
-    print(json.dumps({"made": str(made), "skipped": len(trainer.skipped)})) if as_json else console().print(
-        f"made  {made}", highlight=False, soft_wrap=True
-    )
+    if as_json:
+        print(json.dumps({"made": str(made), "skipped": len(trainer.skipped), "notes": notes}))
+    else:
+        line(f"made  {made}")
 
 
 def convert(
@@ -60,7 +67,7 @@ def convert(
         raise AnimaticError("no folder to write to; want animatic convert vdp FILE.pt FOLDER")
     else:
         made = convert_vdp(checkpoint, out, size, frames, classes)
-    console().print(f"made  {made}", highlight=False, soft_wrap=True)
+    line(f"made  {made}")
 
 
 def add_to(app: typer.Typer) -> None:

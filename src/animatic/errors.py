@@ -1,5 +1,19 @@
 """The one error a user is meant to read: a single line that names the thing, its value and what would be right."""
 
+from collections.abc import Iterable
+
 
 class AnimaticError(ValueError):
     """Bad input. The command line prints it without a traceback and exits with code 2."""
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Names with commas; of more than `most` the first ones and how many more, so that a message stays short."""
+    words = [str(name) for name in names]
+    rest = len(words) - most
+    return ", ".join(words) if rest <= 0 else f"{', '.join(words[:most])} and {rest:,} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 clip", "2 clips"; the noun's plural ends in s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

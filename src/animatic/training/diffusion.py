@@ -53,6 +53,8 @@ class Process:
         for name, known in (("target", TARGETS), ("schedule", SCHEDULES), ("loss", LOSSES)):
             if (value := getattr(self, name)) not in known:
                 raise AnimaticError(f"{name} is {value!r}; want one of {', '.join(known)}")
+        if self.target == "flow" and self.schedule != "cosine":
+            raise AnimaticError(f"schedule is {self.schedule!r} with target 'flow', which has none; want eps, x0 or v")
         if self.schedule == "zero-snr" and self.target == "eps":
             raise AnimaticError("target is 'eps' with schedule 'zero-snr', whose last level is all noise; want v or x0")
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AnimaticError
 from ..options import option
+
+LEAST = {
+    1: ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"),
+    0: (
+        *("images", "lora", "warmup", "decay", "workers", "sample_every", "samples", "fps", "min_snr", "weight_decay"),
+        "guidance",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -58,14 +67,38 @@ class Settings:
     seed: int = option(0, "Of weights, order, windows and noise.")
 
     def __post_init__(self) -> None:
-        for name in ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"):
-            if getattr(self, name) < 1:
-                raise AnimaticError(f"{name} is {getattr(self, name)}; want 1 or more")
+        for least, names in LEAST.items():
+            for name in names:
+                if not getattr(self, name) >= least or getattr(self, name) == math.inf:
+                    raise AnimaticError(f"{name} is {getattr(self, name)}; want {least:g} or more")
         for name in ("drop", "alone", "average", "rough", "lowest"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
+        for name in ("rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise AnimaticError(f"{name} is {getattr(self, name)}; want more than 0")
+        if not 0 <= self.seed < 2**63:
+            raise AnimaticError(f"seed is {self.seed}; want 0 to 2^63 - 1, so that the run can be resumed")
         if not self.data:
             raise AnimaticError("data is not given; want a folder of clips, .tar shards, hf:NAME or toy")
+        self._refuse_unused()
+
+    def _refuse_unused(self) -> None:
+        """Raise where an option is given that the others leave without use."""
+        if self.learn != "clips":
+            if self.text not in ("auto", "none"):
+                raise AnimaticError(f"text is {self.text!r}, but what learns to {self.learn} reads no text; want none")
+            for name in ("images", "alone", "lora"):
+                if getattr(self, name):
+                    raise AnimaticError(f"{name} is {getattr(self, name)}, which --learn {self.learn} has no use for")
+        elif self.rough:
+            raise AnimaticError(f"rough is {self.rough}, which only --learn upscale or interpolate has a use for")
+        if not self.lora:
+            for name, unsaid in (("teach", ""), ("lora_layers", "space")):
+                if getattr(self, name) != unsaid:
+                    raise AnimaticError(f"{name} is {getattr(self, name)!r}, which only --lora RANK has a use for")
+        if self.flip and self.cache:
+            raise AnimaticError("flip and cache are given: clips that are kept are not mirrored; want one of the two")
 
     @property
     def pixels(self) -> tuple[int, int]:
