@@ -59,17 +59,23 @@ def captions_beside(
     """
     found: dict[str, str] = {}
     finder = Finder(media)
-    tables = [path for path in texts if posixpath.basename(path) in TABLES]
-    lists = [path for path in texts if posixpath.basename(path) == LISTS[0] and _sibling(path, LISTS[1]) in texts]
 
-    # Tables first: a file of its own that says otherwise is reported below.
-    for path in tables:
-        rows = list(_table_rows(place + path, decoded(texts[path](), place + path)))
-        found |= _matched(place + path, posixpath.dirname(path), rows, finder, note)
-    for path in lists:
-        videos = _sibling(path, LISTS[1])
-        rows = list(_list_rows(place, path, videos, texts))
-        found |= _matched(place + videos, posixpath.dirname(path), rows, finder, note)
+    # Tables first: a text of a clip's own that says otherwise is reported below.
+    in_lists: set[str] = set()
+    for path in texts:
+        folder, name = posixpath.split(path)
+        videos = posixpath.join(folder, LISTS[1])
+        if name in TABLES:
+            rows = list(_table_rows(place + path, decoded(texts[path](), place + path)))
+        elif name == LISTS[0] and videos in texts:
+            in_lists |= {path, videos}
+            rows = list(_list_rows(place, path, videos, texts))
+        else:
+            continue
+        captions = _matched(place + path, folder, rows, finder, note)
+        if differing := [file for file, caption in captions.items() if found.get(file, caption) != caption]:
+            raise AnimaticError(f"{place}{path}: {differing[0]} has another caption in another table; want one of them")
+        found |= captions
 
     # Then the text of each clip's own.
     used, differing = set(), []
@@ -85,8 +91,7 @@ def captions_beside(
         note(
             f"{place}{differing[0]}: {counted(len(differing), 'text')} other than in the table, whose captions are used"
         )
-    listed_texts = {name for path in lists for name in (path, _sibling(path, LISTS[1]))}
-    unused = [path for path in texts if path.endswith(".txt") and path not in used | listed_texts]
+    unused = [path for path in texts if path.endswith(".txt") and path not in used | in_lists]
     if unused:
         note(f"{place}{unused[0]}: {counted(len(unused), 'text file')} not used, since no clip has this name")
     return found
@@ -111,10 +116,6 @@ def caption_text(value: Any, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise AnimaticError(f"{where}: its text is {str(value)[:40]!r}, not a sentence; want one caption a file")
     return str(value).strip()
-
-
-def _sibling(path: str, name: str) -> str:
-    return posixpath.join(posixpath.dirname(path), name)
 
 
 def _own_texts(path: str) -> Iterator[str]:
@@ -254,13 +255,13 @@ def _matched(name: str, folder: str, rows: Sequence[Row], finder: Finder, note: 
 
     if not captions:
         first = f"; the first: {rows[0].file[:60]!r}" if rows else ""
-        raise AnimaticError(f"{name}: of {counted(len(rows), 'row')} none names a file that is there{first}")
+        raise AnimaticError(f"{name}: none of {counted(len(rows), 'row')} names a file that is there{first}")
     if by_end:
         row, path = by_end[0]
         note(f"{name}: {counted(len(by_end), 'file')} found by the end of a path, such as {path} by {row.file!r}")
     if unmatched:
         first = f"the first {unmatched[0].file[:60]!r}"
-        note(f"{name}: of {counted(len(rows), 'row')} {len(unmatched)} name no file that is there, {first}")
+        note(f"{name}: {len(unmatched)} of {counted(len(rows), 'row')} without a file that is there, {first}")
     return captions
 
 

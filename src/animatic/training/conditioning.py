@@ -64,7 +64,7 @@ def conditioned(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequ
         raise AnimaticError(f"{missing[0]}: {few}; want {kind}, or --text none")
     empty = [item.name for item in items if not item.caption]
     if empty:
-        note(f"{empty[0]}: of {counted(len(items), 'caption')} {len(empty)} empty, learnt without text")
+        note(f"{empty[0]}: {len(empty)} of {counted(len(items), 'caption')} empty: learnt without text")
     if how == "labels":
         classes = classes_among(items)
         whence = "folders" if from_folders else "captions"

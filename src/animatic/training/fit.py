@@ -40,8 +40,10 @@ class Trainer(Training):
         self.damaged: set[str] = set()
 
         # What is learnt from, and what each clip is conditioned on.
-        items = used_items(items_of(s.data, s.frames, s.seed, self.note), s.frames, s.images, self.note)
-        how, items = conditioned("none" if s.learn != "clips" else s.text, items, self.note)
+        text = "none" if s.learn != "clips" else s.text
+        items = items_of(s.data, s.frames, s.seed, self.note, captions=text != "none")
+        items = used_items(items, s.frames, s.images, self.note)
+        how, items = conditioned(text, items, self.note)
         self.kept_text = KeptText(self.out)
 
         # What learns it.

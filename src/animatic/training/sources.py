@@ -52,12 +52,14 @@ class Item:
     version: str = ""
 
 
-def items_of(source: str, frames: int = 16, seed: int = 0, note: Note = lambda line: None) -> Sequence[Item]:
+def items_of(
+    source: str, frames: int = 16, seed: int = 0, note: Note = lambda line: None, captions: bool = True
+) -> Sequence[Item]:
     """The items of "toy", "hf:NAME", a clip, a `.tar` file, or a folder of clips, pictures and `.tar` files.
 
     "toy:128:4" is the toy world at 128 pixels, in films of 8 key frames with 3 more between each two. `note` is given
-    a line for whatever is passed over. Raises `AnimaticError` where there is nothing to learn from or a caption cannot
-    be read.
+    a line for whatever is passed over. Without `captions` none is looked for. Raises `AnimaticError` where there is
+    nothing to learn from or a caption cannot be read.
     """
     path = Path(source)
     if source.partition(":")[0] == "toy":
@@ -67,24 +69,24 @@ def items_of(source: str, frames: int = 16, seed: int = 0, note: Note = lambda l
     if source.startswith("hf:"):
         return _hub(source.removeprefix("hf:"))
     if path.is_dir():
-        return _folder(path, note)
+        return _folder(path, note, captions)
     if not path.exists():
         raise AnimaticError(f"{path}: no such folder or file; want clips, .tar shards, hf:NAME or toy")
     if path.suffix.lower() == ".tar":
-        return list(_shard(path, note))
+        return list(_shard(path, note, captions))
     if path.suffix.lower() in MEDIA_SUFFIXES:
         own = [path.with_suffix(suffix) for suffix in (".txt", ".json")]
-        return list(_files(path.parent, [path.name, *(text.name for text in own if text.exists())], note))
+        return list(_files(path.parent, [path.name, *(text.name for text in own if text.exists())], note, captions))
     raise AnimaticError(f"{path}: not a clip by its name; want {', '.join(VIDEO_SUFFIXES)}, .tar, or a folder of them")
 
 
-def _folder(root: Path, note: Note) -> list[Item]:
+def _folder(root: Path, note: Note, captions: bool) -> list[Item]:
     """Every clip and picture under `root`, loose or in shards."""
     paths = _walk(root)
-    items = list(_files(root, paths, note))
+    items = list(_files(root, paths, note, captions))
     for path in paths:
         if path.lower().endswith(".tar"):
-            items += _shard(root / path, note)
+            items += _shard(root / path, note, captions)
     if not items:
         kinds = ", ".join(MEDIA_SUFFIXES)
         raise AnimaticError(f"{root}: no clips or pictures in it; want {kinds}, or .tar shards of them")
@@ -121,16 +123,22 @@ def _of_kind(paths: Iterable[str], suffixes: Sequence[str]) -> list[str]:
     return [path for path in paths if path.lower().endswith(tuple(suffixes))]
 
 
-def _files(root: Path, paths: Sequence[str], note: Note) -> Iterator[Item]:
+def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iterator[Item]:
     """The clips and pictures among `paths`, which lie under `root`, with their captions."""
     media = _of_kind(paths, MEDIA_SUFFIXES)
-    texts = {path: partial(_bytes, root / path) for path in _of_kind(paths, TEXT_SUFFIXES)}
-    captions = captions_beside(f"{root}/", media, texts, note) if media else {}
+    texts = {_in_lower_case(path): partial(_bytes, root / path) for path in _of_kind(paths, TEXT_SUFFIXES)}
+    found = captions_beside(f"{root}/", media, texts, note) if media and captions else {}
     for path in media:
         file = root / path
         state = file.stat()
         version = f"{state.st_size} {state.st_mtime_ns}"
-        yield Item(str(file), captions.get(path), partial(Video.load, file), *_kind_and_label(path), version)
+        yield Item(str(file), found.get(path), partial(Video.load, file), *_kind_and_label(path), version)
+
+
+def _in_lower_case(path: str) -> str:
+    """The path of a text with the letters of its ending small."""
+    stem, suffix = posixpath.splitext(path)
+    return stem + suffix.lower()
 
 
 def _bytes(path: Path) -> bytes:
@@ -145,21 +153,22 @@ def _kind_and_label(path: str) -> tuple[bool, str]:
     return path.lower().endswith(PICTURE_SUFFIXES), posixpath.basename(posixpath.dirname(path))
 
 
-def _shard(path: Path, note: Note) -> Iterator[Item]:
+def _shard(path: Path, note: Note, captions: bool) -> Iterator[Item]:
     """A tar file as a folder; its index is read once, its clips later by their offset, so it must be uncompressed."""
     try:
         with tarfile.open(path, "r:") as tar:
             members = {m.name: m for m in tar.getmembers() if m.isfile() and not any(map(_hidden, _parts(m.name)))}
-            texts = {name: tar.extractfile(members[name]).read() for name in _of_kind(members, TEXT_SUFFIXES)}  # type: ignore[union-attr]
+            texts = {n: tar.extractfile(members[n]).read() for n in _of_kind(members, TEXT_SUFFIXES)}  # type: ignore[union-attr]
     except (tarfile.TarError, OSError) as error:
         raise AnimaticError(f"{path}: cannot be read as an uncompressed tar file ({error})") from None
     media = _of_kind(members, MEDIA_SUFFIXES)
-    captions = captions_beside(f"{path}:", media, {name: partial(bytes, data) for name, data in texts.items()}, note)
+    readers = {_in_lower_case(name): partial(bytes, data) for name, data in texts.items()}
+    found = captions_beside(f"{path}:", media, readers, note) if media and captions else {}
     for name in media:
         member = members[name]
         label = f"{path}:{name}"
         read = partial(_member, path, member.offset_data, member.size, posixpath.splitext(name)[1], label)
-        yield Item(label, captions.get(name), read, *_kind_and_label(name), f"{member.size} {member.mtime}")
+        yield Item(label, found.get(name), read, *_kind_and_label(name), f"{member.size} {member.mtime}")
 
 
 def _parts(name: str) -> list[str]:
