@@ -85,6 +85,14 @@ def test_a_hub_data_set_by_name(tmp_path, monkeypatch):
     items = items_of(f"hf:{tmp_path / 'd'}")
     assert [item.caption for item in items] == ["clip 0", "clip 1"]
     assert [shades(item.read().frames)[0] for item in items] == [0, 5]
+
+    # Folders are classes, as the package reads them; a caption that is no text is named with its row.
+    for i, kind in enumerate(("cat", "dog")):
+        clip(start=5 * i).save(tmp_path / "c" / kind / f"{i}.mp4", scale=1)
+    assert [item.label for item in items_of(f"hf:{tmp_path / 'c'}")] == ["cat", "dog"]
+    (tmp_path / "d" / "metadata.jsonl").write_text(lines[0].replace('"clip 0"', '["a", "b"]'))
+    with pytest.raises(AnimaticError, match=r"d\[0\]: its text is .*, not a sentence"):
+        items_of(f"hf:{tmp_path / 'd'}")
     with pytest.raises(AnimaticError, match="hf:nobody/nothing cannot be had"):
         items_of("hf:nobody/nothing")
 
@@ -167,7 +175,7 @@ def test_bad_sources_are_named(tmp_path, folder):
         with pytest.raises(AnimaticError, match=words):
             items_of(source)
     (empty / "a.gif").write_bytes(b"no gif")
-    with pytest.raises(AnimaticError, match=r"none of 1 files can be used; the first: .*a\.gif"):
+    with pytest.raises(AnimaticError, match=r"none of 1 file can be used; the first: .*a\.gif"):
         Clips(items_of(str(empty)), Cut())[0]
     (empty / "a.gif").unlink()
     (folder / "sub0" / "0.txt").unlink()

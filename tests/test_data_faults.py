@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from animatic.backbones.small_model import Labels
 from animatic.cli import main
 from animatic.errors import AnimaticError, counted, listed
 from animatic.training.conditioning import conditioned
@@ -354,11 +355,12 @@ def test_lists_in_messages_are_short(capsys):
     assert (counted(1, "clip"), counted(1200, "clip")) == ("1 clip", "1,200 clips")
     code, _, error = dry_run(capsys, Path("toy"), "--text", "labels")
     assert code == 2 and error.startswith("error: text is 'labels', but the toy world's captions are sentences")
-    many = items_of(str(CLIP)) * 2000
-    items = [replace(item, caption=f"class {i}") for i, item in enumerate(many)]
+    items = [replace(items_of(str(CLIP))[0], caption=f"class {i}") for i in range(2000)]
     notes: list[str] = []
     conditioned("labels", items, notes.append)
     assert notes[0].endswith("and 1,992 more") and len(notes[0]) < 200
+    with pytest.raises(AnimaticError, match=r"unknown class 'x'; this model knows 0, 1, .* and 1,988 more$"):
+        Labels([str(i) for i in range(2000)], 4)(["x"])
 
 
 def weights_and_tokens(made: Path) -> tuple[int, str]:
@@ -487,6 +489,16 @@ def test_a_network_without_text_leaves_captions_out_and_says_so(tmp_path):
     assert f"text: none ({plain} reads none)" in notes
     with pytest.raises(AnimaticError, match=r"text is 'own', but .*/o/model reads none; want none"):
         Trainer(replace(settings, text="own"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_worker_complains_in_one_line_too(workers, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.mp4").write_bytes(b"no video")
+    wanted = r"^none of 1 file can be used; the first: \S*d/a\.mp4: cannot be read"
+    with pytest.raises(AnimaticError, match=wanted) as error:
+        fit(replace(SMALL, data=str(tmp_path / "d"), workers=workers, out=str(tmp_path / "o")))
+    assert "\n" not in str(error.value)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path):

@@ -160,7 +160,7 @@ class Clips(Dataset[Sample]):
                 return *self.read(item, cut, rng), item
             except AnimaticError as error:
                 skipped.append(str(error))
-        raise AnimaticError(f"none of {count} files can be used; the first: {skipped[0]}")
+        raise AnimaticError(f"none of {counted(count, 'file')} can be used; the first: {skipped[0]}")
 
     def _turn(self, kind: str, position: int, count: int, tries: int) -> int:
         """A new permutation every round (an affine one, which needs no memory); bad files pass on to the next."""

@@ -106,6 +106,8 @@ class KeptText:
         self.out, self.file = out, out / "data.json"
         self.resumed = any((out / "checkpoints").glob("step-*"))
         self.before: dict[str, Any] = read_json(self.file) if self.resumed and self.file.exists() else {}
+        if not isinstance(self.before, dict):
+            raise AnimaticError(f"{self.file}: is not what a run writes; want another --out")
         self.learnt: Any = None  # the tokenizer, where it is the run's own
 
     def tokenizer(self, items: Sequence[Item]) -> Any:

@@ -46,7 +46,10 @@ class Process:
     def of(scheduler: Any, loss: str = "l2", min_snr: float = 5.0) -> Process:
         """The process a loaded model was trained on, read from its scheduler."""
         names = {theirs: ours for ours, theirs in TARGETS.items()}
-        target = "flow" if is_flow(scheduler) else names[scheduler.config.prediction_type]
+        target = "flow" if is_flow(scheduler) else names.get(scheduler.config.prediction_type)
+        if target is None:
+            kind = scheduler.config.prediction_type
+            raise AnimaticError(f"the scheduler's prediction_type is {kind!r}; want {', '.join(filter(None, names))}")
         return Process(target, "cosine", scheduler.config.num_train_timesteps, loss, min_snr, scheduler)
 
     def __post_init__(self) -> None:

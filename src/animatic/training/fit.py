@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..backbones.small_model import save_model
+from ..errors import AnimaticError
 from ..methods.baselines import none
 from ..rendering import render_batch
 from ..scene import Scene
@@ -90,7 +91,11 @@ class Trainer(Training):
     def batches(self) -> Iterator[list[Sample]]:
         s, world = self.settings, self.accelerator.num_processes
         order = Positions(self.step * s.batch * world * s.accumulate, s.batch, self.accelerator.process_index, world)
-        return iter(DataLoader(self.clips, s.batch, sampler=order, num_workers=s.workers, collate_fn=list))
+        loader = DataLoader(self.clips, s.batch, sampler=order, num_workers=s.workers, collate_fn=list)
+        try:
+            yield from loader
+        except AnimaticError as error:  # a worker's has its traceback before it
+            raise AnimaticError(str(error).strip().rpartition("AnimaticError: ")[2]) from None
 
     def loss(self, learner: Any, batch: Sequence[Sample]) -> Tensor:
         self._note(batch)

@@ -20,13 +20,13 @@ LEAST = {
 
 @dataclass(frozen=True)
 class Settings:
-    data: str = option("", "A folder of clips, a .tar or a folder of them, hf:NAME[:SPLIT], toy or toy:PIXELS:BETWEEN.")
+    data: str = option("", "A folder of clips or .tar files, or one, hf:NAME[:SPLIT], toy or toy:PIXELS:BETWEEN.")
     out: str = option("runs/out/train", "Folder for checkpoints, samples, log and the model; a run in it is resumed.")
     learn: str = option("clips", "clips, from noise; or to finish them: interpolate:FACTOR or upscale:FACTOR.")
     lowest: float = option(0.0, "Lowest noise that is learnt, as a share of the levels; few steps see no low ones.")
     rough: float = option(0.0, "Most noise on the small version that upscaling sees (Ho et al. 2022).")
     model: str = option("small", "small, small-original, a config of a diffusers network (JSON), or a model folder.")
-    text: str = option("auto", "none, labels (captions are classes), own (a small CLIP), or auto: own if captioned.")
+    text: str = option("auto", "none, labels (captions or folders), own (a small CLIP), or auto: own if captioned.")
     frames: int = option(16, "Frames of a clip; 1 trains on pictures.")
     size: str = option("64", "Pixels: SIDE or WIDTHxHEIGHT.")
     fps: float = option(0.0, "Frames per second to sample; 0: those of the file.")
