@@ -339,7 +339,7 @@ def test_folders_are_classes(tmp_path, capsys):
     assert said["text"] == "labels" and set(said["first captions"]) <= {"Archery", "Bowling"}
     assert "text: labels, the folders Archery, Bowling" in said["notes"]
     code, _, error = dry_run(capsys, fill(folder, "loose.avi"), "--text", "labels")
-    assert code == 2 and "loose.avi: 1 of 4 have no class; want folder of its class" in error
+    assert code == 2 and "loose.avi: 1 of 4 have no class; want a folder of its class" in error
     made = fit(replace(SMALL, data=str(folder / "train"), text="labels", out=str(tmp_path / "o")))
     assert json.loads((made / "animatic.json").read_text())["classes"] == ["Archery", "Bowling"]
 
@@ -406,6 +406,22 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path):
         AnimaticError, match=r"cannot be taken up .*; size mismatch for text\.encoder\.\S*token_embedding"
     ):
         fit(replace(settings, steps=6))
+
+
+def test_a_resumed_run_from_the_command_line(tmp_path, capsys):
+    folder = fill(tmp_path / "d", "a.mp4", **{"a_txt": "one cat"})
+    command = ["train", "--data", str(folder), "--out", str(tmp_path / "o"), *TINY, "--sample-every", "0", "--fps", "8"]
+    for steps, caption, notes in (
+        (2, "one cat", []),
+        (3, "one cat", []),
+        (4, "one red cat", ["1 caption changed", "1 word unknown to the run's tokenizer, which spells them: red"]),
+    ):
+        (folder / "a.txt").write_text(caption)
+        with pytest.raises(SystemExit) as end:
+            main([*command, "--steps", str(steps), "--json"])
+        said = json.loads(capsys.readouterr().out)
+        assert not end.value.code and len(said["notes"]) == len(notes)
+        assert all(words in note for words, note in zip(notes, said["notes"], strict=True))
 
 
 def test_a_resumed_run_keeps_its_classes(tmp_path):
@@ -485,7 +501,7 @@ def test_a_network_without_text_leaves_captions_out_and_says_so(tmp_path):
     folder = fill(tmp_path / "d", "a.mp4", **{"a_txt": "a bear"})
     settings = replace(SMALL, data=str(folder), model=str(plain), out=str(tmp_path / "q"))
     notes: list[str] = []
-    assert Trainer(settings, note=notes.append).text == "none"
+    assert Trainer(settings, note=notes.append).text_mode == "none"
     assert f"text: none ({plain} reads none)" in notes
     with pytest.raises(AnimaticError, match=r"text is 'own', but .*/o/model reads none; want none"):
         Trainer(replace(settings, text="own"))

@@ -62,7 +62,7 @@ class Labels(nn.Module):
         """`[prompt, 1, width]`; zeros for "", which the network replaces by its null condition."""
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
-                raise AnimaticError(f"unknown class {prompt!r}; this model knows {listed(self.names)}")
+                raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
         known = [self.names.index(p) if p in self.names else -1 for p in prompts]
         known = torch.tensor(known, device=self.table.weight.device)
         said, known = known >= 0, known.clamp(min=0)

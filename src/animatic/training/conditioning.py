@@ -27,10 +27,10 @@ TOY_CAPTIONS = 8000  # of the toy world's, of which it has no end, for its token
 
 
 def conditioned(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequence[Item]]:
-    """How the items condition a run, none, labels or own, and the items with what is then their caption.
+    """(text mode, items): none, labels or own, and the items with what is then their caption.
 
-    Auto is own where any item has a caption. Where no item has one, labels are the names of the folders. Raises
-    `AnimaticError` where some items have a caption and others have none.
+    Auto is own where any item has a caption. Labels are captions, or the names of folders where no item has a caption.
+    Raises `AnimaticError` where some items have one and others have none.
     """
     if text not in TEXTS:
         raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}")
@@ -39,37 +39,36 @@ def conditioned(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequ
             raise AnimaticError("text is 'labels', but the toy world's captions are sentences without end; want own")
         return ("own" if text == "auto" else text), items
 
-    # Which of the three.
-    captions = any(item.caption for item in items)
-    folders = sorted({item.label for item in items} - {""})
-    if text == "auto" and not captions:
-        hint = (
-            f"; --text labels takes the names of its {counted(len(folders), 'folder')} for classes"
-            if len(folders) > 1
-            else ""
-        )
+    # The mode: captions anywhere are meant to be read.
+    captioned = any(item.caption for item in items)
+    folders = {item.label for item in items} - {""}
+    mode = text
+    if text == "auto":
+        mode = "own" if captioned else "none"
+    if text == "auto" and not captioned:
+        hint = f"; --text labels takes the names of its {len(folders)} folders for classes" if len(folders) > 1 else ""
         note(f"text: none (no captions found){hint}")
-    if text == "none" or (text == "auto" and not captions):
-        return "none", without_captions(items)
-    how = "labels" if text == "labels" else "own"
-    from_folders = how == "labels" and not captions and bool(folders)
-    if from_folders:
-        items = [replace(item, caption=item.label or None) for item in items]
+    if mode == "none":
+        return mode, without_captions(items)
 
-    # All of them or none.
-    missing = [item.name for item in items if item.caption is None]
-    if missing:
-        kind = "folder of its class" if from_folders else "NAME.txt beside it, metadata.csv or .jsonl"
-        few = f"{len(missing)} of {len(items)} have no {'class' if from_folders else 'caption'}"
-        raise AnimaticError(f"{missing[0]}: {few}; want {kind}, or --text none")
-    empty = [item.name for item in items if not item.caption]
-    if empty:
+    # What each item is conditioned on: all of them or none.
+    by_folder = mode == "labels" and not captioned and bool(folders)
+    if by_folder:
+        items = [replace(item, caption=item.label or None) for item in items]
+    if missing := [item.name for item in items if item.caption is None]:
+        lack, wanted = "caption", "NAME.txt beside it, metadata.csv or .jsonl"
+        if by_folder:
+            lack, wanted = "class", "a folder of its class"
+        raise AnimaticError(
+            f"{missing[0]}: {len(missing)} of {len(items)} have no {lack}; want {wanted}, or --text none"
+        )
+
+    # What is unusual about them.
+    if empty := [item.name for item in items if not item.caption]:
         note(f"{empty[0]}: {len(empty)} of {counted(len(items), 'caption')} empty: learnt without text")
-    if how == "labels":
-        classes = classes_among(items)
-        whence = "folders" if from_folders else "captions"
-        note(f"text: labels, the {whence} {listed(classes, 8)}")
-    return how, items
+    if mode == "labels":
+        note(f"text: labels, the {'folders' if by_folder else 'captions'} {listed(classes_among(items), 8)}")
+    return mode, items
 
 
 def without_captions(items: Sequence[Item]) -> Sequence[Item]:
@@ -134,7 +133,7 @@ class KeptText:
             )
         return kept
 
-    def say_what_changed(self, items: Sequence[Item], note: Note) -> None:
+    def report_changes(self, items: Sequence[Item], note: Note) -> None:
         """Captions and clips that are not those of the last start, and words that the tokenizer was not learnt from."""
         before: dict[str, str] | None = self.before.get("captions")
         if before is None or isinstance(items, ToyWorld):

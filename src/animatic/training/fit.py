@@ -44,19 +44,18 @@ class Trainer(Training):
         text = "none" if s.learn != "clips" else s.text
         items = items_of(s.data, s.frames, s.seed, self.note, captions=text != "none")
         items = used_items(items, s.frames, s.images, self.note)
-        how, items = conditioned(text, items, self.note)
+        text_mode, items = conditioned(text, items, self.note)
         self.kept_text = KeptText(self.out)
 
         # What learns it.
-        self.learner, how = begin(s, how, items, self.kept_text, self.note)
-        self.items = without_captions(items) if how == "none" else items
-        self.text = how
+        self.learner, self.text_mode = begin(s, text_mode, items, self.kept_text, self.note)
+        self.items = without_captions(items) if self.text_mode == "none" else items
         self.model = self.learner.model
         self.learner.keep = s.cache
         if s.lora:
             self.learner.requires_grad_(False)
             adapt(self.model.unet, s.lora, s.lora_layers)
-        self.kept_text.say_what_changed(self.items, self.note)
+        self.kept_text.report_changes(self.items, self.note)
         if s.sample_every and self.model.beside:
             self.note(f"samples: none, since what learns to {s.learn} is sampled on some video")
         if not s.fps and s.frames > 1 and s.data.partition(":")[0] != "toy":
@@ -66,7 +65,7 @@ class Trainer(Training):
         read = Kept(self.out / "cache", self.model) if s.cache else None
         self.clips = Clips(self.items, cut, s.images, s.seed, read)
 
-    def begun(self) -> None:
+    def before_first_step(self) -> None:
         self.kept_text.keep(self.model.text, self.items)
 
     def preview(self) -> dict[str, Any]:
@@ -78,7 +77,7 @@ class Trainer(Training):
         return {
             "clips": len(self.clips.clips),
             "pictures": len(self.clips.stills) if self.settings.images else 0,
-            "text": self.text,
+            "text": self.text_mode,
             "network": type(self.model.unet).__name__,
             "parameters": sum(p.numel() for p in self.learner.parameters()),
             "trained": trained,

@@ -84,7 +84,7 @@ class Training(ABC):
     def finish(self) -> Path:
         """Write what was learnt; like `sample` called with the averaged weights, by the main process alone."""
 
-    def begun(self) -> None:  # noqa: B027 - nothing is kept unless it is overridden
+    def before_first_step(self) -> None:  # noqa: B027 - nothing is kept unless it is overridden
         """Keep beside the settings what a later start needs; the main process calls it before the first step."""
 
     def sample(self) -> None:  # noqa: B027 - nothing is shown unless it is overridden
@@ -99,7 +99,7 @@ class Training(ABC):
         s, accelerator = self.settings, self.accelerator
         if accelerator.is_main_process:
             claim(self.out / "settings.json", asdict(s))
-            self.begun()
+            self.before_first_step()
         parameters = [p for p in self.learner.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(parameters, s.rate, betas=self.betas, weight_decay=s.weight_decay)
         self.learner.train()

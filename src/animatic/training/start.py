@@ -40,10 +40,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
 }
 
 
-def begin(settings: Settings, how: str, items: Sequence[Item], kept: KeptText, note: Note) -> tuple[Learner, str]:
-    """What learns, whose model samples and is saved as it stands; and how it is conditioned: none, labels or own.
+def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note) -> tuple[Learner, str]:
+    """What learns, whose model samples and is saved as it stands; and its text mode: none, labels or own.
 
-    `how` is what the items are made for, see `conditioned`; it becomes none where the network reads no text.
+    `text_mode` is that of the items, see `conditioned`; it becomes none where the network reads no text.
     """
     torch.manual_seed(settings.seed)
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
@@ -51,20 +51,20 @@ def begin(settings: Settings, how: str, items: Sequence[Item], kept: KeptText, n
         model = _finisher(settings, beside)
     elif settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
         model = _loaded(settings)
-        how = _how_loaded(model, how, settings, items, note)
+        text_mode = _mode_of_loaded(model, text_mode, settings, note)
         process = _its_process(model, settings)
     elif settings.lora:
         raise AnimaticError(f"lora is {settings.lora}, but {settings.model} is a fresh network; want a model folder")
     else:
-        model, how = _fresh(settings, how, items, kept, note)
-    if how != "none":
+        model, text_mode = _fresh(settings, text_mode, items, kept, note)
+    if text_mode != "none":
         check_captions(model.text, items)
     learner = Learner(model, process, settings.rough, settings.lowest)
     steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
     model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
     model.name, model.scheduler = "in training", process.scheduler()
     _note_unused_sizes(settings, model, note)
-    return learner, how
+    return learner, text_mode
 
 
 def _its_process(model: Components, settings: Settings) -> Process:
@@ -84,19 +84,21 @@ def _note_unused_sizes(settings: Settings, model: Components, note: Note) -> Non
         note(f"{', '.join(given)}: not used, since {settings.model} has its own sizes")
 
 
-def _fresh(settings: Settings, how: str, items: Sequence[Item], kept: KeptText, note: Note) -> tuple[Components, str]:
+def _fresh(
+    settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note
+) -> tuple[Components, str]:
     """A network that learns pixels, and what it reads."""
     config, (w, h) = _config(settings), settings.pixels
     kind: str = config.pop("_class_name")
     field, _ = KINDS[kind]
-    if how != "none" and not config.get(field, WIDTH):
-        how = _unread(settings, f"{field} of {kind} is {config[field]}", note)
+    if text_mode != "none" and not config.get(field, WIDTH):
+        text_mode = _without_text(settings, f"{field} of {kind} is {config[field]}", note)
     if kind == "SpaceTimeUNet":
-        config[field] = 0 if how == "none" else config.get(field) or WIDTH
-    elif how == "labels":
+        config[field] = 0 if text_mode == "none" else config.get(field) or WIDTH
+    elif text_mode == "labels":
         raise AnimaticError(f"text is 'labels'; {kind} reads token states: want none or own")
     network = _network(kind, config)
-    text = _text(kind, how, items, network.config[field], kept)
+    text = _text(kind, text_mode, items, network.config[field], kept)
     channels = config.get("out_channels") or config.get("in_channels", 3)
     if channels != 3:
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
@@ -109,10 +111,10 @@ def _fresh(settings: Settings, how: str, items: Sequence[Item], kept: KeptText, 
     geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
     coordinates = kind == "UNet3DConditionModel" and network.config.in_channels == channels + 3
-    return NETWORKS[kind]("", network, pixels(), text, None, geometry, Habits(), coordinates), how
+    return NETWORKS[kind]("", network, pixels(), text, None, geometry, Habits(), coordinates), text_mode
 
 
-def _unread(settings: Settings, reason: str, note: Note) -> str:
+def _without_text(settings: Settings, reason: str, note: Note) -> str:
     """Captions that nothing reads are left out, which is said; they are refused where they were asked for."""
     if settings.text != "auto":
         raise AnimaticError(f"text is {settings.text!r}, but {reason}; want none")
@@ -137,17 +139,17 @@ def _loaded(settings: Settings) -> Components:
     return model
 
 
-def _how_loaded(model: Components, how: str, settings: Settings, items: Sequence[Item], note: Note) -> str:
-    """How a loaded model, which keeps what reads its text, can be conditioned by the items."""
+def _mode_of_loaded(model: Components, text_mode: str, settings: Settings, note: Note) -> str:
+    """The text mode of a loaded model, which keeps what reads its text."""
     text: Any = model.text
-    if how == "none":
-        return how
+    if text_mode == "none":
+        return text_mode
     if not isinstance(text, Labels):
-        if how == "labels":
+        if text_mode == "labels":
             raise AnimaticError(f"text is 'labels', but {settings.model} reads words; want own, none or auto")
-        return how
+        return text_mode
     if not text.names:
-        return _unread(settings, f"{settings.model} reads none", note)
+        return _without_text(settings, f"{settings.model} reads none", note)
     if settings.text == "own":
         raise AnimaticError(f"text is 'own', but {settings.model} knows classes ({listed(text.names)}); want labels")
     return "labels"
@@ -194,10 +196,10 @@ def _network(kind: str, config: dict[str, Any]) -> Any:
         raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
 
 
-def _text(kind: str, how: str, items: Sequence[Item], width: int, kept: KeptText) -> Any:
-    if how == "none":
+def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: KeptText) -> Any:
+    if text_mode == "none":
         return Labels((), max(1, width))
-    if how == "labels":
+    if text_mode == "labels":
         return Labels(kept.classes(items), width)
     tokenizer = kept.tokenizer(items)
     encoder = fresh_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
