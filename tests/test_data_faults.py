@@ -445,6 +445,10 @@ def test_a_run_without_text_says_what_changed_too(tmp_path):
     assert f"data: since the last start 1 clip added ({folder}/b.mp4)" in notes
     notes.clear()
     fit(replace(settings, steps=1), note=notes.append)
+    (folder / "a.txt").write_text("a cat")
+    (folder / "b.txt").write_text("a dog")
+    with pytest.raises(AnimaticError, match=r"/o learns with text none, now it would be own; want another --out"):
+        fit(replace(settings, steps=3))
     assert f"{tmp_path}/o has 2 steps; --steps 1 adds none" in notes
 
 

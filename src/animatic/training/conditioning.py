@@ -111,7 +111,7 @@ class KeptText:
 
     def tokenizer(self, items: Sequence[Item]) -> Any:
         """That of the run; one learnt from the captions where it begins."""
-        folders = (self.out / "tokenizer", self.out / "model" / "tokenizer")  # the latter of runs of before 0.2
+        folders = (self.out / "tokenizer", self.out / "model" / "tokenizer")  # the latter of older runs
         kept = next((folder for folder in folders if folder.is_dir()), None) if self.resumed else None
         if kept is None:
             count = TOY_CAPTIONS if isinstance(items, ToyWorld) else len(items)
@@ -133,11 +133,16 @@ class KeptText:
             )
         return kept
 
-    def report_changes(self, items: Sequence[Item], note: Note) -> None:
-        """Captions and clips that are not those of the last start, and words that the tokenizer was not learnt from."""
+    def report_changes(self, mode: str, items: Sequence[Item], note: Note) -> None:
+        """Captions and clips that are not those of the last start, and words that the tokenizer was not learnt from.
+
+        Raises `AnimaticError` where the text mode is another: captions came or went, and the network is made for it.
+        """
         before: dict[str, str] | None = self.before.get("captions")
         if before is None or isinstance(items, ToyWorld):
             return
+        if (was := self.before.get("text", mode)) != mode:
+            raise AnimaticError(f"{self.out} learns with text {was}, now it would be {mode}; want another --out")
         now = _captions(items)
         changed = [name for name, caption in now.items() if before.get(name, caption) != caption]
         added, gone = now.keys() - before.keys(), before.keys() - now.keys()
@@ -159,7 +164,7 @@ class KeptText:
                 f"text: {counted(len(new), 'word')} unknown to the run's tokenizer, which spells them: {listed(new, 8)}"
             )
 
-    def keep(self, text: Any, items: Sequence[Item]) -> None:
+    def keep(self, mode: str, text: Any, items: Sequence[Item]) -> None:
         """Write what a later start needs, before the first step; whole files or none."""
         if self.learnt is not None and not self.resumed:
             part, final = self.out / ".part-tokenizer", self.out / "tokenizer"
@@ -174,7 +179,7 @@ class KeptText:
             captions = _captions(items)
             classes = list(text.names) if isinstance(text, Labels) else []
             words = self.before.get("words") or sorted(_words(captions))
-            data = {"captions": captions, "classes": classes, "words": words}
+            data = {"text": mode, "captions": captions, "classes": classes, "words": words}
             write_atomically(self.file, (json.dumps(data, ensure_ascii=False) + "\n").encode())
 
 

@@ -55,7 +55,7 @@ class Trainer(Training):
         if s.lora:
             self.learner.requires_grad_(False)
             adapt(self.model.unet, s.lora, s.lora_layers)
-        self.kept_text.report_changes(self.items, self.note)
+        self.kept_text.report_changes(self.text_mode, self.items, self.note)
         if s.sample_every and self.model.beside:
             self.note(f"samples: none, since what learns to {s.learn} is sampled on some video")
         if not s.fps and s.frames > 1 and s.data.partition(":")[0] != "toy":
@@ -66,7 +66,7 @@ class Trainer(Training):
         self.clips = Clips(self.items, cut, s.images, s.seed, read)
 
     def before_first_step(self) -> None:
-        self.kept_text.keep(self.model.text, self.items)
+        self.kept_text.keep(self.text_mode, self.model.text, self.items)
 
     def preview(self) -> dict[str, Any]:
         """What a dry run tells: the first batch read, the loss on it, sizes and counts."""
