@@ -248,6 +248,20 @@ def test_from_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("lavie x.pt out --size 32", "--size is given, which convert lavie has no use for"),
+        ("lavie x.pt out --classes c.json", "--classes is given, which convert lavie has no use for"),
+        ("vdp x.pt out --parts folder", "--parts is given, which convert vdp has no use for"),
+    ],
+)
+def test_options_of_the_other_kind_are_refused(arguments, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["convert", *arguments.split()])
+    assert end.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"data": ""}, "data is not given"),

@@ -37,7 +37,10 @@ def train(
         trainer = Trainer(settings, lambda done, count, _: tick(done, count), note)
         if dry_run:
             found = trainer.preview()
-            print(json.dumps({**found, "notes": notes})) if as_json else table(("found", "value"), list(found.items()))
+            if as_json:
+                print(json.dumps({**found, "notes": notes}))
+            else:
+                table(("found", "value"), list(found.items()))
             return
         made = trainer.train()
     if as_json:
@@ -58,6 +61,12 @@ def convert(
     """Make a checkpoint of another system a model folder that `render` and `train` read."""
     if kind not in ("vdp", "lavie"):
         raise AnimaticError(f"unknown kind {kind!r}; known: vdp, lavie")
+    of_the_other = {"parts": parts != ""}
+    if kind == "lavie":
+        of_the_other = {"size": size != 64, "frames": frames != 16, "classes": classes is not None}
+    for name, given in of_the_other.items():
+        if given:
+            raise AnimaticError(f"--{name} is given, which convert {kind} has no use for")
     from .backbones.convert import convert_vdp
     from .backbones.lavie import convert_lavie
 

@@ -237,20 +237,22 @@ def _matched(name: str, folder: str, rows: Sequence[Row], finder: Finder, note: 
         owners.setdefault(path, row)
 
     # The paths as they are written.
-    rest = []
+    rest: list[Row] = []
     for row in rows:
         path = finder.exactly(folder, row.file)
-        rest += [row] if path is None else []
-        if path is not None:
+        if path is None:
+            rest.append(row)
+        else:
             give(path, row)
 
     # Names without an ending, of another folder, with other capitals.
     exact = set(captions)
     for row in rest:
         paths = [path for path in finder.by_end(row) if path not in exact]
-        by_end += [(row, path) for path in paths]
-        unmatched += [] if paths else [row]
+        if not paths:
+            unmatched.append(row)
         for path in paths:
+            by_end.append((row, path))
             give(path, row)
 
     if not captions:
