@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ..errors import AnimaticError, counted
 from ..video import Video
-from .annotations import Note
+from .matching import Note
 from .sources import Item, ToyWorld
 
 SHORT = ("loop", "hold", "bounce", "skip")

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from ..backbones.small_model import Labels
 from ..errors import AnimaticError, counted, listed
 from ..files import read_json, write_atomically
-from .annotations import Note
+from .matching import Note
 from .sources import Item, ToyWorld
 from .words import learnt_tokenizer
 

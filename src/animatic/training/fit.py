@@ -18,12 +18,12 @@ from ..methods.baselines import none
 from ..rendering import render_batch
 from ..scene import Scene
 from ..video import Video
-from .annotations import Note
 from .cache import Kept
 from .clips import Clips, Cut, Positions, Sample, used_items
 from .conditioning import KeptText, conditioned, without_captions
 from .loop import Training, Watch, logger
 from .lora import adapt, save_lora
+from .matching import Note
 from .settings import Settings
 from .sources import items_of
 from .start import begin

@@ -26,7 +26,7 @@ from torch import Tensor
 from ..backbones.base import Components
 from ..errors import AnimaticError
 from ..files import read_json, write_atomically
-from .annotations import Note
+from .matching import Note
 from .settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -21,16 +21,9 @@ from ..formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ..scene import Scene
 from ..video import Video
 from . import toyworld
-from .annotations import (
-    CAPTION_COLUMNS,
-    MEDIA_SUFFIXES,
-    TEXT_SUFFIXES,
-    Note,
-    caption_text,
-    captions_beside,
-    first_column,
-)
+from .annotations import CAPTION_COLUMNS, TEXT_SUFFIXES, caption_text, captions_beside, first_column
 from .captions import invent
+from .matching import MEDIA_SUFFIXES, Note
 
 KEYS = 8  # key frames of a film of the toy world in which things glide
 ARCHIVES = ("__MACOSX", "@eaDir")  # what systems leave beside files, as hidden as names with a dot

@@ -22,10 +22,10 @@ from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..errors import AnimaticError, listed
 from ..text import ClipText
-from .annotations import Note
 from .conditioning import KeptText, check_captions
 from .diffusion import Process
 from .learner import Learner
+from .matching import Note
 from .settings import Settings
 from .sources import Item
 from .words import fresh_encoder
