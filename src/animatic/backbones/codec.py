@@ -1,30 +1,41 @@
 """A linear patch codec in the shape of a diffusers VAE: what a VAE is to Stable Diffusion, for the small `mini`.
 
 Each `patch` x `patch` block of pixels becomes `channels` numbers by principal components; decoding is the transpose.
+Blocks know nothing of each other, so their seams show. A codec may have a learnt `refiner`, the decoder of diffusers'
+`AutoencoderTiny` (TAESD, https://github.com/madebyollin/taesd), whose output is added to the transpose: latents and all
+that was trained on them stay as they are.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
-from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.autoencoders.vae import DecoderOutput, DecoderTiny
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 
 class PatchCodec(ModelMixin, ConfigMixin):
-    """Encodes images `[n, 3, h, w]` in -1..1 to latents `[n, channels, h/patch, w/patch]` and back."""
+    """Encodes images `[n, 3, h, w]` in -1..1 to latents `[n, channels, h/patch, w/patch]` and back.
+
+    `refiner_width`: channels of the refiner, which wants a `patch` that is a power of two; 0: there is none.
+    """
 
     @register_to_config
-    def __init__(self, patch: int = 8, channels: int = 32, scaling_factor: float = 1.0) -> None:
+    def __init__(
+        self, patch: int = 8, channels: int = 32, scaling_factor: float = 1.0, refiner_width: int = 0
+    ) -> None:
         super().__init__()
         self.patch, self.channels = patch, channels
         pixels = 3 * patch * patch
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
         self.basis = nn.Parameter(torch.eye(pixels)[:, :channels].clone(), requires_grad=False)
         self.deviation = nn.Parameter(torch.ones(channels), requires_grad=False)
+        self.refiner = _refiner(patch, channels, refiner_width) if refiner_width else None
 
     @torch.no_grad()
     def fit(self, images: Tensor, weights: Tensor, soften: float = 0.6, level: float = 0.5) -> PatchCodec:
@@ -53,4 +64,18 @@ class PatchCodec(ModelMixin, ConfigMixin):
 
     def decode(self, latents: Tensor) -> DecoderOutput:
         blocks = (latents.movedim(1, -1) * self.deviation) @ self.basis.T + self.mean
-        return DecoderOutput(sample=F.pixel_shuffle(blocks.movedim(-1, 1), self.patch))
+        images = F.pixel_shuffle(blocks.movedim(-1, 1), self.patch)
+        if self.refiner is not None:
+            images = images + self.refiner(latents)
+        return DecoderOutput(sample=images)
+
+
+def _refiner(patch: int, channels: int, width: int) -> DecoderTiny:
+    """A decoder that adds nothing yet: its output, 2 x - 1, is 0 where x is 1/2."""
+    levels = patch.bit_length()  # 8 x 8, 16 x 16, 32 x 32 and 64 x 64 for patches of 8
+    blocks, widths = (2,) + (1,) * (levels - 1), (width,) * levels
+    refiner = DecoderTiny(channels, 3, blocks, widths, 2, "relu", "nearest")
+    last: Any = refiner.layers[-1]
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, 0.5)
+    return refiner
