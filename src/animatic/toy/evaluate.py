@@ -94,7 +94,7 @@ def _touch(p: Box | None, q: Box | None) -> bool:
 
 
 def judge_one(case: Case, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, Any]:
-    """What is seen of one object; shares are of frames. `frames` uint8 `[frame, SIZE, SIZE, 3]` and the finds in each."""
+    """What is seen of one object in uint8 `[frame, SIZE, SIZE, 3]`, given the finds in each; shares are of frames."""
     noun, colour = case.objects[0]
     surest = [next(iter(found), None) for found in finds]
     result: dict[str, Any] = {
@@ -225,7 +225,12 @@ def main(
     if "truth" in tables:  # the world's own films: what a perfect model would get
         for table, chosen in (("boxes", boxed), ("three", three)):
             films = [draw(case.scene, FRAMES)[0] for case in chosen]
-            row(table, "world", "drawn", [_judged(case, film, detector) for case, film in zip(chosen, films, strict=True)])
+            row(
+                table,
+                "world",
+                "drawn",
+                [_judged(case, film, detector) for case, film in zip(chosen, films, strict=True)],
+            )
 
     rows = [("words", spoken, "none")] if "words" in tables else []
     rows += [("boxes", boxed, method) for method in methods.split(",") if "boxes" in tables]

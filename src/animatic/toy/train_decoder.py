@@ -26,8 +26,8 @@ from ..training.settings import Settings
 from .captions import invent
 from .world import SIZE, draw
 
-WIDTH = 32  # channels of the refiner
-NOISE = 0.1  # most noise on the latents, whose root mean square is 0.5
+WIDTH = 128  # channels of the refiner
+NOISE = 0.05  # most noise on the latents, whose root mean square is 0.5
 OBJECTS = 4.0  # weight of a pixel of an object, beside 1 of every pixel
 HELD = 200  # frames that PSNR is measured on
 
@@ -58,12 +58,12 @@ def refined(codec: PatchCodec, width: int = WIDTH) -> PatchCodec:
 class DecoderTrainer(Training):
     """A run in the folder `out`; the codec stands in `vae` there."""
 
-    def __init__(self, out: Path, steps: int, batch: int = 16, rate: float = 2e-3, seed: int = 0) -> None:
+    def __init__(self, out: Path, steps: int, batch: int = 16, rate: float = 1e-3, seed: int = 0) -> None:
         torch.manual_seed(seed)
         super().__init__(
             Settings(
                 data="toy", out=str(out), model="decoder", frames=1, size=str(SIZE), batch=batch, steps=steps,
-                rate=rate, warmup=50, decay=steps * 2 // 3, average=0.99, save_every=100, sample_every=500, seed=seed,
+                rate=rate, warmup=50, decay=steps * 2 // 3, average=0.995, save_every=250, sample_every=500, seed=seed,
             )
         )  # fmt: skip
         self.model = load("mini", "cpu")
@@ -104,7 +104,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and the codec; a run in it is resumed.")],
     steps: int = 4000,
     batch: int = 16,
-    rate: float = 2e-3,
+    rate: float = 1e-3,
     seed: int = 0,
 ) -> None:
     print(DecoderTrainer(out, steps, batch, rate, seed).train())

@@ -102,16 +102,18 @@ def start(seed: int = 0) -> UNet3D:
 
 
 class MiniTrainer(Words):
-    """A run of a curriculum in the folder `out`."""
+    """A run of a curriculum in the folder `out`. A refined codec in `decoder/vae` there is what its models get."""
 
     def __init__(self, curriculum: Curriculum, out: Path) -> None:
         super().__init__(curriculum, out, start(curriculum.seed))
 
     def sample(self) -> None:
         """Write the averaged weights so far, whole or not at all: evaluation reads them while training goes on."""
-        final, part = self.out / "mini", self.out / ".part-mini"
+        final, part, refined = self.out / "mini", self.out / ".part-mini", self.out / "decoder" / "vae"
         shutil.rmtree(part, ignore_errors=True)
         self.write(part)
+        if refined.is_dir():  # its latents are the same
+            shutil.copytree(refined, part / "vae", dirs_exist_ok=True)
         shutil.rmtree(final, ignore_errors=True)
         part.rename(final)
 
