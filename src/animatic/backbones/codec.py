@@ -70,8 +70,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
 def _refiner(patch: int, channels: int, width: int) -> nn.Sequential:
     """Blocks of diffusers' `AutoencoderTiny` on the grid of latents, then all pixels of a cell at once.
 
-    Its last layer is zero, so that it adds nothing until it is trained. On the grid, three blocks of 128 channels cost less than
-    one block of 32 channels would on the pixels.
+    Its last layer is zero, so that it adds nothing until it is trained. On the grid, three blocks of 128 channels cost
+    less than one block of 32 channels would on the pixels.
     """
     last = nn.Conv2d(width, 3 * patch * patch, 3, padding=1)
     nn.init.zeros_(last.weight)
