@@ -1,5 +1,6 @@
 """The toy world off the grid: where sprites stand, how they move, what is said of them, and who measures it."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from animatic.scene import Scene, Track
 from animatic.toy import evaluate, world
 from animatic.toy.captions import EASES, ToyObject, held_out, invent
 from animatic.toy.train_decoder import refined
+from animatic.toy.train_dit import DitCurriculum, DitTrainer
 from animatic.toy.train_mini import Curriculum, MiniTrainer, words_to_learn
 from animatic.toy.vocabulary import with_words
 from animatic.training.captions import invent as invent_on_grid
@@ -178,3 +180,15 @@ def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
     model = load(str(folder), "cpu")
     assert model.geometry.frames == FRAMES and model.geometry.fps == world.FPS
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
+    curriculum = DitCurriculum(still_steps=1, clip_steps=1, stills=2, clips=1, stills_among_clips=0.0)
+    trainer = DitTrainer(curriculum, tmp_path)
+    assert sum(p.numel() for p in trainer.model.unet.parameters()) <= 6e6
+    model = load(str(trainer.train()), "cpu")
+    assert model.name == "mini-dit" and model.geometry.frames == FRAMES and "text maps" in model.provides
+
+    told = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["frames"] for line in told] == [1, FRAMES]
+    assert all(0 < line["out of place"] <= 1 for line in told)  # attention is heard, of stills and of clips

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..backbones import load
-from ..backbones.base import Geometry
+from ..backbones.base import Components, Geometry
 from ..backbones.folder import read_network
 from ..backbones.unet3d import UNet3D
 from ..english import plurals
@@ -104,12 +104,15 @@ def start(seed: int = 0) -> UNet3D:
 class MiniTrainer(Words):
     """A run of a curriculum in the folder `out`. A refined codec in `decoder/vae` there is what its models get."""
 
-    def __init__(self, curriculum: Curriculum, out: Path) -> None:
-        super().__init__(curriculum, out, start(curriculum.seed))
+    exported = "mini"  # the model's folder in `out`
+
+    def __init__(self, curriculum: Curriculum, out: Path, model: Components | None = None) -> None:
+        super().__init__(curriculum, out, model or start(curriculum.seed))
 
     def sample(self) -> None:
         """Write the averaged weights so far, whole or not at all: evaluation reads them while training goes on."""
-        final, part, refined = self.out / "mini", self.out / ".part-mini", self.out / "decoder" / "vae"
+        final, part = self.out / self.exported, self.out / f".part-{self.exported}"
+        refined = self.out / "decoder" / "vae"
         shutil.rmtree(part, ignore_errors=True)
         self.write(part)
         if refined.is_dir():  # its latents are the same
@@ -119,7 +122,7 @@ class MiniTrainer(Words):
 
     def finish(self) -> Path:
         self.sample()
-        return self.out / "mini"
+        return self.out / self.exported
 
 
 def main(

@@ -20,7 +20,7 @@ from diffusers import DDIMScheduler, UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from ..backbones.base import Geometry, Habits
+from ..backbones.base import Components, Geometry, Habits
 from ..backbones.codec import PatchCodec
 from ..backbones.small_model import save_model
 from ..backbones.unet3d import UNet3D
@@ -96,7 +96,7 @@ def fit_codec(rng: random.Random) -> PatchCodec:
 class Words(Lessons):
     """`mini` learns what words mean, from nothing or from `model`; leaves a model folder in half precision."""
 
-    def __init__(self, plan: Plan, out: Path, model: UNet3D | None = None) -> None:
+    def __init__(self, plan: Plan, out: Path, model: Components | None = None) -> None:
         super().__init__(plan, model or build(plan.seed), out)
 
     def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
