@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Take `mini` on to the world off the grid, in 16 frames: first the refiner of its codec (some ten minutes of one CPU
-# core), then its network (about ten hours). Run it again to resume. In the background:
+# core), then its network (about ten hours), then its grounding (about one). Run it again to resume. In the background:
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini2.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini2.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
 set -euo pipefail
@@ -12,4 +12,5 @@ python=${PYTHON:-.venv/bin/python}
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
 [[ -d $out/decoder/vae ]] || "$python" -m animatic.toy.train_decoder --out "$out/decoder"
 "$python" -m animatic.toy.train_mini --out "$out" "$@"
+"$python" -m animatic.toy.train_grounding --out "$out/grounding" --model "$out/mini"
 echo "weights: $out/mini"

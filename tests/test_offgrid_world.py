@@ -18,6 +18,7 @@ from animatic.toy import evaluate, world
 from animatic.toy.captions import EASES, ToyObject, held_out, invent
 from animatic.toy.train_decoder import refined
 from animatic.toy.train_dit import DitCurriculum, DitTrainer
+from animatic.toy.train_grounding import GroundingTrainer
 from animatic.toy.train_mini import Curriculum, MiniTrainer, words_to_learn
 from animatic.toy.vocabulary import with_words
 from animatic.training.captions import invent as invent_on_grid
@@ -164,7 +165,9 @@ def test_an_untrained_refiner_changes_nothing_and_is_kept(tmp_path) -> None:
     learning = [name for name, p in codec.named_parameters() if p.requires_grad]
     assert learning and all(name.startswith("refiner.") for name in learning)
 
-    torch.nn.init.normal_(codec.refiner[-2].weight)
+    for parameter in codec.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
     codec.save_pretrained(tmp_path)
     again = PatchCodec.from_pretrained(tmp_path)
     assert torch.equal(codec.decode(latents).sample, again.decode(latents).sample)
@@ -180,6 +183,11 @@ def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
     model = load(str(folder), "cpu")
     assert model.geometry.frames == FRAMES and model.geometry.fps == world.FPS
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    assert "grounding" not in model.provides
+
+    boxes = replace(curriculum, still_steps=0, export_every=0)
+    GroundingTrainer(boxes, tmp_path / "grounding", folder).train()
+    assert "grounding" in load(str(folder), "cpu").provides
 
 
 def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:

@@ -74,7 +74,7 @@ def _refiner(patch: int, channels: int, width: int) -> nn.Sequential:
     less than one block of 32 channels would on the pixels.
     """
     last = nn.Conv2d(width, 3 * patch * patch, 3, padding=1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
     blocks = [AutoencoderTinyBlock(width, width, "relu") for _ in range(REFINER_BLOCKS)]
     return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), *blocks, last, nn.PixelShuffle(patch))

@@ -91,12 +91,12 @@ def held_out(noun: str, colour: str, background: str) -> bool:
 
 def invent(rng: random.Random, frames: int) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption."""
-    compose, kind = (_still, rng.random()) if frames == 1 else (_moving, rng.random())
-    for _ in range(TRIES):  # of the same kind, so that crowded scenes do not get rarer
+    compose, kind, tries = (_still if frames == 1 else _moving), rng.random(), 0
+    while True:  # of the same kind, so that scenes of many objects do not get rarer
         objects, caption = compose(rng, kind)
-        tracks = tuple(o.track(frames) for o in objects)
+        tracks, tries = tuple(o.track(frames) for o in objects), tries + 1
         backgrounds = [b for b in BACKGROUNDS if not any(held_out(o.noun, o.colour, b) for o in objects)]
-        if backgrounds and not _crowded(tracks):
+        if backgrounds and (tries >= TRIES or not _crowded(tracks)):
             break
     background = rng.choice(backgrounds)
 

@@ -20,7 +20,8 @@ def with_words(tokenizer: Any, words: Sequence[str]) -> Any:
     token before is read in another way, because its own merges come first.
     """
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    vocabulary, merges = dict(model["vocab"]), [tuple(merge) for merge in model["merges"]]
+    vocabulary: dict[str, int] = dict(model["vocab"])
+    merges: Any = [tuple(merge) for merge in model["merges"]]
     extended = tokenizer
 
     for word in words:
