@@ -4,13 +4,18 @@
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini2.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini2.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
 set -euo pipefail
-cd "$(dirname "$0")/.."
-out=${1:-runs/out/mini2}
-shift || true
-python=${PYTHON:-.venv/bin/python}
-# glibc gives large blocks back to the system after every step; keeping them is 10 % faster
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
-[[ -d $out/decoder/vae ]] || "$python" -m animatic.toy.train_decoder --out "$out/decoder"
-"$python" -m animatic.toy.train_mini --out "$out" "$@"
-"$python" -m animatic.toy.train_grounding --out "$out/grounding" --model "$out/mini"
-echo "weights: $out/mini"
+
+main() { # read whole before it runs, so that the file may change meanwhile
+  cd "$(dirname "$0")/.."
+  local out=${1:-runs/out/mini2} python=${PYTHON:-.venv/bin/python}
+  shift || true
+  # glibc gives large blocks back to the system after every step; keeping them is 10 % faster
+  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
+  [[ -d $out/decoder/vae ]] || "$python" -m animatic.toy.train_decoder --out "$out/decoder"
+  "$python" -m animatic.toy.train_mini --out "$out" "$@"
+  "$python" -m animatic.toy.train_grounding --out "$out/grounding" --model "$out/mini"
+  echo "weights: $out/mini"
+}
+
+main "$@"
+exit
