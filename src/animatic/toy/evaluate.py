@@ -93,59 +93,65 @@ def _touch(p: Box | None, q: Box | None) -> bool:
     return bool(p and q and min(p[2], q[2]) > max(p[0], q[0]) and min(p[3], q[3]) > max(p[1], q[1]))
 
 
-def judge_one(case: Case, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, Any]:
-    """What is seen of one object in uint8 `[frame, SIZE, SIZE, 3]`, given the finds in each; shares are of frames."""
-    noun, colour = case.objects[0]
+def judge_one(case: Case, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
+    """What is seen of one object in uint8 `[frame, SIZE, SIZE, 3]`, given the finds in each.
+
+    Noun and colour are right where they are in at least half of the frames; other shares are of frames, areas and
+    distances means over those in which something is found.
+    """
+    tracks = case.scene.at(len(frames)).tracks
+    boxes = tracks[0].boxes if tracks else (None,) * len(frames)
+    parts = [judge_frame(case, *of) for of in zip(frames, finds, boxes, strict=True)]
+    result = {key: float(np.mean([part[key] for part in parts if key in part])) for key in parts[0] | parts[-1]}
+    result |= {key: float(result[key] >= 0.5) for key in ("noun", "colour") if key in result}
+
+    # how it moves
     surest = [next(iter(found), None) for found in finds]
-    result: dict[str, Any] = {
-        "noun": float(np.mean([d is not None and d.noun == noun for d in surest]) >= 0.5),
-        "one object": float(np.mean([len(found) == 1 for found in finds])),
-    }
-    if colour:
-        right = [d is not None and same_colour(d.noun, colour, d.colour, OFF_GRID) for d in surest]
-        result["colour"] = float(np.mean(right) >= 0.5)
     if case.way:
         result["way"] = float(moved(surest) == case.way)
-
-    # its area, against that of the sprite found, drawn on the bare backdrop: 1 is one whole object
-    found = [(frame, d) for frame, d in zip(frames, surest, strict=True) if d]
-    areas = [filled(frame, d, case.scene.background) for frame, d in found]
-    if known := [a for a in areas if a]:
-        result["area"] = float(np.median(known))
-    whole = [bool(d and a and FILLED[0] <= a <= FILLED[1]) for (_, d), a in zip(found, areas, strict=True)]
-    result["one whole object"] = sum(
-        w and len(f) == 1 for w, f in zip(whole, [f for f in finds if f], strict=True)
-    ) / len(frames)
-    result |= steadiness(surest)
-
-    if case.scene.tracks:
-        boxes = case.scene.at(len(frames)).tracks[0].boxes
-        off = [distance(d.box, b) if d and b else np.inf for d, b in zip(surest, boxes, strict=True)]
-        result["within 3 px"] = float(np.mean([o <= NEAR for o in off]))
-        result["centre in box"] = float(
-            np.mean([bool(d and b and centred(d.box, b)) for d, b in zip(surest, boxes, strict=True)])
-        )
-        if known := [o for o in off if np.isfinite(o)]:
-            result["px off"] = float(np.mean(known))
-        drawn = [tight(noun, *place(b)) for b in boxes if b]  # to whole pixels, as the world draws it
-        result["jerk of truth"] = jerk([middle(b) for b in drawn])
+    if (jerky := jerk_of_finds(surest)) is not None:
+        result["jerk"] = jerky
+    if tracks:  # to whole pixels, as the world draws it
+        drawn = [tight(case.objects[0][0], *place(box)) for box in boxes if box]
+        result["jerk of truth"] = jerk([middle(box) for box in drawn])
     return result
 
 
-def judge_all(case: Case, finds: Sequence[Sequence[Detection]]) -> dict[str, Any]:
+def judge_frame(case: Case, frame: np.ndarray, finds: Sequence[Detection], box: Box | None) -> dict[str, float]:
+    """The scores of one frame: of its surest find, and of how many there are. `box` is where it was asked for."""
+    noun, colour = case.objects[0]
+    best = next(iter(finds), None)
+    result = {"noun": float(best is not None and best.noun == noun), "one object": float(len(finds) == 1)}
+    if colour:
+        result["colour"] = float(best is not None and same_colour(best.noun, colour, best.colour, OFF_GRID))
+
+    area = None if best is None else filled(frame, best, case.scene.background)
+    if area is not None:
+        result["area"] = area
+    result["one whole object"] = float(len(finds) == 1 and area is not None and FILLED[0] <= area <= FILLED[1])
+
+    if box is not None:
+        off = np.inf if best is None else distance(best.box, box)
+        result |= {
+            "within 3 px": float(off <= NEAR),
+            "centre in box": float(best is not None and centred(best.box, box)),
+        }
+        if best is not None:
+            result["px off"] = off
+    return result
+
+
+def judge_all(case: Case, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
     """Whether each of several objects stands in its box with its colour, in at least half of the frames."""
-    tracks = case.scene.at(len(finds)).tracks
+
+    def there(noun: str, colour: str, box: Box | None, found: Sequence[Detection]) -> bool:
+        named = [d for d in found if d.noun == noun and (not colour or same_colour(noun, colour, d.colour, OFF_GRID))]
+        return box is not None and any(centred(d.box, box) for d in named)
+
     right = []
-    for (noun, colour), track in zip(case.objects, tracks, strict=True):
-        hits = [
-            any(
-                d.noun == noun and (not colour or same_colour(noun, colour, d.colour, OFF_GRID)) and centred(d.box, box)
-                for d in found
-            )
-            for found, box in zip(finds, track.boxes, strict=True)
-            if box
-        ]
-        right.append(float(np.mean(hits)) >= 0.5)
+    for (noun, colour), track in zip(case.objects, case.scene.at(len(finds)).tracks, strict=True):
+        hits = [there(noun, colour, box, found) for box, found in zip(track.boxes, finds, strict=True)]
+        right.append(np.mean(hits) >= 0.5)
     return {"all right": float(all(right)), "objects right": float(np.mean(right))}
 
 
@@ -163,11 +169,11 @@ def covered(frame: np.ndarray) -> int:
     return int((((picture - behind(picture)) ** 2).sum(-1) > VISIBLE).sum())
 
 
-def steadiness(finds: Sequence[Detection | None]) -> dict[str, float]:
-    """The jerk of the surest find, over the frames in which it is the same noun as in the two before."""
-    runs = [(a, b, c) for a, b, c in zip(finds, finds[1:], finds[2:], strict=False) if a and b and c]
-    steps = [jerk([middle(d.box) for d in run]) for run in runs if len({d.noun for d in run}) == 1]
-    return {"jerk": float(np.mean(steps))} if steps else {}
+def jerk_of_finds(finds: Sequence[Detection | None]) -> float | None:
+    """The jerk of what is found in each frame, over the frames in which it is the same noun as in the two before."""
+    runs = [run for run in zip(finds, finds[1:], finds[2:], strict=False) if None not in run]
+    alike = [run for run in runs if len({found.noun for found in run if found}) == 1]
+    return float(np.mean([jerk([middle(found.box) for found in run if found]) for run in alike])) if alike else None
 
 
 def jerk(centres: Sequence[tuple[float, float]]) -> float:
@@ -190,7 +196,7 @@ def videos(model: Backbone, chosen: Sequence[Case], method: str, seed: int, step
     return frames
 
 
-def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(results: Sequence[dict[str, float]]) -> dict[str, Any]:
     """The mean of every score over the cases that have it; of shares also n and Wilson's 95 % interval over cases."""
     table: dict[str, Any] = {}
     for key in dict.fromkeys(key for result in results for key in result):
@@ -211,40 +217,36 @@ def main(
     steps: int = 25,
     keep: Annotated[Path | None, typer.Option(help="Folder to keep the frames in, as .npy.")] = None,
 ) -> None:
-    """Print one line of JSON per row: table, model, method and every score with n."""
-    loaded = {name: load(name) for name in model}
-    nouns = [noun for noun in OFF_GRID.nouns if all(noun in m.words for m in loaded.values())]
+    """Print one line of JSON per row: table, model, method and every score with its n."""
+    models = {name: load(name) for name in model}
+    nouns = [noun for noun in OFF_GRID.nouns if all(noun in loaded.words for loaded in models.values())]
     detector = ToyDetector(world=OFF_GRID, exact=True)
-    spoken = cases(random.Random(seed), n, nouns, boxes=False)
-    boxed = cases(random.Random(seed + 1), n, nouns)
-    three = cases(random.Random(seed + 2), n, nouns, objects=3)
+    chosen = {
+        "words": cases(random.Random(seed), n, nouns, boxes=False),
+        "boxes": cases(random.Random(seed + 1), n, nouns),
+        "three": cases(random.Random(seed + 2), n, nouns, objects=3),
+    }
 
-    def row(table: str, name: str, method: str, results: Sequence[dict[str, Any]]) -> None:
-        print(json.dumps({"table": table, "model": name, "method": method, "n": n, **summary(results)}), flush=True)
+    def row(table: str, name: str, method: str, films: Sequence[np.ndarray]) -> None:
+        results = [_judged(case, film, detector) for case, film in zip(chosen[table], films, strict=True)]
+        print(json.dumps({"table": table, "model": name, "method": method, **summary(results)}), flush=True)
 
-    if "truth" in tables:  # the world's own films: what a perfect model would get
-        for table, chosen in (("boxes", boxed), ("three", three)):
-            films = [draw(case.scene, FRAMES)[0] for case in chosen]
-            row(
-                table,
-                "world",
-                "drawn",
-                [_judged(case, film, detector) for case, film in zip(chosen, films, strict=True)],
-            )
+    wanted = tables.split(",")
+    for table in ("boxes", "three"):
+        if "truth" in wanted:  # the world's own films: what a perfect model would get
+            row(table, "the world", "drawn", [draw(case.scene, FRAMES)[0] for case in chosen[table]])
 
-    rows = [("words", spoken, "none")] if "words" in tables else []
-    rows += [("boxes", boxed, method) for method in methods.split(",") if "boxes" in tables]
-    rows += [("three", three, method) for method in methods.split(",") if "three" in tables]
-    for table, chosen, method in rows:
-        for name, backbone in loaded.items():
-            films = videos(backbone, chosen, method, seed, steps)
-            if keep:
-                keep.mkdir(parents=True, exist_ok=True)
-                np.save(keep / f"{table}-{method}-{Path(name).name}-{list(loaded).index(name)}.npy", np.stack(films))
-            row(table, name, method, [_judged(c, film, detector) for c, film in zip(chosen, films, strict=True)])
+    for table in ("words", "boxes", "three"):
+        for method in methods.split(",") if table != "words" else ("none",):
+            for i, (name, loaded) in enumerate(models.items() if table in wanted else ()):
+                films = videos(loaded, chosen[table], method, seed, steps)
+                if keep:
+                    keep.mkdir(parents=True, exist_ok=True)
+                    np.save(keep / f"{table}-{method}-{i}-{Path(name).name}.npy", np.stack(films))
+                row(table, name, method, films)
 
 
-def _judged(case: Case, frames: np.ndarray, detector: ToyDetector) -> dict[str, Any]:
+def _judged(case: Case, frames: np.ndarray, detector: ToyDetector) -> dict[str, float]:
     finds = detector(frames)
     return judge_one(case, frames, finds) if len(case.objects) == 1 else judge_all(case, finds)
 
