@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .errors import AnimaticError
+from .quiet import quiet
 from .sampling import Step
 
 SHORT = {
@@ -76,7 +77,8 @@ class Schedule:
         if self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace" and steps > 1:
             self._scheduler, told = _thinned(scheduler, steps)
         try:
-            self._scheduler.set_timesteps(steps)
+            with quiet():
+                self._scheduler.set_timesteps(steps)
         except ValueError as error:  # such as more steps than a model was distilled for
             reason = str(error).partition("\n")[0]
             raise AnimaticError(f"steps is {steps}, which {self.name} does not take ({reason})") from None
@@ -254,7 +256,8 @@ def scheduler_named(name: str, like: Any) -> Any:
         level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
         config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
 
-    scheduler: Any = cls.from_config(config)
+    with quiet():  # of what it does not take
+        scheduler: Any = cls.from_config(config)
     if hasattr(scheduler.config, "clip_sample"):  # by default some clip, which latents do not bear
         scheduler.register_to_config(clip_sample=like.config.get("clip_sample", False))
     return scheduler

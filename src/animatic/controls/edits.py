@@ -128,8 +128,9 @@ class PromptToPrompt(Control):
 
     def begin(self, run: Run) -> PromptToPrompt:
         text = run.backbone.text
-        pieces = [[str(t) for t in text.tokenizer(prompt)["input_ids"]] for prompt in self.prompts]
-        made = [aligned(pieces[0], target, text.limit) for target in pieces]
+        size = text.limit if run.cond is None else run.cond.text.shape[1]
+        pieces = [[str(t) for t in text.laid(prompt)] for prompt in self.prompts]
+        made = [aligned(pieces[0], target, size) for target in pieces]
         bound = copy(self)
         bound._matrices = [(matrix.to(run.x.device), own.to(run.x.device)) for matrix, own in made]
         return bound
