@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import tiny
 
 from animatic import Scene, Track
 from animatic.backbones.small_model import Labels
@@ -21,8 +22,6 @@ from animatic.rendering import Take, laid_out
 from animatic.runs import Run
 from animatic.scene import parse_story
 from animatic.video import Video
-
-import tiny
 
 LVD = BENCHMARKS["lvd"]
 CAT = Scene("a cat", (Track("cat", ((0.2, 0.2, 0.7, 0.7),)),))

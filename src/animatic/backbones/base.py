@@ -117,7 +117,7 @@ class Backbone(ABC):
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
         """Two rows a prompt: all negatives first, then all prompts; stream i is prompt i."""
         rows = [Row(negative, i) for negative in (True, False) for i in range(len(prompts))]
-        return Cond(self.text([*negatives, *prompts]), tuple(rows))
+        return Cond(self.text.in_chunks([*negatives, *prompts]), tuple(rows))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise, one row a seed, the same for every device: made on the CPU.

@@ -20,6 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError
+from ..quiet import quiet
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
 from .beside import Beside, beside_of
@@ -43,6 +44,7 @@ WAN_WORDS = 512  # tokens that Wan was trained on
 TOLD = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow of another model
 
 
+@quiet()
 def load(
     name: str = "mini",
     device: str = "",

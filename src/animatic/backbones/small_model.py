@@ -26,6 +26,8 @@ NULL = "null"  # in Cond.extra: 1 where a row is told nothing
 class Sentence(ClipText):
     """The state of CLIP's end token: what a prompt says in one vector `[prompt, 1, channel]`."""
 
+    chunked = False
+
     @property
     def width(self) -> int:
         return self.encoder.config.hidden_size
@@ -68,6 +70,10 @@ class Labels(nn.Module):
         known = torch.tensor(known, device=self.table.weight.device)
         said, known = known >= 0, known.clamp(min=0)
         return (self.table(known) * said[:, None])[:, None]
+
+    def in_chunks(self, prompts: Sequence[str]) -> Tensor:
+        """The same: a class has one name."""
+        return self(prompts)
 
 
 class Small(Components):

@@ -14,6 +14,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 from ..backbones.folder import quiet
 from ..english import article
 from ..errors import AnimaticError
+from ..quiet import quiet
 from ..scene import Box
 from .detect import Found
 
