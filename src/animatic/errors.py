@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-
 MOST = 1000  # letters of a message
 
 
