@@ -94,7 +94,7 @@ def test_what_windows_share_is_seen_in_a_story(api):
     ("story", "words", "options"),
     [
         (STORY[:1], {"size": "48x64", "frames": 5}, ["--size", "48x64", "--frames", "5"]),
-        (STORY[1:], {}, []),  # longer than the model's own clip, so in windows
+        (STORY[1:], {"steps": 3}, ["--steps", "3"]),  # longer than the model's own clip: in windows, which share
         (STORY[:1], {"scheduler": "euler"}, ["--scheduler", "euler"]),
         (STORY[:1], {"settings": {"Guidance.scale": 2}}, ["--guidance", "2"]),
         (STORY[:1], {"method": "lmd", "frames": 1, "settings": {"Guidance.scale": 2}},
@@ -103,8 +103,8 @@ def test_what_windows_share_is_seen_in_a_story(api):
     ],
 )  # fmt: skip
 def test_every_wish_has_the_frames_of_the_command_line(story, words, options, api, tmp_path):
-    (made,) = in_studio(api, story, seed=3, steps=1, **words).values()
-    same(made.frames, on_command_line(tmp_path, story, "--seed", "3", "--steps", "1", *options))
+    (made,) = in_studio(api, story, seed=3, **{"steps": 1, **words}).values()
+    same(made.frames, on_command_line(tmp_path, story, "--steps", "1", "--seed", "3", *options))
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def edited(api, job, **words):
 def test_an_edit_makes_the_story_again(api):
     """In windows, with its size, guidance and settings; what was not named stays, and an edit can be edited."""
     job = finished(api, {
-        "scene": {"scenes": [_plain(s) for s in STORY]}, "method": "ditctrl+lvd", "steps": 1, "seed": 4, "size": "48x64",
-        "settings": {"Guidance.scale": 2.5, "Energy.scale": 7},
+        "scene": {"scenes": [_plain(s) for s in STORY]}, "method": "ditctrl+lvd", "steps": 1, "seed": 4,
+        "size": "48x64", "settings": {"Guidance.scale": 2.5, "Energy.scale": 7},
     })  # fmt: skip
     made = api.studio.log.video(job["id"], 0)
     first, (after, before) = edited(api, job["id"], swap={"snow": "desert"})

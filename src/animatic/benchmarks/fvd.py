@@ -78,7 +78,7 @@ class Distance:
         self.features = I3D(features) if features.endswith(".pt") else VideoMAE(features)
 
     def of_run(self, run: Run, real: str) -> dict[str, float]:
-        """`mean` is the distance of a run's videos to those in the folder `real`; `n` and `real` are how many of each."""
+        """`mean` is the distance of a run's videos to those in the folder `real`; `n` and `real` are their numbers."""
         files = sorted(p for p in Path(real).glob("**/*") if p.suffix.lower() in KINDS)
         jobs = [job for job in run.jobs() if job.state == DONE and job.frames > 1]
         if len(files) < 2 or len(jobs) < 2:

@@ -92,7 +92,8 @@ class Cache:
 
 
 def _entry(data: dict[str, Any]) -> Entry:
-    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"]), "warnings": tuple(data.get("warnings", ()))})
+    warnings = tuple(data.get("warnings", ()))
+    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"]), "warnings": warnings})
 
 
 def read_replies(path: str | os.PathLike[str]) -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ from .cache import Cache, Entry, Key, read_replies
 from .chat import Paste, Rate, Server
 from .local import Local
 from .stories import plan_story
-from .template import template
+from .template import Form, template
 
 KNOWN = "rules, openai:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
 TAKES = {  # of `Options`, beside kind, seconds, cache and legacy
@@ -120,7 +120,7 @@ class Options:
 def planner_named(name: str, options: Options | None = None) -> Planner:
     """A planner by name: see KNOWN. Raises `AnimaticError` where it is unknown, or is told what it has no use for."""
     o = options or Options()
-    check_taken(name, o)
+    check_used(name, o)
     if o.form not in ("json", "text"):
         raise AnimaticError(f"unknown form {o.form!r}; known: json, text")
     model: Model
@@ -134,30 +134,29 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
         case ["local", what] if what:
             model = Local(what, o.temperature)
         case ["paste"]:
-            return _pasted(o)
+            return _pasted(o, o.form)
         case _:
             raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
     cache = Cache(o.cache) if o.cache else None
     return Asking(model, template(o.kind, o.template), o.form, cache, seconds=o.seconds, legacy=o.legacy)
 
 
-def check_taken(name: str, options: Options) -> None:
+def check_used(name: str, options: Options) -> None:
     """Raise where an option is given that the planner of this name takes no notice of."""
     kind = name.partition(":")[0]
     for field in fields(Options):
-        wanted = [planner for planner, taken in TAKES.items() if field.name in taken]
-        if kind in TAKES and wanted and kind not in wanted and getattr(options, field.name) != field.default:
-            label = field.name.replace("_", "-")
-            raise AnimaticError(f"{label} is given, but planner {kind!r} takes none; want planner {' or '.join(wanted)}")
+        users = [planner for planner, taken in TAKES.items() if field.name in taken]
+        if kind in TAKES and users and kind not in users and getattr(options, field.name) != field.default:
+            given = f"{field.name.replace('_', '-')} is given, but planner {kind!r} takes none"
+            raise AnimaticError(f"{given}; want planner {' or '.join(users)}")
 
 
-def _pasted(options: Options) -> Asking:
+def _pasted(o: Options, form: Form) -> Asking:
     """A person's reply: of a file or a pipe there is one reading, at a terminal one may try again."""
-    o = options
     model = Paste(partial(read_text, o.reply) if o.reply else lambda: sys.stdin.read())
     attempts = 3 if not o.reply and sys.stdin.isatty() else 1
     cache = Cache(o.cache) if o.cache else None
-    return Asking(model, template(o.kind, o.template), o.form, cache, attempts, o.seconds, o.legacy)
+    return Asking(model, template(o.kind, o.template), form, cache, attempts, o.seconds, o.legacy)
 
 
 def plan(prompt: str, planner: str = "rules", options: Options | None = None) -> Scene:

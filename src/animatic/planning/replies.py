@@ -194,9 +194,7 @@ def read_frames(text: str) -> Reply:
     if numbers[:1] == [2] and "[" in reasoning:  # the answer goes on where a prompt ended with "Frame 1:"
         numbers, values, reasoning = [1, *numbers], [reasoning, *values], ""
     if numbers != list(range(1, FRAMES + 1)):
-        raise AnimaticError(
-            f"reply has frames {listed(numbers)}; want {listed(range(1, FRAMES + 1))} in this order"
-        )
+        raise AnimaticError(f"reply has frames {listed(numbers)}; want {listed(range(1, FRAMES + 1))} in this order")
     rows: dict[Any, tuple[str, list[Box | None]]] = {}
     for f, value in enumerate(values):
         where = f"reply: Frame {f + 1}: "

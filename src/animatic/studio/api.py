@@ -18,7 +18,7 @@ from ..planning.asking import Asking
 from ..planning.chat import Paste
 from ..planning.planners import Options, Planner, planner_named
 from ..planning.template import template
-from ..scene import Story, parse_story, story_json
+from ..scene import Scene, Story, parse_story, story_json
 from ..video import PALETTE, parse_size
 from .fields import fields_of
 from .jobs import Wanted
@@ -110,17 +110,20 @@ class Api:
     ) -> dict[str, Any]:
         """Queue a render of a Scene or Story, in one take; returns its status at once, with its "id".
 
-        The frames are those of `animatic render` with the same words. `method` "" is lvd, or ditctrl+lvd for several
-        scenes, which last their `seconds` (`frames` is for one scene). `size` is WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks
-        for attention maps.
+        The frames are those of `animatic render` with the same words. `method` "" is lvd, or ditctrl+lvd for what is
+        made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
+        WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks for
+        attention maps.
         """
         sides, others, limits = parse_size(size), tuple(beside or ()), self.limits
         asked = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
         asked += [("size is {}", side, limits.side) for side in sides or ()]
         _within([*asked, ("beside is {}", len(others), limits.beside)])
         story, values = self._story(scene), settings or {}
-        method = method or ("lvd" if len(story) == 1 else "ditctrl+lvd")
         wanted = Wanted(story, model, method, seed, steps, frames, sides, scheduler, values, others, heat)
+        if not method:
+            seen_at_once = isinstance(wanted.laid_out(self.studio.model(model)), Scene)
+            wanted = replace(wanted, method="lvd" if seen_at_once else "ditctrl+lvd")
         self.studio.check(wanted)
         return self._queued("render", wanted)
 

@@ -87,7 +87,7 @@ class Wanted:
                 notes.append(f"{method} has no box to obey: it is the video of 'none'")
             elif method != "none" and [type(control) for control in controls] == [Guidance]:
                 notes.append(
-                    f"{method} shares between windows, and the scene is seen at once: the video is that of 'none'"
+                    f"{method} shares between windows, and the scene is seen at once: it is the video of 'none'"
                 )
         return notes
 
