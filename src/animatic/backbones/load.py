@@ -27,7 +27,7 @@ from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
-from .folder import class_in, quiet, read_json, read_network, read_tokenizer, reading, reading_card
+from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import known_as
 from .lavie import LaVie, models_home
 from .presets import CONVERT, PRESETS, Preset

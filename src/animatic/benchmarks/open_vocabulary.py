@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from ..backbones.folder import quiet
 from ..english import article
 from ..errors import AnimaticError
 from ..quiet import quiet
