@@ -137,7 +137,7 @@ BAD = {
     "of training": (("train", "--data", "toy", "--out", "t", "--rate", "nan"), "--rate is nan; want a finite number"),
     "attention": (
         ("make", "a bear walks to the left", "--attention-of", "*@99", *QUICK),
-        "attention of step 99 was asked for; this run has steps 0 to 0",
+        "attention of step 99 is wanted; this run has steps 0 to 0",
     ),
     "then, model": (("make", "a cat", "--then", "interpolate:4:model=nowhere"), "interpolate: unknown model 'nowhere'"),
     "then, frames": (("make", "a cat", "--then", "interpolate:4", *QUICK), "interpolate: 1 frame has nothing between"),

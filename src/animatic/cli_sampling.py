@@ -27,7 +27,7 @@ class Sampling:
 
     model: str | None = option(None, "A name of `animatic models`, or a folder in diffusers layout; else mini.")
     lora: list[str] | None = option(  # noqa: RUF009 - a field
-        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE]"
+        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
     method: str | None = option(None, "A name of `animatic methods`.")
     seed: int | None = option(None, "Seed of the noise, 0 if not given; -1 draws one and says which.")
@@ -47,11 +47,11 @@ class Sampling:
     def over(self, request: GenerationRequest, silent: bool = False) -> GenerationRequest:
         """`request` with all that was given. Raises where it cannot be; a seed that is drawn is said."""
         from .request import check_seed
-        from .training.lora import split_scale
+        from .training.lora import Wanted
 
         given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Sampling)}
         if self.lora is not None:
-            given["loras"] = tuple((str(file), scale) for file, scale in map(split_scale, self.lora))
+            given["loras"] = tuple((str(w.file), w.scale, w.network) for w in map(Wanted.of, self.lora))
         if self.seed == -1:
             given["seed"] = secrets.randbelow(2**32)
             line(f"seed   {given['seed']}", silent)
@@ -68,7 +68,7 @@ def loaded(request: GenerationRequest) -> Backbone:
     from .training.lora import with_loras
 
     economy = Economy(request.dtype, request.quantize, request.offload, request.save_memory)
-    chosen = with_loras(request.model, [f"{file}:{scale!r}" for file, scale in request.loras], economy)
+    chosen = with_loras(request.model, [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras], economy)
     return load(chosen) if isinstance(chosen, str) else chosen
 
 

@@ -46,4 +46,6 @@ def _lock_of(path: Path) -> FileLock:
 
 def _unusable(path: Path, error: Exception) -> AnimaticError:
     reason = getattr(error, "strerror", None) or str(error)
-    return AnimaticError(f"{path}: cannot be locked ({reason}); want a folder that can be written, on a disk with locks")
+    return AnimaticError(
+        f"{path}: cannot be locked ({reason}); want a folder that can be written, on a disk with locks"
+    )

@@ -240,6 +240,7 @@ class Take:
         latents = sample(self.backbone, self.schedule, noise, cond, chain)
         return self.backbone.decode(latents).cpu().numpy(), {
             "model": self.backbone.name,
+            "family": self.backbone.family,
             "method": self.method,
             "controls": repr(controls),
             "steps": len(self.schedule),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -42,8 +43,28 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def class_in(index: Mapping[str, Any], part: str) -> str | None:
+    """The class that `model_index.json` names for a part, or None where the model has no such part."""
+    said = index.get(part)
+    return said[1] if isinstance(said, list) and len(said) == 2 else None
+
+
+@contextmanager
+def reading_card(folder: Path) -> Iterator[None]:
+    """What is wrong with the fields of `animatic.json` becomes one line."""
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
+
+
 def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
-    """A network with every weight from its file: missing ones would silently stay random."""
+    """A network with every weight from its file: missing ones would silently stay random, others would be dropped.
+
+    Weights of grounding are left to `load_grounding`. Raises `AnimaticError` where weights are missing or damaged;
+    warns where the file has weights that the network has no place for.
+    """
     for listed in folder.glob("*.index.json"):
         parts = sorted(set(read_json(listed).get("weight_map", {}).values()))
         if missing := [part for part in parts if not (folder / part).exists()]:
@@ -54,7 +75,16 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> A
         network, report = cls.from_pretrained(folder, **told)
     if missing := sorted(report["missing_keys"]):
         raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
+    if odd := sorted(name for name in report["unexpected_keys"] if not is_grounding(name)):
+        warnings.warn(
+            f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}", stacklevel=2
+        )
     return network
+
+
+def is_grounding(name: str) -> bool:
+    """Whether a parameter is one that grounding (GLIGEN) added to a UNet."""
+    return ".fuser." in name or name.startswith("position_net.")
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:

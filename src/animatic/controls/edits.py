@@ -143,8 +143,9 @@ class PromptToPrompt(Control):
     def begin(self, run: Run) -> PromptToPrompt:
         text, device = run.backbone.text, run.x.device
         parts = [[prompt] if isinstance(prompt, str) else prompt for prompt in self.prompts]
-        pieces = [[[str(t) for t in text.tokenizer(p)["input_ids"]] for p in prompts] for prompts in parts]
-        made = [[aligned(*pair, text.limit) for pair in zip(pieces[0], target, strict=True)] for target in pieces]
+        size = text.limit if run.cond is None else run.cond.text.shape[1] // len(parts[0])
+        pieces = [[[str(t) for t in text.laid(p)] for p in prompts] for prompts in parts]
+        made = [[aligned(*pair, size) for pair in zip(pieces[0], target, strict=True)] for target in pieces]
         bound = copy(self)
         bound._matrices = [[(matrix.to(device), own.to(device)) for matrix, own in each] for each in made]
         return bound

@@ -32,13 +32,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Entry:
-    """A reply as it came, and the scenes it was read as (version-1 JSON; none where it could not be read)."""
+    """A reply as it came, and the scenes it was read as (version-1 JSON; none where it could not be read).
+
+    `warnings` say what was changed in reading; lines of earlier versions have none.
+    """
 
     key: Key
     reply: str
     scenes: tuple[dict[str, Any], ...] = ()
     error: str = ""
     usage: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def story(self) -> Story:
@@ -72,7 +76,7 @@ class Cache:
 
     def put(self, entry: Entry) -> None:
         """Append one whole line, also while other processes do."""
-        line = json.dumps({**asdict(entry), "scenes": list(entry.scenes)}, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n"
         try:
             with locked(self.path.with_name(f".{self.path.name}.lock")), self.path.open("a+b") as file:
                 end = file.seek(0, os.SEEK_END)
@@ -88,7 +92,8 @@ class Cache:
 
 
 def _entry(data: dict[str, Any]) -> Entry:
-    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"])})
+    warnings = tuple(data.get("warnings", ()))
+    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"]), "warnings": warnings})
 
 
 def read_replies(path: str | os.PathLike[str]) -> dict[str, list[str]]:
