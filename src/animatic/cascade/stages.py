@@ -17,8 +17,8 @@ import torch
 
 from ..errors import AnimaticError
 from ..files import fresh_path
-from ..frame_buffer import Measured, amount
-from ..reading import measure
+from ..frame_buffer import Probe, format_bytes
+from ..reading import probe
 from ..video import Video
 from .classical import Blend, Lanczos, Motion
 from .extend import Extend
@@ -97,7 +97,7 @@ def finish(
     `memory` is the most bytes a stage may need; 0: what is free. `watch` is told one line a stage. The sound goes along
     where the frames stay at their times.
     """
-    stages = chosen(stages, say.maker)
+    stages = resolved(stages, say.maker)
     check_plan(Shape.of(video), stages, say, memory, loaded=True)
     key = _key(video, say)
     for i, (name, stage) in enumerate(stages, 1):
@@ -132,9 +132,9 @@ def finish(
     return video
 
 
-def chosen(stages: Sequence[tuple[str, Stage]], maker: str) -> list[tuple[str, Stage]]:
+def resolved(stages: Sequence[tuple[str, Stage]], maker: str) -> list[tuple[str, Stage]]:
     """The stages with their models written in, for a video that the model `maker` made ("": nobody knows)."""
-    return [(name, stage.chosen(maker)) for name, stage in stages]
+    return [(name, stage.resolved(maker)) for name, stage in stages]
 
 
 def check_plan(
@@ -169,7 +169,7 @@ def check_memory(name: str, stage: Stage, shape: Shape, say: Say, memory: int = 
         hint = f"{name}:{':'.join(f'{c}={getattr(other, c)}' for c in changed)} would fit"
     out = stage.after(shape)
     size = f"{out.frames} frames of {out.width} x {out.height}"
-    raise AnimaticError(f"{name} to {size} needs about {amount(needs)}, {amount(free)} are free; {hint}")
+    raise AnimaticError(f"{name} to {size} needs about {format_bytes(needs)}, {format_bytes(free)} are free; {hint}")
 
 
 def on_gpu(stage: Stage, device: str) -> bool:
@@ -201,7 +201,7 @@ def _key(video: Video, say: Say) -> str:
 def same_result(file: Path, key: str) -> bool:
     """Whether a file is what stages of this key made: the same input, the same settings."""
     try:
-        return measure(file).info.get("key") == key
+        return probe(file).info.get("key") == key
     except AnimaticError:  # not a video: somebody else's
         return False
 
@@ -215,7 +215,7 @@ def _kept(file: Path) -> Video | None:
     return None if video is None or "damage" in video.info else video
 
 
-def said(video: Video | Measured, prompt: str, seed: int, **more: Any) -> Say:
+def said(video: Video | Probe, prompt: str, seed: int, **more: Any) -> Say:
     """What stages are told of a file: its own prompt and maker, unless something else is said."""
     return Say(
         prompt=prompt or str(video.info.get("prompt", "")), seed=seed, maker=str(video.info.get("model", "")), **more
