@@ -52,7 +52,7 @@ def finish(
         raise AnimaticError(f"unknown format {format!r}; known: {', '.join(s[1:] for s in WRITERS)}")
     target = out / (name or f"{video.stem}.finished")
 
-    # What cannot be done, or needs more memory than there is, is refused before anything is decoded.
+    # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
     probed, most = probe(video), _bytes(memory)
     say = said(probed, prompt, seed, negative=negative)
     stages = resolved(stages_of(then), say.maker)

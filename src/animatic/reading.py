@@ -19,7 +19,7 @@ def read(path: Path, most: int = 0) -> Decoded:
     """The video or picture in a file of any kind that FFmpeg or Pillow knows, upright, in square pixels.
 
     What is transparent stands on white. Raises `AnimaticError` where the file cannot be read or needs more than `most`
-    bytes (0: what is free), which is looked at before anything is decoded.
+    bytes (0: what is free), which is looked at before more than the first frame is decoded.
     """
     from . import ffmpeg_files
 
