@@ -13,7 +13,7 @@ from animatic.controls.sharing import ShareKV
 from animatic.controls.terms import BoxEnergy
 from animatic.controls.windows import Windows
 from animatic.errors import AnimaticError
-from animatic.rendering import encode_story, reel_of, render, render_story
+from animatic.rendering import encode_stories, reel_of, render, render_story
 from animatic.sampling import Cond, Maps, Row, Run, Step, sample
 from animatic.scene import Scene, Track
 from animatic.stories import Reel, by_count, check_memory
@@ -36,7 +36,7 @@ def unet(tmp_path_factory):
 def told(model, plan, controls, steps=4, scenes=SCENES):
     x = torch.randn(1, 4, plan.frames, 4, 6, generator=torch.manual_seed(0))
     scenes = scenes[: len(plan.edges) - 1]
-    return sample(model, model.schedule(steps), x, encode_story(scenes, model), controls)
+    return sample(model, model.schedule(steps), x, encode_stories([scenes], model), controls)
 
 
 def shared(reel, masked=False, **how):

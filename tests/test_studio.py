@@ -181,7 +181,7 @@ def test_the_files_say_what_they_were_made_from(server, user, bear, tmp_path):
 def test_a_story_is_rendered_in_a_row(user, bear):
     story = {"version": 1, "scenes": [bear, {**bear, "prompt": "A bear walks from the right to the left"}]}
     story["scenes"] = [{k: v for k, v in s.items() if k != "version"} for s in story["scenes"]]
-    status = user.wait(user.ask("render", scene=story, method="none", **QUICK)["id"])
+    status = user.wait(user.ask("render", scene=story, method="none", steps=2)["id"])
     assert status["state"] == DONE and status["request"]["story"]["scenes"][1]["prompt"].endswith("left")
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -23,6 +23,9 @@ from .checkpointing import add_checkpointing
 from .folder import read_network
 from .grounding import grounded
 from .taps import Call, Tap, Taps, unet_kind
+
+if TYPE_CHECKING:
+    from .economy import Economy
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Geometry:
         return self.channels, times + -times % self.patch[0], height // self.stride, width // self.stride
 
 
+    def pixel_frames(self, latent_frames: int) -> int:
+        """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
+        return (latent_frames - self.patch[0]) * self.pace + 1
+
+
 @dataclass(frozen=True)
 class Habits:
     """How a model is used unless the user says otherwise."""
@@ -72,6 +80,9 @@ class Backbone(ABC):
 
     `words` are the only things it can show; empty where there is no such limit. `family` is whose settings the methods
     use, "modelscope", "zeroscope", "mini", ..., or "" for those of any model; it has nothing to do with `name`.
+    `reference` is the name or folder by
+    which `load` finds it again ("" where it was put together by hand), `loras` are the files added to it, their
+    scales and networks ("": all), `economy` is how it was told to save memory.
     """
 
     name: str
@@ -82,6 +93,9 @@ class Backbone(ABC):
     text: ClipText
     words: tuple[str, ...] = ()
     beside: Beside | None = None  # what it sees beside the noise, if it finishes videos
+    reference: str = ""
+    loras: tuple[tuple[str, float, str], ...] = ()
+    economy: Economy | None = None
 
     @abstractmethod
     def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
@@ -103,7 +117,7 @@ class Backbone(ABC):
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
         """Two rows a prompt: all negatives first, then all prompts; stream i is prompt i."""
         rows = [Row(negative, i) for negative in (True, False) for i in range(len(prompts))]
-        return Cond(self.text([*negatives, *prompts]), tuple(rows))
+        return Cond(self.text.in_chunks([*negatives, *prompts]), tuple(rows))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise, one row a seed, the same for every device: made on the CPU.

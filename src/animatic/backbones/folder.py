@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from diffusers.models.model_loading_utils import load_state_dict
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from .. import files
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 
@@ -73,37 +70,18 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> A
             count = f"{len(missing)} of {len(parts)}"
             raise AnimaticError(f"{folder}: {count} weight files are missing, the first is {missing[0]}")
     told: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
-    with reading(f"{folder}: weights are missing or damaged"), quiet():
+    with reading(f"{folder}: weights are missing or damaged"):
         network, report = cls.from_pretrained(folder, **told)
     if missing := sorted(report["missing_keys"]):
         raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
     if odd := sorted(name for name in report["unexpected_keys"] if not is_grounding(name)):
-        warnings.warn(
-            f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}", stacklevel=2
-        )
+        warn(f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}")
     return network
 
 
 def is_grounding(name: str) -> bool:
     """Whether a parameter is one that grounding (GLIGEN) added to a UNet."""
     return ".fuser." in name or name.startswith("position_net.")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' bars and warnings: what they would warn of is checked by who calls."""
-    libraries = [module.utils.logging for module in (diffusers, transformers)]
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in libraries]
-    for log in libraries:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, (verbosity, bar) in zip(libraries, before, strict=True):
-            log.set_verbosity(verbosity)
-            if bar:
-                log.enable_progress_bar()
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:

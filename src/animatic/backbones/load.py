@@ -20,13 +20,14 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError
+from ..quiet import quiet
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
-from .beside import beside_of
+from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
-from .folder import class_in, quiet, read_json, read_network, read_tokenizer, reading, reading_card
+from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import known_as
 from .lavie import LaVie, models_home
 from .presets import CONVERT, PRESETS, Preset
@@ -43,6 +44,7 @@ WAN_WORDS = 512  # tokens that Wan was trained on
 TOLD = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow of another model
 
 
+@quiet()
 def load(
     name: str = "mini",
     device: str = "",
@@ -54,16 +56,23 @@ def load(
     `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
     model is unknown, incomplete or damaged.
     """
-    preset = PRESETS.get(name)
-    folder = Path(name) if preset is None else _folder(name, preset)
-    if preset is None and not folder.is_dir():
-        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
+    preset, folder = PRESETS.get(name), locate(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = _found(name if preset else folder.name, folder, preset)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
     model = _read(found, getattr(torch, economy.dtype or own))
+    model.reference, model.economy = name if preset else str(folder.resolve()), economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
+
+
+def locate(name: str) -> Path:
+    """The folder of a model, fetched if it is a known one. Raises `AnimaticError` where there is none."""
+    preset = PRESETS.get(name)
+    folder = Path(name) if preset is None else _folder(name, preset)
+    if preset is None and not folder.is_dir():
+        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,15 @@ def _found(name: str, folder: Path, preset: Preset | None) -> Found:
     config = {**read_json(folder / part / "config.json"), "_class_name": kind}
     known = preset or known_as(folder, card, config)
     return Found(name, folder, index, card, config, known, certain=preset is not None or "family" in card)
+
+
+def beside_of_model(name: str) -> Beside | None:
+    """What the model called `name` or in the folder `name` sees beside the noise, by its card: no weights are read."""
+    preset = PRESETS.get(name)
+    if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
+        return preset.beside
+    card = (Path(name) if preset is None else _folder(name, preset)) / "animatic.json"
+    return (beside_of(read_json(card)) if card.exists() else None) or (preset and preset.beside)
 
 
 def _folder(name: str, preset: Preset) -> Path:

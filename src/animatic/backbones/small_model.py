@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, listed
 from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
@@ -25,6 +25,8 @@ NULL = "null"  # in Cond.extra: 1 where a row is told nothing
 
 class Sentence(ClipText):
     """The state of CLIP's end token: what a prompt says in one vector `[prompt, 1, channel]`."""
+
+    chunked = False
 
     @property
     def width(self) -> int:
@@ -63,11 +65,15 @@ class Labels(nn.Module):
         """`[prompt, 1, width]`; zeros for "", which the network replaces by its null condition."""
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
-                raise AnimaticError(f"unknown class {prompt!r}; this model knows {', '.join(self.names)}")
+                raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
         known = [self.names.index(p) if p in self.names else -1 for p in prompts]
         known = torch.tensor(known, device=self.table.weight.device)
         said, known = known >= 0, known.clamp(min=0)
         return (self.table(known) * said[:, None])[:, None]
+
+    def in_chunks(self, prompts: Sequence[str]) -> Tensor:
+        """The same: a class has one name."""
+        return self(prompts)
 
 
 class Small(Components):

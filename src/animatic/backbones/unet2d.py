@@ -88,12 +88,8 @@ class Refiner(UNet2D):
 class RefinerText(ClipText):
     """OpenCLIP bigG as SDXL reads it: the last state but one, and the projected summary."""
 
-    def forward(self, prompts: Sequence[str]) -> Tensor:
-        return self._read(prompts).hidden_states[-2]
+    def states(self, ids: Tensor) -> Tensor:
+        return self.encoder(input_ids=ids.to(self._device), output_hidden_states=True).hidden_states[-2]
 
     def pooled(self, phrases: Sequence[str]) -> Tensor:
-        return self._read(phrases).text_embeds
-
-    def _read(self, prompts: Sequence[str]) -> Any:
-        device = next(self.encoder.parameters()).device
-        return self.encoder(input_ids=self.tokens(prompts).to(device), output_hidden_states=True)
+        return self.encoder(input_ids=self._first(phrases).to(self._device)).text_embeds

@@ -13,6 +13,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from ..english import article
 from ..errors import AnimaticError
+from ..quiet import quiet
 from ..scene import Box
 from .detect import Found
 
@@ -70,7 +71,8 @@ def named(query: str) -> str:
 def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[Any, Any]:
     """A model and its processor from a folder or the hub. Raises `AnimaticError` where they are not at hand."""
     try:
-        model, processor = kind.from_pretrained(weights), processing.from_pretrained(weights)
+        with quiet():
+            model, processor = kind.from_pretrained(weights), processing.from_pretrained(weights)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AnimaticError(f"{weights}: weights are not on this machine and cannot be fetched ({reason})") from None

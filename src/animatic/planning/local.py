@@ -66,13 +66,16 @@ class Local:
             raise AnimaticError("a local planner needs llguidance and gguf; pip install 'animatic[llm]'") from None
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from ..quiet import quiet
+
         path = Path(self.name)
         where, how = (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (self.name, {})
         if how and not path.is_file():
             raise AnimaticError(f"{self.name}: no such file")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(where, **how)
-            model = AutoModelForCausalLM.from_pretrained(where, **how).eval()
+            with quiet():
+                tokenizer = AutoTokenizer.from_pretrained(where, **how)
+                model = AutoModelForCausalLM.from_pretrained(where, **how).eval()
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
             raise AnimaticError(f"local model {self.name!r} cannot be loaded ({reason})") from None
