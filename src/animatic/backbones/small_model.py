@@ -16,7 +16,7 @@ from ..text import ClipText
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
-from .folder import write_cards
+from .folder import quiet, write_cards
 from .grounding import grounded
 from .small import SpaceTimeUNet
 
@@ -103,6 +103,7 @@ def pixels() -> PatchCodec:
     return PatchCodec(patch=1, channels=3)
 
 
+@quiet()
 def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
     card: dict[str, Any] = {"family": model.family, "geometry": asdict(model.geometry), "habits": asdict(model.habits)}
