@@ -18,7 +18,7 @@ from animatic.errors import AnimaticError
 from animatic.sampling import sample
 from animatic.scene import Scene, Track
 from animatic.training.fit import Trainer, fit
-from animatic.training.lora import adapt, apply_lora, save_lora, split_scale, wanted_layers
+from animatic.training.lora import adapt, apply_lora, save_lora, wanted_layers
 from animatic.training.settings import Settings
 from animatic.video import Video
 
@@ -202,4 +202,3 @@ def test_bad_loras_are_named(tmp_path, folder):
     assert all(torch.equal(v, before[k]) for k, v in model.unet.state_dict().items())
     with pytest.raises(AnimaticError, match="no layer matches 'nothing'"):
         wanted_layers(model.unet, "nothing")
-    assert split_scale("a.safetensors:0.5")[1] == 0.5 and split_scale("a.safetensors")[1] == 1.0

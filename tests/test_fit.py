@@ -213,6 +213,9 @@ def test_latents_and_captions_kept_on_request(tmp_path):
     for i in range(3):
         x = trainer.model.to_latents(fresh[i].frames[None])[0].movedim(1, 0)
         assert torch.equal(x, trainer.clips[i].frames)
+    Video(torch.zeros(5, 20, 20, 3, dtype=torch.uint8).numpy()).save(tmp_path / "d" / "0.gif", scale=1)
+    changed = Trainer(replace(settings, out=str(tmp_path / "a"))).clips
+    assert min(changed[i].frames.max() for i in range(3)) == -1  # a file that was replaced is encoded anew
 
 
 def test_class_labels(tmp_path):
@@ -245,6 +248,20 @@ def test_from_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("lavie x.pt out --size 32", "--size is given, which convert lavie has no use for"),
+        ("lavie x.pt out --classes c.json", "--classes is given, which convert lavie has no use for"),
+        ("vdp x.pt out --parts folder", "--parts is given, which convert vdp has no use for"),
+    ],
+)
+def test_options_of_the_other_kind_are_refused(arguments, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["convert", *arguments.split()])
+    assert end.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"data": ""}, "data is not given"),
@@ -256,7 +273,7 @@ def test_from_the_command_line(tmp_path, capsys):
         ({"drop": 1.5}, "drop is 1.5; want 0 to 1"),
         ({"precision": "fp8"}, "precision is 'fp8'; want no, bf16 or fp16"),
         ({"text": "bert"}, "text is 'bert'; want one of auto, none, labels, own"),
-        ({"log": "nobody"}, "log is 'nobody', which is not installed"),
+        ({"log": "nobody"}, "log is 'nobody'; want tensorboard"),
         ({"model": "mini", "size": "60"}, "height is 60; this model takes multiples of 8"),
         ({"model": "mini", "size": "64", "frames": 64}, "frames is 64; this model takes 1 to 32"),
     ],
@@ -300,7 +317,7 @@ def test_a_loaded_model_goes_on_with_its_own_schedule(tmp_path):
 def test_the_page_names_real_options():
     page = (Path(__file__).parents[1] / "docs" / "training.md").read_text("utf-8")
     said = {word.replace("-", "_") for word in re.findall(r"(?<![-|])--([a-z][a-z-]+)", page)}
-    others = {"help", "dry_run", "method", "model", "lora", "nproc_per_node", "nproc"}
+    others = {"help", "dry_run", "method", "model", "lora", "nproc_per_node", "nproc", "json"}
     assert said - others <= {f.name for f in fields(Settings)}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         for call in re.findall(r"Settings\((.*?)\)[,)\n]", code):

@@ -10,7 +10,7 @@ from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.errors import AnimaticError
-from animatic.sampling import Maps, Step, plain, sample
+from animatic.sampling import Maps, Run, Step, plain, sample
 from animatic.scene import Scene, Track
 
 CAT = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.5, 0.5), None, (0.5, 0.5, 1, 1))),))
@@ -53,12 +53,7 @@ def test_words_are_looked_at_in_their_boxes(model):
     def shares(control):
         maps = Maps(torch.tensor([[token], [token]]))
 
-        class Start:
-            backbone = model
-
-        start = Start()
-        start.x = x
-        bound = control.begin(start)
+        bound = control.begin(Run(model, model.schedule(4), x, cond))
         step = Step(0, 4, 999, noise=1.0)
         with torch.no_grad():
             model(x[[0, 0]], step, replace(cond, maps=maps), lambda *a: bound.attend(plain, *a))

@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
-from animatic.backbones.taps import Call, Tap, Taps, shrink, unet_kind
+from animatic.backbones.taps import Call, Tap, Taps, unet_kind
 from animatic.sampling import Cond, Maps, Row, Step, plain
 
 STEP = Step(0, 1, 500.0)
@@ -133,17 +133,3 @@ def test_a_request_for_maps_alone_stops_after_the_last_of_them(tmp_path, checkpo
     short, prediction = gradient(only=True)
     assert torch.equal(short, whole) and torch.isnan(prediction).all() and prediction.shape == x.shape
     assert not calls
-
-
-@pytest.mark.parametrize(
-    ("base", "cells", "want"),
-    [
-        ((40, 72), 2880, (40, 72)),
-        ((40, 72), 720, (20, 36)),
-        ((40, 72), 180, (10, 18)),
-        ((40, 72), 45, (5, 9)),
-        ((32, 32), 64, (8, 8)),
-    ],
-)
-def test_layer_sizes(base, cells, want):
-    assert shrink(*base, cells) == want

@@ -51,7 +51,7 @@ def test_long_prompts_are_refused_not_cut(text):
 
 def test_told():
     box = ((0.0, 0.0, 0.5, 0.5),)
-    assert told(Scene("A cat.")) == "A cat"
+    assert told(Scene("A cat.")) == "A cat."
     assert told(Scene("A cat", background="forest")) == "A cat, forest background"
     assert told(Scene("A cat in a forest", background="forest")) == "A cat in a forest"
     assert told(Scene("Cats", (Track("cat", box), Track("red dog", box), Track("red dog", box)))) == "Cats, red dog"

@@ -27,7 +27,7 @@ class Sampling:
 
     model: str | None = option(None, "A name of `animatic models`, or a folder in diffusers layout; else mini.")
     lora: list[str] | None = option(  # noqa: RUF009 - a field
-        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE]"
+        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
     method: str | None = option(None, "A name of `animatic methods`.")
     seed: int | None = option(None, "Seed of the noise, 0 if not given; -1 draws one and says which.")
@@ -36,7 +36,9 @@ class Sampling:
     negative: str | None = option(None, "What not to show, instead of the model's own words for it; '' for none.")
     frames: int | None = option(None, "Number of frames; 1 makes a picture.")
     size: str = option("", "Pixels; the model's own size if not given.", "WIDTHxHEIGHT")
-    scheduler: str | None = option(None, "ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")
+    scheduler: str | None = option(
+        None, "ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given."
+    )
     dtype: str | None = option(None, "Weights in float32, bfloat16 or float16; the model's own if not given.")
     quantize: str | None = option(None, "Weights in int8 or fp8, computing as before; needs torchao.")
     offload: bool | None = option(None, "Weights wait in main memory and come to the GPU block by block.")
@@ -45,11 +47,11 @@ class Sampling:
     def over(self, request: GenerationRequest, silent: bool = False) -> GenerationRequest:
         """`request` with all that was given. Raises where it cannot be; a seed that is drawn is said."""
         from .request import check_seed
-        from .training.lora import split_scale
+        from .training.lora import Wanted
 
         given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Sampling)}
         if self.lora is not None:
-            given["loras"] = tuple((str(file), scale) for file, scale in map(split_scale, self.lora))
+            given["loras"] = tuple((str(w.file), w.scale, w.network) for w in map(Wanted.of, self.lora))
         if self.seed == -1:
             given["seed"] = secrets.randbelow(2**32)
             line(f"seed   {given['seed']}", silent)
@@ -66,7 +68,7 @@ def loaded(request: GenerationRequest) -> Backbone:
     from .training.lora import with_loras
 
     economy = Economy(request.dtype, request.quantize, request.offload, request.save_memory)
-    chosen = with_loras(request.model, [f"{file}:{scale!r}" for file, scale in request.loras], economy)
+    chosen = with_loras(request.model, [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras], economy)
     return load(chosen) if isinstance(chosen, str) else chosen
 
 
@@ -79,7 +81,7 @@ def how_of(request: GenerationRequest, watch: Sequence[Control]) -> How:
 
 
 def free_name(target: Path, request: GenerationRequest, suffixes: Sequence[str], silent: bool = False) -> Path:
-    """`target`, or one numbered where files of that name hold something else than what `request` makes, which is said."""
+    """`target`, or a numbered one, which is said, where files of that name hold what another request made."""
     from .errors import AnimaticError
     from .request import GenerationRequest
     from .scene import load_story

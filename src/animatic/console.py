@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from .errors import AnimaticWarning
 
 
 def console(silent: bool = False) -> Console:
@@ -51,10 +55,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool =
 
 
 def quiet() -> None:
-    """Keep the libraries' bars and notices out of ours."""
-    import diffusers
-    import transformers
+    """Our own warnings as single lines among the command's others."""
+    others = warnings.showwarning
 
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, AnimaticWarning):
+            line(f"note: {message}", style="yellow")
+        else:
+            others(message, category, *where, **more)
+
+    warnings.showwarning = show

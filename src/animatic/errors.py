@@ -1,5 +1,6 @@
-"""The one error a user is meant to read: a single line that names the thing, its value and what would be right."""
+"""What a user is meant to read of what went wrong, or otherwise than asked: single lines."""
 
+import warnings
 from collections.abc import Iterable
 
 MOST = 1000  # letters of a message
@@ -26,3 +27,12 @@ def listed(names: Iterable[object], most: int = 12) -> str:
 def counted(count: int, noun: str) -> str:
     """ "1 clip", "2 clips"; the noun's plural ends in s."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+class AnimaticWarning(UserWarning):
+    """Something was done otherwise than asked, or may not be what was meant. The command line prints it as one line."""
+
+
+def warn(line: str) -> None:
+    """Say a line through Python's `warnings`, once for each text."""
+    warnings.warn(line, AnimaticWarning, stacklevel=3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write all of `data` or nothing: a temporary file beside `path`, then a rename."""
+    """Write all of `data` or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file beside `path` to write to: it takes the place of `path` at the end, or is gone on an error."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
+            yield Path(name)
             os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:

@@ -54,7 +54,9 @@ class Edit:
         if self.prompt:
             prompts = [prompt.strip() for prompt in self.prompt.split("|")] if len(story) > 1 else [self.prompt]
             if len(prompts) != len(story):
-                raise AnimaticError(f"the new prompt has {len(prompts)} parts for {len(story)} scenes; want A | B | ...")
+                raise AnimaticError(
+                    f"the new prompt has {len(prompts)} parts for {len(story)} scenes; want A | B | ..."
+                )
             story = tuple(_renamed(scene, prompt) for scene, prompt in zip(story, prompts, strict=True))
 
         for old, new in self.swap.items():
@@ -89,7 +91,7 @@ def word_pattern(words: str) -> re.Pattern[str]:
 class GenerationRequest:
     """All that decides a video but the versions of the libraries. Files carry one in which nothing is left open.
 
-    `model` is a name or a folder, `loras` are files and their scales. `size` is (width, height) in pixels, before any
+    `model` is a name or a folder, `loras` are files, their scales and networks (see `Wanted`). `size` is (width, height) in pixels, before any
     enlargement of the file. `negative` are the model's own unwanted words; a scene's stand in the scene. `windowed`
     says that the story was made in windows, `overlap` and `transitions` how (see `render_story`). `stages` are
     finishing stages (see `animatic finish`). `edits` are changes to the story, one after another; `inverted` is the
@@ -98,7 +100,7 @@ class GenerationRequest:
 
     story: Story
     model: str = "mini"
-    loras: tuple[tuple[str, float], ...] = ()
+    loras: tuple[tuple[str, float, str], ...] = ()
     method: str = "none"
     seed: int = 0
     steps: int | None = None
@@ -138,7 +140,9 @@ class GenerationRequest:
     def before_requests(info: Mapping[str, Any], source: str | Path, frames: int) -> GenerationRequest:
         """What is known of a video of `frames` frames whose file was written when only a part was recorded."""
         if "scene" not in info and "story" not in info:
-            raise AnimaticError(f"{source}: does not say what it was made from; say what it shows with --invert CAPTION")
+            raise AnimaticError(
+                f"{source}: does not say what it was made from; say what it shows with --invert CAPTION"
+            )
         windowed = "story" in info
         return GenerationRequest(
             parse_story(info["story" if windowed else "scene"], str(source)),

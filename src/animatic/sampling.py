@@ -147,11 +147,15 @@ Denoise = Callable[[Tensor, Step, Cond], Tensor]
 
 @dataclass(frozen=True)
 class Run:
-    """What a control may know of the run it takes part in; `x` is the first sample, pure noise."""
+    """What a control may know of the run it takes part in; `x` is the first sample, pure noise.
+
+    `cond` is what the model is told before any control's `tell`; None where a control is used outside the loop.
+    """
 
     backbone: Backbone
     schedule: Schedule
     x: Tensor
+    cond: Cond | None = None
 
 
 class Control:
@@ -209,7 +213,7 @@ def sample(backbone: Backbone, schedule: Schedule, x: Tensor, cond: Cond, contro
     """Denoise `x` (unit noise, `[row, channel, frame, height, width]`) into clean latents under `controls`."""
     check(backbone, controls)
     x = schedule.start(x)
-    controls = [c.begin(Run(backbone, schedule, x)) for c in controls]
+    controls = [c.begin(Run(backbone, schedule, x, cond)) for c in controls]
     attend: Attend = plain
     for c in reversed(controls):
         attend = partial(c.attend, attend)

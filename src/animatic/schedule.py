@@ -1,7 +1,8 @@
 """A diffusers scheduler as a row of noise levels and a way from one to the next.
 
-Any scheduler with one network evaluation per step: DDIM, DPM-Solver++ 2M, UniPC, Euler, flow matching, CogVideoX's
-own two. What differs between them (units of the sample, signatures of `step`, their noise) ends here.
+Any scheduler whose units are known and that evaluates the network once a step: DDIM, DPM-Solver++ 2M, UniPC, Euler,
+flow matching, CogVideoX's own two, ... What differs between them (units of the sample, signatures of `step`, their
+noise) ends here, and what would go wrong with one of them is refused here, with the nearest that runs.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers.configuration_utils import ConfigMixin
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from .errors import AnimaticError
+from .quiet import quiet
 from .sampling import Step
 
 SHORT = {
@@ -28,34 +28,93 @@ SHORT = {
     "flow": "FlowMatchEulerDiscreteScheduler",
 }
 
+# what runs, by the units of the sample: sqrt(alpha_bar) clean + sqrt(1 - alpha_bar) noise; clean + sigma noise;
+# (1 - sigma) clean + sigma noise, which some of the first have too where they are told "flow_prediction"
+PRESERVING = frozenset(f"{name}Scheduler" for name in (
+    "CogVideoXDDIM", "CogVideoXDPM", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
+    "DPMSolverMultistep", "DPMSolverSinglestep", "LCM", "SASolver", "TCD", "UniPCMultistep",
+))  # fmt: skip
+EXPLODING = frozenset({"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"})
+FLOW = frozenset({"FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"})
+
+# what does not, why, and the nearest that does
+OFTEN = "evaluates the network more than once a step"
+BACK = "goes from videos to noise"
+OTHER_UNITS = "is not one whose noise levels are known here"
+REFUSED = {
+    "DDIMInverseScheduler": (BACK, "ddim"),
+    "DPMSolverMultistepInverseScheduler": (BACK, "dpm++"),
+    "PNDMScheduler": (OFTEN, "ddim or dpm++"),
+    "HeunDiscreteScheduler": (OFTEN, "euler or dpm++"),
+    "KDPM2DiscreteScheduler": (OFTEN, "euler or dpm++"),
+    "KDPM2AncestralDiscreteScheduler": (OFTEN, "EulerAncestralDiscreteScheduler"),
+    "DPMSolverSDEScheduler": (OFTEN, "SASolverScheduler"),
+    "FlowMatchHeunDiscreteScheduler": (OFTEN, "flow"),
+    "EDMEulerScheduler": (OTHER_UNITS, "euler"),
+    "EDMDPMSolverMultistepScheduler": (OTHER_UNITS, "dpm++"),
+    "CosineDPMSolverMultistepScheduler": (OTHER_UNITS, "dpm++"),
+    "IPNDMScheduler": (OTHER_UNITS, "DEISMultistepScheduler"),
+}
+
 
 class Schedule:
     """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember.
 
-    With `stop` the run ends after the level of that index. What a stochastic solver (`CogVideoXDPMScheduler`) draws
-    hangs on each row's first sample alone.
+    With `stop` the run ends after the level of that index. What a stochastic solver draws hangs on each row's first
+    sample alone, so that a row is the same in any batch. Raises `AnimaticError` where the scheduler does not run here,
+    or not in so many steps.
     """
 
     def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
+        self.name, self.flow = type(scheduler).__name__, is_flow(scheduler)
+        check_runs(self.name, self.flow)
         if not 1 <= steps <= scheduler.config.num_train_timesteps:
             most = scheduler.config.num_train_timesteps
-            raise AnimaticError(f"steps is {steps}; {type(scheduler).__name__} takes 1 to {most}")
-        self.name = type(scheduler).__name__
+            raise AnimaticError(f"steps is {steps}; {self.name} takes 1 to {most}")
+        if not (self.flow or "Euler" in self.name or hasattr(scheduler, "alphas_cumprod")):
+            raise AnimaticError(
+                f"scheduler {self.name} keeps no noise levels (alphas_cumprod); want {', '.join(SHORT)}"
+            )
+
+        self._given, self._steps, self._stop = scheduler, steps, stop
         self._scheduler, told = copy.deepcopy(scheduler), None
         if self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace" and steps > 1:
             self._scheduler, told = _thinned(scheduler, steps)
-        self._steps, self._stop = steps, stop
-        self._scheduler.set_timesteps(steps)
+        try:
+            with quiet():
+                self._scheduler.set_timesteps(steps)
+        except ValueError as error:  # such as more steps than a model was distilled for
+            reason = str(error).partition("\n")[0]
+            raise AnimaticError(f"steps is {steps}, which {self.name} does not take ({reason})") from None
+        self._scheduler.is_scale_input_called = True  # `scale` does it; else some warn at every run
         self._times = self._scheduler.timesteps
         self._told = self._times if told is None else told
+
+        # solvers without a generator draw nothing
+        self._draws: list[torch.Generator] = []
+        self._draws_noise = "generator" in signature(self._scheduler.step).parameters
+        self._clean: Tensor | None = None  # CogVideoX's solver wants the last estimate back
+        self._check()
+
+    def _check(self) -> None:
+        """Raise where these steps cannot be gone, or lead to numbers that are not finite."""
+        steps, config = self._steps, self._scheduler.config
         if len(self._times) != steps:
             times = f"{len(self._times)} times in {steps} steps"
             raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
-        self.flow = is_flow(scheduler)
-        self._clean: Tensor | None = None  # CogVideoX's solver wants the last estimate back
-        self._draws: list[torch.Generator] = []
-        if self.name.startswith("CogVideoX") and not _lands(scheduler, steps):
-            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if _lands(scheduler, n)]
+
+        # zero terminal SNR (Lin et al. 2023): all is noise at the first level
+        sigmas = torch.as_tensor(getattr(self._scheduler, "sigmas", 0.0))
+        if not bool(sigmas.isfinite().all()):
+            reason = "divides by the signal of the first noise level, and this model's has none (zero terminal SNR)"
+            raise AnimaticError(f"{self.name} {reason}; want ddim, dpm++ or unipc")
+        table = None if self.flow else self._scheduler.alphas_cumprod
+        if table is not None and config.prediction_type == "epsilon" and table[int(self._times[0])] == 0:
+            reason = "a model that predicts noise cannot begin where there is nothing else (zero terminal SNR)"
+            raise AnimaticError(f"{self.name}: {reason}; want a schedule without rescale_betas_zero_snr")
+
+        if self.name.startswith("CogVideoX") and not _lands(self._given, steps):
+            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if _lands(self._given, n)]
             want = " or ".join(map(str, near)) or "a divisor of 1000"
             raise AnimaticError(f"steps is {steps}, with which {self.name} never comes to a clean sample; want {want}")
 
@@ -72,21 +131,20 @@ class Schedule:
 
     def again(self, stop: int | None = None) -> Schedule:
         """The same levels for another run, up to `stop`."""
-        return Schedule(self._scheduler, self._steps, stop)
+        return Schedule(self._given, self._steps, stop)
 
     def _level(self, index: int, t: int) -> tuple[float, float]:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
         if self.flow:
             return float(self._scheduler.sigmas[index]), 1.0
-        if "Euler" in self.name:  # variance exploding
+        if self.name in EXPLODING:
             sigma = float(self._scheduler.sigmas[index])
             return sigma / (sigma**2 + 1) ** 0.5, (sigma**2 + 1) ** 0.5
         return float((1 - self._scheduler.alphas_cumprod[t]) ** 0.5), 1.0
 
     def start(self, noise: Tensor) -> Tensor:
         """The first sample from unit noise, which also seeds what a stochastic solver draws."""
-        seeds = [int(row.flatten()[:2].float().cpu().view(torch.int64)) for row in noise]
-        self._draws, self._clean = [torch.Generator().manual_seed(seed) for seed in seeds], None
+        self._draws, self._clean = [torch.Generator().manual_seed(_seed_of(row)) for row in noise], None
         return noise * self._scheduler.init_noise_sigma if not self.flow else noise
 
     def unit(self, first: Tensor) -> Tensor:
@@ -104,10 +162,12 @@ class Schedule:
         return step.gain * (max(0.0, 1 - step.noise**2) ** 0.5 * clean + step.noise * noise)
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
-        """One solver step."""
+        """One solver step. It is computed, and its noise drawn, in float32, whatever the network computes in."""
         if self.name == "CogVideoXDPMScheduler":
             return self._advance_with_noise(x, prediction, step.index)
-        return self._scheduler.step(prediction, self._times[step.index], x).prev_sample
+        draws = {"generator": self._draws} if self._draws_noise else {}
+        after = self._scheduler.step(prediction.float(), self._times[step.index], x.float(), **draws).prev_sample
+        return after.to(x.dtype)
 
     def _advance_with_noise(self, x: Tensor, prediction: Tensor, index: int) -> Tensor:
         """Noise is drawn in the order of the pipeline's samples, `[row, frame, channel, height, width]`."""
@@ -139,6 +199,18 @@ def is_flow(scheduler: Any) -> bool:
     return "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction"
 
 
+def check_runs(name: str, flow: bool = False) -> None:
+    """Raise where a scheduler class of diffusers would not run here, or run wrongly."""
+    if name not in PRESERVING | EXPLODING | FLOW:
+        reason, nearest = REFUSED.get(name, (OTHER_UNITS, "flow" if flow else "ddim"))
+        raise AnimaticError(f"{name} {reason}; want {nearest}")
+
+
+def _seed_of(row: Tensor) -> int:
+    """A seed from the signs of a row's first 63 numbers, which no rounding changes."""
+    return sum(int(negative) << i for i, negative in enumerate(row.flatten()[:63].signbit().tolist()))
+
+
 def _lands(scheduler: Any, steps: int) -> bool:
     """Whether t - levels // steps, CogVideoX's idea of the next level, is within one of it, and the last is clean."""
     scheduler = copy.deepcopy(scheduler)
@@ -162,24 +234,36 @@ def _thinned(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
     return type(scheduler)(**{**said, **changed}), times.flip(0)
 
 
+SHIFTS = {"snr_shift_scale": 1.0, "rescale_betas_zero_snr": False}  # of the noise table, where they are not so
+
+
 def scheduler_named(name: str, like: Any) -> Any:
     """Another diffusers scheduler, with the noise table and the prediction type of `like`.
 
     `name` is one of ddim, dpm++, unipc, euler, flow or a class name of diffusers.
     """
     cls: Any = getattr(diffusers, SHORT.get(name, name), None)
-    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin) and issubclass(cls, ConfigMixin)):
+    if not isinstance(cls, type) or not cls.__name__.endswith("Scheduler"):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
-    config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
+    check_runs(cls.__name__, is_flow(like))
+
+    config, takes = {k: v for k, v in like.config.items() if k != "algorithm_type"}, signature(cls).parameters
     if is_flow(like):
         shift = config.get("flow_shift", config.get("shift", 1.0))
-        if "FlowMatch" not in cls.__name__ and "use_flow_sigmas" not in signature(cls).parameters:
+        if cls.__name__ not in FLOW and "use_flow_sigmas" not in takes:
             raise AnimaticError(f"scheduler {name!r} knows no flow matching, which the model was trained on; want flow")
         config |= {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift, "shift": shift}
-    elif config.get("snr_shift_scale", 1.0) != 1.0 and "snr_shift_scale" not in signature(cls).parameters:
+    elif cls.__name__ in FLOW:
+        learnt = f"this model predicts {like.config.prediction_type}"
+        raise AnimaticError(f"scheduler {name!r} is for models of flow matching, and {learnt}; want ddim or dpm++")
+    elif any(config.get(k, plain) != plain and k not in takes for k, plain in SHIFTS.items()):
         level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
         config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
-    scheduler: Any = cls.from_config(config)
-    if hasattr(scheduler.config, "clip_sample") and scheduler.config.clip_sample:
-        scheduler.register_to_config(clip_sample=False)  # clipping breaks the linearity that blending rests on
+    try:
+        with quiet():  # of what it does not take
+            scheduler: Any = cls.from_config(config)
+    except TypeError as error:  # its class wants what no scheduler of these models has
+        raise AnimaticError(f"scheduler {name!r} is of other models ({error}); want {', '.join(SHORT)}") from None
+    if hasattr(scheduler.config, "clip_sample"):  # by default some clip, which latents do not bear
+        scheduler.register_to_config(clip_sample=like.config.get("clip_sample", False))
     return scheduler

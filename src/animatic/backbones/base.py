@@ -55,7 +55,6 @@ class Geometry:
         times = -(-(frames - 1) // self.pace) + self.patch[0]  # with one to spare where tokens hold two
         return self.channels, times + -times % self.patch[0], height // self.stride, width // self.stride
 
-
     def pixel_frames(self, latent_frames: int) -> int:
         """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
         return (latent_frames - self.patch[0]) * self.pace + 1
@@ -78,12 +77,15 @@ class Habits:
 class Backbone(ABC):
     """A frozen image or video model. `provides` are the words that controls may need.
 
-    `words` are the only things it can show; empty where there is no such limit. `reference` is the name or folder by
-    which `load` finds it again ("" where it was put together by hand), `loras` are the files added to it and their
-    scales, `economy` is how it was told to save memory.
+    `words` are the only things it can show; empty where there is no such limit. `family` is whose settings the methods
+    use, "modelscope", "zeroscope", "mini", ..., or "" for those of any model; it has nothing to do with `name`.
+    `reference` is the name or folder by
+    which `load` finds it again ("" where it was put together by hand), `loras` are the files added to it, their
+    scales and networks ("": all), `economy` is how it was told to save memory.
     """
 
     name: str
+    family: str = ""
     provides: frozenset[str]
     geometry: Geometry
     habits: Habits
@@ -91,7 +93,7 @@ class Backbone(ABC):
     words: tuple[str, ...] = ()
     beside: Beside | None = None  # what it sees beside the noise, if it finishes videos
     reference: str = ""
-    loras: tuple[tuple[str, float], ...] = ()
+    loras: tuple[tuple[str, float, str], ...] = ()
     economy: Economy | None = None
 
     @abstractmethod
@@ -114,10 +116,17 @@ class Backbone(ABC):
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
         """Two rows a prompt: all negatives first, then all prompts; stream i is prompt i."""
         rows = [Row(negative, i) for negative in (True, False) for i in range(len(prompts))]
-        return Cond(self.text([*negatives, *prompts]), tuple(rows))
+        return Cond(self.text.in_chunks([*negatives, *prompts]), tuple(rows))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
-        """Unit noise, one row a seed, the same for every device: made on the CPU."""
+        """Unit noise, one row a seed, the same for every device: made on the CPU.
+
+        Raises `AnimaticError` where a seed is not 0..2**63 - 1.
+        """
+        for seed in seeds:
+            if not 0 <= seed < 2**63:
+                raise AnimaticError(f"seed is {seed}; want 0 to {2**63 - 1}")
+
         shape = self.geometry.latent(frames, height, width, windowed)
         rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows)
@@ -127,15 +136,13 @@ class Backbone(ABC):
         return {}
 
     def check_scene(self, scene: Scene) -> None:
-        """Raise where the scene asks for a thing the model has never seen."""
+        """Raise where the scene asks for a thing the model has never seen, or the model makes no videos of noise."""
+        if self.beside is not None:
+            hint = "want animatic finish or --then for it, and another model to make the video"
+            raise AnimaticError(f"{self.name} finishes videos and makes none from noise; {hint}")
         for track in scene.tracks:
             if self.words and not any(find(track.phrase, word) for word in self.words):
                 raise AnimaticError(f"{self.name} cannot show {track.phrase!r}; it knows {', '.join(self.words)}")
-
-    @property
-    def family(self) -> str:
-        """The name without adapters, for settings: "modelscope-gligen" is a modelscope, "mini + hat:1" a mini."""
-        return self.name.partition(" ")[0].partition("-")[0]
 
 
 @dataclass(eq=False, repr=False)
@@ -173,7 +180,11 @@ class Components(Backbone):
 
     @classmethod
     def native(cls, network: Any, vae: Any) -> Geometry:
-        """The geometry that the configs of network and autoencoder tell of."""
+        """The geometry that the configs of network and autoencoder tell of. Raises where they tell no size."""
+        if not network.sample_size:
+            raise AnimaticError(
+                f"{network._name_or_path}: sample_size is not given; want it, or geometry in animatic.json"
+            )
         stride, size = 2 ** (len(vae.block_out_channels) - 1), network.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         frames, most = (16, 1024) if "video" in cls.provides else (1, 1)

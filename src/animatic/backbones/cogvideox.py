@@ -21,6 +21,7 @@ from .presets import WAN
 from .taps import JointTap, Taps, joint_kind
 
 BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan
+CELL = 8  # pixels of a latent cell of CogVideoX
 
 
 class Transformer(Components):
@@ -112,7 +113,7 @@ def patch_of(config: Any) -> tuple[int, int, int]:
 def turns(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
     """Cosines and sines `[video token, width]` of the rotary positions in `x` `[row, frame, channel, height, width]`.
 
-    None for the 2B model, which adds its positions.
+    None for the 2B model, which adds its positions. Raises `AnimaticError` where 1.5 has no positions for the size.
     """
     if not config.use_rotary_positional_embeddings:
         return None
@@ -122,6 +123,10 @@ def turns(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
     if pairs is None:  # 1.0: positions of other sizes are squeezed into the native frame
         where: dict[str, Any] = {"crops_coords": get_resize_crop_region_for_grid((height, width), *reversed(native))}
     else:
+        if height > native[0] or width > native[1]:
+            cell = p * CELL
+            largest = f"{native[1] * cell}x{native[0] * cell}"
+            raise AnimaticError(f"size is {width * cell}x{height * cell}; this CogVideoX 1.5 takes up to {largest}")
         where = {"crops_coords": None, "grid_type": "slice", "max_size": native}
     made: Any = get_3d_rotary_pos_embed(
         embed_dim=config.attention_head_dim, grid_size=(height, width), temporal_size=-(-x.shape[1] // (pairs or 1)),

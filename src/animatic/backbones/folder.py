@@ -11,9 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from diffusers.models.model_loading_utils import load_state_dict
 from safetensors import SafetensorError
 from torch import Tensor
@@ -45,6 +43,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def class_in(index: Mapping[str, Any], part: str) -> str | None:
+    """The class that `model_index.json` names for a part, or None where the model has no such part."""
+    said = index.get(part)
+    return said[1] if isinstance(said, list) and len(said) == 2 else None
+
+
+@contextmanager
+def reading_card(folder: Path) -> Iterator[None]:
+    """What is wrong with the fields of `animatic.json` becomes one line."""
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
+
+
 def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
     """A network with every weight from its file: missing ones would silently stay random, others would be dropped.
 
@@ -57,7 +71,7 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> A
             count = f"{len(missing)} of {len(parts)}"
             raise AnimaticError(f"{folder}: {count} weight files are missing, the first is {missing[0]}")
     told: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
-    with reading(f"{folder}: weights are missing or damaged"), quiet():
+    with reading(f"{folder}: weights are missing or damaged"):
         network, report = cls.from_pretrained(folder, **told)
     if missing := sorted(report["missing_keys"]):
         raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
@@ -71,23 +85,6 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> A
 def is_grounding(name: str) -> bool:
     """Whether a parameter is one that grounding (GLIGEN) added to a UNet."""
     return ".fuser." in name or name.startswith("position_net.")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' bars and warnings: what they would warn of is checked by who calls."""
-    libraries = [module.utils.logging for module in (diffusers, transformers)]
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in libraries]
-    for log in libraries:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, (verbosity, bar) in zip(libraries, before, strict=True):
-            log.set_verbosity(verbosity)
-            if bar:
-                log.enable_progress_bar()
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:

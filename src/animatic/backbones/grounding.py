@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import AnimaticError
 from ..sampling import Cond
-from .folder import read_json, read_state
+from .folder import is_grounding, read_json, read_state
 
 
 class Passing(nn.Module):
@@ -40,11 +40,6 @@ def add_grounding(unet: Any) -> None:
 
 def grounded(unet: nn.Module) -> bool:
     return hasattr(unet, "position_net")
-
-
-def is_grounding(name: str) -> bool:
-    """Whether a parameter is one that grounding added."""
-    return ".fuser." in name or name.startswith("position_net.")
 
 
 def is_gated(folder: Path) -> bool:

@@ -114,7 +114,12 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
     network.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, assign=True)
     network.save_pretrained(out / "unet")
     DDIMScheduler(**BETAS, **card["scheduler"]).save_pretrained(out / "scheduler")
-    told = {"geometry": asdict(card["geometry"]), "habits": asdict(card["habits"]), "parts": parts or card["parts"]}
+    told = {
+        "family": "lavie",
+        "geometry": asdict(card["geometry"]),
+        "habits": asdict(card["habits"]),
+        "parts": parts or card["parts"],
+    }
     told |= {"beside": card["beside"]} if "beside" in card else {}
     write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", "DDIMScheduler")}, told)
     return out

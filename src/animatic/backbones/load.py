@@ -1,29 +1,34 @@
 """A model by name or folder: every folder in diffusers layout with a UNet or transformer, a VAE and a text encoder.
 
-What diffusers has no word for (native size, habits, vocabulary) stands in PRESETS, or in `animatic.json` in the folder.
+What diffusers has no word for (native size, habits, vocabulary, the family whose settings the methods use) stands in
+PRESETS, or in the folder's card `animatic.json`; without a card the network's configuration tells (`identity`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError
+from ..quiet import quiet
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
-from .beside import beside_of
+from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
-from .folder import read_json, read_network, read_tokenizer
+from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
+from .identity import known_as
 from .lavie import LaVie, models_home
 from .presets import CONVERT, PRESETS, Preset
 from .small_model import Labels, Sentence, Small
@@ -39,6 +44,7 @@ WAN_WORDS = 512  # tokens that Wan was trained on
 TOLD = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow of another model
 
 
+@quiet()
 def load(
     name: str = "mini",
     device: str = "",
@@ -52,8 +58,9 @@ def load(
     """
     preset, folder = PRESETS.get(name), locate(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    own = preset.dtype if device.startswith("cuda") and preset and preset.source else "float32"
-    model = _read(name if preset else folder.name, folder, preset, getattr(torch, economy.dtype or own))
+    found = _found(name if preset else folder.name, folder, preset)
+    own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
+    model = _read(found, getattr(torch, economy.dtype or own))
     model.reference, model.economy = name if preset else str(folder.resolve()), economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
@@ -66,6 +73,74 @@ def locate(name: str) -> Path:
     if preset is None and not folder.is_dir():
         raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
     return folder
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model folder before its weights are read: what it says of itself, and which known model it is.
+
+    `index` is `model_index.json`, `card` is `animatic.json` ({} where there is none), `config` that of the network.
+    `certain`: the user or the card says that it is the model `known`; else it was recognised.
+    """
+
+    name: str
+    folder: Path
+    index: dict[str, Any]
+    card: dict[str, Any]
+    config: dict[str, Any]
+    known: Preset | None
+    certain: bool
+
+    @property
+    def cls(self) -> Any:
+        return NETWORKS[self.config["_class_name"]]
+
+    def geometry(self, network: Any, vae: Any) -> Geometry:
+        """Of the card, else of the model it is, else what the configs `network` and `vae` tell.
+
+        A model that was only recognised may have learnt another size, which its config tells then (but for Wan's).
+        """
+        if "geometry" in self.card:
+            with reading_card(self.folder):
+                patch = tuple(self.card["geometry"].get("patch", (1, 1, 1)))
+                return Geometry(**{**self.card["geometry"], "patch": patch})
+        own = self.known and self.known.geometry
+        if own and self.certain:
+            return own
+
+        told = self.cls.native(network, vae)
+        same = own and all(getattr(told, n) == getattr(own, n) for n in ("channels", "stride", "height", "width"))
+        sizeless = "sample_size" not in network and "sample_height" not in network
+        return own if own and (same or sizeless) else told
+
+    def habits(self) -> Habits:
+        if "habits" in self.card:
+            with reading_card(self.folder):
+                return Habits(**self.card["habits"])
+        return (self.known and self.known.habits) or Habits()
+
+
+def _found(name: str, folder: Path, preset: Preset | None) -> Found:
+    """Raises `AnimaticError` where `folder` is no model folder, or one of another kind of model."""
+    index = read_json(folder / "model_index.json")
+    card = read_json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
+    part = "transformer" if "transformer" in index else "unet"
+    kind = class_in(index, part)
+    if kind not in NETWORKS:
+        raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
+
+    config = {**read_json(folder / part / "config.json"), "_class_name": kind}
+    known = preset or known_as(folder, card, config)
+    return Found(name, folder, index, card, config, known, certain=preset is not None or "family" in card)
+
+
+def beside_of_model(name: str) -> Beside | None:
+    """What the model called `name` or in the folder `name` sees beside the noise, by its card: no weights are read."""
+    preset = PRESETS.get(name)
+    if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
+        return preset.beside
+    card = (Path(name) if preset is None else _folder(name, preset)) / "animatic.json"
+    return (beside_of(read_json(card)) if card.exists() else None) or (preset and preset.beside)
 
 
 def _folder(name: str, preset: Preset) -> Path:
@@ -87,36 +162,31 @@ def _fetched(name: str, source: str, parts: Sequence[str]) -> Path:
         raise AnimaticError(f"{name}: {source} is not on this machine and cannot be fetched ({reason})") from None
 
 
-def _read(name: str, folder: Path, preset: Preset | None, dtype: torch.dtype) -> Components:
-    index = read_json(folder / "model_index.json")
-    card = read_json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
-    part = "transformer" if "transformer" in index else "unet"
-    kind = index.get(part, [None, None])[1]
-    if kind not in NETWORKS:
-        raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
-    cls, rest = NETWORKS[kind], folder
+def _read(found: Found, dtype: torch.dtype) -> Components:
+    folder, card, cls, rest = found.folder, found.card, found.cls, found.folder
     if source := card.get("parts"):  # text encoder and VAE are another model's
-        rest = Path(source) if Path(source).is_dir() else _fetched(name, source, TOLD)
-    network = cls.read(folder / part, dtype)
+        rest = Path(source) if Path(source).is_dir() else _fetched(found.name, source, TOLD)
+
+    network = cls.read(folder / cls.part, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
     vae = _codec(rest / "vae", torch.float32 if cls.full_codec else dtype)
-    scheduler_class = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name", "")
-    if not hasattr(diffusers, scheduler_class):
-        raise AnimaticError(f"{folder}/scheduler: no diffusers scheduler is named in scheduler_config.json")
+
     model = cls(
-        name,
+        found.name,
         network,
         vae,
-        Labels.read(card) if "class_vectors" in card else _text(name, cls, network, rest, dtype),
-        getattr(diffusers, scheduler_class).from_pretrained(folder / "scheduler"),
-        _geometry(card) or (preset and preset.geometry) or cls.native(network.config, vae.config),
-        Habits(**card["habits"]) if "habits" in card else (preset and preset.habits) or Habits(),
+        Labels.read(card) if "class_vectors" in card else _text(found.name, cls, network, rest, dtype),
+        _scheduler(folder / "scheduler"),
+        found.geometry(network.config, vae.config),
+        found.habits(),
         card.get("coordinates", False),
         tuple(card.get("words", ())),
     )
-    model.beside = beside_of(card) or (preset and preset.beside)
-    model.complete(folder, index, dtype)
+    model.family = found.known.family if found.known else ""
+    with reading_card(folder):
+        model.beside = beside_of(card) or (found.known and found.known.beside)
+    model.complete(folder, found.index, dtype)
     return model
 
 
@@ -129,9 +199,16 @@ def _codec(folder: Path, dtype: torch.dtype) -> Any:
     return read_network(cls, folder, torch.float32 if config.get("force_upcast") else dtype)
 
 
-def _geometry(card: dict[str, Any]) -> Geometry | None:
-    told = card.get("geometry")
-    return told and Geometry(**{**told, "patch": tuple(told.get("patch", (1, 1, 1)))})
+def _scheduler(folder: Path) -> Any:
+    name = str(read_json(folder / "scheduler_config.json").get("_class_name", ""))
+    cls = getattr(diffusers, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
+        raise AnimaticError(f"{folder}: no diffusers scheduler is named in scheduler_config.json, but {name!r}")
+    try:
+        with reading(f"{folder}: cannot be read"), quiet():
+            return cls.from_pretrained(folder)
+    except TypeError as error:  # its class wants what no scheduler of these models has
+        raise AnimaticError(f"{folder}: {name} is no scheduler of these models ({error})") from None
 
 
 def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: torch.dtype) -> ClipText:
@@ -140,7 +217,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
         encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
         return RefinerText(name, read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size), encoder)
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
-    encoder_class = (index.get("text_encoder") or [None, "CLIPTextModel"])[1]
+    encoder_class = class_in(index, "text_encoder") or "CLIPTextModel"
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype)

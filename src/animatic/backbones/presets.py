@@ -14,7 +14,10 @@ REVISION = "blurry, low quality, distorted, dull, gray, unrealistic, watermark, 
 
 @dataclass(frozen=True)
 class Preset:
-    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and habits."""
+    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and habits.
+
+    `family` is whose settings the methods use; the models of one family share them.
+    """
 
     source: str
     about: str
@@ -22,6 +25,7 @@ class Preset:
     habits: Habits | None = None
     dtype: str = "float16"  # on a GPU
     beside: Beside | None = None  # what it finishes, where it is a finisher
+    family: str = ""
 
 
 SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
@@ -33,11 +37,17 @@ WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, pace=4, patch=(1, 2, 2))
 COG_HABITS, WAN_HABITS = Habits(50, 6.0), Habits(50, 5.0, POOR)  # their model cards
 FILM, STILL = Habits(40, 9.0, POOR, "dpm++"), Habits(50, 7.5, POOR, "ddim")  # LVD, LMD README
 PRESETS = {
-    "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes"),
-    "modelscope": Preset("ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, FILM),
-    "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, FILM),
-    "modelscope-gligen": Preset("longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, FILM),
-    "zeroscope-gligen": Preset("longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, FILM),
+    "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes", family="mini"),
+    "modelscope": Preset(
+        "ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, FILM, family="modelscope"
+    ),
+    "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, FILM, family="zeroscope"),
+    "modelscope-gligen": Preset(
+        "longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, FILM, family="modelscope"
+    ),
+    "zeroscope-gligen": Preset(
+        "longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, FILM, family="zeroscope"
+    ),
     "cogvideox-2b": Preset("THUDM/CogVideoX-2b", "CogVideoX, 1.7 B", COG, COG_HABITS),
     "cogvideox-5b": Preset("THUDM/CogVideoX-5b", "CogVideoX, 5.6 B", COG, COG_HABITS, "bfloat16"),
     "cogvideox1.5-5b": Preset("THUDM/CogVideoX1.5-5B", "CogVideoX 1.5, 5.6 B", COG15, COG_HABITS, "bfloat16"),
@@ -47,17 +57,19 @@ PRESETS = {
     "wan2.2-a14b": Preset(
         "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"
     ),
-    "sd15": Preset("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL),
+    "sd15": Preset(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL, family="sd15"
+    ),
     "sd21": Preset("stabilityai/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
     "sd14-gligen": Preset(
         "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
     ),
     "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
-    "mini-interpolate": Preset("", "frames between those of the toy world"),
-    "mini-upscale": Preset("", "the toy world at twice the size"),
-    "lavie": Preset(f"{CONVERT}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B"),
-    "lavie-interpolation": Preset(f"{CONVERT}lavie_interpolation.pt", "LaVie, 16 frames to 61"),
-    "lavie-vsr": Preset(f"{CONVERT}lavie_vsr.pt", "LaVie, four times the size"),
+    "mini-interpolate": Preset("", "frames between those of the toy world", family="mini"),
+    "mini-upscale": Preset("", "the toy world at twice the size", family="mini"),
+    "lavie": Preset(f"{CONVERT}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B", family="lavie"),
+    "lavie-interpolation": Preset(f"{CONVERT}lavie_interpolation.pt", "LaVie, 16 frames to 61", family="lavie"),
+    "lavie-vsr": Preset(f"{CONVERT}lavie_vsr.pt", "LaVie, four times the size", family="lavie"),
     "sd-x4": Preset(
         "stabilityai/stable-diffusion-x4-upscaler",
         "Stable Diffusion, four times the size, frame by frame",
@@ -70,6 +82,7 @@ PRESETS = {
         "Zeroscope that makes large video of upscaled video",
         Geometry(24, 576, 1024),
         Habits(50, 15.0, REVISION, "dpm++"),
+        family="zeroscope",
     ),
     "sdxl-refiner": Preset(
         "stabilityai/stable-diffusion-xl-refiner-1.0",

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, listed
 from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
 from .folder import write_cards
+from .grounding import grounded
 from .small import SpaceTimeUNet
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
@@ -24,6 +25,8 @@ NULL = "null"  # in Cond.extra: 1 where a row is told nothing
 
 class Sentence(ClipText):
     """The state of CLIP's end token: what a prompt says in one vector `[prompt, 1, channel]`."""
+
+    chunked = False
 
     @property
     def width(self) -> int:
@@ -62,11 +65,15 @@ class Labels(nn.Module):
         """`[prompt, 1, width]`; zeros for "", which the network replaces by its null condition."""
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
-                raise AnimaticError(f"unknown class {prompt!r}; this model knows {', '.join(self.names)}")
+                raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
         known = [self.names.index(p) if p in self.names else -1 for p in prompts]
         known = torch.tensor(known, device=self.table.weight.device)
         said, known = known >= 0, known.clamp(min=0)
         return (self.table(known) * said[:, None])[:, None]
+
+    def in_chunks(self, prompts: Sequence[str]) -> Tensor:
+        """The same: a class has one name."""
+        return self(prompts)
 
 
 class Small(Components):
@@ -98,10 +105,12 @@ def pixels() -> PatchCodec:
 
 def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
-    card: dict[str, Any] = {"geometry": asdict(model.geometry), "habits": asdict(model.habits)}
+    card: dict[str, Any] = {"family": model.family, "geometry": asdict(model.geometry), "habits": asdict(model.habits)}
     card |= {"coordinates": model.coordinates, "words": model.words}
     if isinstance(model.beside, Learnt):
         card["beside"] = {"kind": model.beside.kind, **model.beside.fields()}
+    if grounded(model.unet):
+        model.unet.register_to_config(use_gated_attention=True)  # whose weights are in the network's own file then
     parts = {}
     for name, part in ((model.part, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)

@@ -110,7 +110,7 @@ class Taps:
         frames, height, width = (n // p for n, p in zip(call.grid, call.patch, strict=True))
         fold = len(q) // len(call.cond.rows)
         cells = fold * (q.shape[2] - (words if kind == "joint" else 0)) // frames
-        grid = (frames, *shrink(height, width, cells))
+        grid = (frames, *grid_of(height, width, cells, name))
         site = Site(name, kind, fold, slice(0, words), grid, call.step, call.cond, v.shape[-1])
         return self.attend(site, call, q, k, v, mask)
 
@@ -235,10 +235,23 @@ def projected(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Ten
     return q if attn.norm_q is None else attn.norm_q(q), k if attn.norm_k is None else attn.norm_k(k), v
 
 
-def shrink(height: int, width: int, cells: int) -> tuple[int, int]:
-    """The (height, width) of a layer with `cells` positions in a network whose latents are height x width."""
-    stride = round((height * width / cells) ** 0.5)
-    return -(-height // stride), -(-width // stride)
+def grid_of(height: int, width: int, cells: int, name: str) -> tuple[int, int]:
+    """The (height, width) of the layer called `name`, which has `cells` positions, in a network over height x width.
+
+    Each level of a UNet halves both sides and rounds up (a convolution of stride 2, padded by 1): 75 x 50 becomes
+    38 x 25, 19 x 13, 10 x 7. No two levels have equally many cells. Raises `AnimaticError` where no level has `cells`.
+    """
+    level = (height, width)
+    while level[0] * level[1] > max(cells, 1):
+        level = (ceil_half(level[0]), ceil_half(level[1]))
+
+    if level[0] * level[1] != cells:
+        raise AnimaticError(f"layer {name} has {cells} positions; no level of {height} x {width} cells has as many")
+    return level
+
+
+def ceil_half(side: int) -> int:
+    return (side + 1) // 2
 
 
 def unet_kind(name: str) -> str:

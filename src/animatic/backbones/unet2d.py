@@ -3,7 +3,7 @@ its x4 upscaler, the refiner of XL. A picture is one frame."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
+from ..errors import AnimaticError
 from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
 from .beside import LEVEL, seen
-from .folder import read_network
+from .folder import read_json, read_network
 from .grounding import boxes_told, is_gated
 
+NUMBERS = 5  # that XL's refiner is told of a picture: height, width, top, left, aesthetic score; the base is told 6
 UGLY, BEAUTIFUL = 2.5, 6.0  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
 
 
@@ -28,7 +30,17 @@ class UNet2D(Components):
 
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
-        """With grounding in GLIGEN's folders, the older ones too ("use_gated_attention")."""
+        """With grounding in GLIGEN's folders, the older ones too ("use_gated_attention").
+
+        Raises `AnimaticError` where it reads what only other programs tell: a mask, or the size of SDXL's base model.
+        """
+        config = read_json(folder / "config.json")
+        seen, told = config.get("in_channels", 4), config.get("out_channels", 4)
+        if seen != told and not config.get("num_class_embeds"):  # the x4 upscaler reads the small picture
+            raise AnimaticError(f"{folder}: reads {seen} channels and answers {told}; want a text-to-image model")
+        if config.get("addition_embed_type") == "text_time" and (count := _numbers_told(folder, config)) != NUMBERS:
+            reason = f"is told {count:g} numbers of size and place where SDXL's refiner is told {NUMBERS}"
+            raise AnimaticError(f"{folder}: {reason}; want Stable Diffusion 1.x or 2.x, or the refiner of XL")
         return read_network(cls.network, folder, dtype, **({"attention_type": "gated"} if is_gated(folder) else {}))
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
@@ -52,6 +64,12 @@ class UNet2D(Components):
         return None
 
 
+def _numbers_told(folder: Path, config: Mapping[str, Any]) -> float:
+    """How many numbers a network of the XL kind is told beside the summary of the prompt."""
+    summary = read_json(folder.parent / "text_encoder_2" / "config.json").get("projection_dim", 512)
+    return (config["projection_class_embeddings_input_dim"] - summary) / config["addition_time_embed_dim"]
+
+
 class Refiner(UNet2D):
     """Stable Diffusion XL's refiner: a summary of the prompt, the size of the picture and how beautiful it is to be."""
 
@@ -70,12 +88,8 @@ class Refiner(UNet2D):
 class RefinerText(ClipText):
     """OpenCLIP bigG as SDXL reads it: the last state but one, and the projected summary."""
 
-    def forward(self, prompts: Sequence[str]) -> Tensor:
-        return self._read(prompts).hidden_states[-2]
+    def states(self, ids: Tensor) -> Tensor:
+        return self.encoder(input_ids=ids.to(self._device), output_hidden_states=True).hidden_states[-2]
 
     def pooled(self, phrases: Sequence[str]) -> Tensor:
-        return self._read(phrases).text_embeds
-
-    def _read(self, prompts: Sequence[str]) -> Any:
-        device = next(self.encoder.parameters()).device
-        return self.encoder(input_ids=self.tokens(prompts).to(device), output_hidden_states=True)
+        return self.encoder(input_ids=self._first(phrases).to(self._device)).text_embeds

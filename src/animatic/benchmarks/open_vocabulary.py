@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from ..backbones.folder import quiet
 from ..english import article
 from ..errors import AnimaticError
+from ..quiet import quiet
 from ..scene import Box
 from .detect import Found
 

@@ -32,8 +32,7 @@ class BoxDiff:
     every_word = True
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
-        a = self.words(found)
-        a = a.movedim(-1, 1)[targets.rows, targets.columns - 1]  # [pair, frame, height, width]
+        a = self.words(found, targets)
         m = targets.masks(*a.shape[-2:])
         if self.smooth:
             a = blur(a)
@@ -49,10 +48,16 @@ class BoxDiff:
             return total.new_zeros(len(targets.tokens)).index_add(0, targets.rows, total.sum(1))
         return targets.of_rows(total.mean(1))
 
-    def words(self, found: Mapping[str, Tensor]) -> Tensor:
-        """`[row, frame, height, width, word]`: sharpened over the words; the start token and the last are left out."""
-        mean = mean_map(found)[:, :, 1:-1]
-        return (mean * SHARPER).softmax(2).movedim(2, -1)
+    def words(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:
+        """Each pair's word `[pair, frame, height, width]`, sharpened over the words of its own prompt.
+
+        The start token and the last are left out.
+        """
+        mean = mean_map(found).movedim(2, 1)  # [row, wanted, frame, height, width]
+        size = targets.size or mean.shape[1]
+        words = mean.unflatten(1, (-1, size))[:, :, 1:-1]
+        sharp = (words * SHARPER).softmax(2)
+        return sharp[targets.rows, targets.columns // size, targets.columns % size - 1]
 
 
 def blur(a: Tensor) -> Tensor:

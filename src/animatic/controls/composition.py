@@ -46,7 +46,7 @@ class Composition(Control):
     frozen: Share = 0.5
     transfer: float = 2.0
     negative: str = ""
-    seed: int = 123456789  # of the things' own noise, one more for each
+    seed: int = 123456789  # of the things' own noise, one more for each track
     needs = frozenset({"text maps"})
     _laid: Laid | None = field(default=None, repr=False)
 
@@ -58,7 +58,7 @@ class Composition(Control):
         frames, height, width = run.x.shape[2:]
         alone = [self._alone(one(self.scenes[row].at(frames), i)) for row, i in things]
         boxes = masks_of(alone, frames, height, width).to(run.x.device)
-        seen = self._make(run, alone, boxes, [row for row, _ in things])
+        seen = self._make(run, alone, boxes, things)
         masks = self.mask(seen.heat(), lambda: run.backbone.decode(seen.levels[-1]), boxes)
         goals = masks_of([one(self.scenes[row], i) for row, i in things], frames, height, width).to(masks.device)
         by = offsets(masks, goals) if self.centre else torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
@@ -85,10 +85,10 @@ class Composition(Control):
         boxes = tuple(box and centred(box) for box in track.boxes) if self.centre else track.boxes
         return replace(scene, prompt=track.prompt or article(track.phrase), tracks=(replace(track, boxes=boxes),))
 
-    def _make(self, run: Run, alone: Sequence[Scene], boxes: Tensor, rows: Sequence[int]) -> Recorder:
-        """Run all things on their own, as one batch."""
-        shared = run.schedule.unit(run.x[rows])
-        seeds = (torch.Generator().manual_seed(self.seed + i) for i in range(len(rows)))
+    def _make(self, run: Run, alone: Sequence[Scene], boxes: Tensor, things: Sequence[tuple[int, int]]) -> Recorder:
+        """Run all things, (row, track) each, on their own as one batch; their noise hangs on their track alone."""
+        shared = run.schedule.unit(run.x[[row for row, _ in things]])
+        seeds = (torch.Generator().manual_seed(self.seed + track) for _, track in things)
         own = torch.stack([torch.randn(run.x.shape[1:], generator=seed) for seed in seeds]).to(run.x)
         noise = torch.where(boxes[:, None], (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own, shared)
         keep = self.energy.until if self.transfer else 0.0

@@ -73,12 +73,13 @@ class Energy(Control):
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
     _last: Tensor = field(init=False, repr=False)
+    _scheduler: str = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Energy:
         one_each(self, self.scenes, run.x)
-        text, frames = run.backbone.text, run.x.shape[2]
         own = copy(self)
-        own._targets = Targets.of(self.scenes, text, frames, run.x.device, self.legacy, self.terms.every_word)
+        own._targets = Targets.in_run(self.scenes, run, self.legacy, self.terms.every_word)
+        own._scheduler = run.schedule.name
         own._last = run.x.new_full((len(run.x),), torch.inf)
         return own
 
@@ -100,7 +101,11 @@ class Energy(Control):
             x = x.detach() - size * gradient * active.view(-1, 1, 1, 1, 1)
             last = torch.where(active, energy.detach(), last)
             active = last > self.threshold
-            finite, more = torch.stack([torch.isfinite(x).all(), active.any()]).tolist()  # the one wait for the device
+            facts = torch.stack([energy.isfinite().all(), x.isfinite().all(), active.any()])
+            sane, finite, more = facts.tolist()  # the one wait for the device
+            if not sane:
+                hint = f"before any push; want another scheduler than {self._scheduler}, or float32 weights"
+                raise AnimaticError(f"Energy at step {step.index}: the model's attention is not finite, {hint}")
             if not finite:
                 hint = f"lower scale ({self.scale})"
                 raise AnimaticError(f"Energy at step {step.index}: the update is not finite; {hint}")

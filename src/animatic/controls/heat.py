@@ -41,8 +41,11 @@ class Heat(Control):
     _looked: dict[str, Tensor] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Heat:
+        if late := [step for step in self.steps if step >= len(run.schedule)]:
+            last = len(run.schedule) - 1
+            raise AnimaticError(f"attention of step {late[0]} is wanted; this run has steps 0 to {last}")
         own = copy(self)
-        own._targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
+        own._targets = Targets.in_run(self.scenes, run)
         own._sum = run.x.new_zeros(len(own._targets.rows), *run.x.shape[2:], dtype=torch.float32)
         own._looked = {}
         return own

@@ -45,35 +45,38 @@ class LayoutAttention(Control):
         one_each(self, self.scenes, run.x)
         own = copy(self)
         own._pace, own._made = run.backbone.geometry.patch[0], {}
-        own._targets = Targets.of(self.scenes, run.backbone.text, run.x.shape[2], run.x.device)
+        own._targets = Targets.in_run(self.scenes, run)
         return own
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         wanted = site.step.fraction < self.until and (self.inside or self.outside)
         if not wanted or site.kind not in READ or not matches(site.name, self.sites):
             return inner(site, q, k, v, mask)
-        push, words = self._pushes(site.grid, site.cond.rows, k.shape[2])
+        push, words = self._pushes(site.grid, site.cond.rows, site.text.stop, k.shape[2])
         if site.kind == "joint" or site.fold < site.grid[0]:
             return inner(site, *_led(site.step, q, k, push, words), v, mask)
         bias = (push * site.step.noise).to(q) @ words.to(q).transpose(-1, -2)
         bias = bias.unflatten(2, (site.fold, -1)).transpose(1, 2).flatten(0, 1)
         return inner(site, q, k, v, bias if mask is None else mask + bias)
 
-    def _pushes(self, grid: tuple[int, int, int], rows: tuple[Row, ...], keys: int) -> tuple[Tensor, Tensor]:
-        """Pushes `[row, 1, cell, wanted]` of the cells of all frames, and one-hot words `[row, 1, key, wanted]`."""
+    def _pushes(self, grid: tuple[int, int, int], rows: tuple[Row, ...], text: int, keys: int) -> tuple[Tensor, Tensor]:
+        """Pushes `[row, 1, cell, wanted]` of the cells of all frames, and one-hot words `[row, 1, key, wanted]`.
+
+        The first `text` of the keys are the tokens of one prompt.
+        """
         key = (grid, rows, keys)
         if key not in self._made:
             goal, frames = self._targets, grid[0] * self._pace
             push = goal.masks(*grid[1:]).flatten(-2) * (self.inside + self.outside) - self.outside
             made = push.new_zeros(*goal.tokens.shape, *push.shape[1:])  # [scene, wanted, frame, cell]
             made.index_put_((goal.rows, goal.columns), push, accumulate=True)
-            said = [told(goal.tokens[row.stream], row, keys) for row in rows]
+            said = [told(goal.tokens[row.stream], row, text) for row in rows]
             parts = [
                 made[row.stream, :, row.first : row.first + frames] * t[:, None, None]
                 for row, t in zip(rows, said, strict=True)
             ]
             push = torch.stack(parts).unflatten(2, (grid[0], self._pace)).mean(3).flatten(2)
-            words = F.one_hot(goal.tokens[[row.stream for row in rows]] % keys, keys).float()
+            words = F.one_hot(goal.tokens[[row.stream for row in rows]] % text, keys).float()
             self._made[key] = push.movedim(1, -1)[:, None], words.movedim(1, -1)[:, None]
         return self._made[key]
 

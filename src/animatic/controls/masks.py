@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..backbones.folder import reading
+from ..quiet import quiet
 
 
 class Masking(Protocol):
@@ -114,7 +115,7 @@ class SamMask:
     def _load(self, device: torch.device) -> tuple[Any, Any]:
         from transformers import SamModel, SamProcessor
 
-        with reading(f"SAM {self.source!r} cannot be loaded"):
+        with reading(f"SAM {self.source!r} cannot be loaded"), quiet():
             model: Any = SamModel.from_pretrained(self.source)
             return model.to(device).eval(), SamProcessor.from_pretrained(self.source)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ..errors import warn
 from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each
 from ..scene import Scene
 
@@ -40,8 +41,11 @@ class Regions(Control):
             boxes = torch.from_numpy(scene.masks(frames, height, width))
             over = boxes.flip(0).cumsum(0).flip(0) - boxes.int()  # how many things stand in front
             seen = boxes & (over == 0)
+            background = scene.background or ("a background" if scene.tracks else scene.prompt)
+            if scene.tracks and not scene.background:
+                warn("multidiffusion tells no prompt, but its boxes' phrases; around them 'a background' is told")
             for words, mask, more in [
-                (scene.background or "a background", ~boxes.any(0), ""),
+                (background, ~boxes.any(0), ""),
                 *((t.prompt or t.phrase, m, self.negative) for t, m in zip(scene.tracks, seen, strict=True)),
             ]:
                 prompts.append(words)
@@ -52,7 +56,7 @@ class Regions(Control):
         own._run, own._rows, own._cond = run, rows, run.backbone.encode(prompts, negatives)
         own._masks = torch.stack(masks)[:, None].to(run.x)
         if self.bootstrap:
-            own._colours = self._paint(run, len(prompts))
+            own._colours = own._paint(run)
         return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
@@ -63,14 +67,20 @@ class Regions(Control):
         answers = inner(apart, step, told) * masks
         return torch.zeros_like(x).index_add(0, torch.tensor(self._rows, device=x.device), answers)
 
-    def _paint(self, run: Run, count: int) -> Tensor:
+    def _each_row(self, draw: Callable[[int, torch.Generator], Tensor], seed: int) -> Tensor:
+        """Draws for each row's regions, from the same seed for every row: a row is the same in any batch."""
+        counts = [self._rows.count(row) for row in range(len(self.scenes))]
+        return torch.cat([draw(count, torch.Generator().manual_seed(seed)) for count in counts])
+
+    def _paint(self, run: Run) -> Tensor:
         """Latents of plain colours, one a region."""
         height, width = (n * run.backbone.geometry.stride for n in run.x.shape[3:])
-        colours = torch.rand(count, 1, 1, 1, 3, generator=torch.Generator().manual_seed(self.seed)) * 255
-        pixels = colours.round().to(torch.uint8).expand(count, 1, height, width, 3)
+        colours = self._each_row(lambda count, draw: torch.rand(count, 1, 1, 1, 3, generator=draw), self.seed) * 255
+        pixels = colours.round().to(torch.uint8).expand(-1, 1, height, width, 3)
         return run.backbone.to_latents(pixels).expand(-1, -1, run.x.shape[2], -1, -1)
 
     def _plain(self, x: Tensor, step: Step) -> Tensor:
         """The plain colours at the noise level of `step`."""
-        seed = torch.Generator().manual_seed(self.seed + step.index + 1)
-        return self._run.schedule.noised(self._colours, torch.randn(x.shape, generator=seed).to(x), step)
+        shape, seed = x.shape[1:], self.seed + step.index + 1
+        noise = self._each_row(lambda count, draw: torch.randn(count, *shape, generator=draw), seed)
+        return self._run.schedule.noised(self._colours, noise.to(x), step)

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..sampling import Run
 from ..scene import Scene
+from ..stories import Reel
 from ..text import ClipText, told
 
 
@@ -18,7 +20,8 @@ class Targets:
     """`pairs` of one token and one thing, over all rows of a batch.
 
     `rows`, `columns` `[pair]`: where in `Maps` a pair's probabilities stand; `share` `[pair]`: its weight, so that the
-    weights of a row sum to 1; `tokens` `[row, wanted]` is the request. Masks are built once per layer size.
+    weights of a row sum to 1; `tokens` `[row, wanted]` is the request. Where every word is wanted it holds the `size`
+    tokens of each prompt that names something, one prompt after the other. Masks are built once per layer size.
     """
 
     tokens: Tensor
@@ -29,7 +32,16 @@ class Targets:
     things: list[tuple[int, tuple[int, ...]]]  # a pair's row and tracks
     frames: int
     legacy: bool
+    size: int = 0
     _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def in_run(cls, scenes: Sequence[Scene], run: Run, legacy: bool = False, every_word: bool = False) -> Targets:
+        """Of scenes, or stories, in what the model is told in a run. See `of`."""
+        size = 0
+        if run.cond is not None:
+            size = run.cond.text.shape[1] // max((parts_of(scene) for scene in scenes), default=1)
+        return cls.of(scenes, run.backbone.text, run.x.shape[2], run.x.device, legacy, every_word, size)
 
     @classmethod
     def of(
@@ -40,8 +52,13 @@ class Targets:
         device: torch.device,
         legacy: bool = False,
         every_word: bool = False,
+        size: int = 0,
     ) -> Targets:
-        """Raises where a phrase is not in what the model is told. `every_word`: request all tokens."""
+        """Raises where a phrase is not in what the model is told. `every_word`: request all tokens.
+
+        `size` are the tokens of each prompt, those of a story standing in a row; 0: as many as are read at once.
+        """
+        size = size or text.limit
         requests, pairs, things = [], [], []
         for row, scene in enumerate(scenes):
             named: dict[tuple, list[int]] = {}
@@ -50,11 +67,14 @@ class Targets:
                 at = text.positions(told(said), track.phrase)
                 if not at:
                     raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {told(said)!r}; name it there")
-                at = tuple(part * text.limit + token for token in at)  # a story's texts stand in a row
+                at = tuple(part * size + token for token in at)
                 # things of the same words share their tokens: one target, unless the original's arithmetic is wanted
                 named.setdefault((at, i) if legacy else (at,), []).append(i)
             wanted = dict.fromkeys(token for at, *_ in named for token in at)
-            request = list(dict.fromkeys([*range(text.limit), *wanted]) if every_word else wanted)
+            request = list(wanted)
+            if every_word:
+                parts = sorted({token // size for token in wanted})
+                request = [part * size + i for part in parts for i in range(size)]
             for (at, *_), tracks in named.items():
                 pairs += [(row, request.index(token), 1 / (len(at) * len(named))) for token in at]
                 things += [(row, tuple(tracks))] * len(at)
@@ -63,7 +83,7 @@ class Targets:
         tokens = torch.tensor([r + [0] * (most - len(r)) for r in requests], device=device)
         rows, columns = (torch.tensor([pair[i] for pair in pairs], dtype=torch.long, device=device) for i in (0, 1))
         share = torch.tensor([pair[2] for pair in pairs], device=device)
-        return cls(tokens, rows, columns, share, scenes, things, frames, legacy)
+        return cls(tokens, rows, columns, share, scenes, things, frames, legacy, size)
 
     def masks(self, height: int, width: int) -> Tensor:
         """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
@@ -77,3 +97,8 @@ class Targets:
     def of_rows(self, values: Tensor) -> Tensor:
         """Sum a value per pair `[pair]` into one per row, by weight."""
         return values.new_zeros(len(self.tokens)).index_add(0, self.rows, values * self.share)
+
+
+def parts_of(scene: Scene | Reel) -> int:
+    """How many prompts a sample is told: one for each scene of a story."""
+    return len(scene.scenes) if isinstance(scene, Reel) else 1

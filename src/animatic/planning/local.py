@@ -66,7 +66,7 @@ class Local:
             raise AnimaticError("a local planner needs llguidance and gguf; pip install 'animatic[llm]'") from None
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from ..backbones.folder import quiet
+        from ..quiet import quiet
 
         path = Path(self.name)
         where, how = (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (self.name, {})

@@ -1,30 +1,32 @@
 """LoRA (Hu et al. 2022): a few low-rank matrices teach a frozen network a thing; kept in diffusers' file format.
 
-Trained through peft, read without it: a file is added to the weights once, so sampling costs nothing more.
+Trained through peft, read without it (`lora_files`): added to the weights once, so sampling costs nothing more.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import math
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from ..backbones import load
 from ..backbones.base import Components
 from ..backbones.economy import Economy
 from ..backbones.load import NO_ECONOMY
+from ..backbones.lora_files import Update, read_lora
 from ..errors import AnimaticError
 from ..files import write_atomically
 
-DOWN = re.compile(r"((?:unet\.|transformer\.)?(.+))\.lora(_A|\.down)\.weight")
-UP = {"_A": "_B", ".down": ".up"}
+NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
 TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
 
 
@@ -61,67 +63,105 @@ def save_lora(network: nn.Module, path: Path, teach: Sequence[str] = ()) -> Path
     return path
 
 
-def split_scale(told: str) -> tuple[Path, float]:
-    """FILE or FILE:SCALE."""
-    file, _, scale = told.rpartition(":")
-    try:
-        return (Path(file), float(scale)) if file and not Path(told).exists() else (Path(told), 1.0)
-    except ValueError:
-        return Path(told), 1.0
+@dataclass(frozen=True)
+class Wanted:
+    """A LoRA as it is asked for: FILE, FILE:SCALE or FILE:SCALE:NETWORK.
+
+    `network` is "transformer" or "transformer_2", one of the two of Wan 2.2 A14B; "": all that the model has.
+    """
+
+    file: Path
+    scale: float = 1.0
+    network: str = ""
+
+    @staticmethod
+    def of(told: str) -> Wanted:
+        """Raises `AnimaticError` where SCALE is no finite number."""
+        if Path(told).exists():
+            return Wanted(Path(told))
+        rest, _, last = told.rpartition(":")
+        network = last if last in NETWORKS else ""
+        rest, _, number = (rest if network else told).rpartition(":")
+        if not rest:
+            return Wanted(Path(number), network=network)
+        try:
+            scale = float(number)
+        except ValueError:
+            return Wanted(Path(f"{rest}:{number}"), network=network)
+        if not math.isfinite(scale):
+            raise AnimaticError(f"{rest}: scale is {number}; want a number such as 0.8")
+        return Wanted(Path(rest), scale, network)
 
 
 def with_loras(model: str, told: Sequence[str], economy: Economy = NO_ECONOMY) -> str | Components:
-    """The model called `model` with every FILE[:SCALE] of `told` added, saving memory; else only its name."""
+    """The model called `model` with every FILE[:SCALE[:NETWORK]] of `told` added, saving memory; else only its name."""
     if not told and economy == NO_ECONOMY:
         return model
 
     def add(loaded: Components) -> None:
-        for file, scale in map(split_scale, told):
-            apply_lora(loaded, file, scale)
+        for wanted in map(Wanted.of, told):
+            apply_lora(loaded, wanted.file, wanted.scale, wanted.network)
 
     return load(model, economy=economy, adapt=add)
 
 
-def apply_lora(model: Components, file: Path, scale: float = 1.0) -> Components:
+def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:
     """Add `scale` times a LoRA to the weights of `model`, in place; it then also knows the words it was taught.
 
-    Each pair adds scale * alpha / rank * B A. Raises `AnimaticError` where the file belongs to another network.
+    What the file says of the text encoder is added to it. A model of two networks (Wan 2.2 A14B) gets it in both,
+    which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
+    `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """
-    pairs, words = _read(file)
-    layers = dict(model.unet.named_modules())
-    found = {}
-    for name, (down, up, alpha) in pairs.items():
-        layer = layers.get(name)
-        weight = getattr(layer, "weight", None)
-        change = (up.flatten(1) @ down.flatten(1)) * (scale * alpha / len(down))
-        if weight is None or weight.numel() != change.numel():
-            raise AnimaticError(f"{file}: its layer {name} does not fit {model.name}; want a LoRA of this network")
-        found[name] = (weight, change)
+    encoder = getattr(model.text, "encoder", None)
+    lora = read_lora(file, model.unet, encoder)
+    targets = _targets(model, network)
+    if len(targets) > 1 and "transformer_2" not in lora.parts:
+        hint = f"{file}:{scale:g}:transformer for one of them, {file}:{scale:g}:transformer_2 for the other"
+        warnings.warn(f"{file}: added to both networks of {model.name}; say {hint}", stacklevel=2)
+
+    changes: list[tuple[nn.Module, Update]] = []
+    misfits = []
+    for part, updates in lora.parts.items():
+        modules = [encoder] if part == "text_encoder" else _networks(part, targets)
+        for module in modules or [None]:
+            layers = dict(module.named_modules()) if module is not None else {}
+            for name, update in updates.items():
+                layer = layers.get(name)
+                if layer is not None and update.fits(layer):
+                    changes.append((layer, update))
+                else:
+                    misfits.append(f"{part}.{name}" if part.startswith("text") else name)
+    if misfits:
+        others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})" if misfits[1:] else ""
+        whose = f"does not fit {model.name}; want a LoRA of this network"
+        raise AnimaticError(f"{file}: its layer {misfits[0]}{others} {whose}")
+
     with torch.no_grad():  # nothing is changed unless everything fits
-        for weight, change in found.values():
-            weight += change.view_as(weight).to(weight)
-    model.name = f"{model.name} + {file.stem}:{scale:g}"
-    model.loras = (*model.loras, (str(file.resolve()), scale))
-    model.words = (*model.words, *(w for w in words if w not in model.words)) if model.words else ()
+        for layer, update in changes:
+            weight: Any = layer.weight
+            weight.copy_(update.weight(weight, scale))
+            if update.bias is not None:
+                bias: Any = layer.bias
+                bias += (scale * update.scaling * update.bias).to(bias)
+    where = f":{network}" if network else ""
+    model.name = f"{model.name} + {file.stem}:{scale:g}{where}"
+    model.loras = (*model.loras, (str(file.resolve()), scale, network))
+    model.words = (*model.words, *(w for w in lora.words if w not in model.words)) if model.words else ()
     return model
 
 
-def _read(file: Path) -> tuple[dict[str, tuple[Tensor, Tensor, float]], list[str]]:
-    try:
-        with safe_open(file, "pt") as data:
-            state: dict[str, Tensor] = {key: data.get_tensor(key) for key in data.keys()}  # noqa: SIM118 - not a dict
-            told = json.loads((data.metadata() or {}).get("animatic", "{}"))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise AnimaticError(f"{file}: cannot be read ({error}); want a LoRA in safetensors") from None
-    pairs = {}
-    for key, down in state.items():
-        if (hit := DOWN.fullmatch(key)) is None:
-            continue
-        stem, name, half = hit.groups()
-        up = state.get(f"{stem}.lora{UP[half]}.weight")
-        if up is None:
-            raise AnimaticError(f"{file}: {key} has no partner; want a whole LoRA")
-        pairs[name] = (down.float(), up.float(), float(state.get(f"{stem}.alpha", len(down))))
-    if not pairs:
-        raise AnimaticError(f"{file}: no LoRA in it; want layers named lora_A and lora_B")
-    return pairs, list(told.get("words", ()))
+def _targets(model: Components, network: str) -> dict[str, Any]:
+    """The networks that are to be changed, by their part in a model folder."""
+    found = dict(zip((model.part, "transformer_2"), model.networks, strict=False))
+    if not network:
+        return found
+    if network not in found:
+        raise AnimaticError(f"{model.name} has no {network}; its networks are {', '.join(found)}")
+    return {network: found[network]}
+
+
+def _networks(part: str, targets: dict[str, Any]) -> list[Any]:
+    """Those that a part of a file is for: one that the file names of two, else all that are to be changed."""
+    if part == "transformer_2":
+        return [targets[part]] if part in targets else []
+    return [] if part == "text_encoder_2" else list(targets.values())

@@ -20,7 +20,7 @@ from diffusers import DDIMScheduler, UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from ..backbones.base import Geometry, Habits
+from ..backbones.base import Components, Geometry, Habits
 from ..backbones.codec import PatchCodec
 from ..backbones.small_model import save_model
 from ..backbones.unet3d import UNet3D
@@ -71,7 +71,10 @@ def build(seed: int = 0) -> UNet3D:
     )
     text = ClipText("mini", tokenizer, encoder)
     codec = fit_codec(rng)
-    return UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=tuple(toyworld.NOUNS))
+    words = tuple(toyworld.NOUNS)
+    model = UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=words)
+    model.family = "mini"
+    return model
 
 
 def leave_nothing_out(network: nn.Module) -> None:
@@ -94,10 +97,10 @@ def fit_codec(rng: random.Random) -> PatchCodec:
 
 
 class Words(Lessons):
-    """`mini` learns what words mean, from nothing; leaves a model folder in half precision."""
+    """`mini` learns what words mean, from nothing or from `model`; leaves a model folder in half precision."""
 
-    def __init__(self, plan: Plan, out: Path) -> None:
-        super().__init__(plan, build(plan.seed), out)
+    def __init__(self, plan: Plan, out: Path, model: Components | None = None) -> None:
+        super().__init__(plan, model or build(plan.seed), out)
 
     def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
         films, covers = (part.to(self.model.device) for part in lesson.film())
@@ -110,11 +113,15 @@ class Words(Lessons):
         return error, out_of_place(maps.found, named, names.any(-1).to(named))
 
     def finish(self) -> Path:
+        self.write(self.out / "mini")
+        return self.out / "mini"
+
+    def write(self, folder: Path) -> None:
+        """The model as it is now, as a model folder in half precision."""
         self.model.taps.call = None  # holds the graph of the last step, which cannot be copied
         made = copy.copy(self.model)
         made.unet, made.vae, made.text = (copy.deepcopy(p).half() for p in (made.unet, made.vae, made.text))
-        save_model(self.out / "mini", made)
-        return self.out / "mini"
+        save_model(folder, made)
 
 
 def main(

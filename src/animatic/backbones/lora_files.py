@@ -1,0 +1,265 @@
+"""LoRA files as they are found: which layers they change, and by how much (Hu et al. 2022, arXiv 2106.09685).
+
+Read are files of diffusers (`unet.`, `transformer.`, `text_encoder.`) and of its training scripts
+(`processor.to_q_lora.down`), of peft (`base_model.model.`), of kohya and A1111 (`lora_unet_`, `lora_te_`, with LoCon's
+convolutions), and of Wan's own names (`diffusion_model.blocks.0.self_attn.q`, musubi's too). Renaming is diffusers'
+where it has one; kohya's names are those of the network's layers with "_" for ".", which the network itself tells.
+
+Whatever cannot be added exactly is refused: a layer the network lacks, LoHa, LoKr, A1111's `dora_scale`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
+from diffusers.utils.state_dict_utils import (
+    convert_state_dict_to_diffusers,
+    convert_state_dict_to_peft,
+    convert_unet_state_dict_to_peft,
+)
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..errors import AnimaticError
+from .folder import read_json
+
+State = Mapping[str, Tensor]
+
+KOHYA = re.compile(r"lora_(unet|te1?)_([^.]+)\.(.+)")
+MUSUBI = re.compile(r"lora_unet_blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)\.(.+)")
+ENDINGS = {".lora_down.": ".lora_A.", ".lora_up.": ".lora_B.", "lora_linear_layer.down": "lora_A"}
+ENDINGS |= {"lora_linear_layer.up": "lora_B", ".default.weight": ".weight"}
+PREFIX = re.compile(r"(?:(unet|transformer|transformer_2|text_encoder|text_encoder_2)\.)?(.+)")
+ROLE = re.compile(r"(.+)\.(lora_A\.weight|lora_B\.weight|lora_B\.bias|lora_magnitude_vector|alpha)(?:\.weight)?")
+NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")  # in a folder: diffusers', peft's
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a file does to one layer: W -> W + scaling B A, and with DoRA each row of it is made `magnitude` long.
+
+    `down` (A) is `[rank, ...]`, `up` (B) `[channel, rank, ...]`, `bias` and `magnitude` `[channel]`; all float32.
+    """
+
+    down: Tensor
+    up: Tensor
+    scaling: float
+    bias: Tensor | None = None
+    magnitude: Tensor | None = None
+
+    def fits(self, layer: nn.Module | None) -> bool:
+        weight = getattr(layer, "weight", None)
+        if weight is None or len(weight) != len(self.up) or self.up.shape[1] != len(self.down):
+            return False
+        bias = getattr(layer, "bias", None)
+        channels = [len(part) for part in (self.bias, self.magnitude) if part is not None]
+        whole = weight.numel() == len(self.up) * self.down[0].numel() and set(channels) <= {len(weight)}
+        return whole and (self.bias is None or bias is not None)
+
+    def weight(self, old: Tensor, scale: float) -> Tensor:
+        """The weight of the layer with `scale` times the update, float32, in the shape of `old`."""
+        change = (self.up.flatten(1) @ self.down.flatten(1)) * (scale * self.scaling)
+        new = old.float() + change.view_as(old).to(old.device)
+        if self.magnitude is None:
+            return new
+
+        # Liu et al. 2024 (arXiv 2402.09353), equation 5: direction from the sum, length from the magnitude vector
+        length = new.flatten(1).norm(dim=1)
+        factor = self.magnitude.to(new.device) / length
+        return factor.view(-1, *[1] * (new.dim() - 1)) * new
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """The updates in a file by part of the model ("unet", "transformer_2", "text_encoder", ...; "": its network) and
+    layer, and the words that our own files say they teach."""
+
+    parts: dict[str, dict[str, Update]]
+    words: tuple[str, ...]
+
+
+def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> LoraFile:
+    """A LoRA file for a model of this network and text encoder, or the one in the folder `file`.
+
+    Raises `AnimaticError` where it is none, is incomplete, has numbers that are not finite, or tensors that are no
+    LoRA; warns where Wan's names come with changes of norms, which diffusers does not read either.
+    """
+    if file.is_dir():
+        file = next((file / name for name in NAMES if (file / name).exists()), file / NAMES[0])
+    state, header = _open(file)
+    if not any("lora" in name or "hada_" in name or "lokr_" in name for name in state):
+        raise AnimaticError(f"{file}: no LoRA in it; want layers named lora_A and lora_B, or lora_down and lora_up")
+    _check(file, state)
+
+    named = _named(file, state, network, encoder)
+    grouped: dict[str, dict[str, dict[str, Tensor]]] = {}
+    strange = []
+    for key, value in named.items():
+        role = ROLE.fullmatch(key)
+        if role is None:
+            strange.append(key)
+            continue
+        part, layer = PREFIX.fullmatch(role[1]).groups()  # type: ignore[union-attr]
+        grouped.setdefault(part or "", {}).setdefault(layer, {})[role[2]] = value
+    if strange:
+        count = f"{len(strange)} of {len(named)} tensors are no plain LoRA or DoRA of peft"
+        raise AnimaticError(f"{file}: {count}, the first is {strange[0]}; want lora_A and lora_B pairs alone")
+
+    configs = _configs(file, header, named)
+    parts = {
+        part: {layer: _update(file, layer, roles, configs.get(part, {})) for layer, roles in layers.items()}
+        for part, layers in grouped.items()
+    }
+    return LoraFile(parts, _words(file, header))
+
+
+def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, "pt") as data:
+            return {key: data.get_tensor(key) for key in data.keys()}, data.metadata() or {}  # noqa: SIM118 - no dict
+    except (OSError, SafetensorError) as error:
+        raise AnimaticError(f"{file}: cannot be read ({error}); want a LoRA in safetensors") from None
+
+
+def _check(file: Path, state: State) -> None:
+    bad = [name for name, value in state.items() if not torch.isfinite(value.float()).all()]
+    if bad:
+        raise AnimaticError(f"{file}: {len(bad)} tensors hold numbers that are not finite, the first is {bad[0]}")
+
+
+def _named(file: Path, state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
+    """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`."""
+    state = {name.removeprefix("base_model.model."): value for name, value in state.items()}
+    if type(network).__name__ == "WanTransformer3DModel":
+        state = _from_wan(file, state)
+    state = _from_kohya({name.removeprefix("diffusion_model."): v for name, v in state.items()}, network, encoder)
+
+    named = {}
+    for name, value in state.items():
+        for old, new in ENDINGS.items():
+            name = name.replace(old, new)
+        named[name] = value
+
+    texts = {name: value for name, value in named.items() if name.startswith("text_encoder.")}
+    others = convert_unet_state_dict_to_peft({name: v for name, v in named.items() if name not in texts})
+    if any("to_out_lora" in name for name in texts):  # the training scripts' old names
+        texts = convert_state_dict_to_peft(convert_state_dict_to_diffusers(texts))
+    flat = encoder is not None and not hasattr(encoder, "text_model")  # so is CLIP since transformers 5
+    texts = {
+        name.replace("text_encoder.text_model.", "text_encoder.") if flat else name: v for name, v in texts.items()
+    }
+    return {**others, **texts}
+
+
+def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
+    """Wan's own names by diffusers' converter, which is told musubi's with dots."""
+    own = {}
+    for name, value in state.items():
+        if hit := MUSUBI.fullmatch(name):
+            name = "diffusion_model.blocks.{}.{}.{}.{}".format(*hit.groups())
+        own[name] = value
+    if not any(name.startswith("diffusion_model.") for name in own):
+        return own
+
+    left_out = [name for name, value in own.items() if _unread(name) and value.any()]
+    if left_out:
+        count = f"{len(left_out)} tensors that change norms or whole layers are left out, as by diffusers"
+        warnings.warn(f"{file}: {count}; the first is {left_out[0]}", stacklevel=2)
+    try:
+        return WanLoraLoaderMixin.lora_state_dict(own)  # type: ignore[return-value]
+    except (KeyError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise AnimaticError(f"{file}: its names are not those of a Wan LoRA ({reason})") from None
+
+
+def _unread(name: str) -> bool:
+    return name.endswith(".diff") or (name.endswith(".diff_b") and "norm" in name)
+
+
+def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
+    """kohya's names with dots: `lora_unet_mid_block_resnets_0_conv1` is the network's mid_block.resnets.0.conv1."""
+    layers = {
+        "unet": {name.replace(".", "_"): name for name, _ in network.named_modules()},
+        "text_encoder": {name.replace(".", "_"): name for name, _ in encoder.named_modules()} if encoder else {},
+    }
+    named = {}
+    for name, value in state.items():
+        if hit := KOHYA.fullmatch(name):
+            part = "unet" if hit[1] == "unet" else "text_encoder"
+            flat = hit[2].removeprefix("text_model_") if part == "text_encoder" else hit[2]
+            layer = layers[part].get(flat) or layers[part].get(hit[2]) or hit[2]
+            name = f"{part}.{layer}.{hit[3]}"
+        named[name] = value
+    return named
+
+
+def _configs(file: Path, header: Mapping[str, str], named: State) -> dict[str, dict[str, Any]]:
+    """peft's LoraConfig of each part: from diffusers' header, or from the file that peft writes beside its own."""
+    beside = file.with_name("adapter_config.json")
+    if "lora_adapter_metadata" in header:
+        told = _json(file, header["lora_adapter_metadata"])
+    elif file.name == NAMES[1] and beside.exists():
+        told = read_json(beside)
+    else:
+        return {}
+
+    configs: dict[str, dict[str, Any]] = {}
+    parts = {hit[1] or "" for name in named if (hit := PREFIX.fullmatch(name))}
+    for part in parts:
+        own = {key.removeprefix(f"{part}."): v for key, v in told.items() if part and key.startswith(f"{part}.")}
+        configs[part] = own or {key: value for key, value in told.items() if "." not in key}
+    return configs
+
+
+def _json(file: Path, text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise AnimaticError(f"{file}: its header is damaged ({str(error)[:80]}); want JSON") from None
+    if not isinstance(data, dict):
+        raise AnimaticError(f"{file}: its header holds a {type(data).__name__}; want a JSON object")
+    return data
+
+
+def _words(file: Path, header: Mapping[str, str]) -> tuple[str, ...]:
+    words = _json(file, header.get("animatic", "{}")).get("words", ())
+    return tuple(str(word) for word in words)
+
+
+def _update(file: Path, layer: str, roles: Mapping[str, Tensor], config: Mapping[str, Any]) -> Update:
+    down, up = roles.get("lora_A.weight"), roles.get("lora_B.weight")
+    if down is None or up is None:
+        raise AnimaticError(f"{file}: {layer} has {', '.join(sorted(roles))}, which has no partner; want a whole LoRA")
+    if down.dim() < 2 or up.dim() < 2 or not down.numel():
+        shapes = f"{list(down.shape)} and {list(up.shape)}"
+        raise AnimaticError(f"{file}: {layer} has shapes {shapes}; want two matrices")
+    if config.get("use_dora") and "lora_magnitude_vector" not in roles:
+        raise AnimaticError(f"{file}: a DoRA, but {layer} has no lora_magnitude_vector; want a whole one")
+
+    rank = len(down)
+    alpha = float(roles["alpha"].flatten()[0]) if "alpha" in roles else _alpha(layer, config, rank)
+    scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    bias, magnitude = (roles.get(role) for role in ("lora_B.bias", "lora_magnitude_vector"))
+    return Update(
+        down.float(),
+        up.float(),
+        scaling,
+        None if bias is None else bias.float(),
+        None if magnitude is None else magnitude.float().flatten(),
+    )
+
+
+def _alpha(layer: str, config: Mapping[str, Any], rank: int) -> float:
+    """Of peft's config, whose patterns are matched at the end of a layer's name; the rank where it says nothing."""
+    for pattern, alpha in (config.get("alpha_pattern") or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", layer):
+            return float(alpha)
+    return float(config.get("lora_alpha") or rank)
