@@ -82,7 +82,7 @@ def render(
 
 
 def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
-    """Render a story and write its files. Scenes planned to last `span` seconds last as long as the model's own clip."""
+    """Render a story and write its files. Scenes planned to last `span` seconds last as a clip of the model."""
     began = time.perf_counter()
 
     # what can be wrong with the options is told before a model is loaded
@@ -127,7 +127,9 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
     title = " | ".join(scene.prompt for scene in story)
-    target = free_name(shot.out / (shot.name or slug(title)), made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json)
+    target = free_name(
+        shot.out / (shot.name or slug(title)), made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json
+    )
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, png(contact_sheet(plain, shown.at(len(plain)), title=title)))
     save_story(story, plan)

@@ -128,6 +128,8 @@ class Take:
         for name in how:
             if name not in How.__annotations__:
                 raise AnimaticError(f"unknown option {name!r}; known: {', '.join(How.__annotations__)}")
+        if not isinstance(model, (str, os.PathLike, Backbone)):
+            raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
         backbone = model if isinstance(model, Backbone) else load(os.fspath(model))
         geometry, habits = backbone.geometry, backbone.habits
 
@@ -162,7 +164,9 @@ class Take:
         try:
             check(self.backbone, controls)
         except AnimaticError as error:
-            raise AnimaticError(f"method {self.method!r}: {error}; want --method none, which any model can do") from None
+            raise AnimaticError(
+                f"method {self.method!r}: {error}; want --method none, which any model can do"
+            ) from None
         return controls
 
     def videos(

@@ -54,7 +54,9 @@ class Edit:
         if self.prompt:
             prompts = [prompt.strip() for prompt in self.prompt.split("|")] if len(story) > 1 else [self.prompt]
             if len(prompts) != len(story):
-                raise AnimaticError(f"the new prompt has {len(prompts)} parts for {len(story)} scenes; want A | B | ...")
+                raise AnimaticError(
+                    f"the new prompt has {len(prompts)} parts for {len(story)} scenes; want A | B | ..."
+                )
             story = tuple(_renamed(scene, prompt) for scene, prompt in zip(story, prompts, strict=True))
 
         for old, new in self.swap.items():
@@ -138,7 +140,9 @@ class GenerationRequest:
     def before_requests(info: Mapping[str, Any], source: str | Path, frames: int) -> GenerationRequest:
         """What is known of a video of `frames` frames whose file was written when only a part was recorded."""
         if "scene" not in info and "story" not in info:
-            raise AnimaticError(f"{source}: does not say what it was made from; say what it shows with --invert CAPTION")
+            raise AnimaticError(
+                f"{source}: does not say what it was made from; say what it shows with --invert CAPTION"
+            )
         windowed = "story" in info
         return GenerationRequest(
             parse_story(info["story" if windowed else "scene"], str(source)),

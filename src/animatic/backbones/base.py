@@ -55,7 +55,6 @@ class Geometry:
         times = -(-(frames - 1) // self.pace) + self.patch[0]  # with one to spare where tokens hold two
         return self.channels, times + -times % self.patch[0], height // self.stride, width // self.stride
 
-
     def pixel_frames(self, latent_frames: int) -> int:
         """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
         return (latent_frames - self.patch[0]) * self.pace + 1

@@ -93,7 +93,6 @@ class Reweight(Control):
         text = inner(site, of_words(q), k, only_text, part_of(mask, ALL, slice(words)))
         return (out + change).scatter_add(2, index.expand_as(text), more[..., None] * (of_words(out) - text))
 
-
     def _of(self, row: Row) -> dict[int, float]:
         """The factors of a row, by token."""
         by: Mapping[Any, Mapping[int, float]] = self.factors
@@ -129,8 +128,9 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
 class PromptToPrompt(Control):
     """Streams look at their words where the first stream looks at its own, in layers of attention to text.
 
-    `prompts` by stream, the source first; of stories a list of their parts' each. Where words correspond (see `aligned`) the source's attention stands, up to
-    the share `cross` of the run; added words keep their own. Up to `self_until`, attention to cells is the source's.
+    `prompts` by stream, the source first; of a story a list of its parts' prompts. Where words correspond (see
+    `aligned`) the source's attention stands, up to the share `cross` of the run; added words keep their own. Up to
+    `self_until`, attention to cells is the source's.
     """
 
     prompts: Sequence[str | Sequence[str]]
@@ -198,8 +198,9 @@ def _source_of(rows: Sequence[Row], i: int) -> int:
 class LocalBlend(Control):
     """Only where the words are looked at may a stream differ from the `source` stream (Hertz et al., local blend).
 
-    `words` are the tokens by stream; `targets` are the streams that are blended, all but the source if none is given. Attention is a mean over heads, layers that match `sites` and levels so far; a
-    cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
+    `words` are the tokens by stream; `targets` are the streams that are blended, all but the source if none is given.
+    Attention is a mean over heads, layers that match `sites` and levels so far; a cell is where it, or a neighbour, has
+    `threshold` of the frame's most. From the share `since` of the run on.
     """
 
     words: Sequence[Sequence[int]]
