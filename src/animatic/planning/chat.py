@@ -77,7 +77,7 @@ class Server:
                 if not structured or not _refuses_schema(str(error)):
                     raise AnimaticError(f"{self.name}: refused ({self._plain(error)})") from None
                 self._structured = False  # asked once more without, and never again with
-                warnings.warn(f"{self.name}: the server takes no JSON schema, and is asked without one", stacklevel=2)
+                warn(f"{self.name}: the server takes no JSON schema, and is asked without one")
             except (openai.OpenAIError, ValueError) as error:
                 raise AnimaticError(self._why(error)) from None
             else:
