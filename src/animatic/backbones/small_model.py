@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AnimaticError, listed
+from ..quiet import quiet
 from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
-from .folder import quiet, write_cards
+from .folder import write_cards
 from .grounding import grounded
 from .small import SpaceTimeUNet
 
