@@ -6,13 +6,12 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from .asking import Message, Said
 
 LOCAL_KEY = "none"  # servers of one's own ask for no key
@@ -77,7 +76,7 @@ class Server:
                 if not structured or not _refuses_schema(str(error)):
                     raise AnimaticError(f"{self.name}: refused ({self._plain(error)})") from None
                 self._structured = False  # asked once more without, and never again with
-                warnings.warn(f"{self.name}: the server takes no JSON schema, and is asked without one", stacklevel=2)
+                warn(f"{self.name}: the server takes no JSON schema, and is asked without one")
             except (openai.OpenAIError, ValueError) as error:
                 raise AnimaticError(self._why(error)) from None
             else:
