@@ -6,13 +6,12 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from .asking import Message, Said
 
 LOCAL_KEY = "none"  # servers of one's own ask for no key
