@@ -68,7 +68,8 @@ def loaded(request: GenerationRequest) -> Backbone:
     from .training.lora import with_loras
 
     economy = Economy(request.dtype, request.quantize, request.offload, request.save_memory)
-    chosen = with_loras(request.model, [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras], economy)
+    files = [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras]
+    chosen = with_loras(request.model, files, economy)
     return load(chosen) if isinstance(chosen, str) else chosen
 
 

@@ -127,19 +127,17 @@ def _blends(
     stories: Sequence[Story], prompts: Sequence[Sequence[str]], edits: Sequence[Edit], backbone: Backbone
 ) -> list[Control]:
     """Where an edit blends, its stream may differ from the one before only at its words."""
-    limit = backbone.text.limit
     blends: list[Control] = []
     for stream, edit in enumerate(edits, 1):
         if not edit.blend:
             continue
         if not (edit.swap or edit.weight):
             raise AnimaticError("blending needs words that are swapped or weighted; a new prompt names none")
-        words: list[list[int]] = [[] for _ in stories]
+        words: list[list[tuple[int, int]]] = [[] for _ in stories]
         for at, exchanged in ((stream - 1, edit.swap), (stream, edit.swap.values())):
-            places = [place for word in exchanged for place in _tokens(backbone, prompts[at], word)]
-            places += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == stream)]
-            words[at] = [part * limit + token for part, token in places]
-        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,)))
+            words[at] = [place for word in exchanged for place in _tokens(backbone, prompts[at], word)]
+            words[at] += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == stream)]
+        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,), parts=len(stories[0])))
     return blends
 
 

@@ -287,14 +287,16 @@ def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:
 @torch.no_grad()
 def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Cond:
     """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
-    conds = [encode(story, backbone) for story in stories]
-    if conds[0].extra and len(stories[0]) > 1:
+    cond, count, parts = (
+        encode([scene for story in stories for scene in story], backbone),
+        len(stories),
+        len(stories[0]),
+    )
+    if cond.extra and parts > 1:
         raise AnimaticError(f"{backbone.name} takes one prompt a video; want a single scene, or a model for stories")
-    parts = len(stories[0])
-    texts = torch.stack([cond.text.unflatten(0, (2, parts)).flatten(1, 2) for cond in conds], 1)
-    extra = {name: torch.stack([cond.extra[name] for cond in conds], 1).flatten(0, 1) for name in conds[0].extra}
-    rows = [Row(negative, i) for negative in (True, False) for i in range(len(stories))]
-    return Cond(texts.flatten(0, 1), tuple(rows), extra)
+    text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
+    rows = [Row(negative, i) for negative in (True, False) for i in range(count)]
+    return Cond(text, tuple(rows), cond.extra)
 
 
 def versions() -> dict[str, str]:

@@ -198,17 +198,18 @@ def _source_of(rows: Sequence[Row], i: int) -> int:
 class LocalBlend(Control):
     """Only where the words are looked at may a stream differ from the `source` stream (Hertz et al., local blend).
 
-    `words` are the tokens by stream; `targets` are the streams that are blended, all but the source if none is given.
-    Attention is a mean over heads, layers that match `sites` and levels so far; a cell is where it, or a neighbour, has
-    `threshold` of the frame's most. From the share `since` of the run on.
+    `words` are the tokens by stream, of stories of `parts` scenes (part, token); `targets` are the streams that are
+    blended, all but the source if none is given. Attention is a mean over heads, layers that match `sites` and levels
+    so far; a cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
     """
 
-    words: Sequence[Sequence[int]]
+    words: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, int]]]
     threshold: float = 0.3
     since: float = 0.2
     sites: tuple[str, ...] = ("*",)
     source: int = 0
     targets: tuple[int, ...] = ()
+    parts: int = 1
     needs = frozenset({"text maps"})
     _seen: list[Tensor] = field(init=False, repr=False)
 
@@ -218,8 +219,9 @@ class LocalBlend(Control):
         return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        most = max(map(len, self.words))
-        tokens = torch.tensor([[*w, *[w[-1] if w else 0] * (most - len(w))] for w in self.words], device=x.device)
+        size, most = cond.text.shape[1] // self.parts, max(map(len, self.words))
+        words = [[w if isinstance(w, int) else w[0] * size + w[1] for w in each] for each in self.words]
+        tokens = torch.tensor([[*w, *[w[-1] if w else 0] * (most - len(w))] for w in words], device=x.device)
         answer, found = asked(inner, x, step, cond, tokens, self.sites)
         self._seen.append(torch.stack([in_time(p.mean((2, 5)), x.shape[2:]) for p in found.values()]).mean(0))
         return answer
