@@ -78,14 +78,14 @@ def test_a_cascade_keeps_keys_time_and_what_it_has_done(finishers, video, tmp_pa
     assert made.frames.shape == (57, 64, 64, 3) and made.fps == 28.5 and len(made) / made.fps == 2.0
     assert made.info["prompt"] == "a red ball" and len(made.info["stages"]) == 4
     first = Video.load(tmp_path / "v.1-interpolate.mkv")
-    assert np.array_equal(first.frames[::4], video.frames) and first.fps == 14.5
+    assert np.array_equal(first.frames[::4], video.frames) and first.fps == 14.5  # keys pass through, losslessly
     assert lines[0].startswith("interpolate: 29 frames, 64 x 64, 14.5 fps")
 
     again: list[str] = []
     (tmp_path / "v.2-lanczos.mkv").write_bytes(b"damaged")
     second = finish(video, stages, said(video, "", 0), tmp_path / "v", watch=again.append)
     assert ["taken up" in line for line in again] == [True, False, True, True]
-    assert np.array_equal(second.frames, made.frames)
+    assert np.array_equal(second.frames, made.frames)  # read from the file of the first time
     third: list[str] = []
     finish(video, stages[:1], said(video, "another prompt", 0), tmp_path / "v", watch=third.append)
     assert "taken up" not in third[0]

@@ -118,7 +118,7 @@ def test_a_perfect_answer_costs_nothing_and_samples_itself(target, loss):
     process = Process(target, "cosine", loss=loss)
     x, e = torch.randn(2, 1, 1, 2, 2).clamp(-1, 1), torch.randn(2, 1, 1, 2, 2)
     t = torch.tensor([5, 700])
-    assert process.error(process.wanted(x, e, t), x, e, t).max() == 0
+    assert process.error(process.wanted(x, e, t), x, e, t).max() == 0  # the difference of a thing to itself
     assert process.error(process.wanted(x, e, t) + 1, x, e, t).min() > 0
     schedule = Schedule(process.scheduler(), 10)
     sample = schedule.start(e)
@@ -196,7 +196,7 @@ def test_pictures_are_masked_in_every_network(tmp_path):
                 alone = torch.tensor([taken])
                 a, b = (learner._apart(v, t, captions, 0, alone) for v in (x, other))
                 leak = (a - b)[:, :, 0].abs().max()
-                assert (leak == 0) == taken, kind
+                assert (leak == 0) == taken, kind  # masked: added as zeros
 
 
 def test_latents_and_captions_kept_on_request(tmp_path):
@@ -212,7 +212,7 @@ def test_latents_and_captions_kept_on_request(tmp_path):
     trainer = Trainer(replace(settings, out=str(tmp_path / "a")))
     for i in range(3):
         x = trainer.model.to_latents(fresh[i].frames[None])[0].movedim(1, 0)
-        assert torch.equal(x, trainer.clips[i].frames)
+        assert torch.equal(x, trainer.clips[i].frames), "pixels, scaled one by one"
 
 
 def test_class_labels(tmp_path):

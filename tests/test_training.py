@@ -86,7 +86,7 @@ def test_left_out_time_layers_are_what_fresh_ones_do(model):
         whole = model(x, Step(0, 1, 500.0), cond, plain)
         with without_time(model.unet):
             assert torch.allclose(model(x, Step(0, 1, 500.0), cond, plain), whole, atol=1e-6)
-        assert torch.equal(model(x, Step(0, 1, 500.0), cond, plain), whole)
+        assert torch.equal(model(x, Step(0, 1, 500.0), cond, plain), whole), "the same pass again"
 
 
 def test_resume_is_the_same_run(tmp_path):
