@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 # before torch is imported: some virtual machines announce half-precision instructions that they do not have
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 GOLDEN = Path(__file__).parent / "golden"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,7 +30,7 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
     """Says how to repeat the order, which `-q` leaves out."""
     seed = getattr(config.option, "randomly_seed", None)
     if seed is not None and not config.getoption("collectonly"):
-        terminalreporter.write_line(f"the order of -p randomly_seed: repeat it with --randomly-seed={seed}")
+        terminalreporter.write_line(f"random order; the same again: --randomly-seed={seed}")
 
 
 def golden(name: str) -> dict:
@@ -48,6 +51,17 @@ def close(found: Tensor, wanted: Tensor, eps: float = 64) -> bool:
 
 
 RUN = 1000  # roundings that a run of a few steps may add up to: 1.2e-4 of the largest value
+
+
+def distance(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
+    """How far two networks' weights are apart, as a share of their norm.
+
+    Of weights that were trained, not of each one: Adam makes as much of a gradient of 1e-9 as of one of 1, so last bits
+    move a weight here and there by a whole step.
+    """
+    assert found.keys() == wanted.keys() and found
+    off = sum(float((found[k] - wanted[k]).double().square().sum()) for k in wanted)
+    return (off / sum(float(v.double().square().sum()) for v in wanted.values())) ** 0.5
 
 
 def close_frames(found: np.ndarray, wanted: np.ndarray) -> bool:

@@ -146,6 +146,7 @@ def test_unwritable_output(here, tmp_path):
     assert code == 2 and error.count("\n") == 1 and "cannot be written" in error
 
 
+@pytest.mark.slow("a process of its own is well into a render before it is interrupted")
 def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "animatic", "make", BEAR, "--steps", "900"],

@@ -126,6 +126,7 @@ def test_spans_and_blending():
     assert {first for _, first, _ in seen} == {0, 2, 4, 6} and {shape for shape, _, _ in seen} == {(4, 5, 5)}
 
 
+@pytest.mark.slow("two processes of its own, whose peaks are compared")
 def test_memory_is_bounded_by_the_window(finishers, tmp_path):
     """Peak of 64 frames against that of 16, each in a process of its own."""
     script = (

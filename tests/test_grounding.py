@@ -97,10 +97,9 @@ def test_it_ends_after_its_share_of_the_steps(model):
     assert told == [True, True, False, False]
 
 
+@pytest.mark.parametrize("model", ["3d"], indirect=True)
 def test_frames_are_told_their_own_boxes(model):
     """The network's answer for a frame depends on the boxes of that frame; of absent things nothing is told."""
-    if "image" in model.provides:
-        pytest.skip("one frame")
     seen = named_boxes([CATS], model.text, 4)
     assert seen["present"][0, :, 0].tolist() == [1, 1, 0, 0] and seen["present"][0, :, 1].tolist() == [1] * 4
     rows = (Row(stream=0), Row(stream=0, first=2))

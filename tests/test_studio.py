@@ -472,6 +472,7 @@ def test_a_password_and_a_foreign_name_are_checked(server, bear):
         serve(server.api, port=int(server.url.rstrip("/").rpartition(":")[2]))
 
 
+@pytest.mark.slow("a process of its own loads everything before it answers")
 def test_the_command_serves_until_it_is_interrupted(tmp_path):
     at = port()
     command = [sys.executable, "-m", "animatic", "studio", "--port", str(at), "--out", str(tmp_path / "log")]
