@@ -129,6 +129,17 @@ def test_files_of_before_requests_were_written_say_what_is_assumed(here):
     assert code == 2 and "does not say what it was made from; say what it shows with --invert CAPTION" in err
 
 
+def test_a_new_prompt_keeps_the_boxes_of_what_it_names(here):
+    from animatic.scene import Track
+
+    tracks = (Track("bear", ((0, 0, 0.5, 0.5),)), Track("ball", ((0.5, 0.5, 1, 1),)))
+    Scene("a bear and a ball", tracks).save("x.json")
+    how = ("--frames", "1", "--steps", "1", "--method", "lvd", "--out", ".")
+    code, _, err = here("edit", "x.json", "--prompt", "a brown bear and a cat", *how)
+    assert code == 0 and "the new prompt does not name ball" in err
+    assert [track["phrase"] for track in read_info("x.edit.mp4")["scene"]["tracks"]] == ["bear"]
+
+
 def autoencoded(file: str | Path, height: int = 64) -> np.ndarray:
     """Frames as `mini` can show them at best: through its autoencoder and back."""
     import torch
@@ -140,16 +151,34 @@ def autoencoded(file: str | Path, height: int = 64) -> np.ndarray:
 
 
 def test_a_video_of_another_maker_is_inverted(here):
-    """p64.mp4: 8 frames of 64 x 64 of ffmpeg's test source."""
+    """p64.mp4: 8 frames of ffmpeg's test source, 64 x 64 pixels that are shown 96 x 64."""
     shutil.copy(VIDEOS / "p64.mp4", "p64.mp4")
     code, out, err = here("edit", "p64.mp4", "--invert", "a dog on the beach", "--swap", "dog=cat", "--steps", "4")
     assert code == 0, err
     _, beside = out.split()
     pair = smaller(Video.load(beside), 64)
-    assert np.abs(pair[:, :, :64] - autoencoded("p64.mp4")).mean() < CODEC
-    assert np.abs(pair[:, :, :64] - pair[:, :, 64:]).mean() > 2 * CODEC
+    before, after = np.split(pair, 2, axis=2)
+    assert np.abs(before - autoencoded("p64.mp4")).mean() < CODEC
+    assert np.abs(before - after).mean() > 2 * CODEC
     assert Video.load(beside).fps == Video.load("p64.mp4").fps
 
+    again = (
+        "edit",
+        "p64.mp4",
+        "--invert",
+        "a dog",
+        "--swap",
+        "dog=cat",
+        "--steps",
+        "1",
+        "--seed",
+        "3",
+        "--frames",
+        "2",
+    )
+    code, out, err = here(*again)
+    assert code == 0 and "without effect under --invert" in err and "--seed, --frames" in err
+    assert len(Video.load(out.split()[0])) == 8
     code, _, err = here("edit", out.split()[0], "--swap", "cat=dog")
     assert code == 2 and "is an edit of another video's frames" in err
 
@@ -157,15 +186,17 @@ def test_a_video_of_another_maker_is_inverted(here):
 def test_a_file_of_ours_is_inverted_at_the_size_it_was_made_in(here):
     assert here("make", "a red ball", "--frames", "2", "--steps", "1", "--method", "none", "--name", "x")[0] == 0
     assert Video.load("out/x.mp4").frames.shape == (2, 256, 256, 3)
-    Video(Video.load(VIDEOS / "p64.mp4").frames, 8.0, read_info("out/x.mp4")).save("out/y.mp4")  # with more in them
+    Video(Video.load(VIDEOS / "p64.mp4").frames[:, :, :64], 8.0, read_info("out/x.mp4")).save(
+        "out/y.mp4"
+    )  # with more in them
     code, out, err = here("edit", "out/y.mp4", "--invert", "a red ball", "--swap", "ball=star", "--steps", "4")
     assert code == 0, err
     pair = smaller(Video.load(out.split()[1]), 64)
     assert np.abs(pair[:, :, :64] - autoencoded("out/y.mp4")).mean() < 2 * CODEC  # H.264 twice, its colours are pure
 
-    Video(np.zeros((2, 128, 128, 3), np.uint8)).save("others.mp4", scale=1)
+    Video(np.zeros((2, 72, 60, 3), np.uint8)).save("others.mp4", scale=1)
     code, _, err = here("edit", "others.mp4", "--invert", "a red ball", "--swap", "ball=star")
-    assert code == 2 and "the video measures 128x128; mini edits 64x64" in err
+    assert code == 2 and "width is 60; this model takes multiples of 8 pixels" in err
 
 
 def test_no_frame_is_lost_where_a_latent_frame_holds_four(tmp_path):

@@ -119,6 +119,15 @@ def test_negative_replaces_the_models_own_words(model, tmp_path, here):
     )
 
 
+def test_a_video_says_how_long_it_lasts_where_that_is_not_what_was_asked(here, tmp_path):
+    pairs = str(tiny.cogvideox(tmp_path / "pairs", pairs=True))
+    how = ("--steps", "1", "--method", "none", "--out", ".")
+    code, _, err = here("make", "a cat", "--model", pairs, *how, "--seconds", "2.8", "--name", "x")
+    assert code == 0 and "lasts 2.12 s, not 2.8 s" in err and len(Video.load("x.mp4")) == 17
+    code, _, err = here("make", "a red ball", *how, "--seconds", "3", "--name", "y")
+    assert code == 0 and "lasts" not in err and len(Video.load("y.mp4")) == 12
+
+
 def test_a_seed_is_drawn_and_said(here):
     code, out, _ = here("make", "a red ball", "--seed", "-1", *QUICK)
     drawn = json.loads(out)["seed"]
@@ -139,6 +148,11 @@ BAD = {
         ("make", "a bear walks to the left", "--attention-of", "*@99", *QUICK),
         "attention of step 99 is wanted; this run has steps 0 to 0",
     ),
+    "attention back": (
+        ("make", "a bear", "--attention-back", *QUICK),
+        "what words look at was asked for, but no atten",
+    ),
+    "story file": (("make", "--story", "scenes.txt"), "scenes.txt: cannot be read"),
     "then, model": (("make", "a cat", "--then", "interpolate:4:model=nowhere"), "interpolate: unknown model 'nowhere'"),
     "then, frames": (("make", "a cat", "--then", "interpolate:4", *QUICK), "interpolate: 1 frame has nothing between"),
     "then, nothing of its own": (

@@ -13,11 +13,11 @@ import typer
 from .cli_sampling import Sampling, free_name, how_of, loaded
 from .console import bar, console, line, quiet
 from .errors import AnimaticError
-from .scene import Scene, load_story
+from .scene import Scene, Story, load_story
 from .video import Video, side_by_side
 
 if TYPE_CHECKING:
-    from .request import GenerationRequest
+    from .request import Edit, GenerationRequest
 
 T = TypeVar("T")
 
@@ -59,13 +59,25 @@ def edit(
             form_is_known = bool(invert)
         request = sampling.over(request)
         model = loaded(request)
+        _tell_lost(request.story, change)
+        idle = [
+            name for name in ("seed", "frames", "scheduler") if invert and getattr(sampling, name) not in (None, "")
+        ]
+        if idle:
+            line(f"without effect under --invert, which takes noise and frames of the video: --{', --'.join(idle)}")
 
     story = request.story
     if not form_is_known:  # seen at once or in windows: that hangs on the model
         request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames), Scene))
     clip = None
     if invert and video is not None:
-        clip = as_generated(video, request.size or (model.geometry.width, model.geometry.height))
+        native = (model.geometry.width, model.geometry.height)
+        clip = as_generated(video, request.size or native)
+        if request.size is None:  # the frames themselves are edited, whatever the model makes by itself
+            request = replace(request, size=(clip.frames.shape[2], clip.frames.shape[1]))
+            if request.size != native:
+                made_for = f"{model.name} was made for {native[0]}x{native[1]}"
+                line(f"the video measures {clip.frames.shape[2]}x{clip.frames.shape[1]}; {made_for} and may do worse")
     with bar("editing") as tick:
         made = render_edit(
             story if request.windowed else story[0], [*request.edits, change], model, request.method, request.seed,
@@ -78,6 +90,15 @@ def edit(
     target = free_name(out / f"{source.stem}.edit", request, (".mp4", ".beside.mp4"))
     for shown, suffix in ((made[1], ".mp4"), (beside, ".beside.mp4")):
         print(shown.save(target.with_name(target.name + suffix)))
+
+
+def _tell_lost(story: Story, change: Edit) -> None:
+    """Say which boxes a whole new prompt has no use for."""
+    if change.prompt:
+        kept = {track.phrase for scene in change.of_story(story) for track in scene.tracks}
+        lost = dict.fromkeys(t.phrase for scene in story for t in scene.tracks if t.phrase not in kept)
+        if lost:
+            line(f"the new prompt does not name {', '.join(lost)}: without those boxes the edit is not steered by them")
 
 
 def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -> GenerationRequest:

@@ -124,6 +124,10 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         else:
             plain = rendering.render_story(story, model, request.method or "ditctrl+lvd", request.seed, **how)
 
+    asked = sum(scene.seconds for scene in story)
+    if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - asked) > 1 / plain.fps:
+        line(f"lasts {len(plain) / plain.fps:.2f} s, not {asked:g} s: {model.name} makes whole pieces of time", as_json)
+
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
     title = " | ".join(scene.prompt for scene in story)
@@ -183,8 +187,9 @@ def _span(model: str) -> float:
 
 
 def _text(story: str) -> str:
-    """A story's text: of a file, or as it stands."""
-    return read_text(story) if os.path.isfile(story) else story  # isfile may be asked of a long text, too
+    """A story's text: of a file, or as it stands. What looks like the name of a file is not taken for a story."""
+    named = len(story.split()) == 1 and ("/" in story or os.sep in story or re.search(r"\.\w{1,5}$", story))
+    return read_text(story) if named or os.path.isfile(story) else story  # isfile may be asked of a long text, too
 
 
 def slug(prompt: str) -> str:

@@ -200,7 +200,8 @@ class LocalBlend(Control):
 
     `words` are the tokens by stream, of stories of `parts` scenes (part, token); `targets` are the streams that are
     blended, all but the source if none is given. Attention is a mean over heads, layers that match `sites` and levels
-    so far; a cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
+    so far; a cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run
+    on.
     """
 
     words: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, int]]]
