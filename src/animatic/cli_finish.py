@@ -18,7 +18,7 @@ from .encoding import WRITERS
 from .errors import AnimaticError
 from .files import fresh_path
 from .options import AsJson
-from .reading import measure
+from .reading import probe
 from .video import Video
 
 if TYPE_CHECKING:  # the stages need torch, which takes seconds to load
@@ -44,7 +44,7 @@ def finish(
 ) -> None:
     """Finish a video file, stage by stage; results of stages are kept, so that running again goes on."""
     from .cascade.stage import Shape
-    from .cascade.stages import check_plan, chosen, said, same_result, stages_of
+    from .cascade.stages import check_plan, resolved, said, same_result, stages_of
 
     began = time.perf_counter()
     suffix = f".{format}"
@@ -52,11 +52,11 @@ def finish(
         raise AnimaticError(f"unknown format {format!r}; known: {', '.join(s[1:] for s in WRITERS)}")
     target = out / (name or f"{video.stem}.finished")
 
-    # What cannot be done, or needs more memory than there is, is refused before anything is decoded.
-    measured, most = measure(video), _bytes(memory)
-    say = said(measured, prompt, seed, negative=negative)
-    stages = chosen(stages_of(then), say.maker)
-    check_plan(Shape(measured.frames, measured.height, measured.width, measured.fps), stages, say, most)
+    # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
+    probed, most = probe(video), _bytes(memory)
+    say = said(probed, prompt, seed, negative=negative)
+    stages = resolved(stages_of(then), say.maker)
+    check_plan(Shape(probed.frames, probed.height, probed.width, probed.fps), stages, say, most)
 
     notes: list[str] = []
 

@@ -287,11 +287,8 @@ def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:
 @torch.no_grad()
 def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Cond:
     """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
-    cond, count, parts = (
-        encode([scene for story in stories for scene in story], backbone),
-        len(stories),
-        len(stories[0]),
-    )
+    count, parts = len(stories), len(stories[0])
+    cond = encode([scene for story in stories for scene in story], backbone)
     if cond.extra and parts > 1:
         raise AnimaticError(f"{backbone.name} takes one prompt a video; want a single scene, or a model for stories")
     text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)

@@ -79,9 +79,8 @@ class Backbone(ABC):
 
     `words` are the only things it can show; empty where there is no such limit. `family` is whose settings the methods
     use, "modelscope", "zeroscope", "mini", ..., or "" for those of any model; it has nothing to do with `name`.
-    `reference` is the name or folder by
-    which `load` finds it again ("" where it was put together by hand), `loras` are the files added to it, their
-    scales and networks ("": all), `economy` is how it was told to save memory.
+    `reference` is the name or folder by which `load` finds it again ("" where it was put together by hand), `loras`
+    are the files added to it, their scales and networks ("": all), `economy` is how it was told to save memory.
     """
 
     name: str

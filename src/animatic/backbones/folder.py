@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from .. import files
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 
@@ -76,9 +75,7 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> A
     if missing := sorted(report["missing_keys"]):
         raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
     if odd := sorted(name for name in report["unexpected_keys"] if not is_grounding(name)):
-        warnings.warn(
-            f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}", stacklevel=2
-        )
+        warn(f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}")
     return network
 
 

@@ -76,7 +76,7 @@ class Stage(ABC):
     @abstractmethod
     def __call__(self, video: Video, say: Say) -> Video: ...
 
-    def chosen(self, maker: str) -> Stage:
+    def resolved(self, maker: str) -> Stage:
         """The same with what it leaves to its model, or to the model `maker` that made the video, written in."""
         return self
 
@@ -109,7 +109,7 @@ class Networked(Stage):
     role = ""
     partners = {}  # noqa: RUF012 - a class attribute, never written
 
-    def chosen(self, maker: str) -> Networked:
+    def resolved(self, maker: str) -> Networked:
         """With the model to use: the one that is said, else the partner of the one that made the video."""
         family = maker.partition(" ")[0].partition("-")[0]
         name = self.model or self.partners.get(family, "")
@@ -121,7 +121,7 @@ class Networked(Stage):
 
     def backbone(self, say: Say) -> Components:
         """The model to use. Raises `AnimaticError` where it cannot do what the stage does."""
-        backbone = say.model(self.chosen(say.maker).model)
+        backbone = say.model(self.resolved(say.maker).model)
         if backbone.part == "transformer":
             raise AnimaticError(f"{backbone.name} is a video transformer, which cannot {self.role} yet; want a UNet")
         self.suits(backbone)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from ..files import read_json
 from ..locking import locked
 from ..scene import Story, parse
@@ -67,7 +66,7 @@ class Cache:
             try:
                 entry = _entry(json.loads(line))
             except (ValueError, TypeError, KeyError):
-                warnings.warn(f"{path}: line {i} is cut or broken and was left out", stacklevel=2)
+                warn(f"{path}: line {i} is cut or broken and was left out")
                 continue
             self.entries[entry.key] = entry
 

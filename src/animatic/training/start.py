@@ -43,8 +43,8 @@ KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
 def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note) -> tuple[Learner, str]:
     """What learns, whose model samples and is saved as it stands; and its text mode: none, labels or own.
 
-    `text_mode` is that of the items, see `conditioned`; it becomes none where the network reads no text. A model that is
-    gone on with keeps its family, habits and scheduler; a fresh one gets those it is trained for.
+    `text_mode` is that of the items, see `conditioned`; it becomes none where the network reads no text. A model that
+    is gone on with keeps its family, habits and scheduler; a fresh one gets those it is trained for.
     """
     torch.manual_seed(settings.seed)
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
