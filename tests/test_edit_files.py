@@ -60,7 +60,7 @@ MADE = {
 }
 
 
-@pytest.mark.slow  # a video and its edit are made by the bundled model, several windows of them with gradients
+@pytest.mark.slow("a video and its edit are made by the bundled model, windows of it with gradients")
 @pytest.mark.parametrize("name", MADE)
 def test_the_source_beside_an_edit_is_the_video_in_the_file(name, here):
     how, swap = MADE[name]
@@ -160,7 +160,7 @@ def off_the_frames(file: str | Path, beside: str) -> float:
     return float(np.abs(np.split(smaller(Video.load("alike.mp4"), 64), 2, axis=2)[0] - before).mean())
 
 
-@pytest.mark.slow  # inversion asks the network four times a step
+@pytest.mark.slow("inversion asks the network four times a step")
 def test_a_video_of_another_maker_is_inverted(here):
     """p64.mp4: 8 frames of ffmpeg's test source, 64 x 64 pixels that are shown 96 x 64."""
     shutil.copy(VIDEOS / "p64.mp4", "p64.mp4")
@@ -194,7 +194,7 @@ def test_a_video_of_another_maker_is_inverted(here):
     assert code == 2 and "is an edit of another video's frames" in err
 
 
-@pytest.mark.slow  # the same
+@pytest.mark.slow("inversion asks the network four times a step")
 def test_a_file_of_ours_is_inverted_at_the_size_it_was_made_in(here):
     assert here("make", "a red ball", "--frames", "2", "--steps", "1", "--method", "none", "--name", "x")[0] == 0
     assert Video.load("out/x.mp4").frames.shape == (2, 256, 256, 3)
