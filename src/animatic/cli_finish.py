@@ -110,4 +110,7 @@ def _bytes(told: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d*)?)([MG])B", told.upper())
     if not match:
         raise AnimaticError(f"memory is {told!r}; want a number and GB or MB, such as 8GB")
-    return int(float(match[1]) * {"M": 2**20, "G": 2**30}[match[2]])
+    size = int(float(match[1]) * {"M": 2**20, "G": 2**30}[match[2]])
+    if not size:
+        raise AnimaticError(f"memory is {told!r}; want more than 0, such as 8GB")
+    return size

@@ -41,7 +41,7 @@ def plan(
     prompt: Annotated[str, typer.Argument(help="What to show, in English.")] = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Scene file, or folder for --prompts.")] = None,
     draw: Annotated[Path | None, typer.Option(help="Also draw the boxes: a gif, mp4, webp or png.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames of the drawing.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames of the drawing, of a story for its first scene.")] = 16,
     planner: Planner = "rules",
     kind: Kind = "video",
     seconds: Annotated[float, typer.Option(help="Duration of the scene.")] = 2.0,
@@ -105,7 +105,10 @@ def _tell_cost(plans: Sequence[Planned], prices: Sequence[float]) -> None:
 def _draw(story: Story, file: Path, frames: int) -> None:
     from .video import joined, sketch
 
-    joined([sketch(scene, frames if scene.seconds else 1, 256, 256) for scene in story]).save(file)
+    # scenes of unequal length at one rate, which gives the first as many frames as are asked for
+    fps = frames / story[0].seconds if story[0].seconds else 8.0
+    counts = [max(1, round(fps * scene.seconds)) for scene in story]
+    joined([sketch(scene, count, 256, 256, fps) for scene, count in zip(story, counts, strict=True)]).save(file)
     print(file, file=sys.stderr)
 
 
@@ -141,7 +144,7 @@ def _plan_file(
 
 def show(
     scene: Annotated[Path, typer.Argument(help="Scene or story file.")],
-    frames: Annotated[int, typer.Option(help="Frames of the drawing.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames of the drawing, of a story for its first scene.")] = 16,
     draw: Annotated[Path | None, typer.Option(help="Draw the boxes: a gif, mp4, webp or png.")] = None,
 ) -> None:
     """Show a scene file: its words and boxes; with --draw, as a picture."""

@@ -14,6 +14,7 @@ from . import cli_plan
 from .console import bar, console, quiet
 from .errors import AnimaticError
 from .planning.planners import Options
+from .seeds import check_seed
 from .video import parse_size
 
 
@@ -57,7 +58,6 @@ def generate(
         from . import cluster as ray_cluster
         from .benchmarks.generate import Maker, Part, prepare, settings_of, work
         from .benchmarks.known import benchmark_named
-        from .request import check_seed
         from .runs import Run
 
         quiet()

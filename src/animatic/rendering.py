@@ -24,10 +24,11 @@ from .controls.regions import Regions
 from .controls.windows import Windows
 from .errors import AnimaticError
 from .methods import Recipe, recipe_named
-from .request import GenerationRequest, check_seed
+from .request import GenerationRequest
 from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
+from .seeds import check_seed
 from .stories import Reel, check_memory, reel_of
 from .text import told
 from .video import Video
@@ -208,8 +209,9 @@ class Take:
         controls = self.controls(cast("Sequence[Scene]", reels))  # to controls a reel is a scene
         for control in controls:
             if isinstance(control, (Composition, Regions)):
-                name = type(control).__name__
-                raise AnimaticError(f"{name} lays out one scene; want another method for a story, such as ditctrl+lvd")
+                raise AnimaticError(
+                    f"method {self.method!r} lays out one scene; want another for a story, such as ditctrl+lvd"
+                )
         if not any(isinstance(control, Windows) for control in controls):
             controls.append(Windows(reels))
         return controls
