@@ -71,8 +71,7 @@ def plan(
     if candidates != 1:
         raise AnimaticError(f"candidates is {candidates}, which are of --prompts FILE; want --sample for one prompt")
     planned = chosen.plan(prompt, sample)
-    for warning in planned.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    print_warnings(planned)
     _tell_cost([planned], prices)
     if draw:
         _draw(planned.story, draw, frames)
@@ -81,6 +80,12 @@ def plan(
         print(out, file=sys.stderr)
     else:
         sys.stdout.write(story_json(planned.story))
+
+
+def print_warnings(planned: Planned) -> None:
+    """What was cut or left out of a reply."""
+    for warning in planned.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _prices(price: str) -> tuple[float, ...]:

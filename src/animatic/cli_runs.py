@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from . import cli_plan
-from .console import bar, console, quiet
+from .console import bar, console
 from .errors import AnimaticError
 from .planning.planners import Options
 from .seeds import check_seed
@@ -60,7 +60,6 @@ def generate(
         from .benchmarks.known import benchmark_named
         from .runs import Run
 
-        quiet()
     check_seed(seed)
     parse_size(size)  # raises where it is none
     benchmark = benchmark_named(name)

@@ -247,7 +247,7 @@ class Components(Backbone):
         return self
 
     def tile_codec(self) -> None:
-        """Encode and decode in tiles that overlap; warns of codecs that cannot. `PatchCodec` needs none: it is small."""
+        """Encode and decode in tiles that overlap; warns of codecs that cannot. `PatchCodec` is small without."""
         if isinstance(self.vae, AutoencoderKL):
             self.vae.enable_tiling()
         elif not isinstance(self.vae, PatchCodec):

@@ -55,10 +55,8 @@ def reading_card(folder: Path) -> Iterator[None]:
     """What is wrong with the fields of `animatic.json` becomes one line."""
     try:
         yield
-    except AnimaticError:
-        raise
     except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, AnimaticError) else f"{type(error).__name__}: {error}"
         raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
 
 

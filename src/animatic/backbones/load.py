@@ -65,14 +65,14 @@ def load(
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
     model = _read(found, getattr(torch, economy.dtype or own))
     if not (found.known or {"geometry", "habits"} <= found.card.keys()):
-        _tell_assumed(model, folder)
+        _warn_of_defaults(model, folder)
     model.reference, model.economy = name if preset else str(folder.resolve()), economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
 
 
-def _tell_assumed(model: Components, folder: Path) -> None:
-    """Say what is taken for a model that nobody says how to use."""
+def _warn_of_defaults(model: Components, folder: Path) -> None:
+    """Say how a model is used that nothing says how to use."""
     size, habits = model.geometry, model.habits
     frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
     how = f"{habits.steps} steps, guidance {habits.guidance:g}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from math import isfinite
@@ -62,10 +63,8 @@ def _stage(told: str) -> tuple[str, Stage]:
         if key in values:
             raise AnimaticError(f"{told}: {key} is given twice; want one of them")
         values[key] = _value(told, key, value, known[key])
-    try:
+    with _named(told):
         return name, STAGES[name](**values)
-    except AnimaticError as error:
-        raise AnimaticError(f"{told}: {error}") from None
 
 
 def _value(told: str, key: str, value: str, kind: Any) -> Any:
@@ -83,20 +82,27 @@ def _value(told: str, key: str, value: str, kind: Any) -> Any:
     return number
 
 
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What goes wrong within is said of this stage."""
+    try:
+        yield
+    except AnimaticError as error:
+        raise AnimaticError(f"{name}: {error}") from None
+
+
 def planned(shape: Shape, stages: Sequence[tuple[str, Stage]]) -> list[Shape]:
     """The shape after each stage. Raises before any work where one of them has nothing to do."""
     shapes = []
     for name, stage in stages:
-        try:
+        with _named(name):
             shape = stage.after(shape)
-        except AnimaticError as error:
-            raise AnimaticError(f"{name}: {error}") from None
         shapes.append(shape)
     return shapes
 
 
 def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None:
-    """Raise before a video is made where stages could not go on from it: of this shape, by that model.
+    """Raise before a video is made where stages could not go on from it: of this shape, by `maker` (see `maker_of`).
 
     Networks are looked for and not loaded, so that memory is not looked at.
     """
@@ -105,10 +111,8 @@ def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None
     for name, stage in named:
         if not isinstance(stage, Networked):
             continue
-        try:
+        with _named(name):
             locate(stage.model)
-        except AnimaticError as error:
-            raise AnimaticError(f"{name}: {error}") from None
 
 
 def finish(

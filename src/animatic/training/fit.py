@@ -39,6 +39,7 @@ class Trainer(Training):
         s = settings
         self.skipped: set[str] = set()
         self.damaged: set[str] = set()
+        self.repeated: set[str] = set()
 
         # What is learnt from, and what each clip is conditioned on.
         text = "none" if s.learn != "clips" else s.text
@@ -104,7 +105,7 @@ class Trainer(Training):
         return learner(x, batch, s.images, s.drop, s.alone)
 
     def _note(self, samples: Sequence[Sample]) -> None:
-        """Files that were passed over, and files that are cut or broken: said once each."""
+        """Files that were passed over, or are cut or broken, once each; of those too short, which may be many, one."""
         for sample in samples:
             for complaint in sample.skipped:
                 if complaint not in self.skipped:
@@ -114,9 +115,13 @@ class Trainer(Training):
                 if complaint not in self.damaged:
                     self.damaged.add(complaint)
                     self.note(f"damaged ({len(self.damaged)}): {complaint}; these are learnt from")
+            for complaint in sample.repeated:
+                if not self.repeated:
+                    self.note(f"frames are repeated: {complaint}; the log counts how many files are like it")
+                self.repeated.add(complaint)
 
     def told(self) -> dict[str, Any]:
-        return {"skipped": len(self.skipped)}
+        return {"skipped": len(self.skipped), "repeated": len(self.repeated)}
 
     def sample(self) -> None:
         """A grid of videos on captions of the data: `samples/step-N.mp4`, or .png of pictures."""
