@@ -13,6 +13,7 @@ import typer
 from .cli_sampling import Sampling, free_name, how_of, loaded
 from .console import bar, console, line
 from .errors import AnimaticError
+from .files import check_writable
 from .scene import Scene, Story, load_story
 from .video import Video, side_by_side
 
@@ -41,6 +42,8 @@ def edit(
     A video that animatic made is made again as it was made, from what its file says; of any other, --invert finds the
     noise. Options about the making are the video's own if not given.
     """
+    target = out / f"{source.stem}.edit"
+    check_writable(target)
     swaps, factors = _pairs("swap", swap, str, "dog=cat"), _pairs("weight", weight, float, "pink=2")
     with console().status("loading"):
         from .controls.watching import Progress
@@ -86,7 +89,7 @@ def edit(
     # both files are of the edit: shown beside its source, it is no other video
     beside = replace(side_by_side(made), info=made[1].info)
     request = GenerationRequest.of(made[1].info, "the edit")
-    target = free_name(out / f"{source.stem}.edit", request, (".mp4", ".beside.mp4"))
+    target = free_name(target, request, (".mp4", ".beside.mp4"))
     for shown, suffix in ((made[1], ".mp4"), (beside, ".beside.mp4")):
         print(shown.save(target.with_name(target.name + suffix)))
 

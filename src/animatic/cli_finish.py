@@ -16,7 +16,7 @@ import typer
 from .console import bar, line
 from .encoding import WRITERS
 from .errors import AnimaticError
-from .files import fresh_path
+from .files import check_writable, fresh_path
 from .options import AsJson
 from .reading import probe
 from .video import Video
@@ -51,6 +51,8 @@ def finish(
     if suffix not in WRITERS:
         raise AnimaticError(f"unknown format {format!r}; known: {', '.join(s[1:] for s in WRITERS)}")
     target = out / (name or f"{video.stem}.finished")
+
+    check_writable(target)
 
     # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
     probed, most = probe(video), _bytes(memory)

@@ -17,7 +17,7 @@ from . import cli_finish, cli_plan
 from .cli_sampling import Sampling, free_name, how_of, loaded
 from .console import bar, console, line
 from .errors import AnimaticError
-from .files import read_text, write_atomically
+from .files import check_writable, read_text, write_atomically
 from .options import AsJson, option
 from .planning.planners import Options, default_cache, planner_named
 from .scene import Scene, Story, lasting, load_story, save_story
@@ -95,7 +95,9 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
     if shot.seconds is not None:
         story = lasting(story, shot.seconds)
-    _writable(shot.out)
+    title = " | ".join(scene.prompt for scene in story)
+    target = shot.out / (shot.name or slug(title))
+    check_writable(target)
     with console(as_json).status("loading"):
         from . import rendering
         from .attention import Album
@@ -132,10 +134,7 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
 
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
-    title = " | ".join(scene.prompt for scene in story)
-    target = free_name(
-        shot.out / (shot.name or slug(title)), made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json
-    )
+    target = free_name(target, made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, png(contact_sheet(plain, shown.at(len(plain)), title=title)))
     save_story(story, plan)
@@ -205,10 +204,3 @@ def slug(prompt: str) -> str:
     kept = "".join(c if unicodedata.category(c)[0] in "LMN" else "-" for c in letters)
     short = re.sub("-+", "-", kept).strip("-")[:60].encode()[:120].decode(errors="ignore")
     return short.rstrip("-") or "video"
-
-
-def _writable(folder: Path) -> None:
-    """Raise before the work rather than after it."""
-    probe = folder / f".{os.getpid()}.probe"
-    write_atomically(probe, b"")
-    probe.unlink()

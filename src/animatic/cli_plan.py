@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .console import bar, console
+from .console import bar, console, line
 from .errors import AnimaticError
 from .files import read_text, write_atomically
 from .planning.asking import Planned
@@ -82,10 +82,10 @@ def plan(
         sys.stdout.write(story_json(planned.story))
 
 
-def print_warnings(planned: Planned) -> None:
+def print_warnings(planned: Planned, where: str = "") -> None:
     """What was cut or left out of a reply."""
     for warning in planned.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        line(f"warning: {where}{warning}", stderr=True)
 
 
 def _prices(price: str) -> tuple[float, ...]:
@@ -137,6 +137,7 @@ def _plan_file(
                 failures[names[i]] = str(result)
             else:
                 save_story(result.story, out / f"{names[i]}.json")
+                print_warnings(result, f"{names[i]}: ")
                 plans.append(result)
             tick(done, len(wanted))
     _tell_cost(plans, prices)
