@@ -52,10 +52,9 @@ def finish(
         raise AnimaticError(f"unknown format {format!r}; known: {', '.join(s[1:] for s in WRITERS)}")
     target = out / (name or f"{video.stem}.finished")
 
-    check_writable(target)
-
     # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
     probed, most = probe(video), _bytes(memory)
+    check_writable(target)
     say = said(probed, prompt, seed, negative=negative)
     stages = resolved(stages_of(then), say.maker)
     check_plan(Shape(probed.frames, probed.height, probed.width, probed.fps), stages, say, most)

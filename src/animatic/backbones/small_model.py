@@ -60,6 +60,8 @@ class Labels(nn.Module):
         """From `animatic.json`. (Typed loosely: it stands where `Components` wants a `ClipText`.)"""
         vectors = torch.tensor(card["class_vectors"])
         labels = Labels(card["classes"], vectors.shape[1])
+        if len(vectors) != max(1, len(labels.names)):  # one would stand for all
+            raise AnimaticError(f"{len(vectors)} class_vectors for {len(labels.names)} classes")
         labels.table.weight.data.copy_(vectors)
         return labels
 

@@ -112,7 +112,7 @@ class Networked(Stage):
     partners = {}  # noqa: RUF012 - a class attribute, never written
 
     def __post_init__(self) -> None:
-        window = self.least_window if self.window else 0
+        window = self.least_window if self.window > 0 else 0
         for name, least in (("steps", 1), ("window", window), ("tile", 0), *self.least):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -19,12 +19,14 @@ OF_BOXES = {Composition, Energy, Gligen, LayoutAttention, Regions}
 
 
 def without_effect(method: str, controls: Sequence[Control], shown: Scene | Reel) -> str:
-    """Why a method makes the very video that `none` makes, in words; "" where it does not."""
+    """Why a method has nothing to do, and what it makes then, in words; "" where it has."""
     kinds = {type(control) for control in controls} - {Guidance, Windows}
     if method == "none" or kinds - OF_BOXES:
         return ""
-    if not shown.tracks and (kinds or isinstance(shown, Scene)):
-        return f"{method} has no box to obey: it is the video of 'none'"
     if not kinds and isinstance(shown, Scene):
         return f"{method} shares between windows, and the scene is seen at once: it is the video of 'none'"
-    return ""
+    if not kinds or shown.tracks:
+        return ""
+    if Gligen in kinds:  # which has learnt what no box looks like
+        return f"{method} has no box to obey: the model is told that there is nothing to place"
+    return f"{method} has no box to obey: it is the video of 'none'"

@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 from ..backbones.small_model import save_model
 from ..errors import AnimaticError
 from ..methods.baselines import none
-from ..rendering import render_batch
-from ..scene import Scene
+from ..rendering import Take
 from ..video import Video
 from .cache import Kept
 from .clips import Clips, Cut, Positions, Sample, used_items
@@ -128,12 +127,19 @@ class Trainer(Training):
         s = self.settings
         if self.model.beside:
             return
-        seconds = 0.0 if s.frames == 1 else s.frames / self.model.geometry.fps
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
-        scenes, seeds = [Scene(p, (), seconds=seconds) for p in prompts], list(range(s.samples))
         guidance = s.guidance if self.learner.told_something else 1.0
-        made = render_batch(scenes, self.model, none, seeds, guidance=guidance)
-        grid(made).save(self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}")
+        take = Take.of(self.model, none, guidance=guidance, frames=s.frames)
+
+        # captions go to the model as they are: they may be empty, which no scene's prompt is
+        width, height = take.size
+        noise = self.model.noise(range(s.samples), s.frames, height, width)
+        cond = self.model.encode(prompts, [self.model.habits.negative] * s.samples)
+        pixels, _ = take.shoot(noise, cond, none((), self.model, guidance))
+        fps = self.model.geometry.fps
+        grid([Video(frames, fps) for frames in pixels]).save(
+            self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}"
+        )
 
     def finish(self) -> Path:
         if self.settings.lora:
