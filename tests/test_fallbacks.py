@@ -105,9 +105,9 @@ def test_settings_that_would_fit_are_such_as_can_be_given():
     """A stage is proposed no smaller window than it takes."""
     stage, shape = Interpolate(model="mini-interpolate", factor=12), Shape(3, 512, 512, 8.0)
     with pytest.raises(AnimaticError, match="would fit") as error:
-        check_memory("interpolate", stage, shape, Say(), stage.memory(shape, Say()) // 2)
-    hint = str(error.value).rpartition("; ")[2].removesuffix(" would fit")
-    assert "window=13" in hint and dict(stages_of(f"{hint}:factor=12"))["interpolate"].window == 13
+        check_memory("interpolate", stage, shape, Say(), replace(stage, window=13, tile=32).memory(shape, Say()))
+    assert str(error.value).endswith("; interpolate:window=13:tile=32 would fit")
+    assert stages_of("interpolate:12:window=13:tile=32")  # can be asked for
 
 
 @pytest.mark.parametrize(
@@ -248,9 +248,7 @@ def test_a_prompt_told_to_a_model_without_text_is_said():
     assert np.array_equal(first.frames, render(Scene("a dog", seconds=1.0), model, "none", steps=2).frames)
 
 
-@pytest.mark.parametrize(
-    "method", "lvd lvd:weak layout-attention boxdiff multidiffusion lmd ditctrl".split()
-)
+@pytest.mark.parametrize("method", "lvd lvd:weak layout-attention boxdiff multidiffusion lmd ditctrl".split())
 def test_a_method_without_effect_is_said_and_makes_the_video_of_none(method):
     why = "shares between windows" if method == "ditctrl" else "has no box to obey"
     with pytest.warns(AnimaticWarning, match=f"scene 'a red ball': {method} {why}"):
