@@ -303,6 +303,15 @@ def test_an_unknown_prompt_of_an_extended_video_is_said(video):
         finish(Video(video.frames.repeat(2, 1).repeat(2, 2), 4.0), stages_of("extend:model=mini:steps=1"), Say())
 
 
+def test_stages_are_those_of_the_model_s_family(here):  # noqa: F811
+    """A copy of `mini` under another name is finished by the partners of `mini`."""
+    shutil.copytree(str(files("animatic") / "weights" / "mini"), "copy")
+    how = ("--steps", "1", "--frames", "2", "--method", "none", "--then", "interpolate:2", "--name", "v")
+    code, _, error = here("make", "a red ball", "--model", "copy", *how)
+    assert code == 0, error
+    assert len(Video.load("out/v.mp4")) == 3
+
+
 def test_frames_that_a_kind_of_file_cannot_show_are_said(here):  # noqa: F811
     how = ("--steps", "1", "--frames", "2", "--method", "none", "--then", "blend:60", "--format", "gif")
     code, _, error = here("make", "a red ball", *how)

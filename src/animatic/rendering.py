@@ -30,7 +30,7 @@ from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .seeds import check_seed
-from .stories import Reel, check_memory, reel_of
+from .stories import Reel, check_memory, check_no_frames, reel_of
 from .text import told
 from .video import Video
 
@@ -198,8 +198,7 @@ class Take:
 
     def reels(self, stories: Sequence[Story], windows: InWindows) -> list[Reel]:
         """Stories laid out in windows. Raises where they do not fit into memory, or frames were asked for."""
-        if self.frames is not None:
-            raise AnimaticError(f"frames is {self.frames}; a story is told how long it lasts by its seconds")
+        check_no_frames(self.frames)
         geometry, (width, height) = self.backbone.geometry, self.size
         reels = [reel_of(story, geometry, windows.overlap, windows.transitions) for story in stories]
         frames = geometry.pixel_frames(reels[0].plan.frames)

@@ -164,6 +164,12 @@ def reel_of(story: Story, geometry: Geometry, overlap: float = 0.5, transitions:
     return Reel(story, plan.times(token))
 
 
+def check_no_frames(frames: int | None) -> None:
+    """Raise `AnimaticError` where frames are asked of a story, whose scenes last their seconds."""
+    if frames is not None:
+        raise AnimaticError(f"frames is {frames}; a story is told how long it lasts by its seconds")
+
+
 def check_memory(frames: int, height: int, width: int, latents: int, free: int | None = None) -> None:
     """Raise where a video of this size needs more memory than is free (bytes; what the machine says, if not given).
 

@@ -98,12 +98,13 @@ class Maker:
         """Raise where no job could ever be made: asked once, of a thing that the model knows, before the first one."""
         from ..checking import checked
         from ..rendering import Take, laid_out
+        from ..stories import check_no_frames
 
         s, backbone = self.settings, self.backbone
         if s.kind != "image" and "video" not in backbone.provides:
             raise AnimaticError(f"{s.benchmark!r} is of videos, and {backbone.name} makes pictures; want a video model")
-        if s.kind == "story" and s.frames is not None:
-            raise AnimaticError(f"frames is {s.frames}; a story is told how long it lasts by its seconds")
+        if s.kind == "story":
+            check_no_frames(s.frames)
         thing = backbone.words[0] if backbone.words else "cat"
         seconds = 0.0 if s.kind == "image" else backbone.geometry.frames / backbone.geometry.fps
         scene = Scene(f"a {thing}", (Track(thing, ((0.2, 0.2, 0.7, 0.7),)),), seconds=seconds)

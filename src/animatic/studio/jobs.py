@@ -25,7 +25,7 @@ from ..methods.effect import without_effect
 from ..rendering import How, Take, laid_out, render, render_story
 from ..sampling import Control, Step
 from ..scene import Scene, Story, parse_story
-from ..stories import Reel
+from ..stories import Reel, check_no_frames
 from ..video import Video
 from .fields import GUIDANCE, Setting, tuned
 from .log import Log, Record
@@ -72,8 +72,8 @@ class Wanted:
         Raises where the story cannot be laid out, or where `frames` is given beside the scenes' seconds.
         """
         shown = laid_out(self.story, model, self.frames)
-        if isinstance(shown, Reel) and self.frames is not None:
-            raise AnimaticError(f"frames is {self.frames}; a story is told how long it lasts by its seconds")
+        if isinstance(shown, Reel):
+            check_no_frames(self.frames)
         return shown
 
     def check(self, model: Components) -> list[str]:
