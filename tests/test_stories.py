@@ -197,7 +197,7 @@ def test_bad_stories(unet):
         render_story((SCENES[0], Scene("a cat", seconds=0.1), SCENES[1]), unet)
     with pytest.raises(AnimaticError, match="overlap is 1; want a share"):
         reel_of(SCENES, unet.geometry, overlap=1)
-    with pytest.raises(AnimaticError, match="Composition lays out one scene; want another method for a story"):
+    with pytest.raises(AnimaticError, match="method 'lmd' lays out one scene; want another for a story"):
         render_story(SCENES, unet, "lmd", steps=1)
     cog = Geometry(49, 480, 720, 16, 8, 8.0, pace=4)
     forty = reel_of(tuple(Scene(f"a cat {i}", seconds=6.125) for i in range(40)), cog)
