@@ -1,4 +1,4 @@
-"""What every test shares: the recorded values of the original systems, how equal floats can be, and a fresh seed."""
+"""What every test shares: the recorded values of the original systems, how equal floats can be, and a fresh start."""
 
 import json
 import os
@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+THREADS = torch.get_num_threads()
 GOLDEN = Path(__file__).parent / "golden"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium")
@@ -22,8 +23,9 @@ needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Every test draws the same numbers, whatever ran before it."""
+    """Every test draws the same numbers with as many threads, whatever ran before it."""
     torch.manual_seed(0)
+    torch.set_num_threads(THREADS)
 
 
 def pytest_terminal_summary(terminalreporter, config) -> None:
