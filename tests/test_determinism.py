@@ -16,8 +16,10 @@ import tiny
 import torch
 
 from animatic.backbones import load
+from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
 from animatic.controls.heat import Heat
+from animatic.controls.terms import BoxEnergy
 from animatic.controls.watching import Preview, Progress
 from animatic.errors import AnimaticError
 from animatic.rendering import render, render_batch
@@ -198,6 +200,17 @@ def test_noise_cannot_be_predicted_where_there_is_nothing_else():
     scheduler = diffusers.DDIMScheduler(rescale_betas_zero_snr=True, timestep_spacing="trailing")
     with pytest.raises(AnimaticError, match="DDIMScheduler: a model that predicts noise cannot begin"):
         Schedule(scheduler, 4)
+
+
+def test_numbers_that_were_broken_before_are_not_blamed_on_the_scale(tmp_path):
+    """What an energy says where the network itself answers NaN."""
+    model = load(str(tiny.folder(tmp_path / "model", tiny.unet2d())))
+    model.unet.conv_in.weight.data.fill_(torch.nan)
+    energy = Energy([TWO], BoxEnergy(), scale=30)
+    cond = model.encode([TWO.prompt], [""])
+    with pytest.raises(AnimaticError, match="step 0: the model's attention is not finite, before any push") as error:
+        sample(model, model.schedule(2), model.noise([0], 1, 32, 32), cond, [Guidance(2.0), energy])
+    assert "lower scale" not in str(error.value)
 
 
 def test_more_steps_than_a_distilled_solver_has_are_one_line(image):
