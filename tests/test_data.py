@@ -11,7 +11,8 @@ from conftest import golden
 
 from animatic.errors import AnimaticError
 from animatic.training.clips import Clips, Cut, Positions
-from animatic.training.sources import captions_of, items_of
+from animatic.training.conditioning import conditioned, without_captions
+from animatic.training.sources import items_of
 from animatic.video import Video
 
 
@@ -40,7 +41,7 @@ def test_a_folder_with_captions_beside_the_files(folder):
         video = item.read()
         assert len(video) == 6
         assert video.frames.shape[1:] == (16, 20, 3)
-    assert captions_of(items) == [item.caption for item in items]
+    assert conditioned("auto", items, print) == ("own", items)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -84,6 +85,14 @@ def test_a_hub_data_set_by_name(tmp_path, monkeypatch):
     items = items_of(f"hf:{tmp_path / 'd'}")
     assert [item.caption for item in items] == ["clip 0", "clip 1"]
     assert [shades(item.read().frames)[0] for item in items] == [0, 5]
+
+    # Folders are classes, as the package reads them; a caption that is no text is named with its row.
+    for i, kind in enumerate(("cat", "dog")):
+        clip(start=5 * i).save(tmp_path / "c" / kind / f"{i}.mp4", scale=1)
+    assert [item.label for item in items_of(f"hf:{tmp_path / 'c'}")] == ["cat", "dog"]
+    (tmp_path / "d" / "metadata.jsonl").write_text(lines[0].replace('"clip 0"', '["a", "b"]'))
+    with pytest.raises(AnimaticError, match=r"d\[0\]: its text is .*, not a sentence"):
+        items_of(f"hf:{tmp_path / 'd'}")
     with pytest.raises(AnimaticError, match="hf:nobody/nothing cannot be had"):
         items_of("hf:nobody/nothing")
 
@@ -133,7 +142,7 @@ def test_every_clip_once_a_round_and_the_same_again(folder):
     for start in (0, 3):
         assert len({clips[start + i].names[0] for i in range(3)}) == 3
     first, again = clips[7], clips[7]
-    assert first.frames.equal(again.frames) and first.seed == again.seed
+    assert first.frames.equal(again.frames) and first.seed == again.seed  # pixels, decoded twice
     assert first.frames.shape == (6, 16, 16, 3) and len(first.captions) == 3
     assert first.names[1].endswith("3.png") and first.captions[1] == "clip 3"  # pictures come from picture files
 
@@ -151,25 +160,27 @@ def test_toy_world():
     items = items_of("toy", 4)
     video = items[7].read()
     assert video.frames.shape == (4, 64, 64, 3) and items[7].caption == items_of("toy", 4)[7].caption
-    assert len(captions_of(items, 10)) == 10
+    assert conditioned("auto", items, print) == ("own", items)
+    silent = without_captions(items)[7]
+    assert silent.caption == "" and (silent.read().frames == video.frames).all()
 
 
 def test_bad_sources_are_named(tmp_path, folder):
     empty = tmp_path / "nothing"
     empty.mkdir()
     for source, words in (
-        (str(empty), "no clips or pictures in it; want .gif"),
-        (str(tmp_path / "nowhere"), "no such folder"),
+        (str(empty), "no clips or pictures in it; want .mp4"),
+        (str(tmp_path / "nowhere"), "no such folder or file"),
     ):
         with pytest.raises(AnimaticError, match=words):
             items_of(source)
     (empty / "a.gif").write_bytes(b"no gif")
-    with pytest.raises(AnimaticError, match=r"none of 1 files can be used; the first: .*a\.gif"):
+    with pytest.raises(AnimaticError, match=r"none of 1 file can be used; the first: .*a\.gif"):
         Clips(items_of(str(empty)), Cut())[0]
     (empty / "a.gif").unlink()
     (folder / "sub0" / "0.txt").unlink()
     with pytest.raises(AnimaticError, match=r"0\.gif: 1 of 4 have no caption"):
-        captions_of(items_of(str(folder)))
+        conditioned("auto", items_of(str(folder)), print)
     with pytest.raises(AnimaticError, match="2 frames, 5 are needed; left out"):
         Cut(5, 8, 8, short="skip")(clip(2), random.Random(0))
     with pytest.raises(AnimaticError, match="short is 'pad'; want one of loop"):
@@ -178,5 +189,5 @@ def test_bad_sources_are_named(tmp_path, folder):
     with pytest.raises(AnimaticError, match="columns are who, what; want file_name and text"):
         items_of(str(folder))
     (folder / "broken.tar").write_bytes(b"x" * 600)
-    with pytest.raises(AnimaticError, match=r"broken\.tar: cannot be read as a tar file"):
+    with pytest.raises(AnimaticError, match=r"broken\.tar: cannot be read as an uncompressed tar file"):
         items_of(str(folder / "broken.tar"))

@@ -48,7 +48,8 @@ def far(got, want):
 
 def test_waiting_weights_and_less_kept_change_nothing(folder, want):
     latents, gradient, pixels = far(answers(load(folder, economy=Economy(offload=True, less=True))), want)
-    assert latents == gradient == 0 and pixels < 0.1  # tiles have seams
+    assert latents < 1e-5 and gradient < 1e-5  # of the norm: weights that come and go lie elsewhere in memory
+    assert pixels < 0.1  # tiles have seams
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import SHARED, golden
+from conftest import golden
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -207,10 +207,7 @@ def test_things_of_one_name_are_told_together():
 
 @pytest.mark.parametrize("name", ["lmd", "lvd"])
 def test_real_replies_all_parse(name):
-    file = SHARED / "data" / f"{name}_replies_gpt-3.5-turbo.json"
-    if not file.exists():
-        pytest.skip("the recorded replies are not here")
-    replies = [text for texts in json.loads(file.read_text()).values() for text in texts]
+    replies = [text for texts in golden(f"lmd_lvd/{name}_replies.json").values() for text in texts]
     assert len(replies) == {"lmd": 400, "lvd": 500}[name]
     for text in replies:
         reply = read(text, legacy=True)

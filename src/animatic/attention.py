@@ -34,6 +34,8 @@ class Album:
     def controls(self, scene: Any) -> list[Heat]:
         """Of a scene, or of a story's reel."""
         if not (self.whole or self.of):
+            if self.back:
+                raise AnimaticError("what words look at was asked for, but no attention; want the whole, or of layers")
             return []
         layers, _, numbers = self.of.partition("@")
         if any(not n.strip().isdigit() for n in numbers.split(",") if numbers):

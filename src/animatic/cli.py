@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from . import cli_bench, cli_edit, cli_finish, cli_make, cli_plan, cli_studio, cli_train
 from .console import table
 from .errors import AnimaticError
-from .options import AsJson, by_field
+from .options import AsJson, by_field, only_finite
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 cli_plan.add_to(app)
 cli_train.add_to(app)
-app.command()(cli_edit.edit)
+app.command()(by_field(cli_edit.edit))
 app.command()(cli_studio.studio)
 app.command()(cli_finish.finish)
 app.add_typer(cli_bench.app, name="bench")
@@ -58,6 +58,9 @@ def info(file: Annotated[Path, typer.Argument(help="A video or picture made by a
     from .video import read_info
 
     print(json.dumps(read_info(file), indent=1, ensure_ascii=False))
+
+
+only_finite(app)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -54,6 +55,10 @@ def score(
 ) -> None:
     """Score what a run made, or kept replies. What failed, or cannot be read, is wrong."""
     if replies is not None:
+        given = {"--detector": detector, "--clip": clip, "--fvd": real, "--fvd-features": features}
+        given["--workers"] = workers
+        if unused := [option for option, value in given.items() if value] + ["--metrics"] * (metrics != "plan"):
+            raise AnimaticError(f"{unused[0]} is of the videos of a run, and --replies are scored; want one of both")
         _score_replies(name, replies, rules, as_json)
         return
     if not Path(name).is_dir():
@@ -67,6 +72,12 @@ def score(
     settings = run.settings
     detector = detector or ("toy" if settings.model == "mini" else "owlvit")
     how = scoring.Scoring(detector, rules, tuple(m for m in metrics.split(",") if m), clip)
+    if clip and "clip" not in how.metrics:
+        raise AnimaticError(f"clip is {clip!r}, but CLIP is not among the metrics ({metrics}); want --metrics clip")
+    if features and not real:
+        raise AnimaticError(f"fvd-features is {features!r} without --fvd; want a folder of real videos")
+    if workers is not None and workers < 1:
+        raise AnimaticError(f"workers is {workers}; want at least 1")
     workers = workers or ((os.cpu_count() or 1) if detector == "toy" else 1)
     distance = None
     if real:
@@ -98,6 +109,7 @@ def score(
 
 def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
     cases = benchmark_named(name).cases()
+    judge_by = rules_named(rules)
     kept = {prompt.strip().rstrip("."): iter(texts) for prompt, texts in read_replies(replies).items()}
     layouts: list[Layout | None] = [None] * len(cases)
     reasons: dict[int, str] = {}
@@ -110,7 +122,10 @@ def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
         except AnimaticError as error:
             reasons[i] = str(error)
     told = {"replies": str(replies), "rules": rules}
-    _report(name, judge(cases, layouts, rules_named(rules)), told, reasons, as_json)
+    _report(name, judge(cases, layouts, judge_by), told, reasons, as_json)
+    others = kept.keys() - {case.prompt.rstrip(".") for case in cases}
+    if others:
+        print(f"{len(others)} prompts of {replies} are none of {name}; not counted", file=sys.stderr)
 
 
 @app.command()
@@ -133,6 +148,8 @@ def plan(
     benchmark = benchmark_named(name)
     if benchmark.kind == "story":
         raise AnimaticError(f"benchmark {name!r} has no predicates on plans; measure what is generated from them")
+    if limit is not None and limit < 1:
+        raise AnimaticError(f"limit is {limit}; want at least 1")
     cases = benchmark.cases()[:limit]
     options = Options(
         benchmark.kind, 2.0, template, cli_plan.kept(cache), base_url, form, temperature, timeout, rate,

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import bar, line
+from .encoding import WRITERS
 from .errors import AnimaticError
-from .formats import WRITERS
+from .files import fresh_path
 from .options import AsJson
+from .reading import probe
 from .video import Video
+
+if TYPE_CHECKING:  # the stages need torch, which takes seconds to load
+    from .cascade.stage import Say, Stage
 
 STAGE = "STAGE[:FACTOR][:OPTION=VALUE],..."
 STAGES = "interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2"
@@ -36,16 +43,41 @@ def finish(
     as_json: AsJson = False,
 ) -> None:
     """Finish a video file, stage by stage; results of stages are kept, so that running again goes on."""
+    from .cascade.stage import Shape
+    from .cascade.stages import check_plan, resolved, said, same_result, stages_of
+
     began = time.perf_counter()
-    if f".{format}" not in WRITERS:
+    suffix = f".{format}"
+    if suffix not in WRITERS:
         raise AnimaticError(f"unknown format {format!r}; known: {', '.join(s[1:] for s in WRITERS)}")
     target = out / (name or f"{video.stem}.finished")
-    made = through(Video.load(video), then, target, seed, prompt, negative, memory, as_json)
-    file = made.save(target.with_name(f"{target.name}.{format}"), scale=1)
+
+    # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
+    probed, most = probe(video), _bytes(memory)
+    say = said(probed, prompt, seed, negative=negative)
+    stages = resolved(stages_of(then), say.maker)
+    check_plan(Shape(probed.frames, probed.height, probed.width, probed.fps), stages, say, most)
+
+    notes: list[str] = []
+
+    def tell(text: str) -> None:
+        notes.append(text)
+        line(text, as_json)
+
+    made = _through(Video.load(video, most), stages, say, target, most, tell, as_json)
+
+    # The same result may be written again; another's name is not taken.
+    wanted = target.with_name(f"{target.name}{suffix}")
+    file = fresh_path(wanted, partial(same_result, key=made.info["key"]))
+    if file != wanted:
+        tell(f"{wanted} is another result and stays as it is")
+    for loss in made.losses(suffix):
+        tell(loss)
+    made.save(file, scale=1)
     line(f"video  {file}", as_json)
     if as_json:
-        told = {"video": str(file), "frames": len(made), "fps": made.fps, "size": made.frames.shape[2:0:-1]}
-        print(json.dumps({**told, "seconds": round(time.perf_counter() - began, 2)}))
+        result = {"video": str(file), "frames": len(made), "fps": made.fps, "size": made.frames.shape[2:0:-1]}
+        print(json.dumps({**result, "seconds": round(time.perf_counter() - began, 2), "notes": notes}))
 
 
 def through(
@@ -53,15 +85,22 @@ def through(
     silent: bool = False,
 ) -> Video:  # fmt: skip
     """`video` through the stages of `then`, a bar and a line for each."""
-    from .cascade.stages import finish as run
     from .cascade.stages import said, stages_of
 
-    stages = stages_of(then)
+    say = said(video, prompt, seed, negative=negative)
+    return _through(video, stages_of(then), say, target, _bytes(memory), partial(line, silent=silent), silent)
+
+
+def _through(
+    video: Video, stages: Sequence[tuple[str, Stage]], say: Say, target: Path, memory: int,
+    tell: Callable[[str], None], silent: bool,
+) -> Video:  # fmt: skip
+    from .cascade.stages import finish as run
+
     if damage := video.info.get("damage"):
-        line(f"damaged: {damage}", silent)
+        tell(f"damaged: {damage}")
     with bar("finishing", silent) as tick:
-        say = said(video, prompt, seed, negative=negative, tick=tick)
-        return run(video, stages, say, target, _bytes(memory), partial(line, silent=silent))
+        return run(video, stages, replace(say, tick=tick), target, memory, tell)
 
 
 def _bytes(told: str) -> int:

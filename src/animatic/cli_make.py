@@ -6,40 +6,38 @@ import json
 import os
 import re
 import time
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import cli_finish, cli_plan
+from .cli_sampling import Sampling, free_name, how_of, loaded
 from .console import bar, console, line, quiet
 from .errors import AnimaticError
 from .files import read_text, write_atomically
 from .options import AsJson, option
 from .planning.planners import Options, default_cache, planner_named
 from .scene import Scene, Story, lasting, load_story, save_story
-from .video import contact_sheet, parse_size, png
+from .video import contact_sheet, png
+
+if TYPE_CHECKING:
+    from .backbones.base import Geometry
+    from .cascade.stage import Shape
+    from .request import GenerationRequest
+    from .stories import Reel
 
 FORMATS = ("mp4", "gif", "webp", "png")
+RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
 
 
 @dataclass(frozen=True)
-class Shot:
+class Shot(Sampling):
     """What `make` and `render` are told alike: each field an option."""
 
     seconds: float | None = option(None, "Duration; longer than the model's own is made in windows.")
-    model: str = option("mini", "A name of `animatic models`, or a folder in diffusers layout.")
-    lora: list[str] | None = option(  # noqa: RUF009 - a field
-        None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE]"
-    )
-    method: str = option("", "A name of `animatic methods`; lvd, or ditctrl+lvd for stories.")
-    seed: int = option(0, "Seed of the noise; the same seed on the same machine gives the same frames.")
-    steps: int | None = option(None, "Denoising steps; the model's habit if not given.")
-    guidance: float | None = option(None, "Scale of classifier-free guidance; 1 is off.")
-    frames: int | None = option(None, "Number of frames; 1 makes a picture.")
-    size: str = option("", "Pixels; the model's own size if not given.", "WIDTHxHEIGHT")
-    scheduler: str = option("", "ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")
     format: str = option("mp4", "One or more of mp4, gif, webp, png, with commas.")
     out: Path = option(Path("out"), "Folder for the results.")  # noqa: RUF009 - a field
     name: str = option("", "Name of the files; made from the prompt if not given.")
@@ -48,10 +46,6 @@ class Shot:
         "", "Also write it layer by layer: globs and numbers, with commas; png.", "LAYERS[@STEPS]"
     )
     attention_back: bool = option(False, "What words look at, not who looks at them (CogVideoX).")
-    dtype: str = option("", "Weights in float32, bfloat16 or float16; the model's own if not given.")
-    quantize: str = option("", "Weights in int8 or fp8, computing as before; needs torchao.")
-    offload: bool = option(False, "Weights wait in main memory and come to the GPU block by block.")
-    save_memory: bool = option(False, "Guided passes compute twice rather than keep; video in tiles.")
     then: str = option("", cli_finish.STAGES, cli_finish.STAGE)
 
 
@@ -72,8 +66,10 @@ def make(
     if story and Path(story).suffix == ".json":
         return _film(load_story(story), shot, as_json)
     cache = "" if planner == "rules" else default_cache()
-    told = Options("story" if story else "video", _span(shot.model) if story else 2.0, base_url=base_url, cache=cache)
-    _film(planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story, shot, as_json)
+    span = _span(shot.model or "mini")
+    told = Options("story" if story else "video", span, base_url=base_url, cache=cache)
+    planned = planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story
+    _film(planned, shot, as_json, span)
 
 
 def render(
@@ -85,56 +81,76 @@ def render(
     _film(load_story(scene), replace(shot, name=shot.name or scene.stem), as_json)
 
 
-def _film(story: Story, shot: Shot, as_json: bool) -> None:
+def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
+    """Render a story and write its files. Scenes planned to last `span` seconds last as a clip of the model."""
+    began = time.perf_counter()
+
+    # what can be wrong with the options is told before a model is loaded
     formats = [f.strip() for f in shot.format.split(",")]
     for wanted in formats:
         if wanted not in FORMATS:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
-    size = parse_size(shot.size)
-    if shot.then:
-        from .cascade.stages import stages_of
-
-        stages_of(shot.then)  # before the work
     if shot.seconds is not None:
         story = lasting(story, shot.seconds)
-    title = " | ".join(scene.prompt for scene in story)
-    target = shot.out / (shot.name or _slug(title))
     _writable(shot.out)
-    began = time.perf_counter()
     with console(as_json).status("loading"):
         quiet()
         from . import rendering
         from .attention import Album
-        from .backbones import load
-        from .backbones.economy import Economy
+        from .cascade.stages import ready, stages_of
         from .controls.watching import Progress
-        from .training.lora import with_loras
+        from .request import GenerationRequest
 
+        stages = stages_of(shot.then) if shot.then else []
+        request = shot.over(GenerationRequest(story, method=""), as_json)
+        model = loaded(request)
+
+    # what the model says of the scenes: how long they are, whether they are seen at once or in windows
+    story = _timed(story, shot, model.geometry, span)
+    shown = rendering.laid_out(story, model, request.frames)
     album = Album(shot.save_attention, shot.attention_of, shot.attention_back)
-    economy = Economy(shot.dtype, shot.quantize, shot.offload, shot.save_memory)
-    chosen = with_loras(shot.model, shot.lora or (), economy)
-    model = load(chosen) if isinstance(chosen, str) else chosen
-    shown = rendering.laid_out(story, model, shot.frames)
+    watchers = album.controls(shown)
+    if watchers and not shown.tracks:
+        line("the scene names no things to look for: no attention is written", as_json)
+    if model.geometry.max_frames == 1 and shot.seconds is not None:
+        line(f"{model.name} makes pictures: this is one, shown for {shot.seconds:g} s", as_json)
+    if stages:
+        ready(stages, _shape(shown, model.geometry, request), model.name)
+
     with bar("rendering", as_json) as tick:
-        how: rendering.How = {
-            "steps": shot.steps, "guidance": shot.guidance, "frames": shot.frames, "size": size,
-            "scheduler": shot.scheduler, "watch": [Progress(tick), *album.controls(shown)],
-        }  # fmt: skip
+        how = how_of(request, [Progress(tick), *watchers])
         if isinstance(shown, Scene):
-            plain = rendering.render(shown, model, shot.method or "lvd", shot.seed, **how)
+            plain = rendering.render(shown, model, request.method or "lvd", request.seed, **how)
         else:
-            plain = rendering.render_story(story, model, shot.method or "ditctrl+lvd", shot.seed, **how)
-    made = plain
-    if shot.then:
-        negative = " ".join(dict.fromkeys(scene.negative for scene in story)).strip()
-        made = cli_finish.through(plain, shot.then, target, shot.seed, negative=negative, silent=as_json)
-    files = [made.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
-    files += album.write(plain, target, formats)
+            plain = rendering.render_story(story, model, request.method or "ditctrl+lvd", request.seed, **how)
+
+    asked = sum(scene.seconds for scene in story)
+    if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - asked) > 1 / plain.fps:
+        line(f"lasts {len(plain) / plain.fps:.2f} s, not {asked:g} s: {model.name} makes whole pieces of time", as_json)
+
+    # the render is written before the stages, so that one that fails loses nothing
+    made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
+    title = " | ".join(scene.prompt for scene in story)
+    target = free_name(
+        shot.out / (shot.name or slug(title)), made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json
+    )
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, png(contact_sheet(plain, shown.at(len(plain)), title=title)))
     save_story(story, plan)
+    video = plain
+    if stages:
+        kept = plain.save(target.with_name(target.name + RENDER), scale=1)
+        negative = ", ".join(dict.fromkeys(words for words in (shot.negative, *(s.negative for s in story)) if words))
+        video = replace(plain, info={**plain.info, "request": made.to_dict()})
+        try:
+            video = cli_finish.through(video, shot.then, target, request.seed, negative=negative, silent=as_json)
+        except AnimaticError as error:
+            raise AnimaticError(f"{error}; the video before that is kept: {kept}") from None
+
+    files = [video.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
+    files += album.write(plain, target, formats)
     if as_json:
-        told = {"videos": [str(f) for f in files], "scene": str(plan), "sheet": str(sheet)}
+        told = {"videos": [str(f) for f in files], "scene": str(plan), "sheet": str(sheet), "seed": request.seed}
         print(json.dumps({**told, "seconds": round(time.perf_counter() - began, 2)}))
         return
     for scene in story:
@@ -144,22 +160,47 @@ def _film(story: Story, shot: Shot, as_json: bool) -> None:
         line(f"{label}  {file}")
 
 
+def _timed(story: Story, shot: Shot, geometry: Geometry, span: float) -> Story:
+    """The story with scenes as long as the model's own clip where nobody said how long they are."""
+    if shot.seconds is not None or geometry.frames == 1 or any(scene.seconds != span for scene in story):
+        return story
+    return tuple(replace(scene, seconds=geometry.frames / geometry.fps) for scene in story)
+
+
+def _shape(shown: Scene | Reel, geometry: Geometry, request: GenerationRequest) -> Shape:
+    """The video that will be made of what is shown, as finishing stages count it."""
+    from .cascade.stage import Shape
+
+    width, height = request.size or (geometry.width, geometry.height)
+    if not isinstance(shown, Scene):
+        return Shape(geometry.pixel_frames(shown.plan.frames), height, width, geometry.fps)
+    frames = request.frames or (geometry.frames if shown.seconds else 1)
+    return Shape(frames, height, width, frames / shown.seconds if shown.seconds else geometry.fps)
+
+
 def _span(model: str) -> float:
-    """Seconds that a model shows at once."""
+    """Seconds that scenes are planned to last: what a known model shows at once, else 2."""
     from .backbones import PRESETS
 
     geometry = PRESETS[model].geometry if model in PRESETS else None
-    return geometry.frames / geometry.fps if geometry else 2.0
+    return geometry.frames / geometry.fps if geometry and geometry.frames > 1 else 2.0
 
 
 def _text(story: str) -> str:
-    """A story's text: of a file, or as it stands."""
-    return read_text(story) if os.path.isfile(story) else story  # isfile may be asked of a long text, too
+    """A story's text: of a file, or as it stands. What looks like the name of a file is not taken for a story."""
+    named = len(story.split()) == 1 and ("/" in story or os.sep in story or re.search(r"\.\w{1,5}$", story))
+    return read_text(story) if named or os.path.isfile(story) else story  # isfile may be asked of a long text, too
 
 
-def _slug(prompt: str) -> str:
-    """A file name from a prompt: its first words."""
-    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].rstrip("-") or "video"
+def slug(prompt: str) -> str:
+    """A file name from a prompt: its first words, the letters and numbers of any script. "video" where it has none.
+
+    It has 60 characters and 120 bytes at most, so that endings find room in the 255 bytes that file systems take.
+    """
+    letters = unicodedata.normalize("NFC", prompt.lower())
+    kept = "".join(c if unicodedata.category(c)[0] in "LMN" else "-" for c in letters)
+    short = re.sub("-+", "-", kept).strip("-")[:60].encode()[:120].decode(errors="ignore")
+    return short.rstrip("-") or "video"
 
 
 def _writable(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -63,10 +64,12 @@ def plan(
     options = Options(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
     chosen = planner_named(planner, options)
     if prompts is not None:
-        if prompt or out is None:
-            raise AnimaticError("--prompts takes no prompt beside it and needs --out FOLDER")
+        if prompt or out is None or draw or sample:
+            raise AnimaticError("--prompts takes no prompt, --draw or --sample beside it and needs --out FOLDER")
         _plan_file(prompts, out, chosen, workers, candidates, prices)
         return
+    if candidates != 1:
+        raise AnimaticError(f"candidates is {candidates}, which are of --prompts FILE; want --sample for one prompt")
     planned = chosen.plan(prompt, sample)
     for warning in planned.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -86,7 +89,7 @@ def _prices(price: str) -> tuple[float, ...]:
         prices = tuple(float(part) for part in price.split(",")) if price else ()
     except ValueError:
         prices = (0.0,)
-    if len(prices) not in (0, 2):
+    if len(prices) not in (0, 2) or not all(isfinite(value) and value >= 0 for value in prices):
         raise AnimaticError(f"price is {price!r}; want IN,OUT per million tokens, such as 2.5,10")
     return prices
 

@@ -45,7 +45,10 @@ def generate(
     base_url: cli_plan.BaseUrl = "",
     temperature: cli_plan.Temperature = 0.25,
 ) -> None:
-    """Make a video of every prompt of a benchmark. Stop it as you like: the same command resumes."""
+    """Make a video of every prompt of a benchmark. Stop it as you like: the same command resumes.
+
+    Exit code 1 says that a job of the run has failed: it stays in the run, and counts as wrong when it is scored.
+    """
     part = _shard(shard)
     for label, value in (("limit", limit), ("repeats", repeats), ("batch", batch), ("threads", threads)):
         if value is not None and value < 1:
@@ -54,9 +57,11 @@ def generate(
         from . import cluster as ray_cluster
         from .benchmarks.generate import Maker, Part, prepare, settings_of, work
         from .benchmarks.known import benchmark_named
+        from .request import check_seed
         from .runs import Run
 
         quiet()
+    check_seed(seed)
     parse_size(size)  # raises where it is none
     benchmark = benchmark_named(name)
     if threads is None:
@@ -82,10 +87,13 @@ def generate(
             else:
                 work(run, mine, tick, maker)
     finally:
-        _tell(out)
+        failed = _tell(out)
+    if failed:
+        raise typer.Exit(1)
 
 
-def _tell(out: Path) -> None:
+def _tell(out: Path) -> int:
+    """Say how many jobs are in each state, and why those failed or were left out; returns how many failed."""
     from .jobs import FAILED, LEFT_OUT
     from .runs import Run
 
@@ -96,6 +104,7 @@ def _tell(out: Path) -> None:
     for state in (FAILED, LEFT_OUT):
         for reason, count in Counter(job.reason for job in jobs if job.state == state).items():
             console().print(f"  {state}, {count} x {reason}", highlight=False, soft_wrap=True, style="dim")
+    return sum(job.state == FAILED for job in jobs)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .console import bar, console, table
+from .console import bar, line, table
 from .errors import AnimaticError
 from .options import AsJson, by_field
 from .training.settings import Settings
@@ -27,16 +27,26 @@ def train(
         table(("setting", "value"), [(f.name, getattr(settings, f.name)) for f in fields(settings)])
     from .training.fit import Trainer
 
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        line(f"note: {text}", silent=as_json)
+
     with bar("training", as_json) as tick:
-        trainer = Trainer(settings, lambda done, count, _: tick(done, count))
+        trainer = Trainer(settings, lambda done, count, _: tick(done, count), note)
         if dry_run:
             found = trainer.preview()
-            print(json.dumps(found)) if as_json else table(("found", "value"), list(found.items()))
+            if as_json:
+                print(json.dumps({**found, "notes": notes}))
+            else:
+                table(("found", "value"), list(found.items()))
             return
         made = trainer.train()
-    print(json.dumps({"made": str(made), "skipped": len(trainer.skipped)})) if as_json else console().print(
-        f"made  {made}", highlight=False, soft_wrap=True
-    )
+    if as_json:
+        print(json.dumps({"made": str(made), "skipped": len(trainer.skipped), "notes": notes}))
+    else:
+        line(f"made  {made}")
 
 
 def convert(
@@ -51,6 +61,12 @@ def convert(
     """Make a checkpoint of another system a model folder that `render` and `train` read."""
     if kind not in ("vdp", "lavie"):
         raise AnimaticError(f"unknown kind {kind!r}; known: vdp, lavie")
+    of_the_other = {"parts": parts != ""}
+    if kind == "lavie":
+        of_the_other = {"size": size != 64, "frames": frames != 16, "classes": classes is not None}
+    for name, given in of_the_other.items():
+        if given:
+            raise AnimaticError(f"--{name} is given, which convert {kind} has no use for")
     from .backbones.convert import convert_vdp
     from .backbones.lavie import convert_lavie
 
@@ -60,7 +76,7 @@ def convert(
         raise AnimaticError("no folder to write to; want animatic convert vdp FILE.pt FOLDER")
     else:
         made = convert_vdp(checkpoint, out, size, frames, classes)
-    console().print(f"made  {made}", highlight=False, soft_wrap=True)
+    line(f"made  {made}")
 
 
 def add_to(app: typer.Typer) -> None:

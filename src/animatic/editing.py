@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import isfinite
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,82 +15,66 @@ from .backbones.base import Backbone
 from .controls.edits import Follow, LocalBlend, PromptToPrompt, Reweight
 from .controls.sharing import ShareKV
 from .errors import AnimaticError
-from .inversion import invert
+from .inversion import Unguided, invert
 from .methods import Recipe
 from .methods.ditctrl import sharing_sites
-from .rendering import How, Take
+from .rendering import How, InWindows, Take, check_scenes
+from .request import Edit, word_pattern
 from .sampling import Control, Step
-from .scene import Scene
+from .scene import Scene, Story
 from .text import told
 from .video import Video
 
 EARLY = 2 / 50  # of the run: while weights alone change, layout is taken over in these first steps (DiTCtrl)
 
 
-@dataclass(frozen=True)
-class Edit:
-    """What is to be other. `swap` words for others, `prompt` is a whole new one, `weight` is a factor by word.
-
-    `blend`: only where the exchanged (or weighted) words are looked at may anything change.
-    """
-
-    swap: Mapping[str, str] = field(default_factory=dict)
-    weight: Mapping[str, float] = field(default_factory=dict)
-    prompt: str = ""
-    blend: bool = False
-
-    def __post_init__(self) -> None:
-        for word, factor in self.weight.items():
-            if not isfinite(factor):
-                raise AnimaticError(f"weight of {word!r} is {factor}; want a finite number, such as 2 or 0.5")
-        if not (self.swap or self.weight or self.prompt):
-            raise AnimaticError("the edit changes nothing; want words to swap, weights or a new prompt")
-
-    def of(self, scene: Scene) -> Scene:
-        """The scene with its words exchanged, in prompt, background and names. Raises where a word is not there."""
-        if self.prompt:
-            scene = replace(scene, prompt=self.prompt, tracks=(), background="")
-        for old, new in self.swap.items():
-            if not _word(old).search(told(scene)):
-                raise AnimaticError(f"word {old!r} is not in the prompt {told(scene)!r}")
-
-            def said(text: str, old: str = old, new: str = new) -> str:
-                return _word(old).sub(new, text)
-
-            tracks = tuple(replace(t, phrase=said(t.phrase), prompt=said(t.prompt)) for t in scene.tracks)
-            scene = replace(scene, prompt=said(scene.prompt), background=said(scene.background), tracks=tracks)
-        return scene
-
-
-def _word(words: str) -> re.Pattern[str]:
-    if not words.strip():
-        raise AnimaticError("a word to change is empty; want a word of the prompt")
-    return re.compile(rf"(?<!\w){re.escape(words.strip())}(?!\w)", re.IGNORECASE)
-
-
 def render_edit(
-    scene: Scene,
-    edit: Edit,
+    source: Scene | Story,
+    edit: Edit | Sequence[Edit],
     model: str | Backbone = "mini",
     method: str | Recipe = "none",
     seed: int = 0,
     *,
     video: Video | None = None,
+    overlap: float = 0.5,
+    transitions: int = 1,
     **how: Unpack[How],
 ) -> tuple[Video, Video]:
-    """The scene as it is and as edited, from the same noise: source, target. See `How` for the rest.
+    """A scene, or a story in windows, as it is and as edited, from the same noise: source, target.
 
-    On transformers as DiTCtrl does it, through shared keys and values; on UNets by prompt-to-prompt. With `video`, of
-    the model's size, the noise is that of the video, found by inversion under the scene's own words.
+    Of several edits, each of what the one before made of it, these are the last two videos. On transformers as DiTCtrl
+    does it, through shared keys and values; on UNets by prompt-to-prompt. With `video`, of the model's size, the noise
+    is that of the video, found by inversion under the scene's own words. See `How` and `render_story` for the rest.
     """
-    take, noise, scenes = Take.of(model, method, **how), None, [scene, edit.of(scene)]
-    prompts = [told(each) for each in scenes]
-    controls = edited(take.controls(scenes), prompts, edit, take.backbone)
-    if video is not None:
-        take, row = _backwards(take, video, prompts[0])
-        noise = torch.cat([row, row])
-    source, target = take.videos(scenes, [seed, seed], controls, noise)
-    return (source, target) if video is None else (replace(source, fps=video.fps), replace(target, fps=video.fps))
+    edits = [edit] if isinstance(edit, Edit) else list(edit)
+    stories = [(source,) if isinstance(source, Scene) else source]
+    for each in edits:
+        stories.append(each.of_story(stories[-1]))
+    check_scenes(stories[0])
+    take, seeds = Take.of(model, method, **how), [seed] * len(stories)
+
+    if isinstance(source, Scene):
+        scenes, noise = [scene for (scene,) in stories], None
+        controls = edited(take.controls(scenes), stories, edits, take.backbone)
+        if video is not None:
+            take, row = _backwards(take, video, told(source))
+            noise, controls = row.expand(len(scenes), *row.shape[1:]), [*controls, Unguided()]
+        videos = take.videos(scenes, seeds, controls, noise)
+    elif video is not None:
+        raise AnimaticError("a video is inverted under the words of one scene; found a story")
+    else:
+        windows = InWindows(overlap, transitions)
+        reels = take.reels(stories, windows)
+        controls = edited(take.windowed(reels), stories, edits, take.backbone)
+        videos = take.films(reels, seeds, controls, windows)
+
+    inverted = "" if video is None else hashlib.sha256(video.frames.tobytes()).hexdigest()[:16]
+    request = {**videos[0].info["request"], "inverted": inverted}
+    for i, made in enumerate(videos):
+        done = [asdict(edit) for edit in edits[:i]]
+        info = {**made.info, "request": {**request, "edits": done}}
+        videos[i] = replace(made, fps=made.fps if video is None else video.fps, info=info)
+    return videos[-2], videos[-1]
 
 
 def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
@@ -98,37 +82,73 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
     backbone, steps, (width, height) = take.backbone, len(take.schedule), take.size
     if video.frames.shape[1:3] != (height, width):
         got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
-        raise AnimaticError(f"the video measures {got}; {backbone.name} edits {width}x{height}")
-    latents = backbone.to_latents(torch.from_numpy(video.frames.copy())[None])
+        raise AnimaticError(
+            f"the video measures {got}; {backbone.name} edits {width}x{height}: want --size or a resized copy"
+        )
+    count, geometry = len(video), backbone.geometry
+    whole = geometry.pixel_frames(geometry.latent(count, height, width)[1])  # raises where a clip is too long
+
+    # latent frames hold several frames each: the last one is repeated until they are full, and cut off again later
+    frames = np.pad(video.frames, ((0, whole - count), (0, 0), (0, 0), (0, 0)), mode="edge")
+    latents = backbone.to_latents(torch.from_numpy(frames)[None])
     latents = latents.to(backbone.noise([0], 1, height, width))
     noise = invert(latents, backbone.encode([prompt], [""]), backbone, steps)
-    schedule = backbone.schedule(steps, "flow" if take.schedule.flow else "ddim")
-    return replace(take, frames=len(video), schedule=schedule), noise
+    name = "flow" if take.schedule.flow else "ddim"
+    return replace(take, frames=count, schedule=backbone.schedule(steps, name), scheduler=name), noise
 
 
-def edited(controls: list[Control], prompts: Sequence[str], edit: Edit, backbone: Backbone) -> list[Control]:
-    """A method's controls, and those of an edit around and inside them."""
-    factors = {
-        token: factor
-        for word, factor in edit.weight.items()
-        for token in _tokens(backbone, prompts[-1], word)
-    }  # fmt: skip
-    weights = [Reweight(dict.fromkeys(range(1, len(prompts)), factors))] if factors else []
+def edited(
+    controls: list[Control], stories: Sequence[Story], edits: Sequence[Edit], backbone: Backbone
+) -> list[Control]:
+    """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it."""
+    prompts = [[told(scene) for scene in story] for story in stories]
+    factors: dict[tuple[int, int], dict[int, float]] = {}
+    for stream in range(1, len(stories)):
+        for edit in edits[:stream]:
+            for word, factor in edit.weight.items():
+                # a word that an earlier edit weighted may be exchanged by now; the last edit's must be there
+                for part, token in _tokens(backbone, prompts[stream], word, wanted=edit is edits[stream - 1]):
+                    factors.setdefault((stream, part), {})[token] = factor
+    weights: list[Control] = [Reweight(factors)] if factors else []
+
     if backbone.chain(Step(0, 1, 0.0)):
-        same = all(prompt == prompts[0] for prompt in prompts)
-        follows = [Follow((0.0, EARLY)) if same else Follow(), ShareKV(sharing_sites(backbone)), *weights]
+        follows: list[Control] = []
+        for stream, told_of in enumerate(prompts):
+            if stream:
+                follows.append(Follow((0.0, EARLY) if told_of == prompts[0] else Follow.during, (stream,)))
+        shares = [] if any(isinstance(c, ShareKV) for c in controls) else [ShareKV(sharing_sites(backbone))]
+        inside = [*follows, *shares, *weights]
     else:
-        follows = [*weights, PromptToPrompt(prompts)]
-    if not edit.blend:
-        return [*controls, *follows]
-    words = [[*edit.swap, *edit.weight], [*edit.swap.values(), *edit.weight]]
-    if not words[0]:
-        raise AnimaticError("blending needs words that are swapped or weighted; a new prompt names none")
-    tokens = [[t for w in words[min(i, 1)] for t in _tokens(backbone, p, w)] for i, p in enumerate(prompts)]
-    return [LocalBlend(tokens), *controls, *follows]
+        inside = [*weights, PromptToPrompt(prompts)]
+    return [*_blends(stories, prompts, edits, backbone), *controls, *inside]
 
 
-def _tokens(backbone: Backbone, prompt: str, word: str) -> tuple[int, ...]:
-    if not _word(word).search(prompt):
-        raise AnimaticError(f"word {word!r} is not in the prompt {prompt!r}")
-    return backbone.text.positions(prompt, word)
+def _blends(
+    stories: Sequence[Story], prompts: Sequence[Sequence[str]], edits: Sequence[Edit], backbone: Backbone
+) -> list[Control]:
+    """Where an edit blends, its stream may differ from the one before only at its words."""
+    blends: list[Control] = []
+    for stream, edit in enumerate(edits, 1):
+        if not edit.blend:
+            continue
+        if not (edit.swap or edit.weight):
+            raise AnimaticError("blending needs words that are swapped or weighted; a new prompt names none")
+        words: list[list[tuple[int, int]]] = [[] for _ in stories]
+        for at, exchanged in ((stream - 1, edit.swap), (stream, edit.swap.values())):
+            words[at] = [place for word in exchanged for place in _tokens(backbone, prompts[at], word)]
+            words[at] += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == stream)]
+        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,), parts=len(stories[0])))
+    return blends
+
+
+def _tokens(backbone: Backbone, prompts: Sequence[str], word: str, wanted: bool = True) -> list[tuple[int, int]]:
+    """Where a word stands in the prompts of a story's parts: (part, token). Raises where it is `wanted` and nowhere."""
+    places = [
+        (part, token)
+        for part, prompt in enumerate(prompts)
+        if word_pattern(word).search(prompt)
+        for token in backbone.text.positions(prompt, word)
+    ]
+    if wanted and not places:
+        raise AnimaticError(f"word {word!r} is not in the prompt {' | '.join(prompts)!r}")
+    return places

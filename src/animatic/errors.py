@@ -1,10 +1,32 @@
 """What a user is meant to read of what went wrong, or otherwise than asked: single lines."""
 
 import warnings
+from collections.abc import Iterable
+
+MOST = 1000  # letters of a message
 
 
 class AnimaticError(ValueError):
-    """Bad input. The command line prints it without a traceback and exits with code 2."""
+    """Bad input. The command line prints it without a traceback and exits with code 2.
+
+    A message that quotes far too much, such as a whole file that somebody gave for a name, loses its middle.
+    """
+
+    def __init__(self, message: str) -> None:
+        half = MOST // 2
+        super().__init__(message if len(message) <= MOST else f"{message[:half]} … {message[-half:]}")
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Names with commas; of more than `most` the first ones and how many more, so that a message stays short."""
+    words = [str(name) for name in names]
+    rest = len(words) - most
+    return ", ".join(words) if rest <= 0 else f"{', '.join(words[:most])} and {rest:,} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 clip", "2 clips"; the noun's plural ends in s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 class AnimaticWarning(UserWarning):

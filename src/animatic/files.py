@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +33,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write all of `data` or nothing: a temporary file beside `path`, then a rename."""
+    """Write all of `data` or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file beside `path` to write to: it takes the place of `path` at the end, or is gone on an error."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
+            yield Path(name)
             os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:
@@ -45,3 +55,23 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             raise
     except OSError as error:
         raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def fresh_path(
+    path: str | os.PathLike[str],
+    replaceable: Callable[[Path], bool] = lambda file: False,
+    suffixes: Sequence[str] = (),
+) -> Path:
+    """Where a result can be written without losing another: `path`, or NAME-2, NAME-3, ... beside it.
+
+    A name is free where no file has it, or where `replaceable(file)` says that the file is the same result (same input,
+    same settings). With `suffixes` (".mp4", ".gif") `path` has none itself, and is free where it is with all of them.
+    """
+    path = Path(path)
+    stem, endings = (path.name, suffixes) if suffixes else (path.stem, (path.suffix,))
+    for number in count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        files = [path.with_name(name + ending) for ending in endings]
+        if all(not file.exists() or replaceable(file) for file in files):
+            return path.with_name(name) if suffixes else files[0]
+    raise AssertionError("unreachable: there is always a next number")

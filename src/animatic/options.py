@@ -5,9 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import field, fields, is_dataclass
+from functools import wraps
+from math import isfinite
 from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from .errors import AnimaticError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
@@ -33,6 +37,27 @@ def by_field(command: Callable[..., None]) -> Callable[..., None]:
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in told}
+    return run
+
+
+def only_finite(app: typer.Typer) -> None:
+    """No command of `app`, or of the groups in it, takes NaN or infinity for a real number any more."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.callback = _checked(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            only_finite(group.typer_instance)
+
+
+def _checked(command: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(command)
+    def run(**values: Any) -> Any:
+        for name, value in values.items():
+            if isinstance(value, float) and not isfinite(value):
+                raise AnimaticError(f"--{name.replace('_', '-')} is {value}; want a finite number")
+        return command(**values)
+
     return run
 
 

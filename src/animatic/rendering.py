@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, TypedDict, Unpack, cast
 
@@ -17,10 +19,12 @@ from torch import Tensor
 from .backbones import load
 from .backbones.base import Backbone
 from .controls.composition import Composition
+from .controls.finite import Finite
 from .controls.regions import Regions
 from .controls.windows import Windows
 from .errors import AnimaticError
 from .methods import Recipe, recipe_named
+from .request import GenerationRequest, check_seed
 from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
@@ -32,7 +36,8 @@ from .video import Video
 class How(TypedDict, total=False):
     """How to sample; what is not said, or None, is the model's habit.
 
-    `size` is (width, height) in pixels; `watch` are further controls, put outermost (progress, previews).
+    `size` is (width, height) in pixels; `negative` stands for the model's own unwanted words ("": none), those of a
+    scene stay; `watch` are further controls, put outermost (progress, previews).
     """
 
     steps: int | None
@@ -40,6 +45,7 @@ class How(TypedDict, total=False):
     frames: int | None
     size: tuple[int, int] | None
     scheduler: str
+    negative: str | None
     watch: Sequence[Control]
 
 
@@ -61,9 +67,10 @@ def render_batch(
 
     Raises `AnimaticError` before any work where something cannot be done.
     """
-    take = Take.of(model, method, **how)
+    check_scenes(scenes)
     if len(seeds) != len(scenes):
         raise AnimaticError(f"{len(seeds)} seeds for {len(scenes)} scenes; want one each")
+    take = Take.of(model, method, **how)
     return take.videos(scenes, seeds, take.controls(scenes))
 
 
@@ -83,68 +90,70 @@ def render_story(
     `transitions` windows between two scenes are told a mix of both. Any method will do; of those that share what they
     show between windows see `methods.ditctrl`. Raises `AnimaticError` before any work where it cannot be made.
     """
+    check_scenes(story)
     take = Take.of(model, method, **how)
-    if take.frames is not None:
-        raise AnimaticError(f"frames is {take.frames}; a story is told how long it lasts by its seconds")
-    backbone, geometry, (width, height) = take.backbone, take.backbone.geometry, take.size
-    reel = reel_of(story, geometry, overlap, transitions)
-    frames = (reel.plan.frames - 1) * geometry.pace + 1
-    check_memory(frames, height, width, math.prod(geometry.latent(frames, height, width, windowed=True)))
-    controls = take.controls(cast("Sequence[Scene]", [reel]))  # to controls a reel is a scene
-    for control in controls:
-        if isinstance(control, (Composition, Regions)):
-            name = type(control).__name__
-            raise AnimaticError(f"{name} lays out one scene; want another method for a story, such as ditctrl+lvd")
-    if not any(isinstance(control, Windows) for control in controls):
-        controls.append(Windows([reel]))
-    noise = backbone.noise([seed], frames, height, width, windowed=True)
-    pixels, made = take.shoot(noise, encode_story(story, backbone), controls)
-    info = {"prompt": reel.prompt, "seed": seed, **made, "story": json.loads(story_json(story))}
-    return Video(pixels[0], geometry.fps, info)
+    windows = InWindows(overlap, transitions)
+    reels = take.reels([story], windows)
+    return take.films(reels, [seed], take.windowed(reels), windows)[0]
+
+
+@dataclass(frozen=True)
+class InWindows:
+    """How windows lie over a story, see `render_story`."""
+
+    overlap: float = 0.5
+    transitions: int = 1
 
 
 @dataclass(frozen=True)
 class Take:
     """All that decides a video but the scene and the noise: what `How` leaves open is the model's habit here.
 
-    `frames` None are as many as the model makes by itself.
+    `frames` None are as many as the model makes by itself; `scheduler` "" is the one that the model comes with.
     """
 
     backbone: Backbone
     method: str
     recipe: Recipe
     schedule: Schedule
+    scheduler: str
     guidance: float
     frames: int | None
     size: tuple[int, int]
     watch: Sequence[Control]
 
     @staticmethod
-    def of(
-        model: str | Backbone,
-        method: str | Recipe,
-        *,
-        steps: int | None = None,
-        guidance: float | None = None,
-        frames: int | None = None,
-        size: tuple[int, int] | None = None,
-        scheduler: str = "",
-        watch: Sequence[Control] = (),
-    ) -> Take:
+    def of(model: str | Backbone, method: str | Recipe, **how: Unpack[How]) -> Take:
         """Raises where the model does not make that many frames of that size, or in so many steps."""
-        backbone = load(model) if isinstance(model, str) else model
+        for name in how:
+            if name not in How.__annotations__:
+                raise AnimaticError(f"unknown option {name!r}; known: {', '.join(How.__annotations__)}")
+        if not isinstance(model, (str, os.PathLike, Backbone)):
+            raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
+        backbone = model if isinstance(model, Backbone) else load(os.fspath(model))
         geometry, habits = backbone.geometry, backbone.habits
-        width, height = size or (geometry.width, geometry.height)
+
+        steps, guidance, frames = how.get("steps"), how.get("guidance"), how.get("frames")
+        if guidance is not None and not math.isfinite(guidance):
+            raise AnimaticError(f"guidance is {guidance}; want a finite number, such as {habits.guidance:g}")
+        width, height = how.get("size") or (geometry.width, geometry.height)
         geometry.latent(geometry.frames if frames is None else frames, height, width)  # raises where it cannot be
+
+        # the words stand in the model's habits, where controls that make runs of their own find them too
+        if (negative := how.get("negative")) is not None:
+            backbone = copy(backbone)
+            backbone.habits = replace(habits, negative=negative)
+        scheduler = how.get("scheduler") or habits.scheduler
         return Take(
             backbone,
             method if isinstance(method, str) else getattr(method, "__name__", repr(method)),
             recipe_named(method) if isinstance(method, str) else method,
-            backbone.schedule(habits.steps if steps is None else steps, scheduler or habits.scheduler),
-            habits.guidance if guidance is None else guidance,
+            backbone.schedule(habits.steps if steps is None else steps, scheduler),
+            scheduler,
+            habits.guidance if guidance is None else float(guidance),
             frames,
             (width, height),
-            watch,
+            how.get("watch", ()),
         )
 
     def controls(self, scenes: Sequence[Scene]) -> list[Control]:
@@ -152,7 +161,12 @@ class Take:
         for scene in scenes:
             self.backbone.check_scene(scene)
         controls = self.recipe(scenes, self.backbone, self.guidance)
-        check(self.backbone, controls)
+        try:
+            check(self.backbone, controls)
+        except AnimaticError as error:
+            raise AnimaticError(
+                f"method {self.method!r}: {error}; want --method none, which any model can do"
+            ) from None
         return controls
 
     def videos(
@@ -160,6 +174,7 @@ class Take:
     ) -> list[Video]:
         """A video of each scene; `noise` (one row a scene) is that of the seeds if not given."""
         geometry, frames, (width, height) = self.backbone.geometry, self.frames, self.size
+        seeds = [check_seed(seed) for seed in seeds]
         if frames is None:
             frames = geometry.frames if any(scene.seconds for scene in scenes) else 1
         if noise is None:
@@ -169,14 +184,60 @@ class Take:
             Video(
                 frames=pixels[i, :frames],
                 fps=frames / scene.seconds if scene.seconds else geometry.fps,
-                info={"prompt": scene.prompt, "seed": seed, **made, "scene": json.loads(scene.to_json())},
+                info={
+                    "prompt": scene.prompt, "seed": seed, **made, "scene": json.loads(scene.to_json()),
+                    "request": self.request((scene,), seed, frames=frames).to_dict(),
+                },
             )
             for i, (scene, seed) in enumerate(zip(scenes, seeds, strict=True))
-        ]
+        ]  # fmt: skip
+
+    def reels(self, stories: Sequence[Story], windows: InWindows) -> list[Reel]:
+        """Stories laid out in windows. Raises where they do not fit into memory, or frames were asked for."""
+        if self.frames is not None:
+            raise AnimaticError(f"frames is {self.frames}; a story is told how long it lasts by its seconds")
+        geometry, (width, height) = self.backbone.geometry, self.size
+        reels = [reel_of(story, geometry, windows.overlap, windows.transitions) for story in stories]
+        frames = geometry.pixel_frames(reels[0].plan.frames)
+        latents = math.prod(geometry.latent(frames, height, width, windowed=True))
+        check_memory(frames * len(reels), height, width, latents * len(reels))
+        return reels
+
+    def windowed(self, reels: Sequence[Reel]) -> list[Control]:
+        """The method's controls for stories, with windows among them."""
+        controls = self.controls(cast("Sequence[Scene]", reels))  # to controls a reel is a scene
+        for control in controls:
+            if isinstance(control, (Composition, Regions)):
+                name = type(control).__name__
+                raise AnimaticError(f"{name} lays out one scene; want another method for a story, such as ditctrl+lvd")
+        if not any(isinstance(control, Windows) for control in controls):
+            controls.append(Windows(reels))
+        return controls
+
+    def films(
+        self, reels: Sequence[Reel], seeds: Sequence[int], controls: Sequence[Control], windows: InWindows
+    ) -> list[Video]:
+        """A video of each reel; all have the same windows."""
+        geometry, (width, height) = self.backbone.geometry, self.size
+        seeds = [check_seed(seed) for seed in seeds]
+        noise = self.backbone.noise(seeds, geometry.pixel_frames(reels[0].plan.frames), height, width, windowed=True)
+        pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in reels], self.backbone), controls)
+        return [
+            Video(
+                pixels[i],
+                geometry.fps,
+                {
+                    "prompt": reel.prompt, "seed": seed, **made, "story": json.loads(story_json(reel.scenes)),
+                    "request": self.request(reel.scenes, seed, windowed=True, **asdict(windows)).to_dict(),
+                },
+            )
+            for i, (reel, seed) in enumerate(zip(reels, seeds, strict=True))
+        ]  # fmt: skip
 
     def shoot(self, noise: Tensor, cond: Cond, controls: Sequence[Control]) -> tuple[np.ndarray, dict[str, Any]]:
         """Frames `[row, frame, height, width, 3]`, and what they were made with."""
-        latents = sample(self.backbone, self.schedule, noise, cond, [*self.watch, *controls])
+        chain = [Finite(self.guidance), *self.watch, *controls]
+        latents = sample(self.backbone, self.schedule, noise, cond, chain)
         return self.backbone.decode(latents).cpu().numpy(), {
             "model": self.backbone.name,
             "family": self.backbone.family,
@@ -186,6 +247,28 @@ class Take:
             "scheduler": self.schedule.name,
             "versions": versions(),
         }
+
+    def request(self, story: Story, seed: int, **more: Any) -> GenerationRequest:
+        """What makes this video again; `more` are other fields."""
+        backbone, economy = self.backbone, self.backbone.economy
+        memory: dict[str, Any] = {}
+        if economy is not None:
+            memory = {"dtype": economy.dtype, "quantize": economy.quantize, "offload": economy.offload}
+            memory["save_memory"] = economy.less
+        return GenerationRequest(
+            story, backbone.reference or backbone.name, backbone.loras, self.method, seed,
+            steps=len(self.schedule), guidance=self.guidance, size=self.size, scheduler=self.scheduler,
+            negative=backbone.habits.negative, **memory, **more,
+        )  # fmt: skip
+
+
+def check_scenes(scenes: Sequence[Scene]) -> None:
+    """Raise where what is to be rendered are no scenes."""
+    if isinstance(scenes, (str, Scene)):
+        raise AnimaticError(f"scenes is {repr(scenes)[:60]}; want a list of scenes")
+    for scene in scenes:
+        if not isinstance(scene, Scene):
+            raise AnimaticError(f"scene is {repr(scene)[:60]}; want a Scene, such as animatic.plan makes of a prompt")
 
 
 def laid_out(story: Story, backbone: Backbone, frames: int | None = None) -> Scene | Reel:
@@ -202,13 +285,15 @@ def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:
 
 
 @torch.no_grad()
-def encode_story(story: Story, backbone: Backbone) -> Cond:
-    """The texts of all scenes in a row: `[row, part * token, channel]`, the negative row first."""
-    cond = encode(story, backbone)
-    if cond.extra:
-        raise AnimaticError(f"{backbone.name} takes one prompt a video; want a model that reads sentences")
-    negative, positive = cond.text.unflatten(0, (2, -1)).flatten(1, 2)
-    return Cond(torch.stack([negative, positive]), (Row(True), Row()))
+def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Cond:
+    """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
+    count, parts = len(stories), len(stories[0])
+    cond = encode([scene for story in stories for scene in story], backbone)
+    if cond.extra and parts > 1:
+        raise AnimaticError(f"{backbone.name} takes one prompt a video; want a single scene, or a model for stories")
+    text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
+    rows = [Row(negative, i) for negative in (True, False) for i in range(count)]
+    return Cond(text, tuple(rows), cond.extra)
 
 
 def versions() -> dict[str, str]:

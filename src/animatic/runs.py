@@ -8,7 +8,6 @@ owners/         a locked file per process at work: what a dead one had begun is 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -25,6 +24,7 @@ import numpy as np
 from .errors import AnimaticError
 from .files import write_atomically
 from .jobs import DONE, FAILED, TODO, Job, Outcome, Settings, scenes_of
+from .locking import is_held, locked
 from .scene import Scene, Story, parse_story, save_story, story_json
 from .video import Video
 
@@ -54,7 +54,7 @@ class Run:
     ) -> Run:
         """The run in `folder`, begun now or before. Raises where it was begun with other settings or versions."""
         folder = Path(folder)
-        with _locked(folder / ".lock"):
+        with locked(folder / ".lock"):
             if not (folder / "manifest.json").exists():
                 _begin(folder, settings, versions, jobs)
         run = Run(folder)
@@ -86,20 +86,22 @@ class Run:
 
     def preparing(self) -> AbstractContextManager[None]:
         """One process at a time."""
-        return _locked(self.folder / ".lock")
+        return locked(self.folder / ".lock")
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Take part in the work. What this process leaves undone is free again after it, however it ends."""
         self.owner = uuid.uuid4().hex
         path = self.folder / "owners" / self.owner
-        with _locked(path):
-            try:
-                yield
-            finally:
-                self._release()
-                path.unlink(missing_ok=True)
-                self.owner = ""
+        try:
+            with locked(path):
+                try:
+                    yield
+                finally:
+                    self._release()
+        finally:
+            path.unlink(missing_ok=True)  # after the lock: Windows removes no file that is open
+            self.owner = ""
 
     def claim(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> list[Job]:
         """The next batch that nobody works at, now this process's; empty where there is none.
@@ -178,7 +180,7 @@ class Run:
         """Free what dead processes had begun."""
         for (owner,) in base.execute("select distinct owner from jobs where state = 'running'").fetchall():
             path = self.folder / "owners" / owner
-            if owner != self.owner and not _held(path):
+            if owner != self.owner and not is_held(path):
                 base.execute(_FREE, (owner,))
                 path.unlink(missing_ok=True)
 
@@ -238,27 +240,3 @@ def _changing(path: Path) -> Iterator[sqlite3.Connection]:
         base.execute("begin immediate")
         yield base
         base.execute("commit")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, which the system lets go when the process ends in any way."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("wb")
-    except OSError as error:
-        raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _held(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

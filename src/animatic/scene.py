@@ -205,6 +205,8 @@ def parse_story(data: Any, name: str = "story") -> Story:
     if isinstance(data, dict) and "scenes" in data:
         if not isinstance(data["scenes"], list) or not data["scenes"]:
             raise AnimaticError(f"{name}: scenes is {data['scenes']!r}; want a list of at least one scene")
+        for key in sorted(data.keys() - {"scenes", "version"}):
+            raise AnimaticError(f"{name}: unknown field {key!r} beside scenes; want it in a scene")
         version = data.get("version", VERSION)
         return tuple(
             parse({"version": version, **s} if isinstance(s, dict) else s, f"{name}: scenes.{i}")

@@ -71,6 +71,10 @@ class Schedule:
         if not 1 <= steps <= scheduler.config.num_train_timesteps:
             most = scheduler.config.num_train_timesteps
             raise AnimaticError(f"steps is {steps}; {self.name} takes 1 to {most}")
+        if not (self.flow or "Euler" in self.name or hasattr(scheduler, "alphas_cumprod")):
+            raise AnimaticError(
+                f"scheduler {self.name} keeps no noise levels (alphas_cumprod); want {', '.join(SHORT)}"
+            )
 
         self._given, self._steps, self._stop = scheduler, steps, stop
         self._scheduler, told = copy.deepcopy(scheduler), None
@@ -255,9 +259,11 @@ def scheduler_named(name: str, like: Any) -> Any:
     elif any(config.get(k, plain) != plain and k not in takes for k, plain in SHIFTS.items()):
         level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
         config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
-
-    with quiet():  # of what it does not take
-        scheduler: Any = cls.from_config(config)
+    try:
+        with quiet():  # of what it does not take
+            scheduler: Any = cls.from_config(config)
+    except TypeError as error:  # its class wants what no scheduler of these models has
+        raise AnimaticError(f"scheduler {name!r} is of other models ({error}); want {', '.join(SHORT)}") from None
     if hasattr(scheduler.config, "clip_sample"):  # by default some clip, which latents do not bear
         scheduler.register_to_config(clip_sample=like.config.get("clip_sample", False))
     return scheduler

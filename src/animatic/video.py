@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,59 +13,75 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .encoding import WRITERS, losses
 from .errors import AnimaticError
-from .files import write_atomically
-from .formats import WRITERS, read
+from .files import replacing
+from .reading import probe, read
 from .scene import Box, Scene
+from .sound import Sound
 
+FPS_LIMIT = 1000  # frames per second of a video are fewer
 SMALL = 256  # videos below this are enlarged by whole pixels when written: players blur them
 PALETTE = ("#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Frames uint8 `[frame, height, width, 3]`, frames per second, and what they were made from (JSON)."""
+    """Frames uint8 `[frame, height, width, 3]`, frames per second, what they were made from (JSON), their sound."""
 
     frames: np.ndarray
     fps: float = 8.0
     info: Mapping[str, Any] = field(default_factory=dict)
+    sound: Sound | None = None
 
     def __post_init__(self) -> None:
         shape = self.frames.shape
         if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
             raise AnimaticError(f"frames are {self.frames.dtype} {list(shape)}; want uint8 [frame, height, width, 3]")
-        if not 0 < self.fps < 1000:
-            raise AnimaticError(f"fps is {self.fps}; want more than 0, less than 1000")
+        if not 0 < self.fps < FPS_LIMIT:
+            raise AnimaticError(f"fps is {self.fps}; want more than 0, less than {FPS_LIMIT}")
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def enlarged(self, scale: int) -> Video:
         """Every pixel as a square of `scale` pixels."""
-        return replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
+        return self if scale == 1 else replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
 
     def save(self, path: str | Path, scale: int | None = None) -> Path:
-        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png, atomically, animated where needed. See `encoded`."""
+        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png, atomically, animated where needed.
+
+        `scale` enlarges by whole pixels; None brings small videos to 256.
+        """
         path = Path(path)
         if path.suffix not in WRITERS:
             raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")
-        write_atomically(path, self.encoded(path.suffix, scale))
+        scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
+        with replacing(path) as temporary:
+            WRITERS[path.suffix](temporary, self.enlarged(scale).frames, self.fps, self.info, self.sound)
         return path
 
     def encoded(self, suffix: str, scale: int | None = None) -> bytes:
-        """A file of this kind (".mp4"). `scale` enlarges by whole pixels; None brings small videos to 256."""
-        scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
-        return WRITERS[suffix](self.enlarged(scale).frames, self.fps, self.info, suffix)
+        """The bytes of a file of this kind (".mp4")."""
+        with tempfile.TemporaryDirectory() as folder:
+            return self.save(Path(folder) / f"video{suffix}", scale).read_bytes()
+
+    def losses(self, suffix: str) -> list[str]:
+        """What a file of this kind (".gif") cannot hold of this video, such as its sound: a line each."""
+        return losses(suffix, len(self), self.fps, self.sound)
 
     @staticmethod
-    def load(path: str | Path) -> Video:
-        """Read a video or picture of any kind that FFmpeg or Pillow knows."""
-        return Video(*read(Path(path)))
+    def load(path: str | Path, most: int = 0) -> Video:
+        """Read a video or picture of any kind that FFmpeg or Pillow knows, whatever its name; see `reading.read`.
+
+        Raises `AnimaticError` where it cannot be read, or needs more than `most` bytes (0: what is free).
+        """
+        return Video(*read(Path(path), most))
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
     """What a file was made from. Raises where it does not say."""
-    info = dict(Video.load(path).info)
+    info = probe(Path(path)).info
     if not info:
         raise AnimaticError(f"{path}: says nothing of how it was made; want a file that animatic wrote")
     return info

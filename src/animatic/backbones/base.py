@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -23,6 +23,9 @@ from .checkpointing import add_checkpointing
 from .folder import read_network
 from .grounding import grounded
 from .taps import Call, Tap, Taps, unet_kind
+
+if TYPE_CHECKING:
+    from .economy import Economy
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Geometry:
         times = -(-(frames - 1) // self.pace) + self.patch[0]  # with one to spare where tokens hold two
         return self.channels, times + -times % self.patch[0], height // self.stride, width // self.stride
 
+    def pixel_frames(self, latent_frames: int) -> int:
+        """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
+        return (latent_frames - self.patch[0]) * self.pace + 1
+
 
 @dataclass(frozen=True)
 class Habits:
@@ -72,6 +79,8 @@ class Backbone(ABC):
 
     `words` are the only things it can show; empty where there is no such limit. `family` is whose settings the methods
     use, "modelscope", "zeroscope", "mini", ..., or "" for those of any model; it has nothing to do with `name`.
+    `reference` is the name or folder by which `load` finds it again ("" where it was put together by hand), `loras`
+    are the files added to it, their scales and networks ("": all), `economy` is how it was told to save memory.
     """
 
     name: str
@@ -82,6 +91,9 @@ class Backbone(ABC):
     text: ClipText
     words: tuple[str, ...] = ()
     beside: Beside | None = None  # what it sees beside the noise, if it finishes videos
+    reference: str = ""
+    loras: tuple[tuple[str, float, str], ...] = ()
+    economy: Economy | None = None
 
     @abstractmethod
     def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
@@ -167,7 +179,11 @@ class Components(Backbone):
 
     @classmethod
     def native(cls, network: Any, vae: Any) -> Geometry:
-        """The geometry that the configs of network and autoencoder tell of."""
+        """The geometry that the configs of network and autoencoder tell of. Raises where they tell no size."""
+        if not network.sample_size:
+            raise AnimaticError(
+                f"{network._name_or_path}: sample_size is not given; want it, or geometry in animatic.json"
+            )
         stride, size = 2 ** (len(vae.block_out_channels) - 1), network.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         frames, most = (16, 1024) if "video" in cls.provides else (1, 1)

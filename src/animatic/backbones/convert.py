@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from ..errors import AnimaticError
 from ..training.diffusion import Process
 from .base import Geometry, Habits
-from .folder import check_state, read_checkpoint
+from .folder import check_state, read_checkpoint, read_json
 from .small import SpaceTimeUNet
 from .small_model import Labels, Small, pixels, save_model
 
@@ -91,15 +90,20 @@ def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Pa
     `classes` names condition vectors (JSON: name -> list of numbers), so that prompts can be said.
     """
     state = read_checkpoint(checkpoint)
-    state = state.get("ema", state.get("model", state))
+    state = state.get("ema", state.get("model", state))  # averaged weights, which its Trainer samples with
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise AnimaticError(f"{checkpoint}: holds no names with tensors; want {THEIRS}")
     inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
     network = from_vdp(inner or state)
     width = network.config["cond_dim"]
     labels = Labels((), max(1, width))
     if classes is not None:
-        vectors = json.loads(classes.read_text())
+        vectors = read_json(classes)
         labels = Labels(list(vectors), width)
-        labels.table.weight.data = torch.tensor([list(map(float, v)) for v in vectors.values()])
+        try:
+            labels.table.weight.data = torch.tensor([list(map(float, v)) for v in vectors.values()])
+        except (TypeError, ValueError) as error:
+            raise AnimaticError(f"{classes}: {error}; want names with equally many numbers each") from None
     if labels.table.weight.shape[1] != max(1, width):
         raise AnimaticError(f"{classes}: vectors of {labels.table.weight.shape[1]} numbers; this network takes {width}")
     if size % network.stride:

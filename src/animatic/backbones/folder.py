@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from .. import files
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 
@@ -43,6 +42,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def class_in(index: Mapping[str, Any], part: str) -> str | None:
+    """The class that `model_index.json` names for a part, or None where the model has no such part."""
+    said = index.get(part)
+    return said[1] if isinstance(said, list) and len(said) == 2 else None
+
+
+@contextmanager
+def reading_card(folder: Path) -> Iterator[None]:
+    """What is wrong with the fields of `animatic.json` becomes one line."""
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
+
+
 def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
     """A network with every weight from its file: missing ones would silently stay random, others would be dropped.
 
@@ -60,9 +75,7 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> A
     if missing := sorted(report["missing_keys"]):
         raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
     if odd := sorted(name for name in report["unexpected_keys"] if not is_grounding(name)):
-        warnings.warn(
-            f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}", stacklevel=2
-        )
+        warn(f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}")
     return network
 
 

@@ -6,12 +6,11 @@ published `config.json` files. Fine-tuned copies keep their configuration, so th
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from .presets import PRESETS, Preset
 
 FILM = {
@@ -65,6 +64,6 @@ def known_as(folder: Path, card: Mapping[str, Any], config: Mapping[str, Any]) -
             if names[1:]:
                 others = f"{', '.join(names[1:])} has the same configuration"
                 hint = f'a file animatic.json with {{"family": "{names[1]}"}} in the folder says otherwise'
-                warnings.warn(f"{folder}: taken for {names[0]}, though {others}; {hint}", stacklevel=2)
+                warn(f"{folder}: taken for {names[0]}, though {others}; {hint}")
             return PRESETS[names[0]]
     return None

@@ -23,11 +23,11 @@ from ..errors import AnimaticError
 from ..quiet import quiet
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
-from .beside import beside_of
+from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
-from .folder import read_json, read_network, read_tokenizer, reading
+from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import known_as
 from .lavie import LaVie, models_home
 from .presets import CONVERT, PRESETS, Preset
@@ -56,16 +56,23 @@ def load(
     `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
     model is unknown, incomplete or damaged.
     """
-    preset = PRESETS.get(name)
-    folder = Path(name) if preset is None else _folder(name, preset)
-    if preset is None and not folder.is_dir():
-        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
+    preset, folder = PRESETS.get(name), locate(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = _found(name if preset else folder.name, folder, preset)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
     model = _read(found, getattr(torch, economy.dtype or own))
+    model.reference, model.economy = name if preset else str(folder.resolve()), economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
+
+
+def locate(name: str) -> Path:
+    """The folder of a model, fetched if it is a known one. Raises `AnimaticError` where there is none."""
+    preset = PRESETS.get(name)
+    folder = Path(name) if preset is None else _folder(name, preset)
+    if preset is None and not folder.is_dir():
+        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,9 @@ class Found:
         A model that was only recognised may have learnt another size, which its config tells then (but for Wan's).
         """
         if "geometry" in self.card:
-            return Geometry(**{**self.card["geometry"], "patch": tuple(self.card["geometry"].get("patch", (1, 1, 1)))})
+            with reading_card(self.folder):
+                patch = tuple(self.card["geometry"].get("patch", (1, 1, 1)))
+                return Geometry(**{**self.card["geometry"], "patch": patch})
         own = self.known and self.known.geometry
         if own and self.certain:
             return own
@@ -106,7 +115,8 @@ class Found:
 
     def habits(self) -> Habits:
         if "habits" in self.card:
-            return Habits(**self.card["habits"])
+            with reading_card(self.folder):
+                return Habits(**self.card["habits"])
         return (self.known and self.known.habits) or Habits()
 
 
@@ -115,13 +125,22 @@ def _found(name: str, folder: Path, preset: Preset | None) -> Found:
     index = read_json(folder / "model_index.json")
     card = read_json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
     part = "transformer" if "transformer" in index else "unet"
-    kind = (index.get(part) or [None, None])[1]
+    kind = class_in(index, part)
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
 
     config = {**read_json(folder / part / "config.json"), "_class_name": kind}
     known = preset or known_as(folder, card, config)
     return Found(name, folder, index, card, config, known, certain=preset is not None or "family" in card)
+
+
+def beside_of_model(name: str) -> Beside | None:
+    """What the model called `name` or in the folder `name` sees beside the noise, by its card: no weights are read."""
+    preset = PRESETS.get(name)
+    if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
+        return preset.beside
+    card = (Path(name) if preset is None else _folder(name, preset)) / "animatic.json"
+    return (beside_of(read_json(card)) if card.exists() else None) or (preset and preset.beside)
 
 
 def _folder(name: str, preset: Preset) -> Path:
@@ -165,7 +184,8 @@ def _read(found: Found, dtype: torch.dtype) -> Components:
         tuple(card.get("words", ())),
     )
     model.family = found.known.family if found.known else ""
-    model.beside = beside_of(card) or (found.known and found.known.beside)
+    with reading_card(folder):
+        model.beside = beside_of(card) or (found.known and found.known.beside)
     model.complete(folder, found.index, dtype)
     return model
 
@@ -185,7 +205,7 @@ def _scheduler(folder: Path) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
         raise AnimaticError(f"{folder}: no diffusers scheduler is named in scheduler_config.json, but {name!r}")
     try:
-        with reading(f"{folder}: cannot be read"):
+        with reading(f"{folder}: cannot be read"), quiet():
             return cls.from_pretrained(folder)
     except TypeError as error:  # its class wants what no scheduler of these models has
         raise AnimaticError(f"{folder}: {name} is no scheduler of these models ({error})") from None
@@ -197,7 +217,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
         encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
         return RefinerText(name, read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size), encoder)
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
-    encoder_class = (index.get("text_encoder") or [None, "CLIPTextModel"])[1]
+    encoder_class = class_in(index, "text_encoder") or "CLIPTextModel"
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype)

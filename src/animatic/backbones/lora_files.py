@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from diffusers.utils.state_dict_utils import (
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from .folder import read_json
 
 State = Mapping[str, Tensor]
@@ -114,6 +113,8 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
         raise AnimaticError(f"{file}: {count}, the first is {strange[0]}; want lora_A and lora_B pairs alone")
 
     configs = _configs(file, header, named)
+    if not configs and any(name.startswith("base_model.model.") for name in state):
+        warn(f"{file}: no adapter_config.json beside it; its alpha is taken to be its rank")
     parts = {
         part: {layer: _update(file, layer, roles, configs.get(part, {})) for layer, roles in layers.items()}
         for part, layers in grouped.items()
@@ -172,7 +173,7 @@ def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
     left_out = [name for name, value in own.items() if _unread(name) and value.any()]
     if left_out:
         count = f"{len(left_out)} tensors that change norms or whole layers are left out, as by diffusers"
-        warnings.warn(f"{file}: {count}; the first is {left_out[0]}", stacklevel=2)
+        warn(f"{file}: {count}; the first is {left_out[0]}")
     try:
         return WanLoraLoaderMixin.lora_state_dict(own)  # type: ignore[return-value]
     except (KeyError, ValueError) as error:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, listed
+from ..quiet import quiet
 from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
@@ -65,7 +66,7 @@ class Labels(nn.Module):
         """`[prompt, 1, width]`; zeros for "", which the network replaces by its null condition."""
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
-                raise AnimaticError(f"unknown class {prompt!r}; this model knows {', '.join(self.names)}")
+                raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
         known = [self.names.index(p) if p in self.names else -1 for p in prompts]
         known = torch.tensor(known, device=self.table.weight.device)
         said, known = known >= 0, known.clamp(min=0)
@@ -103,6 +104,7 @@ def pixels() -> PatchCodec:
     return PatchCodec(patch=1, channels=3)
 
 
+@quiet()
 def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
     card: dict[str, Any] = {"family": model.family, "geometry": asdict(model.geometry), "habits": asdict(model.habits)}

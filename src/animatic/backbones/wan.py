@@ -10,8 +10,10 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
+from ..errors import AnimaticError
 from ..sampling import Cond, Step
 from .cogvideox import Transformer
+from .folder import class_in
 from .taps import SplitTap, Taps, split_kind
 
 
@@ -31,9 +33,13 @@ class Wan(Transformer):
         return Taps(network, split_kind, SplitTap)
 
     def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
-        if (index.get("transformer_2") or [None, None])[1]:
+        """Raises `AnimaticError` where there are two networks, and nothing says when the second takes over."""
+        ratio = index.get("boundary_ratio")
+        if class_in(index, "transformer_2"):
+            if ratio is None:
+                raise AnimaticError(f"{folder}: has transformer_2, but model_index.json no boundary_ratio; want 0 to 1")
             self.late = self.tapped(self.read(folder / "transformer_2", dtype))
-        self.boundary = (index.get("boundary_ratio") or 0.0) * self.scheduler.config.num_train_timesteps
+            self.boundary = ratio * self.scheduler.config.num_train_timesteps
         self.each_token = bool(index.get("expand_timesteps"))
 
     @property

@@ -22,7 +22,8 @@ class Clip:
 
         `text` (CLIPSIM, Wu et al. 2021): mean of the frames with the prompt. `consistency`: mean of each frame with the
         next. `cscv`: see there, on the vision tower's pooled output before projection, as upstream; `cscv frozen` is
-        that of the first frame standing still, the control that a score of evenness must be read against.
+        that of the first frame standing still, the control that a score of evenness must be read against. Of a prompt
+        beyond the text tower's 77 tokens the end is not seen.
         """
         words = self.processor.tokenizer([prompt], return_tensors="pt", truncation=True)
         pooled_text = self.model.text_model(**words.to(self.model.device)).pooler_output

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,6 +74,8 @@ def main(
     batch: int = 10,
 ) -> None:
     """Print one row as JSON: settings, n, means, CPU seconds a sample on one thread, peak memory of the process."""
+    import resource  # Unix alone has it; the rest of this file is for everybody
+
     torch.set_num_threads(1)
     backbone, detector, cases = load(model), ToyDetector(), cases_of(n, seed, still)
     results, seconds = [], 0.0

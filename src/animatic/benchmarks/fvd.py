@@ -18,7 +18,7 @@ from ..runs import Run
 from ..video import Video
 from .open_vocabulary import loaded
 
-KINDS = (".mp4", ".gif", ".webp", ".webm", ".avi", ".mov", ".mkv")
+KINDS = (".mp4", ".m4v", ".gif", ".webp", ".webm", ".avi", ".mov", ".mkv", ".ts", ".mpg", ".wmv", ".flv")
 
 
 class Features(nn.Module, ABC):
@@ -78,13 +78,13 @@ class Distance:
         self.features = I3D(features) if features.endswith(".pt") else VideoMAE(features)
 
     def of_run(self, run: Run, real: str) -> dict[str, float]:
-        """`mean` is the distance of a run's videos to those in the folder `real`, `n` how many the run has."""
-        files = sorted(p for p in Path(real).glob("**/*") if p.suffix in KINDS)
+        """`mean` is the distance of a run's videos to those in the folder `real`; `n` and `real` are their numbers."""
+        files = sorted(p for p in Path(real).glob("**/*") if p.suffix.lower() in KINDS)
         jobs = [job for job in run.jobs() if job.state == DONE and job.frames > 1]
         if len(files) < 2 or len(jobs) < 2:
             raise AnimaticError(f"FVD: {len(jobs)} videos against {len(files)} in {real}; want at least 2 of each")
         distance = self((run.video(job) for job in jobs), map(Video.load, files))
-        return {"mean": distance, "n": len(jobs)}
+        return {"mean": distance, "n": len(jobs), "real": len(files)}
 
     def __call__(self, ours: Iterable[Video], real: Iterable[Video]) -> float:
         try:

@@ -93,6 +93,26 @@ class Maker:
         self.settings, self.backbone = settings, load(settings.model)
         width, _, height = settings.size.partition("x")
         self.size = (int(width), int(height)) if settings.size else None
+        self._check()
+
+    def _check(self) -> None:
+        """Raise where no job could ever be made: asked once, of a thing that the model knows, before the first one."""
+        from ..checking import checked
+        from ..rendering import Take, laid_out
+
+        s, backbone = self.settings, self.backbone
+        if s.kind != "image" and "video" not in backbone.provides:
+            raise AnimaticError(f"{s.benchmark!r} is of videos, and {backbone.name} makes pictures; want a video model")
+        if s.kind == "story" and s.frames is not None:
+            raise AnimaticError(f"frames is {s.frames}; a story is told how long it lasts by its seconds")
+        thing = backbone.words[0] if backbone.words else "cat"
+        seconds = 0.0 if s.kind == "image" else backbone.geometry.frames / backbone.geometry.fps
+        scene = Scene(f"a {thing}", (Track(thing, ((0.2, 0.2, 0.7, 0.7),)),), seconds=seconds)
+        take = Take.of(
+            backbone, s.method, steps=s.steps, guidance=s.guidance, frames=s.frames, size=self.size,
+            scheduler=s.scheduler,
+        )  # fmt: skip
+        checked(take, laid_out((scene,) * (2 if s.kind == "story" else 1), backbone, s.frames))
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
         """Render jobs together. What cannot be made becomes an outcome with its reason; the others are made."""

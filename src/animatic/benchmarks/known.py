@@ -6,6 +6,7 @@ import runpy
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from ..errors import AnimaticError
 from . import lmd, lvd, mpv, wild
@@ -36,15 +37,18 @@ def benchmark_named(name: str) -> Benchmark:
         return BENCHMARKS[name]
     others = entry_points(group="animatic.benchmarks")
     if name in others.names:
-        return others[name].load()
+        return _benchmark(others[name].load(), name)
     if not name.endswith(".py"):
         known = ", ".join([*BENCHMARKS, *sorted(others.names)])
         raise AnimaticError(f"unknown benchmark {name!r}; known: {known}, or a Python file that sets BENCHMARK")
     if not Path(name).is_file():
         raise AnimaticError(f"{name}: no such file")
-    made = runpy.run_path(name).get("BENCHMARK")
+    return _benchmark(runpy.run_path(name).get("BENCHMARK"), name)
+
+
+def _benchmark(made: Any, name: str) -> Benchmark:
     if not isinstance(made, Benchmark):
-        raise AnimaticError(f"{name}: BENCHMARK is {made!r}; want an animatic.benchmarks.cases.Benchmark")
+        raise AnimaticError(f"{name}: BENCHMARK is {type(made).__name__}; want an animatic.benchmarks.cases.Benchmark")
     return made
 
 
@@ -54,6 +58,8 @@ def detector_named(name: str) -> Detector:
     if kind not in DETECTORS:
         raise AnimaticError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}, or one with :WEIGHTS")
     if kind == "toy":
+        if weights:
+            raise AnimaticError(f"detector is {name!r}; the toy detector has no weights: want toy")
         from .toy_detector import ToyDetector
 
         return ToyDetector()

@@ -101,7 +101,10 @@ class Judge:
         return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=values)
 
     def _measured(self, frames: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
-        """What the metrics say of the whole, but of each part of a story its likeness to its own prompt."""
+        """What the metrics say of the whole, but of each part of a story its likeness to its own prompt.
+
+        Numbers that are not finite are left out: the tables say of how many videos a mean is.
+        """
         values = motion(frames) if "motion" in self.scoring.metrics else {}
         if self.clip:
             values |= self.clip(frames, prompts[0])

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 from ..errors import AnimaticError
 from ..scene import Box
-from ..training.toyworld import BACKGROUNDS, CELL, COLOURABLE, COLOURS, LARGEST, SIZE, backdrop, identify, sprite, tight
+from ..training.toyworld import BACKGROUNDS, COLOURS, SIZE, backdrop
 from .detect import Found
-from .toy_scan import PAD, POWER, Place, scan
+from .toy_scan import HALF, ON_GRID, PAD, POWER, STEP, Place, World, scan
 
 RIM = 3  # pixels around a silhouette that must look like the backdrop
 UNKNOWN = 0.03  # squared colour distance above which a backdrop is none of the world's
@@ -40,13 +40,22 @@ class Detection(NamedTuple):
 class ToyDetector:
     """Finds toy-world sprites. `threshold` (0..1): the least score, see `Detection`.
 
-    `visible` (0..1): the least part of its silhouette that no other find covers; `most`: finds per frame.
+    `visible` (0..1): the least part of its silhouette that no other find covers; `most`: finds per frame; `world`:
+    whose sprites; `exact`: places and sizes to a pixel, else to the 2 and 4 pixels of the scan.
     """
 
-    def __init__(self, threshold: float = 0.55, visible: float = 0.5, most: int = 8) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.55,
+        visible: float = 0.5,
+        most: int = 8,
+        world: World = ON_GRID,
+        exact: bool = False,
+    ) -> None:
         if not (0 < threshold <= 1 and 0 < visible <= 1 and most >= 1):
             raise AnimaticError(f"threshold {threshold}, visible {visible}, most {most}; want 0..1, 0..1, at least 1")
         self.threshold, self.visible, self.most = threshold, visible, most
+        self.world, self.exact = world, exact
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[list[Detection]]:
@@ -54,13 +63,13 @@ class ToyDetector:
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (SIZE, SIZE, 3):
             shape = list(frames.shape)
             raise AnimaticError(f"frames are {frames.dtype} {shape}; want uint8 [frame, {SIZE}, {SIZE}, 3]")
-        sights = [_Sight(frame) for frame in frames.astype(np.float32) / 255]
+        sights = [_Sight(frame, self.world) for frame in frames.astype(np.float32) / 255]
         busy = sights
         for _ in range(self.most):
             busy = [sight for sight in busy if sight.restless()]
             if not busy:
                 break
-            peaks = scan([sight.picture() for sight in busy], [sight.noise for sight in busy])
+            peaks = scan([sight.picture() for sight in busy], [sight.noise for sight in busy], self.world)
             busy = [sight for sight, places in zip(busy, peaks, strict=True) if self._take(sight, places)]
         return [sorted(sight.found, key=lambda d: -d.score) for sight in sights]
 
@@ -73,8 +82,10 @@ class ToyDetector:
 
         Raises `AnimaticError` where a query names nothing of the toy world.
         """
-        asked = [identify(query) for query in queries]
-        return [[Found(i, d.box, d.score) for d in finds for i in _fits(d, asked)[:1]] for finds in self(frames)]
+        asked = [self.world.identify(query) for query in queries]
+        return [
+            [Found(i, d.box, d.score) for d in finds for i in _fits(d, asked, self.world)[:1]] for finds in self(frames)
+        ]
 
     def _take(self, sight: _Sight, places: Sequence[Place]) -> bool:
         """Move the best of `places` that is sure enough to the finds; whether there is one.
@@ -83,15 +94,14 @@ class ToyDetector:
         """
         best, chosen = 0.0, None
         for place in places:
-            seen, drawn, weight, visible = sight.beside(place)
-            bare = float((_squared(seen) * weight).sum())
-            gain = bare - float((_squared(seen - drawn) * weight).sum())
+            if self.exact:
+                place = _nudged(sight, place)
+            gain, share, visible = sight.gain(place)
             if gain <= sight.least or visible < self.visible:
                 continue
-            share = gain / max(gain, bare - sight.noise * float(weight.sum()))
             if share < self.threshold or gain * share**POWER <= best:
                 continue  # likeness can only make it worse
-            score = min(share, _likeness(seen, drawn, weight, sight.noise))
+            score = min(share, sight.likeness(place))
             if score >= self.threshold and gain * score**POWER > best:
                 best, chosen = gain * score**POWER, (place, score)
         if chosen is None:
@@ -100,22 +110,48 @@ class ToyDetector:
         return True
 
 
-def _fits(find: Detection, asked: Sequence[tuple[str, str]]) -> list[int]:
+def _nudged(sight: _Sight, place: Place) -> Place:
+    """The place near `place` that explains most: by steps of a pixel, no farther than the scan is coarse."""
+
+    def rank(near: Place) -> float:
+        gain, share, _ = sight.gain(near)
+        return max(gain, 0.0) * share**POWER
+
+    world, best, at = sight.world, rank(place), place
+    for _ in range(HALF + STEP):
+        steps = [(dx, dy, d) for dx, dy, d in _STEPS if world.smallest <= at.side + d <= world.largest]
+        around = [at._replace(x=at.x + dx, y=at.y + dy, side=at.side + d) for dx, dy, d in steps]
+        around = [p for p in around if min(p.x, p.y) >= -PAD and max(p.x, p.y) + p.side <= SIZE + PAD]
+        higher, found = max((rank(near), near) for near in around)
+        if higher <= best:
+            break
+        best, at = higher, found
+    return at
+
+
+_STEPS = (
+    (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0),  # to a side
+    (0, 0, 1), (-1, -1, 1), (-1, 0, 1), (0, -1, 1),  # larger: which corner stays
+    (0, 0, -1), (1, 1, -1), (1, 0, -1), (0, 1, -1),
+)  # fmt: skip
+
+
+def _fits(find: Detection, asked: Sequence[tuple[str, str]], world: World) -> list[int]:
     """Which queries are of a find's noun, and of its colour where one is asked for."""
     nouns = [(i, colour) for i, (noun, colour) in enumerate(asked) if noun == find.noun]
-    return [i for i, colour in nouns if not colour or same_colour(find.noun, colour, find.colour)]
+    return [i for i, colour in nouns if not colour or same_colour(find.noun, colour, find.colour, world)]
 
 
 @cache
-def same_colour(noun: str, a: str, b: str) -> bool:
+def same_colour(noun: str, a: str, b: str, world: World = ON_GRID) -> bool:
     """Whether two colours of a noun name one look; "" equals the named colour nearest to the natural one."""
-    if noun not in COLOURABLE or a == b:
+    if noun not in world.colourable or a == b:
         return True
     if a and b:
         return False
 
     def mean(colour: str) -> np.ndarray:
-        picture = sprite(noun, colour, CELL * LARGEST)
+        picture = world.sprite(noun, colour, world.largest, False)
         return picture[..., :3].sum((0, 1)) / picture[..., 3].sum()
 
     return (a or b) == min(COLOURS, key=lambda colour: float(_squared(mean(colour) - mean(""))))
@@ -128,9 +164,10 @@ class _Sight:
     that noise, and what the bare backdrop lacks in likeness, do not reach.
     """
 
-    def __init__(self, frame: np.ndarray) -> None:
+    def __init__(self, frame: np.ndarray, world: World) -> None:
         """Set a frame `[64, 64, 3]` in 0..1 against its backdrop."""
-        under = _backdrop(frame)
+        self.world = world
+        under = behind(frame)
         off = frame - under
         grain = np.diff(np.diff(off, 2, 0), 2, 1) / 6  # white noise keeps its strength, smooth pictures vanish
         self.noise = 3 * min(float(np.median(np.abs(grain))) / 0.6745, 0.12) ** 2 + 1e-4
@@ -148,7 +185,7 @@ class _Sight:
         """Whether any square of the largest sprite holds enough unexplained difference for a find: spares scans."""
         excess = self.weight * (_squared(self.frame - self.under) - self.noise)
         total = np.pad(excess, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
-        k = LARGEST * CELL + 2 * RIM
+        k = self.world.largest + 2 * RIM
         return float((total[k:, k:] - total[:-k, k:] - total[k:, :-k] + total[:-k, :-k]).max()) > self.least
 
     def beside(self, place: Place) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -156,17 +193,30 @@ class _Sight:
 
         With the weight of each pixel, and the part (0..1) of the silhouette that no find covers.
         """
-        rgb, alpha, halo = _stamp(place.noun, place.colour, place.side)
+        rgb, alpha, halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)
         here = _window(place)
         under, weight = self.under[here], self.weight[here]
         visible = float((weight * alpha[..., 0]).sum() / alpha.sum())
         return self.frame[here] - under, rgb - under * alpha, halo * weight, visible
 
+    def gain(self, place: Place) -> tuple[float, float, float]:
+        """How much difference a sprite there explains, the share (0..1) that is of all, and its visible part."""
+        seen, drawn, weight, visible = self.beside(place)
+        bare = float((_squared(seen) * weight).sum())
+        gain = bare - float((_squared(seen - drawn) * weight).sum())
+        share = gain / max(gain, bare - self.noise * float(weight.sum()), 1e-9)
+        return gain, share, visible
+
+    def likeness(self, place: Place) -> float:
+        seen, drawn, weight, _ = self.beside(place)
+        return _likeness(seen, drawn, weight, self.noise)
+
     def take(self, place: Place, score: float) -> None:
         """Count out the pixels a find explains; what stands in front of it stays."""
-        box = tight(place.noun, place.x / CELL, place.y / CELL, place.side / CELL)
+        box = self.world.tight(place.noun, place.x, place.y, place.side)
         self.found.append(Detection(place.noun, place.colour, box, score))
-        halo, here = _stamp(place.noun, place.colour, place.side)[2], _window(place)
+        halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)[2]
+        here = _window(place)
         seen, drawn, *_ = self.beside(place)
         self.weight[here] *= 1 - halo * (_squared(seen - drawn) < 0.06 + 4 * self.noise)
 
@@ -181,7 +231,7 @@ def _backdrops() -> np.ndarray:
     return np.stack([backdrop(name) for name in BACKGROUNDS])
 
 
-def _backdrop(frame: np.ndarray) -> np.ndarray:
+def behind(frame: np.ndarray) -> np.ndarray:
     """The painted backdrop that fits most pixels, shifted to the frame's tone; else each row's median colour."""
     best = _backdrops()[np.minimum(_squared(_backdrops() - frame), 0.1).mean((1, 2)).argmin()]
     tone = np.zeros(3, np.float32)
@@ -200,9 +250,11 @@ def _window(place: Place) -> tuple[slice, slice]:
 
 
 @cache
-def _stamp(noun: str, colour: str, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _stamp(
+    world: World, noun: str, colour: str, side: int, mirrored: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Premultiplied colour, alpha and halo (the silhouette and its rim), `RIM` pixels wider than `side` all round."""
-    picture = np.pad(sprite(noun, colour, side), ((RIM, RIM), (RIM, RIM), (0, 0)))
+    picture = np.pad(world.sprite(noun, colour, side, mirrored), ((RIM, RIM), (RIM, RIM), (0, 0)))
     solid = torch.from_numpy(picture[..., 3] > 0.1).float()[None]
     halo = F.max_pool2d(solid, 2 * RIM + 1, 1, RIM)[0].numpy()
     return picture[..., :3], picture[..., 3:], halo

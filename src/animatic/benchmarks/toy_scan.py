@@ -6,8 +6,9 @@ ranked by gain and by its share of the difference there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +16,60 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..training.toyworld import CELL, COLOURABLE, COLOURS, LARGEST, NOUNS, SMALLEST, sprite
+from ..scene import Box
+from ..toy import world as off_grid
+from ..training import toyworld
+from ..training.toyworld import CELL, COLOURS, LARGEST, SMALLEST
 
 HALF = 2  # the scan sees every second pixel, so places are right to 2 pixels
 STEP = 4  # pixels between the sizes looked for: what a model paints need not keep to the world's cells
 PAD = 8  # pixels a square may stand outside the frame: a cell, for a flat sprite has empty ones above and below
 PEAKS = 16  # places looked at closely
 POWER = 5  # of the share in the rank: two alike side by side are not one large sprite
-LOOKS = (*COLOURABLE, *(noun for noun in NOUNS if noun not in COLOURABLE))  # the nouns that have colours first
 SHADES = ("", *COLOURS)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A world whose sprites are looked for, `smallest` to `largest` pixels wide; nouns that are `facing` mirrored too.
+
+    `sprite(noun, colour, side, mirrored)` is drawn as `toyworld.sprite`; `tight(noun, x, y, side)`, in pixels, is the
+    box of a sprite; `identify(phrase)` is `(noun, colour)`.
+    """
+
+    nouns: Collection[str]
+    colourable: Collection[str]
+    facing: Collection[str]
+    smallest: int
+    largest: int
+    sprite: Callable[[str, str, int, bool], np.ndarray]
+    tight: Callable[[str, float, float, float], Box]
+    identify: Callable[[str], tuple[str, str]]
+
+    @cached_property
+    def looks(self) -> tuple[tuple[str, bool], ...]:
+        """(noun, mirrored), those that have colours first."""
+        plain = [noun for noun in self.nouns if noun not in self.colourable]
+        return tuple((noun, m) for noun in (*self.colourable, *plain) for m in (False, True)[: 1 + self.faces(noun)])
+
+    @cached_property
+    def painted(self) -> int:
+        """How many of the looks have colours."""
+        return sum(noun in self.colourable for noun, _ in self.looks)
+
+    def faces(self, noun: str) -> bool:
+        return noun in self.facing
+
+
+ON_GRID = World(
+    toyworld.NOUNS, toyworld.COLOURABLE, (), SMALLEST * CELL, LARGEST * CELL,
+    lambda noun, colour, side, mirrored: toyworld.sprite(noun, colour, side),
+    lambda noun, x, y, side: toyworld.tight(noun, x / CELL, y / CELL, side / CELL), toyworld.identify,
+)  # fmt: skip
+OFF_GRID = World(
+    off_grid.NOUNS, off_grid.COLOURABLE, off_grid.FACING, off_grid.SMALLEST, off_grid.LARGEST, off_grid.sprite,
+    off_grid.tight, off_grid.identify,
+)  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -34,24 +80,25 @@ class Place(NamedTuple):
     side: int
     x: int
     y: int
+    mirrored: bool = False
 
 
 @cache
-def _bank(side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The scan's filters for squares of `side` pixels, at half size, of each noun of LOOKS.
+def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The scan's filters for squares of `side` pixels, at half size, of each look of the world.
 
     A painted sprite is linear in its colour, base + colour * slope, so what it explains is a polynomial of the colour:
     six filters stand for all shades, see `_mix`. Filters of colour and its square `[6 * painted, 4, s, s]`, of nouns
     that have no colours `[plain, 4, s, s]`, alpha `[noun, 1, s, s]`, halo `[noun, 1, s + 2, s + 2]`.
     """
 
-    def half(colour: str, nouns: Sequence[str]) -> Tensor:
-        stamps = np.stack([sprite(noun, colour, side) for noun in nouns])
+    def half(colour: str, looks: Sequence[tuple[str, bool]]) -> Tensor:
+        stamps = np.stack([world.sprite(noun, colour, side, mirrored) for noun, mirrored in looks])
         return F.avg_pool2d(torch.from_numpy(stamps).movedim(-1, 1), HALF)
 
-    every, painted = half("", LOOKS), len(COLOURABLE)
+    every, painted = half("", world.looks), world.painted
     alpha, natural = every[:, 3:], every[:, :3]
-    black, white = (half(colour, COLOURABLE)[:, :3] for colour in ("black", "white"))
+    black, white = (half(colour, world.looks[:painted])[:, :3] for colour in ("black", "white"))
     low, high = (torch.tensor(COLOURS[colour])[:, None, None] / 255 for colour in ("black", "white"))
     slope = ((white - black) / (high - low)).mean(1, keepdim=True)
     base = black - low * slope
@@ -73,7 +120,7 @@ def _mix() -> Tensor:
     return torch.cat([torch.eye(6)[:1], named])
 
 
-def scan(pictures: Sequence[np.ndarray], noise: Sequence[float]) -> list[list[Place]]:
+def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = ON_GRID) -> list[list[Place]]:
     """The `PEAKS` best places in each of some pictures, seen at half size, best first.
 
     A picture is frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]` in 0..1, its `noise` the squared colour
@@ -86,10 +133,10 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float]) -> list[list[Pl
     over = torch.cat([2 * w * f, -w], 1)
     under = w * (2 * f * b - b**2).sum(1, keepdim=True)
     apart = F.pad(w * (((f - b) ** 2).sum(1, keepdim=True) - white), (1,) * 4)
-    painted, row = len(COLOURABLE), torch.arange(len(pictures))[:, None]
+    painted, row = world.painted, torch.arange(len(pictures))[:, None]
     ranks, places = [], []
-    for side in range(SMALLEST * CELL, LARGEST * CELL + 1, STEP):
-        filters, plain, alpha, halo = _bank(side)
+    for side in range(world.smallest, world.largest + 1, STEP):
+        filters, plain, alpha, halo = _bank(world, side)
         parts = F.conv2d(over, filters).unflatten(1, (painted, 6))
         shades = (_mix() @ parts.flatten(3)).unflatten(3, parts.shape[3:])
         gain = torch.cat([shades.amax(2), F.conv2d(over, plain)], 1) - F.conv2d(under, alpha)
@@ -104,6 +151,11 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float]) -> list[list[Pl
     values, order = torch.cat(ranks, 1).topk(PEAKS)
     best = torch.cat(places, 1)[row, order]
     return [
-        [Place(LOOKS[n], SHADES[k], *where) for value, (n, k, *where) in zip(*found, strict=True) if value > 0]
+        [_placed(world, *place) for value, place in zip(*found, strict=True) if value > 0]
         for found in zip(values.tolist(), best.tolist(), strict=True)
     ]
+
+
+def _placed(world: World, look: int, shade: int, side: int, x: int, y: int) -> Place:
+    noun, mirrored = world.looks[look]
+    return Place(noun, SHADES[shade], side, x, y, mirrored)

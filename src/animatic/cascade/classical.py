@@ -42,15 +42,19 @@ class Blend(Stage):
     def after(self, shape: Shape) -> Shape:
         return more_frames(shape, self.factor, self.fps)
 
+    def keeps_time(self, shape: Shape) -> bool:
+        return self.after(shape).fps == self.factor * shape.fps
+
     def __call__(self, video: Video, say: Say) -> Video:
-        keys = torch.from_numpy(video.frames).movedim(-1, 1)
-        made = [video.frames[:1]]
+        keys, out = torch.from_numpy(video.frames).movedim(-1, 1), self.after(Shape.of(video))
+        made = np.empty((out.frames, out.height, out.width, 3), np.uint8)
+        made[:: self.factor] = video.frames
         for i, (a, b) in enumerate(zip(keys[:-1, None], keys[1:, None], strict=True)):
             say.tick(i, len(keys) - 1)
             pair = [self.between(a / 127.5 - 1, b / 127.5 - 1, k) for k in range(1, self.factor)]
             levels = ((torch.cat(pair) + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
-            made += [levels.movedim(1, -1).numpy(), video.frames[i + 1 : i + 2]]
-        return Video(np.concatenate(made), self.after(Shape.of(video)).fps, video.info)
+            made[i * self.factor + 1 : (i + 1) * self.factor] = levels.movedim(1, -1).numpy()
+        return Video(made, out.fps, video.info)
 
     def between(self, before: torch.Tensor, after: torch.Tensor, index: int) -> torch.Tensor:
         return torch.lerp(before, after, index / self.factor)
@@ -67,5 +71,7 @@ class Motion(Blend):
 def resized(frames: np.ndarray, width: int, height: int) -> np.ndarray:
     if frames.shape[1:3] == (height, width):
         return frames
-    method = Image.Resampling.LANCZOS
-    return np.stack([np.asarray(Image.fromarray(f).resize((width, height), method)) for f in frames])
+    made = np.empty((len(frames), height, width, 3), np.uint8)
+    for number, pixels in enumerate(frames):
+        made[number] = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+    return made

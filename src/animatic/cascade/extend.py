@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..backbones.base import Components
 from ..completing import complete
 from ..controls.guidance import Guidance
 from ..errors import AnimaticError
@@ -35,13 +36,15 @@ class Extend(Networked):
             raise AnimaticError(f"{told}; want 1 clip or more from 1 to {shape.frames} known frames")
         return replace(shape, frames=shape.frames + self.clips * (self._window(shape) - self.known))
 
+    def suits(self, backbone: Components) -> None:
+        if backbone.beside is not None:
+            raise AnimaticError(f"{backbone.name} cannot extend; want a model that makes video from words")
+
     def _window(self, shape: Shape) -> int:
         return self.window or max(shape.frames, self.known + 1)
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone = self.backbone(say)
-        if backbone.beside is not None:
-            raise AnimaticError(f"{backbone.name} cannot extend; want a model that makes video from words")
         count, scene = self._window(Shape.of(video)), Scene(say.prompt or "a video", negative=say.negative)
         where = [True] * self.known + [False] * (count - self.known)
         guidance = (Guidance(self.guidance or backbone.habits.guidance),)

@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from ..backbones.base import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
-from ..video import Video
+from ..video import FPS_LIMIT, Video
 from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, unit_noise
 
 
 @dataclass(frozen=True)
 class Interpolate(Networked):
-    """`factor` - 1 frames between every two, by a model that sees key frames. The clip lasts as long as before.
+    """`factor` - 1 frames between every two, by a model that sees key frames, at `factor` times the frame rate.
 
-    Tiles share the key frame at their ends. `keep` puts the given key frames back (LaVie regenerates them). `fps`
-    other than 0 sets the frame rate instead, as LaVie's 24 does for 16 frames of 8: 1.27 times slower.
+    So every given frame stays at its time, and the sound fits. Tiles share the key frame at their ends. `keep` puts the
+    given key frames back (LaVie regenerates them). `fps` other than 0 sets another frame rate, as LaVie's 24 does for
+    16 frames of 8 made 61: 1.33 times slower.
     """
 
     factor: int = 4
@@ -30,6 +32,13 @@ class Interpolate(Networked):
 
     def after(self, shape: Shape) -> Shape:
         return more_frames(shape, self.factor, self.fps)
+
+    def keeps_time(self, shape: Shape) -> bool:
+        return self.after(shape).fps == self.factor * shape.fps
+
+    def suits(self, backbone: Components) -> None:
+        if backbone.beside is None or backbone.beside.pixels:
+            raise AnimaticError(f"{backbone.name} does not interpolate; want {', '.join(self.partners.values())}")
 
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
@@ -45,8 +54,6 @@ class Interpolate(Networked):
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone, shape = self.backbone(say), self.after(Shape.of(video))
-        if backbone.beside is None or backbone.beside.pixels:
-            raise AnimaticError(f"{backbone.name} does not interpolate; want {', '.join(self.partners.values())}")
         beside: Any = replace(backbone.beside, factor=self.factor)  # pyright: ignore[reportArgumentType]
         windows = self._windows(backbone)
 
@@ -64,10 +71,15 @@ class Interpolate(Networked):
 
 
 def more_frames(shape: Shape, factor: int, fps: float = 0.0) -> Shape:
-    """The shape with `factor` - 1 frames between every two, lasting as long, or at `fps` frames per second."""
+    """The shape with `factor` - 1 frames between every two, at `factor` times its rate or at `fps` frames per second.
+
+    The last frame has none after it and is shown for one new frame: the clip ends less than one old frame earlier.
+    """
     if factor < 2:
         raise AnimaticError(f"factor is {factor}; want 2 or more frames for each one")
     if shape.frames < 2:
         raise AnimaticError("1 frame has nothing between; want a video of 2 frames or more")
-    frames = (shape.frames - 1) * factor + 1
-    return replace(shape, frames=frames, fps=fps or frames * shape.fps / shape.frames)
+    rate = fps or factor * shape.fps
+    if not 0 < rate < FPS_LIMIT:
+        raise AnimaticError(f"that makes {rate:g} frames a second; want more than 0, less than {FPS_LIMIT}")
+    return replace(shape, frames=(shape.frames - 1) * factor + 1, fps=rate)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..backbones.base import Components
 from ..completing import answer_for
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
@@ -70,6 +71,10 @@ class Refine(Networked):
             raise AnimaticError(f"strength is {self.strength}; want more than 0, 1 at most")
         return replace(shape, width=self.width or shape.width, height=self.height or shape.height)
 
+    def suits(self, backbone: Components) -> None:
+        if backbone.beside is not None:
+            raise AnimaticError(f"{backbone.name} cannot refine; want a model of video or of pictures")
+
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
         frames = min(shape.frames, self.window or backbone.geometry.frames)
@@ -77,8 +82,6 @@ class Refine(Networked):
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone, out = self.backbone(say), self.after(Shape.of(video))
-        if backbone.beside is not None:
-            raise AnimaticError(f"{backbone.name} cannot refine; want a model of video or of pictures")
         if self.tile:
             backbone.tile_codec()
         frames: np.ndarray = padded(resized(video.frames, out.width, out.height), backbone.multiple)

@@ -38,8 +38,8 @@ class Shape:
         return Shape(len(video), height, width, video.fps)
 
     @property
-    def seconds(self) -> float:
-        return self.frames / self.fps
+    def bytes(self) -> int:
+        return 3 * self.frames * self.height * self.width
 
 
 PIECE = 4  # windows of which latents are held at once
@@ -47,16 +47,12 @@ PIECE = 4  # windows of which latents are held at once
 
 @dataclass(frozen=True)
 class Say:
-    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is.
-
-    `family` is that of the model (see `Backbone`); it finds the partner that finishes its videos.
-    """
+    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is."""
 
     prompt: str = ""
     negative: str = ""
     seed: int = 0
     maker: str = ""
-    family: str = ""
     tick: Callable[[int, int], None] = lambda done, count: None
     device: str = ""
     loaded: dict[str, Components] = field(default_factory=dict, repr=False, compare=False)
@@ -80,10 +76,17 @@ class Stage(ABC):
     @abstractmethod
     def __call__(self, video: Video, say: Say) -> Video: ...
 
+    def resolved(self, maker: str) -> Stage:
+        """The same with what it leaves to its model, or to the model `maker` that made the video, written in."""
+        return self
+
+    def keeps_time(self, shape: Shape) -> bool:
+        """Whether every frame stays at its time, so that the sound still fits."""
+        return True
+
     def memory(self, shape: Shape, say: Say) -> int:
         """Bytes needed at once, roughly: what goes in, what comes out, and for stages of networks their calls."""
-        out = self.after(shape)
-        return 3 * (shape.frames * shape.height * shape.width + out.frames * out.height * out.width)
+        return shape.bytes + self.after(shape).bytes
 
     def smaller(self) -> Stage | None:
         """The same with settings that need less memory; None where there are none."""
@@ -106,14 +109,26 @@ class Networked(Stage):
     role = ""
     partners = {}  # noqa: RUF012 - a class attribute, never written
 
-    def backbone(self, say: Say) -> Components:
-        """The model to use: the one that is said, else the partner of the one that made the video."""
-        name = self.model or self.partners.get(say.family, "")
+    def resolved(self, maker: str) -> Networked:
+        """With the model to use: the one that is said, else the partner of the one that made the video."""
+        family = maker.partition(" ")[0].partition("-")[0]
+        name = self.model or self.partners.get(family, "")
         if not name:
-            made = f"made by {say.maker!r}" if say.maker else "whose maker is unknown"
+            made = f"made by {maker!r}" if maker else "whose maker is unknown"
             known = ", ".join(sorted(set(self.partners.values())))
             raise AnimaticError(f"no model of its own for a video {made}; want {self.role}:model=NAME, such as {known}")
-        return say.model(name)
+        return replace(self, model=name)
+
+    def backbone(self, say: Say) -> Components:
+        """The model to use. Raises `AnimaticError` where it cannot do what the stage does."""
+        backbone = say.model(self.resolved(say.maker).model)
+        if backbone.part == "transformer":
+            raise AnimaticError(f"{backbone.name} is a video transformer, which cannot {self.role} yet; want a UNet")
+        self.suits(backbone)
+        return backbone
+
+    def suits(self, backbone: Components) -> None:
+        """Raise `AnimaticError` where this model cannot do what the stage does."""
 
     def side(self, backbone: Components) -> int:
         """Latent cells a side that are seen at once; 0: all."""

@@ -6,7 +6,8 @@ import hashlib
 import json
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import numpy as np
 import psutil
 import torch
 
-from ..backbones.presets import PRESETS
+from ..backbones.load import locate
 from ..errors import AnimaticError
+from ..files import fresh_path
+from ..frame_buffer import Probe, format_bytes
+from ..reading import probe
 from ..video import Video
 from .classical import Blend, Lanczos, Motion
 from .extend import Extend
 from .interpolate import Interpolate
 from .refine import Refine
-from .stage import Say, Shape, Stage
+from .stage import Networked, Say, Shape, Stage
 from .upscale import Upscale
 
 STAGES: dict[str, type[Stage]] = {
@@ -81,6 +85,22 @@ def planned(shape: Shape, stages: Sequence[tuple[str, Stage]]) -> list[Shape]:
     return shapes
 
 
+def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None:
+    """Raise before a video is made where stages could not go on from it: of this shape, by that model.
+
+    Networks are looked for and not loaded, so that memory is not looked at.
+    """
+    named = resolved(stages, maker)
+    planned(shape, named)
+    for name, stage in named:
+        if not isinstance(stage, Networked):
+            continue
+        try:
+            locate(stage.model)
+        except AnimaticError as error:
+            raise AnimaticError(f"{name}: {error}") from None
+
+
 def finish(
     video: Video,
     stages: Sequence[tuple[str, Stage]],
@@ -91,30 +111,64 @@ def finish(
 ) -> Video:
     """`video` through `stages`. With `keep` each result is kept as KEEP.1-NAME.mkv, nothing lost, and taken up again.
 
-    `memory` is the most bytes a stage may need; 0: what is free. `watch` is told one line a stage.
+    `memory` is the most bytes a stage may need; 0: what is free. `watch` is told one line a stage. The sound goes along
+    where the frames stay at their times.
     """
-    shape = Shape.of(video)
-    for (name, stage), out in zip(stages, planned(shape, stages), strict=True):
-        check_memory(name, stage, shape, say, memory)
-        shape = out
+    stages = resolved(stages, say.maker)
+    check_plan(Shape.of(video), stages, say, memory, loaded=True)
     key = _key(video, say)
     for i, (name, stage) in enumerate(stages, 1):
+        if video.sound and not stage.keeps_time(Shape.of(video)):
+            watch(f"{name}: the sound is left out, for the frames are no longer at their times")
+            video = replace(video, sound=None)
+
+        # What was made before in the same way.
         key = hashlib.sha256(f"{key}/{stage!r}".encode()).hexdigest()
-        file = keep and keep.with_name(f"{keep.name}.{i}-{name}.mkv")
-        if file and (made := _kept(file, key)) is not None:
+        file = keep and fresh_path(keep.with_name(f"{keep.name}.{i}-{name}.mkv"), partial(same_result, key=key))
+        if file and (made := _kept(file)) is not None:
             watch(f"{name}: taken up from {file}")
             video = made
             continue
+
         made = stage(video, say)
         moved = drift(video, made)
         done = [*video.info.get("stages", []), repr(stage)]
-        info = {**video.info, "prompt": say.prompt, "stages": done, "key": key, "drift": round(moved, 2)}
+        known = {name: value for name, value in video.info.items() if name != "damage"}
+        info = {
+            **known,
+            "prompt": say.prompt,
+            "stages": done,
+            "key": key,
+            "drift": round(moved, 2),
+        }
         size = f"{len(made)} frames, {made.frames.shape[2]} x {made.frames.shape[1]}, {made.fps:g} fps"
         watch(f"{name}: {size}" + (f"; colours moved by {moved:.1f} of 255 levels" if moved > DRIFT else ""))
-        video = Video(made.frames, made.fps, info)
+        video = Video(made.frames, made.fps, info, video.sound)
         if file:
             video.save(file, scale=1)
     return video
+
+
+def resolved(stages: Sequence[tuple[str, Stage]], maker: str) -> list[tuple[str, Stage]]:
+    """The stages with their models written in, for a video that the model `maker` made ("": nobody knows)."""
+    return [(name, stage.resolved(maker)) for name, stage in stages]
+
+
+def check_plan(
+    shape: Shape, stages: Sequence[tuple[str, Stage]], say: Say, memory: int = 0, loaded: bool = False
+) -> None:
+    """Raise before the work where any stage has nothing to do, or needs more memory than there is.
+
+    `shape` is the video's, of which nothing needs to be decoded yet; `loaded`: it is, so what it takes is not free.
+    """
+    before = shape
+    for i, ((name, stage), after) in enumerate(zip(stages, planned(shape, stages), strict=True)):
+        room = memory
+        if not memory and not on_gpu(stage, say.device):
+            held = (shape.bytes if loaded else 0) - (shape.bytes if i else 0)  # later stages hold the source, too
+            room = max(1, psutil.virtual_memory().available + held)
+        check_memory(name, stage, before, say, room)
+        before = after
 
 
 def check_memory(name: str, stage: Stage, shape: Shape, say: Say, memory: int = 0) -> None:
@@ -132,17 +186,18 @@ def check_memory(name: str, stage: Stage, shape: Shape, say: Say, memory: int = 
         hint = f"{name}:{':'.join(f'{c}={getattr(other, c)}' for c in changed)} would fit"
     out = stage.after(shape)
     size = f"{out.frames} frames of {out.width} x {out.height}"
-    raise AnimaticError(f"{name} to {size} needs about {_told(needs)}, {_told(free)} are free; {hint}")
+    raise AnimaticError(f"{name} to {size} needs about {format_bytes(needs)}, {format_bytes(free)} are free; {hint}")
+
+
+def on_gpu(stage: Stage, device: str) -> bool:
+    """Whether the stage works in a graphics card's memory."""
+    return isinstance(stage, Networked) and (device.startswith("cuda") or (not device and torch.cuda.is_available()))
 
 
 def free_memory(device: str = "") -> int:
     if device.startswith("cuda") or (not device and torch.cuda.is_available()):
         return torch.cuda.mem_get_info()[0]
     return psutil.virtual_memory().available
-
-
-def _told(count: int) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**28 else f"{count / 2**20:.1f} MB"
 
 
 def drift(before: Video, after: Video) -> float:
@@ -153,24 +208,35 @@ def drift(before: Video, after: Video) -> float:
 
 def _key(video: Video, say: Say) -> str:
     """What a result depends on besides its stages."""
-    told = json.dumps([say.prompt, say.negative, say.seed, say.maker, video.fps, video.frames.shape])
-    return hashlib.sha256(told.encode() + video.frames.tobytes()).hexdigest()
+    settings = json.dumps([say.prompt, say.negative, say.seed, say.maker, video.fps, video.frames.shape])
+    digest = hashlib.sha256(settings.encode())
+    digest.update(np.ascontiguousarray(video.frames).data)
+    digest.update(video.sound.data if video.sound else b"")
+    return digest.hexdigest()
 
 
-def _kept(file: Path, key: str) -> Video | None:
-    """What was made before in the same way; None where it was another."""
-    if not file.exists():
-        return None
+def same_result(file: Path, key: str) -> bool:
+    """Whether a file is what stages of this key made: the same input, the same settings."""
     try:
-        video = Video.load(file)
+        return probe(file).info.get("key") == key
+    except AnimaticError:  # not a video: somebody else's
+        return False
+
+
+def _kept(file: Path) -> Video | None:
+    """What was made before, if it can be read whole."""
+    try:
+        video = Video.load(file) if file.exists() else None
     except AnimaticError:  # damaged: made again
         return None
-    return video if video.info.get("key") == key else None
+    return None if video is None or "damage" in video.info else video
 
 
-def said(video: Video, prompt: str, seed: int, **more: Any) -> Say:
-    """What stages are told of a file: its own prompt and maker, unless something else is said."""
-    maker = str(video.info.get("model", ""))
-    known = PRESETS.get(maker.partition(" ")[0])  # files of before families were written
-    family = str(video.info.get("family", known.family if known else ""))
-    return Say(prompt=prompt or str(video.info.get("prompt", "")), seed=seed, maker=maker, family=family, **more)
+def said(video: Video | Probe, prompt: str, seed: int, **more: Any) -> Say:
+    """What stages are told of a file: its own prompt and maker, its model's family first, unless something is said."""
+    return Say(prompt=prompt or str(video.info.get("prompt", "")), seed=seed, maker=maker_of(video), **more)
+
+
+def maker_of(video: Video | Probe) -> str:
+    """What made a video: the family of its model, or in files of before its model's name; "" where it does not say."""
+    return str(video.info.get("family") or video.info.get("model", ""))

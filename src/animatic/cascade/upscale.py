@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from ..backbones import beside_of_model
 from ..backbones.base import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
 from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, unit_noise
 
-DEFAULT = 2
+DEFAULT = 2  # where it is not said which model will be used
 
 
 @dataclass(frozen=True)
 class Upscale(Networked):
-    """`factor` times the height and width; a model of factor 2 works twice for 4, and so on.
+    """`factor` times the height and width, 0: the model's own; a model of factor 2 works twice for 4, and so on.
 
     Every frame starts from the same noise (`still`), so that still things stay still; `level` is how much noise is on
     what the model sees, where it knows of it. Tiles of `window` frames share `overlap`.
@@ -33,10 +34,25 @@ class Upscale(Networked):
     partners = {"mini": "mini-upscale", "lavie": "lavie-vsr"}  # noqa: RUF012
 
     def after(self, shape: Shape) -> Shape:
-        factor = self.factor or DEFAULT
+        factor = self.factor or self._model_factor()
         if factor < 2:
             raise AnimaticError(f"factor is {factor}; want 2 or more")
         return replace(shape, height=factor * shape.height, width=factor * shape.width)
+
+    def resolved(self, maker: str) -> Networked:
+        stage = super().resolved(maker)
+        return replace(stage, factor=self.factor or stage.after(Shape(1, 1, 1, 1.0)).height)
+
+    def _model_factor(self) -> int:
+        """What the model was made for, by its card."""
+        if not self.model:
+            return DEFAULT
+        beside = beside_of_model(self.model)
+        return beside.factor if beside is not None else DEFAULT
+
+    def suits(self, backbone: Components) -> None:
+        if backbone.beside is None or not backbone.beside.pixels:
+            raise AnimaticError(f"{backbone.name} does not upscale; want {', '.join(self.partners.values())} or sd-x4")
 
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
@@ -49,14 +65,12 @@ class Upscale(Networked):
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone = self.backbone(say)
-        if backbone.beside is None or not backbone.beside.pixels:
-            raise AnimaticError(f"{backbone.name} does not upscale; want {', '.join(self.partners.values())} or sd-x4")
         beside: Any = backbone.beside
         if self.level >= 0:
             beside = replace(beside, level=self.level)
         if self.tile:
             backbone.tile_codec()
-        factor, left = self.factor or beside.factor, self.factor or beside.factor
+        factor = left = self.factor or beside.factor
         while left > 1:
             if left % beside.factor:
                 raise AnimaticError(f"factor is {factor}; {backbone.name} takes powers of {beside.factor}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import partial
 from math import isfinite
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,15 +28,17 @@ from ..sampling import Attend, Cond, Control, Denoise, Row, Run, Site, Span, Ste
 class Follow(Control):
     """Every stream but the first reads the first one's keys and values (see `sharing`), in the share `during`.
 
-    DiTCtrl's word swap, with `ShareKV`.
+    DiTCtrl's word swap, with `ShareKV`. With `streams` only these read.
     """
 
     during: Span = (2 / 50, 25 / 50)
+    streams: tuple[int, ...] = ()
 
     def tell(self, cond: Cond, step: Step) -> Cond:
         if not step.within(self.during):
             return cond
-        sources = (None if row.stream == 0 else replace(row, stream=0) for row in cond.rows)
+        reading = [row.stream in self.streams if self.streams else row.stream > 0 for row in cond.rows]
+        sources = (replace(row, stream=0) if reads else None for row, reads in zip(cond.rows, reading, strict=True))
         told = (replace(row, source=row.source or source) for row, source in zip(cond.rows, sources, strict=True))
         return replace(cond, rows=tuple(told))
 
@@ -44,11 +47,12 @@ class Follow(Control):
 class Reweight(Control):
     """Attention to some words times a factor: `factors` by stream, {token: factor}. Not renormalised.
 
+    Of stories they are by (stream, part); where a row is told a mix of parts, each counts by its weight.
     Where text and video are one sequence, what the words look at of the video is multiplied too (DiTCtrl). Rows of
     negative prompts, whose words are others, are left alone unless `negative`.
     """
 
-    factors: Mapping[int, Mapping[int, float]]
+    factors: Mapping[int, Mapping[int, float]] | Mapping[tuple[int, int], Mapping[int, float]]
     sites: tuple[str, ...] = ("*",)
     during: Span = (0.0, 1.0)
     negative: bool = False
@@ -66,7 +70,7 @@ class Reweight(Control):
         rows = site.cond.rows
         if site.kind == "joint" and len(rows) > 1:
             return row_by_row(partial(self.attend, inner), site, q, k, v, mask)
-        told = [{} if r.negative and not self.negative else self.factors.get(r.stream, {}) for r in rows]
+        told = [{} if r.negative and not self.negative else self._of(r) for r in rows]
         most = max(map(len, told))
         if not most:
             return inner(site, q, k, v, mask)
@@ -88,6 +92,15 @@ class Reweight(Control):
         only_text = torch.cat([v[:, :, :words], torch.zeros_like(v[:, :, words:])], 2)
         text = inner(site, of_words(q), k, only_text, part_of(mask, ALL, slice(words)))
         return (out + change).scatter_add(2, index.expand_as(text), more[..., None] * (of_words(out) - text))
+
+    def _of(self, row: Row) -> dict[int, float]:
+        """The factors of a row, by token."""
+        by: Mapping[Any, Mapping[int, float]] = self.factors
+        mixed = dict(by.get(row.stream, {}))
+        for part, weight in row.parts:
+            for token, factor in by.get((row.stream, part), {}).items():
+                mixed[token] = mixed.get(token, 1.0) + weight * (factor - 1)
+        return mixed
 
 
 def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
@@ -115,24 +128,26 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
 class PromptToPrompt(Control):
     """Streams look at their words where the first stream looks at its own, in layers of attention to text.
 
-    `prompts` by stream, the source first. Where words correspond (see `aligned`) the source's attention stands, up to
-    the share `cross` of the run; added words keep their own. Up to `self_until`, attention to cells is the source's.
+    `prompts` by stream, the source first; of a story a list of its parts' prompts. Where words correspond (see
+    `aligned`) the source's attention stands, up to the share `cross` of the run; added words keep their own. Up to
+    `self_until`, attention to cells is the source's.
     """
 
-    prompts: Sequence[str]
+    prompts: Sequence[str | Sequence[str]]
     cross: float = 0.8
     self_until: float = 0.4
     sites: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _matrices: list[tuple[Tensor, Tensor]] = field(init=False, repr=False)
+    _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False)  # by stream, by part
 
     def begin(self, run: Run) -> PromptToPrompt:
-        text = run.backbone.text
-        size = text.limit if run.cond is None else run.cond.text.shape[1]
-        pieces = [[str(t) for t in text.laid(prompt)] for prompt in self.prompts]
-        made = [aligned(pieces[0], target, size) for target in pieces]
+        text, device = run.backbone.text, run.x.device
+        parts = [[prompt] if isinstance(prompt, str) else prompt for prompt in self.prompts]
+        size = text.limit if run.cond is None else run.cond.text.shape[1] // len(parts[0])
+        pieces = [[[str(t) for t in text.laid(p)] for p in prompts] for prompts in parts]
+        made = [[aligned(*pair, size) for pair in zip(pieces[0], target, strict=True)] for target in pieces]
         bound = copy(self)
-        bound._matrices = [(matrix.to(run.x.device), own.to(run.x.device)) for matrix, own in made]
+        bound._matrices = [[(matrix.to(device), own.to(device)) for matrix, own in each] for each in made]
         return bound
 
     def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -145,37 +160,57 @@ class PromptToPrompt(Control):
         if which == list(range(len(rows))):
             return inner(site, q, k, v, mask)
         index = torch.tensor([[s * fold + f for f in range(fold)] for s in which], device=q.device).flatten()
+        unled = (index == torch.arange(len(index), device=q.device)).view(-1, 1, 1, 1)
+
+        def followed(x: Tensor) -> Tensor:
+            """Of the rows that are followed; an energy of a sample that follows must not move the one it follows."""
+            return torch.where(unled, x, x.detach()[index])
+
         if site.kind == "self":
-            return inner(site, q[index], k[index], v, mask)
+            return inner(site, followed(q), followed(k), v, mask)
         matrix, own = (torch.stack(m).to(v) for m in zip(*(self._of(row) for row in rows), strict=True))
         spread = matrix.repeat_interleave(fold, 0)[:, None] @ v
         alone = own.repeat_interleave(fold, 0)[:, None, :, None] * v
-        return inner(site, q[index], k[index], spread, mask) + inner(site, q, k, alone, mask)
+        return inner(site, followed(q), followed(k), spread, mask) + inner(site, q, k, alone, mask)
 
     def _of(self, row: Row) -> tuple[Tensor, Tensor]:
         if row.negative:
-            own = self._matrices[0][1]
+            own = self._matrices[0][0][1]
             return torch.eye(len(own), device=own.device), torch.zeros_like(own)
-        return self._matrices[row.stream]
+        mine = self._matrices[row.stream]
+        if len(row.parts) == 1:
+            return mine[row.parts[0][0]]
+        matrix = sum((weight * mine[part][0] for part, weight in row.parts), torch.zeros_like(mine[0][0]))
+        return matrix, sum((weight * mine[part][1] for part, weight in row.parts), torch.zeros_like(mine[0][1]))
 
 
 def _source_of(rows: Sequence[Row], i: int) -> int:
-    """The row of the first stream that row `i` follows; negative rows follow none."""
-    return i if rows[i].negative else rows.index(replace(rows[i], stream=0, source=None))
+    """The row of the first stream that row `i` follows: of the same window, read alike. Negative rows follow none."""
+    if rows[i].negative:
+        return i
+    same = replace(rows[i], stream=0, source=None)
+    reads = rows[i].source is not None
+    alike = [j for j, row in enumerate(rows) if replace(row, source=None) == same]
+    return next((j for j in alike if (rows[j].source is not None) == reads), alike[0])
 
 
 @dataclass
 class LocalBlend(Control):
-    """Only where the words are looked at may a stream differ from the first one (Hertz et al., local blend).
+    """Only where the words are looked at may a stream differ from the `source` stream (Hertz et al., local blend).
 
-    `words` are the tokens by stream. Attention is a mean over heads, layers that match `sites` and levels so far; a
-    cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
+    `words` are the tokens by stream, of stories of `parts` scenes (part, token); `targets` are the streams that are
+    blended, all but the source if none is given. Attention is a mean over heads, layers that match `sites` and levels
+    so far; a cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run
+    on.
     """
 
-    words: Sequence[Sequence[int]]
+    words: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, int]]]
     threshold: float = 0.3
     since: float = 0.2
     sites: tuple[str, ...] = ("*",)
+    source: int = 0
+    targets: tuple[int, ...] = ()
+    parts: int = 1
     needs = frozenset({"text maps"})
     _seen: list[Tensor] = field(init=False, repr=False)
 
@@ -185,8 +220,9 @@ class LocalBlend(Control):
         return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        most = max(map(len, self.words))
-        tokens = torch.tensor([[*w, *[w[-1]] * (most - len(w))] for w in self.words], device=x.device)
+        size, most = cond.text.shape[1] // self.parts, max(map(len, self.words))
+        words = [[w if isinstance(w, int) else w[0] * size + w[1] for w in each] for each in self.words]
+        tokens = torch.tensor([[*w, *[w[-1] if w else 0] * (most - len(w))] for w in words], device=x.device)
         answer, found = asked(inner, x, step, cond, tokens, self.sites)
         self._seen.append(torch.stack([in_time(p.mean((2, 5)), x.shape[2:]) for p in found.values()]).mean(0))
         return answer
@@ -196,5 +232,7 @@ class LocalBlend(Control):
             return x
         seen = F.max_pool3d(torch.stack(self._seen).mean(0), (1, 3, 3), 1, (0, 1, 1))
         where = seen / seen.amax((2, 3), keepdim=True).clamp(min=1e-12) > self.threshold
-        where = (where | where[:1])[:, None]
-        return torch.where(where, x, x[:1])
+        source, blended = self.source, x.clone()
+        for i in self.targets or [i for i in range(len(x)) if i != source]:
+            blended[i] = torch.where(where[i] | where[source], x[i], x[source])
+        return blended

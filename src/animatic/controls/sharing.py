@@ -113,7 +113,7 @@ class ShareKV(Control):
         masks: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         for i, row in enumerate(rows):
             if row.source:
-                keys[i], values[i], theirs = self._read(site, row.source, keys[i], values[i], width)
+                keys[i], values[i], theirs = self._read(site, row, row.source, keys[i], values[i], width)
                 masks[i] = self._mask(site, row), theirs
         if all(mine is None or theirs is None for mine, theirs in masks.values()):
             return inner(site, q, torch.cat(keys), torch.cat(values), mask)
@@ -152,9 +152,13 @@ class ShareKV(Control):
         seen = self._seen.get(_place(row))
         return None if seen is None else seen.mask(site.grid)
 
-    def _read(self, site: Site, source: Row, k: Tensor, v: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _read(
+        self, site: Site, row: Row, source: Row, k: Tensor, v: Tensor, width: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The source's keys and values with its mask; further columns of `v` are requests, and stay the row's own."""
         their_k, their_v, theirs = self._bank[site.name, source]
+        if source.stream != row.stream:  # an energy of this sample must not move the other one
+            their_k, their_v = their_k.detach(), their_v.detach()
         words = site.text.stop if self.own_text else 0
         if words:
             their_k = torch.cat([k[:, :, :words], their_k[:, :, words:]], 2)

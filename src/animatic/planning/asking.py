@@ -78,11 +78,11 @@ class Asking:
         key = self.key(prompt, sample)
         known = self.cache.get(key) if self.cache else None
         if known is not None:
-            return Planned(known.story, known.reply, usage=known.usage, cached=True)
+            return Planned(known.story, known.reply, known.warnings, known.usage, cached=True)
         planned = self._ask(prompt)
         if self.cache:
             scenes = tuple(json.loads(scene.to_json()) for scene in planned.story)
-            self.cache.put(Entry(key, planned.reply, scenes, usage=planned.usage))
+            self.cache.put(Entry(key, planned.reply, scenes, usage=planned.usage, warnings=planned.warnings))
         return planned
 
     def _ask(self, prompt: str) -> Planned:
@@ -95,6 +95,8 @@ class Asking:
             try:
                 return replace(self.read(prompt, said.text), usage=spent)
             except AnimaticError as error:
+                if self.attempts == 1:
+                    raise
                 if attempt == self.attempts:
                     raise AnimaticError(
                         f"{self.model.name}: {attempt} replies could not be read; the last: {error}"

@@ -5,16 +5,15 @@ An entry is found by everything that could change it: prompt, planner, model, te
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from ..files import read_json
+from ..locking import locked
 from ..scene import Story, parse
 
 
@@ -32,13 +31,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Entry:
-    """A reply as it came, and the scenes it was read as (version-1 JSON; none where it could not be read)."""
+    """A reply as it came, and the scenes it was read as (version-1 JSON; none where it could not be read).
+
+    `warnings` say what was changed in reading; lines of earlier versions have none.
+    """
 
     key: Key
     reply: str
     scenes: tuple[dict[str, Any], ...] = ()
     error: str = ""
     usage: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def story(self) -> Story:
@@ -63,7 +66,7 @@ class Cache:
             try:
                 entry = _entry(json.loads(line))
             except (ValueError, TypeError, KeyError):
-                warnings.warn(f"{path}: line {i} is cut or broken and was left out", stacklevel=2)
+                warn(f"{path}: line {i} is cut or broken and was left out")
                 continue
             self.entries[entry.key] = entry
 
@@ -72,11 +75,9 @@ class Cache:
 
     def put(self, entry: Entry) -> None:
         """Append one whole line, also while other processes do."""
-        line = json.dumps({**asdict(entry), "scenes": list(entry.scenes)}, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with locked(self.path.with_name(f".{self.path.name}.lock")), self.path.open("a+b") as file:
                 end = file.seek(0, os.SEEK_END)
                 if end:
                     file.seek(end - 1)
@@ -90,7 +91,8 @@ class Cache:
 
 
 def _entry(data: dict[str, Any]) -> Entry:
-    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"])})
+    warnings = tuple(data.get("warnings", ()))
+    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"]), "warnings": warnings})
 
 
 def read_replies(path: str | os.PathLike[str]) -> dict[str, list[str]]:

@@ -8,7 +8,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -23,9 +24,16 @@ from .cache import Cache, Entry, Key, read_replies
 from .chat import Paste, Rate, Server
 from .local import Local
 from .stories import plan_story
-from .template import template
+from .template import Form, template
 
 KNOWN = "rules, openai:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
+TAKES = {  # of `Options`, beside kind, seconds, cache and legacy
+    "rules": (),
+    "cached": (),
+    "openai": ("template", "base_url", "form", "temperature", "timeout", "rate"),
+    "local": ("template", "form", "temperature"),
+    "paste": ("template", "form", "reply"),
+}
 
 
 class Planner(Protocol):
@@ -53,10 +61,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Kept:
-    """Imported replies of a model: nothing is asked."""
+    """Imported replies of a model: nothing is asked. `seconds` is how long a scene lasts whose reply does not say."""
 
     name: str
     cache: Cache
+    seconds: float = 2.0
 
     def plan(self, prompt: str, sample: int = 0) -> Planned:
         entry = self.cache.get(_imported(prompt, self.name, sample))
@@ -64,7 +73,9 @@ class Kept:
             raise AnimaticError(f"no reply of {self.name!r} to {prompt[:60]!r} (sample {sample}) is kept; import some")
         if not entry.scenes:
             raise AnimaticError(entry.error)
-        return Planned(entry.story, entry.reply, cached=True)
+        untimed = replies.read(entry.reply).seconds is None
+        story = tuple(replace(scene, seconds=self.seconds) if untimed else scene for scene in entry.story)
+        return Planned(story, entry.reply, entry.warnings, cached=True)
 
 
 def _imported(prompt: str, name: str, sample: int) -> Key:
@@ -80,8 +91,8 @@ def import_replies(path: str, name: str, cache: Cache, legacy: bool = False) -> 
             if cache.get(key):
                 continue
             try:
-                scene, _ = replies.read(text, legacy).scene(prompt)
-                cache.put(Entry(key, text, (json.loads(scene.to_json()),)))
+                scene, warnings = replies.read(text, legacy).scene(prompt)
+                cache.put(Entry(key, text, (json.loads(scene.to_json()),), warnings=warnings))
                 good += 1
             except AnimaticError as error:
                 cache.put(Entry(key, text, error=str(error)))
@@ -107,8 +118,9 @@ class Options:
 
 
 def planner_named(name: str, options: Options | None = None) -> Planner:
-    """A planner by name: see KNOWN. Raises `AnimaticError` where the name is unknown."""
+    """A planner by name: see KNOWN. Raises `AnimaticError` where it is unknown, or is told what it has no use for."""
     o = options or Options()
+    check_used(name, o)
     if o.form not in ("json", "text"):
         raise AnimaticError(f"unknown form {o.form!r}; known: json, text")
     model: Model
@@ -116,17 +128,35 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
         case ["rules"]:
             return Rules(o.kind, o.seconds)
         case ["cached", what] if what:
-            return Kept(what, Cache(o.cache))
+            return Kept(what, Cache(o.cache), o.seconds)
         case ["openai", what] if what:
             model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
         case ["local", what] if what:
             model = Local(what, o.temperature)
         case ["paste"]:
-            model = Paste(lambda: read_text(o.reply) if o.reply else sys.stdin.read())
+            return _pasted(o, o.form)
         case _:
             raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
     cache = Cache(o.cache) if o.cache else None
     return Asking(model, template(o.kind, o.template), o.form, cache, seconds=o.seconds, legacy=o.legacy)
+
+
+def check_used(name: str, options: Options) -> None:
+    """Raise where an option is given that the planner of this name takes no notice of."""
+    kind = name.partition(":")[0]
+    for field in fields(Options):
+        users = [planner for planner, taken in TAKES.items() if field.name in taken]
+        if kind in TAKES and users and kind not in users and getattr(options, field.name) != field.default:
+            given = f"{field.name.replace('_', '-')} is given, but planner {kind!r} takes none"
+            raise AnimaticError(f"{given}; want planner {' or '.join(users)}")
+
+
+def _pasted(o: Options, form: Form) -> Asking:
+    """A person's reply: of a file or a pipe there is one reading, at a terminal one may try again."""
+    model = Paste(partial(read_text, o.reply) if o.reply else lambda: sys.stdin.read())
+    attempts = 3 if not o.reply and sys.stdin.isatty() else 1
+    cache = Cache(o.cache) if o.cache else None
+    return Asking(model, template(o.kind, o.template), form, cache, attempts, o.seconds, o.legacy)
 
 
 def plan(prompt: str, planner: str = "rules", options: Options | None = None) -> Scene:

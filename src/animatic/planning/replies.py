@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, listed
 from ..scene import Box, Scene, Track
 from .boxes import clip, legacy_filter
 
@@ -95,18 +95,38 @@ def read_story(text: str) -> list[tuple[str, Reply]]:
 
 
 def _json(text: str, key: str) -> dict[str, Any] | None:
-    """The first JSON object of a text that has `key`, fenced or bare."""
-    decoder = json.JSONDecoder()
+    """The first JSON object of a text that has `key`, fenced or bare. Raises where it is broken, and says how."""
+    decoder, named = json.JSONDecoder(), text.find(f'"{key}"')
+    broken: json.JSONDecodeError | None = None  # of the innermost object that was to have the key
     for start in re.finditer(r"\{", text):
         try:
             value, _ = decoder.raw_decode(text, start.start())
-        except json.JSONDecodeError:
+        except json.JSONDecodeError as error:
+            broken = error if start.start() < named else broken
             continue
+        except RecursionError:
+            raise AnimaticError(f"reply {_quote(text)}: is nested too deep; want an object with {key}") from None
         if key in value:
             return value
-    if re.match(r"[\s`]*(?:json)?\s*\{\s*\"", text) and f'"{key}"' in text:
-        raise AnimaticError(f"reply ends inside its JSON: {_quote(text[-60:])}; want a whole object")
+    if broken is not None:
+        raise AnimaticError(f"reply{_broken(text, broken)}; want a whole JSON object")
     return None
+
+
+def _broken(text: str, error: json.JSONDecodeError) -> str:
+    """Where JSON is no JSON, and why: the library's words, in ours where models often go wrong."""
+    after, before = text[error.pos :], text[: error.pos].rstrip()
+    if not after.strip("` \n") or error.msg.startswith("Unterminated string"):
+        return f" ends inside its JSON: {_quote(text[-60:])}"
+    if before.endswith(",") and after[0] in "]}":
+        reason = "a comma before the end of a list or object"
+    elif re.match(r"[.+]\d|-\.\d", after):
+        reason = "a number that JSON does not know, such as .5 for 0.5"
+    elif after.startswith(("//", "/*", "#")):
+        reason = "a comment"
+    else:
+        reason = error.msg[0].lower() + error.msg[1:]
+    return f", line {error.lineno}, column {error.colno}: {reason}, at {_quote(after[:40])}"
 
 
 def _from_json(data: dict[str, Any], where: str) -> Reply:
@@ -174,9 +194,7 @@ def read_frames(text: str) -> Reply:
     if numbers[:1] == [2] and "[" in reasoning:  # the answer goes on where a prompt ended with "Frame 1:"
         numbers, values, reasoning = [1, *numbers], [reasoning, *values], ""
     if numbers != list(range(1, FRAMES + 1)):
-        raise AnimaticError(
-            f"reply has frames {numbers}; want {', '.join(map(str, range(1, FRAMES + 1)))} in this order"
-        )
+        raise AnimaticError(f"reply has frames {listed(numbers)}; want {listed(range(1, FRAMES + 1))} in this order")
     rows: dict[Any, tuple[str, list[Box | None]]] = {}
     for f, value in enumerate(values):
         where = f"reply: Frame {f + 1}: "

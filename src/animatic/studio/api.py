@@ -11,14 +11,14 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
 from ..cascade.stage import Networked, Shape
-from ..cascade.stages import planned, stages_of
+from ..cascade.stages import maker_of, planned, resolved, stages_of
 from ..editing import Edit
 from ..methods import METHODS, recipe_named
 from ..planning.asking import Asking
 from ..planning.chat import Paste
 from ..planning.planners import Options, Planner, planner_named
 from ..planning.template import template
-from ..scene import Story, parse_story, story_json
+from ..scene import Scene, Story, parse_story, story_json
 from ..video import PALETTE, parse_size
 from .fields import fields_of
 from .jobs import Wanted
@@ -98,7 +98,7 @@ class Api:
         self,
         scene: dict[str, Any],
         model: Name = "mini",
-        method: Name = "lvd",
+        method: Name = "",
         seed: Seed = 0,
         steps: Count | None = None,
         frames: Count | None = None,
@@ -108,10 +108,12 @@ class Api:
         beside: list[Name] | None = None,
         heat: bool = False,
     ) -> dict[str, Any]:
-        """Queue a render of a Scene or Story; returns its status at once, with its "id".
+        """Queue a render of a Scene or Story, in one take; returns its status at once, with its "id".
 
-        `size` is WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks
-        for attention maps.
+        The frames are those of `animatic render` with the same words. `method` "" is lvd, or ditctrl+lvd for what is
+        made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
+        WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks for
+        attention maps.
         """
         sides, others, limits = parse_size(size), tuple(beside or ()), self.limits
         asked = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
@@ -119,6 +121,9 @@ class Api:
         _within([*asked, ("beside is {}", len(others), limits.beside)])
         story, values = self._story(scene), settings or {}
         wanted = Wanted(story, model, method, seed, steps, frames, sides, scheduler, values, others, heat)
+        if not method:
+            seen_at_once = isinstance(wanted.laid_out(self.studio.model(model)), Scene)
+            wanted = replace(wanted, method="lvd" if seen_at_once else "ditctrl+lvd")
         self.studio.check(wanted)
         return self._queued("render", wanted)
 
@@ -130,7 +135,8 @@ class Api:
         for name, stage in stages:
             if isinstance(stage, Networked) and stage.model:
                 self.studio.known(stage.model, f"{name}: ")
-        for shape in planned(Shape.of(self.studio.log.video(id, version)), stages):
+        video = self.studio.log.video(id, version)
+        for shape in planned(Shape.of(video), resolved(stages, maker_of(video))):
             if max(shape.width, shape.height) > limits.side or shape.frames > 8 * limits.frames:
                 size = f"{shape.frames} frames of {shape.width}x{shape.height}"
                 raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")
@@ -146,18 +152,26 @@ class Api:
         prompt: str = "",
         blend: bool = False,
     ) -> dict[str, Any]:
-        """Queue a job's scene once more with other words: exchanged, of more or less weight, or a whole new prompt."""
+        """Queue a job's story once more with other words: exchanged, of more or less weight, or a whole new prompt.
+
+        Of a story the new prompt is that of its scenes with bars between them: A | B.
+        """
         _within(self._letters("prompt", prompt))
-        edit, request = Edit(swap or {}, weight or {}, prompt, blend), self.studio.log.get(id).request
-        wanted = Wanted.of(request)
-        scene, *others = wanted.story
-        if others:
-            raise Refused(f"job {id} shows {len(wanted.story)} scenes; want one, to be edited")
-        return self._queued(
-            "edit",
-            replace(wanted, story=(edit.of(scene),)),
-            {"of": id, "source": request["story"], "edit": asdict(edit)},
-        )
+        edit, request = Edit(swap or {}, weight or {}, prompt, blend), self._made(id).request
+        wanted, before = Wanted.of(request), request["after"] or {}
+        told = {
+            "of": id,
+            "source": before.get("source", request["story"]),
+            "edits": [*before.get("edits", ()), asdict(edit)],
+        }
+        return self._queued("edit", replace(wanted, story=edit.of_story(wanted.story)), told)
+
+    def _made(self, id: str) -> Record:
+        """The job that made what a job finished, or the job itself."""
+        record = self.studio.log.get(id)
+        while record.action == "finish":
+            record = self.studio.log.get(record.request["after"]["of"])
+        return record
 
     def _queued(self, action: str, wanted: Wanted, after: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What is done to a job that was made is asked for in the words of that job, but for what was beside it."""
@@ -182,6 +196,7 @@ class Api:
         story, limits = parse_story(data, "scene"), self.limits
         _within([("{} scenes", len(story), limits.scenes)])
         for scene in story:
+            _within([("seconds is {:g}", scene.seconds, limits.seconds)])
             _within([("{} tracks", len(scene.tracks), limits.tracks), ("{} key frames", scene.keys, limits.keys)])
             for label in ("prompt", "background", "negative", "reasoning"):
                 _within(self._letters(label, getattr(scene, label)))
@@ -193,7 +208,7 @@ class Api:
         return [(f"{label} has {{}} letters", len(text), self.limits.letters) for text in texts]
 
 
-Asked = tuple[str, int | None, int]
+Asked = tuple[str, float | None, int]
 """What is asked for, in words with a place for its number; the number; the most that there may be."""
 
 

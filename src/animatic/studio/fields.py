@@ -17,6 +17,7 @@ from ..scene import Scene
 KINDS = {bool: "switch", int: "whole"}
 NUMBERS = ("float", "Share")  # as they are annotated: a default of 100 may be changed to 99.5
 EXAMPLE = Scene("A bear")  # settings do not depend on what is shown
+GUIDANCE = ("Guidance.scale", "WaveGuidance.scale")  # what `--guidance` sets on the command line
 HIDDEN = ("legacy",)  # the originals' arithmetic, for comparison with them
 
 Setting = bool | int | float
@@ -51,11 +52,14 @@ def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, nam
         _check(known[path], value)
 
     def changed(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-        controls = dict(_named(recipe(scenes, backbone, guidance)))
+        # a recipe hands its guidance on to runs of its own (LMD's of single things): it is told, not exchanged after
+        told = next((float(values[path]) for path in GUIDANCE if path in values), guidance)
+        controls = dict(_named(recipe(scenes, backbone, told)))
         for path, value in values.items():
             key, *parts = path.split(".")
-            if key in controls:  # some come only with things to place
-                controls[key] = _with(controls[key], parts, float(value) if known[path].kind == "number" else value)
+            if key not in controls:
+                raise AnimaticError(f"{path} is set, but {name} has no {key} for this scene")
+            controls[key] = _with(controls[key], parts, float(value) if known[path].kind == "number" else value)
         return list(controls.values())
 
     changed.__name__ = name

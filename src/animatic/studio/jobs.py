@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ from ..attention import Album, panels
 from ..backbones.base import Components
 from ..cascade.stages import finish as finished
 from ..cascade.stages import said, stages_of
+from ..checking import checked
+from ..controls.guidance import Guidance
 from ..controls.watching import Preview, Progress, Stop, Stopped
 from ..editing import Edit, render_edit
+from ..errors import AnimaticError
 from ..methods import Recipe, recipe_named
-from ..rendering import How, render
+from ..rendering import How, Take, laid_out, render, render_story
 from ..sampling import Control, Step
-from ..scene import Story, parse_story
-from ..video import Video, joined
-from .fields import Setting, tuned
+from ..scene import Scene, Story, parse_story
+from ..stories import Reel
+from ..video import Video
+from .fields import GUIDANCE, Setting, tuned
 from .log import Log, Record
 
 PREVIEW = 192  # pixels of a preview's sides, or up to twice that
@@ -31,9 +35,9 @@ PREVIEW = 192  # pixels of a preview's sides, or up to twice that
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a job is asked for: scenes in a row, a model, a method and others beside it; None is the model's habit.
+    """What a job is asked for: a story, a model, a method and others beside it; None is the model's habit.
 
-    `after`: what is to be done to the job that it names in "of": {"version", "then"} or {"source", "edit"}.
+    `after`: what is to be done to the job that it names in "of": {"version", "then"}, or {"source", "edits"}.
     """
 
     story: Story
@@ -53,13 +57,39 @@ class Wanted:
     def methods(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.method, *self.beside)))
 
-    def how(self, watch: Sequence[Control] = ()) -> How:
+    def how(self, method: str, watch: Sequence[Control] = ()) -> How:
         told: How = {"steps": self.steps, "frames": self.frames, "size": self.size, "scheduler": self.scheduler}
-        return {**told, "watch": watch}
+        scales = (float(self.settings[path]) for path in GUIDANCE if path in self.settings)
+        return {**told, "guidance": next(scales, None) if method == self.method else None, "watch": watch}
 
     def recipe(self, method: str, model: Components) -> Recipe:
         """One of its methods; the settings are the first one's."""
         return tuned(recipe_named(method), self.settings if method == self.method else {}, model, method)
+
+    def laid_out(self, model: Components) -> Scene | Reel:
+        """The story as the model shows it: one scene seen at once, or a reel seen in windows, as on the command line.
+
+        Raises where the story cannot be laid out, or where `frames` is given beside the scenes' seconds.
+        """
+        shown = laid_out(self.story, model, self.frames)
+        if isinstance(shown, Reel) and self.frames is not None:
+            raise AnimaticError(f"frames is {self.frames}; a story is told how long it lasts by its seconds")
+        return shown
+
+    def check(self, model: Components) -> list[str]:
+        """Raise where one of its methods cannot do it on this model; returns what will be without effect."""
+        shown, notes = self.laid_out(model), []
+        if self.heat and not shown.tracks:
+            raise AnimaticError("heat maps are of things, and the scene has none; want a box, or no heat maps")
+        for method in self.methods:
+            controls = checked(Take.of(model, self.recipe(method, model), **self.how(method)), shown)
+            if method != "none" and not shown.tracks and isinstance(shown, Scene):
+                notes.append(f"{method} has no box to obey: it is the video of 'none'")
+            elif method != "none" and [type(control) for control in controls] == [Guidance]:
+                notes.append(
+                    f"{method} shares between windows, and the scene is seen at once: it is the video of 'none'"
+                )
+        return notes
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "story": {"version": 1, "scenes": [asdict(scene) for scene in self.story]}}
@@ -110,24 +140,26 @@ Files = list[dict[str, str]]
 
 
 def make(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
-    """Render the scenes under the method, then under each one beside it, with the same noise."""
-    files, runs = [], len(wanted.methods) * len(wanted.story)
+    """Render the story in one take under the method, then under each one beside it, from the same noise."""
+    shown, files = wanted.laid_out(model), []
     for m, name in enumerate(wanted.methods):
-        recipe, videos, maps = wanted.recipe(name, model), [], []
-        for s, scene in enumerate(wanted.story):
 
-            def tick(done: int, count: int, run: int = m * len(wanted.story) + s) -> None:
-                job.tick(run * count + done, runs * count)
+        def tick(done: int, count: int, before: int = m) -> None:
+            job.tick(before * count + done, len(wanted.methods) * count)
 
-            album = Album(whole=wanted.heat and m == 0)
-            watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *album.controls(scene)]
-            videos.append(render(scene, model, recipe, wanted.seed + s, **wanted.how(watch)))
-            if album.means:
-                maps.append(panels(videos[-1], album.means))
+        recipe, album = wanted.recipe(name, model), Album(whole=wanted.heat and m == 0)
+        watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *album.controls(shown)]
+        if isinstance(shown, Scene):
+            video = render(shown, model, recipe, wanted.seed, **wanted.how(name, watch))
+        else:
+            video = render_story(wanted.story, model, recipe, wanted.seed, **wanted.how(name, watch))
+        if name == wanted.method:
+            video = _with_settings(video, wanted.settings)
+
         stem = f"{m + 1}-{re.sub(r'[^a-z0-9]+', '-', name)}".rstrip("-")
-        version = job.keep(joined(videos), stem, name)
-        for s, seen in enumerate(maps):
-            version[f"heat{s or ''}"] = seen.save(job.folder / f"{stem}.heat{s or ''}.mp4").name
+        version = job.keep(video, stem, name)
+        if album.means:
+            version["heat"] = panels(video, album.means).save(job.folder / f"{stem}.heat.mp4").name
         files.append(version)
     return files
 
@@ -141,12 +173,27 @@ def finish(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
 
 
 def edit(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
-    """Make the scene again as edited and as it was, from the same noise."""
+    """Make a story again as it was, and as edited, from the same noise; an edit of an edit goes on from that."""
     told = wanted.after or {}
-    (scene,) = parse_story(told["source"])
+    story = parse_story(told["source"])
+    shown = replace(wanted, story=story).laid_out(model)
     recipe, watch = wanted.recipe(wanted.method, model), [Stop(job.stop.is_set), Progress(job.tick)]
-    before, after = render_edit(scene, Edit(**told["edit"]), model, recipe, wanted.seed, **wanted.how(watch))
-    return [job.keep(after, "1-edited", "edited"), job.keep(before, "2-before", "before")]
+    before, after = render_edit(
+        shown if isinstance(shown, Scene) else story, [Edit(**each) for each in told["edits"]], model, recipe,
+        wanted.seed, **wanted.how(wanted.method, watch),
+    )  # fmt: skip
+    videos = [_with_settings(video, wanted.settings) for video in (after, before)]
+    return [job.keep(videos[0], "1-edited", "edited"), job.keep(videos[1], "2-before", "before")]
+
+
+def _with_settings(video: Video, settings: Mapping[str, Setting]) -> Video:
+    """A video whose request says that its method was changed: no other program is to take it for the plain one."""
+    changed = {path: value for path, value in settings.items() if path not in GUIDANCE}
+    if not changed:
+        return video
+    request = dict(video.info["request"])
+    request["method"] += f" with {', '.join(f'{path}={value}' for path, value in changed.items())}"
+    return replace(video, info={**video.info, "request": request})
 
 
 ACTIONS: dict[str, Callable[[Job, Wanted, Components, Log], Files]] = {"render": make, "finish": finish, "edit": edit}

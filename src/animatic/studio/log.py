@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import threading
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from ..files import write_atomically
 from ..video import Video
 
@@ -61,7 +60,7 @@ class Log:
                     raise ValueError("not of this version or folder")
                 self._records[path.parent.name] = Record(**{**data, "files": tuple(data["files"])})
             except (OSError, ValueError, TypeError, KeyError) as error:
-                warnings.warn(f"{path}: is damaged and was left out ({error})", stacklevel=2)
+                warn(f"{path}: is damaged and was left out ({error})")
 
     def all(self) -> list[Record]:
         with self._lock:

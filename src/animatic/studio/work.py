@@ -17,8 +17,8 @@ from ..backbones.base import Components
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
 from ..methods import recipe_named
-from ..rendering import Take
 from ..scene import save_story
+from ..stories import Reel
 from .jobs import ACTIONS, Job, Wanted
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for; `waiting` is of all users together."""
+    """What one request may ask for; `waiting` is of all users together, `frames` and `seconds` are of each scene."""
 
     waiting: int = 16
     frames: int = 64
@@ -39,6 +39,7 @@ class Limits:
     letters: int = 2000
     beside: int = 2
     body: int = 2_000_000
+    seconds: int = 60
 
 
 class Studio:
@@ -82,10 +83,16 @@ class Studio:
             recipe_named(method)
         self.known(wanted.model)
         if model := self._loaded.get(wanted.model):
-            for method in wanted.methods:
-                take = Take.of(model, wanted.recipe(method, model), **wanted.how())
-                for scene in wanted.story:
-                    take.controls([scene])
+            self._check_on(wanted, model)
+
+    def _check_on(self, wanted: Wanted, model: Components) -> list[str]:
+        """Raise where a model cannot do it, or a scene is longer than may be; returns what will be without effect."""
+        notes = wanted.check(model)
+        if isinstance(wanted.laid_out(model), Reel):
+            for i, scene in enumerate(wanted.story, 1):
+                if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
+                    raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
+        return notes
 
     def submit(self, action: str, request: Mapping[str, Any]) -> Record:
         """Put a job at the end of the queue. Raises `Refused` where that is full."""
@@ -148,9 +155,10 @@ class Studio:
             wanted = Wanted.of(record.request)
             save_story(wanted.story, job.folder / "story.json")
             model = self.model(wanted.model)
+            notes = self._check_on(wanted, model) if record.action == "render" else []
             with _stoppable(model, job):
                 files = ACTIONS[record.action](job, wanted, model, self.log)
-            end: dict[str, Any] = {"state": DONE, "files": tuple(files)}
+            end: dict[str, Any] = {"state": DONE, "files": tuple(files), "message": "; ".join(notes)}
         except Stopped:
             end = {"state": CANCELLED if self._open else WAITING}
         except AnimaticError as error:

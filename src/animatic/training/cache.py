@@ -6,14 +6,13 @@ import hashlib
 import random
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..backbones.base import Components
 from ..files import write_atomically
-from .clips import Cut
+from .clips import Cut, read_pixels
 from .sources import Item
 
 
@@ -22,15 +21,15 @@ class Kept:
 
     def __init__(self, folder: Path, model: Components) -> None:
         self.folder, self.model = folder, model
-        self.codec_told = repr(sorted(model.vae.config.items()))
+        self.codec_config = repr(sorted(model.vae.config.items()))
 
-    def __call__(self, item: Item, cut: Cut, rng: random.Random) -> Tensor:
-        name = hashlib.sha1(f"{item.name}\n{cut}\n{self.codec_told}".encode()).hexdigest()
-        file = self.folder / f"{name}.safetensors"
+    def __call__(self, item: Item, cut: Cut, rng: random.Random) -> tuple[Tensor, str]:
+        key = f"{item.name}\n{item.version}\n{cut}\n{self.codec_config}"
+        file = self.folder / f"{hashlib.sha1(key.encode()).hexdigest()}.safetensors"
         try:
-            return load_file(file)["x"]
+            return load_file(file)["x"], ""
         except (OSError, SafetensorError):  # not there, or a machine died while it was written: made again
-            frames = torch.from_numpy(cut(item.read(), rng, item.name))
+            frames, damage = read_pixels(item, cut, rng)
             x = self.model.to_latents(frames[None])[0].movedim(1, 0).cpu().contiguous()
             write_atomically(file, save({"x": x}))
-            return x
+            return x, damage

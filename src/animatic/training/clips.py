@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, counted
 from ..video import Video
+from .matching import Note
 from .sources import Item, ToyWorld
 
 SHORT = ("loop", "hold", "bounce", "skip")
@@ -54,7 +55,7 @@ class Cut:
         chosen = video.frames[self._indices(first + (np.arange(self.frames) * stride).astype(int), count)]
         u, v = (0.5, 0.5) if self.steady else (rng.random(), rng.random())
         chosen = _fitted(chosen, self.width, self.height, u, v, float(self.crop))
-        return chosen[:, :, ::-1].copy() if self.flip and not self.steady and rng.random() < 0.5 else chosen
+        return chosen[:, :, ::-1].copy() if self.flip and rng.random() < 0.5 else chosen
 
     def _indices(self, wanted: np.ndarray, count: int) -> np.ndarray:
         match self.short:
@@ -78,11 +79,14 @@ def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, lea
     return np.stack([np.asarray(picture)[y : y + height, x : x + width] for picture in resized])
 
 
-Read = Callable[[Item, Cut, random.Random], Tensor]
+Read = Callable[[Item, Cut, random.Random], tuple[Tensor, str]]
+"""An item, cut; and what is wrong with its file although it can be read, or ""."""
 
 
-def _pixels(item: Item, cut: Cut, rng: random.Random) -> Tensor:
-    return torch.from_numpy(cut(item.read(), rng, item.name))
+def read_pixels(item: Item, cut: Cut, rng: random.Random) -> tuple[Tensor, str]:
+    """uint8 `[frame, height, width, 3]`."""
+    video = item.read()
+    return torch.from_numpy(cut(video, rng, item.name)), str(video.info.get("damage", ""))
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Sample:
     """One row: `frames` uint8 `[video + pictures, height, width, 3]`, a caption for the clip and one for each picture.
 
     Where latents are kept, `frames` are those: float `[video + pictures, channel, h, w]`. `skipped` are the complaints
-    about files that were passed over on the way here.
+    about files that were passed over on the way here, `damaged` those about files that were read in part.
     """
 
     frames: Tensor
@@ -98,6 +102,20 @@ class Sample:
     seed: int
     names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+def used_items(items: Sequence[Item], frames: int, images: int, note: Note) -> Sequence[Item]:
+    """The items that a run reads: pictures only where it has a use for them. Raises where no clip is left."""
+    if isinstance(items, ToyWorld) or frames == 1:
+        return items
+    clips = [item for item in items if not item.picture]
+    if not clips:
+        raise AnimaticError(f"{counted(len(items), 'picture')} and no clip; want clips, or frames = 1")
+    if images or len(clips) == len(items):
+        return items
+    note(f"{counted(len(items) - len(clips), 'picture')} not used; --images COUNT puts them beside clips")
+    return clips
 
 
 class Clips(Dataset[Sample]):
@@ -106,26 +124,27 @@ class Clips(Dataset[Sample]):
     def __init__(
         self, items: Sequence[Item], cut: Cut, images: int = 0, seed: int = 0, read: Read | None = None
     ) -> None:
-        self.cut, self.images, self.seed, self.read = cut, images, seed, read or _pixels
+        self.cut, self.images, self.seed, self.read = cut, images, seed, read or read_pixels
         if isinstance(items, ToyWorld):
             self.clips: Sequence[Item] = items
             self.stills: Sequence[Item] = items
         else:
-            moving, still = [i for i in items if not i.picture], [i for i in items if i.picture]
-            self.clips = moving or still if cut.frames == 1 else moving
-            self.stills = still or moving
-        if not self.clips:
-            raise AnimaticError(f"{len(items)} pictures and no clip; want clips, or frames = 1")
+            items = used_items(items, cut.frames, images, lambda line: None)
+            self.clips = items if cut.frames == 1 else [i for i in items if not i.picture]
+            self.stills = [i for i in items if i.picture] or self.clips
 
     def __getitem__(self, position: int) -> Sample:
         rng = random.Random(f"{self.seed}/{position}")
-        seed, skipped = rng.getrandbits(63), []
+        seed = rng.getrandbits(63)
+        skipped: list[str] = []
+        still = replace(self.cut, frames=1)
         parts = [self._cut(self.clips, "clip", position, self.cut, rng, skipped)]
         for at in range(position * self.images, (position + 1) * self.images):
-            parts.append(self._cut(self.stills, "still", at, replace(self.cut, frames=1), rng, skipped))
-        frames, items = zip(*parts, strict=True)
-        captions = tuple(item.caption or "" for item in items)
-        return Sample(torch.cat(frames), captions, seed, tuple(item.name for item in items), tuple(skipped))
+            parts.append(self._cut(self.stills, "still", at, still, rng, skipped))
+
+        frames, damaged, items = zip(*parts, strict=True)
+        captions, names = tuple(item.caption or "" for item in items), tuple(item.name for item in items)
+        return Sample(torch.cat(frames), captions, seed, names, tuple(skipped), tuple(filter(None, damaged)))
 
     def caption(self, position: int) -> str:
         """That of the clip at `position`, its file not looked at."""
@@ -133,15 +152,15 @@ class Clips(Dataset[Sample]):
 
     def _cut(
         self, items: Sequence[Item], kind: str, position: int, cut: Cut, rng: random.Random, skipped: list[str]
-    ) -> tuple[Tensor, Item]:
+    ) -> tuple[Tensor, str, Item]:
         count = len(items)
         for tries in range(count):
             item = items[self._turn(kind, position, count, tries)]
             try:
-                return self.read(item, cut, rng), item
+                return *self.read(item, cut, rng), item
             except AnimaticError as error:
                 skipped.append(str(error))
-        raise AnimaticError(f"none of {count} files can be used; the first: {skipped[0]}")
+        raise AnimaticError(f"none of {counted(count, 'file')} can be used; the first: {skipped[0]}")
 
     def _turn(self, kind: str, position: int, count: int, tries: int) -> int:
         """A new permutation every round (an affine one, which needs no memory); bad files pass on to the next."""

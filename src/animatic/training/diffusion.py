@@ -46,13 +46,18 @@ class Process:
     def of(scheduler: Any, loss: str = "l2", min_snr: float = 5.0) -> Process:
         """The process a loaded model was trained on, read from its scheduler."""
         names = {theirs: ours for ours, theirs in TARGETS.items()}
-        target = "flow" if is_flow(scheduler) else names[scheduler.config.prediction_type]
+        target = "flow" if is_flow(scheduler) else names.get(scheduler.config.prediction_type)
+        if target is None:
+            kind = scheduler.config.prediction_type
+            raise AnimaticError(f"the scheduler's prediction_type is {kind!r}; want {', '.join(filter(None, names))}")
         return Process(target, "cosine", scheduler.config.num_train_timesteps, loss, min_snr, scheduler)
 
     def __post_init__(self) -> None:
         for name, known in (("target", TARGETS), ("schedule", SCHEDULES), ("loss", LOSSES)):
             if (value := getattr(self, name)) not in known:
                 raise AnimaticError(f"{name} is {value!r}; want one of {', '.join(known)}")
+        if self.target == "flow" and self.schedule != "cosine":
+            raise AnimaticError(f"schedule is {self.schedule!r} with target 'flow', which has none; want eps, x0 or v")
         if self.schedule == "zero-snr" and self.target == "eps":
             raise AnimaticError("target is 'eps' with schedule 'zero-snr', whose last level is all noise; want v or x0")
 

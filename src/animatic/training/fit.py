@@ -13,14 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..backbones.small_model import save_model
+from ..errors import AnimaticError
 from ..methods.baselines import none
 from ..rendering import render_batch
 from ..scene import Scene
 from ..video import Video
 from .cache import Kept
-from .clips import Clips, Cut, Positions, Sample
-from .loop import Training, Watch
+from .clips import Clips, Cut, Positions, Sample, used_items
+from .conditioning import KeptText, conditioned, without_captions
+from .loop import Training, Watch, logger
 from .lora import adapt, save_lora
+from .matching import Note
 from .settings import Settings
 from .sources import items_of
 from .start import begin
@@ -29,19 +32,41 @@ from .start import begin
 class Trainer(Training):
     """Trains as `settings` say; leaves a model folder, or a LoRA file."""
 
-    def __init__(self, settings: Settings, watch: Watch = lambda done, count, told: None) -> None:
-        super().__init__(settings, watch)
+    def __init__(
+        self, settings: Settings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
+    ) -> None:
+        super().__init__(settings, watch, note)
         s = settings
-        items = items_of(s.data, s.frames, s.seed)
-        self.learner = begin(s, items)
+        self.skipped: set[str] = set()
+        self.damaged: set[str] = set()
+
+        # What is learnt from, and what each clip is conditioned on.
+        text = "none" if s.learn != "clips" else s.text
+        items = items_of(s.data, s.frames, s.seed, self.note, captions=text != "none")
+        items = used_items(items, s.frames, s.images, self.note)
+        text_mode, items = conditioned(text, items, self.note)
+        self.kept_text = KeptText(self.out)
+
+        # What learns it.
+        self.learner, self.text_mode = begin(s, text_mode, items, self.kept_text, self.note)
+        self.items = without_captions(items) if self.text_mode == "none" else items
         self.model = self.learner.model
         self.learner.keep = s.cache
         if s.lora:
             self.learner.requires_grad_(False)
             adapt(self.model.unet, s.lora, s.lora_layers)
+        self.kept_text.report_changes(self.text_mode, self.items, self.note)
+        if s.sample_every and self.model.beside:
+            self.note(f"samples: none, since what learns to {s.learn} is sampled on some video")
+        if not s.fps and s.frames > 1 and s.data.partition(":")[0] != "toy":
+            self.note(f"fps: that of each file; videos of the model play at {self.model.geometry.fps:g}, see --fps")
+
         cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, crop=s.crop, steady=s.cache)
-        self.clips = Clips(items, cut, s.images, s.seed, Kept(self.out / "cache", self.model) if s.cache else None)
-        self.skipped: set[str] = set()
+        read = Kept(self.out / "cache", self.model) if s.cache else None
+        self.clips = Clips(self.items, cut, s.images, s.seed, read)
+
+    def before_first_step(self) -> None:
+        self.kept_text.keep(self.text_mode, self.model.text, self.items)
 
     def preview(self) -> dict[str, Any]:
         """What a dry run tells: the first batch read, the loss on it, sizes and counts."""
@@ -52,6 +77,7 @@ class Trainer(Training):
         return {
             "clips": len(self.clips.clips),
             "pictures": len(self.clips.stills) if self.settings.images else 0,
+            "text": self.text_mode,
             "network": type(self.model.unet).__name__,
             "parameters": sum(p.numel() for p in self.learner.parameters()),
             "trained": trained,
@@ -64,7 +90,11 @@ class Trainer(Training):
     def batches(self) -> Iterator[list[Sample]]:
         s, world = self.settings, self.accelerator.num_processes
         order = Positions(self.step * s.batch * world * s.accumulate, s.batch, self.accelerator.process_index, world)
-        return iter(DataLoader(self.clips, s.batch, sampler=order, num_workers=s.workers, collate_fn=list))
+        loader = DataLoader(self.clips, s.batch, sampler=order, num_workers=s.workers, collate_fn=list)
+        try:
+            yield from loader
+        except AnimaticError as error:  # a worker's has its traceback before it
+            raise AnimaticError(str(error).strip().rpartition("AnimaticError: ")[2]) from None
 
     def loss(self, learner: Any, batch: Sequence[Sample]) -> Tensor:
         self._note(batch)
@@ -74,10 +104,16 @@ class Trainer(Training):
         return learner(x, batch, s.images, s.drop, s.alone)
 
     def _note(self, samples: Sequence[Sample]) -> None:
-        """Files that were passed over: said once each, counted."""
-        for complaint in (c for sample in samples for c in sample.skipped if c not in self.skipped):
-            self.skipped.add(complaint)
-            self.accelerator.print(f"skipped ({len(self.skipped)}): {complaint}")
+        """Files that were passed over, and files that are cut or broken: said once each."""
+        for sample in samples:
+            for complaint in sample.skipped:
+                if complaint not in self.skipped:
+                    self.skipped.add(complaint)
+                    self.note(f"skipped ({len(self.skipped)}): {complaint}")
+            for complaint in sample.damaged:
+                if complaint not in self.damaged:
+                    self.damaged.add(complaint)
+                    self.note(f"damaged ({len(self.damaged)}): {complaint}; these are learnt from")
 
     def told(self) -> dict[str, Any]:
         return {"skipped": len(self.skipped)}
@@ -85,7 +121,7 @@ class Trainer(Training):
     def sample(self) -> None:
         """A grid of videos on captions of the data: `samples/step-N.mp4`, or .png of pictures."""
         s = self.settings
-        if self.model.beside:  # it is sampled on some video
+        if self.model.beside:
             return
         seconds = 0.0 if s.frames == 1 else s.frames / self.model.geometry.fps
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
@@ -114,6 +150,11 @@ def grid(videos: Sequence[Video], border: int = 2) -> Video:
     return Video(page, videos[0].fps)
 
 
-def fit(settings: Settings, watch: Watch = lambda done, count, told: None, stop_at: int | None = None) -> Path:
+def fit(
+    settings: Settings,
+    watch: Watch = lambda done, count, told: None,
+    stop_at: int | None = None,
+    note: Note = logger.warning,
+) -> Path:
     """Train as `settings` say; resumes what lies in `settings.out`. See `Trainer`."""
-    return Trainer(settings, watch).train(stop_at)
+    return Trainer(settings, watch, note).train(stop_at)

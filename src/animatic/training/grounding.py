@@ -79,9 +79,9 @@ def listening(unet: nn.Module, frames: int, things: int) -> Iterator[dict[str, T
 class Boxes(Lessons):
     """`mini` learns to read boxes; leaves the weights of what reads them, in half precision."""
 
-    def __init__(self, plan: Plan, out: Path) -> None:
+    def __init__(self, plan: Plan, out: Path, model: Components | None = None) -> None:
         torch.manual_seed(plan.seed)
-        super().__init__(plan, build(), out)
+        super().__init__(plan, model or build(), out)
 
     def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
         films, covers = (part.to(self.model.device) for part in lesson.film())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -23,8 +25,11 @@ from torch import Tensor
 
 from ..backbones.base import Components
 from ..errors import AnimaticError
-from ..files import write_atomically
+from ..files import read_json, write_atomically
+from .matching import Note
 from .settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Watch = Callable[[int, int, dict[str, Any]], None]
 """(steps done, steps in all, what is known: loss, rate, videos/s, eta s, and what the run itself tells)."""
@@ -33,17 +38,25 @@ FREE = frozenset("out steps clip_steps decay save_every keep sample_every sample
 """What may change when a run is resumed; all else would make it another run."""
 
 
+TRACKERS = ("tensorboard", "trackio", "wandb")
+
+
 class Training(ABC):
     """One run in one process; `train()` takes it to its end, or to `stop_at`.
 
     What is trained sets `learner`, a module whose parameters that want a gradient learn, and the `model` it is of.
+    `note` is given each line that a user should read: what of the data or the settings is not used, and why.
     """
 
     learner: Any
     model: Components
     betas = (0.9, 0.99)  # of AdamW
 
-    def __init__(self, settings: Settings, watch: Watch = lambda done, count, told: None) -> None:
+    def __init__(
+        self, settings: Settings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
+    ) -> None:
+        if settings.log and settings.log not in TRACKERS:
+            raise AnimaticError(f"log is {settings.log!r}; want {', '.join(TRACKERS)}")
         if settings.log and find_spec(settings.log) is None:
             raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
         if settings.precision not in ("no", "bf16", "fp16"):
@@ -57,6 +70,7 @@ class Training(ABC):
             project_dir=str(self.out),
             kwargs_handlers=[unused],
         )
+        self.note: Note = note if self.accelerator.is_main_process else lambda line: None
 
     @abstractmethod
     def batches(self) -> Iterator[Any]:
@@ -70,6 +84,9 @@ class Training(ABC):
     def finish(self) -> Path:
         """Write what was learnt; like `sample` called with the averaged weights, by the main process alone."""
 
+    def before_first_step(self) -> None:  # noqa: B027 - nothing is kept unless it is overridden
+        """Keep beside the settings what a later start needs; the main process calls it before the first step."""
+
     def sample(self) -> None:  # noqa: B027 - nothing is shown unless it is overridden
         """Show what is learnt so far."""
 
@@ -82,6 +99,7 @@ class Training(ABC):
         s, accelerator = self.settings, self.accelerator
         if accelerator.is_main_process:
             claim(self.out / "settings.json", asdict(s))
+            self.before_first_step()
         parameters = [p for p in self.learner.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(parameters, s.rate, betas=self.betas, weight_decay=s.weight_decay)
         self.learner.train()
@@ -93,6 +111,8 @@ class Training(ABC):
         if s.log:
             accelerator.init_trackers("animatic", config=asdict(s))
         end = s.steps if stop_at is None else min(stop_at, s.steps)
+        if self.step >= end and self.step:
+            self.note(f"{self.out} has {self.step} steps; --steps {end} adds none")
         batches, began, first = self.batches(), time.monotonic(), self.step
         while self.step < end:
             total = torch.zeros((), device=accelerator.device)
@@ -110,6 +130,8 @@ class Training(ABC):
             average.step(parameters)
             self.step += 1
             mean: Any = accelerator.reduce(total, "mean")
+            if not math.isfinite(mean.item()):
+                raise AnimaticError(f"step {self.step}: the loss is {mean.item()}; want a lower rate, now {s.rate:g}")
             if accelerator.is_main_process:
                 self._tell(mean.item(), (time.monotonic() - began) / (self.step - first))
             if self.step % s.save_every == 0 or self.step == end:
@@ -172,7 +194,7 @@ class Training(ABC):
             progress = json.loads((found[-1] / "progress.json").read_text())
             kept = load_file(found[-1] / "average.safetensors")
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
+            reason = "; ".join(line.strip() for line in str(error).splitlines()[:2])  # the first names no layer
             raise AnimaticError(f"{found[-1]}: cannot be taken up ({reason}); want a checkpoint of this run") from None
         for i, shadow in enumerate(average.shadow_params):
             shadow.data.copy_(kept[str(i)])
@@ -193,7 +215,9 @@ class Training(ABC):
 
 def claim(file: Path, now: Mapping[str, Any]) -> None:
     """Write what a run is told into its folder. Raises where it was told another thing that may not change."""
-    before = json.loads(file.read_text()) if file.exists() else now
+    before = read_json(file) if file.exists() else now
+    if not isinstance(before, dict):
+        raise AnimaticError(f"{file}: is not what a run writes; want another --out")
     for name, value in now.items():
         if name not in FREE and before.get(name) != value:
             was = f"{name} was {before.get(name)!r}, now {value!r}"

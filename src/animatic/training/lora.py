@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,7 +22,7 @@ from ..backbones.base import Components
 from ..backbones.economy import Economy
 from ..backbones.load import NO_ECONOMY
 from ..backbones.lora_files import Update, read_lora
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from ..files import write_atomically
 
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
@@ -117,7 +116,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
     targets = _targets(model, network)
     if len(targets) > 1 and "transformer_2" not in lora.parts:
         hint = f"{file}:{scale:g}:transformer for one of them, {file}:{scale:g}:transformer_2 for the other"
-        warnings.warn(f"{file}: added to both networks of {model.name}; say {hint}", stacklevel=2)
+        warn(f"{file}: added to both networks of {model.name}; say {hint}")
 
     changes: list[tuple[nn.Module, Update]] = []
     misfits = []
@@ -145,6 +144,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
                 bias += (scale * update.scaling * update.bias).to(bias)
     where = f":{network}" if network else ""
     model.name = f"{model.name} + {file.stem}:{scale:g}{where}"
+    model.loras = (*model.loras, (str(file.resolve()), scale, network))
     model.words = (*model.words, *(w for w in lora.words if w not in model.words)) if model.words else ()
     return model
 

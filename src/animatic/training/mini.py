@@ -20,7 +20,7 @@ from diffusers import DDIMScheduler, UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from ..backbones.base import Geometry, Habits
+from ..backbones.base import Components, Geometry, Habits
 from ..backbones.codec import PatchCodec
 from ..backbones.small_model import save_model
 from ..backbones.unet3d import UNet3D
@@ -97,10 +97,10 @@ def fit_codec(rng: random.Random) -> PatchCodec:
 
 
 class Words(Lessons):
-    """`mini` learns what words mean, from nothing; leaves a model folder in half precision."""
+    """`mini` learns what words mean, from nothing or from `model`; leaves a model folder in half precision."""
 
-    def __init__(self, plan: Plan, out: Path) -> None:
-        super().__init__(plan, build(plan.seed), out)
+    def __init__(self, plan: Plan, out: Path, model: Components | None = None) -> None:
+        super().__init__(plan, model or build(plan.seed), out)
 
     def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
         films, covers = (part.to(self.model.device) for part in lesson.film())
@@ -113,11 +113,15 @@ class Words(Lessons):
         return error, out_of_place(maps.found, named, names.any(-1).to(named))
 
     def finish(self) -> Path:
+        self.write(self.out / "mini")
+        return self.out / "mini"
+
+    def write(self, folder: Path) -> None:
+        """The model as it is now, as a model folder in half precision."""
         self.model.taps.call = None  # holds the graph of the last step, which cannot be copied
         made = copy.copy(self.model)
         made.unet, made.vae, made.text = (copy.deepcopy(p).half() for p in (made.unet, made.vae, made.text))
-        save_model(self.out / "mini", made)
-        return self.out / "mini"
+        save_model(folder, made)
 
 
 def main(

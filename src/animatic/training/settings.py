@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AnimaticError
 from ..options import option
 
+LEAST = {
+    1: ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"),
+    0: (
+        *("images", "lora", "warmup", "decay", "workers", "sample_every", "samples", "fps", "min_snr", "weight_decay"),
+        "guidance",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Settings:
-    data: str = option("", "A folder of clips, a .tar or a folder of them, hf:NAME[:SPLIT], toy or toy:PIXELS:BETWEEN.")
+    data: str = option("", "A folder of clips or .tar files, or one, hf:NAME[:SPLIT], toy or toy:PIXELS:BETWEEN.")
     out: str = option("runs/out/train", "Folder for checkpoints, samples, log and the model; a run in it is resumed.")
     learn: str = option("clips", "clips, from noise; or to finish them: interpolate:FACTOR or upscale:FACTOR.")
     lowest: float = option(0.0, "Lowest noise that is learnt, as a share of the levels; few steps see no low ones.")
     rough: float = option(0.0, "Most noise on the small version that upscaling sees (Ho et al. 2022).")
     model: str = option("small", "small, small-original, a config of a diffusers network (JSON), or a model folder.")
-    text: str = option("auto", "none, labels (captions are classes), own (a small CLIP), or auto: own if captioned.")
+    text: str = option("auto", "none, labels (captions or folders), own (a small CLIP), or auto: own if captioned.")
     frames: int = option(16, "Frames of a clip; 1 trains on pictures.")
     size: str = option("64", "Pixels: SIDE or WIDTHxHEIGHT.")
     fps: float = option(0.0, "Frames per second to sample; 0: those of the file.")
@@ -58,14 +67,38 @@ class Settings:
     seed: int = option(0, "Of weights, order, windows and noise.")
 
     def __post_init__(self) -> None:
-        for name in ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"):
-            if getattr(self, name) < 1:
-                raise AnimaticError(f"{name} is {getattr(self, name)}; want 1 or more")
+        for least, names in LEAST.items():
+            for name in names:
+                if not getattr(self, name) >= least or getattr(self, name) == math.inf:
+                    raise AnimaticError(f"{name} is {getattr(self, name)}; want {least:g} or more")
         for name in ("drop", "alone", "average", "rough", "lowest"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
+        for name in ("rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise AnimaticError(f"{name} is {getattr(self, name)}; want more than 0")
+        if not 0 <= self.seed < 2**63:
+            raise AnimaticError(f"seed is {self.seed}; want 0 to 2^63 - 1, so that the run can be resumed")
         if not self.data:
             raise AnimaticError("data is not given; want a folder of clips, .tar shards, hf:NAME or toy")
+        self._refuse_unused()
+
+    def _refuse_unused(self) -> None:
+        """Raise where an option is given that the others leave without use."""
+        if self.learn != "clips":
+            if self.text not in ("auto", "none"):
+                raise AnimaticError(f"text is {self.text!r}, but what learns to {self.learn} reads no text; want none")
+            for name in ("images", "alone", "lora"):
+                if getattr(self, name):
+                    raise AnimaticError(f"{name} is {getattr(self, name)}, which --learn {self.learn} has no use for")
+        elif self.rough:
+            raise AnimaticError(f"rough is {self.rough}, which only --learn upscale or interpolate has a use for")
+        if not self.lora:
+            for name, unsaid in (("teach", ""), ("lora_layers", "space")):
+                if getattr(self, name) != unsaid:
+                    raise AnimaticError(f"{name} is {getattr(self, name)!r}, which only --lora RANK has a use for")
+        if self.flip and self.cache:
+            raise AnimaticError("flip and cache are given: clips that are kept are not mirrored; want one of the two")
 
     @property
     def pixels(self) -> tuple[int, int]:

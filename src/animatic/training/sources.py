@@ -1,117 +1,171 @@
-"""Where clips come from: a folder with captions, tar shards, a Hugging Face data set, or the endless toy world."""
+"""Where clips come from: a folder, one file, tar shards, a Hugging Face data set, or the endless toy world."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import os
+import posixpath
 import random
 import re
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, counted, listed
+from ..formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ..scene import Scene
 from ..video import Video
 from . import toyworld
+from .annotations import CAPTION_COLUMNS, TEXT_SUFFIXES, caption_text, captions_beside, first_column
 from .captions import invent
+from .matching import MEDIA_SUFFIXES, Note
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
-MOVING = (".gif", ".mp4", ".webm", ".webp", ".mov", ".mkv", ".avi")
 KEYS = 8  # key frames of a film of the toy world in which things glide
-CAPTION_COLUMNS = ("text", "caption", "prompt")
-FILE_COLUMNS = ("file_name", "file", "path")
+ARCHIVES = ("__MACOSX", "@eaDir")  # what systems leave beside files, as hidden as names with a dot
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file to learn from; `read` decodes all of it. `caption` is None where nobody wrote one."""
+    """A file to learn from; `read` decodes all of it.
+
+    `caption` is None where nobody wrote one; `label` is the name of the folder it lies in, "" at the top. `version`
+    changes with what the file holds, for caches.
+    """
 
     name: str
     caption: str | None
     read: Callable[[], Video]
     picture: bool = False
+    label: str = ""
+    version: str = ""
 
 
-def items_of(source: str, frames: int = 16, seed: int = 0) -> Sequence[Item]:
-    """The items of "toy", "hf:NAME", a `.tar` file, a folder of them, or a folder of clips and pictures.
+def items_of(
+    source: str, frames: int = 16, seed: int = 0, note: Note = lambda line: None, captions: bool = True
+) -> Sequence[Item]:
+    """The items of "toy", "hf:NAME", a clip, a `.tar` file, or a folder of clips, pictures and `.tar` files.
 
-    "toy:128:4" is the toy world at 128 pixels, in films of 8 key frames with 3 more between each two.
+    "toy:128:4" is the toy world at 128 pixels, in films of 8 key frames with 3 more between each two. `note` is given
+    a line for whatever is passed over. Without `captions` none is looked for. Raises `AnimaticError` where there is
+    nothing to learn from or a caption cannot be read.
     """
+    path = Path(source)
     if source.partition(":")[0] == "toy":
+        if path.exists():
+            note(f"data is {source}, the toy world; the folder of this name is ./{source}")
         return ToyWorld.named(source, frames, seed)
     if source.startswith("hf:"):
         return _hub(source.removeprefix("hf:"))
-    path = Path(source)
-    shards = sorted(path.glob("*.tar")) if path.is_dir() else [path] * (path.suffix == ".tar" and path.is_file())
-    items = [item for shard in shards for item in _shard(shard)] if shards else list(_folder(path))
+    if path.is_dir():
+        return _folder(path, note, captions)
+    if not path.exists():
+        raise AnimaticError(f"{path}: no such folder or file; want clips, .tar shards, hf:NAME or toy")
+    if path.suffix.lower() == ".tar":
+        return list(_shard(path, note, captions))
+    if path.suffix.lower() in MEDIA_SUFFIXES:
+        own = [path.with_suffix(suffix) for suffix in (".txt", ".json")]
+        return list(_files(path.parent, [path.name, *(text.name for text in own if text.exists())], note, captions))
+    raise AnimaticError(f"{path}: not a clip by its name; want {', '.join(VIDEO_SUFFIXES)}, .tar, or a folder of them")
+
+
+def _folder(root: Path, note: Note, captions: bool) -> list[Item]:
+    """Every clip and picture under `root`, loose or in shards."""
+    paths = _walk(root)
+    items = list(_files(root, paths, note, captions))
+    for path in paths:
+        if path.lower().endswith(".tar"):
+            items += _shard(root / path, note, captions)
     if not items:
-        kinds = ", ".join((*MOVING, *PICTURES))
-        raise AnimaticError(f"{source}: no clips or pictures in it; want {kinds}, or .tar shards of them")
+        kinds = ", ".join(MEDIA_SUFFIXES)
+        raise AnimaticError(f"{root}: no clips or pictures in it; want {kinds}, or .tar shards of them")
+
+    others = [path for path in paths if not path.lower().endswith((*MEDIA_SUFFIXES, *TEXT_SUFFIXES, ".tar"))]
+    if others:
+        kinds = Counter(posixpath.splitext(path)[1] or "no ending" for path in others)
+        counts = listed(f"{kind} ({count})" for kind, count in kinds.most_common())
+        note(f"{root}: {counted(len(others), 'file')} of other kinds passed over: {counts}")
     return items
 
 
-def _folder(path: Path) -> Iterator[Item]:
-    if not path.is_dir():
-        raise AnimaticError(f"{path}: no such folder; want clips, .tar shards, hf:NAME or toy")
-    told = _metadata(path)
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in (*MOVING, *PICTURES) and not file.name.startswith("."):
-            beside = file.with_suffix(".txt")
-            caption = told.get(str(file.relative_to(path)))
-            if caption is None and beside.is_file():
-                caption = beside.read_text("utf-8").strip()
-            yield Item(str(file), caption, partial(Video.load, file), file.suffix.lower() in PICTURES)
+def _walk(root: Path) -> list[str]:
+    """Paths of the files under `root`, in order; links are followed, hidden files and folders are not looked at."""
+
+    def refuse(error: OSError) -> None:
+        raise AnimaticError(f"{error.filename}: cannot be read ({error.strerror})")
+
+    paths, seen = [], set()
+    for folder, inner, files in os.walk(root, onerror=refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        inner[:] = [] if real in seen else [name for name in inner if not _hidden(name)]  # a link may lead back
+        if real not in seen:
+            paths += [Path(folder, name).relative_to(root).as_posix() for name in files if not _hidden(name)]
+        seen.add(real)
+    return sorted(paths, key=lambda path: path.split("/"))
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    """Captions by file from `metadata.csv` or `metadata.jsonl`, as `imagefolder` has them."""
-    table = next((t for t in (path / "metadata.csv", path / "metadata.jsonl") if t.exists()), None)
-    if table is None:
-        return {}
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in ARCHIVES
+
+
+def _of_kind(paths: Iterable[str], suffixes: Sequence[str]) -> list[str]:
+    return [path for path in paths if path.lower().endswith(tuple(suffixes))]
+
+
+def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iterator[Item]:
+    """The clips and pictures among `paths`, which lie under `root`, with their captions."""
+    media = _of_kind(paths, MEDIA_SUFFIXES)
+    texts = {_in_lower_case(path): partial(_bytes, root / path) for path in _of_kind(paths, TEXT_SUFFIXES)}
+    found = captions_beside(f"{root}/", media, texts, note) if media and captions else {}
+    for path in media:
+        file = root / path
+        state = file.stat()
+        version = f"{state.st_size} {state.st_mtime_ns}"
+        yield Item(str(file), found.get(path), partial(Video.load, file), *_kind_and_label(path), version)
+
+
+def _in_lower_case(path: str) -> str:
+    """The path of a text with the letters of its ending small."""
+    stem, suffix = posixpath.splitext(path)
+    return stem + suffix.lower()
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        text = table.read_text("utf-8")
-        lines = (line for line in text.splitlines() if line.strip())
-        rows = csv.DictReader(io.StringIO(text)) if table.suffix == ".csv" else map(json.loads, lines)
-        told = [(row, _first(row, FILE_COLUMNS), _first(row, CAPTION_COLUMNS)) for row in rows]
-    except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
-        raise AnimaticError(f"{table}: cannot be read ({error})") from None
-    for row, file, caption in told:
-        if file is None or caption is None:
-            raise AnimaticError(f"{table}: columns are {', '.join(row)}; want file_name and text")
-    return {str(file): str(caption) for _, file, caption in told}
+        return path.read_bytes()
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """The column of the first of these names that there is; None: of none."""
-    return next((row[name] for name in names if name in row), None)
+def _kind_and_label(path: str) -> tuple[bool, str]:
+    """Whether it is a picture; the name of its folder, which imagefolder takes for its class."""
+    return path.lower().endswith(PICTURE_SUFFIXES), posixpath.basename(posixpath.dirname(path))
 
 
-def _shard(path: Path) -> Iterator[Item]:
-    """WebDataset's habit: members of one stem belong together; the index is read once, members by their offset."""
+def _shard(path: Path, note: Note, captions: bool) -> Iterator[Item]:
+    """A tar file as a folder; its index is read once, its clips later by their offset, so it must be uncompressed."""
     try:
-        with tarfile.open(path) as tar:
-            members = [m for m in tar.getmembers() if m.isfile()]
-            texts = {m.name: tar.extractfile(m).read() for m in members if m.name.endswith((".txt", ".json"))}  # type: ignore[union-attr]
+        with tarfile.open(path, "r:") as tar:
+            members = {m.name: m for m in tar.getmembers() if m.isfile() and not any(map(_hidden, _parts(m.name)))}
+            texts = {n: tar.extractfile(members[n]).read() for n in _of_kind(members, TEXT_SUFFIXES)}  # type: ignore[union-attr]
     except (tarfile.TarError, OSError) as error:
-        raise AnimaticError(f"{path}: cannot be read as a tar file ({error})") from None
-    for member in members:
-        stem, _, suffix = member.name.rpartition(".")
-        suffix = f".{suffix}"
-        if suffix.lower() not in (*MOVING, *PICTURES):
-            continue
-        caption = texts[f"{stem}.txt"].decode().strip() if f"{stem}.txt" in texts else None
-        if caption is None and f"{stem}.json" in texts:
-            caption = _first(json.loads(texts[f"{stem}.json"]), CAPTION_COLUMNS)
-        name = f"{path}:{member.name}"
-        read = partial(_member, path, member.offset_data, member.size, suffix, name)
-        yield Item(name, None if caption is None else str(caption), read, suffix.lower() in PICTURES)
+        raise AnimaticError(f"{path}: cannot be read as an uncompressed tar file ({error})") from None
+    media = _of_kind(members, MEDIA_SUFFIXES)
+    readers = {_in_lower_case(name): partial(bytes, data) for name, data in texts.items()}
+    found = captions_beside(f"{path}:", media, readers, note) if media and captions else {}
+    for name in media:
+        member = members[name]
+        label = f"{path}:{name}"
+        read = partial(_member, path, member.offset_data, member.size, posixpath.splitext(name)[1], label)
+        yield Item(label, found.get(name), read, *_kind_and_label(name), f"{member.size} {member.mtime}")
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part != "."]
 
 
 def _member(shard: Path, offset: int, size: int, suffix: str, name: str) -> Video:
@@ -143,25 +197,42 @@ def _hub(name: str) -> list[Item]:
         raise AnimaticError(f"hf:{name} cannot be had ({type(error).__name__}: {reason})") from None
     column = next((c for c in ("video", "image") if c in table.column_names), None)
     if column is None:
-        raise AnimaticError(f"hf:{name}: columns are {', '.join(table.column_names)}; want video or image")
+        raise AnimaticError(f"hf:{name}: columns are {listed(table.column_names)}; want video or image")
     kind = datasets.Video if column == "video" else datasets.Image
     table = table.cast_column(column, kind(decode=False))
-    words = next((c for c in CAPTION_COLUMNS if c in table.column_names), None)
 
     def read(row: int) -> Video:
-        said = table[row][column]
-        suffix = Path(said.get("path") or "").suffix or (".mp4" if column == "video" else ".png")
-        return _decoded(said["bytes"] or Path(said["path"]).read_bytes(), suffix, f"hf:{name}[{row}]")
+        media = table[row][column]
+        suffix = Path(media.get("path") or "").suffix or (".mp4" if column == "video" else ".png")
+        return _decoded(media["bytes"] or Path(media["path"]).read_bytes(), suffix, f"hf:{name}[{row}]")
 
+    # A caption may be missing in some rows; a class is a number whose name the table's features know.
+    words = first_column(table.features, CAPTION_COLUMNS)
     captions = table[words] if words else [None] * len(table)
-    return [Item(f"hf:{name}[{i}]", c, partial(read, i), column == "image") for i, c in enumerate(captions)]
+    classes = table.features.get("label")
+    labels = table["label"] if isinstance(classes, datasets.ClassLabel) else []
+    names = ["" if label is None or label < 0 else classes.int2str(label) for label in labels] or [""] * len(table)
+    version = str(getattr(table, "_fingerprint", ""))
+    items = []
+    for i, caption in enumerate(captions):
+        text = None if caption is None else caption_text(caption, f"hf:{name}[{i}]")
+        items.append(Item(f"hf:{name}[{i}]", text, partial(read, i), column == "image", names[i], version))
+    return items
 
 
 class ToyWorld(Sequence[Item]):
     """A million films of the toy world, drawn when asked for; every one captioned."""
 
+    captioned = True
+
     def __init__(self, frames: int, seed: int, size: int = toyworld.SIZE, between: int = 1) -> None:
         self.frames, self.seed, self.size, self.between = frames, seed, size, between
+
+    def without_captions(self) -> ToyWorld:
+        """The same films, every caption empty."""
+        silent = ToyWorld(self.frames, self.seed, self.size, self.between)
+        silent.captioned = False
+        return silent
 
     @staticmethod
     def named(source: str, frames: int, seed: int) -> ToyWorld:
@@ -178,19 +249,9 @@ class ToyWorld(Sequence[Item]):
 
     def __getitem__(self, index: int) -> Item:  # type: ignore[override]
         scene = invent(random.Random(f"{self.seed}/toy/{index}"), self.frames)
-        return Item(f"toy:{index}", scene.prompt, partial(_film, scene, self.frames, self.size, self.between))
+        caption = scene.prompt if self.captioned else ""
+        return Item(f"toy:{index}", caption, partial(_film, scene, self.frames, self.size, self.between))
 
 
 def _film(scene: Scene, frames: int, size: int, between: int) -> Video:
     return Video(toyworld.draw(scene, frames, size, between)[0], 8.0)
-
-
-def captions_of(items: Sequence[Item], most: int = 8000) -> list[str]:
-    """The captions of the first items. Raises where one is missing, and says how many are."""
-    if isinstance(items, ToyWorld):
-        return [items[i].caption or "" for i in range(most)]
-    missing = [item.name for item in items if item.caption is None]
-    if missing:
-        few = f"{len(missing)} of {len(items)} have no caption"
-        raise AnimaticError(f"{missing[0]}: {few}; want NAME.txt beside it, metadata.csv or .jsonl, or --text none")
-    return [item.caption or "" for item in items[:most]]

@@ -20,15 +20,16 @@ from ..backbones.cogvideox import patch_of
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
-from ..errors import AnimaticError
+from ..errors import AnimaticError, listed
 from ..text import ClipText
+from .conditioning import KeptText, check_captions
 from .diffusion import Process
 from .learner import Learner
+from .matching import Note
 from .settings import Settings
-from .sources import Item, captions_of
-from .words import fresh_encoder, learnt_tokenizer
+from .sources import Item
+from .words import fresh_encoder
 
-TEXTS = ("auto", "none", "labels", "own")
 WIDTH = 128  # of the condition of a fresh small network
 KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
     # the field of its config that says how wide its text is; what height and width of its latents are multiples of
@@ -39,20 +40,26 @@ KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
 }
 
 
-def begin(settings: Settings, items: Sequence[Item]) -> Learner:
-    """What learns; its model samples and is saved as it stands.
+def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note) -> tuple[Learner, str]:
+    """What learns, whose model samples and is saved as it stands; and its text mode: none, labels or own.
 
-    A model that is gone on with keeps its family, habits and scheduler; a fresh one gets those it is trained for.
+    `text_mode` is that of the items, see `conditioned`; it becomes none where the network reads no text. A model that
+    is gone on with keeps its family, habits and scheduler; a fresh one gets those it is trained for.
     """
     torch.manual_seed(settings.seed)
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
     if (beside := beside_named(settings.learn)) is not None:
         model = _finisher(settings, beside)
     elif settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
-        model = _loaded(settings)  # what it predicts, and on which schedule, is its scheduler's
-        process = Process.of(model.scheduler, settings.loss, settings.min_snr)
+        model = _loaded(settings)
+        text_mode = _mode_of_loaded(model, text_mode, settings, note)
+        process = _its_process(model, settings)
+    elif settings.lora:
+        raise AnimaticError(f"lora is {settings.lora}, but {settings.model} is a fresh network; want a model folder")
     else:
-        model = _fresh(settings, items)
+        model, text_mode = _fresh(settings, text_mode, items, kept, note)
+    if text_mode != "none":
+        check_captions(model.text, items)
     learner = Learner(model, process, settings.rough, settings.lowest)
     model.name = "in training"
 
@@ -60,21 +67,42 @@ def begin(settings: Settings, items: Sequence[Item]) -> Learner:
         steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
         model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
         model.scheduler = process.scheduler()
-    return learner
+    _note_unused_sizes(settings, model, note)
+    return learner, text_mode
 
 
-def _fresh(settings: Settings, items: Sequence[Item]) -> Components:
+def _its_process(model: Components, settings: Settings) -> Process:
+    """What a loaded model predicts, and on which schedule, is its scheduler's. Raises where another is asked for."""
+    process = Process.of(model.scheduler, settings.loss, settings.min_snr)
+    if settings.target not in (Settings.target, process.target):
+        raise AnimaticError(f"target is {settings.target!r}, but {settings.model} predicts {process.target}; want that")
+    if settings.schedule != Settings.schedule:
+        raise AnimaticError(f"schedule is {settings.schedule!r}, but {settings.model} has its own; leave it out")
+    return process
+
+
+def _note_unused_sizes(settings: Settings, model: Components, note: Note) -> None:
+    """Sizes are those of small networks; other networks come with theirs."""
+    given = [name for name in ("dim", "multiples", "blocks") if getattr(settings, name) != getattr(Settings, name)]
+    if given and settings.model not in ("small", "small-original"):
+        note(f"{', '.join(given)}: not used, since {settings.model} has its own sizes")
+
+
+def _fresh(
+    settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note
+) -> tuple[Components, str]:
     """A network that learns pixels, and what it reads."""
     config, (w, h) = _config(settings), settings.pixels
     kind: str = config.pop("_class_name")
     field, _ = KINDS[kind]
-    how = _how(settings.text, items) if config.get(field, WIDTH) else "none"
+    if text_mode != "none" and not config.get(field, WIDTH):
+        text_mode = _without_text(settings, f"{field} of {kind} is {config[field]}", note)
     if kind == "SpaceTimeUNet":
-        config[field] = 0 if how == "none" else config.get(field) or WIDTH
-    elif how == "labels":
+        config[field] = 0 if text_mode == "none" else config.get(field) or WIDTH
+    elif text_mode == "labels":
         raise AnimaticError(f"text is 'labels'; {kind} reads token states: want none or own")
     network = _network(kind, config)
-    text = _text(kind, how, items, network.config[field])
+    text = _text(kind, text_mode, items, network.config[field], kept)
     channels = config.get("out_channels") or config.get("in_channels", 3)
     if channels != 3:
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
@@ -87,7 +115,15 @@ def _fresh(settings: Settings, items: Sequence[Item]) -> Components:
     geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
     coordinates = kind == "UNet3DConditionModel" and network.config.in_channels == channels + 3
-    return NETWORKS[kind]("", network, pixels(), text, None, geometry, Habits(), coordinates)
+    return NETWORKS[kind]("", network, pixels(), text, None, geometry, Habits(), coordinates), text_mode
+
+
+def _without_text(settings: Settings, reason: str, note: Note) -> str:
+    """Captions that nothing reads are left out, which is said; they are refused where they were asked for."""
+    if settings.text != "auto":
+        raise AnimaticError(f"text is {settings.text!r}, but {reason}; want none")
+    note(f"text: none ({reason})")
+    return "none"
 
 
 def _loaded(settings: Settings) -> Components:
@@ -105,6 +141,22 @@ def _loaded(settings: Settings) -> Components:
     check_size(model.unet, w // geometry.stride, h // geometry.stride)
     model.unet.requires_grad_(True)
     return model
+
+
+def _mode_of_loaded(model: Components, text_mode: str, settings: Settings, note: Note) -> str:
+    """The text mode of a loaded model, which keeps what reads its text."""
+    text: Any = model.text
+    if text_mode == "none":
+        return text_mode
+    if not isinstance(text, Labels):
+        if text_mode == "labels":
+            raise AnimaticError(f"text is 'labels', but {settings.model} reads words; want own, none or auto")
+        return text_mode
+    if not text.names:
+        return _without_text(settings, f"{settings.model} reads none", note)
+    if settings.text == "own":
+        raise AnimaticError(f"text is 'own', but {settings.model} knows classes ({listed(text.names)}); want labels")
+    return "labels"
 
 
 def _finisher(settings: Settings, beside: Learnt) -> Components:
@@ -148,18 +200,12 @@ def _network(kind: str, config: dict[str, Any]) -> Any:
         raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
 
 
-def _how(text: str, items: Sequence[Item]) -> str:
-    if text not in TEXTS:
-        raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}")
-    return text if text != "auto" else ("own" if items[0].caption is not None else "none")
-
-
-def _text(kind: str, how: str, items: Sequence[Item], width: int) -> Any:
-    if how == "none":
+def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: KeptText) -> Any:
+    if text_mode == "none":
         return Labels((), max(1, width))
-    if how == "labels":
-        return Labels(sorted(set(captions_of(items)) - {""}), width)
-    tokenizer = learnt_tokenizer(captions_of(items))
+    if text_mode == "labels":
+        return Labels(kept.classes(items), width)
+    tokenizer = kept.tokenizer(items)
     encoder = fresh_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
     return (Sentence if kind == "SpaceTimeUNet" else ClipText)("the text encoder", tokenizer, encoder)
 

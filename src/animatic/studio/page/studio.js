@@ -113,6 +113,8 @@ function draw() {
   $("redo").disabled = !state.future.length;
   $("key-remove").disabled = n < 2;
   $("key-add").disabled = !s.tracks.length || n >= options.limits.keys;
+  $("frames").disabled = state.story.length > 1;
+  $("frames").title = state.story.length > 1 ? "A story lasts as long as the seconds of its scenes." : "";
   if (focus) document.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
 }
 
@@ -310,13 +312,17 @@ function stop() {
 
 // ---- rendering
 
+let changed = {}; // settings to be shown as soon as the method's fields are there
+
 async function fields() {
-  const before = Object.fromEntries([...$("fields").querySelectorAll("[data-path]")].map((e) => [e.dataset.path, e]));
+  const before = { ...changed, ...settings() };
+  changed = {};
   $("about").textContent = options.methods[$("method").value];
   const found = await ask("fields", { model: $("model").value, method: $("method").value });
   $("fields").replaceChildren(...found.map((f) => {
-    const input = f.kind === "switch" ? make("input", { type: "checkbox", checked: f.default })
-      : make("input", { type: "number", min: 0, max: f.most ?? "", step: f.kind === "whole" ? 1 : "any", value: before[f.path]?.value ?? f.default });
+    const value = before[f.path] ?? f.default; // what somebody changed stays changed; a default is that of the method
+    const input = f.kind === "switch" ? make("input", { type: "checkbox", checked: value })
+      : make("input", { type: "number", required: true, min: 0, max: f.most ?? "", step: f.kind === "whole" ? 1 : "any", value });
     Object.assign(input.dataset, { path: f.path, kind: f.kind, default: f.default });
     const range = f.kind === "switch" ? "on or off" : f.most === null ? "0 or more" : `0 to ${f.most}`;
     const label = make("label", {}, f.path.replaceAll(".", " · "), input);
@@ -335,10 +341,11 @@ function settings() {
 
 async function render() {
   const number = (id) => ($(id).value ? Number($(id).value) : null);
+  const story = state.story.length > 1;
   const beside = [$("none").checked ? "none" : "", $("second").value].filter((m) => m && m !== $("method").value);
   const job = await ask("render", {
     scene: telling(), model: $("model").value, method: $("method").value, seed: number("seed") ?? 0, steps: number("steps"),
-    frames: number("frames"), size: $("size").value, settings: settings(), beside, heat: $("heat").checked,
+    frames: story ? null : number("frames"), size: $("size").value, settings: settings(), beside, heat: $("heat").checked,
   });
   localStorage.setItem(JOB, job.id);
   await watch(job.id);
@@ -389,12 +396,13 @@ function screen(src, story, label) {
   const over = make("div", { className: "over" });
   const frame = make("div", { className: "screen" }, video, over);
   const scenes = scenesOf(story);
+  const lengths = scenes.map((s) => s.seconds || 1), total = lengths.reduce((sum, s) => sum + s, 0);
   const tick = () => {
     if (!frame.isConnected && frame.dataset.seen) return;
     if (frame.isConnected) frame.dataset.seen = "1";
-    const t = video.duration ? video.currentTime / video.duration : 0;
-    const which = Math.min(scenes.length - 1, Math.floor(t * scenes.length));
-    lay(over, scenes[which], clamp(t * scenes.length - which));
+    let t = video.duration ? (video.currentTime / video.duration) * total : 0, which = 0;
+    while (which < scenes.length - 1 && t >= lengths[which]) t -= lengths[which++];
+    lay(over, scenes[which], clamp(t / lengths[which]));
     requestAnimationFrame(tick);
   };
   requestAnimationFrame(tick);
@@ -430,7 +438,7 @@ function controlsOf(root) {
 function show(job) {
   const result = $("result");
   const title = make("h2", { textContent: job.request.story.scenes.map((s) => s.prompt).join(" / ") });
-  const about = make("p", { className: "hint", textContent: `${job.request.model}, seed ${job.request.seed}, ${job.seconds} s` });
+  const about = make("p", { className: "hint", textContent: [`${job.request.model}, seed ${job.request.seed}, ${job.seconds} s`, job.message].filter(Boolean).join("; ") });
   const tools = make("div", { className: "bar" });
   result.replaceChildren(title, about, make("div", { className: "versions" }, ...versions(job)), tools);
   tools.append(...controlsOf(result));
@@ -447,7 +455,7 @@ function going(job) {
   const which = make("select", {}, ...job.files.map((made, i) => make("option", { value: i, textContent: made.method })));
   const then = make("select", {}, ...Object.entries(options.finishes).map(([value, textContent]) => make("option", { value, textContent })));
   const [from, to, word] = [text("bear"), text("cat"), text("red")];
-  const factor = make("input", { type: "number", step: "0.1", value: "2" });
+  const factor = make("input", { type: "number", required: true, step: "0.1", value: "2" });
   const begin = (errand, told) => trying(async () => {
     const next = await ask(errand, { id: job.id, ...told() });
     localStorage.setItem(JOB, next.id);
@@ -461,7 +469,7 @@ function going(job) {
     field("Finish", which), field("How", then), make("button", { textContent: "Finish" }));
   const edit = make("form", { className: "row after", ariaLabel: "Edit", onsubmit: begin("edit", edits) },
     field("Swap", from), field("for", to), field("Weigh", word), field("by", factor), make("button", { textContent: "Edit" }));
-  return job.request.story.scenes.length > 1 ? [finish] : [finish, edit];
+  return [finish, edit];
 }
 
 // ---- the gallery
@@ -484,7 +492,13 @@ function card(job) {
     : make("div", { className: "empty", textContent: job.state, title: job.message });
   const open = make("button", { textContent: "Open", ariaLabel: `Open the scene: ${words}`, onclick: () => {
     change(() => { state.story = scenesOf(job.request.story); state.at = 0; });
-    for (const id of ["model", "method", "seed"]) $(id).value = job.request[id];
+    for (const id of ["model", "method", "seed", "steps", "frames"]) $(id).value = job.request[id] ?? "";
+    $("size").value = job.request.size?.join("x") ?? "";
+    $("heat").checked = job.request.heat;
+    $("none").checked = job.request.beside.includes("none");
+    $("second").value = job.request.beside.find((m) => m !== "none") ?? "";
+    $("fields").replaceChildren();
+    changed = job.request.settings;
     $("prompt").value = scene().prompt;
     turn("studio");
     if (job.state === "done") show(job); else $("result").hidden = true;
@@ -534,6 +548,8 @@ async function planned() {
     if (scenes.length > 1) { state.story = scenes; state.at = 0; } else state.story[state.at] = scenes[0];
     state.key = state.track = 0;
   });
+  const usual = state.story.length > 1 ? ["lvd", "ditctrl+lvd"] : ["ditctrl+lvd", "lvd"];
+  if ($("method").value === usual[0]) { $("method").value = usual[1]; await fields(); }
   say(warnings.length ? warnings.join("; ") : scene().reasoning ? `Planned: ${scene().reasoning}` : "Planned.");
 }
 

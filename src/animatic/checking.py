@@ -1,0 +1,44 @@
+"""What a method can never do on a model, found before any work: a queue or a run of many jobs asks once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from .backbones.base import Components
+from .errors import AnimaticError
+from .rendering import Take
+from .sampling import Control, Maps
+from .scene import Scene
+from .stories import Reel
+
+
+def checked(take: Take, shown: Scene | Reel) -> list[Control]:
+    """The controls of a take for a scene, or for a story in windows.
+
+    Raises `AnimaticError` where the method lays out single scenes and a story is given, where the model lacks what a
+    control needs, or where it has none of the attention layers that a control reads.
+    """
+    controls = take.windowed([shown]) if isinstance(shown, Reel) else take.controls([shown])
+    _check_layers(take, controls)
+    return controls
+
+
+def _check_layers(take: Take, controls: Sequence[Control]) -> None:
+    """Raise where a control reads text attention by names of layers that the network does not have."""
+    backbone: Any = take.backbone
+    if not isinstance(backbone, Components):
+        return
+    reading = [control for control in controls if "text maps" in control.needs]
+    for owner in (part for control in reading for part in (control, getattr(control, "energy", None))):
+        sites: tuple[str, ...] = getattr(owner, "sites", ())
+        if not sites:
+            continue
+        try:
+            backbone.taps.wanted(Maps(torch.zeros(1, 1, dtype=torch.long), sites))
+        except AnimaticError:
+            layers = sites[0] if len(sites) == 1 else f"{sites[0]} and {len(sites) - 1} more"
+            reason = f"method {take.method!r} reads attention layers that {backbone.name} does not have ({layers})"
+            raise AnimaticError(f"{reason}; want a method that reads all layers, such as lvd") from None

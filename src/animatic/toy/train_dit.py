@@ -1,0 +1,91 @@
+"""`mini-dit`: a small stock CogVideoX transformer on the latents of `mini`, for what was made for joint attention.
+
+    python -m animatic.toy.train_dit --out runs/out/mini-dit2 --text runs/out/mini2/mini
+
+It begins with the words of a trained `mini` (`--text`), for its own network is fresh. Attention is told where the
+objects are, as with `mini`: this is what makes small networks follow words. Meant for a GPU; a CPU needs days. Resumes
+from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from diffusers import CogVideoXTransformer3DModel
+
+from ..backbones import load
+from ..backbones.cogvideox import CogVideoX
+from ..training.mini import HABITS, LENGTH, WIDTH
+from .train_mini import GEOMETRY, Curriculum, MiniTrainer, start
+from .world import FRAMES, NOUNS, SIZE
+
+CELLS = SIZE // GEOMETRY.stride  # a token is a cell of one frame
+
+
+@dataclass(frozen=True)
+class DitCurriculum(Curriculum):
+    """How `mini-dit` is trained; see `Plan` for the fields."""
+
+    still_steps: int = 20000
+    clip_steps: int = 60000
+    stills: int = 128
+    clips: int = 16
+    rate: float = 6e-4
+    warmup: int = 1000
+    decay: int = 30000
+
+
+def fresh(text: str = "", seed: int = 0) -> CogVideoX:
+    """A fresh `mini-dit`; words and codec are those of the model `text`, "" being today's `mini` with the new words."""
+    mini = load(text, "cpu") if text else start(seed)
+    mini.text.requires_grad_(True)
+    torch.manual_seed(seed)
+    network = CogVideoXTransformer3DModel(
+        num_attention_heads=6,
+        attention_head_dim=32,
+        in_channels=GEOMETRY.channels,
+        out_channels=GEOMETRY.channels,
+        time_embed_dim=128,
+        text_embed_dim=WIDTH,
+        num_layers=7,
+        sample_width=CELLS,
+        sample_height=CELLS,
+        sample_frames=FRAMES,
+        patch_size=1,
+        temporal_compression_ratio=1,
+        max_text_seq_length=LENGTH,
+        spatial_interpolation_scale=1.0,
+    )
+    words = tuple(NOUNS)
+    return CogVideoX("mini-dit", network, mini.vae, mini.text, mini.scheduler, GEOMETRY, HABITS, words=words)
+
+
+class DitTrainer(MiniTrainer):
+    exported = "mini-dit"
+
+    def __init__(self, curriculum: DitCurriculum, out: Path, text: str = "") -> None:
+        super().__init__(curriculum, out, fresh(text, curriculum.seed))
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
+    text: Annotated[str, typer.Option(help="A trained model whose words and codec it begins with.")] = "",
+    still_steps: int = DitCurriculum.still_steps,
+    clip_steps: int = DitCurriculum.clip_steps,
+    stills: int = DitCurriculum.stills,
+    clips: int = DitCurriculum.clips,
+    rate: float = DitCurriculum.rate,
+    decay: int = DitCurriculum.decay,
+    seed: int = DitCurriculum.seed,
+    stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
+) -> None:
+    curriculum = DitCurriculum(still_steps, clip_steps, stills, clips, rate=rate, decay=decay, seed=seed)
+    print(DitTrainer(curriculum, out, text).train(stop_at))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,207 @@
+"""Captions that people keep beside their clips: tables, lists, and a text file for each clip.
+
+| layout | known from |
+|---|---|
+| `metadata.csv`, `.jsonl` (an object a line) or `.json` (an array of them) | `imagefolder` of datasets |
+| `prompts.txt` and `videos.txt`, line by line | diffusers' training script of CogVideoX |
+| `NAME.txt` or `NAME.json` beside `NAME.mp4` | WebDataset, webuis |
+| `captions/NAME.txt` or `labels/NAME.txt` for `videos/NAME.mp4` | CogVideo's SAT |
+
+Paths are posix paths within the folder or tar whose files they are. All text is UTF-8; a byte
+order mark is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..errors import AnimaticError, counted, listed
+from ..formats import PICTURE_SUFFIXES
+from .matching import MEDIA_SUFFIXES, Finder, Note, Row, matched
+
+TEXT_SUFFIXES = (".txt", ".json", ".csv", ".jsonl")
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.json")
+LISTS = ("prompts.txt", "videos.txt")
+CAPTION_FOLDERS = ("captions", "caption", "prompts", "texts", "labels")
+CAPTION_COLUMNS = ("text", "caption", "prompt")
+FILE_COLUMNS = ("file_name", "filename", "file", "path", "file_path", "video", "video_path", "media_path")
+
+
+def captions_beside(
+    place: str, media: Sequence[str], texts: Mapping[str, Callable[[], bytes]], note: Note
+) -> dict[str, str]:
+    """The captions of the files `media`, by their paths; files that have none are left out.
+
+    `texts` are the files with `TEXT_SUFFIXES` and what reads them; `place` goes before paths in messages. Raises
+    `AnimaticError` where a table or text cannot be read, where a row lacks a file or a text, where no row of a table
+    names a file or one names several, and where a file has two captions.
+    """
+    found: dict[str, str] = {}
+    finder = Finder(media)
+
+    # Tables first: a text of a clip's own that says otherwise is reported below.
+    in_lists: set[str] = set()
+    for path in texts:
+        folder, name = posixpath.split(path)
+        videos = posixpath.join(folder, LISTS[1])
+        if name in TABLES:
+            rows = list(_table_rows(place + path, decoded(texts[path](), place + path)))
+        elif name == LISTS[0] and videos in texts:
+            in_lists |= {path, videos}
+            rows = list(_list_rows(place, path, videos, texts))
+        else:
+            continue
+        captions = matched(place + path, folder, rows, finder, note)
+        if differing := [file for file, caption in captions.items() if found.get(file, caption) != caption]:
+            raise AnimaticError(f"{place}{path}: {differing[0]} has another caption in another table; want one of them")
+        found |= captions
+
+    # Then the text of each clip's own.
+    used, differing = set(), []
+    for path in media:
+        for beside in _own_texts(path):
+            if beside in texts and (caption := _own_caption(beside, texts, place)) is not None:
+                used.add(beside)
+                if found.setdefault(path, caption) != caption:
+                    differing.append(beside)
+                break
+
+    if differing:
+        note(
+            f"{place}{differing[0]}: {counted(len(differing), 'text')} other than in the table, whose captions are used"
+        )
+    unused = [path for path in texts if path.endswith(".txt") and path not in used | in_lists]
+    if unused:
+        note(f"{place}{unused[0]}: {counted(len(unused), 'text file')} not used, since no clip has this name")
+    return found
+
+
+def decoded(data: bytes, name: str) -> str:
+    """UTF-8 text, its byte order mark left out. Raises `AnimaticError` where it is something else."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnimaticError(f"{name}: byte {error.start + 1} is no UTF-8; want a text saved as UTF-8") from None
+
+
+def first_column(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """The first of these columns that a row has, in any case of letters."""
+    known = {str(column).strip().lower(): column for column in reversed(list(row))}
+    return next((known[name] for name in names if name in known), None)
+
+
+def caption_text(value: Any, where: str) -> str:
+    """A caption as it stands in a table. Raises `AnimaticError`, naming the row, where it is no text."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise AnimaticError(f"{where}: its text is {str(value)[:40]!r}, not a sentence; want one caption a file")
+    return str(value).strip()
+
+
+def _own_texts(path: str) -> Iterator[str]:
+    """Where the caption of one file may lie: beside it, or at its place in a folder of captions."""
+    stem, suffix = posixpath.splitext(path)
+    yield f"{stem}.txt"
+    yield f"{stem}.json"
+
+    parts = stem.split("/")
+    for name in CAPTION_FOLDERS:
+        if name == "labels" and suffix.lower() in PICTURE_SUFFIXES:
+            continue  # there detectors keep their boxes
+        for i in range(len(parts)):
+            yield "/".join([*parts[:i], name, *parts[i:]]) + ".txt"
+            if i < len(parts) - 1:
+                yield "/".join([*parts[:i], name, *parts[i + 1 :]]) + ".txt"
+
+
+def _own_caption(path: str, texts: Mapping[str, Callable[[], bytes]], place: str) -> str | None:
+    """The text of `NAME.txt`, or the caption in `NAME.json`; None where that has none."""
+    text = decoded(texts[path](), place + path)
+    if path.endswith(".txt"):
+        return text.strip()
+    row = _json(text, place + path)
+    if not isinstance(row, dict) or (column := first_column(row, CAPTION_COLUMNS)) is None:
+        return None
+    return caption_text(row[column], place + path)
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise AnimaticError(f"{where}: not JSON ({error})") from None
+
+
+def _table_rows(name: str, text: str) -> Iterator[Row]:
+    """The rows of a table, by the kind of its name."""
+    rows = {".csv": _csv_rows, ".jsonl": _json_lines, ".json": _json_array}[posixpath.splitext(name)[1]]
+    for where, row in rows(name, text):
+        columns = first_column(row, FILE_COLUMNS), first_column(row, CAPTION_COLUMNS)
+        if columns[0] is None or columns[1] is None:
+            raise AnimaticError(f"{where}: its columns are {listed(row)}; want file_name and text")
+        file, caption = (row[column] for column in columns)
+        if not isinstance(file, str) or not file.strip():
+            raise AnimaticError(f"{where}: its file_name is {str(file)[:40]!r}; want the path of a file")
+        yield Row(where, file.strip(), caption_text(caption, where))
+
+
+def _csv_rows(name: str, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows by the names of the first line; commas, semicolons or tabs, whichever that line has most of."""
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader if any(row)]
+    except csv.Error as error:
+        raise AnimaticError(f"{name}: line {reader.line_num} is not CSV ({error})") from None
+    if not rows:
+        raise AnimaticError(f"{name}: is empty; want a first line of file_name,text")
+
+    head = rows[0][1]
+    if any(cell.lower().endswith(MEDIA_SUFFIXES) for cell in head):
+        raise AnimaticError(f"{name}: line 1 is {listed(head)[:60]!r}; want the names of the columns, file_name,text")
+    for line, row in rows[1:]:
+        where = f"{name}: line {line}"
+        if len(row) > len(head):
+            raise AnimaticError(
+                f"{where} has {len(row)} columns, not {len(head)}; a text with {delimiter!r} wants quotes"
+            )
+        if len(row) < len(head):
+            missing = ", ".join(head[len(row) :])
+            raise AnimaticError(f"{where} has no {missing}; want {len(head)} columns")
+        yield where, dict(zip(head, row, strict=True))
+
+
+def _json_lines(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if text.lstrip().startswith("["):
+        raise AnimaticError(f"{name}: is a JSON array; want one object a line, or the name metadata.json")
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a caption may hold other separators
+        if line.strip():
+            yield f"{name}: line {number}", _object(_json(line, f"{name}: line {number}"), f"{name}: line {number}")
+
+
+def _json_array(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    rows = _json(text, name)
+    if not isinstance(rows, list):
+        raise AnimaticError(f"{name}: is {type(rows).__name__}; want an array of objects")
+    for number, row in enumerate(rows, 1):
+        yield f"{name}: row {number}", _object(row, f"{name}: row {number}")
+
+
+def _object(row: Any, where: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise AnimaticError(f'{where} is {str(row)[:40]!r}; want {{"file_name": ..., "text": ...}}')
+    return row
+
+
+def _list_rows(place: str, path: str, videos: str, texts: Mapping[str, Callable[[], bytes]]) -> Iterator[Row]:
+    """`prompts.txt` and `videos.txt`, whose lines belong together."""
+    prompts = decoded(texts[path](), place + path).rstrip().split("\n")
+    files = decoded(texts[videos](), place + videos).rstrip().split("\n")
+    if len(prompts) != len(files):
+        raise AnimaticError(f"{place}{path}: {len(prompts)} lines for {len(files)} of {LISTS[1]}; want one a video")
+    for number, (prompt, file) in enumerate(zip(prompts, files, strict=True), 1):
+        yield Row(f"{place}{videos}: line {number}", file.strip(), prompt.strip())

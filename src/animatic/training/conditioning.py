@@ -1,0 +1,191 @@
+"""What a run is conditioned on: captions as words, captions or folders as classes, or nothing.
+
+A run that is resumed keeps the tokenizer and the classes that it began with: its weights belong to them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from ..backbones.small_model import Labels
+from ..errors import AnimaticError, counted, listed
+from ..files import read_json, write_atomically
+from .matching import Note
+from .sources import Item, ToyWorld
+from .words import learnt_tokenizer
+
+TEXTS = ("auto", "none", "labels", "own")
+TOY_CAPTIONS = 8000  # of the toy world's, of which it has no end, for its tokenizer
+
+
+def conditioned(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequence[Item]]:
+    """(text mode, items): none, labels or own, and the items with what is then their caption.
+
+    Auto is own where any item has a caption. Labels are captions, or the names of folders where no item has a caption.
+    Raises `AnimaticError` where some items have one and others have none.
+    """
+    if text not in TEXTS:
+        raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}")
+    if isinstance(items, ToyWorld):
+        if text == "labels":
+            raise AnimaticError("text is 'labels', but the toy world's captions are sentences without end; want own")
+        return ("own" if text == "auto" else text), items
+
+    # The mode: captions anywhere are meant to be read.
+    captioned = any(item.caption for item in items)
+    folders = {item.label for item in items} - {""}
+    mode = text
+    if text == "auto":
+        mode = "own" if captioned else "none"
+    if text == "auto" and not captioned:
+        hint = f"; --text labels takes the names of its {len(folders)} folders for classes" if len(folders) > 1 else ""
+        note(f"text: none (no captions found){hint}")
+    if mode == "none":
+        return mode, without_captions(items)
+
+    # What each item is conditioned on: all of them or none.
+    by_folder = mode == "labels" and not captioned and bool(folders)
+    if by_folder:
+        items = [replace(item, caption=item.label or None) for item in items]
+    if missing := [item.name for item in items if item.caption is None]:
+        lack, wanted = "caption", "NAME.txt beside it, metadata.csv or .jsonl"
+        if by_folder:
+            lack, wanted = "class", "a folder of its class"
+        raise AnimaticError(
+            f"{missing[0]}: {len(missing)} of {len(items)} have no {lack}; want {wanted}, or --text none"
+        )
+
+    # What is unusual about them.
+    if empty := [item.name for item in items if not item.caption]:
+        note(f"{empty[0]}: {len(empty)} of {counted(len(items), 'caption')} empty: learnt without text")
+    if mode == "labels":
+        note(f"text: labels, the {'folders' if by_folder else 'captions'} {listed(classes_among(items), 8)}")
+    return mode, items
+
+
+def without_captions(items: Sequence[Item]) -> Sequence[Item]:
+    """The items, every caption empty: what is learnt is then the unconditional model."""
+    if isinstance(items, ToyWorld):
+        return items.without_captions()
+    return [replace(item, caption="") for item in items]
+
+
+def check_captions(text: Any, items: Sequence[Item]) -> None:
+    """Raise, naming the file, where a caption cannot be read whole by `text`, before any step is made."""
+    if isinstance(items, ToyWorld):
+        return
+    files = {item.caption: item.name for item in items if item.caption}
+    for caption, name in files.items():
+        if isinstance(text, Labels):
+            if caption not in text.names:
+                raise AnimaticError(f"{name}: class {caption[:40]!r} is unknown; want {listed(text.names)}")
+            continue
+        try:
+            text.tokens([caption])
+        except AnimaticError as error:
+            raise AnimaticError(f"{name}: {error}") from None
+
+
+def classes_among(items: Sequence[Item]) -> list[str]:
+    return sorted({item.caption for item in items if item.caption})
+
+
+class KeptText:
+    """The tokenizer, classes and captions of a run, in its folder `out`, from its first step on."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.file = out, out / "data.json"
+        self.resumed = any((out / "checkpoints").glob("step-*"))
+        self.before: dict[str, Any] = read_json(self.file) if self.resumed and self.file.exists() else {}
+        if not isinstance(self.before, dict):
+            raise AnimaticError(f"{self.file}: is not what a run writes; want another --out")
+        self.learnt: Any = None  # the tokenizer, where it is the run's own
+
+    def tokenizer(self, items: Sequence[Item]) -> Any:
+        """That of the run; one learnt from the captions where it begins."""
+        folders = (self.out / "tokenizer", self.out / "model" / "tokenizer")  # the latter of older runs
+        kept = next((folder for folder in folders if folder.is_dir()), None) if self.resumed else None
+        if kept is None:
+            count = TOY_CAPTIONS if isinstance(items, ToyWorld) else len(items)
+            self.learnt = learnt_tokenizer([items[i].caption or "" for i in range(count)])
+            return self.learnt
+        try:
+            self.learnt = AutoTokenizer.from_pretrained(kept)
+        except (OSError, ValueError) as error:
+            raise AnimaticError(f"{kept}: cannot be read ({str(error).splitlines()[0]}); want another --out") from None
+        return self.learnt
+
+    def classes(self, items: Sequence[Item]) -> list[str]:
+        """Those of the run. Raises `AnimaticError` where the items have others: there are no weights for them."""
+        now = classes_among(items)
+        kept = self.before.get("classes") or now
+        if new := sorted(set(now) - set(kept)):
+            raise AnimaticError(
+                f"{self.out} learns the classes {listed(kept, 8)}; new are {listed(new, 8)}; want another --out"
+            )
+        return kept
+
+    def report_changes(self, mode: str, items: Sequence[Item], note: Note) -> None:
+        """Captions and clips that are not those of the last start, and words that the tokenizer was not learnt from.
+
+        Raises `AnimaticError` where the text mode is another: captions came or went, and the network is made for it.
+        """
+        before: dict[str, str] | None = self.before.get("captions")
+        if before is None or isinstance(items, ToyWorld):
+            return
+        if (was := self.before.get("text", mode)) != mode:
+            raise AnimaticError(f"{self.out} learns with text {was}, now it would be {mode}; want another --out")
+        now = _captions(items)
+        changed = [name for name, caption in now.items() if before.get(name, caption) != caption]
+        added, gone = now.keys() - before.keys(), before.keys() - now.keys()
+        parts = []
+        if changed:
+            name = changed[0]
+            parts.append(
+                f"{counted(len(changed), 'caption')} changed ({name}: {before[name][:40]!r} is now {now[name][:40]!r})"
+            )
+        if added:
+            parts.append(f"{counted(len(added), 'clip')} added ({listed(sorted(added), 1)})")
+        if gone:
+            parts.append(f"{counted(len(gone), 'clip')} gone ({listed(sorted(gone), 1)})")
+        if parts:
+            note(f"data: since the last start {', '.join(parts)}")
+        new = sorted(_words(now) - set(self.before.get("words", ())))
+        if self.learnt is not None and new:
+            note(
+                f"text: {counted(len(new), 'word')} unknown to the run's tokenizer, which spells them: {listed(new, 8)}"
+            )
+
+    def keep(self, mode: str, text: Any, items: Sequence[Item]) -> None:
+        """Write what a later start needs, before the first step; whole files or none."""
+        if self.learnt is not None and not self.resumed:
+            part, final = self.out / ".part-tokenizer", self.out / "tokenizer"
+            try:
+                shutil.rmtree(part, ignore_errors=True)
+                self.learnt.save_pretrained(part)
+                shutil.rmtree(final, ignore_errors=True)
+                part.rename(final)
+            except OSError as error:
+                raise AnimaticError(f"{final}: cannot be written ({error.strerror})") from None
+        if not isinstance(items, ToyWorld):
+            captions = _captions(items)
+            classes = list(text.names) if isinstance(text, Labels) else []
+            words = self.before.get("words") or sorted(_words(captions))
+            data = {"text": mode, "captions": captions, "classes": classes, "words": words}
+            write_atomically(self.file, (json.dumps(data, ensure_ascii=False) + "\n").encode())
+
+
+def _captions(items: Sequence[Item]) -> dict[str, str]:
+    return {item.name: item.caption or "" for item in items}
+
+
+def _words(captions: dict[str, str]) -> set[str]:
+    return {word for caption in captions.values() for word in re.findall(r"\w+", caption.lower())}

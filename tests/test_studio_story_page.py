@@ -1,0 +1,75 @@
+"""The form as a person fills it in for a story: what it shows is what is asked for."""
+
+import json
+
+import pytest
+
+pytest.importorskip("gradio", reason="the studio's extra is not installed")
+
+from test_studio_page import CHROMIUM, browser, page, server  # noqa: F401 - fixtures
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium"),
+]
+TEXT = "A red ball moves to the right on the grass. Then it moves up in the snow."
+
+
+def value(page, path):  # noqa: F811
+    return page.eval_on_selector(f'[data-path="{path}"]', "field => field.value")
+
+
+def choose(page, method):  # noqa: F811
+    with page.expect_response("**/api/fields"):
+        page.select_option("#method", method)
+    page.wait_for_timeout(100)
+
+
+def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
+    page.select_option("#kind", "story")
+    page.fill("#prompt", TEXT)
+    with page.expect_response("**/api/fields"):  # several scenes: the usual method of stories
+        page.press("#prompt", "Enter")
+    assert page.input_value("#method") == "ditctrl+lvd" and page.is_disabled("#frames")
+    choose(page, "ditctrl")
+    page.evaluate("document.querySelector('details').open = true")
+    page.fill('[data-path="Guidance.scale"]', "3.5")
+    for name, text in (("#steps", "1"), ("#seed", "3"), ("#size", "48x64")):
+        page.fill(name, text)
+    page.check("#heat")
+    with page.expect_request("**/api/render") as asked:
+        page.click("#render")
+    told = json.loads(asked.value.post_data)
+    assert told["settings"] == {"Guidance.scale": 3.5} and told["frames"] is None and len(told["scene"]["scenes"]) == 2
+    page.wait_for_selector("#result:not([hidden])", timeout=120_000)
+    assert page.locator("#result strong").all_inner_texts() == ["ditctrl", "none", "where its words were looked at"]
+    assert page.locator("#result form").count() == 2  # a story can be finished, and edited
+    page.reload()
+    page.wait_for_selector(".box")
+    page.click("#to-gallery")
+    with page.expect_response("**/api/fields"):
+        page.click("#cards button:text('Open')")
+    page.wait_for_timeout(100)
+    shown = [page.input_value(name) for name in ("#method", "#seed", "#steps", "#size")]
+    assert shown == ["ditctrl", "3", "1", "48x64"]
+    assert value(page, "Guidance.scale") == "3.5" and page.is_checked("#heat") and page.is_checked("#none")
+
+
+def test_a_default_of_one_method_is_not_told_to_another(page):  # noqa: F811
+    choose(page, "lvd")
+    assert value(page, "Energy.scale") == "100"
+    choose(page, "boxdiff")
+    assert value(page, "Energy.scale") == "10"
+    page.evaluate("document.querySelector('details').open = true")
+    page.fill('[data-path="Energy.scale"]', "12")
+    choose(page, "lvd")
+    assert value(page, "Energy.scale") == "12"  # what somebody changed stays so
+
+
+def test_what_has_no_effect_is_said_on_the_page(page):  # noqa: F811
+    choose(page, "ditctrl")
+    page.fill("#steps", "1")
+    page.uncheck("#none")
+    page.click("#render")
+    page.wait_for_selector("#result:not([hidden])", timeout=120_000)
+    assert "the scene is seen at once: it is the video of 'none'" in page.inner_text("#result .hint >> nth=0")
