@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import diffusers
 import pytest
@@ -10,8 +11,10 @@ import tiny
 import transformers
 from test_determinism import latents
 
+from animatic import console
 from animatic.backbones import load
 from animatic.backbones.grounding import add_grounding
+from animatic.errors import AnimaticWarning, warn
 from animatic.quiet import quiet
 
 LIBRARIES = (diffusers, transformers)
@@ -83,3 +86,20 @@ def test_the_libraries_are_as_loud_as_before():
             each.utils.logging.set_verbosity(verbosity)
             if not bar:
                 each.utils.logging.disable_progress_bar()
+
+
+def test_the_command_line_says_our_warnings_as_single_lines(capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        console.quiet()
+        warn("a prompt is told in chunks")
+        warn("a prompt is told in chunks")
+    assert capfd.readouterr().err == "note: a prompt is told in chunks\n" * 2
+
+
+def test_a_warning_is_said_once():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            warn("once")
+    assert [(str(w.message), w.category) for w in said] == [("once", AnimaticWarning)]

@@ -15,7 +15,7 @@ from animatic.controls.targets import Targets
 from animatic.controls.terms import Ratio
 from animatic.controls.windows import Windows
 from animatic.methods import recipe_named
-from animatic.rendering import encode_story
+from animatic.rendering import encode_stories
 from animatic.sampling import Cond, Maps, Row, Run, plain, sample
 from animatic.scene import Scene, Track
 from animatic.stories import reel_of
@@ -51,7 +51,7 @@ def latents(model, story, chain):
     if not any(isinstance(control, Windows) for control in controls):
         controls = [*controls, Windows([reel])]
     noise = model.noise([0], 2 * model.geometry.frames, 32, 48, windowed=True)[:, :, : reel.plan.frames]
-    return sample(model, model.schedule(2), noise, encode_story(story, model), controls)
+    return sample(model, model.schedule(2), noise, encode_stories([story], model), controls)
 
 
 def steered(model, chain):
@@ -81,7 +81,7 @@ def test_other_energies_steer_a_story_of_a_transformer(dit, terms):
 def test_every_word_of_each_prompt_is_asked(kind, request):
     model = request.getfixturevalue(kind)
     story = lasting(STORY, model)
-    reel, cond = reel_of(story, model.geometry), encode_story(story, model)
+    reel, cond = reel_of(story, model.geometry), encode_stories([story], model)
     x = torch.zeros(1, 4, reel.plan.frames, 4, 6)
     goal = Targets.in_run([reel], Run(model, model.schedule(2), x, cond), every_word=True)
     size = cond.text.shape[1] // 2
@@ -94,7 +94,7 @@ def test_every_word_of_each_prompt_is_asked(kind, request):
 def test_layout_attention_finds_the_words_of_a_later_part(dit):
     """Text and video are one sequence: a part's tokens are counted by those of a prompt, not by all keys."""
     story = lasting(STORY, dit)
-    reel, whole = reel_of(story, dit.geometry), encode_story(story, dit)
+    reel, whole = reel_of(story, dit.geometry), encode_stories([story], dit)
     frames, size = reel.plan.size, dit.text.limit
     x = dit.noise([0], dit.geometry.frames * 2, 32, 48, windowed=True)[:, :, : reel.plan.frames]
     last = reel.plan.frames - frames
