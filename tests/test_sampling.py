@@ -1,6 +1,7 @@
 """The loop: equal to diffusers' own where no control acts, and each verb heard in its place."""
 
 from dataclasses import dataclass, field, replace
+from inspect import signature
 
 import diffusers
 import pytest
@@ -13,8 +14,20 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.watching import Preview, Progress
 from animatic.errors import AnimaticError
 from animatic.sampling import Control, sample
+from animatic.schedule import scheduler_named
 
 SOLVERS = ["ddim", "dpm++", "unipc", "euler"]
+OTHERS = [
+    "DEISMultistep",
+    "DPMSolverSinglestep",
+    "LMSDiscrete",
+    "DDPM",
+    "EulerAncestralDiscrete",
+    "LCM",
+    "TCD",
+    "SASolver",
+]
+ALL = [*SOLVERS, *(f"{name}Scheduler" for name in OTHERS)]
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +45,18 @@ def run(model, controls, solver="ddim", steps=4, frames=3, seeds=(0,)):
     return sample(model, model.schedule(steps, solver), model.noise(seeds, frames, 64, 64), cond, controls)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", ALL)
 @pytest.mark.parametrize("kind", ["video", "image"])
 def test_the_loop_is_diffusers_own(kind, solver, request):
-    """Against a loop written with the bare scheduler and the bare network."""
+    """Against a loop written with the bare scheduler and the bare network, and the same draws."""
     model = request.getfixturevalue(kind)
     frames = 3 if kind == "video" else 1
     got = run(model, [Guidance(3.0)], solver, frames=frames)
-    scheduler = model.schedule(4, solver)._scheduler
-    x = model.noise([0], frames, 64, 64) * scheduler.init_noise_sigma
+    schedule = model.schedule(4, solver)
+    scheduler = scheduler_named(solver, model.scheduler)
+    scheduler.set_timesteps(4)
+    x = schedule.start(model.noise([0], frames, 64, 64))
+    draws = {"generator": schedule._draws} if "generator" in signature(scheduler.step).parameters else {}
     text = model.text(["bad", "a cat"])
     with torch.no_grad():
         for t in scheduler.timesteps:
@@ -49,7 +65,7 @@ def test_the_loop_is_diffusers_own(kind, solver, request):
                 negative, positive = model.unet(seen[:, :, 0], t, text).sample[:, :, None].chunk(2)
             else:
                 negative, positive = model.unet(seen, t, text).sample.chunk(2)
-            x = scheduler.step(negative + 3 * (positive - negative), t, x).prev_sample
+            x = scheduler.step(negative + 3 * (positive - negative), t, x, **draws).prev_sample
     assert close(got, x, RUN)
 
 
@@ -67,7 +83,7 @@ def test_flow_matching_steps():
     assert torch.allclose(x, clean, atol=1e-5)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", ALL)
 def test_estimates_are_the_clean_sample(video, solver):
     """With the true noise as prediction the estimate is the truth, in every scheduler's units."""
     schedule = video.schedule(6, solver)
@@ -88,7 +104,7 @@ def test_steps_are_counted(video, solver):
 
 
 def test_second_order_solvers_are_refused(video):
-    with pytest.raises(AnimaticError, match="HeunDiscreteScheduler evaluates the network"):
+    with pytest.raises(AnimaticError, match="HeunDiscreteScheduler evaluates the network more than once"):
         video.schedule(5, "HeunDiscreteScheduler")
     with pytest.raises(AnimaticError, match="unknown scheduler 'fast'"):
         video.schedule(5, "fast")

@@ -119,7 +119,7 @@ class ClipText(nn.Module):
             return self.tokens(prompts)
         return torch.tensor([self._framed(self._chunks(prompt)[0]) for prompt in prompts])
 
-    def _read(self, prompt: str, **options: bool) -> Any:
+    def _read(self, prompt: str, **options: Any) -> Any:
         """The tokenizer's answer; how long it may be is checked here, and the tokenizer need not warn of it."""
         return self.tokenizer(prompt, verbose=False, **options)
 
