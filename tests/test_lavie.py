@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from conftest import golden
+from conftest import close, golden
 from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from test_small import normal, recorded
@@ -131,7 +131,7 @@ def test_temporal_blocks():
     plain = filled(TimeAttention(80, 2, False, frames))
     same(plain(x).transpose(0, 1), wanted["interpolation_temporal_attention"]["out"])
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
-    assert (plain(x[order]) - plain(x)[order]).abs().max() < 1e-5
+    assert close(plain(x[order]), plain(x)[order])
 
     frames.count = 5
     x, text = normal(12, 10, 6, 80), normal(13, 10, 7, 24)
@@ -184,8 +184,8 @@ def test_one_frame_is_the_image_model():
     assert len(image.state_dict()) == started["sd_tensors"] == started["base_copied"]  # g06: each has its place
     x, text = normal(1, 1, 4, 1, 8, 8), normal(2, 1, 7, 24)
     alone = image(x[:, :, 0], 500, text).sample
-    assert (network(x, 500, text)[:, :, 0] - alone).abs().max() < 2e-6
-    assert (network(x.expand(-1, -1, 4, -1, -1), 500, text)[:, :, 2] - alone).abs().max() < 2e-6
+    assert close(network(x, 500, text)[:, :, 0], alone)
+    assert close(network(x.expand(-1, -1, 4, -1, -1), 500, text)[:, :, 2], alone)
     clip = normal(3, 1, 4, 4, 8, 8)
     assert (network(clip, 500, text)[:, :, 0] - image(clip[:, :, 0], 500, text).sample).abs().max() > 0.05
 

@@ -7,6 +7,7 @@ import diffusers
 import pytest
 import tiny
 import torch
+from conftest import RUN, close
 
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
@@ -65,7 +66,7 @@ def test_the_loop_is_diffusers_own(kind, solver, request):
             else:
                 negative, positive = model.unet(seen, t, text).sample.chunk(2)
             x = scheduler.step(negative + 3 * (positive - negative), t, x, **draws).prev_sample
-    assert torch.allclose(got, x, atol=1e-5 * float(x.abs().max()))
+    assert close(got, x, RUN)
 
 
 def test_flow_matching_steps():
@@ -165,7 +166,7 @@ def test_rows_are_told_apart(video):
     """Two samples in one batch equal two runs."""
     both = run(video, [Guidance(2.0)], seeds=(1, 2))
     for i, seed in enumerate((1, 2)):
-        assert torch.allclose(both[i : i + 1], run(video, [Guidance(2.0)], seeds=(seed,)), atol=1e-4)
+        assert close(both[i : i + 1], run(video, [Guidance(2.0)], seeds=(seed,)), RUN)
 
 
 def test_guidance(video):
