@@ -58,7 +58,7 @@ RUN = 128  # roundings that a run may add up to: 1.5e-5 of the largest value
 def distance(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
     """How far two networks' weights are apart, as a share of their norm.
 
-    For trained weights as a whole: Adam makes steps of full size of the least gradients, so that last bits move a weight
+    For trained weights as a whole: Adam makes steps of full size of the least gradients, so last bits move a weight
     here and there by a whole step.
     """
     assert found.keys() == wanted.keys() and found
