@@ -58,8 +58,8 @@ RUN = 128  # roundings that a run may add up to: 1.5e-5 of the largest value
 def distance(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
     """How far two networks' weights are apart, as a share of their norm.
 
-    Of weights that were trained, not of each one: Adam makes as much of a gradient of 1e-9 as of one of 1, so last bits
-    move a weight here and there by a whole step.
+    For trained weights as a whole: Adam makes steps of full size of the least gradients, so last bits move a weight
+    here and there by a whole step.
     """
     assert found.keys() == wanted.keys() and found
     off = sum(float((found[k] - wanted[k]).double().square().sum()) for k in wanted)
