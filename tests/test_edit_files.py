@@ -87,7 +87,7 @@ def test_a_model_folder_and_a_lora_are_found_again(here, tmp_path, monkeypatch):
     assert here("make", "a cat runs", *how, "--steps", "3", "--name", "x", "--method", "none", "--out", ".")[0] == 0
     request = GenerationRequest.of(read_info("x.mp4"), "x.mp4")
     assert request.model == str(tmp_path / "models" / "small")
-    assert request.loras == ((str(tmp_path / "style.safetensors"), 0.5),)
+    assert request.loras == ((str(tmp_path / "style.safetensors"), 0.5, ""),)
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -19,9 +19,10 @@ from animatic.completing import complete
 from animatic.controls.guidance import Guidance
 from animatic.errors import AnimaticError
 from animatic.rendering import render_story
-from animatic.request import GenerationRequest, check_seed
+from animatic.request import GenerationRequest
 from animatic.sampling import Control
 from animatic.scene import Scene
+from animatic.seeds import check_seed
 from animatic.video import Video, read_info
 
 QUICK = ("--steps", "1", "--frames", "1", "--method", "none", "--json")

@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from . import cli_bench, cli_edit, cli_finish, cli_make, cli_plan, cli_studio, cli_train
-from .console import table
+from .console import table, warnings_as_lines
 from .errors import AnimaticError
 from .options import AsJson, by_field, only_finite
 
@@ -66,7 +66,8 @@ only_finite(app)
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line. Bad input ends in one line on stderr and exit code 2."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        with warnings_as_lines():
+            code = app(args=arguments, standalone_mode=False)
     except AnimaticError as error:
         code = _fail(str(error))
     except TyperException as error:

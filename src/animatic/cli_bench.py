@@ -18,6 +18,7 @@ from .benchmarks.cases import RULES, Layout, Score, Tally, judge, rules_named
 from .benchmarks.known import BENCHMARKS, benchmark_named
 from .console import bar, table
 from .errors import AnimaticError
+from .options import AsJson
 from .planning.cache import read_replies
 from .planning.planners import Options, plan_all, planner_named
 from .planning.replies import read
@@ -26,7 +27,6 @@ app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 
 
 Name = Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}, or a Python file that sets BENCHMARK.")]
 Strict = Annotated[str, typer.Option("--rules", help=f"How strictly to judge: {', '.join(RULES)}.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
 
 @app.command()
@@ -61,7 +61,7 @@ def score(
             raise AnimaticError(f"{unused[0]} is of the videos of a run, and --replies are scored; want one of both")
         _score_replies(name, replies, rules, as_json)
         return
-    if not Path(name).is_dir():
+    if not os.path.isdir(name):
         benchmark_named(name)
         wanted = " is a benchmark; want --replies FILE, or the folder of a run"
         raise AnimaticError(f"{name}{wanted if name in BENCHMARKS else ': no such run'}")

@@ -11,8 +11,9 @@ import numpy as np
 import typer
 
 from .cli_sampling import Sampling, free_name, how_of, loaded
-from .console import bar, console, line, quiet
+from .console import bar, console, line
 from .errors import AnimaticError
+from .files import check_writable
 from .scene import Scene, Story, load_story
 from .video import Video, side_by_side
 
@@ -41,9 +42,10 @@ def edit(
     A video that animatic made is made again as it was made, from what its file says; of any other, --invert finds the
     noise. Options about the making are the video's own if not given.
     """
+    target = out / f"{source.stem}.edit"
+    check_writable(target)
     swaps, factors = _pairs("swap", swap, str, "dog=cat"), _pairs("weight", weight, float, "pink=2")
     with console().status("loading"):
-        quiet()
         from .controls.watching import Progress
         from .editing import Edit, render_edit
         from .rendering import laid_out
@@ -87,18 +89,20 @@ def edit(
     # both files are of the edit: shown beside its source, it is no other video
     beside = replace(side_by_side(made), info=made[1].info)
     request = GenerationRequest.of(made[1].info, "the edit")
-    target = free_name(out / f"{source.stem}.edit", request, (".mp4", ".beside.mp4"))
+    target = free_name(target, request, (".mp4", ".beside.mp4"))
     for shown, suffix in ((made[1], ".mp4"), (beside, ".beside.mp4")):
         print(shown.save(target.with_name(target.name + suffix)))
 
 
 def _tell_lost(story: Story, change: Edit) -> None:
-    """Say which boxes a whole new prompt has no use for."""
+    """Say which boxes and backgrounds a whole new prompt has no use for."""
     if change.prompt:
         kept = {track.phrase for scene in change.of_story(story) for track in scene.tracks}
         lost = dict.fromkeys(t.phrase for scene in story for t in scene.tracks if t.phrase not in kept)
         if lost:
             line(f"the new prompt does not name {', '.join(lost)}: without those boxes the edit is not steered by them")
+        for background in dict.fromkeys(scene.background for scene in story if scene.background):
+            line(f"the new prompt stands for the background {background!r}, too")
 
 
 def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -> GenerationRequest:
@@ -157,6 +161,8 @@ def _pairs(option: str, told: Sequence[str] | None, kind: Callable[[str], T], li
         word, value = (part.strip() for part in text.partition("=")[::2])
         if not (word and value):
             raise AnimaticError(f"{option} is {text!r}; want {like}")
+        if word in pairs:
+            raise AnimaticError(f"{option} of {word!r} is given twice; want one of them")
         try:
             pairs[word] = kind(value)
         except ValueError:

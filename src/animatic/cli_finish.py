@@ -16,7 +16,7 @@ import typer
 from .console import bar, line
 from .encoding import WRITERS
 from .errors import AnimaticError
-from .files import fresh_path
+from .files import check_writable, fresh_path
 from .options import AsJson
 from .reading import probe
 from .video import Video
@@ -54,6 +54,7 @@ def finish(
 
     # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
     probed, most = probe(video), _bytes(memory)
+    check_writable(target)
     say = said(probed, prompt, seed, negative=negative)
     stages = resolved(stages_of(then), say.maker)
     check_plan(Shape(probed.frames, probed.height, probed.width, probed.fps), stages, say, most)
@@ -110,4 +111,7 @@ def _bytes(told: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d*)?)([MG])B", told.upper())
     if not match:
         raise AnimaticError(f"memory is {told!r}; want a number and GB or MB, such as 8GB")
-    return int(float(match[1]) * {"M": 2**20, "G": 2**30}[match[2]])
+    size = int(float(match[1]) * {"M": 2**20, "G": 2**30}[match[2]])
+    if not size:
+        raise AnimaticError(f"memory is {told!r}; want more than 0, such as 8GB")
+    return size

@@ -15,9 +15,9 @@ import typer
 
 from . import cli_finish, cli_plan
 from .cli_sampling import Sampling, free_name, how_of, loaded
-from .console import bar, console, line, quiet
+from .console import bar, console, line
 from .errors import AnimaticError
-from .files import read_text, write_atomically
+from .files import check_writable, read_text, write_atomically
 from .options import AsJson, option
 from .planning.planners import Options, default_cache, planner_named
 from .scene import Scene, Story, lasting, load_story, save_story
@@ -64,12 +64,15 @@ def make(
     if (prompt is None) == (not story):
         raise AnimaticError("make takes a prompt, or --story FILE or TEXT")
     if story and Path(story).suffix == ".json":
+        if planner != "rules" or base_url:
+            raise AnimaticError(f"{story} is planned already; leave out --planner and --base-url")
         return _film(load_story(story), shot, as_json)
     cache = "" if planner == "rules" else default_cache()
     span = _span(shot.model or "mini")
     told = Options("story" if story else "video", span, base_url=base_url, cache=cache)
-    planned = planner_named(planner, told).plan(_text(story) if prompt is None else prompt).story
-    _film(planned, shot, as_json, span)
+    planned = planner_named(planner, told).plan(_text(story) if prompt is None else prompt)
+    cli_plan.print_warnings(planned)
+    _film(planned.story, shot, as_json, span)
 
 
 def render(
@@ -92,9 +95,10 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
     if shot.seconds is not None:
         story = lasting(story, shot.seconds)
-    _writable(shot.out)
+    title = " | ".join(scene.prompt for scene in story)
+    target = shot.out / (shot.name or slug(title))
+    check_writable(target)
     with console(as_json).status("loading"):
-        quiet()
         from . import rendering
         from .attention import Album
         from .cascade.stages import ready, stages_of
@@ -115,7 +119,7 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     if model.geometry.max_frames == 1 and shot.seconds is not None:
         line(f"{model.name} makes pictures: this is one, shown for {shot.seconds:g} s", as_json)
     if stages:
-        ready(stages, _shape(shown, model.geometry, request), model.name)
+        ready(stages, _shape(shown, model.geometry, request), model.family or model.name)
 
     with bar("rendering", as_json) as tick:
         how = how_of(request, [Progress(tick), *watchers])
@@ -130,10 +134,7 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
 
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
-    title = " | ".join(scene.prompt for scene in story)
-    target = free_name(
-        shot.out / (shot.name or slug(title)), made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json
-    )
+    target = free_name(target, made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, png(contact_sheet(plain, shown.at(len(plain)), title=title)))
     save_story(story, plan)
@@ -147,6 +148,8 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         except AnimaticError as error:
             raise AnimaticError(f"{error}; the video before that is kept: {kept}") from None
 
+    for loss in (loss for suffix in formats for loss in video.losses(f".{suffix}")):
+        line(loss, as_json)
     files = [video.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]
     files += album.write(plain, target, formats)
     if as_json:
@@ -201,10 +204,3 @@ def slug(prompt: str) -> str:
     kept = "".join(c if unicodedata.category(c)[0] in "LMN" else "-" for c in letters)
     short = re.sub("-+", "-", kept).strip("-")[:60].encode()[:120].decode(errors="ignore")
     return short.rstrip("-") or "video"
-
-
-def _writable(folder: Path) -> None:
-    """Raise before the work rather than after it."""
-    probe = folder / f".{os.getpid()}.probe"
-    write_atomically(probe, b"")
-    probe.unlink()

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .console import bar, console
+from .console import bar, console, line
 from .errors import AnimaticError
 from .files import read_text, write_atomically
 from .planning.asking import Planned
@@ -41,7 +41,7 @@ def plan(
     prompt: Annotated[str, typer.Argument(help="What to show, in English.")] = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Scene file, or folder for --prompts.")] = None,
     draw: Annotated[Path | None, typer.Option(help="Also draw the boxes: a gif, mp4, webp or png.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames of the drawing.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames of the drawing, of a story for its first scene.")] = 16,
     planner: Planner = "rules",
     kind: Kind = "video",
     seconds: Annotated[float, typer.Option(help="Duration of the scene.")] = 2.0,
@@ -71,8 +71,7 @@ def plan(
     if candidates != 1:
         raise AnimaticError(f"candidates is {candidates}, which are of --prompts FILE; want --sample for one prompt")
     planned = chosen.plan(prompt, sample)
-    for warning in planned.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    print_warnings(planned)
     _tell_cost([planned], prices)
     if draw:
         _draw(planned.story, draw, frames)
@@ -81,6 +80,12 @@ def plan(
         print(out, file=sys.stderr)
     else:
         sys.stdout.write(story_json(planned.story))
+
+
+def print_warnings(planned: Planned, where: str = "") -> None:
+    """What was cut or left out of a reply."""
+    for warning in planned.warnings:
+        line(f"warning: {where}{warning}", stderr=True)
 
 
 def _prices(price: str) -> tuple[float, ...]:
@@ -105,7 +110,10 @@ def _tell_cost(plans: Sequence[Planned], prices: Sequence[float]) -> None:
 def _draw(story: Story, file: Path, frames: int) -> None:
     from .video import joined, sketch
 
-    joined([sketch(scene, frames if scene.seconds else 1, 256, 256) for scene in story]).save(file)
+    # scenes of unequal length at one rate, which gives the first as many frames as are asked for
+    fps = frames / story[0].seconds if story[0].seconds else 8.0
+    counts = [max(1, round(fps * scene.seconds)) for scene in story]
+    joined([sketch(scene, count, 256, 256, fps) for scene, count in zip(story, counts, strict=True)]).save(file)
     print(file, file=sys.stderr)
 
 
@@ -129,6 +137,7 @@ def _plan_file(
                 failures[names[i]] = str(result)
             else:
                 save_story(result.story, out / f"{names[i]}.json")
+                print_warnings(result, f"{names[i]}: ")
                 plans.append(result)
             tick(done, len(wanted))
     _tell_cost(plans, prices)
@@ -141,7 +150,7 @@ def _plan_file(
 
 def show(
     scene: Annotated[Path, typer.Argument(help="Scene or story file.")],
-    frames: Annotated[int, typer.Option(help="Frames of the drawing.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames of the drawing, of a story for its first scene.")] = 16,
     draw: Annotated[Path | None, typer.Option(help="Draw the boxes: a gif, mp4, webp or png.")] = None,
 ) -> None:
     """Show a scene file: its words and boxes; with --draw, as a picture."""

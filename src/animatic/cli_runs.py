@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from . import cli_plan
-from .console import bar, console, quiet
+from .console import bar, console
 from .errors import AnimaticError
 from .planning.planners import Options
+from .seeds import check_seed
 from .video import parse_size
 
 
@@ -57,10 +58,8 @@ def generate(
         from . import cluster as ray_cluster
         from .benchmarks.generate import Maker, Part, prepare, settings_of, work
         from .benchmarks.known import benchmark_named
-        from .request import check_seed
         from .runs import Run
 
-        quiet()
     check_seed(seed)
     parse_size(size)  # raises where it is none
     benchmark = benchmark_named(name)

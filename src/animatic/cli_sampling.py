@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .console import line
 from .files import fresh_path
 from .options import option
+from .seeds import check_seed
 from .video import parse_size
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ class Sampling:
 
     def over(self, request: GenerationRequest, silent: bool = False) -> GenerationRequest:
         """`request` with all that was given. Raises where it cannot be; a seed that is drawn is said."""
-        from .request import check_seed
         from .training.lora import Wanted
 
         given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Sampling)}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import cli_plan
-from .console import console, line, quiet
+from .console import console, line
 from .errors import AnimaticError
 
 
@@ -48,7 +48,6 @@ def studio(
         from .studio.server import serve
         from .studio.work import Limits, Studio
 
-        quiet()
         limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
         planners = {planner: Options(base_url=base_url, cache=default_cache())} if planner else {}
         api = Api(Studio(out, tuple(model or ("mini",)), limits), planners)

@@ -16,13 +16,14 @@ from rich.table import Table
 from .errors import AnimaticWarning
 
 
-def console(silent: bool = False) -> Console:
-    return Console(quiet=silent, stderr=not sys.stdout.isatty())
+def console(silent: bool = False, stderr: bool = False) -> Console:
+    """Text is shown as it stands: names of files may hold brackets and colons."""
+    return Console(quiet=silent, stderr=stderr or not sys.stdout.isatty(), markup=False, emoji=False)
 
 
-def line(text: str, silent: bool = False, style: str | None = None) -> None:
+def line(text: str, silent: bool = False, style: str | None = None, stderr: bool = False) -> None:
     """A line as it stands: not coloured by its words, not broken."""
-    console(silent).print(text, style=style, highlight=False, soft_wrap=True)
+    console(silent, stderr).print(text, style=style, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -51,17 +52,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool =
     drawn = Table(*head)
     for row in rows:
         drawn.add_row(*map(str, row))
-    Console().print(drawn)
+    Console(markup=False, emoji=False).print(drawn)
 
 
-def quiet() -> None:
-    """Our own warnings as single lines among the command's others."""
-    others = warnings.showwarning
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Our own warnings as single lines among the command's others, on stderr: there may be JSON on stdout."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, AnimaticWarning):
-            line(f"note: {message}", style="yellow")
-        else:
-            others(message, category, *where, **more)
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, AnimaticWarning):
+                line(f"note: {message}", style="yellow", stderr=True)
+            else:
+                others(message, category, *where, **more)
 
-    warnings.showwarning = show
+        warnings.showwarning = show
+        yield

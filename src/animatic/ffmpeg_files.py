@@ -15,7 +15,7 @@ from av.stream import Disposition
 from av.video.reformatter import Interpolation
 
 from . import sound
-from .errors import AnimaticError
+from .errors import AnimaticError, warn
 from .formats import HD_LINES, embedded_info
 from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
 from .timing import ConstantRate, constant_rate
@@ -111,6 +111,8 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
 def _rates(stream: Any) -> list[float]:
     """Frames per second: the average first, then what else FFmpeg thinks it could be."""
     rates = [_exact(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+    if not rates:
+        warn(f"{stream.container.name}: does not say how many frames a second it has; taken for {RATE:g}")
     return rates or [RATE]
 
 

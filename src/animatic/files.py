@@ -38,6 +38,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def check_writable(target: str | os.PathLike[str]) -> None:
+    """Raise `AnimaticError` before the work where files called TARGET.* cannot be written after it."""
+    target = Path(target)
+    probe = target.with_name(f"{target.name}.{os.getpid()}.probe")
+    write_atomically(probe, b"")
+    probe.unlink()
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary file beside `path` to write to: it takes the place of `path` at the end, or is gone on an error."""
@@ -72,6 +80,6 @@ def fresh_path(
     for number in count(1):
         name = stem if number == 1 else f"{stem}-{number}"
         files = [path.with_name(name + ending) for ending in endings]
-        if all(not file.exists() or replaceable(file) for file in files):
+        if all(not os.path.exists(file) or replaceable(file) for file in files):  # a Path's raises on too long a name
             return path.with_name(name) if suffixes else files[0]
     raise AssertionError("unreachable: there is always a next number")

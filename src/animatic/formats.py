@@ -13,13 +13,6 @@ VIDEO_SUFFIXES = (
 )
 """What clips are looked for by, in lower case. A file is read by what it holds, whatever its name."""
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"),
-    *(".gif", ".webp", ".apng"),
-)
-"""What clips are looked for by, in lower case. A file is read by what it holds, whatever its name."""
-
 KEY = "animatic"  # of the metadata that says what a file was made from
 HD_LINES = 720  # from here on colours are BT.709's, below BT.601's, where a file does not say
 

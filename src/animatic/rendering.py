@@ -22,12 +22,14 @@ from .controls.composition import Composition
 from .controls.finite import Finite
 from .controls.regions import Regions
 from .controls.windows import Windows
-from .errors import AnimaticError
+from .errors import AnimaticError, warn
 from .methods import Recipe, recipe_named
-from .request import GenerationRequest, check_seed
+from .methods.effect import without_effect
+from .request import GenerationRequest
 from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
+from .seeds import check_seed
 from .stories import Reel, check_memory, reel_of
 from .text import told
 from .video import Video
@@ -179,13 +181,15 @@ class Take:
             frames = geometry.frames if any(scene.seconds for scene in scenes) else 1
         if noise is None:
             noise = self.backbone.noise(seeds, frames, height, width)
+        self._warn_of_no_effect(scenes, controls)
         pixels, made = self.shoot(noise, encode(scenes, self.backbone), controls)
         return [
             Video(
                 frames=pixels[i, :frames],
                 fps=frames / scene.seconds if scene.seconds else geometry.fps,
                 info={
-                    "prompt": scene.prompt, "seed": seed, **made, "scene": json.loads(scene.to_json()),
+                    "prompt": scene.prompt, "prompt_text": told(scene), "seed": seed, **made,
+                    "scene": json.loads(scene.to_json()),
                     "request": self.request((scene,), seed, frames=frames).to_dict(),
                 },
             )
@@ -208,8 +212,9 @@ class Take:
         controls = self.controls(cast("Sequence[Scene]", reels))  # to controls a reel is a scene
         for control in controls:
             if isinstance(control, (Composition, Regions)):
-                name = type(control).__name__
-                raise AnimaticError(f"{name} lays out one scene; want another method for a story, such as ditctrl+lvd")
+                raise AnimaticError(
+                    f"method {self.method!r} lays out one scene; want another for a story, such as ditctrl+lvd"
+                )
         if not any(isinstance(control, Windows) for control in controls):
             controls.append(Windows(reels))
         return controls
@@ -221,18 +226,25 @@ class Take:
         geometry, (width, height) = self.backbone.geometry, self.size
         seeds = [check_seed(seed) for seed in seeds]
         noise = self.backbone.noise(seeds, geometry.pixel_frames(reels[0].plan.frames), height, width, windowed=True)
+        self._warn_of_no_effect(reels, controls)
         pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in reels], self.backbone), controls)
         return [
             Video(
                 pixels[i],
                 geometry.fps,
                 {
-                    "prompt": reel.prompt, "seed": seed, **made, "story": json.loads(story_json(reel.scenes)),
+                    "prompt": reel.prompt, "prompt_text": " | ".join(map(told, reel.scenes)), "seed": seed, **made,
+                    "story": json.loads(story_json(reel.scenes)),
                     "request": self.request(reel.scenes, seed, windowed=True, **asdict(windows)).to_dict(),
                 },
             )
             for i, (reel, seed) in enumerate(zip(reels, seeds, strict=True))
         ]  # fmt: skip
+
+    def _warn_of_no_effect(self, shown: Sequence[Scene | Reel], controls: Sequence[Control]) -> None:
+        for each in shown:
+            if why := without_effect(self.method, controls, each):
+                warn(f"scene {each.prompt[:40]!r}: {why}")
 
     def shoot(self, noise: Tensor, cond: Cond, controls: Sequence[Control]) -> tuple[np.ndarray, dict[str, Any]]:
         """Frames `[row, frame, height, width, 3]`, and what they were made with."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, field, replace
@@ -18,7 +17,6 @@ from .errors import AnimaticError
 from .scene import Scene, Story, parse_story
 from .text import told
 
-MOST_SEED = 2**63 - 1  # what torch's generators and SQLite's integers take alike
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -154,14 +152,3 @@ class GenerationRequest:
             scheduler=info.get("scheduler", ""),
             windowed=windowed,
         )
-
-
-def check_seed(seed: int) -> int:
-    """`seed` as an int. Raises `AnimaticError` where no generator takes it."""
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        number = -1
-    if not 0 <= number <= MOST_SEED:
-        raise AnimaticError(f"seed is {seed!r}; want a whole number from 0 to {MOST_SEED}")
-    return number

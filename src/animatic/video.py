@@ -121,10 +121,10 @@ def _outline(page: Image.Image, box: Box, phrase: str, colour: str) -> None:
     draw.text((x + 2 - left, y + 2 - top), phrase, font=font, fill="white")
 
 
-def sketch(scene: Scene, frames: int, height: int, width: int) -> Video:
-    """The boxes of a scene alone, on light grey."""
+def sketch(scene: Scene, frames: int, height: int, width: int, fps: float = 0.0) -> Video:
+    """The boxes of a scene alone, on light grey, at `fps` frames a second (0: `frames` in its seconds)."""
     blank = np.full((frames, height, width, 3), 238, np.uint8)
-    return draw_boxes(Video(blank, frames / scene.seconds if scene.seconds else 8.0), scene)
+    return draw_boxes(Video(blank, fps or (frames / scene.seconds if scene.seconds else 8.0)), scene)
 
 
 def heat_map(video: Video, heat: np.ndarray, label: str = "", scale: int = 1) -> Video:
@@ -149,7 +149,9 @@ def side_by_side(videos: Sequence[Video]) -> Video:
 
 
 def joined(videos: Sequence[Video]) -> Video:
-    """Videos of one size after another, at the frame rate of the first."""
+    """Videos of one size and frame rate, one after another. Raises `AnimaticError` where their rates differ."""
+    if rates := {video.fps for video in videos if video.fps != videos[0].fps}:
+        raise AnimaticError(f"videos of {videos[0].fps:g} and {min(rates):g} frames a second; want one rate")
     return Video(np.concatenate([v.frames for v in videos]), videos[0].fps, videos[0].info)
 
 

@@ -13,13 +13,15 @@ from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from torch import Tensor, nn
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from ..sampling import Attend, Cond, Row, Step
 from ..scene import Scene
 from ..schedule import Schedule, scheduler_named
+from ..seeds import check_seed
 from ..text import ClipText, find
 from .beside import Beside
 from .checkpointing import add_checkpointing
+from .codec import PatchCodec
 from .folder import read_network
 from .grounding import grounded
 from .taps import Call, Tap, Taps, unet_kind
@@ -122,12 +124,9 @@ class Backbone(ABC):
 
         Raises `AnimaticError` where a seed is not 0..2**63 - 1.
         """
-        for seed in seeds:
-            if not 0 <= seed < 2**63:
-                raise AnimaticError(f"seed is {seed}; want 0 to {2**63 - 1}")
-
+        draws = [torch.Generator().manual_seed(check_seed(seed)) for seed in seeds]
         shape = self.geometry.latent(frames, height, width, windowed)
-        rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        rows = [torch.randn(shape, generator=draw) for draw in draws]
         return torch.stack(rows)
 
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
@@ -239,15 +238,20 @@ class Components(Backbone):
         return self
 
     def save_memory(self) -> Components:
-        """Checkpoint the network's layers: guided passes store some 15 times less, and take half as long again."""
-        for network in self.networks:
-            add_checkpointing(network)
+        """Checkpoint the network's layers: guided passes store some 15 times less, and take half as long again.
+
+        Warns where a network has no layers for it.
+        """
+        if not sum(map(add_checkpointing, self.networks)):
+            warn(f"saving memory changes nothing in {self.name}: its layers cannot be computed twice")
         return self
 
     def tile_codec(self) -> None:
-        """Encode and decode in tiles that overlap, where the codec's memory grows with the picture."""
+        """Encode and decode in tiles that overlap; warns of codecs that cannot. `PatchCodec` is small without."""
         if isinstance(self.vae, AutoencoderKL):
             self.vae.enable_tiling()
+        elif not isinstance(self.vae, PatchCodec):
+            warn(f"{self.name}: its {type(self.vae).__name__} encodes and decodes whole frames, not in tiles")
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         return super().noise(seeds, frames, height, width, windowed).to(self.device, self.unet.dtype)

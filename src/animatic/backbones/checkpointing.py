@@ -22,11 +22,13 @@ UNETS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTempor
 LAYERS = (*UNETS, CogVideoXBlock, WanTransformerBlock)
 
 
-def add_checkpointing(network: nn.Module) -> None:
-    """Wrap every layer of `network`, once; where no gradient is wanted nothing changes."""
-    for layer in network.modules():
-        if isinstance(layer, LAYERS) and "forward" not in vars(layer):
+def add_checkpointing(network: nn.Module) -> int:
+    """Wrap every layer of `network`, once; returns how many it has. Where no gradient is wanted nothing changes."""
+    layers = [layer for layer in network.modules() if isinstance(layer, LAYERS)]
+    for layer in layers:
+        if "forward" not in vars(layer):
             setattr(layer, "forward", partial(_again, layer.forward))  # noqa: B010 - a method is wrapped
+    return len(layers)
 
 
 def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

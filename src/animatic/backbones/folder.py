@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from transformers import AutoTokenizer
 from .. import files
 from ..errors import AnimaticError, warn
 
+SHARD = re.compile(r"-\d+-of-\d+\.")  # in the name of a file that holds a part of the weights
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 
 
@@ -53,8 +55,8 @@ def reading_card(folder: Path) -> Iterator[None]:
     """What is wrong with the fields of `animatic.json` becomes one line."""
     try:
         yield
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
+    except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error) if isinstance(error, AnimaticError) else f"{type(error).__name__}: {error}"
         raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
 
 
@@ -85,10 +87,12 @@ def is_grounding(name: str) -> bool:
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:
-    """All weights in a folder, safetensors or torch's, of the latter no code."""
+    """All weights in a folder, safetensors or torch's, of the latter no code; one file, or the shards of one."""
     found = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
     if not found:
         raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
+    if found[1:] and not all(SHARD.search(file.name) for file in found):
+        raise AnimaticError(f"{folder}: {found[0].name} and {found[1].name} are both whole weights; want one of them")
     with reading(f"{folder}: weights are damaged"):
         return {name: value for file in found for name, value in load_state_dict(file).items()}
 

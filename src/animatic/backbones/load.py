@@ -6,6 +6,7 @@ PRESETS, or in the folder's card `animatic.json`; without a card the network's c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,7 +20,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, counted, listed, warn
 from ..quiet import quiet
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
@@ -40,7 +41,9 @@ NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, Small, LaVie, 
 ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel)}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.part == "transformer")
 NO_ECONOMY = Economy()
+CLIP = CLIPTextModel.__name__
 WAN_WORDS = 512  # tokens that Wan was trained on
+CARD = {"family", "geometry", "habits", "coordinates", "words", "beside", "classes", "class_vectors", "parts"}
 TOLD = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow of another model
 
 
@@ -61,16 +64,26 @@ def load(
     found = _found(name if preset else folder.name, folder, preset)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
     model = _read(found, getattr(torch, economy.dtype or own))
+    if not (found.known or {"geometry", "habits"} <= found.card.keys()):
+        _warn_of_defaults(model, folder)
     model.reference, model.economy = name if preset else str(folder.resolve()), economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
+
+
+def _warn_of_defaults(model: Components, folder: Path) -> None:
+    """Say how a model is used that nothing says how to use."""
+    size, habits = model.geometry, model.habits
+    frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
+    how = f"{habits.steps} steps, guidance {habits.guidance:g}"
+    warn(f"{folder}: no animatic.json says how the model is used: {frames}, {how}")
 
 
 def locate(name: str) -> Path:
     """The folder of a model, fetched if it is a known one. Raises `AnimaticError` where there is none."""
     preset = PRESETS.get(name)
     folder = Path(name) if preset is None else _folder(name, preset)
-    if preset is None and not folder.is_dir():
+    if preset is None and not os.path.isdir(name):  # of a Path a name that is too long would raise
         raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
     return folder
 
@@ -129,6 +142,9 @@ def _found(name: str, folder: Path, preset: Preset | None) -> Found:
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
 
+    if odd := sorted(card.keys() - CARD):
+        warn(f"{folder}/animatic.json: {listed(odd)} is not known and not used; known are {listed(sorted(CARD))}")
+
     config = {**read_json(folder / part / "config.json"), "_class_name": kind}
     known = preset or known_as(folder, card, config)
     return Found(name, folder, index, card, config, known, certain=preset is not None or "family" in card)
@@ -176,7 +192,7 @@ def _read(found: Found, dtype: torch.dtype) -> Components:
         found.name,
         network,
         vae,
-        Labels.read(card) if "class_vectors" in card else _text(found.name, cls, network, rest, dtype),
+        _labels(folder, card) if "class_vectors" in card else _text(found.name, cls, network, rest, dtype),
         _scheduler(folder / "scheduler"),
         found.geometry(network.config, vae.config),
         found.habits(),
@@ -188,6 +204,11 @@ def _read(found: Found, dtype: torch.dtype) -> Components:
         model.beside = beside_of(card) or (found.known and found.known.beside)
     model.complete(folder, found.index, dtype)
     return model
+
+
+def _labels(folder: Path, card: dict[str, Any]) -> Any:
+    with reading_card(folder):
+        return Labels.read(card)
 
 
 def _codec(folder: Path, dtype: torch.dtype) -> Any:
@@ -216,13 +237,13 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     if cls is Refiner:  # reads with the second of SDXL's two encoders
         encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
         return RefinerText(name, read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size), encoder)
-    index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
-    encoder_class = class_in(index, "text_encoder") or "CLIPTextModel"
+    named = (folder / "model_index.json").exists()  # not where parts alone lie
+    encoder_class = class_in(read_json(folder / "model_index.json"), "text_encoder") if named else CLIP
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype)
     tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
-    if encoder_class == "CLIPTextModel":
+    if encoder_class == CLIP:
         return (Sentence if cls is Small else ClipText)(name, tokenizer, encoder)
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)

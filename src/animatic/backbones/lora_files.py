@@ -11,6 +11,7 @@ Whatever cannot be added exactly is refused: a layer the network lacks, LoHa, Lo
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
     Raises `AnimaticError` where it is none, is incomplete, has numbers that are not finite, or tensors that are no
     LoRA; warns where Wan's names come with changes of norms, which diffusers does not read either.
     """
-    if file.is_dir():
+    if os.path.isdir(file):
         file = next((file / name for name in NAMES if (file / name).exists()), file / NAMES[0])
     state, header = _open(file)
     if not any("lora" in name or "hada_" in name or "lokr_" in name for name in state):

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import AnimaticError, listed
+from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
 from ..sampling import Cond
-from ..text import ClipText
+from ..scene import Scene
+from ..text import ClipText, told
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
@@ -59,6 +60,8 @@ class Labels(nn.Module):
         """From `animatic.json`. (Typed loosely: it stands where `Components` wants a `ClipText`.)"""
         vectors = torch.tensor(card["class_vectors"])
         labels = Labels(card["classes"], vectors.shape[1])
+        if len(vectors) != max(1, len(labels.names)):  # one would stand for all
+            raise AnimaticError(f"{len(vectors)} class_vectors for {len(labels.names)} classes")
         labels.table.weight.data.copy_(vectors)
         return labels
 
@@ -93,10 +96,17 @@ class Small(Components):
         null = torch.tensor([not p for p in (*negatives, *prompts)], device=cond.text.device)
         return replace(cond, extra={NULL: null})
 
+    def check_scene(self, scene: Scene) -> None:
+        """Warns where a scene has words, and the model was trained without any."""
+        super().check_scene(scene)
+        text: Any = self.text
+        if isinstance(text, Labels) and not text.names and told(scene):
+            warn(f"{self.name} was trained without text: prompts change nothing")
+
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         x = seen(QUIET * x, cond) if self.beside else x
-        told = cond.text[:, 0] if self.unet.config["cond_dim"] else None
-        return self.unet(x, t, told, null=cond.extra.get(NULL), waist=self.taps.look)
+        text = cond.text[:, 0] if self.unet.config["cond_dim"] else None
+        return self.unet(x, t, text, null=cond.extra.get(NULL), waist=self.taps.look)
 
 
 def pixels() -> PatchCodec:

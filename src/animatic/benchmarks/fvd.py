@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from ..jobs import DONE
 from ..runs import Run
 from ..video import Video
@@ -67,13 +68,21 @@ class VideoMAE(Features):
         return self.net(pixels.to(self.net.device)).last_hidden_state.mean(1)
 
 
+def _whole(file: Path) -> Video:
+    """A video to compare with; what of it could not be read is warned of."""
+    video = Video.load(file)
+    if damage := video.info.get("damage"):
+        warn(f"damaged: {damage}")
+    return video
+
+
 class Distance:
     """FVD by features of an I3D file (.pt) or a VideoMAE folder or hub id."""
 
     def __init__(self, features: str) -> None:
         if not features:
             raise AnimaticError("--fvd needs --fvd-features: an I3D TorchScript file (.pt), or a VideoMAE folder or id")
-        if features.endswith(".pt") and not Path(features).is_file():
+        if features.endswith(".pt") and not os.path.isfile(features):
             raise AnimaticError(f"{features}: weights are not on this machine")
         self.features = I3D(features) if features.endswith(".pt") else VideoMAE(features)
 
@@ -83,7 +92,7 @@ class Distance:
         jobs = [job for job in run.jobs() if job.state == DONE and job.frames > 1]
         if len(files) < 2 or len(jobs) < 2:
             raise AnimaticError(f"FVD: {len(jobs)} videos against {len(files)} in {real}; want at least 2 of each")
-        distance = self((run.video(job) for job in jobs), map(Video.load, files))
+        distance = self((run.video(job) for job in jobs), map(_whole, files))
         return {"mean": distance, "n": len(jobs), "real": len(files)}
 
     def __call__(self, ours: Iterable[Video], real: Iterable[Video]) -> float:

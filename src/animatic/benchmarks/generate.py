@@ -25,7 +25,7 @@ from ..jobs import (
 from ..planning.planners import Options, plan_all, planner_named
 from ..runs import Run
 from ..scene import Scene, Story, Track
-from ..video import Video
+from ..video import Video, parse_size
 from .cases import Benchmark
 
 Makes = Callable[[Sequence[Job]], list[Outcome]]
@@ -91,8 +91,7 @@ class Maker:
             torch.set_num_threads(settings.threads)
         recipe_named(settings.method)  # raises where there is none
         self.settings, self.backbone = settings, load(settings.model)
-        width, _, height = settings.size.partition("x")
-        self.size = (int(width), int(height)) if settings.size else None
+        self.size = parse_size(settings.size)
         self._check()
 
     def _check(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 from dataclasses import replace
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError
@@ -41,7 +41,7 @@ def benchmark_named(name: str) -> Benchmark:
     if not name.endswith(".py"):
         known = ", ".join([*BENCHMARKS, *sorted(others.names)])
         raise AnimaticError(f"unknown benchmark {name!r}; known: {known}, or a Python file that sets BENCHMARK")
-    if not Path(name).is_file():
+    if not os.path.isfile(name):
         raise AnimaticError(f"{name}: no such file")
     return _benchmark(runpy.run_path(name).get("BENCHMARK"), name)
 

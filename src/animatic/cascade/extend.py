@@ -9,10 +9,12 @@ import numpy as np
 from ..backbones.base import Components
 from ..completing import complete
 from ..controls.guidance import Guidance
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from ..scene import Scene
 from ..video import Video
 from .stage import Networked, Say, Shape
+
+UNKNOWN = "a video"  # what is told of one of which nobody says what it shows
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Extend(Networked):
     known: int = 1
     weight: float = 2.0
 
+    least = (("weight", 0),)
     role = "extend"
     partners = {"mini": "mini", "lavie": "lavie", "modelscope": "modelscope", "zeroscope": "zeroscope"}  # noqa: RUF012
 
@@ -45,13 +48,15 @@ class Extend(Networked):
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone = self.backbone(say)
-        count, scene = self._window(Shape.of(video)), Scene(say.prompt or "a video", negative=say.negative)
+        if not say.prompt:
+            warn(f"extend: nothing says what the video shows, so {backbone.name} is told {UNKNOWN!r}; see --prompt")
+        count, scene = self._window(Shape.of(video)), Scene(say.prompt or UNKNOWN, negative=say.negative)
         where = [True] * self.known + [False] * (count - self.known)
-        guidance = (Guidance(self.guidance or backbone.habits.guidance),)
+        guidance = (Guidance(backbone.habits.guidance if self.guidance is None else self.guidance),)
         frames = video.frames
         for clip in range(self.clips):
             say.tick(clip, self.clips)
             last = Video(frames[-self.known :], video.fps)
-            more = complete(scene, backbone, last, where, guidance, say.seed + clip, self.steps or None, self.weight)
+            more = complete(scene, backbone, last, where, guidance, say.seed + clip, self.steps, self.weight)
             frames = np.concatenate([frames, more.frames[self.known :]])
         return Video(frames, video.fps, video.info)

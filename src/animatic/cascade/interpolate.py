@@ -20,7 +20,7 @@ class Interpolate(Networked):
 
     So every given frame stays at its time, and the sound fits. Tiles share the key frame at their ends. `keep` puts the
     given key frames back (LaVie regenerates them). `fps` other than 0 sets another frame rate, as LaVie's 24 does for
-    16 frames of 8 made 61: 1.33 times slower.
+    16 frames of 8 made 61: 1.33 times slower. A `window` holds as many keys as fit into so many frames.
     """
 
     factor: int = 4
@@ -36,6 +36,10 @@ class Interpolate(Networked):
     def keeps_time(self, shape: Shape) -> bool:
         return self.after(shape).fps == self.factor * shape.fps
 
+    @property
+    def least_window(self) -> int:
+        return self.factor + 1  # two keys and what is between
+
     def suits(self, backbone: Components) -> None:
         if backbone.beside is None or backbone.beside.pixels:
             raise AnimaticError(f"{backbone.name} does not interpolate; want {', '.join(self.partners.values())}")
@@ -49,7 +53,7 @@ class Interpolate(Networked):
         """As many key frames at once as the model was made for, or `window` frames; one key is shared."""
         keys = backbone.geometry.frames // backbone.beside.factor + 1
         if self.window:
-            keys = max(2, (self.window - 1) // self.factor + 1)
+            keys = (self.window - 1) // self.factor + 1
         return Tiles((keys - 1) * self.factor + 1, 1, self.side(backbone))
 
     def __call__(self, video: Video, say: Say) -> Video:

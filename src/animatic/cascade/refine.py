@@ -15,7 +15,9 @@ from ..errors import AnimaticError
 from ..sampling import Cond, Control, Denoise, Run, Step
 from ..video import Video
 from .classical import resized
-from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, unit_noise
+from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, shared, unit_noise
+
+OVERLAP = 4  # frames
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,16 @@ class Refine(Networked):
     """The same clip with detail made anew where `strength` (0 to 1) lets it; `width` and `height` resize it before.
 
     LVD's finish is `refine:model=zeroscope-xl:strength=0.35:width=1024:height=576`; an image model refines frame by
-    frame, all from one noise (`sdxl-refiner`, 0.1 weak to 0.5 strong).
+    frame, all from one noise (`sdxl-refiner`, 0.1 weak to 0.5 strong). Windows share `overlap` frames, 4 if not given.
     """
 
     strength: float = 0.3
     width: int = 0
     height: int = 0
-    overlap: int = 4
+    overlap: int | None = None
 
     role = "refine"
+    least = (("width", 0), ("height", 0), ("overlap", 0))
     partners = {"zeroscope": "zeroscope-xl", "modelscope": "zeroscope-xl", "sd15": "sdxl-refiner"}  # noqa: RUF012
 
     def after(self, shape: Shape) -> Shape:
@@ -88,6 +91,6 @@ class Refine(Networked):
         latents = backbone.to_latents(as_rows(frames))
         noise = unit_noise(say.seed, latents, 1 if "image" in backbone.provides else None)
         window = self.window or backbone.geometry.frames
-        windows = Tiles(window, min(self.overlap, window - 1), self.tile)
+        windows = Tiles(window, shared(self.overlap, OVERLAP, window), self.tile)
         made = Call(backbone, self, say, windows, [Begin(latents, self.strength)])(noise)
         return Video(backbone.decode(made)[0, :, : out.height, : out.width].cpu().numpy(), video.fps, video.info)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..backbones import load
 from ..backbones.base import Components
 from ..backbones.beside import BESIDE, LEVEL
+from ..controls.finite import Finite
 from ..controls.guidance import Guidance
 from ..controls.tiles import Tiles, spans
 from ..controls.watching import Progress
@@ -95,19 +96,32 @@ class Stage(ABC):
 
 @dataclass(frozen=True)
 class Networked(Stage):
-    """A stage that calls a network. 0 and "" are the model's habits.
+    """A stage that calls a network. What is None, 0 or "" is the model's own; `guidance` 0 is a wish, 1 is off.
 
-    `window` frames are seen at once, `tile` latent cells a side.
+    `window` frames are seen at once, `tile` latent cells a side. Raises `AnimaticError` where a number is too small.
     """
 
     model: str = ""
-    steps: int = 0
-    guidance: float = 0.0
+    steps: int | None = None
+    guidance: float | None = None
     window: int = 0
     tile: int = 0
 
     role = ""
+    least = ()  # further options and their least values
     partners = {}  # noqa: RUF012 - a class attribute, never written
+
+    def __post_init__(self) -> None:
+        window = self.least_window if self.window > 0 else 0
+        for name, least in (("steps", 1), ("window", window), ("tile", 0), *self.least):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise AnimaticError(f"{name} is {value}; want {least} or more")
+
+    @property
+    def least_window(self) -> int:
+        """Frames that the network must see at once."""
+        return 1
 
     def resolved(self, maker: str) -> Networked:
         """With the model to use: the one that is said, else the partner of the one that made the video."""
@@ -135,8 +149,8 @@ class Networked(Stage):
         return self.tile or (backbone.beside.side if backbone.beside else 0)
 
     def smaller(self) -> Stage | None:
-        if self.window != 1:
-            return replace(self, window=(self.window or 16) // 2)
+        if self.window != self.least_window:
+            return replace(self, window=max(self.least_window, (self.window or 16) // 2))
         if self.tile > 32 or not self.tile:
             return replace(self, tile=(self.tile or 256) // 2)
         return None
@@ -155,21 +169,23 @@ class Call:
 
     @cached_property
     def guidance(self) -> float:
-        return self.stage.guidance or self.backbone.habits.guidance
+        said = self.stage.guidance
+        return self.backbone.habits.guidance if said is None else said
 
     def __call__(self, noise: Tensor, beside: Tensor | None = None, level: int | None = None) -> Tensor:
         """Clean latents from unit noise of the clip's shape, what is beside it being seen."""
         backbone, habits, say = self.backbone, self.backbone.habits, self.say
-        negative = ", ".join(n for n in (say.negative, habits.negative) if n)
-        cond = backbone.encode([say.prompt], [negative])
+        cond = backbone.encode([say.prompt], [habits.unwanted(say.negative)])
         extra: dict[str, Any] = dict(cond.extra)
         if beside is not None:
             extra[BESIDE] = beside.to(noise).expand(len(cond.rows), -1, -1, -1, -1)
         if level is not None:
             extra[LEVEL] = torch.full((len(cond.rows),), level, device=noise.device)
-        controls = [Progress(say.tick), *self.controls, Guidance(self.guidance), self.windows]
+        finite = Finite(self.guidance)
+        controls = [finite, Progress(say.tick), *self.controls, Guidance(self.guidance), self.windows]
         check(backbone, controls)
-        schedule = backbone.schedule(self.stage.steps or habits.steps, habits.scheduler)
+        steps = habits.steps if self.stage.steps is None else self.stage.steps
+        schedule = backbone.schedule(steps, habits.scheduler)
         return sample(backbone, schedule, noise, replace(cond, extra=extra), controls)
 
 
@@ -194,6 +210,11 @@ def in_pieces(
         done = at + len(made)
     assert out is not None
     return out
+
+
+def shared(said: int | None, usual: int, window: int) -> int:
+    """Frames that windows share: as said (`Tiles` raises where it is too many), else the usual, where there is room."""
+    return min(usual, window - 1) if said is None else said
 
 
 def unit_noise(seed: int, like: Tensor, frames: int | None = None) -> Tensor:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -58,35 +60,49 @@ def _stage(told: str) -> tuple[str, Stage]:
         key, value = (key, value) if equals else (FIRST.get(name, "factor"), key)
         if key not in known:
             raise AnimaticError(f"{told}: unknown option {key!r}; {name} takes {', '.join(known)}")
+        if key in values:
+            raise AnimaticError(f"{told}: {key} is given twice; want one of them")
         values[key] = _value(told, key, value, known[key])
-    return name, STAGES[name](**values)
+    with _named(told):
+        return name, STAGES[name](**values)
 
 
-def _value(told: str, key: str, value: str, kind: type) -> Any:
+def _value(told: str, key: str, value: str, kind: Any) -> Any:
+    kind = next((part for part in typing.get_args(kind) if part is not type(None)), kind)  # int of int | None
     if kind is bool:
         if value.lower() not in ("yes", "no", "true", "false"):
             raise AnimaticError(f"{told}: {key} is {value!r}; want yes or no")
         return value.lower() in ("yes", "true")
     try:
-        return kind(value)
+        number = kind(value)
     except ValueError:
         raise AnimaticError(f"{told}: {key} is {value!r}; want a number") from None
+    if kind is float and not isfinite(number):
+        raise AnimaticError(f"{told}: {key} is {value!r}; want a finite number")
+    return number
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What goes wrong within is said of this stage."""
+    try:
+        yield
+    except AnimaticError as error:
+        raise AnimaticError(f"{name}: {error}") from None
 
 
 def planned(shape: Shape, stages: Sequence[tuple[str, Stage]]) -> list[Shape]:
     """The shape after each stage. Raises before any work where one of them has nothing to do."""
     shapes = []
     for name, stage in stages:
-        try:
+        with _named(name):
             shape = stage.after(shape)
-        except AnimaticError as error:
-            raise AnimaticError(f"{name}: {error}") from None
         shapes.append(shape)
     return shapes
 
 
 def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None:
-    """Raise before a video is made where stages could not go on from it: of this shape, by that model.
+    """Raise before a video is made where stages could not go on from it: of this shape, by `maker` (see `maker_of`).
 
     Networks are looked for and not loaded, so that memory is not looked at.
     """
@@ -95,10 +111,8 @@ def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None
     for name, stage in named:
         if not isinstance(stage, Networked):
             continue
-        try:
+        with _named(name):
             locate(stage.model)
-        except AnimaticError as error:
-            raise AnimaticError(f"{name}: {error}") from None
 
 
 def finish(
@@ -125,7 +139,7 @@ def finish(
         # What was made before in the same way.
         key = hashlib.sha256(f"{key}/{stage!r}".encode()).hexdigest()
         file = keep and fresh_path(keep.with_name(f"{keep.name}.{i}-{name}.mkv"), partial(same_result, key=key))
-        if file and (made := _kept(file)) is not None:
+        if file and (made := _kept(file, watch)) is not None:
             watch(f"{name}: taken up from {file}")
             video = made
             continue
@@ -223,13 +237,19 @@ def same_result(file: Path, key: str) -> bool:
         return False
 
 
-def _kept(file: Path) -> Video | None:
-    """What was made before, if it can be read whole."""
-    try:
-        video = Video.load(file) if file.exists() else None
-    except AnimaticError:  # damaged: made again
+def _kept(file: Path, watch: Callable[[str], None]) -> Video | None:
+    """What was made before, if it is there and can be read whole; else `watch` is told why it is made again."""
+    if not file.exists():
         return None
-    return None if video is None or "damage" in video.info else video
+    try:
+        video = Video.load(file)
+    except AnimaticError as error:
+        watch(f"{error}: made again")
+        return None
+    if damage := video.info.get("damage"):
+        watch(f"{damage}: made again")
+        return None
+    return video
 
 
 def said(video: Video | Probe, prompt: str, seed: int, **more: Any) -> Say:

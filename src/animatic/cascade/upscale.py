@@ -12,9 +12,10 @@ from ..backbones.base import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
-from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, unit_noise
+from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, shared, unit_noise
 
 DEFAULT = 2  # where it is not said which model will be used
+OVERLAP = 2  # frames
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,16 @@ class Upscale(Networked):
     """`factor` times the height and width, 0: the model's own; a model of factor 2 works twice for 4, and so on.
 
     Every frame starts from the same noise (`still`), so that still things stay still; `level` is how much noise is on
-    what the model sees, where it knows of it. Tiles of `window` frames share `overlap`.
+    what the model sees, where it knows of it (None: its own). Tiles of `window` frames share `overlap`, 2 if not given.
     """
 
     factor: int = 0
-    level: int = -1
-    overlap: int = 2
+    level: int | None = None
+    overlap: int | None = None
     still: bool = True
 
     role = "upscale"
+    least = (("factor", 0), ("level", 0), ("overlap", 0))
     partners = {"mini": "mini-upscale", "lavie": "lavie-vsr"}  # noqa: RUF012
 
     def after(self, shape: Shape) -> Shape:
@@ -53,6 +55,8 @@ class Upscale(Networked):
     def suits(self, backbone: Components) -> None:
         if backbone.beside is None or not backbone.beside.pixels:
             raise AnimaticError(f"{backbone.name} does not upscale; want {', '.join(self.partners.values())} or sd-x4")
+        if self.level is not None and backbone.beside.level is None:
+            raise AnimaticError(f"level is {self.level}, but {backbone.name} knows no levels of noise; leave it out")
 
     def memory(self, shape: Shape, say: Say) -> int:
         backbone, out = self.backbone(say), self.after(shape)
@@ -61,12 +65,12 @@ class Upscale(Networked):
 
     def _windows(self, backbone: Components) -> Tiles:
         frames = self.window or backbone.geometry.frames
-        return Tiles(frames, min(self.overlap, frames - 1), self.side(backbone))
+        return Tiles(frames, shared(self.overlap, OVERLAP, frames), self.side(backbone))
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone = self.backbone(say)
         beside: Any = backbone.beside
-        if self.level >= 0:
+        if self.level is not None:
             beside = replace(beside, level=self.level)
         if self.tile:
             backbone.tile_codec()

@@ -56,9 +56,9 @@ class Energy(Control):
     """Up to `iters` steps downhill on `terms` at each of the first `until` (share) of the noise levels.
 
     `iters` is one number, or one for each level, of which the last stands for all that follow. A step is
-    `scale` x `shape` of the level x gradient. A row whose energy is at or below `threshold` is left alone, judged anew
-    at every step; with `legacy` the value judged is carried over between steps, as in LMD and LVD, so that a row once
-    good is never looked at again.
+    `scale` x `shape` of the level x gradient. A row whose energy is at or below `threshold` gets no further step at a
+    level; it is judged after each step, so that `threshold` has no effect where `iters` is 1. With `legacy` the value
+    judged is carried over between levels, as in LMD and LVD, so that a row once good is never looked at again.
     """
 
     scenes: Sequence[Scene] = field(repr=False)

@@ -17,11 +17,11 @@ from ..backbones.base import Components
 from ..cascade.stages import finish as finished
 from ..cascade.stages import said, stages_of
 from ..checking import checked
-from ..controls.guidance import Guidance
 from ..controls.watching import Preview, Progress, Stop, Stopped
 from ..editing import Edit, render_edit
 from ..errors import AnimaticError
 from ..methods import Recipe, recipe_named
+from ..methods.effect import without_effect
 from ..rendering import How, Take, laid_out, render, render_story
 from ..sampling import Control, Step
 from ..scene import Scene, Story, parse_story
@@ -83,13 +83,8 @@ class Wanted:
             raise AnimaticError("heat maps are of things, and the scene has none; want a box, or no heat maps")
         for method in self.methods:
             controls = checked(Take.of(model, self.recipe(method, model), **self.how(method)), shown)
-            if method != "none" and not shown.tracks and isinstance(shown, Scene):
-                notes.append(f"{method} has no box to obey: it is the video of 'none'")
-            elif method != "none" and [type(control) for control in controls] == [Guidance]:
-                notes.append(
-                    f"{method} shares between windows, and the scene is seen at once: it is the video of 'none'"
-                )
-        return notes
+            notes.append(without_effect(method, controls, shown))
+        return list(filter(None, notes))
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "story": {"version": 1, "scenes": [asdict(scene) for scene in self.story]}}

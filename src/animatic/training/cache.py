@@ -8,11 +8,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
 
 from ..backbones.base import Components
 from ..files import write_atomically
-from .clips import Cut, read_pixels
+from .clips import Cut, ReadItem, read_pixels
 from .sources import Item
 
 
@@ -23,13 +22,13 @@ class Kept:
         self.folder, self.model = folder, model
         self.codec_config = repr(sorted(model.vae.config.items()))
 
-    def __call__(self, item: Item, cut: Cut, rng: random.Random) -> tuple[Tensor, str]:
+    def __call__(self, item: Item, cut: Cut, rng: random.Random) -> ReadItem:
         key = f"{item.name}\n{item.version}\n{cut}\n{self.codec_config}"
         file = self.folder / f"{hashlib.sha1(key.encode()).hexdigest()}.safetensors"
         try:
-            return load_file(file)["x"], ""
+            return ReadItem(load_file(file)["x"])
         except (OSError, SafetensorError):  # not there, or a machine died while it was written: made again
-            frames, damage = read_pixels(item, cut, rng)
-            x = self.model.to_latents(frames[None])[0].movedim(1, 0).cpu().contiguous()
+            read = read_pixels(item, cut, rng)
+            x = self.model.to_latents(read.frames[None])[0].movedim(1, 0).cpu().contiguous()
             write_atomically(file, save({"x": x}))
-            return x, damage
+            return read._replace(frames=x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,8 +48,7 @@ class Cut:
 
     def __call__(self, video: Video, rng: random.Random, name: str = "clip") -> np.ndarray:
         """uint8 `[frame, height, width, 3]`. Raises `AnimaticError` where the file is too short to be used."""
-        count, stride = len(video), video.fps / self.fps if self.fps else 1.0
-        span = int((self.frames - 1) * stride) + 1
+        count, stride, span = len(video), self._stride(video), self._span(video)
         if span > count and self.short == "skip":
             raise AnimaticError(f"{name}: {count} frames, {span} are needed; left out")
         first = 0 if self.steady else rng.randint(0, max(0, count - span))
@@ -56,6 +56,22 @@ class Cut:
         u, v = (0.5, 0.5) if self.steady else (rng.random(), rng.random())
         chosen = _fitted(chosen, self.width, self.height, u, v, float(self.crop))
         return chosen[:, :, ::-1].copy() if self.flip and rng.random() < 0.5 else chosen
+
+    def repeats(self, video: Video, name: str) -> str:
+        """Why frames of a video are shown more than once, or ""."""
+        if self._span(video) > len(video):
+            return f"{name}: {len(video)} frames of {self._span(video)}: short is {self.short!r}"
+        if self.frames > 1 and self._stride(video) < 1:
+            return f"{name}: {video.fps:g} frames a second: fps is {self.fps:g}"
+        return ""
+
+    def _stride(self, video: Video) -> float:
+        """Frames of the file for one of the clip."""
+        return video.fps / self.fps if self.fps else 1.0
+
+    def _span(self, video: Video) -> int:
+        """Frames of the file that a clip takes."""
+        return int((self.frames - 1) * self._stride(video)) + 1
 
     def _indices(self, wanted: np.ndarray, count: int) -> np.ndarray:
         match self.short:
@@ -79,14 +95,25 @@ def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, lea
     return np.stack([np.asarray(picture)[y : y + height, x : x + width] for picture in resized])
 
 
-Read = Callable[[Item, Cut, random.Random], tuple[Tensor, str]]
-"""An item, cut; and what is wrong with its file although it can be read, or ""."""
+class ReadItem(NamedTuple):
+    """An item, cut; what is wrong with its file although it can be read; which of its frames are shown more than once.
+
+    "" where it is nothing, or nobody looked: what is kept on disk was said when it was made.
+    """
+
+    frames: Tensor
+    damage: str = ""
+    repeated: str = ""
 
 
-def read_pixels(item: Item, cut: Cut, rng: random.Random) -> tuple[Tensor, str]:
+Read = Callable[[Item, Cut, random.Random], ReadItem]
+
+
+def read_pixels(item: Item, cut: Cut, rng: random.Random) -> ReadItem:
     """uint8 `[frame, height, width, 3]`."""
     video = item.read()
-    return torch.from_numpy(cut(video, rng, item.name)), str(video.info.get("damage", ""))
+    frames = torch.from_numpy(cut(video, rng, item.name))
+    return ReadItem(frames, str(video.info.get("damage", "")), cut.repeats(video, item.name))
 
 
 @dataclass(frozen=True)
@@ -94,7 +121,8 @@ class Sample:
     """One row: `frames` uint8 `[video + pictures, height, width, 3]`, a caption for the clip and one for each picture.
 
     Where latents are kept, `frames` are those: float `[video + pictures, channel, h, w]`. `skipped` are the complaints
-    about files that were passed over on the way here, `damaged` those about files that were read in part.
+    about files that were passed over on the way here, `damaged` those about files that were read in part, `repeated`
+    those about files too short or too slow.
     """
 
     frames: Tensor
@@ -103,6 +131,7 @@ class Sample:
     names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
 
 def used_items(items: Sequence[Item], frames: int, images: int, note: Note) -> Sequence[Item]:
@@ -142,9 +171,12 @@ class Clips(Dataset[Sample]):
         for at in range(position * self.images, (position + 1) * self.images):
             parts.append(self._cut(self.stills, "still", at, still, rng, skipped))
 
-        frames, damaged, items = zip(*parts, strict=True)
+        read, items = zip(*parts, strict=True)
         captions, names = tuple(item.caption or "" for item in items), tuple(item.name for item in items)
-        return Sample(torch.cat(frames), captions, seed, names, tuple(skipped), tuple(filter(None, damaged)))
+        damaged = tuple(item.damage for item in read if item.damage)
+        repeated = tuple(item.repeated for item in read if item.repeated)
+        frames = torch.cat([r.frames for r in read])
+        return Sample(frames, captions, seed, names, tuple(skipped), damaged, repeated)
 
     def caption(self, position: int) -> str:
         """That of the clip at `position`, its file not looked at."""
@@ -152,12 +184,12 @@ class Clips(Dataset[Sample]):
 
     def _cut(
         self, items: Sequence[Item], kind: str, position: int, cut: Cut, rng: random.Random, skipped: list[str]
-    ) -> tuple[Tensor, str, Item]:
+    ) -> tuple[ReadItem, Item]:
         count = len(items)
         for tries in range(count):
             item = items[self._turn(kind, position, count, tries)]
             try:
-                return *self.read(item, cut, rng), item
+                return self.read(item, cut, rng), item
             except AnimaticError as error:
                 skipped.append(str(error))
         raise AnimaticError(f"none of {counted(count, 'file')} can be used; the first: {skipped[0]}")

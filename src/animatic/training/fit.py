@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 from ..backbones.small_model import save_model
 from ..errors import AnimaticError
 from ..methods.baselines import none
-from ..rendering import render_batch
-from ..scene import Scene
+from ..rendering import Take
 from ..video import Video
 from .cache import Kept
 from .clips import Clips, Cut, Positions, Sample, used_items
@@ -39,6 +38,7 @@ class Trainer(Training):
         s = settings
         self.skipped: set[str] = set()
         self.damaged: set[str] = set()
+        self.repeated: set[str] = set()
 
         # What is learnt from, and what each clip is conditioned on.
         text = "none" if s.learn != "clips" else s.text
@@ -104,7 +104,7 @@ class Trainer(Training):
         return learner(x, batch, s.images, s.drop, s.alone)
 
     def _note(self, samples: Sequence[Sample]) -> None:
-        """Files that were passed over, and files that are cut or broken: said once each."""
+        """Files that were passed over, or are cut or broken, once each; of those too short, which may be many, one."""
         for sample in samples:
             for complaint in sample.skipped:
                 if complaint not in self.skipped:
@@ -114,21 +114,32 @@ class Trainer(Training):
                 if complaint not in self.damaged:
                     self.damaged.add(complaint)
                     self.note(f"damaged ({len(self.damaged)}): {complaint}; these are learnt from")
+            for complaint in sample.repeated:
+                if not self.repeated:
+                    self.note(f"frames are repeated: {complaint}; the log counts how many files are like it")
+                self.repeated.add(complaint)
 
     def told(self) -> dict[str, Any]:
-        return {"skipped": len(self.skipped)}
+        return {"skipped": len(self.skipped), "repeated": len(self.repeated)}
 
     def sample(self) -> None:
         """A grid of videos on captions of the data: `samples/step-N.mp4`, or .png of pictures."""
         s = self.settings
         if self.model.beside:
             return
-        seconds = 0.0 if s.frames == 1 else s.frames / self.model.geometry.fps
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
-        scenes, seeds = [Scene(p, (), seconds=seconds) for p in prompts], list(range(s.samples))
         guidance = s.guidance if self.learner.told_something else 1.0
-        made = render_batch(scenes, self.model, none, seeds, guidance=guidance)
-        grid(made).save(self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}")
+        take = Take.of(self.model, none, guidance=guidance, frames=s.frames)
+
+        # captions go to the model as they are: they may be empty, which no scene's prompt is
+        width, height = take.size
+        noise = self.model.noise(range(s.samples), s.frames, height, width)
+        cond = self.model.encode(prompts, [self.model.habits.negative] * s.samples)
+        pixels, _ = take.shoot(noise, cond, none((), self.model, guidance))
+        fps = self.model.geometry.fps
+        grid([Video(frames, fps) for frames in pixels]).save(
+            self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}"
+        )
 
     def finish(self) -> Path:
         if self.settings.lora:

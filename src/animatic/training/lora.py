@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -76,7 +77,7 @@ class Wanted:
     @staticmethod
     def of(told: str) -> Wanted:
         """Raises `AnimaticError` where SCALE is no finite number."""
-        if Path(told).exists():
+        if os.path.exists(told):  # of a Path a name that is too long would raise
             return Wanted(Path(told))
         rest, _, last = told.rpartition(":")
         network = last if last in NETWORKS else ""
@@ -86,6 +87,8 @@ class Wanted:
         try:
             scale = float(number)
         except ValueError:
+            if os.path.exists(rest):
+                raise AnimaticError(f"{rest}: scale is {number!r}; want a number such as 0.8") from None
             return Wanted(Path(f"{rest}:{number}"), network=network)
         if not math.isfinite(scale):
             raise AnimaticError(f"{rest}: scale is {number}; want a number such as 0.8")

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import AnimaticError
 from ..options import option
+from ..seeds import check_seed
 
 LEAST = {
     1: ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"),
@@ -77,8 +78,9 @@ class Settings:
         for name in ("rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want more than 0")
-        if not 0 <= self.seed < 2**63:
-            raise AnimaticError(f"seed is {self.seed}; want 0 to 2^63 - 1, so that the run can be resumed")
+        check_seed(self.seed)
+        if self.decay > self.steps:
+            raise AnimaticError(f"decay is {self.decay} of {self.steps} steps; want {self.steps} at most")
         if not self.data:
             raise AnimaticError("data is not given; want a folder of clips, .tar shards, hf:NAME or toy")
         self._refuse_unused()

@@ -56,14 +56,14 @@ def items_of(
     """
     path = Path(source)
     if source.partition(":")[0] == "toy":
-        if path.exists():
+        if os.path.exists(path):
             note(f"data is {source}, the toy world; the folder of this name is ./{source}")
         return ToyWorld.named(source, frames, seed)
     if source.startswith("hf:"):
         return _hub(source.removeprefix("hf:"))
-    if path.is_dir():
+    if os.path.isdir(path):
         return _folder(path, note, captions)
-    if not path.exists():
+    if not os.path.exists(path):
         raise AnimaticError(f"{path}: no such folder or file; want clips, .tar shards, hf:NAME or toy")
     if path.suffix.lower() == ".tar":
         return list(_shard(path, note, captions))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,7 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
     process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
     if (beside := beside_named(settings.learn)) is not None:
         model = _finisher(settings, beside)
-    elif settings.model in PRESETS or (Path(settings.model) / "model_index.json").exists():
+    elif settings.model in PRESETS or os.path.exists(f"{settings.model}/model_index.json"):
         model = _loaded(settings)
         text_mode = _mode_of_loaded(model, text_mode, settings, note)
         process = _its_process(model, settings)
@@ -67,7 +68,7 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
         steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
         model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
         model.scheduler = process.scheduler()
-    _note_unused_sizes(settings, model, note)
+    _note_unused(settings, learner, note)
     return learner, text_mode
 
 
@@ -81,11 +82,16 @@ def _its_process(model: Components, settings: Settings) -> Process:
     return process
 
 
-def _note_unused_sizes(settings: Settings, model: Components, note: Note) -> None:
-    """Sizes are those of small networks; other networks come with theirs."""
-    given = [name for name in ("dim", "multiples", "blocks") if getattr(settings, name) != getattr(Settings, name)]
-    if given and settings.model not in ("small", "small-original"):
-        note(f"{', '.join(given)}: not used, since {settings.model} has its own sizes")
+def _note_unused(settings: Settings, learner: Learner, note: Note) -> None:
+    """Say which options are given although the run has no use for them."""
+    unused: list[tuple[tuple[str, ...], str]] = []
+    if settings.model not in ("small", "small-original"):
+        unused.append((("dim", "multiples", "blocks"), f"{settings.model} has its own sizes"))
+    if not learner.told_something:
+        unused.append((("drop", "guidance"), "it learns without text"))
+    for names, reason in unused:
+        if given := [name for name in names if getattr(settings, name) != getattr(Settings, name)]:
+            note(f"{', '.join(given)}: not used, since {reason}")
 
 
 def _fresh(
