@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from diffusers import DDIMScheduler
 from test_cli import here  # noqa: F401 - a fixture
 from test_data_faults import CLIP, fill
 
@@ -31,6 +32,7 @@ from animatic.methods import METHODS
 from animatic.methods.effect import without_effect
 from animatic.rendering import render
 from animatic.scene import Scene, Track, save_story
+from animatic.schedule import scheduler_named
 from animatic.text import told
 from animatic.training.diffusion import Process
 from animatic.training.fit import Trainer
@@ -229,6 +231,13 @@ def test_memory_that_cannot_be_saved_is_said(tmp_path):
         load(str(tiny.wan(tmp_path / "wan")), "cpu").tile_codec()
 
 
+def test_thresholding_that_another_scheduler_does_not_know_is_said():
+    own = DDIMScheduler(thresholding=True)
+    with pytest.warns(AnimaticWarning, match="scheduler 'euler' knows no thresholding, which the model's own does"):
+        scheduler_named("euler", own)
+    assert scheduler_named("dpm++", own).config["thresholding"] is True
+
+
 # ---- what has no effect is said, and has none
 
 
@@ -240,7 +249,7 @@ def test_a_prompt_told_to_a_model_without_text_is_said():
 
 
 @pytest.mark.parametrize(
-    "method", ["lvd", "lvd:weak", "layout-attention", "boxdiff", "multidiffusion", "lmd", "ditctrl"]
+    "method", "lvd lvd:weak layout-attention boxdiff multidiffusion lmd ditctrl".split()
 )
 def test_a_method_without_effect_is_said_and_makes_the_video_of_none(method):
     why = "shares between windows" if method == "ditctrl" else "has no box to obey"

@@ -122,7 +122,8 @@ def complete(
         raise AnimaticError(f"{count}, but {len(known)} are given; want as many, and one unknown at least")
     size = (geometry.height, geometry.width)
     if known.frames.shape[1:3] != size:
-        raise AnimaticError(f"known frames are {known.frames.shape[1:3]} pixels high and wide; want {size}")
+        height, width = known.frames.shape[1:3]
+        raise AnimaticError(f"known frames measure {width}x{height}; want {geometry.width}x{geometry.height}")
     noise = backbone.noise([seed], len(where), *size)
     mask = torch.tensor(where)
     full = torch.zeros_like(noise)

@@ -16,7 +16,7 @@ import diffusers
 import torch
 from torch import Tensor
 
-from .errors import AnimaticError
+from .errors import AnimaticError, warn
 from .quiet import quiet
 from .sampling import Step
 
@@ -259,6 +259,8 @@ def scheduler_named(name: str, like: Any) -> Any:
     elif any(config.get(k, plain) != plain and k not in takes for k, plain in SHIFTS.items()):
         level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
         config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
+    if config.get("thresholding") and "thresholding" not in takes:
+        warn(f"scheduler {name!r} knows no thresholding, which the model's own does: clean estimates are not clipped")
     try:
         with quiet():  # of what it does not take
             scheduler: Any = cls.from_config(config)
