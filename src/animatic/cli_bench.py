@@ -55,8 +55,8 @@ def score(
 ) -> None:
     """Score what a run made, or kept replies. What failed, or cannot be read, is wrong."""
     if replies is not None:
-        given = {"--detector": detector, "--clip": clip, "--fvd": real, "--fvd-features": features}
-        given["--workers"] = workers
+        given: dict[str, str | int | None] = {"--detector": detector, "--clip": clip, "--fvd": real}
+        given |= {"--fvd-features": features, "--workers": workers}
         if unused := [option for option, value in given.items() if value] + ["--metrics"] * (metrics != "plan"):
             raise AnimaticError(f"{unused[0]} is of the videos of a run, and --replies are scored; want one of both")
         _score_replies(name, replies, rules, as_json)
