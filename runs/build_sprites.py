@@ -22,7 +22,7 @@ CODEPOINTS = {
 TURNED = {"plane": 45, "rocket": 0}  # mirrored, then turned by so many degrees: what has a front faces left
 
 
-def cut_out(file: Path, noun: str) -> Image.Image:
+def cut_out(file: Path, noun: str = "") -> Image.Image:
     """The drawn part of a picture as a square of `SIZE` pixels, with alpha."""
     picture = Image.open(file).convert("RGBA")
     if noun in TURNED:

@@ -5,6 +5,7 @@ python runs/reference.py
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 def cli() -> str:
     """Typer's own page of every command."""
     command = [sys.executable, "-m", "typer", "animatic.cli", "utils", "docs", "--name", "animatic"]
-    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    utf8 = {**os.environ, "PYTHONUTF8": "1"}  # whatever the locale
+    page = subprocess.run(command, capture_output=True, encoding="utf-8", env=utf8, check=True).stdout
     return page.replace("# `animatic`", "# Command line", 1).rstrip() + "\n"
 
 

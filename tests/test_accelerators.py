@@ -10,6 +10,7 @@ import diffusers
 import pytest
 import tiny
 import torch
+from conftest import close
 from diffusers import FasterCacheConfig, PyramidAttentionBroadcastConfig
 from diffusers.hooks import apply_faster_cache, apply_first_block_cache, apply_pyramid_attention_broadcast
 from diffusers.models.attention_processor import AttnProcessor2_0
@@ -124,7 +125,7 @@ def test_unguided_passes_may_be_compiled(folder):
     with torch.no_grad():
         want = model(x, STEP, cond, plain)
         model.unet.mid_block.compile(backend="eager")
-        assert torch.allclose(model(x, STEP, cond, plain), want, atol=1e-5)
+        assert close(model(x, STEP, cond, plain), want)
 
 
 def test_block_caches_do_not_fit_a_unet(folder):

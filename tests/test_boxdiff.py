@@ -1,5 +1,7 @@
 """BoxDiff equals the values recorded from the original, and keeps the inner term of small boxes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import golden
@@ -40,3 +42,18 @@ def test_a_small_box_keeps_its_inner_term():
 def test_its_step_fades():
     sizes = [Fading(0.5)(Step(i, 50, 0.0, 0.9)) for i in (0, 49)]
     assert sizes == pytest.approx([1.0, 0.5**0.5])
+
+
+def test_words_are_sharpened_over_their_own_prompt():
+    """In a story the words of all prompts are asked; a word of the second competes with those of the second alone."""
+    size, box = 6, (Track("a", ((0.0, 0.0, 0.5, 0.5),)),)
+    asked = torch.rand(1, 2, 3, 4, 4, 2 * size, generator=torch.Generator().manual_seed(0)) * 0.02
+    goal = targets([(box[0], [2])], 2, size)
+    both = replace(
+        goal, tokens=torch.arange(2 * size)[None], columns=torch.tensor([size + 2]), rows=torch.tensor([0]), size=size
+    )
+    alone = replace(goal, tokens=torch.arange(size)[None], columns=torch.tensor([2]), rows=torch.tensor([0]), size=size)
+    got = BoxDiff().words({"layer": asked}, both)
+    assert torch.allclose(got, BoxDiff().words({"layer": asked[..., size:]}, alone), atol=1e-6)
+    by_hand = (asked[0, :, :, :, :, size + 1 : -1].mean(1) * 100).softmax(-1)[..., 1]
+    assert torch.allclose(got[0], by_hand, atol=1e-6)

@@ -70,6 +70,7 @@ def test_info_says_what_a_video_was_made_from(made):
     assert info["scene"] == json.loads((folder / said["scene"]).read_text()) and "torch" in info["versions"]
 
 
+@pytest.mark.slow("a process of its own makes a video again")
 def test_render_repeats_a_scene(made):
     folder, said = made
     run = animatic(

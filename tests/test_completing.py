@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from conftest import close
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -127,9 +128,9 @@ def test_a_lora_added_to_the_weights_is_the_adapted_network(tmp_path, which):
     assert all(torch.equal(v, plain[k]) for k, v in fresh.unet.state_dict().items()), "a copy"
     apply_lora(fresh, file)
     with torch.no_grad():
-        assert torch.allclose(fresh.unet(x, t, encoder_hidden_states=text).sample, wanted, atol=1e-5)
+        assert close(fresh.unet(x, t, encoder_hidden_states=text).sample, wanted)
     apply_lora(fresh, file, -1.0)  # and out again
-    assert all(torch.allclose(v, plain[k], atol=1e-6) for k, v in fresh.unet.state_dict().items())
+    assert all(close(v, plain[k], 8) for k, v in fresh.unet.state_dict().items())
     assert fresh.name == "m + a:1 + a:-1"
 
 

@@ -164,7 +164,7 @@ def test_rows_are_composed_apart(model):
     """Two scenes at once equal two runs, given the same noise of their things."""
     other = Scene("a dog", (Track("dog", ((0.0, 0.0, 0.5, 0.5),)),), seconds=0)
     together = run(model, [composition((CATS, other))], (CATS, other))
-    assert torch.allclose(together[:1], run(model, [composition((CATS,))]), atol=1e-4)
+    assert close(together[:1], run(model, [composition((CATS,))]), RUN)
 
 
 def test_attention_masks_lie_in_their_boxes():

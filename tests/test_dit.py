@@ -207,7 +207,7 @@ def test_maps_are_the_softmax_and_change_nothing(model):
         asked = model(x[[0, 0]], STEP, replace(cond, maps=maps), listen)
     assert close(asked, quiet) and len(maps.found) == len(seen) == 2
     for name, p in seen.items():
-        assert maps.found[name].shape == p.shape and (maps.found[name] - p).abs().max() < 1e-6
+        assert maps.found[name].shape == p.shape and close(maps.found[name], p)
 
 
 def test_gradients_survive_checkpointing_and_an_early_end(model):
@@ -260,7 +260,7 @@ def test_layout_attention_moves_attention_into_the_box(model):
     off = shares((0, 0, 1, 1), inside=0, outside=0)
     i, j = divmod(int(off[1].argmin()), 3)
     on = shares((j / 3, i / 2, (j + 1) / 3, (i + 1) / 2))
-    assert on[1, i, j] >= 3 * off[1, i, j] and on[1, i, j] > 0.9 and torch.allclose(on[0], off[0], atol=1e-5)
+    assert on[1, i, j] >= 3 * off[1, i, j] and on[1, i, j] > 0.9 and close(on[0], off[0])
 
 
 def test_layout_attention_is_a_bias_on_the_logits(model):

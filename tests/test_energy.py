@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import tiny
 import torch
+from conftest import RUN, close
 
 from animatic.backbones import load
 from animatic.controls.energy import Energy, Targets
@@ -113,7 +114,7 @@ def test_rows_are_guided_apart(model):
     right = Scene("a dog", (Track("dog", ((0.6, 0.6, 1, 1),)),))
     together = run(model, [Energy((left, right), BoxEnergy(), scale=500, until=0.5)], (left, right))
     alone = run(model, [Energy((left,), BoxEnergy(), scale=500, until=0.5)], (left,))
-    assert torch.allclose(together[:1], alone, atol=1e-4)
+    assert close(together[:1], alone, RUN)
 
 
 def test_what_is_inside_is_guided_too(model):

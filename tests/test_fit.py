@@ -286,6 +286,7 @@ def test_bad_input_is_named(change, words, tmp_path):
         Trainer(Settings(**{**vars(SMALL), "multiples": "1,2,4", "out": str(tmp_path), **change}))
 
 
+@pytest.mark.slow("trains until a disk is full, and again")
 def test_no_room_left_names_the_checkpoint_and_keeps_the_others(tmp_path):
     out = tmp_path / "run"
     fit(replace(SMALL, steps=2, save_every=1, out=str(out)))

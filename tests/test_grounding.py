@@ -116,7 +116,7 @@ def test_frames_are_told_their_own_boxes(model):
             plain,
         )
     assert (both[0] - both[1]).abs().max() > 1e-4, "a window sees the boxes of its own frames"
-    assert torch.allclose(both[1:], alone, atol=1e-5)
+    assert close(both[1:], alone)
 
 
 def test_negative_rows_are_told_nothing(model):

@@ -2,7 +2,7 @@
 
 import pytest
 import tiny
-import torch
+from conftest import RUN, close
 
 from animatic.backbones import load
 from animatic.controls.energy import Energy
@@ -34,7 +34,7 @@ def run(model, *controls, scenes=(SCENE,), scale=2.0, show=None, sites=("*",)):
 def test_a_look_changes_nothing(model, scale):
     seen = {}
     looked = run(model, scale=scale, show=lambda row, phrase, heat: seen.update({(row, phrase): heat}))
-    assert torch.allclose(looked, run(model, scale=scale), atol=1e-5)  # V rides with more columns: another kernel
+    assert close(looked, run(model, scale=scale), RUN)  # V rides with more columns: another kernel
     assert set(seen) == {(0, "cat"), (0, "dog")}
     assert all(h.shape == (3, 8, 8) and h.min() >= 0 and h.max() == 1 for h in seen.values())
 

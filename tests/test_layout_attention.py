@@ -44,7 +44,7 @@ def test_identity_when_off_and_effect_when_on(model):
 def test_rows_do_not_mix(model):
     dog = Scene("a cat and a dog", (Track("dog", ((0.5, 0, 1, 1),) * 3),))
     both = run(model, LayoutAttention([CAT, dog]), scenes=(CAT, dog))
-    assert torch.allclose(both[:1], run(model, LayoutAttention([CAT])), atol=1e-5)
+    assert close(both[:1], run(model, LayoutAttention([CAT])), RUN)
 
 
 def test_words_are_looked_at_in_their_boxes(model):

@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from animatic.backbones import PRESETS
 from animatic.methods import METHODS
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow("renders two videos with all their steps")
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import tiny
 import torch
+from conftest import RUN, close
 
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
@@ -31,7 +32,7 @@ def run(model, scene, controls, steps=3, solver="ddim"):
 def test_one_region_is_the_model_itself(model, solver):
     empty = replace(CAT, tracks=(), prompt="a road")
     want = run(model, empty, [Guidance(2.0)], solver=solver)
-    assert torch.allclose(run(model, empty, [Regions([empty], 0.0), Guidance(2.0)], solver=solver), want, atol=1e-5)
+    assert close(run(model, empty, [Regions([empty], 0.0), Guidance(2.0)], solver=solver), want, RUN)
 
 
 def test_each_region_answers_to_its_own_words(model):
@@ -48,7 +49,7 @@ def test_later_things_stand_in_front(model):
     both = replace(CAT, tracks=(*CAT.tracks, Track("dog", ((0.0, 0.0, 1.0, 1.0),))))
     alone = replace(CAT, tracks=(both.tracks[1],))
     made = [run(model, s, [Regions([s], 0.0), Guidance(2.0)], steps=1) for s in (both, alone)]
-    assert torch.allclose(*made, atol=1e-5)
+    assert close(*made, RUN)
 
 
 def test_bootstrapping_asks_before_a_plain_colour(model):
@@ -77,7 +78,7 @@ def test_latents_of_pixels_come_back(model):
     assert latents.shape == (2, 4, 3, 8, 8)
     image = pixels[1, 2].movedim(-1, 0)[None] / 127.5 - 1
     want = model.vae.encode(image).latent_dist.mode() * model.vae.config.scaling_factor
-    assert torch.allclose(latents[1, :, 2], want[0], atol=1e-5)
+    assert close(latents[1, :, 2], want[0])
 
 
 def test_bad_input(model):

@@ -69,7 +69,7 @@ def test_masks_are_the_originals():
     assert theirs is not None and (theirs.flatten() >= 0.3).float().tolist() == want["mask_guided"]["tgt_mask"]
     matches(got, want["mask_guided"]["active"])
     shared = ShareKV().attend(plain, site(rows()), q, k, v, None)
-    assert torch.allclose(got[:, :, :5], shared[:, :, :5], atol=1e-6), "text rows are those of unmasked sharing"
+    assert close(got[:, :, :5], shared[:, :, :5], 16), "text rows are those of unmasked sharing"
 
 
 def explicit(q, k, v, mine, theirs, words=0):
@@ -97,7 +97,7 @@ def test_gathered_keys_are_masked_attention(words):
     look = Look(plain, site(rows()[:1], words=words), q, k, v, None)
     for threshold in (0.3, None):
         got = look.apart(mine.float().view(GRID), theirs.float().view(GRID), threshold)
-        assert torch.allclose(got, explicit(q, k, v, mine, theirs, words), atol=1e-5)
+        assert close(got, explicit(q, k, v, mine, theirs, words))
     nothing = torch.zeros(GRID)
     assert look.apart(nothing + 1, nothing, 0.3).isfinite().all(), "nothing to look at: no NaN"
     if not words:
@@ -109,7 +109,7 @@ def test_own_text_stays():
     got = ShareKV(own_text=True).attend(plain, site(rows()), q, k, v, None)
     k2 = torch.cat([k[1:2, :, :5], k[:1, :, 5:]], 2)
     v2 = torch.cat([v[1:2, :, :5], v[:1, :, 5:]], 2)
-    assert torch.allclose(got[1:2], plain(site(rows()), q[1:2], k2, v2, None), atol=1e-6)
+    assert close(got[1:2], plain(site(rows()), q[1:2], k2, v2, None), 16)
 
 
 def test_requests_stay_ones_own():
@@ -120,7 +120,7 @@ def test_requests_stay_ones_own():
     for words in ({}, {(0, 0): (1,), (1, 0): (1,)}):
         control = sharing(words=words)
         got = control.attend(plain, site(rows()), q, k, torch.cat([v, column], -1), None)
-        assert torch.allclose(got[..., :4], sharing(words=words).attend(plain, site(rows()), q, k, v, None), atol=1e-6)
+        assert close(got[..., :4], sharing(words=words).attend(plain, site(rows()), q, k, v, None), 16)
         assert got[..., 4].min() > 0
 
 
@@ -131,7 +131,7 @@ def test_folded_rows_share_frame_by_frame():
     at = Site("a.attn1", "self", 2, slice(0, 0), (2, 1, 17), STEP, Cond(torch.zeros(2, 1, 1), told))
     got = ShareKV().attend(plain, at, q, k, v, None)
     assert close(got[:2], plain(at, q, k, v, None)[:2], 8)
-    assert torch.allclose(got[2:], plain(at, q[2:], k[:2], v[:2], None), atol=1e-6)
+    assert close(got[2:], plain(at, q[2:], k[:2], v[:2], None), 16)
 
 
 REWEIGHTED = ((2,), 0.5, "step2_no_share"), ((1, 2), 0.0, "list_tokens_scale0")
@@ -160,13 +160,13 @@ def test_a_factor_of_one_changes_nothing_and_two_words_may_differ():
     q, k, v = qkv()
     base = plain(site(rows(False)), q, k, v, None)
     one = Reweight({1: {2: 1.0}}).attend(plain, site(rows(False)), q, k, v, None)
-    assert torch.allclose(one, base, atol=1e-6)
+    assert close(one, base, 16)
     at = site(rows(False), kind="cross", words=17)
     got = Reweight({1: {2: 4.0, 3: -1.0}}).attend(plain, at, q, k, v, None)
     p = (q @ k.transpose(-1, -2) / 2).softmax(-1)
     p[3, :, :, 2] *= 4
     p[3, :, :, 3] *= -1
-    assert torch.allclose(got, p @ v, atol=2e-6), "negative rows, and the source, are left alone"
+    assert close(got, p @ v, 16), "negative rows, and the source, are left alone"
 
 
 def test_words_are_aligned():

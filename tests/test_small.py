@@ -252,7 +252,7 @@ def test_a_picture_beside_a_clip_is_what_it_is_alone():
         joint = network(x, t, cond, images=2)
         clip = network(x[:, :, :3], t, cond[:, :3])
         pictures = [network(x[:, :, i : i + 1], t, cond[:, i : i + 1]) for i in (3, 4)]
-    assert torch.allclose(joint, torch.cat([clip, *pictures], 2), atol=1e-5)
+    assert close(joint, torch.cat([clip, *pictures], 2))
 
 
 def test_the_null_condition_learns():
@@ -304,7 +304,7 @@ def test_a_checkpoint_of_the_original_becomes_a_model(tiny, tmp_path, capsys):
     assert not end.value.code
     model = load(str(tmp_path / "m"))
     x, t = normal(1, 1, 3, 4, 8, 8), torch.tensor([700])
-    assert torch.allclose(model.unet(x, t, torch.full((1, 6), 0.1)), tiny(x, t, torch.full((1, 6), 0.1)), atol=1e-5)
+    assert close(model.unet(x, t, torch.full((1, 6), 0.1)), tiny(x, t, torch.full((1, 6), 0.1)))
     a, b = (render(Scene(name, (), seconds=0.5), model, "none", steps=25).frames for name in vectors)
     assert a.shape == (4, 8, 8, 3) and (a != b).any()
     again = render(Scene("wave", (), seconds=0.5), model, "none", steps=25, scheduler="dpm++")  # 25 steps for 1,000

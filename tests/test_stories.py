@@ -3,7 +3,7 @@
 import pytest
 import tiny
 import torch
-from conftest import close_frames
+from conftest import RUN, close, close_frames
 
 from animatic.backbones import load
 from animatic.backbones.base import Geometry
@@ -63,7 +63,7 @@ def test_every_window_once_equals_the_pairs(dit, masked):
             handle.remove()
         counts.append(count)
     off = told(dit, plan, shared(reel, during=(0.0, 0.0)))
-    assert all(torch.allclose(m, made[0], atol=1e-5) for m in made)
+    assert all(close(m, made[0], RUN) for m in made)
     assert (made[0] - off).abs().mean() > 1e-4
     windows, steps, sharing, layers = 5, 4, 2, 4
     assert counts[0] == 4 * (windows - 1) * steps * layers
@@ -75,7 +75,7 @@ def test_windows_may_be_asked_together_or_one_by_one(dit, source):
     plan = by_count(2, 3, 1, 1)
     reel = Reel(SCENES[:2], plan)
     one, all_ = (told(dit, plan, shared(reel, source=source, batch=batch)) for batch in (1, 8))
-    assert torch.allclose(one, all_, atol=1e-5)
+    assert close(one, all_, RUN)
     assert not torch.allclose(one, told(dit, plan, [Guidance(6.0), Windows([reel])]), atol=1e-4)
 
 
@@ -84,7 +84,7 @@ def test_one_window_is_no_window(dit):
     reel = Reel(SCENES[:1], plan)
     plain_run = told(dit, plan, [Guidance(6.0)])
     for how in ({"pairs": True}, {}):
-        assert torch.allclose(told(dit, plan, shared(reel, **how)), plain_run, atol=1e-5)
+        assert close(told(dit, plan, shared(reel, **how)), plain_run, RUN)
 
 
 def test_sharing_needs_things_only_where_it_is_masked(unet):
@@ -148,7 +148,7 @@ def test_an_energy_guides_windows_that_share(name, request):
     cond = model.encode([SCENES[0].prompt], [""])
     got = sample(model, model.schedule(2), x, cond, [Guidance(3.0), guided([alone]), Windows([alone]), ShareKV(sites)])
     want = sample(model, model.schedule(2), x, cond, [Guidance(3.0), guided([SCENES[0]])])
-    assert torch.allclose(got, want, atol=1e-4)
+    assert close(got, want, RUN)
     plan = by_count(2, 3, 1, 0)
     reel = Reel(SCENES[:2], plan)
     windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(sites)]
@@ -168,7 +168,7 @@ def test_layout_attention_inside_a_story(name, request):
         sample(model, model.schedule(2), x, cond, [Guidance(3.0), LayoutAttention([s]), *more])
         for s, more in ((alone, [Windows([alone])]), (SCENES[0], []))
     )
-    assert torch.allclose(one, scene, atol=1e-4)
+    assert close(one, scene, RUN)
     plan = by_count(2, 3, 1, 1)
     reel = Reel(SCENES[:2], plan)
     windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(LAST, things=[reel])]

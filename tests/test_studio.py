@@ -21,6 +21,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
+import animatic
 from animatic import Scene, Track, Video, load, render
 from animatic.controls.watching import Progress, Stop, Stopped
 from animatic.errors import AnimaticError
@@ -522,7 +523,7 @@ def test_everything_survives_a_restart(tmp_path):
 
 def test_a_model_folder_that_is_gone_is_told_and_the_worker_goes_on(tmp_path, mini):
     folder = tmp_path / "model"
-    shutil.copytree(Path(load.__code__.co_filename).parents[1] / "weights" / "mini", folder)
+    shutil.copytree(Path(animatic.__file__).parent / "weights" / "mini", folder)
     studio = Studio(tmp_path / "log", ("mini", str(folder)))
     shutil.rmtree(folder)
     scene = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))

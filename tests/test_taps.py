@@ -68,7 +68,7 @@ def test_maps_are_the_softmax(kind):
     for name, p in seen.items():
         want = torch.stack([p[0][..., [1, 4]], p[1][..., [6, 2]]])
         assert maps.found[name].shape == want.shape == (2, frames, *want.shape[2:])
-        assert (maps.found[name] - want).abs().max() < 1e-6
+        assert close(maps.found[name], want)
 
 
 def test_asking_does_not_change_the_answer():

@@ -69,7 +69,9 @@ class Heat(Control):
             prediction, found = asked(inner, x, step, cond, goal.tokens, self.sites, mean=True)
         if not found:
             layers = ", ".join(self.sites)
-            raise AnimaticError(f"words look at nothing in {layers}; want layers of text and video as one")
+            if self.back:
+                raise AnimaticError(f"words look at nothing in {layers}; want layers of text and video as one")
+            raise AnimaticError(f"no attention was seen in {layers}: a control asks with words of its own instead")
         for name, p in found.items():
             heat = p[-len(goal.tokens) :].float().mean(2).movedim(-1, 1)[goal.rows, goal.columns]
             if self.each:

@@ -75,7 +75,9 @@ class Curriculum(Plan):
         return ToyBatch(step, noise, frames, scenes, captions, rng)
 
     def settings(self, out: Path) -> Settings:
-        return replace(super().settings(out), model="mini2", frames=FRAMES, sample_every=self.export_every)
+        return replace(
+            super().settings(out), model="mini2", frames=FRAMES, save_every=100, sample_every=self.export_every
+        )
 
 
 def words_to_learn() -> list[str]:
