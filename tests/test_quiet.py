@@ -91,7 +91,7 @@ def test_the_libraries_are_as_loud_as_before():
 def test_the_command_line_says_our_warnings_as_single_lines(capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        console.quiet()
+        console.warnings_as_lines()
         warn("a prompt is told in chunks")
         warn("a prompt is told in chunks")
     assert capfd.readouterr().err == "note: a prompt is told in chunks\n" * 2
