@@ -175,7 +175,9 @@ def test_an_untrained_refiner_changes_nothing_and_is_kept(tmp_path) -> None:
 
 
 def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
-    curriculum = Curriculum(still_steps=1, clip_steps=1, stills=2, clips=1, stills_among_clips=0.0, export_every=1)
+    curriculum = Curriculum(
+        still_steps=1, clip_steps=1, stills=2, clips=1, stills_among_clips=0.0, decay=1, export_every=1
+    )
     MiniTrainer(curriculum, tmp_path).train(stop_at=1)
     assert load(str(tmp_path / "mini"), "cpu").words == tuple(world.NOUNS)
 
@@ -191,7 +193,7 @@ def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
 
 
 def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
-    curriculum = DitCurriculum(still_steps=1, clip_steps=1, stills=2, clips=1, stills_among_clips=0.0)
+    curriculum = DitCurriculum(still_steps=1, clip_steps=1, stills=2, clips=1, stills_among_clips=0.0, decay=1)
     trainer = DitTrainer(curriculum, tmp_path)
     assert sum(p.numel() for p in trainer.model.unet.parameters()) <= 6e6
     model = load(str(trainer.train()), "cpu")

@@ -19,8 +19,9 @@ from animatic.quiet import quiet
 
 LIBRARIES = (diffusers, transformers)
 SCRIPT = """
-import sys
+import sys, warnings
 import animatic
+warnings.simplefilter("ignore", animatic.errors.AnimaticWarning)  # such as of how a folder without a card is used
 where, method, frames, width, height = sys.argv[1:]
 scene = animatic.Scene("a cat", (animatic.Track("cat", ((0.0, 0.0, 0.5, 0.5),)),))
 animatic.render(scene, animatic.load(where), method, steps=2, frames=int(frames), size=(int(width), int(height)))
@@ -91,9 +92,9 @@ def test_the_libraries_are_as_loud_as_before():
 def test_the_command_line_says_our_warnings_as_single_lines(capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        console.warnings_as_lines()
-        warn("a prompt is told in chunks")
-        warn("a prompt is told in chunks")
+        with console.warnings_as_lines():
+            warn("a prompt is told in chunks")
+            warn("a prompt is told in chunks")
     assert capfd.readouterr().err == "note: a prompt is told in chunks\n" * 2
 
 

@@ -112,8 +112,8 @@ BROKEN = {
     "background": (still(tail=""), "neither JSON"),
     "backgrounds": (still(tail="\nBackground prompt: a\nBackground prompt: b"), "2 background prompts"),
     "true": (film([FRAME.replace("0,", "true,", 1)] * 6), "want a list of names and boxes"),
-    "missing": (film([FRAME] * 5), "frames [1, 2, 3, 4, 5]"),
-    "swapped": (film().replace("Frame 3", "Frame 9"), "frames [1, 2, 9, 4, 5, 6]"),
+    "missing": (film([FRAME] * 5), "frames 1, 2, 3, 4, 5; want"),
+    "swapped": (film().replace("Frame 3", "Frame 9"), "frames 1, 2, 9, 4, 5, 6; want"),
     "keyword": (film(tail=""), "0 lines 'Background keyword:'"),
     "code": (still("[__import__('os').getcwd()]"), "want a list of names and boxes"),
 }
