@@ -6,7 +6,9 @@ import pytest
 import tiny
 
 from animatic.backbones import load
+from animatic.editing import render_edit
 from animatic.english import article, counted, listing
+from animatic.errors import AnimaticError
 from animatic.methods import METHODS
 from animatic.prompt_styles import (
     as_typed,
@@ -18,6 +20,7 @@ from animatic.prompt_styles import (
     with_background_published,
 )
 from animatic.rendering import render
+from animatic.request import Edit
 from animatic.scene import Scene, Track
 
 BOX = ((0.0, 0.0, 0.5, 0.5),)
@@ -175,3 +178,12 @@ def test_negative_words_of_kinds_of_run(image_model, monkeypatch):
         render(scene, image_model, "lmd", steps=2, negative=negative)
         (_, (whole,)), (_, (alone,)) = encoded.calls
         assert whole == own and alone.startswith(object_own) and (alone == "dog") == (not negative)
+
+
+def test_an_edit_of_words_that_are_not_told_is_refused(image_model):
+    """The plain model is told no background; LMD is."""
+    scene, edit = Scene("A cat", (Track("cat", BOX),), "the bear", seconds=0), Edit(swap={"bear": "dog"})
+    with pytest.raises(AnimaticError, match=r"'bear' is not in the text that is told, 'A cat'"):
+        render_edit(scene, edit, image_model, "none", steps=2)
+    before, after = render_edit(scene, edit, image_model, "lmd", steps=2)
+    assert before.info["prompt_text"] == "the bear with a cat" and after.info["prompt_text"] == "the dog with a cat"

@@ -104,6 +104,11 @@ def edited(
     `stories` are as the method words them.
     """
     prompts = [[scene.prompt for scene in story] for story in stories]
+    for stream, edit in enumerate(edits, 1):
+        if edit.swap and prompts[stream] == prompts[stream - 1]:
+            text = " | ".join(prompts[stream])
+            raise AnimaticError(f"{', '.join(map(repr, edit.swap))} is not in the text that is told, {text!r}")
+
     factors: dict[tuple[int, int], dict[int, float]] = {}
     for stream in range(1, len(stories)):
         for edit in edits[:stream]:
