@@ -13,6 +13,7 @@ from animatic.backbones.economy import Economy
 from animatic.cli import main
 from animatic.controls.guidance import Guidance
 from animatic.errors import AnimaticError
+from animatic.methods import METHODS
 from animatic.sampling import Maps, Step, plain, sample
 from animatic.scene import Scene, Track
 from animatic.video import Video
@@ -111,4 +112,4 @@ def test_from_the_command_line(tmp_path, monkeypatch):
 
 def test_attention_steps_are_numbers():
     with pytest.raises(AnimaticError, match="attention steps are 'last'"):
-        Album(of="*@last").controls(Scene("a cat", ()))
+        Album(of="*@last").controls(Scene("a cat", ()), METHODS["none"])

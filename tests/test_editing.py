@@ -46,7 +46,7 @@ def test_what_an_edit_says():
     assert other.prompt == "A red dog, and a red catfish" and other.background == "sea"
     assert other.tracks[0].phrase == "red dog" and other.tracks[0].boxes == scene.tracks[0].boxes
     assert Edit(prompt="a blue cat").of(scene).prompt == "a blue cat"
-    with pytest.raises(AnimaticError, match="word 'bear' is not in the prompt 'A red cat, and a red catfish, grass"):
+    with pytest.raises(AnimaticError, match="word 'bear' is not in the prompt 'A red cat, and a red catfish'"):
         Edit(swap={"bear": "dog"}).of(scene)
     with pytest.raises(AnimaticError, match="weight of 'red' is nan; want a finite number"):
         Edit(weight={"red": float("nan")})

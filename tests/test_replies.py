@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animatic.errors import AnimaticError
-from animatic.planning.boxes import clip, grouped, legacy_filter
+from animatic.planning.boxes import clip, legacy_filter
 from animatic.planning.replies import read, read_story, to_text
 from animatic.scene import Scene, Track
 
@@ -195,14 +195,6 @@ def test_lmd_filter_matches_the_recorded_one():
 
 def test_clipping():
     assert clip((-0.5, 0.2, 0.5, 1.5)) == (0, 0.2, 0.5, 1) and clip((1.1, 0, 1.2, 1)) is None
-
-
-def test_things_of_one_name_are_told_together():
-    box = ((0.0, 0.0, 0.5, 0.5),)
-    tracks = [
-        Track(p, box) for p in ("an apple", "a dog", "an apple", "a panda bear", "a panda bear", "a woman", "cat")
-    ]
-    assert [phrase for phrase, _ in grouped(tracks)] == ["a dog", "two panda bears", "a woman", "two apples", "a cat"]
 
 
 @pytest.mark.parametrize("name", ["lmd", "lvd"])

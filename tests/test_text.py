@@ -4,8 +4,7 @@ import pytest
 import tiny
 
 from animatic.errors import AnimaticError
-from animatic.scene import Scene, Track
-from animatic.text import ClipText, find, told
+from animatic.text import ClipText, find
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +46,3 @@ def test_long_prompts_are_refused_not_cut(text):
     assert text.tokens(["a" * 75]).shape == (1, 77)
     with pytest.raises(AnimaticError, match="78 tokens; tiny reads at most 77"):
         text.tokens(["a" * 76])
-
-
-def test_told():
-    box = ((0.0, 0.0, 0.5, 0.5),)
-    assert told(Scene("A cat.")) == "A cat."
-    assert told(Scene("A cat. ")) == "A cat. ", "as typed where nothing is added"
-    assert told(Scene("A cat.", (Track("cat", box),))) == "A cat."
-    assert told(Scene("A cat.", (Track("dog", box),), "forest")) == "A cat, forest background, dog."
-    assert told(Scene("A cat...", (Track("dog", box),))) == "A cat, dog..."
-    assert told(Scene("A cat", background="forest")) == "A cat, forest background"
-    assert told(Scene("A cat in a forest", background="forest")) == "A cat in a forest"
-    assert told(Scene("Cats", (Track("cat", box), Track("red dog", box), Track("red dog", box)))) == "Cats, red dog"
-
-
-def test_a_phrase_is_not_named_by_the_noun_of_another(text):
-    """Of two cars the prompt names one; the other is added, and each has tokens of its own."""
-    box = ((0.0, 0.0, 0.5, 0.5),)
-    cars = Scene("A red car drives", (Track("red car", box), Track("blue car", box)))
-    assert told(cars) == "A red car drives, blue car"
-    red, blue = (set(text.positions(told(cars), track.phrase)) for track in cars.tracks)
-    assert red and blue and not red & blue
-    assert told(Scene("A car drives", (Track("red car", box),))) == "A car drives"
-    assert told(Scene("Two cars", (Track("red car", box), Track("blue car", box)))) == "Two cars"
-    assert told(Scene("A red car and a blue car", cars.tracks)) == "A red car and a blue car"

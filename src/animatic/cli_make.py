@@ -103,6 +103,7 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         from .attention import Album
         from .cascade.stages import ready, stages_of
         from .controls.watching import Progress
+        from .methods import recipe_named
         from .request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
@@ -113,7 +114,8 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     story = _timed(story, shot, model.geometry, span)
     shown = rendering.laid_out(story, model, request.frames)
     album = Album(shot.save_attention, shot.attention_of, shot.attention_back)
-    watchers = album.controls(shown)
+    method = request.method or ("lvd" if isinstance(shown, Scene) else "ditctrl+lvd")
+    watchers = album.controls(shown, recipe_named(method))
     if watchers and not shown.tracks:
         line("the scene names no things to look for: no attention is written", as_json)
     if model.geometry.max_frames == 1 and shot.seconds is not None:
@@ -124,9 +126,9 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     with bar("rendering", as_json) as tick:
         how = how_of(request, [Progress(tick), *watchers])
         if isinstance(shown, Scene):
-            plain = rendering.render(shown, model, request.method or "lvd", request.seed, **how)
+            plain = rendering.render(shown, model, method, request.seed, **how)
         else:
-            plain = rendering.render_story(story, model, request.method or "ditctrl+lvd", request.seed, **how)
+            plain = rendering.render_story(story, model, method, request.seed, **how)
 
     asked = sum(scene.seconds for scene in story)
     if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - asked) > 1 / plain.fps:
@@ -141,10 +143,12 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     video = plain
     if stages:
         kept = plain.save(target.with_name(target.name + RENDER), scale=1)
-        negative = ", ".join(dict.fromkeys(words for words in (shot.negative, *(s.negative for s in story)) if words))
+        negative = ", ".join(dict.fromkeys(scene.negative for scene in story if scene.negative))
         video = replace(plain, info={**plain.info, "request": made.to_dict()})
         try:
-            video = cli_finish.through(video, shot.then, target, request.seed, negative=negative, silent=as_json)
+            video = cli_finish.through(
+                video, shot.then, target, request.seed, negative=negative, instead=shot.negative, silent=as_json
+            )
         except AnimaticError as error:
             raise AnimaticError(f"{error}; the video before that is kept: {kept}") from None
 

@@ -17,7 +17,6 @@ from .controls.guidance import Guidance
 from .errors import AnimaticError
 from .sampling import Cond, Control, Denoise, Run, Step, sample
 from .scene import Scene
-from .text import told
 from .video import Video
 
 
@@ -128,7 +127,7 @@ def complete(
     mask = torch.tensor(where)
     full = torch.zeros_like(noise)
     full[:, :, mask] = backbone.to_latents(torch.from_numpy(known.frames.copy())[None]).to(noise)
-    cond = backbone.encode([told(scene)], [backbone.habits.unwanted(scene.negative)])
+    cond = backbone.encode([scene.prompt], [backbone.habits.unwanted(scene.negative)])
     scale = next((c.scale for c in controls if isinstance(c, Guidance)), 1.0)
     chain = [Finite(scale), Known(full, mask), Reconstruction(full, mask, weight), *controls]
     schedule = backbone.schedule(backbone.habits.steps if steps is None else steps, backbone.habits.scheduler)

@@ -22,7 +22,6 @@ from .rendering import How, InWindows, Take, check_scenes
 from .request import Edit, word_pattern
 from .sampling import Control, Step
 from .scene import Scene, Story
-from .text import told
 from .video import Video
 
 EARLY = 2 / 50  # of the run: while weights alone change, layout is taken over in these first steps (DiTCtrl)
@@ -55,9 +54,9 @@ def render_edit(
 
     if isinstance(source, Scene):
         scenes, noise = [scene for (scene,) in stories], None
-        controls = edited(take.controls(scenes), stories, edits, take.backbone)
+        controls = edited(take.controls(scenes), [take.told(story) for story in stories], edits, take.backbone)
         if video is not None:
-            take, row = _backwards(take, video, told(source))
+            take, row = _backwards(take, video, take.told([source])[0].prompt)
             noise, controls = row.expand(len(scenes), *row.shape[1:]), [*controls, Unguided()]
         videos = take.videos(scenes, seeds, controls, noise)
     elif video is not None:
@@ -65,7 +64,7 @@ def render_edit(
     else:
         windows = InWindows(overlap, transitions)
         reels = take.reels(stories, windows)
-        controls = edited(take.windowed(reels), stories, edits, take.backbone)
+        controls = edited(take.windowed(reels), [take.told(story) for story in stories], edits, take.backbone)
         videos = take.films(reels, seeds, controls, windows)
 
     inverted = "" if video is None else hashlib.sha256(video.frames.tobytes()).hexdigest()[:16]
@@ -98,10 +97,18 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
 
 
 def edited(
-    controls: list[Control], stories: Sequence[Story], edits: Sequence[Edit], backbone: Backbone
+    controls: list[Control], stories: Sequence[Sequence[Scene]], edits: Sequence[Edit], backbone: Backbone
 ) -> list[Control]:
-    """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it."""
-    prompts = [[told(scene) for scene in story] for story in stories]
+    """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it.
+
+    `stories` are as the method words them.
+    """
+    prompts = [[scene.prompt for scene in story] for story in stories]
+    for stream, edit in enumerate(edits, 1):
+        if edit.swap and prompts[stream] == prompts[stream - 1]:
+            text = " | ".join(prompts[stream])
+            raise AnimaticError(f"{', '.join(map(repr, edit.swap))} is not in the text that is told, {text!r}")
+
     factors: dict[tuple[int, int], dict[int, float]] = {}
     for stream in range(1, len(stories)):
         for edit in edits[:stream]:
@@ -124,7 +131,7 @@ def edited(
 
 
 def _blends(
-    stories: Sequence[Story], prompts: Sequence[Sequence[str]], edits: Sequence[Edit], backbone: Backbone
+    stories: Sequence[Sequence[Scene]], prompts: Sequence[Sequence[str]], edits: Sequence[Edit], backbone: Backbone
 ) -> list[Control]:
     """Where an edit blends, its stream may differ from the one before only at its words."""
     blends: list[Control] = []

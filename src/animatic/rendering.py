@@ -25,13 +25,13 @@ from .controls.windows import Windows
 from .errors import AnimaticError, warn
 from .methods import Recipe, recipe_named
 from .methods.effect import without_effect
+from .prompt_styles import style_of, told
 from .request import GenerationRequest
 from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .seeds import check_seed
 from .stories import Reel, check_memory, check_no_frames, reel_of
-from .text import told
 from .video import Video
 
 
@@ -158,11 +158,15 @@ class Take:
             how.get("watch", ()),
         )
 
+    def told(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """Scenes (or reels) as the method tells them: their prompts are the texts that are encoded."""
+        return told(scenes, style_of(self.recipe))
+
     def controls(self, scenes: Sequence[Scene]) -> list[Control]:
         """The method's controls. Raises where the model cannot show a scene, or cannot do what a control needs."""
         for scene in scenes:
             self.backbone.check_scene(scene)
-        controls = self.recipe(scenes, self.backbone, self.guidance)
+        controls = self.recipe(self.told(scenes), self.backbone, self.guidance)
         try:
             check(self.backbone, controls)
         except AnimaticError as error:
@@ -182,13 +186,15 @@ class Take:
         if noise is None:
             noise = self.backbone.noise(seeds, frames, height, width)
         self._warn_of_no_effect(scenes, controls)
-        pixels, made = self.shoot(noise, encode(scenes, self.backbone), controls)
+        as_told = self.told(scenes)
+        pixels, made = self.shoot(noise, encode(as_told, self.backbone), controls)
         return [
             Video(
                 frames=pixels[i, :frames],
                 fps=frames / scene.seconds if scene.seconds else geometry.fps,
                 info={
-                    "prompt": scene.prompt, "prompt_text": told(scene), "seed": seed, **made,
+                    "prompt": scene.prompt, "prompt_text": as_told[i].prompt,
+                    "negative_text": self.backbone.habits.unwanted(scene.negative), "seed": seed, **made,
                     "scene": json.loads(scene.to_json()),
                     "request": self.request((scene,), seed, frames=frames).to_dict(),
                 },
@@ -226,13 +232,14 @@ class Take:
         seeds = [check_seed(seed) for seed in seeds]
         noise = self.backbone.noise(seeds, geometry.pixel_frames(reels[0].plan.frames), height, width, windowed=True)
         self._warn_of_no_effect(reels, controls)
-        pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in reels], self.backbone), controls)
+        as_told = cast("list[Reel]", self.told(cast("Sequence[Scene]", reels)))
+        pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in as_told], self.backbone), controls)
         return [
             Video(
                 pixels[i],
                 geometry.fps,
                 {
-                    "prompt": reel.prompt, "prompt_text": " | ".join(map(told, reel.scenes)), "seed": seed, **made,
+                    "prompt": reel.prompt, "prompt_text": as_told[i].prompt, "seed": seed, **made,
                     "story": json.loads(story_json(reel.scenes)),
                     "request": self.request(reel.scenes, seed, windowed=True, **asdict(windows)).to_dict(),
                 },
@@ -290,9 +297,9 @@ def laid_out(story: Story, backbone: Backbone, frames: int | None = None) -> Sce
 
 
 def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:
-    """What a model is told of scenes, and not to show: their words and its habit."""
+    """What a model is told of scenes as a style words them, and not to show: the scenes' words and its habit."""
     negatives = [backbone.habits.unwanted(scene.negative) for scene in scenes]
-    return backbone.encode([told(scene) for scene in scenes], negatives)
+    return backbone.encode([scene.prompt for scene in scenes], negatives)
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ from pydantic.dataclasses import dataclass
 
 from .errors import AnimaticError
 from .scene import Scene, Story, parse_story
-from .text import told
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -58,9 +57,10 @@ class Edit:
             story = tuple(_renamed(scene, prompt) for scene, prompt in zip(story, prompts, strict=True))
 
         for old, new in self.swap.items():
-            texts = [told(scene) for scene in story]
+            texts = [text for s in story for text in (s.prompt, s.background, *(t.phrase for t in s.tracks))]
             if not any(word_pattern(old).search(text) for text in texts):
-                raise AnimaticError(f"word {old!r} is not in the prompt {' | '.join(texts)!r}")
+                prompts = " | ".join(scene.prompt for scene in story)
+                raise AnimaticError(f"word {old!r} is not in the prompt {prompts!r}")
             story = tuple(_swapped(scene, old, new) for scene in story)
         return story
 

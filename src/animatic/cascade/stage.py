@@ -48,10 +48,15 @@ PIECE = 4  # windows of which latents are held at once
 
 @dataclass(frozen=True)
 class Say:
-    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is."""
+    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is.
+
+    `negative` is what the scene does not want, told before the model's own negative prompt; `instead`, if not None,
+    stands in place of that.
+    """
 
     prompt: str = ""
     negative: str = ""
+    instead: str | None = None
     seed: int = 0
     maker: str = ""
     tick: Callable[[int, int], None] = lambda done, count: None
@@ -175,7 +180,10 @@ class Call:
     def __call__(self, noise: Tensor, beside: Tensor | None = None, level: int | None = None) -> Tensor:
         """Clean latents from unit noise of the clip's shape, what is beside it being seen."""
         backbone, habits, say = self.backbone, self.backbone.habits, self.say
-        cond = backbone.encode([say.prompt], [habits.unwanted(say.negative)])
+        if say.instead is not None:
+            habits = replace(habits, negative=say.instead)
+        negative = habits.unwanted(say.negative)
+        cond = backbone.encode([say.prompt + habits.ending], [negative])
         extra: dict[str, Any] = dict(cond.extra)
         if beside is not None:
             extra[BESIDE] = beside.to(noise).expand(len(cond.rows), -1, -1, -1, -1)

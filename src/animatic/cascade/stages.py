@@ -222,7 +222,7 @@ def drift(before: Video, after: Video) -> float:
 
 def _key(video: Video, say: Say) -> str:
     """What a result depends on besides its stages."""
-    settings = json.dumps([say.prompt, say.negative, say.seed, say.maker, video.fps, video.frames.shape])
+    settings = json.dumps([say.prompt, say.negative, say.instead, say.seed, say.maker, video.fps, video.frames.shape])
     digest = hashlib.sha256(settings.encode())
     digest.update(np.ascontiguousarray(video.frames).data)
     digest.update(video.sound.data if video.sound else b"")
