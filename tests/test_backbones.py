@@ -46,7 +46,8 @@ def test_image_models_take_one_frame(tmp_path):
 
 def test_noise_is_the_seeds(whole):
     model = load(str(whole))
-    assert torch.equal(model.noise([3, 4], 2, 64, 64)[1], model.noise([4], 2, 64, 64)[0])
+    both, alone = model.noise([3, 4], 2, 64, 64), model.noise([4], 2, 64, 64)
+    assert torch.equal(both[1], alone[0]), "drawn, not computed: equal to the last bit"
     with pytest.raises(AnimaticError, match="height is 60; this model takes multiples of 8 pixels"):
         model.noise([0], 2, 60, 64)
 
@@ -57,7 +58,8 @@ def test_weights_of_older_text_encoders_load(copy):
     old = load_file(file)
     save_file({f"text_model.{k}": v for k, v in old.items()}, file, metadata={"format": "pt"})
     model = load(str(copy))
-    assert all(torch.equal(p, old[k]) for k, p in model.text.encoder.state_dict().items() if k in old)
+    copied = model.text.encoder.state_dict()
+    assert all(torch.equal(p, old[k]) for k, p in copied.items() if k in old)
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from conftest import SHARED, golden
+from conftest import GOLDEN, golden
 
 from animatic.benchmarks import lmd, lvd, wild
 from animatic.benchmarks.cases import PUBLISHED, RULES, Case, Tally, first, judge
@@ -54,9 +54,7 @@ def bench(capsys, *arguments):
     ],
 )
 def test_the_published_tables_come_out(name, tasks, capsys):
-    file = SHARED / "data" / f"{name}_replies_gpt-3.5-turbo.json"
-    if not file.exists():
-        pytest.skip("the recorded replies are not here")
+    file = GOLDEN / "lmd_lvd" / f"{name}_replies.json"
     made = bench(capsys, "score", name, "--replies", str(file))
     assert {task: tally["correct"] for task, tally in made["tasks"].items()} == tasks and not made["unread"]
     if name == "lmd":

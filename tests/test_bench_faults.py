@@ -165,6 +165,12 @@ def test_options_of_scores(tmp_path, capsys):
         detector_named("toy:weights")
 
 
+def test_a_studio_server_without_a_planner(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["studio", "--base-url", "http://127.0.0.1:1/v1"])
+    assert end.value.code == 2 and "want --planner openai:MODEL too" in capsys.readouterr().err
+
+
 def test_replies_to_other_prompts_are_counted(tmp_path, capsys):
     (tmp_path / "r.json").write_text(json.dumps({"a zebra": ["x"], "a horse": ["y"]}))
     code, line, _ = ends("score", "lvd", "--replies", tmp_path / "r.json", capsys=capsys)

@@ -38,7 +38,7 @@ def workers(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds workers through /proc")
-@pytest.mark.slow  # Ray begins, and three processes load a model
+@pytest.mark.slow("Ray begins, and three processes load a model")
 def test_a_lost_worker_costs_nothing(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
     process = subprocess.Popen(

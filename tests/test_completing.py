@@ -44,7 +44,7 @@ def test_known_frames_come_out_as_they_went_in(model, known, scheduler):
         made = complete(SCENE, model, known, [True, True, False, False], (Guidance(2.0),), weight=1.0)
     finally:
         model.habits = habits
-    assert (made.frames[:2] == known.frames).all() and made.frames.shape == (4, 16, 16, 3)
+    assert np.array_equal(made.frames[:2], known.frames) and made.frames.shape == (4, 16, 16, 3)
 
 
 def test_known_frames_are_noised_to_the_level_they_are_seen_at(model):
@@ -77,7 +77,7 @@ def test_reconstruction_explains_the_known_frames_better(model, known):
         sample(model, model.schedule(3), x, cond, controls)
         for controls in ([], [Reconstruction(latents, where, 0.0)], [Reconstruction(latents, where, 5.0)])
     )
-    assert torch.equal(plain, off)
+    assert torch.equal(plain, off), "off, it does the same passes"
     assert (on - plain)[:, :, 2:].abs().max() > 1e-3
 
 
@@ -124,7 +124,7 @@ def test_a_lora_added_to_the_weights_is_the_adapted_network(tmp_path, which):
     keys = load_file(file).keys()
     assert all(k.startswith("unet.") and k.endswith((".lora_A.weight", ".lora_B.weight")) for k in keys)
     fresh = load(str(tiny.folder(tmp_path / "m", tiny.unet3d())))
-    assert all(torch.equal(v, plain[k]) for k, v in fresh.unet.state_dict().items())
+    assert all(torch.equal(v, plain[k]) for k, v in fresh.unet.state_dict().items()), "a copy"
     apply_lora(fresh, file)
     with torch.no_grad():
         assert torch.allclose(fresh.unet(x, t, encoder_hidden_states=text).sample, wanted, atol=1e-5)
@@ -199,6 +199,6 @@ def test_bad_loras_are_named(tmp_path, folder):
             save_file(state, tmp_path / "x.safetensors")
         with pytest.raises(AnimaticError, match=words):
             apply_lora(model, tmp_path / "x.safetensors")
-    assert all(torch.equal(v, before[k]) for k, v in model.unet.state_dict().items())
+    assert all(torch.equal(v, before[k]) for k, v in model.unet.state_dict().items()), "nothing was added"
     with pytest.raises(AnimaticError, match="no layer matches 'nothing'"):
         wanted_layers(model.unet, "nothing")

@@ -13,6 +13,7 @@ from animatic.backbones.economy import Economy
 from animatic.cli import main
 from animatic.controls.guidance import Guidance
 from animatic.errors import AnimaticError
+from animatic.methods import METHODS
 from animatic.sampling import Maps, Step, plain, sample
 from animatic.scene import Scene, Track
 from animatic.video import Video
@@ -48,7 +49,8 @@ def far(got, want):
 
 def test_waiting_weights_and_less_kept_change_nothing(folder, want):
     latents, gradient, pixels = far(answers(load(folder, economy=Economy(offload=True, less=True))), want)
-    assert latents == gradient == 0 and pixels < 0.1  # tiles have seams
+    assert latents < 1e-5 and gradient < 1e-5  # of the norm: weights that come and go lie elsewhere in memory
+    assert pixels < 0.1  # tiles have seams
 
 
 @pytest.mark.parametrize(
@@ -110,4 +112,4 @@ def test_from_the_command_line(tmp_path, monkeypatch):
 
 def test_attention_steps_are_numbers():
     with pytest.raises(AnimaticError, match="attention steps are 'last'"):
-        Album(of="*@last").controls(Scene("a cat", ()))
+        Album(of="*@last").controls(Scene("a cat", ()), METHODS["none"])

@@ -78,14 +78,14 @@ def test_a_cascade_keeps_keys_time_and_what_it_has_done(finishers, video, tmp_pa
     assert made.frames.shape == (57, 64, 64, 3) and made.fps == 32.0  # 4 x 4 x 2: every key is at its time
     assert made.info["prompt"] == "a red ball" and len(made.info["stages"]) == 4
     first = Video.load(tmp_path / "v.1-interpolate.mkv")
-    assert np.array_equal(first.frames[::4], video.frames) and first.fps == 16
+    assert np.array_equal(first.frames[::4], video.frames) and first.fps == 16  # keys pass through, losslessly
     assert lines[0].startswith("interpolate: 29 frames, 64 x 64, 16 fps")
 
     again: list[str] = []
     (tmp_path / "v.2-lanczos.mkv").write_bytes(b"damaged")
     second = finish(video, stages, said(video, "", 0), tmp_path / "v", watch=again.append)
     assert ["taken up" in line for line in again] == [True, False, True, True]
-    assert np.array_equal(second.frames, made.frames)
+    assert np.array_equal(second.frames, made.frames)  # read from the file of the first time
     third: list[str] = []
     finish(video, stages[:1], said(video, "another prompt", 0), tmp_path / "v", watch=third.append)
     assert "taken up" not in third[0]
@@ -126,6 +126,7 @@ def test_spans_and_blending():
     assert {first for _, first, _ in seen} == {0, 2, 4, 6} and {shape for shape, _, _ in seen} == {(4, 5, 5)}
 
 
+@pytest.mark.slow("two processes of its own, whose peaks are compared")
 def test_memory_is_bounded_by_the_window(finishers, tmp_path):
     """Peak of 64 frames against that of 16, each in a process of its own."""
     script = (

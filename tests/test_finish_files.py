@@ -12,7 +12,7 @@ from test_finish import x4_folder
 from test_video_writing import heard_at, with_sound
 
 from animatic.cascade.stage import Shape
-from animatic.cascade.stages import Say, check_plan, chosen, finish, planned, said, stages_of
+from animatic.cascade.stages import Say, check_plan, finish, planned, resolved, said, stages_of
 from animatic.errors import AnimaticError
 from animatic.video import Video, read_info
 
@@ -39,7 +39,7 @@ def video():
 def test_stages_make_what_they_plan(then, video):
     clip = Video(video.frames[:4, :, :], 4.0, video.info)
     stages = stages_of(then)
-    shape = planned(Shape.of(clip), chosen(stages, "mini"))[-1]
+    shape = planned(Shape.of(clip), resolved(stages, "mini"))[-1]
     assert Shape.of(finish(clip, stages, said(clip, "", 0))) == shape
 
 
@@ -50,7 +50,7 @@ def test_an_upscaler_s_own_factor_is_planned(video, tmp_path):
     shape = planned(Shape.of(clip), stages_of(x4))[-1]
     assert shape == Shape(2, 64, 96, 4.0) == Shape.of(finish(clip, stages_of(x4), Say()))
     assert planned(Shape.of(clip), stages_of("upscale:model=sd-x4"))[-1] == shape
-    assert planned(Shape.of(clip), chosen(stages_of("upscale"), "mini"))[-1] == Shape(2, 32, 48, 4.0)
+    assert planned(Shape.of(clip), resolved(stages_of("upscale"), "mini"))[-1] == Shape(2, 32, 48, 4.0)
 
 
 # ---- times and sound

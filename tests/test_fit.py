@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from conftest import distance
 from safetensors.torch import load_file
 
 from animatic.backbones import load
@@ -35,13 +36,12 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return {f"{f.parent.name}/{k}": v for f in files for k, v in load_file(f).items()}
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], tolerance: float = 0.0) -> bool:
-    assert a.keys() == b.keys() and a
-    return all((a[k] - b[k]).abs().max() <= tolerance for k in a)
-
-
+@pytest.mark.slow("trains 40 steps twice, and once more in a process that is killed")
 def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
-    """40 steps at once equal 20, a kill without warning, and 20 more: weights, averages and losses bit for bit."""
+    """40 steps at once equal 20, a kill without warning, and 20 more: weights, averages and losses.
+
+    Another processor's instructions make 7e-6 of the norm in 40 steps; taken up without Adam's momentum it is 1e-2.
+    """
     long = replace(SMALL, steps=40, save_every=20, images=1, alone=0.25, accumulate=2, batch=1, out=str(tmp_path / "a"))
     fit(long)
     code = (
@@ -53,11 +53,14 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
     assert killed.returncode == 9
     assert [p.name for p in (tmp_path / "b" / "checkpoints").iterdir()] == ["step-0000020"]
     fit(cut)
-    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert distance(weights(tmp_path / "a"), weights(tmp_path / "b")) < 1e-4
     logs = [[json.loads(line) for line in (tmp_path / x / "log.jsonl").read_text().splitlines()] for x in "ab"]
-    assert [(r["step"], r["loss"]) for r in logs[0]][20:] == [(r["step"], r["loss"]) for r in logs[1]][-20:]
+    whole, rest = logs[0][20:], logs[1][-20:]
+    assert [row["step"] for row in whole] == [row["step"] for row in rest]
+    assert [row["loss"] for row in whole] == pytest.approx([row["loss"] for row in rest], rel=1e-3)
 
 
+@pytest.mark.slow("two processes import, meet and train")
 def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     both = replace(SMALL, batch=1, steps=3, text="none", out=str(tmp_path / "two"))
     code = (
@@ -71,7 +74,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     done = subprocess.run([*run, str(script), repr(vars(both))], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
     fit(replace(both, batch=2, out=str(tmp_path / "one")))
-    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"), 1e-5)
+    assert distance(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-5
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 3  # one process tells
 
 
@@ -118,7 +121,7 @@ def test_a_perfect_answer_costs_nothing_and_samples_itself(target, loss):
     process = Process(target, "cosine", loss=loss)
     x, e = torch.randn(2, 1, 1, 2, 2).clamp(-1, 1), torch.randn(2, 1, 1, 2, 2)
     t = torch.tensor([5, 700])
-    assert process.error(process.wanted(x, e, t), x, e, t).max() == 0
+    assert process.error(process.wanted(x, e, t), x, e, t).max() == 0  # the difference of a thing to itself
     assert process.error(process.wanted(x, e, t) + 1, x, e, t).min() > 0
     schedule = Schedule(process.scheduler(), 10)
     sample = schedule.start(e)
@@ -196,7 +199,7 @@ def test_pictures_are_masked_in_every_network(tmp_path):
                 alone = torch.tensor([taken])
                 a, b = (learner._apart(v, t, captions, 0, alone) for v in (x, other))
                 leak = (a - b)[:, :, 0].abs().max()
-                assert (leak == 0) == taken, kind
+                assert (leak == 0) == taken, kind  # masked: added as zeros
 
 
 def test_latents_and_captions_kept_on_request(tmp_path):
@@ -212,7 +215,7 @@ def test_latents_and_captions_kept_on_request(tmp_path):
     trainer = Trainer(replace(settings, out=str(tmp_path / "a")))
     for i in range(3):
         x = trainer.model.to_latents(fresh[i].frames[None])[0].movedim(1, 0)
-        assert torch.equal(x, trainer.clips[i].frames)
+        assert torch.equal(x, trainer.clips[i].frames), "pixels, scaled one by one"
     Video(torch.zeros(5, 20, 20, 3, dtype=torch.uint8).numpy()).save(tmp_path / "d" / "0.gif", scale=1)
     changed = Trainer(replace(settings, out=str(tmp_path / "a"))).clips
     assert min(changed[i].frames.max() for i in range(3)) == -1  # a file that was replaced is encoded anew

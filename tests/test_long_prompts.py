@@ -18,7 +18,7 @@ from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy, Ratio
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.looking import mean_map
-from animatic.rendering import encode, encode_story, render_batch, render_story
+from animatic.rendering import encode, encode_stories, render_batch, render_story
 from animatic.sampling import Maps, plain, sample
 from animatic.scene import Scene, Track
 from animatic.text import ClipText
@@ -146,7 +146,7 @@ class TestLayers:
     def test_a_story_of_a_long_and_a_short_scene(self, video, method):
         """Every part has as many tokens, and the short scene's word is asked of its own part."""
         story = (self.scene, Scene("a dog", (Track("dog", BOX),)))
-        cond = encode_story(story, video)
+        cond = encode_stories([story], video)
         assert cond.text.shape == (2, 2 * 154, tiny.WIDTH)
         made = render_story(story, video, method, steps=2, size=(64, 64))
         assert made.frames.std() > 0

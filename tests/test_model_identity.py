@@ -232,7 +232,7 @@ def test_cogvideox_beyond_its_positions(tmp_path):
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 99999999999999999999])
 def test_seeds_out_of_range(seed):
-    with pytest.raises(AnimaticError, match=f"seed is {seed}; want 0 to 9223372036854775807"):
+    with pytest.raises(AnimaticError, match=f"seed is {seed}; want .*0 to 9223372036854775807"):
         render(STILL, "mini", "none", seed, steps=1)
     assert load("mini", "cpu").noise([2**63 - 1], 1, 64, 64).isfinite().all()
 
@@ -243,8 +243,9 @@ def test_seeds_out_of_range(seed):
 def test_loading_prints_nothing(tmp_path, capfd):
     """A GLIGEN folder, whose fusers diffusers would warn of one by one."""
     gated = tmp_path / "gligen"
-    save_model(gated, load("mini", "cpu"))
+    model = load("mini", "cpu")
     capfd.readouterr()
+    save_model(gated, model)
     assert "grounding" in load(str(gated), "cpu").provides
     assert capfd.readouterr() == ("", "")
 

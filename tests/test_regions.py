@@ -41,7 +41,7 @@ def test_each_region_answers_to_its_own_words(model):
         scene = replace(CAT, tracks=(replace(CAT.tracks[0], prompt=words),))
         sides.append(run(model, scene, [Regions([scene], 0.0), Guidance(2.0)], steps=1))
     change = (sides[0] - sides[1]).abs().amax((0, 1, 2, 3))
-    assert (change[:4] > 1e-6).all() and (change[4:] == 0).all()
+    assert (change[:4] > 1e-6).all() and (change[4:] == 0).all()  # masked: multiplied by zero
 
 
 def test_later_things_stand_in_front(model):
@@ -65,7 +65,7 @@ def test_bootstrapping_asks_before_a_plain_colour(model):
     (first, later) = seen
     noise = model.noise([0], 1, 64, 64)[0]
     background, cat = first
-    assert torch.equal(cat[..., :4], noise[..., :4]) and torch.equal(background[..., 4:], noise[..., 4:])
+    assert torch.equal(cat[..., :4], noise[..., :4]) and torch.equal(background[..., 4:], noise[..., 4:])  # by a mask
     assert not torch.equal(cat[..., 4:], noise[..., 4:]) and not torch.equal(background[..., :4], noise[..., :4])
     assert torch.equal(later[0], later[1]), "then all regions look at the same sample"
 

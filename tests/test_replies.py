@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from conftest import SHARED, golden
+from conftest import golden
 from hypothesis import given
 from hypothesis import strategies as st
 
 from animatic.errors import AnimaticError
-from animatic.planning.boxes import clip, grouped, legacy_filter
+from animatic.planning.boxes import clip, legacy_filter
 from animatic.planning.replies import read, read_story, to_text
 from animatic.scene import Scene, Track
 
@@ -197,20 +197,9 @@ def test_clipping():
     assert clip((-0.5, 0.2, 0.5, 1.5)) == (0, 0.2, 0.5, 1) and clip((1.1, 0, 1.2, 1)) is None
 
 
-def test_things_of_one_name_are_told_together():
-    box = ((0.0, 0.0, 0.5, 0.5),)
-    tracks = [
-        Track(p, box) for p in ("an apple", "a dog", "an apple", "a panda bear", "a panda bear", "a woman", "cat")
-    ]
-    assert [phrase for phrase, _ in grouped(tracks)] == ["a dog", "two panda bears", "a woman", "two apples", "a cat"]
-
-
 @pytest.mark.parametrize("name", ["lmd", "lvd"])
 def test_real_replies_all_parse(name):
-    file = SHARED / "data" / f"{name}_replies_gpt-3.5-turbo.json"
-    if not file.exists():
-        pytest.skip("the recorded replies are not here")
-    replies = [text for texts in json.loads(file.read_text()).values() for text in texts]
+    replies = [text for texts in golden(f"lmd_lvd/{name}_replies.json").values() for text in texts]
     assert len(replies) == {"lmd": 400, "lvd": 500}[name]
     for text in replies:
         reply = read(text, legacy=True)

@@ -188,7 +188,7 @@ def test_progress_and_preview(video):
 
 def test_runs_do_not_share_memory(video):
     controls = [Guidance(2.0)]
-    assert torch.equal(run(video, controls, "dpm++"), run(video, controls, "dpm++"))
+    assert torch.equal(run(video, controls, "dpm++"), run(video, controls, "dpm++")), "the same passes"
 
 
 def test_negative_rows_can_be_dropped(video):

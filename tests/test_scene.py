@@ -107,9 +107,7 @@ KEYS = {
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("frames", [6, 16, 24])
 def test_legacy_frames_equal_the_original(kind, frames):
-    recorded = golden("lmd_lvd/lvd_layout.json").get(f"interp {kind} -> {frames}")
-    if recorded is None:
-        pytest.skip("not recorded")
+    recorded = golden("lmd_lvd/lvd_layout.json")[f"interp {kind} -> {frames}"]
     boxes = Scene("a", (Track("a", tuple(KEYS[kind])),)).at(frames, legacy=True).tracks[0].boxes
     assert [int(b is not None) for b in boxes] == recorded["valid"]
     assert [b[0] if b else 0.0 for b in boxes] == pytest.approx(recorded["x_min"], abs=2e-5)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from conftest import golden
+from conftest import CHROMIUM, golden, needs_browser
 
 from animatic.benchmarks.cases import Looking, Tally
 from animatic.benchmarks.ceiling import Filmer
@@ -266,12 +266,13 @@ def test_report_stands_alone(run, tmp_path, capsys):
     assert code == 2 and "want the folder of a run" in error
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium here")
+@pytest.mark.browser
+@needs_browser
 @pytest.mark.usefixtures("ten")
 def test_the_page_opens_in_a_browser(run, tmp_path, capsys):
     score(run.folder, Scoring())
     bench(capsys, "report", str(run.folder), "--out", str(tmp_path / "r.html"))
-    chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
+    chromium = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
     shot = subprocess.run(
         [*chromium, f"--screenshot={tmp_path}/r.png", f"file://{tmp_path}/r.html"], capture_output=True, text=True,
         timeout=120,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import golden
+from conftest import close, golden
 from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
 
 from animatic.controls.edits import Reweight, aligned
@@ -53,9 +53,9 @@ def test_sharing_is_the_originals():
     matches(base, want["plain"])
     shared = ShareKV().attend(plain, site(rows()), q, k, v, None)
     matches(shared, want["active"])
-    assert torch.equal(shared[::2], base[::2]), "a source is not changed"
-    assert torch.equal(ShareKV().attend(plain, site(rows(False)), q, k, v, None), base)
-    assert torch.equal(ShareKV(("*.2.*",)).attend(plain, site(rows()), q, k, v, None), base)
+    assert close(shared[::2], base[::2], 8), "a source is not changed"
+    for off, told in ((ShareKV(), rows(False)), (ShareKV(("*.2.*",)), rows())):
+        assert torch.equal(off.attend(plain, site(told), q, k, v, None), base), "off, it hands everything on"
 
 
 def test_masks_are_the_originals():
@@ -130,7 +130,7 @@ def test_folded_rows_share_frame_by_frame():
     told = (Row(), Row(stream=1, source=Row()))
     at = Site("a.attn1", "self", 2, slice(0, 0), (2, 1, 17), STEP, Cond(torch.zeros(2, 1, 1), told))
     got = ShareKV().attend(plain, at, q, k, v, None)
-    assert torch.equal(got[:2], plain(at, q, k, v, None)[:2])
+    assert close(got[:2], plain(at, q, k, v, None)[:2], 8)
     assert torch.allclose(got[2:], plain(at, q[2:], k[:2], v[:2], None), atol=1e-6)
 
 
@@ -192,4 +192,4 @@ def test_what_is_shared_was_turned():
     theirs = plain(at, q[1::2], turned(k)[::2], v[::2], None)
     off = want["target_Q_rotated_K_rotated"]
     assert float((right[1::2] - theirs).abs().max()) == pytest.approx(off["target_rows"], abs=1e-5)
-    assert torch.equal(right[::2], plain(at, turned(q), turned(k), v, None)[::2]) and off["source_rows"] == 0
+    assert close(right[::2], plain(at, turned(q), turned(k), v, None)[::2], 8) and off["source_rows"] == 0

@@ -135,7 +135,7 @@ def test_stop_changes_nothing_until_it_is_wanted(mini):
     def run(*watch):
         return render(scene, mini, "lvd", steps=2, frames=2, watch=watch).frames
 
-    assert np.array_equal(run(), run(Stop(lambda: False)))
+    assert np.array_equal(run(), run(Stop(lambda: False)))  # the same passes
     asked = iter(range(10**6))
     with pytest.raises(Stopped):  # in the middle of a step, which guidance makes long
         run(Progress(lambda done, count: seen.append(done)), Stop(lambda: next(asked) > 60))
@@ -472,6 +472,7 @@ def test_a_password_and_a_foreign_name_are_checked(server, bear):
         serve(server.api, port=int(server.url.rstrip("/").rpartition(":")[2]))
 
 
+@pytest.mark.slow("a process of its own loads everything before it answers")
 def test_the_command_serves_until_it_is_interrupted(tmp_path):
     at = port()
     command = [sys.executable, "-m", "animatic", "studio", "--port", str(at), "--out", str(tmp_path / "log")]

@@ -1,10 +1,10 @@
 """The studio's page, driven as a person would: a real browser, a real server, the bundled model."""
 
 import json
-import shutil
 import socket
 
 import pytest
+from conftest import CHROMIUM, needs_browser
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
@@ -15,11 +15,7 @@ from animatic.studio.api import Api
 from animatic.studio.server import serve
 from animatic.studio.work import Studio
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium"),
-]
+pytestmark = [pytest.mark.browser, needs_browser]
 BEAR = "A bear walks from the left to the right"
 
 

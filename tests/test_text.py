@@ -4,8 +4,7 @@ import pytest
 import tiny
 
 from animatic.errors import AnimaticError
-from animatic.scene import Scene, Track
-from animatic.text import ClipText, find, told
+from animatic.text import ClipText, find
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +46,3 @@ def test_long_prompts_are_refused_not_cut(text):
     assert text.tokens(["a" * 75]).shape == (1, 77)
     with pytest.raises(AnimaticError, match="78 tokens; tiny reads at most 77"):
         text.tokens(["a" * 76])
-
-
-def test_told():
-    box = ((0.0, 0.0, 0.5, 0.5),)
-    assert told(Scene("A cat.")) == "A cat."
-    assert told(Scene("A cat", background="forest")) == "A cat, forest background"
-    assert told(Scene("A cat in a forest", background="forest")) == "A cat in a forest"
-    assert told(Scene("Cats", (Track("cat", box), Track("red dog", box), Track("red dog", box)))) == "Cats, red dog"

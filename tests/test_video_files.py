@@ -11,8 +11,8 @@ from PIL import Image
 
 from animatic.errors import AnimaticError
 from animatic.formats import VIDEO_SUFFIXES
-from animatic.reading import measure
-from animatic.timing import beat
+from animatic.reading import probe
+from animatic.timing import constant_rate
 from animatic.video import Video
 
 FAULTS = Path(__file__).parent / "faults" / "videos"
@@ -54,7 +54,7 @@ def order(video: Video) -> list[int]:
 def test_no_frame_of_a_screen_recording_is_lost():
     """30 frames in a second, then 10 in nearly two."""
     video = Video.load(FAULTS / "screenrec.mp4")
-    assert video.fps == 30 and len(video) == 85 == measure(FAULTS / "screenrec.mp4").frames
+    assert video.fps == 30 and len(video) == 85 == probe(FAULTS / "screenrec.mp4").frames
     with av.open(str(FAULTS / "screenrec.mp4")) as container:
         given = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
     first_ticks = [*range(30), *range(30, 85, 6)]
@@ -81,11 +81,11 @@ def test_frames_too_close_are_left_out_with_a_word(tmp_path):
 
 
 def test_beats():
-    even = beat([k / 30 for k in range(300)], 1 / 30, [29.9, 30.0])
+    even = constant_rate([k / 30 for k in range(300)], 1 / 30, [29.9, 30.0])
     assert even.fps == 30 and even.count == 300 and even.lost == 0
-    fast = beat([0, 0.001, 0.002, 1.0], 0.1, [4.0])  # never more than the cap, and it is known what that costs
+    fast = constant_rate([0, 0.001, 0.002, 1.0], 0.1, [4.0])  # never more than the cap, and it is known what that costs
     assert fast.fps == 120 and fast.lost == 2 and fast.count == 132
-    slow_motion = beat([k / 240 for k in range(24)], 1 / 240, [240.0])  # even, so nothing is repeated
+    slow_motion = constant_rate([k / 240 for k in range(24)], 1 / 240, [240.0])  # even, so nothing is repeated
     assert slow_motion.fps == 240 and slow_motion.count == 24
 
 
@@ -112,7 +112,7 @@ def test_pixels_that_are_not_square(tmp_path):
     assert Video.load(FAULTS / "anamorphic.mp4").frames.shape == (16, 64, 192, 3)
     tall = written(tmp_path / "tall.mkv", greys(3), sample_aspect_ratio=Fraction(1, 2))
     video = Video.load(tall)
-    assert video.frames.shape == (3, 64, 48, 3) and measure(tall).height == 64
+    assert video.frames.shape == (3, 64, 48, 3) and probe(tall).height == 64
 
 
 CORNERS = np.zeros((32, 48, 3), np.uint8)  # red, green, blue, white: no two of the eight orientations look the same
@@ -149,7 +149,7 @@ def test_all_orientations_of_a_video(matrix, seen, tmp_path):
     for place, value in zip((0, 1, 3, 4), matrix, strict=True):
         data[at + 4 * place : at + 4 * place + 4] = (value << 16).to_bytes(4, "big", signed=True)
     (tmp_path / "turned.mp4").write_bytes(data)
-    video, size = Video.load(tmp_path / "turned.mp4"), measure(tmp_path / "turned.mp4")
+    video, size = Video.load(tmp_path / "turned.mp4"), probe(tmp_path / "turned.mp4")
     assert near(video.frames[0], seen(CORNERS)) and (size.height, size.width) == video.frames.shape[1:3]
 
 

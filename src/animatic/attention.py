@@ -13,6 +13,8 @@ from torch import Tensor
 
 from .controls.heat import Heat
 from .errors import AnimaticError
+from .methods import Recipe
+from .prompt_styles import style_of, told
 from .video import Video, heat_map, side_by_side
 
 LEAST = 192  # pixels of height to which small videos are enlarged
@@ -31,8 +33,8 @@ class Album:
     means: dict[str, np.ndarray] = field(default_factory=dict)
     _each: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
-    def controls(self, scene: Any) -> list[Heat]:
-        """Of a scene, or of a story's reel."""
+    def controls(self, scene: Any, recipe: Recipe) -> list[Heat]:
+        """Of a scene, or of a story's reel, as a method words it."""
         if not (self.whole or self.of):
             return []
         layers, _, numbers = self.of.partition("@")
@@ -40,7 +42,9 @@ class Album:
             raise AnimaticError(f"attention steps are {numbers!r}; want numbers with commas, such as 10,25")
         steps = tuple(int(n) for n in numbers.split(",") if n)
         sites = tuple(glob.strip() for glob in layers.split(",") if glob.strip()) or ("*",)
-        return [Heat([scene], self._mean, sites, steps, self.back, self._one if self.of else None)]
+        return [
+            Heat(told([scene], style_of(recipe)), self._mean, sites, steps, self.back, self._one if self.of else None)
+        ]
 
     def _mean(self, row: int, phrase: str, heat: Tensor) -> None:
         self.means[phrase] = heat.cpu().numpy()

@@ -29,7 +29,9 @@ def edit(
     weight: Annotated[
         list[str] | None, typer.Option(metavar="WORD=FACTOR", help="More or less of a word; repeatable.")
     ] = None,
-    prompt: Annotated[str, typer.Option(help="A whole new prompt; of a story A | B | ... Words added are refined.")] = "",
+    prompt: Annotated[
+        str, typer.Option(help="A whole new prompt; of a story A | B | ... Words added are refined.")
+    ] = "",
     blend: Annotated[bool, typer.Option(help="Change only where the changed words are looked at.")] = False,
     invert: Annotated[str, typer.Option(metavar="CAPTION", help="Edit these very frames: what they show.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
@@ -49,15 +51,17 @@ def edit(
 
         change = Edit(swaps, factors, prompt, blend)
         video = None if source.suffix == ".json" else Video.load(source)
-        recorded = _recorded(source, video, invert, bool(sampling.lora))
-        request = sampling.over(recorded)
-        if request.model != recorded.model and video is not None and not invert:
-            line(f"{recorded.model} made the video: how it did is not what {request.model} does, whose own is taken")
-            request = sampling.over(GenerationRequest(recorded.story, method=recorded.method, edits=recorded.edits))
+        request = _recorded(source, video, invert, bool(sampling.lora))
+        form_is_known = video is not None
+        if video is not None and "model" in video.info and _is_other(sampling.model, request.model):
+            line(f"the video was made by {request.model}; what it was made with otherwise is {sampling.model}'s own")
+            request = GenerationRequest(request.story, method=request.method, seed=request.seed, edits=request.edits)
+            form_is_known = bool(invert)
+        request = sampling.over(request)
         model = loaded(request)
 
     story = request.story
-    if video is None or request.model != recorded.model:
+    if not form_is_known:  # seen at once or in windows: that hangs on the model
         request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames), Scene))
     clip = None
     if invert and video is not None:
@@ -87,14 +91,21 @@ def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -
         return GenerationRequest(load_story(source))
     info = video.info
     if invert:
+        if damage := info.get("damage"):
+            line(f"damaged: {damage}")
         request = GenerationRequest.of(info, source) if "request" in info else GenerationRequest((Scene(invert),))
         scene = Scene(invert, seconds=len(video) / video.fps)
-        return replace(request, story=(scene,), stages="", method="none", frames=None, windowed=False, edits=(), inverted="")
+        return replace(
+            request, story=(scene,), stages="", method="none", frames=None, windowed=False, edits=(), inverted=""
+        )
     if "request" not in info:
         request = GenerationRequest.before_requests(info, source, len(video))
         if " + " in str(info.get("model", "")) and not with_lora:
-            raise AnimaticError(f"{source}: was made with {info['model']} and does not say where that is; want --lora FILE")
-        line(f"{source} does not say with what guidance, size and negative words it was made: {request.model}'s own are taken")
+            raise AnimaticError(
+                f"{source}: was made with {info['model']} and does not say where that is; want --lora FILE"
+            )
+        unsaid = "guidance, size and negative words"
+        line(f"{source} does not say with what {unsaid} it was made: {request.model}'s own are taken")
         return request
     request = GenerationRequest.of(info, source)
     if request.inverted:
@@ -102,6 +113,11 @@ def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -
     if request.stages:
         line(f"{source} was finished by {request.stages}: the edit is of the video before that")
     return replace(request, stages="")
+
+
+def _is_other(model: str | None, recorded: str) -> bool:
+    """Whether another model is asked for than that of the file, which names folders by their whole path."""
+    return model is not None and recorded not in (model, str(Path(model).resolve()))
 
 
 def as_generated(video: Video, size: tuple[int, int]) -> Video:

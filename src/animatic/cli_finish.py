@@ -18,7 +18,7 @@ from .encoding import WRITERS
 from .errors import AnimaticError
 from .files import fresh_path
 from .options import AsJson
-from .reading import measure
+from .reading import probe
 from .video import Video
 
 if TYPE_CHECKING:  # the stages need torch, which takes seconds to load
@@ -32,7 +32,9 @@ def finish(
     video: Annotated[Path, typer.Argument(help="Any video or picture file.")],
     then: Annotated[str, typer.Option(metavar=STAGE, help=STAGES)],
     prompt: Annotated[str, typer.Option(help="What it shows; what the file itself says if not given.")] = "",
-    negative: Annotated[str, typer.Option(help="What it must not show.")] = "",
+    negative: Annotated[
+        str | None, typer.Option(help="What not to show, instead of the finishers' own words for it; '' for none.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     memory: Annotated[
         str, typer.Option(help="Most memory a stage may need, such as 8GB; what is free if not given.")
@@ -44,7 +46,7 @@ def finish(
 ) -> None:
     """Finish a video file, stage by stage; results of stages are kept, so that running again goes on."""
     from .cascade.stage import Shape
-    from .cascade.stages import check_plan, chosen, said, same_result, stages_of
+    from .cascade.stages import check_plan, resolved, said, same_result, stages_of
 
     began = time.perf_counter()
     suffix = f".{format}"
@@ -52,11 +54,11 @@ def finish(
         raise AnimaticError(f"unknown format {format!r}; known: {', '.join(s[1:] for s in WRITERS)}")
     target = out / (name or f"{video.stem}.finished")
 
-    # What cannot be done, or needs more memory than there is, is refused before anything is decoded.
-    measured, most = measure(video), _bytes(memory)
-    say = said(measured, prompt, seed, negative=negative)
-    stages = chosen(stages_of(then), say.maker)
-    check_plan(Shape(measured.frames, measured.height, measured.width, measured.fps), stages, say, most)
+    # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
+    probed, most = probe(video), _bytes(memory)
+    say = said(probed, prompt, seed, instead=negative)
+    stages = resolved(stages_of(then), say.maker)
+    check_plan(Shape(probed.frames, probed.height, probed.width, probed.fps), stages, say, most)
 
     notes: list[str] = []
 
@@ -81,13 +83,13 @@ def finish(
 
 
 def through(
-    video: Video, then: str, target: Path, seed: int, prompt: str = "", negative: str = "", memory: str = "",
-    silent: bool = False,
+    video: Video, then: str, target: Path, seed: int, prompt: str = "", negative: str = "",
+    instead: str | None = None, memory: str = "", silent: bool = False,
 ) -> Video:  # fmt: skip
     """`video` through the stages of `then`, a bar and a line for each."""
     from .cascade.stages import said, stages_of
 
-    say = said(video, prompt, seed, negative=negative)
+    say = said(video, prompt, seed, negative=negative, instead=instead)
     return _through(video, stages_of(then), say, target, _bytes(memory), partial(line, silent=silent), silent)
 
 

@@ -82,7 +82,7 @@ def render(
 
 
 def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
-    """Render a story and write its files. Scenes planned to last `span` seconds last as long as the model's own clip."""
+    """Render a story and write its files. Scenes planned to last `span` seconds last as a clip of the model."""
     began = time.perf_counter()
 
     # what can be wrong with the options is told before a model is loaded
@@ -99,6 +99,7 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         from .attention import Album
         from .cascade.stages import ready, stages_of
         from .controls.watching import Progress
+        from .methods import recipe_named
         from .request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
@@ -109,7 +110,8 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     story = _timed(story, shot, model.geometry, span)
     shown = rendering.laid_out(story, model, request.frames)
     album = Album(shot.save_attention, shot.attention_of, shot.attention_back)
-    watchers = album.controls(shown)
+    method = request.method or ("lvd" if isinstance(shown, Scene) else "ditctrl+lvd")
+    watchers = album.controls(shown, recipe_named(method))
     if watchers and not shown.tracks:
         line("the scene names no things to look for: no attention is written", as_json)
     if model.geometry.max_frames == 1 and shot.seconds is not None:
@@ -120,24 +122,28 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     with bar("rendering", as_json) as tick:
         how = how_of(request, [Progress(tick), *watchers])
         if isinstance(shown, Scene):
-            plain = rendering.render(shown, model, request.method or "lvd", request.seed, **how)
+            plain = rendering.render(shown, model, method, request.seed, **how)
         else:
-            plain = rendering.render_story(story, model, request.method or "ditctrl+lvd", request.seed, **how)
+            plain = rendering.render_story(story, model, method, request.seed, **how)
 
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
     title = " | ".join(scene.prompt for scene in story)
-    target = free_name(shot.out / (shot.name or slug(title)), made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json)
+    target = free_name(
+        shot.out / (shot.name or slug(title)), made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json
+    )
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, png(contact_sheet(plain, shown.at(len(plain)), title=title)))
     save_story(story, plan)
     video = plain
     if stages:
         kept = plain.save(target.with_name(target.name + RENDER), scale=1)
-        negative = ", ".join(dict.fromkeys(words for words in (shot.negative, *(s.negative for s in story)) if words))
+        negative = ", ".join(dict.fromkeys(scene.negative for scene in story if scene.negative))
         video = replace(plain, info={**plain.info, "request": made.to_dict()})
         try:
-            video = cli_finish.through(video, shot.then, target, request.seed, negative=negative, silent=as_json)
+            video = cli_finish.through(
+                video, shot.then, target, request.seed, negative=negative, instead=shot.negative, silent=as_json
+            )
         except AnimaticError as error:
             raise AnimaticError(f"{error}; the video before that is kept: {kept}") from None
 

@@ -57,9 +57,11 @@ def generate(
         from . import cluster as ray_cluster
         from .benchmarks.generate import Maker, Part, prepare, settings_of, work
         from .benchmarks.known import benchmark_named
+        from .request import check_seed
         from .runs import Run
 
         quiet()
+    check_seed(seed)
     parse_size(size)  # raises where it is none
     benchmark = benchmark_named(name)
     if threads is None:

@@ -36,7 +36,9 @@ class Sampling:
     negative: str | None = option(None, "What not to show, instead of the model's own words for it; '' for none.")
     frames: int | None = option(None, "Number of frames; 1 makes a picture.")
     size: str = option("", "Pixels; the model's own size if not given.", "WIDTHxHEIGHT")
-    scheduler: str | None = option(None, "ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given.")
+    scheduler: str | None = option(
+        None, "ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given."
+    )
     dtype: str | None = option(None, "Weights in float32, bfloat16 or float16; the model's own if not given.")
     quantize: str | None = option(None, "Weights in int8 or fp8, computing as before; needs torchao.")
     offload: bool | None = option(None, "Weights wait in main memory and come to the GPU block by block.")
@@ -66,7 +68,8 @@ def loaded(request: GenerationRequest) -> Backbone:
     from .training.lora import with_loras
 
     economy = Economy(request.dtype, request.quantize, request.offload, request.save_memory)
-    chosen = with_loras(request.model, [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras], economy)
+    files = [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras]
+    chosen = with_loras(request.model, files, economy)
     return load(chosen) if isinstance(chosen, str) else chosen
 
 
@@ -79,7 +82,7 @@ def how_of(request: GenerationRequest, watch: Sequence[Control]) -> How:
 
 
 def free_name(target: Path, request: GenerationRequest, suffixes: Sequence[str], silent: bool = False) -> Path:
-    """`target`, or one numbered where files of that name hold something else than what `request` makes, which is said."""
+    """`target`, or a numbered one, which is said, where files of that name hold what another request made."""
     from .errors import AnimaticError
     from .request import GenerationRequest
     from .scene import load_story

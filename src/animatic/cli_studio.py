@@ -37,6 +37,8 @@ def studio(
     side: Annotated[int, typer.Option(help="Most pixels of a side.", min=1)] = 1024,
 ) -> None:
     """Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`."""
+    if base_url and not planner:
+        raise AnimaticError(f"base-url is {base_url!r} without a planner; want --planner openai:MODEL too")
     with console().status("loading"):
         if not find_spec("gradio"):
             raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'")

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from .backbones.base import Backbone
+from .controls.finite import Finite
+from .controls.guidance import Guidance
 from .errors import AnimaticError
 from .sampling import Cond, Control, Denoise, Run, Step, sample
 from .scene import Scene
-from .text import told
 from .video import Video
 
 
@@ -125,8 +126,9 @@ def complete(
     mask = torch.tensor(where)
     full = torch.zeros_like(noise)
     full[:, :, mask] = backbone.to_latents(torch.from_numpy(known.frames.copy())[None]).to(noise)
-    cond = backbone.encode([told(scene)], [scene.negative])
-    chain = [Known(full, mask), Reconstruction(full, mask, weight), *controls]
+    cond = backbone.encode([scene.prompt], [backbone.habits.unwanted(scene.negative)])
+    scale = next((c.scale for c in controls if isinstance(c, Guidance)), 1.0)
+    chain = [Finite(scale), Known(full, mask), Reconstruction(full, mask, weight), *controls]
     schedule = backbone.schedule(backbone.habits.steps if steps is None else steps, backbone.habits.scheduler)
     pixels = backbone.decode(sample(backbone, schedule, noise, cond, chain)).cpu().numpy()
-    return Video(pixels[0], geometry.fps, {"prompt": scene.prompt, "seed": seed, "controls": repr(chain[1:])})
+    return Video(pixels[0], geometry.fps, {"prompt": scene.prompt, "seed": seed, "controls": repr(chain[2:])})

@@ -15,14 +15,13 @@ from .backbones.base import Backbone
 from .controls.edits import Follow, LocalBlend, PromptToPrompt, Reweight
 from .controls.sharing import ShareKV
 from .errors import AnimaticError
-from .inversion import invert
+from .inversion import Unguided, invert
 from .methods import Recipe
 from .methods.ditctrl import sharing_sites
 from .rendering import How, InWindows, Take, check_scenes
 from .request import Edit, word_pattern
 from .sampling import Control, Step
 from .scene import Scene, Story
-from .text import told
 from .video import Video
 
 EARLY = 2 / 50  # of the run: while weights alone change, layout is taken over in these first steps (DiTCtrl)
@@ -55,17 +54,17 @@ def render_edit(
 
     if isinstance(source, Scene):
         scenes, noise = [scene for (scene,) in stories], None
-        controls = edited(take.controls(scenes), stories, edits, take.backbone)
+        controls = edited(take.controls(scenes), [take.told(story) for story in stories], edits, take.backbone)
         if video is not None:
-            take, row = _backwards(take, video, told(source))
-            noise = row.expand(len(scenes), *row.shape[1:])
+            take, row = _backwards(take, video, take.told([source])[0].prompt)
+            noise, controls = row.expand(len(scenes), *row.shape[1:]), [*controls, Unguided()]
         videos = take.videos(scenes, seeds, controls, noise)
     elif video is not None:
         raise AnimaticError("a video is inverted under the words of one scene; found a story")
     else:
         windows = InWindows(overlap, transitions)
         reels = take.reels(stories, windows)
-        controls = edited(take.windowed(reels), stories, edits, take.backbone)
+        controls = edited(take.windowed(reels), [take.told(story) for story in stories], edits, take.backbone)
         videos = take.films(reels, seeds, controls, windows)
 
     inverted = "" if video is None else hashlib.sha256(video.frames.tobytes()).hexdigest()[:16]
@@ -82,12 +81,14 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
     backbone, steps, (width, height) = take.backbone, len(take.schedule), take.size
     if video.frames.shape[1:3] != (height, width):
         got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
-        raise AnimaticError(f"the video measures {got}; {backbone.name} edits {width}x{height}: want --size or a resized copy")
+        raise AnimaticError(
+            f"the video measures {got}; {backbone.name} edits {width}x{height}: want --size or a resized copy"
+        )
     count, geometry = len(video), backbone.geometry
-    geometry.latent(count, height, width)  # raises where the model takes no clip that long
+    whole = geometry.pixel_frames(geometry.latent(count, height, width)[1])  # raises where a clip is too long
 
-    # a latent frame holds `pace` frames: the last frame is repeated until all are in one, and cut off again later
-    frames = np.pad(video.frames, ((0, -(count - 1) % geometry.pace), (0, 0), (0, 0), (0, 0)), mode="edge")
+    # latent frames hold several frames each: the last one is repeated until they are full, and cut off again later
+    frames = np.pad(video.frames, ((0, whole - count), (0, 0), (0, 0), (0, 0)), mode="edge")
     latents = backbone.to_latents(torch.from_numpy(frames)[None])
     latents = latents.to(backbone.noise([0], 1, height, width))
     noise = invert(latents, backbone.encode([prompt], [""]), backbone, steps)
@@ -95,9 +96,14 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
     return replace(take, frames=count, schedule=backbone.schedule(steps, name), scheduler=name), noise
 
 
-def edited(controls: list[Control], stories: Sequence[Story], edits: Sequence[Edit], backbone: Backbone) -> list[Control]:
-    """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it."""
-    prompts = [[told(scene) for scene in story] for story in stories]
+def edited(
+    controls: list[Control], stories: Sequence[Sequence[Scene]], edits: Sequence[Edit], backbone: Backbone
+) -> list[Control]:
+    """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it.
+
+    `stories` are as the method words them.
+    """
+    prompts = [[scene.prompt for scene in story] for story in stories]
     factors: dict[tuple[int, int], dict[int, float]] = {}
     for stream in range(1, len(stories)):
         for edit in edits[:stream]:
@@ -120,21 +126,20 @@ def edited(controls: list[Control], stories: Sequence[Story], edits: Sequence[Ed
 
 
 def _blends(
-    stories: Sequence[Story], prompts: Sequence[Sequence[str]], edits: Sequence[Edit], backbone: Backbone
+    stories: Sequence[Sequence[Scene]], prompts: Sequence[Sequence[str]], edits: Sequence[Edit], backbone: Backbone
 ) -> list[Control]:
     """Where an edit blends, its stream may differ from the one before only at its words."""
-    limit = backbone.text.limit
     blends: list[Control] = []
     for stream, edit in enumerate(edits, 1):
         if not edit.blend:
             continue
         if not (edit.swap or edit.weight):
             raise AnimaticError("blending needs words that are swapped or weighted; a new prompt names none")
-        words: list[list[int]] = [[] for _ in stories]
-        for at, said in ((stream - 1, [*edit.swap, *edit.weight]), (stream, [*edit.swap.values(), *edit.weight])):
-            places = [place for word in said for place in _tokens(backbone, prompts[at], word)]
-            words[at] = [part * limit + token for part, token in places]
-        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,)))
+        words: list[list[tuple[int, int]]] = [[] for _ in stories]
+        for at, exchanged in ((stream - 1, edit.swap), (stream, edit.swap.values())):
+            words[at] = [place for word in exchanged for place in _tokens(backbone, prompts[at], word)]
+            words[at] += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == stream)]
+        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,), parts=len(stories[0])))
     return blends
 
 

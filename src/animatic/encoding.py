@@ -16,13 +16,13 @@ from PIL import Image, PngImagePlugin
 from .errors import AnimaticError
 from .formats import HD_LINES, KEY
 from .sound import MP4_CODECS, Muxer, Sound
-from .timing import delays, picked
+from .timing import delays, kept_frames
 
 CODECS = {  # name, pixel format, options
     ".mp4": ("libx264", "yuv420p", {"crf": "12", "preset": "medium", "threads": "1"}),  # its bytes depend on threads
     ".mkv": ("ffv1", "bgr0", {}),  # nothing lost
 }
-FASTEST = {".gif": 50.0, ".webp": 90.0, ".png": 90.0}
+MAX_FPS = {".gif": 50.0, ".webp": 90.0, ".png": 90.0}
 """Frames per second: browsers show each for a tenth of a second where a delay is 10 ms or less."""
 DELAY_UNIT = {".gif": 10, ".webp": 1, ".png": 1}  # ms
 
@@ -42,7 +42,7 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
     flags = {"movflags": "use_metadata_tags+faststart"} if suffix == ".mp4" else {}
     origin = json.dumps(dict(info))
 
-    with _said(f"{width} x {height} as {codec}"), av.open(str(path), "w", options=flags) as container:
+    with _one_line(f"{width} x {height} as {codec}"), av.open(str(path), "w", options=flags) as container:
         container.metadata.update({KEY: origin, "title": str(info.get("prompt", "")), "comment": origin})
         rate = Fraction(fps).limit_denominator(1001)  # 1001: broadcast's 30000/1001
         stream = container.add_stream(codec, rate=rate, options=options)
@@ -63,7 +63,7 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
+def _one_line(what: str) -> Iterator[None]:
     """FFmpeg's refusals in one line."""
     import av
 
@@ -102,9 +102,9 @@ class Images(Sequence[Image.Image]):
 
 
 def _by_pillow(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, Any], sound: Sound | None) -> None:
-    """GIF, WebP or PNG, animated where there is more than one frame; of more than `FASTEST` a second some."""
+    """GIF, WebP or PNG, animated where there is more than one frame; of more than `MAX_FPS` a second some."""
     suffix = path.suffix
-    chosen = picked(len(frames), fps, FASTEST[suffix])
+    chosen = kept_frames(len(frames), fps, MAX_FPS[suffix])
     origin, text = json.dumps(dict(info)), PngImagePlugin.PngInfo()
     text.add_itxt(KEY, origin)
     how: dict[str, dict[str, Any]] = {
@@ -115,7 +115,7 @@ def _by_pillow(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
     timing: dict[str, Any] = {}
     if len(chosen) > 1:
         rest = Images(frames, chosen[1:])
-        durations = delays(len(chosen), min(fps, FASTEST[suffix]), DELAY_UNIT[suffix])
+        durations = delays(len(chosen), min(fps, MAX_FPS[suffix]), DELAY_UNIT[suffix])
         timing = {"save_all": True, "append_images": rest, "loop": 0, "duration": durations}
     Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **how[suffix], **timing)
 
@@ -125,8 +125,8 @@ def losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str
     lines = []
     if sound is not None and suffix not in CODECS:
         lines.append(f"{suffix[1:]} holds no sound: it is left out; mp4 and mkv keep it")
-    if suffix in FASTEST and (left := count - len(picked(count, fps, FASTEST[suffix]))):
-        fastest = f"{suffix[1:]} shows {FASTEST[suffix]:g} frames a second at most"
+    if suffix in MAX_FPS and (left := count - len(kept_frames(count, fps, MAX_FPS[suffix]))):
+        fastest = f"{suffix[1:]} shows {MAX_FPS[suffix]:g} frames a second at most"
         lines.append(f"{fastest}: {left} of {count} frames are left out, the timing is kept")
     return lines
 

@@ -16,15 +16,15 @@ from av.video.reformatter import Interpolation
 
 from . import sound
 from .errors import AnimaticError
-from .formats import HD_LINES, told_inside
-from .frame_buffer import RATE, Decoded, FrameBuffer, Measured, check, note, on_white, steady
-from .timing import Beat, beat
+from .formats import HD_LINES, embedded_info
+from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
+from .timing import ConstantRate, constant_rate
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 UNSPECIFIED, BT709, BT601 = 2, 1, 5  # colour matrices as ITU-T H.273 numbers them
-ROUNDED = 5e-7  # of a rate
-WHOLE = 0.9  # of the time that a file says it lasts: what is shorter is cut off
-EVEN = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
+ROUNDING = 5e-7  # of a rate
+COMPLETE = 0.9  # of the time that a file says it lasts: what is shorter is cut off
+RATE_TOLERANCE = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
 TRANSPOSED = 2  # of the three numbers of an orientation
 QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # orientations, counterclockwise
 
@@ -43,7 +43,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
         raise AnimaticError(f"{path}: cannot be read ({_reason(path, error)})") from None
 
 
-def measure(path: Path) -> Measured:
+def probe(path: Path) -> Probe:
     """The size of a video from its metadata and first frame; where its timing is uneven, also its packets' times."""
     with opened(path) as (container, stream):
         check(path, 1, stream.codec_context.height, stream.codec_context.width)
@@ -55,19 +55,19 @@ def measure(path: Path) -> Measured:
             width, height = height, width
         rates, count, info = _rates(stream), _expected(container, stream), _info(container)
         has_sound = bool(container.streams.audio)
-        uneven = len(rates) > 1 and max(rates) - min(rates) > EVEN * max(rates)
-    plan = _packet_beat(path, rates) if uneven else None
+        uneven = len(rates) > 1 and max(rates) - min(rates) > RATE_TOLERANCE * max(rates)
+    plan = _packet_rate(path, rates) if uneven else None
     fps = plan.fps if plan else rates[0]
-    return Measured(plan.count if plan else count, height, width, fps, info, has_sound)
+    return Probe(plan.count if plan else count, height, width, fps, info, has_sound)
 
 
 def read(path: Path, most: int = 0) -> Decoded:
-    """All frames of a video, on an even beat; what could not be read is noted in `info["damage"]`."""
-    plan = measure(path)
+    """All frames of a video, at a constant rate; what could not be read is noted in `info["damage"]`."""
+    plan = probe(path)
     check(path, plan.frames, plan.height, plan.width, most)
 
+    # Every frame as it is decoded goes to its place: there is no second copy of any.
     info, times, last = plan.info, [], 0.0
-    buffer: FrameBuffer | None = None
     with opened(path) as (container, stream):
         rates, seconds = _rates(stream), _seconds(container, stream)
         buffer = FrameBuffer(path, _expected(container, stream), plan.height, plan.width, most)
@@ -81,17 +81,19 @@ def read(path: Path, most: int = 0) -> Decoded:
         except (OSError, av.FFmpegError) as error:
             if not times:
                 raise
-            note(info, f"{path}: is damaged after {len(times)} frames ({_reason(path, error)})")
+            add_damage(info, f"{path}: is damaged after {len(times)} frames ({_reason(path, error)})")
 
+    # A file that was cut off often ends without an error: by the time it says it lasts.
     shown = times[-1] - times[0] + (last or 1 / rates[0])
-    if shown < WHOLE * seconds:
+    if shown < COMPLETE * seconds:
         whole = round(len(times) * seconds / shown)
-        note(info, f"{path}: {len(times)} of about {whole} frames could be read")
+        add_damage(info, f"{path}: {len(times)} of about {whole} frames could be read")
+
     track = _sound(path, times[0], info)
     if len(times) == 1:
-        return Decoded(buffer.taken(), rates[0], info, track)
-    even = beat(times, last, rates)
-    return Decoded(steady(buffer, times, even, info, path), even.fps, info, track)
+        return Decoded(buffer.trimmed(), rates[0], info, track)
+    rate = constant_rate(times, last, rates)
+    return Decoded(at_constant_rate(buffer, times, rate, info, path), rate.fps, info, track)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
@@ -115,7 +117,7 @@ def _rates(stream: Any) -> list[float]:
 def _exact(rate: Fraction) -> float:
     """Broadcast's 24, 30 and 60 thousand 1001sts, which Matroska rounds to nanoseconds."""
     broadcast = Fraction(1000 * round(rate * 1001 / 1000), 1001)
-    return float(broadcast if abs(rate - broadcast) < ROUNDED * rate else rate)
+    return float(broadcast if abs(rate - broadcast) < ROUNDING * rate else rate)
 
 
 def _expected(container: Any, stream: Any) -> int:
@@ -133,26 +135,26 @@ def _seconds(container: Any, stream: Any) -> float:
     return (container.duration or 0) / av.time_base
 
 
-def _packet_beat(path: Path, rates: list[float]) -> Beat | None:
-    """The beat of an uneven video by the times of its packets, nothing decoded; None of fewer than two."""
+def _packet_rate(path: Path, rates: list[float]) -> ConstantRate | None:
+    """The constant rate for an uneven video by the times of its packets, nothing decoded; None of fewer than two."""
     with opened(path) as (container, stream):
         packets = [p for p in container.demux(stream) if p.pts is not None and p.time_base and not p.is_discard]
     shown = sorted(packets, key=lambda packet: packet.pts)
     if len(shown) < 2:
         return None
     last = float((shown[-1].duration or 0) * shown[-1].time_base)
-    return beat([float(packet.pts * packet.time_base) for packet in shown], last, rates)
+    return constant_rate([float(packet.pts * packet.time_base) for packet in shown], last, rates)
 
 
 def _info(container: Any) -> dict[str, Any]:
-    return told_inside({name.lower(): value for name, value in container.metadata.items()})
+    return embedded_info({name.lower(): value for name, value in container.metadata.items()})
 
 
 def _sound(path: Path, first_frame: float, info: dict[str, Any]) -> sound.Sound | None:
     try:
         return sound.copied(path, first_frame)
     except (OSError, ValueError, av.FFmpegError) as error:
-        note(info, f"{path}: its sound cannot be copied ({getattr(error, 'strerror', error)}) and is left out")
+        add_damage(info, f"{path}: its sound cannot be copied ({getattr(error, 'strerror', error)}) and is left out")
         return None
 
 

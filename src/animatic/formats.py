@@ -24,7 +24,7 @@ KEY = "animatic"  # of the metadata that says what a file was made from
 HD_LINES = 720  # from here on colours are BT.709's, below BT.601's, where a file does not say
 
 
-def told_inside(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def embedded_info(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON that we wrote into a file, from its metadata; nothing where somebody else wrote the comment."""
     texts = (metadata.get(name) for name in (KEY, "comment", "xmp"))
     text = next(filter(None, texts), "{}")

@@ -12,13 +12,13 @@ import psutil
 
 from .errors import AnimaticError
 from .sound import Sound
-from .timing import Beat
+from .timing import ConstantRate
 
 RATE = 8.0  # frames per second, where a file does not say
 
 
 @dataclass(frozen=True)
-class Measured:
+class Probe:
     """A file by its metadata, before it is decoded: `frames` is what they say, for pictures of unequal delays fewer."""
 
     frames: int
@@ -53,20 +53,20 @@ class FrameBuffer:
         self.frames[self.count] = pixels
         self.count += 1
 
-    def spread(self, beat: Beat) -> np.ndarray:
+    def repeated(self, rate: ConstantRate) -> np.ndarray:
         """The frames, each repeated for as many ticks as it is shown."""
         # First those that are shown at all move together, then each to its ticks, from the last on: at neither time
         # does what is written lie on what is still to be read.
-        ends = np.append(beat.starts[1:], beat.count)
-        kept = np.flatnonzero(ends > beat.starts)
+        ends = np.append(rate.starts[1:], rate.count)
+        kept = np.flatnonzero(ends > rate.starts)
         for place, number in enumerate(kept):
             self.frames[place] = self.frames[number]
-        self._grow(beat.count)
+        self._grow(rate.count)
         for place, number in reversed(list(enumerate(kept))):
-            self.frames[beat.starts[number] : ends[number]] = self.frames[place].copy()
+            self.frames[rate.starts[number] : ends[number]] = self.frames[place].copy()
         return self.frames
 
-    def taken(self) -> np.ndarray:
+    def trimmed(self) -> np.ndarray:
         """The frames as they came."""
         self._grow(self.count)
         return self.frames
@@ -82,11 +82,11 @@ def check(path: Path, count: int, height: int, width: int, most: int = 0) -> Non
     """Raise `AnimaticError` where so many frames need more than `most` bytes (0: what is free)."""
     needs, free = 3 * count * height * width, most or psutil.virtual_memory().available
     if needs > free:
-        size = f"{count} frames of {width} x {height} need {amount(needs)}"
-        raise AnimaticError(f"{path}: {size}, {amount(free)} are free; want a shorter or smaller video")
+        size = f"{count} frames of {width} x {height} need {format_bytes(needs)}"
+        raise AnimaticError(f"{path}: {size}, {format_bytes(free)} are free; want a shorter or smaller video")
 
 
-def amount(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Bytes in words."""
     return f"{size / 2**30:.1f} GB" if size >= 2**28 else f"{size / 2**20:.1f} MB"
 
@@ -99,13 +99,15 @@ def on_white(pixels: np.ndarray) -> np.ndarray:
     return ((pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
-def steady(buffer: FrameBuffer, times: Sequence[float], beat: Beat, info: dict[str, Any], path: Path) -> np.ndarray:
-    """The frames of `buffer` on `beat`; what is lost on the way is noted in `info`."""
-    if beat.lost:
-        note(info, f"{path}: {beat.lost} of {len(times)} frames follow within 1/{beat.fps:g} s and are left out")
-    return buffer.taken() if beat.count == len(times) and not beat.lost else buffer.spread(beat)
+def at_constant_rate(
+    buffer: FrameBuffer, times: Sequence[float], rate: ConstantRate, info: dict[str, Any], path: Path
+) -> np.ndarray:
+    """The frames of `buffer`, shown at `times` (seconds), at `rate`; what is lost on the way is noted in `info`."""
+    if rate.lost:
+        add_damage(info, f"{path}: {rate.lost} of {len(times)} frames follow within 1/{rate.fps:g} s and are left out")
+    return buffer.trimmed() if rate.count == len(times) and not rate.lost else buffer.repeated(rate)
 
 
-def note(info: dict[str, Any], text: str) -> None:
+def add_damage(info: dict[str, Any], text: str) -> None:
     """Add to what is to be said of a file that could not be read whole."""
     info["damage"] = "; ".join(filter(None, (info.get("damage"), text)))

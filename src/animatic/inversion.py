@@ -70,6 +70,23 @@ class Implicit(Control):
         return answer
 
 
+@dataclass
+class Unguided(Control):
+    """One stream is told its own prompt where it would be told what not to show: guidance of any scale leaves it alone.
+
+    Inversion is unguided, and so is the way back from its noise to the frames; the other streams keep their guidance.
+    """
+
+    stream: int = 0
+
+    def tell(self, cond: Cond, step: Step) -> Cond:
+        rows = list(range(len(cond.rows)))
+        for i, row in enumerate(cond.rows):
+            if row.negative and row.stream == self.stream:
+                rows[i] = cond.rows.index(replace(row, negative=False))
+        return replace(cond, text=cond.text[rows], extra={name: value[rows] for name, value in cond.extra.items()})
+
+
 @torch.no_grad()
 def invert(latents: Tensor, cond: Cond, backbone: Backbone, steps: int, times: int = 3) -> Tensor:
     """Noise that leads to `latents` in `steps` unguided steps of DDIM, or of Euler where the model is of flow."""

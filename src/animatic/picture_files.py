@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .errors import AnimaticError
-from .formats import told_inside
-from .frame_buffer import RATE, Decoded, FrameBuffer, Measured, check, note, on_white, steady
-from .timing import beat, shown
+from .formats import embedded_info
+from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
+from .timing import constant_rate, shown
 
 MAGIC = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # and WebP's, in two places
 MOTION_JPEG = (".mjpeg", ".mjpg")  # begin as a photograph does, but are videos
@@ -44,7 +44,7 @@ def opened(path: Path) -> Iterator[Any]:
         raise AnimaticError(f"{path}: cannot be read ({error})") from None
 
 
-def measure(path: Path) -> Measured:
+def probe(path: Path) -> Probe:
     """Width, height and number of frames from the header; the rate is that of the first delay."""
     with opened(path) as picture:
         (delay,) = shown([picture.info.get("duration") or 0])
@@ -52,12 +52,12 @@ def measure(path: Path) -> Measured:
         height, width = picture.height, picture.width
         if picture.getexif().get(ORIENTATION, 1) >= 5:
             height, width = width, height
-        return Measured(count, height, width, 1 / delay, told_inside(picture.info))
+        return Probe(count, height, width, 1 / delay, embedded_info(picture.info))
 
 
 def read(path: Path, most: int = 0) -> Decoded:
-    """All frames, each for as long as a browser shows it, on an even beat."""
-    plan = measure(path)
+    """All frames, each for as long as a browser shows it, at a constant rate."""
+    plan = probe(path)
     check(path, plan.frames, plan.height, plan.width, most)
     buffer = FrameBuffer(path, plan.frames, plan.height, plan.width, most)
     delays: list[float] = []
@@ -69,18 +69,18 @@ def read(path: Path, most: int = 0) -> Decoded:
             except UNREADABLE:
                 if not delays:
                     raise
-                note(plan.info, f"{path}: {len(delays)} of {plan.frames} frames could be read")
+                add_damage(plan.info, f"{path}: {len(delays)} of {plan.frames} frames could be read")
                 break
             delays.append(picture.info.get("duration") or 0)  # of WebP known now only
 
     if len(delays) == 1:
         fps = 1000 / delays[0] if delays[0] else RATE
-        return Decoded(buffer.taken(), fps, plan.info, None)
+        return Decoded(buffer.trimmed(), fps, plan.info, None)
     seconds = shown(delays)
     times = np.cumsum([0.0, *seconds[:-1]]).tolist()
     together = reduce(gcd, (round(1000 * second) for second in seconds))
-    even = beat(times, seconds[-1], [len(seconds) / sum(seconds), 1000 / together])
-    return Decoded(steady(buffer, times, even, plan.info, path), even.fps, plan.info, None)
+    rate = constant_rate(times, seconds[-1], [len(seconds) / sum(seconds), 1000 / together])
+    return Decoded(at_constant_rate(buffer, times, rate, plan.info, path), rate.fps, plan.info, None)
 
 
 def eight_bits(picture: Image.Image, path: Path) -> np.ndarray:

@@ -1,25 +1,25 @@
-"""Video and picture files to frames: known by what they hold, whatever their names, measured before they are read."""
+"""Video and picture files to frames: known by what they hold, whatever their names, probed before they are read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from . import picture_files
-from .frame_buffer import Decoded, Measured
+from .frame_buffer import Decoded, Probe
 
 
-def measure(path: Path) -> Measured:
+def probe(path: Path) -> Probe:
     """How large the video in a file is. Raises `AnimaticError` where there is none."""
     from . import ffmpeg_files  # FFmpeg's libraries are loaded where they are needed
 
-    return picture_files.measure(path) if picture_files.knows(path) else ffmpeg_files.measure(path)
+    return picture_files.probe(path) if picture_files.knows(path) else ffmpeg_files.probe(path)
 
 
 def read(path: Path, most: int = 0) -> Decoded:
     """The video or picture in a file of any kind that FFmpeg or Pillow knows, upright, in square pixels.
 
     What is transparent stands on white. Raises `AnimaticError` where the file cannot be read or needs more than `most`
-    bytes (0: what is free), which is looked at before anything is decoded.
+    bytes (0: what is free), which is looked at before more than the first frame is decoded.
     """
     from . import ffmpeg_files
 

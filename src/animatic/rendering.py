@@ -24,12 +24,12 @@ from .controls.regions import Regions
 from .controls.windows import Windows
 from .errors import AnimaticError
 from .methods import Recipe, recipe_named
+from .prompt_styles import style_of, told
 from .request import GenerationRequest, check_seed
 from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .stories import Reel, check_memory, reel_of
-from .text import told
 from .video import Video
 
 
@@ -128,6 +128,8 @@ class Take:
         for name in how:
             if name not in How.__annotations__:
                 raise AnimaticError(f"unknown option {name!r}; known: {', '.join(How.__annotations__)}")
+        if not isinstance(model, (str, os.PathLike, Backbone)):
+            raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
         backbone = model if isinstance(model, Backbone) else load(os.fspath(model))
         geometry, habits = backbone.geometry, backbone.habits
 
@@ -154,15 +156,21 @@ class Take:
             how.get("watch", ()),
         )
 
+    def told(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """Scenes (or reels) as the method tells them: their prompts are the texts that are encoded."""
+        return told(scenes, style_of(self.recipe))
+
     def controls(self, scenes: Sequence[Scene]) -> list[Control]:
         """The method's controls. Raises where the model cannot show a scene, or cannot do what a control needs."""
         for scene in scenes:
             self.backbone.check_scene(scene)
-        controls = self.recipe(scenes, self.backbone, self.guidance)
+        controls = self.recipe(self.told(scenes), self.backbone, self.guidance)
         try:
             check(self.backbone, controls)
         except AnimaticError as error:
-            raise AnimaticError(f"method {self.method!r}: {error}; want --method none, which any model can do") from None
+            raise AnimaticError(
+                f"method {self.method!r}: {error}; want --method none, which any model can do"
+            ) from None
         return controls
 
     def videos(
@@ -175,13 +183,16 @@ class Take:
             frames = geometry.frames if any(scene.seconds for scene in scenes) else 1
         if noise is None:
             noise = self.backbone.noise(seeds, frames, height, width)
-        pixels, made = self.shoot(noise, encode(scenes, self.backbone), controls)
+        as_told = self.told(scenes)
+        pixels, made = self.shoot(noise, encode(as_told, self.backbone), controls)
         return [
             Video(
                 frames=pixels[i, :frames],
                 fps=frames / scene.seconds if scene.seconds else geometry.fps,
                 info={
-                    "prompt": scene.prompt, "seed": seed, **made, "scene": json.loads(scene.to_json()),
+                    "prompt": scene.prompt, "prompt_text": as_told[i].prompt,
+                    "negative_text": self.backbone.habits.unwanted(scene.negative), "seed": seed, **made,
+                    "scene": json.loads(scene.to_json()),
                     "request": self.request((scene,), seed, frames=frames).to_dict(),
                 },
             )
@@ -217,13 +228,15 @@ class Take:
         geometry, (width, height) = self.backbone.geometry, self.size
         seeds = [check_seed(seed) for seed in seeds]
         noise = self.backbone.noise(seeds, geometry.pixel_frames(reels[0].plan.frames), height, width, windowed=True)
-        pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in reels], self.backbone), controls)
+        as_told = cast("list[Reel]", self.told(cast("Sequence[Scene]", reels)))
+        pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in as_told], self.backbone), controls)
         return [
             Video(
                 pixels[i],
                 geometry.fps,
                 {
-                    "prompt": reel.prompt, "seed": seed, **made, "story": json.loads(story_json(reel.scenes)),
+                    "prompt": reel.prompt, "prompt_text": as_told[i].prompt, "seed": seed, **made,
+                    "story": json.loads(story_json(reel.scenes)),
                     "request": self.request(reel.scenes, seed, windowed=True, **asdict(windows)).to_dict(),
                 },
             )
@@ -275,22 +288,24 @@ def laid_out(story: Story, backbone: Backbone, frames: int | None = None) -> Sce
 
 
 def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:
-    """What a model is told of scenes, and not to show: their words and its habit."""
+    """What a model is told of scenes as a style words them, and not to show: the scenes' words and its habit."""
     negatives = [backbone.habits.unwanted(scene.negative) for scene in scenes]
-    return backbone.encode([told(scene) for scene in scenes], negatives)
+    return backbone.encode([scene.prompt for scene in scenes], negatives)
 
 
 @torch.no_grad()
 def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Cond:
     """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
-    conds = [encode(story, backbone) for story in stories]
-    if conds[0].extra and len(stories[0]) > 1:
+    cond, count, parts = (
+        encode([scene for story in stories for scene in story], backbone),
+        len(stories),
+        len(stories[0]),
+    )
+    if cond.extra and parts > 1:
         raise AnimaticError(f"{backbone.name} takes one prompt a video; want a single scene, or a model for stories")
-    parts = len(stories[0])
-    texts = torch.stack([cond.text.unflatten(0, (2, parts)).flatten(1, 2) for cond in conds], 1)
-    extra = {name: torch.stack([cond.extra[name] for cond in conds], 1).flatten(0, 1) for name in conds[0].extra}
-    rows = [Row(negative, i) for negative in (True, False) for i in range(len(stories))]
-    return Cond(texts.flatten(0, 1), tuple(rows), extra)
+    text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
+    rows = [Row(negative, i) for negative in (True, False) for i in range(count)]
+    return Cond(text, tuple(rows), cond.extra)
 
 
 def versions() -> dict[str, str]:

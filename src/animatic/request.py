@@ -16,7 +16,6 @@ from pydantic.dataclasses import dataclass
 
 from .errors import AnimaticError
 from .scene import Scene, Story, parse_story
-from .text import told
 
 MOST_SEED = 2**63 - 1  # what torch's generators and SQLite's integers take alike
 _STRICT = ConfigDict(extra="forbid")
@@ -54,13 +53,16 @@ class Edit:
         if self.prompt:
             prompts = [prompt.strip() for prompt in self.prompt.split("|")] if len(story) > 1 else [self.prompt]
             if len(prompts) != len(story):
-                raise AnimaticError(f"the new prompt has {len(prompts)} parts for {len(story)} scenes; want A | B | ...")
+                raise AnimaticError(
+                    f"the new prompt has {len(prompts)} parts for {len(story)} scenes; want A | B | ..."
+                )
             story = tuple(_renamed(scene, prompt) for scene, prompt in zip(story, prompts, strict=True))
 
         for old, new in self.swap.items():
-            texts = [told(scene) for scene in story]
+            texts = [text for s in story for text in (s.prompt, s.background, *(t.phrase for t in s.tracks))]
             if not any(word_pattern(old).search(text) for text in texts):
-                raise AnimaticError(f"word {old!r} is not in the prompt {' | '.join(texts)!r}")
+                prompts = " | ".join(scene.prompt for scene in story)
+                raise AnimaticError(f"word {old!r} is not in the prompt {prompts!r}")
             story = tuple(_swapped(scene, old, new) for scene in story)
         return story
 
@@ -89,11 +91,11 @@ def word_pattern(words: str) -> re.Pattern[str]:
 class GenerationRequest:
     """All that decides a video but the versions of the libraries. Files carry one in which nothing is left open.
 
-    `model` is a name or a folder, `loras` are files, their scales and networks (see `Wanted`). `size` is (width, height) in pixels, before any
-    enlargement of the file. `negative` are the model's own unwanted words; a scene's stand in the scene. `windowed`
-    says that the story was made in windows, `overlap` and `transitions` how (see `render_story`). `stages` are
-    finishing stages (see `animatic finish`). `edits` are changes to the story, one after another; `inverted` is the
-    file whose noise the video was made from.
+    `model` is a name or a folder, `loras` are files, their scales and networks (see `training.lora.Wanted`). `size` is
+    (width, height) in pixels, before any enlargement of the file. `negative` are the model's own unwanted words; a
+    scene's stand in the scene. `windowed` says that the story was made in windows, `overlap` and `transitions` how (see
+    `render_story`). `stages` are finishing stages (see `animatic finish`). `edits` are changes to the story, one after
+    another; `inverted` is a digest of the video whose noise this was made from, "" where there is none.
     """
 
     story: Story
@@ -138,7 +140,9 @@ class GenerationRequest:
     def before_requests(info: Mapping[str, Any], source: str | Path, frames: int) -> GenerationRequest:
         """What is known of a video of `frames` frames whose file was written when only a part was recorded."""
         if "scene" not in info and "story" not in info:
-            raise AnimaticError(f"{source}: does not say what it was made from; say what it shows with --invert CAPTION")
+            raise AnimaticError(
+                f"{source}: does not say what it was made from; say what it shows with --invert CAPTION"
+            )
         windowed = "story" in info
         return GenerationRequest(
             parse_story(info["story" if windowed else "scene"], str(source)),

@@ -13,7 +13,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .english import plurals
 from .errors import AnimaticError, warn
-from .scene import Scene
 
 CLIP_LENGTH = 77  # tokens that CLIP reads at once, a start and an end token among them
 
@@ -167,28 +166,12 @@ def _named(prompt: str, words: str) -> tuple[int, int] | None:
     return None
 
 
-def told(scene: Scene) -> str:
-    """What a model is told of a scene: the prompt as it stands, the background, and any phrase that they do not name.
-
-    A phrase is named where it stands, or where its last word does and is not another phrase's: of "red car" and "blue
-    car", "a red car" names one. LVD adds ", {keyword} background"; LMD adds missing phrases after a bar.
-    """
-    sentence = scene.prompt.strip().rstrip(".")
-    words = sentence
-    if scene.background and find(words, scene.background) is None:
-        words += f", {scene.background} background"
-
-    phrases = list(dict.fromkeys(track.phrase for track in scene.tracks))
-    for phrase in phrases:
-        others = [_named(words, other.strip()) for other in phrases if other != phrase]
-        at = find(words, phrase)
-        borrowed = at is not None and _named(words, phrase.strip()) is None and any(_inside(at, o) for o in others)
-        if at is None or borrowed:
-            words += f", {phrase}"
-
-    if words == sentence:
-        return scene.prompt
-    return words + scene.prompt.strip()[len(sentence) :]  # the full stop, if there was one
+def named(text: str, phrase: str, others: Sequence[str]) -> bool:
+    """Whether `text` names `phrase`: it stands there, or its last word does and is not part of an other's name."""
+    at = find(text, phrase)
+    if at is None or _named(text, phrase.strip()) is not None:
+        return at is not None
+    return not any(_inside(at, _named(text, other.strip())) for other in others if other != phrase)
 
 
 def _inside(span: tuple[int, int], other: tuple[int, int] | None) -> bool:

@@ -1,4 +1,4 @@
-"""Frames that are shown for unequal times, on an even beat and back."""
+"""Frames that are shown for unequal times, at a constant frame rate and back."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 
-FASTEST = 120.0  # frames per second that an uneven video is brought to at most
-NEAR = 0.1  # of a tick, that times may be off a tick they are written for: files round them
-UNSEEN = 10  # ms; delays up to this are shown for `SHOWN` by every browser
-SHOWN = 100  # ms
+MAX_FPS = 120.0  # frames per second that an uneven video is brought to at most
+TICK_TOLERANCE = 0.1  # of a tick, that times may be off a tick they are written for: files round them
+MIN_DELAY = 10  # ms; delays up to this are shown for `DEFAULT_DELAY` by every browser
+DEFAULT_DELAY = 100  # ms
 
 
 @dataclass(frozen=True)
-class Beat:
+class ConstantRate:
     """Frame i is shown from tick `starts[i]` until the next begins; `count` ticks in all, `fps` a second."""
 
     fps: float
@@ -28,23 +28,23 @@ class Beat:
         return int((np.diff(self.starts, append=self.count) == 0).sum())
 
 
-def beat(times: Sequence[float], last: float, rates: Iterable[float]) -> Beat:
+def constant_rate(times: Sequence[float], last: float, rates: Iterable[float]) -> ConstantRate:
     """The slowest of `rates` (frames per second) on whose ticks every frame is shown at its time.
 
     `times` in seconds, rising; `last` is how long the last frame is shown. Where no rate fits, the slowest at which no
-    frame is lost and none is late by more than a tick; where frames come faster than `FASTEST`, that.
+    frame is lost and none is late by more than a tick; where frames come faster than `MAX_FPS`, that.
     """
     at = np.maximum.accumulate(np.asarray(times, float) - times[0])
     gaps = np.diff(at)
     average = (len(at) - 1) / at[-1] if len(at) > 1 and at[-1] > 0 else 0.0
-    candidates = {*rates, FASTEST} | ({1 / gaps.min()} if len(gaps) and gaps.min() > 0 else set())
-    limit = max(FASTEST, average * (1 + 1e-3))
+    candidates = {*rates, MAX_FPS} | ({1 / gaps.min()} if len(gaps) and gaps.min() > 0 else set())
+    limit = max(MAX_FPS, average * (1 + 1e-3))
     known = sorted(rate for rate in candidates if 0 < rate <= limit)
 
     # Times that lie on a rate's ticks.
     for fps in known:
         starts = np.rint(at * fps).astype(int)
-        if (np.diff(starts) > 0).all() and np.abs(at * fps - starts).max() <= NEAR:
+        if (np.diff(starts) > 0).all() and np.abs(at * fps - starts).max() <= TICK_TOLERANCE:
             return _lasting(fps, starts, at[-1] + last)
 
     # Times that jitter: a frame whose tick is taken waits for the next.
@@ -54,19 +54,19 @@ def beat(times: Sequence[float], last: float, rates: Iterable[float]) -> Beat:
         if (starts - at * fps).max() <= 1:
             return _lasting(fps, starts, at[-1] + last)
 
-    return _lasting(FASTEST, np.rint(at * FASTEST).astype(int), at[-1] + last)
+    return _lasting(MAX_FPS, np.rint(at * MAX_FPS).astype(int), at[-1] + last)
 
 
-def _lasting(fps: float, starts: np.ndarray, seconds: float) -> Beat:
-    return Beat(fps, starts, max(int(starts[-1]) + 1, round(seconds * fps)))
+def _lasting(fps: float, starts: np.ndarray, seconds: float) -> ConstantRate:
+    return ConstantRate(fps, starts, max(int(starts[-1]) + 1, round(seconds * fps)))
 
 
 def shown(delays: Sequence[float]) -> list[float]:
     """How long pictures with these delays (ms) are shown by browsers, in seconds."""
-    return [(SHOWN if delay <= UNSEEN else delay) / 1000 for delay in delays]
+    return [(DEFAULT_DELAY if delay <= MIN_DELAY else delay) / 1000 for delay in delays]
 
 
-def picked(count: int, fps: float, fastest: float) -> list[int]:
+def kept_frames(count: int, fps: float, fastest: float) -> list[int]:
     """Which of `count` frames are shown where at most `fastest` a second can be: all, or some, time kept."""
     if fps <= fastest:
         return list(range(count))

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .encoding import WRITERS, losses
 from .errors import AnimaticError
 from .files import replacing
-from .reading import measure, read
+from .reading import probe, read
 from .scene import Box, Scene
 from .sound import Sound
 
@@ -81,7 +81,7 @@ class Video:
 
 def read_info(path: str | Path) -> dict[str, Any]:
     """What a file was made from. Raises where it does not say."""
-    info = measure(Path(path)).info
+    info = probe(Path(path)).info
     if not info:
         raise AnimaticError(f"{path}: says nothing of how it was made; want a file that animatic wrote")
     return info

@@ -55,7 +55,6 @@ class Geometry:
         times = -(-(frames - 1) // self.pace) + self.patch[0]  # with one to spare where tokens hold two
         return self.channels, times + -times % self.patch[0], height // self.stride, width // self.stride
 
-
     def pixel_frames(self, latent_frames: int) -> int:
         """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
         return (latent_frames - self.patch[0]) * self.pace + 1
@@ -69,10 +68,14 @@ class Habits:
     guidance: float = 7.5
     negative: str = ""
     scheduler: str = ""  # "": the one it comes with
+    ending: str = ""  # put after every prompt of a finisher
 
-    def unwanted(self, *negatives: str) -> str:
-        """What a model is told not to show: these words and its own."""
-        return ", ".join(words for words in (*negatives, self.negative) if words)
+    def unwanted(self, scene: str, run: str = "") -> str:
+        """What a model is told not to show: a scene's words, its own, and those of a kind of run.
+
+        The last go with the model's own: where it has none, or they were emptied, none are told.
+        """
+        return ", ".join(words for words in (scene, self.negative, run if self.negative else "") if words)
 
 
 class Backbone(ABC):

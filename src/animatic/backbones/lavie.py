@@ -18,6 +18,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..negatives import LAVIE_ENDING, LAVIE_INTERPOLATION, LAVIE_UPSCALING
 from ..sampling import Cond
 from .base import Components, Geometry, Habits
 from .beside import LEVEL, seen
@@ -33,12 +34,13 @@ CARDS: dict[str, dict[str, Any]] = {  # what the released programs do
     },
     "lavie-interpolation": {
         "unet": INTERPOLATION, "parts": SD, "scheduler": {"timestep_spacing": "linspace"},
-        "geometry": Geometry(61, 320, 512), "habits": Habits(50, 4.0), "beside": {"kind": "copied", "factor": 4},
+        "geometry": Geometry(61, 320, 512), "habits": Habits(50, 4.0, LAVIE_INTERPOLATION, ending=LAVIE_ENDING),
+        "beside": {"kind": "copied", "factor": 4},
     },
     "lavie-vsr": {
         "unet": VSR, "parts": X4,
         "scheduler": {"steps_offset": 1, "set_alpha_to_one": False, "prediction_type": "v_prediction"},
-        "geometry": Geometry(8, 1280, 2048, stride=4), "habits": Habits(50, 5.0, "blur, worst quality"),
+        "geometry": Geometry(8, 1280, 2048, stride=4), "habits": Habits(50, 5.0, LAVIE_UPSCALING),
         "beside": {"kind": "noised", "level": 50},
     },
 }  # fmt: skip

@@ -113,6 +113,8 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
         raise AnimaticError(f"{file}: {count}, the first is {strange[0]}; want lora_A and lora_B pairs alone")
 
     configs = _configs(file, header, named)
+    if not configs and any(name.startswith("base_model.model.") for name in state):
+        warn(f"{file}: no adapter_config.json beside it; its alpha is taken to be its rank")
     parts = {
         part: {layer: _update(file, layer, roles, configs.get(part, {})) for layer, roles in layers.items()}
         for part, layers in grouped.items()

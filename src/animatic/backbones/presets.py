@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..negatives import LMD, LVD, LVD_UPSAMPLING, WAN
 from .base import Geometry, Habits
 from .beside import Beside, Noised
 
 CONVERT = "animatic convert lavie "  # of a source: what makes it, where no hub has it
-POOR = "blurry, low quality, distorted, watermark, text"
-REVISION = "blurry, low quality, distorted, dull, gray, unrealistic, watermark, text"
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
 PICTURE = Geometry(1, 512, 512, max_frames=1)
 COG = Geometry(49, 480, 720, 16, 8, 8.0, pace=4, patch=(1, 2, 2))
 COG15 = Geometry(81, 768, 1360, 16, 8, 16.0, pace=4, patch=(2, 2, 2))
-WAN, WAN_LARGE = (Geometry(81, h, w, 16, 8, 16.0, pace=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280)))
+WAN_SMALL, WAN_LARGE = (Geometry(81, h, w, 16, 8, 16.0, pace=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280)))
 WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, pace=4, patch=(1, 2, 2))
-COG_HABITS, WAN_HABITS = Habits(50, 6.0), Habits(50, 5.0, POOR)  # their model cards
-FILM, STILL = Habits(40, 9.0, POOR, "dpm++"), Habits(50, 7.5, POOR, "ddim")  # LVD, LMD README
+COG_HABITS, WAN_HABITS = Habits(50, 6.0), Habits(50, 5.0, WAN)  # their model cards
+FILM, STILL = Habits(40, 9.0, LVD, "dpm++"), Habits(50, 7.5, LMD, "ddim")  # LVD, LMD README
 PRESETS = {
     "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes", family="mini"),
     "modelscope": Preset(
@@ -51,7 +50,7 @@ PRESETS = {
     "cogvideox-2b": Preset("THUDM/CogVideoX-2b", "CogVideoX, 1.7 B", COG, COG_HABITS),
     "cogvideox-5b": Preset("THUDM/CogVideoX-5b", "CogVideoX, 5.6 B", COG, COG_HABITS, "bfloat16"),
     "cogvideox1.5-5b": Preset("THUDM/CogVideoX1.5-5B", "CogVideoX 1.5, 5.6 B", COG15, COG_HABITS, "bfloat16"),
-    "wan2.1-1.3b": Preset("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1, 1.4 B", WAN, WAN_HABITS, "bfloat16"),
+    "wan2.1-1.3b": Preset("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1, 1.4 B", WAN_SMALL, WAN_HABITS, "bfloat16"),
     "wan2.1-14b": Preset("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1, 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"),
     "wan2.2-5b": Preset("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, 5 B", WAN_5B, WAN_HABITS, "bfloat16"),
     "wan2.2-a14b": Preset(
@@ -74,20 +73,20 @@ PRESETS = {
         "stabilityai/stable-diffusion-x4-upscaler",
         "Stable Diffusion, four times the size, frame by frame",
         Geometry(8, 512, 512, stride=4),
-        Habits(75, 9.0, REVISION),
+        Habits(75, 9.0, LVD_UPSAMPLING),
         beside=Noised(),
     ),
     "zeroscope-xl": Preset(
         "cerspense/zeroscope_v2_XL",
         "Zeroscope that makes large video of upscaled video",
         Geometry(24, 576, 1024),
-        Habits(50, 15.0, REVISION, "dpm++"),
+        Habits(50, 15.0, LVD_UPSAMPLING, "dpm++"),
         family="zeroscope",
     ),
     "sdxl-refiner": Preset(
         "stabilityai/stable-diffusion-xl-refiner-1.0",
         "Stable Diffusion XL's refiner, frame by frame",
         Geometry(1, 1024, 1024),
-        Habits(50, 5.0, REVISION),
+        Habits(50, 5.0, LVD_UPSAMPLING),
     ),
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AnimaticError, listed
+from ..quiet import quiet
 from ..sampling import Cond
 from ..text import ClipText
 from .base import Components
@@ -103,6 +104,7 @@ def pixels() -> PatchCodec:
     return PatchCodec(patch=1, channels=3)
 
 
+@quiet()
 def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
     card: dict[str, Any] = {"family": model.family, "geometry": asdict(model.geometry), "habits": asdict(model.habits)}

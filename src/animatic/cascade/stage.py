@@ -47,10 +47,15 @@ PIECE = 4  # windows of which latents are held at once
 
 @dataclass(frozen=True)
 class Say:
-    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is."""
+    """What a stage is told: the words, the seed, the model that made the video, whom to tell how far it is.
+
+    `negative` is what the scene does not want, told before the model's own negative prompt; `instead`, if not None,
+    stands in place of that.
+    """
 
     prompt: str = ""
     negative: str = ""
+    instead: str | None = None
     seed: int = 0
     maker: str = ""
     tick: Callable[[int, int], None] = lambda done, count: None
@@ -76,7 +81,7 @@ class Stage(ABC):
     @abstractmethod
     def __call__(self, video: Video, say: Say) -> Video: ...
 
-    def chosen(self, maker: str) -> Stage:
+    def resolved(self, maker: str) -> Stage:
         """The same with what it leaves to its model, or to the model `maker` that made the video, written in."""
         return self
 
@@ -109,7 +114,7 @@ class Networked(Stage):
     role = ""
     partners = {}  # noqa: RUF012 - a class attribute, never written
 
-    def chosen(self, maker: str) -> Networked:
+    def resolved(self, maker: str) -> Networked:
         """With the model to use: the one that is said, else the partner of the one that made the video."""
         family = maker.partition(" ")[0].partition("-")[0]
         name = self.model or self.partners.get(family, "")
@@ -121,7 +126,7 @@ class Networked(Stage):
 
     def backbone(self, say: Say) -> Components:
         """The model to use. Raises `AnimaticError` where it cannot do what the stage does."""
-        backbone = say.model(self.chosen(say.maker).model)
+        backbone = say.model(self.resolved(say.maker).model)
         if backbone.part == "transformer":
             raise AnimaticError(f"{backbone.name} is a video transformer, which cannot {self.role} yet; want a UNet")
         self.suits(backbone)
@@ -160,8 +165,10 @@ class Call:
     def __call__(self, noise: Tensor, beside: Tensor | None = None, level: int | None = None) -> Tensor:
         """Clean latents from unit noise of the clip's shape, what is beside it being seen."""
         backbone, habits, say = self.backbone, self.backbone.habits, self.say
-        negative = ", ".join(n for n in (say.negative, habits.negative) if n)
-        cond = backbone.encode([say.prompt], [negative])
+        if say.instead is not None:
+            habits = replace(habits, negative=say.instead)
+        negative = habits.unwanted(say.negative)
+        cond = backbone.encode([say.prompt + habits.ending], [negative])
         extra: dict[str, Any] = dict(cond.extra)
         if beside is not None:
             extra[BESIDE] = beside.to(noise).expand(len(cond.rows), -1, -1, -1, -1)

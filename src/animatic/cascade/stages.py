@@ -18,8 +18,8 @@ import torch
 from ..backbones.load import locate
 from ..errors import AnimaticError
 from ..files import fresh_path
-from ..frame_buffer import Measured, amount
-from ..reading import measure
+from ..frame_buffer import Probe, format_bytes
+from ..reading import probe
 from ..video import Video
 from .classical import Blend, Lanczos, Motion
 from .extend import Extend
@@ -90,7 +90,7 @@ def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None
 
     Networks are looked for and not loaded, so that memory is not looked at.
     """
-    named = chosen(stages, maker)
+    named = resolved(stages, maker)
     planned(shape, named)
     for name, stage in named:
         if not isinstance(stage, Networked):
@@ -114,7 +114,7 @@ def finish(
     `memory` is the most bytes a stage may need; 0: what is free. `watch` is told one line a stage. The sound goes along
     where the frames stay at their times.
     """
-    stages = chosen(stages, say.maker)
+    stages = resolved(stages, say.maker)
     check_plan(Shape.of(video), stages, say, memory, loaded=True)
     key = _key(video, say)
     for i, (name, stage) in enumerate(stages, 1):
@@ -149,9 +149,9 @@ def finish(
     return video
 
 
-def chosen(stages: Sequence[tuple[str, Stage]], maker: str) -> list[tuple[str, Stage]]:
+def resolved(stages: Sequence[tuple[str, Stage]], maker: str) -> list[tuple[str, Stage]]:
     """The stages with their models written in, for a video that the model `maker` made ("": nobody knows)."""
-    return [(name, stage.chosen(maker)) for name, stage in stages]
+    return [(name, stage.resolved(maker)) for name, stage in stages]
 
 
 def check_plan(
@@ -186,7 +186,7 @@ def check_memory(name: str, stage: Stage, shape: Shape, say: Say, memory: int = 
         hint = f"{name}:{':'.join(f'{c}={getattr(other, c)}' for c in changed)} would fit"
     out = stage.after(shape)
     size = f"{out.frames} frames of {out.width} x {out.height}"
-    raise AnimaticError(f"{name} to {size} needs about {amount(needs)}, {amount(free)} are free; {hint}")
+    raise AnimaticError(f"{name} to {size} needs about {format_bytes(needs)}, {format_bytes(free)} are free; {hint}")
 
 
 def on_gpu(stage: Stage, device: str) -> bool:
@@ -208,7 +208,7 @@ def drift(before: Video, after: Video) -> float:
 
 def _key(video: Video, say: Say) -> str:
     """What a result depends on besides its stages."""
-    settings = json.dumps([say.prompt, say.negative, say.seed, say.maker, video.fps, video.frames.shape])
+    settings = json.dumps([say.prompt, say.negative, say.instead, say.seed, say.maker, video.fps, video.frames.shape])
     digest = hashlib.sha256(settings.encode())
     digest.update(np.ascontiguousarray(video.frames).data)
     digest.update(video.sound.data if video.sound else b"")
@@ -218,7 +218,7 @@ def _key(video: Video, say: Say) -> str:
 def same_result(file: Path, key: str) -> bool:
     """Whether a file is what stages of this key made: the same input, the same settings."""
     try:
-        return measure(file).info.get("key") == key
+        return probe(file).info.get("key") == key
     except AnimaticError:  # not a video: somebody else's
         return False
 
@@ -232,11 +232,11 @@ def _kept(file: Path) -> Video | None:
     return None if video is None or "damage" in video.info else video
 
 
-def said(video: Video | Measured, prompt: str, seed: int, **more: Any) -> Say:
+def said(video: Video | Probe, prompt: str, seed: int, **more: Any) -> Say:
     """What stages are told of a file: its own prompt and maker, its model's family first, unless something is said."""
     return Say(prompt=prompt or str(video.info.get("prompt", "")), seed=seed, maker=maker_of(video), **more)
 
 
-def maker_of(video: Video | Measured) -> str:
+def maker_of(video: Video | Probe) -> str:
     """What made a video: the family of its model, or in files of before its model's name; "" where it does not say."""
     return str(video.info.get("family") or video.info.get("model", ""))

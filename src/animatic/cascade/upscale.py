@@ -39,8 +39,8 @@ class Upscale(Networked):
             raise AnimaticError(f"factor is {factor}; want 2 or more")
         return replace(shape, height=factor * shape.height, width=factor * shape.width)
 
-    def chosen(self, maker: str) -> Networked:
-        stage = super().chosen(maker)
+    def resolved(self, maker: str) -> Networked:
+        stage = super().resolved(maker)
         return replace(stage, factor=self.factor or stage.after(Shape(1, 1, 1, 1.0)).height)
 
     def _model_factor(self) -> int:

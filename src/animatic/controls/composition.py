@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
-from ..english import article
 from ..looking import asked, mean_map
+from ..prompt_styles import object_scene
 from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each, sample
 from ..scene import Scene
-from ..text import told
 from .collage import centred, composed, masks_of, offsets, one, shifted
 from .energy import Energy
 from .masks import AttentionMask, Masking
@@ -33,8 +32,8 @@ class Composition(Control):
     `energy` guides the whole, `transfer` times the attention of the things alone added. `centre`: a thing is made in
     the middle and shifted to its place, else in its place. `blend` r: noise inside its box is
     sqrt(1-r) background + sqrt(r) own. `frozen`: share of the noise levels up to which latents inside the masks are
-    those of the things. `negative` is added to the things' negative prompts. Where `frozen` and `transfer` are 0, or
-    nothing is tracked, this is `energy` alone.
+    those of the things. `negative` is put after the model's own unwanted words in the runs of things. Where `frozen`
+    and `transfer` are 0, or nothing is tracked, this is `energy` alone.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
@@ -56,7 +55,7 @@ class Composition(Control):
         if not things or not (self.frozen or self.transfer):
             return replace(self, energy=self.energy.begin(run))
         frames, height, width = run.x.shape[2:]
-        alone = [self._alone(one(self.scenes[row].at(frames), i)) for row, i in things]
+        alone = [self._alone(object_scene(self.scenes[row].at(frames), i)) for row, i in things]
         boxes = masks_of(alone, frames, height, width).to(run.x.device)
         seen = self._make(run, alone, boxes, things)
         masks = self.mask(seen.heat(), lambda: run.backbone.decode(seen.levels[-1]), boxes)
@@ -80,10 +79,12 @@ class Composition(Control):
         return int(len(run.schedule) * self.frozen)
 
     def _alone(self, scene: Scene) -> Scene:
-        """The scene of one thing: its own words, its box in the middle where wanted."""
+        """The scene of one thing, its box in the middle where wanted."""
+        if not self.centre:
+            return scene
         (track,) = scene.tracks
-        boxes = tuple(box and centred(box) for box in track.boxes) if self.centre else track.boxes
-        return replace(scene, prompt=track.prompt or article(track.phrase), tracks=(replace(track, boxes=boxes),))
+        boxes = tuple(box and centred(box) for box in track.boxes)
+        return replace(scene, tracks=(replace(track, boxes=boxes),))
 
     def _make(self, run: Run, alone: Sequence[Scene], boxes: Tensor, things: Sequence[tuple[int, int]]) -> Recorder:
         """Run all things, (row, track) each, on their own as one batch; their noise hangs on their track alone."""
@@ -95,7 +96,7 @@ class Composition(Control):
         recorder = Recorder(alone, run.backbone, self.energy.sites, keep)
         stop = None if self.mask.needs_pixels else max(self._held(run), int(len(run.schedule) * keep), 1)
         negatives = [run.backbone.habits.unwanted(scene.negative, self.negative) for scene in alone]
-        cond = run.backbone.encode([told(scene) for scene in alone], negatives)
+        cond = run.backbone.encode([scene.prompt for scene in alone], negatives)
         sample(run.backbone, run.schedule.again(stop), noise, cond, [recorder, *self.parts(alone)])
         return recorder
 
@@ -121,7 +122,7 @@ class Recorder(Control):
 
     def __init__(self, scenes: Sequence[Scene], backbone: Backbone, sites: tuple[str, ...], until: float) -> None:
         text = backbone.text
-        self.words = [text.positions(told(scene), scene.tracks[0].phrase)[-1] for scene in scenes]
+        self.words = [text.positions(scene.prompt, scene.tracks[0].phrase)[-1] for scene in scenes]
         self.sites, self.until = sites, until
         self.levels: list[Tensor] = []
         self.maps: dict[tuple[str, int], Tensor] = {}  # by layer and level, where level < until

@@ -93,7 +93,6 @@ class Reweight(Control):
         text = inner(site, of_words(q), k, only_text, part_of(mask, ALL, slice(words)))
         return (out + change).scatter_add(2, index.expand_as(text), more[..., None] * (of_words(out) - text))
 
-
     def _of(self, row: Row) -> dict[int, float]:
         """The factors of a row, by token."""
         by: Mapping[Any, Mapping[int, float]] = self.factors
@@ -129,8 +128,9 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
 class PromptToPrompt(Control):
     """Streams look at their words where the first stream looks at its own, in layers of attention to text.
 
-    `prompts` by stream, the source first; of stories a list of their parts' each. Where words correspond (see `aligned`) the source's attention stands, up to
-    the share `cross` of the run; added words keep their own. Up to `self_until`, attention to cells is the source's.
+    `prompts` by stream, the source first; of a story a list of its parts' prompts. Where words correspond (see
+    `aligned`) the source's attention stands, up to the share `cross` of the run; added words keep their own. Up to
+    `self_until`, attention to cells is the source's.
     """
 
     prompts: Sequence[str | Sequence[str]]
@@ -198,16 +198,18 @@ def _source_of(rows: Sequence[Row], i: int) -> int:
 class LocalBlend(Control):
     """Only where the words are looked at may a stream differ from the `source` stream (Hertz et al., local blend).
 
-    `words` are the tokens by stream; `targets` are the streams that are blended, all but the source if none is given. Attention is a mean over heads, layers that match `sites` and levels so far; a
-    cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
+    `words` are the tokens by stream, of stories of `parts` scenes (part, token); `targets` are the streams that are
+    blended, all but the source if none is given. Attention is a mean over heads, layers that match `sites` and levels
+    so far; a cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run on.
     """
 
-    words: Sequence[Sequence[int]]
+    words: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, int]]]
     threshold: float = 0.3
     since: float = 0.2
     sites: tuple[str, ...] = ("*",)
     source: int = 0
     targets: tuple[int, ...] = ()
+    parts: int = 1
     needs = frozenset({"text maps"})
     _seen: list[Tensor] = field(init=False, repr=False)
 
@@ -217,8 +219,9 @@ class LocalBlend(Control):
         return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        most = max(map(len, self.words))
-        tokens = torch.tensor([[*w, *[w[-1] if w else 0] * (most - len(w))] for w in self.words], device=x.device)
+        size, most = cond.text.shape[1] // self.parts, max(map(len, self.words))
+        words = [[w if isinstance(w, int) else w[0] * size + w[1] for w in each] for each in self.words]
+        tokens = torch.tensor([[*w, *[w[-1] if w else 0] * (most - len(w))] for w in words], device=x.device)
         answer, found = asked(inner, x, step, cond, tokens, self.sites)
         self._seen.append(torch.stack([in_time(p.mean((2, 5)), x.shape[2:]) for p in found.values()]).mean(0))
         return answer

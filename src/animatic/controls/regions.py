@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import warn
+from ..prompt_styles import object_name
 from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each
 from ..scene import Scene
 
@@ -20,12 +21,14 @@ class Regions(Control):
 
     Put it before `Guidance`. Later tracks stand in front. In the first `bootstrap` (share) of the noise levels a
     thing's prediction is asked of a sample that shows a plain colour, at the level's noise, outside its box, so that
-    it fills the box (the paper's bootstrapping). `negative` is added to the things' negative prompts.
+    it fills the box (the paper's bootstrapping). `negative` is put after the model's own unwanted words for
+    things, `around` for the background.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
     bootstrap: Share = 0.4  # 20 of 50 steps
     negative: str = ""
+    around: str = ""
     seed: int = 0  # of the plain colours
     _run: Run = field(init=False, repr=False)
     _cond: Cond = field(init=False, repr=False)
@@ -45,8 +48,8 @@ class Regions(Control):
             if scene.tracks and not scene.background:
                 warn("multidiffusion tells no prompt, but its boxes' phrases; around them 'a background' is told")
             for words, mask, more in [
-                (background, ~boxes.any(0), ""),
-                *((t.prompt or t.phrase, m, self.negative) for t, m in zip(scene.tracks, seen, strict=True)),
+                (background, ~boxes.any(0), self.around),
+                *((object_name(t), m, self.negative) for t, m in zip(scene.tracks, seen, strict=True)),
             ]:
                 prompts.append(words)
                 negatives.append(run.backbone.habits.unwanted(scene.negative, more))

@@ -21,7 +21,6 @@ from ..looking import ALL, READ, in_time, looks, matches, part_of, row_by_row
 from ..sampling import Attend, Cond, Control, Denoise, Row, Run, Site, Step
 from ..scene import Scene
 from ..stories import Reel
-from ..text import told
 
 Place = tuple[int, int, bool]  # stream, first frame, whether it reads: what a negative row shares with its positive one
 
@@ -65,7 +64,7 @@ class ShareKV(Control):
         for stream, scene in enumerate(self.things or ()):
             for i, track in enumerate(scene.tracks):
                 part, said = scene.part(i)
-                found = run.backbone.text.positions(told(said), track.phrase)
+                found = run.backbone.text.positions(said.prompt, track.phrase)
                 words[stream, part] = (*words.get((stream, part), ()), *found)
         if self.things is not None and not any(words.values()):
             raise AnimaticError("masked sharing needs things; no scene has a track whose phrase is in its prompt")

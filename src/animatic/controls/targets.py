@@ -12,7 +12,7 @@ from ..errors import AnimaticError
 from ..sampling import Run
 from ..scene import Scene
 from ..stories import Reel
-from ..text import ClipText, told
+from ..text import ClipText
 
 
 @dataclass
@@ -67,9 +67,9 @@ class Targets:
             named: dict[tuple, list[int]] = {}
             for i, track in enumerate(scene.tracks):
                 part, said = scene.part(i)
-                at = text.positions(told(said), track.phrase)
+                at = text.positions(said.prompt, track.phrase)
                 if not at:
-                    raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {told(said)!r}; name it there")
+                    raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {said.prompt!r}; name it there")
                 at = tuple(part * size + token for token in at)
                 named.setdefault((at, i) if apart else (at,), []).append(i)
             wanted = dict.fromkeys(token for at, *_ in named for token in at)

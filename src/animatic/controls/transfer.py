@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..sampling import Step
 from ..scene import Scene
-from ..text import ClipText, told
+from ..text import ClipText
 from .collage import masks_of, one
 from .targets import Targets
 
@@ -51,7 +51,7 @@ class Transfer:
         """Of each thing: its row, the column of its word in the maps, its weight."""
         requests = targets.tokens.tolist()
         phrases = [(row, self.scenes[row].tracks[track].phrase) for row, track in self.things]
-        columns = [requests[r].index(self.text.positions(told(self.scenes[r]), phrase)[-1]) for r, phrase in phrases]
+        columns = [requests[r].index(self.text.positions(self.scenes[r].prompt, phrase)[-1]) for r, phrase in phrases]
         kinds = {row: len({phrase for r, phrase in phrases if r == row}) for row, _ in phrases}
         share = [1 / (phrases.count(thing) * kinds[thing[0]]) for thing in phrases]
         return [row for row, _ in phrases], columns, targets.share.new_tensor(share)

@@ -13,6 +13,8 @@ from ..controls.guidance import Guidance
 from ..controls.layout_attention import LayoutAttention
 from ..controls.regions import Regions
 from ..controls.terms import Ratio
+from ..negatives import MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
+from ..prompt_styles import as_typed, listing_objects, worded
 from ..sampling import Control
 from ..scene import Scene
 from .lmd import LAYERS
@@ -25,32 +27,36 @@ ANY_BACKWARD = Energy((), Ratio(least=0.0), LAYERS, 30, 0.2, 5, 0.2)
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
 BOXDIFF = {"mini": Energy((), BoxDiff(), ("*",), 10, 0.5, 3, shape=Fading())}  # tuned on 24 stills, docs/LOG.md
 ANY_BOXDIFF = Energy((), BoxDiff(), SIXTEEN, 60, 0.5, 1, shape=Fading())
-ALONE = "close-up, partial, large"  # what a thing in a region of its own must not be
 
 
+@worded(as_typed)
 def none(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """The model alone, with classifier-free guidance."""
     return [Guidance(guidance)]
 
 
+@worded(listing_objects)
 def gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes told to a model that was trained to read them (images)."""
     return [Guidance(guidance), Gligen(scenes, beta(backbone))]
 
 
+@worded(listing_objects)
 def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes through the share of attention outside them, by gradient."""
     return [Guidance(guidance), replace(BACKWARD.get(backbone.family, ANY_BACKWARD), scenes=scenes)]
 
 
+@worded(listing_objects)
 def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """Boxes through attention inside, outside and at the corners, by gradient."""
     return [Guidance(guidance), replace(BOXDIFF.get(backbone.family, ANY_BOXDIFF), scenes=scenes)]
 
 
+@worded(listing_objects)
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """A prompt for every box and one for the rest, answers laid side by side."""
-    return [Regions(scenes, negative="" if backbone.words else ALONE), Guidance(guidance)]
+    return [Regions(scenes, negative=MULTIDIFFUSION_OBJECT, around=MULTIDIFFUSION_BACKGROUND), Guidance(guidance)]
 
 
 def layout_attention(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

@@ -12,6 +12,8 @@ from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.masks import AttentionMask, Masking, SamMask
 from ..controls.terms import BoxEnergy
+from ..negatives import LMD_OBJECT
+from ..prompt_styles import listing_objects, worded
 from ..sampling import Control
 from ..scene import Scene
 from .lvd import beta
@@ -21,7 +23,6 @@ LAYERS = ("mid_block.attentions.0.transformer_blocks.0.attn2", "up_blocks.1.atte
 ITERS = (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,)
 SETTINGS = {"mini": Energy((), BoxEnergy(), ("*",), 30, 0.4, 3)}  # tuned on 24 stills, docs/LOG.md
 ANY = Energy((), BoxEnergy(0.2, 0.2), LAYERS, 5 * 8, 0.6, ITERS, 5 / 8)
-SINGLE = "duplicate, several, many, group, crowd, collage, border"  # what a picture of one thing must not be
 
 
 def settings(backbone: Backbone) -> Energy:
@@ -34,21 +35,18 @@ def whole(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:
     return replace(how, iters=1) if isinstance(how.iters, int) else how
 
 
-def single(backbone: Backbone) -> str:
-    """Negative words for the runs of single things; none for a model of few words."""
-    return "" if backbone.words else SINGLE
-
-
+@worded(listing_objects)
 def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Masking | None = None) -> list[Control]:
     """Things made one by one under an energy, moved to their boxes and held there; no training."""
     how = settings(backbone)
     composition = Composition(
         scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), replace(how, scenes=alone)],
-        mask=mask or AttentionMask(), negative=single(backbone),
+        mask=mask or AttentionMask(), negative=LMD_OBJECT,
     )  # fmt: skip
     return [Guidance(guidance), composition]
 
 
+@worded(listing_objects)
 def lmd_plus(
     scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Masking | None = None
 ) -> list[Control]:
@@ -56,16 +54,18 @@ def lmd_plus(
     told = beta(backbone)
     composition = Composition(
         scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), Gligen(alone, told)],
-        mask=mask or AttentionMask(), centre=False, blend=0.1, negative=single(backbone),
+        mask=mask or AttentionMask(), centre=False, blend=0.1, negative=LMD_OBJECT,
     )  # fmt: skip
     return [Guidance(guidance), composition, Gligen(scenes, told)]
 
 
+@worded(listing_objects)
 def lmd_sam(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LMD with things cut out by Segment Anything, as published."""
     return lmd(scenes, backbone, guidance, SamMask(point=True))
 
 
+@worded(listing_objects)
 def lmd_plus_sam(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LMD+ with things cut out by Segment Anything, as published."""
     return lmd_plus(scenes, backbone, guidance, SamMask())

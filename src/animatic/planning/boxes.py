@@ -1,11 +1,10 @@
-"""What may be done to planned boxes: cut to the frame, LMD's filter and scaling, things of one name told together."""
+"""What may be done to planned boxes: cut to the frame, LMD's filter and scaling."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..english import article, number, plurals
-from ..scene import Box, Track
+from ..scene import Box
 
 CANVAS = 512
 MOST = 3.0  # how much LMD's scaling enlarges
@@ -48,18 +47,3 @@ def _scaled(boxes: list[tuple[str, Box]]) -> list[tuple[str, Box]]:
             new_y, new_h = 0.0, new_h + new_y
         out.append((name, ((x - left) * s, new_y, w * s, new_h)))
     return out
-
-
-def grouped(tracks: Sequence[Track]) -> list[tuple[str, tuple[Track, ...]]]:
-    """Tracks of one phrase together, under what tells them all: "a dog", "two apples"; in order of the phrase."""
-    groups: dict[str, list[Track]] = {}
-    for track in sorted(tracks, key=lambda t: t.phrase):
-        groups.setdefault(track.phrase, []).append(track)
-    return [(_together(phrase, len(some)), tuple(some)) for phrase, some in groups.items()]
-
-
-def _together(phrase: str, count: int) -> str:
-    bare = phrase.split(" ", 1)[1] if phrase.lower().startswith(("a ", "an ")) else phrase
-    if count == 1:
-        return phrase if bare != phrase else article(phrase)
-    return f"{number(count)} {plurals(bare)[0]}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from .asking import Message, Said
 
 LOCAL_KEY = "none"  # servers of one's own ask for no key
@@ -76,6 +76,7 @@ class Server:
                 if not structured or not _refuses_schema(str(error)):
                     raise AnimaticError(f"{self.name}: refused ({self._plain(error)})") from None
                 self._structured = False  # asked once more without, and never again with
+                warn(f"{self.name}: the server takes no JSON schema, and is asked without one")
             except (openai.OpenAIError, ValueError) as error:
                 raise AnimaticError(self._why(error)) from None
             else:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
 from ..cascade.stage import Networked, Shape
-from ..cascade.stages import chosen, maker_of, planned, stages_of
+from ..cascade.stages import maker_of, planned, resolved, stages_of
 from ..editing import Edit
 from ..methods import METHODS, recipe_named
 from ..planning.asking import Asking
@@ -136,7 +136,7 @@ class Api:
             if isinstance(stage, Networked) and stage.model:
                 self.studio.known(stage.model, f"{name}: ")
         video = self.studio.log.video(id, version)
-        for shape in planned(Shape.of(video), chosen(stages, maker_of(video))):
+        for shape in planned(Shape.of(video), resolved(stages, maker_of(video))):
             if max(shape.width, shape.height) > limits.side or shape.frames > 8 * limits.frames:
                 size = f"{shape.frames} frames of {shape.width}x{shape.height}"
                 raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")

@@ -148,7 +148,7 @@ def make(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
             job.tick(before * count + done, len(wanted.methods) * count)
 
         recipe, album = wanted.recipe(name, model), Album(whole=wanted.heat and m == 0)
-        watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *album.controls(shown)]
+        watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *album.controls(shown, recipe)]
         if isinstance(shown, Scene):
             video = render(shown, model, recipe, wanted.seed, **wanted.how(name, watch))
         else:

@@ -16,9 +16,8 @@ from PIL import Image
 from ..english import plurals
 from ..errors import AnimaticError
 from ..scene import Box, Scene
-from ..training.toyworld import BACKGROUNDS, COLOURS, SIZE, backdrop, stamp
-
-__all__ = ["BACKGROUNDS", "COLOURS", "FPS", "FRAMES", "NOUNS", "SIZE", "backdrop", "draw", "identify", "sprite"]
+from ..training.toyworld import BACKGROUNDS as BACKGROUNDS  # part of this world's interface
+from ..training.toyworld import COLOURS, SIZE, backdrop, stamp
 
 FRAMES = 16  # of a clip
 FPS = 8.0

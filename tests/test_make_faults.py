@@ -1,0 +1,295 @@
+"""What `make` and `render` once got wrong without a word, or for a wrong reason: each with the right result."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+import animatic
+from animatic.backbones.base import Habits
+from animatic.cli import main
+from animatic.cli_make import slug
+from animatic.completing import complete
+from animatic.controls.guidance import Guidance
+from animatic.errors import AnimaticError
+from animatic.rendering import render_story
+from animatic.request import GenerationRequest, check_seed
+from animatic.sampling import Control
+from animatic.scene import Scene
+from animatic.video import Video, read_info
+
+QUICK = ("--steps", "1", "--frames", "1", "--method", "none", "--json")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """The command line in this process, in a folder of its own: `(exit code, stdout, stderr)`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        return (end.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return animatic.load(str(tiny.folder(tmp_path_factory.mktemp("tiny") / "tiny", tiny.unet3d())))
+
+
+def made(here, *arguments: str) -> str:
+    """The video that a command wrote."""
+    code, out, err = here("make", *arguments, *QUICK)
+    assert code == 0, err
+    return json.loads(out)["videos"][0]
+
+
+def test_a_result_is_never_overwritten_by_another(here):
+    first = made(here, "a red ball", "--seed", "1")
+    kept = Path(first).read_bytes()
+    assert made(here, "a red ball", "--seed", "2") == "out/a-red-ball-2.mp4"
+    assert Path(first).read_bytes() == kept
+    assert made(here, "a red ball", "--seed", "1") == first, "the same request has the same name again"
+    assert Path(first).read_bytes() == kept
+    assert made(here, "a red ball", "--seed", "1", "--format", "gif") == "out/a-red-ball.gif"
+    assert made(here, "a red ball", "--seed", "3", "--format", "gif") == "out/a-red-ball-3.gif", "the gif is seed 1's"
+    code, _, err = here("make", "a red ball", "--seed", "4", *QUICK[:-1])
+    assert code == 0 and "out/a-red-ball.* holds another result, which is kept; this one is a-red-ball-4" in err
+
+    # neither a scene of one's own nor a file of another program is touched
+    Scene("a blue ball").save("out/mine.json")
+    Path("out/theirs.mp4").write_bytes(b"no video")
+    assert made(here, "a red ball", "--name", "mine") == "out/mine-2.mp4"
+    assert made(here, "a red ball", "--name", "theirs") == "out/theirs-2.mp4"
+    assert Path("out/theirs.mp4").read_bytes() == b"no video"
+
+
+def test_prompts_of_one_beginning_are_two_results(here):
+    long = "a red ball and a red ball and a red ball and a red ball and a red ball"
+    first, second = (made(here, long + end) for end in (" on the beach", " on the grass"))
+    assert first != second and read_info(first)["prompt"] != read_info(second)["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("Ein Bär läuft!", "ein-bär-läuft"),
+        ("Медведь идёт", "медведь-идёт"),
+        ("一只熊在走", "一只熊在走"),
+        ("कुत्ता दौड़ता है", "कुत्ता-दौड़ता-है"),
+        ("דוב הולך", "דוב-הולך"),
+        ("🐻 -> ...", "video"),
+        ("A bear, walks", "a-bear-walks"),
+    ],
+)
+def test_a_name_keeps_the_letters_of_any_script(prompt, name):
+    import unicodedata
+
+    assert slug(prompt) == unicodedata.normalize("NFC", name)
+
+
+def test_a_name_fits_into_a_file_system():
+    for letter in ("a", "я", "熊", "\U0001d51e"):
+        assert 0 < len(slug(letter * 200).encode()) <= 120
+
+
+def test_negative_replaces_the_models_own_words(model, tmp_path, here):
+    """`--negative` stands for the model's habit; what the scene does not want stays."""
+    from copy import copy
+
+    other = copy(model)
+    other.habits = Habits(2, 4.0, "dog")
+    scene, how = Scene("a cat", negative="grass"), {"frames": 1, "guidance": 9.0, "size": (64, 64)}
+    own, plain = (animatic.render(scene, other, "none", negative=words, **how) for words in (None, ""))
+    said = animatic.render(scene, model, "none", negative="dog", steps=2, **how)
+    off = np.abs(own.frames.astype(int) - said.frames)
+    assert off.max() <= 1, "the same words, by habit or given: one level for the last bits of a sum"
+    assert not np.array_equal(own.frames, plain.frames) and other.habits.negative == "dog"
+    assert [GenerationRequest.of(v.info, "").negative for v in (own, plain, said)] == ["dog", "", "dog"]
+    assert (
+        GenerationRequest.of(read_info(made(here, "a red ball", "--negative", "dog, cat")), "").negative == "dog, cat"
+    )
+
+
+def test_a_seed_is_drawn_and_said(here):
+    code, out, _ = here("make", "a red ball", "--seed", "-1", *QUICK)
+    drawn = json.loads(out)["seed"]
+    assert code == 0 and drawn >= 0 and read_info("out/a-red-ball.mp4")["seed"] == drawn
+    code, _, err = here("make", "a red ball", "--seed", "-1", *QUICK[:-1])
+    assert code == 0 and f"seed   {read_info('out/a-red-ball-2.mp4')['seed']}" in err
+
+
+BAD = {
+    "huge seed": (("make", "a cat", "--seed", "99999999999999999999"), "seed is 99999999999999999999; want a whole"),
+    "negative seed": (("make", "a cat", "--seed", "-2"), "seed is -2; want a whole number from 0"),
+    "seed of a run": (("bench", "generate", "lvd", "--out", "r", "--seed", "-1"), "seed is -1; want a whole number"),
+    "guidance": (("make", "a cat", "--guidance", "nan"), "--guidance is nan; want a finite number"),
+    "seconds": (("make", "a cat", "--seconds", "inf"), "--seconds is inf; want a finite number"),
+    "of a group": (("bench", "generate", "lvd", "--out", "r", "--guidance", "-inf"), "--guidance is -inf; want"),
+    "of training": (("train", "--data", "toy", "--out", "t", "--rate", "nan"), "--rate is nan; want a finite number"),
+    "attention": (
+        ("make", "a bear walks to the left", "--attention-of", "*@99", *QUICK),
+        "attention of step 99 is wanted; this run has steps 0 to 0",
+    ),
+    "then, model": (("make", "a cat", "--then", "interpolate:4:model=nowhere"), "interpolate: unknown model 'nowhere'"),
+    "then, frames": (("make", "a cat", "--then", "interpolate:4", *QUICK), "interpolate: 1 frame has nothing between"),
+    "then, nothing of its own": (
+        ("make", "a cat", "--then", "refine:0.5"),
+        "no model of its own for a video made by 'mini'; want refine:model=NAME",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_before_the_work(name, here, tmp_path):
+    arguments, message = BAD[name]
+    code, _, err = here(*arguments)
+    assert code == 2 and message in err, err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert [str(p) for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_stage_that_fails_loses_no_render(here):
+    how = ("make", "a red ball", "--steps", "1", "--frames", "2", "--method", "none", "--then")
+    code, _, err = here(*how, "upscale:2:model=mini-interpolate")
+    assert code == 2 and "does not upscale" in err
+    assert "the video before that is kept: out/a-red-ball.0-render.mkv" in err
+    kept = Video.load("out/a-red-ball.0-render.mkv")
+    assert kept.frames.shape == (2, 64, 64, 3)
+    assert sorted(os.listdir("out")) == ["a-red-ball.0-render.mkv", "a-red-ball.json", "a-red-ball.sheet.png"]
+
+    # it goes on from there, and what is finished says what it went through
+    assert here("finish", "out/a-red-ball.0-render.mkv", "--then", "lanczos:2", "--out", ".")[0] == 0
+    assert here(*how, "lanczos:2")[0] == 0
+    assert GenerationRequest.of(read_info("out/a-red-ball.mp4"), "").stages == "lanczos:2"
+    assert here(*how, "lanczos:4")[0] == 0, "other stages are another result"
+    assert Video.load("out/a-red-ball.mp4").frames.shape[1] == 128 * 2
+    assert Video.load("out/a-red-ball-2.mp4").frames.shape[1] == 256
+
+
+class Broken(Control):
+    """A network that answers NaN from a step on."""
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+
+    def denoise(self, inner, x, step, cond):
+        answer = inner(x, step, cond)
+        return answer * math.nan if step.index >= self.since else answer
+
+
+@pytest.mark.parametrize("since", [0, 2])
+def test_what_is_not_finite_is_no_video(model, since):
+    """Black frames and exit code 0 before: the sample was decoded whatever it was."""
+    how = {"steps": 3, "frames": 2, "size": (64, 64), "guidance": 4.0, "watch": [Broken(since)]}
+    wanted = f"not finite after step {since + 1} of 3 of DDIMScheduler at guidance 4;"
+    with pytest.raises(AnimaticError, match=wanted):
+        animatic.render(Scene("a cat"), model, "none", **how)
+    with pytest.raises(AnimaticError, match="not finite after step"):
+        animatic.render(Scene("a cat"), model, "lvd", **how)
+
+    clip = Video(np.zeros((1, model.geometry.height, model.geometry.width, 3), np.uint8))
+    with pytest.raises(AnimaticError, match="not finite after step 1 of 1 of DDIMScheduler at guidance 2"):
+        complete(Scene("a cat"), model, clip, [True, False], (Guidance(2.0), Broken(0)), steps=1)
+
+
+def small_model(folder: Path) -> Path:
+    """A model as a stranger trains it, reading sentences: 4 frames of 16 x 16 pixels at 4 frames a second."""
+    from diffusers import DDIMScheduler
+
+    from animatic.backbones.base import Geometry
+    from animatic.backbones.small import SpaceTimeUNet
+    from animatic.backbones.small_model import Sentence, Small, pixels, save_model
+
+    words = tiny.tokenizer()
+    network = SpaceTimeUNet(dim=16, multiples=(1, 2), cond_dim=tiny.WIDTH).eval()
+    text = Sentence("own", words, tiny.text_encoder(words))
+    geometry = Geometry(4, 16, 16, 3, 1, fps=4.0, max_frames=8)
+    save_model(folder, Small("own", network, pixels(), text, DDIMScheduler(), geometry, Habits(2)))
+    return folder
+
+
+def test_a_model_of_ones_own_is_told_what_it_can_do(here, tmp_path):
+    """4 frames are 1 s: what is planned lasts as long, and what is longer is made in windows."""
+    own = ("--model", str(small_model(tmp_path / "own")), "--steps", "1")
+    code, _, err = here("make", "one cat", *own)
+    assert code == 2 and "method 'lvd'" in err and "want --method none, which any model can do" in err
+    code, out, err = here("make", "one cat", *own, "--method", "none", "--json")
+    assert code == 0, err
+    video = Video.load(json.loads(out)["videos"][0])
+    assert len(video) == 4 and video.fps == 4.0
+    code, out, err = here("make", "one cat", *own, "--method", "none", "--seconds", "3", "--json")
+    assert code == 0 and len(Video.load(json.loads(out)["videos"][0])) == 12, err
+    code, _, err = here("make", "--story", "A cat runs. Then a dog sits.", *own, "--method", "none")
+    assert code == 2 and "own takes one prompt a video; want a single scene, or a model for stories" in err
+
+
+def test_pictures_and_scenes_of_nothing_are_said(here, tmp_path):
+    folder = str(tiny.folder(tmp_path / "picture", tiny.unet2d()))
+    how = ("--steps", "1", "--size", "64x64", "--method", "none", "--name", "x")
+    code, _, err = here("make", "a cat", "--model", folder, *how, "--seconds", "12")
+    assert code == 0 and "picture makes pictures: this is one, shown for 12 s" in err
+    Scene("a beach", seconds=0).save("beach.json")
+    code, _, err = here("render", "beach.json", "--save-attention", "--steps", "1", "--method", "none")
+    assert code == 0 and "the scene names no things to look for: no attention is written" in err
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: animatic.render("a cat", m), "scene is 'a cat'; want a Scene, such as animatic.plan makes"),
+        (lambda m: animatic.render([Scene("a cat")], m), r"scene is \[Scene\(.*; want a Scene"),
+        (lambda m: animatic.render_batch(Scene("a cat"), m), "scenes is Scene\\(.*; want a list of scenes"),
+        (lambda m: animatic.render(Scene("a cat"), m, step=3), "unknown option 'step'; known: steps, guidance"),
+        (lambda m: animatic.render(Scene("a cat"), m, guidance=math.inf), "guidance is inf; want a finite number"),
+        (lambda m: animatic.render(Scene("a cat"), m, seed=2**63), "seed is 9223372036854775808; want"),
+        (lambda m: animatic.render(Scene("a cat"), m, seed=1.5), "seed is 1.5; want a whole number"),
+        (lambda m: animatic.render(Scene("a cat"), 3), "model is 3; want a name, a folder or a loaded model"),
+    ],
+)
+def test_the_python_api_names_what_is_wrong(call, message, model):
+    with pytest.raises(AnimaticError, match=message):
+        call(model)
+
+
+def test_seeds_are_whole_numbers():
+    assert check_seed(np.int64(3)) == 3 and check_seed(2**63 - 1) == 2**63 - 1
+
+
+NO_POSIX = """
+import builtins
+found = builtins.__import__
+
+def guarded(name, globals=None, *rest, **more):
+    ours = str((globals or {}).get("__name__", "")).startswith("animatic")
+    if ours and name in ("fcntl", "pwd", "grp", "termios", "resource"):
+        raise ModuleNotFoundError(name)
+    return found(name, globals, *rest, **more)
+
+builtins.__import__ = guarded
+import animatic.cli, animatic.rendering, animatic.editing, animatic.runs, animatic.studio
+"""
+
+
+def test_nothing_of_ours_needs_posix():
+    """`fcntl` and its kin are not there on Windows: importing them fails here as it would there."""
+    run = subprocess.run([sys.executable, "-c", NO_POSIX], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-600:]
+
+
+def test_a_story_of_cogvideox_fifteen_has_the_frames_of_its_windows(tmp_path):
+    """Its tokens hold two latent frames, of the first one is spare: 40 frames of windows met a sample of 42."""
+    model = animatic.load(str(tiny.cogvideox(tmp_path / "m", pairs=True)))
+    seconds = model.geometry.frames / model.geometry.fps
+    video = render_story((Scene("a cat", seconds=2.5 * seconds),), model, "none", steps=1)
+    assert len(video) == 17, (
+        "3 tokens of time are 6 latent frames; one is to spare, one a frame, four are 4 frames each"
+    )
