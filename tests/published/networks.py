@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from animatic.backbones import load
 from animatic.backbones.base import Components
 from animatic.backbones.grounding import add_grounding
 from animatic.controls.energy import Energy, Terms
-from animatic.sampling import Control, Denoise, Run, Step, sample
+from animatic.sampling import Control, Denoise, Step
 from animatic.sampling import Cond as Told
-from animatic.scene import Scene
 
 
 def video_network(boxes: bool = False) -> UNet3DConditionModel:
@@ -37,11 +35,12 @@ def video_network(boxes: bool = False) -> UNet3DConditionModel:
 
 
 def image_network(boxes: bool = False) -> UNet2DConditionModel:
-    """Stable Diffusion's blocks; `boxes`: with GLIGEN's layers."""
-    space = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
+    """Stable Diffusion's blocks, without attention at full size, which nothing steers; `boxes`: GLIGEN's layers."""
+    down, up = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
     return seeded(
         UNet2DConditionModel(
-            down_block_types=(space[0],) * 3 + ("DownBlock2D",), up_block_types=("UpBlock2D",) + (space[1],) * 3,
+            down_block_types=("DownBlock2D", down, down, "DownBlock2D"),
+            up_block_types=("UpBlock2D", up, up, "UpBlock2D"),
             attention_head_dim=8, attention_type="gated" if boxes else "default", **UNET,
         )
     )  # fmt: skip
@@ -70,7 +69,7 @@ def vae() -> AutoencoderKL:
 
 @dataclass
 class Counted(Control):
-    """Innermost: the passes of each noise level, [guided, plain], and whether boxes were told in either."""
+    """The passes of each noise level, [guided, plain]; put it innermost."""
 
     passes: dict[int, list[int]] = field(default_factory=dict)
 
@@ -100,11 +99,6 @@ class Heard:
 def heard(control: Control, losses: list[float]) -> Control:
     """`control` with its energy's values kept in `losses`."""
     return replace(control, terms=Heard(control.terms, losses)) if isinstance(control, Energy) else control
-
-
-def begin_of(model: Components, scene: Scene, negative: str, noise: Tensor, schedule: Any, controls: Sequence[Control]):
-    """The sample after the schedule's last level."""
-    return sample(model, schedule, noise, model.encode([scene.prompt], [negative]), controls)
 
 
 def agree(x: Tensor, want: dict) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..prompt_styles import own_name
 from ..sampling import Cond, Control, Run, Share, Step, one_each
 from ..scene import Scene
 from ..text import ClipText
@@ -23,19 +24,22 @@ class Gligen(Control):
 
     Negative rows, absent things and unused places are told as GLIGEN's learned "nothing". `until` 0 changes nothing.
     `guided` is what an energy's passes are told: the boxes; GLIGEN's "nothing" (LMD+ as published); or not a word, so
-    that its layers rest (LVD+ as published). `legacy`: boxes between key frames by LVD's rule.
+    that its layers rest (LVD+ as published). `legacy`: boxes between key frames by LVD's rule. With
+    `together` things are told by what names them in the text, perhaps several at once ("two cats", LMD+ as published),
+    not each by its own name ("a cat").
     """
 
     scenes: Sequence[Scene] = field(repr=False)
     until: Share = 0.4  # LMD+, LVD-GLIGEN README
     guided: Literal["boxes", "nothing", "no word"] = "boxes"
     legacy: bool = False
+    together: bool = False
     needs = frozenset({"grounding"})
     _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
         one_each(self, self.scenes, run.x)
-        told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy)
+        told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.together)
         return replace(self, _told={name: value.to(run.x.device) for name, value in told.items()})
 
     def tell(self, cond: Cond, step: Step) -> Cond:
@@ -51,7 +55,9 @@ class Gligen(Control):
 
 
 @torch.no_grad()
-def named_boxes(scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False) -> dict[str, Tensor]:
+def named_boxes(
+    scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False, together: bool = False
+) -> dict[str, Tensor]:
     """ "boxes" `[scene, frame, 30, 4]`, "present" `[scene, frame, 30]`, "phrases" `[scene, 30, channel]`."""
     boxes = torch.zeros(len(scenes), frames, MOST, 4)
     present = torch.zeros(len(scenes), frames, MOST)
@@ -60,7 +66,7 @@ def named_boxes(scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bo
         if len(scene.tracks) > MOST:
             raise AnimaticError(f"a scene has {len(scene.tracks)} tracks; GLIGEN takes at most {MOST}")
         for i, track in enumerate(scene.at(frames, legacy).tracks):
-            names.append((s, i, track.phrase))
+            names.append((s, i, track.phrase if together else own_name(track)))
             for f, box in enumerate(track.boxes):
                 if box is not None:
                     boxes[s, f, i], present[s, f, i] = torch.tensor(box).clamp(0, 1), 1.0
