@@ -28,15 +28,15 @@ TEXT = {
 }  # fmt: skip
 
 
-def weight(name: str, shape: tuple[int, ...]) -> Tensor:
+def weight(name: str, shape: tuple[int, ...], loud: float = 4) -> Tensor:
     """Normal numbers by the parameter's name: gains about 1, biases 0.1, the rest over the root of what they sum.
 
-    Text is listened to: queries and keys of its attention are four times that.
+    Text is listened to: queries and keys of its attention are `loud` times that.
     """
     n = np.random.RandomState(zlib.crc32(name.encode()) % 2**32).standard_normal(shape)
     if len(shape) > 1:
-        loud = 4 if "attn2.to_q" in name or "attn2.to_k" in name else 1
-        n = loud * n / np.sqrt(np.prod(shape[1:]))
+        text = ("attn2.to_q" in name or "attn2.to_k" in name) and "temp" not in name and "transformer_in" not in name
+        n = (loud if text else 1) * n / np.sqrt(np.prod(shape[1:]))
     elif name.endswith("weight"):
         n = 1 + 0.1 * n
     else:
@@ -44,10 +44,10 @@ def weight(name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.asarray(n, np.float32))
 
 
-def seeded(module: nn.Module) -> nn.Module:
+def seeded(module: nn.Module, loud: float = 4) -> nn.Module:
     """`module` with the weights of all recordings; a text encoder's names count without their `text_model.`."""
     state = {
-        name: weight(name.removeprefix("text_model."), tuple(p.shape))
+        name: weight(name.removeprefix("text_model."), tuple(p.shape), loud)
         for name, p in module.state_dict().items()
         if p.is_floating_point()
     }
