@@ -15,7 +15,9 @@ RECORDED = recorded("lvd")["runs"]
 
 def boxes(*corners):
     """LVD's boxes: left, top, width, height on a canvas of 512."""
-    return tuple(box and (box[0] / 512, box[1] / 512, (box[0] + box[2]) / 512, (box[1] + box[3]) / 512) for box in corners)
+    return tuple(
+        box and (box[0] / 512, box[1] / 512, (box[0] + box[2]) / 512, (box[1] + box[3]) / 512) for box in corners
+    )
 
 
 # a thing that moves, one that comes late, and another of the first's name

@@ -65,7 +65,11 @@ class Composition(Control):
         by = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
         if self.centre:
             goals = [one(self.scenes[row].at(frames), i) for row, i in things]
-            by = offsets_published(masks, goals) if self.legacy else offsets(masks, masks_of(goals, frames, height, width))
+            by = (
+                offsets_published(masks, goals)
+                if self.legacy
+                else offsets(masks, masks_of(goals, frames, height, width))
+            )
         levels = [shifted(x.movedim(1, 2), by).movedim(1, 2) for x in seen.levels[: self._held(run) + 1]]
         laid = Laid(*composed(run.x, levels, shifted(masks, by), [row for row, _ in things]))
         maps = {at: shifted(p, by) for at, p in seen.maps.items()}
@@ -149,7 +153,9 @@ class Recorder(Control):
         return torch.stack(self._heat[len(self._heat) // 5 :]).mean(0)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        prediction, found = asked(inner, x, step, cond, torch.tensor(self.words, device=x.device)[:, None], self._wanted)
+        prediction, found = asked(
+            inner, x, step, cond, torch.tensor(self.words, device=x.device)[:, None], self._wanted
+        )
         self._heat.append(mean_map({name: p for name, p in found.items() if matches(name, self.looks)})[:, :, 0])
         if step.fraction < self.until:
             kept = {(name, step.index): p[..., 0] for name, p in found.items() if matches(name, self.sites)}
