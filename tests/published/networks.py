@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import tiny
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet3DConditionModel
 from seeded import SOLVER, TEXT, UNET, seeded
 from torch import Tensor
@@ -18,8 +17,8 @@ from animatic.backbones import load
 from animatic.backbones.base import Components
 from animatic.backbones.grounding import add_grounding
 from animatic.controls.energy import Energy, Terms
-from animatic.sampling import Control, Denoise, Step
 from animatic.sampling import Cond as Told
+from animatic.sampling import Control, Denoise, Step
 
 
 def video_network(boxes: bool = False) -> UNet3DConditionModel:

@@ -25,8 +25,8 @@ def track(phrase, box):
 
 
 SCENE = Scene(
-    "two cats and a dog on a lawn", (*(track(*item) for item in BOXES.items()), track("a cat", OTHER_CAT)), "a big lawn",
-    seconds=0,
+    "two cats and a dog on a lawn", (*(track(*item) for item in BOXES.items()), track("a cat", OTHER_CAT)),
+    "a big lawn", seconds=0,
 )  # fmt: skip
 
 

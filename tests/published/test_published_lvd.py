@@ -21,7 +21,10 @@ def boxes(*corners):
 
 
 # a thing that moves, one that comes late, and another of the first's name
-CAT = boxes((0, 100, 200, 200), (40, 100, 200, 200), (80, 110, 200, 200), (120, 120, 200, 180), (160, 130, 200, 180), (200, 140, 200, 180))  # fmt: skip
+CAT = boxes(
+    (0, 100, 200, 200), (40, 100, 200, 200), (80, 110, 200, 200), (120, 120, 200, 180), (160, 130, 200, 180),
+    (200, 140, 200, 180),
+)  # fmt: skip
 DOG = boxes(None, None, (300, 200, 150, 160), (280, 220, 150, 160), (260, 240, 150, 160), (240, 260, 150, 160))
 THIRD = boxes(*[(350, 30, 100, 100)] * 6)
 SCENE = Scene("a cat and a dog on the grass", (Track("cat", CAT), Track("cat", THIRD), Track("dog", DOG)), "grass")

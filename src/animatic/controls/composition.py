@@ -32,9 +32,10 @@ class Composition(Control):
     `energy` guides the whole, `transfer` times the attention of the things alone added. `centre`: a thing is made in
     the middle and shifted to its place, else in its place. `blend` r: noise inside its box is
     sqrt(1-r) background + sqrt(r) own. `looks`: the layers whose attention makes the masks, if not those of the energy
-    (LMD's for Segment Anything: one of its own). `frozen`: share of the noise levels up to which latents inside the masks are
-    those of the things. `negative` is put after the model's own unwanted words in the runs of things. Where `frozen`
-    and `transfer` are 0, or nothing is tracked, this is `energy` alone. `legacy`: LMD's rounding of boxes and its middles of masks.
+    (LMD's for Segment Anything: one of its own). `frozen`: share of the noise levels up to which latents inside the
+    masks are those of the things. `negative` is put after the model's own unwanted words in the runs of things. Where
+    `frozen` and `transfer` are 0, or nothing is tracked, this is `energy` alone. `legacy`: LMD's rounding of boxes and
+    its middles of masks.
     """
 
     scenes: Sequence[Scene] = field(repr=False)

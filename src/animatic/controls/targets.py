@@ -59,7 +59,8 @@ class Targets:
     ) -> Targets:
         """Raises where a phrase is not in what the model is told. `every_word`: request all tokens.
 
-        Things of the same words share their tokens: one target, or with `apart` one each (LVD). `size` are the tokens of each prompt, those of a story standing in a row; 0: as many as are read at once.
+        Things of the same words share their tokens: one target, or with `apart` one each (LVD). `size` are the tokens
+        of each prompt, those of a story standing in a row; 0: as many as are read at once.
         """
         size = size or text.limit
         requests, pairs, things = [], [], []
