@@ -9,7 +9,7 @@ from conftest import RUN, close, golden
 from test_terms import PAIR, closed, lmd_targets
 
 from animatic.backbones import load
-from animatic.controls.collage import centred, composed, enlarged, middle, offsets, shifted
+from animatic.controls.collage import centred, composed, enlarged, mass, offsets, shifted
 from animatic.controls.composition import Composition
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
@@ -50,7 +50,7 @@ def test_shifts_are_lmds(by):
 def test_middles_and_surroundings_are_lmds():
     mask = torch.zeros(64, 64, dtype=torch.bool)
     mask[10:20, 30:50] = True
-    assert middle(mask, legacy=True) == tuple(layout("mask->center normalised"))
+    assert mass(mask) == pytest.approx(layout("mask->center normalised"))
     left, top, right, bottom = layout("mask->box (enlarged by one)")
     want = torch.zeros_like(mask)
     want[top : bottom + 1, left : right + 1] = True

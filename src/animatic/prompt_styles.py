@@ -193,6 +193,11 @@ def object_name(track: Track) -> str:
     return track.name if isinstance(track, WordedTrack) else track.prompt or track.phrase
 
 
+def own_name(track: Track) -> str:
+    """What an object is called by itself: "an apple" of "two apples", else its phrase."""
+    return (isinstance(track, WordedTrack) and track.name) or track.phrase
+
+
 def object_scene(scene: Scene, i: int) -> Scene:
     """The scene of one object alone, in the words of a picture of it: text and phrase."""
     track = scene.tracks[i]

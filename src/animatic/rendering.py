@@ -146,13 +146,14 @@ class Take:
             backbone = copy(backbone)
             backbone.habits = replace(habits, negative=negative)
         scheduler = how.get("scheduler") or habits.scheduler
+        recipe = recipe_named(method) if isinstance(method, str) else method
         return Take(
             backbone,
             method if isinstance(method, str) else getattr(method, "__name__", repr(method)),
-            recipe_named(method) if isinstance(method, str) else method,
+            recipe,
             backbone.schedule(habits.steps if steps is None else steps, scheduler),
             scheduler,
-            habits.guidance if guidance is None else float(guidance),
+            _guidance(recipe, backbone) if guidance is None else float(guidance),
             frames,
             (width, height),
             how.get("watch", ()),
@@ -187,7 +188,7 @@ class Take:
             noise = self.backbone.noise(seeds, frames, height, width)
         self._warn_of_no_effect(scenes, controls)
         as_told = self.told(scenes)
-        pixels, made = self.shoot(noise, encode(as_told, self.backbone), controls)
+        pixels, made = self.shoot(noise, encode(as_told, self.backbone), controls, seeds)
         return [
             Video(
                 frames=pixels[i, :frames],
@@ -252,10 +253,12 @@ class Take:
             if why := without_effect(self.method, controls, each):
                 warn(f"scene {each.prompt[:40]!r}: {why}")
 
-    def shoot(self, noise: Tensor, cond: Cond, controls: Sequence[Control]) -> tuple[np.ndarray, dict[str, Any]]:
+    def shoot(
+        self, noise: Tensor, cond: Cond, controls: Sequence[Control], seeds: Sequence[int] = ()
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Frames `[row, frame, height, width, 3]`, and what they were made with."""
         chain = [Finite(self.guidance), *self.watch, *controls]
-        latents = sample(self.backbone, self.schedule, noise, cond, chain)
+        latents = sample(self.backbone, self.schedule, noise, cond, chain, seeds)
         return self.backbone.decode(latents).cpu().numpy(), {
             "model": self.backbone.name,
             "family": self.backbone.family,
@@ -278,6 +281,12 @@ class Take:
             steps=len(self.schedule), guidance=self.guidance, size=self.size, scheduler=self.scheduler,
             negative=backbone.habits.negative, **memory, **more,
         )  # fmt: skip
+
+
+def _guidance(recipe: Recipe, backbone: Backbone) -> float:
+    """The guidance scale where none is given: the method's on this model, if it has one of its own, or the model's."""
+    own = getattr(recipe, "guidance", None)
+    return (own(backbone) if own else None) or backbone.habits.guidance
 
 
 def check_scenes(scenes: Sequence[Scene]) -> None:

@@ -150,12 +150,18 @@ class Run:
     """What a control may know of the run it takes part in; `x` is the first sample, pure noise.
 
     `cond` is what the model is told before any control's `tell`; None where a control is used outside the loop.
+    `seeds` are those of the rows' noise, for controls that draw noise of their own.
     """
 
     backbone: Backbone
     schedule: Schedule
     x: Tensor
     cond: Cond | None = None
+    seeds: Sequence[int] = ()
+
+    def seed(self, row: int) -> int:
+        """The seed of a row's noise; 0 where it is not known."""
+        return self.seeds[row] if self.seeds else 0
 
 
 class Control:
@@ -209,11 +215,17 @@ def one_each(control: Control, scenes: Sequence[Any], x: Tensor) -> None:
 
 
 @torch.no_grad()
-def sample(backbone: Backbone, schedule: Schedule, x: Tensor, cond: Cond, controls: Sequence[Control] = ()) -> Tensor:
-    """Denoise `x` (unit noise, `[row, channel, frame, height, width]`) into clean latents under `controls`."""
+def sample(
+    backbone: Backbone, schedule: Schedule, x: Tensor, cond: Cond, controls: Sequence[Control] = (),
+    seeds: Sequence[int] = (),
+) -> Tensor:  # fmt: skip
+    """Denoise `x` (unit noise, `[row, channel, frame, height, width]`) into clean latents under `controls`.
+
+    `seeds` are those that made `x`, one a row, where that is known.
+    """
     check(backbone, controls)
     x = schedule.start(x)
-    controls = [c.begin(Run(backbone, schedule, x, cond)) for c in controls]
+    controls = [c.begin(Run(backbone, schedule, x, cond, seeds)) for c in controls]
     attend: Attend = plain
     for c in reversed(controls):
         attend = partial(c.attend, attend)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +22,14 @@ class BoxDiff:
     """Energy per row: for each token of a thing, what is missing inside, what is too much outside, and the corners.
 
     `inside`: share of the cells whose largest values count; `smooth`: the paper's 3 x 3 blur. Layers of several sizes
-    are brought to the largest. It needs the attention of every word. `legacy`: the original's arithmetic, a sum
-    over tokens and frames, in which the inner term of a box under 1 / `inside` cells is lost.
+    are brought to the largest. It needs the attention of every word. `summed`: a sum over tokens (the original's), not
+    a mean, so that longer phrases are pushed harder. `legacy`: the original's arithmetic, a sum over tokens and
+    frames, in which the inner term of a box under 1 / `inside` cells is lost, and edges are those of each box.
     """
 
     inside: Share = 0.2
     smooth: bool = True
+    summed: bool = False
     legacy: bool = False
     every_word = True
 
@@ -43,10 +45,12 @@ class BoxDiff:
         total = fg + bg
         for axis in (-2, -1):
             have, want = a.amax(axis), m.amax(axis)
-            total = total + ((have - want).abs() * edges(want[:, :, None])[:, :, 0]).mean(-1)
-        if self.legacy:
-            return total.new_zeros(len(targets.tokens)).index_add(0, targets.rows, total.sum(1))
-        return targets.of_rows(total.mean(1))
+            near = edges_of_each(targets, axis, a.shape[-2:]) if self.legacy else edges(want[:, :, None])[:, :, 0]
+            total = total + ((have - want).abs() * near).mean(-1)
+        each = total.sum(1) if self.legacy else total.mean(1)
+        if self.legacy or self.summed:
+            return each.new_zeros(len(targets.tokens)).index_add(0, targets.rows, each)
+        return targets.of_rows(each)
 
     def words(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:
         """Each pair's word `[pair, frame, height, width]`, sharpened over the words of its own prompt.
@@ -58,6 +62,16 @@ class BoxDiff:
         words = mean.unflatten(1, (-1, size))[:, :, 1:-1]
         sharp = (words * SHARPER).softmax(2)
         return sharp[targets.rows, targets.columns // size, targets.columns % size - 1]
+
+
+def edges_of_each(targets: Targets, axis: int, size: Sequence[int]) -> Tensor:
+    """1 near an edge of the silhouette of any box of a pair's things: `[pair, frame, cell]`."""
+    silhouettes = [
+        torch.from_numpy(scene.masks(targets.frames, *size, targets.legacy)).float().amax(axis)[:, :, None]
+        for scene in targets.scenes
+    ]
+    near = [edges(silhouettes[row][list(tracks)]).amax(0)[:, 0] for row, tracks in targets.things]
+    return torch.stack(near).to(targets.tokens.device)
 
 
 def blur(a: Tensor) -> Tensor:

@@ -31,11 +31,16 @@ def centred(box: Box, floor: float = 0.2) -> Box:
     return (0.5 - width / 2, top, 0.5 + width / 2, top + height)
 
 
-def middle(mask: Tensor, legacy: bool = False) -> tuple[float, float]:
-    """(x, y) in 0..1 of the middle of what a mask `[height, width]` covers; `legacy`: half a cell less."""
+def middle(mask: Tensor) -> tuple[float, float]:
+    """(x, y) in 0..1 of the middle of what a mask `[height, width]` covers."""
     rows, columns = (mask.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
-    whole = 0 if legacy else 1
-    return (columns[0] + columns[-1] + whole) / 2 / mask.shape[1], (rows[0] + rows[-1] + whole) / 2 / mask.shape[0]
+    return (columns[0] + columns[-1] + 1) / 2 / mask.shape[1], (rows[0] + rows[-1] + 1) / 2 / mask.shape[0]
+
+
+def mass(mask: Tensor) -> tuple[float, float]:
+    """(x, y) in 0..1 of the centre of mass of a mask `[height, width]`, with cells counted from 0 (LMD)."""
+    rows, columns = mask.nonzero().float().mean(0).tolist()
+    return columns / mask.shape[1], rows / mask.shape[0]
 
 
 def offsets(masks: Tensor, goals: Tensor) -> Tensor:
@@ -44,6 +49,22 @@ def offsets(masks: Tensor, goals: Tensor) -> Tensor:
     for thing, frame in (masks.any(-1).any(-1) & goals.any(-1).any(-1)).nonzero().tolist():
         (x, y), (to_x, to_y) = middle(masks[thing, frame]), middle(goals[thing, frame])
         out[thing, frame] = torch.tensor([round((to_x - x) * PARTS), round((to_y - y) * PARTS)])
+    return out
+
+
+def offsets_published(masks: Tensor, goals: Sequence[Scene]) -> Tensor:
+    """The same as LMD reckons it: from a mask's centre of mass to the middle of the box itself, not of its cells.
+
+    `goals` are scenes of one track with a box for each frame.
+    """
+    out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+    for thing, scene in enumerate(goals):
+        for frame, box in enumerate(scene.tracks[0].boxes):
+            if box is None or not masks[thing, frame].any():
+                continue
+            x, y = mass(masks[thing, frame])
+            to_x, to_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+            out[thing, frame] = torch.tensor([round((to_x - x) * PARTS), round((to_y - y) * PARTS)])
     return out
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
-from ..looking import asked, mean_map
+from ..looking import asked, matches, mean_map
 from ..prompt_styles import object_scene
 from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each, sample
 from ..scene import Scene
-from .collage import centred, composed, masks_of, offsets, one, shifted
+from .collage import centred, composed, masks_of, offsets, offsets_published, one, shifted
 from .energy import Energy
 from .masks import AttentionMask, Masking
 from .terms import Sum
@@ -31,21 +31,25 @@ class Composition(Control):
 
     `energy` guides the whole, `transfer` times the attention of the things alone added. `centre`: a thing is made in
     the middle and shifted to its place, else in its place. `blend` r: noise inside its box is
-    sqrt(1-r) background + sqrt(r) own. `frozen`: share of the noise levels up to which latents inside the masks are
-    those of the things. `negative` is put after the model's own unwanted words in the runs of things. Where `frozen`
-    and `transfer` are 0, or nothing is tracked, this is `energy` alone.
+    sqrt(1-r) background + sqrt(r) own. `looks`: the layers whose attention makes the masks, if not those of the energy
+    (LMD's for Segment Anything: one of its own). `frozen`: share of the noise levels up to which latents inside the
+    masks are those of the things. `negative` is put after the model's own unwanted words in the runs of things. Where
+    `frozen` and `transfer` are 0, or nothing is tracked, this is `energy` alone. `legacy`: LMD's rounding of boxes and
+    its middles of masks.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
     energy: Energy
     parts: Callable[[Sequence[Scene]], list[Control]] = field(repr=False)
     mask: Masking = field(default_factory=AttentionMask)
+    looks: tuple[str, ...] = ()
     centre: bool = True
     blend: Share = 0.01
     frozen: Share = 0.5
     transfer: float = 2.0
     negative: str = ""
-    seed: int = 123456789  # of the things' own noise, one more for each track
+    seed: int = 123456789  # of the things' own noise, added to the seed of the whole, one more for each track
+    legacy: bool = False
     needs = frozenset({"text maps"})
     _laid: Laid | None = field(default=None, repr=False)
 
@@ -56,11 +60,17 @@ class Composition(Control):
             return replace(self, energy=self.energy.begin(run))
         frames, height, width = run.x.shape[2:]
         alone = [self._alone(object_scene(self.scenes[row].at(frames), i)) for row, i in things]
-        boxes = masks_of(alone, frames, height, width).to(run.x.device)
+        boxes = masks_of(alone, frames, height, width, self.legacy).to(run.x.device)
         seen = self._make(run, alone, boxes, things)
         masks = self.mask(seen.heat(), lambda: run.backbone.decode(seen.levels[-1]), boxes)
-        goals = masks_of([one(self.scenes[row], i) for row, i in things], frames, height, width).to(masks.device)
-        by = offsets(masks, goals) if self.centre else torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+        by = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+        if self.centre:
+            goals = [one(self.scenes[row].at(frames), i) for row, i in things]
+            by = (
+                offsets_published(masks, goals)
+                if self.legacy
+                else offsets(masks, masks_of(goals, frames, height, width))
+            )
         levels = [shifted(x.movedim(1, 2), by).movedim(1, 2) for x in seen.levels[: self._held(run) + 1]]
         laid = Laid(*composed(run.x, levels, shifted(masks, by), [row for row, _ in things]))
         maps = {at: shifted(p, by) for at, p in seen.maps.items()}
@@ -87,13 +97,16 @@ class Composition(Control):
         return replace(scene, tracks=(replace(track, boxes=boxes),))
 
     def _make(self, run: Run, alone: Sequence[Scene], boxes: Tensor, things: Sequence[tuple[int, int]]) -> Recorder:
-        """Run all things, (row, track) each, on their own as one batch; their noise hangs on their track alone."""
+        """Run all things, (row, track) each, on their own as one batch.
+
+        Their noise hangs on their track and on the seed of the whole (LMD's generate.py), not on the batch.
+        """
         shared = run.schedule.unit(run.x[[row for row, _ in things]])
-        seeds = (torch.Generator().manual_seed(self.seed + track) for _, track in things)
+        seeds = (torch.Generator().manual_seed(self.seed + run.seed(row) + track) for row, track in things)
         own = torch.stack([torch.randn(run.x.shape[1:], generator=seed) for seed in seeds]).to(run.x)
         noise = torch.where(boxes[:, None], (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own, shared)
         keep = self.energy.until if self.transfer else 0.0
-        recorder = Recorder(alone, run.backbone, self.energy.sites, keep)
+        recorder = Recorder(alone, run.backbone, self.energy.sites, keep, self.looks)
         stop = None if self.mask.needs_pixels else max(self._held(run), int(len(run.schedule) * keep), 1)
         negatives = [run.backbone.habits.unwanted(scene.negative, self.negative) for scene in alone]
         cond = run.backbone.encode([scene.prompt for scene in alone], negatives)
@@ -120,23 +133,34 @@ class Recorder(Control):
 
     needs = frozenset({"text maps"})
 
-    def __init__(self, scenes: Sequence[Scene], backbone: Backbone, sites: tuple[str, ...], until: float) -> None:
+    def __init__(
+        self, scenes: Sequence[Scene], backbone: Backbone, sites: tuple[str, ...], until: float,
+        looks: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        """`sites` are the layers whose maps are kept, `looks` those whose mean is `heat` (none: the same)."""
         text = backbone.text
         self.words = [text.positions(scene.prompt, scene.tracks[0].phrase)[-1] for scene in scenes]
-        self.sites, self.until = sites, until
+        self.sites, self.until, self.looks = sites, until, looks or sites
         self.levels: list[Tensor] = []
         self.maps: dict[tuple[str, int], Tensor] = {}  # by layer and level, where level < until
         self._heat: list[Tensor] = []
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.sites, *self.looks)))
 
     def heat(self) -> Tensor:
         """Mean attention over layers, heads and levels, the first fifth left out: `[thing, frame, height, width]`."""
         return torch.stack(self._heat[len(self._heat) // 5 :]).mean(0)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        prediction, found = asked(inner, x, step, cond, torch.tensor(self.words, device=x.device)[:, None], self.sites)
-        self._heat.append(mean_map(found)[:, :, 0])
+        prediction, found = asked(
+            inner, x, step, cond, torch.tensor(self.words, device=x.device)[:, None], self._wanted
+        )
+        self._heat.append(mean_map({name: p for name, p in found.items() if matches(name, self.looks)})[:, :, 0])
         if step.fraction < self.until:
-            self.maps.update({(name, step.index): p[..., 0] for name, p in found.items()})
+            kept = {(name, step.index): p[..., 0] for name, p in found.items() if matches(name, self.sites)}
+            self.maps.update(kept)
         return prediction
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:

@@ -58,7 +58,8 @@ class Energy(Control):
     `iters` is one number, or one for each level, of which the last stands for all that follow. A step is
     `scale` x `shape` of the level x gradient. A row whose energy is at or below `threshold` gets no further step at a
     level; it is judged after each step, so that `threshold` has no effect where `iters` is 1. With `legacy` the value
-    judged is carried over between levels, as in LMD and LVD, so that a row once good is never looked at again.
+    judged is carried over between levels, as in LMD and LVD, so that a row once good is never looked at again, and
+    boxes are rounded as there. With `apart` objects of the same words are judged one by one (LVD), not as one.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
@@ -70,6 +71,7 @@ class Energy(Control):
     threshold: float = 0.0
     shape: Callable[[Step], float] = ByNoise()
     legacy: bool = False
+    apart: bool = False
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
     _last: Tensor = field(init=False, repr=False)
@@ -78,7 +80,7 @@ class Energy(Control):
     def begin(self, run: Run) -> Energy:
         one_each(self, self.scenes, run.x)
         own = copy(self)
-        own._targets = Targets.in_run(self.scenes, run, self.legacy, self.terms.every_word)
+        own._targets = Targets.in_run(self.scenes, run, self.legacy, self.terms.every_word, self.apart)
         own._scheduler = run.schedule.name
         own._last = run.x.new_full((len(run.x),), torch.inf)
         return own

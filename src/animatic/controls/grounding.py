@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..prompt_styles import own_name
 from ..sampling import Cond, Control, Run, Share, Step, one_each
 from ..scene import Scene
 from ..text import ClipText
@@ -21,29 +23,41 @@ class Gligen(Control):
     """Tell the boxes in the first `until` (share) of the noise levels: GLIGEN's scheduled sampling, its beta.
 
     Negative rows, absent things and unused places are told as GLIGEN's learned "nothing". `until` 0 changes nothing.
+    `guided` is what an energy's passes are told: the boxes; GLIGEN's "nothing" (LMD+ as published); or not a word, so
+    that its layers rest (LVD+ as published). `legacy`: boxes between key frames by LVD's rule. With
+    `together` things are told by what names them in the text, perhaps several at once ("two cats", LMD+ as published),
+    not each by its own name ("a cat").
     """
 
     scenes: Sequence[Scene] = field(repr=False)
     until: Share = 0.4  # LMD+, LVD-GLIGEN README
+    guided: Literal["boxes", "nothing", "no word"] = "boxes"
+    legacy: bool = False
+    together: bool = False
     needs = frozenset({"grounding"})
     _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
         one_each(self, self.scenes, run.x)
-        told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2])
+        told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.together)
         return replace(self, _told={name: value.to(run.x.device) for name, value in told.items()})
 
     def tell(self, cond: Cond, step: Step) -> Cond:
-        if step.fraction >= self.until:
+        guided = cond.maps is not None and cond.maps.only
+        if step.fraction >= self.until or (guided and self.guided == "no word"):
             return cond
         told = {name: value[cond.streams] for name, value in self._told.items()}
         positive = torch.tensor([not row.negative for row in cond.rows], device=cond.text.device)
+        if guided and self.guided == "nothing":
+            positive = torch.zeros_like(positive)
         told["present"] = told["present"] * positive[:, None, None]
         return replace(cond, extra={**cond.extra, **told})
 
 
 @torch.no_grad()
-def named_boxes(scenes: Sequence[Scene], text: ClipText, frames: int) -> dict[str, Tensor]:
+def named_boxes(
+    scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False, together: bool = False
+) -> dict[str, Tensor]:
     """ "boxes" `[scene, frame, 30, 4]`, "present" `[scene, frame, 30]`, "phrases" `[scene, 30, channel]`."""
     boxes = torch.zeros(len(scenes), frames, MOST, 4)
     present = torch.zeros(len(scenes), frames, MOST)
@@ -51,8 +65,8 @@ def named_boxes(scenes: Sequence[Scene], text: ClipText, frames: int) -> dict[st
     for s, scene in enumerate(scenes):
         if len(scene.tracks) > MOST:
             raise AnimaticError(f"a scene has {len(scene.tracks)} tracks; GLIGEN takes at most {MOST}")
-        for i, track in enumerate(scene.at(frames).tracks):
-            names.append((s, i, track.phrase))
+        for i, track in enumerate(scene.at(frames, legacy).tracks):
+            names.append((s, i, track.phrase if together else own_name(track)))
             for f, box in enumerate(track.boxes):
                 if box is not None:
                     boxes[s, f, i], present[s, f, i] = torch.tensor(box).clamp(0, 1), 1.0

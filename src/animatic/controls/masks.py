@@ -75,13 +75,15 @@ class SamMask:
     """Segment Anything (Kirillov et al. 2023) through transformers, asked with the box, LMD+'s way, or with a point.
 
     `source`: a folder or hub id such as facebook/sam-vit-base. With `point` it is asked with the cell of most
-    attention (LMD). Of its three masks the one that `choose` names is taken.
+    attention (LMD). Of its three masks the one that `choose` names is taken. `legacy`: a cell is in a mask where the
+    mask touches its middle (LMD), not where it covers the pixel there.
     """
 
     source: str = "facebook/sam-vit-base"
     point: bool = False
     threshold: float = 0.25
     sigma: float = 1.5
+    legacy: bool = False
     needs_pixels = True
 
     def __call__(self, heat: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
@@ -96,7 +98,8 @@ class SamMask:
                 found = model(**inputs)
             sizes = inputs["original_sizes"].cpu(), inputs["reshaped_input_sizes"].cpu()
             masks = processor.image_processor.post_process_masks(found.pred_masks.cpu(), *sizes)[0][0]
-            small = F.interpolate(masks[None].float(), boxes.shape[-2:], mode="nearest")[0].bool().to(heat.device)
+            mode = "bilinear" if self.legacy else "nearest"
+            small = F.interpolate(masks[None].float(), boxes.shape[-2:], mode=mode)[0].bool().to(heat.device)
             near = coarse[thing, frame]
             overlap = (small & near).sum((1, 2)) / (small | near).sum((1, 2)).clamp(min=1)
             best = choose(small.sum((1, 2)).tolist(), found.iou_scores[0, 0].tolist(), overlap.tolist())

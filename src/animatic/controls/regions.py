@@ -23,25 +23,34 @@ class Regions(Control):
     thing's prediction is asked of a sample that shows a plain colour, at the level's noise, outside its box, so that
     it fills the box (the paper's bootstrapping). `negative` is put after the model's own unwanted words for
     things, `around` for the background.
+
+    `legacy`: as in LMD's MultiDiffusion, boxes are cut out of pixels; the background is asked of the sample as it is,
+    a thing of one of as many colours as there are such levels, another at each, under the run's first noise.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
     bootstrap: Share = 0.4  # 20 of 50 steps
     negative: str = ""
     around: str = ""
-    seed: int = 0  # of the plain colours
+    seed: int = 0  # of the plain colours; where `legacy` that of the run
+    legacy: bool = False
     _run: Run = field(init=False, repr=False)
     _cond: Cond = field(init=False, repr=False)
     _masks: Tensor = field(init=False, repr=False)
     _colours: Tensor = field(init=False, repr=False)
     _rows: list[int] = field(init=False, repr=False)
+    _picks: Tensor = field(init=False, repr=False)  # the colour of each region at each level, where `legacy`
 
     def begin(self, run: Run) -> Regions:
         one_each(self, self.scenes, run.x)
         prompts, negatives, masks, rows = [], [], [], []
         frames, height, width = run.x.shape[2:]
         for row, scene in enumerate(self.scenes):
-            boxes = torch.from_numpy(scene.masks(frames, height, width))
+            grid = (
+                (height, width) if not self.legacy else tuple(n * run.backbone.geometry.stride for n in (height, width))
+            )
+            boxes = torch.from_numpy(scene.masks(frames, *grid, self.legacy))
+            boxes = boxes[..., :: grid[0] // height, :: grid[1] // width]  # the first pixel of each cell decides
             over = boxes.flip(0).cumsum(0).flip(0) - boxes.int()  # how many things stand in front
             seen = boxes & (over == 0)
             background = scene.background or ("a background" if scene.tracks else scene.prompt)
@@ -59,13 +68,14 @@ class Regions(Control):
         own._run, own._rows, own._cond = run, rows, run.backbone.encode(prompts, negatives)
         own._masks = torch.stack(masks)[:, None].to(run.x)
         if self.bootstrap:
-            own._colours = own._paint(run)
+            own._colours, own._picks = own._paint_published(run) if self.legacy else (own._paint(run), torch.empty(0))
         return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
         masks, apart = self._masks, x[self._rows]
         if step.fraction < self.bootstrap:
-            apart = masks * apart + (1 - masks) * self._plain(apart, step)
+            plain = self._plain_published(apart, step) if self.legacy else self._plain(apart, step)
+            apart = masks * apart + (1 - masks) * plain
         told = self._cond if any(row.negative for row in cond.rows) else self._cond.positive
         answers = inner(apart, step, told) * masks
         return torch.zeros_like(x).index_add(0, torch.tensor(self._rows, device=x.device), answers)
@@ -77,8 +87,27 @@ class Regions(Control):
 
     def _paint(self, run: Run) -> Tensor:
         """Latents of plain colours, one a region."""
-        height, width = (n * run.backbone.geometry.stride for n in run.x.shape[3:])
         colours = self._each_row(lambda count, draw: torch.rand(count, 1, 1, 1, 3, generator=draw), self.seed) * 255
+        return self._shown(colours, run)
+
+    def _paint_published(self, run: Run) -> tuple[Tensor, Tensor]:
+        """Latents of each row's colours in a row, and which of them each region is shown at each level, -1: none."""
+        count = max(1, round(self.bootstrap * len(run.schedule)))
+        colours, picks = [], []
+        for row in range(len(self.scenes)):
+            colours.append(torch.rand(count, 3, generator=torch.Generator().manual_seed(run.seed(row))) * 255)
+
+            # the original draws on from where the first noise was drawn
+            draw = torch.Generator().manual_seed(run.seed(row))
+            torch.randn(run.x.shape[1:], generator=draw)
+            things = self._rows.count(row) - 1
+            levels = [torch.randint(0, count, (things,), generator=draw) + row * count for _ in range(count)]
+            picks.append(torch.cat([torch.full((count, 1), -1), torch.stack(levels)], 1))
+        return self._shown(torch.cat(colours).view(-1, 1, 1, 1, 3), run), torch.cat(picks, 1)
+
+    def _shown(self, colours: Tensor, run: Run) -> Tensor:
+        """Latents of frames in one colour each, `colours` `[n, 1, 1, 1, 3]` in 0..255."""
+        height, width = (n * run.backbone.geometry.stride for n in run.x.shape[3:])
         pixels = colours.round().to(torch.uint8).expand(-1, 1, height, width, 3)
         return run.backbone.to_latents(pixels).expand(-1, -1, run.x.shape[2], -1, -1)
 
@@ -87,3 +116,10 @@ class Regions(Control):
         shape, seed = x.shape[1:], self.seed + step.index + 1
         noise = self._each_row(lambda count, draw: torch.randn(count, *shape, generator=draw), seed)
         return self._run.schedule.noised(self._colours, noise.to(x), step)
+
+    def _plain_published(self, x: Tensor, step: Step) -> Tensor:
+        """The colours picked for `step` under the run's first noise; the background's region is `x` itself."""
+        picks = self._picks[step.index].to(x.device)
+        first = self._run.schedule.unit(self._run.x)[self._rows]
+        shown = self._run.schedule.noised(self._colours[picks], first, step)
+        return torch.where((picks < 0).view(-1, 1, 1, 1, 1), x, shown)

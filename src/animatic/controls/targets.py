@@ -36,12 +36,14 @@ class Targets:
     _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def in_run(cls, scenes: Sequence[Scene], run: Run, legacy: bool = False, every_word: bool = False) -> Targets:
+    def in_run(
+        cls, scenes: Sequence[Scene], run: Run, legacy: bool = False, every_word: bool = False, apart: bool = False
+    ) -> Targets:
         """Of scenes, or stories, in what the model is told in a run. See `of`."""
         size = 0
         if run.cond is not None:
             size = run.cond.text.shape[1] // max((parts_of(scene) for scene in scenes), default=1)
-        return cls.of(scenes, run.backbone.text, run.x.shape[2], run.x.device, legacy, every_word, size)
+        return cls.of(scenes, run.backbone.text, run.x.shape[2], run.x.device, legacy, every_word, size, apart)
 
     @classmethod
     def of(
@@ -53,10 +55,12 @@ class Targets:
         legacy: bool = False,
         every_word: bool = False,
         size: int = 0,
+        apart: bool = False,
     ) -> Targets:
         """Raises where a phrase is not in what the model is told. `every_word`: request all tokens.
 
-        `size` are the tokens of each prompt, those of a story standing in a row; 0: as many as are read at once.
+        Things of the same words share their tokens: one target, or with `apart` one each (LVD). `size` are the tokens
+        of each prompt, those of a story standing in a row; 0: as many as are read at once.
         """
         size = size or text.limit
         requests, pairs, things = [], [], []
@@ -68,8 +72,7 @@ class Targets:
                 if not at:
                     raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {said.prompt!r}; name it there")
                 at = tuple(part * size + token for token in at)
-                # things of the same words share their tokens: one target, unless the original's arithmetic is wanted
-                named.setdefault((at, i) if legacy else (at,), []).append(i)
+                named.setdefault((at, i) if apart else (at,), []).append(i)
             wanted = dict.fromkeys(token for at, *_ in named for token in at)
             request = list(wanted)
             if every_word:

@@ -9,6 +9,7 @@ from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..sampling import Control
 from ..scene import Scene
+from . import published
 from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
 from .ditctrl import chained, ditctrl, legacy, masked, with_gligen, with_lvd
 from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
@@ -24,6 +25,11 @@ METHODS: dict[str, Recipe] = {
     "lvd:benchmark": benchmark,
     "lvd-gligen": lvd_gligen,
     "lvd+": lvd_plus,
+    "lvd:published": published.lvd,
+    "lvd:weak:published": published.lvd_weak,
+    "lvd:benchmark:published": published.lvd_benchmark,
+    "lvd-gligen:published": published.lvd_gligen,
+    "lvd+:published": published.lvd_plus,
     "layout-attention": layout_attention,
     "lmd": lmd,
     "lmd:sam": lmd_sam,
@@ -33,6 +39,12 @@ METHODS: dict[str, Recipe] = {
     "boxdiff": boxdiff,
     "backward-guidance": backward_guidance,
     "multidiffusion": multidiffusion,
+    "lmd:published": published.lmd,
+    "lmd+:published": published.lmd_plus,
+    "gligen:published": published.gligen,
+    "boxdiff:published": published.boxdiff,
+    "backward-guidance:published": published.backward_guidance,
+    "multidiffusion:published": published.multidiffusion,
     "ditctrl": ditctrl,
     "ditctrl:masked": masked,
     "ditctrl:chained": chained,

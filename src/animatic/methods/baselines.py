@@ -21,12 +21,16 @@ from .lmd import LAYERS
 from .lvd import beta
 
 # as LMD runs them on Stable Diffusion: backward guidance 5 times in the first 10 of 50 steps; BoxDiff once in the
-# first 25, on the layers of 16 x 16, its 20 for a sum over three tokens or so, which is a mean here
+# first 25, on the layers of 16 x 16, with a sum over tokens
 BACKWARD = {"mini": Energy((), Ratio(least=0.0), ("*",), 200, 0.4, 3)}  # tuned on 16 scenes, docs/LOG.md
 ANY_BACKWARD = Energy((), Ratio(least=0.0), LAYERS, 30, 0.2, 5, 0.2)
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
 BOXDIFF = {"mini": Energy((), BoxDiff(), ("*",), 10, 0.5, 3, shape=Fading())}  # tuned on 24 stills, docs/LOG.md
-ANY_BOXDIFF = Energy((), BoxDiff(), SIXTEEN, 60, 0.5, 1, shape=Fading())
+ANY_BOXDIFF = Energy((), BoxDiff(summed=True), SIXTEEN, 20, 0.5, 1, shape=Fading())
+
+MULTIDIFFUSION_GUIDANCE = 10.0  # LMD, generation/multidiffusion.py
+BOOTSTRAP = {"mini": 0.4}
+README_BOOTSTRAP = 0.2  # LMD README: 10 of 50 steps
 
 
 @worded(as_typed)
@@ -56,7 +60,17 @@ def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> lis
 @worded(listing_objects)
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """A prompt for every box and one for the rest, answers laid side by side."""
-    return [Regions(scenes, negative=MULTIDIFFUSION_OBJECT, around=MULTIDIFFUSION_BACKGROUND), Guidance(guidance)]
+    bootstrap = BOOTSTRAP.get(backbone.family, README_BOOTSTRAP)
+    regions = Regions(scenes, bootstrap, negative=MULTIDIFFUSION_OBJECT, around=MULTIDIFFUSION_BACKGROUND)
+    return [regions, Guidance(guidance)]
+
+
+def _stronger(backbone: Backbone) -> float | None:
+    """MultiDiffusion's own guidance scale, but for models whose scale was tuned."""
+    return None if backbone.family in BOOTSTRAP else MULTIDIFFUSION_GUIDANCE
+
+
+multidiffusion.guidance = _stronger  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def layout_attention(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

@@ -12,21 +12,45 @@ from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.masks import AttentionMask, Masking, SamMask
 from ..controls.terms import BoxEnergy
+from ..looking import matches
 from ..negatives import LMD_OBJECT
 from ..prompt_styles import listing_objects, worded
 from ..sampling import Control
 from ..scene import Scene
 from .lvd import beta
 
-# 8 x 8 and 16 x 16 in Stable Diffusion at 512; LMD's sums over 8 heads are means here: scale 5 * 8, threshold 5 / 8
+# 8 x 8 and 16 x 16 in Stable Diffusion at 512; LMD's sums over heads are means here: with 8 heads, as in Stable
+# Diffusion 1, scale 5 * 8, threshold 5 / 8, and attention transfer, which is a mean over heads there too, 2 / 8
 LAYERS = ("mid_block.attentions.0.transformer_blocks.0.attn2", "up_blocks.1.attentions.*.transformer_blocks.0.attn2")
 ITERS = (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,)
 SETTINGS = {"mini": Energy((), BoxEnergy(), ("*",), 30, 0.4, 3)}  # tuned on 24 stills, docs/LOG.md
-ANY = Energy((), BoxEnergy(0.2, 0.2), LAYERS, 5 * 8, 0.6, ITERS, 5 / 8)
+ANY = Energy((), BoxEnergy(0.2, 0.2), LAYERS, 5, 0.6, ITERS, 5)
+TRANSFER = 2.0
+SAM_LOOKS = ("down_blocks.2.attentions.1.transformer_blocks.0.attn2",)  # where LMD looks for what to ask SAM
+
+
+def heads(backbone: Backbone, sites: Sequence[str]) -> float:
+    """Mean number of attention heads of the layers at `sites`."""
+    network = getattr(backbone, "unet", None)
+    layers = network.named_modules() if network is not None else ()
+    found = [layer.heads for name, layer in layers if hasattr(layer, "heads") and matches(name, sites)]
+    return sum(found) / len(found) if found else 8
 
 
 def settings(backbone: Backbone) -> Energy:
-    return SETTINGS.get(backbone.family, ANY)
+    if backbone.family in SETTINGS:
+        return SETTINGS[backbone.family]
+    n = heads(backbone, ANY.sites)
+    return replace(ANY, scale=ANY.scale * n, threshold=ANY.threshold / n)
+
+
+def transfer(backbone: Backbone) -> float:
+    """The weight of attention transfer beside an energy that is a mean over heads."""
+    return TRANSFER if backbone.family in SETTINGS else TRANSFER / heads(backbone, ANY.sites)
+
+
+def sam_looks(backbone: Backbone) -> tuple[str, ...]:
+    return () if backbone.family in SETTINGS else SAM_LOOKS
 
 
 def whole(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:
@@ -41,7 +65,8 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     how = settings(backbone)
     composition = Composition(
         scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), replace(how, scenes=alone)],
-        mask=mask or AttentionMask(), negative=LMD_OBJECT,
+        mask=mask or AttentionMask(), looks=sam_looks(backbone) if isinstance(mask, SamMask) else (),
+        transfer=transfer(backbone), negative=LMD_OBJECT,
     )  # fmt: skip
     return [Guidance(guidance), composition]
 
@@ -54,7 +79,8 @@ def lmd_plus(
     told = beta(backbone)
     composition = Composition(
         scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), Gligen(alone, told)],
-        mask=mask or AttentionMask(), centre=False, blend=0.1, negative=LMD_OBJECT,
+        mask=mask or AttentionMask(), looks=sam_looks(backbone) if isinstance(mask, SamMask) else (), centre=False,
+        blend=0.1, transfer=transfer(backbone), negative=LMD_OBJECT,
     )  # fmt: skip
     return [Guidance(guidance), composition, Gligen(scenes, told)]
 

@@ -20,6 +20,8 @@ LAYERS = tuple(f"{b}.transformer_blocks.0.attn2" for b in (
     "up_blocks.1.attentions.0", "up_blocks.1.attentions.1", "up_blocks.2.attentions.2",
 ))  # fmt: skip
 WEAK = BoxEnergy(0.25, 0.25, background=2)
+WEAK_THRESHOLD = {"zeroscope": 350 / 400}  # by family; elsewhere
+ANY_WEAK_THRESHOLD = 250 / 267
 CENTRED = BoxEnergy(centre=0.23)  # its 0.03 in cells of 8 x 8 and 16 x 16, over 16.7 heads
 DEFAULT = {
     "modelscope": Energy((), BoxEnergy(), LAYERS, 5 * 267, 0.25, 5, 0.75),
@@ -48,8 +50,8 @@ def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Co
 def weak(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LVD with half the push, once a step: its README's setting for looks."""
     base = settings(backbone, scenes)
-    gentle = replace(base, terms=WEAK, scale=base.scale / 2, iters=1, threshold=base.threshold * 1.25)
-    return [Guidance(guidance), gentle]
+    threshold = WEAK_THRESHOLD.get(backbone.family, ANY_WEAK_THRESHOLD) if base.threshold else 0.0
+    return [Guidance(guidance), replace(base, terms=WEAK, scale=base.scale / 2, iters=1, threshold=threshold)]
 
 
 def benchmark(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

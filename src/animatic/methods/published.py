@@ -1,0 +1,137 @@
+"""The methods as published: the arithmetic and the numbers of the originals' own code, to compare with their tables.
+
+Energies are sums over heads and frames, whatever a network has of both, and a row that once fell under its threshold
+is never judged again. Boxes are rounded, and moved between key frames, by the originals' rules; texts are worded as
+theirs. docs/published.md says number by number what the plain names do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..backbones.base import Backbone
+from ..controls.boxdiff import BoxDiff
+from ..controls.composition import Composition
+from ..controls.energy import Energy, Fading
+from ..controls.grounding import Gligen
+from ..controls.guidance import Guidance
+from ..controls.masks import Masking, SamMask
+from ..controls.regions import Regions
+from ..controls.terms import BoxEnergy, Ratio
+from ..negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
+from ..prompt_styles import listing_objects_published, with_background_published, worded
+from ..sampling import Control
+from ..scene import Scene
+from . import baselines as plain
+from . import lmd as plain_lmd
+from . import lvd as plain_lvd
+
+# LVD generation/lvd.py, `run`: 10 of 40 steps; README: the weak setting of each model, and the benchmark's 0.03
+LVD = Energy((), BoxEnergy(legacy=True), scale=5.0, until=0.25, iters=5, threshold=200.0, legacy=True, apart=True)
+LVD_WEAK = replace(LVD, terms=BoxEnergy(0.25, 0.25, background=2, legacy=True), scale=2.5, iters=1, threshold=250.0)
+LVD_WEAK_ZEROSCOPE = replace(LVD_WEAK, threshold=350.0)
+LVD_BENCHMARK = replace(LVD, terms=BoxEnergy(centre=0.03, legacy=True))
+LVD_PLUS_BETA = 1.0  # generation/lvd_plus.py; LVD-GLIGEN's README says 0.4
+
+# LMD generation/{lmd,backward_guidance,boxdiff}.py, `run`: 30, 10 and 25 of 50 steps
+LMD = Energy(
+    (), BoxEnergy(0.2, 0.2, legacy=True), scale=5.0, until=0.6, iters=plain_lmd.ITERS, threshold=5.0, legacy=True
+)
+BACKWARD = Energy((), Ratio(least=0.0, legacy=True), scale=30.0, until=0.2, iters=5, threshold=0.2, legacy=True)
+BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iters=1, threshold=-1.0, shape=Fading(), legacy=True)
+
+
+@worded(with_background_published)
+def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, energy: Energy = LVD) -> list[Control]:
+    """LVD as published."""
+    return [Guidance(guidance), replace(energy, scenes=scenes, sites=plain_lvd.settings(backbone, scenes).sites)]
+
+
+@worded(with_background_published)
+def lvd_weak(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """LVD's README's setting for looks as published: the threshold is 350 on Zeroscope, 250 elsewhere."""
+    return lvd(scenes, backbone, guidance, LVD_WEAK_ZEROSCOPE if backbone.family == "zeroscope" else LVD_WEAK)
+
+
+@worded(with_background_published)
+def lvd_benchmark(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """LVD's setting for its benchmark as published: centres of mass in cells, weighted 0.03."""
+    return lvd(scenes, backbone, guidance, LVD_BENCHMARK)
+
+
+@worded(with_background_published)
+def lvd_gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """LVD-GLIGEN as published: boxes between key frames by LVD's rule."""
+    return [Guidance(guidance), Gligen(scenes, plain_lvd.README_BETA, legacy=True)]
+
+
+@worded(with_background_published)
+def lvd_plus(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """LVD+ as published: boxes are told at every noise level, but not in the guided passes."""
+    return [*lvd(scenes, backbone, guidance), Gligen(scenes, LVD_PLUS_BETA, guided="no word", legacy=True)]
+
+
+@worded(listing_objects_published)
+def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Masking | None = None) -> list[Control]:
+    """LMD as published: things are cut out by Segment Anything, asked with the point of most attention."""
+    how = _on_lmds_layers(LMD, backbone)
+    composition = Composition(
+        scenes, replace(how, scenes=scenes), lambda alone: [Guidance(guidance), replace(how, scenes=alone)],
+        mask=mask or SamMask(point=True, legacy=True), looks=plain_lmd.sam_looks(backbone), negative=LMD_OBJECT,
+        transfer=plain_lmd.TRANSFER, legacy=True,
+    )  # fmt: skip
+    return [Guidance(guidance), composition]
+
+
+@worded(listing_objects_published)
+def lmd_plus(
+    scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Masking | None = None
+) -> list[Control]:
+    """LMD+ as published: of the boxes its guided passes are told nothing, and things of one name are told as one."""
+    how = replace(_on_lmds_layers(LMD, backbone), scenes=scenes)
+    composition = Composition(
+        scenes, how, lambda alone: [Guidance(guidance), Gligen(alone, plain_lvd.README_BETA)],
+        mask=mask or SamMask(legacy=True), looks=plain_lmd.sam_looks(backbone), centre=False, blend=0.1,
+        negative=LMD_OBJECT, transfer=plain_lmd.TRANSFER, legacy=True,
+    )  # fmt: skip
+    told = Gligen(scenes, plain_lvd.README_BETA, guided="nothing", together=True)
+    return [Guidance(guidance), composition, told]
+
+
+@worded(listing_objects_published)
+def gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """GLIGEN as LMD ran it: boxes told in the first 0.4 of the noise levels."""
+    return [Guidance(guidance), Gligen(scenes, plain_lvd.README_BETA)]
+
+
+@worded(listing_objects_published)
+def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """Backward guidance as LMD ran it: never again once under its threshold."""
+    return [Guidance(guidance), replace(_on_lmds_layers(BACKWARD, backbone), scenes=scenes)]
+
+
+@worded(listing_objects_published)
+def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """BoxDiff as LMD ran it: a sum over tokens, with the edges of every box."""
+    sites = plain.BOXDIFF.get(backbone.family, plain.ANY_BOXDIFF).sites
+    return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, sites=sites)]
+
+
+@worded(listing_objects_published)
+def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """MultiDiffusion as LMD ran it: guidance 10, and a thing sees one of 10 colours around it in 10 of 50 steps."""
+    negatives = {"negative": MULTIDIFFUSION_OBJECT, "around": MULTIDIFFUSION_BACKGROUND}
+    return [Regions(scenes, plain.README_BOOTSTRAP, **negatives, legacy=True), Guidance(guidance)]
+
+
+def _strong(backbone: Backbone) -> float:
+    return plain.MULTIDIFFUSION_GUIDANCE
+
+
+multidiffusion.guidance = _strong  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _on_lmds_layers(energy: Energy, backbone: Backbone) -> Energy:
+    """The energy on LMD's layers; on all where a model has none of them."""
+    return replace(energy, sites=plain_lmd.settings(backbone).sites)
