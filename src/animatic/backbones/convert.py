@@ -116,8 +116,9 @@ def convert_vdp(
     width = network.config["cond_dim"]
     words: Any = _words(width, classes, bert, pool)  # stands where a text encoder stands
     geometry = Geometry(frames, size, size, channels=3, stride=1)
-    habits = Habits(50, 2.0 if width else 1.0)
-    scheduler = Process("eps").scheduler(threshold=threshold)
+    process = Process("eps")
+    habits = Habits(process.levels, 2.0 if width else 1.0)
+    scheduler = process.scheduler(ancestral=True, threshold=threshold)
     save_model(out, Small(out.name, network, pixels(), words, scheduler, geometry, habits))
     return out
 

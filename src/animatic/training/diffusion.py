@@ -115,7 +115,7 @@ class Process:
         return (self.weight(t) * each).mean((1, 3, 4))
 
     def scheduler(self, ancestral: bool = False, threshold: float = 0.0) -> Any:
-        """The diffusers scheduler that samples what was learnt: DDIM, or the original's 1,000 steps.
+        """The diffusers scheduler that samples what was learnt: DDIM, or `ancestral` (Ho et al. 2020).
 
         `threshold` is for clips that lie in -1..1, and does nothing in flow matching. 1: clean estimates are clipped to
         that at each step (Ho et al. 2020); a share below 1: this quantile of their size is scaled down to 1 where it is

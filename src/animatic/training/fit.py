@@ -28,6 +28,8 @@ from .settings import Settings
 from .sources import items_of
 from .start import begin
 
+PREVIEW_STEPS = 50  # of samples while it learns; models of noise take 1,000 afterwards
+
 
 class Trainer(Training):
     """Trains as `settings` say; leaves a model folder, or a LoRA file."""
@@ -127,7 +129,8 @@ class Trainer(Training):
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
         scenes, seeds = [Scene(p, (), seconds=seconds) for p in prompts], list(range(s.samples))
         guidance = s.guidance if self.learner.told_something else 1.0
-        made = render_batch(scenes, self.model, none, seeds, guidance=guidance)
+        steps = min(PREVIEW_STEPS, self.model.habits.steps)
+        made = render_batch(scenes, self.model, none, seeds, guidance=guidance, steps=steps)
         grid(made).save(self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}")
 
     def finish(self) -> Path:

@@ -65,9 +65,10 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
     model.name = "in training"
 
     if model.scheduler is None:  # fresh
-        steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
+        finishes, whole = model.beside is not None, process.target == "eps"  # as video-diffusion-pytorch samples it
+        steps = 1 if finishes else process.levels if whole else 25  # the mean of all corrections, not one of them
         model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
-        model.scheduler = process.scheduler(threshold=settings.threshold if model.beside is None else 0.0)
+        model.scheduler = process.scheduler(whole and not finishes, 0.0 if finishes else settings.threshold)
     _note_unused_sizes(settings, model, note)
     return learner, text_mode
 
