@@ -33,7 +33,6 @@ from animatic.methods.effect import without_effect
 from animatic.rendering import render
 from animatic.scene import Scene, Track, save_story
 from animatic.schedule import scheduler_named
-from animatic.text import told
 from animatic.training.diffusion import Process
 from animatic.training.fit import Trainer
 from animatic.training.settings import Settings
@@ -272,9 +271,11 @@ def test_a_method_with_effect_says_nothing():
 
 
 def test_the_text_that_a_model_is_told_is_in_the_file():
-    scene = replace(SCENE, background="a beach")
-    assert render(scene, "mini", "none", steps=1, frames=1).info["prompt_text"] == "a red ball, a beach background"
-    assert told(scene) == "a red ball, a beach background"
+    scene = replace(SCENE, tracks=(BALL,), background="beach")
+    typed, steered = (
+        render(scene, "mini", method, steps=1, frames=1).info["prompt_text"] for method in ("none", "lvd")
+    )
+    assert (typed, steered) == ("a red ball", "a red ball, beach background")
 
 
 # ---- finishing

@@ -27,7 +27,10 @@ from animatic.backbones.lavie_unet import (
     TimeAttention,
     TimeBlock,
 )
-from animatic.cascade.interpolate import Shape, more_frames
+from animatic.cascade.interpolate import Interpolate, Shape, more_frames
+from animatic.cascade.prompts import videos_of
+from animatic.cascade.stages import planned, stages_of
+from animatic.cascade.upscale import Upscale
 from animatic.cli import main
 from animatic.controls.tiles import spans
 from animatic.errors import AnimaticError
@@ -85,8 +88,8 @@ def test_schedules():
         config = {k: v for k, v in BETAS.items() if cls is not EulerDiscreteScheduler or k != "clip_sample"}
         levels = [step.t for step in Schedule(cls(**config, **told), 50) if not step.clean]
         assert levels[:3] == pytest.approx(now["first"]) and levels[-2:] == pytest.approx(now["last"])
-    first = next(iter(Schedule(DDPMScheduler(**BETAS), 50)))
-    assert first.t == 980  # as the paper's own pinned library visits
+    base = Schedule(DDPMScheduler(**BETAS, **CARDS["lavie"]["scheduler"]), 50)
+    assert [step.t for step in base][:-1] == list(range(980, -1, -20))  # as the paper's own pinned library visits
     vsr = wanted["vsr"]
     same(Noised(level=50).noised(normal(5, 1, 3, 2, 4, 4), normal(6, 1, 3, 2, 4, 4)), vsr["low_res_add_noise_level50"])
     with pytest.raises(AnimaticError, match="level is 351; the upscaler knows noise levels 0 to 350"):
@@ -239,7 +242,9 @@ def test_conversion_round_trip(tmp_path, monkeypatch):
     scene = Scene("a bear", (box,), seconds=1)
     size = {"frames": 2, "size": (64, 64), "steps": 2}
     one, other = (render(scene, model, method, 1, **size) for method in ("none", "lvd"))
-    assert one.frames.shape == (2, 64, 64, 3) and one.info["scheduler"] == "DDIMScheduler"
+    assert one.frames.shape == (2, 64, 64, 3) and one.info["scheduler"] == "DDPMScheduler"
+    again = render(scene, model, "none", 1, **size)
+    assert np.array_equal(again.frames, one.frames), "its noise hangs on the seed"
     assert not np.array_equal(one.frames, other.frames)
 
     pytest.importorskip("peft")
@@ -274,3 +279,26 @@ def test_the_other_two_convert(tmp_path):
         assert card["parts"] == "nowhere/at-all" and card["beside"] == CARDS[kind]["beside"]
         with pytest.raises(AnimaticError, match="nowhere/at-all is not on this machine"):
             load(str(folder))
+
+
+def test_the_released_ways_by_name():
+    """Options 1 to 4 of the README, with the numbers of the released configurations."""
+    assert stages_of("lavie-option-1") == []
+    (_, more), (_, larger) = both = stages_of("lavie-option-4")
+    assert stages_of("lavie-option-2") + stages_of("lavie-option-3") == both
+    assert isinstance(more, Interpolate) and isinstance(larger, Upscale)
+    assert (more.factor, more.fps, more.steps, more.guidance, more.keep) == (4, 24, 50, 4.0, False)
+    assert (larger.level, larger.steps, larger.guidance, larger.window, larger.overlap) == (50, 50, 5.0, 8, 0)
+    clip = Shape(16, 320, 512, 8.0)
+    assert planned(clip, stages_of("lavie-option-4")) == [Shape(61, 320, 512, 24.0), Shape(61, 1280, 2048, 24.0)]
+
+
+def test_prompts_in_videos_out():
+    """A video is the same in any list; what cannot be done is said before the first is made."""
+    how = {"frames": 2, "size": (64, 64), "steps": 1}
+    first, second = videos_of(["a bear", "a cat"], "mini", "blend:2", seed=3, **how)
+    (alone,) = videos_of(["a cat"], "mini", "blend:2", seed=3, **how)
+    assert first.info["prompt"] == "a bear" and first.frames.shape == (3, 64, 64, 3)
+    assert np.array_equal(second.frames, alone.frames) and not np.array_equal(first.frames, second.frames)
+    with pytest.raises(AnimaticError, match="lavie-interpolation is not on this machine"):
+        videos_of(["a bear"], "mini", "lavie-option-2")

@@ -56,6 +56,13 @@ def convert(
     size: Annotated[int, typer.Option(help="Pixels a side, as GaussianDiffusion was told (image_size).")] = 64,
     frames: Annotated[int, typer.Option(help="Frames, as it was told (num_frames).")] = 16,
     classes: Annotated[Path | None, typer.Option(help="JSON: name -> condition vector, if it has conditions.")] = None,
+    bert: Annotated[
+        str, typer.Option(help="Folder or hub id of the BERT that it reads, such as bert-base-cased.")
+    ] = "",
+    pool: Annotated[str, typer.Option(help="What is told of BERT's states: mean, or cls.")] = "mean",
+    threshold: Annotated[
+        float, typer.Option(help="1 clips x0 to -1..1; below 1: percentile of its dynamic thresholding.")
+    ] = 1.0,
     parts: Annotated[str, typer.Option(help="Of lavie: folder or hub id of the text encoder and VAE.")] = "",
 ) -> None:
     """Make a checkpoint of another system a model folder that `render` and `train` read."""
@@ -64,6 +71,7 @@ def convert(
     of_the_other = {"parts": parts != ""}
     if kind == "lavie":
         of_the_other = {"size": size != 64, "frames": frames != 16, "classes": classes is not None}
+        of_the_other |= {"bert": bert != "", "pool": pool != "mean", "threshold": threshold != 1}
     for name, given in of_the_other.items():
         if given:
             raise AnimaticError(f"--{name} is given, which convert {kind} has no use for")
@@ -75,7 +83,7 @@ def convert(
     elif out is None:
         raise AnimaticError("no folder to write to; want animatic convert vdp FILE.pt FOLDER")
     else:
-        made = convert_vdp(checkpoint, out, size, frames, classes)
+        made = convert_vdp(checkpoint, out, size, frames, classes, bert, pool, threshold)
     line(f"made  {made}")
 
 

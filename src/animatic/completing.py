@@ -45,7 +45,9 @@ class Bound(Control):
 class Threshold(Bound):
     """Clean estimates kept in -1..1, for models of pixels: clipped, or scaled down where many are outside.
 
-    `percentile` 1 clips; below it is dynamic thresholding (Saharia et al. 2022; the original's default is 0.9).
+    `percentile` 1 clips; below it is dynamic thresholding (Saharia et al. 2022, 2.3; video-diffusion-pytorch's default
+    is 0.9). Models whose scheduler does so itself (`clip_sample`, `thresholding`: all that are trained here on pixels,
+    or converted) need none; `render(..., scheduler=...)` keeps that.
     """
 
     percentile: float = 0.995
@@ -95,7 +97,7 @@ class Reconstruction(Bound):
             clean = self.bound.schedule.estimate(x, answer, step)
             apart = (self.latents.to(self.bound.x) - clean)[:, :, where].square().sum()
             (slope,) = torch.autograd.grad(apart, x)
-        signal = (1 - step.noise**2) ** 0.5
+        signal = self.bound.schedule.signal(step)
         moved = clean - torch.where(where[:, None, None], 0, self.weight * signal / 2 * slope)
         return answer_for(self.bound, x, answer, step, moved).detach()
 

@@ -142,6 +142,16 @@ class Schedule:
             return sigma / (sigma**2 + 1) ** 0.5, (sigma**2 + 1) ** 0.5
         return float((1 - self._scheduler.alphas_cumprod[t]) ** 0.5), 1.0
 
+    def signal(self, step: Step) -> float:
+        """sqrt(alpha_bar) at a step; from the table, since 1 - `noise`^2 has no digits left where there is little."""
+        if step.clean:
+            return 1.0
+        if self.flow:
+            return 1 - step.noise
+        if self.name in EXPLODING:
+            return 1 / step.gain
+        return float(self._scheduler.alphas_cumprod[int(self._times[step.index])]) ** 0.5
+
     def start(self, noise: Tensor) -> Tensor:
         """The first sample from unit noise, which also seeds what a stochastic solver draws."""
         self._draws, self._clean = [torch.Generator().manual_seed(_seed_of(row)) for row in noise], None
@@ -157,9 +167,7 @@ class Schedule:
 
     def noised(self, clean: Tensor, noise: Tensor, step: Step) -> Tensor:
         """A sample that shows `clean` at the noise level of `step`."""
-        if self.flow:
-            return (1 - step.noise) * clean + step.noise * noise
-        return step.gain * (max(0.0, 1 - step.noise**2) ** 0.5 * clean + step.noise * noise)
+        return step.gain * (self.signal(step) * clean + step.noise * noise)
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """One solver step. It is computed, and its noise drawn, in float32, whatever the network computes in."""
@@ -182,7 +190,7 @@ class Schedule:
         x, sigma = x / step.gain, step.noise
         if self.flow:
             return x - sigma * prediction
-        alpha = max(1e-6, 1 - sigma**2) ** 0.5
+        alpha = self.signal(step)
         match self._scheduler.config.prediction_type:
             case "epsilon":
                 return (x - sigma * prediction) / alpha
@@ -266,6 +274,23 @@ def scheduler_named(name: str, like: Any) -> Any:
             scheduler: Any = cls.from_config(config)
     except TypeError as error:  # its class wants what no scheduler of these models has
         raise AnimaticError(f"scheduler {name!r} is of other models ({error}); want {', '.join(SHORT)}") from None
-    if hasattr(scheduler.config, "clip_sample"):  # by default some clip, which latents do not bear
-        scheduler.register_to_config(clip_sample=like.config.get("clip_sample", False))
+    _keep_bounds(scheduler, like, name)
     return scheduler
+
+
+def _keep_bounds(scheduler: Any, like: Any, name: str) -> None:
+    """Let `scheduler` clip or threshold clean estimates where, and only where, `like` does.
+
+    Some clip by default, which latents do not bear. Solvers without `clip_sample` clip by a threshold that may not
+    exceed its range. Raises where a solver does neither, but for clipped models of v and x0, which come out without.
+    """
+    told, takes = like.config, signature(type(scheduler)).parameters
+    clips = bool(told.get("clip_sample", False)) and not type(like).__name__.startswith("CogVideoX")  # never do
+    needs = (clips and told.prediction_type == "epsilon") or told.get("thresholding", False)
+    if "clip_sample" in takes:
+        scheduler.register_to_config(clip_sample=clips)
+    elif clips and "thresholding" in takes:
+        scheduler.register_to_config(thresholding=True, sample_max_value=told.get("clip_sample_range", 1.0))
+    elif needs and "thresholding" not in takes:
+        bounds = "bounds clean estimates, as this model of pixels needs"
+        raise AnimaticError(f"scheduler {name!r} is not one that {bounds}; want ddim, dpm++ or unipc")

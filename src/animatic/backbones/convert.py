@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import AnimaticError
 from ..training.diffusion import Process
 from .base import Geometry, Habits
+from .bert import BertSentence, read_bert
 from .folder import check_state, read_checkpoint, read_json
 from .small import SpaceTimeUNet
 from .small_model import Labels, Small, pixels, save_model
@@ -84,32 +85,65 @@ def _count(weights: Mapping[str, Tensor]) -> int:
     return 1 + max((int(m[1]) for k in weights if (m := re.match(r"down\.(\d+)\.", k))), default=-1)
 
 
-def convert_vdp(checkpoint: Path, out: Path, size: int, frames: int, classes: Path | None = None) -> Path:
+def convert_vdp(
+    checkpoint: Path,
+    out: Path,
+    size: int,
+    frames: int,
+    classes: Path | None = None,
+    bert: str = "",
+    pool: str = "mean",
+    threshold: float = 1.0,
+) -> Path:
     """Write the model folder of a checkpoint: of the Trainer (its averaged weights), the diffusion or the network.
 
-    `classes` names condition vectors (JSON: name -> list of numbers), so that prompts can be said.
+    `size` in pixels and `frames` are what GaussianDiffusion was told. What it is conditioned on: `classes` names
+    vectors (JSON: name -> list of numbers), or `bert` is the folder or hub id of the BERT whose `pool`ed states they
+    were (see `read_bert`). `threshold` 1 clips each clean estimate to -1..1, as the original samples; below 1 it is the
+    percentile of its dynamic thresholding (see `Process.scheduler`).
     """
+    if not 0 < threshold <= 1:
+        raise AnimaticError(f"threshold is {threshold:g}; want 1 to clip, or a percentile above 0 and below 1")
     state = read_checkpoint(checkpoint)
     state = state.get("ema", state.get("model", state))  # averaged weights, which its Trainer samples with
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise AnimaticError(f"{checkpoint}: holds no names with tensors; want {THEIRS}")
     inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
     network = from_vdp(inner or state)
-    width = network.config["cond_dim"]
-    labels = Labels((), max(1, width))
-    if classes is not None:
-        vectors = read_json(classes)
-        labels = Labels(list(vectors), width)
-        try:
-            labels.table.weight.data = torch.tensor([list(map(float, v)) for v in vectors.values()])
-        except (TypeError, ValueError) as error:
-            raise AnimaticError(f"{classes}: {error}; want names with equally many numbers each") from None
-    if labels.table.weight.shape[1] != max(1, width):
-        raise AnimaticError(f"{classes}: vectors of {labels.table.weight.shape[1]} numbers; this network takes {width}")
     if size % network.stride:
         raise AnimaticError(f"size is {size}; this network takes multiples of {network.stride}")
+
+    width = network.config["cond_dim"]
+    words: Any = _words(width, classes, bert, pool)  # stands where a text encoder stands
     geometry = Geometry(frames, size, size, channels=3, stride=1)
-    words: Any = labels  # stands where a text encoder stands
-    habits = Habits(50, 2.0 if width else 1.0)
-    save_model(out, Small(out.name, network, pixels(), words, Process("eps").scheduler(), geometry, habits))
+    process = Process("eps")
+    habits = Habits(process.levels, 2.0 if width else 1.0)
+    scheduler = process.scheduler(ancestral=True, threshold=threshold)
+    save_model(out, Small(out.name, network, pixels(), words, scheduler, geometry, habits))
     return out
+
+
+def _words(width: int, classes: Path | None, bert: str, pool: str) -> Labels | BertSentence:
+    """What tells a network conditions of `width` numbers. Raises `AnimaticError` where they have another width."""
+    if classes is not None and bert:
+        raise AnimaticError(f"classes {classes} and bert {bert!r} are given; a network has one kind of condition")
+    if bert:
+        words, whose = read_bert(bert, pool), f"bert {bert!r}"
+    elif classes is not None:
+        words, whose = _vectors(classes, width), str(classes)
+    else:
+        return Labels((), max(1, width))
+    own = words.width if bert else words.table.weight.shape[1]
+    if own != width:
+        raise AnimaticError(f"{whose}: vectors of {own} numbers; this network takes {width or 'no condition'}")
+    return words
+
+
+def _vectors(file: Path, width: int) -> Labels:
+    vectors = read_json(file)
+    labels = Labels(list(vectors), width)
+    try:
+        labels.table.weight.data = torch.tensor([list(map(float, v)) for v in vectors.values()])
+    except (TypeError, ValueError) as error:
+        raise AnimaticError(f"{file}: {error}; want names with equally many numbers each") from None
+    return labels

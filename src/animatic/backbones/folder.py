@@ -60,7 +60,7 @@ def reading_card(folder: Path) -> Iterator[None]:
         raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
 
 
-def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: str) -> Any:
+def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> Any:
     """A network with every weight from its file: missing ones would silently stay random, others would be dropped.
 
     Weights of grounding are left to `load_grounding`. Raises `AnimaticError` where weights are missing or damaged;

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from ..errors import AnimaticError
@@ -29,7 +29,7 @@ BETAS: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": 
 SD, X4 = "CompVis/stable-diffusion-v1-4", "stabilityai/stable-diffusion-x4-upscaler"
 CARDS: dict[str, dict[str, Any]] = {  # what the released programs do
     "lavie": {
-        "unet": BASE, "parts": SD, "scheduler": {"steps_offset": 1, "set_alpha_to_one": False},
+        "unet": BASE, "parts": SD, "solver": DDPMScheduler, "scheduler": {},  # from 980 to 0 in 50 steps
         "geometry": Geometry(16, 320, 512), "habits": Habits(50, 7.5),
     },
     "lavie-interpolation": {
@@ -115,7 +115,8 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
         network = LaVieUNet(**config)
     network.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, assign=True)
     network.save_pretrained(out / "unet")
-    DDIMScheduler(**BETAS, **card["scheduler"]).save_pretrained(out / "scheduler")
+    solver: Any = card.get("solver", DDIMScheduler)
+    solver(**BETAS, **card["scheduler"]).save_pretrained(out / "scheduler")
     told = {
         "family": "lavie",
         "geometry": asdict(card["geometry"]),
@@ -123,5 +124,5 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
         "parts": parts or card["parts"],
     }
     told |= {"beside": card["beside"]} if "beside" in card else {}
-    write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", "DDIMScheduler")}, told)
+    write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", solver.__name__)}, told)
     return out

@@ -18,12 +18,13 @@ import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
+from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError, counted, listed, warn
 from ..quiet import quiet
 from ..text import ClipText, T5Text
 from .base import Components, Geometry, Habits
+from .bert import BertSentence
 from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
@@ -38,7 +39,7 @@ from .unet3d import UNet3D
 from .wan import Wan
 
 NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, Small, LaVie, CogVideoX, Wan)}
-ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel)}
+ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.part == "transformer")
 NO_ECONOMY = Economy()
 CLIP = CLIPTextModel.__name__
@@ -241,8 +242,13 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     encoder_class = class_in(read_json(folder / "model_index.json"), "text_encoder") if named else CLIP
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype)
+    if (encoder_class == "BertModel") > (cls is Small):
+        raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
+    options = {"add_pooling_layer": False} if encoder_class == "BertModel" else {}  # the states are pooled here
+    encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
     tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
+    if encoder_class == "BertModel":
+        return BertSentence(name, tokenizer, encoder)
     if encoder_class == CLIP:
         return (Sentence if cls is Small else ClipText)(name, tokenizer, encoder)
     if cls is CogVideoX:

@@ -14,7 +14,7 @@ from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
 from ..sampling import Cond
 from ..scene import Scene
-from ..text import ClipText, told
+from ..text import ClipText
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
@@ -100,7 +100,7 @@ class Small(Components):
         """Warns where a scene has words, and the model was trained without any."""
         super().check_scene(scene)
         text: Any = self.text
-        if isinstance(text, Labels) and not text.names and told(scene):
+        if isinstance(text, Labels) and not text.names and scene.prompt:
             warn(f"{self.name} was trained without text: prompts change nothing")
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:

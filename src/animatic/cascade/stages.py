@@ -26,6 +26,7 @@ from ..video import Video
 from .classical import Blend, Lanczos, Motion
 from .extend import Extend
 from .interpolate import Interpolate
+from .recipes import RECIPES
 from .refine import Refine
 from .stage import Networked, Say, Shape, Stage
 from .upscale import Upscale
@@ -44,14 +45,15 @@ DRIFT = 2.0  # levels of a colour's mean that a stage may move it without a word
 
 
 def stages_of(told: str) -> list[tuple[str, Stage]]:
-    """ "interpolate:4,upscale:2:model=lavie-vsr" as names and stages."""
-    return [_stage(part.strip()) for part in told.split(",")]
+    """ "interpolate:4,upscale:2:model=lavie-vsr" as names and stages; the name of a recipe stands for its stages."""
+    parts = [part.strip() for part in told.split(",")]
+    return [_stage(stage) for part in parts for stage in RECIPES.get(part, (part,))]
 
 
 def _stage(told: str) -> tuple[str, Stage]:
     name, *options = told.split(":")
     if name not in STAGES:
-        raise AnimaticError(f"unknown stage {name!r}; known: {', '.join(STAGES)}")
+        raise AnimaticError(f"unknown stage {name!r}; known: {', '.join([*STAGES, *RECIPES])}")
     known = typing.get_type_hints(STAGES[name])
     known = {f.name: known[f.name] for f in fields(STAGES[name])}
     values: dict[str, Any] = {}

@@ -23,6 +23,7 @@ from .sources import Item, ToyWorld
 from .words import learnt_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")
+BERT = "bert:"  # and a folder or hub id: captions are words, read by a ready BERT that does not learn
 TOY_CAPTIONS = 8000  # of the toy world's, of which it has no end, for its tokenizer
 
 
@@ -32,8 +33,10 @@ def conditioned(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequ
     Auto is own where any item has a caption. Labels are captions, or the names of folders where no item has a caption.
     Raises `AnimaticError` where some items have one and others have none.
     """
+    if text.startswith(BERT):
+        text = "own"
     if text not in TEXTS:
-        raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}")
+        raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}, {BERT}FOLDER_OR_ID")
     if isinstance(items, ToyWorld):
         if text == "labels":
             raise AnimaticError("text is 'labels', but the toy world's captions are sentences without end; want own")

@@ -18,6 +18,7 @@ from ..schedule import is_flow
 
 TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction", "flow": ""}  # ours -> diffusers' prediction type
 SCHEDULES = ("cosine", "linear", "zero-snr")
+UNBOUNDED = 1e9  # in JSON, which has no infinity; clean estimates reach 1e6 at the last level of the cosine schedule
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss, "huber": F.huber_loss}
 
 
@@ -113,8 +114,13 @@ class Process:
         each = LOSSES[self.loss](answer.float(), self.wanted(x, e, t), reduction="none")
         return (self.weight(t) * each).mean((1, 3, 4))
 
-    def scheduler(self, ancestral: bool = False) -> Any:
-        """The diffusers scheduler that samples what was learnt: DDIM, or the original's 1,000 steps."""
+    def scheduler(self, ancestral: bool = False, threshold: float = 0.0) -> Any:
+        """The diffusers scheduler that samples what was learnt: DDIM, or `ancestral` (Ho et al. 2020).
+
+        `threshold` is for clips that lie in -1..1, and does nothing in flow matching. 1: clean estimates are clipped to
+        that at each step (Ho et al. 2020); a share below 1: this quantile of their size is scaled down to 1 where it is
+        larger (dynamic thresholding, Saharia et al. 2022, 2.3); 0: they are left as they are.
+        """
         if self.target == "flow":
             return FlowMatchEulerDiscreteScheduler()
         cls: Any = DDPMScheduler if ancestral else DDIMScheduler
@@ -122,6 +128,9 @@ class Process:
             num_train_timesteps=self.levels,
             trained_betas=self.betas.tolist(),
             prediction_type=TARGETS[self.target],
-            clip_sample=False,
+            clip_sample=threshold == 1,
+            thresholding=0 < threshold < 1,
+            dynamic_thresholding_ratio=threshold or 1.0,
+            sample_max_value=UNBOUNDED,
             timestep_spacing="trailing",
         )

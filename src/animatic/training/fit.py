@@ -27,6 +27,8 @@ from .settings import Settings
 from .sources import items_of
 from .start import begin
 
+PREVIEW_STEPS = 50  # of samples while it learns; models of noise take 1,000 afterwards
+
 
 class Trainer(Training):
     """Trains as `settings` say; leaves a model folder, or a LoRA file."""
@@ -129,7 +131,8 @@ class Trainer(Training):
             return
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
         guidance = s.guidance if self.learner.told_something else 1.0
-        take = Take.of(self.model, none, guidance=guidance, frames=s.frames)
+        steps = min(PREVIEW_STEPS, self.model.habits.steps)
+        take = Take.of(self.model, none, guidance=guidance, frames=s.frames, steps=steps)
 
         # captions go to the model as they are: they may be empty, which no scene's prompt is
         width, height = take.size

@@ -34,7 +34,9 @@ logger = logging.getLogger(__name__)
 Watch = Callable[[int, int, dict[str, Any]], None]
 """(steps done, steps in all, what is known: loss, rate, videos/s, eta s, and what the run itself tells)."""
 
-FREE = frozenset("out steps clip_steps decay save_every keep sample_every samples guidance log workers".split())
+FREE = frozenset(
+    "out steps clip_steps decay save_every keep sample_every samples guidance threshold log workers".split()
+)
 """What may change when a run is resumed; all else would make it another run."""
 
 

@@ -27,7 +27,7 @@ class Settings:
     lowest: float = option(0.0, "Lowest noise that is learnt, as a share of the levels; few steps see no low ones.")
     rough: float = option(0.0, "Most noise on the small version that upscaling sees (Ho et al. 2022).")
     model: str = option("small", "small, small-original, a config of a diffusers network (JSON), or a model folder.")
-    text: str = option("auto", "none, labels (captions or folders), own (a small CLIP), or auto: own if captioned.")
+    text: str = option("auto", "none, labels (captions or folders), own (a small CLIP), bert:FOLDER_OR_ID, or auto.")
     frames: int = option(16, "Frames of a clip; 1 trains on pictures.")
     size: str = option("64", "Pixels: SIDE or WIDTHxHEIGHT.")
     fps: float = option(0.0, "Frames per second to sample; 0: those of the file.")
@@ -43,6 +43,7 @@ class Settings:
     schedule: str = option("cosine", "Noise: cosine, linear or zero-snr.")
     loss: str = option("l2", "l1, l2 or huber.")
     min_snr: float = option(5.0, "Gamma of min-SNR weights; 0: off.")
+    threshold: float = option(1.0, "Samples: 1 clips x0 to -1..1, below 1 a percentile (dynamic thresholding), 0: off.")
     drop: float = option(0.1, "Share of captions left out, for classifier-free guidance.")
     steps: int = option(10000, "Optimiser steps.")
     batch: int = option(8, "Clips a step, of one process.")
@@ -72,7 +73,7 @@ class Settings:
             for name in names:
                 if not getattr(self, name) >= least or getattr(self, name) == math.inf:
                     raise AnimaticError(f"{name} is {getattr(self, name)}; want {least:g} or more")
-        for name in ("drop", "alone", "average", "rough", "lowest"):
+        for name in ("drop", "alone", "average", "rough", "lowest", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
         for name in ("rate", "clip"):

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..backbones import PRESETS, load
 from ..backbones.base import Components, Geometry, Habits
+from ..backbones.bert import BertSentence, read_bert
 from ..backbones.beside import Learnt, beside_named
 from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
@@ -23,7 +24,7 @@ from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..errors import AnimaticError, listed
 from ..text import ClipText
-from .conditioning import KeptText, check_captions
+from .conditioning import BERT, KeptText, check_captions
 from .diffusion import Process
 from .learner import Learner
 from .matching import Note
@@ -65,9 +66,10 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
     model.name = "in training"
 
     if model.scheduler is None:  # fresh
-        steps = 25 if model.beside is None else 1  # the mean of all corrections is wanted, not one of them
+        finishes, whole = model.beside is not None, process.target == "eps"  # as video-diffusion-pytorch samples it
+        steps = 1 if finishes else process.levels if whole else 25  # the mean of all corrections, not one of them
         model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
-        model.scheduler = process.scheduler()
+        model.scheduler = process.scheduler(whole and not finishes, 0.0 if finishes else settings.threshold)
     _note_unused(settings, learner, note)
     return learner, text_mode
 
@@ -103,12 +105,14 @@ def _fresh(
     field, _ = KINDS[kind]
     if text_mode != "none" and not config.get(field, WIDTH):
         text_mode = _without_text(settings, f"{field} of {kind} is {config[field]}", note)
+    ready: Any = _bert(settings, kind) if text_mode != "none" else None
     if kind == "SpaceTimeUNet":
-        config[field] = 0 if text_mode == "none" else config.get(field) or WIDTH
+        own = ready.width if ready else config.get(field) or WIDTH
+        config[field] = 0 if text_mode == "none" else own
     elif text_mode == "labels":
         raise AnimaticError(f"text is 'labels'; {kind} reads token states: want none or own")
     network = _network(kind, config)
-    text = _text(kind, text_mode, items, network.config[field], kept)
+    text = ready or _text(kind, text_mode, items, network.config[field], kept)
     channels = config.get("out_channels") or config.get("in_channels", 3)
     if channels != 3:
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
@@ -152,6 +156,8 @@ def _loaded(settings: Settings) -> Components:
 def _mode_of_loaded(model: Components, text_mode: str, settings: Settings, note: Note) -> str:
     """The text mode of a loaded model, which keeps what reads its text."""
     text: Any = model.text
+    if settings.text.startswith(BERT):
+        raise AnimaticError(f"text is {settings.text!r}, but {settings.model} reads with what it has; want own or auto")
     if text_mode == "none":
         return text_mode
     if not isinstance(text, Labels):
@@ -204,6 +210,15 @@ def _network(kind: str, config: dict[str, Any]) -> Any:
         return cls(**config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
+
+
+def _bert(settings: Settings, kind: str) -> BertSentence | None:
+    """The BERT that reads the captions, if they are to be read by one."""
+    if not settings.text.startswith(BERT):
+        return None
+    if kind != "SpaceTimeUNet":
+        raise AnimaticError(f"text is {settings.text!r}; {kind} reads token states: want none or own")
+    return read_bert(settings.text.removeprefix(BERT))
 
 
 def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: KeptText) -> Any:

@@ -1,0 +1,56 @@
+"""BERT as what a small model reads: one vector a prompt, as video-diffusion-pytorch 0.7 conditions on text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from transformers import AutoTokenizer, BertModel
+
+from ..errors import AnimaticError
+from ..text import ClipText
+from .folder import reading
+
+POOLS = ("mean", "cls")
+
+
+class BertSentence(ClipText):
+    """One vector a prompt `[prompt, 1, channel]`: the mean of its tokens' last states but the first, or the first.
+
+    Which of the two the encoder's own config says (`pooling`: "mean" or "cls"), so that a saved folder keeps it. The
+    original trains with either (`text_use_bert_cls`), but samples with the mean whatever it was trained with.
+    """
+
+    chunked = False
+
+    @property
+    def width(self) -> int:
+        return self.encoder.config.hidden_size
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        # Nobody needs states of what is only padding.
+        ids = self.tokens(prompts).to(self._device)
+        told = ids.ne(self.tokenizer.pad_token_id)
+        longest = int(told.sum(1).max())
+        ids, told = ids[:, :longest], told[:, :longest]
+
+        states = self.encoder(input_ids=ids, attention_mask=told).last_hidden_state
+        if self.encoder.config.pooling == "cls":
+            return states[:, :1]
+        weight = told[:, 1:, None]
+        return (states[:, 1:] * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+
+
+def read_bert(source: str, pool: str = "mean") -> BertSentence:
+    """The BERT in a folder or on the hub (the original's: bert-base-cased), frozen, without its own pooling layer.
+
+    Raises `AnimaticError` where `pool` is unknown, or where there is no BERT.
+    """
+    if pool not in POOLS:
+        raise AnimaticError(f"pool is {pool!r}; want {' or '.join(POOLS)}")
+    want = "; want a folder or a hub id, such as bert-base-cased"
+    with reading(f"BERT {source!r} cannot be read", want):
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        encoder = BertModel.from_pretrained(source, add_pooling_layer=False)
+    encoder.config.update({"pooling": pool})
+    return BertSentence(source, tokenizer, encoder.requires_grad_(False).eval())

@@ -1,0 +1,67 @@
+"""Models of video-diffusion-pytorch 0.7 sample as its own sampler does: values recorded from its own runs."""
+
+import json
+import zlib
+from pathlib import Path
+
+import diffusers.schedulers.scheduling_ddpm as ddpm
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from animatic.backbones.convert import from_vdp
+from animatic.schedule import Schedule
+from animatic.training.diffusion import Process
+
+HERE = Path(__file__).parent
+RECORDED = json.loads((HERE / "vdp_p_sample.json").read_text())
+
+
+def normal(seed: int, *shape: int) -> Tensor:
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
+
+
+def recorded(name: str, shape: tuple[int, ...]) -> Tensor:
+    """The weight that the recordings gave the original's parameter of this name."""
+    n = np.random.RandomState(zlib.crc32(name.encode()) % 2**32).standard_normal(shape)
+    if name.endswith("gamma") or (len(shape) == 1 and name.endswith("weight")):
+        n = 1 + 0.1 * n
+    else:
+        n = n / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1 * n
+    return torch.from_numpy(np.asarray(n, np.float32))
+
+
+@pytest.fixture(scope="module")
+def network():
+    shapes = RECORDED["weights"]
+    return from_vdp({n: torch.ones(s) if "freqs" in n else recorded(n, tuple(s)) for n, s in shapes.items()})
+
+
+@pytest.mark.parametrize(("kind", "threshold"), [("clipped", 1.0), ("thresholded", 0.9)])
+def test_the_sampler_is_the_originals(network, monkeypatch, kind, threshold):
+    """x0 and latents after each of four steps, from the noisiest level on, in the middle, and to the clean sample."""
+    told = normal(2, 2, 6)
+    for run in RECORDED[kind]:
+        schedule = Schedule(Process("eps").scheduler(ancestral=True, threshold=threshold), 1000)
+        levels, x = list(schedule), normal(run["from"], 2, 3, 4, 8, 8)
+        for wanted in run["steps"]:
+            step, t = levels[999 - wanted["t"]], torch.full((2,), wanted["t"])
+            noise = normal(10 * wanted["t"] + 1, *x.shape)
+            monkeypatch.setattr(ddpm, "randn_tensor", lambda *given, noise=noise, **options: noise)
+            with torch.no_grad():
+                nothing, answer = (network(x, t, told, null=torch.tensor([null] * 2)) for null in (True, False))
+            answer = nothing + 2 * (answer - nothing)
+
+            clean = schedule.estimate(x, answer, step).flatten(1)
+            most = clean.abs().quantile(threshold, 1, keepdim=True).clamp(min=1) if threshold < 1 else torch.ones(2, 1)
+            same(clean.clamp(-most, most) / most, wanted["x0"], wanted["t"])
+            x = schedule.advance(x, answer, step)
+            same(x, wanted["latents"], wanted["t"])
+
+
+def same(found: Tensor, wanted: dict, t: int) -> None:
+    """To 1e-4 of the largest value, which is 1 for x0: the networks' own sums differ by 5e-7."""
+    assert found[0].flatten()[:8].tolist() == pytest.approx(wanted["first"], abs=1e-4), t
+    assert found[1].flatten()[-8:].tolist() == pytest.approx(wanted["last"], abs=1e-4), t
+    assert float(found.double().abs().sum()) == pytest.approx(wanted["abs_sum"], rel=1e-4), t
