@@ -65,7 +65,7 @@ def test_a_checkpoint_is_converted_with_its_bert(bert, tmp_path):
     scenes = [Scene(prompt, (), seconds=0.25) for prompt in ("a whale", "a whale jumps")]
     one, other = (render(scene, model, "none", steps=2).frames for scene in scenes)
     assert (one != other).any()
-    with pytest.raises(AnimaticError, match="has 14 tokens; .* reads at most 12"):
+    with pytest.raises(AnimaticError, match=r"has 14 tokens; .* reads at most 12"):
         model.encode(["a whale " * 6], [""])
 
 

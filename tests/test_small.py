@@ -267,7 +267,7 @@ def test_saved_and_read_again(tmp_path):
     network.save_pretrained(tmp_path)
     again = SpaceTimeUNet.from_pretrained(tmp_path)
     x, t, cond = normal(1, 1, 3, 2, 8, 8), torch.tensor([5]), normal(2, 1, 6)
-    assert torch.equal(again(x, t, cond), network(x, t, cond))
+    assert torch.allclose(again(x, t, cond), network(x, t, cond), atol=1e-5)  # sums depend on where weights lie
 
 
 @pytest.mark.parametrize(

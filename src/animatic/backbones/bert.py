@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from transformers import AutoTokenizer, BertModel
@@ -30,7 +31,8 @@ class BertSentence(ClipText):
     def forward(self, prompts: Sequence[str]) -> Tensor:
         # Nobody needs states of what is only padding.
         ids = self.tokens(prompts).to(self._device)
-        told = ids.ne(self.tokenizer.pad_token_id)
+        padding: Any = self.tokenizer.pad_token_id
+        told = ids.ne(padding)
         longest = int(told.sum(1).max())
         ids, told = ids[:, :longest], told[:, :longest]
 

@@ -129,11 +129,12 @@ def _words(width: int, classes: Path | None, bert: str, pool: str) -> Labels | B
         raise AnimaticError(f"classes {classes} and bert {bert!r} are given; a network has one kind of condition")
     if bert:
         words, whose = read_bert(bert, pool), f"bert {bert!r}"
+        own = words.width
     elif classes is not None:
         words, whose = _vectors(classes, width), str(classes)
+        own = words.table.weight.shape[1]
     else:
         return Labels((), max(1, width))
-    own = words.width if bert else words.table.weight.shape[1]
     if own != width:
         raise AnimaticError(f"{whose}: vectors of {own} numbers; this network takes {width or 'no condition'}")
     return words
