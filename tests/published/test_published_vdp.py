@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from animatic.backbones.convert import from_vdp
-from animatic.schedule import Schedule
+from animatic.errors import AnimaticError
+from animatic.schedule import Schedule, scheduler_named
 from animatic.training.diffusion import Process
 
 HERE = Path(__file__).parent
@@ -65,3 +66,28 @@ def same(found: Tensor, wanted: dict, t: int) -> None:
     assert found[0].flatten()[:8].tolist() == pytest.approx(wanted["first"], abs=1e-4), t
     assert found[1].flatten()[-8:].tolist() == pytest.approx(wanted["last"], abs=1e-4), t
     assert float(found.double().abs().sum()) == pytest.approx(wanted["abs_sum"], rel=1e-4), t
+
+
+def test_solvers_keep_what_bounds_x0():
+    """Clipped or thresholded under every solver that can; those that cannot are refused where noise is predicted."""
+    clipped, thresholded = (Process("eps").scheduler(threshold=share) for share in (1.0, 0.9))
+    x, wild = normal(3, 1, 3, 2, 4, 4), normal(4, 1, 3, 2, 4, 4)
+    for name in ("ddim", "dpm++", "unipc", "DDPMScheduler"):
+        for like in (clipped, thresholded):
+            schedule = Schedule(scheduler_named(name, like), 5)
+            after = schedule.advance(schedule.start(x), wild, next(iter(schedule)))  # x0 is up to 1e5 there
+            assert after.abs().max() < 5, name
+    for like in (clipped, thresholded):
+        with pytest.raises(AnimaticError, match=r"'euler' is not one that bounds clean estimates.*; want ddim, dpm"):
+            scheduler_named("euler", like)
+    assert scheduler_named("euler", Process("v").scheduler(threshold=1.0)) is not None
+    assert not scheduler_named("dpm++", Process("eps").scheduler()).config.thresholding
+
+
+def test_estimates_are_exact_where_there_is_almost_no_signal():
+    """At the last level alpha_bar is 2.4e-10, of which 1 - noise^2 keeps no digit."""
+    schedule = Schedule(Process("eps").scheduler(), 4)
+    step = next(iter(schedule))
+    assert schedule.signal(step) ** 2 == pytest.approx(2.4286e-10, rel=1e-3) and step.noise == 1
+    clean, noise = normal(1, 1, 3, 2, 4, 4).double(), normal(2, 1, 3, 2, 4, 4).double()
+    assert torch.allclose(schedule.estimate(schedule.noised(clean, noise, step), noise, step), clean, atol=1e-9)
