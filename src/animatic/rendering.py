@@ -32,7 +32,7 @@ from .schedule import Schedule
 from .seeds import check_seed
 from .stories import Reel, check_memory, reel_of
 from .text import told
-from .video import Video
+from .video import Video, check_rate
 
 
 class How(TypedDict, total=False):
@@ -179,6 +179,14 @@ class Take:
         seeds = [check_seed(seed) for seed in seeds]
         if frames is None:
             frames = geometry.frames if any(scene.seconds for scene in scenes) else 1
+
+        # what cannot be shown or held is refused before the work
+        rates = [frames / scene.seconds if scene.seconds else geometry.fps for scene in scenes]
+        for rate in rates:
+            check_rate(rate)
+        latents = math.prod(geometry.latent(frames, height, width))
+        check_memory(frames * len(scenes), height, width, latents * len(scenes))
+
         if noise is None:
             noise = self.backbone.noise(seeds, frames, height, width)
         self._warn_of_no_effect(scenes, controls)
@@ -186,7 +194,7 @@ class Take:
         return [
             Video(
                 frames=pixels[i, :frames],
-                fps=frames / scene.seconds if scene.seconds else geometry.fps,
+                fps=rates[i],
                 info={
                     "prompt": scene.prompt, "prompt_text": told(scene), "seed": seed, **made,
                     "scene": json.loads(scene.to_json()),
