@@ -326,3 +326,30 @@ def test_what_no_machine_could_hold_or_show_is_refused_before_the_work(here, mon
     code, out, error = here("make", "a red ball", "--method", "none", "--json", *options)
     assert code == 2 and out == "" and re.fullmatch(f"error: {said}.*\n", error)
     assert not list(Path("out").glob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"frames": 2.5}, "frames is 2.5; want a whole number"),
+        ({"steps": 2.5}, "steps is 2.5; want a whole number"),
+        ({"size": 64}, "size is 64; want (width, height) in pixels, such as (64, 64)"),
+        ({"size": (64,)}, "size is (64,); want (width, height) in pixels, such as (64, 64)"),
+        ({"size": "64x64"}, "size is '64x64'; want (width, height) in pixels, such as (64, 64)"),
+        ({"negative": 5}, "negative is 5; want words, or '' for none"),
+    ],
+)
+def test_a_setting_of_another_kind_is_named(model, how, said):
+    with pytest.raises(AnimaticError, match=f"^{re.escape(said)}$"):
+        animatic.render(Scene("a ball"), model, "none", **how)
+
+
+@pytest.mark.parametrize("prompt", [None, 5, b"a ball"])
+def test_a_prompt_that_is_no_text_is_named(prompt):
+    with pytest.raises(AnimaticError, match=f"^prompt is {re.escape(repr(prompt))}; want a sentence$"):
+        animatic.plan(prompt)
+
+
+def test_numpy_numbers_are_numbers(model):
+    how = {"frames": np.int64(1), "steps": np.int64(1), "size": tuple(np.int64([16, 16]))}
+    assert animatic.render(Scene("a ball"), model, "none", **how).frames.shape == (1, 16, 16, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import os
 import platform
 from collections.abc import Sequence
@@ -136,13 +137,18 @@ class Take:
         geometry, habits = backbone.geometry, backbone.habits
 
         steps, guidance, frames = how.get("steps"), how.get("guidance"), how.get("frames")
+        for name, value in (("steps", steps), ("frames", frames)):
+            if value is not None and not isinstance(value, numbers.Integral):
+                raise AnimaticError(f"{name} is {value!r}; want a whole number")
         if guidance is not None and not math.isfinite(guidance):
             raise AnimaticError(f"guidance is {guidance}; want a finite number, such as {habits.guidance:g}")
-        width, height = how.get("size") or (geometry.width, geometry.height)
+        width, height = _sides(how.get("size") or (geometry.width, geometry.height))
         geometry.latent(geometry.frames if frames is None else frames, height, width)  # raises where it cannot be
 
         # the words stand in the model's habits, where controls that make runs of their own find them too
         if (negative := how.get("negative")) is not None:
+            if not isinstance(negative, str):
+                raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
             backbone = copy(backbone)
             backbone.habits = replace(habits, negative=negative)
         scheduler = how.get("scheduler") or habits.scheduler
@@ -280,6 +286,14 @@ class Take:
             steps=len(self.schedule), guidance=self.guidance, size=self.size, scheduler=self.scheduler,
             negative=backbone.habits.negative, **memory, **more,
         )  # fmt: skip
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """(width, height) as they were given. Raises where these are no two whole numbers."""
+    sides = tuple(size) if isinstance(size, Sequence) else ()
+    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
+        raise AnimaticError(f"size is {size!r}; want (width, height) in pixels, such as (64, 64)")
+    return sides
 
 
 def check_scenes(scenes: Sequence[Scene]) -> None:

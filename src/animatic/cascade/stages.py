@@ -147,7 +147,8 @@ def finish(
             video = made
             continue
 
-        made = stage(video, say)
+        with _named(name):
+            made = stage(video, say)
         moved = drift(video, made)
         done = [*video.info.get("stages", []), repr(stage)]
         known = {name: value for name, value in video.info.items() if name != "damage"}
