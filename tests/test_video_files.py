@@ -304,3 +304,17 @@ def test_fast_videos_of_ours_are_read_as_they_were_written(tmp_path, fps, suffix
     assert again.fps == fps and order(again) == order(video) and "damage" not in again.info
     found = probe(tmp_path / f"fast{suffix}")
     assert (found.frames, found.fps) == (400, fps)
+
+
+def test_a_sound_track_that_is_cut_off_to_nothing_is_none(tmp_path):
+    """A file whose header names a track that the rest does not hold can be finished and written all the same."""
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "bgr0"
+        container.add_stream("pcm_s16le", rate=44100)
+        for pixels in greys(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
+        container.mux(stream.encode(None))
+    video = Video.load(tmp_path / "v.mkv")
+    assert video.sound is None and order(video) == list(range(8))
+    assert order(Video.load(video.save(tmp_path / "again.mkv", scale=1))) == list(range(8))

@@ -27,7 +27,7 @@ class Sound:
 
 
 def copied(path: Path, first_frame: float) -> Sound | None:
-    """The sound of a file whose first frame is shown at `first_frame` seconds; None where it has none, or nothing of it.
+    """The sound of a file whose first frame is shown at `first_frame` seconds; None where it holds none.
 
     Raises `av.FFmpegError` or `ValueError` where it cannot be copied.
     """

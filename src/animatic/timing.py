@@ -29,14 +29,12 @@ class ConstantRate:
         return int((np.diff(self.starts, append=self.count) == 0).sum())
 
 
-def constant_rate(
-    times: Sequence[float], last: float, rates: Iterable[float], clock: float = 0.0
-) -> ConstantRate:
+def constant_rate(times: Sequence[float], last: float, rates: Iterable[float], clock: float = 0.0) -> ConstantRate:
     """The slowest of `rates` (frames per second) on whose ticks every frame is shown at its time.
 
-    `times` in seconds, rising, rounded to multiples of `clock` (Matroska's are of a millisecond); `last` is how long the
-    last frame is shown. Where no rate fits, the slowest at which no
-    frame is lost and none is late by more than a tick; where frames come faster than `MAX_FPS`, that.
+    `times` in seconds, rising, rounded to multiples of `clock` (Matroska's is a millisecond); `last` is how long the
+    last frame is shown. Where no rate fits, the slowest at which no frame is lost and none is late by more than a tick;
+    where frames come faster than `MAX_FPS`, that.
     """
     at = np.maximum.accumulate(np.asarray(times, float) - times[0])
     gaps = np.diff(at)
