@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,15 +213,17 @@ def test_a_file_of_ours_is_inverted_at_the_size_it_was_made_in(here):
     assert code == 2 and "width is 60; this model takes multiples of 8 pixels" in err
 
 
-def test_no_frame_is_lost_where_a_latent_frame_holds_four(tmp_path):
+def test_no_frame_and_no_sound_is_lost_where_a_latent_frame_holds_four(tmp_path):
     from animatic.backbones import load
     from animatic.editing import Edit, render_edit
 
     video = Video(np.random.default_rng(0).integers(0, 255, (10, 32, 48, 3), dtype=np.uint8), 5.0)
+    video = replace(video, sound=Video.load(VIDEOS / "audio.mp4").sound)
+    assert video.sound is not None
     for kind in ({}, {"pairs": True}):
         model = load(str(tiny.cogvideox(tmp_path / f"{len(kind)}", **kind)))
         made = render_edit(Scene("a cat"), Edit(swap={"cat": "dog"}), model, steps=2, video=video)
-        assert [len(each) for each in made] == [10, 10]
+        assert [(len(each), each.fps, each.sound) for each in made] == [(10, 5.0, video.sound)] * 2
 
 
 @pytest.mark.parametrize("edit", [{"blend": True}, {"weight": {"dog": 2.0}}])

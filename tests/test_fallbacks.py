@@ -77,7 +77,7 @@ def small(names=(), width=1, cond=0):
         ("lanczos:inf", "factor is 'inf'; want a finite number"),
         ("blend:2:fps=nan", "fps is 'nan'; want a finite number"),
         ("refine:guidance=-inf", "guidance is '-inf'; want a finite number"),
-        ("upscale:steps=2.5", "steps is '2.5'; want a number"),
+        ("upscale:steps=2.5", "steps is '2.5'; want a whole number"),
     ],
 )
 def test_an_option_of_a_stage_is_used_or_refused(then, message):

@@ -302,7 +302,7 @@ def test_colours_that_drift_are_said(video):
     [
         ("sharpen", "unknown stage 'sharpen'; known: interpolate, upscale"),
         ("upscale:2:colour=red", "unknown option 'colour'; upscale takes model, steps"),
-        ("interpolate:many", "interpolate:many: factor is 'many'; want a number"),
+        ("interpolate:many", "interpolate:many: factor is 'many'; want a whole number"),
         ("interpolate:4:keep=perhaps", "keep is 'perhaps'; want yes or no"),
         ("interpolate:1", "interpolate: factor is 1; want 2 or more frames for each one"),
         ("lanczos:0.001", "factor is 0.001; nothing would be left of 64 x 64"),

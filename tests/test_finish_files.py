@@ -13,6 +13,7 @@ from test_video_writing import heard_at, with_sound
 
 from animatic.cascade.stage import Shape
 from animatic.cascade.stages import Say, check_plan, finish, planned, resolved, said, stages_of
+from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.video import Video, read_info
 
@@ -187,3 +188,11 @@ def test_stages_by_a_video_transformer(then, video, tmp_path):
         AnimaticError, match=r"wan is a video transformer, which cannot (refine|extend) yet; want a UNet"
     ):
         finish(video, stages_of(f"{then}:model={folder}"), Say())
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**70)])
+def test_a_seed_that_no_generator_takes_is_refused(tmp_path, capsys, seed):
+    with pytest.raises(SystemExit) as end:
+        main(["finish", str(FAULTS / "p64.mp4"), "--then", "blend:2", "--seed", seed, "--out", str(tmp_path)])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: seed is {seed}; want a whole number from 0 to 9223372036854775807\n"

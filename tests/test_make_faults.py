@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -308,3 +309,47 @@ def test_a_story_of_cogvideox_fifteen_has_the_frames_of_its_windows(tmp_path):
     assert len(video) == 17, (
         "3 tokens of time are 6 latent frames; one is to spare, one a frame, four are 4 frames each"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--size", "64000x64000"), r"8 frames of 64000x64000 would take \d+\.\d GiB of memory, and .* are free"),
+        (("--seconds", "1e12"), r"4000000000000 frames of 64x64 would take 2288818\d*\.\d GiB of memory"),
+        (("--seconds", "0.0001"), "fps is 80000.0; want more than 0, less than 1000"),
+        (("--then", "lanczos:100000"), "lanczos to 8 frames of 6400000 x 6400000 needs about 915527.3 GB"),
+        (("--then", "blend:1e9"), "blend:1e9: factor is '1e9'; want a whole number"),
+    ],
+)
+def test_what_no_machine_could_hold_or_show_is_refused_before_the_work(here, monkeypatch, options, said):
+    monkeypatch.setattr("animatic.rendering.sample", lambda *a, **k: pytest.fail("the work was begun"))
+    code, out, error = here("make", "a red ball", "--method", "none", "--json", *options)
+    assert code == 2 and out == "" and re.fullmatch(f"error: {said}.*\n", error)
+    assert not list(Path("out").glob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"frames": 2.5}, "frames is 2.5; want a whole number"),
+        ({"steps": 2.5}, "steps is 2.5; want a whole number"),
+        ({"size": 64}, "size is 64; want (width, height) in pixels, such as (64, 64)"),
+        ({"size": (64,)}, "size is (64,); want (width, height) in pixels, such as (64, 64)"),
+        ({"size": "64x64"}, "size is '64x64'; want (width, height) in pixels, such as (64, 64)"),
+        ({"negative": 5}, "negative is 5; want words, or '' for none"),
+    ],
+)
+def test_a_setting_of_another_kind_is_named(model, how, said):
+    with pytest.raises(AnimaticError, match=f"^{re.escape(said)}$"):
+        animatic.render(Scene("a ball"), model, "none", **how)
+
+
+@pytest.mark.parametrize("prompt", [None, 5, b"a ball"])
+def test_a_prompt_that_is_no_text_is_named(prompt):
+    with pytest.raises(AnimaticError, match=f"^prompt is {re.escape(repr(prompt))}; want a sentence$"):
+        animatic.plan(prompt)
+
+
+def test_numpy_numbers_are_numbers(model):
+    how = {"frames": np.int64(1), "steps": np.int64(1), "size": tuple(np.int64([16, 16]))}
+    assert animatic.render(Scene("a ball"), model, "none", **how).frames.shape == (1, 16, 16, 3)

@@ -293,3 +293,28 @@ def test_a_video_too_large_is_refused_before_it_is_decoded(monkeypatch):
     assert not decoded
     with pytest.raises(AnimaticError, match="15 frames of 48 x 32"):  # as long as it is shown
         Video.load(FAULTS / "vardur.gif", most=6 * 32 * 48 * 3)
+
+
+@pytest.mark.parametrize("fps", [59.94005994005994, 120.0, 144.0, 240.0, 300.0, 480.0, 960.0])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_fast_videos_of_ours_are_read_as_they_were_written(tmp_path, fps, suffix):
+    """Matroska rounds times to milliseconds, which at 240 frames a second is a quarter of a frame."""
+    video = Video(np.concatenate([greys(8)] * 50), fps)
+    again = Video.load(video.save(tmp_path / f"fast{suffix}", scale=1))
+    assert again.fps == fps and order(again) == order(video) and "damage" not in again.info
+    found = probe(tmp_path / f"fast{suffix}")
+    assert (found.frames, found.fps) == (400, fps)
+
+
+def test_a_sound_track_that_is_cut_off_to_nothing_is_none(tmp_path):
+    """A file whose header names a track that the rest does not hold can be finished and written all the same."""
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "bgr0"
+        container.add_stream("pcm_s16le", rate=44100)
+        for pixels in greys(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
+        container.mux(stream.encode(None))
+    video = Video.load(tmp_path / "v.mkv")
+    assert video.sound is None and order(video) == list(range(8))
+    assert order(Video.load(video.save(tmp_path / "again.mkv", scale=1))) == list(range(8))

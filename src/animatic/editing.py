@@ -72,7 +72,9 @@ def render_edit(
     for i, made in enumerate(videos):
         done = [asdict(edit) for edit in edits[:i]]
         info = {**made.info, "request": {**request, "edits": done}}
-        videos[i] = replace(made, fps=made.fps if video is None else video.fps, info=info)
+        videos[i] = replace(made, info=info)
+        if video is not None:  # frame by frame the given one: at its times, with its sound
+            videos[i] = replace(videos[i], fps=video.fps, sound=video.sound)
     return videos[-2], videos[-1]
 
 

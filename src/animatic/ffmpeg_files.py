@@ -70,6 +70,7 @@ def read(path: Path, most: int = 0) -> Decoded:
     info, times, last = plan.info, [], 0.0
     with opened(path) as (container, stream):
         rates, seconds = _rates(stream), _seconds(container, stream)
+        clock = float(stream.time_base or 0)
         buffer = FrameBuffer(path, _expected(container, stream), plan.height, plan.width, most)
         size: tuple[int, int] | None = None
         try:
@@ -92,7 +93,7 @@ def read(path: Path, most: int = 0) -> Decoded:
     track = _sound(path, times[0], info)
     if len(times) == 1:
         return Decoded(buffer.trimmed(), rates[0], info, track)
-    rate = constant_rate(times, last, rates)
+    rate = constant_rate(times, last, rates, clock)
     return Decoded(at_constant_rate(buffer, times, rate, info, path), rate.fps, info, track)
 
 
@@ -145,7 +146,8 @@ def _packet_rate(path: Path, rates: list[float]) -> ConstantRate | None:
     if len(shown) < 2:
         return None
     last = float((shown[-1].duration or 0) * shown[-1].time_base)
-    return constant_rate([float(packet.pts * packet.time_base) for packet in shown], last, rates)
+    clock = float(shown[-1].time_base)
+    return constant_rate([float(packet.pts * packet.time_base) for packet in shown], last, rates, clock)
 
 
 def _info(container: Any) -> dict[str, Any]:

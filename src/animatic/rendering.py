@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import os
 import platform
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .seeds import check_seed
 from .stories import Reel, check_memory, check_no_frames, reel_of
-from .video import Video
+from .video import Video, check_rate
 
 
 class How(TypedDict, total=False):
@@ -136,13 +137,18 @@ class Take:
         geometry, habits = backbone.geometry, backbone.habits
 
         steps, guidance, frames = how.get("steps"), how.get("guidance"), how.get("frames")
+        for name, value in (("steps", steps), ("frames", frames)):
+            if value is not None and not isinstance(value, numbers.Integral):
+                raise AnimaticError(f"{name} is {value!r}; want a whole number")
         if guidance is not None and not math.isfinite(guidance):
             raise AnimaticError(f"guidance is {guidance}; want a finite number, such as {habits.guidance:g}")
-        width, height = how.get("size") or (geometry.width, geometry.height)
+        width, height = _sides(how.get("size") or (geometry.width, geometry.height))
         geometry.latent(geometry.frames if frames is None else frames, height, width)  # raises where it cannot be
 
         # the words stand in the model's habits, where controls that make runs of their own find them too
         if (negative := how.get("negative")) is not None:
+            if not isinstance(negative, str):
+                raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
             backbone = copy(backbone)
             backbone.habits = replace(habits, negative=negative)
         scheduler = how.get("scheduler") or habits.scheduler
@@ -184,6 +190,14 @@ class Take:
         seeds = [check_seed(seed) for seed in seeds]
         if frames is None:
             frames = geometry.frames if any(scene.seconds for scene in scenes) else 1
+
+        # what cannot be shown or held is refused before the work
+        rates = [frames / scene.seconds if scene.seconds else geometry.fps for scene in scenes]
+        for rate in rates:
+            check_rate(rate)
+        latents = math.prod(geometry.latent(frames, height, width))
+        check_memory(frames * len(scenes), height, width, latents * len(scenes))
+
         if noise is None:
             noise = self.backbone.noise(seeds, frames, height, width)
         self._warn_of_no_effect(scenes, controls)
@@ -192,7 +206,7 @@ class Take:
         return [
             Video(
                 frames=pixels[i, :frames],
-                fps=frames / scene.seconds if scene.seconds else geometry.fps,
+                fps=rates[i],
                 info={
                     "prompt": scene.prompt, "prompt_text": as_told[i].prompt,
                     "negative_text": self.backbone.habits.unwanted(scene.negative), "seed": seed, **made,
@@ -287,6 +301,14 @@ def _guidance(recipe: Recipe, backbone: Backbone) -> float:
     """The guidance scale where none is given: the method's on this model, if it has one of its own, or the model's."""
     own = getattr(recipe, "guidance", None)
     return (own(backbone) if own else None) or backbone.habits.guidance
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """(width, height) as they were given. Raises where these are no two whole numbers."""
+    sides = tuple(size) if isinstance(size, Sequence) else ()
+    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
+        raise AnimaticError(f"size is {size!r}; want (width, height) in pixels, such as (64, 64)")
+    return sides
 
 
 def check_scenes(scenes: Sequence[Scene]) -> None:

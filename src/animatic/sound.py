@@ -27,13 +27,13 @@ class Sound:
 
 
 def copied(path: Path, first_frame: float) -> Sound | None:
-    """The sound of a file whose first frame is shown at `first_frame` seconds; None where it has none.
+    """The sound of a file whose first frame is shown at `first_frame` seconds; None where it holds none.
 
     Raises `av.FFmpegError` or `ValueError` where it cannot be copied.
     """
     import av
 
-    buffer = io.BytesIO()
+    buffer, any_packet = io.BytesIO(), False
     with av.open(str(path)) as source, av.open(buffer, "w", format="nut") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in source.streams.audio}
         if not streams:
@@ -46,7 +46,8 @@ def copied(path: Path, first_frame: float) -> Sound | None:
             _move(packet, LEAD - first_frame)
             packet.stream = streams[packet.stream.index]
             target.mux(packet)
-    return Sound(buffer.getvalue())
+            any_packet = True
+    return Sound(buffer.getvalue()) if any_packet else None  # a file that was cut off may name a track and hold none
 
 
 def _move(packet: Any, seconds: float) -> None:

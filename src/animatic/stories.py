@@ -155,6 +155,9 @@ def reel_of(story: Story, geometry: Geometry, overlap: float = 0.5, transitions:
     rate = geometry.fps / geometry.pace / token
     ends = [round(seconds * rate) for seconds in accumulate(scene.seconds for scene in story)]
     lengths = [max(1, b - a) for a, b in pairwise([0, *ends])]
+
+    # windows of a length that no machine could show are not even listed
+    check_memory(geometry.pixel_frames(sum(lengths) * token), geometry.height, geometry.width, latents=0)
     plan = by_time(lengths, size, round(overlap * size), transitions)
     for i, scene in enumerate(story):
         if max(dict(window.parts).get(i, 0.0) for window in plan.windows) <= 0.5:

@@ -10,6 +10,7 @@ import numpy as np
 
 MAX_FPS = 120.0  # frames per second that an uneven video is brought to at most
 TICK_TOLERANCE = 0.1  # of a tick, that times may be off a tick they are written for: files round them
+MOST_ROUNDED = 0.49  # of a tick, that times may be off where the file's clock is no finer
 MIN_DELAY = 10  # ms; delays up to this are shown for `DEFAULT_DELAY` by every browser
 DEFAULT_DELAY = 100  # ms
 
@@ -28,15 +29,16 @@ class ConstantRate:
         return int((np.diff(self.starts, append=self.count) == 0).sum())
 
 
-def constant_rate(times: Sequence[float], last: float, rates: Iterable[float]) -> ConstantRate:
+def constant_rate(times: Sequence[float], last: float, rates: Iterable[float], clock: float = 0.0) -> ConstantRate:
     """The slowest of `rates` (frames per second) on whose ticks every frame is shown at its time.
 
-    `times` in seconds, rising; `last` is how long the last frame is shown. Where no rate fits, the slowest at which no
-    frame is lost and none is late by more than a tick; where frames come faster than `MAX_FPS`, that.
+    `times` in seconds, rising, rounded to multiples of `clock` (Matroska's is a millisecond); `last` is how long the
+    last frame is shown. Where no rate fits, the slowest at which no frame is lost and none is late by more than a tick;
+    where frames come faster than `MAX_FPS`, that.
     """
     at = np.maximum.accumulate(np.asarray(times, float) - times[0])
     gaps = np.diff(at)
-    average = (len(at) - 1) / at[-1] if len(at) > 1 and at[-1] > 0 else 0.0
+    average = (len(at) - 1) / (at[-1] - clock) if len(at) > 1 and at[-1] > clock else 0.0
     candidates = {*rates, MAX_FPS} | ({1 / gaps.min()} if len(gaps) and gaps.min() > 0 else set())
     limit = max(MAX_FPS, average * (1 + 1e-3))
     known = sorted(rate for rate in candidates if 0 < rate <= limit)
@@ -44,7 +46,8 @@ def constant_rate(times: Sequence[float], last: float, rates: Iterable[float]) -
     # Times that lie on a rate's ticks.
     for fps in known:
         starts = np.rint(at * fps).astype(int)
-        if (np.diff(starts) > 0).all() and np.abs(at * fps - starts).max() <= TICK_TOLERANCE:
+        tolerance = min(MOST_ROUNDED, max(TICK_TOLERANCE, clock * fps))
+        if (np.diff(starts) > 0).all() and np.abs(at * fps - starts).max() <= tolerance:
             return _lasting(fps, starts, at[-1] + last)
 
     # Times that jitter: a frame whose tick is taken waits for the next.

@@ -25,6 +25,12 @@ SMALL = 256  # videos below this are enlarged by whole pixels when written: play
 PALETTE = ("#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
+def check_rate(fps: float) -> None:
+    """Raise where no video has so many frames per second."""
+    if not 0 < fps < FPS_LIMIT:
+        raise AnimaticError(f"fps is {fps}; want more than 0, less than {FPS_LIMIT}")
+
+
 @dataclass(frozen=True, eq=False)
 class Video:
     """Frames uint8 `[frame, height, width, 3]`, frames per second, what they were made from (JSON), their sound."""
@@ -38,8 +44,7 @@ class Video:
         shape = self.frames.shape
         if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
             raise AnimaticError(f"frames are {self.frames.dtype} {list(shape)}; want uint8 [frame, height, width, 3]")
-        if not 0 < self.fps < FPS_LIMIT:
-            raise AnimaticError(f"fps is {self.fps}; want more than 0, less than {FPS_LIMIT}")
+        check_rate(self.fps)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -21,6 +21,7 @@ from ..controls.tiles import Tiles, spans
 from ..controls.watching import Progress
 from ..errors import AnimaticError
 from ..sampling import Control, check, sample
+from ..seeds import check_seed
 from ..video import Video
 
 
@@ -62,6 +63,9 @@ class Say:
     tick: Callable[[int, int], None] = lambda done, count: None
     device: str = ""
     loaded: dict[str, Components] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def model(self, name: str) -> Components:
         """The model of that name; one at a time is kept."""

@@ -78,7 +78,8 @@ def _value(told: str, key: str, value: str, kind: Any) -> Any:
     try:
         number = kind(value)
     except ValueError:
-        raise AnimaticError(f"{told}: {key} is {value!r}; want a number") from None
+        wanted = "a whole number" if kind is int else "a number"
+        raise AnimaticError(f"{told}: {key} is {value!r}; want {wanted}") from None
     if kind is float and not isfinite(number):
         raise AnimaticError(f"{told}: {key} is {value!r}; want a finite number")
     return number
@@ -106,15 +107,17 @@ def planned(shape: Shape, stages: Sequence[tuple[str, Stage]]) -> list[Shape]:
 def ready(stages: Sequence[tuple[str, Stage]], shape: Shape, maker: str) -> None:
     """Raise before a video is made where stages could not go on from it: of this shape, by `maker` (see `maker_of`).
 
-    Networks are looked for and not loaded, so that memory is not looked at.
+    Networks are looked for and not loaded, so that the memory they need is not looked at.
     """
     named = resolved(stages, maker)
-    planned(shape, named)
-    for name, stage in named:
-        if not isinstance(stage, Networked):
-            continue
-        with _named(name):
-            locate(stage.model)
+    before = shape
+    for (name, stage), after in zip(named, planned(shape, named), strict=True):
+        if isinstance(stage, Networked):
+            with _named(name):
+                locate(stage.model)
+        else:
+            check_memory(name, stage, before, Say(), psutil.virtual_memory().available)
+        before = after
 
 
 def finish(
@@ -146,7 +149,8 @@ def finish(
             video = made
             continue
 
-        made = stage(video, say)
+        with _named(name):
+            made = stage(video, say)
         moved = drift(video, made)
         done = [*video.info.get("stages", []), repr(stage)]
         known = {name: value for name, value in video.info.items() if name != "damage"}

@@ -161,6 +161,8 @@ def _pasted(o: Options, form: Form) -> Asking:
 
 def plan(prompt: str, planner: str = "rules", options: Options | None = None) -> Scene:
     """Plan one prompt. Raises `AnimaticError` where it cannot be planned."""
+    if not isinstance(prompt, str):
+        raise AnimaticError(f"prompt is {repr(prompt)[:60]}; want a sentence")
     return planner_named(planner, options).plan(prompt).scene
 
 
