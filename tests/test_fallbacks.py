@@ -230,9 +230,9 @@ def test_memory_that_cannot_be_saved_is_said(tmp_path):
         load(str(tiny.wan(tmp_path / "wan")), "cpu").tile_codec()
 
 
-def test_thresholding_that_another_scheduler_does_not_know_is_said():
+def test_thresholding_that_another_scheduler_does_not_know_is_refused():
     own = DDIMScheduler(thresholding=True)
-    with pytest.warns(AnimaticWarning, match="scheduler 'euler' knows no thresholding, which the model's own does"):
+    with pytest.raises(AnimaticError, match="scheduler 'euler' is not one that bounds clean estimates"):
         scheduler_named("euler", own)
     assert scheduler_named("dpm++", own).config["thresholding"] is True
 

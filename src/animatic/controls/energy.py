@@ -57,7 +57,7 @@ class Energy(Control):
 
     `iters` is one number, or one for each level, of which the last stands for all that follow. A step is
     `scale` x `shape` of the level x gradient. A row whose energy is at or below `threshold` gets no further step at a
-    level; it is judged after each step, so that `threshold` has no effect where `iters` is 1. With `legacy` the value
+    level. It is judged after each step, so that `threshold` has no effect where `iters` is 1. With `legacy` the value
     judged is carried over between levels, as in LMD and LVD, so that a row once good is never looked at again, and
     boxes are rounded as there. With `apart` objects of the same words are judged one by one (LVD), not as one.
     """

@@ -39,7 +39,7 @@ LVD_PLUS_BETA = 1.0  # generation/lvd_plus.py; LVD-GLIGEN's README says 0.4
 # LMD generation/{lmd,backward_guidance,boxdiff}.py, `run`: 30, 10 and 25 of 50 steps
 LMD = Energy((), BoxEnergy(0.2, 0.2, legacy=True), scale=5.0, until=0.6, iters=ITERS, threshold=5.0, legacy=True)
 BACKWARD = Energy((), Ratio(least=0.0, legacy=True), scale=30.0, until=0.2, iters=5, threshold=0.2, legacy=True)
-BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iters=1, threshold=-1.0, shape=Fading(), legacy=True)
+BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iters=1, shape=Fading(), legacy=True)
 
 
 @worded(with_background_published)
