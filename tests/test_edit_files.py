@@ -189,7 +189,8 @@ def test_a_video_of_another_maker_is_inverted(here):
         "2",
     )
     code, out, err = here(*again)
-    assert code == 0 and "without effect under --invert" in err and "--seed, --frames" in err
+    assert code == 0, err
+    assert "without effect under --invert" in err and "--seed, --frames" in err
     assert len(Video.load(out.split()[0])) == 8
     code, _, err = here("edit", out.split()[0], "--swap", "cat=dog")
     assert code == 2 and "is an edit of another video's frames" in err

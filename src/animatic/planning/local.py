@@ -102,16 +102,16 @@ class _Constraint:
         self.seen, self.size = start, vocabulary.vocab_size
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import numpy as np
         import torch
-
-        # not llguidance.torch, which compiles itself: that takes a C++ compiler, and half a minute
-        from llguidance.numpy import allocate_token_bitmask, apply_token_bitmask_inplace, fill_next_token_bitmask
+        from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
         for token in input_ids[0, self.seen :].tolist():
             self.matcher.consume_token(token)
         self.seen = input_ids.shape[1]
         mask = allocate_token_bitmask(1, self.size)
         fill_next_token_bitmask(self.matcher, mask)
-        allowed = scores.float().cpu().numpy()
-        apply_token_bitmask_inplace(allowed, mask)
-        return torch.from_numpy(allowed).to(scores)
+
+        # llguidance's own step for torch compiles itself, which takes a C++ compiler and half a minute
+        allowed = np.unpackbits(mask.view(np.uint8), bitorder="little")[: scores.shape[1]].astype(bool)
+        return scores.masked_fill(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
