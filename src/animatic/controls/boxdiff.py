@@ -67,7 +67,7 @@ class BoxDiff:
 def edges_of_each(targets: Targets, axis: int, size: Sequence[int]) -> Tensor:
     """1 near an edge of the silhouette of any box of a pair's things: `[pair, frame, cell]`."""
     silhouettes = [
-        torch.from_numpy(scene.masks(targets.frames, *size, targets.legacy)).float().amax(axis)[:, :, None]
+        torch.from_numpy(scene.masks(targets.frames, size[0], size[1], targets.legacy)).float().amax(axis)[:, :, None]
         for scene in targets.scenes
     ]
     near = [edges(silhouettes[row][list(tracks)]).amax(0)[:, 0] for row, tracks in targets.things]

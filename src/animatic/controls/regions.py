@@ -46,11 +46,8 @@ class Regions(Control):
         prompts, negatives, masks, rows = [], [], [], []
         frames, height, width = run.x.shape[2:]
         for row, scene in enumerate(self.scenes):
-            grid = (
-                (height, width) if not self.legacy else tuple(n * run.backbone.geometry.stride for n in (height, width))
-            )
-            boxes = torch.from_numpy(scene.masks(frames, *grid, self.legacy))
-            boxes = boxes[..., :: grid[0] // height, :: grid[1] // width]  # the first pixel of each cell decides
+            each = run.backbone.geometry.stride if self.legacy else 1  # pixels of a cell, of which the first decides
+            boxes = torch.from_numpy(scene.masks(frames, height * each, width * each, self.legacy))[..., ::each, ::each]
             over = boxes.flip(0).cumsum(0).flip(0) - boxes.int()  # how many things stand in front
             seen = boxes & (over == 0)
             background = scene.background or ("a background" if scene.tracks else scene.prompt)

@@ -23,9 +23,12 @@ from ..negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OB
 from ..prompt_styles import listing_objects_published, with_background_published, worded
 from ..sampling import Control
 from ..scene import Scene
-from . import baselines as plain
-from . import lmd as plain_lmd
-from . import lvd as plain_lvd
+from .baselines import ANY_BOXDIFF, MULTIDIFFUSION_GUIDANCE, README_BOOTSTRAP
+from .baselines import BOXDIFF as PLAIN_BOXDIFF
+from .lmd import ITERS, TRANSFER, sam_looks
+from .lmd import settings as lmd_settings
+from .lvd import README_BETA
+from .lvd import settings as lvd_settings
 
 # LVD generation/lvd.py, `run`: 10 of 40 steps; README: the weak setting of each model, and the benchmark's 0.03
 LVD = Energy((), BoxEnergy(legacy=True), scale=5.0, until=0.25, iters=5, threshold=200.0, legacy=True, apart=True)
@@ -35,9 +38,7 @@ LVD_BENCHMARK = replace(LVD, terms=BoxEnergy(centre=0.03, legacy=True))
 LVD_PLUS_BETA = 1.0  # generation/lvd_plus.py; LVD-GLIGEN's README says 0.4
 
 # LMD generation/{lmd,backward_guidance,boxdiff}.py, `run`: 30, 10 and 25 of 50 steps
-LMD = Energy(
-    (), BoxEnergy(0.2, 0.2, legacy=True), scale=5.0, until=0.6, iters=plain_lmd.ITERS, threshold=5.0, legacy=True
-)
+LMD = Energy((), BoxEnergy(0.2, 0.2, legacy=True), scale=5.0, until=0.6, iters=ITERS, threshold=5.0, legacy=True)
 BACKWARD = Energy((), Ratio(least=0.0, legacy=True), scale=30.0, until=0.2, iters=5, threshold=0.2, legacy=True)
 BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iters=1, threshold=-1.0, shape=Fading(), legacy=True)
 
@@ -45,7 +46,7 @@ BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iters=1, thres
 @worded(with_background_published)
 def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, energy: Energy = LVD) -> list[Control]:
     """LVD as published."""
-    return [Guidance(guidance), replace(energy, scenes=scenes, sites=plain_lvd.settings(backbone, scenes).sites)]
+    return [Guidance(guidance), replace(energy, scenes=scenes, sites=lvd_settings(backbone, scenes).sites)]
 
 
 @worded(with_background_published)
@@ -63,7 +64,7 @@ def lvd_benchmark(scenes: Sequence[Scene], backbone: Backbone, guidance: float) 
 @worded(with_background_published)
 def lvd_gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LVD-GLIGEN as published: boxes between key frames by LVD's rule."""
-    return [Guidance(guidance), Gligen(scenes, plain_lvd.README_BETA, legacy=True)]
+    return [Guidance(guidance), Gligen(scenes, README_BETA, legacy=True)]
 
 
 @worded(with_background_published)
@@ -78,8 +79,8 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     how = _on_lmds_layers(LMD, backbone)
     composition = Composition(
         scenes, replace(how, scenes=scenes), lambda alone: [Guidance(guidance), replace(how, scenes=alone)],
-        mask=mask or SamMask(point=True, legacy=True), looks=plain_lmd.sam_looks(backbone), negative=LMD_OBJECT,
-        transfer=plain_lmd.TRANSFER, legacy=True,
+        mask=mask or SamMask(point=True, legacy=True), looks=sam_looks(backbone), negative=LMD_OBJECT,
+        transfer=TRANSFER, legacy=True,
     )  # fmt: skip
     return [Guidance(guidance), composition]
 
@@ -91,18 +92,18 @@ def lmd_plus(
     """LMD+ as published: of the boxes its guided passes are told nothing, and things of one name are told as one."""
     how = replace(_on_lmds_layers(LMD, backbone), scenes=scenes)
     composition = Composition(
-        scenes, how, lambda alone: [Guidance(guidance), Gligen(alone, plain_lvd.README_BETA)],
-        mask=mask or SamMask(legacy=True), looks=plain_lmd.sam_looks(backbone), centre=False, blend=0.1,
-        negative=LMD_OBJECT, transfer=plain_lmd.TRANSFER, legacy=True,
+        scenes, how, lambda alone: [Guidance(guidance), Gligen(alone, README_BETA)],
+        mask=mask or SamMask(legacy=True), looks=sam_looks(backbone), centre=False, blend=0.1,
+        negative=LMD_OBJECT, transfer=TRANSFER, legacy=True,
     )  # fmt: skip
-    told = Gligen(scenes, plain_lvd.README_BETA, guided="nothing", together=True)
+    told = Gligen(scenes, README_BETA, guided="nothing", together=True)
     return [Guidance(guidance), composition, told]
 
 
 @worded(listing_objects_published)
 def gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """GLIGEN as LMD ran it: boxes told in the first 0.4 of the noise levels."""
-    return [Guidance(guidance), Gligen(scenes, plain_lvd.README_BETA)]
+    return [Guidance(guidance), Gligen(scenes, README_BETA)]
 
 
 @worded(listing_objects_published)
@@ -114,19 +115,19 @@ def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: flo
 @worded(listing_objects_published)
 def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """BoxDiff as LMD ran it: a sum over tokens, with the edges of every box."""
-    sites = plain.BOXDIFF.get(backbone.family, plain.ANY_BOXDIFF).sites
+    sites = PLAIN_BOXDIFF.get(backbone.family, ANY_BOXDIFF).sites
     return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, sites=sites)]
 
 
 @worded(listing_objects_published)
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """MultiDiffusion as LMD ran it: guidance 10, and a thing sees one of 10 colours around it in 10 of 50 steps."""
-    negatives = {"negative": MULTIDIFFUSION_OBJECT, "around": MULTIDIFFUSION_BACKGROUND}
-    return [Regions(scenes, plain.README_BOOTSTRAP, **negatives, legacy=True), Guidance(guidance)]
+    regions = Regions(scenes, README_BOOTSTRAP, MULTIDIFFUSION_OBJECT, MULTIDIFFUSION_BACKGROUND, legacy=True)
+    return [regions, Guidance(guidance)]
 
 
 def _strong(backbone: Backbone) -> float:
-    return plain.MULTIDIFFUSION_GUIDANCE
+    return MULTIDIFFUSION_GUIDANCE
 
 
 multidiffusion.guidance = _strong  # pyright: ignore[reportFunctionMemberAccess]
@@ -134,4 +135,4 @@ multidiffusion.guidance = _strong  # pyright: ignore[reportFunctionMemberAccess]
 
 def _on_lmds_layers(energy: Energy, backbone: Backbone) -> Energy:
     """The energy on LMD's layers; on all where a model has none of them."""
-    return replace(energy, sites=plain_lmd.settings(backbone).sites)
+    return replace(energy, sites=lmd_settings(backbone).sites)
