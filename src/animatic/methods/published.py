@@ -23,7 +23,8 @@ from ..negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OB
 from ..prompt_styles import listing_objects_published, with_background_published, worded
 from ..sampling import Control
 from ..scene import Scene
-from . import baselines as plain
+from .baselines import ANY_BOXDIFF, MULTIDIFFUSION_GUIDANCE, README_BOOTSTRAP
+from .baselines import BOXDIFF as PLAIN_BOXDIFF
 from .lmd import ITERS, TRANSFER, sam_looks
 from .lmd import settings as lmd_settings
 from .lvd import README_BETA
@@ -114,21 +115,19 @@ def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: flo
 @worded(listing_objects_published)
 def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """BoxDiff as LMD ran it: a sum over tokens, with the edges of every box."""
-    sites = plain.BOXDIFF.get(backbone.family, plain.ANY_BOXDIFF).sites
+    sites = PLAIN_BOXDIFF.get(backbone.family, ANY_BOXDIFF).sites
     return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, sites=sites)]
 
 
 @worded(listing_objects_published)
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """MultiDiffusion as LMD ran it: guidance 10, and a thing sees one of 10 colours around it in 10 of 50 steps."""
-    regions = Regions(
-        scenes, plain.README_BOOTSTRAP, negative=MULTIDIFFUSION_OBJECT, around=MULTIDIFFUSION_BACKGROUND, legacy=True
-    )
+    regions = Regions(scenes, README_BOOTSTRAP, MULTIDIFFUSION_OBJECT, MULTIDIFFUSION_BACKGROUND, legacy=True)
     return [regions, Guidance(guidance)]
 
 
 def _strong(backbone: Backbone) -> float:
-    return plain.MULTIDIFFUSION_GUIDANCE
+    return MULTIDIFFUSION_GUIDANCE
 
 
 multidiffusion.guidance = _strong  # pyright: ignore[reportFunctionMemberAccess]

@@ -1,0 +1,78 @@
+"""LMD's methods and its baselines as published give what LMD's own code gave (lmd.json says how it was recorded)."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+from networks import Counted, agree, heard, image_network, model
+from seeded import NEGATIVE, recorded
+
+from animatic.controls.composition import Composition
+from animatic.controls.energy import Energy
+from animatic.methods import METHODS
+from animatic.prompt_styles import style_of, told
+from animatic.sampling import sample
+from animatic.scene import Scene, Track
+
+RECORDED = recorded("lmd")["runs"]
+BOXES = {"a cat": (20, 100, 200, 200), "a dog": (300, 200, 150, 190)}
+OTHER_CAT = (330, 30, 120, 100)
+
+
+def track(phrase, box):
+    """LMD's boxes: left, top, width, height on a canvas of 512."""
+    left, top, width, height = (v / 512 for v in box)
+    return Track(phrase, ((left, top, left + width, top + height),))
+
+
+SCENE = Scene(
+    "two cats and a dog on a lawn", (*(track(*item) for item in BOXES.items()), track("a cat", OTHER_CAT)),
+    "a big lawn", seconds=0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Masks that are the boxes, as in the recordings."""
+
+    needs_pixels = False
+
+    def __call__(self, heat, pixels, boxes):
+        return boxes.bool()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return {boxes: model(tmp_path_factory.mktemp("model"), image_network(boxes), "stable") for boxes in (False, True)}
+
+
+def as_recorded(control, losses):
+    """The eight steps of the recordings of LMD and LMD+, and what `heard` does."""
+    if not isinstance(control, Composition):
+        return heard(control, losses)
+    shorter = {"iters": (2, 2, 1)}
+    energy = replace(heard(control.energy, losses), **shorter)
+
+    def parts(alone):
+        return [replace(c, **shorter) if isinstance(c, Energy) else c for c in control.parts(alone)]
+
+    return replace(control, energy=energy, parts=parts, mask=Boxes(), looks=(), seed=control.seed + 2, negative="")
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_it_gives_what_lmd_gave(models, name):
+    """The first four steps: passes, losses and latents."""
+    want, method = RECORDED[name], METHODS[name]
+    backbone = models[name.startswith(("gligen", "lmd+"))]
+    backbone.habits = replace(backbone.habits, negative=NEGATIVE)
+    losses, counted = [], Counted()
+    scenes = told([SCENE], style_of(method))
+    controls = [as_recorded(control, losses) for control in method(scenes, backbone, 7.5)]
+
+    noise = backbone.noise([5], 1, want["size"], want["size"])
+    cond = backbone.encode([scenes[0].prompt], [NEGATIVE])
+    schedule = backbone.schedule(want["steps"], "ddim")
+    x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], seeds=[5])
+
+    assert list(counted.passes.values()) == want["passes"]
+    assert losses == pytest.approx(want["losses"], rel=1e-4)
+    agree(x, want["latents"])
