@@ -182,7 +182,7 @@ def test_a_video_of_another_maker_is_inverted(here):
         "--swap",
         "dog=cat",
         "--steps",
-        "1",
+        "4",
         "--seed",
         "3",
         "--frames",
