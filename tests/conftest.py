@@ -69,3 +69,18 @@ def distance(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
 def close_frames(found: np.ndarray, wanted: np.ndarray) -> bool:
     """Whether two videos are equal to one grey level of 255: last bits may round to the next one."""
     return found.shape == wanted.shape and bool(np.abs(found.astype(int) - wanted).max() <= 1)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """The command line in this process, in a folder of its own: `(exit code, stdout, stderr)`."""
+    from animatic.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        return (end.value.code, *capsys.readouterr())
+
+    return run

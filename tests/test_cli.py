@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 import pytest
 
-from animatic.cli import main
 from animatic.methods import METHODS
 from animatic.scene import Scene, load_scene, load_story
 from animatic.video import Video
@@ -25,19 +24,6 @@ QUICK = ("--steps", "2", "--frames", "2")
 def animatic(*arguments: str, cwd) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "animatic", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """The command line in this process, in a folder of its own: `(exit code, stdout, stderr)`."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

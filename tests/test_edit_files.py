@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tiny
 
-from animatic.cli import main
 from animatic.cli_edit import as_generated
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
@@ -18,19 +17,6 @@ from animatic.video import Video, read_info
 VIDEOS = Path(__file__).parent / "faults" / "videos"
 BEAR = "A bear walks from the left to the right"
 STORY = "A red ball moves to the right on the grass. Then it moves up."
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """The command line in this process, in a folder of its own: `(exit code, stdout, stderr)`."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 def smaller(video: Video, height: int) -> np.ndarray:

@@ -12,7 +12,6 @@ import pytest
 import tiny
 import torch
 from diffusers import DDIMScheduler
-from test_cli import here  # noqa: F401 - a fixture
 from test_data_faults import CLIP, fill
 
 from animatic.backbones import load
@@ -235,6 +234,12 @@ def test_thresholding_that_another_scheduler_does_not_know_is_refused():
     with pytest.raises(AnimaticError, match="scheduler 'euler' is not one that bounds clean estimates"):
         scheduler_named("euler", own)
     assert scheduler_named("dpm++", own).config["thresholding"] is True
+
+
+def test_clipping_that_another_scheduler_does_not_do_is_said():
+    own = DDIMScheduler(prediction_type="v_prediction", clip_sample=True)
+    with pytest.warns(AnimaticWarning, match="scheduler 'euler' does not clip clean estimates, which the model's own"):
+        scheduler_named("euler", own)
 
 
 # ---- what has no effect is said, and has none

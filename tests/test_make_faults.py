@@ -14,7 +14,6 @@ import tiny
 
 import animatic
 from animatic.backbones.base import Habits
-from animatic.cli import main
 from animatic.cli_make import slug
 from animatic.completing import complete
 from animatic.controls.guidance import Guidance
@@ -27,19 +26,6 @@ from animatic.seeds import check_seed
 from animatic.video import Video, read_info
 
 QUICK = ("--steps", "1", "--frames", "1", "--method", "none", "--json")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """The command line in this process, in a folder of its own: `(exit code, stdout, stderr)`."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -267,8 +267,6 @@ def scheduler_named(name: str, like: Any) -> Any:
     elif any(config.get(k, plain) != plain and k not in takes for k, plain in SHIFTS.items()):
         level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
         config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
-    if config.get("thresholding") and "thresholding" not in takes:
-        warn(f"scheduler {name!r} knows no thresholding, which the model's own does: clean estimates are not clipped")
     try:
         with quiet():  # of what it does not take
             scheduler: Any = cls.from_config(config)
@@ -282,7 +280,7 @@ def _keep_bounds(scheduler: Any, like: Any, name: str) -> None:
     """Let `scheduler` clip or threshold clean estimates where, and only where, `like` does.
 
     Some clip by default, which latents do not bear. Solvers without `clip_sample` clip by a threshold that may not
-    exceed its range. Raises where a solver does neither, but for clipped models of v and x0, which come out without.
+    exceed its range. Raises where a solver does neither; clipped models of v and x0 come out without, with a warning.
     """
     told, takes = like.config, signature(type(scheduler)).parameters
     clips = bool(told.get("clip_sample", False)) and not type(like).__name__.startswith("CogVideoX")  # never do
@@ -294,3 +292,5 @@ def _keep_bounds(scheduler: Any, like: Any, name: str) -> None:
     elif needs and "thresholding" not in takes:
         bounds = "bounds clean estimates, as this model of pixels needs"
         raise AnimaticError(f"scheduler {name!r} is not one that {bounds}; want ddim, dpm++ or unipc")
+    elif clips:
+        warn(f"scheduler {name!r} does not clip clean estimates, which the model's own does")
