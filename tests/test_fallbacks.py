@@ -129,7 +129,7 @@ def test_settings_that_would_fit_are_such_as_can_be_given():
         (["bench", "score", LONG], "yyy"),
     ],
 )
-def test_a_command_refuses_in_one_line(here, command, message):  # noqa: F811
+def test_a_command_refuses_in_one_line(here, command, message):
     save_story((SCENE,), Path("s.json"))
     code, out, error = here(*command)
     assert code == 2 and not out.strip().startswith("{")
@@ -142,7 +142,7 @@ def test_a_name_that_is_too_long_is_no_traceback():
         load(LONG)
 
 
-def test_what_is_no_number_after_a_lora_s_name(here, tmp_path):  # noqa: F811
+def test_what_is_no_number_after_a_lora_s_name(here, tmp_path):
     (tmp_path / "l.safetensors").write_bytes(b"")
     code, _, error = here("make", "a ball", "--lora", "l.safetensors:strong")
     assert code == 2 and "l.safetensors: scale is 'strong'; want a number such as 0.8" in error
@@ -309,7 +309,7 @@ def test_an_unknown_prompt_of_an_extended_video_is_said(video):
         finish(Video(video.frames.repeat(2, 1).repeat(2, 2), 4.0), stages_of("extend:model=mini:steps=1"), Say())
 
 
-def test_stages_are_those_of_the_model_s_family(here):  # noqa: F811
+def test_stages_are_those_of_the_model_s_family(here):
     """A copy of `mini` under another name is finished by the partners of `mini`."""
     shutil.copytree(str(files("animatic") / "weights" / "mini"), "copy")
     how = ("--steps", "1", "--frames", "2", "--method", "none", "--then", "interpolate:2", "--name", "v")
@@ -318,7 +318,7 @@ def test_stages_are_those_of_the_model_s_family(here):  # noqa: F811
     assert len(Video.load("out/v.mp4")) == 3
 
 
-def test_frames_that_a_kind_of_file_cannot_show_are_said(here):  # noqa: F811
+def test_frames_that_a_kind_of_file_cannot_show_are_said(here):
     how = ("--steps", "1", "--frames", "2", "--method", "none", "--then", "blend:60", "--format", "gif")
     code, _, error = here("make", "a red ball", *how)
     assert code == 0, error
@@ -329,7 +329,7 @@ def test_frames_that_a_kind_of_file_cannot_show_are_said(here):  # noqa: F811
 # ---- plans
 
 
-def test_make_says_what_of_a_plan_was_cut(here, monkeypatch, tmp_path):  # noqa: F811
+def test_make_says_what_of_a_plan_was_cut(here, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     boxes = {"ball": [[0.8, 0.2, 1.2, 0.6]], "cup": [[1.2, 0.2, 1.5, 0.6]]}
     reply = {"tracks": [{"phrase": phrase, "boxes": box * 6} for phrase, box in boxes.items()]}
@@ -343,7 +343,7 @@ def test_make_says_what_of_a_plan_was_cut(here, monkeypatch, tmp_path):  # noqa:
     assert "warning: cup: no box in the frame, left out" in warnings
 
 
-def test_scenes_of_unequal_length_are_drawn_at_one_rate(here):  # noqa: F811
+def test_scenes_of_unequal_length_are_drawn_at_one_rate(here):
     boxed = replace(SCENE, tracks=(BALL,))
     save_story((boxed, replace(boxed, seconds=3.0)), Path("s.json"))
     assert here("show", "s.json", "--draw", "s.gif", "--frames", "8")[0] == 0
@@ -353,7 +353,7 @@ def test_scenes_of_unequal_length_are_drawn_at_one_rate(here):  # noqa: F811
         joined([Video(drawn.frames[:2], 4.0), Video(drawn.frames[:2], 8.0)])
 
 
-def test_a_new_prompt_says_which_background_it_stands_for(here):  # noqa: F811
+def test_a_new_prompt_says_which_background_it_stands_for(here):
     save_story((replace(SCENE, background="a beach"),), Path("s.json"))
     code, _, error = here("edit", "s.json", "--prompt", "a blue ball", "--steps", "1", "--frames", "1")
     assert code == 0, error
@@ -373,7 +373,7 @@ def test_lines_and_tables_are_shown_as_they_stand(capsys, monkeypatch):
     assert "out/clip[a].mp4 [/b] :smile:" in shown and "clip[b].mp4" in shown
 
 
-def test_our_warnings_are_lines_of_every_command(here):  # noqa: F811
+def test_our_warnings_are_lines_of_every_command(here):
     save_story((SCENE,), Path("s.json"))
     code, out, error = here("render", "s.json", "--steps", "1", "--frames", "1", "--json")
     assert code == 0 and json.loads(out)["seed"] == 0

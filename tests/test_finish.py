@@ -13,7 +13,6 @@ import tiny
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
-from test_cli import here  # noqa: F401 - a fixture
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from animatic.backbones import load
@@ -353,7 +352,7 @@ def test_files_of_all_kinds(video, tmp_path):
     assert 5 < len(found) < 32 and found.info.get("damage", "").startswith(f"{broken}: {len(found)} of")
 
 
-def test_from_the_command_line(here, finishers, video, tmp_path):  # noqa: F811
+def test_from_the_command_line(here, finishers, video, tmp_path):
     more, larger = finishers
     file = video.save(tmp_path / "a dog.mp4", scale=1)
     then = f"interpolate:4:model={more},upscale:2:model={larger}"

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from test_cli import here  # noqa: F401 - a fixture
 from test_finish import x4_folder
 from test_video_writing import heard_at, with_sound
 
@@ -83,7 +82,7 @@ def test_sound_goes_through_the_stages(tmp_path):
 # ---- memory
 
 
-def test_a_plan_too_large_is_refused_before_the_video_is_decoded(here, monkeypatch):  # noqa: F811
+def test_a_plan_too_large_is_refused_before_the_video_is_decoded(here, monkeypatch):
     """20 s of 1080p by its metadata: 8 GB in and out."""
     monkeypatch.setattr("animatic.ffmpeg_files.read", lambda *_: pytest.fail("was decoded"))
     code, _, error = here("finish", str(FAULTS / "audio.mp4"), "--then", "lanczos:2", "--memory", "1MB")
@@ -119,7 +118,7 @@ def test_what_is_loaded_already_is_not_asked_for_twice(monkeypatch):
 # ---- names
 
 
-def test_results_are_not_overwritten(here, tmp_path):  # noqa: F811
+def test_results_are_not_overwritten(here, tmp_path):
     """clip.gif and clip.mp4; the same again; other settings; a picture of somebody else's."""
     source = Video.load(FAULTS / "audio.mp4")
     for suffix in (".mp4", ".gif"):
@@ -146,7 +145,7 @@ def test_results_are_not_overwritten(here, tmp_path):  # noqa: F811
     assert (tmp_path / "o" / "mine.mp4").read_bytes() == b"no video of ours"
 
 
-def test_sound_left_out_is_said(here, tmp_path):  # noqa: F811
+def test_sound_left_out_is_said(here, tmp_path):
     then = ("--then", "lanczos:0.5", "--format", "gif", "--out", str(tmp_path))
     code, out, error = here("finish", str(FAULTS / "audio.mp4"), *then)
     assert code == 0 and "gif holds no sound: it is left out; mp4 and mkv keep it" in out + error
