@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 from networks import Counted, agree, heard, image_network, model, video_network
+from scenes import MOVING, STILL
 from seeded import NEGATIVE, recorded, seeded
-from test_published_lmd import SCENE as STILL
-from test_published_lvd import SCENE as MOVING
 
 from animatic.controls.composition import Composition
 from animatic.controls.energy import Energy
