@@ -8,7 +8,9 @@ Corner = tuple[int, int, int, int]
 
 
 def boxes(*given: Corner | None) -> tuple[Box | None, ...]:
-    return tuple(box and (box[0] / 512, box[1] / 512, (box[0] + box[2]) / 512, (box[1] + box[3]) / 512) for box in given)
+    return tuple(
+        box and (box[0] / 512, box[1] / 512, (box[0] + box[2]) / 512, (box[1] + box[3]) / 512) for box in given
+    )
 
 
 # LVD's six key frames: a thing that moves, one that comes late, and another of the first's name

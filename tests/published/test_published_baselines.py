@@ -12,7 +12,7 @@ import torch
 from diffusers import DDIMScheduler
 from networks import agree, image_network, model, video_network
 from scenes import MOVING, STILL
-from seeded import NEGATIVE, SOLVER, UNET, recorded, seeded
+from seeded import NEGATIVE, SOLVER, UNET, recorded, seeded, weight
 
 from animatic.backbones.lavie import BETAS, CARDS
 from animatic.backbones.lavie_unet import BASE, LaVieUNet
@@ -22,6 +22,7 @@ from animatic.schedule import Schedule
 
 RECORDED = recorded("baselines")["runs"]
 LAVIE = {**BASE, **UNET, "sample_size": 8, "block_out_channels": (64, 64, 128, 128), "attention_head_dim": 2}
+ORIGINAL_TABLE = "time_rel_pos_bias.relative_attention_bias."
 
 
 def plain_run(backbone, want, prompt, frames, schedule, guidance, negative=NEGATIVE):
@@ -46,7 +47,9 @@ def test_stable_diffusion(tmp_path):
 @pytest.fixture
 def lavie(tmp_path):
     network = LaVieUNet(**LAVIE)
-    return model(tmp_path, seeded(network, loud=2), "lavie")
+    names = {name: name.replace("positions.table.", ORIGINAL_TABLE) for name in network.state_dict()}
+    network.load_state_dict({n: weight(names[n], tuple(p.shape), 2) for n, p in network.state_dict().items()})
+    return model(tmp_path, network.eval(), "lavie")
 
 
 def test_lavie(lavie, monkeypatch):

@@ -47,4 +47,5 @@ def test_it_gives_what_lvd_gave(models, name):
 
     assert list(counted.passes.values()) == want["passes"]
     assert losses == pytest.approx(want["losses"], rel=1e-4)
-    agree(x, want["latents"])
+    if "latents" in want:
+        agree(x, want["latents"])
