@@ -248,6 +248,23 @@ def test_replies_of_lmd_and_lvd_are_taken_over(tmp_path):
     assert all(isinstance(plans[i], AnimaticError) for i in (1, 3, 4))
 
 
+def test_boxes_of_imported_stills_are_filtered_as_lmd_does(here, tmp_path):
+    """A box over the whole canvas is dropped, one that leaves it makes all be scaled; --no-filter leaves them alone."""
+    reply = (
+        "[('a cat', [0, 0, 512, 512]), ('a dog', [256, 256, 512, 256])]\nBackground prompt: a park\nNegative prompt: "
+    )
+    (tmp_path / "still.json").write_text(json.dumps({"A dog": [reply]}))
+    found = {}
+    for choice in ("--filter", "--no-filter"):
+        cache = str(tmp_path / f"{choice}.jsonl")
+        assert here("import", str(tmp_path / "still.json"), "--model", "gpt", choice, "--cache", cache)[0] == 0
+        code, out, err = here("plan", "A dog", "--planner", "cached:gpt", "--kind", "image", "--cache", cache)
+        assert code == 0, err
+        found[choice] = [(track["phrase"], track["boxes"]) for track in json.loads(out)["tracks"]]
+    assert found["--filter"] == [("a dog", [[0.0, 0.5, 1.0, 1.0]])]
+    assert found["--no-filter"] == [("a cat", [[0.0, 0.0, 1.0, 1.0]]), ("a dog", [[0.5, 0.5, 1.0, 1.0]])]
+
+
 def test_a_batch_interrupted_twice_equals_the_whole(serve):
     prompts = [f"prompt {i % 50}" for i in range(200)]  # each four times
 

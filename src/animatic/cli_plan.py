@@ -172,10 +172,10 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A cache file of LMD or LVD: replies by prompt.")],
     model: Annotated[str, typer.Option(help="Whose replies they are; plan with --planner cached:MODEL.")],
     cache: CacheFile = "",
-    legacy: Annotated[bool, typer.Option(help="Filter and scale the boxes of stills as LMD did.")] = False,
+    filter: Annotated[bool, typer.Option(help="Of stills drop and scale boxes as LMD always does.")] = True,
 ) -> None:
     """Take over replies that LMD or LVD kept."""
-    good, bad = import_replies(str(file), model, Cache(cache or default_cache()), legacy)
+    good, bad = import_replies(str(file), model, Cache(cache or default_cache()), filter)
     print(f"{good} replies taken over, {bad} could not be read; plan with --planner cached:{model}", file=sys.stderr)
 
 

@@ -82,8 +82,11 @@ def _imported(prompt: str, name: str, sample: int) -> Key:
     return Key(prompt.strip().rstrip("."), "imported", name, "", "", sample)
 
 
-def import_replies(path: str, name: str, cache: Cache, legacy: bool = False) -> tuple[int, int]:
-    """Take over a cache file of LMD or LVD; returns how many replies were read, and how many could not be."""
+def import_replies(path: str, name: str, cache: Cache, filter: bool = True) -> tuple[int, int]:
+    """Take over a cache file of LMD or LVD; returns how many replies were read, and how many could not be.
+
+    `filter`: boxes of stills are dropped and scaled by LMD's rules before they are kept (`boxes.legacy_filter`).
+    """
     good = bad = 0
     for prompt, texts in read_replies(path).items():
         for sample, text in enumerate(texts):
@@ -91,7 +94,7 @@ def import_replies(path: str, name: str, cache: Cache, legacy: bool = False) -> 
             if cache.get(key):
                 continue
             try:
-                scene, warnings = replies.read(text, legacy).scene(prompt)
+                scene, warnings = replies.read(text, filter).scene(prompt)
                 cache.put(Entry(key, text, (json.loads(scene.to_json()),), warnings=warnings))
                 good += 1
             except AnimaticError as error:
