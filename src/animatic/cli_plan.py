@@ -22,8 +22,10 @@ from .scene import Story, load_story, save_story, story_json
 
 Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
 Kind = Annotated[str, typer.Option(help="video, image or story.")]
-BaseUrl = Annotated[str, typer.Option(help="Server of an openai: planner, such as http://localhost:8000/v1.")]
-Template = Annotated[str, typer.Option(help="A template of your own (markdown) instead of the bundled one.")]
+BaseUrl = Annotated[
+    str, typer.Option(help="Server of an openai: or completions: planner, such as http://localhost:8000/v1.")
+]
+Template = Annotated[str, typer.Option(help="A template of your own (markdown), or the prompt.py of LMD or LVD.")]
 Form = Annotated[str, typer.Option(help="What to ask for: json (with the scene's schema) or text.")]
 CacheFile = Annotated[str, typer.Option("--cache", help="File of replies; 'none' keeps none.")]
 Temperature = Annotated[float, typer.Option(help="Of a language model.")]
