@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from . import npz_files, picture_files
+from . import joblib_files, npz_files, picture_files
 from .frame_buffer import Decoded, Probe
 
 
 def probe(path: Path) -> Probe:
     """How large the video in a file is. Raises `AnimaticError` where there is none."""
-    from . import ffmpeg_files  # FFmpeg's libraries are loaded where they are needed
-
-    if npz_files.knows(path):
-        return npz_files.probe(path)
-    return picture_files.probe(path) if picture_files.knows(path) else ffmpeg_files.probe(path)
+    return _reader(path).probe(path)
 
 
 def read(path: Path, most: int = 0) -> Decoded:
@@ -23,8 +20,14 @@ def read(path: Path, most: int = 0) -> Decoded:
     What is transparent stands on white. Raises `AnimaticError` where the file cannot be read or needs more than `most`
     bytes (0: what is free), which is looked at before more than the first frame is decoded.
     """
-    from . import ffmpeg_files
+    return _reader(path).read(path, most)
 
-    if npz_files.knows(path):
-        return npz_files.read(path, most)
-    return picture_files.read(path, most) if picture_files.knows(path) else ffmpeg_files.read(path, most)
+
+def _reader(path: Path) -> Any:
+    """The module that reads this file: `probe(path)` and `read(path, most)`."""
+    for module in (picture_files, npz_files, joblib_files):
+        if module.knows(path):
+            return module
+    from . import ffmpeg_files  # FFmpeg's libraries are loaded where they are needed
+
+    return ffmpeg_files
