@@ -1,8 +1,10 @@
 """Prompts longer than CLIP reads at once: told in chunks with a warning, and every word found where it then stands."""
 
 import warnings
+from copy import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -21,7 +23,7 @@ from animatic.looking import mean_map
 from animatic.rendering import encode, encode_stories, render_batch, render_story
 from animatic.sampling import Maps, plain, sample
 from animatic.scene import Scene, Track
-from animatic.text import ClipText
+from animatic.text import ClipText, truncating
 
 FILLER = "many very quiet green trees under a wide blue sky "  # a letter is a token here: 41 of them
 LONG = FILLER * 2 + "and a cat on grass"
@@ -94,6 +96,42 @@ def test_what_cannot_is_refused(tmp_path, mini):
     dit = load(str(tiny.cogvideox(tmp_path / "dit")))
     with pytest.raises(AnimaticError, match="tokens; dit reads at most 16"):
         dit.encode(["a zebra walks quickly"], [""])
+
+
+def test_published_methods_cut_prompts_as_the_originals_do(video):
+    """What is cut off changes nothing; the plain method reads it. The model itself stays as it was."""
+    box = (Track("trees", BOX),)
+    shown = [Scene(LONG, box), Scene(LONG.replace("cat", "dog"), box)]
+
+    def frames(scene, method):
+        return render_batch([scene], video, method, steps=2, frames=2, size=(64, 64))[0].frames.astype(int)
+
+    with pytest.warns(AnimaticWarning, match=r"tokens; model.* reads at most 77, the rest is cut"):
+        cat, dog = (frames(scene, "lvd:published") for scene in shown)
+    assert np.abs(cat - dog).max() <= 1
+    with pytest.warns(AnimaticWarning, match="told in 2 chunks"):
+        assert np.abs(frames(shown[0], "lvd") - frames(shown[1], "lvd")).max() > 1
+    assert not video.text.truncate
+
+
+@torch.no_grad()
+def test_cut_prompts_keep_their_start_and_end(text, tmp_path):
+    """CLIP's first 75 tokens and T5's all but one, then the end token; what is cut off has no place."""
+    cut = copy(text)
+    cut.truncate = True
+    with pytest.warns(AnimaticWarning, match="the rest is cut"):
+        states = cut.in_chunks([LONG])
+    ids = text.tokenizer(LONG, add_special_tokens=False)["input_ids"][:75]
+    assert cut.laid(LONG) == [text.tokenizer.bos_token_id, *ids, text.tokenizer.eos_token_id]
+    assert torch.allclose(states, text.states(torch.tensor([cut.laid(LONG)])), atol=1e-5)
+    assert cut.positions(LONG, "trees") == text.positions(LONG, "trees") and cut.positions(LONG, "cat") == ()
+
+    dit = load(str(tiny.cogvideox(tmp_path / "dit")))
+    words = "a zebra walks quickly"
+    with pytest.warns(AnimaticWarning, match="reads at most 16, the rest is cut"):
+        cond = truncating(dit).encode([words], [""])
+    kept = dit.text.tokenizer(words, add_special_tokens=False)["input_ids"][:15]
+    assert cond.text.shape[1] == 16 and truncating(dit).text.laid(words)[:-1] == kept
 
 
 @pytest.mark.filterwarnings("ignore::animatic.errors.AnimaticWarning")

@@ -96,8 +96,8 @@ def test_broken_stories_and_depth():
     ("planner", "told", "wanted"),
     [
         ("rules", {"reply": "x.txt"}, "reply is given, but planner 'rules' takes none; want planner paste"),
-        ("rules", {"temperature": 1.0}, "want planner openai or local"),
-        ("rules", {"template": "t.md"}, "want planner openai or local or paste"),
+        ("rules", {"temperature": 1.0}, "want planner openai or completions or local"),
+        ("rules", {"template": "t.md"}, "want planner openai or completions or local or paste"),
         ("paste", {"temperature": 1.0}, "planner 'paste' takes none"),
         ("local:m", {"base_url": "http://x"}, "base-url is given, but planner 'local' takes none; want planner openai"),
         ("openai:m", {"reply": "x"}, "want planner paste"),

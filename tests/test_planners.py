@@ -27,7 +27,7 @@ GOOD = json.dumps(
 
 
 class Chat(ThreadingHTTPServer):
-    """Answers /chat/completions with what `script` says: a reply, or a callable that handles the request."""
+    """Answers chats, and texts to be continued, with what `script` says: a reply, or a callable that handles it."""
 
     def __init__(self, *script):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -50,9 +50,10 @@ class Handler(BaseHTTPRequestHandler):
         step(self, body) if callable(step) else self.say(step)
 
     def say(self, text):
-        message = {"role": "assistant", "content": text}
+        message = {"message": {"role": "assistant", "content": text}}
+        message = {"text": text} if self.path.endswith("/v1/completions") else message
         usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, **message, "finish_reason": "stop"}
         self.send(
             200,
             {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage},
@@ -91,14 +92,14 @@ def serve(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     servers = []
 
-    def start(*script, cache="", **options):
+    def start(*script, cache="", planner="openai:m", **options):
         server = Chat(*script)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         servers.append(server)
         chosen = Options(base_url=server.url, cache=str(tmp_path / cache) if cache else "", **options)
-        planner = planner_named("openai:m", chosen)
-        planner.model.retries = 2
-        return planner, server
+        made = planner_named(planner, chosen)
+        made.model.retries = 2
+        return made, server
 
     yield start
     for server in servers:
@@ -131,6 +132,88 @@ def test_every_template_shows_examples_it_would_accept(kind, serve):
         planner, _ = serve(*(m["content"] for m in chat if m["role"] == "assistant"), kind=kind, form=form)
         for _ in range(sum(m["role"] == "assistant" for m in chat)):
             assert not planner.plan("a cat").warnings
+
+
+FRAMES = "\n".join(f"Frame {i}: [{{'id': 0, 'name': 'bear', 'box': [0, 0, 128, 256]}}]" for i in range(1, 7))
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_base_model_continues_a_text(form, serve):
+    """No chat, no schema, and no complaint that it could not follow: what is not read is asked for again as it was."""
+    reply = GOOD if form == "json" else f"Reasoning: it sits.\n{FRAMES}\nBackground keyword: forest"
+    planner, server = serve("?", reply, planner="completions:base", form=form, cache="kept.jsonl")
+    planned = planner.plan("a bear")
+    assert planned.scene.background == "forest" and planned.usage == {"asked": 200, "answered": 100}
+    first, second = server.asked
+    assert first == second and first["prompt"].endswith('\n\nCaption: "a bear"\n\n')
+    chat = template("video").messages("a bear", form)
+    assert first["prompt"].strip() == "\n\n".join(message["content"] for message in chat)
+    assert first["stop"] == "\n\n" and not first.keys() & {"messages", "response_format"}
+    assert planner.plan("a bear").cached
+
+
+def test_a_base_model_that_is_not_there(serve):
+    planner, _ = serve(refuse(404, "no model m"), planner="completions:m")
+    with pytest.raises(AnimaticError, match="unknown model 'm'"):
+        planner.plan("a bear")
+
+
+STILL = '''raise SystemExit("this file is read, not run")
+templatev0_1 = """Lay out a photo of 512x512.
+
+Caption: {prompt}
+Objects:
+"""
+templates = {"v0.1": templatev0_1}
+'''
+MOVING = '''chat_v0_1 = [
+    {"role": "system", "content": "Lay out {'id': 0} in six frames."},
+    {"role": "user", "content": "Caption: a dog"},
+    {"role": "assistant", "content": """Reasoning: it sits."""},
+]
+templates = {
+    "v0.1": chat_v0_1,
+}
+'''
+
+
+def test_the_prompt_files_of_lmd_and_lvd_are_told_word_by_word(serve, tmp_path):
+    """Files of their form: one text that ends in "Objects:", whose boxes are filtered, and a chat of messages."""
+    (tmp_path / "lmd.py").write_text(STILL)
+    (tmp_path / "lvd.py").write_text(MOVING)
+    boxes = "[('a cat', [0, 0, 512, 512]), ('a dog', [256, 256, 256, 256])]"
+    reply = f"{boxes}\nBackground prompt: A park\nNegative prompt: "
+    told = "Lay out a photo of 512x512.\n\nCaption: A dog\nObjects:"
+    for planner in ("openai:m", "completions:m"):
+        made, server = serve(reply, planner=planner, kind="image", template=str(tmp_path / "lmd.py"))
+        assert [track.phrase for track in made.plan("A dog.").scene.tracks] == ["a dog"]
+        (body,) = server.asked
+        assert (body["prompt"] if "prompt" in body else body["messages"][0]["content"]) == told
+        assert "response_format" not in body
+
+    made, server = serve(f"{FRAMES}\nBackground keyword: sea", template=str(tmp_path / "lvd.py"))
+    assert made.plan('A "bear".').scene.background == "sea"
+    (body,) = server.asked
+    assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
+    assert body["messages"][0]["content"] == "Lay out {'id': 0} in six frames."
+    assert body["messages"][-1]["content"] == 'Caption: A "bear"' and "response_format" not in body
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = (", "not Python"),
+        ("templates = {}", "want templates = "),
+        ("import os\nt = os.getcwd()\ntemplates = {'v0.1': t}", "want templates = "),
+        ("t = 'no place for a caption'\ntemplates = {'v0.1': t}", "want templates = "),
+        ("t = [{'role': 'user'}]\ntemplates = {'v0.1': t}", "want templates = "),
+        ("t = 'Caption: {prompt}'\ntemplates = {'v0.1': t}", "is of kind image, not video; want --kind image"),
+    ],
+)
+def test_a_prompt_file_that_has_no_template(text, message, tmp_path):
+    (tmp_path / "prompt.py").write_text(text)
+    with pytest.raises(AnimaticError, match=message):
+        template("video", tmp_path / "prompt.py")
 
 
 def test_a_server_without_schemas_is_asked_without(serve):
@@ -246,6 +329,23 @@ def test_replies_of_lmd_and_lvd_are_taken_over(tmp_path):
     plans = dict(plan_all(kept, ["A bear.", "A dog", "A bear.", "A cat", "A bear."]))
     assert [plans[i].scene.background for i in (0, 2)] == ["forest", "sea"]
     assert all(isinstance(plans[i], AnimaticError) for i in (1, 3, 4))
+
+
+def test_boxes_of_imported_stills_are_filtered_as_lmd_does(here, tmp_path):
+    """A box over the whole canvas is dropped, one that leaves it makes all be scaled; --no-filter leaves them alone."""
+    reply = (
+        "[('a cat', [0, 0, 512, 512]), ('a dog', [256, 256, 512, 256])]\nBackground prompt: a park\nNegative prompt: "
+    )
+    (tmp_path / "still.json").write_text(json.dumps({"A dog": [reply]}))
+    found = {}
+    for choice in ("--filter", "--no-filter"):
+        cache = str(tmp_path / f"{choice}.jsonl")
+        assert here("import", str(tmp_path / "still.json"), "--model", "gpt", choice, "--cache", cache)[0] == 0
+        code, out, err = here("plan", "A dog", "--planner", "cached:gpt", "--kind", "image", "--cache", cache)
+        assert code == 0, err
+        found[choice] = [(track["phrase"], track["boxes"]) for track in json.loads(out)["tracks"]]
+    assert found["--filter"] == [("a dog", [[0.0, 0.5, 1.0, 1.0]])]
+    assert found["--no-filter"] == [("a cat", [[0.0, 0.0, 1.0, 1.0]]), ("a dog", [[0.5, 0.5, 1.0, 1.0]])]
 
 
 def test_a_batch_interrupted_twice_equals_the_whole(serve):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import bar, line
-from .encoding import WRITERS
+from .encoding import FORMATS, check_format
 from .errors import AnimaticError
 from .files import check_writable, fresh_path
 from .options import AsJson
@@ -39,7 +39,7 @@ def finish(
     memory: Annotated[
         str, typer.Option(help="Most memory a stage may need, such as 8GB; what is free if not given.")
     ] = "",
-    format: Annotated[str, typer.Option(help="One of mp4, gif, webp, png, mkv (nothing lost).")] = "mp4",
+    format: Annotated[str, typer.Option(help=f"One of {FORMATS}.")] = "mp4",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     name: Annotated[str, typer.Option(help="Name of the files; that of the video if not given.")] = "",
     as_json: AsJson = False,
@@ -50,8 +50,7 @@ def finish(
 
     began = time.perf_counter()
     suffix = f".{format}"
-    if suffix not in WRITERS:
-        raise AnimaticError(f"unknown format {format!r}; known: {', '.join(s[1:] for s in WRITERS)}")
+    check_format(format)
     target = out / (name or f"{video.stem}.finished")
 
     # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import cli_finish, cli_plan
-from .cli_sampling import Sampling, free_name, how_of, loaded
+from .cli_sampling import RENDER, Sampling, free_name, how_of, loaded
 from .console import bar, console, line
+from .encoding import FORMATS, WRITERS, check_format
 from .errors import AnimaticError
 from .files import check_writable, read_text, write_atomically
 from .options import AsJson, option
@@ -29,16 +30,13 @@ if TYPE_CHECKING:
     from .request import GenerationRequest
     from .stories import Reel
 
-FORMATS = ("mp4", "gif", "webp", "png")
-RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
-
 
 @dataclass(frozen=True)
 class Shot(Sampling):
     """What `make` and `render` are told alike: each field an option."""
 
     seconds: float | None = option(None, "Duration; longer than the model's own is made in windows.")
-    format: str = option("mp4", "One or more of mp4, gif, webp, png, with commas.")
+    format: str = option("mp4", f"One or more, with commas: {FORMATS}.")
     out: Path = option(Path("out"), "Folder for the results.")  # noqa: RUF009 - a field
     name: str = option("", "Name of the files; made from the prompt if not given.")
     save_attention: bool = option(False, "Also write where each thing's words were looked at: a gif.")
@@ -91,8 +89,7 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     # what can be wrong with the options is told before a model is loaded
     formats = [f.strip() for f in shot.format.split(",")]
     for wanted in formats:
-        if wanted not in FORMATS:
-            raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
+        check_format(wanted)
     if shot.seconds is not None:
         story = lasting(story, shot.seconds)
     title = " | ".join(scene.prompt for scene in story)
@@ -136,7 +133,7 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
 
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
-    target = free_name(target, made, [*(f".{f}" for f in FORMATS), ".json", RENDER], as_json)
+    target = free_name(target, made, [*WRITERS, ".json", RENDER], as_json)
     sheet, plan = target.with_name(f"{target.name}.sheet.png"), target.with_name(f"{target.name}.json")
     write_atomically(sheet, png(contact_sheet(plain, shown.at(len(plain)), title=title)))
     save_story(story, plan)

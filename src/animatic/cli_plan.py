@@ -22,8 +22,10 @@ from .scene import Story, load_story, save_story, story_json
 
 Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
 Kind = Annotated[str, typer.Option(help="video, image or story.")]
-BaseUrl = Annotated[str, typer.Option(help="Server of an openai: planner, such as http://localhost:8000/v1.")]
-Template = Annotated[str, typer.Option(help="A template of your own (markdown) instead of the bundled one.")]
+BaseUrl = Annotated[
+    str, typer.Option(help="Server of an openai: or completions: planner, such as http://localhost:8000/v1.")
+]
+Template = Annotated[str, typer.Option(help="A template of your own (markdown), or the prompt.py of LMD or LVD.")]
 Form = Annotated[str, typer.Option(help="What to ask for: json (with the scene's schema) or text.")]
 CacheFile = Annotated[str, typer.Option("--cache", help="File of replies; 'none' keeps none.")]
 Temperature = Annotated[float, typer.Option(help="Of a language model.")]
@@ -172,10 +174,10 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A cache file of LMD or LVD: replies by prompt.")],
     model: Annotated[str, typer.Option(help="Whose replies they are; plan with --planner cached:MODEL.")],
     cache: CacheFile = "",
-    legacy: Annotated[bool, typer.Option(help="Filter and scale the boxes of stills as LMD did.")] = False,
+    filter: Annotated[bool, typer.Option(help="Of stills drop and scale boxes as LMD always does.")] = True,
 ) -> None:
     """Take over replies that LMD or LVD kept."""
-    good, bad = import_replies(str(file), model, Cache(cache or default_cache()), legacy)
+    good, bad = import_replies(str(file), model, Cache(cache or default_cache()), filter)
     print(f"{good} replies taken over, {bad} could not be read; plan with --planner cached:{model}", file=sys.stderr)
 
 

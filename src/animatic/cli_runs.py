@@ -12,6 +12,7 @@ import typer
 
 from . import cli_plan
 from .console import bar, console
+from .encoding import FORMATS, check_format
 from .errors import AnimaticError
 from .planning.planners import Options
 from .seeds import check_seed
@@ -37,6 +38,7 @@ def generate(
     frames: Annotated[int | None, typer.Option(help="Number of frames.")] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")] = "",
     scheduler: Annotated[str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class.")] = "",
+    format: Annotated[str, typer.Option(help=f"{FORMATS}; mp4, of stills png, if not given.")] = "",
     batch: Annotated[int, typer.Option(help="Prompts rendered together.")] = 1,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or one per core.")
@@ -61,6 +63,8 @@ def generate(
         from .runs import Run
 
     check_seed(seed)
+    if format:
+        check_format(format)
     parse_size(size)  # raises where it is none
     benchmark = benchmark_named(name)
     if threads is None:
@@ -70,7 +74,7 @@ def generate(
         settings_of(benchmark, name, model, method, planner),
         prompt_only=method == "none" if prompt_only is None else prompt_only,
         seed=seed, repeats=repeats, steps=steps, guidance=guidance, frames=frames, size=size, scheduler=scheduler,
-        batch=batch, threads=threads,
+        batch=batch, threads=threads, format=format,
     )  # fmt: skip
     maker = None if cluster else Maker(settings)  # what is wrong with model or method is told before anything is made
     options = Options(

@@ -12,6 +12,8 @@ from .options import option
 from .seeds import check_seed
 from .video import parse_size
 
+RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -93,7 +95,7 @@ def free_name(target: Path, request: GenerationRequest, suffixes: Sequence[str],
             if file.suffix == ".json":
                 return load_story(file) == request.story
             # a render that is kept for its stages has not been through them yet
-            wanted = replace(request, stages="") if file.suffix == ".mkv" else request
+            wanted = replace(request, stages="") if file.name.endswith(RENDER) else request
             return GenerationRequest.of(read_info(file), file) == wanted
         except AnimaticError:
             return False  # not ours, or damaged: left as it is

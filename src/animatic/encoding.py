@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from . import npz_files
 from .errors import AnimaticError
 from .formats import HD_LINES, KEY
 from .sound import MP4_CODECS, Muxer, Sound
@@ -22,6 +23,7 @@ CODECS = {  # name, pixel format, options
     ".mp4": ("libx264", "yuv420p", {"crf": "12", "preset": "medium", "threads": "1"}),  # its bytes depend on threads
     ".mkv": ("ffv1", "bgr0", {}),  # nothing lost
 }
+LOSSLESS = (".mkv", ".npz")  # archives: frames of any size are written as they are
 MAX_FPS = {".gif": 50.0, ".webp": 90.0, ".png": 90.0}
 """Frames per second: browsers show each for a tenth of a second where a delay is 10 ms or less."""
 DELAY_UNIT = {".gif": 10, ".webp": 1, ".png": 1}  # ms
@@ -140,4 +142,14 @@ WRITERS: dict[str, Writer] = {
     ".gif": _by_pillow,
     ".webp": _by_pillow,
     ".png": _by_pillow,
+    ".npz": npz_files.write,
 }
+
+FORMATS = "mp4, gif, webp, png; mkv (FFV1) and npz lose nothing"
+"""What `WRITERS` writes, in words."""
+
+
+def check_format(name: str) -> None:
+    """Raise where nothing is written in this format ("mp4")."""
+    if f".{name}" not in WRITERS:
+        raise AnimaticError(f"unknown format {name!r}; known: {FORMATS}")

@@ -14,6 +14,7 @@ VIDEO_SUFFIXES = (
 """What clips are looked for by, in lower case. A file is read by what it holds, whatever its name."""
 
 KEY = "animatic"  # of the metadata that says what a file was made from
+INFO_BYTES = 2**26  # most that a file may say of how it was made
 HD_LINES = 720  # from here on colours are BT.709's, below BT.601's, where a file does not say
 
 

@@ -24,7 +24,8 @@ class Settings:
     """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's habit.
 
     `batch` jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a
-    frame, depend on both. `prompt_only`: the plan is kept to measure against but not shown to the method.
+    frame, depend on both. `format` of the files: "" is mp4, of stills png.
+    `prompt_only`: the plan is kept to measure against but not shown to the method.
     """
 
     benchmark: str
@@ -43,6 +44,7 @@ class Settings:
     scheduler: str = ""
     batch: int = 1
     threads: int = 1
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ def untold(done: int, count: int) -> None:
     """A tick that nobody hears."""
 
 
-def made(job: Job, video: Video, seconds: float = 0.0) -> Outcome:
-    """A job that went well: a film as .mp4, a still as .png."""
-    suffix = ".mp4" if len(video) > 1 else ".png"
+def made(job: Job, video: Video, seconds: float = 0.0, format: str = "") -> Outcome:
+    """A job that went well, as a file in this format ("npz"); where none is given a video as mp4, a still as png."""
+    suffix = f".{format or ('mp4' if len(video) > 1 else 'png')}"
     return Outcome(job.number, DONE, "", seconds, video.encoded(suffix), suffix, video.frames.shape[:3])
 
 

@@ -33,6 +33,7 @@ from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .seeds import check_seed
 from .stories import Reel, check_memory, check_no_frames, reel_of
+from .text import truncating
 from .video import Video, check_rate
 
 
@@ -151,6 +152,8 @@ class Take:
                 raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
             backbone = copy(backbone)
             backbone.habits = replace(habits, negative=negative)
+        if isinstance(method, str) and method.endswith(":published"):
+            backbone = truncating(backbone)
         scheduler = how.get("scheduler") or habits.scheduler
         recipe = recipe_named(method) if isinstance(method, str) else method
         return Take(

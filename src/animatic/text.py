@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .english import plurals
 from .errors import AnimaticError, warn
 
+if TYPE_CHECKING:
+    from .backbones.base import Backbone
+
+AnyBackbone = TypeVar("AnyBackbone", bound="Backbone")
 CLIP_LENGTH = 77  # tokens that CLIP reads at once, a start and an end token among them
 
 
 class ClipText(nn.Module):
     """A tokenizer and its CLIP text encoder. `name` is the model's, for messages; `limit` in tokens, 0 is its own.
 
-    Of an encoder of CLIP's own length, longer prompts can be read in chunks (`in_chunks`).
+    Of an encoder of CLIP's own length, longer prompts can be read in chunks (`in_chunks`). With `truncate` (see
+    `truncating`) longer prompts are cut, and what is cut off has no positions.
     """
 
     chunked = True
+    truncate = False
 
     def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int = 0) -> None:
         super().__init__()
@@ -31,7 +38,7 @@ class ClipText(nn.Module):
         self.limit = limit or min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        """Token states `[prompt, limit, channel]`. Raises where a prompt is too long: nothing is cut silently."""
+        """Token states `[prompt, limit, channel]`. Raises where a prompt is too long, unless it is to be cut."""
         return self.states(self.tokens(prompts))
 
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
@@ -58,13 +65,16 @@ class ClipText(nn.Module):
         return self.encoder(input_ids=ids.to(self._device)).last_hidden_state
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
-        """Token ids `[prompt, limit]`, padded. Raises where a prompt is too long."""
+        """Token ids `[prompt, limit]`, padded. Raises where a prompt is too long; warns where it is cut."""
         for prompt in prompts:
-            count = len(self._read(prompt)["input_ids"])
-            if count > self.limit:
-                most = f"{self.name} reads at most {self.limit}"
-                raise AnimaticError(f"prompt {_start(prompt)} has {count} tokens; {most}")
-        padded = self.tokenizer(list(prompts), padding="max_length", max_length=self.limit, return_tensors="pt")
+            count = len(self.tokenizer(prompt, verbose=False)["input_ids"])
+            if count <= self.limit:
+                continue
+            problem = f"prompt {_start(prompt)} has {count} tokens; {self.name} reads at most {self.limit}"
+            if not self.truncate:
+                raise AnimaticError(problem)
+            warn(f"{problem}, the rest is cut as the original cuts it")
+        padded = self._read(list(prompts), padding="max_length", max_length=self.limit, return_tensors="pt")
         return padded["input_ids"]
 
     def pooled(self, phrases: Sequence[str]) -> Tensor:
@@ -101,6 +111,9 @@ class ClipText(nn.Module):
 
     def _chunks(self, prompt: str) -> list[list[int]]:
         """The ids of a prompt by chunks, without start and end tokens; one chunk where it is read at once."""
+        if self.truncate:
+            start_and_end = len(self._read("")["input_ids"])
+            return [self._read(prompt, add_special_tokens=False)["input_ids"][: self.limit - start_and_end]]
         ids, size = self._read(prompt, add_special_tokens=False)["input_ids"], self.limit - 2
         if not self.chunked:
             return [ids]
@@ -118,9 +131,10 @@ class ClipText(nn.Module):
             return self.tokens(prompts)
         return torch.tensor([self._framed(self._chunks(prompt)[0]) for prompt in prompts])
 
-    def _read(self, prompt: str, **options: Any) -> Any:
+    def _read(self, prompt: str | list[str], **options: Any) -> Any:
         """The tokenizer's answer; how long it may be is checked here, and the tokenizer need not warn of it."""
-        return self.tokenizer(prompt, verbose=False, **options)
+        cut = {"truncation": True, "max_length": self.limit} if self.truncate else {}
+        return self.tokenizer(prompt, verbose=False, **(cut | options))
 
     @property
     def _device(self) -> torch.device:
@@ -150,6 +164,17 @@ class T5Text(ClipText):
         mask = ids.ne(padding)
         states = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return states * mask[..., None].to(states.device)  # weights that wait elsewhere answer where they compute
+
+
+def truncating(backbone: AnyBackbone) -> AnyBackbone:
+    """The model with prompts longer than its text encoder reads cut to what it reads, as LMD, LVD and DiTCtrl cut them.
+
+    Its weights are shared with `backbone`, which goes on as before.
+    """
+    cutting = copy(backbone)
+    cutting.text = copy(backbone.text)
+    cutting.text.truncate = True
+    return cutting
 
 
 def find(prompt: str, phrase: str) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .encoding import WRITERS, losses
+from .encoding import LOSSLESS, WRITERS, losses
 from .errors import AnimaticError
 from .files import replacing
 from .reading import probe, read
@@ -54,14 +54,15 @@ class Video:
         return self if scale == 1 else replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
 
     def save(self, path: str | Path, scale: int | None = None) -> Path:
-        """Write .mp4, .mkv (nothing lost), .gif, .webp or .png, atomically, animated where needed.
+        """Write .mp4, .gif, .webp, .png (animated where needed), or without loss .mkv (FFV1) or .npz, atomically.
 
-        `scale` enlarges by whole pixels; None brings small videos to 256.
+        `scale` enlarges by whole pixels; None brings small videos to 256, but for what is written without loss.
         """
         path = Path(path)
         if path.suffix not in WRITERS:
             raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")
-        scale = max(1, SMALL // max(self.frames.shape[1:3])) if scale is None else scale
+        if scale is None:
+            scale = 1 if path.suffix in LOSSLESS else max(1, SMALL // max(self.frames.shape[1:3]))
         with replacing(path) as temporary:
             WRITERS[path.suffix](temporary, self.enlarged(scale).frames, self.fps, self.info, self.sound)
         return path
@@ -77,7 +78,7 @@ class Video:
 
     @staticmethod
     def load(path: str | Path, most: int = 0) -> Video:
-        """Read a video or picture of any kind that FFmpeg or Pillow knows, whatever its name; see `reading.read`.
+        """Read a video or picture of any kind that FFmpeg, Pillow or NumPy knows, whatever its name: `reading.read`.
 
         Raises `AnimaticError` where it cannot be read, or needs more than `most` bytes (0: what is free).
         """

@@ -21,6 +21,7 @@ from .. import files
 from ..errors import AnimaticError, warn
 
 SHARD = re.compile(r"-\d+-of-\d+\.")  # in the name of a file that holds a part of the weights
+HALF = re.compile(r"\.fp16[.-]")  # in the name of a file of weights in float16, the variant of diffusers
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 
 
@@ -72,6 +73,7 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
             count = f"{len(missing)} of {len(parts)}"
             raise AnimaticError(f"{folder}: {count} weight files are missing, the first is {missing[0]}")
     told: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
+    told |= _half_alone(folder, dtype)
     with reading(f"{folder}: weights are missing or damaged"):
         network, report = cls.from_pretrained(folder, **told)
     if missing := sorted(report["missing_keys"]):
@@ -81,6 +83,16 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
     return network
 
 
+def _half_alone(folder: Path, dtype: torch.dtype) -> dict[str, str]:
+    """The libraries' option for a folder of float16 weights alone; warns where they are to compute in float32."""
+    names = [file.name for ending in ("safetensors", "bin") for file in folder.glob(f"*model*.{ending}")]
+    if not names or not all(HALF.search(name) for name in names):
+        return {}
+    if dtype == torch.float32:
+        warn(f"{folder}: computed in float32, but the weights are in float16 alone")
+    return {"variant": "fp16"}
+
+
 def is_grounding(name: str) -> bool:
     """Whether a parameter is one that grounding (GLIGEN) added to a UNet."""
     return ".fuser." in name or name.startswith("position_net.")
@@ -88,7 +100,8 @@ def is_grounding(name: str) -> bool:
 
 def read_state(folder: Path) -> dict[str, Tensor]:
     """All weights in a folder, safetensors or torch's, of the latter no code; one file, or the shards of one."""
-    found = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
+    stored = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
+    found = [file for file in stored if not HALF.search(file.name)] or stored  # in full, where both lie there
     if not found:
         raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
     if found[1:] and not all(SHARD.search(file.name) for file in found):

@@ -7,7 +7,7 @@ PRESETS, or in the folder's card `animatic.json`; without a card the network's c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,8 +16,6 @@ from typing import Any
 import diffusers
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..errors import AnimaticError, counted, listed, warn
@@ -29,6 +27,7 @@ from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
+from .fetching import fetched
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import known_as
 from .lavie import LaVie, models_home
@@ -60,11 +59,12 @@ def load(
     `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
     model is unknown, incomplete or damaged.
     """
-    preset, folder = PRESETS.get(name), locate(name)
+    half = economy.dtype == "float16"
+    preset, folder = PRESETS.get(name), locate(name, half)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = _found(name if preset else folder.name, folder, preset)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
-    model = _read(found, getattr(torch, economy.dtype or own))
+    model = _read(found, getattr(torch, economy.dtype or own), half)
     if not (found.known or {"geometry", "habits"} <= found.card.keys()):
         _warn_of_defaults(model, folder)
     model.reference, model.economy = name if preset else str(folder.resolve()), economy
@@ -80,10 +80,13 @@ def _warn_of_defaults(model: Components, folder: Path) -> None:
     warn(f"{folder}: no animatic.json says how the model is used: {frames}, {how}")
 
 
-def locate(name: str) -> Path:
-    """The folder of a model, fetched if it is a known one. Raises `AnimaticError` where there is none."""
+def locate(name: str, half: bool = False) -> Path:
+    """The folder of a model, fetched if it is a known one, `half`: in float16 if the hub has it so.
+
+    Raises `AnimaticError` where there is none.
+    """
     preset = PRESETS.get(name)
-    folder = Path(name) if preset is None else _folder(name, preset)
+    folder = Path(name) if preset is None else _folder(name, preset, half)
     if preset is None and not os.path.isdir(name):  # of a Path a name that is too long would raise
         raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
     return folder
@@ -160,29 +163,20 @@ def beside_of_model(name: str) -> Beside | None:
     return (beside_of(read_json(card)) if card.exists() else None) or (preset and preset.beside)
 
 
-def _folder(name: str, preset: Preset) -> Path:
+def _folder(name: str, preset: Preset, half: bool = False) -> Path:
     if not preset.source:
         return Path(str(files("animatic") / "weights" / name))
     if preset.source.startswith(CONVERT):
         if not (folder := models_home() / name).is_dir():
             raise AnimaticError(f"{name} is not on this machine; get its checkpoint, then: {preset.source}")
         return folder
-    return _fetched(name, preset.source, ("unet", "transformer", "transformer_2", "scheduler", *TOLD))
+    return fetched(name, preset.source, ("unet", "transformer", "transformer_2", "scheduler", *TOLD), half)
 
 
-def _fetched(name: str, source: str, parts: Sequence[str]) -> Path:
-    wanted = [f"{part}/*" for part in parts]
-    try:
-        return Path(snapshot_download(source, allow_patterns=["model_index.json", *wanted]))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        reason = type(error).__name__
-        raise AnimaticError(f"{name}: {source} is not on this machine and cannot be fetched ({reason})") from None
-
-
-def _read(found: Found, dtype: torch.dtype) -> Components:
+def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     folder, card, cls, rest = found.folder, found.card, found.cls, found.folder
     if source := card.get("parts"):  # text encoder and VAE are another model's
-        rest = Path(source) if Path(source).is_dir() else _fetched(found.name, source, TOLD)
+        rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, TOLD, half)
 
     network = cls.read(folder / cls.part, dtype)
     if network.config.get("addition_embed_type") == "text_time":

@@ -140,7 +140,7 @@ class Maker:
             reason = f"{type(error).__name__}: " * (not isinstance(error, AnimaticError)) + " ".join(str(error).split())
             return [Outcome(job.number, FAILED, reason, time.perf_counter() - began) for job in jobs]
         each = (time.perf_counter() - began) / len(jobs)
-        return [made(job, video, each) for job, video in zip(jobs, videos, strict=True)]
+        return [made(job, video, each, self.settings.format) for job, video in zip(jobs, videos, strict=True)]
 
     def _render(self, jobs: Sequence[Job]) -> list[Video]:
         from ..rendering import render_batch, render_story

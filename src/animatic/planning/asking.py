@@ -56,7 +56,8 @@ class Planned:
 class Asking:
     """A planner over a language model. `attempts`: how often an unreadable reply is asked for again, in all.
 
-    `legacy`: stills get LMD's box filter. Without a cache nothing is kept.
+    `legacy`: stills get LMD's box filter. `corrected`: the model is told what was wrong with a reply; one that only
+    continues a text is asked the same again. Without a cache nothing is kept.
     """
 
     model: Model
@@ -66,6 +67,7 @@ class Asking:
     attempts: int = 3
     seconds: float = 2.0
     legacy: bool = False
+    corrected: bool = True
 
     def key(self, prompt: str, sample: int) -> Key:
         settings = f"{self.model.settings} {self.form}"
@@ -87,7 +89,7 @@ class Asking:
 
     def _ask(self, prompt: str) -> Planned:
         chat = self.template.messages(prompt, self.form)
-        schema = self.template.schema() if self.form == "json" else None
+        schema = self.template.schema() if self.form == "json" and not self.template.verbatim else None
         spent: dict[str, int] = {}
         for attempt in range(1, self.attempts + 1):
             said = self.model(chat, schema)
@@ -101,6 +103,8 @@ class Asking:
                     raise AnimaticError(
                         f"{self.model.name}: {attempt} replies could not be read; the last: {error}"
                     ) from None
+                if not self.corrected:
+                    continue
                 told = f"That could not be read: {error}. Answer once more, complete, in the form that was asked for."
                 chat = [*chat, {"role": "assistant", "content": said.text}, {"role": "user", "content": told}]
         raise AnimaticError(f"attempts is {self.attempts}; want at least 1")

@@ -1,4 +1,4 @@
-"""Language models that plan: any OpenAI-compatible server, and a person who pastes."""
+"""Language models that plan: any OpenAI-compatible server, of chat or base models, and a person who pastes."""
 
 from __future__ import annotations
 
@@ -62,16 +62,9 @@ class Server:
 
         while True:
             structured = schema is not None and self._structured
-            scene = {"name": "scene", "strict": True, "schema": schema}
             self.rate.wait()
             try:
-                answer = client.chat.completions.create(
-                    model=self.name,
-                    messages=list(chat),
-                    temperature=self.temperature,
-                    max_tokens=self.max_tokens,
-                    response_format={"type": "json_schema", "json_schema": scene} if structured else openai.omit,
-                )
+                answer = self._ask(client, chat, schema if structured else None)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if not structured or not _refuses_schema(str(error)):
                     raise AnimaticError(f"{self.name}: refused ({self._plain(error)})") from None
@@ -81,6 +74,22 @@ class Server:
                 raise AnimaticError(self._why(error)) from None
             else:
                 return self._said(answer)
+
+    def _ask(self, client: Any, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
+        """One call of the server."""
+        import openai
+
+        scene = {"name": "scene", "strict": True, "schema": schema}
+        return client.chat.completions.create(
+            model=self.name,
+            messages=list(chat),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            response_format={"type": "json_schema", "json_schema": scene} if schema else openai.omit,
+        )
+
+    def _text(self, answer: Any) -> Any:
+        return answer.choices[0].message.content
 
     @cached_property
     def _client(self) -> Any:
@@ -98,7 +107,7 @@ class Server:
 
     def _said(self, answer: Any) -> Said:
         try:
-            text, used = answer.choices[0].message.content, answer.usage
+            text, used = self._text(answer), answer.usage
         except (AttributeError, IndexError, TypeError):  # a page of HTML, or an answer of other parts
             text = used = None
         if not isinstance(text, str) or not text.strip():
@@ -129,6 +138,32 @@ class Server:
         words = " ".join(str(error).split())
         words = words.replace(key, "[key]") if key else words
         return words if len(words) <= 160 else words[:159] + "\u2026"
+
+
+@dataclass
+class Completions(Server):
+    """A base language model on such a server: it continues a text, without a chat (`/v1/completions`).
+
+    LMD and LVD ask models without instruction tuning so, for 900 tokens at most that end at an empty line. A schema
+    has no place there: the examples of the template show the form.
+    """
+
+    max_tokens: int = 900
+    planner: str = "completions"
+    _structured: bool = field(default=False, init=False)
+
+    def _ask(self, client: Any, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
+        text = "\n\n".join(message["content"].strip() for message in chat)
+        return client.completions.create(
+            model=self.name,
+            prompt=text if text.endswith(":") else f"{text}\n\n",  # LMD's own template ends in "Objects:"
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            stop="\n\n",
+        )
+
+    def _text(self, answer: Any) -> Any:
+        return answer.choices[0].text
 
 
 def _refuses_schema(words: str) -> bool:

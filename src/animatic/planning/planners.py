@@ -21,16 +21,17 @@ from ..scene import Scene
 from . import replies, rules
 from .asking import Asking, Model, Planned
 from .cache import Cache, Entry, Key, read_replies
-from .chat import Paste, Rate, Server
+from .chat import Completions, Paste, Rate, Server
 from .local import Local
 from .stories import plan_story
 from .template import Form, template
 
-KNOWN = "rules, openai:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
+KNOWN = "rules, openai:MODEL, completions:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
 TAKES = {  # of `Options`, beside kind, seconds, cache and legacy
     "rules": (),
     "cached": (),
     "openai": ("template", "base_url", "form", "temperature", "timeout", "rate"),
+    "completions": ("template", "base_url", "form", "temperature", "timeout", "rate"),
     "local": ("template", "form", "temperature"),
     "paste": ("template", "form", "reply"),
 }
@@ -82,8 +83,11 @@ def _imported(prompt: str, name: str, sample: int) -> Key:
     return Key(prompt.strip().rstrip("."), "imported", name, "", "", sample)
 
 
-def import_replies(path: str, name: str, cache: Cache, legacy: bool = False) -> tuple[int, int]:
-    """Take over a cache file of LMD or LVD; returns how many replies were read, and how many could not be."""
+def import_replies(path: str, name: str, cache: Cache, filter: bool = True) -> tuple[int, int]:
+    """Take over a cache file of LMD or LVD; returns how many replies were read, and how many could not be.
+
+    `filter`: boxes of stills are dropped and scaled by LMD's rules before they are kept (`boxes.legacy_filter`).
+    """
     good = bad = 0
     for prompt, texts in read_replies(path).items():
         for sample, text in enumerate(texts):
@@ -91,7 +95,7 @@ def import_replies(path: str, name: str, cache: Cache, legacy: bool = False) -> 
             if cache.get(key):
                 continue
             try:
-                scene, warnings = replies.read(text, legacy).scene(prompt)
+                scene, warnings = replies.read(text, filter).scene(prompt)
                 cache.put(Entry(key, text, (json.loads(scene.to_json()),), warnings=warnings))
                 good += 1
             except AnimaticError as error:
@@ -131,6 +135,8 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
             return Kept(what, Cache(o.cache), o.seconds)
         case ["openai", what] if what:
             model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
+        case ["completions", what] if what:
+            model = Completions(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
         case ["local", what] if what:
             model = Local(what, o.temperature)
         case ["paste"]:
@@ -138,7 +144,11 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
         case _:
             raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
     cache = Cache(o.cache) if o.cache else None
-    return Asking(model, template(o.kind, o.template), o.form, cache, seconds=o.seconds, legacy=o.legacy)
+    told = template(o.kind, o.template)
+    return Asking(
+        model, told, o.form, cache, seconds=o.seconds, legacy=o.legacy or told.verbatim,
+        corrected=not isinstance(model, Completions),
+    )  # fmt: skip
 
 
 def check_used(name: str, options: Options) -> None:
@@ -156,7 +166,8 @@ def _pasted(o: Options, form: Form) -> Asking:
     model = Paste(partial(read_text, o.reply) if o.reply else lambda: sys.stdin.read())
     attempts = 3 if not o.reply and sys.stdin.isatty() else 1
     cache = Cache(o.cache) if o.cache else None
-    return Asking(model, template(o.kind, o.template), form, cache, attempts, o.seconds, o.legacy)
+    told = template(o.kind, o.template)
+    return Asking(model, told, form, cache, attempts, o.seconds, o.legacy or told.verbatim)
 
 
 def plan(prompt: str, planner: str = "rules", options: Options | None = None) -> Scene:

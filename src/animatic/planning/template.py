@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ..errors import AnimaticError
 from ..files import read_text
 from . import replies
+from .python_template import read_python_template
 from .replies import MOST
 
 Form = Literal["json", "text"]
@@ -26,10 +27,14 @@ BUNDLED = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Template:
-    """A chat that ends where the caption is to be put."""
+    """A chat that ends where the caption is to be put.
+
+    `verbatim`: one of the papers' own, told word by word; it says itself in which form to answer, and takes no schema.
+    """
 
     kind: str
     parts: tuple[tuple[str, str], ...]
+    verbatim: bool = False
 
     @property
     def digest(self) -> str:
@@ -38,6 +43,9 @@ class Template:
 
     def messages(self, prompt: str, form: Form = "json") -> list[dict[str, str]]:
         """The chat for a caption, in the form of the OpenAI protocol."""
+        if self.verbatim:
+            caption = prompt.strip().rstrip(".")
+            return [{"role": role, "content": words.replace("{prompt}", caption)} for role, words in self.parts]
         forms = dict(_parts(BUNDLED / "forms.md", "json|image|video"))
         wanted = self.kind if form == "text" else "json"
         if wanted not in forms:
@@ -74,10 +82,15 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 def template(kind: str = "video", path: str | Path = "") -> Template:
-    """The template of a kind (image, video, story), or one's own from a file."""
+    """The template of a kind (image, video, story), or one's own from a file: markdown, or LMD's or LVD's prompt.py."""
     if kind not in KINDS:
         raise AnimaticError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
     file = Path(path or BUNDLED / f"{kind}.md")
+    if file.suffix == ".py":
+        own, parts = read_python_template(file)
+        if own != kind:
+            raise AnimaticError(f"template {file}: is of kind {own}, not {kind}; want --kind {own}")
+        return Template(kind, parts, verbatim=True)
     parts = _parts(file, "system|user|assistant")
     if not parts or parts[-1][0] != "user" or "{prompt}" not in parts[-1][1]:
         raise AnimaticError(

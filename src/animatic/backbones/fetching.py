@@ -1,0 +1,97 @@
+"""Models fetched from the hub: of each part the weights in one format and precision, their size said before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffusers.pipelines.pipeline_loading_utils import variant_compatible_siblings
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import tqdm
+
+from ..errors import AnimaticError, counted, warn
+from ..frame_buffer import format_bytes
+
+HALF = "fp16"  # the variant of a part in half precision, as diffusers and transformers name it
+FORMATS = (".safetensors", ".bin")  # of weights, the first that a part has
+OTHER_FORMATS = (".ckpt", ".h5", ".msgpack", ".onnx", ".onnx_data", ".pb", ".pt", ".pth", ".gguf")
+UNREACHABLE = (DryRunError, LocalEntryNotFoundError, OfflineModeIsEnabled)
+
+
+def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) -> Path:
+    """The folder of a model of the hub, with these parts of it; what is here already is not fetched again.
+
+    `half`: weights in float16 where the hub has them beside those in full, but for the VAE, which may compute in full.
+    Raises `AnimaticError` where the model is not here and cannot be fetched. Warns of what is fetched, and its size.
+    """
+    patterns = ["model_index.json", *(f"{part}/*" for part in parts)]
+    try:
+        try:
+            listing: Any = snapshot_download(source, allow_patterns=patterns, dry_run=True, tqdm_class=_Silent)
+        except UNREACHABLE:
+            return _cached(source, parts)
+        sizes = {file.filename: file.file_size or 0 for file in listing}
+        here = {file.filename for file in listing if file.is_cached}
+        wanted = needed(sizes, here, half)
+        if missing := [file for file in wanted if file not in here]:
+            size = format_bytes(sum(sizes[file] for file in missing))
+            warn(f"{name}: fetching {counted(len(missing), 'file')} of {source}, {size}")
+        return Path(snapshot_download(source, allow_patterns=wanted))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        reason = type(error).__name__
+        raise AnimaticError(f"{name}: {source} is not on this machine and cannot be fetched ({reason})") from None
+
+
+def needed(files: Iterable[str], here: Collection[str] = (), half: bool = False) -> list[str]:
+    """Of the files of a hub folder those that are read: of each part's weights one set, whole or in shards.
+
+    safetensors before torch's pickles; with `half` the fp16 variant, unless the full weights are `here` already.
+    """
+    weights: dict[str, list[str]] = defaultdict(list)
+    wanted = []
+    for file in files:
+        if _is_weights(file):
+            weights[file.partition("/")[0]].append(file)
+        else:
+            wanted.append(file)
+
+    for part, stored in weights.items():
+        sets = [_weights_of(stored, ending, "") for ending in FORMATS]
+        full = next(filter(None, sets), [])
+        if half and part != "vae" and not (full and set(full) <= set(here)):
+            sets = [chosen for ending in FORMATS for chosen in (_weights_of(stored, ending, v) for v in (HALF, ""))]
+        wanted += next(filter(None, sets), stored)
+    return sorted(wanted)
+
+
+def _is_weights(file: str) -> bool:
+    return file.endswith((*FORMATS, *OTHER_FORMATS)) or ".index." in file
+
+
+def _weights_of(stored: Sequence[str], ending: str, variant: str) -> list[str]:
+    """A part's weights of one format and variant, with their index; none where it has no such."""
+    files = [file for file in stored if file.endswith(ending) or f"{ending}.index" in file]
+    try:
+        usable: Any = variant_compatible_siblings(files, variant=variant or None)[0]
+    except ValueError:  # there is no such variant
+        return []
+    return [str(file) for file in usable]
+
+
+def _cached(source: str, parts: Sequence[str]) -> Path:
+    """The folder of a model as far as it was fetched before. Raises `LocalEntryNotFoundError` where it was not."""
+    for file in ("model_index.json", *(f"{part}/config.json" for part in parts)):
+        found = try_to_load_from_cache(source, file)
+        if isinstance(found, str):
+            return Path(found).parents[file.count("/")]
+    raise LocalEntryNotFoundError(source)
+
+
+class _Silent(tqdm):
+    """No bar: the listing takes a moment."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "disable": True})
