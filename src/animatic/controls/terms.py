@@ -113,7 +113,9 @@ class Ratio(Term):
     legacy: bool = False
 
     def layer(self, at: Attention) -> Tensor:
-        outside = 1 - (at.a * at.m).sum(-1) / (at.a.sum(-1) + self.least).clamp(min=1e-12)
+        # a word that hardly any cell looks at has a ratio too: only an exact 0 is kept from dividing
+        total = (at.a.sum(-1) + self.least).clamp(min=torch.finfo(at.a.dtype).tiny)
+        outside = 1 - (at.a * at.m).sum(-1) / total
         if self.legacy:
             return outside.square().mean(2).sum(1)
         return (outside.square() * at.present).mean((1, 2))
