@@ -1,9 +1,9 @@
 """LMD's methods and its baselines as published give what LMD's own code gave (lmd.json says how it was recorded)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import pytest
-from networks import Counted, agree, heard, image_network, model
+from networks import Counted, Heard, agree, heard, image_network, model
 from seeded import NEGATIVE, recorded
 
 from animatic.controls.composition import Composition
@@ -45,12 +45,25 @@ def models(tmp_path_factory):
     return {boxes: model(tmp_path_factory.mktemp("model"), image_network(boxes), "stable") for boxes in (False, True)}
 
 
+@dataclass
+class HeardComposition(Composition):
+    """A composition that keeps its whole energies, attention transfer included."""
+
+    losses: list = field(default_factory=list)
+
+    def begin(self, run):
+        own = super().begin(run)
+        own.energy.terms = Heard(own.energy.terms, self.losses)
+        return own
+
+
 def as_recorded(control, losses):
     """The eight steps of the recordings of LMD and LMD+, and what `heard` does."""
     if not isinstance(control, Composition):
         return heard(control, losses)
     shorter = {"iters": (2, 2, 1)}
-    energy = replace(heard(control.energy, losses), **shorter)
+    control = HeardComposition(**{f.name: getattr(control, f.name) for f in fields(control)}, losses=losses)
+    energy = replace(control.energy, **shorter)
 
     def parts(alone):
         return [replace(c, **shorter) if isinstance(c, Energy) else c for c in control.parts(alone)]
