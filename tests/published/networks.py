@@ -30,6 +30,7 @@ def video_network(boxes: bool = False) -> UNet3DConditionModel:
     )  # fmt: skip
     if boxes:
         add_grounding(network)
+        network.register_to_config(attention_type="gated")  # as LVD's folders say that these layers are there
     return seeded(network, loud=2)  # louder, it makes rounding errors a hundred times larger at every step
 
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..prompt_styles import own_name
+from ..prompt_styles import object_scene, own_name
 from ..sampling import Cond, Control, Run, Share, Step, one_each
-from ..scene import Scene
+from ..scene import Scene, Track
 from ..text import ClipText
 
 MOST = 30  # objects that GLIGEN was trained with
+Naming = Literal["name", "phrase", "prompt"]
 
 
 @dataclass
@@ -24,27 +25,26 @@ class Gligen(Control):
 
     Negative rows, absent things and unused places are told as GLIGEN's learned "nothing". `until` 0 changes nothing.
     `guided` is what an energy's passes are told: the boxes; GLIGEN's "nothing" (LMD+ as published); or not a word, so
-    that its layers rest (LVD+ as published). `legacy`: boxes between key frames by LVD's rule. With
-    `together` things are told by what names them in the text, perhaps several at once ("two cats", LMD+ as published),
-    not each by its own name ("a cat").
+    that its layers rest (LVD+ as published). `naming` is what stands for an object beside its box, see `named_boxes`.
+    `legacy`: boxes between key frames by LVD's rule, and int(until * steps) levels, as GLIGEN's pipelines count them.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
     until: Share = 0.4  # LMD+, LVD-GLIGEN README
     guided: Literal["boxes", "nothing", "no word"] = "boxes"
     legacy: bool = False
-    together: bool = False
+    naming: Naming = "name"
     needs = frozenset({"grounding"})
     _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
         one_each(self, self.scenes, run.x)
-        told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.together)
+        told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
         return replace(self, _told={name: value.to(run.x.device) for name, value in told.items()})
 
     def tell(self, cond: Cond, step: Step) -> Cond:
         guided = cond.maps is not None and cond.maps.only
-        if step.fraction >= self.until or (guided and self.guided == "no word"):
+        if not self._tells(step) or (guided and self.guided == "no word"):
             return cond
         told = {name: value[cond.streams] for name, value in self._told.items()}
         positive = torch.tensor([not row.negative for row in cond.rows], device=cond.text.device)
@@ -53,12 +53,21 @@ class Gligen(Control):
         told["present"] = told["present"] * positive[:, None, None]
         return replace(cond, extra={**cond.extra, **told})
 
+    def _tells(self, step: Step) -> bool:
+        if self.legacy:
+            return step.index < int(self.until * step.count)
+        return step.fraction < self.until
+
 
 @torch.no_grad()
 def named_boxes(
-    scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False, together: bool = False
+    scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False, naming: Naming = "name"
 ) -> dict[str, Tensor]:
-    """ "boxes" `[scene, frame, 30, 4]`, "present" `[scene, frame, 30]`, "phrases" `[scene, 30, channel]`."""
+    """ "boxes" `[scene, frame, 30, 4]`, "present" `[scene, frame, 30]`, "phrases" `[scene, 30, channel]`.
+
+    `naming` of an object: its own "name" ("a cat"); the "phrase" that names it in the text, perhaps with others ("two
+    cats"); or the "prompt" of a picture of it alone ("a lawn with a cat").
+    """
     boxes = torch.zeros(len(scenes), frames, MOST, 4)
     present = torch.zeros(len(scenes), frames, MOST)
     names: list[tuple[int, int, str]] = []
@@ -66,7 +75,7 @@ def named_boxes(
         if len(scene.tracks) > MOST:
             raise AnimaticError(f"a scene has {len(scene.tracks)} tracks; GLIGEN takes at most {MOST}")
         for i, track in enumerate(scene.at(frames, legacy).tracks):
-            names.append((s, i, track.phrase if together else own_name(track)))
+            names.append((s, i, _named(scene, track, i, naming)))
             for f, box in enumerate(track.boxes):
                 if box is not None:
                     boxes[s, f, i], present[s, f, i] = torch.tensor(box).clamp(0, 1), 1.0
@@ -75,3 +84,9 @@ def named_boxes(
     for (s, i, _), state in zip(names, pooled, strict=True):
         phrases[s, i] = state
     return {"boxes": boxes, "present": present, "phrases": phrases}
+
+
+def _named(scene: Scene, track: Track, i: int, naming: Naming) -> str:
+    if naming == "prompt":
+        return object_scene(scene, i).prompt
+    return track.phrase if naming == "phrase" else own_name(track)

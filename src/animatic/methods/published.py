@@ -92,18 +92,18 @@ def lmd_plus(
     """LMD+ as published: of the boxes its guided passes are told nothing, and things of one name are told as one."""
     how = replace(_on_lmds_layers(LMD, backbone), scenes=scenes)
     composition = Composition(
-        scenes, how, lambda alone: [Guidance(guidance), Gligen(alone, README_BETA)],
+        scenes, how, lambda alone: [Guidance(guidance), Gligen(alone, README_BETA, legacy=True)],
         mask=mask or SamMask(legacy=True), looks=sam_looks(backbone), centre=False, blend=0.1,
         negative=LMD_OBJECT, transfer=TRANSFER, legacy=True,
     )  # fmt: skip
-    told = Gligen(scenes, README_BETA, guided="nothing", together=True)
+    told = Gligen(scenes, README_BETA, guided="nothing", legacy=True, naming="phrase")
     return [Guidance(guidance), composition, told]
 
 
 @worded(listing_objects_published)
 def gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """GLIGEN as LMD ran it: boxes told in the first 0.4 of the noise levels."""
-    return [Guidance(guidance), Gligen(scenes, README_BETA)]
+    """GLIGEN as LMD ran it (generation/gligen.py): beside its box an object is told as the prompt of itself alone."""
+    return [Guidance(guidance), Gligen(scenes, README_BETA, legacy=True, naming="prompt")]
 
 
 @worded(listing_objects_published)
