@@ -8,14 +8,13 @@ from seeded import NEGATIVE, recorded
 
 from animatic.controls.composition import Composition
 from animatic.controls.energy import Energy
+from animatic.controls.regions import Regions
 from animatic.methods import METHODS
 from animatic.prompt_styles import style_of, told
 from animatic.sampling import sample
 from animatic.scene import Scene, Track
 
 RECORDED = recorded("lmd")["runs"]
-BOXES = {"a cat": (20, 100, 200, 200), "a dog": (300, 200, 150, 190)}
-OTHER_CAT = (330, 30, 120, 100)
 
 
 def track(phrase, box):
@@ -24,10 +23,18 @@ def track(phrase, box):
     return Track(phrase, ((left, top, left + width, top + height),))
 
 
-SCENE = Scene(
-    "two cats and a dog on a lawn", (*(track(*item) for item in BOXES.items()), track("a cat", OTHER_CAT)),
-    "a big lawn", seconds=0,
-)  # fmt: skip
+STILL = Scene(
+    "two cats and a dog on a lawn",
+    (
+        track("a cat", (20, 100, 200, 200)),
+        track("a dog", (300, 200, 150, 190)),
+        track("a cat", (330, 30, 120, 100)),
+    ),
+    "a big lawn",
+    seconds=0,
+)
+BIRD = track("a bird", (180, 250, 160, 100))  # in front of a cat and of the dog
+CROWDED = replace(STILL, tracks=(*STILL.tracks, BIRD))
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,9 @@ class HeardComposition(Composition):
 
 
 def as_recorded(control, losses):
-    """The eight steps of the recordings of LMD and LMD+, and what `heard` does."""
+    """The eight steps of LMD and LMD+, the short negative prompts of MultiDiffusion, and what `heard` does."""
+    if isinstance(control, Regions):
+        return replace(control, negative="big, cut", around="big")
     if not isinstance(control, Composition):
         return heard(control, losses)
     shorter = {"iters": (2, 2, 1)}
@@ -78,8 +87,9 @@ def test_it_gives_what_lmd_gave(models, name):
     backbone = models[name.startswith(("gligen", "lmd+"))]
     backbone.habits = replace(backbone.habits, negative=NEGATIVE)
     losses, counted = [], Counted()
-    scenes = told([SCENE], style_of(method))
-    controls = [as_recorded(control, losses) for control in method(scenes, backbone, 7.5)]
+    scenes = told([CROWDED if name.startswith("multi") else STILL], style_of(method))
+    guidance = method.guidance(backbone) if hasattr(method, "guidance") else 7.5
+    controls = [as_recorded(control, losses) for control in method(scenes, backbone, guidance)]
 
     noise = backbone.noise([5], 1, want["size"], want["size"])
     cond = backbone.encode([scenes[0].prompt], [NEGATIVE])

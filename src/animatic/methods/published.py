@@ -20,7 +20,7 @@ from ..controls.masks import Masking, SamMask
 from ..controls.regions import Regions
 from ..controls.terms import BoxEnergy, Ratio
 from ..negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
-from ..prompt_styles import listing_objects_published, with_background_published, worded
+from ..prompt_styles import as_typed, listing_objects_published, with_background_published, worded
 from ..sampling import Control
 from ..scene import Scene
 from .baselines import ANY_BOXDIFF, MULTIDIFFUSION_GUIDANCE, README_BOOTSTRAP
@@ -119,7 +119,7 @@ def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> lis
     return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, sites=sites)]
 
 
-@worded(listing_objects_published)
+@worded(as_typed)
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """MultiDiffusion as LMD ran it: guidance 10, and a thing sees one of 10 colours around it in 10 of 50 steps."""
     regions = Regions(scenes, README_BOOTSTRAP, MULTIDIFFUSION_OBJECT, MULTIDIFFUSION_BACKGROUND, legacy=True)
