@@ -36,7 +36,7 @@ def generate(
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
     frames: Annotated[int | None, typer.Option(help="Number of frames.")] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")] = "",
-    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class.")] = "",
+    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, unipc, pndm, euler, or a diffusers class.")] = "",
     batch: Annotated[int, typer.Option(help="Prompts rendered together.")] = 1,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or one per core.")

@@ -110,7 +110,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        """Pixels, 0..255 `[row, frame, height, width, 3]`, to clean latents; with `draw` to a sample of the posterior."""
+        """Pixels, 0..255 `[row, frame, height, width, 3]`, to clean latents; with `draw` samples of the posterior."""
 
     @abstractmethod
     def schedule(self, steps: int, name: str = "") -> Schedule:
