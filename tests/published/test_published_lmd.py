@@ -82,7 +82,7 @@ def as_recorded(control, losses):
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_it_gives_what_lmd_gave(models, name):
-    """The first four steps: passes, losses and latents."""
+    """The first four evaluations: passes, losses and latents."""
     want, method = RECORDED[name], METHODS[name]
     backbone = models[name.startswith(("gligen", "lmd+"))]
     backbone.habits = replace(backbone.habits, negative=NEGATIVE)
@@ -93,7 +93,7 @@ def test_it_gives_what_lmd_gave(models, name):
 
     noise = backbone.noise([5], 1, want["size"], want["size"])
     cond = backbone.encode([scenes[0].prompt], [NEGATIVE])
-    schedule = backbone.schedule(want["steps"], "ddim")
+    schedule = backbone.schedule(want["steps"], want.get("scheduler", "ddim"))
     x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], seeds=[5])
 
     assert list(counted.passes.values()) == want["passes"]
