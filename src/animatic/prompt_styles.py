@@ -100,8 +100,11 @@ def with_background_published(scene: Scene) -> Scene:
         form = _form_as_published(text, track.phrase)
         if not form:
             text += f"| {track.phrase}"
-        unknown = form and find(text, track.phrase) is None
-        tracks.append(replace(track, phrase=form) if unknown else track)
+        if form and find(text, track.phrase) is None:  # its words are found by their form, but it keeps its name
+            alone = track.prompt or track.phrase
+            tracks.append(WordedTrack(form, track.boxes, alone, track.phrase))
+        else:
+            tracks.append(track)
     return replace(scene, prompt=text, tracks=tuple(tracks))
 
 

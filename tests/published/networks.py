@@ -21,12 +21,12 @@ from animatic.sampling import Cond as Told
 from animatic.sampling import Control, Denoise, Step
 
 
-def video_network(boxes: bool = False) -> UNet3DConditionModel:
-    """ModelScope's blocks; `boxes`: with GLIGEN's layers."""
+def video_network(boxes: bool = False, heads: int = 4) -> UNet3DConditionModel:
+    """ModelScope's blocks, twice the heads in the two inner levels; `boxes`: with GLIGEN's layers."""
     space = "CrossAttnDownBlock3D", "CrossAttnUpBlock3D"
     network = UNet3DConditionModel(
         down_block_types=(space[0],) * 3 + ("DownBlock3D",), up_block_types=("UpBlock3D",) + (space[1],) * 3,
-        attention_head_dim=8, **UNET,
+        attention_head_dim=32 // heads, **UNET,
     )  # fmt: skip
     if boxes:
         add_grounding(network)

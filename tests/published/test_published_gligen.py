@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 from networks import Counted, agree, heard, image_network, model, video_network
+from scenes import MOVING, STILL
 from seeded import NEGATIVE, recorded, seeded
-from test_published_lmd import SCENE as STILL
-from test_published_lvd import SCENE as MOVING
 
 from animatic.controls.composition import Composition
 from animatic.controls.energy import Energy
@@ -19,68 +18,66 @@ RECORDED = recorded("gligen")["runs"]
 
 
 @pytest.fixture(scope="module")
-def image_model(tmp_path_factory):
-    return model(tmp_path_factory.mktemp("image"), seeded(image_network(boxes=True), loud=2), "stable")
+def models(tmp_path_factory):
+    """LMD's and LVD's."""
+    image, video = seeded(image_network(boxes=True), loud=2), video_network(boxes=True)
+    return {
+        "lmd": model(tmp_path_factory.mktemp("image"), image, "stable"),
+        "lvd": model(tmp_path_factory.mktemp("video"), video, "modelscope"),
+    }
 
 
-@pytest.fixture(scope="module")
-def video_model(tmp_path_factory):
-    return model(tmp_path_factory.mktemp("video"), video_network(boxes=True), "modelscope")
+def as_recorded(control, want):
+    """LMD+ without its pictures of single objects; energies with the iterations and the threshold of the recordings."""
+    if isinstance(control, Composition):
+        return replace(control.energy, iters=(2, 2, 1))
+    return replace(control, threshold=want["threshold"]) if isinstance(control, Energy) else control
 
 
-def first_steps(backbone, name, scene, shape, guidance, solver, change=lambda control: control):
-    """The first four steps of a method as published: its passes, energies and latents."""
+def check(models, name, **other):
+    """The first four steps of a method give the recorded passes, energies and latents; `other` changes its boxes."""
     want, method = RECORDED[name], METHODS[name.partition(" ")[0]]
-    backbone.habits = replace(backbone.habits, negative=NEGATIVE)
+    moves = name.startswith("lvd")
+    backbone, scene = (models["lvd"], MOVING) if moves else (models["lmd"], STILL)
+    if "names" in want:
+        tracks = tuple(replace(t, phrase=n) for t, n in zip(scene.tracks, want["names"], strict=True))
+        scene = replace(scene, tracks=tracks)
+    guidance, solver, frames = (9.0, "dpm++", 4) if moves else (7.5, "ddim", 1)
+
     scenes, losses, counted = told([scene], style_of(method)), [], Counted()
-    controls = [heard(change(control), losses) for control in method(scenes, backbone, guidance)]
+    backbone.habits = replace(backbone.habits, negative=NEGATIVE)
+    controls = [as_recorded(control, want) for control in method(scenes, backbone, guidance)]
+    controls = [replace(c, **other) if isinstance(c, Gligen) else heard(c, losses) for c in controls]
 
+    width, height = want["size"]
+    noise, cond = backbone.noise([5], frames, height, width), backbone.encode([scenes[0].prompt], [NEGATIVE])
     schedule = backbone.schedule(want["steps"], solver)
-    cond = backbone.encode([scenes[0].prompt], [NEGATIVE])
-    noise = backbone.noise([5], *shape)
     x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], seeds=[5])
-    return list(counted.passes.values()), losses, x
+
+    assert list(counted.passes.values()) == want["passes"]
+    assert losses == pytest.approx(want["losses"], rel=1e-4)
+    agree(x, want["latents"])
 
 
-def same(found, name):
-    passes, losses, x = found
-    assert passes == RECORDED[name]["passes"]
-    assert losses == pytest.approx(RECORDED[name]["losses"], rel=1e-4)
-    agree(x, RECORDED[name]["latents"])
+@pytest.mark.parametrize("name", RECORDED)
+def test_it_gives_what_the_original_gave(models, name):
+    check(models, name)
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDED if name.startswith("gligen")])
-def test_gligen_as_lmd_ran_it(image_model, name):
-    same(first_steps(image_model, name, STILL, (1, 128, 128), 7.5, "ddim"), name)
-
-
-def test_lmd_plus_tells_boxes_of_the_whole(image_model):
-    """Without its pictures of single objects: what the composed picture and its guided passes are told."""
-
-    def uncomposed(control):
-        return replace(control.energy, iters=(2, 2, 1)) if isinstance(control, Composition) else control
-
-    name = "lmd+:published (nothing composed)"
-    same(first_steps(image_model, name, STILL, (1, 512, 512), 7.5, "ddim", uncomposed), name)
-
-
-@pytest.mark.parametrize("name", [name for name in RECORDED if name.startswith("lvd")])
-def test_lvds_methods_that_tell_boxes(video_model, name):
-    def judged(control):
-        lowered = isinstance(control, Energy) and "threshold" in RECORDED[name]
-        return replace(control, threshold=RECORDED[name]["threshold"]) if lowered else control
-
-    same(first_steps(video_model, name, MOVING, (4, 128, 128), 9.0, "dpm++", judged), name)
-
-
-@pytest.mark.parametrize("other", [{"naming": "name"}, {"naming": "phrase"}, {"legacy": False}])
-def test_the_recordings_tell_other_choices_apart(image_model, other):
-    """What objects are called beside their boxes, and how the levels at which they are told are counted."""
-
-    def changed(control):
-        return replace(control, **other) if isinstance(control, Gligen) else control
-
-    name = "gligen:published (8 steps)"
-    found = first_steps(image_model, name, STILL, (1, 128, 128), 7.5, "ddim", changed)
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("gligen:published", {"naming": "name"}),
+        ("gligen:published", {"naming": "phrase"}),
+        ("gligen:published (8 steps)", {"legacy": False}),  # 0.4 of 8 steps are three there, begun ones four
+        ("lvd-gligen:published (8 steps)", {"until": 0.5}),
+        ("lvd+:published (threshold 0)", {"guided": "boxes"}),
+        ("lvd+:published (threshold 0)", {"guided": "nothing"}),
+        ("lmd+:published (nothing composed)", {"guided": "boxes"}),
+        ("lmd+:published (nothing composed)", {"guided": "no word"}),
+        ("lmd+:published (nothing composed)", {"naming": "name"}),
+    ],
+)
+def test_the_recordings_tell_other_choices_apart(models, name, other):
     with pytest.raises(AssertionError):
-        same(found, name)
+        check(models, name, **other)
