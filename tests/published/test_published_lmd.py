@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import pytest
 from networks import Counted, Heard, agree, heard, image_network, model
+from scenes import STILL, boxes
 from seeded import NEGATIVE, recorded
 
 from animatic.controls.composition import Composition
@@ -12,28 +13,10 @@ from animatic.controls.regions import Regions
 from animatic.methods import METHODS
 from animatic.prompt_styles import style_of, told
 from animatic.sampling import sample
-from animatic.scene import Scene, Track
+from animatic.scene import Track
 
 RECORDED = recorded("lmd")["runs"]
-
-
-def track(phrase, box):
-    """LMD's boxes: left, top, width, height on a canvas of 512."""
-    left, top, width, height = (v / 512 for v in box)
-    return Track(phrase, ((left, top, left + width, top + height),))
-
-
-STILL = Scene(
-    "two cats and a dog on a lawn",
-    (
-        track("a cat", (20, 100, 200, 200)),
-        track("a dog", (300, 200, 150, 190)),
-        track("a cat", (330, 30, 120, 100)),
-    ),
-    "a big lawn",
-    seconds=0,
-)
-BIRD = track("a bird", (180, 250, 160, 100))  # in front of a cat and of the dog
+BIRD = Track("a bird", boxes((180, 250, 160, 100)))  # in front of a cat and of the dog
 CROWDED = replace(STILL, tracks=(*STILL.tracks, BIRD))
 
 
@@ -80,7 +63,10 @@ def as_recorded(control, losses):
     return replace(control, energy=energy, parts=parts, mask=Boxes(), looks=(), seed=control.seed + 2, negative="")
 
 
-@pytest.mark.parametrize("name", RECORDED)
+SLOW = pytest.mark.slow("64 x 64 cells, the least that LMD's geometry takes, on one core")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if RECORDED[n]["size"] == 512 else ()) for n in RECORDED])
 def test_it_gives_what_lmd_gave(models, name):
     """The first four evaluations: passes, losses and latents."""
     want, method = RECORDED[name], METHODS[name]
