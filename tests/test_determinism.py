@@ -171,7 +171,7 @@ def test_other_processes_and_other_numbers_of_threads(tmp_path):
 REFUSED = [
     ("DDIMInverse", "goes from videos to noise; want ddim"),
     ("DPMSolverMultistepInverse", "goes from videos to noise; want dpm"),
-    ("PNDM", "evaluates the network more than once a step; want ddim"),
+    ("Heun" + "Discrete", "evaluates the network more than once a step; want euler"),
     ("KDPM2Ancestral" + "Discrete", "more than once a step; want EulerAncestral"),
     ("EDMEuler", "is not one whose noise levels are known here; want euler"),
     ("IPNDM", "is not one whose noise levels are known here; want DEIS"),
@@ -188,7 +188,7 @@ def test_schedulers_that_would_be_wrong_are_refused(image, name, why):
         image.schedule(4, f"{name}Scheduler")
 
 
-@pytest.mark.parametrize("name", ["DEISMultistep", "LMSDiscrete", "DPMSolverSinglestep", "SASolver"])
+@pytest.mark.parametrize("name", ["DEISMultistep", "LMSDiscrete", "DPMSolverSinglestep", "PNDM", "SASolver"])
 def test_what_divides_by_no_signal_is_refused(cogvideox, mini, name):
     """Zero terminal SNR: these end in NaN, which was decoded to a black video."""
     for model in (cogvideox, mini):

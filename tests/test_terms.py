@@ -1,5 +1,7 @@
 """The LVD energy equals the values recorded from the original, and stays finite where that one does not."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import golden
@@ -111,6 +113,15 @@ def test_energies_fall_when_attention_moves_into_the_box(terms):
     )
     good, some, bad = (energy(terms, [(m, 8, 8)], goal).item() for m in (inside, closed(4, 2, 64, 10), 1 - inside))
     assert good == pytest.approx(0, abs=0.06) and good < some < bad
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("terms", [Ratio(least=0), BoxEnergy(foreground=0, background=0, centre=1)], ids=repr)
+def test_where_attention_is_counts_however_little_there_is(terms, legacy):
+    """The original divides by whatever the sum is; below 1e-12 it was taken for 1e-12 here."""
+    terms, goal, a = replace(terms, legacy=legacy), targets([(RIGHT, [2])], 4, 10), closed(4, 2, 64, 10)
+    want = energy(terms, [(a, 8, 8)], goal).item()
+    assert energy(terms, [(a * 1e-20, 8, 8)], goal).item() == pytest.approx(want, rel=1e-5)
 
 
 def test_sync_asks_for_likeness_from_frame_to_frame():

@@ -37,7 +37,7 @@ def generate(
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
     frames: Annotated[int | None, typer.Option(help="Number of frames.")] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")] = "",
-    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, unipc, euler, or a diffusers class.")] = "",
+    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, unipc, pndm, euler, or a diffusers class.")] = "",
     format: Annotated[str, typer.Option(help=f"{FORMATS}; mp4, of stills png, if not given.")] = "",
     batch: Annotated[int, typer.Option(help="Prompts rendered together.")] = 1,
     threads: Annotated[

@@ -40,7 +40,7 @@ class Sampling:
     frames: int | None = option(None, "Number of frames; 1 makes a picture.")
     size: str = option("", "Pixels; the model's own size if not given.", "WIDTHxHEIGHT")
     scheduler: str | None = option(
-        None, "ddim, dpm++, unipc, euler, or a diffusers class; the model's own if not given."
+        None, "ddim, dpm++, unipc, pndm, euler, or a diffusers class; the model's own if not given."
     )
     dtype: str | None = option(None, "Weights in float32, bfloat16 or float16; the model's own if not given.")
     quantize: str | None = option(None, "Weights in int8 or fp8, computing as before; needs torchao.")

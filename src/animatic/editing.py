@@ -80,7 +80,7 @@ def render_edit(
 
 def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
     """The noise that a video would have been made from, and the take that makes it of it."""
-    backbone, steps, (width, height) = take.backbone, len(take.schedule), take.size
+    backbone, steps, (width, height) = take.backbone, take.schedule.steps, take.size
     if video.frames.shape[1:3] != (height, width):
         got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
         raise AnimaticError(

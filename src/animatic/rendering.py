@@ -281,7 +281,7 @@ class Take:
             "family": self.backbone.family,
             "method": self.method,
             "controls": repr(controls),
-            "steps": len(self.schedule),
+            "steps": self.schedule.steps,
             "scheduler": self.schedule.name,
             "versions": versions(),
         }
@@ -295,7 +295,7 @@ class Take:
             memory["save_memory"] = economy.less
         return GenerationRequest(
             story, backbone.reference or backbone.name, backbone.loras, self.method, seed,
-            steps=len(self.schedule), guidance=self.guidance, size=self.size, scheduler=self.scheduler,
+            steps=self.schedule.steps, guidance=self.guidance, size=self.size, scheduler=self.scheduler,
             negative=backbone.habits.negative, **memory, **more,
         )  # fmt: skip
 

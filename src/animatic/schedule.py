@@ -1,8 +1,8 @@
 """A diffusers scheduler as a row of noise levels and a way from one to the next.
 
-Any scheduler whose units are known and that evaluates the network once a step: DDIM, DPM-Solver++ 2M, UniPC, Euler,
-flow matching, CogVideoX's own two, ... What differs between them (units of the sample, signatures of `step`, their
-noise) ends here, and what would go wrong with one of them is refused here, with the nearest that runs.
+Any scheduler whose units are known and that asks the network at its levels alone: DDIM, DPM-Solver++ 2M, UniPC, PNDM,
+Euler, flow matching, CogVideoX's own two, ... What differs between them (units of the sample, signatures of `step`,
+their noise) ends here, and what would go wrong with one of them is refused here, with the nearest that runs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .errors import AnimaticError, warn
+from .levels import check_plms, lands, thinned
 from .quiet import quiet
 from .sampling import Step
 
@@ -24,6 +25,7 @@ SHORT = {
     "ddim": "DDIMScheduler",
     "dpm++": "DPMSolverMultistepScheduler",
     "unipc": "UniPCMultistepScheduler",
+    "pndm": "PNDMScheduler",
     "euler": "EulerDiscreteScheduler",
     "flow": "FlowMatchEulerDiscreteScheduler",
 }
@@ -32,7 +34,7 @@ SHORT = {
 # (1 - sigma) clean + sigma noise, which some of the first have too where they are told "flow_prediction"
 PRESERVING = frozenset(f"{name}Scheduler" for name in (
     "CogVideoXDDIM", "CogVideoXDPM", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
-    "DPMSolverMultistep", "DPMSolverSinglestep", "LCM", "SASolver", "TCD", "UniPCMultistep",
+    "DPMSolverMultistep", "DPMSolverSinglestep", "LCM", "PNDM", "SASolver", "TCD", "UniPCMultistep",
 ))  # fmt: skip
 EXPLODING = frozenset({"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"})
 FLOW = frozenset({"FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"})
@@ -44,7 +46,6 @@ OTHER_UNITS = "is not one whose noise levels are known here"
 REFUSED = {
     "DDIMInverseScheduler": (BACK, "ddim"),
     "DPMSolverMultistepInverseScheduler": (BACK, "dpm++"),
-    "PNDMScheduler": (OFTEN, "ddim or dpm++"),
     "HeunDiscreteScheduler": (OFTEN, "euler or dpm++"),
     "KDPM2DiscreteScheduler": (OFTEN, "euler or dpm++"),
     "KDPM2AncestralDiscreteScheduler": (OFTEN, "EulerAncestralDiscreteScheduler"),
@@ -60,9 +61,9 @@ REFUSED = {
 class Schedule:
     """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember.
 
-    With `stop` the run ends after the level of that index. What a stochastic solver draws hangs on each row's first
-    sample alone, so that a row is the same in any batch. Raises `AnimaticError` where the scheduler does not run here,
-    or not in so many steps.
+    Its length is the number of evaluations: `steps`, and one more for PNDM. With `stop` the run ends after the level of
+    that index. What a stochastic solver draws hangs on each row's first sample alone, so that a row is the same in any
+    batch. Raises `AnimaticError` where the scheduler does not run here, or not in so many steps.
     """
 
     def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
@@ -76,10 +77,10 @@ class Schedule:
                 f"scheduler {self.name} keeps no noise levels (alphas_cumprod); want {', '.join(SHORT)}"
             )
 
-        self._given, self._steps, self._stop = scheduler, steps, stop
+        self._given, self.steps, self._stop = scheduler, steps, stop
         self._scheduler, told = copy.deepcopy(scheduler), None
         if self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace" and steps > 1:
-            self._scheduler, told = _thinned(scheduler, steps)
+            self._scheduler, told = thinned(scheduler, steps)
         try:
             with quiet():
                 self._scheduler.set_timesteps(steps)
@@ -98,40 +99,42 @@ class Schedule:
 
     def _check(self) -> None:
         """Raise where these steps cannot be gone, or lead to numbers that are not finite."""
-        steps, config = self._steps, self._scheduler.config
-        if len(self._times) != steps:
+        steps, config = self.steps, self._scheduler.config
+        if self.name == "PNDMScheduler":
+            check_plms(config)
+        elif len(self._times) != steps:
             times = f"{len(self._times)} times in {steps} steps"
             raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
 
         # zero terminal SNR (Lin et al. 2023): all is noise at the first level
         sigmas = torch.as_tensor(getattr(self._scheduler, "sigmas", 0.0))
-        if not bool(sigmas.isfinite().all()):
+        empty = not self.flow and bool(self._scheduler.alphas_cumprod[int(self._times[0])] == 0)
+        if not bool(sigmas.isfinite().all()) or (empty and self.name == "PNDMScheduler"):
             reason = "divides by the signal of the first noise level, and this model's has none (zero terminal SNR)"
             raise AnimaticError(f"{self.name} {reason}; want ddim, dpm++ or unipc")
-        table = None if self.flow else self._scheduler.alphas_cumprod
-        if table is not None and config.prediction_type == "epsilon" and table[int(self._times[0])] == 0:
+        if empty and config.prediction_type == "epsilon":
             reason = "a model that predicts noise cannot begin where there is nothing else (zero terminal SNR)"
             raise AnimaticError(f"{self.name}: {reason}; want a schedule without rescale_betas_zero_snr")
 
-        if self.name.startswith("CogVideoX") and not _lands(self._given, steps):
-            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if _lands(self._given, n)]
+        if self.name.startswith("CogVideoX") and not lands(self._given, steps):
+            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if lands(self._given, n)]
             want = " or ".join(map(str, near)) or "a divisor of 1000"
             raise AnimaticError(f"steps is {steps}, with which {self.name} never comes to a clean sample; want {want}")
 
     def __iter__(self) -> Iterator[Step]:
         for index, t in enumerate(self._times):
             noise, gain = self._level(index, int(t))
-            yield Step(index, self._steps, float(self._told[index]), noise, gain)
+            yield Step(index, len(self), float(self._told[index]), noise, gain)
             if index == self._stop:
                 return
-        yield Step(self._steps, self._steps, 0.0)
+        yield Step(len(self), len(self), 0.0)
 
     def __len__(self) -> int:
-        return self._steps
+        return len(self._times)
 
     def again(self, stop: int | None = None) -> Schedule:
         """The same levels for another run, up to `stop`."""
-        return Schedule(self._given, self._steps, stop)
+        return Schedule(self._given, self.steps, stop)
 
     def _level(self, index: int, t: int) -> tuple[float, float]:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
@@ -219,36 +222,13 @@ def _seed_of(row: Tensor) -> int:
     return sum(int(negative) << i for i, negative in enumerate(row.flatten()[:63].signbit().tolist()))
 
 
-def _lands(scheduler: Any, steps: int) -> bool:
-    """Whether t - levels // steps, CogVideoX's idea of the next level, is within one of it, and the last is clean."""
-    scheduler = copy.deepcopy(scheduler)
-    scheduler.set_timesteps(steps)
-    times = scheduler.timesteps
-    after = times - scheduler.config.num_train_timesteps // steps
-    return bool(after[-1] < 0) and bool(((after[:-1] - times[1:]).abs() <= 1).all())
-
-
-def _thinned(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
-    """A DDIM whose levels are those visited alone, and their times, both ends of the range among them.
-
-    diffusers' own takes every step to be as long as the others, which they are not here.
-    """
-    times = torch.linspace(0, scheduler.config.num_train_timesteps - 1, steps, dtype=torch.float64).round().long()
-    kept = scheduler.alphas_cumprod.double()[times]
-    betas = 1 - kept / torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
-    changed = {"num_train_timesteps": steps, "trained_betas": betas.tolist(), "timestep_spacing": "leading"}
-    changed |= {"rescale_betas_zero_snr": False, "steps_offset": 0}
-    said = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
-    return type(scheduler)(**{**said, **changed}), times.flip(0)
-
-
 SHIFTS = {"snr_shift_scale": 1.0, "rescale_betas_zero_snr": False}  # of the noise table, where they are not so
 
 
 def scheduler_named(name: str, like: Any) -> Any:
     """Another diffusers scheduler, with the noise table and the prediction type of `like`.
 
-    `name` is one of ddim, dpm++, unipc, euler, flow or a class name of diffusers.
+    `name` is one of ddim, dpm++, unipc, pndm, euler, flow or a class name of diffusers.
     """
     cls: Any = getattr(diffusers, SHORT.get(name, name), None)
     if not isinstance(cls, type) or not cls.__name__.endswith("Scheduler"):
@@ -256,6 +236,8 @@ def scheduler_named(name: str, like: Any) -> Any:
     check_runs(cls.__name__, is_flow(like))
 
     config, takes = {k: v for k, v in like.config.items() if k != "algorithm_type"}, signature(cls).parameters
+    if "skip_prk_steps" in takes:  # as Stable Diffusion's folders have it
+        config.setdefault("skip_prk_steps", True)
     if is_flow(like):
         shift = config.get("flow_shift", config.get("shift", 1.0))
         if cls.__name__ not in FLOW and "use_flow_sigmas" not in takes:

@@ -42,7 +42,8 @@ def image_network(boxes: bool = False) -> UNet2DConditionModel:
             down_block_types=("DownBlock2D", down, down, "DownBlock2D"),
             up_block_types=("UpBlock2D", up, up, "UpBlock2D"),
             attention_head_dim=8, attention_type="gated" if boxes else "default", **UNET,
-        )
+        ),
+        loud=2,
     )  # fmt: skip
 
 

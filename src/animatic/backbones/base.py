@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from torch import Tensor, nn
 
 from ..errors import AnimaticError, warn
@@ -21,7 +20,7 @@ from ..seeds import check_seed
 from ..text import ClipText, find
 from .beside import Beside
 from .checkpointing import add_checkpointing
-from .codec import PatchCodec
+from .codec import PatchCodec, encoded
 from .folder import read_network
 from .grounding import grounded
 from .taps import Call, Tap, Taps, unet_kind
@@ -110,8 +109,8 @@ class Backbone(ABC):
         """Clean latents to pixels: uint8 `[row, frame, height, width, 3]`."""
 
     @abstractmethod
-    def to_latents(self, pixels: Tensor) -> Tensor:
-        """Pixels, uint8 `[row, frame, height, width, 3]`, to clean latents."""
+    def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
+        """Pixels, 0..255 `[row, frame, height, width, 3]`, to clean latents; with `draw` samples of the posterior."""
 
     @abstractmethod
     def schedule(self, steps: int, name: str = "") -> Schedule:
@@ -271,13 +270,11 @@ class Components(Backbone):
         return ((shown + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)  # half a level rounds up
 
     @torch.no_grad()
-    def to_latents(self, pixels: Tensor) -> Tensor:
+    def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
         images = pixels.flatten(0, 1).movedim(-1, 1).split(8)
         parts = [self.vae.encode(part.to(self.device).to(self.vae.dtype) / 127.5 - 1) for part in images]
-        latents = torch.cat(
-            [p.latents if isinstance(p, AutoencoderTinyOutput) else p.latent_dist.mode() for p in parts]
-        )
-        latents = latents.to(self.unet.dtype) * self.vae.config.scaling_factor
+        latents = torch.cat([encoded(part, draw) for part in parts]).to(self.unet.dtype)
+        latents = latents * self.vae.config.scaling_factor
         return latents.unflatten(0, (len(pixels), -1)).movedim(1, 2)
 
     def schedule(self, steps: int, name: str = "") -> Schedule:

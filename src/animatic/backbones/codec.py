@@ -7,6 +7,8 @@ of each block and adds to its pixels: latents and all that was trained on them s
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -65,6 +67,16 @@ class PatchCodec(ModelMixin, ConfigMixin):
         if self.refiner is not None:
             images = images + self.refiner(latents)
         return DecoderOutput(sample=images)
+
+
+def encoded(answer: Any, draw: torch.Generator | None = None) -> Tensor:
+    """The latents in what a VAE's `encode` answers: its posterior's mode, or with `draw` a sample of the posterior.
+
+    Autoencoders without a posterior (AutoencoderTiny, `PatchCodec`) have one answer.
+    """
+    if isinstance(answer, AutoencoderTinyOutput):
+        return answer.latents
+    return answer.latent_dist.mode() if draw is None else answer.latent_dist.sample(draw)
 
 
 def _refiner(patch: int, channels: int, width: int) -> nn.Sequential:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import AnimaticError
 from ..sampling import Cond, Step
 from .base import Components, Geometry
+from .codec import encoded
 from .film import frames_of, scale_of, to_bytes
 from .folder import read_json
 from .presets import WAN
@@ -81,11 +82,11 @@ class Transformer(Components):
         return torch.cat(films)[:, : (x.shape[2] - 1) * self.geometry.pace + 1]
 
     @torch.no_grad()
-    def to_latents(self, pixels: Tensor) -> Tensor:
+    def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
         if self.geometry.pace == 1:
-            return super().to_latents(pixels)
+            return super().to_latents(pixels, draw)
         video = pixels.to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
-        x = self.vae.encode(video).latent_dist.mode().float()
+        x = encoded(self.vae.encode(video), draw).float()
         mean, scale = scale_of(self.vae, x)
         x = (x - mean) * scale
         return torch.cat([x[:, :, :1]] * (self.geometry.patch[0] - 1) + [x], 2)

@@ -51,11 +51,8 @@ class Regions(Control):
             boxes = boxes[..., ::finer, ::finer]  # as published, the first pixel of each cell decides
             over = boxes.flip(0).cumsum(0).flip(0) - boxes.int()  # how many things stand in front
             seen = boxes & (over == 0)
-            background = scene.background or ("a background" if scene.tracks else scene.prompt)
-            if scene.tracks and not scene.background:
-                warn("multidiffusion tells no prompt, but its boxes' phrases; around them 'a background' is told")
             for words, mask, more in [
-                (background, ~boxes.any(0), self.around),
+                (self._background(scene), ~boxes.any(0), self.around),
                 *((object_name(t), m, self.negative) for t, m in zip(scene.tracks, seen, strict=True)),
             ]:
                 prompts.append(words)
@@ -78,6 +75,15 @@ class Regions(Control):
         answers = inner(apart, step, told) * masks
         return torch.zeros_like(x).index_add(0, torch.tensor(self._rows, device=x.device), answers)
 
+    def _background(self, scene: Scene) -> str:
+        """What is told around the boxes; where `legacy` the background itself, even if it is empty."""
+        if scene.background or (self.legacy and scene.tracks):
+            return scene.background
+        if not scene.tracks:
+            return scene.prompt
+        warn("multidiffusion tells no prompt, but its boxes' phrases; around them 'a background' is told")
+        return "a background"
+
     def _each_row(self, draw: Callable[[int, torch.Generator], Tensor], seed: int) -> Tensor:
         """Draws for each row's regions, from the same seed for every row: a row is the same in any batch."""
         counts = [self._rows.count(row) for row in range(len(self.scenes))]
@@ -86,28 +92,31 @@ class Regions(Control):
     def _paint(self, run: Run) -> Tensor:
         """Latents of plain colours, one a region."""
         colours = self._each_row(lambda count, draw: torch.rand(count, 1, 1, 1, 3, generator=draw), self.seed) * 255
-        return self._shown(colours, run)
+        return self._shown(colours.round(), run)
 
     def _paint_published(self, run: Run) -> tuple[Tensor, Tensor]:
         """Latents of each row's colours in a row, and which of them each region is shown at each level, -1: none."""
         count = max(1, round(self.bootstrap * len(run.schedule)))
-        colours, picks = [], []
+        latents, picks = [], []
         for row in range(len(self.scenes)):
-            colours.append(torch.rand(count, 3, generator=torch.Generator().manual_seed(run.seed(row))) * 255)
+            # colours first, then one after the other the samples that the VAE's posterior gives of them
+            draw = torch.Generator().manual_seed(run.seed(row))
+            colours = torch.rand(count, 1, 1, 1, 1, 3, generator=draw) * 255
+            latents += [self._shown(colour, run, draw) for colour in colours]
 
-            # the original draws on from where the first noise was drawn
+            # the picks are drawn on from where the first noise was drawn
             draw = torch.Generator().manual_seed(run.seed(row))
             torch.randn(run.x.shape[1:], generator=draw)
             things = self._rows.count(row) - 1
             levels = [torch.randint(0, count, (things,), generator=draw) + row * count for _ in range(count)]
             picks.append(torch.cat([torch.full((count, 1), -1), torch.stack(levels)], 1))
-        return self._shown(torch.cat(colours).view(-1, 1, 1, 1, 3), run), torch.cat(picks, 1)
+        return torch.cat(latents), torch.cat(picks, 1)
 
-    def _shown(self, colours: Tensor, run: Run) -> Tensor:
+    def _shown(self, colours: Tensor, run: Run, draw: torch.Generator | None = None) -> Tensor:
         """Latents of frames in one colour each, `colours` `[n, 1, 1, 1, 3]` in 0..255."""
         height, width = (n * run.backbone.geometry.stride for n in run.x.shape[3:])
-        pixels = colours.round().to(torch.uint8).expand(-1, 1, height, width, 3)
-        return run.backbone.to_latents(pixels).expand(-1, -1, run.x.shape[2], -1, -1)
+        latents = run.backbone.to_latents(colours.expand(-1, 1, height, width, 3), draw)
+        return latents.expand(-1, -1, run.x.shape[2], -1, -1)
 
     def _plain(self, x: Tensor, step: Step) -> Tensor:
         """The plain colours at the noise level of `step`."""

@@ -94,7 +94,7 @@ class BoxEnergy(Term):
         grid = torch.meshgrid(*axes, indexing="ij")
         total, present = at.a.new_zeros(len(at.a)), at.present
         for place in (axis.flatten() for axis in grid):
-            have, want = ((v * place).sum(-1) / v.sum(-1).clamp(min=1e-12) for v in (at.a, at.m))
+            have, want = ((v * place).sum(-1) / not_zero(v.sum(-1)) for v in (at.a, at.m))
             off = have - want  # [pair, frame, head]
             drift = off.diff(dim=1) * present[:, 1:] * present[:, :-1]
             error = ((off * present).square().mean(2).sum(1)) + drift.square().mean(2).sum(1)
@@ -113,7 +113,7 @@ class Ratio(Term):
     legacy: bool = False
 
     def layer(self, at: Attention) -> Tensor:
-        outside = 1 - (at.a * at.m).sum(-1) / (at.a.sum(-1) + self.least).clamp(min=1e-12)
+        outside = 1 - (at.a * at.m).sum(-1) / not_zero(at.a.sum(-1) + self.least)
         if self.legacy:
             return outside.square().mean(2).sum(1)
         return (outside.square() * at.present).mean((1, 2))
@@ -188,6 +188,14 @@ class Sum:
 def _over(energy: Tensor, legacy: bool) -> Tensor:
     """`[pair, frame, head]` to `[pair]`."""
     return energy.sum((1, 2)) if legacy else energy.mean((1, 2))
+
+
+def not_zero(sums: Tensor) -> Tensor:
+    """Sums to divide by: an exact 0 becomes the least number there is.
+
+    Nothing larger would do: a softmax is 1e-13 where a logit is 30 below the others, and has a shape there too.
+    """
+    return sums.clamp(min=torch.finfo(sums.dtype).tiny)
 
 
 def top_mean(values: Tensor, count: Tensor) -> Tensor:

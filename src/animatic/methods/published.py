@@ -20,7 +20,8 @@ from ..controls.masks import Masking, SamMask
 from ..controls.regions import Regions
 from ..controls.terms import BoxEnergy, Ratio
 from ..negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
-from ..prompt_styles import listing_objects_published, with_background_published, worded
+from ..planning.boxes import filling
+from ..prompt_styles import as_typed, listing_objects_published, with_background_published, worded
 from ..sampling import Control
 from ..scene import Scene
 from .baselines import ANY_BOXDIFF, MULTIDIFFUSION_GUIDANCE, README_BOOTSTRAP
@@ -119,9 +120,13 @@ def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> lis
     return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, sites=sites)]
 
 
-@worded(listing_objects_published)
+@worded(as_typed)
 def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """MultiDiffusion as LMD ran it: guidance 10, and a thing sees one of 10 colours around it in 10 of 50 steps."""
+    """MultiDiffusion as LMD ran it: an object sees one of 10 colours around it in 10 of 50 steps, at guidance 10.
+
+    The boxes are scaled to fill the picture, whether LMD's own runs are told to scale boxes or not.
+    """
+    scenes = [filling(scene) for scene in scenes]
     regions = Regions(scenes, README_BOOTSTRAP, MULTIDIFFUSION_OBJECT, MULTIDIFFUSION_BACKGROUND, legacy=True)
     return [regions, Guidance(guidance)]
 

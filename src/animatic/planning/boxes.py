@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ..scene import Box
+from ..scene import Box, Scene
 
 CANVAS = 512
 MOST = 3.0  # how much LMD's scaling enlarges
@@ -31,6 +32,25 @@ def legacy_filter(boxes: Sequence[tuple[str, Box]], scale: bool = False) -> list
     if any(min(b[:2]) < 0 or b[0] + b[2] > CANVAS or b[1] + b[3] > CANVAS for _, b in kept) or (scale and kept):
         kept = _scaled(kept)
     return [(name, tuple(float(round(v)) for v in box)) for name, box in kept]  # type: ignore[misc]
+
+
+def filling(scene: Scene) -> Scene:
+    """A picture whose boxes went once more through `legacy_filter` with `scale`: together they fill the canvas.
+
+    What moves, or is absent at times, stays as it is.
+    """
+    corners = [track.boxes[0] for track in scene.tracks if len(track.boxes) == 1]
+    if len(corners) < len(scene.tracks) or None in corners:
+        return scene
+    pixels = [
+        (str(i), (x0 * CANVAS, y0 * CANVAS, (x1 - x0) * CANVAS, (y1 - y0) * CANVAS))
+        for i, (x0, y0, x1, y1) in enumerate(filter(None, corners))
+    ]
+    tracks = [
+        replace(scene.tracks[int(i)], boxes=((x / CANVAS, y / CANVAS, (x + w) / CANVAS, (y + h) / CANVAS),))
+        for i, (x, y, w, h) in legacy_filter(pixels, scale=True)
+    ]
+    return replace(scene, tracks=tuple(tracks))
 
 
 def _scaled(boxes: list[tuple[str, Box]]) -> list[tuple[str, Box]]:
