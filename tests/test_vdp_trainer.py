@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from test_small import normal, recorded
 from animatic.backbones import load
 from animatic.backbones.convert import convert_vdp, from_vdp
 from animatic.backbones.small_model import pixels
+from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.scene import Scene
@@ -145,6 +147,22 @@ def test_conditions_that_were_given(tmp_path):
             Trainer(replace(settings, out=str(tmp_path / "q")))
     with pytest.raises(AnimaticError, match="reads with what it has; want own or auto"):
         Trainer(replace(settings, model=str(tmp_path / "o" / "model"), out=str(tmp_path / "r")))
+
+
+def test_the_example_of_its_readme(tmp_path, capsys):
+    """As docs/training.md types it, at tiny size: on a processor, which has no fp16."""
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text("utf-8")
+    (command,) = re.findall(r"animatic (train --data \./data .*?)\n```", page, re.DOTALL)
+    for i in range(2):
+        clip(5 - 2 * i, 16, 16, start=1).save(tmp_path / "data" / f"{i}.gif", scale=1)
+    tiny = "--dim 8 --multiples 1,2 --size 8 --frames 4 --batch 2 --steps 2 --precision no --levels 4"
+    tiny += " --save-every 2 --sample-every 2 --samples 4 --ema-start 1 --ema-every 1 --json"
+    places = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "results")]
+    with pytest.raises(SystemExit) as end:
+        main([*shlex.split(command.replace("\\\n", " ")), *tiny.split(), *places])
+    assert not end.value.code, capsys.readouterr().err
+    assert len(Video.load(tmp_path / "results" / "samples" / "step-0000002.mp4")) == 4
+    assert load(str(tmp_path / "results" / "model")).habits.steps == 4
 
 
 def test_a_run_from_before_a_setting_goes_on(tmp_path):
