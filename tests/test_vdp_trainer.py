@@ -1,6 +1,7 @@
 """What `Trainer` and the constructors of video-diffusion-pytorch 0.7 are told, told to ours: each does the same."""
 
 import json
+import math
 import random
 import re
 import shlex
@@ -141,7 +142,7 @@ def test_conditions_that_were_given(tmp_path):
     file.write_text(json.dumps({"up": [1.0]}))
     with pytest.raises(AnimaticError, match=r"down\.gif: class 'down' is unknown; want up"):
         Trainer(replace(settings, out=str(tmp_path / "p")))
-    for content in ({"up": [1.0], "down": [1.0, 2.0]}, {}, {"up": 3}):
+    for content in ({"up": [1.0], "down": [1.0, 2.0]}, {}, {"up": 3}, {"up": [math.nan]}):
         file.write_text(json.dumps(content))
         with pytest.raises(AnimaticError, match=r"vectors\.json: .*; want names with equally many numbers each"):
             Trainer(replace(settings, out=str(tmp_path / "q")))

@@ -72,6 +72,8 @@ class Labels(nn.Module):
         try:
             table = torch.tensor([list(map(float, vector)) for vector in vectors.values()])
             labels = Labels(list(vectors), table.shape[1])
+            if not bool(table.isfinite().all()):
+                raise ValueError("a number is not finite")
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise AnimaticError(f"{file}: {error}; want names with equally many numbers each") from None
         labels.table.weight.data = table
