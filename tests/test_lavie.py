@@ -29,7 +29,9 @@ from animatic.backbones.lavie_unet import (
 )
 from animatic.cascade.interpolate import Interpolate, Shape, more_frames
 from animatic.cascade.prompts import videos_of
-from animatic.cascade.stages import planned, stages_of
+from animatic.cascade.recipes import RECIPES
+from animatic.cascade.stage import Call
+from animatic.cascade.stages import Say, finish, planned, said, stages_of
 from animatic.cascade.upscale import Upscale
 from animatic.cli import main
 from animatic.controls.tiles import spans
@@ -38,6 +40,7 @@ from animatic.rendering import render
 from animatic.scene import Scene, Track
 from animatic.schedule import Schedule
 from animatic.training.lora import adapt, apply_lora, save_lora
+from animatic.video import Video
 
 SMALL = {"layers_per_block": 1, "cross_attention_dim": 24, "attention_head_dim": 2, "norm_num_groups": 16}
 WIDE = {**SMALL, "block_out_channels": (64, 64, 128, 128)}
@@ -103,7 +106,7 @@ def test_frame_maps():
     guess, told = Copied().tell(keys)
     assert told.flatten().int().tolist() == wanted["copied_layout_source_frame_of_16"] and not guess.any()
     assert list(range(0, 61, 4)) == wanted["key_positions_in_61"]
-    for count in ("8", "16"):
+    for count in wanted["vsr_unet_chunks"]:
         assert [list(s) for s in spans(int(count), 8, 0)] == wanted["vsr_unet_chunks"][count]
     told = wanted["durations_s"]
     out = more_frames(Shape(16, 320, 512, 8.0), 4)
@@ -289,8 +292,59 @@ def test_the_released_ways_by_name():
     assert isinstance(more, Interpolate) and isinstance(larger, Upscale)
     assert (more.factor, more.fps, more.steps, more.guidance, more.keep) == (4, 24, 50, 4.0, False)
     assert (larger.level, larger.steps, larger.guidance, larger.window, larger.overlap) == (50, 50, 5.0, 8, 0)
+    assert (more.seed, larger.seed, larger.still) == (3418, 10, False)
     clip = Shape(16, 320, 512, 8.0)
     assert planned(clip, stages_of("lavie-option-4")) == [Shape(61, 320, 512, 24.0), Shape(61, 1280, 2048, 24.0)]
+
+
+def test_upscaling_draws_as_released(tmp_path, monkeypatch):
+    """Of each 8 frames: noise on the small clip, then the first latents, one after another from one generator of 10."""
+    checkpoint(tmp_path / "vsr.pt", VSR, vsr=True)
+    folder = convert_lavie(tmp_path / "vsr.pt", tmp_path / "lavie-vsr", str(tiny.x4_folder(tmp_path / "x4")))
+    seen = []
+
+    def answer(call, noise, beside, level):
+        seen.append((beside, noise, level))
+        return noise
+
+    monkeypatch.setattr(Call, "__call__", answer)
+    grey = Video(np.full((11, 16, 16, 3), 128, np.uint8), 8.0)
+    then = RECIPES["lavie-option-3"][0].replace("model=lavie-vsr", f"model={folder}")
+    finish(grey, stages_of(then), Say(seed=3))
+
+    draws, signal = torch.Generator().manual_seed(10), float(levels_of_upscaler()[50])
+    for frames, (small, first, level) in zip((8, 3), seen, strict=True):
+        noise = torch.randn(1, 3, frames, 16, 16, generator=draws)
+        wanted = signal**0.5 * (128 / 127.5 - 1) + (1 - signal) ** 0.5 * noise
+        assert torch.allclose(small, wanted, atol=1e-6) and level == 50
+        assert torch.equal(first, torch.randn(1, 4, frames, 16, 16, generator=draws))
+
+
+def test_a_stage_has_a_seed_of_its_own(monkeypatch):
+    """It begins from the noise of a run of that seed; bad ones are refused in one line."""
+    video = Video(np.full((2, 16, 16, 3), 128, np.uint8), 4.0, {"prompt": "a ball", "model": "mini"})
+    noises = []
+
+    def answer(call, noise, beside=None, level=None):
+        noises.append(noise)
+        return noise
+
+    def first_noise(then: str, seed: int) -> Tensor:
+        noises.clear()
+        finish(video, stages_of(then), said(video, "", seed))
+        return noises[0]
+
+    monkeypatch.setattr(Call, "__call__", answer)
+    for then in ("interpolate:2", "upscale:2", "refine:0.9:model=mini"):
+        own = first_noise(f"{then}:seed=7", 1)
+        assert torch.equal(own, first_noise(then, 7)) and not torch.equal(own, first_noise(then, 1)), then
+    with pytest.raises(AnimaticError, match="seed is -1; want a whole number from 0"):
+        stages_of("upscale:2:seed=-1")
+
+
+def levels_of_upscaler() -> torch.Tensor:
+    """alpha_bar of the x4 upscaler's own noise on small pictures."""
+    return (1 - torch.linspace(1e-4**0.5, 0.02**0.5, 1000, dtype=torch.float64).square()).cumprod(0)
 
 
 def test_prompts_in_videos_out():

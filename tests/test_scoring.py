@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from animatic.video import Video
 
 LVD = BENCHMARKS["lvd"]
 SHORT = replace(LVD, cases=lambda: LVD.cases()[::50])  # two of each task
+SIZES = Path(__file__).parents[1] / "examples" / "sizes.py"
 NOISE = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), np.uint8)
 
 
@@ -281,9 +281,8 @@ def test_the_page_opens_in_a_browser(run, tmp_path, capsys):
 
 
 def test_a_benchmark_of_your_own(tmp_path, capsys):
-    file = Path(__file__).parents[1] / "examples" / "sizes.py"
-    sizes = benchmark_named(str(file))
-    made = prepare(tmp_path / "run", sizes, settings_of(sizes, str(file), "mini", "none", "rules"))
+    sizes = benchmark_named(str(SIZES))
+    made = prepare(tmp_path / "run", sizes, settings_of(sizes, str(SIZES), "mini", "none", "rules"))
     work(made, Part(6), maker=Filmer())
     code, out, _ = bench(capsys, "score", str(tmp_path / "run"), "--workers", "2", "--json")
     told = json.loads(out)
@@ -295,16 +294,19 @@ def test_a_benchmark_of_your_own(tmp_path, capsys):
         benchmark_named(str(tmp_path / "b.py"))
 
 
-def test_a_run_of_other_prompts_is_refused(run, capsys):
-    code, _, error = bench(capsys, "score", str(run.folder))  # LVD has its 500 prompts here
-    assert code == 2 and "was made of other prompts than 'lvd' has now" in error
-    code, _, error = bench(capsys, "score", "lvd")
-    assert code == 2 and "lvd is a benchmark; want --replies FILE, or the folder of a run" in error
-    code, _, error = bench(capsys, "score", "nowhere")
-    assert code == 2 and "unknown benchmark 'nowhere'" in error
-
-
-def test_nothing_heavy_at_the_start():
-    loaded = "import sys, animatic.cli; print([m for m in ('torch', 'ray', 'cv2', 'jinja2', 'av') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+def test_one_task_of_a_benchmark(tmp_path):
+    """LMD's negation alone: the cases and seeds of the whole, judged as there, and scored by its own name."""
+    whole, part = benchmark_named("lmd"), benchmark_named("lmd:negation")
+    assert [case.prompt for case in part.cases()] == [case.prompt for case in whole.cases()[:100]]
+    assert (part.kind, part.frames, part.looking) == (whole.kind, whole.frames, whole.looking)
+    made = prepare(tmp_path / "run", part, settings_of(part, "lmd:negation", "mini", "none", "rules"))
+    work(made, Part(10), maker=Filmer())
+    found = summary(score(made.folder, Scoring()))
+    assert found.tasks == {"negation": Tally(8, 8)} and len(found.left_out) == 2  # an empty scene shows none of them
+    assert benchmark_named(f"{SIZES}:size").cases()
+    for name, words in (
+        ("lmd:poetry", "'lmd' has no task 'poetry'; want one of negation, numeracy, attribution, spatial"),
+        ("nobody:negation", "unknown benchmark 'nobody'; known: lmd"),
+    ):
+        with pytest.raises(AnimaticError, match=words):
+            benchmark_named(name)

@@ -1,5 +1,6 @@
 """The real classes at tiny size: model folders in the real format, random weights."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +294,30 @@ def wan(path: Path, second: bool = False, each_token: bool = False) -> Path:
         expand_timesteps=each_token,
     ).save_pretrained(path)
     return path
+
+
+def x4_folder(path: Path) -> Path:
+    """Stable Diffusion's x4 upscaler at tiny size."""
+    torch.manual_seed(0)
+    network = UNet2DConditionModel(
+        sample_size=8, in_channels=7, out_channels=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), block_out_channels=(16, 32), layers_per_block=1,
+        norm_num_groups=8, cross_attention_dim=WIDTH, attention_head_dim=2, num_class_embeds=1000,
+    )  # fmt: skip
+    made = folder(path, network)
+    vae4(made / "vae")
+    card = {
+        "beside": {"kind": "noised", "level": 20},
+        "geometry": {"frames": 8, "height": 64, "width": 64, "stride": 4},
+    }
+    (made / "animatic.json").write_text(json.dumps({**card, "habits": {"steps": 2, "guidance": 2.0}}))
+    return made
+
+
+def vae4(path: Path) -> None:
+    """A codec of 4 x 4 pixels, the upscaler's."""
+    torch.manual_seed(0)
+    AutoencoderKL(
+        block_out_channels=(8, 8, 8), norm_num_groups=4, down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+    ).save_pretrained(path)  # fmt: skip

@@ -25,7 +25,7 @@ from .planning.replies import read
 
 app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}, or a Python file that sets BENCHMARK.")]
+Name = Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}, NAME:TASK, or a Python file that sets BENCHMARK.")]
 Strict = Annotated[str, typer.Option("--rules", help=f"How strictly to judge: {', '.join(RULES)}.")]
 
 
@@ -110,7 +110,8 @@ def score(
 
 
 def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
-    cases = benchmark_named(name).cases()
+    benchmark = benchmark_named(name)
+    cases = benchmark.cases()
     judge_by = rules_named(rules)
     kept = {prompt.strip().rstrip("."): iter(texts) for prompt, texts in read_replies(replies).items()}
     layouts: list[Layout | None] = [None] * len(cases)
@@ -120,7 +121,7 @@ def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
         try:
             if text is None:
                 raise AnimaticError(f"no reply to {case.prompt!r}")
-            layouts[i] = read(text, legacy=name == "lmd")
+            layouts[i] = read(text, legacy=benchmark.name == "lmd")
         except AnimaticError as error:
             reasons[i] = str(error)
     told = {"replies": str(replies), "rules": rules}
@@ -155,7 +156,7 @@ def plan(
     cases = benchmark.cases()[:limit]
     options = Options(
         benchmark.kind, 2.0, template, cli_plan.kept(cache), base_url, form, temperature, timeout, rate,
-        legacy=name == "lmd",
+        legacy=benchmark.name == "lmd",
     )  # fmt: skip
     chosen = planner_named(planner, options)
     layouts: list[Layout | None] = [None] * len(cases)

@@ -20,7 +20,7 @@ from .video import parse_size
 
 
 def generate(
-    name: Annotated[str, typer.Argument(help="lmd, lvd, or a Python file that sets BENCHMARK.")],
+    name: Annotated[str, typer.Argument(help="lmd, lvd, NAME:TASK, or a Python file that sets BENCHMARK.")],
     out: Annotated[Path, typer.Option(help="Folder of the run. The same command again resumes it.")],
     model: Annotated[str, typer.Option(help="A name of `animatic models`, or a folder in diffusers layout.")] = "mini",
     method: Annotated[str, typer.Option(help="A name of `animatic methods`.")] = "lvd",
@@ -78,7 +78,11 @@ def generate(
     )  # fmt: skip
     maker = None if cluster else Maker(settings)  # what is wrong with model or method is told before anything is made
     options = Options(
-        benchmark.kind, cache=cli_plan.kept(cache), base_url=base_url, temperature=temperature, legacy=name == "lmd"
+        benchmark.kind,
+        cache=cli_plan.kept(cache),
+        base_url=base_url,
+        temperature=temperature,
+        legacy=benchmark.name == "lmd",
     )
     with bar("planning") as tick:
         run = prepare(out, benchmark, settings, options, retry, tick)

@@ -10,10 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from animatic.backbones.convert import from_vdp
+from animatic.backbones import load
+from animatic.backbones.convert import convert_vdp, from_vdp
+from animatic.controls.guidance import Guidance
 from animatic.errors import AnimaticError
+from animatic.sampling import sample
 from animatic.schedule import Schedule, scheduler_named
 from animatic.training.diffusion import Process
+from animatic.training.fit import fit
+from animatic.training.settings import Settings
 
 HERE = Path(__file__).parent
 RECORDED = json.loads((HERE / "vdp_p_sample.json").read_text())
@@ -91,3 +96,35 @@ def test_estimates_are_exact_where_there_is_almost_no_signal():
     assert schedule.signal(step) ** 2 == pytest.approx(2.4286e-10, rel=1e-3) and step.noise == 1
     clean, noise = normal(1, 1, 3, 2, 4, 4).double(), normal(2, 1, 3, 2, 4, 4).double()
     assert torch.allclose(schedule.estimate(schedule.noised(clean, noise, step), noise, step), clean, atol=1e-9)
+
+
+@pytest.mark.slow("a thousand steps, eight clips")
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_trained_networks_sample_as_there(whose, tmp_path):
+    """One trained by the original's code and converted, one by ours: saturated pixels and mean within two points."""
+    kept = np.load(HERE / f"vdp_trained_{whose}.npz")
+    state = {name: torch.from_numpy(kept[name].astype(np.float32)) for name in kept.files}
+    if whose == "theirs":
+        torch.save(state, tmp_path / "model-1.pt")
+        model = load(str(convert_vdp(tmp_path / "model-1.pt", tmp_path / "m", size=8, frames=4)))
+    else:  # its folder is what a run of one step leaves, but for the weights, which are those of 1,200
+        sizes = {"dim": 4, "multiples": [1, 2], "heads": 2, "head_dim": 8}
+        (tmp_path / "network.json").write_text(
+            json.dumps({"_class_name": "SpaceTimeUNet", "design": "original", **sizes})
+        )
+        model = load(str(fit(Settings(
+            data="toy", text="none", model=str(tmp_path / "network.json"), target="eps", loss="l1", min_snr=0, frames=4,
+            size="8", batch=1, steps=1, sample_every=0, out=str(tmp_path / "run"),
+        ))))  # fmt: skip
+        model.unet.load_state_dict(from_vdp(state).state_dict())
+
+    habits, x = model.habits, normal(7, 8, 3, 4, 8, 8)
+    cond = model.encode([""] * 8, [habits.negative] * 8)
+    latents = sample(model, model.schedule(habits.steps, habits.scheduler), x, cond, [Guidance(habits.guidance)])
+    pixels = model.decode(latents)
+    found = {"saturated": ((pixels == 0) | (pixels == 255)).float().mean(), "mean": pixels.float().mean() / 255}
+    wanted = json.loads((HERE / "vdp_trained.json").read_text())[whose]
+    for name, value in found.items():
+        assert float(value) == pytest.approx(wanted[name], abs=0.02), name
+    # roundings of a thousand steps add up to some 3e-4 of the range
+    assert float(latents.double().abs().sum()) == pytest.approx(wanted["abs_sum"], rel=1e-3)

@@ -38,8 +38,11 @@ class Beside(ABC):
     lack: float = 1.0  # how far the guess is from the clip, root mean square: the unit of what the network says
 
     @abstractmethod
-    def tell(self, given: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """(first guess at the clip, channels beside the noise), of the same frames, height and width."""
+    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
+        """(first guess at the clip, channels beside the noise), of the same frames, height and width.
+
+        `source` is where noise on what is given is drawn from, `still`: the same for every frame.
+        """
 
 
 class Learnt(Beside):
@@ -76,7 +79,7 @@ class Around(Learnt):
             raise AnimaticError(f"{frames} have no key at both ends; want a multiple of {self.factor}, and 1")
         return clip[:, :, :: self.factor]
 
-    def tell(self, given: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
         rows, _, keys = given.shape[:3]
         at = torch.arange((keys - 1) * self.factor + 1, device=given.device)
         part = (at % self.factor / self.factor).to(given).view(1, 1, -1, 1, 1)
@@ -96,7 +99,7 @@ class Copied(Beside):
 
     factor: int = 4
 
-    def tell(self, given: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
         at = torch.arange((given.shape[2] - 1) * self.factor + 1, device=given.device)
         told = given[:, :, ((at + 1) // self.factor).clamp(max=given.shape[2] - 1)]
         return torch.zeros_like(told), told
@@ -118,7 +121,7 @@ class Smaller(Learnt):
     def reduce(self, clip: Tensor) -> Tensor:
         return _framewise(clip, lambda x: F.avg_pool2d(F.pixel_shuffle(x, self.patch), self.factor))
 
-    def tell(self, given: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
         def larger(x: Tensor) -> Tensor:
             made = self._enlarged(x)
             for _ in range(BACK):
@@ -136,7 +139,7 @@ class Smaller(Learnt):
 class Noised(Beside):
     """The x4 upscaler's, and LaVie's VSR: the small clip, noised to `level` of its own schedule; the guess is zero.
 
-    Latents have the height and width of the small clip. One noise for all frames: still things stay still.
+    Latents have the height and width of the small clip. One noise for all frames, where still things are to stay still.
     """
 
     pixels = True
@@ -148,9 +151,9 @@ class Noised(Beside):
         if self.level is None or not 0 <= self.level <= MOST_NOISE:
             raise AnimaticError(f"level is {self.level}; the upscaler knows noise levels 0 to {MOST_NOISE}")
 
-    def tell(self, given: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
-        shape = (*given.shape[:2], 1, *given.shape[3:])
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(given)
+    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
+        shape = (*given.shape[:2], 1 if still else given.shape[2], *given.shape[3:])
+        noise = torch.randn(shape, generator=source or torch.Generator()).to(given)
         guess = given.new_zeros(len(given), self.channels, *given.shape[2:])
         return guess, self.noised(given, noise)
 

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
 from ..training.diffusion import Process
 from .base import Geometry, Habits
 from .bert import BertSentence, read_bert
-from .folder import check_state, read_checkpoint, read_json
+from .folder import check_state, read_checkpoint
 from .small import SpaceTimeUNet
 from .small_model import Labels, Small, pixels, save_model
 
@@ -63,11 +62,12 @@ def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     try:
-        dim, channels = weights["conv_in.weight"].shape[:2]
+        dim, channels, kernel = (weights["conv_in.weight"].shape[axis] for axis in (0, 1, -1))
         widths = [weights[f"down.{i}.resnets.0.conv1.weight"].shape[0] for i in range(_count(weights))]
         heads = weights["positions.table.weight"].shape[1]
         return {
             "dim": dim,
+            "first_kernel": kernel,
             "multiples": [w // dim for w in widths],
             "in_channels": channels,
             "out_channels": weights["conv_out.weight"].shape[0],
@@ -110,16 +110,19 @@ def convert_vdp(
         raise AnimaticError(f"{checkpoint}: holds no names with tensors; want {THEIRS}")
     inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
     network = from_vdp(inner or state)
+    channels = network.config["in_channels"]
+    if channels not in (1, 3) or network.config["out_channels"] != channels:
+        raise AnimaticError(f"{checkpoint}: {channels} channels in, {network.config['out_channels']} out; want 3, or 1")
     if size % network.stride:
         raise AnimaticError(f"size is {size}; this network takes multiples of {network.stride}")
 
     width = network.config["cond_dim"]
     words: Any = _words(width, classes, bert, pool)  # stands where a text encoder stands
-    geometry = Geometry(frames, size, size, channels=3, stride=1)
-    process = Process("eps")
+    geometry = Geometry(frames, size, size, channels=channels, stride=1)
+    process = Process("eps", levels=len(state["betas"]) if "betas" in state else 1000)  # its `timesteps`
     habits = Habits(process.levels, 2.0 if width else 1.0)
     scheduler = process.scheduler(ancestral=True, threshold=threshold)
-    save_model(out, Small(out.name, network, pixels(), words, scheduler, geometry, habits))
+    save_model(out, Small(out.name, network, pixels(channels), words, scheduler, geometry, habits))
     return out
 
 
@@ -131,20 +134,10 @@ def _words(width: int, classes: Path | None, bert: str, pool: str) -> Labels | B
         words, whose = read_bert(bert, pool), f"bert {bert!r}"
         own = words.width
     elif classes is not None:
-        words, whose = _vectors(classes, width), str(classes)
-        own = words.table.weight.shape[1]
+        words, whose = Labels.of_file(classes), str(classes)
+        own = words.width
     else:
         return Labels((), max(1, width))
     if own != width:
         raise AnimaticError(f"{whose}: vectors of {own} numbers; this network takes {width or 'no condition'}")
     return words
-
-
-def _vectors(file: Path, width: int) -> Labels:
-    vectors = read_json(file)
-    labels = Labels(list(vectors), width)
-    try:
-        labels.table.weight.data = torch.tensor([list(map(float, v)) for v in vectors.values()])
-    except (TypeError, ValueError) as error:
-        raise AnimaticError(f"{file}: {error}; want names with equally many numbers each") from None
-    return labels

@@ -35,10 +35,11 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """Predicts noise, sample, velocity or flow of clips `[row, channel, frame, height, width]`.
 
     `design` "original" computes what video-diffusion-pytorch 0.7.0's `Unet3D(dim, cond_dim, out_dim, dim_mults,
-    channels, attn_heads, attn_dim_head, use_sparse_linear_attn=linear_attention)` computes; its weights are read by
-    `animatic convert vdp`. "fast" is ours. Levels have `dim * multiples[i]` channels; `blocks[i]` ResNets on the way
-    down and as many on the way up (the original: two). `cond_dim` is the width of the condition, one vector a row
-    or a frame; 0: none. Any number of frames; height and width must be multiples of `stride`.
+    channels, attn_heads, attn_dim_head, init_kernel_size=first_kernel, use_sparse_linear_attn=linear_attention)`
+    computes; its weights are read by `animatic convert vdp`. "fast" is ours. Levels have `dim * multiples[i]` channels;
+    `blocks[i]` ResNets on the way down and as many on the way up (the original: two). `cond_dim` is the width of the
+    condition, one vector a row or a frame; 0: none. Any number of frames; height and width must be multiples of
+    `stride`.
     """
 
     attn_processors: ClassVar[dict[str, Any]] = {}  # none to replace: its layers call `waist` themselves
@@ -56,6 +57,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         heads: int = 8,
         head_dim: int = 32,
         linear_attention: bool = True,
+        first_kernel: int = 7,
     ) -> None:
         super().__init__()
         if design not in DESIGNS:
@@ -86,7 +88,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             first, *others = (ResNet(c, out, told, original) for c in (channels, *(out,) * (blocks[index] - 1)))
             return Level([first, *others], through_space(out, index), through_time(out))
 
-        self.conv_in = nn.Conv2d(in_channels, dim, 7, padding=3)
+        self.conv_in = nn.Conv2d(in_channels, dim, first_kernel, padding=first_kernel // 2)
         self.time_in = TimeAttention(dim, heads, head_dim) if original else None
         self.time_embed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim))
         self.null = nn.Parameter(torch.randn(1, cond_dim)) if cond_dim else None

@@ -18,7 +18,7 @@ from ..text import ClipText
 from .base import Components
 from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
-from .folder import write_cards
+from .folder import read_json, write_cards
 from .grounding import grounded
 from .small import SpaceTimeUNet
 
@@ -65,6 +65,20 @@ class Labels(nn.Module):
         labels.table.weight.data.copy_(vectors)
         return labels
 
+    @staticmethod
+    def of_file(file: Path) -> Labels:
+        """From JSON: name -> list of numbers, as many for each. Raises `AnimaticError` where it is not that."""
+        vectors = read_json(file)
+        try:
+            table = torch.tensor([list(map(float, vector)) for vector in vectors.values()])
+            labels = Labels(list(vectors), table.shape[1])
+            if not bool(table.isfinite().all()):
+                raise ValueError("a number is not finite")
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise AnimaticError(f"{file}: {error}; want names with equally many numbers each") from None
+        labels.table.weight.data = table
+        return labels
+
     def forward(self, prompts: Sequence[str]) -> Tensor:
         """`[prompt, 1, width]`; zeros for "", which the network replaces by its null condition."""
         for prompt in prompts:
@@ -109,9 +123,13 @@ class Small(Components):
         return self.unet(x, t, text, null=cond.extra.get(NULL), waist=self.taps.look)
 
 
-def pixels() -> PatchCodec:
-    """The codec that changes nothing: latents are pixels in -1..1."""
-    return PatchCodec(patch=1, channels=3)
+def pixels(channels: int = 3) -> PatchCodec:
+    """The codec that changes nothing: latents are pixels in -1..1; of 1 channel, grey: the mean of red, green, blue."""
+    codec = PatchCodec(patch=1, channels=channels)
+    if channels == 1:
+        codec.basis.data.fill_(3**-0.5)  # decoding is its transpose, so that each colour is the grey again
+        codec.deviation.data.fill_(3**0.5)
+    return codec
 
 
 @quiet()

@@ -31,19 +31,30 @@ DETECTORS = {  # name -> usual weights
 def benchmark_named(name: str) -> Benchmark:
     """A benchmark by name: of BENCHMARKS, of an entry point in the group `animatic.benchmarks`, or a Python file.
 
-    A file must set BENCHMARK. Raises `AnimaticError` where there is none.
+    A file must set BENCHMARK. `NAME:TASK` are the prompts of one task. Raises `AnimaticError` where there is none.
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
     others = entry_points(group="animatic.benchmarks")
     if name in others.names:
         return _benchmark(others[name].load(), name)
+    whole, colon, task = name.rpartition(":")
+    if colon and not name.endswith(".py"):
+        return _of_task(benchmark_named(whole), task)
     if not name.endswith(".py"):
         known = ", ".join([*BENCHMARKS, *sorted(others.names)])
         raise AnimaticError(f"unknown benchmark {name!r}; known: {known}, or a Python file that sets BENCHMARK")
     if not os.path.isfile(name):
         raise AnimaticError(f"{name}: no such file")
     return _benchmark(runpy.run_path(name).get("BENCHMARK"), name)
+
+
+def _of_task(benchmark: Benchmark, task: str) -> Benchmark:
+    """A benchmark with the cases of one task alone, judged as the whole is."""
+    cases = benchmark.cases()
+    if task not in (tasks := list(dict.fromkeys(case.task for case in cases))):
+        raise AnimaticError(f"benchmark {benchmark.name!r} has no task {task!r}; want one of {', '.join(tasks)}")
+    return replace(benchmark, cases=lambda: [case for case in cases if case.task == task])
 
 
 def _benchmark(made: Any, name: str) -> Benchmark:

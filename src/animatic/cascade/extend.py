@@ -57,6 +57,8 @@ class Extend(Networked):
         for clip in range(self.clips):
             say.tick(clip, self.clips)
             last = Video(frames[-self.known :], video.fps)
-            more = complete(scene, backbone, last, where, guidance, say.seed + clip, self.steps, self.weight)
+            more = complete(
+                scene, backbone, last, where, guidance, self.noise_seed(say) + clip, self.steps, self.weight
+            )
             frames = np.concatenate([frames, more.frames[self.known :]])
         return Video(frames, video.fps, video.info)

@@ -63,8 +63,9 @@ class Interpolate(Networked):
 
         def make(frames: np.ndarray, say: Say) -> np.ndarray:
             keys = backbone.to_latents(as_rows(padded(frames, backbone.multiple)))
-            guess, told = beside.tell(keys, say.seed)
-            latents = guess + beside.lack * Call(backbone, self, say, windows)(unit_noise(say.seed, guess), told)
+            guess, told = beside.tell(keys)
+            noise = unit_noise(self.noise_source(say), guess)
+            latents = guess + beside.lack * Call(backbone, self, say, windows)(noise, told)
             return backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
 
         keys = PIECE * (windows.frames // self.factor) + 1

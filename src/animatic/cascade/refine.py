@@ -89,7 +89,7 @@ class Refine(Networked):
             backbone.tile_codec()
         frames: np.ndarray = padded(resized(video.frames, out.width, out.height), backbone.multiple)
         latents = backbone.to_latents(as_rows(frames))
-        noise = unit_noise(say.seed, latents, 1 if "image" in backbone.provides else None)
+        noise = unit_noise(self.noise_source(say), latents, 1 if "image" in backbone.provides else None)
         window = self.window or backbone.geometry.frames
         windows = Tiles(window, shared(self.overlap, OVERLAP, window), self.tile)
         made = Call(backbone, self, say, windows, [Begin(latents, self.strength)])(noise)

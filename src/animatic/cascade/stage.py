@@ -107,7 +107,8 @@ class Stage(ABC):
 class Networked(Stage):
     """A stage that calls a network. What is None, 0 or "" is the model's own; `guidance` 0 is a wish, 1 is off.
 
-    `window` frames are seen at once, `tile` latent cells a side. Raises `AnimaticError` where a number is too small.
+    `window` frames are seen at once, `tile` latent cells a side. `seed` is of its noise; None: that of the run. Raises
+    `AnimaticError` where a number is too small.
     """
 
     model: str = ""
@@ -115,6 +116,7 @@ class Networked(Stage):
     guidance: float | None = None
     window: int = 0
     tile: int = 0
+    seed: int | None = None
 
     role = ""
     least = ()  # further options and their least values
@@ -126,6 +128,15 @@ class Networked(Stage):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise AnimaticError(f"{name} is {value}; want {least} or more")
+        if self.seed is not None:
+            check_seed(self.seed)
+
+    def noise_seed(self, say: Say) -> int:
+        return say.seed if self.seed is None else self.seed
+
+    def noise_source(self, say: Say) -> torch.Generator:
+        """A fresh generator of the noise of this stage, on the CPU."""
+        return torch.Generator().manual_seed(self.noise_seed(say))
 
     @property
     def least_window(self) -> int:
@@ -229,11 +240,11 @@ def shared(said: int | None, usual: int, window: int) -> int:
     return min(usual, window - 1) if said is None else said
 
 
-def unit_noise(seed: int, like: Tensor, frames: int | None = None) -> Tensor:
-    """Noise of the shape of `like` from one seed, made on the CPU; `frames` 1: the same for every frame."""
+def unit_noise(source: torch.Generator, like: Tensor, frames: int | None = None) -> Tensor:
+    """Noise of the shape of `like`, made on the CPU; `frames` 1: the same for every frame."""
     shape = list(like.shape)
     shape[2] = frames or shape[2]
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(like).expand_as(like)
+    return torch.randn(shape, generator=source).to(like).expand_as(like)
 
 
 def padded(frames: np.ndarray, multiple: int) -> np.ndarray:

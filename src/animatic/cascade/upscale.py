@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..backbones import beside_of_model
 from ..backbones.base import Components
@@ -22,8 +23,9 @@ OVERLAP = 2  # frames
 class Upscale(Networked):
     """`factor` times the height and width, 0: the model's own; a model of factor 2 works twice for 4, and so on.
 
-    Every frame starts from the same noise (`still`), so that still things stay still; `level` is how much noise is on
-    what the model sees, where it knows of it (None: its own). Tiles of `window` frames share `overlap`, 2 if not given.
+    Every frame starts from the same noise (`still`), so that still things stay still; else each has its own. `level` is
+    how much noise is on what the model sees, where it knows of it (None: its own). Tiles of `window` frames share
+    `overlap`, 2 if not given.
     """
 
     factor: int = 0
@@ -83,18 +85,24 @@ class Upscale(Networked):
 
     def _once(self, video: Video, say: Say, backbone: Components, beside: Any) -> Video:
         windows = self._windows(backbone)
+        source = self.noise_source(say)
 
         def make(frames: np.ndarray, say: Say) -> np.ndarray:
-            return self._piece(frames, say, backbone, beside, windows)
+            noise = self.noise_source(say) if self.still else source
+            return self._piece(frames, say, backbone, beside, windows, noise)
 
-        frames = in_pieces(video.frames, PIECE * windows.frames, windows.overlap, make, say)
+        # windows that share nothing are done one by one, as LaVie does, whose draws follow each other
+        size = PIECE * windows.frames if windows.overlap else windows.frames
+        frames = in_pieces(video.frames, size, windows.overlap, make, say)
         return Video(frames, video.fps, video.info)
 
-    def _piece(self, frames: np.ndarray, say: Say, backbone: Components, beside: Any, windows: Tiles) -> np.ndarray:
+    def _piece(
+        self, frames: np.ndarray, say: Say, backbone: Components, beside: Any, windows: Tiles, source: torch.Generator
+    ) -> np.ndarray:
         height, width = (beside.factor * side for side in frames.shape[1:3])
         small = as_rows(padded(frames, max(1, backbone.multiple // beside.factor)))
         given = (small.movedim(-1, 1).to(backbone.device, backbone.unet.dtype)) / 127.5 - 1
-        guess, told = beside.tell(given, say.seed)
-        noise = unit_noise(say.seed, guess, 1 if self.still else None)
+        guess, told = beside.tell(given, source, self.still)
+        noise = unit_noise(source, guess, 1 if self.still else None)
         latents = guess + beside.lack * Call(backbone, self, say, windows)(noise, told, beside.level)
         return backbone.decode(latents)[0, :, :height, :width].cpu().numpy()

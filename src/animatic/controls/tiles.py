@@ -53,9 +53,15 @@ class Tiles(Control):
 
 
 def spans(count: int, size: int, shared: int) -> Iterator[Span]:
-    """Windows `(first, stop)` of `size` that cover `count`, each sharing `shared` or more with the one before."""
+    """Windows `(first, stop)` of `size` that cover `count`, each sharing `shared` or more with the one before.
+
+    Where nothing is to be shared nothing is, and the last window is what is left.
+    """
     if not size or size >= count:
         yield 0, count
+        return
+    if not shared:
+        yield from ((first, min(first + size, count)) for first in range(0, count, size))
         return
     for first in range(0, count - size, size - shared):
         yield first, first + size

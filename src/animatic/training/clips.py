@@ -22,15 +22,15 @@ from ..video import Video
 from .matching import Note
 from .sources import Item, ToyWorld
 
-SHORT = ("loop", "hold", "bounce", "skip")
+SHORT = ("loop", "hold", "bounce", "skip", "black")
 
 
 @dataclass(frozen=True)
 class Cut:
     """How a clip is cut out of a file: `frames` at `fps` (0: the file's own rate), resized and cropped to the size.
 
-    A file that is too short is played round (`loop`), holds its last frame (`hold`), goes back and forth (`bounce`) or
-    is left out (`skip`); frames are never made up.
+    A file that is too short is played round (`loop`), holds its last frame (`hold`), goes back and forth (`bounce`), is
+    left out (`skip`), or ends in `black` frames, as video-diffusion-pytorch 0.7 has it.
     """
 
     frames: int = 16
@@ -52,7 +52,10 @@ class Cut:
         if span > count and self.short == "skip":
             raise AnimaticError(f"{name}: {count} frames, {span} are needed; left out")
         first = 0 if self.steady else rng.randint(0, max(0, count - span))
-        chosen = video.frames[self._indices(first + (np.arange(self.frames) * stride).astype(int), count)]
+        wanted = first + (np.arange(self.frames) * stride).astype(int)
+        chosen = video.frames[self._indices(wanted, count)]
+        if self.short == "black":
+            chosen = chosen * (wanted < count)[:, None, None, None].astype(np.uint8)
         u, v = (0.5, 0.5) if self.steady else (rng.random(), rng.random())
         chosen = _fitted(chosen, self.width, self.height, u, v, float(self.crop))
         return chosen[:, :, ::-1].copy() if self.flip and rng.random() < 0.5 else chosen
@@ -75,7 +78,7 @@ class Cut:
 
     def _indices(self, wanted: np.ndarray, count: int) -> np.ndarray:
         match self.short:
-            case "hold":
+            case "hold" | "black":
                 return wanted.clip(max=count - 1)
             case "bounce":
                 period = max(1, 2 * count - 2)

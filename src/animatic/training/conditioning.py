@@ -24,6 +24,7 @@ from .words import learnt_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")
 BERT = "bert:"  # and a folder or hub id: captions are words, read by a ready BERT that does not learn
+VECTORS = "vectors:"  # and a JSON file: captions, or folders, name conditions in it, which do not learn
 TOY_CAPTIONS = 8000  # of the toy world's, of which it has no end, for its tokenizer
 
 
@@ -35,8 +36,10 @@ def conditioned(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequ
     """
     if text.startswith(BERT):
         text = "own"
+    if text.startswith(VECTORS):
+        text = "labels"
     if text not in TEXTS:
-        raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}, {BERT}FOLDER_OR_ID")
+        raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}, {BERT}FOLDER_OR_ID, {VECTORS}FILE")
     if isinstance(items, ToyWorld):
         if text == "labels":
             raise AnimaticError("text is 'labels', but the toy world's captions are sentences without end; want own")

@@ -63,7 +63,7 @@ class Trainer(Training):
         if not s.fps and s.frames > 1 and s.data.partition(":")[0] != "toy":
             self.note(f"fps: that of each file; videos of the model play at {self.model.geometry.fps:g}, see --fps")
 
-        cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, crop=s.crop, steady=s.cache)
+        cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, crop=s.crop, steady=s.cache or s.steady)
         read = Kept(self.out / "cache", self.model) if s.cache else None
         self.clips = Clips(self.items, cut, s.images, s.seed, read)
 

@@ -107,7 +107,7 @@ class Training(ABC):
         self.learner.train()
         learner, optimiser = accelerator.prepare(self.learner, optimiser)
         self.model.vae.to(accelerator.device)
-        average = EMAModel(parameters, decay=s.average, foreach=True)
+        average = averaged(parameters, s)
         average.to(accelerator.device)
         self._resume(average)
         if s.log:
@@ -122,14 +122,15 @@ class Training(ABC):
                 with accelerator.accumulate(learner):
                     loss = self.loss(learner, next(batches))
                     accelerator.backward(loss)
-                    if accelerator.sync_gradients:
+                    if accelerator.sync_gradients and s.clip:
                         accelerator.clip_grad_norm_(parameters, s.clip)
                     for group in optimiser.param_groups:
                         group["lr"] = s.rate_at(self.step)
                     optimiser.step()
                     optimiser.zero_grad()
                 total += loss.detach() / s.accumulate
-            average.step(parameters)
+            if self.step % s.ema_every == 0:
+                average.step(parameters)
             self.step += 1
             mean: Any = accelerator.reduce(total, "mean")
             if not math.isfinite(mean.item()):
@@ -215,13 +216,25 @@ class Training(ABC):
             self.learner.train()
 
 
+def averaged(parameters: list[Any], s: Settings) -> EMAModel:
+    """Exponentially averaged weights: a copy in the first `ema_start` steps; later, at every `ema_every`-th, averaged.
+
+    From a given start on the decay is constant, as in video-diffusion-pytorch 0.7 (`step_start_ema`, 2,000 there, and
+    `update_ema_every`, 10 there); without one it rises with every update to `average`.
+    """
+    copied = -(-s.ema_start // s.ema_every)  # updates, the first of them at step 0
+    least = s.average if copied else 0.0
+    return EMAModel(parameters, s.average, min_decay=least, update_after_step=max(0, copied - 1), foreach=True)
+
+
 def claim(file: Path, now: Mapping[str, Any]) -> None:
     """Write what a run is told into its folder. Raises where it was told another thing that may not change."""
     before = read_json(file) if file.exists() else now
     if not isinstance(before, dict):
         raise AnimaticError(f"{file}: is not what a run writes; want another --out")
     for name, value in now.items():
-        if name not in FREE and before.get(name) != value:
-            was = f"{name} was {before.get(name)!r}, now {value!r}"
+        was_told = before.get(name, getattr(Settings, name, None))  # a run from before there was such a setting
+        if name not in FREE and was_told != value:
+            was = f"{name} was {was_told!r}, now {value!r}"
             raise AnimaticError(f"{file.parent} holds another run: {was}; want the same, or another --out")
     write_atomically(file, (json.dumps(now, indent=1) + "\n").encode())

@@ -11,10 +11,12 @@ from ..options import option
 from ..seeds import check_seed
 
 LEAST = {
-    1: ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim"),
+    1: ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim", "levels", "ema_every"),
     0: (
         *("images", "lora", "warmup", "decay", "workers", "sample_every", "samples", "fps", "min_snr", "weight_decay"),
         "guidance",
+        "ema_start",
+        "clip",
     ),
 }
 
@@ -27,11 +29,14 @@ class Settings:
     lowest: float = option(0.0, "Lowest noise that is learnt, as a share of the levels; few steps see no low ones.")
     rough: float = option(0.0, "Most noise on the small version that upscaling sees (Ho et al. 2022).")
     model: str = option("small", "small, small-original, a config of a diffusers network (JSON), or a model folder.")
-    text: str = option("auto", "none, labels (captions or folders), own (a small CLIP), bert:FOLDER_OR_ID, or auto.")
+    text: str = option(
+        "auto", "none, labels (captions or folders), vectors:FILE, own (a small CLIP), bert:FOLDER_OR_ID, or auto."
+    )
     frames: int = option(16, "Frames of a clip; 1 trains on pictures.")
     size: str = option("64", "Pixels: SIDE or WIDTHxHEIGHT.")
     fps: float = option(0.0, "Frames per second to sample; 0: those of the file.")
-    short: str = option("loop", "Clips that are too short: loop, hold, bounce or skip.")
+    short: str = option("loop", "Clips that are too short: loop, hold, bounce, skip, or black frames.")
+    steady: bool = option(False, "Of every clip the first frames and the middle; else chance decides.")
     flip: bool = option(False, "Mirror half of the clips.")
     crop: bool = option(False, "Cut pieces of the size out of clips at their own scale; else clips are made to fit.")
     images: int = option(0, "Pictures beside each clip, each with its own caption (LaVie).")
@@ -41,6 +46,7 @@ class Settings:
     blocks: str = option("", "ResNets of each level on its way down, and up; two each if not given.")
     target: str = option("v", "What is predicted: eps, x0, v or flow.")
     schedule: str = option("cosine", "Noise: cosine, linear or zero-snr.")
+    levels: int = option(1000, "Noise levels.")
     loss: str = option("l2", "l1, l2 or huber.")
     min_snr: float = option(5.0, "Gamma of min-SNR weights; 0: off.")
     threshold: float = option(1.0, "Samples: 1 clips x0 to -1..1, below 1 a percentile (dynamic thresholding), 0: off.")
@@ -52,8 +58,10 @@ class Settings:
     warmup: int = option(200, "Steps in which the rate rises.")
     decay: int = option(0, "Last steps, in which the rate falls to 0.")
     weight_decay: float = option(1e-3, "Of AdamW.")
-    clip: float = option(1.0, "Largest norm of the gradient.")
+    clip: float = option(1.0, "Largest norm of the gradient; 0: any.")
     average: float = option(0.995, "Decay of the averaged weights, which are those kept.")
+    ema_start: int = option(0, "Steps in which the averaged weights are a copy; 0: their decay rises from 0.")
+    ema_every: int = option(1, "Steps between updates of the averaged weights.")
     lora: int = option(0, "Rank of adapters: the network itself stays frozen; 0: train all of it.")
     lora_layers: str = option("space", "Which layers get adapters: space, time, all, or globs with commas.")
     teach: str = option("", "Words a LoRA teaches, with commas; kept in its file.")
@@ -76,9 +84,8 @@ class Settings:
         for name in ("drop", "alone", "average", "rough", "lowest", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
-        for name in ("rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise AnimaticError(f"{name} is {getattr(self, name)}; want more than 0")
+        if not 0 < self.rate < math.inf:
+            raise AnimaticError(f"rate is {self.rate}; want more than 0")
         check_seed(self.seed)
         if self.decay > self.steps:
             raise AnimaticError(f"decay is {self.decay} of {self.steps} steps; want {self.steps} at most")
@@ -100,6 +107,8 @@ class Settings:
             for name, unsaid in (("teach", ""), ("lora_layers", "space")):
                 if getattr(self, name) != unsaid:
                     raise AnimaticError(f"{name} is {getattr(self, name)!r}, which only --lora RANK has a use for")
+        if self.steady and self.crop:
+            raise AnimaticError("steady and crop are given: pieces are cut out by chance; want one of the two")
         if self.flip and self.cache:
             raise AnimaticError("flip and cache are given: clips that are kept are not mirrored; want one of the two")
 

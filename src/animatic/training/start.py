@@ -24,7 +24,7 @@ from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..errors import AnimaticError, listed
 from ..text import ClipText
-from .conditioning import BERT, KeptText, check_captions
+from .conditioning import BERT, VECTORS, KeptText, check_captions
 from .diffusion import Process
 from .learner import Learner
 from .matching import Note
@@ -49,7 +49,7 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
     is gone on with keeps its family, habits and scheduler; a fresh one gets those it is trained for.
     """
     torch.manual_seed(settings.seed)
-    process = Process(settings.target, settings.schedule, loss=settings.loss, min_snr=settings.min_snr)
+    process = Process(settings.target, settings.schedule, settings.levels, settings.loss, settings.min_snr)
     if (beside := beside_named(settings.learn)) is not None:
         model = _finisher(settings, beside)
     elif settings.model in PRESETS or os.path.exists(f"{settings.model}/model_index.json"):
@@ -67,7 +67,9 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
 
     if model.scheduler is None:  # fresh
         finishes, whole = model.beside is not None, process.target == "eps"  # as video-diffusion-pytorch samples it
-        steps = 1 if finishes else process.levels if whole else 25  # the mean of all corrections, not one of them
+        steps = (
+            1 if finishes else process.levels if whole else min(25, process.levels)
+        )  # the mean of all corrections, not one of them
         model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
         model.scheduler = process.scheduler(whole and not finishes, 0.0 if finishes else settings.threshold)
     _note_unused(settings, learner, note)
@@ -81,6 +83,8 @@ def _its_process(model: Components, settings: Settings) -> Process:
         raise AnimaticError(f"target is {settings.target!r}, but {settings.model} predicts {process.target}; want that")
     if settings.schedule != Settings.schedule:
         raise AnimaticError(f"schedule is {settings.schedule!r}, but {settings.model} has its own; leave it out")
+    if settings.levels not in (Settings.levels, process.levels):
+        raise AnimaticError(f"levels is {settings.levels}, but {settings.model} has {process.levels}; want that")
     return process
 
 
@@ -105,7 +109,7 @@ def _fresh(
     field, _ = KINDS[kind]
     if text_mode != "none" and not config.get(field, WIDTH):
         text_mode = _without_text(settings, f"{field} of {kind} is {config[field]}", note)
-    ready: Any = _bert(settings, kind) if text_mode != "none" else None
+    ready: Any = _ready_text(settings, kind) if text_mode != "none" else None
     if kind == "SpaceTimeUNet":
         own = ready.width if ready else config.get(field) or WIDTH
         config[field] = 0 if text_mode == "none" else own
@@ -114,18 +118,18 @@ def _fresh(
     network = _network(kind, config)
     text = ready or _text(kind, text_mode, items, network.config[field], kept)
     channels = config.get("out_channels") or config.get("in_channels", 3)
-    if channels != 3:
-        raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, which have 3")
+    if channels not in (1, 3):
+        raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, of 3 or, grey, 1")
     patch = patch_of(network.config) if kind in TRANSFORMERS else (1, 1, 1)
     if patch[0] > 1:
         raise AnimaticError(f"{settings.model}: a token holds {patch[0]} frames; want 1, patch_size_t null")
     read = network.config.get("max_text_seq_length", text.limit)
     if read != text.limit:
         raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
-    geometry = Geometry(settings.frames, h, w, channels=3, stride=1, fps=settings.fps or 8.0, patch=patch)
+    geometry = Geometry(settings.frames, h, w, channels=channels, stride=1, fps=settings.fps or 8.0, patch=patch)
     check_size(network, w, h)
     coordinates = kind == "UNet3DConditionModel" and network.config.in_channels == channels + 3
-    return NETWORKS[kind]("", network, pixels(), text, None, geometry, Habits(), coordinates), text_mode
+    return NETWORKS[kind]("", network, pixels(channels), text, None, geometry, Habits(), coordinates), text_mode
 
 
 def _without_text(settings: Settings, reason: str, note: Note) -> str:
@@ -156,7 +160,7 @@ def _loaded(settings: Settings) -> Components:
 def _mode_of_loaded(model: Components, text_mode: str, settings: Settings, note: Note) -> str:
     """The text mode of a loaded model, which keeps what reads its text."""
     text: Any = model.text
-    if settings.text.startswith(BERT):
+    if settings.text.startswith((BERT, VECTORS)):
         raise AnimaticError(f"text is {settings.text!r}, but {settings.model} reads with what it has; want own or auto")
     if text_mode == "none":
         return text_mode
@@ -212,13 +216,15 @@ def _network(kind: str, config: dict[str, Any]) -> Any:
         raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
 
 
-def _bert(settings: Settings, kind: str) -> BertSentence | None:
-    """The BERT that reads the captions, if they are to be read by one."""
-    if not settings.text.startswith(BERT):
+def _ready_text(settings: Settings, kind: str) -> BertSentence | Labels | None:
+    """What reads the captions and does not learn, if they are to be read by a BERT, or name vectors in a file."""
+    if ":" not in settings.text:
         return None
     if kind != "SpaceTimeUNet":
         raise AnimaticError(f"text is {settings.text!r}; {kind} reads token states: want none or own")
-    return read_bert(settings.text.removeprefix(BERT))
+    if settings.text.startswith(BERT):
+        return read_bert(settings.text.removeprefix(BERT))
+    return Labels.of_file(Path(settings.text.removeprefix(VECTORS))).requires_grad_(False)
 
 
 def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: KeptText) -> Any:
