@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import tiny
-from diffusers import UNet2DConditionModel
 from test_model_identity import layout_of_modelscope
 
 from animatic.backbones import PRESETS, beside_of_model, load
@@ -39,19 +38,10 @@ def put(cache, hub_id, make):
 
 
 def command(capsys, *arguments):
+    capsys.readouterr()  # what making the folders printed
     with pytest.raises(SystemExit) as ended:
         main([*map(str, arguments)])
     return (ended.value.code, *capsys.readouterr())
-
-
-def picture(path):
-    """Stable Diffusion's blocks at a fortieth of its width, which is what its configuration is known by."""
-    network = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), attention_head_dim=2,
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3, cross_attention_dim=tiny.WIDTH,
-    )  # fmt: skip
-    return tiny.folder(path, network)
 
 
 # hub ids
@@ -118,6 +108,17 @@ def test_a_finisher_from_the_hub_is_known_by_its_card(cache):
 
 
 # cards
+
+def configs(folder, facts, vae):
+    """The configs of a model with the published ones' facts; no weights."""
+    part = "unet" if facts["_class_name"].startswith("UNet") else "transformer"
+    size = facts.get("sample_size", 64)
+    more = {"sample_size": size, "in_channels": 16, **facts} if part == "transformer" else {"sample_size": size, **facts}
+    for name, config in ((part, more), ("vae", vae)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.json").write_text(json.dumps(config))
+    (folder / "model_index.json").write_text(json.dumps({part: ["diffusers", facts["_class_name"]]}))
+    return folder
 
 
 def test_a_card_says_what_was_recognised(tmp_path, capsys, recwarn):

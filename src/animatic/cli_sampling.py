@@ -76,7 +76,7 @@ def loaded(request: GenerationRequest) -> Backbone:
 def how_of(request: GenerationRequest, watch: Sequence[Control]) -> How:
     """A request's keywords for `render` and its kin."""
     return {
-        "steps": request.steps, "guidance": request.guidance, "frames": request.frames, "size": request.size,
+        "steps": request.steps, "guidance": request.guidance, "frames": request.frames, "fps": request.fps, "size": request.size,
         "scheduler": request.scheduler, "negative": request.negative, "watch": watch,
     }  # fmt: skip
 
