@@ -41,8 +41,8 @@ class How(TypedDict, total=False):
     """How to sample; what is not said, or None, is the model's habit.
 
     `fps` are the frames per second it is shown at; `frames` without it fill the scene's seconds, and without both a
-    clip is as long as the model makes it. `size` is (width, height) in pixels; `negative` stands for the model's own unwanted words ("": none), those of a
-    scene stay; `watch` are further controls, put outermost (progress, previews).
+    clip is as long as the model makes it. `size` is (width, height) in pixels; `negative` stands for the model's own
+    unwanted words ("": none), those of a scene stay; `watch` are further controls, put outermost (progress, previews).
     """
 
     steps: int | None

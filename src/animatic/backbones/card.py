@@ -67,8 +67,11 @@ def _geometry(found: Found) -> Geometry:
     if vae_class is None:
         raise AnimaticError(f"{vae_folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
     network = {**read_json(network_folder / "config.json"), "_name_or_path": str(network_folder)}
+    configs: list[Any] = []
     with torch.device("meta"):
-        return found.geometry(found.cls.network.from_config(network).config, vae_class.from_config(vae).config)
+        for cls, config in ((found.cls.network, network), (vae_class, vae)):
+            configs.append(cls.from_config(config).config)
+    return found.geometry(*configs)
 
 
 def write_card(folder: Path, model: str = "", force: bool = False) -> tuple[Path, str]:

@@ -1,7 +1,8 @@
 """Which known model a folder holds, by the configuration of its network and never by the folder's name.
 
-A card `animatic.json` with a `model` or a `family` is believed. Without one the facts below decide; the values are those of the
-published `config.json` files. Fine-tuned copies keep their configuration, so they are used as their parent is.
+A card `animatic.json` with a `model` or a `family` is believed. Without one the facts below decide; the values are
+those of the published `config.json` files. Fine-tuned copies keep their configuration, so they are used as their parent
+is.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**WAN, "num_layers": 30, "num_attention_heads": 24, "in_channels": 48}, ("wan2.2-5b",)),
     ({**WAN, "num_layers": 40, "num_attention_heads": 40}, ("wan2.1-14b",)),  # 2.2 A14B is used alike
 )
+
+# sample_size that fine-tuning left as it was in ModelScope's config, though it taught another size
+INHERITED = {"zeroscope": 32, "zeroscope-xl": 32}
 
 
 def known_by_card(folder: Path, card: Mapping[str, Any]) -> Preset | None:

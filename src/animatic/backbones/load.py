@@ -1,4 +1,4 @@
-"""A model by name, folder or hub id: every folder in diffusers layout with a UNet or transformer, a VAE and a text encoder.
+"""A model by name, folder or hub id: all in diffusers layout with a UNet or transformer, a VAE and a text encoder.
 
 What diffusers has no word for (native size, habits, vocabulary, the family whose settings the methods use) stands in
 PRESETS, or in the folder's card `animatic.json`; without a card the network's configuration tells (`identity`).
@@ -26,7 +26,7 @@ from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .economy import Economy
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
-from .identity import known_by_card, known_by_config
+from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .locating import SHARED, Location, fetched, locate
 from .presets import CONVERT, PRESETS, Preset
@@ -53,8 +53,8 @@ def load(
 ) -> Components:
     """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
 
-    `device` "" is a GPU if there is one. `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
-    model is unknown, incomplete or damaged.
+    `device` "" is a GPU if there is one. `economy` says how to save memory; `adapt` may change the weights before that.
+    Raises `AnimaticError` where the model is unknown, incomplete or damaged.
     """
     place = locate(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -128,7 +128,8 @@ class Found:
         told = self.cls.native(network, vae)
         same = own and all(getattr(told, n) == getattr(own, n) for n in ("channels", "stride", "height", "width"))
         sizeless = "sample_size" not in network and "sample_height" not in network
-        return own if own and (same or sizeless) else told
+        inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
+        return own if own and (same or sizeless or inherited) else told
 
     def habits(self) -> Habits:
         if "habits" in self.card:

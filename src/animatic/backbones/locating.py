@@ -17,7 +17,13 @@ from .lavie import models_home
 from .presets import CONVERT, FORMER_IDS, PRESETS, Preset
 
 NETWORKS = ("unet", "transformer", "transformer_2", "scheduler")
-SHARED = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow of another model
+SHARED = (
+    "vae",
+    "text_encoder",
+    "tokenizer",
+    "text_encoder_2",
+    "tokenizer_2",
+)  # what a card may borrow
 
 
 @dataclass(frozen=True)
