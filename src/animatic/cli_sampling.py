@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 class Sampling:
     """Each field an option. What is not given is the edited video's own, or else the model's habit."""
 
-    model: str | None = option(
-        None, "A name of `animatic models`, a diffusers folder, or a hub id; else mini."
-    )
+    model: str | None = option(None, "A name of `animatic models`, a diffusers folder, or a hub id; else mini.")
     lora: list[str] | None = option(  # noqa: RUF009 - a field
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )

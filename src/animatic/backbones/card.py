@@ -63,15 +63,12 @@ def _geometry(found: Found) -> Geometry:
         raise AnimaticError(f"{vae_folder}: no such folder; want it, or geometry in animatic.json")
     vae = read_json(vae_folder / "config.json")
     name = str(vae.get("_class_name", ""))
-    vae_class = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
+    vae_class: Any = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
     if vae_class is None:
         raise AnimaticError(f"{vae_folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
     network = {**read_json(network_folder / "config.json"), "_name_or_path": str(network_folder)}
-    configs: list[Any] = []
     with torch.device("meta"):
-        for cls, config in ((found.cls.network, network), (vae_class, vae)):
-            configs.append(cls.from_config(config).config)
-    return found.geometry(*configs)
+        return found.geometry(found.cls.network.from_config(network).config, vae_class.from_config(vae).config)
 
 
 def write_card(folder: Path, model: str = "", force: bool = False) -> tuple[Path, str]:
