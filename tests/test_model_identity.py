@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 from animatic.backbones import PRESETS, load
 from animatic.backbones.cogvideox import turns
 from animatic.backbones.convert import convert_vdp
-from animatic.backbones.identity import KNOWN, known_as
+from animatic.backbones.identity import KNOWN, known_by_card, known_by_config
 from animatic.backbones.small_model import save_model
 from animatic.cascade.stages import said, stages_of
 from animatic.errors import AnimaticError
@@ -103,7 +103,7 @@ def test_a_lora_changes_no_settings(tmp_path):
 
 def test_modelscope_is_known_by_its_layout(tmp_path):
     """LVD's six layers and its strength, whatever the folder is called; two names, one result, by every method."""
-    with pytest.warns(UserWarning, match=r'text-to-video-ms-1\.7b: taken for modelscope, though zeroscope .*"family"'):
+    with pytest.warns(UserWarning, match=r"text-to-video-ms-1\.7b: taken for modelscope .* dpm\+\+; zeroscope "):
         model = load(str(layout_of_modelscope(tmp_path / "text-to-video-ms-1.7b")), "cpu")
     assert model.family == "modelscope"
     energy = recipe_named("lvd")([SCENE], model, 9.0)[1]
@@ -128,7 +128,10 @@ def test_modelscope_is_known_by_its_layout(tmp_path):
 def test_zeroscope_is_told_apart_by_its_size(tmp_path, recwarn):
     model = load(str(layout_of_modelscope(tmp_path / "m", (40, 72))), "cpu")
     assert model.family == "zeroscope" and model.geometry == PRESETS["zeroscope"].geometry
-    assert not [w for w in recwarn if "taken for" in str(w.message)]
+    (said,) = [str(w.message) for w in recwarn if "taken for" in str(w.message)]
+    assert said.endswith(
+        "m: taken for zeroscope by its configuration: 24 frames of 576x320 at 8 a second, 40 steps, guidance 9, dpm++"
+    )
     odd = layout_of_modelscope(tmp_path / "odd", 8)  # another size was learnt: its own, then
     with pytest.warns(UserWarning, match="taken for modelscope"):
         assert (load(str(odd), "cpu").geometry.height, load(str(odd), "cpu").family) == (64, "modelscope")
@@ -142,11 +145,13 @@ def test_other_networks_are_of_no_family(tmp_path):
 def test_every_known_model_is_recognised_by_its_facts():
     """Facts are disjoint enough: the config of each is recognised as that model and no other."""
     for facts, names in KNOWN:
-        if not names[1:]:
-            assert known_as(Path("x"), {}, facts) is PRESETS[names[0]]
-    assert known_as(Path("x"), {}, {"_class_name": "UNet3DConditionModel"}) is None
+        assert known_by_config(facts) == names and set(names) <= PRESETS.keys()
+    assert known_by_config({"_class_name": "UNet3DConditionModel"}) == ()
+    assert known_by_card(Path("x"), {"model": "wan2.2-5b"}) is PRESETS["wan2.2-5b"]
+    with pytest.raises(AnimaticError, match=r"x/animatic\.json: model is 'wan'; want one of mini, "):
+        known_by_card(Path("x"), {"model": "wan"})
     with pytest.raises(AnimaticError, match=r"x/animatic\.json: family is 'modelscop'; want lavie, mini, modelscope, "):
-        known_as(Path("x"), {"family": "modelscop"}, {})
+        known_by_card(Path("x"), {"family": "modelscop"})
 
 
 def test_a_saved_model_says_its_family(tmp_path):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from . import cli_bench, cli_edit, cli_finish, cli_make, cli_plan, cli_studio, cli_train
+from . import cli_bench, cli_card, cli_edit, cli_finish, cli_make, cli_plan, cli_studio, cli_train
 from .console import table, warnings_as_lines
 from .errors import AnimaticError
 from .options import AsJson, by_field, only_finite
@@ -27,6 +27,7 @@ app = typer.Typer(
 cli_plan.add_to(app)
 cli_train.add_to(app)
 app.command()(by_field(cli_edit.edit))
+app.command()(cli_card.card)
 app.command()(cli_studio.studio)
 app.command()(cli_finish.finish)
 app.add_typer(cli_bench.app, name="bench")

@@ -36,6 +36,7 @@ class Shot(Sampling):
     """What `make` and `render` are told alike: each field an option."""
 
     seconds: float | None = option(None, "Duration; longer than the model's own is made in windows.")
+    fps: float | None = option(None, "Frames per second, the model's own if not given: DiTCtrl shows CogVideoX at 16.")
     format: str = option("mp4", f"One or more, with commas: {FORMATS}.")
     out: Path = option(Path("out"), "Folder for the results.")  # noqa: RUF009 - a field
     name: str = option("", "Name of the files; made from the prompt if not given.")
@@ -100,12 +101,13 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         from .attention import Album
         from .cascade.stages import ready, stages_of
         from .controls.watching import Progress
+        from .durations import at_rate
         from .methods import recipe_named
         from .request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
-        request = shot.over(GenerationRequest(story, method=""), as_json)
-        model = loaded(request)
+        request = shot.over(GenerationRequest(story, method="", fps=shot.fps), as_json)
+        model = at_rate(loaded(request), shot.fps)
 
     # what the model says of the scenes: how long they are, whether they are seen at once or in windows
     story = _timed(story, shot, model.geometry, span)
@@ -165,21 +167,23 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
 
 
 def _timed(story: Story, shot: Shot, geometry: Geometry, span: float) -> Story:
-    """The story with scenes as long as the model's own clip where nobody said how long they are."""
-    if shot.seconds is not None or geometry.frames == 1 or any(scene.seconds != span for scene in story):
+    """The story with scenes as long as the model's own clip, or the frames asked for, where nobody said how long."""
+    frames = shot.frames or geometry.frames
+    if shot.seconds is not None or frames == 1 or any(scene.seconds != span for scene in story):
         return story
-    return tuple(replace(scene, seconds=geometry.frames / geometry.fps) for scene in story)
+    return tuple(replace(scene, seconds=frames / geometry.fps) for scene in story)
 
 
 def _shape(shown: Scene | Reel, geometry: Geometry, request: GenerationRequest) -> Shape:
     """The video that will be made of what is shown, as finishing stages count it."""
     from .cascade.stage import Shape
+    from .durations import clip_frames, frame_rate
 
     width, height = request.size or (geometry.width, geometry.height)
     if not isinstance(shown, Scene):
         return Shape(geometry.pixel_frames(shown.plan.frames), height, width, geometry.fps)
-    frames = request.frames or (geometry.frames if shown.seconds else 1)
-    return Shape(frames, height, width, frames / shown.seconds if shown.seconds else geometry.fps)
+    frames = clip_frames([shown], geometry, request.frames)
+    return Shape(frames, height, width, frame_rate(shown, geometry, request.frames, request.fps))
 
 
 def _span(model: str) -> float:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Sampling:
     """Each field an option. What is not given is the edited video's own, or else the model's habit."""
 
-    model: str | None = option(None, "A name of `animatic models`, or a folder in diffusers layout; else mini.")
+    model: str | None = option(None, "A name of `animatic models`, a diffusers folder, or a hub id; else mini.")
     lora: list[str] | None = option(  # noqa: RUF009 - a field
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
@@ -78,8 +78,8 @@ def loaded(request: GenerationRequest) -> Backbone:
 def how_of(request: GenerationRequest, watch: Sequence[Control]) -> How:
     """A request's keywords for `render` and its kin."""
     return {
-        "steps": request.steps, "guidance": request.guidance, "frames": request.frames, "size": request.size,
-        "scheduler": request.scheduler, "negative": request.negative, "watch": watch,
+        "steps": request.steps, "guidance": request.guidance, "frames": request.frames, "fps": request.fps,
+        "size": request.size, "scheduler": request.scheduler, "negative": request.negative, "watch": watch,
     }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from .controls.composition import Composition
 from .controls.finite import Finite
 from .controls.regions import Regions
 from .controls.windows import Windows
+from .durations import at_rate, clip_frames, frame_rates
 from .errors import AnimaticError, warn
 from .methods import Recipe, recipe_named
 from .methods.effect import without_effect
@@ -34,19 +35,21 @@ from .schedule import Schedule
 from .seeds import check_seed
 from .stories import Reel, check_memory, check_no_frames, reel_of
 from .text import truncating
-from .video import Video, check_rate
+from .video import Video
 
 
 class How(TypedDict, total=False):
     """How to sample; what is not said, or None, is the model's habit.
 
-    `size` is (width, height) in pixels; `negative` stands for the model's own unwanted words ("": none), those of a
-    scene stay; `watch` are further controls, put outermost (progress, previews).
+    `fps` are the frames per second it is shown at; `frames` without it fill the scene's seconds, and without both a
+    clip is as long as the model makes it. `size` is (width, height) in pixels; `negative` stands for the model's own
+    unwanted words ("": none), those of a scene stay; `watch` are further controls, put outermost (progress, previews).
     """
 
     steps: int | None
     guidance: float | None
     frames: int | None
+    fps: float | None
     size: tuple[int, int] | None
     scheduler: str
     negative: str | None
@@ -123,6 +126,7 @@ class Take:
     scheduler: str
     guidance: float
     frames: int | None
+    fps: float | None
     size: tuple[int, int]
     watch: Sequence[Control]
 
@@ -134,7 +138,7 @@ class Take:
                 raise AnimaticError(f"unknown option {name!r}; known: {', '.join(How.__annotations__)}")
         if not isinstance(model, (str, os.PathLike, Backbone)):
             raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
-        backbone = model if isinstance(model, Backbone) else load(os.fspath(model))
+        backbone = at_rate(model if isinstance(model, Backbone) else load(os.fspath(model)), how.get("fps"))
         geometry, habits = backbone.geometry, backbone.habits
 
         steps, guidance, frames = how.get("steps"), how.get("guidance"), how.get("frames")
@@ -164,6 +168,7 @@ class Take:
             scheduler,
             _guidance(recipe, backbone) if guidance is None else float(guidance),
             frames,
+            how.get("fps"),
             (width, height),
             how.get("watch", ()),
         )
@@ -189,15 +194,12 @@ class Take:
         self, scenes: Sequence[Scene], seeds: Sequence[int], controls: Sequence[Control], noise: Tensor | None = None
     ) -> list[Video]:
         """A video of each scene; `noise` (one row a scene) is that of the seeds if not given."""
-        geometry, frames, (width, height) = self.backbone.geometry, self.frames, self.size
+        geometry, (width, height) = self.backbone.geometry, self.size
         seeds = [check_seed(seed) for seed in seeds]
-        if frames is None:
-            frames = geometry.frames if any(scene.seconds for scene in scenes) else 1
+        frames = clip_frames(scenes, geometry, self.frames)
 
         # what cannot be shown or held is refused before the work
-        rates = [frames / scene.seconds if scene.seconds else geometry.fps for scene in scenes]
-        for rate in rates:
-            check_rate(rate)
+        rates = frame_rates(scenes, self.backbone, self.frames, self.fps)
         latents = math.prod(geometry.latent(frames, height, width))
         check_memory(frames * len(scenes), height, width, latents * len(scenes))
 
@@ -214,7 +216,7 @@ class Take:
                     "prompt": scene.prompt, "prompt_text": as_told[i].prompt,
                     "negative_text": self.backbone.habits.unwanted(scene.negative), "seed": seed, **made,
                     "scene": json.loads(scene.to_json()),
-                    "request": self.request((scene,), seed, frames=frames).to_dict(),
+                    "request": self.request((scene,), seed, frames=frames, fps=rates[i]).to_dict(),
                 },
             )
             for i, (scene, seed) in enumerate(zip(scenes, seeds, strict=True))
@@ -296,7 +298,7 @@ class Take:
         return GenerationRequest(
             story, backbone.reference or backbone.name, backbone.loras, self.method, seed,
             steps=self.schedule.steps, guidance=self.guidance, size=self.size, scheduler=self.scheduler,
-            negative=backbone.habits.negative, **memory, **more,
+            negative=backbone.habits.negative, **{"fps": backbone.geometry.fps, **memory, **more},
         )  # fmt: skip
 
 

@@ -89,8 +89,9 @@ def word_pattern(words: str) -> re.Pattern[str]:
 class GenerationRequest:
     """All that decides a video but the versions of the libraries. Files carry one in which nothing is left open.
 
-    `model` is a name or a folder, `loras` are files, their scales and networks (see `training.lora.Wanted`). `size` is
-    (width, height) in pixels, before any enlargement of the file. `negative` are the model's own unwanted words; a
+    `model` is a name, a folder or a hub id, `loras` are files, their scales and networks (see `training.lora.Wanted`).
+    `fps` are frames per second; None are those of the model, or of the scene's seconds where `frames` are given. `size`
+    is (width, height) in pixels, before any enlargement of the file. `negative` are the model's own unwanted words; a
     scene's stand in the scene. `windowed` says that the story was made in windows, `overlap` and `transitions` how (see
     `render_story`). `stages` are finishing stages (see `animatic finish`). `edits` are changes to the story, one after
     another; `inverted` is a digest of the video whose noise this was made from, "" where there is none.
@@ -104,6 +105,7 @@ class GenerationRequest:
     steps: int | None = None
     guidance: float | None = None
     frames: int | None = None
+    fps: float | None = None
     size: tuple[int, int] | None = None
     scheduler: str = ""
     negative: str | None = None

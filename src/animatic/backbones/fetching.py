@@ -9,7 +9,13 @@ from typing import Any
 
 from diffusers.pipelines.pipeline_loading_utils import variant_compatible_siblings
 from huggingface_hub import snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    DryRunError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
 from huggingface_hub.utils import tqdm
 
 from ..errors import AnimaticError, counted, warn
@@ -24,10 +30,11 @@ UNREACHABLE = (DryRunError, LocalEntryNotFoundError, OfflineModeIsEnabled)
 def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) -> Path:
     """The folder of a model of the hub, with these parts of it; what is here already is not fetched again.
 
-    `half`: weights in float16 where the hub has them beside those in full, but for the VAE, which may compute in full.
-    Raises `AnimaticError` where the model is not here and cannot be fetched. Warns of what is fetched, and its size.
+    `name` is the model that needs it, "" where it was asked for by its hub id. `half`: weights in float16 where the hub
+    has them beside those in full, but for the VAE, which may compute in full. Raises `AnimaticError` where the model is
+    not here and cannot be fetched. Warns of what is fetched, and its size.
     """
-    patterns = ["model_index.json", *(f"{part}/*" for part in parts)]
+    patterns = ["model_index.json", "animatic.json", *(f"{part}/*" for part in parts)]
     try:
         try:
             listing: Any = snapshot_download(source, allow_patterns=patterns, dry_run=True, tqdm_class=_Silent)
@@ -38,11 +45,12 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
         wanted = needed(sizes, here, half)
         if missing := [file for file in wanted if file not in here]:
             size = format_bytes(sum(sizes[file] for file in missing))
-            warn(f"{name}: fetching {counted(len(missing), 'file')} of {source}, {size}")
+            warn(f"{name or source}: fetching {counted(len(missing), 'file')} of {source}, {size}")
         return Path(snapshot_download(source, allow_patterns=wanted))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = type(error).__name__
-        raise AnimaticError(f"{name}: {source} is not on this machine and cannot be fetched ({reason})") from None
+        whose = f"{name}: {source}" if name else f"{source}: no folder, and as a hub id it"
+        raise AnimaticError(f"{whose} is not on this machine and cannot be fetched ({reason})") from None
 
 
 def needed(files: Iterable[str], here: Collection[str] = (), half: bool = False) -> list[str]:

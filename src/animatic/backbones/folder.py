@@ -58,7 +58,7 @@ def reading_card(folder: Path) -> Iterator[None]:
         yield
     except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error) if isinstance(error, AnimaticError) else f"{type(error).__name__}: {error}"
-        raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/training.md") from None
+        raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/models.md") from None
 
 
 def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> Any:

@@ -1,7 +1,8 @@
 """Which known model a folder holds, by the configuration of its network and never by the folder's name.
 
-A card `animatic.json` with a `family` is believed. Without one the facts below decide; the values are those of the
-published `config.json` files. Fine-tuned copies keep their configuration, so they are used as their parent is.
+A card `animatic.json` with a `model` or a `family` is believed. Without one the facts below decide; the values are
+those of the published `config.json` files. Fine-tuned copies keep their configuration, so they are used as their parent
+is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import AnimaticError, warn
+from ..errors import AnimaticError
 from .presets import PRESETS, Preset
 
 FILM = {
@@ -28,10 +29,11 @@ PICTURE = {
 }
 COG, WAN = {"_class_name": "CogVideoXTransformer3DModel"}, {"_class_name": "WanTransformer3DModel"}
 
-# (facts, the known models that have them all); of several the first is assumed, which a warning says
+# (facts, the known models that have them all)
 KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**FILM, "sample_size": [40, 72]}, ("zeroscope",)),
     ({**FILM, "sample_size": [72, 128]}, ("zeroscope-xl",)),
+    ({**FILM, "_library": "models.unet_3d_condition"}, ("zeroscope", "zeroscope-xl")),  # as their model_index.json says
     (FILM, ("modelscope", "zeroscope")),  # ModelScope's layout at any width; Zeroscope is a fine-tuned ModelScope
     ({**PICTURE, "cross_attention_dim": 768}, ("sd15",)),
     ({**PICTURE, "cross_attention_dim": 1024}, ("sd21",)),
@@ -45,25 +47,31 @@ KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**WAN, "num_layers": 40, "num_attention_heads": 40}, ("wan2.1-14b",)),  # 2.2 A14B is used alike
 )
 
+# sample_size that fine-tuning left as it was in ModelScope's config, though it taught another size
+INHERITED = {"zeroscope": 32, "zeroscope-xl": 32}
 
-def known_as(folder: Path, card: Mapping[str, Any], config: Mapping[str, Any]) -> Preset | None:
-    """The known model whose settings a folder's model takes, or None where it is like none of them.
 
-    `card` is the folder's `animatic.json`, `config` the `config.json` of its network. Raises `AnimaticError` where the
-    card names a family that does not exist; warns where the configuration fits several models.
+def known_by_card(folder: Path, card: Mapping[str, Any]) -> Preset | None:
+    """The known model that a folder's card names, by `model` or else by `family`; None for the family "", or none.
+
+    Raises `AnimaticError` where the card names a model or family that does not exist.
     """
-    if "family" in card:
-        families = {preset.family: preset for preset in reversed(PRESETS.values()) if preset.family}
-        if card["family"] not in ("", *families):
-            known = ", ".join(sorted(families))
-            raise AnimaticError(f"{folder}/animatic.json: family is {card['family']!r}; want {known} or an empty one")
-        return families.get(card["family"])
+    if "model" in card:
+        if card["model"] not in tuple(PRESETS):
+            raise AnimaticError(f"{folder}/animatic.json: model is {card['model']!r}; want one of {', '.join(PRESETS)}")
+        return PRESETS[card["model"]]
 
-    for facts, names in KNOWN:
-        if all(config.get(name) == value for name, value in facts.items()):
-            if names[1:]:
-                others = f"{', '.join(names[1:])} has the same configuration"
-                hint = f'a file animatic.json with {{"family": "{names[1]}"}} in the folder says otherwise'
-                warn(f"{folder}: taken for {names[0]}, though {others}; {hint}")
-            return PRESETS[names[0]]
-    return None
+    families = {preset.family: preset for preset in reversed(PRESETS.values()) if preset.family}
+    family = card.get("family", "")
+    if family not in ("", *families):
+        known = ", ".join(sorted(families))
+        raise AnimaticError(f"{folder}/animatic.json: family is {family!r}; want {known} or an empty one")
+    return families.get(family)
+
+
+def known_by_config(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the known models that a network is like, the first to be assumed; empty where there is none.
+
+    `config` is its `config.json`, with the `_library` that `model_index.json` names for it.
+    """
+    return next((names for facts, names in KNOWN if all(config.get(k) == v for k, v in facts.items())), ())

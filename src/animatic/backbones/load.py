@@ -1,4 +1,4 @@
-"""A model by name or folder: every folder in diffusers layout with a UNet or transformer, a VAE and a text encoder.
+"""A model by name, folder or hub id: all in diffusers layout with a UNet or transformer, a VAE and a text encoder.
 
 What diffusers has no word for (native size, habits, vocabulary, the family whose settings the methods use) stands in
 PRESETS, or in the folder's card `animatic.json`; without a card the network's configuration tells (`identity`).
@@ -6,10 +6,8 @@ PRESETS, or in the folder's card `animatic.json`; without a card the network's c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +27,9 @@ from .cogvideox import CogVideoX
 from .economy import Economy
 from .fetching import fetched
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
-from .identity import known_as
-from .lavie import LaVie, models_home
+from .identity import INHERITED, known_by_card, known_by_config
+from .lavie import LaVie
+from .locating import SHARED, Location, locate
 from .presets import CONVERT, PRESETS, Preset
 from .small_model import Labels, Sentence, Small
 from .unet2d import Refiner, RefinerText, UNet2D
@@ -43,8 +42,7 @@ TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.part == "tran
 NO_ECONOMY = Economy()
 CLIP = CLIPTextModel.__name__
 WAN_WORDS = 512  # tokens that Wan was trained on
-CARD = {"family", "geometry", "habits", "coordinates", "words", "beside", "classes", "class_vectors", "parts"}
-TOLD = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow of another model
+CARD = {"model", "family", "geometry", "habits", "coordinates", "words", "beside", "classes", "class_vectors", "parts"}
 
 
 @quiet()
@@ -54,42 +52,43 @@ def load(
     economy: Economy = NO_ECONOMY,
     adapt: Callable[[Components], object] = lambda model: None,
 ) -> Components:
-    """The model called `name` (see PRESETS) or in the folder `name`, frozen, on `device` ("": a GPU if there is one).
+    """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
 
-    `economy` says how to save memory; `adapt` may change the weights before that. Raises `AnimaticError` where the
-    model is unknown, incomplete or damaged.
+    `device` "" is a GPU if there is one. `economy` says how to save memory; `adapt` may change the weights before that.
+    Raises `AnimaticError` where the model is unknown, incomplete or damaged.
     """
     half = economy.dtype == "float16"
-    preset, folder = PRESETS.get(name), locate(name, half)
+    place = locate(name, half)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    found = _found(name if preset else folder.name, folder, preset)
+    found = found_at(place)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
     model = _read(found, getattr(torch, economy.dtype or own), half)
-    if not (found.known or {"geometry", "habits"} <= found.card.keys()):
-        _warn_of_defaults(model, folder)
-    model.reference, model.economy = name if preset else str(folder.resolve()), economy
+    if found.alike:
+        _warn_of_recognised(model, found)
+    elif not (found.known or {"geometry", "habits"} <= found.card.keys()):
+        _warn_of_defaults(model, found.folder)
+    model.reference, model.economy = place.reference, economy
     adapt(model.freeze())
     return economy.apply(model, torch.device(device))
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
     """Say how a model is used that nothing says how to use."""
+    warn(f"{folder}: no animatic.json says how the model is used: {_usage(model)}")
+
+
+def _warn_of_recognised(model: Components, found: Found) -> None:
+    """Say which known model a folder was taken for, and how it is used therefore."""
+    name, *others = found.alike
+    scheduler = model.habits.scheduler or type(model.scheduler).__name__
+    doubt = f"; {listed(others)} looks the same, which animatic card --model {others[0]} would say" if others else ""
+    warn(f"{found.folder}: taken for {name} by its configuration: {_usage(model)}, {scheduler}{doubt}")
+
+
+def _usage(model: Components) -> str:
     size, habits = model.geometry, model.habits
     frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
-    how = f"{habits.steps} steps, guidance {habits.guidance:g}"
-    warn(f"{folder}: no animatic.json says how the model is used: {frames}, {how}")
-
-
-def locate(name: str, half: bool = False) -> Path:
-    """The folder of a model, fetched if it is a known one, `half`: in float16 if the hub has it so.
-
-    Raises `AnimaticError` where there is none.
-    """
-    preset = PRESETS.get(name)
-    folder = Path(name) if preset is None else _folder(name, preset, half)
-    if preset is None and not os.path.isdir(name):  # of a Path a name that is too long would raise
-        raise AnimaticError(f"unknown model {name!r}; known: {', '.join(PRESETS)}, or a folder in diffusers layout")
-    return folder
+    return f"{frames}, {habits.steps} steps, guidance {habits.guidance:g}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,8 @@ class Found:
     """A model folder before its weights are read: what it says of itself, and which known model it is.
 
     `index` is `model_index.json`, `card` is `animatic.json` ({} where there is none), `config` that of the network.
-    `certain`: the user or the card says that it is the model `known`; else it was recognised.
+    `alike` are the known models that have its configuration, the first of them assumed; () where the user or the card
+    says which model it is, or it is like none.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Found:
     card: dict[str, Any]
     config: dict[str, Any]
     known: Preset | None
-    certain: bool
+    alike: tuple[str, ...]
 
     @property
     def cls(self) -> Any:
@@ -122,13 +122,16 @@ class Found:
                 patch = tuple(self.card["geometry"].get("patch", (1, 1, 1)))
                 return Geometry(**{**self.card["geometry"], "patch": patch})
         own = self.known and self.known.geometry
-        if own and self.certain:
+        if own and not self.alike:
             return own
 
+        if not own and "patch" in vae:  # a PatchCodec takes any size
+            raise AnimaticError(f"{self.folder}: its configs tell no size; want geometry in animatic.json")
         told = self.cls.native(network, vae)
         same = own and all(getattr(told, n) == getattr(own, n) for n in ("channels", "stride", "height", "width"))
         sizeless = "sample_size" not in network and "sample_height" not in network
-        return own if own and (same or sizeless) else told
+        inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
+        return own if own and (same or sizeless or inherited) else told
 
     def habits(self) -> Habits:
         if "habits" in self.card:
@@ -137,8 +140,9 @@ class Found:
         return (self.known and self.known.habits) or Habits()
 
 
-def _found(name: str, folder: Path, preset: Preset | None) -> Found:
-    """Raises `AnimaticError` where `folder` is no model folder, or one of another kind of model."""
+def found_at(place: Location) -> Found:
+    """Raises `AnimaticError` where the place is no model folder, or one of another kind of model."""
+    folder, preset = place.folder, place.preset
     index = read_json(folder / "model_index.json")
     card = read_json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
     part = "transformer" if "transformer" in index else "unet"
@@ -149,34 +153,27 @@ def _found(name: str, folder: Path, preset: Preset | None) -> Found:
     if odd := sorted(card.keys() - CARD):
         warn(f"{folder}/animatic.json: {listed(odd)} is not known and not used; known are {listed(sorted(CARD))}")
 
-    config = {**read_json(folder / part / "config.json"), "_class_name": kind}
-    known = preset or known_as(folder, card, config)
-    return Found(name, folder, index, card, config, known, certain=preset is not None or "family" in card)
+    config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": index[part][0]}
+    told = preset is not None or not card.keys().isdisjoint(("model", "family"))
+    alike = () if told else known_by_config(config)
+    known = PRESETS[alike[0]] if alike else preset or known_by_card(folder, card)
+    return Found(place.name, folder, index, card, config, known, alike)
 
 
 def beside_of_model(name: str) -> Beside | None:
-    """What the model called `name` or in the folder `name` sees beside the noise, by its card: no weights are read."""
+    """What the model called `name` (see `locate`) sees beside the noise, by its card: no weights are read."""
     preset = PRESETS.get(name)
     if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
         return preset.beside
-    card = (Path(name) if preset is None else _folder(name, preset)) / "animatic.json"
-    return (beside_of(read_json(card)) if card.exists() else None) or (preset and preset.beside)
-
-
-def _folder(name: str, preset: Preset, half: bool = False) -> Path:
-    if not preset.source:
-        return Path(str(files("animatic") / "weights" / name))
-    if preset.source.startswith(CONVERT):
-        if not (folder := models_home() / name).is_dir():
-            raise AnimaticError(f"{name} is not on this machine; get its checkpoint, then: {preset.source}")
-        return folder
-    return fetched(name, preset.source, ("unet", "transformer", "transformer_2", "scheduler", *TOLD), half)
+    found = locate(name)
+    card = found.folder / "animatic.json"
+    return (beside_of(read_json(card)) if card.exists() else None) or (found.preset and found.preset.beside)
 
 
 def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     folder, card, cls, rest = found.folder, found.card, found.cls, found.folder
     if source := card.get("parts"):  # text encoder and VAE are another model's
-        rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, TOLD, half)
+        rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
     network = cls.read(folder / cls.part, dtype)
     if network.config.get("addition_embed_type") == "text_time":

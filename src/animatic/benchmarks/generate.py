@@ -160,9 +160,15 @@ class Maker:
         )  # fmt: skip
 
     def _scene(self, job: Job) -> Scene:
+        """A still, or a scene as long as the model's own clip: the rate of the frames is the model's."""
         if self.settings.prompt_only or job.plan is None:
-            return Scene(job.prompt, seconds=0.0 if self.settings.kind == "image" else 2.0)
-        return scenes_of(job.plan)[0]
+            scene = Scene(job.prompt, seconds=0.0 if self.settings.kind == "image" else 2.0)
+        else:
+            scene = scenes_of(job.plan)[0]
+        if not scene.seconds:
+            return scene
+        geometry = self.backbone.geometry
+        return replace(scene, seconds=(self.settings.frames or geometry.frames) / geometry.fps)
 
     def _story(self, job: Job) -> Story:
         """Scenes as long as the model's own clips."""

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import torch
 
-from ..backbones.load import locate
+from ..backbones.locating import locate
 from ..errors import AnimaticError
 from ..files import fresh_path
 from ..frame_buffer import Probe, format_bytes

@@ -18,6 +18,7 @@ from ..cascade.stages import finish as finished
 from ..cascade.stages import said, stages_of
 from ..checking import checked
 from ..controls.watching import Preview, Progress, Stop, Stopped
+from ..durations import length_note
 from ..editing import Edit, render_edit
 from ..errors import AnimaticError
 from ..methods import Recipe, recipe_named
@@ -84,6 +85,8 @@ class Wanted:
         for method in self.methods:
             controls = checked(Take.of(model, self.recipe(method, model), **self.how(method)), shown)
             notes.append(without_effect(method, controls, shown))
+        if isinstance(shown, Scene):
+            notes.append(length_note(shown, model, self.frames, None))
         return list(filter(None, notes))
 
     def to_dict(self) -> dict[str, Any]:

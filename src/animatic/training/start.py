@@ -20,6 +20,7 @@ from ..backbones.beside import Learnt, beside_named
 from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
 from ..backbones.load import NETWORKS, TRANSFORMERS
+from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..errors import AnimaticError, listed
@@ -52,7 +53,7 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
     process = Process(settings.target, settings.schedule, settings.levels, settings.loss, settings.min_snr)
     if (beside := beside_named(settings.learn)) is not None:
         model = _finisher(settings, beside)
-    elif settings.model in PRESETS or os.path.exists(f"{settings.model}/model_index.json"):
+    elif _is_whole_model(settings.model):
         model = _loaded(settings)
         text_mode = _mode_of_loaded(model, text_mode, settings, note)
         process = _its_process(model, settings)
@@ -138,6 +139,13 @@ def _without_text(settings: Settings, reason: str, note: Note) -> str:
         raise AnimaticError(f"text is {settings.text!r}, but {reason}; want none")
     note(f"text: none ({reason})")
     return "none"
+
+
+def _is_whole_model(name: str) -> bool:
+    """Whether `name` is of a model with weights, and not of a fresh network or a config file."""
+    if name in PRESETS or os.path.exists(f"{name}/model_index.json"):
+        return True
+    return is_hub_id(name) and not name.endswith(".json") and not os.path.exists(name)
 
 
 def _loaded(settings: Settings) -> Components:

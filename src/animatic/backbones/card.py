@@ -1,0 +1,89 @@
+"""The card `animatic.json` of a model folder: what it would say, and how it is written. See docs/models.md."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from ..errors import AnimaticError, listed
+from ..files import write_atomically
+from ..quiet import quiet
+from .base import Geometry
+from .codec import PatchCodec
+from .folder import read_json
+from .load import Found, found_at
+from .locating import Location
+from .presets import PRESETS
+
+
+@quiet()
+def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
+    """The card of the model in `folder`, and in one line what it goes by; no weights are read.
+
+    `model` is the known model that the folder holds; "" is the one that its configuration tells. What a card says that
+    is there already stays; only what it lacks is filled in. Raises `AnimaticError` where `folder` holds no model, or
+    `model` is not known.
+    """
+    if model and model not in PRESETS:
+        raise AnimaticError(f"unknown model {model!r}; known: {', '.join(PRESETS)}")
+    place = Location(folder, folder.name, str(folder), PRESETS.get(model))
+    found = found_at(place)
+
+    # which model it is, and how sure that is
+    kept = {key: value for key, value in found.card.items() if not (model and key in ("model", "family"))}
+    named: dict[str, Any] = {}
+    why = "like no known model: check geometry and habits, which are its configs' and the defaults"
+    if model:
+        named, why = {"model": model}, f"told to be {model}"
+    elif found.alike:
+        name, *others = found.alike
+        doubt = f"; {listed(others)} looks the same: say --model {others[0]} if it is that" if others else ""
+        named, why = {"model": name}, f"taken for {name} by its configuration{doubt}"
+    elif found.known:
+        why = "what it lacked of the model that its card names"
+
+    # every number in full, so that it can be edited
+    card = named if named or found.known else {"family": "", "coordinates": False, "words": []}
+    if "geometry" not in kept:
+        card = {**card, "geometry": asdict(_geometry(found))}
+    if "habits" not in kept:
+        card = {**card, "habits": asdict(found.habits())}
+    return {**card, **kept}, why
+
+
+def _geometry(found: Found) -> Geometry:
+    """The geometry without weights: configs with their defaults, of networks that take no memory."""
+    network_folder, vae_folder = found.folder / found.cls.part, found.folder / "vae"
+    if not vae_folder.is_dir():  # it is another model's, see `parts`; only the configuration of the network tells then
+        raise AnimaticError(f"{vae_folder}: no such folder; want it, or geometry in animatic.json")
+    vae = read_json(vae_folder / "config.json")
+    name = str(vae.get("_class_name", ""))
+    vae_class: Any = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
+    if vae_class is None:
+        raise AnimaticError(f"{vae_folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
+    network = {**read_json(network_folder / "config.json"), "_name_or_path": str(network_folder)}
+    with torch.device("meta"):
+        return found.geometry(found.cls.network.from_config(network).config, vae_class.from_config(vae).config)
+
+
+def write_card(folder: Path, model: str = "", force: bool = False) -> tuple[Path, str]:
+    """Write the card of `card_of` into the folder; returns its file and what it goes by.
+
+    Raises `AnimaticError` where there is a card already, unless `force`.
+    """
+    file = folder / "animatic.json"
+    if file.exists() and not force:
+        raise AnimaticError(f"{file} is there already; want --force to fill in what it lacks, or --print")
+    card, why = card_of(folder, model)
+    write_atomically(file, card_text(card).encode())
+    return file, why
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """As the file holds it."""
+    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,80 @@
+"""Where a model is: one known by name, a folder, or a repository of the Hugging Face hub by its id (owner/name)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from ..errors import AnimaticError
+from .fetching import fetched
+from .lavie import models_home
+from .presets import CONVERT, FORMER_IDS, PRESETS, Preset
+
+NETWORKS = ("unet", "transformer", "transformer_2", "scheduler")
+SHARED = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow
+
+
+@dataclass(frozen=True)
+class Location:
+    """A model that was found: its folder, what it is called, and which known model it was asked for as, if any.
+
+    `reference` finds it again, from any working directory.
+    """
+
+    folder: Path
+    name: str
+    reference: str
+    preset: Preset | None = None
+
+
+def locate(name: str, half: bool = False) -> Location:
+    """The model called `name`, in the folder `name`, or with the hub id `name`, fetched if it has to be.
+
+    `half`: in float16 if the hub has it so.
+    A folder goes before a hub id. Raises `AnimaticError` where there is none of these, or it cannot be fetched.
+    """
+    if preset := PRESETS.get(name):
+        return Location(_folder(name, preset, half), name, name, preset)
+    if os.path.isdir(name):  # of a Path a name that is too long would raise
+        folder = Path(name)
+        return Location(folder, folder.name, str(folder.resolve()))
+
+    known = ", ".join(PRESETS)
+    if not is_hub_id(name):
+        raise AnimaticError(
+            f"unknown model {name!r}; known: {known}, or a folder in diffusers layout, or a hub id such as owner/name"
+        )
+    preset_name = preset_of(name)
+    folder = fetched("", name, (*NETWORKS, *SHARED), half)
+    return Location(folder, preset_name or name, name, PRESETS.get(preset_name))
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` has the form of a hub id, owner/name."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
+
+
+def preset_of(hub_id: str) -> str:
+    """The name of the known model whose weights have this hub id, or had it; "" where there is none."""
+    names = {preset.source.lower(): name for name, preset in PRESETS.items() if is_hub_id(preset.source)}
+    return {**FORMER_IDS, **names}.get(hub_id.lower(), "")
+
+
+def _folder(name: str, preset: Preset, half: bool) -> Path:
+    """The folder of a known model."""
+    if not preset.source:
+        return Path(str(files("animatic") / "weights" / name))
+    if preset.source.startswith(CONVERT):
+        if not (folder := models_home() / name).is_dir():
+            raise AnimaticError(f"{name} is not on this machine; get its checkpoint, then: {preset.source}")
+        return folder
+    return fetched(name, preset.source, (*NETWORKS, *SHARED), half)
