@@ -62,7 +62,7 @@ def test_every_setting_of_every_method_is_named_shown_and_settable(mini):
             field = setting.path.rpartition(".")[2]
             assert re.search(rf"\b{field}\b", setting.help), f"{setting.path}: its class does not say what it is"
             typed = given_settings([f"{setting.path}={shown(setting.default)}"])
-            shown_as = reel_of((BEAR, BEAR), mini.geometry) if "ditctrl" in name else BEAR
+            shown_as = reel_of((replace(BEAR, seconds=3.0),) * 2, mini.geometry) if "ditctrl" in name else BEAR
             plain, same = (r([shown_as], mini, 4.0) for r in (recipe, tuned(recipe, typed, mini, name).recipe))
             assert numbers(same) == numbers(plain), setting.path
 

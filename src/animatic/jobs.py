@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .scene import Scene, Story
-from .setting_values import Value
+from .setting_values import Value, shown
 from .video import Video
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class Settings:
     settings: Mapping[str, Value] = field(default_factory=dict)
     batch: int = 1
     threads: int = 1
+
+    @property
+    def method_shown(self) -> str:
+        """The method with its settings, as tables name it."""
+        return " ".join([self.method, *(f"{name}={shown(value)}" for name, value in self.settings.items())])
 
 
 @dataclass(frozen=True)
