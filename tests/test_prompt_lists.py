@@ -62,6 +62,15 @@ def test_again_makes_what_is_missing_or_other(here, tmp_path):
     assert here(*other)[2].count("there  ") == here(*command)[2].count("there  ") == 3
 
 
+def test_repeats_have_the_seeds_of_the_originals(here, tmp_path):
+    """LVD's and LMD's --seed_offset 5 --repeats 3."""
+    (tmp_path / "list.txt").write_text("A red car\n")
+    code, _, err = here("make", "--prompts", "list.txt", *QUICK, "--seed", "5", "--repeats", "3")
+    assert code == 0, err
+    names = ("a-red-car", "a-red-car-r2", "a-red-car-r3")
+    assert [Video.load(tmp_path / f"out/{n}.mp4").info["seed"] for n in names] == [5, 5 + 6789, 5 + 2 * 6789]
+
+
 def test_rendered_as_typed(here, file, tmp_path):
     """Without a plan, as LaVie's programs do it: the frames of `videos_of`."""
     code, _, err = here("render", "--prompts", file, *QUICK, "--seed", "4", "--then", "motion:2")
@@ -79,7 +88,7 @@ def test_one_that_fails_holds_up_nobody(here, tmp_path):
     (tmp_path / "list.txt").write_text("A red car\nA zebra on a bicycle\nA blue ball\n")
     code, _, err = here("make", "--prompts", "list.txt", *QUICK)
     assert code == 2 and err.count("video  out/") == 2
-    assert "failed 'A zebra on a bicycle': " in err and "error: 1 of 3 videos were not made" in err
+    assert "failed 'A zebra on a bicycle': " in err and "error: 1 of 3 prompts were not made" in err
 
 
 @pytest.mark.parametrize(

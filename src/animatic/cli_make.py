@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .stories import Reel
 
 FORMATS = ("mp4", "gif", "webp", "png")
+Repeats = Annotated[int, typer.Option(min=1, help="Videos of each of --prompts, their seeds 6789 apart.")]
 RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
 
 
@@ -60,6 +61,7 @@ def make(
     prompts: Annotated[
         Path | None, typer.Option(help="A file of prompts, one a line: a video of each. Again = what is missing.")
     ] = None,
+    repeats: Repeats = 1,
     planner: cli_plan.Planner = "rules",
     base_url: cli_plan.BaseUrl = "",
     *,
@@ -84,7 +86,7 @@ def make(
         return planned.story
 
     if prompts is not None:
-        _film_list(prompts, plan, shot, as_json, span)
+        _film_list(prompts, plan, repeats, shot, as_json, span)
     else:
         _film(plan(_text(story) if prompt is None else prompt), shot, as_json, span)
 
@@ -94,6 +96,7 @@ def render(
     prompts: Annotated[
         Path | None, typer.Option(help="Instead: a file of prompts, one a line, each rendered as it is typed.")
     ] = None,
+    repeats: Repeats = 1,
     *,
     shot: Shot,
     as_json: AsJson = False,
@@ -108,13 +111,13 @@ def render(
         def alone(text: str, model: Backbone) -> Story:
             return (Scene(text, seconds=(shot.frames or model.geometry.frames) / model.geometry.fps),)
 
-        _film_list(prompts, alone, replace(shot, method=shot.method or "none"), as_json)
+        _film_list(prompts, alone, repeats, replace(shot, method=shot.method or "none"), as_json)
 
 
 def _film_list(
-    file: Path, plan: Callable[[str, Backbone], Story], shot: Shot, as_json: bool, span: float = 0.0
+    file: Path, plan: Callable[[str, Backbone], Story], repeats: int, shot: Shot, as_json: bool, span: float = 0.0
 ) -> None:
-    """A video of each line of a file, all from one seed."""
+    """Videos of each line of a file, all from one seed."""
     from .cli_prompts import film_prompts, read_prompts
     from .request import GenerationRequest
 
@@ -122,17 +125,16 @@ def _film_list(
         raise AnimaticError(f"name is {shot.name!r}, for one result; those of --prompts are named by their words")
     lines, formats = read_prompts(file), _formats(shot)
     request = replace(shot.over(GenerationRequest((), method=""), as_json), stages=shot.then)
-    shot = replace(shot, seed=request.seed)  # one that was drawn is everybody's
 
-    def film(story: Story, target: Path, model: Backbone, asked: str) -> None:
-        _film(story, replace(shot, name=target.name), as_json, span, model, asked)
+    def film(story: Story, name: str, seed: int, model: Backbone, asked: str) -> None:
+        _film(story, replace(shot, name=name, seed=seed), as_json, span, model, asked)
 
     def timed(text: str, model: Backbone) -> Story:
         story = plan(text, model)
         story = story if shot.seconds is None else lasting(story, shot.seconds)
         return _timed(story, shot, model.geometry, span)
 
-    film_prompts(lines, timed, film, request, shot.out, [f".{f}" for f in formats], as_json)
+    film_prompts(lines, timed, film, request, shot.out, [f".{f}" for f in formats], repeats, as_json)
 
 
 def _formats(shot: Shot) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from .console import console, line
 from .errors import AnimaticError
 from .files import read_text
+from .jobs import REPEAT
 
 if TYPE_CHECKING:
     from .backbones.base import Backbone
@@ -27,16 +28,18 @@ ASKED = "asked"  # of a file's info: the digest of what was asked for, with what
 def film_prompts(
     prompts: list[str],
     plan: Callable[[str, Backbone], Story],
-    film: Callable[[Story, Path, Backbone, str], None],
+    film: Callable[[Story, str, int, Backbone, str], None],
     request: GenerationRequest,
     out: Path,
     suffixes: list[str],
+    repeats: int = 1,
     silent: bool = False,
 ) -> None:
-    """Plan and make each prompt in turn, on one model, into files of its own name in `out`.
+    """Plan each prompt and `film` it: story, name of the files in `out`, seed, model, and what marks the file.
 
-    A video that was made before of the same plan, request and library versions is left as it is. Raises at the end
-    where some could not be made; each reason is told when it occurs.
+    Every prompt has the seed of the request, its r-th repeat 6789 r more, as in LVD and LMD. A video that was made
+    before of the same plan, request and library versions is left as it is. Raises at the end where some could not be
+    made; each reason is told when it occurs.
     """
     from .cli_sampling import loaded
 
@@ -46,16 +49,18 @@ def film_prompts(
     for prompt, name in zip(prompts, _names(prompts), strict=True):
         try:
             story = plan(prompt, model)
-            asked = _digest(request, story)
-            if there := _made(out / name, suffixes, asked):
-                line(f"there  {there}", silent)
-                continue
-            film(story, out / name, model, asked)
+            for repeat in range(repeats):
+                seed, label = request.seed + REPEAT * repeat, f"{name}-r{repeat + 1}" if repeat else name
+                asked = _digest(replace(request, story=story, seed=seed))
+                if there := _made(out / label, suffixes, asked):
+                    line(f"there  {there}", silent)
+                else:
+                    film(story, label, seed, model, asked)
         except AnimaticError as error:
             failed += 1
             line(f"failed {prompt[:60]!r}: {error}", stderr=True)
     if failed:
-        raise AnimaticError(f"{failed} of {len(prompts)} videos were not made; the same command makes those alone")
+        raise AnimaticError(f"{failed} of {len(prompts)} prompts were not made; the same command makes those alone")
 
 
 def read_prompts(file: Path) -> list[str]:
@@ -76,12 +81,11 @@ def _names(prompts: list[str]) -> Iterator[str]:
         yield name if seen[name] == 1 else f"{name}-{seen[name]}"
 
 
-def _digest(request: GenerationRequest, story: Story) -> str:
+def _digest(request: GenerationRequest) -> str:
     """Of all that decides a video, known before it is made."""
     from .rendering import versions
 
-    told = replace(request, story=story).to_dict()
-    return hashlib.sha256(json.dumps([told, versions()], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([request.to_dict(), versions()], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _made(target: Path, suffixes: list[str], asked: str) -> Path | None:

@@ -42,6 +42,9 @@ def generate(
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or one per core.")
     ] = None,
+    negative: Annotated[
+        str | None, typer.Option(help="What not to show, instead of the model's own words for it; '' for none.")
+    ] = None,
     set: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A setting of the method, see `animatic methods NAME`; repeatable."),
@@ -75,7 +78,7 @@ def generate(
         settings_of(benchmark, name, model, method, planner),
         prompt_only=method == "none" if prompt_only is None else prompt_only,
         seed=seed, repeats=repeats, steps=steps, guidance=guidance, frames=frames, size=size, scheduler=scheduler,
-        settings=given_settings(set or ()), batch=batch, threads=threads,
+        negative=negative, settings=given_settings(set or ()), batch=batch, threads=threads,
     )  # fmt: skip
     maker = None if cluster else Maker(settings)  # what is wrong with model or method is told before anything is made
     options = Options(

@@ -24,9 +24,9 @@ REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeat
 class Settings:
     """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's habit.
 
-    `settings` are those of the method that are not its own, by name. `batch` jobs are rendered together and `threads`
-    CPU threads used by each worker: sums, and so the last bits of a frame, depend on both. `prompt_only`: the plan is
-    kept to measure against but not shown to the method.
+    `negative` are the model's own unwanted words, `settings` those of the method that are not its own, by name. `batch`
+    jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a frame,
+    depend on both. `prompt_only`: the plan is kept to measure against but not shown to the method.
     """
 
     benchmark: str
@@ -43,6 +43,7 @@ class Settings:
     frames: int | None = None
     size: str = ""
     scheduler: str = ""
+    negative: str | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)
     batch: int = 1
     threads: int = 1
