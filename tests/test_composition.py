@@ -178,26 +178,7 @@ def test_attention_masks_lie_in_their_boxes():
 
 def test_sam_cuts_things_out(tmp_path):
     """A tiny Segment Anything of the real classes, in the real format."""
-    from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
-
-    torch.manual_seed(0)
-    layers = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16}
-    sizes = {"image_size": 64, "patch_size": 16}
-    vision = {
-        **layers,
-        **sizes,
-        "output_channels": 16,
-        "num_pos_feats": 8,
-        "window_size": 2,
-        "global_attn_indexes": [0],
-    }
-    prompt = {**sizes, "hidden_size": 16, "image_embedding_size": 4, "mask_input_channels": 4}
-    decoder = {**layers, "iou_head_hidden_dim": 16, "attention_downsample_rate": 1}
-    config = SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
-    SamModel(config).save_pretrained(tmp_path)
-    small = {"size": {"longest_edge": 64}, "mask_size": {"longest_edge": 16}}
-    pad = {"pad_size": {"height": 64, "width": 64}, "mask_pad_size": {"height": 16, "width": 16}}
-    SamProcessor(SamImageProcessor(**small, **pad)).save_pretrained(tmp_path)
+    tiny.sam(tmp_path)
     boxes = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     boxes[:, :, 2:6, 2:6] = True
     heat, pixels = torch.rand(1, 1, 4, 4), torch.randint(0, 255, (1, 1, 64, 64, 3), dtype=torch.uint8)
