@@ -262,7 +262,7 @@ LMD = System(
             " --template_version v0.1",
             (
                 "animatic import cache_demo_v0.1_gpt-4.json --model gpt-4 --legacy",
-                "animatic make --prompts demo.txt --planner cached:gpt-4 --seconds 0 --model sd14-gligen --method"
+                "animatic make --prompts demo.txt --planner cached:gpt-4 --model sd14-gligen --method"
                 " lmd+:published --out out/gpt-4 --format png --repeats 5 --set composition.frozen=0.5",
             ),
         ),

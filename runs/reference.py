@@ -43,8 +43,8 @@ def _methods() -> Iterator[str]:
     for name, recipe in METHODS.items():
         yield _row(f"`{name}`", (recipe.__doc__ or "").splitlines()[0])
     yield "\n## Settings\n"
-    yield 'Given by `--set NAME=VALUE`, or `settings={"NAME": VALUE}` in Python. Defaults are those on `mini`; each model'
-    yield "family has its own: `animatic methods METHOD --model MODEL`.\n"
+    yield 'Given by `--set NAME=VALUE`, or `settings={"NAME": VALUE}` in Python. Defaults are those on `mini`; each'
+    yield "family of models has its own: `animatic methods METHOD --model MODEL`.\n"
     yield "| setting | range | default | what it is |\n|---|---|---|---|"
     for path, field in sorted({path: f for fields in known.values() for path, f in fields.items()}.items()):
         defaults: dict[str, list[str]] = {}
