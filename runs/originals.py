@@ -54,7 +54,7 @@ RUN_FLAGS = (
     Flag("--force_run_ind", "--out", "the same folder is resumed"),
     Flag("--skip_first_prompts", "--shard", SPLIT),
     Flag("--num_prompts", "--limit", SPLIT),
-    Flag("--seed_offset", "--seed"),
+    Flag("--seed_offset", "--seed", "prompt i of a run has i more, as there; with `--prompts` all have the same"),
     Flag("--run-model", "--method", "and `--model`: see the commands"),
     Flag("--no-continue-on-error", "", "what fails is kept with its reason, `--retry` makes it again"),
     Flag("--prompt-type", "", "the benchmark's name (lmd, lvd); a file of prompts: `make --prompts FILE`"),
@@ -207,7 +207,8 @@ LMD = System(
     "LMD",
     "generate.py",
     "Settings are those of `lmd:published` (of each object alone: `composition.parts.`, of the whole:"
-    " `composition.energy.`) and of `lmd+:published`, which has no energy for objects alone.",
+    " `composition.energy.`) and of `lmd+:published`, which has no energy for objects alone. In"
+    " `backward-guidance:published` and `boxdiff:published` the `overall_` flags are settings of `energy.`: `energy.scale`.",
     _of(
         "lmd:published",
         *RUN_FLAGS,

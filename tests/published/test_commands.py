@@ -61,6 +61,13 @@ def test_every_option_and_setting_of_ours_is_real(system):
             assert stages_of(value)
 
 
+def test_overall_flags_of_the_baselines():
+    """LMD's --overall_loss_scale, --overall_loss_threshold, --overall_max_iter, --overall_max_index_step."""
+    for method in ("backward-guidance:published", "boxdiff:published"):
+        known_settings = settings_of(recipe_named(method), load("mini"))
+        assert {"energy.scale", "energy.threshold", "energy.iters", "energy.until"} <= known_settings.keys()
+
+
 # ---- commands, at tiny size
 
 ALL = [(system.name, i) for system in SYSTEMS for i in range(len(system.commands))]
