@@ -208,7 +208,8 @@ LMD = System(
     "generate.py",
     "Settings are those of `lmd:published` (of each object alone: `composition.parts.`, of the whole:"
     " `composition.energy.`) and of `lmd+:published`, which has no energy for objects alone. In"
-    " `backward-guidance:published` and `boxdiff:published` the `overall_` flags are settings of `energy.`: `energy.scale`.",
+    " `backward-guidance:published` and `boxdiff:published` the `overall_` flags are settings of `energy.`, such as"
+    " `energy.scale`.",
     _of(
         "lmd:published",
         *RUN_FLAGS,

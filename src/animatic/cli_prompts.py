@@ -38,8 +38,9 @@ def film_prompts(
     """Plan each prompt and `film` it: story, name of the files in `out`, seed, model, and what marks the file.
 
     Every prompt has the seed of the request, so that inserting one changes no other (in LVD and LMD, and in a run of a
-    benchmark, the i-th has i more); its r-th repeat has 6789 r more, as there. A video that was made before of the same plan, request and library versions is left as it is. Raises at the end where some could not be
-    made; each reason is told when it occurs.
+    benchmark, the i-th has i more); its r-th repeat has 6789 r more, as there. A video that was made before of the same
+    plan, request and library versions is left as it is. Raises at the end where some could not be made; each reason is
+    told when it occurs.
     """
     from .cli_sampling import loaded
 
