@@ -1,4 +1,4 @@
-"""Write docs/cli.md and docs/methods.md from the code. A test checks that they are current.
+"""Write docs/cli.md, docs/methods.md and docs/flags.md from the code. A test checks that they are current.
 
 python runs/reference.py
 """
@@ -6,6 +6,7 @@ python runs/reference.py
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from pathlib import Path
 from animatic import load
 from animatic.backbones import PRESETS
 from animatic.methods import METHODS
-from animatic.studio.fields import fields_of
+from animatic.methods.settings import settings_of
+from animatic.setting_values import shown
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -34,24 +36,24 @@ def methods() -> str:
 
 def _methods() -> Iterator[str]:
     mini = load("mini")
-    known = {name: {f.path: f for f in fields_of(recipe, mini)} for name, recipe in METHODS.items()}
+    known = {name: settings_of(recipe, mini) for name, recipe in METHODS.items()}
     yield "# Methods and models"
     yield "\nWritten by `runs/reference.py`.\n"
     yield "| method | what it does |\n|---|---|"
     for name, recipe in METHODS.items():
         yield _row(f"`{name}`", (recipe.__doc__ or "").splitlines()[0])
-    yield "\n## Settings\n\nDefaults are those on `mini`; each model family has its own.\n"
+    yield "\n## Settings\n"
+    yield 'Given by `--set NAME=VALUE`, or `settings={"NAME": VALUE}` in Python. Defaults are those on `mini`; each'
+    yield "family of models has its own: `animatic methods METHOD --model MODEL`.\n"
     yield "| setting | range | default | what it is |\n|---|---|---|---|"
     for path, field in sorted({path: f for fields in known.values() for path, f in fields.items()}.items()):
         defaults: dict[str, list[str]] = {}
         for name, fields in known.items():
             if path in fields:
-                defaults.setdefault(str(fields[path].default), []).append(f"`{name}`")
+                defaults.setdefault(shown(fields[path].default), []).append(f"`{name}`")
         usual = max(defaults, key=lambda value: len(defaults[value]))
         others = "; ".join(f"{value} in {', '.join(names)}" for value, names in defaults.items() if value != usual)
-        least = "0 or more" if field.most is None else f"0 to {field.most:g}"
-        kinds = {"switch": "on or off", "whole": f"whole, {least}"}
-        yield _row(path, kinds.get(field.kind, least), usual + (f"; {others}" if others else ""), field.help)
+        yield _row(f"`{path}`", field.range, usual + (f"; {others}" if others else ""), field.help)
     yield "\n## Models\n\n| model | what it is | weights |\n|---|---|---|"
     for name, preset in PRESETS.items():
         yield _row(f"`{name}`", preset.about, preset.source or "bundled")
@@ -61,6 +63,12 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def flags() -> str:
+    """The originals' flags and commands beside ours."""
+    return runpy.run_path(str(Path(__file__).with_name("originals.py")))["flags"]()
+
+
 if __name__ == "__main__":
+    (DOCS / "flags.md").write_text(flags(), "utf-8")
     (DOCS / "cli.md").write_text(cli(), "utf-8")
     (DOCS / "methods.md").write_text(methods(), "utf-8")

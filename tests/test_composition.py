@@ -118,8 +118,7 @@ def run(model, controls, scenes=(CATS,), steps=5):
 
 def composition(scenes=(CATS,), **settings) -> Composition:
     energy = Energy(scenes, BoxEnergy(), scale=100.0, until=0.4, iters=1)
-    parts = lambda alone: [Guidance(2.0), replace(energy, scenes=alone)]  # noqa: E731
-    return Composition(scenes, energy, parts, **settings)
+    return Composition(scenes, energy, (Guidance(2.0), energy), **settings)
 
 
 def test_off_it_is_its_energy_alone(model):
@@ -179,26 +178,7 @@ def test_attention_masks_lie_in_their_boxes():
 
 def test_sam_cuts_things_out(tmp_path):
     """A tiny Segment Anything of the real classes, in the real format."""
-    from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
-
-    torch.manual_seed(0)
-    layers = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16}
-    sizes = {"image_size": 64, "patch_size": 16}
-    vision = {
-        **layers,
-        **sizes,
-        "output_channels": 16,
-        "num_pos_feats": 8,
-        "window_size": 2,
-        "global_attn_indexes": [0],
-    }
-    prompt = {**sizes, "hidden_size": 16, "image_embedding_size": 4, "mask_input_channels": 4}
-    decoder = {**layers, "iou_head_hidden_dim": 16, "attention_downsample_rate": 1}
-    config = SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
-    SamModel(config).save_pretrained(tmp_path)
-    small = {"size": {"longest_edge": 64}, "mask_size": {"longest_edge": 16}}
-    pad = {"pad_size": {"height": 64, "width": 64}, "mask_pad_size": {"height": 16, "width": 16}}
-    SamProcessor(SamImageProcessor(**small, **pad)).save_pretrained(tmp_path)
+    tiny.sam(tmp_path)
     boxes = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     boxes[:, :, 2:6, 2:6] = True
     heat, pixels = torch.rand(1, 1, 4, 4), torch.randint(0, 255, (1, 1, 64, 64, 3), dtype=torch.uint8)
@@ -222,7 +202,7 @@ def test_the_noise_of_a_thing_is_mostly_the_backgrounds(model):
 
     for blend, want in ((0.01, 1.294987), (0.1, 1.897367)):
         assert (1 - blend) ** 0.5 * 1 + blend**0.5 * 3 == pytest.approx(want, rel=1e-5)
-        made = replace(composition(blend=blend, centre=False), parts=lambda alone: [Guidance(2.0), Look()])
+        made = replace(composition(blend=blend, centre=False), parts=(Guidance(2.0), Look()))
         run(model, [made], steps=2)
         shared, cat = model.noise([0], 1, 64, 64)[0], first.pop(0)[0]
         own = torch.randn(shared.shape, generator=torch.Generator().manual_seed(made.seed))

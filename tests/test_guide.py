@@ -85,7 +85,7 @@ def test_links_lead_somewhere():
 
 def test_references_are_current():
     pages = runpy.run_path(str(ROOT / "runs" / "reference.py"))
-    for name in ("cli", "methods"):
+    for name in ("cli", "methods", "flags"):
         assert (ROOT / "docs" / f"{name}.md").read_text("utf-8") == pages[name](), "run: python runs/reference.py"
 
 

@@ -68,30 +68,11 @@ def test_boxes_become_tracks():
     assert [t.boxes for t in every.tracks] == [(a.box, b.box), (b.box, None), (None, None)]
 
 
-def owl(folder: Path, kind: str) -> Path:
-    """OWL-ViT or OWLv2 as transformers itself would write it, random and tiny."""
-    import transformers as t
-    from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
-    from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImageProcessorPil
-
-    config, model, processor, images = {
-        "owlvit": (t.OwlViTConfig, t.OwlViTForObjectDetection, t.OwlViTProcessor, OwlViTImageProcessorPil),
-        "owlv2": (t.Owlv2Config, t.Owlv2ForObjectDetection, t.Owlv2Processor, Owlv2ImageProcessorPil),
-    }[kind]
-    torch.manual_seed(0)
-    words, size = tiny.tokenizer(), {"height": 64, "width": 64}
-    text = tiny.text_encoder(words).config.to_dict()
-    vision = tiny.vision()
-    model(config(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder)
-    processor(image_processor=images(size=size, crop_size=size), tokenizer=words).save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize("kind", ["owlvit", "owlv2"])
 def test_owl_finds_boxes(kind, tmp_path):
     if kind == "owlv2":
         pytest.importorskip("scipy", reason="OWLv2's processor wants SciPy")
-    detector = detector_named(f"{kind}:{owl(tmp_path, kind)}")
+    detector = detector_named(f"{kind}:{tiny.owl(tmp_path, kind)}")
     found = detector.find(NOISE, ["cat", "a red car"])
     assert len(found) == 3 and {f.query for frame in found for f in frame} <= {0, 1}
     assert all(0 <= f.score <= 1 and all(0 <= v <= 1 for v in f.box) for frame in found for f in frame)
@@ -125,11 +106,39 @@ def ten(monkeypatch):
 @pytest.mark.usefixtures("ten")
 def test_from_owl_to_score(run, tmp_path):
     """Detections to Scene to the stage-1 predicates, with the published thresholds; random weights know nothing."""
-    verdicts = score(run.folder, Scoring(f"owlvit:{owl(tmp_path, 'owlvit')}"))
+    verdicts = score(run.folder, Scoring(f"owlvit:{tiny.owl(tmp_path, 'owlvit')}"))
     assert len(verdicts) == 10 and all(v.held is not None and v.looked == (0, 1, 3, 4, 6, 7) for v in verdicts)
     assert all(v.seen is not None and v.seen.keys == 6 for v in verdicts)
     assert summary(verdicts).overall.share < 0.8
     assert read_score(run.folder)[1] == verdicts
+
+
+@pytest.mark.usefixtures("ten")
+def test_how_a_detector_is_asked_can_be_said(run):
+    """LVD's --detection_score_threshold, --nms_threshold, --class-aware-nms, --num_eval_frames; kept in score.json."""
+    published = Scoring("owlvit")
+    assert published.looking(SHORT) == SHORT.looking and published.of_benchmark(SHORT).frames == 6
+    assert Scoring("toy").of_benchmark(SHORT).threshold == 0.0 < 1 < Scoring("toy").of_benchmark(SHORT).nms
+
+    own = Scoring("owlvit", threshold=0.05, nms=0.5, class_aware=False, frames=3)
+    assert own.looking(SHORT) == replace(SHORT.looking, threshold=0.05, nms=0.5, aware=False)
+    verdicts = score(run.folder, Scoring(frames=3))
+    assert all(v.looked == (0, 4, 7) and v.seen.keys == 3 for v in verdicts)
+    assert read_score(run.folder)[0] == Scoring().of_benchmark(replace(SHORT, frames=3))
+    none_is_sure_enough = summary(score(run.folder, Scoring(threshold=1.1)))
+    assert none_is_sure_enough.overall.correct == 0
+
+    # a score of before says nothing of it
+    kept = json.loads((run.folder / "score.json").read_text())
+    kept["scoring"] = {name: kept["scoring"][name] for name in ("detector", "rules", "metrics", "clip")}
+    (run.folder / "score.json").write_text(json.dumps(kept))
+    assert read_score(run.folder)[0] == Scoring()
+
+
+@pytest.mark.parametrize("bad", [{"threshold": -1.0}, {"nms": float("nan")}, {"frames": 0}])
+def test_bad_ways_to_ask_are_one_line(bad):
+    with pytest.raises(AnimaticError, match=f"{next(iter(bad))} is "):
+        Scoring(**bad)
 
 
 @pytest.mark.usefixtures("ten")

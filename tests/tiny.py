@@ -156,6 +156,44 @@ def videomae(path: Path) -> Path:
     return path
 
 
+def owl(path: Path, kind: str) -> Path:
+    """OWL-ViT or OWLv2 as transformers itself would write it, random and tiny."""
+    import transformers as t
+    from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
+    from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImageProcessorPil
+
+    config, model, processor, images = {
+        "owlvit": (t.OwlViTConfig, t.OwlViTForObjectDetection, t.OwlViTProcessor, OwlViTImageProcessorPil),
+        "owlv2": (t.Owlv2Config, t.Owlv2ForObjectDetection, t.Owlv2Processor, Owlv2ImageProcessorPil),
+    }[kind]
+    torch.manual_seed(0)
+    words, size = tokenizer(), {"height": 64, "width": 64}
+    text = text_encoder(words).config.to_dict()
+    model(config(text_config=text, vision_config=vision(), projection_dim=16)).save_pretrained(path)
+    processor(image_processor=images(size=size, crop_size=size), tokenizer=words).save_pretrained(path)
+    return path
+
+
+def sam(path: Path) -> Path:
+    """A Segment Anything of the real classes, in the real format."""
+    from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
+
+    torch.manual_seed(0)
+    layers = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16}
+    sizes = {"image_size": 64, "patch_size": 16}
+    seeing = {
+        **layers, **sizes, "output_channels": 16, "num_pos_feats": 8, "window_size": 2, "global_attn_indexes": [0],
+    }  # fmt: skip
+    prompt = {**sizes, "hidden_size": 16, "image_embedding_size": 4, "mask_input_channels": 4}
+    decoder = {**layers, "iou_head_hidden_dim": 16, "attention_downsample_rate": 1}
+    config = SamConfig(vision_config=seeing, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    SamModel(config).save_pretrained(path)
+    small = {"size": {"longest_edge": 64}, "mask_size": {"longest_edge": 16}}
+    pad = {"pad_size": {"height": 64, "width": 64}, "mask_pad_size": {"height": 16, "width": 16}}
+    SamProcessor(SamImageProcessor(**small, **pad)).save_pretrained(path)
+    return path
+
+
 def grounding_dino(path: Path) -> Path:
     """A GroundingDINO with a Swin of two stages and letters for words."""
     from transformers import (

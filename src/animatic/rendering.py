@@ -7,7 +7,7 @@ import math
 import numbers
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -27,12 +27,14 @@ from .durations import at_rate, clip_frames, frame_rates
 from .errors import AnimaticError, warn
 from .methods import Recipe, recipe_named
 from .methods.effect import without_effect
+from .methods.settings import guidance_of, tuned
 from .prompt_styles import style_of, told
 from .request import GenerationRequest
 from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .seeds import check_seed
+from .setting_values import Value
 from .stories import Reel, check_memory, check_no_frames, reel_of
 from .text import truncating
 from .video import Video
@@ -43,7 +45,8 @@ class How(TypedDict, total=False):
 
     `fps` are the frames per second it is shown at; `frames` without it fill the scene's seconds, and without both a
     clip is as long as the model makes it. `size` is (width, height) in pixels; `negative` stands for the model's own
-    unwanted words ("": none), those of a scene stay; `watch` are further controls, put outermost (progress, previews).
+    unwanted words ("": none), those of a scene stay; `settings` are the method's by name (see
+    `methods.settings`), such as {"energy.scale": 30}; `watch` are further controls, put outermost (progress, previews).
     """
 
     steps: int | None
@@ -53,6 +56,7 @@ class How(TypedDict, total=False):
     size: tuple[int, int] | None
     scheduler: str
     negative: str | None
+    settings: Mapping[str, Value]
     watch: Sequence[Control]
 
 
@@ -122,6 +126,7 @@ class Take:
     backbone: Backbone
     method: str
     recipe: Recipe
+    settings: Mapping[str, Value]
     schedule: Schedule
     scheduler: str
     guidance: float
@@ -159,14 +164,22 @@ class Take:
         if isinstance(method, str) and method.endswith(":published"):
             backbone = truncating(backbone)
         scheduler = how.get("scheduler") or habits.scheduler
+
+        # a method with other settings is another recipe; among them the guidance scale is the option by another name
+        name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
         recipe = recipe_named(method) if isinstance(method, str) else method
+        changed = tuned(recipe, how.get("settings") or {}, backbone, name)
+        if guidance is not None and changed.guidance not in (None, guidance):
+            raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
+        guidance = changed.guidance if guidance is None else guidance
         return Take(
             backbone,
-            method if isinstance(method, str) else getattr(method, "__name__", repr(method)),
-            recipe,
+            name,
+            changed.recipe,
+            changed.values,
             backbone.schedule(habits.steps if steps is None else steps, scheduler),
             scheduler,
-            _guidance(recipe, backbone) if guidance is None else float(guidance),
+            guidance_of(recipe, backbone) if guidance is None else float(guidance),
             frames,
             how.get("fps"),
             (width, height),
@@ -296,16 +309,10 @@ class Take:
             memory = {"dtype": economy.dtype, "quantize": economy.quantize, "offload": economy.offload}
             memory["save_memory"] = economy.less
         return GenerationRequest(
-            story, backbone.reference or backbone.name, backbone.loras, self.method, seed,
+            story, backbone.reference or backbone.name, backbone.loras, self.method, dict(self.settings), seed,
             steps=self.schedule.steps, guidance=self.guidance, size=self.size, scheduler=self.scheduler,
             negative=backbone.habits.negative, **{"fps": backbone.geometry.fps, **memory, **more},
         )  # fmt: skip
-
-
-def _guidance(recipe: Recipe, backbone: Backbone) -> float:
-    """The guidance scale where none is given: the method's on this model, if it has one of its own, or the model's."""
-    own = getattr(recipe, "guidance", None)
-    return (own(backbone) if own else None) or backbone.habits.guidance
 
 
 def _sides(size: Any) -> tuple[int, int]:
