@@ -8,6 +8,7 @@ import re
 import time
 import unicodedata
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .stories import Reel
 
 FORMATS = ("mp4", "gif", "webp", "png")
+LONG = "ditctrl+lvd"  # the method of stories, and of scenes longer than a model's clip, where none is given
 RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
 
 
@@ -41,6 +43,9 @@ class Shot(Sampling):
     format: str = option("mp4", "One or more of mp4, gif, webp, png, with commas.")
     out: Path = option(Path("out"), "Folder for the results.")  # noqa: RUF009 - a field
     name: str = option("", "Name of the files; made from the prompt if not given.")
+    overlap: str = option("", "Of a story's windows, as part of one, such as 0.5 or 9/13; else the method's.", "PART")
+    transitions: int | None = option(None, "Windows between two scenes that are given a mix of both prompts.")
+    longer_middle: int | None = option(None, "Further windows of scenes between others (ditctrl:published).")
     save_attention: bool = option(False, "Also write where each thing's words were looked at: a gif.")
     attention_of: str = option(
         "", "Also write it layer by layer: globs and numbers, with commas; png.", "LAYERS[@STEPS]"
@@ -104,17 +109,22 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         from .cascade.stages import ready, stages_of
         from .controls.watching import Progress
         from .methods import recipe_named
+        from .methods.usage import layout_of
         from .request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
-        request = shot.over(GenerationRequest(story, method=""), as_json)
+        windows = {"transitions": shot.transitions, "longer_middle": shot.longer_middle}
+        if shot.overlap:
+            windows["overlap"] = parse_part(shot.overlap)
+        request = replace(shot.over(GenerationRequest(story, method=""), as_json), **windows)
         model = loaded(request)
 
     # what the model says of the scenes: how long they are, whether they are seen at once or in windows
     story = _timed(story, shot, model.geometry, span)
-    shown = rendering.laid_out(story, model, request.frames)
+    layout = layout_of(recipe_named(request.method or LONG), **windows)
+    shown = rendering.laid_out(story, model, request.frames, layout)
     album = Album(shot.save_attention, shot.attention_of, shot.attention_back)
-    method = request.method or ("lvd" if isinstance(shown, Scene) else "ditctrl+lvd")
+    method = request.method or ("lvd" if isinstance(shown, Scene) else LONG)
     watchers = album.controls(shown, recipe_named(method))
     if watchers and not shown.tracks:
         line("the scene names no things to look for: no attention is written", as_json)
@@ -128,11 +138,12 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         if isinstance(shown, Scene):
             plain = rendering.render(shown, model, method, request.seed, **how)
         else:
-            plain = rendering.render_story(story, model, method, request.seed, **how)
+            plain = rendering.render_story(story, model, method, request.seed, **windows, **how)
 
     asked = sum(scene.seconds for scene in story)
     if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - asked) > 1 / plain.fps:
-        line(f"lasts {len(plain) / plain.fps:.2f} s, not {asked:g} s: {model.name} makes whole pieces of time", as_json)
+        why = f"{method} counts scenes" if layout.by_count else f"{model.name} makes whole pieces of time"
+        line(f"lasts {len(plain) / plain.fps:.2f} s, not {asked:g} s: {why}", as_json)
 
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
@@ -191,6 +202,14 @@ def _span(model: str) -> float:
 
     geometry = PRESETS[model].geometry if model in PRESETS else None
     return geometry.frames / geometry.fps if geometry and geometry.frames > 1 else 2.0
+
+
+def parse_part(text: str) -> float:
+    """A part of a whole, as a decimal or a fraction: "0.5", "9/13"."""
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise AnimaticError(f"overlap is {text!r}; want a part of a window, such as 0.5 or 9/13") from None
 
 
 def _text(story: str) -> str:

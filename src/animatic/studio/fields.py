@@ -11,7 +11,6 @@ from typing import Any
 from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..methods import Recipe
-from ..prompt_styles import style_of, worded
 from ..sampling import Control
 from ..scene import Scene
 
@@ -52,7 +51,6 @@ def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, nam
             raise AnimaticError(f"unknown setting {path[:80]!r} of {name}; known: {', '.join(known)}")
         _check(known[path], value)
 
-    @worded(style_of(recipe))
     def changed(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
         # a recipe hands its guidance on to runs of its own (LMD's of single things): it is told, not exchanged after
         told = next((float(values[path]) for path in GUIDANCE if path in values), guidance)
@@ -64,6 +62,7 @@ def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, nam
             controls[key] = _with(controls[key], parts, float(value) if known[path].kind == "number" else value)
         return list(controls.values())
 
+    changed.__dict__.update(vars(recipe))  # how it words scenes, and how it is used
     changed.__name__ = name
     return changed
 
