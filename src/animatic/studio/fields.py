@@ -6,17 +6,19 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..methods import Recipe
 from ..sampling import Control
 from ..scene import Scene
+from ..stories import Reel, by_count
 
 KINDS = {bool: "switch", int: "whole"}
-NUMBERS = ("float", "Share")  # as they are annotated: a default of 100 may be changed to 99.5
+NUMBERS = ("float", "Share", "float | None")  # as they are annotated: a default of 100 may be changed to 99.5
 EXAMPLE = Scene("A bear")  # settings do not depend on what is shown
+EXAMPLE_STORY = Reel((EXAMPLE, EXAMPLE), by_count(2, size=2, overlap=1, transitions=0))  # but for those of windows
 GUIDANCE = ("Guidance.scale", "WaveGuidance.scale")  # what `--guidance` sets on the command line
 HIDDEN = ("legacy",)  # the originals' arithmetic, for comparison with them
 
@@ -39,8 +41,9 @@ class Field:
 
 def fields_of(recipe: Recipe, backbone: Backbone) -> list[Field]:
     """The settings of a method on a model, with the defaults that it has there."""
-    controls = recipe([EXAMPLE], backbone, backbone.habits.guidance)
-    return [field for name, control in _named(controls) for field in _walk(control, name)]
+    examples = cast("list[Scene]", [EXAMPLE_STORY, EXAMPLE])  # to controls a reel is a scene
+    named = {k: c for shown in examples for k, c in _named(recipe([shown], backbone, backbone.habits.guidance))}
+    return [field for name, control in named.items() for field in _walk(control, name)]
 
 
 def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, name: str) -> Recipe:
@@ -81,7 +84,7 @@ def _walk(owner: Any, prefix: str) -> Iterator[Field]:
         if f.name.startswith("_") or f.name in HIDDEN:
             continue
         value, path = getattr(owner, f.name), f"{prefix}.{f.name}"
-        if f.type in NUMBERS:
+        if f.type in NUMBERS and value is not None:
             yield Field(path, "number", float(value), 1.0 if f.type == "Share" else None, _help(type(owner), f.name))
         elif type(value) in KINDS:
             yield Field(path, KINDS[type(value)], value, None, _help(type(owner), f.name))
