@@ -51,6 +51,11 @@ class Shot(Sampling):
         "", "Also write it layer by layer: globs and numbers, with commas; png.", "LAYERS[@STEPS]"
     )
     attention_back: bool = option(False, "What words look at, not who looks at them (CogVideoX).")
+    attention_within: str = option(
+        "", "Also write how words attend to words, and the video to itself in space and time; npy, png.",
+        "LAYERS[@STEPS]",
+    )  # fmt: skip
+    save_masks: bool = option(False, "Also write the masks by which windows share (ditctrl:masked); npy, png.")
     then: str = option("", cli_finish.STAGES, cli_finish.STAGE)
 
 
@@ -123,11 +128,11 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
     story = _timed(story, shot, model.geometry, span)
     layout = layout_of(recipe_named(request.method or LONG), **windows)
     shown = rendering.laid_out(story, model, request.frames, layout)
-    album = Album(shot.save_attention, shot.attention_of, shot.attention_back)
+    album = Album(shot.save_attention, shot.attention_of, shot.attention_back, shot.attention_within)
     method = request.method or ("lvd" if isinstance(shown, Scene) else LONG)
     watchers = album.controls(shown, recipe_named(method))
-    if watchers and not shown.tracks:
-        line("the scene names no things to look for: no attention is written", as_json)
+    if (shot.save_attention or shot.attention_of) and not shown.tracks:
+        line("nothing is placed in the scene: attention to every word of its prompt is written", as_json)
     if model.geometry.max_frames == 1 and shot.seconds is not None:
         line(f"{model.name} makes pictures: this is one, shown for {shot.seconds:g} s", as_json)
     if stages:
@@ -138,8 +143,11 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         if isinstance(shown, Scene):
             plain = rendering.render(shown, model, method, request.seed, **how)
         else:
-            plain = rendering.render_story(story, model, method, request.seed, **windows, **how)
+            recipe = album.recipe(recipe_named(method), method) if shot.save_masks else method
+            plain = rendering.render_story(story, model, recipe, request.seed, **windows, **how)
 
+    if shot.save_masks and not album.masks:
+        line(f"nothing shares by a mask under {method!r}: no masks are written", as_json)
     asked = sum(scene.seconds for scene in story)
     if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - asked) > 1 / plain.fps:
         why = f"{method} counts scenes" if layout.by_count else f"{model.name} makes whole pieces of time"
