@@ -267,7 +267,7 @@ def test_a_file_of_long_prompts_is_a_story_of_them(here, tmp_path):
 def test_attention_within_and_masks_are_files(here):
     story = "A red ball moves to the right on the grass. Then it moves up."
     code, _, err = here(
-        "make", "--story", story, "--method", "ditctrl:masked", "--steps", "4", "--format", "gif", "--name", "x",
+        "make", "--story", story, "--method", "ditctrl:masked", "--steps", "3", "--format", "gif", "--name", "x",
         "--save-masks", "--attention-within", "mid_block.*@1",
     )  # fmt: skip
     assert code == 0, err

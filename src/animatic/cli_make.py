@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -118,9 +118,8 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         from .request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
-        windows = {"transitions": shot.transitions, "longer_middle": shot.longer_middle}
-        if shot.overlap:
-            windows["overlap"] = parse_part(shot.overlap)
+        windows: dict[str, Any] = {"transitions": shot.transitions, "longer_middle": shot.longer_middle}
+        windows["overlap"] = parse_part(shot.overlap) if shot.overlap else None
         request = replace(shot.over(GenerationRequest(story, method=""), as_json), **windows)
         model = loaded(request)
 

@@ -20,22 +20,27 @@ class CogVideoXSATDPMScheduler(CogVideoXDPMScheduler):
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
         super().set_timesteps(num_inference_steps, device)
-        if not self.config.rescale_betas_zero_snr:
+        config: Any = self.config
+        if not config.rescale_betas_zero_snr:
             return
 
         # diffusers' class stretches at once: the table before that is one of a scheduler that does not
-        plain = CogVideoXDPMScheduler.from_config(dict(self.config), rescale_betas_zero_snr=False)
+        plain: Any = CogVideoXDPMScheduler.from_config(dict(config), rescale_betas_zero_snr=False)
         signal = plain.alphas_cumprod.float().sqrt()
         visited = signal[self.timesteps[-1]]
         self.alphas_cumprod = (_stretched(signal, visited).clamp(max=1.0) ** 2).double()
         self._table = _stretched(signal, signal[0])
 
-    def step(self, model_output: Tensor, old_pred_original_sample: Any, timestep: Any, *rest: Any, **more: Any) -> Any:
-        if self.config.rescale_betas_zero_snr and self.config.prediction_type == "v_prediction":
-            model_output = self._at_solver_level(
-                model_output, int(timestep), rest[1] if len(rest) > 1 else more["sample"]
-            )
-        return super().step(model_output, old_pred_original_sample, timestep, *rest, **more)
+    def step(
+        self, model_output: Tensor, old_pred_original_sample: Any, timestep: Any, timestep_back: Any, sample: Tensor,
+        *rest: Any, **more: Any,
+    ) -> Any:  # fmt: skip
+        config: Any = self.config
+        if config.rescale_betas_zero_snr and config.prediction_type == "v_prediction":
+            model_output = self._at_solver_level(model_output, int(timestep), sample)
+        return super().step(
+            model_output, old_pred_original_sample, timestep, timestep_back, sample, *rest, **more
+        )  # fmt: skip
 
     def _at_solver_level(self, v: Tensor, timestep: int, sample: Tensor) -> Tensor:
         """The v that implies, at the solver's level, the clean sample that `v` implies at the table's nearest one."""

@@ -81,10 +81,10 @@ def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
 
 def _walk(owner: Any, prefix: str) -> Iterator[Field]:
     for f in fields(owner):
-        if f.name.startswith("_") or f.name in HIDDEN:
+        value, path = getattr(owner, f.name, None), f"{prefix}.{f.name}"
+        if f.name.startswith("_") or f.name in HIDDEN or value is None:
             continue
-        value, path = getattr(owner, f.name), f"{prefix}.{f.name}"
-        if f.type in NUMBERS and value is not None:
+        if f.type in NUMBERS:
             yield Field(path, "number", float(value), 1.0 if f.type == "Share" else None, _help(type(owner), f.name))
         elif type(value) in KINDS:
             yield Field(path, KINDS[type(value)], value, None, _help(type(owner), f.name))
