@@ -41,7 +41,7 @@ def told(model, plan, controls, steps=4, scenes=SCENES):
 
 
 def shared(reel, masked=False, **how):
-    how = {"source": "previous", "since": 0.25, "until": 0.75, **how}
+    how = {"source": "previous", "during": (0.25, 0.75), **how}
     return [Guidance(6.0), Windows([reel], **how), ShareKV(LAST, things=[reel] if masked else None)]
 
 
@@ -62,7 +62,7 @@ def test_every_window_once_equals_the_pairs(dit, masked):
         for handle in hooks:
             handle.remove()
         counts.append(count)
-    off = told(dit, plan, shared(reel, since=0.0, until=0.0))
+    off = told(dit, plan, shared(reel, during=(0.0, 0.0)))
     assert all(close(m, made[0], RUN) for m in made)
     assert (made[0] - off).abs().mean() > 1e-4
     windows, steps, sharing, layers = 5, 4, 2, 4
@@ -102,7 +102,7 @@ def test_sharing_by_masks_wherever_words_are_looked_at(name, request):
 
     def run(masked):
         share = ShareKV(sites, things=[reel] if masked else None)
-        return told(model, plan, [Guidance(6.0), Windows([reel], source="previous", since=0.0, until=1.0), share])
+        return told(model, plan, [Guidance(6.0), Windows([reel], source="previous", during=(0.0, 1.0)), share])
 
     masked = run(True)
     assert masked.isfinite().all() and not torch.allclose(masked, run(False), atol=1e-4)
@@ -151,7 +151,7 @@ def test_an_energy_guides_windows_that_share(name, request):
     assert close(got, want, RUN)
     plan = by_count(2, 3, 1, 0)
     reel = Reel(SCENES[:2], plan)
-    windows = [Windows([reel], source="previous", since=0.0, until=1.0), ShareKV(sites)]
+    windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(sites)]
     free = told(model, plan, [Guidance(3.0), *windows], 2)
     steered = told(model, plan, [Guidance(3.0), guided([reel]), *windows], 2)
     assert steered.isfinite().all() and not torch.allclose(steered, free, atol=1e-5)
@@ -171,7 +171,7 @@ def test_layout_attention_inside_a_story(name, request):
     assert close(one, scene, RUN)
     plan = by_count(2, 3, 1, 1)
     reel = Reel(SCENES[:2], plan)
-    windows = [Windows([reel], source="previous", since=0.0, until=1.0), ShareKV(LAST, things=[reel])]
+    windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(LAST, things=[reel])]
     got = told(model, plan, [Guidance(3.0), LayoutAttention([reel]), *windows], 2)
     assert got.isfinite().all()
     assert not torch.allclose(got, told(model, plan, [Guidance(3.0), *windows], 2), atol=1e-4)

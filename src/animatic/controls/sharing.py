@@ -51,14 +51,13 @@ class ShareKV(Control):
     the source, and the rest at the rest. The mask is the mean attention, over the layers so far, that cells pay to the
     words of all tracks; cut at `threshold`, or soft where that is None. Before the first layer that looks at words
     there is no mask, and all is read. `own_text` leaves a row its own text keys, where text and video are one sequence.
-    `show` is called with the masks of each layer that shares by them.
     """
 
     sites: tuple[str, ...] = ("*",)
     things: Sequence[Scene | Reel] | None = field(default=None, repr=False)
     threshold: float | None = 0.3
     own_text: bool = False
-    show: ShowMasks | None = field(default=None, repr=False)
+    show: ShowMasks | None = field(default=None, repr=False)  # called in each layer that shares by masks
     _words: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)  # by stream and part
     _bank: dict[tuple[str, Row], tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=dict, repr=False)
     _seen: dict[Place, Seen] = field(default_factory=dict, repr=False)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Row, Run, Share, Step, one_each
+from ..sampling import Cond, Control, Denoise, Maps, Row, Run, Span, Step, one_each
 from ..stories import Reel, Window
 
 Source = Literal["", "previous", "chained", "first"]
@@ -27,24 +27,21 @@ class Windows(Control):
     Put it after guidance and energies, before sharing. The text it is told is that of all parts in a row
     (`[row, part * token, channel]`), and so are the tokens of `Maps`.
 
-    Where `source` is not "", windows are told to read another's keys and values, from the fraction `since` of the run
-    up to `until`: "previous" as it was without reading (DiTCtrl: what was read and what was not are averaged),
-    "chained" as it was with reading, or the "first" window's. `pairs` asks each window beside the next, DiTCtrl's own
-    order; without it the answers are the same and each is asked for once. `batch` windows are asked together.
+    Where `source` is not "", windows are told to read another's keys and values in the share `during` of the run:
+    "previous" as it was without reading (DiTCtrl: what was read and what was not are averaged), "chained" as it was
+    with reading, or the "first" window's. `pairs` asks each window beside the next, DiTCtrl's own order; without it
+    the answers are the same and each is asked for once. `batch` windows are asked together.
     """
 
     reels: Sequence[Reel] = field(repr=False)
     profile: Literal["triangle", "flat"] = "triangle"
     source: Source = ""
-    since: Share = 2 / 50  # DiTCtrl: steps 2 to 24 of 50
-    until: Share = 25 / 50
+    during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: int = 4
 
     def begin(self, run: Run) -> Windows:
         one_each(self, self.reels, run.x)
-        if self.batch < 1:
-            raise AnimaticError(f"batch is {self.batch}; want at least 1 window")
         plans = {reel.plan for reel in self.reels}
         grid = {(plan.frames, plan.size, tuple(w.first for w in plan.windows)) for plan in plans}
         if len(grid) != 1:
@@ -91,7 +88,7 @@ class Windows(Control):
         """Rows of each call, and how often their answer counts."""
         return [
             [(self._row(row, k, reads), times) for k, reads, times in call for row in outer]
-            for call in self._asked(step.within((self.since, self.until)))
+            for call in self._asked(step.within(self.during))
         ]
 
     def _asked(self, reading: bool) -> Iterator[list[tuple[int, bool, int]]]:

@@ -6,19 +6,18 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from ..backbones.base import Backbone
 from ..errors import AnimaticError
 from ..methods import Recipe
+from ..prompt_styles import style_of, worded
 from ..sampling import Control
 from ..scene import Scene
-from ..stories import Reel, by_count
 
 KINDS = {bool: "switch", int: "whole"}
-NUMBERS = ("float", "Share", "float | None")  # as they are annotated: a default of 100 may be changed to 99.5
+NUMBERS = ("float", "Share")  # as they are annotated: a default of 100 may be changed to 99.5
 EXAMPLE = Scene("A bear")  # settings do not depend on what is shown
-EXAMPLE_STORY = Reel((EXAMPLE, EXAMPLE), by_count(2, size=2, overlap=1, transitions=0))  # but for those of windows
 GUIDANCE = ("Guidance.scale", "WaveGuidance.scale")  # what `--guidance` sets on the command line
 HIDDEN = ("legacy",)  # the originals' arithmetic, for comparison with them
 
@@ -41,9 +40,8 @@ class Field:
 
 def fields_of(recipe: Recipe, backbone: Backbone) -> list[Field]:
     """The settings of a method on a model, with the defaults that it has there."""
-    examples = cast("list[Scene]", [EXAMPLE_STORY, EXAMPLE])  # to controls a reel is a scene
-    named = {k: c for shown in examples for k, c in _named(recipe([shown], backbone, backbone.habits.guidance))}
-    return [field for name, control in named.items() for field in _walk(control, name)]
+    controls = recipe([EXAMPLE], backbone, backbone.habits.guidance)
+    return [field for name, control in _named(controls) for field in _walk(control, name)]
 
 
 def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, name: str) -> Recipe:
@@ -54,6 +52,7 @@ def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, nam
             raise AnimaticError(f"unknown setting {path[:80]!r} of {name}; known: {', '.join(known)}")
         _check(known[path], value)
 
+    @worded(style_of(recipe))
     def changed(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
         # a recipe hands its guidance on to runs of its own (LMD's of single things): it is told, not exchanged after
         told = next((float(values[path]) for path in GUIDANCE if path in values), guidance)
@@ -65,7 +64,6 @@ def tuned(recipe: Recipe, values: Mapping[str, Setting], backbone: Backbone, nam
             controls[key] = _with(controls[key], parts, float(value) if known[path].kind == "number" else value)
         return list(controls.values())
 
-    changed.__dict__.update(vars(recipe))  # how it words scenes, and how it is used
     changed.__name__ = name
     return changed
 
@@ -81,9 +79,9 @@ def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
 
 def _walk(owner: Any, prefix: str) -> Iterator[Field]:
     for f in fields(owner):
-        value, path = getattr(owner, f.name, None), f"{prefix}.{f.name}"
-        if f.name.startswith("_") or f.name in HIDDEN or value is None:
+        if f.name.startswith("_") or f.name in HIDDEN:
             continue
+        value, path = getattr(owner, f.name), f"{prefix}.{f.name}"
         if f.type in NUMBERS:
             yield Field(path, "number", float(value), 1.0 if f.type == "Share" else None, _help(type(owner), f.name))
         elif type(value) in KINDS:
