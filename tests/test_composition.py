@@ -118,8 +118,7 @@ def run(model, controls, scenes=(CATS,), steps=5):
 
 def composition(scenes=(CATS,), **settings) -> Composition:
     energy = Energy(scenes, BoxEnergy(), scale=100.0, until=0.4, iters=1)
-    parts = lambda alone: [Guidance(2.0), replace(energy, scenes=alone)]  # noqa: E731
-    return Composition(scenes, energy, parts, **settings)
+    return Composition(scenes, energy, (Guidance(2.0), energy), **settings)
 
 
 def test_off_it_is_its_energy_alone(model):
@@ -222,7 +221,7 @@ def test_the_noise_of_a_thing_is_mostly_the_backgrounds(model):
 
     for blend, want in ((0.01, 1.294987), (0.1, 1.897367)):
         assert (1 - blend) ** 0.5 * 1 + blend**0.5 * 3 == pytest.approx(want, rel=1e-5)
-        made = replace(composition(blend=blend, centre=False), parts=lambda alone: [Guidance(2.0), Look()])
+        made = replace(composition(blend=blend, centre=False), parts=(Guidance(2.0), Look()))
         run(model, [made], steps=2)
         shared, cat = model.noise([0], 1, 64, 64)[0], first.pop(0)[0]
         own = torch.randn(shared.shape, generator=torch.Generator().manual_seed(made.seed))

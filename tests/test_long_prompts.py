@@ -134,7 +134,7 @@ class TestLayers:
             control = LayoutAttention([self.scene])
         elif method == "lmd":
             energy = Energy([self.scene], BoxEnergy(), scale=30, until=0.5, iters=1)
-            control = Composition([self.scene], energy, lambda alone: [Guidance(2.0)])
+            control = Composition([self.scene], energy, (Guidance(2.0),))
         else:
             control = Energy([self.scene], terms[method], scale=30, until=0.5, iters=1)
         x, cond = video.noise([0], 3, 64, 64), encode([self.scene], video)

@@ -133,6 +133,34 @@ def test_from_owl_to_score(run, tmp_path):
 
 
 @pytest.mark.usefixtures("ten")
+def test_how_a_detector_is_asked_can_be_said(run):
+    """LVD's --detection_score_threshold, --nms_threshold, --class-aware-nms, --num_eval_frames; kept in score.json."""
+    published = Scoring("owlvit")
+    assert published.looking(SHORT) == SHORT.looking and published.of_benchmark(SHORT).frames == 6
+    assert Scoring("toy").of_benchmark(SHORT).threshold == 0.0 < 1 < Scoring("toy").of_benchmark(SHORT).nms
+
+    own = Scoring("owlvit", threshold=0.05, nms=0.5, class_aware=False, frames=3)
+    assert own.looking(SHORT) == replace(SHORT.looking, threshold=0.05, nms=0.5, aware=False)
+    verdicts = score(run.folder, Scoring(frames=3))
+    assert all(v.looked == (0, 4, 7) and v.seen.keys == 3 for v in verdicts)
+    assert read_score(run.folder)[0] == Scoring().of_benchmark(replace(SHORT, frames=3))
+    none_is_sure_enough = summary(score(run.folder, Scoring(threshold=1.1)))
+    assert none_is_sure_enough.overall.correct == 0
+
+    # a score of before says nothing of it
+    kept = json.loads((run.folder / "score.json").read_text())
+    kept["scoring"] = {name: kept["scoring"][name] for name in ("detector", "rules", "metrics", "clip")}
+    (run.folder / "score.json").write_text(json.dumps(kept))
+    assert read_score(run.folder)[0] == Scoring()
+
+
+@pytest.mark.parametrize("bad", [{"threshold": -1.0}, {"nms": float("nan")}, {"frames": 0}])
+def test_bad_ways_to_ask_are_one_line(bad):
+    with pytest.raises(AnimaticError, match=f"{next(iter(bad))} is "):
+        Scoring(**bad)
+
+
+@pytest.mark.usefixtures("ten")
 def test_filmed_plans_pass(run):
     verdicts = score(run.folder, Scoring(metrics=("plan", "motion")))
     told = summary(verdicts)

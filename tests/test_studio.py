@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -21,15 +20,15 @@ import pytest
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
+
 import animatic
 from animatic import Scene, Track, Video, load, render
 from animatic.controls.watching import Progress, Stop, Stopped
 from animatic.errors import AnimaticError
-from animatic.methods import METHODS, recipe_named
+from animatic.methods import METHODS
 from animatic.planning.planners import plan
 from animatic.scene import load_story
 from animatic.studio.api import Api
-from animatic.studio.fields import fields_of, tuned
 from animatic.studio.log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log
 from animatic.studio.server import serve
 from animatic.studio.work import Limits, Studio, Wanted
@@ -96,40 +95,6 @@ def mini():
     return load("mini")
 
 
-def test_every_method_has_fields_with_defaults_in_range(mini):
-    for name in METHODS:
-        found = fields_of(recipe_named(name), mini)
-        assert len({f.path for f in found}) == len(found) > 0
-        for f in found:
-            assert f.help and 0 <= f.default <= (f.most or 1e9), f
-    by = {f.path: f for f in fields_of(recipe_named("lvd"), mini)}
-    assert by["Energy.until"].most == 1 and by["Energy.scale"].default == 100 and by["Energy.iters"].kind == "whole"
-    assert "noise levels" in by["Energy.until"].help
-    assert any(f.kind == "switch" for f in fields_of(recipe_named("boxdiff"), mini))
-
-
-def test_a_setting_reaches_its_control_and_no_other(mini):
-    recipe = recipe_named("lvd")
-    other = tuned(recipe, {"Energy.terms.inside": 0.5}, mini, "lvd")
-    plain, changed = (r([plan(BEAR)], mini, 4.0) for r in (recipe, other))
-    assert repr(changed) == repr(plain).replace("inside=0.75", "inside=0.5") != repr(plain)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"Energy.until": 1.5}, "Energy.until is 1.5; want 0 to 1"),
-        ({"Energy.scale": float("nan")}, "want 0 or more"),
-        ({"Energy.iters": 2.5}, "want a whole"),
-        ({"Energy.iters": True}, "want a whole"),
-        ({"Energy.sites": 1}, "unknown setting 'Energy.sites'"),
-    ],
-)
-def test_bad_settings(values, message, mini):
-    with pytest.raises(AnimaticError, match=re.escape(message)):
-        tuned(recipe_named("lvd"), values, mini, "lvd")
-
-
 def test_stop_changes_nothing_until_it_is_wanted(mini):
     scene, seen = plan(BEAR), []
 
@@ -150,7 +115,7 @@ def test_plan_render_status_files(user, bear):
     options = user.ask("options")
     assert options["models"].keys() == {"mini"} and options["methods"].keys() == METHODS.keys()
     job = user.ask(
-        "render", scene=bear, method="lvd", seed=7, beside=["none"], heat=True, settings={"Energy.scale": 20}, **QUICK
+        "render", scene=bear, method="lvd", seed=7, beside=["none"], heat=True, settings={"energy.scale": 20}, **QUICK
     )
     assert job["state"] in (WAITING, RUNNING)
     status = user.wait(job["id"])
@@ -170,7 +135,7 @@ def test_plan_render_status_files(user, bear):
 
 
 def test_the_files_say_what_they_were_made_from(server, user, bear, tmp_path):
-    job = user.ask("render", scene=bear, seed=3, settings={"Energy.scale": 21}, **QUICK)
+    job = user.ask("render", scene=bear, seed=3, settings={"energy.scale": 21}, **QUICK)
     made = user.wait(job["id"])["files"][0]
     (tmp_path / "x.mp4").write_bytes(user.http.get(made["mp4"]).content)
     info = Video.load(tmp_path / "x.mp4").info
@@ -386,7 +351,7 @@ def malformed(random: random.Random, scene: dict, job: str, secret: Path) -> htt
                 ("seed", [-1, 1.5, "1", None, 2**64, True]), ("steps", [0, -1, 1e9, "5", 201, []]),
                 ("frames", [0, 65, 33, "x", {}]), ("size", ["64", "60x64", "0x0", "-8x8", "9999x9999", 64, "64x64\n"]),
                 ("scheduler", ["warp", 1, "os", "__class__"]), ("heat", ["yes", 1, None]),
-                ("settings", [{"a": 1}, [], {"Energy.until": 2}, {"Energy.scale": "1"}, {"Energy.iters": -1}]),
+                ("settings", [{"a": 1}, [], {"energy.until": 2}, {"energy.scale": "x"}, {"energy.iters": -1}]),
                 ("beside", ["none", ["magic"], [1], ["none"] * 3]), ("unknown", [1]),
             ])  # fmt: skip
             return post("/api/render", {"scene": scene, name: random.choice(values)})

@@ -33,14 +33,14 @@ def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
     assert page.input_value("#method") == "ditctrl+lvd" and page.is_disabled("#frames")
     choose(page, "ditctrl")
     page.evaluate("document.querySelector('details').open = true")
-    page.fill('[data-path="Guidance.scale"]', "3.5")
+    page.fill('[data-path="guidance.scale"]', "3.5")
     for name, text in (("#steps", "1"), ("#seed", "3"), ("#size", "48x64")):
         page.fill(name, text)
     page.check("#heat")
     with page.expect_request("**/api/render") as asked:
         page.click("#render")
     told = json.loads(asked.value.post_data)
-    assert told["settings"] == {"Guidance.scale": 3.5} and told["frames"] is None and len(told["scene"]["scenes"]) == 2
+    assert told["settings"] == {"guidance.scale": 3.5} and told["frames"] is None and len(told["scene"]["scenes"]) == 2
     page.wait_for_selector("#result:not([hidden])", timeout=120_000)
     assert page.locator("#result strong").all_inner_texts() == ["ditctrl", "none", "where its words were looked at"]
     assert page.locator("#result form").count() == 2  # a story can be finished, and edited
@@ -52,18 +52,18 @@ def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
     page.wait_for_timeout(100)
     shown = [page.input_value(name) for name in ("#method", "#seed", "#steps", "#size")]
     assert shown == ["ditctrl", "3", "1", "48x64"]
-    assert value(page, "Guidance.scale") == "3.5" and page.is_checked("#heat") and page.is_checked("#none")
+    assert value(page, "guidance.scale") == "3.5" and page.is_checked("#heat") and page.is_checked("#none")
 
 
 def test_a_default_of_one_method_is_not_told_to_another(page):  # noqa: F811
     choose(page, "lvd")
-    assert value(page, "Energy.scale") == "100"
+    assert value(page, "energy.scale") == "100"
     choose(page, "boxdiff")
-    assert value(page, "Energy.scale") == "10"
+    assert value(page, "energy.scale") == "10"
     page.evaluate("document.querySelector('details').open = true")
-    page.fill('[data-path="Energy.scale"]', "12")
+    page.fill('[data-path="energy.scale"]', "12")
     choose(page, "lvd")
-    assert value(page, "Energy.scale") == "12"  # what somebody changed stays so
+    assert value(page, "energy.scale") == "12"  # what somebody changed stays so
 
 
 def test_what_has_no_effect_is_said_on_the_page(page):  # noqa: F811

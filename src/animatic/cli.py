@@ -44,12 +44,34 @@ def models(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def methods(as_json: AsJson = False) -> None:
-    """List the methods known by name."""
+def methods(
+    name: Annotated[str, typer.Argument(help="A method: list its settings, for --set.", show_default=False)] = "",
+    model: Annotated[str, typer.Option(help="The model whose settings they are.")] = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """List the methods known by name, or the settings of one."""
     from .methods import METHODS
 
+    if name:
+        _settings(name, model, as_json)
+        return
     rows = [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in METHODS.items()]
     table(("method", "what it does"), rows, as_json)
+
+
+def _settings(method: str, model: str, as_json: bool) -> None:
+    """Every setting of a method on a model: its name, what it is there, and one sentence."""
+    from .backbones import load
+    from .methods import recipe_named
+    from .methods.settings import settings_of
+    from .setting_values import shown
+
+    known = settings_of(recipe_named(method), load(model)).values()
+    if as_json:
+        print(json.dumps([setting.to_dict() for setting in known]))
+        return
+    rows = [(each.path, shown(each.default), each.range, each.help) for each in known]
+    table((f"{method} on {model}", "is", "may be", "what it is"), rows)
 
 
 @app.command()

@@ -48,6 +48,18 @@ def score(
     features: Annotated[
         str, typer.Option("--fvd-features", help="I3D (TorchScript .pt) or VideoMAE (folder or hub id) for --fvd.")
     ] = "",
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score of a box, 0 to 1; as published if not given.")
+    ] = None,
+    nms: Annotated[
+        float | None, typer.Option(help="Overlap (IoU) from which the weaker of two boxes falls; as published.")
+    ] = None,
+    class_aware: Annotated[
+        bool | None, typer.Option(help="Only boxes of one name compete; so if not given, as published.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a video that are looked at, evenly spread; as published.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; a core each for the toy detector if not given.")
     ] = None,
@@ -57,7 +69,8 @@ def score(
     if replies is not None:
         of_videos = {
             "--detector": detector, "--clip": clip, "--fvd": real, "--fvd-features": features, "--workers": workers,
-            "--metrics": metrics != "plan",
+            "--metrics": metrics != "plan", "--threshold": threshold is not None, "--nms": nms is not None,
+            "--class-aware": class_aware is not None, "--frames": frames is not None,
         }  # fmt: skip
         if unused := [option for option, value in of_videos.items() if value]:
             raise AnimaticError(f"{unused[0]} is of the videos of a run, and --replies are scored; want one of both")
@@ -73,7 +86,8 @@ def score(
     run = Run(name)
     settings = run.settings
     detector = detector or ("toy" if settings.model == "mini" else "owlvit")
-    how = scoring.Scoring(detector, rules, tuple(m for m in metrics.split(",") if m), clip)
+    measured = tuple(m for m in metrics.split(",") if m)
+    how = scoring.Scoring(detector, rules, measured, clip, threshold, nms, class_aware, frames)
     if clip and "clip" not in how.metrics:
         raise AnimaticError(f"clip is {clip!r}, but CLIP is not among the metrics ({metrics}); want --metrics clip")
     if features and not real:
@@ -92,7 +106,7 @@ def score(
     values = {metric: {"mean": mean, "n": n} for metric, (mean, n) in made.means.items()}
     if distance is not None:
         values["fvd"] = distance.of_run(run, real)
-    told = {"benchmark": settings.benchmark, "model": settings.model, "method": settings.method}
+    told = {"benchmark": settings.benchmark, "model": settings.model, "method": settings.method_shown}
     told |= {"seed": str(settings.seed), "detector": detector, "rules": rules}
     tallies = {**made.tasks, "overall": made.overall}
     if as_json:

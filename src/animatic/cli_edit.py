@@ -125,7 +125,15 @@ def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -
         request = GenerationRequest.of(info, source) if "request" in info else GenerationRequest((Scene(invert),))
         scene = Scene(invert, seconds=len(video) / video.fps)
         return replace(
-            request, story=(scene,), stages="", method="none", frames=None, windowed=False, edits=(), inverted=""
+            request,
+            story=(scene,),
+            stages="",
+            method="none",
+            settings={},
+            frames=None,
+            windowed=False,
+            edits=(),
+            inverted="",
         )
     if "request" not in info:
         request = GenerationRequest.before_requests(info, source, len(video))

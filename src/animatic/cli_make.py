@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import cli_finish, cli_plan
+from .cli_prompts import ASKED
 from .cli_sampling import Sampling, free_name, how_of, loaded
 from .console import bar, console, line
 from .errors import AnimaticError
@@ -25,13 +26,16 @@ from .scene import Scene, Story, lasting, load_story, save_story
 from .video import contact_sheet, png
 
 if TYPE_CHECKING:
-    from .backbones.base import Geometry
+    from collections.abc import Callable
+
+    from .backbones.base import Backbone, Geometry
     from .cascade.stage import Shape
     from .request import GenerationRequest
     from .stories import Reel
 
 FORMATS = ("mp4", "gif", "webp", "png")
 LONG = "ditctrl+lvd"  # the method of stories, and of scenes longer than a model's clip, where none is given
+Repeats = Annotated[int, typer.Option(min=1, help="Videos of each of --prompts, their seeds 6789 apart.")]
 RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
 
 
@@ -58,21 +62,31 @@ class Shot(Sampling):
     save_masks: bool = option(False, "Also write the masks by which windows share (ditctrl:masked); npy, png.")
     then: str = option("", cli_finish.STAGES, cli_finish.STAGE)
 
+    @property
+    def windows(self) -> dict[str, Any]:
+        """How windows lie over a story, see `render_story`; None is the method's own."""
+        overlap = parse_part(self.overlap) if self.overlap else None
+        return {"overlap": overlap, "transitions": self.transitions, "longer_middle": self.longer_middle}
+
 
 def make(
     prompt: Annotated[str | None, typer.Argument(help="What to show, in English.")] = None,
     story: Annotated[
         str, typer.Option(metavar="FILE|TEXT", help="Several scenes in a row: a file, or a text to plan.")
     ] = "",
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file of prompts, one a line: a video of each. Again = what is missing.")
+    ] = None,
+    repeats: Repeats = 1,
     planner: cli_plan.Planner = "rules",
     base_url: cli_plan.BaseUrl = "",
     *,
     shot: Shot,
     as_json: AsJson = False,
 ) -> None:
-    """Plan a prompt, or a story, and render it: video, scene and contact sheet."""
-    if (prompt is None) == (not story):
-        raise AnimaticError("make takes a prompt, or --story FILE or TEXT")
+    """Plan a prompt, a list of them, or a story, and render it: video, scene and contact sheet."""
+    if (prompt is not None) + bool(story) + (prompts is not None) != 1:
+        raise AnimaticError("make takes a prompt, --prompts FILE, or --story FILE or TEXT")
     if story and Path(story).suffix == ".json":
         if planner != "rules" or base_url:
             raise AnimaticError(f"{story} is planned already; leave out --planner and --base-url")
@@ -80,29 +94,84 @@ def make(
     cache = "" if planner == "rules" else default_cache()
     span = _span(shot.model or "mini")
     told = Options("story" if story else "video", span, base_url=base_url, cache=cache)
-    planned = planner_named(planner, told).plan(_text(story) if prompt is None else prompt)
-    cli_plan.print_warnings(planned)
-    _film(planned.story, shot, as_json, span)
+    chosen = planner_named(planner, told)
+
+    def plan(text: str, model: Backbone | None = None) -> Story:
+        planned = chosen.plan(text)
+        cli_plan.print_warnings(planned)
+        return planned.story
+
+    if prompts is not None:
+        _film_list(prompts, plan, repeats, shot, as_json, span)
+    else:
+        _film(plan(_text(story) if prompt is None else prompt), shot, as_json, span)
 
 
 def render(
-    scene: Annotated[Path, typer.Argument(help="Scene or story file (version 1 JSON).")],
+    scene: Annotated[Path | None, typer.Argument(help="Scene or story file (version 1 JSON).")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Instead: a file of prompts, one a line, each rendered as it is typed.")
+    ] = None,
+    repeats: Repeats = 1,
+    *,
     shot: Shot,
     as_json: AsJson = False,
 ) -> None:
-    """Render a scene or story file."""
-    _film(load_story(scene), replace(shot, name=shot.name or scene.stem), as_json)
+    """Render a scene or story file, or a list of prompts without any plan."""
+    if (scene is None) == (prompts is None):
+        raise AnimaticError("render takes a scene or story file, or --prompts FILE")
+    if scene is not None:
+        _film(load_story(scene), replace(shot, name=shot.name or scene.stem), as_json)
+    elif prompts is not None:
+
+        def alone(text: str, model: Backbone) -> Story:
+            return (Scene(text, seconds=(shot.frames or model.geometry.frames) / model.geometry.fps),)
+
+        _film_list(prompts, alone, repeats, replace(shot, method=shot.method or "none"), as_json)
 
 
-def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
-    """Render a story and write its files. Scenes planned to last `span` seconds last as a clip of the model."""
-    began = time.perf_counter()
+def _film_list(
+    file: Path, plan: Callable[[str, Backbone], Story], repeats: int, shot: Shot, as_json: bool, span: float = 0.0
+) -> None:
+    """Videos of each line of a file, all from one seed."""
+    from .cli_prompts import film_prompts, read_prompts
+    from .request import GenerationRequest
 
-    # what can be wrong with the options is told before a model is loaded
+    if shot.name:
+        raise AnimaticError(f"name is {shot.name!r}, for one result; those of --prompts are named by their words")
+    lines, formats = read_prompts(file), _formats(shot)
+    request = replace(shot.over(GenerationRequest((), method=""), as_json), stages=shot.then, **shot.windows)
+
+    def film(story: Story, name: str, seed: int, model: Backbone, asked: str) -> None:
+        _film(story, replace(shot, name=name, seed=seed), as_json, span, model, asked)
+
+    def timed(text: str, model: Backbone) -> Story:
+        story = plan(text, model)
+        story = story if shot.seconds is None else lasting(story, shot.seconds)
+        return _timed(story, shot, model.geometry, span)
+
+    film_prompts(lines, timed, film, request, shot.out, [f".{f}" for f in formats], repeats, as_json)
+
+
+def _formats(shot: Shot) -> list[str]:
     formats = [f.strip() for f in shot.format.split(",")]
     for wanted in formats:
         if wanted not in FORMATS:
             raise AnimaticError(f"unknown format {wanted!r}; known: {', '.join(FORMATS)}")
+    return formats
+
+
+def _film(
+    story: Story, shot: Shot, as_json: bool, span: float = 0.0, model: Backbone | None = None, asked: str = ""
+) -> None:
+    """Render a story and write its files. Scenes planned to last `span` seconds last as a clip of the model.
+
+    `model` is the one that the request names, if it is loaded already; `asked` is kept in the video's file.
+    """
+    began = time.perf_counter()
+
+    # what can be wrong with the options is told before a model is loaded
+    formats = _formats(shot)
     if shot.seconds is not None:
         story = lasting(story, shot.seconds)
     title = " | ".join(scene.prompt for scene in story)
@@ -118,10 +187,9 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         from .request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
-        windows: dict[str, Any] = {"transitions": shot.transitions, "longer_middle": shot.longer_middle}
-        windows["overlap"] = parse_part(shot.overlap) if shot.overlap else None
+        windows = shot.windows
         request = replace(shot.over(GenerationRequest(story, method=""), as_json), **windows)
-        model = loaded(request)
+        model = model or loaded(request)
 
     # what the model says of the scenes: how long they are, whether they are seen at once or in windows
     story = _timed(story, shot, model.geometry, span)
@@ -147,10 +215,10 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
 
     if shot.save_masks and not album.masks:
         line(f"nothing shares by a mask under {method!r}: no masks are written", as_json)
-    asked = sum(scene.seconds for scene in story)
-    if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - asked) > 1 / plain.fps:
+    wanted = sum(scene.seconds for scene in story)
+    if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - wanted) > 1 / plain.fps:
         why = f"{method} counts scenes" if layout.by_count else f"{model.name} makes whole pieces of time"
-        line(f"lasts {len(plain) / plain.fps:.2f} s, not {asked:g} s: {why}", as_json)
+        line(f"lasts {len(plain) / plain.fps:.2f} s, not {wanted:g} s: {why}", as_json)
 
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
@@ -170,6 +238,8 @@ def _film(story: Story, shot: Shot, as_json: bool, span: float = 0.0) -> None:
         except AnimaticError as error:
             raise AnimaticError(f"{error}; the video before that is kept: {kept}") from None
 
+    if asked:
+        video = replace(video, info={**video.info, ASKED: asked})
     for loss in (loss for suffix in formats for loss in video.losses(f".{suffix}")):
         line(loss, as_json)
     files = [video.save(target.with_name(f"{target.name}.{suffix}")) for suffix in formats]

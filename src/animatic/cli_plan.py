@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
+from .cli_prompts import read_prompts
 from .console import bar, console, line
 from .errors import AnimaticError
-from .files import read_text, write_atomically
+from .files import write_atomically
 from .planning.asking import Planned
 from .planning.cache import Cache
 from .planning.planners import KNOWN, Options, default_cache, import_replies, plan_all, planner_named
@@ -123,9 +124,7 @@ def _plan_file(
     """Plan every line; a scene that is there already is left as it is, failures are listed in failures.json."""
     if candidates < 1:
         raise AnimaticError(f"candidates is {candidates}; want at least 1")
-    lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-    if not lines:
-        raise AnimaticError(f"{file}: holds no prompt; want one a line")
+    lines = read_prompts(file)
     wanted = [line for line in lines for _ in range(candidates)]
     names = [f"{i:04d}" if candidates == 1 else f"{i:04d}-{j}" for i in range(len(lines)) for j in range(candidates)]
     there = {i for i, name in enumerate(names) if (out / f"{name}.json").exists()}

@@ -15,6 +15,7 @@ from .console import bar, console
 from .errors import AnimaticError
 from .planning.planners import Options
 from .seeds import check_seed
+from .setting_values import given_settings
 from .video import parse_size
 
 
@@ -40,6 +41,13 @@ def generate(
     batch: Annotated[int, typer.Option(help="Prompts rendered together.")] = 1,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or one per core.")
+    ] = None,
+    negative: Annotated[
+        str | None, typer.Option(help="What not to show, instead of the model's own words for it; '' for none.")
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A setting of the method, see `animatic methods NAME`; repeatable."),
     ] = None,
     planner: cli_plan.Planner = "rules",
     cache: cli_plan.CacheFile = "",
@@ -70,7 +78,7 @@ def generate(
         settings_of(benchmark, name, model, method, planner),
         prompt_only=method == "none" if prompt_only is None else prompt_only,
         seed=seed, repeats=repeats, steps=steps, guidance=guidance, frames=frames, size=size, scheduler=scheduler,
-        batch=batch, threads=threads,
+        negative=negative, settings=given_settings(set or ()), batch=batch, threads=threads,
     )  # fmt: skip
     maker = None if cluster else Maker(settings)  # what is wrong with model or method is told before anything is made
     options = Options(

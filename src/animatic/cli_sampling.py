@@ -10,6 +10,7 @@ from .console import line
 from .files import fresh_path
 from .options import option
 from .seeds import check_seed
+from .setting_values import Value, given_settings
 from .video import parse_size
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Sampling:
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
     method: str | None = option(None, "A name of `animatic methods`.")
+    set: list[str] | None = option(  # noqa: RUF009 - a field
+        None, "A setting of the method (`animatic methods NAME` lists them); may be repeated.", "NAME=VALUE"
+    )
     seed: int | None = option(None, "Seed of the noise, 0 if not given; -1 draws one and says which.")
     steps: int | None = option(None, "Denoising steps; the model's habit if not given.")
     guidance: float | None = option(None, "Scale of classifier-free guidance; 1 is off.")
@@ -50,6 +54,7 @@ class Sampling:
         from .training.lora import Wanted
 
         given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Sampling)}
+        given["settings"] = self._settings(request)
         if self.lora is not None:
             given["loras"] = tuple((str(w.file), w.scale, w.network) for w in map(Wanted.of, self.lora))
         if self.seed == -1:
@@ -57,8 +62,15 @@ class Sampling:
             line(f"seed   {given['seed']}", silent)
         elif self.seed is not None:
             check_seed(self.seed)
-        given |= {"size": parse_size(self.size), "lora": None}
+        given |= {"size": parse_size(self.size), "lora": None, "set": None}
         return replace(request, **{name: value for name, value in given.items() if value is not None})
+
+    def _settings(self, request: GenerationRequest) -> dict[str, Value]:
+        """The request's settings and those that are given; those of another method are let go."""
+        given = given_settings(self.set or ())
+        if self.method in (None, request.method):
+            return {**request.settings, **given}
+        return given
 
 
 def loaded(request: GenerationRequest) -> Backbone:
@@ -77,7 +89,7 @@ def how_of(request: GenerationRequest, watch: Sequence[Control]) -> How:
     """A request's keywords for `render` and its kin."""
     return {
         "steps": request.steps, "guidance": request.guidance, "frames": request.frames, "size": request.size,
-        "scheduler": request.scheduler, "negative": request.negative, "watch": watch,
+        "scheduler": request.scheduler, "negative": request.negative, "settings": request.settings, "watch": watch,
     }  # fmt: skip
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .scene import Scene, Story
+from .setting_values import Value, shown
 from .video import Video
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeat
 class Settings:
     """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's habit.
 
-    `batch` jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a
-    frame, depend on both. `prompt_only`: the plan is kept to measure against but not shown to the method.
+    `negative` are the model's own unwanted words, `settings` those of the method that are not its own, by name. `batch`
+    jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a frame,
+    depend on both. `prompt_only`: the plan is kept to measure against but not shown to the method.
     """
 
     benchmark: str
@@ -41,8 +43,15 @@ class Settings:
     frames: int | None = None
     size: str = ""
     scheduler: str = ""
+    negative: str | None = None
+    settings: Mapping[str, Value] = field(default_factory=dict)
     batch: int = 1
     threads: int = 1
+
+    @property
+    def method_shown(self) -> str:
+        """The method with its settings, as tables name it."""
+        return " ".join([self.method, *(f"{name}={shown(value)}" for name, value in self.settings.items())])
 
 
 @dataclass(frozen=True)

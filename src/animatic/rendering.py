@@ -7,7 +7,7 @@ import math
 import numbers
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -26,6 +26,7 @@ from .controls.windows import Windows
 from .errors import AnimaticError, warn
 from .methods import Recipe, recipe_named
 from .methods.effect import without_effect
+from .methods.settings import guidance_of, tuned
 from .methods.usage import layout_of, usage_of
 from .prompt_styles import style_of, told
 from .request import GenerationRequest
@@ -33,6 +34,7 @@ from .sampling import Cond, Control, Row, check, sample
 from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .seeds import check_seed
+from .setting_values import Value
 from .stories import BY_TIME, Reel, WindowLayout, check_memory, check_no_frames, reel_of
 from .video import Video, check_rate
 
@@ -41,7 +43,8 @@ class How(TypedDict, total=False):
     """How to sample; what is not said, or None, is the model's habit.
 
     `size` is (width, height) in pixels; `negative` stands for the model's own unwanted words ("": none), those of a
-    scene stay; `watch` are further controls, put outermost (progress, previews).
+    scene stay; `settings` are the method's by name (see `methods.settings`), such as {"energy.scale": 30}; `watch` are
+    further controls, put outermost (progress, previews).
     """
 
     steps: int | None
@@ -50,6 +53,7 @@ class How(TypedDict, total=False):
     size: tuple[int, int] | None
     scheduler: str
     negative: str | None
+    settings: Mapping[str, Value]
     watch: Sequence[Control]
 
 
@@ -113,6 +117,7 @@ class Take:
     backbone: Backbone
     method: str
     recipe: Recipe
+    settings: Mapping[str, Value]
     schedule: Schedule
     scheduler: str
     guidance: float
@@ -146,15 +151,22 @@ class Take:
                 raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
             backbone = copy(backbone)
             backbone.habits = replace(habits, negative=negative)
+        # a method with other settings is another recipe; among them the guidance scale is the option by another name
+        name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
         recipe = recipe_named(method) if isinstance(method, str) else method
+        changed = tuned(recipe, how.get("settings") or {}, backbone, name)
+        if guidance is not None and changed.guidance not in (None, guidance):
+            raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
+        guidance = changed.guidance if guidance is None else guidance
         scheduler = how.get("scheduler") or usage_of(recipe).scheduler or habits.scheduler
         return Take(
             backbone,
-            method if isinstance(method, str) else getattr(method, "__name__", repr(method)),
-            recipe,
+            name,
+            changed.recipe,
+            changed.values,
             backbone.schedule(habits.steps if steps is None else steps, scheduler),
             scheduler,
-            _guidance(recipe, backbone) if guidance is None else float(guidance),
+            guidance_of(recipe, backbone) if guidance is None else float(guidance),
             frames,
             (width, height),
             how.get("watch", ()),
@@ -287,16 +299,10 @@ class Take:
             memory = {"dtype": economy.dtype, "quantize": economy.quantize, "offload": economy.offload}
             memory["save_memory"] = economy.less
         return GenerationRequest(
-            story, backbone.reference or backbone.name, backbone.loras, self.method, seed,
+            story, backbone.reference or backbone.name, backbone.loras, self.method, dict(self.settings), seed,
             steps=len(self.schedule), guidance=self.guidance, size=self.size, scheduler=self.scheduler,
             negative=backbone.habits.negative, **memory, **more,
         )  # fmt: skip
-
-
-def _guidance(recipe: Recipe, backbone: Backbone) -> float:
-    """The guidance scale where none is given: the method's on this model, if it has one of its own, or the model's."""
-    own = getattr(recipe, "guidance", None)
-    return (own(backbone) if own else None) or backbone.habits.guidance
 
 
 def _sides(size: Any) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from .errors import AnimaticError
 from .scene import Scene, Story, parse_story
+from .setting_values import Value
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -89,18 +90,19 @@ def word_pattern(words: str) -> re.Pattern[str]:
 class GenerationRequest:
     """All that decides a video but the versions of the libraries. Files carry one in which nothing is left open.
 
-    `model` is a name or a folder, `loras` are files, their scales and networks (see `training.lora.Wanted`). `size` is
-    (width, height) in pixels, before any enlargement of the file. `negative` are the model's own unwanted words; a
-    scene's stand in the scene. `windowed` says that the story was made in windows, `overlap`, `transitions` and
-    `longer_middle` how (see `stories.WindowLayout`). `stages` are finishing stages (see `animatic finish`). `edits` are
-    changes to the story, one after another; `inverted` is a digest of the video whose noise this was made from, ""
-    where there is none.
+    `model` is a name or a folder, `loras` are files, their scales and networks (see `training.lora.Wanted`). `settings`
+    are those of the method that are not its own, by name (see `methods.settings`). `size` is (width, height) in pixels,
+    before any enlargement of the file. `negative` are the model's own unwanted words; a scene's stand in the scene.
+    `windowed` says that the story was made in windows, `overlap`, `transitions` and `longer_middle` how (see
+    `stories.WindowLayout`). `stages` are finishing stages (see `animatic finish`). `edits` are changes to the story,
+    one after another; `inverted` is a digest of the video whose noise this was made from, "" where there is none.
     """
 
     story: Story
     model: str = "mini"
     loras: tuple[tuple[str, float, str], ...] = ()
     method: str = "none"
+    settings: Mapping[str, Value] = field(default_factory=dict)
     seed: int = 0
     steps: int | None = None
     guidance: float | None = None

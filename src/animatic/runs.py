@@ -211,7 +211,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("version") != VERSION:
         found = data.get("version") if isinstance(data, dict) else type(data).__name__
         raise AnimaticError(f"{path}: version is {found!r}; this program reads version {VERSION}")
-    if set(data.get("settings", {})) != set(Settings.__dataclass_fields__):
+    data["settings"] = {
+        "negative": None,
+        "settings": {},
+        **data.get("settings", {}),
+    }  # runs begun before there were these
+    if set(data["settings"]) != set(Settings.__dataclass_fields__):
         raise AnimaticError(f"{path}: its settings are not those of a run of version {VERSION}")
     return data
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from .errors import AnimaticError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .schedule import Schedule
 
 
-Share = float  # 0..1: of the noise levels, or of the cells in a box
+Share = Annotated[float, Field(ge=0, le=1)]  # of the noise levels, or of the cells in a box
 Span = tuple[Share, Share]  # of the run: from, and up to
 
 

@@ -111,7 +111,7 @@ class Maker:
         scene = Scene(f"a {thing}", (Track(thing, ((0.2, 0.2, 0.7, 0.7),)),), seconds=seconds)
         take = Take.of(
             backbone, s.method, steps=s.steps, guidance=s.guidance, frames=s.frames, size=self.size,
-            scheduler=s.scheduler,
+            scheduler=s.scheduler, negative=s.negative, settings=s.settings,
         )  # fmt: skip
         story = (scene,) * (2 if s.kind == "story" else 1)
         checked(take, laid_out(story, backbone, s.frames, usage_of(take.recipe).layout))
@@ -153,12 +153,14 @@ class Maker:
                 render_story(
                     self._story(job), self.backbone, s.method, job.seed,
                     steps=s.steps, guidance=s.guidance, size=self.size, scheduler=s.scheduler,
+                    negative=s.negative, settings=s.settings,
                 )
                 for job in jobs
             ]  # fmt: skip
         return render_batch(
             [self._scene(job) for job in jobs], self.backbone, s.method, [job.seed for job in jobs],
             steps=s.steps, guidance=s.guidance, frames=s.frames, size=self.size, scheduler=s.scheduler,
+            negative=s.negative, settings=s.settings,
         )  # fmt: skip
 
     def _scene(self, job: Job) -> Scene:

@@ -92,19 +92,24 @@ def _sequential() -> list[Case]:
 def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     """How many boxes most frames show (the smaller number on a tie); names count only where they must."""
     tracks = [t for t in layout.tracks if not rules.named or noun in t.phrase.split()]
-    seen = Counter(sum(rules.sees(t.boxes[f]) for t in tracks) for f in range(FRAMES))
+    if not tracks:
+        return count == 0
+    seen = Counter(sum(map(rules.sees, boxes)) for boxes in zip(*(t.boxes for t in tracks), strict=True))
     return max(seen, key=lambda n: (seen[n], -n)) == count
 
 
 def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
     tracks = [first(layout, name) for name in names]
-    return all(t is not None and sum(map(rules.sees, t.boxes)) >= FRAMES / 2 for t in tracks)
+    return all(t is not None and sum(map(rules.sees, t.boxes)) >= len(t.boxes) / 2 for t in tracks)
 
 
 def _half(layout: Layout, rules: Rules, noun: str, half: str) -> bool:
     """Seen in some frame of its half and in none of the other; the two middle frames do not count."""
     track = first(layout, noun)
-    early, late = (track is not None and any(map(rules.sees, track.boxes[part])) for part in (slice(2), slice(4, 6)))
+    if track is None:
+        return False
+    centre = len(track.boxes) // 2
+    early, late = (any(map(rules.sees, part)) for part in (track.boxes[: centre - 1], track.boxes[centre + 1 :]))
     return early and not late if half == "first" else late and not early
 
 
@@ -130,8 +135,9 @@ def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> 
 
 
 def _visits(layout: Layout, rules: Rules, noun: str, stops: tuple[str, ...]) -> bool:
-    """In the right quarter in frames 1, 4 and 6."""
-    spots = _spots(layout, rules, noun, 0, FRAMES // 2, FRAMES - 1)
+    """In the right quarter in the first frame, the middle one (the 4th of 6) and the last."""
+    track = first(layout, noun)
+    spots = _spots(layout, rules, noun, 0, len(track.boxes) // 2, -1) if track else []
     return bool(spots) and all(
         rules.lies(x, side, 0.5) and rules.lies(y, height, 0.5)
         for (x, y), (height, side) in zip(spots, map(str.split, stops), strict=True)

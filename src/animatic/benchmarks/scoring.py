@@ -19,7 +19,7 @@ from ..files import write_atomically
 from ..jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
 from ..runs import Run
 from ..scene import Scene, parse
-from .cases import Tally, rules_named
+from .cases import Benchmark, Looking, Tally, rules_named
 from .detect import detect, looked_at
 from .known import benchmark_named, detector_named, suits
 from .metrics import agreement, motion
@@ -31,18 +31,49 @@ CHUNK = 5  # jobs sent to a process at a time
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a run is scored. `metrics` are of METRICS; `clip` are the weights for that one, "" the usual ones."""
+    """How a run is scored. `metrics` are of METRICS; `clip` are the weights for that one, "" the usual ones.
+
+    `threshold` (0..1): least score of a box; `nms`: overlap (IoU) with a surer box from which a box falls, over 1 for
+    never; `class_aware`: only boxes of one name compete; `frames`: how many of a video are looked at, evenly spread.
+    None is as published for the benchmark and the detector (see `known.suits`).
+    """
 
     detector: str = "toy"
     rules: str = "published"
     metrics: tuple[str, ...] = ("plan",)
     clip: str = ""
+    threshold: float | None = None
+    nms: float | None = None
+    class_aware: bool | None = None
+    frames: int | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (("threshold", self.threshold), ("nms", self.nms)):
+            if value is not None and not (isfinite(value) and value >= 0):
+                raise AnimaticError(f"{name} is {value}; want 0 or more, such as 0.1")
+        if self.frames is not None and self.frames < 1:
+            raise AnimaticError(f"frames is {self.frames}; want at least 1")
         rules_named(self.rules)  # raises where there are none
         for name in self.metrics:
             if name not in METRICS:
                 raise AnimaticError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
+
+    def of_benchmark(self, benchmark: Benchmark) -> Scoring:
+        """The same with nothing left open."""
+        usual = suits(self.detector, benchmark.looking)
+        return replace(
+            self,
+            threshold=usual.threshold if self.threshold is None else self.threshold,
+            nms=usual.nms if self.nms is None else self.nms,
+            class_aware=usual.aware if self.class_aware is None else self.class_aware,
+            frames=self.frames or benchmark.frames,
+        )
+
+    def looking(self, benchmark: Benchmark) -> Looking:
+        """How detections become a layout."""
+        whole = self.of_benchmark(benchmark)
+        assert whole.threshold is not None and whole.nms is not None and whole.class_aware is not None
+        return Looking(whole.threshold, whole.nms, whole.class_aware, benchmark.looking.whole)
 
 
 @dataclass(frozen=True)
@@ -63,9 +94,10 @@ class Judge:
     """A benchmark's predicates and a detector at work on a run's videos."""
 
     def __init__(self, folder: str, scoring: Scoring) -> None:
-        self.run, self.scoring = Run(folder), scoring
+        self.run = Run(folder)
         settings = self.run.settings
         self.benchmark = benchmark_named(settings.benchmark)
+        self.scoring = scoring.of_benchmark(self.benchmark)
         self.cases = self.benchmark.cases()
         if digest(case.prompt for case in self.cases) != settings.digest:
             raise AnimaticError(f"{folder} was made of other prompts than {settings.benchmark!r} has now")
@@ -73,7 +105,7 @@ class Judge:
         if not self.story and not any(case.queries for case in self.cases):
             raise AnimaticError(f"benchmark {settings.benchmark!r} names nothing to look for; only plans can be scored")
         self.detector = detector_named(scoring.detector)
-        self.looking = suits(scoring.detector, self.benchmark.looking)
+        self.looking = scoring.looking(self.benchmark)
         self.clip = None
         if "clip" in scoring.metrics:
             from .clip import WEIGHTS, Clip
@@ -93,7 +125,7 @@ class Judge:
         if self.story:
             return replace(verdict, values=values)
         case = self.cases[job.number % len(self.cases)]
-        looked = looked_at(len(frames), self.benchmark.frames)
+        looked = looked_at(len(frames), self.scoring.frames or self.benchmark.frames)
         seen = detect(self.detector, frames[looked], case.queries, case.prompt, self.looking, case.several)
         if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
             values = agreement(job.plan, seen, len(frames), looked) | values
@@ -116,7 +148,8 @@ class Judge:
 
 def score(folder: str | os.PathLike[str], scoring: Scoring, workers: int = 1, tick: Tick = untold) -> list[Verdict]:
     """Score every job of a run, in `workers` processes, and keep the verdicts in its score.json."""
-    jobs = Run(folder).jobs()
+    run = Run(folder)
+    scoring, jobs = scoring.of_benchmark(benchmark_named(run.settings.benchmark)), run.jobs()
     verdicts: list[Verdict] = []
     for verdict in _judged(str(folder), scoring, jobs, workers):
         verdicts.append(verdict)

@@ -21,10 +21,11 @@ SHARPER = 100.0  # what the mean attention is multiplied by before a softmax ove
 class BoxDiff:
     """Energy per row: for each token of a thing, what is missing inside, what is too much outside, and the corners.
 
-    `inside`: share of the cells whose largest values count; `smooth`: the paper's 3 x 3 blur. Layers of several sizes
-    are brought to the largest. It needs the attention of every word. `summed`: a sum over tokens (the original's), not
-    a mean, so that longer phrases are pushed harder. `legacy`: the original's arithmetic, a sum over tokens and
-    frames, in which the inner term of a box under 1 / `inside` cells is lost, and edges are those of each box.
+    `inside`: share of the cells in the box, and around it, whose largest values count; `smooth`: the paper's 3 x 3
+    blur. Layers of several sizes are brought to the largest. It needs the attention of every word. `summed`: a sum over
+    tokens (the original's), not a mean, so that longer phrases are pushed harder. `legacy`: the original's arithmetic,
+    a sum over tokens and frames, in which the inner term of a box under 1 / `inside` cells is lost, and edges are those
+    of each box.
     """
 
     inside: Share = 0.2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..scene import Box, Scene
 
+Placement = Literal["floor", "middle", "kept"]
 PARTS = 8  # things are shifted by whole eighths of the canvas, so that 8 x 8 attention shifts by whole cells
 
 
@@ -24,10 +26,13 @@ def masks_of(scenes: Sequence[Scene], frames: int, height: int, width: int, lega
     return torch.stack([torch.from_numpy(scene.masks(frames, height, width, legacy)[0]) for scene in scenes])
 
 
-def centred(box: Box, floor: float = 0.2) -> Box:
-    """The box in the middle of the canvas, its bottom `floor` above the canvas's (LMD)."""
+def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box:
+    """The box in the middle of the canvas from side to side, its bottom `floor` above the canvas's (LMD).
+
+    Or in the "middle" from top to bottom, too, or "kept" at its height.
+    """
     width, height = box[2] - box[0], box[3] - box[1]
-    top = max(0.0, 1 - floor - height)
+    top = {"floor": max(0.0, 1 - floor - height), "middle": 0.5 - height / 2, "kept": box[1]}[placement]
     return (0.5 - width / 2, top, 0.5 + width / 2, top + height)
 
 

@@ -7,8 +7,9 @@ while, and its energy asks for attention like that of the things alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from ..looking import asked, matches, mean_map
 from ..prompt_styles import object_scene
 from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each, sample
 from ..scene import Scene
-from .collage import centred, composed, masks_of, offsets, offsets_published, one, shifted
+from .collage import Placement, centred, composed, masks_of, offsets, offsets_published, one, shifted
 from .energy import Energy
 from .masks import AttentionMask, Masking
 from .terms import Sum
@@ -27,28 +28,34 @@ from .transfer import Transfer
 
 @dataclass
 class Composition(Control):
-    """Make each thing alone, under the controls that `parts` gives for scenes of one thing each; then compose.
+    """Make each thing alone, under the controls `parts`, which are told scenes of one thing each; then compose.
 
-    `energy` guides the whole, `transfer` times the attention of the things alone added. `centre`: a thing is made in
-    the middle and shifted to its place, else in its place. `blend` r: noise inside its box is
-    sqrt(1-r) background + sqrt(r) own. `looks`: the layers whose attention makes the masks, if not those of the energy
-    (LMD's for Segment Anything: one of its own). `frozen`: share of the noise levels up to which latents inside the
-    masks are those of the things. `negative` is put after the model's own unwanted words in the runs of things. Where
-    `frozen` and `transfer` are 0, or nothing is tracked, this is `energy` alone. `legacy`: LMD's rounding of boxes and
-    its middles of masks.
+    `energy` guides the whole. `transfer`: weight of the attention of the things alone, added to it. `mask`: how things
+    are cut out. `looks`: the layers whose attention makes the masks, if not those of the energy (LMD's for Segment
+    Anything: one of its own). `centre`: a thing is made in the middle and shifted to its place, else in its place.
+    `placement`: a centred box stands `floor` above the bottom, in the middle, or is kept at its height. `floor`: share
+    of the canvas below a centred box. `sideways`: things are shifted to their places from side to side only.
+    `blend` r: noise inside a thing's box is sqrt(1-r) background + sqrt(r) own. `frozen`: share of the noise levels up
+    to which latents inside the masks are those of the things. `negative` is put after the model's own unwanted words in
+    the runs of things. `seed` of the things' own noise: it is added to that of the whole, and one for each track.
+    `legacy`: LMD's rounding of boxes and its middles of masks. Where `frozen` and `transfer` are 0, or nothing is
+    tracked, this is `energy` alone.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
     energy: Energy
-    parts: Callable[[Sequence[Scene]], list[Control]] = field(repr=False)
+    parts: tuple[Control, ...]
     mask: Masking = field(default_factory=AttentionMask)
     looks: tuple[str, ...] = ()
     centre: bool = True
+    placement: Placement = "floor"
+    floor: Share = 0.2
+    sideways: bool = False
     blend: Share = 0.01
     frozen: Share = 0.5
     transfer: float = 2.0
     negative: str = ""
-    seed: int = 123456789  # of the things' own noise, added to the seed of the whole, one more for each track
+    seed: int = 123456789
     legacy: bool = False
     needs = frozenset({"text maps"})
     _laid: Laid | None = field(default=None, repr=False)
@@ -71,6 +78,8 @@ class Composition(Control):
                 if self.legacy
                 else offsets(masks, masks_of(goals, frames, height, width))
             )
+        if self.sideways:
+            by[..., 1] = 0
         levels = [shifted(x.movedim(1, 2), by).movedim(1, 2) for x in seen.levels[: self._held(run) + 1]]
         laid = Laid(*composed(run.x, levels, shifted(masks, by), [row for row, _ in things]))
         maps = {at: shifted(p, by) for at, p in seen.maps.items()}
@@ -93,7 +102,7 @@ class Composition(Control):
         if not self.centre:
             return scene
         (track,) = scene.tracks
-        boxes = tuple(box and centred(box) for box in track.boxes)
+        boxes = tuple(box and centred(box, self.floor, self.placement) for box in track.boxes)
         return replace(scene, tracks=(replace(track, boxes=boxes),))
 
     def _make(self, run: Run, alone: Sequence[Scene], boxes: Tensor, things: Sequence[tuple[int, int]]) -> Recorder:
@@ -110,8 +119,19 @@ class Composition(Control):
         stop = None if self.mask.needs_pixels else max(self._held(run), int(len(run.schedule) * keep), 1)
         negatives = [run.backbone.habits.unwanted(scene.negative, self.negative) for scene in alone]
         cond = run.backbone.encode([scene.prompt for scene in alone], negatives)
-        sample(run.backbone, run.schedule.again(stop), noise, cond, [recorder, *self.parts(alone)])
+        sample(
+            run.backbone,
+            run.schedule.again(stop),
+            noise,
+            cond,
+            [recorder, *(of_scenes(part, alone) for part in self.parts)],
+        )
         return recorder
+
+
+def of_scenes(control: Any, scenes: Sequence[Scene]) -> Any:
+    """A control told other scenes; one that asks for none is the same."""
+    return replace(control, scenes=scenes) if "scenes" in {f.name for f in fields(control)} else control
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,10 @@ class ByNoise:
 
 @dataclass(frozen=True)
 class Fading:
-    """sqrt of what falls linearly from 1 at the first level to `last` at the last, whatever the noise (BoxDiff)."""
+    """sqrt of what falls linearly from 1 at the first level, whatever the noise (BoxDiff).
+
+    `last`: what it falls to at the last level.
+    """
 
     last: float = 0.5
 
@@ -53,13 +56,17 @@ class Fading:
 
 @dataclass
 class Energy(Control):
-    """Up to `iters` steps downhill on `terms` at each of the first `until` (share) of the noise levels.
+    """Steps downhill on an energy at each of the first noise levels: scale x shape of the level x gradient.
 
-    `iters` is one number, or one for each level, of which the last stands for all that follow. A step is
-    `scale` x `shape` of the level x gradient. A row whose energy is at or below `threshold` gets no further step at a
-    level. It is judged after each step, so that `threshold` has no effect where `iters` is 1. With `legacy` the value
-    judged is carried over between levels, as in LMD and LVD, so that a row once good is never looked at again, and
-    boxes are rounded as there. With `apart` objects of the same words are judged one by one (LVD), not as one.
+    `terms`: what the energy is made of. `sites`: the attention layers that are read (globs). `scale`: the length of a
+    step. `until`: the first share of the noise levels is guided, such as 10/40 for 10 of 40 steps. `iters`: most steps
+    at a level, one number, or one for each level, of which the last stands for all that follow. `threshold`: a row
+    whose energy is at or below it gets no further step at a level; it is judged after each step, so that it has no
+    effect where `iters` is 1. `shape`: how the length of a step hangs on the level.
+
+    With `legacy` the value judged is carried over between levels, as in LMD and LVD, so that a row once good is never
+    looked at again, and boxes are rounded as there. With `apart` objects of the same words are judged one by one (LVD),
+    not as one.
     """
 
     scenes: Sequence[Scene] = field(repr=False)

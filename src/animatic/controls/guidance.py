@@ -13,7 +13,10 @@ from ..sampling import Cond, Control, Denoise, Step
 
 @dataclass
 class Guidance(Control):
-    """prediction = negative + scale * (positive - negative). At scale 1 only the positive rows are evaluated."""
+    """prediction = negative + scale * (positive - negative).
+
+    `scale`: the same as --guidance; at 1 only the positive rows are evaluated.
+    """
 
     scale: float
 
@@ -46,7 +49,7 @@ class WaveGuidance(Guidance):
     """CogVideoX's "dynamic" guidance: 1 + scale (1 - cos(pi ((count - t) / count)^5)) / 2, t in training steps.
 
     As t is far larger than `count`, that is no rise but a fixed sequence from 1 to 1 + scale. DiTCtrl and diffusers
-    have it so too.
+    have it so too. `scale`: the same as --guidance.
     """
 
     def at(self, step: Step) -> float:

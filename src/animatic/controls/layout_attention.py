@@ -25,10 +25,11 @@ from .targets import Targets
 
 @dataclass
 class LayoutAttention(Control):
-    """Add `inside` to the logits of a thing's words in its box, take `outside` away elsewhere, times the noise level.
+    """Lead cells to the words of the boxes they are in. Rows of negative prompts are left alone.
 
-    In the layers `sites` (globs), at the first `until` (share) of the noise levels; rows of negative prompts are left
-    alone. 0 and 0 change nothing.
+    `inside`: added to the logits of a thing's words in its box, times the noise level; `outside`: taken away elsewhere,
+    times the noise level; 0 and 0 change nothing. `until`: the first share of the noise levels. `sites`: the attention
+    layers (globs).
     """
 
     scenes: Sequence[Scene] = field(repr=False)

@@ -34,9 +34,10 @@ class Masking(Protocol):
 
 @dataclass(frozen=True)
 class AttentionMask:
-    """Cells of the box where attention is above `threshold` between its least and its most in the frame.
+    """Cells of the box where attention is high. A mask that would be empty is the box.
 
-    `sigma`: blur in cells of the attention (LMD: 1.5). A mask that would be empty is the box.
+    `threshold`: how high, between its least (0) and its most (1) in the frame. `sigma`: blur in cells of the attention
+    (LMD: 1.5).
     """
 
     threshold: float = 0.25
@@ -75,8 +76,9 @@ class SamMask:
     """Segment Anything (Kirillov et al. 2023) through transformers, asked with the box, LMD+'s way, or with a point.
 
     `source`: a folder or hub id such as facebook/sam-vit-base. With `point` it is asked with the cell of most
-    attention (LMD). Of its three masks the one that `choose` names is taken. `legacy`: a cell is in a mask where the
-    mask touches its middle (LMD), not where it covers the pixel there.
+    attention (LMD). Of its three masks the one that `choose` names is taken. `threshold`: where attention counts as
+    high, of its span in the frame, for that choice. `sigma`: blur of the attention in cells. `legacy`: a cell is in a
+    mask where the mask touches its middle (LMD), not where it covers the pixel there.
     """
 
     source: str = "facebook/sam-vit-base"

@@ -19,10 +19,10 @@ from ..scene import Scene
 class Regions(Control):
     """Predictions of a background and of each thing, each under its own words, blended by the boxes per frame.
 
-    Put it before `Guidance`. Later tracks stand in front. In the first `bootstrap` (share) of the noise levels a
+    Put it before `Guidance`. Later tracks stand in front. `bootstrap`: the first share of the noise levels, at which a
     thing's prediction is asked of a sample that shows a plain colour, at the level's noise, outside its box, so that
-    it fills the box (the paper's bootstrapping). `negative` is put after the model's own unwanted words for
-    things, `around` for the background.
+    it fills the box (the paper's bootstrapping). `negative` is put after the model's own unwanted words for things.
+    `around`: the same for the background. `seed`: of the plain colours; where `legacy` that of the run.
 
     `legacy`: as in LMD's MultiDiffusion, boxes are cut out of pixels; the background is asked of the sample as it is,
     a thing of one of as many colours as there are such levels, another at each, under the run's first noise.
@@ -32,7 +32,7 @@ class Regions(Control):
     bootstrap: Share = 0.4  # 20 of 50 steps
     negative: str = ""
     around: str = ""
-    seed: int = 0  # of the plain colours; where `legacy` that of the run
+    seed: int = 0
     legacy: bool = False
     _run: Run = field(init=False, repr=False)
     _cond: Cond = field(init=False, repr=False)

@@ -45,12 +45,13 @@ class Seen:
 
 @dataclass
 class ShareKV(Control):
-    """In layers that match `sites` (globs), rows with a source read its keys and values. Put it last.
+    """In some layers rows with a source read its keys and values. Put it last. `sites`: those layers (globs).
 
     With `things` (the scenes or stories), by a mask: cells that show the things look only at those that show them in
     the source, and the rest at the rest. The mask is the mean attention, over the layers so far, that cells pay to the
-    words of all tracks; cut at `threshold`, or soft where that is None. Before the first layer that looks at words
-    there is no mask, and all is read. `own_text` leaves a row its own text keys, where text and video are one sequence.
+    words of all tracks. `threshold`: what of it, stretched to 0..1, shows things; None leaves it soft. Before the first
+    layer that looks at words there is no mask, and all is read. `own_text` leaves a row its own text keys, where text
+    and video are one sequence.
     """
 
     sites: tuple[str, ...] = ("*",)

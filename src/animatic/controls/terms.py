@@ -67,9 +67,12 @@ def _taken(maps: Sequence[Tensor], targets: Targets) -> Attention:
 class BoxEnergy(Term):
     """LVD's energy: attention high at the top of the box, low at the top of the rest, its centre where the box's is.
 
-    `inside`, `outside`: share of the cells whose largest values count; `background`: weight of the outside term;
-    `centre`: weight of the centre-of-mass terms (LVD `com_loss_scale`), position and velocity, in frame sizes; in cells
-    where `legacy`. Frames in which a thing is absent only push it away.
+    `inside`: share of the cells in the box whose largest values count (LVD `fg_top_p`); `outside`: the same of the
+    cells around it (`bg_top_p`); `foreground`: weight of the inside term (`fg_weight`); `background`: weight of the
+    outside term (`bg_weight`); `centre`: weight of the centre-of-mass terms (`com_loss_scale`), position and velocity,
+    in frame sizes; `corners`: weight of the silhouette's edges (`boxdiff_loss_scale`, see `Corners`); `normed`: those
+    are a mean over heads and cells, else a sum (`boxdiff_normed`); `legacy`: sums over heads and frames, centres in
+    cells, as in LVD. Frames in which a thing is absent only push it away.
     """
 
     inside: Share = 0.75
@@ -77,6 +80,8 @@ class BoxEnergy(Term):
     foreground: float = 1.0
     background: float = 4.0
     centre: float = 0.0
+    corners: float = 0.0
+    normed: bool = True
     legacy: bool = False
 
     def layer(self, at: Attention) -> Tensor:
@@ -85,7 +90,11 @@ class BoxEnergy(Term):
         if not self.legacy:
             fg = fg * at.present
         energy = _over(self.foreground * fg + self.background * bg, self.legacy)
-        return energy + self.centre * self._centre(at) if self.centre else energy
+        if self.centre:
+            energy = energy + self.centre * self._centre(at)
+        if self.corners:
+            energy = energy + self.corners * Corners(self.normed, self.legacy).layer(at)
+        return energy
 
     def _centre(self, at: Attention) -> Tensor:
         """Squared errors of the centre of mass and of its velocity (LVD eq. 5), `[pair]`."""
@@ -106,7 +115,7 @@ class BoxEnergy(Term):
 class Ratio(Term):
     """Squared share of the attention that falls outside the box (Chen et al. 2023, backward guidance).
 
-    `least` is added to the denominator: 0.01 in LVD, 0 in LMD.
+    `least` is added to the denominator: 0.01 in LVD, 0 in LMD. `legacy`: a sum over frames, not a mean.
     """
 
     least: float = LEAST
@@ -121,7 +130,12 @@ class Ratio(Term):
 
 @dataclass(frozen=True)
 class CrossEntropy(Term):
-    """The box energy in logarithms: of the values at the top of the box, and of the mean at the top of the rest."""
+    """The box energy in logarithms: of the values at the top of the box, and of the mean at the top of the rest.
+
+    `inside`: share of the cells in the box whose largest values count; `outside`: the same of the cells around it;
+    `foreground`: weight of the inside term; `background`: weight of the outside term; `legacy`: sums over heads and
+    frames, as in LVD.
+    """
 
     inside: Share = 0.75
     outside: Share = 0.75
@@ -144,7 +158,8 @@ class CrossEntropy(Term):
 class Corners(Term):
     """The silhouette of attention along each axis must be the box's, within a cell of the edges (BoxDiff; LVD's form).
 
-    `normed`: a mean over heads and cells; else a sum, LVD's other form.
+    `normed`: a mean over heads and cells; else a sum, LVD's other form. `legacy`: a sum over frames, and an absent
+    thing has a box of no size at the origin, as in LVD.
     """
 
     normed: bool = True
@@ -161,7 +176,10 @@ class Corners(Term):
 
 @dataclass(frozen=True)
 class Sync(Term):
-    """Attention inside a box changes little to the next frame (LVD's attention sync); no box costs nothing."""
+    """Attention inside a box changes little to the next frame (LVD's attention sync); no box costs nothing.
+
+    `legacy`: a sum over heads and frames, not a mean.
+    """
 
     legacy: bool = False
 

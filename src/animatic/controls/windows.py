@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ..errors import AnimaticError
@@ -27,10 +28,11 @@ class Windows(Control):
     Put it after guidance and energies, before sharing. The text it is told is that of all parts in a row
     (`[row, part * token, channel]`), and so are the tokens of `Maps`.
 
-    Where `source` is not "", windows are told to read another's keys and values in the share `during` of the run:
-    "previous" as it was without reading (DiTCtrl: what was read and what was not are averaged), "chained" as it was
-    with reading, or the "first" window's. `pairs` asks each window beside the next, DiTCtrl's own order; without it
-    the answers are the same and each is asked for once. `batch` windows are asked together.
+    `profile`: a window's frames weigh more towards its middle, or all the same. `source`: whose keys and values a
+    window reads, nobody's, the previous window's as it was without reading (DiTCtrl: what was read and what was not are
+    averaged), "chained" as it was with reading, or the first one's. `during`: the part of the run in which they are
+    read, from and up to. `pairs` asks each window beside the next, DiTCtrl's own order; without it the answers are the
+    same and each is asked for once. `batch`: windows that are asked together.
     """
 
     reels: Sequence[Reel] = field(repr=False)
@@ -38,7 +40,7 @@ class Windows(Control):
     source: Source = ""
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
-    batch: int = 4
+    batch: Annotated[int, Field(ge=1)] = 4
 
     def begin(self, run: Run) -> Windows:
         one_each(self, self.reels, run.x)

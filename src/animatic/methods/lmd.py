@@ -64,7 +64,7 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     """Things made one by one under an energy, moved to their boxes and held there; no training."""
     how = settings(backbone)
     composition = Composition(
-        scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), replace(how, scenes=alone)],
+        scenes, whole(backbone, scenes), (Guidance(guidance), how),
         mask=mask or AttentionMask(), looks=sam_looks(backbone) if isinstance(mask, SamMask) else (),
         transfer=transfer(backbone), negative=LMD_OBJECT,
     )  # fmt: skip
@@ -78,7 +78,7 @@ def lmd_plus(
     """LMD on a model that is told the boxes: things are made in their places."""
     told = beta(backbone)
     composition = Composition(
-        scenes, whole(backbone, scenes), lambda alone: [Guidance(guidance), Gligen(alone, told)],
+        scenes, whole(backbone, scenes), (Guidance(guidance), Gligen((), told)),
         mask=mask or AttentionMask(), looks=sam_looks(backbone) if isinstance(mask, SamMask) else (), centre=False,
         blend=0.1, transfer=transfer(backbone), negative=LMD_OBJECT,
     )  # fmt: skip

@@ -81,7 +81,7 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     """LMD as published: things are cut out by Segment Anything, asked with the point of most attention."""
     how = _on_lmds_layers(LMD, backbone)
     composition = Composition(
-        scenes, replace(how, scenes=scenes), lambda alone: [Guidance(guidance), replace(how, scenes=alone)],
+        scenes, replace(how, scenes=scenes), (Guidance(guidance), how),
         mask=mask or SamMask(point=True, legacy=True), looks=sam_looks(backbone), negative=LMD_OBJECT,
         transfer=TRANSFER, legacy=True,
     )  # fmt: skip
@@ -95,7 +95,7 @@ def lmd_plus(
     """LMD+ as published: of the boxes its guided passes are told nothing, and things of one name are told as one."""
     how = replace(_on_lmds_layers(LMD, backbone), scenes=scenes)
     composition = Composition(
-        scenes, how, lambda alone: [Guidance(guidance), Gligen(alone, README_BETA)],
+        scenes, how, (Guidance(guidance), Gligen((), README_BETA)),
         mask=mask or SamMask(legacy=True), looks=sam_looks(backbone), centre=False, blend=0.1,
         negative=LMD_OBJECT, transfer=TRANSFER, legacy=True,
     )  # fmt: skip

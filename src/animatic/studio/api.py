@@ -14,13 +14,13 @@ from ..cascade.stage import Networked, Shape
 from ..cascade.stages import maker_of, planned, resolved, stages_of
 from ..editing import Edit
 from ..methods import METHODS, recipe_named
+from ..methods.settings import settings_of
 from ..planning.asking import Asking
 from ..planning.chat import Paste
 from ..planning.planners import Options, Planner, planner_named
 from ..planning.template import template
 from ..scene import Scene, Story, parse_story, story_json
 from ..video import PALETTE, parse_size
-from .fields import fields_of
 from .jobs import Wanted
 from .log import DONE, Record, Refused
 from .work import Studio
@@ -39,7 +39,7 @@ Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(max_length=80)]
-Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float
+Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=2000)] | None
 
 
 class Api:
@@ -91,8 +91,8 @@ class Api:
         return {"story": json.loads(story_json(self._story(scene)))}
 
     def fields(self, model: Name = "mini", method: Name = "lvd") -> list[dict[str, Any]]:
-        """The settings of a method on a model: path, kind, default, most, help."""
-        return [asdict(f) for f in fields_of(recipe_named(method), self.studio.model(model))]
+        """The settings of a method on a model: path, kind, default, most, choices, range, help."""
+        return [each.to_dict() for each in settings_of(recipe_named(method), self.studio.model(model)).values()]
 
     def render(
         self,

@@ -20,15 +20,15 @@ from ..checking import checked
 from ..controls.watching import Preview, Progress, Stop, Stopped
 from ..editing import Edit, render_edit
 from ..errors import AnimaticError
-from ..methods import Recipe, recipe_named
+from ..methods import recipe_named
 from ..methods.effect import without_effect
 from ..methods.usage import usage_of
 from ..rendering import How, Take, laid_out, render, render_story
 from ..sampling import Control, Step
 from ..scene import Scene, Story, parse_story
+from ..setting_values import Value
 from ..stories import BY_TIME, Reel, check_no_frames
 from ..video import Video
-from .fields import GUIDANCE, Setting, tuned
 from .log import Log, Record
 
 PREVIEW = 192  # pixels of a preview's sides, or up to twice that
@@ -49,7 +49,7 @@ class Wanted:
     frames: int | None = None
     size: tuple[int, int] | None = None
     scheduler: str = ""
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, Value] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     heat: bool = False
     after: Mapping[str, Any] | None = None
@@ -59,13 +59,11 @@ class Wanted:
         return tuple(dict.fromkeys((self.method, *self.beside)))
 
     def how(self, method: str, watch: Sequence[Control] = ()) -> How:
-        told: How = {"steps": self.steps, "frames": self.frames, "size": self.size, "scheduler": self.scheduler}
-        scales = (float(self.settings[path]) for path in GUIDANCE if path in self.settings)
-        return {**told, "guidance": next(scales, None) if method == self.method else None, "watch": watch}
-
-    def recipe(self, method: str, model: Components) -> Recipe:
-        """One of its methods; the settings are the first one's."""
-        return tuned(recipe_named(method), self.settings if method == self.method else {}, model, method)
+        """How one of its methods samples; the settings are the first one's."""
+        return {
+            "steps": self.steps, "frames": self.frames, "size": self.size, "scheduler": self.scheduler,
+            "settings": self.settings if method == self.method else {}, "watch": watch,
+        }  # fmt: skip
 
     def laid_out(self, model: Components) -> Scene | Reel:
         """The story as the model shows it: one scene seen at once, or a reel seen in windows, as on the command line.
@@ -84,7 +82,7 @@ class Wanted:
         if self.heat and not shown.tracks:
             raise AnimaticError("heat maps are of things, and the scene has none; want a box, or no heat maps")
         for method in self.methods:
-            controls = checked(Take.of(model, self.recipe(method, model), **self.how(method)), shown)
+            controls = checked(Take.of(model, method, **self.how(method)), shown)
             notes.append(without_effect(method, controls, shown))
         return list(filter(None, notes))
 
@@ -144,14 +142,13 @@ def make(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
         def tick(done: int, count: int, before: int = m) -> None:
             job.tick(before * count + done, len(wanted.methods) * count)
 
-        recipe, album = wanted.recipe(name, model), Album(whole=wanted.heat and m == 0)
-        watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *album.controls(shown, recipe)]
+        album = Album(whole=wanted.heat and m == 0)
+        seen = album.controls(shown, recipe_named(name))
+        watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *seen]
         if isinstance(shown, Scene):
-            video = render(shown, model, recipe, wanted.seed, **wanted.how(name, watch))
+            video = render(shown, model, name, wanted.seed, **wanted.how(name, watch))
         else:
-            video = render_story(wanted.story, model, recipe, wanted.seed, **wanted.how(name, watch))
-        if name == wanted.method:
-            video = _with_settings(video, wanted.settings)
+            video = render_story(wanted.story, model, name, wanted.seed, **wanted.how(name, watch))
 
         stem = f"{m + 1}-{re.sub(r'[^a-z0-9]+', '-', name)}".rstrip("-")
         version = job.keep(video, stem, name)
@@ -174,23 +171,12 @@ def edit(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
     told = wanted.after or {}
     story = parse_story(told["source"])
     shown = replace(wanted, story=story).laid_out(model)
-    recipe, watch = wanted.recipe(wanted.method, model), [Stop(job.stop.is_set), Progress(job.tick)]
+    watch = [Stop(job.stop.is_set), Progress(job.tick)]
     before, after = render_edit(
-        shown if isinstance(shown, Scene) else story, [Edit(**each) for each in told["edits"]], model, recipe,
+        shown if isinstance(shown, Scene) else story, [Edit(**each) for each in told["edits"]], model, wanted.method,
         wanted.seed, **wanted.how(wanted.method, watch),
     )  # fmt: skip
-    videos = [_with_settings(video, wanted.settings) for video in (after, before)]
-    return [job.keep(videos[0], "1-edited", "edited"), job.keep(videos[1], "2-before", "before")]
-
-
-def _with_settings(video: Video, settings: Mapping[str, Setting]) -> Video:
-    """A video whose request says that its method was changed: no other program is to take it for the plain one."""
-    changed = {path: value for path, value in settings.items() if path not in GUIDANCE}
-    if not changed:
-        return video
-    request = dict(video.info["request"])
-    request["method"] += f" with {', '.join(f'{path}={value}' for path, value in changed.items())}"
-    return replace(video, info={**video.info, "request": request})
+    return [job.keep(after, "1-edited", "edited"), job.keep(before, "2-before", "before")]
 
 
 ACTIONS: dict[str, Callable[[Job, Wanted, Components, Log], Files]] = {"render": make, "finish": finish, "edit": edit}

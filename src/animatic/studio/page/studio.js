@@ -322,18 +322,20 @@ async function fields() {
   $("fields").replaceChildren(...found.map((f) => {
     const value = before[f.path] ?? f.default; // what somebody changed stays changed; a default is that of the method
     const input = f.kind === "switch" ? make("input", { type: "checkbox", checked: value })
+      : f.kind === "choice" ? make("select", {}, ...f.choices.map((c) => make("option", { value: c, textContent: c || "none", selected: c === value })))
+      : f.kind === "text" ? make("input", { type: "text", value })
       : make("input", { type: "number", required: true, min: 0, max: f.most ?? "", step: f.kind === "whole" ? 1 : "any", value });
     Object.assign(input.dataset, { path: f.path, kind: f.kind, default: f.default });
-    const range = f.kind === "switch" ? "on or off" : f.most === null ? "0 or more" : `0 to ${f.most}`;
     const label = make("label", {}, f.path.replaceAll(".", " · "), input);
-    return make("div", {}, label, make("small", { textContent: `${range}; default ${f.default}. ${f.help}` }));
+    return make("div", {}, label, make("small", { textContent: `${f.range}; default ${f.default}. ${f.help}` }));
   }));
 }
 
 function settings() {
   const told = {};
   for (const input of $("fields").querySelectorAll("[data-path]")) {
-    const value = input.dataset.kind === "switch" ? input.checked : Number(input.value);
+    const kind = input.dataset.kind;
+    const value = kind === "switch" ? input.checked : kind === "text" || kind === "choice" ? input.value : Number(input.value);
     if (String(value) !== input.dataset.default) told[input.dataset.path] = value;
   }
   return told;
