@@ -22,7 +22,7 @@ from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.sampling import Maps, Run, Step, plain, sample
 from animatic.scene import Scene, Track
-from animatic.schedule import Schedule
+from animatic.schedule import Schedule, scheduler_named
 
 KINDS = {
     "cogvideox-2b": (tiny.cogvideox, {}),
@@ -114,6 +114,36 @@ def test_steps_that_a_scheduler_cannot_do(folders, steps):
         model.schedule(steps)
     for other in (30, 50):
         assert len(model.schedule(other)) == other
+
+
+def test_steps_that_end_clean_are_those_recorded(folders):
+    """g12: with 7 steps CogVideoX's solver never comes to a clean sample; with all others recorded it does."""
+    scheduler = CogVideoXPipeline.from_pretrained(folders["cogvideox-2b"]).scheduler
+    for steps, told in golden("ditctrl/g12_cheap_equivalents.json")["dpm_scheduler_steps"].items():
+        if told["ends_at_x0"]:
+            levels = list(Schedule(scheduler_named("CogVideoXDPMScheduler", scheduler), int(steps)))
+            assert levels[-2].t == told["last_t"]
+        else:
+            with pytest.raises(AnimaticError, match="never comes to a clean sample"):
+                Schedule(scheduler_named("CogVideoXDPMScheduler", scheduler), int(steps))
+
+
+def test_levels_of_sat_are_ditctrls(folders):
+    """g03: the levels that DiTCtrl's own solver visits."""
+    scheduler = CogVideoXPipeline.from_pretrained(folders["cogvideox-2b"]).scheduler
+    for steps in (50, 25, 10):
+        told = golden("ditctrl/g03_schedule.json")[f"steps{steps}"]
+        schedule = Schedule(scheduler_named("sat-dpm++", scheduler), steps)
+        signal = [schedule.signal(step) for step in schedule][:-1]
+        assert [*signal[:4], *signal[-3:]] == pytest.approx(told["orig_sqrt_abar_head_tail"], abs=2e-6)
+
+
+def test_no_solver_brings_a_shift_of_its_own(tmp_path):
+    """CogVideoX's solvers shift the noise by default: a model that was trained without is not shifted."""
+    model = load(str(tiny.folder(tmp_path, tiny.unet3d())))
+    plain = [step.noise for step in model.schedule(10, "ddim")]
+    for name in ("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "sat-dpm++"):
+        assert [step.noise for step in model.schedule(10, name)] == pytest.approx(plain, abs=1e-6)
 
 
 def test_other_schedulers_keep_the_noise_of_the_model(folders):

@@ -21,7 +21,7 @@ from animatic.errors import AnimaticError
 from animatic.rendering import render_story
 from animatic.request import GenerationRequest
 from animatic.sampling import Control
-from animatic.scene import Scene
+from animatic.scene import Scene, load_story
 from animatic.seeds import check_seed
 from animatic.video import Video, read_info
 
@@ -241,7 +241,48 @@ def test_pictures_and_scenes_of_nothing_are_said(here, tmp_path):
     assert code == 0 and "picture makes pictures: this is one, shown for 12 s" in err
     Scene("a beach", seconds=0).save("beach.json")
     code, _, err = here("render", "beach.json", "--save-attention", "--steps", "1", "--method", "none")
-    assert code == 0 and "the scene names no things to look for: no attention is written" in err
+    assert code == 0 and "attention to every word of its prompt is written" in err
+    assert Path("out/beach.attention.gif").exists()
+
+
+def test_a_file_of_long_prompts_is_a_story_of_them(here, tmp_path):
+    """DiTCtrl's prompts, one a line, with its flags: every word reaches the model, and the request says how."""
+    prompts = [f"the {word} cat runs on the red grass and the two cats and the dog and the bear and on and on and on"
+               for word in ("pink", "red")]  # fmt: skip
+    Path("cats.txt").write_text("\n".join(f"{prompt}.\n" for prompt in prompts))
+    folder = str(tiny.folder(tmp_path / "video", tiny.unet3d()))
+    code, _, err = here(
+        "make", "--story", "cats.txt", "--model", folder, "--method", "ditctrl:published", "--steps", "2",
+        "--size", "16x16", "--overlap", "6/13", "--transitions", "1", "--save-masks", "--name", "cats", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert [scene.prompt for scene in load_story("out/cats.json")] == [f"{prompt}." for prompt in prompts]
+    request = GenerationRequest.of(read_info(Path("out/cats.mp4")), "the video")
+    assert (request.overlap, request.transitions, request.method) == (6 / 13, 1, "ditctrl:published")
+
+    code, _, err = here("make", "--story", "cats.txt", "--overlap", "6:13")
+    assert code != 0 and "overlap is '6:13'; want a part of a window, such as 0.5 or 9/13" in err
+
+
+def test_attention_within_and_masks_are_files(here):
+    story = "A red ball moves to the right on the grass. Then it moves up."
+    code, _, err = here(
+        "make", "--story", story, "--method", "ditctrl:masked", "--steps", "3", "--format", "gif", "--name", "x",
+        "--save-masks", "--attention-within", "mid_block.*@1",
+    )  # fmt: skip
+    assert code == 0, err
+    names = {file.name for file in Path("out/x.attention").iterdir()}
+    shown = {name.split(".")[-2] for name in names}
+    assert shown == {"space", "time", "mask-source", "mask-target"} and {n[-4:] for n in names} == {".npy", ".png"}
+    space = np.load(next(Path("out/x.attention").glob("001-mid_block*.space.npy")))
+    assert space.ndim == 2 and space.sum(1) == pytest.approx(np.ones(len(space)), abs=1e-5)
+    mask = np.load(next(Path("out/x.attention").glob("*mask-source.npy")))
+    assert mask.min() >= 0 and mask.max() <= 1
+
+    code, _, err = here("make", "a ball", "--method", "none", "--steps", "1", "--save-masks")
+    assert code == 0 and "nothing shares by a mask under 'none': no masks are written" in err
+    code, _, err = here("make", "a ball", "--steps", "1", "--attention-within", "*@7")
+    assert code != 0 and "attention of step 7 is wanted; this run has steps 0 to 0" in err
 
 
 @pytest.mark.parametrize(

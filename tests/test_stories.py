@@ -17,7 +17,7 @@ from animatic.errors import AnimaticError
 from animatic.rendering import encode_stories, reel_of, render, render_story
 from animatic.sampling import Cond, Maps, Row, Run, Step, sample
 from animatic.scene import Scene, Track
-from animatic.stories import Reel, by_count, check_memory
+from animatic.stories import Reel, WindowLayout, by_count, check_memory
 
 BOX = ((0.1, 0.1, 0.5, 0.6), (0.5, 0.4, 0.9, 0.9))
 SCENES = tuple(Scene(f"a {word} cat runs", (Track("cat", BOX),)) for word in ("red", "pink", "the"))
@@ -195,8 +195,8 @@ def test_bad_stories(unet):
         render_story((SCENES[0], Scene("a cat", seconds=0.0)), unet)
     with pytest.raises(AnimaticError, match=r"scene 2 lasts 0.1 s, too short to be told: the model sees 2 s, each 1 s"):
         render_story((SCENES[0], Scene("a cat", seconds=0.1), SCENES[1]), unet)
-    with pytest.raises(AnimaticError, match="overlap is 1; want a share"):
-        reel_of(SCENES, unet.geometry, overlap=1)
+    with pytest.raises(AnimaticError, match="overlap is 1; want a fraction"):
+        reel_of(SCENES, unet.geometry, WindowLayout(overlap=1))
     with pytest.raises(AnimaticError, match="method 'lmd' lays out one scene; want another for a story"):
         render_story(SCENES, unet, "lmd", steps=1)
     cog = Geometry(49, 480, 720, 16, 8, 8.0, pace=4)

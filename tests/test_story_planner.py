@@ -8,7 +8,7 @@ import pytest
 from animatic.errors import AnimaticError
 from animatic.planning.planners import Options, planner_named
 from animatic.planning.stories import plan_story
-from animatic.scene import lasting
+from animatic.scene import Scene, lasting
 
 
 def said(text, **how):
@@ -45,6 +45,41 @@ def test_things_go_on_from_where_they_were():
 def test_what_cannot_be_placed_is_told_in_words():
     (scene,) = plan_story("They run")
     assert not scene.tracks and "words alone" in scene.reasoning
+
+
+PETAL = (
+    "A gentle close shot of the same rose petal, where the camera gradually pulls back to reveal the entire unfurling "
+    "bloom for 5 seconds."
+)
+BUSH = (
+    "A smooth full shot of the rose bush, which | bends in the wind of the storm: then it sways; it shakes, it falls!"
+)
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n", " | "])
+def test_long_lines_are_kept_to_the_letter(between):
+    """DiTCtrl's prompts, one a line: no word is another's, none is left out, and nothing is placed."""
+    long = BUSH.replace(" | ", " ")
+    story = plan_story(between.join([PETAL, long, PETAL]) + "\n", 4.0)
+    assert [s.prompt for s in story] == [PETAL, long, PETAL] and [s.seconds for s in story] == [4.0] * 3
+    assert not any(s.tracks for s in story)
+    assert len(plan_story("\n".join([long] * 9))) == 9, "as many as were written"
+
+
+def test_short_lines_among_long_ones_are_read():
+    story = plan_story(f"A red ball moves to the right\n{PETAL}\nIt moves up for 2 seconds.")
+    assert [s.prompt for s in story] == ["A red ball moves to the right", PETAL, "A red ball moves up"]
+    assert [bool(s.tracks) for s in story] == [True, False, True] and story[2].seconds == 2.0
+    assert len(plan_story(PETAL.replace(",", ". Then a cat walks left,"))) == 2, "alone it is a text to be cut"
+
+
+def test_as_typed_plans_nothing():
+    text = "a white fox in the snow.\na gray wolf in the snow"
+    story = planner_named("as-typed", Options("story", 2.0)).plan(text).story
+    assert [s.prompt for s in story] == text.split("\n") and not any(s.tracks for s in story)
+    assert planner_named("as-typed", Options("image")).plan(" a | b ").scene == Scene("a | b", seconds=0.0)
+    with pytest.raises(AnimaticError, match="the prompt is empty"):
+        planner_named("as-typed", Options("story")).plan(" | ")
 
 
 def test_durations():

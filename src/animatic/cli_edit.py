@@ -48,6 +48,8 @@ def edit(
     with console().status("loading"):
         from .controls.watching import Progress
         from .editing import Edit, render_edit
+        from .methods import recipe_named
+        from .methods.usage import layout_of
         from .rendering import laid_out
         from .request import GenerationRequest
 
@@ -70,7 +72,8 @@ def edit(
 
     story = request.story
     if not form_is_known:  # seen at once or in windows: that hangs on the model
-        request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames), Scene))
+        layout = layout_of(recipe_named(request.method), request.overlap, request.transitions, request.longer_middle)
+        request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames, layout), Scene))
     clip = None
     if invert and video is not None:
         native = (model.geometry.width, model.geometry.height)
@@ -83,7 +86,8 @@ def edit(
     with bar("editing") as tick:
         made = render_edit(
             story if request.windowed else story[0], [*request.edits, change], model, request.method, request.seed,
-            video=clip, overlap=request.overlap, transitions=request.transitions, **how_of(request, [Progress(tick)]),
+            video=clip, overlap=request.overlap, transitions=request.transitions, longer_middle=request.longer_middle,
+            **how_of(request, [Progress(tick)]),
         )  # fmt: skip
 
     # both files are of the edit: shown beside its source, it is no other video

@@ -8,8 +8,9 @@ import re
 import time
 import unicodedata
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .request import GenerationRequest
     from .stories import Reel
 
+LONG = "ditctrl+lvd"  # the method of stories, and of scenes longer than a model's clip, where none is given
 Repeats = Annotated[int, typer.Option(min=1, help="Videos of each of --prompts, their seeds 6789 apart.")]
 
 
@@ -45,12 +47,26 @@ class Shot(Sampling):
     format: str = option("mp4", f"One or more, with commas: {FORMATS}.")
     out: Path = option(Path("out"), "Folder for the results.")  # noqa: RUF009 - a field
     name: str = option("", "Name of the files; made from the prompt if not given.")
+    overlap: str = option("", "Of a story's windows, as part of one, such as 0.5 or 9/13; else the method's.", "PART")
+    transitions: int | None = option(None, "Windows between two scenes that are given a mix of both prompts.")
+    longer_middle: int | None = option(None, "Further windows of scenes between others (ditctrl:published).")
     save_attention: bool = option(False, "Also write where each thing's words were looked at: a gif.")
     attention_of: str = option(
         "", "Also write it layer by layer: globs and numbers, with commas; png.", "LAYERS[@STEPS]"
     )
     attention_back: bool = option(False, "What words look at, not who looks at them (CogVideoX).")
+    attention_within: str = option(
+        "", "Also write how words attend to words, and the video to itself in space and time; npy, png.",
+        "LAYERS[@STEPS]",
+    )  # fmt: skip
+    save_masks: bool = option(False, "Also write the masks by which windows share (ditctrl:masked); npy, png.")
     then: str = option("", cli_finish.STAGES, cli_finish.STAGE)
+
+    @property
+    def windows(self) -> dict[str, Any]:
+        """How windows lie over a story, see `render_story`; None is the method's own."""
+        overlap = parse_part(self.overlap) if self.overlap else None
+        return {"overlap": overlap, "transitions": self.transitions, "longer_middle": self.longer_middle}
 
 
 def make(
@@ -124,7 +140,7 @@ def _film_list(
     if shot.name:
         raise AnimaticError(f"name is {shot.name!r}, for one result; those of --prompts are named by their words")
     lines, formats = read_prompts(file), _formats(shot)
-    request = replace(shot.over(GenerationRequest((), method=""), as_json), stages=shot.then)
+    request = replace(shot.over(GenerationRequest((), method=""), as_json), stages=shot.then, **shot.windows)
 
     def film(story: Story, name: str, seed: int, model: Backbone, asked: str) -> None:
         _film(story, replace(shot, name=name, seed=seed), as_json, span, model, asked)
@@ -167,20 +183,23 @@ def _film(
         from .controls.watching import Progress
         from .durations import at_rate
         from .methods import recipe_named
+        from .methods.usage import layout_of
         from .request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
-        request = shot.over(GenerationRequest(story, method="", fps=shot.fps), as_json)
+        windows = shot.windows
+        request = replace(shot.over(GenerationRequest(story, method="", fps=shot.fps), as_json), **windows)
         model = at_rate(model or loaded(request), shot.fps)
 
     # what the model says of the scenes: how long they are, whether they are seen at once or in windows
     story = _timed(story, shot, model.geometry, span)
-    shown = rendering.laid_out(story, model, request.frames)
-    album = Album(shot.save_attention, shot.attention_of, shot.attention_back)
-    method = request.method or ("lvd" if isinstance(shown, Scene) else "ditctrl+lvd")
+    layout = layout_of(recipe_named(request.method or LONG), **windows)
+    shown = rendering.laid_out(story, model, request.frames, layout)
+    album = Album(shot.save_attention, shot.attention_of, shot.attention_back, shot.attention_within)
+    method = request.method or ("lvd" if isinstance(shown, Scene) else LONG)
     watchers = album.controls(shown, recipe_named(method))
-    if watchers and not shown.tracks:
-        line("the scene names no things to look for: no attention is written", as_json)
+    if (shot.save_attention or shot.attention_of) and not shown.tracks:
+        line("nothing is placed in the scene: attention to every word of its prompt is written", as_json)
     if model.geometry.max_frames == 1 and shot.seconds is not None:
         line(f"{model.name} makes pictures: this is one, shown for {shot.seconds:g} s", as_json)
     if stages:
@@ -191,13 +210,15 @@ def _film(
         if isinstance(shown, Scene):
             plain = rendering.render(shown, model, method, request.seed, **how)
         else:
-            plain = rendering.render_story(story, model, method, request.seed, **how)
+            recipe = album.recipe(recipe_named(method), method) if shot.save_masks else method
+            plain = rendering.render_story(story, model, recipe, request.seed, **windows, **how)
 
+    if shot.save_masks and not album.masks:
+        line(f"nothing shares by a mask under {method!r}: no masks are written", as_json)
     wanted = sum(scene.seconds for scene in story)
     if not isinstance(shown, Scene) and abs(len(plain) / plain.fps - wanted) > 1 / plain.fps:
-        line(
-            f"lasts {len(plain) / plain.fps:.2f} s, not {wanted:g} s: {model.name} makes whole pieces of time", as_json
-        )
+        why = f"{method} counts scenes" if layout.by_count else f"{model.name} makes whole pieces of time"
+        line(f"lasts {len(plain) / plain.fps:.2f} s, not {wanted:g} s: {why}", as_json)
 
     # the render is written before the stages, so that one that fails loses nothing
     made = replace(GenerationRequest.of(plain.info, "the render"), stages=shot.then)
@@ -260,6 +281,14 @@ def _span(model: str) -> float:
 
     geometry = PRESETS[model].geometry if model in PRESETS else None
     return geometry.frames / geometry.fps if geometry and geometry.frames > 1 else 2.0
+
+
+def parse_part(text: str) -> float:
+    """A part of a whole, as a decimal or a fraction: "0.5", "9/13"."""
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise AnimaticError(f"overlap is {text!r}; want a part of a window, such as 0.5 or 9/13") from None
 
 
 def _text(story: str) -> str:

@@ -18,7 +18,8 @@ from .errors import AnimaticError
 from .inversion import Unguided, invert
 from .methods import Recipe
 from .methods.ditctrl import sharing_sites
-from .rendering import How, InWindows, Take, check_scenes
+from .methods.usage import layout_of, usage_of
+from .rendering import How, Take, check_scenes
 from .request import Edit, word_pattern
 from .sampling import Control, Step
 from .scene import Scene, Story
@@ -35,8 +36,9 @@ def render_edit(
     seed: int = 0,
     *,
     video: Video | None = None,
-    overlap: float = 0.5,
-    transitions: int = 1,
+    overlap: float | None = None,
+    transitions: int | None = None,
+    longer_middle: int | None = None,
     **how: Unpack[How],
 ) -> tuple[Video, Video]:
     """A scene, or a story in windows, as it is and as edited, from the same noise: source, target.
@@ -51,10 +53,11 @@ def render_edit(
         stories.append(each.of_story(stories[-1]))
     check_scenes(stories[0])
     take, seeds = Take.of(model, method, **how), [seed] * len(stories)
+    alike = usage_of(take.recipe).reweights_as_published
 
     if isinstance(source, Scene):
         scenes, noise = [scene for (scene,) in stories], None
-        controls = edited(take.controls(scenes), [take.told(story) for story in stories], edits, take.backbone)
+        controls = edited(take.controls(scenes), [take.told(story) for story in stories], edits, take.backbone, alike)
         if video is not None:
             take, row = _backwards(take, video, take.told([source])[0].prompt)
             noise, controls = row.expand(len(scenes), *row.shape[1:]), [*controls, Unguided()]
@@ -62,10 +65,10 @@ def render_edit(
     elif video is not None:
         raise AnimaticError("a video is inverted under the words of one scene; found a story")
     else:
-        windows = InWindows(overlap, transitions)
-        reels = take.reels(stories, windows)
-        controls = edited(take.windowed(reels), [take.told(story) for story in stories], edits, take.backbone)
-        videos = take.films(reels, seeds, controls, windows)
+        layout = layout_of(take.recipe, overlap, transitions, longer_middle)
+        reels = take.reels(stories, layout)
+        controls = edited(take.windowed(reels), [take.told(story) for story in stories], edits, take.backbone, alike)
+        videos = take.films(reels, seeds, controls, layout)
 
     inverted = "" if video is None else hashlib.sha256(video.frames.tobytes()).hexdigest()[:16]
     request = {**videos[0].info["request"], "inverted": inverted}
@@ -99,11 +102,16 @@ def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
 
 
 def edited(
-    controls: list[Control], stories: Sequence[Sequence[Scene]], edits: Sequence[Edit], backbone: Backbone
+    controls: list[Control],
+    stories: Sequence[Sequence[Scene]],
+    edits: Sequence[Edit],
+    backbone: Backbone,
+    as_published: bool = False,
 ) -> list[Control]:
     """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it.
 
-    `stories` are as the method words them.
+    `stories` are as the method words them. `as_published`: words are weighted in the unconditional rows too, and where
+    nothing but weights changes, layout is taken over in all layers, as in DiTCtrl's own code.
     """
     prompts = [[scene.prompt for scene in story] for story in stories]
     for stream, edit in enumerate(edits, 1):
@@ -118,14 +126,16 @@ def edited(
                 # a word that an earlier edit weighted may be exchanged by now; the last edit's must be there
                 for part, token in _tokens(backbone, prompts[stream], word, wanted=edit is edits[stream - 1]):
                     factors.setdefault((stream, part), {})[token] = factor
-    weights: list[Control] = [Reweight(factors)] if factors else []
+    weights: list[Control] = [Reweight(factors, negative=as_published)] if factors else []
 
     if backbone.chain(Step(0, 1, 0.0)):
         follows: list[Control] = []
         for stream, told_of in enumerate(prompts):
             if stream:
                 follows.append(Follow((0.0, EARLY) if told_of == prompts[0] else Follow.during, (stream,)))
-        shares = [] if any(isinstance(c, ShareKV) for c in controls) else [ShareKV(sharing_sites(backbone))]
+        only_weights = as_published and all(told_of == prompts[0] for told_of in prompts)
+        sites = ("*",) if only_weights else sharing_sites(backbone)
+        shares = [] if any(isinstance(c, ShareKV) for c in controls) else [ShareKV(sites)]
         inside = [*follows, *shares, *weights]
     else:
         inside = [*weights, PromptToPrompt(prompts)]

@@ -28,6 +28,7 @@ from .errors import AnimaticError, warn
 from .methods import Recipe, recipe_named
 from .methods.effect import without_effect
 from .methods.settings import guidance_of, tuned
+from .methods.usage import layout_of, usage_of
 from .prompt_styles import style_of, told
 from .request import GenerationRequest
 from .sampling import Cond, Control, Row, check, sample
@@ -35,7 +36,7 @@ from .scene import Scene, Story, story_json
 from .schedule import Schedule
 from .seeds import check_seed
 from .setting_values import Value
-from .stories import Reel, check_memory, check_no_frames, reel_of
+from .stories import BY_TIME, Reel, WindowLayout, check_memory, check_no_frames, reel_of
 from .text import truncating
 from .video import Video
 
@@ -91,29 +92,23 @@ def render_story(
     method: str | Recipe = "ditctrl",
     seed: int = 0,
     *,
-    overlap: float = 0.5,
-    transitions: int = 1,
+    overlap: float | None = None,
+    transitions: int | None = None,
+    longer_middle: int | None = None,
     **how: Unpack[How],
 ) -> Video:
     """Render scenes in a row as one video, of any length: the model sees it in windows of its own length.
 
-    A scene lasts its `seconds`. Windows overlap by the share `overlap` (0..1, 0 too) of their length; about
-    `transitions` windows between two scenes are told a mix of both. Any method will do; of those that share what they
-    show between windows see `methods.ditctrl`. Raises `AnimaticError` before any work where it cannot be made.
+    `overlap`, `transitions` and `longer_middle` lay the windows (see `stories.WindowLayout`); what is None is the
+    method's own. A scene lasts its `seconds`, but under methods that count scenes (`ditctrl:published`). Any method
+    will do; of those that share what they show between windows see `methods.ditctrl`. Raises `AnimaticError` before any
+    work where it cannot be made.
     """
     check_scenes(story)
     take = Take.of(model, method, **how)
-    windows = InWindows(overlap, transitions)
-    reels = take.reels([story], windows)
-    return take.films(reels, [seed], take.windowed(reels), windows)[0]
-
-
-@dataclass(frozen=True)
-class InWindows:
-    """How windows lie over a story, see `render_story`."""
-
-    overlap: float = 0.5
-    transitions: int = 1
+    layout = layout_of(take.recipe, overlap, transitions, longer_middle)
+    reels = take.reels([story], layout)
+    return take.films(reels, [seed], take.windowed(reels), layout)[0]
 
 
 @dataclass(frozen=True)
@@ -163,7 +158,6 @@ class Take:
             backbone.habits = replace(habits, negative=negative)
         if isinstance(method, str) and method.endswith(":published"):
             backbone = truncating(backbone)
-        scheduler = how.get("scheduler") or habits.scheduler
 
         # a method with other settings is another recipe; among them the guidance scale is the option by another name
         name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
@@ -172,6 +166,7 @@ class Take:
         if guidance is not None and changed.guidance not in (None, guidance):
             raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
         guidance = changed.guidance if guidance is None else guidance
+        scheduler = how.get("scheduler") or usage_of(recipe).scheduler or habits.scheduler
         return Take(
             backbone,
             name,
@@ -235,11 +230,11 @@ class Take:
             for i, (scene, seed) in enumerate(zip(scenes, seeds, strict=True))
         ]  # fmt: skip
 
-    def reels(self, stories: Sequence[Story], windows: InWindows) -> list[Reel]:
+    def reels(self, stories: Sequence[Story], layout: WindowLayout) -> list[Reel]:
         """Stories laid out in windows. Raises where they do not fit into memory, or frames were asked for."""
         check_no_frames(self.frames)
         geometry, (width, height) = self.backbone.geometry, self.size
-        reels = [reel_of(story, geometry, windows.overlap, windows.transitions) for story in stories]
+        reels = [reel_of(story, geometry, layout) for story in stories]
         frames = geometry.pixel_frames(reels[0].plan.frames)
         latents = math.prod(geometry.latent(frames, height, width, windowed=True))
         check_memory(frames * len(reels), height, width, latents * len(reels))
@@ -258,7 +253,7 @@ class Take:
         return controls
 
     def films(
-        self, reels: Sequence[Reel], seeds: Sequence[int], controls: Sequence[Control], windows: InWindows
+        self, reels: Sequence[Reel], seeds: Sequence[int], controls: Sequence[Control], layout: WindowLayout
     ) -> list[Video]:
         """A video of each reel; all have the same windows."""
         geometry, (width, height) = self.backbone.geometry, self.size
@@ -267,6 +262,7 @@ class Take:
         self._warn_of_no_effect(reels, controls)
         as_told = cast("list[Reel]", self.told(cast("Sequence[Scene]", reels)))
         pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in as_told], self.backbone), controls)
+        laid = {name: value for name, value in asdict(layout).items() if name != "by_count"}  # the method says that
         return [
             Video(
                 pixels[i],
@@ -274,7 +270,7 @@ class Take:
                 {
                     "prompt": reel.prompt, "prompt_text": as_told[i].prompt, "seed": seed, **made,
                     "story": json.loads(story_json(reel.scenes)),
-                    "request": self.request(reel.scenes, seed, windowed=True, **asdict(windows)).to_dict(),
+                    "request": self.request(reel.scenes, seed, windowed=True, **laid).to_dict(),
                 },
             )
             for i, (reel, seed) in enumerate(zip(reels, seeds, strict=True))
@@ -332,11 +328,13 @@ def check_scenes(scenes: Sequence[Scene]) -> None:
             raise AnimaticError(f"scene is {repr(scene)[:60]}; want a Scene, such as animatic.plan makes of a prompt")
 
 
-def laid_out(story: Story, backbone: Backbone, frames: int | None = None) -> Scene | Reel:
+def laid_out(
+    story: Story, backbone: Backbone, frames: int | None = None, layout: WindowLayout = BY_TIME
+) -> Scene | Reel:
     """A story as a model shows it: in one piece if it is one scene, of `frames`, a still or short; else as a reel."""
     scene, native = story[0], backbone.geometry.frames
     short = native == 1 or scene.seconds * backbone.geometry.fps <= native + 0.5
-    return scene if len(story) == 1 and (short or frames is not None) else reel_of(story, backbone.geometry)
+    return scene if len(story) == 1 and (short or frames is not None) else reel_of(story, backbone.geometry, layout)
 
 
 def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:

@@ -94,9 +94,9 @@ class GenerationRequest:
     `settings` are those of the method that are not its own, by name (see `methods.settings`). `fps` are frames per
     second; None are those of the model, or of the scene's seconds where `frames` are given. `size` is (width, height)
     in pixels, before any enlargement of the file. `negative` are the model's own unwanted words; a scene's stand in the
-    scene. `windowed` says that the story was made in windows, `overlap` and `transitions` how (see `render_story`).
-    `stages` are finishing stages (see `animatic finish`). `edits` are changes to the story, one after another;
-    `inverted` is a digest of the video whose noise this was made from, "" where there is none.
+    scene. `windowed` says that the story was made in windows, `overlap`, `transitions` and `longer_middle` how (see
+    `stories.WindowLayout`). `stages` are finishing stages (see `animatic finish`). `edits` are changes to the story,
+    one after another; `inverted` is a digest of the video whose noise this was made from, "" where there is none.
     """
 
     story: Story
@@ -113,8 +113,9 @@ class GenerationRequest:
     scheduler: str = ""
     negative: str | None = None
     windowed: bool = False
-    overlap: float = 0.5
-    transitions: int = 1
+    overlap: float | None = None
+    transitions: int | None = None
+    longer_middle: int | None = None
     dtype: str = ""
     quantize: str = ""
     offload: bool = False

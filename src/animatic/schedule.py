@@ -20,6 +20,7 @@ from .errors import AnimaticError, warn
 from .levels import check_plms, lands, thinned
 from .quiet import quiet
 from .sampling import Step
+from .sat_scheduler import CogVideoXSATDPMScheduler
 
 SHORT = {
     "ddim": "DDIMScheduler",
@@ -28,12 +29,13 @@ SHORT = {
     "pndm": "PNDMScheduler",
     "euler": "EulerDiscreteScheduler",
     "flow": "FlowMatchEulerDiscreteScheduler",
+    "sat-dpm++": "CogVideoXSATDPMScheduler",  # see `sat_scheduler`
 }
 
 # what runs, by the units of the sample: sqrt(alpha_bar) clean + sqrt(1 - alpha_bar) noise; clean + sigma noise;
 # (1 - sigma) clean + sigma noise, which some of the first have too where they are told "flow_prediction"
 PRESERVING = frozenset(f"{name}Scheduler" for name in (
-    "CogVideoXDDIM", "CogVideoXDPM", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
+    "CogVideoXDDIM", "CogVideoXDPM", "CogVideoXSATDPM", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
     "DPMSolverMultistep", "DPMSolverSinglestep", "LCM", "PNDM", "SASolver", "TCD", "UniPCMultistep",
 ))  # fmt: skip
 EXPLODING = frozenset({"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"})
@@ -174,7 +176,7 @@ class Schedule:
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """One solver step. It is computed, and its noise drawn, in float32, whatever the network computes in."""
-        if self.name == "CogVideoXDPMScheduler":
+        if isinstance(self._scheduler, diffusers.CogVideoXDPMScheduler):
             return self._advance_with_noise(x, prediction, step.index)
         draws = {"generator": self._draws} if self._draws_noise else {}
         after = self._scheduler.step(prediction.float(), self._times[step.index], x.float(), **draws).prev_sample
@@ -230,12 +232,15 @@ def scheduler_named(name: str, like: Any) -> Any:
 
     `name` is one of ddim, dpm++, unipc, pndm, euler, flow or a class name of diffusers.
     """
-    cls: Any = getattr(diffusers, SHORT.get(name, name), None)
+    name_of_class = SHORT.get(name, name)
+    own = CogVideoXSATDPMScheduler if name_of_class == CogVideoXSATDPMScheduler.__name__ else None
+    cls: Any = own or getattr(diffusers, name_of_class, None)
     if not isinstance(cls, type) or not cls.__name__.endswith("Scheduler"):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
     check_runs(cls.__name__, is_flow(like))
 
     config, takes = {k: v for k, v in like.config.items() if k != "algorithm_type"}, signature(cls).parameters
+    config = {k: plain for k, plain in SHIFTS.items() if k in takes} | config  # CogVideoX's own shift by default
     if "skip_prk_steps" in takes:  # as Stable Diffusion's folders have it
         config.setdefault("skip_prk_steps", True)
     if is_flow(like):

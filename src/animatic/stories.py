@@ -46,6 +46,25 @@ class Plan:
         return replace(self, windows=windows, size=self.size * count, frames=self.frames * count)
 
 
+@dataclass(frozen=True)
+class WindowLayout:
+    """How windows lie over a story.
+
+    `overlap` is what neighbours have in common, as a fraction of a window (0 to less than 1). `transitions`: how many
+    windows between two scenes are given a mix of both prompts. With `by_count` the number of scenes decides how long
+    the video is, not their seconds (DiTCtrl, see `by_count`); `longer_middle` are further windows for each scene
+    between others, which only that layout knows.
+    """
+
+    overlap: float = 0.5
+    transitions: int = 1
+    longer_middle: int = 0
+    by_count: bool = False
+
+
+BY_TIME = WindowLayout()
+
+
 def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int = 0) -> Plan:
     """DiTCtrl's plan: a window a scene and `middle` more for each scene between others, `transitions` in between.
 
@@ -141,27 +160,40 @@ class Reel:
         return self.at(frames, legacy).masks(frames, height, width)
 
 
-def reel_of(story: Story, geometry: Geometry, overlap: float = 0.5, transitions: int = 1) -> Reel:
-    """A story laid out for a model: scenes last their seconds, to the nearest frame of its latents."""
+def reel_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME) -> Reel:
+    """A story laid out for a model: by its scenes' seconds, to the nearest frame of the latents, or by their number.
+
+    Raises `AnimaticError` where a scene would not be shown, or the video would not fit into memory.
+    """
     if not story:
         raise AnimaticError("the story has no scenes; want at least one")
-    if not 0 <= overlap < 1:
-        raise AnimaticError(f"overlap is {overlap}; want a share of the window, from 0 to less than 1")
+    if not 0 <= layout.overlap < 1:
+        raise AnimaticError(f"overlap is {layout.overlap}; want a fraction of the window, from 0 to less than 1")
+    if layout.longer_middle and not layout.by_count:
+        raise AnimaticError(
+            f"longer_middle is {layout.longer_middle}, and scenes last their seconds here; want longer scenes"
+        )
+    token = geometry.patch[0]  # frames of the latents that the model takes together
+    size = geometry.latent(geometry.frames, geometry.height, geometry.width)[1] // token
+    overlap = round(layout.overlap * size)
+    if layout.by_count:
+        windows = len(story) * (1 + layout.transitions + layout.longer_middle)  # no fewer than there will be
+        check_memory(windows * (size - overlap) * token, geometry.height, geometry.width, latents=0)
+        return Reel(story, by_count(len(story), size, overlap, layout.transitions, layout.longer_middle).times(token))
+
     for i, scene in enumerate(story):
         if scene.seconds == 0:
             raise AnimaticError(f"scene {i + 1} of the story lasts 0 seconds; want more than 0")
-    token = geometry.patch[0]  # frames of the latents that the model takes together
-    size = geometry.latent(geometry.frames, geometry.height, geometry.width)[1] // token
     rate = geometry.fps / geometry.pace / token
     ends = [round(seconds * rate) for seconds in accumulate(scene.seconds for scene in story)]
     lengths = [max(1, b - a) for a, b in pairwise([0, *ends])]
 
     # windows of a length that no machine could show are not even listed
     check_memory(geometry.pixel_frames(sum(lengths) * token), geometry.height, geometry.width, latents=0)
-    plan = by_time(lengths, size, round(overlap * size), transitions)
+    plan = by_time(lengths, size, overlap, layout.transitions)
     for i, scene in enumerate(story):
         if max(dict(window.parts).get(i, 0.0) for window in plan.windows) <= 0.5:
-            seen = f"{size / rate:.2g} s, each {(size - round(overlap * size)) / rate:.2g} s after the last"
+            seen = f"{size / rate:.2g} s, each {(size - overlap) / rate:.2g} s after the last"
             told_of = f"scene {i + 1} lasts {scene.seconds:g} s, too short to be told"
             raise AnimaticError(f"{told_of}: the model sees {seen}; want longer scenes")
     return Reel(story, plan.times(token))

@@ -8,17 +8,28 @@ from typing import Any
 
 import pytest
 import tiny
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet3DConditionModel
-from seeded import SOLVER, TEXT, UNET, seeded
+from diffusers import (
+    AutoencoderKL,
+    CogVideoXDDIMScheduler,
+    CogVideoXTransformer3DModel,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UNet3DConditionModel,
+)
+from seeded import COG_SOLVER, SOLVER, TEXT, UNET, seeded
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from animatic.backbones import load
-from animatic.backbones.base import Components
+from animatic.backbones.base import Components, Geometry
+from animatic.backbones.cogvideox import CogVideoX
 from animatic.backbones.grounding import add_grounding
+from animatic.backbones.presets import COG_HABITS
 from animatic.controls.energy import Energy, Terms
 from animatic.sampling import Cond as Told
 from animatic.sampling import Control, Denoise, Step
+from animatic.text import T5Text
 
 
 def video_network(boxes: bool = False, heads: int = 4) -> UNet3DConditionModel:
@@ -44,6 +55,26 @@ def image_network(boxes: bool = False) -> UNet2DConditionModel:
             attention_head_dim=8, attention_type="gated" if boxes else "default", **UNET,
         ),
         loud=2,
+    )  # fmt: skip
+
+
+def transformer() -> CogVideoXTransformer3DModel:
+    """CogVideoX-2B's blocks, six of them: 13 latent frames of 2 x 3 tokens, and 16 of text."""
+    return seeded(
+        CogVideoXTransformer3DModel(
+            num_attention_heads=4, attention_head_dim=8, in_channels=4, out_channels=4, time_embed_dim=16,
+            text_embed_dim=32, num_layers=6, sample_height=4, sample_width=6, sample_frames=49, max_text_seq_length=16,
+        )
+    )  # fmt: skip
+
+
+def transformer_model() -> CogVideoX:
+    """`transformer` with a seeded text encoder and CogVideoX-2B's noise levels; its autoencoder is not used."""
+    words = tiny.t5_tokenizer()
+    text = seeded(T5EncoderModel(T5Config(**tiny.t5_config(words))))
+    return CogVideoX(
+        "tiny", transformer(), None, T5Text("tiny", words, text, 16), CogVideoXDDIMScheduler(**COG_SOLVER),
+        Geometry(49, 32, 48, 4, 8, 8.0, pace=4, patch=(1, 2, 2)), COG_HABITS,
     )  # fmt: skip
 
 

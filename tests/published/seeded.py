@@ -22,6 +22,11 @@ SOLVER = {
     "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
     "set_alpha_to_one": False, "steps_offset": 1,
 }  # fmt: skip
+COG_SOLVER = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
+    "prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "set_alpha_to_one": True,
+    "snr_shift_scale": 3.0, "timestep_spacing": "trailing",
+}  # fmt: skip
 TEXT = {
     "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2,
     "max_position_embeddings": 77,

@@ -97,6 +97,7 @@ class Maker:
     def _check(self) -> None:
         """Raise where no job could ever be made: asked once, of a thing that the model knows, before the first one."""
         from ..checking import checked
+        from ..methods.usage import usage_of
         from ..rendering import Take, laid_out
         from ..stories import check_no_frames
 
@@ -112,7 +113,8 @@ class Maker:
             backbone, s.method, steps=s.steps, guidance=s.guidance, frames=s.frames, size=self.size,
             scheduler=s.scheduler, negative=s.negative, settings=s.settings,
         )  # fmt: skip
-        checked(take, laid_out((scene,) * (2 if s.kind == "story" else 1), backbone, s.frames))
+        story = (scene,) * (2 if s.kind == "story" else 1)
+        checked(take, laid_out(story, backbone, s.frames, usage_of(take.recipe).layout))
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
         """Render jobs together. What cannot be made becomes an outcome with its reason; the others are made."""

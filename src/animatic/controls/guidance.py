@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from ..sampling import Cond, Control, Denoise, Step
@@ -32,6 +33,15 @@ class Guidance(Control):
     def at(self, step: Step) -> float:
         """The scale of a step."""
         return self.scale
+
+
+@dataclass
+class ZeroNegative(Control):
+    """The negative rows are given zeros instead of an encoded text (`force_uc_zero_embeddings` of SAT's CogVideoX)."""
+
+    def tell(self, cond: Cond, step: Step) -> Cond:
+        negative = torch.tensor([row.negative for row in cond.rows], device=cond.text.device)
+        return replace(cond, text=cond.text.masked_fill(negative[:, None, None], 0.0))
 
 
 @dataclass

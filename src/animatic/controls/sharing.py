@@ -6,7 +6,7 @@ projected, normed and rotated in the row it comes from, so that models with rota
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +23,10 @@ from ..scene import Scene
 from ..stories import Reel
 
 Place = tuple[int, int, bool]  # stream, first frame, whether it reads: what a negative row shares with its positive one
+
+
+ShowMasks = Callable[[str, int, Row, Tensor, Tensor], None]
+"""(layer, step, row that reads, the source's mask, its own), both `[frame, height, width]` in 0..1."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class ShareKV(Control):
     things: Sequence[Scene | Reel] | None = field(default=None, repr=False)
     threshold: float | None = 0.3
     own_text: bool = False
+    show: ShowMasks | None = field(default=None, repr=False)  # called in each layer that shares by masks
     _words: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)  # by stream and part
     _bank: dict[tuple[str, Row], tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=dict, repr=False)
     _seen: dict[Place, Seen] = field(default_factory=dict, repr=False)
@@ -114,7 +119,10 @@ class ShareKV(Control):
         for i, row in enumerate(rows):
             if row.source:
                 keys[i], values[i], theirs = self._read(site, row, row.source, keys[i], values[i], width)
-                masks[i] = self._mask(site, row), theirs
+                mine = self._mask(site, row)
+                masks[i] = mine, theirs
+                if self.show and mine is not None and theirs is not None and not row.negative:
+                    self.show(site.name, site.step.index, row, theirs, mine)
         if all(mine is None or theirs is None for mine, theirs in masks.values()):
             return inner(site, q, torch.cat(keys), torch.cat(values), mask)
         answers = list((inner(site, q, k, v, mask) if out is None else out).split(fold))

@@ -11,7 +11,7 @@ from ..sampling import Control
 from ..scene import Scene
 from . import published
 from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
-from .ditctrl import chained, ditctrl, legacy, masked, with_gligen, with_lvd
+from .ditctrl import chained, ditctrl, masked, with_gligen, with_lvd
 from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
 from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
 
@@ -48,7 +48,7 @@ METHODS: dict[str, Recipe] = {
     "ditctrl": ditctrl,
     "ditctrl:masked": masked,
     "ditctrl:chained": chained,
-    "ditctrl:legacy": legacy,
+    "ditctrl:published": published.ditctrl,
     "ditctrl+lvd": with_lvd,
     "ditctrl+gligen": with_gligen,
 }

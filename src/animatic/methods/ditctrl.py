@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..backbones.base import Backbone
 from ..controls.grounding import Gligen
-from ..controls.guidance import Guidance, WaveGuidance
+from ..controls.guidance import Guidance
 from ..controls.sharing import ShareKV
 from ..controls.windows import Source, Windows
 from ..sampling import Control, Step
@@ -30,15 +30,14 @@ def sharing_sites(backbone: Backbone) -> tuple[str, ...]:
 
 
 def in_time(
-    scenes: Sequence[Scene], backbone: Backbone, source: Source = "previous", pairs: bool = False,
-    masked: bool = False,
-) -> list[Control]:  # fmt: skip
+    scenes: Sequence[Scene], backbone: Backbone, source: Source = "previous", masked: bool = False
+) -> list[Control]:
     """Windows over stories, and what they share; nothing for scenes that are seen at once."""
     reels = [scene for scene in scenes if isinstance(scene, Reel)]
     if not reels:
         return []
     share = ShareKV(sharing_sites(backbone), things=reels if masked else None)
-    return [Windows(reels, source=source, pairs=pairs), share]
+    return [Windows(reels, source=source), share]
 
 
 def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
@@ -49,11 +48,6 @@ def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> lis
 def masked(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """The same with things looking at things, and the rest at the rest."""
     return [Guidance(guidance), *in_time(scenes, backbone, masked=True)]
-
-
-def legacy(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """The same, window by window in pairs, as published: more work for the same answer; CogVideoX's waving guidance."""
-    return [WaveGuidance(guidance), *in_time(scenes, backbone, pairs=True, masked=True)]
 
 
 def chained(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

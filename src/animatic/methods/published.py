@@ -15,7 +15,7 @@ from ..controls.boxdiff import BoxDiff
 from ..controls.composition import Composition
 from ..controls.energy import Energy, Fading
 from ..controls.grounding import Gligen
-from ..controls.guidance import Guidance
+from ..controls.guidance import Guidance, WaveGuidance, ZeroNegative
 from ..controls.masks import Masking, SamMask
 from ..controls.regions import Regions
 from ..controls.terms import BoxEnergy, Ratio
@@ -24,12 +24,15 @@ from ..planning.boxes import filling
 from ..prompt_styles import as_typed, listing_objects_published, with_background_published, worded
 from ..sampling import Control
 from ..scene import Scene
+from ..stories import Reel, WindowLayout
 from .baselines import ANY_BOXDIFF, MULTIDIFFUSION_GUIDANCE, README_BOOTSTRAP
 from .baselines import BOXDIFF as PLAIN_BOXDIFF
+from .ditctrl import in_time
 from .lmd import ITERS, TRANSFER, sam_looks
 from .lmd import settings as lmd_settings
 from .lvd import README_BETA
 from .lvd import settings as lvd_settings
+from .usage import Usage, used
 
 # LVD generation/lvd.py, `run`: 10 of 40 steps; README: the weak setting of each model, and the benchmark's 0.03
 LVD = Energy((), BoxEnergy(legacy=True), scale=5.0, until=0.25, iters=5, threshold=200.0, legacy=True, apart=True)
@@ -136,6 +139,16 @@ def _strong(backbone: Backbone) -> float:
 
 
 multidiffusion.guidance = _strong  # pyright: ignore[reportFunctionMemberAccess]
+
+
+@used(Usage("sat-dpm++", WindowLayout(overlap=9 / 13, transitions=2, by_count=True), reweights_as_published=True))
+@worded(as_typed)
+def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """DiTCtrl as its released script runs it: windows by the number of prompts, each looking at the one before."""
+    # without a negative prompt the unconditional rows are no encoded text but zeros
+    parts = [part for scene in scenes for part in (scene.scenes if isinstance(scene, Reel) else (scene,))]
+    nothing = not any(backbone.habits.unwanted(part.negative) for part in parts)
+    return [WaveGuidance(guidance), *([ZeroNegative()] if nothing else []), *in_time(scenes, backbone)]
 
 
 def _on_lmds_layers(energy: Energy, backbone: Backbone) -> Energy:

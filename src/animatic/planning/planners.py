@@ -23,12 +23,13 @@ from .asking import Asking, Model, Planned
 from .cache import Cache, Entry, Key, read_replies
 from .chat import Completions, Paste, Rate, Server
 from .local import Local
-from .stories import plan_story
+from .stories import lines_of, plan_story
 from .template import Form, template
 
-KNOWN = "rules, openai:MODEL, completions:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
+KNOWN = "rules, as-typed, openai:MODEL, completions:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
 TAKES = {  # of `Options`, beside kind, seconds, cache and legacy
     "rules": (),
+    "as-typed": (),
     "cached": (),
     "openai": ("template", "base_url", "form", "temperature", "timeout", "rate"),
     "completions": ("template", "base_url", "form", "temperature", "timeout", "rate"),
@@ -58,6 +59,21 @@ class Rules:
         scene = rules.plan(prompt, seconds=0.0)
         named = tuple(replace(track, phrase=article(track.phrase)) for track in scene.tracks)  # as LMD names things
         return Planned((replace(scene, tracks=named),))
+
+
+@dataclass(frozen=True)
+class AsTyped:
+    """No planner: the words reach the model as they stand, and nothing is placed. A story has a scene a line."""
+
+    kind: str = "video"
+    seconds: float = 2.0
+
+    def plan(self, prompt: str, sample: int = 0) -> Planned:
+        lines = lines_of(prompt) if self.kind == "story" else [prompt.strip()]
+        if not any(lines):
+            raise AnimaticError("the prompt is empty; want a sentence")
+        seconds = 0.0 if self.kind == "image" else self.seconds
+        return Planned(tuple(Scene(line, seconds=seconds) for line in lines))
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,8 @@ def planner_named(name: str, options: Options | None = None) -> Planner:
     match name.split(":", 1):
         case ["rules"]:
             return Rules(o.kind, o.seconds)
+        case ["as-typed"]:
+            return AsTyped(o.kind, o.seconds)
         case ["cached", what] if what:
             return Kept(what, Cache(o.cache), o.seconds)
         case ["openai", what] if what:

@@ -2,7 +2,8 @@
 
 Scenes are sentences, parts joined by "then", lines, or what stands between bars. A scene that says "it", or no subject
 at all, is told the subject of the one before; "the star" is the brown star of before; a place once told stays.
-Things go on from where they were.
+Things go on from where they were. A long line among others is a prompt that was written for a model (DiTCtrl's, one a
+line): it is kept to the letter, and nothing is placed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .lexicon import IRREGULAR_VERBS
 from .phrases import verb
 from .template import SHOTS
 
+LONG = 20  # words from which on a line is a prompt for a model; those of DiTCtrl's stories have 24 and more
 _THEN = r"(?:and )?(?:then|after that|afterwards|finally|later|next)\b,?"
 _CUT = re.compile(rf"(?<=[.;!?])\s+(?:{_THEN}\s+)?|,?\s+(?:and\s+)?then\s+|\s*,\s+{_THEN}\s+", re.IGNORECASE)
 _LASTS = re.compile(r",?\s*\bfor (\d+(?:\.\d+)?) (?:seconds?|secs?|s)\b", re.IGNORECASE)
@@ -28,17 +30,24 @@ def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
     """Scenes of `keys` key frames and `seconds` each, unless the text says otherwise ("for 2 seconds").
 
     A thing that cannot be placed by the rules is left to the words. Raises `AnimaticError` where the text is empty or
-    has more than six scenes.
+    has more than six scenes; long lines are not counted.
     """
     said = _scenes(text)
     if not said:
         raise AnimaticError("the story is empty; want a sentence or more")
-    if len(said) > SHOTS:
-        raise AnimaticError(f"the story has {len(said)} scenes; want at most {SHOTS}")
-    lasting = [_LASTS.search(words) for words in said]
-    prompts = _standing_alone([_LASTS.sub("", words) for words in said])
+    if (count := sum(not is_long for _, is_long in said)) > SHOTS:
+        raise AnimaticError(f"the story has {count} scenes; want at most {SHOTS}")
+
+    # what is read by rules first gets a subject and full names
+    read = [words for words, is_long in said if not is_long]
+    lasting = iter([_LASTS.search(words) for words in read])
+    prompts = iter(_standing_alone([_LASTS.sub("", words) for words in read]))
     story: list[Scene] = []
-    for prompt, match in zip(prompts, lasting, strict=True):
+    for words, is_long in said:
+        if is_long:
+            story.append(Scene(words, seconds=seconds, reasoning="a long prompt: kept as typed, nothing is placed"))
+            continue
+        prompt, match = next(prompts), next(lasting)
         long = float(match[1]) if match else seconds
         if long <= 0:
             raise AnimaticError(f"scene {len(story) + 1} of the story lasts {long:g} seconds; want more than 0")
@@ -49,10 +58,24 @@ def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
     return tuple(story)
 
 
-def _scenes(text: str) -> list[str]:
-    listed = "|" in text or "\n" in text.strip()
-    parts = re.split(r"[|\n]", text) if listed else _CUT.split(text.strip())
-    return [words for part in parts if (words := part.strip().strip(".;!? ").strip())]
+def lines_of(text: str) -> list[str]:
+    """What stands in lines or between bars, without the space around it."""
+    return [line for part in re.split(r"[|\n]", text) if (line := part.strip())]
+
+
+def _scenes(text: str) -> list[tuple[str, bool]]:
+    """The words of each scene, and whether they are a long line's."""
+    lines = lines_of(text)
+    if len(lines) < 2:
+        parts = _CUT.split(text.strip().strip("|"))
+        return [(words, False) for part in parts if (words := _bare(part))]
+    scenes = [(line, True) if len(line.split()) >= LONG else (_bare(line), False) for line in lines]
+    return [(words, is_long) for words, is_long in scenes if words]
+
+
+def _bare(words: str) -> str:
+    """Words without the marks that end a sentence."""
+    return words.strip().strip(".;!? ").strip()
 
 
 def _standing_alone(prompts: Sequence[str]) -> list[str]:

@@ -23,11 +23,12 @@ from ..editing import Edit, render_edit
 from ..errors import AnimaticError
 from ..methods import recipe_named
 from ..methods.effect import without_effect
+from ..methods.usage import usage_of
 from ..rendering import How, Take, laid_out, render, render_story
 from ..sampling import Control, Step
 from ..scene import Scene, Story, parse_story
 from ..setting_values import Value
-from ..stories import Reel, check_no_frames
+from ..stories import BY_TIME, Reel, check_no_frames
 from ..video import Video
 from .log import Log, Record
 
@@ -70,7 +71,8 @@ class Wanted:
 
         Raises where the story cannot be laid out, or where `frames` is given beside the scenes' seconds.
         """
-        shown = laid_out(self.story, model, self.frames)
+        layout = usage_of(recipe_named(self.method)).layout if self.method else BY_TIME
+        shown = laid_out(self.story, model, self.frames, layout)
         if isinstance(shown, Reel):
             check_no_frames(self.frames)
         return shown

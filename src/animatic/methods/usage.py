@@ -1,0 +1,46 @@
+"""How a method is used where the user does not say: its solver, its windows over a story, how it weights words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from ..stories import BY_TIME, WindowLayout
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Usage:
+    """`scheduler` "" is the model's own. `reweights_as_published`: see `editing.edited`."""
+
+    scheduler: str = ""
+    layout: WindowLayout = BY_TIME
+    reweights_as_published: bool = False
+
+
+def used(usage: Usage) -> Callable[[AnyRecipe], AnyRecipe]:
+    """Decorates a recipe that is used in a way of its own."""
+
+    def with_usage(recipe: AnyRecipe) -> AnyRecipe:
+        recipe.usage = usage  # pyright: ignore[reportFunctionMemberAccess]
+        return recipe
+
+    return with_usage
+
+
+def usage_of(recipe: Callable[..., Any]) -> Usage:
+    """The usage that a recipe names, or that of most methods."""
+    return getattr(recipe, "usage", Usage())
+
+
+def layout_of(
+    recipe: Callable[..., Any],
+    overlap: float | None = None,
+    transitions: int | None = None,
+    longer_middle: int | None = None,
+) -> WindowLayout:
+    """The windows of a method, with what is given instead of its own."""
+    given = {"overlap": overlap, "transitions": transitions, "longer_middle": longer_middle}
+    return replace(usage_of(recipe).layout, **{name: value for name, value in given.items() if value is not None})
