@@ -96,7 +96,7 @@ class Regions(Control):
 
     def _paint_published(self, run: Run) -> tuple[Tensor, Tensor]:
         """Latents of each row's colours in a row, and which of them each region is shown at each level, -1: none."""
-        count = max(1, round(self.bootstrap * len(run.schedule)))
+        count = max(1, sum(step.fraction < self.bootstrap for step in run.schedule))
         latents, picks = [], []
         for row in range(len(self.scenes)):
             # colours first, then one after the other the samples that the VAE's posterior gives of them

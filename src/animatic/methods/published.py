@@ -129,7 +129,7 @@ def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float)
 
     The boxes are scaled to fill the picture, whether LMD's own runs are told to scale boxes or not.
     """
-    scenes = [filling(scene) for scene in scenes]
+    scenes = [filling(scene) if isinstance(scene, Scene) else scene for scene in scenes]  # a story is refused later
     regions = Regions(scenes, README_BOOTSTRAP, MULTIDIFFUSION_OBJECT, MULTIDIFFUSION_BACKGROUND, legacy=True)
     return [regions, Guidance(guidance)]
 
