@@ -218,7 +218,7 @@ LMD = System(
         Flag("--ignore-bg-prompt", "", 'a scene file whose "background" is empty'),
         Flag("--ignore-negative-prompt", "--prompt-only", "no plan, and so no negative words of it"),
         Flag("--no-synthetic-prompt", "", "a method that tells the prompt as typed, such as `none`"),
-        Flag("--no-scale-boxes-default", "--legacy", "boxes are filtered as there, and never scaled", command="import"),
+        Flag("--no-scale-boxes-default", "--filter", "boxes are filtered as there, and never scaled", command="import"),
         Flag("--no-center-or-align", "--set composition.centre", "`off`"),
         Flag("--sdxl", "--then refine:0.3:model=sdxl-refiner:width=1024:height=1024", command="make"),
         Flag("--sdxl-step-ratio", "--then refine:0.3:model=sdxl-refiner", "the number after `refine:`", command="make"),
@@ -263,7 +263,7 @@ LMD = System(
             " --frozen_step_ratio 0.5 --regenerate 1 --force_run_ind 0 --run-model lmd_plus --no-scale-boxes-default"
             " --template_version v0.1",
             (
-                "animatic import cache_demo_v0.1_gpt-4.json --model gpt-4 --legacy",
+                "animatic import cache_demo_v0.1_gpt-4.json --model gpt-4",
                 "animatic make --prompts demo.txt --planner cached:gpt-4 --model sd14-gligen --method"
                 " lmd+:published --out out/gpt-4 --format png --repeats 5 --set composition.frozen=0.5",
             ),
@@ -273,7 +273,7 @@ LMD = System(
             " --frozen_step_ratio 0.5 --regenerate 1 --force_run_ind 0 --run-model lmd_plus --no-scale-boxes-default"
             " --template_version v0.1",
             (
-                "animatic import cache_lmd_v0.1_gpt-3.5-turbo.json --model gpt-3.5 --legacy",
+                "animatic import cache_lmd_v0.1_gpt-3.5-turbo.json --model gpt-3.5",
                 "animatic bench generate lmd --planner cached:gpt-3.5 --model sd14-gligen --method lmd+:published"
                 " --out runs/out/lmd_plus --set composition.frozen=0.5",
             ),

@@ -180,7 +180,7 @@ def test_a_story_is_made(here):
     assert here("make", "A red ball", "--seconds", "3", "--name", "three", "--method", "none", *told)[0] == 0
     assert len(Video.load("three.mp4")) == 12
     for wrong, why in (
-        (("A cat", "--story", "A dog"), "make takes a prompt, or --story"),
+        (("A cat", "--story", "A dog"), "make takes a prompt, --prompts FILE, or --story"),
         (("A cat", "--seconds", "0"), "seconds is 0.0 for a story"),
         (("--story", text, "--frames", "8"), "frames is 8; a story is told how long it lasts by its seconds"),
     ):

@@ -202,8 +202,13 @@ def test_two_variants_of_weights_are_refused(tmp_path):
     weights = next(source.glob("*.safetensors"))
     shutil.copy(weights, tmp_path / "diffusion_pytorch_model.safetensors")
     alone = read_state(tmp_path)
-    shutil.copy(weights, tmp_path / "diffusion_pytorch_model.fp16.safetensors")
-    with pytest.raises(AnimaticError, match=r"fp16\.safetensors and diffusion_pytorch_model\.safetensors are both"):
+    (tmp_path / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"not read")  # beside the full weights
+    (tmp_path / "diffusion_pytorch_model.non_ema.safetensors").write_bytes(b"not read")
+    assert read_state(tmp_path).keys() == alone.keys()
+    (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(
+        AnimaticError, match=r"fp16\.safetensors and diffusion_pytorch_model\.non_ema\.safetensors are both"
+    ):
         read_state(tmp_path)
 
     for file in tmp_path.iterdir():  # shards of one are no variants

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from test_finish import x4_folder
 from test_video_writing import heard_at, with_sound
+from tiny import x4_folder
 
 from animatic.cascade.stage import Shape
 from animatic.cascade.stages import Say, check_plan, finish, planned, resolved, said, stages_of

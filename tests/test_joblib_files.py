@@ -76,7 +76,7 @@ def test_what_is_no_video_is_one_line_and_runs_no_code(name, tmp_path):
     assert not (tmp_path / "trap").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", bz2.compress(b"\x80\x04"), pickle.dumps(FRAMES)])
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x80\x04\x95", bz2.compress(b"\x80\x04"), pickle.dumps(FRAMES)])
 def test_what_is_no_joblib_file_is_one_line(data, tmp_path):
     pytest.importorskip("joblib")
     (tmp_path / "bad.joblib").write_bytes(data)

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import math
 import pickle
+import struct
 import zlib
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,10 @@ from .frame_buffer import RATE, Decoded, Probe, check
 
 SUFFIX = ".joblib"
 OPENERS = {b"BZh": bz2.open, b"\x1f\x8b": gzip.open}  # by first bytes; LVD compresses by bz2
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, pickle.UnpicklingError, zlib.error)
+UNREADABLE = (
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, pickle.UnpicklingError, struct.error,
+    zlib.error,
+)  # fmt: skip
 
 
 def knows(path: Path) -> bool:

@@ -106,7 +106,9 @@ def small(weights, tmp_path, monkeypatch):
     }  # fmt: skip
     hub = {PRESETS[name].source: weights / folder for name, folder in pairs.items()}
     hub |= {"CompVis/stable-diffusion-v1-4": weights / "image"}  # LaVie's text encoder and VAE
-    monkeypatch.setattr(sys.modules["animatic.backbones.load"], "snapshot_download", lambda id, **_: hub[id])
+    for caller in ("load", "locating"):
+        fetched = lambda name, source, *_: hub[source]  # noqa: E731
+        monkeypatch.setattr(sys.modules[f"animatic.backbones.{caller}"], "fetched", fetched)
     for name in pairs:
         preset = PRESETS[name]
         size = replace(preset.geometry, frames=min(preset.geometry.frames, 2), height=64, width=64)

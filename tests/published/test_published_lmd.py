@@ -56,10 +56,7 @@ def as_recorded(control, losses):
     shorter = {"iters": (2, 2, 1)}
     control = HeardComposition(**{f.name: getattr(control, f.name) for f in fields(control)}, losses=losses)
     energy = replace(control.energy, **shorter)
-
-    def parts(alone):
-        return [replace(c, **shorter) if isinstance(c, Energy) else c for c in control.parts(alone)]
-
+    parts = tuple(replace(part, **shorter) if isinstance(part, Energy) else part for part in control.parts)
     return replace(control, energy=energy, parts=parts, mask=Boxes(), looks=(), seed=control.seed + 2, negative="")
 
 

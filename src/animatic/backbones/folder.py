@@ -101,7 +101,8 @@ def is_grounding(name: str) -> bool:
 def read_state(folder: Path) -> dict[str, Tensor]:
     """All weights in a folder, safetensors or torch's, of the latter no code; one file, or the shards of one."""
     stored = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
-    found = [file for file in stored if not HALF.search(file.name)] or stored  # in full, where both lie there
+    plain = [file for file in stored if len(file.suffixes) == 1]  # beside these, variants such as fp16 or non_ema
+    found = plain or stored
     if not found:
         raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
     if found[1:] and not all(SHARD.search(file.name) for file in found):

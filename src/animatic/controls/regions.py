@@ -96,7 +96,8 @@ class Regions(Control):
 
     def _paint_published(self, run: Run) -> tuple[Tensor, Tensor]:
         """Latents of each row's colours in a row, and which of them each region is shown at each level, -1: none."""
-        count = max(1, sum(step.fraction < self.bootstrap for step in run.schedule))
+        levels = len(run.schedule)
+        count = max(1, sum(i / levels < self.bootstrap for i in range(levels)))
         latents, picks = [], []
         for row in range(len(self.scenes)):
             # colours first, then one after the other the samples that the VAE's posterior gives of them
