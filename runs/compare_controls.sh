@@ -8,7 +8,7 @@ mkdir -p "$out"
 python=.venv/bin/python
 row() { # one process a method: its peak memory is its own; a row that is there is not made again
   local name=$1 file; file="$out/${1//:/-}${2:-}.json"; shift
-  [ -s "$file" ] || "$python" -m animatic.benchmarks.controls "$name" --n "$n" --seeds "$seeds" "$@" > "$file.part"
+  [ -s "$file" ] || "$python" -m animatic.toy.evals.controls "$name" --n "$n" --seeds "$seeds" "$@" > "$file.part"
   [ -s "$file" ] || mv "$file.part" "$file"
   cat "$file"
 }

@@ -20,7 +20,8 @@ import typer
 
 from animatic.controls.edits import Reweight
 from animatic.controls.sharing import ShareKV
-from animatic.sampling import Cond, Row, Site, Step, plain
+from animatic.core.attention import plain
+from animatic.core.types import Cond, Row, Site, Step
 
 TEXT = 226
 

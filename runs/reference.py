@@ -14,9 +14,9 @@ from pathlib import Path
 
 from animatic import load
 from animatic.backbones import PRESETS
+from animatic.core.setting_values import shown
 from animatic.methods import METHODS
 from animatic.methods.settings import settings_of
-from animatic.setting_values import shown
 
 DOCS = Path(__file__).parents[1] / "docs"
 

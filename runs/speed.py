@@ -24,16 +24,19 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from animatic.backbones.base import Components, Geometry, Habits
+from animatic.backbones.components import Components
 from animatic.backbones.unet2d import UNet2D
 from animatic.backbones.unet3d import UNet3D
 from animatic.controls.energy import Energy, Targets
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
+from animatic.core.attention import plain
+from animatic.core.backbone import Geometry, Habits
+from animatic.core.control import Run
+from animatic.core.types import Cond, Maps, Row, Step
 from animatic.methods.lmd import LAYERS as LMD_LAYERS
 from animatic.methods.lvd import LAYERS as LVD_LAYERS
-from animatic.sampling import Cond, Maps, Row, Run, Step, plain
 from animatic.scene import Scene, Track
 
 WORDS = 77

@@ -20,7 +20,8 @@ import typer
 from torch import Tensor, nn
 
 from animatic.backbones.taps import Call, Taps
-from animatic.sampling import Cond, Maps, Row, Site, Step, plain
+from animatic.core.attention import plain
+from animatic.core.types import Cond, Maps, Row, Site, Step
 
 TEXT, HEADS, WIDTH = 226, 30, 64
 STEP = Step(0, 1, 500.0)

@@ -19,13 +19,13 @@ import numpy as np
 from build_sprites import cut_out
 
 from animatic.backbones import load
-from animatic.benchmarks.toy_detector import ToyDetector
-from animatic.rendering import render_batch
+from animatic.backbones.lora import apply_lora
+from animatic.generation import render_batch
 from animatic.scene import Scene
-from animatic.training import toyworld
-from animatic.training.captions import PLACES
+from animatic.toy import grid_world as toyworld
+from animatic.toy.detector import ToyDetector
+from animatic.toy.grid_captions import PLACES
 from animatic.training.fit import fit
-from animatic.training.lora import apply_lora
 from animatic.training.settings import Settings
 from animatic.video import Video
 

@@ -16,8 +16,9 @@ from diffusers.hooks import apply_faster_cache, apply_first_block_cache, apply_p
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
+from animatic.core.attention import plain
+from animatic.core.types import Maps, Step
 from animatic.errors import AnimaticError
-from animatic.sampling import Maps, Step, plain
 
 STEP = Step(0, 4, 500.0)
 

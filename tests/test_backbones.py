@@ -10,8 +10,8 @@ from diffusers import UNet3DConditionModel
 from safetensors.torch import load_file, save_file
 
 from animatic.backbones import PRESETS, load
-from animatic.backbones.base import Geometry
 from animatic.backbones.unet3d import coordinates
+from animatic.core.backbone import Geometry
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 

@@ -13,15 +13,15 @@ from animatic import Scene, Track
 from animatic.backbones.small_model import Labels
 from animatic.benchmarks import fvd
 from animatic.benchmarks.generate import Maker, Part, prepare, settings_of, work
+from animatic.benchmarks.jobs import DONE, FAILED
 from animatic.benchmarks.known import BENCHMARKS, benchmark_named, detector_named
+from animatic.benchmarks.run_store import Run
 from animatic.benchmarks.scoring import Scoring, score, summary
 from animatic.checking import checked
 from animatic.cli import main
 from animatic.errors import MOST, AnimaticError, listed
-from animatic.jobs import DONE, FAILED
+from animatic.generation import Take, laid_out
 from animatic.planning.replies import read
-from animatic.rendering import Take, laid_out
-from animatic.runs import Run
 from animatic.scene import parse_story
 from animatic.video import Video
 

@@ -9,7 +9,7 @@ from test_terms import closed, energy, lmd_targets, seed0, targets
 
 from animatic.controls.boxdiff import BoxDiff, blur
 from animatic.controls.energy import Fading
-from animatic.sampling import Step
+from animatic.core.types import Step
 from animatic.scene import Track
 
 

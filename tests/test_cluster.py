@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from animatic.jobs import DONE
-from animatic.runs import Run
+from animatic.benchmarks.jobs import DONE
+from animatic.benchmarks.run_store import Run
 
 pytest.importorskip("ray", reason="Ray is not installed (animatic[cluster])")
 COMMAND = [

@@ -11,15 +11,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from animatic.backbones import load
+from animatic.backbones.lora import adapt, apply_lora, save_lora, wanted_layers
 from animatic.backbones.small import SpaceTimeUNet
 from animatic.cli import main
 from animatic.completing import Known, Reconstruction, Threshold, complete
 from animatic.controls.guidance import Guidance
+from animatic.core.loop import sample
 from animatic.errors import AnimaticError
-from animatic.sampling import sample
 from animatic.scene import Scene, Track
 from animatic.training.fit import Trainer, fit
-from animatic.training.lora import adapt, apply_lora, save_lora, wanted_layers
 from animatic.training.settings import Settings
 from animatic.video import Video
 
@@ -84,7 +84,8 @@ def test_reconstruction_explains_the_known_frames_better(model, known):
 
 @pytest.mark.parametrize("percentile", [1.0, 0.9])
 def test_threshold_bounds_the_estimate(model, percentile):
-    from animatic.sampling import Run, plain
+    from animatic.core.attention import plain
+    from animatic.core.control import Run
 
     schedule = model.schedule(4)
     x, cond = 3 * model.noise([1], 4, 16, 16), model.encode(["a bear"], [""]).positive

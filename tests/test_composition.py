@@ -16,8 +16,10 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.masks import AttentionMask, SamMask, choose
 from animatic.controls.terms import BoxEnergy
 from animatic.controls.transfer import Transfer
+from animatic.core.control import Control
+from animatic.core.loop import sample
+from animatic.core.types import Step
 from animatic.errors import AnimaticError
-from animatic.sampling import Control, Step, sample
 from animatic.scene import Scene, Track
 
 CATS = Scene("a cat and a dog", (Track("cat", ((0, 0.1, 0.4, 0.6),)), Track("dog", ((0.5, 0.5, 1, 1),))), seconds=0)

@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from animatic.benchmarks.toy_detector import ToyDetector, same_colour
 from animatic.errors import AnimaticError
 from animatic.scene import Scene
-from animatic.training import toyworld
-from animatic.training.captions import invent
+from animatic.toy import grid_world as toyworld
+from animatic.toy.detector import ToyDetector, same_colour
+from animatic.toy.grid_captions import invent
 
 ALONE = 150  # frames of one thing, drawn by lot
 MANY = 60  # frames of up to four things

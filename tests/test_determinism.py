@@ -21,11 +21,11 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.heat import Heat
 from animatic.controls.terms import BoxEnergy
 from animatic.controls.watching import Preview, Progress
+from animatic.core.loop import sample
+from animatic.core.schedule import Schedule, scheduler_named
 from animatic.errors import AnimaticError
-from animatic.rendering import render, render_batch
-from animatic.sampling import sample
+from animatic.generation import render, render_batch
 from animatic.scene import Scene, Track
-from animatic.schedule import Schedule, scheduler_named
 
 LEVEL = 1  # of 255
 BITS = 1e-4  # of the largest value
@@ -144,7 +144,7 @@ SCRIPT = """
 import sys
 import numpy as np, torch
 torch.set_num_threads(int(sys.argv[2]))
-from animatic.rendering import render
+from animatic.generation import render
 from test_determinism import TWO
 how = {"steps": 3, "frames": 4}
 videos = {m: render(TWO, "mini", m, 1, **how).frames for m in ("none", "lvd", "lmd")}

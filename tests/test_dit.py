@@ -12,17 +12,20 @@ from conftest import RUN, close, golden
 from diffusers import AutoencoderKLWan, CogVideoXPipeline, WanPipeline, WanTransformer3DModel
 
 from animatic.backbones import PRESETS, load
-from animatic.backbones.film import frames_of
+from animatic.backbones.video_vae import frames_of
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance, WaveGuidance
 from animatic.controls.heat import Heat
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
+from animatic.core.attention import plain
+from animatic.core.control import Run
+from animatic.core.loop import sample
+from animatic.core.schedule import Schedule, scheduler_named
+from animatic.core.types import Maps, Step
 from animatic.errors import AnimaticError
-from animatic.rendering import render
-from animatic.sampling import Maps, Run, Step, plain, sample
+from animatic.generation import render
 from animatic.scene import Scene, Track
-from animatic.schedule import Schedule, scheduler_named
 
 KINDS = {
     "cogvideox-2b": (tiny.cogvideox, {}),

@@ -9,13 +9,13 @@ import tiny
 
 import animatic
 from animatic.backbones import PRESETS
-from animatic.backbones.base import Geometry
 from animatic.benchmarks.generate import Maker
+from animatic.benchmarks.jobs import Job, Settings
 from animatic.cli import main
+from animatic.core.backbone import Geometry
 from animatic.durations import at_rate, frame_rate, length_note
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.jobs import Job, Settings
-from animatic.rendering import render, render_story
+from animatic.generation import render, render_story
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
 from animatic.video import Video

@@ -7,14 +7,16 @@ import tiny
 import torch
 from diffusers import FirstBlockCacheConfig
 
-from animatic.attention import Album
+from animatic.attention_export import Album
 from animatic.backbones import load
-from animatic.backbones.economy import Economy
 from animatic.cli import main
 from animatic.controls.guidance import Guidance
+from animatic.core.attention import plain
+from animatic.core.backbone import Economy
+from animatic.core.loop import sample
+from animatic.core.types import Maps, Step
 from animatic.errors import AnimaticError
 from animatic.methods import METHODS
-from animatic.sampling import Maps, Step, plain, sample
 from animatic.scene import Scene, Track
 from animatic.video import Video
 

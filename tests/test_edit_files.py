@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from animatic.cli_edit import as_generated
+from animatic.cli.edit import as_generated
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
 from animatic.video import Video, read_info
@@ -60,7 +60,7 @@ def test_the_source_beside_an_edit_is_the_video_in_the_file(name, here):
 
 def test_a_model_folder_and_a_lora_are_found_again(here, tmp_path, monkeypatch):
     pytest.importorskip("peft", reason="the extra `train` is not installed")
-    from animatic.training.lora import adapt, save_lora
+    from animatic.backbones.lora import adapt, save_lora
 
     network = tiny.unet3d()
     adapt(network, 2, "all")
@@ -218,7 +218,7 @@ def test_the_source_of_a_story_is_what_it_is_alone(edit, tmp_path):
     """Under an energy too, which is asked with gradients; and told in chunks (a token a letter, 75 at once)."""
     from animatic.backbones import load
     from animatic.editing import Edit, render_edit
-    from animatic.rendering import render_story
+    from animatic.generation import render_story
     from animatic.scene import Track
 
     model = load(str(tiny.folder(tmp_path / "m", tiny.unet3d())))

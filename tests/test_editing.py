@@ -11,13 +11,13 @@ from animatic.backbones import load
 from animatic.controls.edits import Follow, LocalBlend, PromptToPrompt
 from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
+from animatic.core.loop import sample
+from animatic.core.schedule import Schedule
 from animatic.editing import Edit, render_edit
 from animatic.errors import AnimaticError
+from animatic.generation import render
 from animatic.inversion import Backwards, invert
-from animatic.rendering import render
-from animatic.sampling import sample
 from animatic.scene import Scene, Track
-from animatic.schedule import Schedule
 from animatic.video import Video
 
 SCENE = Scene("a red cat runs")

@@ -11,8 +11,11 @@ from animatic.backbones import load
 from animatic.controls.energy import Energy, Targets
 from animatic.controls.guidance import Guidance
 from animatic.controls.terms import BoxEnergy
+from animatic.core.attention import plain
+from animatic.core.control import Control, Run
+from animatic.core.loop import sample
+from animatic.core.types import Maps
 from animatic.errors import AnimaticError
-from animatic.sampling import Control, Maps, Run, plain, sample
 from animatic.scene import Scene, Track
 
 CAT = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.4, 0.4), (0.6, 0, 1, 0.4))),))

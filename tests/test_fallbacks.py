@@ -15,23 +15,23 @@ from diffusers import DDIMScheduler
 from test_data_faults import CLIP, fill
 
 from animatic.backbones import load
-from animatic.backbones.base import Geometry, Habits
 from animatic.backbones.folder import read_state
 from animatic.backbones.small import SpaceTimeUNet
 from animatic.backbones.small_model import Labels, Small, pixels, save_model
-from animatic.cascade.interpolate import Interpolate
-from animatic.cascade.refine import Refine
-from animatic.cascade.stage import Call, Say, Shape
-from animatic.cascade.stages import check_memory, finish, stages_of
-from animatic.cascade.upscale import Upscale
-from animatic.console import line, table
+from animatic.cli.console import line, table
 from animatic.controls.tiles import Tiles
+from animatic.core.backbone import Geometry, Habits
+from animatic.core.schedule import scheduler_named
 from animatic.errors import AnimaticError, AnimaticWarning
+from animatic.finishing.interpolate import Interpolate
+from animatic.finishing.refine import Refine
+from animatic.finishing.stage import Call, Say, Shape
+from animatic.finishing.stages import check_memory, finish, stages_of
+from animatic.finishing.upscale import Upscale
+from animatic.generation import render
 from animatic.methods import METHODS
 from animatic.methods.effect import without_effect
-from animatic.rendering import render
 from animatic.scene import Scene, Track, save_story
-from animatic.schedule import scheduler_named
 from animatic.training.diffusion import Process
 from animatic.training.fit import Trainer
 from animatic.training.settings import Settings

@@ -112,7 +112,7 @@ def _etag(file):
 SCRIPT = """
 import sys
 import animatic
-from animatic.backbones.economy import Economy
+from animatic.backbones.memory import Economy
 model = animatic.backbones.load("sd15", "cpu", Economy(sys.argv[1]))
 print(next(model.networks[0].parameters()).dtype)
 """

@@ -16,23 +16,25 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from animatic.backbones import load
-from animatic.backbones.beside import Around, Smaller, beside_named
+from animatic.backbones.concat_conditioning import Around, Smaller, beside_named
 from animatic.backbones.lavie import convert_lavie
 from animatic.backbones.lavie_unet import INTERPOLATION, VSR
 from animatic.backbones.motion import between
-from animatic.benchmarks import finishing
-from animatic.cascade.interpolate import Interpolate
-from animatic.cascade.refine import Begin, Refine
-from animatic.cascade.stage import Shape, in_pieces
-from animatic.cascade.stages import Say, check_memory, drift, finish, planned, said, stages_of
-from animatic.cascade.upscale import Upscale
 from animatic.controls.tiles import Tiles, spans
+from animatic.core.control import Control
+from animatic.core.loop import sample
+from animatic.core.schedule import Schedule
+from animatic.core.types import Cond, Row
 from animatic.errors import AnimaticError
-from animatic.sampling import Cond, Control, Row, sample
+from animatic.finishing.interpolate import Interpolate
+from animatic.finishing.refine import Begin, Refine
+from animatic.finishing.stage import Shape, in_pieces
+from animatic.finishing.stages import Say, check_memory, drift, finish, planned, said, stages_of
+from animatic.finishing.upscale import Upscale
 from animatic.scene import Scene, Track
-from animatic.schedule import Schedule
-from animatic.training import toyworld
-from animatic.training.captions import invent
+from animatic.toy import grid_world as toyworld
+from animatic.toy.evals import finishing
+from animatic.toy.grid_captions import invent
 from animatic.training.fit import fit
 from animatic.training.settings import Settings
 from animatic.video import Video
@@ -130,7 +132,7 @@ def test_memory_is_bounded_by_the_window(finishers, tmp_path):
     """Peak of 64 frames against that of 16, each in a process of its own."""
     script = (
         "import sys, resource, numpy as np, torch\n"
-        "from animatic.cascade.upscale import Upscale, Say\nfrom animatic.video import Video\n"
+        "from animatic.finishing.upscale import Upscale, Say\nfrom animatic.video import Video\n"
         "torch.set_num_threads(1)\nframes = np.zeros((int(sys.argv[1]), 32, 32, 3), np.uint8)\n"
         f"Upscale(model={str(finishers[1])!r}, window=4, steps=1)(Video(frames, 8.0), Say())\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"

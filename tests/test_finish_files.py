@@ -10,10 +10,10 @@ import tiny
 from test_video_writing import heard_at, with_sound
 from tiny import x4_folder
 
-from animatic.cascade.stage import Shape
-from animatic.cascade.stages import Say, check_plan, finish, planned, resolved, said, stages_of
 from animatic.cli import main
 from animatic.errors import AnimaticError
+from animatic.finishing.stage import Shape
+from animatic.finishing.stages import Say, check_plan, finish, planned, resolved, said, stages_of
 from animatic.video import Video, read_info
 
 FAULTS = Path(__file__).parent / "faults" / "videos"
@@ -84,7 +84,7 @@ def test_sound_goes_through_the_stages(tmp_path):
 
 def test_a_plan_too_large_is_refused_before_the_video_is_decoded(here, monkeypatch):
     """20 s of 1080p by its metadata: 8 GB in and out."""
-    monkeypatch.setattr("animatic.ffmpeg_files.read", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr("animatic.media.ffmpeg.read", lambda *_: pytest.fail("was decoded"))
     code, _, error = here("finish", str(FAULTS / "audio.mp4"), "--then", "lanczos:2", "--memory", "1MB")
     assert code == 2 and error == (
         "error: lanczos to 16 frames of 192 x 128 needs about 1.4 MB, 1.0 MB are free; "

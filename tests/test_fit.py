@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from animatic.backbones import load
 from animatic.cli import main
 from animatic.errors import AnimaticError
-from animatic.rendering import render
+from animatic.generation import render
 from animatic.scene import Scene
 from animatic.training.clips import Clips, Cut
 from animatic.training.diffusion import Process
@@ -116,7 +116,7 @@ def test_the_null_condition_learns_by_default():
 @pytest.mark.parametrize("loss", ["l1", "huber"])
 def test_a_perfect_answer_costs_nothing_and_samples_itself(target, loss):
     """With the right answer at every level, loss is 0 and the scheduler arrives at the clip."""
-    from animatic.schedule import Schedule
+    from animatic.core.schedule import Schedule
 
     process = Process(target, "cosine", loss=loss)
     x, e = torch.randn(2, 1, 1, 2, 2).clamp(-1, 1), torch.randn(2, 1, 1, 2, 2)

@@ -14,10 +14,13 @@ from animatic.backbones import load
 from animatic.backbones.grounding import add_grounding, is_grounding
 from animatic.controls.grounding import MOST, Gligen, named_boxes
 from animatic.controls.guidance import Guidance
+from animatic.core.attention import plain
+from animatic.core.control import Control
+from animatic.core.loop import sample
+from animatic.core.types import Cond, Row, Step
 from animatic.errors import AnimaticError
+from animatic.generation import render
 from animatic.methods import METHODS
-from animatic.rendering import render
-from animatic.sampling import Cond, Control, Row, Step, plain, sample
 from animatic.scene import Scene, Track
 
 CATS = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.4, 0.4), None)), Track("dog", ((0.5, 0.5, 1, 1),) * 2)))

@@ -10,8 +10,8 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.heat import Heat
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
+from animatic.core.loop import sample
 from animatic.errors import AnimaticError
-from animatic.sampling import sample
 from animatic.scene import Scene, Track
 
 BOXES = ((0, 0, 0.5, 0.5),) * 3

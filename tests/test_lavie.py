@@ -14,7 +14,7 @@ from test_small import normal, recorded
 from torch import Tensor, nn
 
 from animatic.backbones import load
-from animatic.backbones.beside import Copied, Noised
+from animatic.backbones.concat_conditioning import Copied, Noised
 from animatic.backbones.lavie import BETAS, CARDS, convert_lavie, fitted
 from animatic.backbones.lavie_unet import (
     BASE,
@@ -27,19 +27,19 @@ from animatic.backbones.lavie_unet import (
     TimeAttention,
     TimeBlock,
 )
-from animatic.cascade.interpolate import Interpolate, Shape, more_frames
-from animatic.cascade.prompts import videos_of
-from animatic.cascade.recipes import RECIPES
-from animatic.cascade.stage import Call
-from animatic.cascade.stages import Say, finish, planned, said, stages_of
-from animatic.cascade.upscale import Upscale
+from animatic.backbones.lora import adapt, apply_lora, save_lora
 from animatic.cli import main
 from animatic.controls.tiles import spans
+from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.rendering import render
+from animatic.finishing.interpolate import Interpolate, Shape, more_frames
+from animatic.finishing.prompts import videos_of
+from animatic.finishing.recipes import RECIPES
+from animatic.finishing.stage import Call
+from animatic.finishing.stages import Say, finish, planned, said, stages_of
+from animatic.finishing.upscale import Upscale
+from animatic.generation import render
 from animatic.scene import Scene, Track
-from animatic.schedule import Schedule
-from animatic.training.lora import adapt, apply_lora, save_lora
 from animatic.video import Video
 
 SMALL = {"layers_per_block": 1, "cross_attention_dim": 24, "attention_head_dim": 2, "norm_num_groups": 16}

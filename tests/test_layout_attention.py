@@ -10,8 +10,11 @@ from conftest import RUN, close
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
+from animatic.core.attention import plain
+from animatic.core.control import Run
+from animatic.core.loop import sample
+from animatic.core.types import Maps, Step
 from animatic.errors import AnimaticError
-from animatic.sampling import Maps, Run, Step, plain, sample
 from animatic.scene import Scene, Track
 
 CAT = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.5, 0.5), None, (0.5, 0.5, 1, 1))),))

@@ -29,7 +29,8 @@ import sys
 import psutil  # its Linux half asks for resource itself
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
-import animatic.cli, animatic.cluster, animatic.runs, animatic.benchmarks.generate, animatic.planning.cache
+import animatic.cli, animatic.benchmarks.ray_workers, animatic.benchmarks.run_store
+import animatic.benchmarks.generate, animatic.planning.cache
 """
 
 

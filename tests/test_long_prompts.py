@@ -18,12 +18,13 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.heat import Heat
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy, Ratio
+from animatic.core.attention import mean_map, plain
+from animatic.core.loop import sample
+from animatic.core.text import ClipText, truncating
+from animatic.core.types import Maps
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.looking import mean_map
-from animatic.rendering import encode, encode_stories, render_batch, render_story
-from animatic.sampling import Maps, plain, sample
+from animatic.generation import encode, encode_stories, render_batch, render_story
 from animatic.scene import Scene, Track
-from animatic.text import ClipText, truncating
 
 FILLER = "many very quiet green trees under a wide blue sky "  # a letter is a token here: 41 of them
 LONG = FILLER * 2 + "and a cat on grass"

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from animatic.backbones import load
+from animatic.backbones.lora import Wanted, apply_lora
 from animatic.errors import AnimaticError
-from animatic.training.lora import Wanted, apply_lora
 
 peft = pytest.importorskip("peft", reason="the extra `train` is not installed")
 FAULTS = Path(__file__).parent / "faults" / "lora"
@@ -391,7 +391,7 @@ def test_what_is_no_lora_of_the_network_is_named_and_counted(folders, tmp_path):
 
 
 def test_diffusers_reads_what_we_write(folders, tmp_path):
-    from animatic.training.lora import adapt, save_lora
+    from animatic.backbones.lora import adapt, save_lora
 
     network = tiny.unet2d()
     adapt(network, 4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from animatic.errors import AnimaticError
-from animatic.reading import probe
+from animatic.media.reading import probe
 from animatic.video import Video, read_info
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 24, 40, 3), np.uint8)

@@ -13,16 +13,16 @@ import pytest
 import tiny
 
 import animatic
-from animatic.backbones.base import Habits
-from animatic.cli_make import slug
+from animatic.cli.make import slug
 from animatic.completing import complete
 from animatic.controls.guidance import Guidance
+from animatic.core.backbone import Habits
+from animatic.core.control import Control
+from animatic.core.seeds import check_seed
 from animatic.errors import AnimaticError
-from animatic.rendering import render_story
+from animatic.generation import render_story
 from animatic.request import GenerationRequest
-from animatic.sampling import Control
 from animatic.scene import Scene, load_story
-from animatic.seeds import check_seed
 from animatic.video import Video, read_info
 
 QUICK = ("--steps", "1", "--frames", "1", "--method", "none", "--json")
@@ -207,9 +207,9 @@ def small_model(folder: Path) -> Path:
     """A model as a stranger trains it, reading sentences: 4 frames of 16 x 16 pixels at 4 frames a second."""
     from diffusers import DDIMScheduler
 
-    from animatic.backbones.base import Geometry
     from animatic.backbones.small import SpaceTimeUNet
     from animatic.backbones.small_model import Sentence, Small, pixels, save_model
+    from animatic.core.backbone import Geometry
 
     words = tiny.tokenizer()
     network = SpaceTimeUNet(dim=16, multiples=(1, 2), cond_dim=tiny.WIDTH).eval()
@@ -318,7 +318,7 @@ def guarded(name, globals=None, *rest, **more):
     return found(name, globals, *rest, **more)
 
 builtins.__import__ = guarded
-import animatic.cli, animatic.rendering, animatic.editing, animatic.runs, animatic.studio
+import animatic.cli, animatic.generation, animatic.editing, animatic.benchmarks.run_store, animatic.studio
 """
 
 
@@ -349,7 +349,7 @@ def test_a_story_of_cogvideox_fifteen_has_the_frames_of_its_windows(tmp_path):
     ],
 )
 def test_what_no_machine_could_hold_or_show_is_refused_before_the_work(here, monkeypatch, options, said):
-    monkeypatch.setattr("animatic.rendering.sample", lambda *a, **k: pytest.fail("the work was begun"))
+    monkeypatch.setattr("animatic.generation.sample", lambda *a, **k: pytest.fail("the work was begun"))
     code, out, error = here("make", "a red ball", "--method", "none", "--json", *options)
     assert code == 2 and out == "" and re.fullmatch(f"error: {said}.*\n", error)
     assert not list(Path("out").glob("*.*"))

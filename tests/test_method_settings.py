@@ -11,6 +11,8 @@ import torch
 from conftest import close
 
 from animatic import Scene, Track, load, render
+from animatic.benchmarks.jobs import Settings
+from animatic.benchmarks.run_store import Run
 from animatic.controls.boxdiff import BoxDiff
 from animatic.controls.collage import centred
 from animatic.controls.energy import Energy, Fading
@@ -18,15 +20,13 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
 from animatic.controls.terms import BoxEnergy, Corners, Ratio
 from animatic.controls.windows import Windows
+from animatic.core.setting_values import given_settings, shown
 from animatic.errors import AnimaticError
-from animatic.jobs import Settings
+from animatic.generation import render_story
 from animatic.methods import METHODS, recipe_named
 from animatic.methods.settings import settings_of, tuned
-from animatic.rendering import render_story
 from animatic.request import GenerationRequest
-from animatic.runs import Run
-from animatic.setting_values import given_settings, shown
-from animatic.stories import reel_of
+from animatic.timeline import reel_of
 from animatic.video import Video
 
 BEAR = Scene("A red bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),), seconds=1.0)

@@ -17,14 +17,14 @@ from animatic.backbones import PRESETS, load
 from animatic.backbones.cogvideox import turns
 from animatic.backbones.convert import convert_vdp
 from animatic.backbones.identity import KNOWN, known_by_card, known_by_config
+from animatic.backbones.lora import apply_lora
 from animatic.backbones.small_model import save_model
-from animatic.cascade.stages import said, stages_of
 from animatic.errors import AnimaticError
+from animatic.finishing.stages import said, stages_of
+from animatic.generation import render
 from animatic.methods import METHODS, recipe_named
-from animatic.rendering import render
 from animatic.scene import Scene, Track
 from animatic.training.fit import fit
-from animatic.training.lora import apply_lora
 from animatic.training.settings import Settings
 from animatic.video import Video
 
@@ -267,7 +267,7 @@ def test_weights_without_a_place_are_told(tmp_path):
 
 def test_habits_are_those_of_the_presets():
     """The card of mini agrees with what training it writes."""
-    from animatic.training import mini
+    from animatic.toy import mini
 
     assert asdict(mini.HABITS) == json.loads((MINI / "animatic.json").read_text())["habits"]
 

@@ -6,12 +6,12 @@ import pytest
 import tiny
 
 from animatic.benchmarks.generate import Part, prepare, settings_of, work
+from animatic.benchmarks.jobs import scenes_of
 from animatic.benchmarks.known import benchmark_named
 from animatic.benchmarks.mpv import cases
 from animatic.benchmarks.scoring import Scoring, score, summary
 from animatic.cli import main
-from animatic.jobs import scenes_of
-from animatic.training.toyworld import identify
+from animatic.toy.grid_world import identify
 
 
 def test_the_prompts():

@@ -10,18 +10,19 @@ import torch
 
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
-from animatic.benchmarks.toy_detector import ToyDetector, same_colour
-from animatic.benchmarks.toy_scan import OFF_GRID
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.toy import evaluate, world
+from animatic.toy import world
 from animatic.toy.captions import EASES, ToyObject, held_out, invent
+from animatic.toy.detector import ToyDetector, same_colour
+from animatic.toy.evals import offgrid as evaluate
+from animatic.toy.grid_captions import invent as invent_on_grid
+from animatic.toy.scan import OFF_GRID
 from animatic.toy.train_decoder import refined
 from animatic.toy.train_dit import DitCurriculum, DitTrainer
 from animatic.toy.train_grounding import GroundingTrainer
 from animatic.toy.train_mini import Curriculum, MiniTrainer, words_to_learn
 from animatic.toy.vocabulary import with_words
-from animatic.training.captions import invent as invent_on_grid
 
 FRAMES = world.FRAMES
 NAMED = "horse plane train bicycle duck sun moon cloud cake clock".split()  # those the world was asked to gain

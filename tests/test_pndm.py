@@ -11,11 +11,13 @@ from animatic.backbones import load
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
 from animatic.controls.terms import BoxEnergy
+from animatic.core.attention import plain
+from animatic.core.control import Control, Run
+from animatic.core.loop import sample
+from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.rendering import render
-from animatic.sampling import Control, Run, plain, sample
+from animatic.generation import render
 from animatic.scene import Scene, Track
-from animatic.schedule import Schedule
 
 # Stable Diffusion 1.5, scheduler/scheduler_config.json
 STABLE = {

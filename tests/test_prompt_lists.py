@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animatic.cascade.prompts import videos_of
+from animatic.finishing.prompts import videos_of
 from animatic.video import Video
 
 QUICK = ("--steps", "1", "--frames", "2")

@@ -7,10 +7,11 @@ import tiny
 
 from animatic.backbones import load
 from animatic.editing import render_edit
-from animatic.english import article, counted, listing
 from animatic.errors import AnimaticError
+from animatic.generation import render
 from animatic.methods import METHODS
-from animatic.prompt_styles import (
+from animatic.prompting.english import article, counted, listing
+from animatic.prompting.styles import (
     as_typed,
     listing_objects,
     listing_objects_published,
@@ -19,7 +20,6 @@ from animatic.prompt_styles import (
     with_background,
     with_background_published,
 )
-from animatic.rendering import render
 from animatic.request import Edit
 from animatic.scene import Scene, Track
 

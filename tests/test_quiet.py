@@ -11,9 +11,9 @@ import tiny
 import transformers
 from test_determinism import latents
 
-from animatic import console
 from animatic.backbones import load
 from animatic.backbones.grounding import add_grounding
+from animatic.cli import console
 from animatic.errors import AnimaticWarning, warn
 from animatic.quiet import quiet
 

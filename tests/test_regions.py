@@ -10,8 +10,9 @@ from conftest import RUN, close
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.regions import Regions
+from animatic.core.control import Control
+from animatic.core.loop import sample
 from animatic.errors import AnimaticError
-from animatic.sampling import Control, sample
 from animatic.scene import Scene, Track
 
 CAT = Scene("a cat", (Track("cat", ((0.0, 0.0, 0.5, 1.0),)),), background="a road", seconds=0)

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import pytest
 
-from animatic.benchmarks.ceiling import Filmer
 from animatic.benchmarks.generate import Maker, Part, prepare, settings_of, work
+from animatic.benchmarks.jobs import DONE, FAILED, LEFT_OUT, TODO, fair_order
 from animatic.benchmarks.known import BENCHMARKS
+from animatic.benchmarks.run_store import Run
 from animatic.cli import main
 from animatic.errors import AnimaticError
-from animatic.jobs import DONE, FAILED, LEFT_OUT, TODO, fair_order
-from animatic.runs import Run
+from animatic.toy.evals.ceiling import Filmer
 
 LVD = BENCHMARKS["lvd"]
 SHORT = replace(LVD, cases=lambda: LVD.cases()[::12][:40])
@@ -27,9 +27,9 @@ FILMED = settings_of(SHORT, "lvd", "mini", "none", "rules")
 # a process at work on the run in argv[1], slow enough to be killed
 WORKER = """
 import sys, time
-from animatic.benchmarks.ceiling import Filmer
+from animatic.toy.evals.ceiling import Filmer
 from animatic.benchmarks.generate import Part, work
-from animatic.runs import Run
+from animatic.benchmarks.run_store import Run
 film = Filmer()
 def slow(batch):
     time.sleep(0.03)

@@ -12,9 +12,10 @@ from conftest import RUN, close
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.watching import Preview, Progress
+from animatic.core.control import Control
+from animatic.core.loop import sample
+from animatic.core.schedule import scheduler_named
 from animatic.errors import AnimaticError
-from animatic.sampling import Control, sample
-from animatic.schedule import scheduler_named
 
 SOLVERS = ["ddim", "dpm++", "unipc", "euler"]
 OTHERS = [
@@ -71,7 +72,7 @@ def test_the_loop_is_diffusers_own(kind, solver, request):
 
 def test_flow_matching_steps():
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
-    from animatic.schedule import Schedule
+    from animatic.core.schedule import Schedule
 
     schedule = Schedule(scheduler, 5)
     clean, noise = torch.randn(2, 1, 4, 1, 2, 2, generator=torch.manual_seed(0))

@@ -14,7 +14,6 @@ import torch
 from conftest import CHROMIUM, golden, needs_browser
 
 from animatic.benchmarks.cases import Looking, Tally
-from animatic.benchmarks.ceiling import Filmer
 from animatic.benchmarks.detect import Found, detect, looked_at, overlap, suppress
 from animatic.benchmarks.generate import Part, prepare, settings_of, work
 from animatic.benchmarks.known import BENCHMARKS, DETECTORS, benchmark_named, detector_named
@@ -24,7 +23,8 @@ from animatic.benchmarks.scoring import Scoring, read_score, score, summary
 from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.training import toyworld
+from animatic.toy import grid_world as toyworld
+from animatic.toy.evals.ceiling import Filmer
 from animatic.video import Video
 
 LVD = BENCHMARKS["lvd"]

@@ -7,7 +7,8 @@ from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embe
 
 from animatic.controls.edits import Reweight, aligned
 from animatic.controls.sharing import Look, ShareKV
-from animatic.sampling import Cond, Row, Site, Step, plain
+from animatic.core.attention import plain
+from animatic.core.types import Cond, Row, Site, Step
 
 GRID = (2, 2, 3)
 STEP = Step(2, 50, 0.0)

@@ -11,9 +11,10 @@ from tiny import WIDTH, folder
 from animatic.backbones import load
 from animatic.backbones.taps import grid_of
 from animatic.controls.guidance import Guidance
+from animatic.core.control import Control
+from animatic.core.loop import sample
 from animatic.errors import AnimaticError
-from animatic.rendering import render
-from animatic.sampling import Control, sample
+from animatic.generation import render
 from animatic.scene import Scene, Track
 
 SIDES = range(128, 1025, 8)  # pixels: 113 x 113 = 12,769 sizes

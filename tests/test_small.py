@@ -24,10 +24,10 @@ from animatic.backbones.spacetime import (
     turns,
 )
 from animatic.cli import main
+from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.rendering import render
+from animatic.generation import render
 from animatic.scene import Scene
-from animatic.schedule import Schedule
 from animatic.training.diffusion import Process
 
 TINY = {"dim": 16, "multiples": (1, 2), "cond_dim": 6}

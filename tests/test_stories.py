@@ -6,18 +6,20 @@ import torch
 from conftest import RUN, close, close_frames
 
 from animatic.backbones import load
-from animatic.backbones.base import Geometry
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.sharing import ShareKV
 from animatic.controls.terms import BoxEnergy
 from animatic.controls.windows import Windows
+from animatic.core.backbone import Geometry
+from animatic.core.control import Run
+from animatic.core.loop import sample
+from animatic.core.types import Cond, Maps, Row, Step
 from animatic.errors import AnimaticError
-from animatic.rendering import encode_stories, reel_of, render, render_story
-from animatic.sampling import Cond, Maps, Row, Run, Step, sample
+from animatic.generation import encode_stories, reel_of, render, render_story
 from animatic.scene import Scene, Track
-from animatic.stories import Reel, WindowLayout, by_count, check_memory
+from animatic.timeline import Reel, WindowLayout, by_count, check_memory
 
 BOX = ((0.1, 0.1, 0.5, 0.6), (0.5, 0.4, 0.9, 0.9))
 SCENES = tuple(Scene(f"a {word} cat runs", (Track("cat", BOX),)) for word in ("red", "pink", "the"))

@@ -14,11 +14,14 @@ from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.targets import Targets
 from animatic.controls.terms import Ratio
 from animatic.controls.windows import Windows
+from animatic.core.attention import plain
+from animatic.core.control import Run
+from animatic.core.loop import sample
+from animatic.core.types import Cond, Maps, Row
+from animatic.generation import encode_stories
 from animatic.methods import recipe_named
-from animatic.rendering import encode_stories
-from animatic.sampling import Cond, Maps, Row, Run, plain, sample
 from animatic.scene import Scene, Track
-from animatic.stories import reel_of
+from animatic.timeline import reel_of
 
 BOX = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0))
 STORY = (Scene("a cat runs", (Track("cat", BOX),)), Scene("the red dog", (Track("dog", BOX[::-1]),)))

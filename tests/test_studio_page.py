@@ -10,10 +10,10 @@ pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
 from animatic import Video
 from animatic.benchmarks.detect import overlap
-from animatic.benchmarks.toy_detector import ToyDetector
 from animatic.studio.api import Api
 from animatic.studio.server import serve
 from animatic.studio.work import Studio
+from animatic.toy.detector import ToyDetector
 
 pytestmark = [pytest.mark.browser, needs_browser]
 BEAR = "A bear walks from the left to the right"

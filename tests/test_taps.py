@@ -10,7 +10,8 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
 from animatic.backbones.taps import Call, Tap, Taps, unet_kind
-from animatic.sampling import Cond, Maps, Row, Step, plain
+from animatic.core.attention import plain
+from animatic.core.types import Cond, Maps, Row, Step
 
 STEP = Step(0, 1, 500.0)
 

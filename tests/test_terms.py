@@ -8,7 +8,7 @@ from conftest import golden
 
 from animatic.controls.energy import Targets
 from animatic.controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sum, Sync, Term, top_mean
-from animatic.sampling import Step
+from animatic.core.types import Step
 from animatic.scene import Scene, Track
 
 RIGHT = Track("a", ((0, 0.25, 0.25, 0.5), (0.25, 0.25, 0.5, 0.5), (0.5, 0.25, 0.75, 0.5), (0.75, 0.25, 1, 0.5)))

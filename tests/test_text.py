@@ -3,8 +3,8 @@
 import pytest
 import tiny
 
+from animatic.core.text import ClipText, find
 from animatic.errors import AnimaticError
-from animatic.text import ClipText, find
 
 
 @pytest.fixture(scope="module")

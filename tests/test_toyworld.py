@@ -5,12 +5,12 @@ import random
 import numpy as np
 import pytest
 
+from animatic.core.text import find
 from animatic.errors import AnimaticError
 from animatic.planning.motions import MOTIONS, legs, until
 from animatic.scene import Scene, Track
-from animatic.text import find
-from animatic.training import toyworld
-from animatic.training.captions import invent
+from animatic.toy import grid_world as toyworld
+from animatic.toy.grid_captions import invent
 
 
 def test_the_world_is_as_large_as_promised():

@@ -10,14 +10,15 @@ from conftest import close, distance
 
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
+from animatic.core.attention import plain
+from animatic.core.types import Step
 from animatic.errors import AnimaticError
-from animatic.sampling import Step, plain
-from animatic.training import mini
-from animatic.training.captions import invent
+from animatic.toy import mini
+from animatic.toy.curriculum import Lesson, Plan
+from animatic.toy.grid_captions import invent
+from animatic.toy.mini import Words
 from animatic.training.diffusion import Process
-from animatic.training.lessons import Lesson, Plan
 from animatic.training.loss import out_of_place, timesteps, wanted, weighted_mse
-from animatic.training.mini import Words
 from animatic.training.pictures import without_time
 
 

@@ -20,10 +20,10 @@ from animatic.backbones import load
 from animatic.backbones.convert import convert_vdp, from_vdp
 from animatic.backbones.small_model import pixels
 from animatic.cli import main
+from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.rendering import render
+from animatic.generation import render
 from animatic.scene import Scene
-from animatic.schedule import Schedule
 from animatic.training.clips import Cut
 from animatic.training.fit import Trainer, fit
 from animatic.training.loop import averaged, claim

@@ -7,8 +7,8 @@ import pytest
 
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.training.captions import invent
-from animatic.training.toyworld import draw
+from animatic.toy.grid_captions import invent
+from animatic.toy.grid_world import draw
 from animatic.video import Video, contact_sheet, draw_boxes, read_info, sketch
 
 INFO = {"prompt": "a bear, é", "seed": 3, "scene": {"tracks": [1, 2]}}

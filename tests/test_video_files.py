@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from animatic.errors import AnimaticError
-from animatic.formats import VIDEO_SUFFIXES
-from animatic.reading import probe
-from animatic.timing import constant_rate
+from animatic.media.formats import VIDEO_SUFFIXES
+from animatic.media.reading import probe
+from animatic.media.timing import constant_rate
 from animatic.video import Video
 
 FAULTS = Path(__file__).parent / "faults" / "videos"
@@ -286,7 +286,7 @@ def test_what_is_left_of_a_cut_animation_is_read(tmp_path):
 def test_a_video_too_large_is_refused_before_it_is_decoded(monkeypatch):
     """Of its metadata and one frame; nothing is put into memory."""
     path, decoded = FAULTS / "audio.mp4", []
-    monkeypatch.setattr("animatic.ffmpeg_files.FrameBuffer", lambda *_: decoded.append(1))
+    monkeypatch.setattr("animatic.media.ffmpeg.FrameBuffer", lambda *_: decoded.append(1))
     message = r"audio\.mp4: 16 frames of 96 x 64 need 0\.3 MB, 0\.2 MB are free; want a shorter or smaller video"
     with pytest.raises(AnimaticError, match=message):
         Video.load(path, most=200_000)

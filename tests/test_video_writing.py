@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from animatic.errors import AnimaticError
-from animatic.sound import Sound
+from animatic.media.sound import Sound
 from animatic.video import Video
 
 FAULTS = Path(__file__).parent / "faults" / "videos"

@@ -5,10 +5,10 @@ import torch
 from conftest import golden
 
 from animatic.controls.windows import Windows, _mixed
+from animatic.core.types import Row, Step
 from animatic.errors import AnimaticError
-from animatic.sampling import Row, Step
 from animatic.scene import Scene
-from animatic.stories import Plan, Reel, Window, by_count, by_time
+from animatic.timeline import Plan, Reel, Window, by_count, by_time
 
 
 def test_plans_are_the_originals():
@@ -51,7 +51,7 @@ def blended(plan: Plan, step: Step | None = None, **told) -> torch.Tensor:
             out[i, firsts.index(row.first)] = 1
         return out
 
-    from animatic.sampling import Cond
+    from animatic.core.types import Cond
 
     x = torch.zeros(1, len(firsts), plan.frames, 1, 1)
     cond = Cond(torch.zeros(1, (len(plan.edges) - 1) * 2, 1), (Row(),))

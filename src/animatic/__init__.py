@@ -14,15 +14,15 @@ from .video import Video
 
 if TYPE_CHECKING:
     from .backbones import load
+    from .generation import render, render_batch
     from .planning.planners import plan
-    from .rendering import render, render_batch
 
 __all__ = [
     "AnimaticError", "Scene", "Story", "Track", "Video",
     "load", "load_scene", "load_story", "plan", "render", "render_batch",
 ]  # fmt: skip
 
-_LATE = {"load": ".backbones", "plan": ".planning.planners", "render": ".rendering", "render_batch": ".rendering"}
+_LATE = {"load": ".backbones", "plan": ".planning.planners", "render": ".generation", "render_batch": ".generation"}
 
 
 def __getattr__(name: str) -> Any:

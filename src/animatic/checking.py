@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from .backbones.base import Components
+from .backbones.components import Components
+from .core.control import Control
+from .core.types import Maps
 from .errors import AnimaticError
-from .rendering import Take
-from .sampling import Control, Maps
+from .generation import Take
 from .scene import Scene
-from .stories import Reel
+from .timeline import Reel
 
 
 def checked(take: Take, shown: Scene | Reel) -> list[Control]:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .backbones.base import Backbone
 from .controls.finite import Finite
 from .controls.guidance import Guidance
+from .core.backbone import Backbone
+from .core.control import Control, Run
+from .core.loop import sample
+from .core.types import Cond, Denoise, Step
 from .errors import AnimaticError
-from .sampling import Cond, Control, Denoise, Run, Step, sample
 from .scene import Scene
 from .video import Video
 

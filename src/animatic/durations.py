@@ -16,9 +16,9 @@ from .errors import AnimaticError, warn
 from .video import check_rate
 
 if TYPE_CHECKING:
-    from .backbones.base import Backbone, Geometry
+    from .core.backbone import Backbone, Geometry
     from .scene import Scene
-    from .stories import Reel
+    from .timeline import Reel
 
 
 def at_rate(backbone: Backbone, fps: Any) -> Backbone:

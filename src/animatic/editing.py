@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .backbones.base import Backbone
 from .controls.edits import Follow, LocalBlend, PromptToPrompt, Reweight
 from .controls.sharing import ShareKV
+from .core.backbone import Backbone
+from .core.control import Control
+from .core.types import Step
 from .errors import AnimaticError
+from .generation import How, Take, check_scenes
 from .inversion import Unguided, invert
 from .methods import Recipe
 from .methods.ditctrl import sharing_sites
 from .methods.usage import layout_of, usage_of
-from .rendering import How, Take, check_scenes
 from .request import Edit, word_pattern
-from .sampling import Control, Step
 from .scene import Scene, Story
 from .video import Video
 

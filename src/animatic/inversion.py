@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .backbones.base import Backbone
 from .controls.guidance import Guidance
+from .core.backbone import Backbone
+from .core.control import Control
+from .core.loop import sample
+from .core.schedule import Schedule
+from .core.types import Cond, Denoise, Step
 from .errors import AnimaticError
-from .sampling import Cond, Control, Denoise, Step, sample
-from .schedule import Schedule
 
 
 class Backwards:

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from .core.setting_values import Value
 from .errors import AnimaticError
 from .scene import Scene, Story, parse_story
-from .setting_values import Value
 
 _STRICT = ConfigDict(extra="forbid")
 

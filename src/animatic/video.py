@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .encoding import LOSSLESS, WRITERS, losses
 from .errors import AnimaticError
 from .files import replacing
-from .reading import probe, read
+from .media.encoding import LOSSLESS, WRITERS, losses
+from .media.reading import probe, read
+from .media.sound import Sound
 from .scene import Box, Scene
-from .sound import Sound
 
 FPS_LIMIT = 1000  # frames per second of a video are fewer
 SMALL = 256  # videos below this are enlarged by whole pixels when written: players blur them

@@ -22,14 +22,16 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from animatic.backbones import load
-from animatic.backbones.base import Components, Geometry
 from animatic.backbones.cogvideox import CogVideoX
+from animatic.backbones.components import Components
 from animatic.backbones.grounding import add_grounding
 from animatic.backbones.presets import COG_HABITS
 from animatic.controls.energy import Energy, Terms
-from animatic.sampling import Cond as Told
-from animatic.sampling import Control, Denoise, Step
-from animatic.text import T5Text
+from animatic.core.backbone import Geometry
+from animatic.core.control import Control
+from animatic.core.text import T5Text
+from animatic.core.types import Cond as Told
+from animatic.core.types import Denoise, Step
 
 
 def video_network(boxes: bool = False, heads: int = 4) -> UNet3DConditionModel:

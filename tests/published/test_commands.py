@@ -19,11 +19,11 @@ from animatic import load
 from animatic.backbones import PRESETS
 from animatic.backbones.lavie_unet import LaVieUNet
 from animatic.benchmarks import known
-from animatic.cascade.stages import stages_of
+from animatic.benchmarks.run_store import Run
 from animatic.cli import app
+from animatic.finishing.stages import stages_of
 from animatic.methods import recipe_named
 from animatic.methods.settings import settings_of
-from animatic.runs import Run
 from animatic.video import Video
 
 ROOT = Path(__file__).parents[2]

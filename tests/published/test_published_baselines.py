@@ -16,9 +16,9 @@ from seeded import NEGATIVE, SOLVER, UNET, recorded, seeded, weight
 
 from animatic.backbones.lavie import BETAS, CARDS
 from animatic.backbones.lavie_unet import BASE, LaVieUNet
+from animatic.core.loop import sample
+from animatic.core.schedule import Schedule
 from animatic.methods import METHODS
-from animatic.sampling import sample
-from animatic.schedule import Schedule
 
 RECORDED = recorded("baselines")["runs"]
 LAVIE = {**BASE, **UNET, "sample_size": 8, "block_out_channels": (64, 64, 128, 128), "attention_head_dim": 2}

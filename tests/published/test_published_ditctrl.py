@@ -13,15 +13,17 @@ from seeded import recorded
 from animatic.backbones import load
 from animatic.controls.guidance import ZeroNegative
 from animatic.controls.self_attention import SelfAttention
+from animatic.core.attention import plain
+from animatic.core.loop import sample
+from animatic.core.types import Cond, Row, Site, Step
 from animatic.editing import edited, render_edit
 from animatic.errors import AnimaticError
+from animatic.generation import encode, encode_stories, render, render_story
 from animatic.methods import METHODS
 from animatic.methods.usage import layout_of, usage_of
-from animatic.rendering import encode, encode_stories, render, render_story
 from animatic.request import Edit, GenerationRequest
-from animatic.sampling import Cond, Row, Site, Step, plain, sample
 from animatic.scene import Scene
-from animatic.stories import reel_of
+from animatic.timeline import reel_of
 
 RECORDED = recorded("ditctrl")
 METHOD = METHODS["ditctrl:published"]

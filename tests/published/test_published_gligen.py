@@ -10,9 +10,9 @@ from seeded import NEGATIVE, recorded, seeded
 from animatic.controls.composition import Composition
 from animatic.controls.energy import Energy
 from animatic.controls.grounding import Gligen
+from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompt_styles import style_of, told
-from animatic.sampling import sample
+from animatic.prompting.styles import style_of, told
 
 RECORDED = recorded("gligen")["runs"]
 

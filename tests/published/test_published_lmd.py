@@ -10,9 +10,9 @@ from seeded import NEGATIVE, recorded
 from animatic.controls.composition import Composition
 from animatic.controls.energy import Energy
 from animatic.controls.regions import Regions
+from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompt_styles import style_of, told
-from animatic.sampling import sample
+from animatic.prompting.styles import style_of, told
 from animatic.scene import Track
 
 RECORDED = recorded("lmd")["runs"]

@@ -6,9 +6,9 @@ from scenes import MOVING
 from seeded import NEGATIVE, recorded
 
 from animatic.controls.energy import Energy
+from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompt_styles import style_of, told
-from animatic.sampling import sample
+from animatic.prompting.styles import style_of, told
 
 RECORDED = recorded("lvd")["runs"]
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from animatic.backbones import load
 from animatic.backbones.convert import convert_vdp, from_vdp
 from animatic.controls.guidance import Guidance
+from animatic.core.loop import sample
+from animatic.core.schedule import Schedule, scheduler_named
 from animatic.errors import AnimaticError
-from animatic.sampling import sample
-from animatic.schedule import Schedule, scheduler_named
 from animatic.training.diffusion import Process
 from animatic.training.fit import fit
 from animatic.training.settings import Settings

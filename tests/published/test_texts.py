@@ -8,9 +8,9 @@ from conftest import golden
 
 from animatic.backbones.lavie import CARDS
 from animatic.backbones.presets import PRESETS
-from animatic.negatives import LMD_OBJECT, LMD_REFINEMENT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
 from animatic.planning.replies import read
-from animatic.prompt_styles import listing_objects_published, object_scene, with_background_published
+from animatic.prompting.negatives import LMD_OBJECT, LMD_REFINEMENT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
+from animatic.prompting.styles import listing_objects_published, object_scene, with_background_published
 
 HERE = Path(__file__).parent
 

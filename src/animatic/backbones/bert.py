@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
+from ..core.text import ClipText
 from ..errors import AnimaticError
-from ..text import ClipText
 from .folder import reading
 
 POOLS = ("mean", "cls")

@@ -10,10 +10,10 @@ from typing import Any
 import diffusers
 import torch
 
+from ..core.backbone import Geometry
 from ..errors import AnimaticError, listed
 from ..files import write_atomically
 from ..quiet import quiet
-from .base import Geometry
 from .codec import PatchCodec
 from .folder import read_json
 from .load import Found, found_at

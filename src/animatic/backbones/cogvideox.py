@@ -12,14 +12,15 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor, nn
 
+from ..core.backbone import Geometry
+from ..core.types import Cond, Step
 from ..errors import AnimaticError
-from ..sampling import Cond, Step
-from .base import Components, Geometry
 from .codec import encoded
-from .film import frames_of, scale_of, to_bytes
+from .components import Components
 from .folder import read_json
 from .presets import WAN
 from .taps import JointTap, Taps, joint_kind
+from .video_vae import frames_of, scale_of, to_bytes
 
 BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan
 CELL = 8  # pixels of a latent cell of CogVideoX

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..core.backbone import Geometry, Habits
 from ..errors import AnimaticError
 from ..training.diffusion import Process
-from .base import Geometry, Habits
 from .bert import BertSentence, read_bert
 from .folder import check_state, read_checkpoint
 from .small import SpaceTimeUNet

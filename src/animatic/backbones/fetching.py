@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import tqdm
 
 from ..errors import AnimaticError, counted, warn
-from ..frame_buffer import format_bytes
+from ..media.frame_buffer import format_bytes
 
 HALF = "fp16"  # the variant of a part in half precision, as diffusers and transformers name it
 FORMATS = (".safetensors", ".bin")  # of weights, the first that a part has

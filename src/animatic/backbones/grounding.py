@@ -15,8 +15,8 @@ from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
+from ..core.types import Cond
 from ..errors import AnimaticError
-from ..sampling import Cond
 from .folder import is_grounding, read_json, read_state
 
 

@@ -17,11 +17,12 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
+from ..core.backbone import Geometry, Habits
+from ..core.types import Cond
 from ..errors import AnimaticError
-from ..negatives import LAVIE_ENDING, LAVIE_INTERPOLATION, LAVIE_UPSCALING
-from ..sampling import Cond
-from .base import Components, Geometry, Habits
-from .beside import LEVEL, seen
+from ..prompting.negatives import LAVIE_ENDING, LAVIE_INTERPOLATION, LAVIE_UPSCALING
+from .components import Components
+from .concat_conditioning import LEVEL, seen
 from .folder import check_state, read_checkpoint, write_cards
 from .lavie_unet import BASE, INTERPOLATION, VSR, LaVieUNet
 

@@ -16,20 +16,21 @@ import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
+from ..core.backbone import Beside, Economy, Geometry, Habits
+from ..core.text import ClipText, T5Text
 from ..errors import AnimaticError, counted, listed, warn
 from ..quiet import quiet
-from ..text import ClipText, T5Text
-from .base import Components, Geometry, Habits
 from .bert import BertSentence
-from .beside import Beside, beside_of
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
-from .economy import Economy
+from .components import Components
+from .concat_conditioning import beside_of
 from .fetching import fetched
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .locating import SHARED, Location, locate
+from .memory import apply_memory_options
 from .presets import CONVERT, PRESETS, Preset
 from .small_model import Labels, Sentence, Small
 from .unet2d import Refiner, RefinerText, UNet2D
@@ -69,7 +70,7 @@ def load(
         _warn_of_defaults(model, found.folder)
     model.reference, model.economy = place.reference, economy
     adapt(model.freeze())
-    return economy.apply(model, torch.device(device))
+    return apply_memory_options(model, economy, torch.device(device))
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import negatives
-from .base import Geometry, Habits
-from .beside import Beside, Noised
+from ..core.backbone import Beside, Geometry, Habits
+from ..prompting import negatives
+from .concat_conditioning import Noised
 
 CONVERT = "animatic convert lavie "  # of a source: what makes it, where no hub has it
 

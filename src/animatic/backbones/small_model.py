@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.text import ClipText
+from ..core.types import Cond
 from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
-from ..sampling import Cond
 from ..scene import Scene
-from ..text import ClipText
-from .base import Components
-from .beside import QUIET, Learnt, seen
 from .codec import PatchCodec
+from .components import Components
+from .concat_conditioning import QUIET, Learnt, seen
 from .folder import read_json, write_cards
 from .grounding import grounded
 from .small import SpaceTimeUNet

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor, nn
 
+from ..core.attention import READ, looks, matches, one_hot
+from ..core.types import Attend, Cond, Maps, Site, Step
 from ..errors import AnimaticError
-from ..looking import READ, looks, matches, one_hot
-from ..sampling import Attend, Cond, Maps, Site, Step
 from .guard import bent_by
 
 

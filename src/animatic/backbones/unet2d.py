@@ -12,11 +12,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
+from ..core.text import ClipText
+from ..core.types import Cond
 from ..errors import AnimaticError
-from ..sampling import Cond
-from ..text import ClipText
-from .base import Components
-from .beside import LEVEL, seen
+from .components import Components
+from .concat_conditioning import LEVEL, seen
 from .folder import read_json, read_network
 from .grounding import boxes_told, is_gated
 

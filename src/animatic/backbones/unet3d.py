@@ -13,8 +13,8 @@ import torch
 from diffusers import UNet3DConditionModel
 from torch import Tensor
 
-from ..sampling import Cond
-from .base import Components
+from ..core.types import Cond
+from .components import Components
 from .folder import read_network
 from .grounding import boxes_told, is_gated, load_grounding
 

@@ -10,8 +10,8 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
+from ..core.types import Cond, Step
 from ..errors import AnimaticError
-from ..sampling import Cond, Step
 from .cogvideox import Transformer
 from .folder import class_in
 from .taps import SplitTap, Taps, split_kind

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import AnimaticError, warn
-from ..jobs import DONE
-from ..runs import Run
 from ..video import Video
+from .jobs import DONE
 from .open_vocabulary import loaded
+from .run_store import Run
 
 KINDS = (".mp4", ".m4v", ".gif", ".webp", ".webm", ".avi", ".mov", ".mkv", ".ts", ".mpg", ".wmv", ".flv")
 

@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..backbones import load
 from ..files import write_atomically
-from ..rendering import render_batch
+from ..generation import render_batch
 from ..scene import Scene
+from ..toy.evals.controls import cases_of
 from ..video import Video, draw_boxes, png
-from .controls import cases_of
 from .report import data_uri, template
 
 FILMS = ("none", "layout-attention", "lvd", "lvd-gligen", "lvd+")

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import AnimaticError
-from ..jobs import (
+from ..planning.planners import Options, plan_all, planner_named
+from ..scene import Scene, Story, Track
+from ..video import Video, parse_size
+from .cases import Benchmark
+from .jobs import (
     FAILED,
     LEFT_OUT,
     TODO,
@@ -22,11 +26,7 @@ from ..jobs import (
     scenes_of,
     untold,
 )
-from ..planning.planners import Options, plan_all, planner_named
-from ..runs import Run
-from ..scene import Scene, Story, Track
-from ..video import Video, parse_size
-from .cases import Benchmark
+from .run_store import Run
 
 Makes = Callable[[Sequence[Job]], list[Outcome]]
 
@@ -48,8 +48,8 @@ def prepare(
     tick: Tick = untold,
 ) -> Run:
     """Begin a run or take it up: a row per case, every prompt planned, what is missing from the disk opened again."""
+    from ..generation import versions
     from ..methods import recipe_named
-    from ..rendering import versions
 
     recipe_named(settings.method)
     planner = planner_named(settings.planner, options or Options(benchmark.kind))
@@ -97,9 +97,9 @@ class Maker:
     def _check(self) -> None:
         """Raise where no job could ever be made: asked once, of a thing that the model knows, before the first one."""
         from ..checking import checked
+        from ..generation import Take, laid_out
         from ..methods.usage import usage_of
-        from ..rendering import Take, laid_out
-        from ..stories import check_no_frames
+        from ..timeline import check_no_frames
 
         s, backbone = self.settings, self.backbone
         if s.kind != "image" and "video" not in backbone.provides:
@@ -145,7 +145,7 @@ class Maker:
         return [made(job, video, each, self.settings.format) for job, video in zip(jobs, videos, strict=True)]
 
     def _render(self, jobs: Sequence[Job]) -> list[Video]:
-        from ..rendering import render_batch, render_story
+        from ..generation import render_batch, render_story
 
         s = self.settings
         if s.kind == "story":

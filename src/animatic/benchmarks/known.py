@@ -71,7 +71,7 @@ def detector_named(name: str) -> Detector:
     if kind == "toy":
         if weights:
             raise AnimaticError(f"detector is {name!r}; the toy detector has no weights: want toy")
-        from .toy_detector import ToyDetector
+        from ..toy.detector import ToyDetector
 
         return ToyDetector()
     from .open_vocabulary import GroundingDino, Owl

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..english import article, number, plurals
+from ..prompting.english import article, number, plurals
 from ..scene import Box
 from .cases import Case, Layout, Named, Rules, first, middle
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from ..english import article, number, plurals
+from ..prompting.english import article, number, plurals
 from .cases import Case, Layout, Rules, first, middle
 from .lmd import coloured_pairs
 

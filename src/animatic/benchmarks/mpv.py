@@ -36,7 +36,7 @@ def prompts_of(text: str) -> list[str]:
 
 
 def _toys(prompts: list[str]) -> tuple[str, ...]:
-    from ..training.toyworld import identify
+    from ..toy.grid_world import identify
 
     return tuple(dict.fromkeys(identify(prompt)[0] for prompt in prompts))
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from ..english import article
 from ..errors import AnimaticError
+from ..prompting.english import article
 from ..quiet import quiet
 from ..scene import Box
 from .detect import Found

@@ -16,12 +16,12 @@ from PIL import Image
 
 from ..errors import AnimaticError
 from ..files import write_atomically
-from ..jobs import Job
-from ..runs import Run
 from ..scene import Scene
 from ..video import Video, draw_boxes
 from .cases import Tally
+from .jobs import Job
 from .metrics import FAST
+from .run_store import Run
 from .scoring import Scoring, Summary, Verdict, read_score, summary
 
 SOURCES = {

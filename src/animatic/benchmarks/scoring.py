@@ -16,13 +16,13 @@ import numpy as np
 
 from ..errors import AnimaticError
 from ..files import write_atomically
-from ..jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
-from ..runs import Run
 from ..scene import Scene, parse
 from .cases import Benchmark, Looking, Tally, rules_named
 from .detect import detect, looked_at
+from .jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
 from .known import benchmark_named, detector_named, suits
 from .metrics import agreement, motion
+from .run_store import Run
 
 VERSION = 1
 METRICS = ("plan", "motion", "clip")

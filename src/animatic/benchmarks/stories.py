@@ -17,23 +17,23 @@ import torch
 import typer
 
 from ..backbones import load
-from ..backbones.base import Backbone
 from ..controls.edits import PromptToPrompt, Reweight
 from ..controls.guidance import Guidance
+from ..core.backbone import Backbone
+from ..core.loop import sample
 from ..editing import Edit, render_edit
-from ..english import article
-from ..rendering import render, render_story
-from ..sampling import sample
+from ..generation import render, render_story
+from ..prompting.english import article
 from ..scene import Box, Scene, Story, Track
-from ..training import toyworld
-from ..training.captions import PLACES
+from ..toy import grid_world as toyworld
+from ..toy.detector import ToyDetector, same_colour
+from ..toy.evals.mini import means
+from ..toy.grid_captions import PLACES
 from ..video import Video, joined
 from .cases import middle
 from .clip import Clip
 from .detect import overlap
 from .metrics import cscv, motion
-from .mini import means
-from .toy_detector import ToyDetector, same_colour
 
 Row = Mapping[str, Any]
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..looking import mean_map
-from ..sampling import Share, Step
+from ..core.attention import mean_map
+from ..core.types import Share, Step
 from .targets import Targets
 from .terms import edges, top_mean
 

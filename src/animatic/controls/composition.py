@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..backbones.base import Backbone
-from ..looking import asked, matches, mean_map
-from ..prompt_styles import object_scene
-from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each, sample
+from ..core.attention import asked, matches, mean_map
+from ..core.backbone import Backbone
+from ..core.control import Control, Run, one_each
+from ..core.loop import sample
+from ..core.types import Cond, Denoise, Share, Step
+from ..prompting.styles import object_scene
 from ..scene import Scene
 from .collage import Placement, centred, composed, masks_of, offsets, offsets_published, one, shifted
 from .energy import Energy

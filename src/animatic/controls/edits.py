@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.attention import ALL, READ, asked, in_time, looks, matches, one_hot, part_of, row_by_row
+from ..core.control import Control, Run
+from ..core.types import Attend, Cond, Denoise, Row, Site, Span, Step
 from ..errors import AnimaticError
-from ..looking import ALL, READ, asked, in_time, looks, matches, one_hot, part_of, row_by_row
-from ..sampling import Attend, Cond, Control, Denoise, Row, Run, Site, Span, Step
 
 
 @dataclass

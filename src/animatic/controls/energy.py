@@ -16,8 +16,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..core.control import Control, Run, one_each
+from ..core.types import Cond, Denoise, Maps, Share, Step
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Run, Share, Step, one_each
 from ..scene import Scene
 from .targets import Targets
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..core.control import Control, Run
+from ..core.types import Cond, Denoise, Step
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Run, Step
 
 
 @dataclass

@@ -9,11 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..core.control import Control, Run, one_each
+from ..core.text import ClipText
+from ..core.types import Cond, Share, Step
 from ..errors import AnimaticError
-from ..prompt_styles import object_scene, own_name
-from ..sampling import Cond, Control, Run, Share, Step, one_each
+from ..prompting.styles import object_scene, own_name
 from ..scene import Scene, Track
-from ..text import ClipText
 
 MOST = 30  # objects that GLIGEN was trained with
 Naming = Literal["name", "phrase", "prompt"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..sampling import Cond, Control, Denoise, Step
+from ..core.control import Control
+from ..core.types import Cond, Denoise, Step
 
 
 @dataclass

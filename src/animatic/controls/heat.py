@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..core.attention import asked, matches, resized
+from ..core.control import Control, Run
+from ..core.types import Attend, Cond, Denoise, Site, Step
 from ..errors import AnimaticError
-from ..looking import asked, matches, resized
-from ..sampling import Attend, Cond, Control, Denoise, Run, Site, Step
 from ..scene import Scene
 from .targets import Targets
 

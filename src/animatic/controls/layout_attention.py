@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..looking import READ, matches
-from ..sampling import Attend, Control, Row, Run, Share, Site, Step, one_each
+from ..core.attention import READ, matches
+from ..core.control import Control, Run, one_each
+from ..core.types import Attend, Row, Share, Site, Step
 from ..scene import Scene
 from .targets import Targets
 

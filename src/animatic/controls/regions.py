@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..core.control import Control, Run, one_each
+from ..core.types import Cond, Denoise, Share, Step
 from ..errors import warn
-from ..prompt_styles import object_name
-from ..sampling import Cond, Control, Denoise, Run, Share, Step, one_each
+from ..prompting.styles import object_name
 from ..scene import Scene
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.attention import matches
+from ..core.control import Control, Run
+from ..core.types import Attend, Site
 from ..errors import AnimaticError
-from ..looking import matches
-from ..sampling import Attend, Control, Run, Site
 
 Show = Callable[[str, int, int, str, Tensor], None]
 """(layer, step, first frame of the window, kind, map `[query, key]` in probabilities). See `SelfAttention`."""

@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..backbones.forking import State, kept, resumed
+from ..backbones.prefix_cache import State, kept, resumed
+from ..core.attention import ALL, READ, in_time, looks, matches, part_of, row_by_row
+from ..core.control import Control, Run
+from ..core.types import Attend, Cond, Denoise, Row, Site, Step
 from ..errors import AnimaticError
-from ..looking import ALL, READ, in_time, looks, matches, part_of, row_by_row
-from ..sampling import Attend, Cond, Control, Denoise, Row, Run, Site, Step
 from ..scene import Scene
-from ..stories import Reel
+from ..timeline import Reel
 
 Place = tuple[int, int, bool]  # stream, first frame, whether it reads: what a negative row shares with its positive one
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..core.control import Run
+from ..core.text import ClipText
 from ..errors import AnimaticError
-from ..sampling import Run
 from ..scene import Scene
-from ..stories import Reel
-from ..text import ClipText
+from ..timeline import Reel
 
 
 @dataclass

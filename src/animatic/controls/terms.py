@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..sampling import Share, Step
+from ..core.types import Share, Step
 from .energy import Terms
 from .targets import Targets
 

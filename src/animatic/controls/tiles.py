@@ -13,9 +13,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from ..backbones.beside import BESIDE
+from ..backbones.concat_conditioning import BESIDE
+from ..core.control import Control
+from ..core.types import Cond, Denoise, Step
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Step
 
 Span = tuple[int, int]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ..sampling import Step
+from ..core.text import ClipText
+from ..core.types import Step
 from ..scene import Scene
-from ..text import ClipText
 from .collage import masks_of, one
 from .targets import Targets
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ..sampling import Attend, Cond, Control, Denoise, Run, Site, Step
+from ..core.control import Control, Run
+from ..core.types import Attend, Cond, Denoise, Site, Step
 
 
 @dataclass

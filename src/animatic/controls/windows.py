@@ -14,9 +14,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..core.control import Control, Run, one_each
+from ..core.types import Cond, Denoise, Maps, Row, Span, Step
 from ..errors import AnimaticError
-from ..sampling import Cond, Control, Denoise, Maps, Row, Run, Span, Step, one_each
-from ..stories import Reel, Window
+from ..timeline import Reel, Window
 
 Source = Literal["", "previous", "chained", "first"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 
-from ..backbones.base import Backbone
+from ..core.backbone import Backbone
+from ..core.control import Control
 from ..errors import AnimaticError
-from ..sampling import Control
 from ..scene import Scene
 from . import published
 from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none

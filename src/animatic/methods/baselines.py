@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..backbones.base import Backbone
 from ..controls.boxdiff import BoxDiff
 from ..controls.energy import Energy, Fading
 from ..controls.grounding import Gligen
@@ -13,9 +12,10 @@ from ..controls.guidance import Guidance
 from ..controls.layout_attention import LayoutAttention
 from ..controls.regions import Regions
 from ..controls.terms import Ratio
-from ..negatives import MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
-from ..prompt_styles import as_typed, listing_objects, worded
-from ..sampling import Control
+from ..core.backbone import Backbone
+from ..core.control import Control
+from ..prompting.negatives import MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
+from ..prompting.styles import as_typed, listing_objects, worded
 from ..scene import Scene
 from .lmd import LAYERS
 from .lvd import beta

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..backbones.base import Backbone
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.sharing import ShareKV
 from ..controls.windows import Source, Windows
-from ..sampling import Control, Step
+from ..core.backbone import Backbone
+from ..core.control import Control
+from ..core.types import Step
 from ..scene import Scene
-from ..stories import Reel
+from ..timeline import Reel
 from .lvd import beta, lvd
 
 PART = 6  # the share of the layers that share: 5 of 30

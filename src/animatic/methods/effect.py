@@ -11,9 +11,9 @@ from ..controls.guidance import Guidance
 from ..controls.layout_attention import LayoutAttention
 from ..controls.regions import Regions
 from ..controls.windows import Windows
-from ..sampling import Control
+from ..core.control import Control
 from ..scene import Scene
-from ..stories import Reel
+from ..timeline import Reel
 
 OF_BOXES = {Composition, Energy, Gligen, LayoutAttention, Regions}
 

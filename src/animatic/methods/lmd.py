@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..backbones.base import Backbone
 from ..controls.composition import Composition
 from ..controls.energy import Energy
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.masks import AttentionMask, Masking, SamMask
 from ..controls.terms import BoxEnergy
-from ..looking import matches
-from ..negatives import LMD_OBJECT
-from ..prompt_styles import listing_objects, worded
-from ..sampling import Control
+from ..core.attention import matches
+from ..core.backbone import Backbone
+from ..core.control import Control
+from ..prompting.negatives import LMD_OBJECT
+from ..prompting.styles import listing_objects, worded
 from ..scene import Scene
 from .lvd import beta
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..backbones.base import Backbone
 from ..controls.energy import Energy
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.terms import BoxEnergy
-from ..sampling import Control
+from ..core.backbone import Backbone
+from ..core.control import Control
 from ..scene import Scene
 
 # LVD's six layers; its sums over 16.7 heads (mean of the six) and 16 or 24 frames are means here, so its scale 5 and

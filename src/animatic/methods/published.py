@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..backbones.base import Backbone
 from ..controls.boxdiff import BoxDiff
 from ..controls.composition import Composition
 from ..controls.energy import Energy, Fading
@@ -19,12 +18,13 @@ from ..controls.guidance import Guidance, WaveGuidance, ZeroNegative
 from ..controls.masks import Masking, SamMask
 from ..controls.regions import Regions
 from ..controls.terms import BoxEnergy, Ratio
-from ..negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
+from ..core.backbone import Backbone
+from ..core.control import Control
 from ..planning.boxes import filling
-from ..prompt_styles import as_typed, listing_objects_published, with_background_published, worded
-from ..sampling import Control
+from ..prompting.negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
+from ..prompting.styles import as_typed, listing_objects_published, with_background_published, worded
 from ..scene import Scene
-from ..stories import Reel, WindowLayout
+from ..timeline import Reel, WindowLayout
 from .baselines import ANY_BOXDIFF, MULTIDIFFUSION_GUIDANCE, README_BOOTSTRAP
 from .baselines import BOXDIFF as PLAIN_BOXDIFF
 from .ditctrl import in_time

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
-from ..backbones.base import Backbone
 from ..controls.boxdiff import BoxDiff
 from ..controls.energy import ByNoise, Fading
 from ..controls.masks import AttentionMask, SamMask
 from ..controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sync
+from ..core.backbone import Backbone
+from ..core.control import Control
+from ..core.setting_values import Value, choice_of, is_settable, kind_of, limit_of, read, shown, wanted
 from ..errors import AnimaticError
-from ..sampling import Control
 from ..scene import Scene
-from ..setting_values import Value, choice_of, is_settable, kind_of, limit_of, read, shown, wanted
-from ..stories import Plan, Reel, Window
+from ..timeline import Plan, Reel, Window
 from . import Recipe
 
 KINDS: tuple[Mapping[str, type], ...] = (

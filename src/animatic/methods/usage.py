@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ..stories import BY_TIME, WindowLayout
+from ..timeline import BY_TIME, WindowLayout
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
 

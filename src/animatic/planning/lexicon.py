@@ -1,6 +1,6 @@
 """Word lists of the offline planner. Only words that are *not* things are listed, so any noun may be one."""
 
-from .. import english
+from ..prompting import english
 from .motions import Spot
 
 COLOURS = frozenset(

@@ -14,9 +14,9 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from ..english import article
 from ..errors import AnimaticError
 from ..files import read_text
+from ..prompting.english import article
 from ..scene import Scene
 from . import replies, rules
 from .asking import Asking, Model, Planned

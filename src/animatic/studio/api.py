@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
-from ..cascade.stage import Networked, Shape
-from ..cascade.stages import maker_of, planned, resolved, stages_of
 from ..editing import Edit
+from ..finishing.stage import Networked, Shape
+from ..finishing.stages import maker_of, planned, resolved, stages_of
 from ..methods import METHODS, recipe_named
 from ..methods.settings import settings_of
 from ..planning.asking import Asking

@@ -12,23 +12,24 @@ from typing import Any
 
 from torch import Tensor
 
-from ..attention import Album, panels
-from ..backbones.base import Components
-from ..cascade.stages import finish as finished
-from ..cascade.stages import said, stages_of
+from ..attention_export import Album, panels
+from ..backbones.components import Components
 from ..checking import checked
 from ..controls.watching import Preview, Progress, Stop, Stopped
+from ..core.control import Control
+from ..core.setting_values import Value
+from ..core.types import Step
 from ..durations import length_note
 from ..editing import Edit, render_edit
 from ..errors import AnimaticError
+from ..finishing.stages import finish as finished
+from ..finishing.stages import said, stages_of
+from ..generation import How, Take, laid_out, render, render_story
 from ..methods import recipe_named
 from ..methods.effect import without_effect
 from ..methods.usage import usage_of
-from ..rendering import How, Take, laid_out, render, render_story
-from ..sampling import Control, Step
 from ..scene import Scene, Story, parse_story
-from ..setting_values import Value
-from ..stories import BY_TIME, Reel, check_no_frames
+from ..timeline import BY_TIME, Reel, check_no_frames
 from ..video import Video
 from .log import Log, Record
 

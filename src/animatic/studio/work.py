@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones import load
-from ..backbones.base import Components
+from ..backbones.components import Components
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
 from ..methods import recipe_named
 from ..scene import save_story
-from ..stories import Reel
+from ..timeline import Reel
 from .jobs import ACTIONS, Job, Wanted
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ..english import article, number, plurals
 from ..planning.motions import CORNERS, MOTIONS, Path, legs, line, still, until
+from ..prompting.english import article, number, plurals
 from ..scene import Box, Scene, Track
-from ..training.captions import ADJECTIVES, LIVELY, PLACES, WAYS
-from ..training.captions import ING as OLD_ING
-from ..training.captions import VERBS as OLD_VERBS
+from .grid_captions import ADJECTIVES, LIVELY, PLACES, WAYS
+from .grid_captions import ING as OLD_ING
+from .grid_captions import VERBS as OLD_VERBS
 from .world import BACKGROUNDS, COLOURABLE, COLOURS, LARGEST, NOUNS, SIZE, SMALLEST, tight
 
 VERBS = {

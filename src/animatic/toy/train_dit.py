@@ -19,7 +19,7 @@ from diffusers import CogVideoXTransformer3DModel
 
 from ..backbones import load
 from ..backbones.cogvideox import CogVideoX
-from ..training.mini import HABITS, LENGTH, WIDTH
+from .mini import HABITS, LENGTH, WIDTH
 from .train_mini import GEOMETRY, Curriculum, MiniTrainer, start
 from .world import FRAMES, NOUNS, SIZE
 

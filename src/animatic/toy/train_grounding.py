@@ -16,10 +16,10 @@ from typing import Annotated
 import typer
 
 from ..backbones import load
-from ..backbones.base import Components
+from ..backbones.components import Components
 from ..backbones.grounding import is_grounding, load_grounding
-from ..training.grounding import Boxes
-from ..training.mini import leave_nothing_out
+from .grid_grounding import Boxes
+from .mini import leave_nothing_out
 from .train_mini import Curriculum
 
 

@@ -24,16 +24,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..backbones import load
-from ..backbones.base import Components, Geometry
+from ..backbones.components import Components
 from ..backbones.folder import read_network
 from ..backbones.unet3d import UNet3D
-from ..english import plurals
-from ..text import ClipText
-from ..training.lessons import Lesson, Plan
-from ..training.mini import HABITS, Words, leave_nothing_out
+from ..core.backbone import Geometry
+from ..core.text import ClipText
+from ..prompting.english import plurals
 from ..training.settings import Settings
-from ..training.toyworld import NOUNS as OLD_NOUNS
 from .captions import ING, THIRD, VERBS, invent
+from .curriculum import Lesson, Plan
+from .grid_world import NOUNS as OLD_NOUNS
+from .mini import HABITS, Words, leave_nothing_out
 from .vocabulary import embed_new_words, with_words
 from .world import FPS, FRAMES, NOUNS, SIZE, draw
 

@@ -13,11 +13,11 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
-from ..english import plurals
 from ..errors import AnimaticError
+from ..prompting.english import plurals
 from ..scene import Box, Scene
-from ..training.toyworld import BACKGROUNDS as BACKGROUNDS  # part of this world's interface
-from ..training.toyworld import COLOURS, SIZE, backdrop, stamp
+from .grid_world import BACKGROUNDS as BACKGROUNDS  # part of this world's interface
+from .grid_world import COLOURS, SIZE, backdrop, stamp
 
 FRAMES = 16  # of a clip
 FPS = 8.0

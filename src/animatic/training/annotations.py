@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import AnimaticError, counted, listed
-from ..formats import PICTURE_SUFFIXES
+from ..media.formats import PICTURE_SUFFIXES
 from .matching import MEDIA_SUFFIXES, Finder, Note, Row, matched
 
 TEXT_SUFFIXES = (".txt", ".json", ".csv", ".jsonl")

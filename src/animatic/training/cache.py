@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from ..backbones.base import Components
+from ..backbones.components import Components
 from ..files import write_atomically
 from .clips import Cut, ReadItem, read_pixels
 from .sources import Item

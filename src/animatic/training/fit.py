@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..backbones.lora import adapt, save_lora
 from ..backbones.small_model import save_model
 from ..errors import AnimaticError
+from ..generation import Take
 from ..methods.baselines import none
-from ..rendering import Take
 from ..video import Video
 from .cache import Kept
 from .clips import Clips, Cut, Positions, Sample, used_items
 from .conditioning import KeptText, conditioned, without_captions
 from .loop import Training, Watch, logger
-from .lora import adapt, save_lora
 from .matching import Note
 from .settings import Settings
 from .sources import items_of

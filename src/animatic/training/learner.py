@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.base import Components
-from ..backbones.beside import QUIET, Learnt
+from ..backbones.components import Components
+from ..backbones.concat_conditioning import QUIET, Learnt
 from ..backbones.small_model import Small
-from ..sampling import Cond, Row
+from ..core.types import Cond, Row
 from .clips import Sample
 from .diffusion import Process
 from .pictures import without_time

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..backbones.base import Components
+from ..backbones.components import Components
 from ..errors import AnimaticError
 from ..files import read_json, write_atomically
 from .matching import Note

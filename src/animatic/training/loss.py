@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..core.text import ClipText
 from ..scene import Scene
-from ..text import ClipText
 
 
 def timesteps(count: int, levels: int, lean: float = 0.7) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import AnimaticError, counted, listed
-from ..formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from ..media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 MEDIA_SUFFIXES = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
 

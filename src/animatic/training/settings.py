@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ..cli.options import option
+from ..core.seeds import check_seed
 from ..errors import AnimaticError
-from ..options import option
-from ..seeds import check_seed
 
 LEAST = {
     1: ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim", "levels", "ema_every"),

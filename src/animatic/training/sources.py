@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError, counted, listed
-from ..formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from ..media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ..scene import Scene
+from ..toy import grid_world as toyworld
+from ..toy.grid_captions import invent
 from ..video import Video
-from . import toyworld
 from .annotations import CAPTION_COLUMNS, TEXT_SUFFIXES, caption_text, captions_beside, first_column
-from .captions import invent
 from .matching import MEDIA_SUFFIXES, Note
 
 KEYS = 8  # key frames of a film of the toy world in which things glide

@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from ..backbones import PRESETS, load
-from ..backbones.base import Components, Geometry, Habits
 from ..backbones.bert import BertSentence, read_bert
-from ..backbones.beside import Learnt, beside_named
 from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
+from ..backbones.components import Components
+from ..backbones.concat_conditioning import Learnt, beside_named
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
+from ..core.backbone import Geometry, Habits
+from ..core.text import ClipText
 from ..errors import AnimaticError, listed
-from ..text import ClipText
 from .conditioning import BERT, VECTORS, KeptText, check_captions
 from .diffusion import Process
 from .learner import Learner

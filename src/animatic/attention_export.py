@@ -1,0 +1,151 @@
+"""Attention written to files: the mean of a run, and layer by layer, step by step, laid over the frames."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .controls.heat import Heat
+from .controls.self_attention import SelfAttention
+from .controls.sharing import ShareKV
+from .core.backbone import Backbone
+from .core.control import Control
+from .core.types import Row
+from .errors import AnimaticError
+from .files import write_atomically
+from .methods import Recipe
+from .planning.lexicon import FUNCTION
+from .prompting.styles import style_of, told
+from .scene import Scene, Track
+from .video import Video, heat_map, png, side_by_side
+
+LEAST = 192  # pixels of height to which small videos are enlarged
+ABREAST = 6  # panels beside one another
+
+
+@dataclass
+class Album:
+    """What a run's attention looked like. `whole`: its mean; `of`: LAYERS[@STEPS], globs and numbers with commas.
+
+    With `back`, what words look at. `within`, like `of`: how text and video attend to themselves. `controls` take part
+    in the run, `write` comes after it; `means` are by phrase.
+    """
+
+    whole: bool = False
+    of: str = ""
+    back: bool = False
+    within: str = ""
+    means: dict[str, np.ndarray] = field(default_factory=dict)
+    _each: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    masks: int = 0  # how many were shown
+    _matrices: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def controls(self, scene: Any, recipe: Recipe) -> list[Control]:
+        """Of a scene, or of a story's reel, as a method words it. Where nothing is placed, of every word."""
+        found: list[Control] = []
+        if self.within:
+            found.append(SelfAttention(self._matrix, *_layers_and_steps(self.within)))
+        if not (self.whole or self.of):
+            if self.back:
+                raise AnimaticError("what words look at was asked for, but no attention; want the whole, or of layers")
+            return found
+        (shown,) = told([scene], style_of(recipe))
+        if not shown.tracks:
+            parts = None if isinstance(shown, Scene) else tuple(map(_each_word, shown.scenes))
+            shown = _each_word(shown) if parts is None else replace(shown, scenes=parts)
+        sites, steps = _layers_and_steps(self.of)
+        return [*found, Heat([shown], self._mean, sites, steps, self.back, self._one if self.of else None)]
+
+    def _mean(self, row: int, phrase: str, heat: Tensor) -> None:
+        self.means[phrase] = heat.cpu().numpy()
+
+    def _one(self, row: int, phrase: str, layer: str, step: int, heat: Tensor) -> None:
+        self._each.setdefault(f"{step:03}-{layer}", {})[phrase] = (heat / heat.amax().clamp(min=1e-12)).cpu().numpy()
+
+    def recipe(self, recipe: Recipe, name: str) -> Recipe:
+        """The method `name`, which shows here the masks by which its windows share, if they do."""
+
+        def watched(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+            controls = recipe(scenes, backbone, guidance)
+            return [replace(c, show=self._masks) if isinstance(c, ShareKV) else c for c in controls]
+
+        watched.__dict__.update(vars(recipe))  # how it words scenes, and how it is used
+        watched.__name__ = name
+        return watched
+
+    def _masks(self, layer: str, step: int, row: Row, source: Tensor, own: Tensor) -> None:
+        for kind, mask in (("mask-source", source), ("mask-target", own)):
+            self._matrix(layer, step, row.first, kind, torch.cat(list(mask), 1))  # frames side by side
+            self.masks += 1
+
+    def _matrix(self, layer: str, step: int, first: int, kind: str, map: Tensor) -> None:
+        window = f"-from-{first}" if first else ""
+        self._matrices[f"{step:03}-{layer}{window}.{kind}"] = map.float().cpu().numpy()
+
+    def write(self, video: Video, target: Path, formats: Sequence[str]) -> list[Path]:
+        """`TARGET.attention.gif` of the mean, `TARGET.attention/STEP-LAYER.*` of each; one panel a phrase.
+
+        Of attention within text or video `STEP-LAYER.KIND.npy`, in probabilities, and a picture of it, white its most.
+        """
+        files = []
+        if self.means:
+            files.append(panels(video, self.means).save(target.with_name(f"{target.name}.attention.gif")))
+        folder = target.with_name(f"{target.name}.attention")
+        for name, heats in self._each.items():
+            page, stem = panels(video, heats), _file_name(name)
+            files += [page.save(folder / f"{stem}.{suffix}") for suffix in formats]
+        for name, matrix in self._matrices.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            stem, numbers = _file_name(name), io.BytesIO()
+            np.save(numbers, matrix)
+            for suffix, content in (("npy", numbers.getvalue()), ("png", png(_picture(matrix)))):
+                write_atomically(folder / f"{stem}.{suffix}", content)
+                files.append(folder / f"{stem}.{suffix}")
+        return files
+
+
+def _layers_and_steps(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """LAYERS[@STEPS]: globs and numbers with commas. No layers are all of them, no steps too."""
+    layers, _, numbers = text.partition("@")
+    if any(not n.strip().isdigit() for n in numbers.split(",") if numbers):
+        raise AnimaticError(f"attention steps are {numbers!r}; want numbers with commas, such as 10,25")
+    sites = tuple(glob.strip() for glob in layers.split(",") if glob.strip()) or ("*",)
+    return sites, tuple(int(n) for n in numbers.split(",") if n)
+
+
+def _each_word(scene: Scene) -> Scene:
+    """The scene with every word of its prompt as a thing, but for those that only hold others together."""
+    words = dict.fromkeys(word for word in re.findall(r"\w\w+", scene.prompt) if word.lower() not in FUNCTION)
+    return replace(scene, tracks=tuple(Track(word, ((0.0, 0.0, 1.0, 1.0),)) for word in words))
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]", "-", name)
+
+
+def _picture(matrix: np.ndarray) -> Image.Image:
+    """A map stretched from black to white, small ones enlarged."""
+    low, high = matrix.min(), matrix.max()
+    grey = Image.fromarray(((matrix - low) / max(high - low, 1e-12) * 255 + 0.5).astype(np.uint8))
+    scale = max(1, LEAST // grey.height)
+    return grey.resize((grey.width * scale, grey.height * scale), Image.Resampling.NEAREST)
+
+
+def panels(video: Video, heats: dict[str, np.ndarray]) -> Video:
+    """Maps by phrase over the frames, side by side, `ABREAST` in a row."""
+    scale = max(1, LEAST // video.frames.shape[1])
+    each = [heat_map(video, heat, phrase, scale) for phrase, heat in heats.items()]
+    if len(each) > ABREAST:
+        blank = replace(each[0], frames=np.zeros_like(each[0].frames))
+        each += [blank] * (-len(each) % ABREAST)
+    rows = [side_by_side(each[i : i + ABREAST]).frames for i in range(0, len(each), ABREAST)]
+    return replace(each[0], frames=np.concatenate(rows, 1))

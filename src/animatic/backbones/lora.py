@@ -1,0 +1,169 @@
+"""LoRA (Hu et al. 2022): a few low-rank matrices teach a frozen network a thing; kept in diffusers' file format.
+
+Trained through peft, read without it (`lora_files`): added to the weights once, so sampling costs nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from ..core.backbone import Economy
+from ..errors import AnimaticError, warn
+from ..files import write_atomically
+from . import load
+from .components import Components
+from .load import NO_ECONOMY
+from .lora_files import Update, read_lora
+
+NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
+TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
+
+
+def wanted_layers(network: nn.Module, which: str) -> list[str]:
+    """Names of the attention projections in space, in time or in both ("all"), or of all layers that match globs."""
+    layers = [n for n, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+    attention = [n for n in layers if n.rpartition(".")[2] in ("to_q", "to_k", "to_v", "qkv", "out") or "to_out" in n]
+    in_time = [n for n in attention if any(fnmatchcase(n, glob) for glob in TIME)]
+    chosen = {"space": [n for n in attention if n not in in_time], "time": in_time, "all": attention}.get(which)
+    if chosen is None:
+        chosen = [n for n in layers if any(fnmatchcase(n, glob.strip()) for glob in which.split(","))]
+    if not chosen:
+        raise AnimaticError(f"no layer matches {which!r}; want space, time, all, or globs such as *attn2.to_k")
+    return chosen
+
+
+def adapt(network: nn.Module, rank: int, which: str = "space") -> None:
+    """Freeze `network` and put adapters of `rank` into the layers `which` names."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise AnimaticError("LoRA needs the package peft; pip install 'animatic[train]'") from None
+    network.requires_grad_(False)
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=wanted_layers(network, which))
+    inject_adapter_in_model(config, network)
+
+
+def save_lora(network: nn.Module, path: Path, teach: Sequence[str] = ()) -> Path:
+    """Write the adapters of `network` as diffusers names them; `teach` are the words they taught."""
+    adapters = {name: value for name, value in network.state_dict().items() if ".lora_" in name}
+    state = {f"unet.{name.replace('.default', '')}": v.detach().cpu().contiguous() for name, v in adapters.items()}
+    told = {"format": "pt", "animatic": json.dumps({"words": list(teach)})}
+    write_atomically(path, save(state, told))
+    return path
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A LoRA as it is asked for: FILE, FILE:SCALE or FILE:SCALE:NETWORK.
+
+    `network` is "transformer" or "transformer_2", one of the two of Wan 2.2 A14B; "": all that the model has.
+    """
+
+    file: Path
+    scale: float = 1.0
+    network: str = ""
+
+    @staticmethod
+    def of(told: str) -> Wanted:
+        """Raises `AnimaticError` where SCALE is no finite number."""
+        if os.path.exists(told):  # of a Path a name that is too long would raise
+            return Wanted(Path(told))
+        rest, _, last = told.rpartition(":")
+        network = last if last in NETWORKS else ""
+        rest, _, number = (rest if network else told).rpartition(":")
+        if not rest:
+            return Wanted(Path(number), network=network)
+        try:
+            scale = float(number)
+        except ValueError:
+            if os.path.exists(rest):
+                raise AnimaticError(f"{rest}: scale is {number!r}; want a number such as 0.8") from None
+            return Wanted(Path(f"{rest}:{number}"), network=network)
+        if not math.isfinite(scale):
+            raise AnimaticError(f"{rest}: scale is {number}; want a number such as 0.8")
+        return Wanted(Path(rest), scale, network)
+
+
+def with_loras(model: str, told: Sequence[str], economy: Economy = NO_ECONOMY) -> str | Components:
+    """The model called `model` with every FILE[:SCALE[:NETWORK]] of `told` added, saving memory; else only its name."""
+    if not told and economy == NO_ECONOMY:
+        return model
+
+    def add(loaded: Components) -> None:
+        for wanted in map(Wanted.of, told):
+            apply_lora(loaded, wanted.file, wanted.scale, wanted.network)
+
+    return load(model, economy=economy, adapt=add)
+
+
+def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:
+    """Add `scale` times a LoRA to the weights of `model`, in place; it then also knows the words it was taught.
+
+    What the file says of the text encoder is added to it. A model of two networks (Wan 2.2 A14B) gets it in both,
+    which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
+    `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
+    """
+    encoder = getattr(model.text, "encoder", None)
+    lora = read_lora(file, model.unet, encoder)
+    targets = _targets(model, network)
+    if len(targets) > 1 and "transformer_2" not in lora.parts:
+        hint = f"{file}:{scale:g}:transformer for one of them, {file}:{scale:g}:transformer_2 for the other"
+        warn(f"{file}: added to both networks of {model.name}; say {hint}")
+
+    changes: list[tuple[nn.Module, Update]] = []
+    misfits = []
+    for part, updates in lora.parts.items():
+        modules = [encoder] if part == "text_encoder" else _networks(part, targets)
+        for module in modules or [None]:
+            layers = dict(module.named_modules()) if module is not None else {}
+            for name, update in updates.items():
+                layer = layers.get(name)
+                if layer is not None and update.fits(layer):
+                    changes.append((layer, update))
+                else:
+                    misfits.append(f"{part}.{name}" if part.startswith("text") else name)
+    if misfits:
+        others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})" if misfits[1:] else ""
+        whose = f"does not fit {model.name}; want a LoRA of this network"
+        raise AnimaticError(f"{file}: its layer {misfits[0]}{others} {whose}")
+
+    with torch.no_grad():  # nothing is changed unless everything fits
+        for layer, update in changes:
+            weight: Any = layer.weight
+            weight.copy_(update.weight(weight, scale))
+            if update.bias is not None:
+                bias: Any = layer.bias
+                bias += (scale * update.scaling * update.bias).to(bias)
+    where = f":{network}" if network else ""
+    model.name = f"{model.name} + {file.stem}:{scale:g}{where}"
+    model.loras = (*model.loras, (str(file.resolve()), scale, network))
+    model.words = (*model.words, *(w for w in lora.words if w not in model.words)) if model.words else ()
+    return model
+
+
+def _targets(model: Components, network: str) -> dict[str, Any]:
+    """The networks that are to be changed, by their part in a model folder."""
+    found = dict(zip((model.part, "transformer_2"), model.networks, strict=False))
+    if not network:
+        return found
+    if network not in found:
+        raise AnimaticError(f"{model.name} has no {network}; its networks are {', '.join(found)}")
+    return {network: found[network]}
+
+
+def _networks(part: str, targets: dict[str, Any]) -> list[Any]:
+    """Those that a part of a file is for: one that the file names of two, else all that are to be changed."""
+    if part == "transformer_2":
+        return [targets[part]] if part in targets else []
+    return [] if part == "text_encoder_2" else list(targets.values())

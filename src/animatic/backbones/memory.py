@@ -1,0 +1,34 @@
+"""Fitting a model into a machine: fewer bits a weight, weights in memory while they rest, less kept for backward."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import torch
+
+from ..core.backbone import Economy
+from .components import Components
+
+QUANTIZERS = {"int8": "Int8WeightOnlyConfig", "fp8": "Float8WeightOnlyConfig"}  # torchao's names
+
+
+def apply_memory_options(model: Components, options: Economy, device: torch.device) -> Components:
+    """Make `model`, loaded in `dtype` and with all its adapters, work on `device`."""
+    if options.less:
+        model.save_memory()
+    if options.quantize:
+        ao = import_module("torchao.quantization")  # optional, and heavy
+        for part in (*model.networks, model.text):
+            ao.quantize_(part, getattr(ao, QUANTIZERS[options.quantize])())
+    if not options.offload:
+        return model.to(device)
+    from diffusers.hooks import apply_group_offloading
+
+    model.place = device
+    for part in (*model.networks, model.vae, model.text.encoder):
+        blocks = part in model.networks
+        apply_group_offloading(
+            part, device, offload_type="block_level" if blocks else "leaf_level",
+            num_blocks_per_group=1 if blocks else None, use_stream=device.type == "cuda",
+        )  # fmt: skip
+    return model

@@ -1,0 +1,247 @@
+"""Runs as data: a folder with a manifest and a row per job. Running again is resuming, in any number of processes.
+
+manifest.json   settings and versions, written once, last of the preparation
+jobs.sqlite     a row per job: prompt, seed, plan, state, and the reason where it failed
+made/           a video (or picture) and its scene per job
+owners/         a locked file per process at work: what a dead one had begun is free again
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import AnimaticError
+from ..files import write_atomically
+from ..locking import is_held, locked
+from ..scene import Scene, Story, parse_story, save_story, story_json
+from ..video import Video
+from .jobs import DONE, FAILED, TODO, Job, Outcome, Settings, scenes_of
+
+VERSION = 1  # of the folder's form
+
+_TABLE = """create table jobs (
+  number integer primary key, place integer not null unique, task text not null, prompt text not null,
+  names text not null, seed integer not null, plan text, state text not null, owner text, reason text not null,
+  seconds real, file text, frames integer, height integer, width integer)"""
+_PART = "place / :size % :count = :index and (:limit is null or place / :size * :size < :limit)"
+_FREE = "update jobs set state = 'todo', owner = null where owner = ?"
+
+
+class Run:
+    """A run's folder. Raises `AnimaticError` where it is none, or of another version."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        manifest = _manifest(self.folder)
+        self.versions: dict[str, str] = manifest["versions"]
+        self.settings = Settings(**manifest["settings"])
+        self.owner, self.base = "", self.folder / "jobs.sqlite"
+
+    @staticmethod
+    def prepared(
+        folder: str | os.PathLike[str], settings: Settings, versions: dict[str, str], jobs: Sequence[Job]
+    ) -> Run:
+        """The run in `folder`, begun now or before. Raises where it was begun with other settings or versions."""
+        folder = Path(folder)
+        with locked(folder / ".lock"):
+            if not (folder / "manifest.json").exists():
+                _begin(folder, settings, versions, jobs)
+        run = Run(folder)
+        was, now = asdict(run.settings) | run.versions, asdict(settings) | versions
+        differences = [f"{key} was {old!r}, now {now.get(key)!r}" for key, old in was.items() if now.get(key) != old]
+        if differences:
+            raise AnimaticError(f"{folder} was begun otherwise: {'; '.join(differences)}; want another folder")
+        return run
+
+    def jobs(self) -> list[Job]:
+        """Every job by number."""
+        with _reading(self.base) as base:
+            return [_job(row) for row in base.execute("select * from jobs order by number")]
+
+    def states(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        with _reading(self.base) as base:
+            return dict(base.execute("select state, count(*) from jobs group by state"))
+
+    def keep_plans(self, plans: Iterable[tuple[int, Scene | Story | AnimaticError]]) -> None:
+        """Keep plans by job number, all at once; a job without one fails unless the prompt is enough."""
+        with _changing(self.base) as base:
+            for number, plan in plans:
+                if isinstance(plan, AnimaticError):
+                    told = (None, TODO if self.settings.prompt_only else FAILED, f"no plan: {plan}", number)
+                else:
+                    told = (story_json(scenes_of(plan)), TODO, "", number)
+                base.execute("update jobs set plan = ?, state = ?, reason = ? where number = ?", told)
+
+    def preparing(self) -> AbstractContextManager[None]:
+        """One process at a time."""
+        return locked(self.folder / ".lock")
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Take part in the work. What this process leaves undone is free again after it, however it ends."""
+        self.owner = uuid.uuid4().hex
+        path = self.folder / "owners" / self.owner
+        try:
+            with locked(path):
+                try:
+                    yield
+                finally:
+                    self._release()
+        finally:
+            path.unlink(missing_ok=True)  # after the lock: Windows removes no file that is open
+            self.owner = ""
+
+    def claim(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> list[Job]:
+        """The next batch that nobody works at, now this process's; empty where there is none.
+
+        `limit` is of places (whole batches), `shard` (i, n) is every n-th batch from the i-th.
+        """
+        told = {**self._part(limit, shard), "owner": self.owner}
+        with _changing(self.base) as base:
+            self._bury(base)
+            (place,) = base.execute(f"select min(place) from jobs where state = 'todo' and {_PART}", told).fetchone()
+            if place is None:
+                return []
+            these = "place / :size = :batch"
+            told["batch"] = place // self.settings.batch
+            batch = [_job(row) for row in base.execute(f"select * from jobs where {these} order by place", told)]
+            base.execute(f"update jobs set state = 'running', owner = :owner where state = 'todo' and {these}", told)
+        return batch
+
+    def progress(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> tuple[int, int]:
+        """How many jobs of a part (see `claim`) need nothing more, of how many."""
+        counted = f"select total(state not in ('todo', 'running')), count(*) from jobs where {_PART}"
+        with _reading(self.base) as base:
+            done, count = base.execute(counted, self._part(limit, shard)).fetchone()
+        return int(done), count
+
+    def _part(self, limit: int | None, shard: tuple[int, int]) -> dict[str, int | None]:
+        return {"size": self.settings.batch, "limit": limit, "index": shard[0], "count": shard[1]}
+
+    def keep(self, outcome: Outcome, plan: Scene | Story | None) -> None:
+        """Write what was made, then say so in its row: a crash in between makes it again."""
+        file = ""
+        if outcome.state == DONE:
+            file = f"made/{outcome.number:05d}{outcome.suffix}"
+            if plan is not None:
+                save_story(scenes_of(plan), self.folder / f"made/{outcome.number:05d}.json")
+            write_atomically(self.folder / file, outcome.data)
+        with _changing(self.base) as base:
+            base.execute(
+                "update jobs set state = ?, reason = ?, seconds = ?, file = ?, frames = ?, height = ?, width = ?,"
+                " owner = null where number = ? and state = 'running' and owner = ?",
+                (outcome.state, outcome.reason, outcome.seconds, file, *outcome.shape, outcome.number, self.owner),
+            )
+
+    def reopen(self, failed: bool = False) -> None:
+        """Make again what is gone from the disk, and with `failed` what failed."""
+        jobs = self.jobs()
+        again = [(job.number,) for job in jobs if job.state == DONE and not (self.folder / job.file).exists()]
+        again += [(job.number,) for job in jobs if job.state == FAILED and failed]
+        with _changing(self.base) as base:
+            base.executemany("update jobs set state = 'todo', reason = '' where number = ?", again)
+
+    def video(self, job: Job) -> Video:
+        """A finished job's video at the size it was generated in. Raises where the file is missing or damaged."""
+        path = self.folder / job.file
+        if not path.exists():
+            raise AnimaticError(f"{path}: is missing")
+        video = Video.load(path)
+        count, height, width = video.frames.shape[:3]
+        scale = max(1, width // job.width)
+        if (count, height // scale, width // scale) != (job.frames, job.height, job.width):
+            raise AnimaticError(
+                f"{path}: {count} frames of {width}x{height}; want {job.frames} of {job.width}x{job.height}"
+            )
+        if scale == 1:
+            return video
+        total = np.zeros((count, job.height, job.width, 3), np.uint32)
+        for y, x in product(range(scale), repeat=2):  # five times as quick as a mean of blocks
+            total += video.frames[:, y::scale, x::scale]
+        return Video((total / scale**2 + 0.5).astype(np.uint8), video.fps, video.info)
+
+    def _release(self) -> None:
+        with suppress(AnimaticError), _changing(self.base) as base:  # a full disk takes no row: then the lock is gone
+            base.execute(_FREE, (self.owner,))
+
+    def _bury(self, base: sqlite3.Connection) -> None:
+        """Free what dead processes had begun."""
+        for (owner,) in base.execute("select distinct owner from jobs where state = 'running'").fetchall():
+            path = self.folder / "owners" / owner
+            if owner != self.owner and not is_held(path):
+                base.execute(_FREE, (owner,))
+                path.unlink(missing_ok=True)
+
+
+def _begin(folder: Path, settings: Settings, versions: dict[str, str], jobs: Sequence[Job]) -> None:
+    stray = [p.name for p in folder.iterdir() if p.name not in (".lock", "jobs.sqlite", "jobs.sqlite-journal")]
+    if stray:
+        raise AnimaticError(f"{folder} holds {stray[0]} and no manifest.json; want an empty folder or a run")
+    (folder / "jobs.sqlite").unlink(missing_ok=True)  # of a preparation that was cut
+    with _changing(folder / "jobs.sqlite") as base:
+        base.execute(_TABLE)
+        base.executemany(
+            "insert into jobs values (?, ?, ?, ?, ?, ?, null, 'todo', null, '', null, '', 0, 0, 0)",
+            [(j.number, j.place, j.task, j.prompt, json.dumps(j.names), j.seed) for j in jobs],
+        )
+    manifest = {"version": VERSION, "settings": asdict(settings), "versions": versions, "jobs": len(jobs)}
+    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise AnimaticError(f"{path}: cannot be read ({error.strerror}); want the folder of a run") from None
+    except ValueError as error:
+        raise AnimaticError(f"{path}: not JSON ({error})") from None
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        found = data.get("version") if isinstance(data, dict) else type(data).__name__
+        raise AnimaticError(f"{path}: version is {found!r}; this program reads version {VERSION}")
+    data["settings"] = {
+        "negative": None,
+        "settings": {},
+        **data.get("settings", {}),
+    }  # runs begun before there were these
+    if set(data["settings"]) != set(Settings.__dataclass_fields__):
+        raise AnimaticError(f"{path}: its settings are not those of a run of version {VERSION}")
+    return data
+
+
+def _job(row: sqlite3.Row) -> Job:
+    told = {key: value for key, value in dict(row).items() if key != "owner"}
+    story = parse_story(json.loads(row["plan"]), f"plan of job {row['number']}") if row["plan"] else ()
+    plan = story[0] if len(story) == 1 else story or None
+    return Job(**{**told, "names": tuple(json.loads(row["names"])), "plan": plan})
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for one errand; what went wrong in it is one line, and nothing is half done."""
+    try:
+        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as base:  # rolls back what is open
+            base.row_factory = sqlite3.Row
+            yield base
+    except sqlite3.Error as error:
+        raise AnimaticError(f"{path}: cannot be used ({error})") from None
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[sqlite3.Connection]:
+    with _reading(path) as base:
+        base.execute("begin immediate")
+        yield base
+        base.execute("commit")

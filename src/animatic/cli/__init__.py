@@ -1,0 +1,116 @@
+"""The command line: thin, every command a few calls of the Python API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from ..errors import AnimaticError
+from . import bench as cli_bench
+from . import card as cli_card
+from . import edit as cli_edit
+from . import finish as cli_finish
+from . import make as cli_make
+from . import plan as cli_plan
+from . import studio as cli_studio
+from . import train as cli_train
+from .console import table, warnings_as_lines
+from .options import AsJson, by_field, only_finite
+
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+
+app = typer.Typer(
+    help="Direct generated video: a prompt becomes a scene of moving boxes, and a video that obeys it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+cli_plan.add_to(app)
+cli_train.add_to(app)
+app.command()(by_field(cli_edit.edit))
+app.command()(cli_card.card)
+app.command()(cli_studio.studio)
+app.command()(cli_finish.finish)
+app.add_typer(cli_bench.app, name="bench")
+app.command()(by_field(cli_make.make))
+app.command()(by_field(cli_make.render))
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models known by name."""
+    from ..backbones import PRESETS
+
+    rows = [(name, preset.about, preset.source or "bundled") for name, preset in PRESETS.items()]
+    table(("model", "what it is", "weights"), rows, as_json)
+
+
+@app.command()
+def methods(
+    name: Annotated[str, typer.Argument(help="A method: list its settings, for --set.", show_default=False)] = "",
+    model: Annotated[str, typer.Option(help="The model whose settings they are.")] = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """List the methods known by name, or the settings of one."""
+    from ..methods import METHODS
+
+    if name:
+        _settings(name, model, as_json)
+        return
+    rows = [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in METHODS.items()]
+    table(("method", "what it does"), rows, as_json)
+
+
+def _settings(method: str, model: str, as_json: bool) -> None:
+    """Every setting of a method on a model: its name, what it is there, and one sentence."""
+    from ..backbones import load
+    from ..core.setting_values import shown
+    from ..methods import recipe_named
+    from ..methods.settings import settings_of
+
+    known = settings_of(recipe_named(method), load(model)).values()
+    if as_json:
+        print(json.dumps([setting.to_dict() for setting in known]))
+        return
+    rows = [(each.path, shown(each.default), each.range, each.help) for each in known]
+    table((f"{method} on {model}", "is", "may be", "what it is"), rows)
+
+
+@app.command()
+def info(file: Annotated[Path, typer.Argument(help="A video or picture made by animatic.")]) -> None:
+    """Print what a result was made from."""
+    from ..video import read_info
+
+    print(json.dumps(read_info(file), indent=1, ensure_ascii=False))
+
+
+only_finite(app)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line. Bad input ends in one line on stderr and exit code 2."""
+    try:
+        with warnings_as_lines():
+            code = app(args=arguments, standalone_mode=False)
+    except AnimaticError as error:
+        code = _fail(str(error))
+    except TyperException as error:
+        code = _fail(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    sys.exit(_fail("interrupted; nothing was left half-written") if code == INTERRUPTED else code or 0)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

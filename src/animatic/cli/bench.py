@@ -1,0 +1,214 @@
+"""Commands that measure: plans and kept replies (stage 1), and what a run made (stage 2; see cli_runs)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..benchmarks.cases import RULES, Layout, Score, Tally, judge, rules_named
+from ..benchmarks.known import BENCHMARKS, benchmark_named
+from ..errors import AnimaticError
+from ..planning.cache import read_replies
+from ..planning.planners import Options, plan_all, planner_named
+from ..planning.replies import read
+from . import plan as cli_plan
+from . import runs as cli_runs
+from .console import bar, table
+from .options import AsJson
+
+app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}, NAME:TASK, or a Python file that sets BENCHMARK.")]
+Strict = Annotated[str, typer.Option("--rules", help=f"How strictly to judge: {', '.join(RULES)}.")]
+
+
+@app.command()
+def score(
+    name: Annotated[str, typer.Argument(help="The folder of a run; with --replies, a benchmark.")],
+    replies: Annotated[Path | None, typer.Option(help="Replies by prompt (JSON), as LMD and LVD keep them.")] = None,
+    rules: Strict = "published",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="toy, owlvit, owlv2 or grounding-dino, or one with :WEIGHTS; toy for mini, else owlvit, if not given."
+        ),
+    ] = "",
+    metrics: Annotated[str, typer.Option(help="Of each video, with commas: plan, motion, clip.")] = "plan",
+    clip: Annotated[str, typer.Option("--clip", help="CLIP weights, a folder or hub id; ViT-B/32 if not given.")] = "",
+    real: Annotated[
+        str, typer.Option("--fvd", help="Folder of real videos, to tell the Fréchet video distance from.")
+    ] = "",
+    features: Annotated[
+        str, typer.Option("--fvd-features", help="I3D (TorchScript .pt) or VideoMAE (folder or hub id) for --fvd.")
+    ] = "",
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score of a box, 0 to 1; as published if not given.")
+    ] = None,
+    nms: Annotated[
+        float | None, typer.Option(help="Overlap (IoU) from which the weaker of two boxes falls; as published.")
+    ] = None,
+    class_aware: Annotated[
+        bool | None, typer.Option(help="Only boxes of one name compete; so if not given, as published.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a video that are looked at, evenly spread; as published.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; a core each for the toy detector if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score what a run made, or kept replies. What failed, or cannot be read, is wrong."""
+    if replies is not None:
+        of_videos = {
+            "--detector": detector, "--clip": clip, "--fvd": real, "--fvd-features": features, "--workers": workers,
+            "--metrics": metrics != "plan", "--threshold": threshold is not None, "--nms": nms is not None,
+            "--class-aware": class_aware is not None, "--frames": frames is not None,
+        }  # fmt: skip
+        if unused := [option for option, value in of_videos.items() if value]:
+            raise AnimaticError(f"{unused[0]} is of the videos of a run, and --replies are scored; want one of both")
+        _score_replies(name, replies, rules, as_json)
+        return
+    if not os.path.isdir(name):
+        benchmark_named(name)
+        wanted = " is a benchmark; want --replies FILE, or the folder of a run"
+        raise AnimaticError(f"{name}{wanted if name in BENCHMARKS else ': no such run'}")
+    from ..benchmarks import scoring
+    from ..benchmarks.run_store import Run
+
+    run = Run(name)
+    settings = run.settings
+    detector = detector or ("toy" if settings.model == "mini" else "owlvit")
+    measured = tuple(m for m in metrics.split(",") if m)
+    how = scoring.Scoring(detector, rules, measured, clip, threshold, nms, class_aware, frames)
+    if clip and "clip" not in how.metrics:
+        raise AnimaticError(f"clip is {clip!r}, but CLIP is not among the metrics ({metrics}); want --metrics clip")
+    if features and not real:
+        raise AnimaticError(f"fvd-features is {features!r} without --fvd; want a folder of real videos")
+    if workers is not None and workers < 1:
+        raise AnimaticError(f"workers is {workers}; want at least 1")
+    workers = workers or ((os.cpu_count() or 1) if detector == "toy" else 1)
+    distance = None
+    if real:
+        from ..benchmarks.fvd import Distance
+
+        distance = Distance(features)
+    with bar("scoring", as_json) as tick:
+        verdicts = scoring.score(name, how, workers, tick)
+    made = scoring.summary(verdicts)
+    values = {metric: {"mean": mean, "n": n} for metric, (mean, n) in made.means.items()}
+    if distance is not None:
+        values["fvd"] = distance.of_run(run, real)
+    told = {"benchmark": settings.benchmark, "model": settings.model, "method": settings.method_shown}
+    told |= {"seed": str(settings.seed), "detector": detector, "rules": rules}
+    tallies = {**made.tasks, "overall": made.overall}
+    if as_json:
+        counts = {"tasks": {task: asdict(tally) for task, tally in tallies.items()}, "metrics": values}
+        rest = {"failed": len(made.failed), "left_out": len(made.left_out), "unmade": made.unmade}
+        print(json.dumps({**told, **counts, **rest}))
+        return
+    _tell_tallies(", ".join(told.values()), tallies)
+    if values:
+        table(("metric", "mean", "n"), [(k, f"{v['mean']:.4f}", v["n"]) for k, v in values.items()])
+    _tell_reasons("failed, counted as wrong: ", made.failed.values())
+    _tell_reasons("left out, not counted: ", made.left_out.values())
+    if made.unmade:
+        print(f"{made.unmade} of {len(verdicts)} jobs are not made yet, and not counted")
+
+
+def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
+    benchmark = benchmark_named(name)
+    cases = benchmark.cases()
+    judge_by = rules_named(rules)
+    kept = {prompt.strip().rstrip("."): iter(texts) for prompt, texts in read_replies(replies).items()}
+    layouts: list[Layout | None] = [None] * len(cases)
+    reasons: dict[int, str] = {}
+    for i, case in enumerate(cases):
+        text = next(kept.get(case.prompt.rstrip("."), iter(())), None)
+        try:
+            if text is None:
+                raise AnimaticError(f"no reply to {case.prompt!r}")
+            layouts[i] = read(text, legacy=benchmark.name == "lmd")
+        except AnimaticError as error:
+            reasons[i] = str(error)
+    told = {"replies": str(replies), "rules": rules}
+    _report(name, judge(cases, layouts, judge_by), told, reasons, as_json)
+    others = kept.keys() - {case.prompt.rstrip(".") for case in cases}
+    if others:
+        print(f"{len(others)} prompts of {replies} are none of {name}; not counted", file=sys.stderr)
+
+
+@app.command()
+def plan(
+    name: Name,
+    planner: cli_plan.Planner = "rules",
+    rules: Strict = "published",
+    limit: Annotated[int | None, typer.Option(help="Only the first prompts.")] = None,
+    base_url: cli_plan.BaseUrl = "",
+    template: cli_plan.Template = "",
+    form: cli_plan.Form = "json",
+    cache: cli_plan.CacheFile = "",
+    temperature: cli_plan.Temperature = 0.25,
+    timeout: cli_plan.Timeout = 120.0,
+    rate: cli_plan.RateLimit = 0.0,
+    workers: cli_plan.Workers = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Plan every prompt with a planner and score the scenes."""
+    benchmark = benchmark_named(name)
+    if benchmark.kind == "story":
+        raise AnimaticError(f"benchmark {name!r} has no predicates on plans; measure what is generated from them")
+    if limit is not None and limit < 1:
+        raise AnimaticError(f"limit is {limit}; want at least 1")
+    cases = benchmark.cases()[:limit]
+    options = Options(
+        benchmark.kind, 2.0, template, cli_plan.kept(cache), base_url, form, temperature, timeout, rate,
+        legacy=benchmark.name == "lmd",
+    )  # fmt: skip
+    chosen = planner_named(planner, options)
+    layouts: list[Layout | None] = [None] * len(cases)
+    reasons: dict[int, str] = {}
+    with bar("planning", as_json) as tick:
+        for done, (i, result) in enumerate(plan_all(chosen, [case.prompt for case in cases], workers), 1):
+            if isinstance(result, AnimaticError):
+                reasons[i] = str(result)
+            else:
+                layouts[i] = result.scene
+            tick(done, len(cases))
+    told = {"planner": planner, "rules": rules}
+    _report(name, judge(cases, layouts, rules_named(rules)), told, reasons, as_json)
+
+
+def _report(name: str, score: Score, settings: dict[str, str], reasons: dict[int, str], as_json: bool) -> None:
+    if as_json:
+        counts = {**asdict(score), "overall": asdict(score.overall)}
+        print(json.dumps({"benchmark": name, **settings, **counts, "unread": reasons}))
+        return
+    _tell_tallies(f"{name}: {', '.join(settings.values())}", {**score.tasks, "overall": score.overall})
+    _tell_reasons("", reasons.values())
+
+
+def _tell_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
+    """A table of what was right, task by task."""
+    rows = []
+    for task, tally in tallies.items():
+        low, high = tally.interval()
+        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.share:.1%}", f"{low:.1%} - {high:.1%}"))
+    table((title, "correct", "share", "95 % (Wilson)"), rows)
+
+
+def _tell_reasons(label: str, reasons: Iterable[str]) -> None:
+    """Each reason once, with how often it was given."""
+    for reason, count in Counter(reasons).items():
+        print(f"{label}{count} x {reason}")
+
+
+cli_runs.add_to(app)

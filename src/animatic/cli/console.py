@@ -1,0 +1,71 @@
+"""What the commands show: lines, bars and tables on the terminal, nothing where JSON is wanted."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..errors import AnimaticWarning
+
+
+def console(silent: bool = False, stderr: bool = False) -> Console:
+    """Text is shown as it stands: names of files may hold brackets and colons."""
+    return Console(quiet=silent, stderr=stderr or not sys.stdout.isatty(), markup=False, emoji=False)
+
+
+def line(text: str, silent: bool = False, style: str | None = None, stderr: bool = False) -> None:
+    """A line as it stands: not coloured by its words, not broken."""
+    console(silent, stderr).print(text, style=style, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def bar(label: str, silent: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that shows itself at the first step: what fails before leaves nothing on the terminal."""
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=console(silent), transient=True)
+    task = progress.add_task(label, total=None)
+
+    def tick(done: int, count: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=count)
+
+    try:
+        yield tick
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool = False) -> None:
+    """Rows as a table, or as a list of JSON objects on one line."""
+    if as_json:
+        print(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
+        return
+    drawn = Table(*head)
+    for row in rows:
+        drawn.add_row(*map(str, row))
+    Console(markup=False, emoji=False).print(drawn)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Our own warnings as single lines among the command's others, on stderr: there may be JSON on stdout."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, AnimaticWarning):
+                line(f"note: {message}", style="yellow", stderr=True)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield

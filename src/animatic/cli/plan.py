@@ -1,0 +1,186 @@
+"""Commands about scenes: plan, show, import."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import AnimaticError
+from ..files import write_atomically
+from ..planning.asking import Planned
+from ..planning.cache import Cache
+from ..planning.planners import KNOWN, Options, default_cache, import_replies, plan_all, planner_named
+from ..planning.planners import Planner as AnyPlanner
+from ..scene import Story, load_story, save_story, story_json
+from .console import bar, console, line
+from .prompts import read_prompts
+
+Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
+Kind = Annotated[str, typer.Option(help="video, image or story.")]
+BaseUrl = Annotated[
+    str, typer.Option(help="Server of an openai: or completions: planner, such as http://localhost:8000/v1.")
+]
+Template = Annotated[str, typer.Option(help="A template of your own (markdown), or the prompt.py of LMD or LVD.")]
+Form = Annotated[str, typer.Option(help="What to ask for: json (with the scene's schema) or text.")]
+CacheFile = Annotated[str, typer.Option("--cache", help="File of replies; 'none' keeps none.")]
+Temperature = Annotated[float, typer.Option(help="Of a language model.")]
+Timeout = Annotated[float, typer.Option(help="Seconds per call of a server.")]
+RateLimit = Annotated[float, typer.Option("--rate", help="Most calls a minute; 0 is no limit.")]
+Workers = Annotated[int, typer.Option(help="Prompts asked at a time.")]
+
+
+def kept(cache: str) -> str:
+    """The file of replies that --cache names; "" for none."""
+    return "" if cache == "none" else cache or default_cache()
+
+
+def plan(
+    prompt: Annotated[str, typer.Argument(help="What to show, in English.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Scene file, or folder for --prompts.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Also draw the boxes: a gif, mp4, webp or png.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames of the drawing, of a story for its first scene.")] = 16,
+    planner: Planner = "rules",
+    kind: Kind = "video",
+    seconds: Annotated[float, typer.Option(help="Duration of the scene.")] = 2.0,
+    prompts: Annotated[Path | None, typer.Option(help="File of prompts, one a line: plan them all, resumable.")] = None,
+    sample: Annotated[int, typer.Option(help="Which answer to the same prompt, from 0.")] = 0,
+    base_url: BaseUrl = "",
+    template: Template = "",
+    form: Form = "json",
+    cache: CacheFile = "",
+    temperature: Temperature = 0.25,
+    timeout: Timeout = 120.0,
+    rate: RateLimit = 0.0,
+    workers: Workers = 4,
+    reply: Annotated[str, typer.Option(help="File with the reply, for the paste planner.")] = "",
+    candidates: Annotated[int, typer.Option(help="Plans of each prompt of --prompts.")] = 1,
+    price: Annotated[str, typer.Option(metavar="IN,OUT", help="Of a million tokens, to tell the cost.")] = "",
+) -> None:
+    """Plan a prompt: words to boxes in time."""
+    prices = _prices(price)
+    options = Options(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
+    chosen = planner_named(planner, options)
+    if prompts is not None:
+        if prompt or out is None or draw or sample:
+            raise AnimaticError("--prompts takes no prompt, --draw or --sample beside it and needs --out FOLDER")
+        _plan_file(prompts, out, chosen, workers, candidates, prices)
+        return
+    if candidates != 1:
+        raise AnimaticError(f"candidates is {candidates}, which are of --prompts FILE; want --sample for one prompt")
+    planned = chosen.plan(prompt, sample)
+    print_warnings(planned)
+    _tell_cost([planned], prices)
+    if draw:
+        _draw(planned.story, draw, frames)
+    if out:
+        save_story(planned.story, out)
+        print(out, file=sys.stderr)
+    else:
+        sys.stdout.write(story_json(planned.story))
+
+
+def print_warnings(planned: Planned, where: str = "") -> None:
+    """What was cut or left out of a reply."""
+    for warning in planned.warnings:
+        line(f"warning: {where}{warning}", stderr=True)
+
+
+def _prices(price: str) -> tuple[float, ...]:
+    """Prices of a million tokens in and out; none where nothing is said."""
+    try:
+        prices = tuple(float(part) for part in price.split(",")) if price else ()
+    except ValueError:
+        prices = (0.0,)
+    if len(prices) not in (0, 2) or not all(isfinite(value) and value >= 0 for value in prices):
+        raise AnimaticError(f"price is {price!r}; want IN,OUT per million tokens, such as 2.5,10")
+    return prices
+
+
+def _tell_cost(plans: Sequence[Planned], prices: Sequence[float]) -> None:
+    """Tokens of the replies that were asked for now, and what they cost."""
+    used = [sum(p.usage.get(k, 0) for p in plans if not p.cached) for k in ("asked", "answered")]
+    if any(used):
+        cost = f"; cost {sum(n * p for n, p in zip(used, prices, strict=True)) / 1e6:.4f}" if prices else ""
+        print(f"tokens: {used[0]} asked, {used[1]} answered{cost}", file=sys.stderr)
+
+
+def _draw(story: Story, file: Path, frames: int) -> None:
+    from ..video import joined, sketch
+
+    # scenes of unequal length at one rate, which gives the first as many frames as are asked for
+    fps = frames / story[0].seconds if story[0].seconds else 8.0
+    counts = [max(1, round(fps * scene.seconds)) for scene in story]
+    joined([sketch(scene, count, 256, 256, fps) for scene, count in zip(story, counts, strict=True)]).save(file)
+    print(file, file=sys.stderr)
+
+
+def _plan_file(
+    file: Path, out: Path, planner: AnyPlanner, workers: int, candidates: int, prices: Sequence[float]
+) -> None:
+    """Plan every line; a scene that is there already is left as it is, failures are listed in failures.json."""
+    if candidates < 1:
+        raise AnimaticError(f"candidates is {candidates}; want at least 1")
+    lines = read_prompts(file)
+    wanted = [line for line in lines for _ in range(candidates)]
+    names = [f"{i:04d}" if candidates == 1 else f"{i:04d}-{j}" for i in range(len(lines)) for j in range(candidates)]
+    there = {i for i, name in enumerate(names) if (out / f"{name}.json").exists()}
+    failures: dict[str, str] = {}
+    plans: list[Planned] = []
+    with bar("planning") as tick:
+        for done, (i, result) in enumerate(plan_all(planner, wanted, workers, there), 1 + len(there)):
+            if isinstance(result, AnimaticError):
+                failures[names[i]] = str(result)
+            else:
+                save_story(result.story, out / f"{names[i]}.json")
+                print_warnings(result, f"{names[i]}: ")
+                plans.append(result)
+            tick(done, len(wanted))
+    _tell_cost(plans, prices)
+    listed = out / "failures.json"
+    write_atomically(listed, (json.dumps(dict(sorted(failures.items())), indent=1) + "\n").encode())
+    console().print(f"{len(wanted) - len(failures)} of {len(wanted)} planned in {out}", highlight=False)
+    if failures:
+        raise AnimaticError(f"{len(failures)} of {len(wanted)} plans were not made; reasons in {listed}")
+
+
+def show(
+    scene: Annotated[Path, typer.Argument(help="Scene or story file.")],
+    frames: Annotated[int, typer.Option(help="Frames of the drawing, of a story for its first scene.")] = 16,
+    draw: Annotated[Path | None, typer.Option(help="Draw the boxes: a gif, mp4, webp or png.")] = None,
+) -> None:
+    """Show a scene file: its words and boxes; with --draw, as a picture."""
+    story = load_story(scene)
+    for made in story:
+        print(
+            f"{made.prompt}\n  background {made.background or '-'}; negative {made.negative or '-'}; {made.seconds:g} s"
+        )
+        for track in made.tracks:
+            boxes = ("-" if b is None else ",".join(f"{v:.2f}" for v in b) for b in track.boxes)
+            print(f"  {track.phrase}: {'  '.join(boxes)}")
+        if made.reasoning:
+            print(f"  {made.reasoning}")
+    if draw:
+        _draw(story, draw, frames)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A cache file of LMD or LVD: replies by prompt.")],
+    model: Annotated[str, typer.Option(help="Whose replies they are; plan with --planner cached:MODEL.")],
+    cache: CacheFile = "",
+    filter: Annotated[bool, typer.Option(help="Of stills drop and scale boxes as LMD always does.")] = True,
+) -> None:
+    """Take over replies that LMD or LVD kept."""
+    good, bad = import_replies(str(file), model, Cache(cache or default_cache()), filter)
+    print(f"{good} replies taken over, {bad} could not be read; plan with --planner cached:{model}", file=sys.stderr)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("plan")(plan)
+    app.command("show")(show)
+    app.command("import")(import_)

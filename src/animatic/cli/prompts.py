@@ -1,0 +1,110 @@
+"""A list of prompts in, a video each out: what is there already stays, what fails does not hold up the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..benchmarks.jobs import REPEAT
+from ..errors import AnimaticError
+from ..files import read_text
+from .console import console, line
+
+if TYPE_CHECKING:
+    from ..core.backbone import Backbone
+    from ..request import GenerationRequest
+    from ..scene import Story
+
+ASKED = "asked"  # of a file's info: the digest of what was asked for, with what was left open
+
+
+def film_prompts(
+    prompts: list[str],
+    plan: Callable[[str, Backbone], Story],
+    film: Callable[[Story, str, int, Backbone, str], None],
+    request: GenerationRequest,
+    out: Path,
+    suffixes: list[str],
+    repeats: int = 1,
+    silent: bool = False,
+) -> None:
+    """Plan each prompt and `film` it: story, name of the files in `out`, seed, model, and what marks the file.
+
+    Every prompt has the seed of the request, so that inserting one changes no other (in LVD and LMD, and in a run of a
+    benchmark, the i-th has i more); its r-th repeat has 6789 r more, as there. A video that was made before of the same
+    plan, request and library versions is left as it is. Raises at the end where some could not be made; each reason is
+    told when it occurs.
+    """
+    from .sampling import loaded
+
+    with console(silent).status("loading"):
+        model = loaded(request)
+    failed = 0
+    for prompt, name in zip(prompts, _names(prompts), strict=True):
+        try:
+            story = plan(prompt, model)
+            for repeat in range(repeats):
+                seed, label = request.seed + REPEAT * repeat, f"{name}-r{repeat + 1}" if repeat else name
+                asked = _digest(replace(request, story=story, seed=seed))
+                if there := _made(out / label, suffixes, asked):
+                    line(f"there  {there}", silent)
+                else:
+                    film(story, label, seed, model, asked)
+        except AnimaticError as error:
+            failed += 1
+            line(f"failed {prompt[:60]!r}: {error}", stderr=True)
+    if failed:
+        raise AnimaticError(f"{failed} of {len(prompts)} prompts were not made; the same command makes those alone")
+
+
+def read_prompts(file: Path) -> list[str]:
+    """The lines of a file that hold words."""
+    lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    if not lines:
+        raise AnimaticError(f"{file}: holds no prompt; want one a line")
+    return lines
+
+
+def _names(prompts: list[str]) -> Iterator[str]:
+    """A name for each, from its words; those that would be alike are numbered."""
+    from .make import slug
+
+    seen = Counter[str]()
+    for name in map(slug, prompts):
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+
+
+def _digest(request: GenerationRequest) -> str:
+    """Of all that decides a video, known before it is made."""
+    from ..generation import versions
+
+    return hashlib.sha256(json.dumps([request.to_dict(), versions()], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _made(target: Path, suffixes: list[str], asked: str) -> Path | None:
+    """The first of the files, under this name or a numbered one, that were asked for alike; None where one lacks."""
+    for number in count(1):
+        name = target.name if number == 1 else f"{target.name}-{number}"
+        files = [target.with_name(name + suffix) for suffix in suffixes]
+        if not any(map(os.path.exists, files)):
+            return None
+        if all(_asked_of(file) == asked for file in files):
+            return files[0]
+    return None
+
+
+def _asked_of(file: Path) -> str:
+    from ..video import read_info
+
+    try:
+        return str(read_info(file).get(ASKED, ""))
+    except AnimaticError:
+        return ""  # not there, damaged, or not ours

@@ -1,0 +1,61 @@
+"""The command that opens the studio."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import AnimaticError
+from . import plan as cli_plan
+from .console import console, line
+
+
+def studio(
+    host: Annotated[str, typer.Option(help="Address to listen at; others than loopback let the network in.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 7860,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A name of `animatic models` or a folder; may be repeated. The first is loaded at once."),
+    ] = None,
+    planner: Annotated[str, typer.Option(help=f"A further planner to offer: one of {cli_plan.KNOWN}.")] = "",
+    base_url: cli_plan.BaseUrl = "",
+    out: Annotated[Path, typer.Option(help="Folder of the run log: all that is made, and all that is served.")] = (
+        Path("out/studio")
+    ),
+    password: Annotated[
+        str, typer.Option(envvar="ANIMATIC_PASSWORD", help="Asked of every visitor, with any user name.")
+    ] = "",
+    share: Annotated[bool, typer.Option(help="Also open a public address, through Gradio's relay.")] = False,
+    waiting: Annotated[int, typer.Option(help="Most jobs in the queue, of all users.", min=1)] = 16,
+    frames: Annotated[int, typer.Option(help="Most frames of a video.", min=1)] = 64,
+    steps: Annotated[int, typer.Option(help="Most denoising steps.", min=1)] = 200,
+    side: Annotated[int, typer.Option(help="Most pixels of a side.", min=1)] = 1024,
+) -> None:
+    """Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`."""
+    if base_url and not planner:
+        raise AnimaticError(f"base-url is {base_url!r} without a planner; want --planner openai:MODEL too")
+    with console().status("loading"):
+        if not find_spec("gradio"):
+            raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'")
+        from ..planning.planners import Options, default_cache
+        from ..studio.api import Api
+        from ..studio.door import LOOPBACK
+        from ..studio.server import serve
+        from ..studio.work import Limits, Studio
+
+        limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
+        planners = {planner: Options(base_url=base_url, cache=default_cache())} if planner else {}
+        api = Api(Studio(out, tuple(model or ("mini",)), limits), planners)
+        server = serve(api, host, port, password, share)
+    line(f"studio  {server.url}")
+    if host not in LOOPBACK and not password:
+        line("no password: whoever reaches this address can render", style="dim")
+    try:
+        server.wait()
+    finally:
+        server.close()

@@ -1,0 +1,162 @@
+"""Values of settings: which types they have, and how a value or a text becomes one. Checked by pydantic."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import AnimaticError
+
+Value = bool | int | float | str | None | tuple[int | float | str, ...]
+SCALARS = (bool, int, float, str, NoneType)
+SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+
+
+def given_settings(texts: Sequence[str]) -> dict[str, Value]:
+    """What NAME=VALUE texts give: numbers, also as quotients ("10/50"), or the text, which the field reads.
+
+    Raises where one is none, or a name is given twice.
+    """
+    given: dict[str, Value] = {}
+    for text in texts:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not (name and sign):
+            raise AnimaticError(f"setting is {text[:80]!r}; want NAME=VALUE, such as energy.scale=30")
+        if name.lower() in given:
+            raise AnimaticError(f"setting {name!r} is given twice; want one of them")
+        given[name.lower()] = _number(value)
+    return given
+
+
+def is_settable(hint: Any) -> bool:
+    """Whether a field of this type is a setting: numbers, texts, choices, switches, and tuples of those."""
+    return all(
+        kind in SCALARS
+        or get_origin(kind) is Literal
+        or (get_origin(kind) is tuple and all(part is ... or is_settable(part) for part in get_args(kind)))
+        for kind in _alternatives(hint)
+    )
+
+
+def kind_of(hint: Any) -> str:
+    """switch, whole, number, choice or text, which stands for all that may have several parts, too."""
+    kinds = [kind for kind in _alternatives(hint) if kind is not NoneType]
+    if get_origin(kinds[0]) is Literal:
+        return "choice"
+    return "text" if len(kinds) > 1 else {bool: "switch", int: "whole", float: "number"}.get(kinds[0], "text")
+
+
+def limit_of(hint: Any) -> float | None:
+    """The upper limit of a number, None where there is none."""
+    return next((limit.le for limit in _constraints(hint) if getattr(limit, "le", None) is not None), None)
+
+
+def choice_of(hint: Any) -> tuple[str, ...]:
+    """What may be chosen."""
+    return tuple(str(each) for kind in _alternatives(hint) if get_origin(kind) is Literal for each in get_args(kind))
+
+
+def shown(value: Value) -> str:
+    """A value as it would be typed."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return ",".join(map(shown, value))
+    return "none" if value is None else str(value)
+
+
+def read(given: Any, hint: Any, name: str, default: Value) -> Any:
+    """`given` as a value of the type, or of one of the kinds by name that a mapping holds; texts are parsed.
+
+    Raises `AnimaticError` naming the setting, the value and what would be right.
+    """
+    refused = AnimaticError(f"{name} is {repr(given)[:80]}; want {wanted(hint)}, such as {shown(default)}")
+    if isinstance(hint, Mapping):
+        if not isinstance(given, str) or given not in hint:
+            raise refused
+        return given
+
+    parsed = _parsed(given, hint) if isinstance(given, str) else given
+    try:
+        # by way of JSON, so that a list is a tuple and a whole number is a real one, but True is no number
+        value = TypeAdapter(hint).validate_json(json.dumps(parsed), strict=True)
+    except (ValidationError, TypeError, ValueError):
+        raise refused from None
+    numbers = [each for each in _flat(value) if isinstance(each, int | float)]
+    if not all(math.isfinite(each) and each >= 0 for each in numbers) or (value == () and default != ()):
+        raise refused
+    return value
+
+
+def wanted(hint: Any) -> str:
+    """What a value of this type may be, in words."""
+    if isinstance(hint, Mapping):
+        return f"one of {', '.join(hint)}"
+    kinds = list(_alternatives(hint))
+    if choices := choice_of(hint):
+        return f"one of {', '.join(each or repr(each) for each in choices)}"
+    most = limit_of(hint)
+    least = next((limit.ge for limit in _constraints(hint) if getattr(limit, "ge", None) is not None), 0)
+    span = f"{least:g} or more" if most is None else f"{least:g} to {most:g}"
+    words = {bool: "on or off", str: "words", int: f"whole, {span}", float: f"a number, {span}"}
+    told = [words[kind] for kind in words if kind in kinds]
+    for kind in kinds:
+        if get_origin(kind) is tuple:
+            told.append("names with commas" if str in get_args(kind) else "numbers with commas")
+    return " or ".join([*told, *(["none"] if NoneType in kinds else [])])
+
+
+def _parsed(text: str, hint: Any) -> Any:
+    """What a text stands for in a field of this type; the text itself where it stands for nothing else."""
+    kinds = list(_alternatives(hint))
+    if NoneType in kinds and text.lower() == "none":
+        return None
+    parts = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), None)
+    if parts and ("," in text or len(kinds) == 1):
+        return [_parsed(part.strip(), parts[0]) for part in text.split(",") if part.strip()]
+    if bool in kinds:
+        return SWITCH.get(text.lower(), text)
+    return _number(text) if int in kinds or float in kinds else text
+
+
+def _number(text: str) -> int | float | str:
+    """A number, or a quotient of two: "10/50" is 10 of 50 steps."""
+    above, slash, below = text.partition("/")
+    try:
+        if slash:
+            return float(above) / float(below)
+        return int(text) if text.strip("+-").isdigit() else float(text)
+    except (ValueError, ZeroDivisionError):
+        return text
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    """The types that a field may have, without their limits."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        yield from _alternatives(get_args(hint)[0])
+    elif origin in (Union, UnionType):
+        for each in get_args(hint):
+            yield from _alternatives(each)
+    else:
+        yield hint
+
+
+def _constraints(hint: Any) -> Iterator[Any]:
+    """The limits of numbers, wherever in a type they stand."""
+    if get_origin(hint) is Annotated:
+        for each in hint.__metadata__:
+            yield from getattr(each, "metadata", ())  # pydantic's Field holds several
+    for part in get_args(hint):
+        yield from _constraints(part)
+
+
+def _flat(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, tuple) else (value,)

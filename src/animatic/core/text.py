@@ -1,0 +1,208 @@
+"""Prompts to token states, and phrases to token positions (by the tokenizer's offsets, never as substrings)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from copy import copy
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import AnimaticError, warn
+from ..prompting.english import plurals
+
+if TYPE_CHECKING:
+    from .backbone import Backbone
+
+AnyBackbone = TypeVar("AnyBackbone", bound="Backbone")
+CLIP_LENGTH = 77  # tokens that CLIP reads at once, a start and an end token among them
+
+
+class ClipText(nn.Module):
+    """A tokenizer and its CLIP text encoder. `name` is the model's, for messages; `limit` in tokens, 0 is its own.
+
+    Of an encoder of CLIP's own length, longer prompts can be read in chunks (`in_chunks`). With `truncate` (see
+    `truncating`) longer prompts are cut, and what is cut off has no positions.
+    """
+
+    chunked = True
+    truncate = False
+
+    def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int = 0) -> None:
+        super().__init__()
+        self.name, self.tokenizer, self.encoder = name, tokenizer, encoder
+        self.limit = limit or min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """Token states `[prompt, limit, channel]`. Raises where a prompt is too long, unless it is to be cut."""
+        return self.states(self.tokens(prompts))
+
+    def in_chunks(self, prompts: Sequence[str]) -> Tensor:
+        """Token states `[prompt, chunk * limit, channel]` of prompts of any length, as many chunks for each.
+
+        A chunk is `limit` - 2 tokens between a start and an end token, read by itself; states stand in a row. compel
+        (https://github.com/damian0815/compel) and Stable Diffusion's web interfaces do so. Warns, once a prompt, of
+        what is told in chunks. Raises where a prompt is too long for an encoder that is not CLIP's.
+        """
+        chunks = [self._chunks(prompt) for prompt in prompts]
+        most = max(map(len, chunks), default=1)
+        if most == 1 or not (self.chunked and self.limit == CLIP_LENGTH):
+            return self(prompts)
+
+        for prompt, own in zip(prompts, chunks, strict=True):
+            if len(own) > 1:
+                count = f"{sum(map(len, own))} tokens, told in {len(own)} chunks"
+                warn(f"prompt {_start(prompt)} has {count}: {self.name} reads {self.limit - 2} at a time")
+        ids = torch.tensor([[self._framed(c) for c in (*own, *[[]] * (most - len(own)))] for own in chunks])
+        return self.states(ids.flatten(0, 1)).unflatten(0, (len(prompts), most)).flatten(1, 2)
+
+    def states(self, ids: Tensor) -> Tensor:
+        """Token states `[text, token, channel]` of token ids `[text, token]`."""
+        return self.encoder(input_ids=ids.to(self._device)).last_hidden_state
+
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """Token ids `[prompt, limit]`, padded. Raises where a prompt is too long; warns where it is cut."""
+        for prompt in prompts:
+            count = len(self.tokenizer(prompt, verbose=False)["input_ids"])
+            if count <= self.limit:
+                continue
+            problem = f"prompt {_start(prompt)} has {count} tokens; {self.name} reads at most {self.limit}"
+            if not self.truncate:
+                raise AnimaticError(problem)
+            warn(f"{problem}, the rest is cut as the original cuts it")
+        padded = self._read(list(prompts), padding="max_length", max_length=self.limit, return_tensors="pt")
+        return padded["input_ids"]
+
+    def pooled(self, phrases: Sequence[str]) -> Tensor:
+        """The encoder's summary of each phrase, its state at the end token: `[phrase, channel]`.
+
+        Of a phrase longer than a chunk it is the first chunk's.
+        """
+        if not phrases:
+            return next(self.encoder.parameters()).new_zeros(0, self.encoder.config.hidden_size)
+        return self.encoder(input_ids=self._first(phrases).to(self._device)).pooler_output
+
+    def laid(self, prompt: str) -> list[int]:
+        """The ids of a prompt as they lie in its states, chunk after chunk, up to its last end token."""
+        chunks = self._chunks(prompt)
+        if len(chunks) == 1:
+            return self._read(prompt)["input_ids"]
+        *whole, last = [self._framed(chunk) for chunk in chunks]
+        return [*chain.from_iterable(whole), *last[: len(chunks[-1]) + 2]]
+
+    def positions(self, prompt: str, phrase: str) -> tuple[int, ...]:
+        """Positions of the tokens of `phrase` in the states of `prompt`; empty where it is not there."""
+        span = find(prompt, phrase)
+        if span is None:
+            return ()
+        offsets = self._read(prompt, return_offsets_mapping=True)["offset_mapping"]
+        return tuple(self._place(i) for i, (a, b) in enumerate(offsets) if a < b and a < span[1] and b > span[0])
+
+    def _place(self, i: int) -> int:
+        """Where the token stands that is the i-th of a prompt, its start token counted."""
+        if i < self.limit - 1:
+            return i
+        chunk, at = divmod(i - 1, self.limit - 2)
+        return chunk * self.limit + 1 + at
+
+    def _chunks(self, prompt: str) -> list[list[int]]:
+        """The ids of a prompt by chunks, without start and end tokens; one chunk where it is read at once."""
+        if self.truncate:
+            start_and_end = len(self._read("")["input_ids"])
+            return [self._read(prompt, add_special_tokens=False)["input_ids"][: self.limit - start_and_end]]
+        ids, size = self._read(prompt, add_special_tokens=False)["input_ids"], self.limit - 2
+        if not self.chunked:
+            return [ids]
+        return [ids[i : i + size] for i in range(0, len(ids), size)] or [[]]
+
+    def _framed(self, chunk: Sequence[int]) -> list[int]:
+        """A chunk between start and end token, padded."""
+        words: Any = self.tokenizer
+        padding = self.limit - 2 - len(chunk)
+        return [words.bos_token_id, *chunk, words.eos_token_id, *[words.pad_token_id] * padding]
+
+    def _first(self, prompts: Sequence[str]) -> Tensor:
+        """Ids of each prompt's first chunk `[prompt, limit]`."""
+        if not (self.chunked and self.limit == CLIP_LENGTH):
+            return self.tokens(prompts)
+        return torch.tensor([self._framed(self._chunks(prompt)[0]) for prompt in prompts])
+
+    def _read(self, prompt: str | list[str], **options: Any) -> Any:
+        """The tokenizer's answer; how long it may be is checked here, and the tokenizer need not warn of it."""
+        cut = {"truncation": True, "max_length": self.limit} if self.truncate else {}
+        return self.tokenizer(prompt, verbose=False, **(cut | options))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.encoder.parameters()).device
+
+
+class T5Text(ClipText):
+    """A tokenizer and its T5 or UMT5 encoder, reading `limit` tokens.
+
+    `masked` (Wan): padding is not attended to and its states are zero; CogVideoX learnt with padding in sight. Longer
+    prompts are refused: the networks were trained on `limit` tokens.
+    """
+
+    chunked = False
+
+    def __init__(
+        self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int, masked: bool = False
+    ) -> None:
+        super().__init__(name, tokenizer, encoder, limit)
+        self.masked = masked
+
+    def states(self, ids: Tensor) -> Tensor:
+        if not self.masked:
+            return super().states(ids)
+        padding: Any = self.tokenizer.pad_token_id
+        ids = ids.to(self._device)
+        mask = ids.ne(padding)
+        states = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return states * mask[..., None].to(states.device)  # weights that wait elsewhere answer where they compute
+
+
+def truncating(backbone: AnyBackbone) -> AnyBackbone:
+    """The model with prompts longer than its text encoder reads cut to what it reads, as LMD, LVD and DiTCtrl cut them.
+
+    Its weights are shared with `backbone`, which goes on as before.
+    """
+    cutting = copy(backbone)
+    cutting.text = copy(backbone.text)
+    cutting.text.truncate = True
+    return cutting
+
+
+def find(prompt: str, phrase: str) -> tuple[int, int] | None:
+    """Where whole words of `prompt` name `phrase`: as it stands or in the plural, else its last word likewise."""
+    return _named(prompt, phrase.strip()) or _named(prompt, phrase.split()[-1])
+
+
+def _named(prompt: str, words: str) -> tuple[int, int] | None:
+    """Where these very words stand in `prompt`, or their plural."""
+    for form in (words, *plurals(words)):
+        hit = re.search(rf"(?<!\w){re.escape(form)}(?!\w)", prompt, re.IGNORECASE)
+        if hit:
+            return hit.span()
+    return None
+
+
+def named(text: str, phrase: str, others: Sequence[str]) -> bool:
+    """Whether `text` names `phrase`: it stands there, or its last word does and is not part of an other's name."""
+    at = find(text, phrase)
+    if at is None or _named(text, phrase.strip()) is not None:
+        return at is not None
+    return not any(_inside(at, _named(text, other.strip())) for other in others if other != phrase)
+
+
+def _inside(span: tuple[int, int], other: tuple[int, int] | None) -> bool:
+    return other is not None and other[0] <= span[0] and span[1] <= other[1]
+
+
+def _start(prompt: str) -> str:
+    """The beginning of a prompt, for messages."""
+    return repr(prompt[:40] + "…")

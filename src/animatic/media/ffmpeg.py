@@ -1,0 +1,217 @@
+"""Files that FFmpeg reads: upright, in square pixels, in the colours and at the times that the file says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import Interpolation
+
+from ..errors import AnimaticError, warn
+from . import sound
+from .formats import HD_LINES, embedded_info
+from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
+from .timing import ConstantRate, constant_rate
+
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+UNSPECIFIED, BT709, BT601 = 2, 1, 5  # colour matrices as ITU-T H.273 numbers them
+ROUNDING = 5e-7  # of a rate
+COMPLETE = 0.9  # of the time that a file says it lasts: what is shorter is cut off
+RATE_TOLERANCE = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
+TRANSPOSED = 2  # of the three numbers of an orientation
+QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # orientations, counterclockwise
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """(container, its first video stream that is no cover picture). Raises `AnimaticError` with the true reason."""
+    try:
+        with av.open(str(path)) as container:
+            moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+            if not moving or container.format.name == "tty":  # which draws any text as a terminal would
+                kinds = ", ".join(sorted({s.type for s in container.streams} - {"video"})) or "text or a cover picture"
+                raise AnimaticError(f"{path}: has no video, only {kinds}")
+            yield container, moving[0]
+    except (OSError, av.FFmpegError) as error:
+        raise AnimaticError(f"{path}: cannot be read ({_reason(path, error)})") from None
+
+
+def probe(path: Path) -> Probe:
+    """The size of a video from its metadata and first frame; where its timing is uneven, also its packets' times."""
+    with opened(path) as (container, stream):
+        check(path, 1, stream.codec_context.height, stream.codec_context.width)
+        first = next(_frames(container, stream), None)
+        if first is None:
+            raise AnimaticError(f"{path}: has no frames")
+        width, height = _square(first, stream)
+        if _orientation(first)[TRANSPOSED]:
+            width, height = height, width
+        rates, count, info = _rates(stream), _expected(container, stream), _info(container)
+        has_sound = bool(container.streams.audio)
+        uneven = len(rates) > 1 and max(rates) - min(rates) > RATE_TOLERANCE * max(rates)
+    plan = _packet_rate(path, rates) if uneven else None
+    fps = plan.fps if plan else rates[0]
+    return Probe(plan.count if plan else count, height, width, fps, info, has_sound)
+
+
+def read(path: Path, most: int = 0) -> Decoded:
+    """All frames of a video, at a constant rate; what could not be read is noted in `info["damage"]`."""
+    plan = probe(path)
+    check(path, plan.frames, plan.height, plan.width, most)
+
+    # Every frame as it is decoded goes to its place: there is no second copy of any.
+    info, times, last = plan.info, [], 0.0
+    with opened(path) as (container, stream):
+        rates, seconds = _rates(stream), _seconds(container, stream)
+        clock = float(stream.time_base or 0)
+        buffer = FrameBuffer(path, _expected(container, stream), plan.height, plan.width, most)
+        size: tuple[int, int] | None = None
+        try:
+            for frame in _frames(container, stream):
+                size = size or _square(frame, stream)  # later frames of another size are brought to the first's
+                buffer.append(_upright(frame, size))
+                times.append(len(times) / rates[0] if frame.time is None else frame.time)
+                last = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
+        except (OSError, av.FFmpegError) as error:
+            if not times:
+                raise
+            add_damage(info, f"{path}: is damaged after {len(times)} frames ({_reason(path, error)})")
+
+    # A file that was cut off often ends without an error: by the time it says it lasts.
+    shown = times[-1] - times[0] + (last or 1 / rates[0])
+    if shown < COMPLETE * seconds:
+        whole = round(len(times) * seconds / shown)
+        add_damage(info, f"{path}: {len(times)} of about {whole} frames could be read")
+
+    track = _sound(path, times[0], info)
+    if len(times) == 1:
+        return Decoded(buffer.trimmed(), rates[0], info, track)
+    rate = constant_rate(times, last, rates, clock)
+    return Decoded(at_constant_rate(buffer, times, rate, info, path), rate.fps, info, track)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """What FFmpeg decodes; transparent VP8 and VP9 by libvpx, for FFmpeg's own decoders show what is hidden."""
+    clear = {name.lower(): value for name, value in stream.metadata.items()}.get("alpha_mode") == "1"
+    decoder = ALPHA_DECODERS.get(stream.codec_context.name) if clear else None
+    if decoder is None:
+        yield from container.decode(stream)
+        return
+    context: Any = av.CodecContext.create(decoder, "r")
+    for packet in container.demux(stream):
+        yield from context.decode(packet if packet.size else None)
+
+
+def _rates(stream: Any) -> list[float]:
+    """Frames per second: the average first, then what else FFmpeg thinks it could be."""
+    rates = [_exact(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+    if not rates:
+        warn(f"{stream.container.name}: does not say how many frames a second it has; taken for {RATE:g}")
+    return rates or [RATE]
+
+
+def _exact(rate: Fraction) -> float:
+    """Broadcast's 24, 30 and 60 thousand 1001sts, which Matroska rounds to nanoseconds."""
+    broadcast = Fraction(1000 * round(rate * 1001 / 1000), 1001)
+    return float(broadcast if abs(rate - broadcast) < ROUNDING * rate else rate)
+
+
+def _expected(container: Any, stream: Any) -> int:
+    """How many frames the file says it has; 1 where it does not say."""
+    return stream.frames or max(1, round(_seconds(container, stream) * _rates(stream)[0]))
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    """How long the file says its video is, its sound aside; 0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    clock = {name.lower(): value for name, value in stream.metadata.items()}.get("duration", "")  # Matroska's
+    if match := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", clock):
+        return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
+    return (container.duration or 0) / av.time_base
+
+
+def _packet_rate(path: Path, rates: list[float]) -> ConstantRate | None:
+    """The constant rate for an uneven video by the times of its packets, nothing decoded; None of fewer than two."""
+    with opened(path) as (container, stream):
+        packets = [p for p in container.demux(stream) if p.pts is not None and p.time_base and not p.is_discard]
+    shown = sorted(packets, key=lambda packet: packet.pts)
+    if len(shown) < 2:
+        return None
+    last = float((shown[-1].duration or 0) * shown[-1].time_base)
+    clock = float(shown[-1].time_base)
+    return constant_rate([float(packet.pts * packet.time_base) for packet in shown], last, rates, clock)
+
+
+def _info(container: Any) -> dict[str, Any]:
+    return embedded_info({name.lower(): value for name, value in container.metadata.items()})
+
+
+def _sound(path: Path, first_frame: float, info: dict[str, Any]) -> sound.Sound | None:
+    try:
+        return sound.copied(path, first_frame)
+    except (OSError, ValueError, av.FFmpegError) as error:
+        add_damage(info, f"{path}: its sound cannot be copied ({getattr(error, 'strerror', error)}) and is left out")
+        return None
+
+
+def _square(frame: Any, stream: Any) -> tuple[int, int]:
+    """(width, height) in square pixels of what is stored wide or high: no pixel is lost, one side grows."""
+    ratio = stream.sample_aspect_ratio or Fraction(1)
+    if ratio >= 1:
+        return round(frame.width * ratio), frame.height
+    return frame.width, round(frame.height / ratio)
+
+
+def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
+    """A frame as it is meant to be seen, uint8 `[height, width, 3]`; `size` is (width, height) before it is turned."""
+    clear = any(component.is_alpha for component in frame.format.components)
+    how: dict[str, Any] = {"format": "rgba" if clear else "rgb24"}
+    if frame.colorspace == UNSPECIFIED and not frame.format.is_rgb:
+        how["src_colorspace"] = BT709 if frame.height >= HD_LINES else BT601
+    if (frame.width, frame.height) != size:
+        how |= {"width": size[0], "height": size[1], "interpolation": Interpolation.LANCZOS}
+    pixels = frame.reformat(**how).to_ndarray()
+    if clear:
+        pixels = on_white(pixels)
+
+    rightward, downward, transposed = _orientation(frame)
+    if transposed:
+        pixels = pixels.swapaxes(0, 1)
+    return pixels[::downward, ::rightward]
+
+
+def _orientation(frame: Any) -> tuple[int, int, bool]:
+    """(step along columns, along rows, whether rows are columns), of the eight ways that a picture can lie.
+
+    The display matrix takes stored x, y to shown (a x + c y, b x + d y); other angles are rounded to quarters.
+    """
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know every kind of side data (Exif); it tells the angle, though no mirror
+        return QUARTERS[round(frame.rotation / 90) % 4]
+    if data is None:
+        return 1, 1, False
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
+    transposed = abs(int(b)) > abs(int(a))
+    across, down = (c, b) if transposed else (a, d)
+    return -1 if across < 0 else 1, -1 if down < 0 else 1, transposed
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, in words."""
+    if isinstance(error, av.InvalidDataError | av.EOFError) and path.is_file():
+        head = path.open("rb").read(12)
+        if not head:
+            return "the file is empty"
+        if head[4:8] == b"ftyp":
+            return "it is damaged, or cut off before its index, the moov atom"
+        return "it is damaged, or neither video nor picture"
+    return getattr(error, "strerror", None) or str(error)

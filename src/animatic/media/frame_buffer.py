@@ -1,0 +1,113 @@
+"""What is read from a file: frames in one array that never needs a second copy, and what was said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+
+from ..errors import AnimaticError
+from .sound import Sound
+from .timing import ConstantRate
+
+RATE = 8.0  # frames per second, where a file does not say
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A file by its metadata, before it is decoded: `frames` is what they say, for pictures of unequal delays fewer."""
+
+    frames: int
+    height: int
+    width: int
+    fps: float
+    info: dict[str, Any]
+    sound: bool = False
+
+
+class Decoded(NamedTuple):
+    """Frames uint8 `[frame, height, width, 3]`, frames per second, what was told inside, the sound."""
+
+    frames: np.ndarray
+    fps: float
+    info: dict[str, Any]
+    sound: Sound | None
+
+
+class FrameBuffer:
+    """Frames of one size in one array that grows where it stands, up to `most` bytes (0: what is free)."""
+
+    def __init__(self, path: Path, count: int, height: int, width: int, most: int = 0) -> None:
+        self.path, self.count = path, 0
+        self.most = most or psutil.virtual_memory().available  # before any is taken
+        self.frames = np.empty((0, height, width, 3), np.uint8)
+        self._grow(max(1, count))
+
+    def append(self, pixels: np.ndarray) -> None:
+        if self.count == len(self.frames):
+            self._grow(self.count + self.count // 4 + 8)
+        self.frames[self.count] = pixels
+        self.count += 1
+
+    def repeated(self, rate: ConstantRate) -> np.ndarray:
+        """The frames, each repeated for as many ticks as it is shown."""
+        # First those that are shown at all move together, then each to its ticks, from the last on: at neither time
+        # does what is written lie on what is still to be read.
+        ends = np.append(rate.starts[1:], rate.count)
+        kept = np.flatnonzero(ends > rate.starts)
+        for place, number in enumerate(kept):
+            self.frames[place] = self.frames[number]
+        self._grow(rate.count)
+        for place, number in reversed(list(enumerate(kept))):
+            self.frames[rate.starts[number] : ends[number]] = self.frames[place].copy()
+        return self.frames
+
+    def trimmed(self) -> np.ndarray:
+        """The frames as they came."""
+        self._grow(self.count)
+        return self.frames
+
+    def _grow(self, count: int) -> None:
+        """Make room for `count` frames in all. Raises before it is taken."""
+        height, width = self.frames.shape[1:3]
+        check(self.path, count, height, width, self.most)
+        self.frames.resize((count, height, width, 3), refcheck=False)  # in place: no second copy
+
+
+def check(path: Path, count: int, height: int, width: int, most: int = 0) -> None:
+    """Raise `AnimaticError` where so many frames need more than `most` bytes (0: what is free)."""
+    needs, free = 3 * count * height * width, most or psutil.virtual_memory().available
+    if needs > free:
+        size = f"{count} frames of {width} x {height} need {format_bytes(needs)}"
+        raise AnimaticError(f"{path}: {size}, {format_bytes(free)} are free; want a shorter or smaller video")
+
+
+def format_bytes(size: int) -> str:
+    """Bytes in words."""
+    return f"{size / 2**30:.1f} GB" if size >= 2**28 else f"{size / 2**20:.1f} MB"
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """Pixels `[height, width, 4]` whose last channel is opacity, on white as on a page: uint8 `[height, width, 3]`."""
+    opacity = pixels[..., 3:].astype(np.uint16)
+    if (opacity == 255).all():
+        return pixels[..., :3]
+    return ((pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+
+
+def at_constant_rate(
+    buffer: FrameBuffer, times: Sequence[float], rate: ConstantRate, info: dict[str, Any], path: Path
+) -> np.ndarray:
+    """The frames of `buffer`, shown at `times` (seconds), at `rate`; what is lost on the way is noted in `info`."""
+    if rate.lost:
+        add_damage(info, f"{path}: {rate.lost} of {len(times)} frames follow within 1/{rate.fps:g} s and are left out")
+    return buffer.trimmed() if rate.count == len(times) and not rate.lost else buffer.repeated(rate)
+
+
+def add_damage(info: dict[str, Any], text: str) -> None:
+    """Add to what is to be said of a file that could not be read whole."""
+    info["damage"] = "; ".join(filter(None, (info.get("damage"), text)))

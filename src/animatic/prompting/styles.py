@@ -1,0 +1,216 @@
+"""How a method words a scene: which text is encoded, and which words of it name each object.
+
+A style makes of a scene the scene as the model is told it: `prompt` is the very text that is encoded, and every phrase
+stands in it. Controls look phrases up there and nowhere else. A recipe names its style by `worded`; without one it is
+`with_background`.
+
+| style | text | whose |
+|---|---|---|
+| `as_typed` | the prompt | plain models |
+| `with_background` | `{prompt}, {background} background`, and `| {phrase}` for what it does not name | LVD |
+| `listing_objects` | `{background} with {objects}`, so that nothing unwanted is named | LMD and its baselines |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from ..core.text import find, named
+from ..scene import Scene, Track
+from .english import article, bare, counted, inflection, listing
+
+if TYPE_CHECKING:
+    from ..timeline import Reel
+
+PromptStyle = Callable[[Scene], Scene]
+AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
+UNNAMED = "a scene"  # told where a prompt is only about what is not wanted
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class WordedTrack(Track):
+    """A track as a model is told it.
+
+    `phrase` names it in the text of the scene, perhaps with others ("two apples"); `name` is what it is called alone
+    ("an apple"), and `prompt` the text of a picture of it alone ("A kitchen with an apple").
+    """
+
+    name: str = ""
+
+
+def worded(style: PromptStyle) -> Callable[[AnyRecipe], AnyRecipe]:
+    """Decorates a recipe whose scenes are told in this style."""
+
+    def named(recipe: AnyRecipe) -> AnyRecipe:
+        recipe.prompt_style = style  # pyright: ignore[reportFunctionMemberAccess]
+        return recipe
+
+    return named
+
+
+def style_of(recipe: Callable[..., Any]) -> PromptStyle:
+    """The style of a recipe: the one it names, else LVD's."""
+    return getattr(recipe, "prompt_style", with_background)
+
+
+def told(scenes: Sequence[Scene | Reel], style: PromptStyle) -> list[Any]:
+    """Scenes, or stories, as the model is told them."""
+    return [
+        style(scene) if isinstance(scene, Scene) else replace(scene, scenes=tuple(map(style, scene.scenes)))
+        for scene in scenes
+    ]
+
+
+def as_typed(scene: Scene) -> Scene:
+    """The scene as it is: no word more than its prompt."""
+    return scene
+
+
+def with_background(scene: Scene) -> Scene:
+    """LVD's wording: the prompt, its background, and any phrase that is not named; without tracks, as typed.
+
+    A phrase is named where it stands, or where its last word does and is not another phrase's: of "red car" and "blue
+    car", "a red car" names one.
+    """
+    if not scene.tracks:
+        return scene
+    phrases = [track.phrase for track in scene.tracks]
+    text = sentence = scene.prompt.strip().rstrip(".")
+    if scene.background:
+        text += f", {scene.background} background"
+    for phrase in phrases:
+        if not named(text, phrase, phrases):
+            text += f"| {phrase}"
+    return scene if text == sentence else replace(scene, prompt=text)
+
+
+def with_background_published(scene: Scene) -> Scene:
+    """LVD's wording as its own code makes it (generate.py, utils/parse.py, utils/guidance.py), without tracks too."""
+    text = scene.prompt.strip().rstrip(".")
+    if scene.background:
+        text += f", {scene.background} background"
+    tracks: list[Track] = []
+    for track in scene.tracks:
+        form = _form_as_published(text, track.phrase)
+        if not form:
+            text += f"| {track.phrase}"
+        if form and find(text, track.phrase) is None:  # its words are found by their form, but it keeps its name
+            alone = track.prompt or track.phrase
+            tracks.append(WordedTrack(form, track.boxes, alone, track.phrase))
+        else:
+            tracks.append(track)
+    return replace(scene, prompt=text, tracks=tuple(tracks))
+
+
+def _form_as_published(text: str, phrase: str) -> str:
+    """What names a phrase by LVD's rule: itself, without digits, its last word, or that one's plural; "" if nothing."""
+    words = phrase.strip("0123456789 ")
+    last = words.split(" ")[-1]
+    forms = [phrase, words, last, last and inflection().plural(last)]
+    return next((form for form in forms if form and re.search(rf"\b{re.escape(form)}\b", text)), "")
+
+
+def listing_objects(scene: Scene) -> Scene:
+    """LMD's wording in plain English: "A kitchen with two apples and a cup".
+
+    A background in one word or so stands behind ("a cat, grass background"). A scene that moves keeps its prompt, which
+    says how, and is told as `with_background` does, unless something is not wanted: that must not be named.
+    """
+    if scene.seconds and not scene.negative:
+        scene = with_background(scene)
+        return replace(
+            scene, tracks=tuple(_worded(t, scene.background, t.phrase, article(t.phrase)) for t in scene.tracks)
+        )
+
+    # tracks of one phrase are told together, in the order in which they first appear
+    names = [article(track.phrase) for track in scene.tracks]
+    together = {name: _together(name, names.count(name)) for name in names}
+    tracks = tuple(
+        _worded(track, scene.background, together[name], name) for track, name in zip(scene.tracks, names, strict=True)
+    )
+    text = _within(scene.background, listing(list(together.values())) if together else "")
+    return replace(scene, prompt=text or _without_unwanted(scene), tracks=tracks)
+
+
+def listing_objects_published(scene: Scene) -> Scene:
+    """LMD's wording as its own code makes it (utils/parse.py, convert_spec): objects in alphabetical order."""
+    tracks = sorted(scene.tracks, key=lambda track: track.phrase)
+    names = [track.phrase for track in tracks]
+    together = {name: _together_as_published(name, names.count(name)) for name in sorted(set(names))}
+    objects = ", ".join(together.values())
+    return replace(
+        scene,
+        prompt=_joined(scene.background, objects) or scene.prompt,
+        tracks=tuple(
+            WordedTrack(together[t.phrase], t.boxes, _joined(scene.background, t.phrase), t.phrase) for t in tracks
+        ),
+    )
+
+
+def _together(name: str, count: int) -> str:
+    return name if count == 1 else counted(bare(name), count)
+
+
+def _together_as_published(name: str, count: int) -> str:
+    """LMD takes "a " and "an " out wherever they stand, so that two of "a panda bear" are "two pandbears"."""
+    return name if count == 1 else counted(name.replace("an ", "").replace("a ", ""), count)
+
+
+def _joined(background: str, objects: str) -> str:
+    return f"{background} with {objects}" if background and objects else background or objects
+
+
+def _within(background: str, objects: str) -> str:
+    """Objects before a background, which is a phrase ("A kitchen") or a mere keyword ("grass")."""
+    keyword = article(background) != background and len(background.split()) < 3 if background else False
+    if not keyword:
+        return _joined(background, objects)
+    return f"{objects}, {background} background" if objects else f"{background} background"
+
+
+def _worded(track: Track, background: str, phrase: str, name: str) -> WordedTrack:
+    """A track that `phrase` names among others and `name` alone, unless the scene has a prompt for it."""
+    name = track.prompt or name
+    return WordedTrack(phrase, track.boxes, _within(background, name), name)
+
+
+def _without_unwanted(scene: Scene) -> str:
+    """The prompt without the clause that says what is not wanted: "a street without cars" is "a street"."""
+    text = scene.prompt
+    for words in filter(None, map(str.strip, scene.negative.split(","))):
+        clause = rf",?\s*\b(without|but no|with no|no|not)( any| a| an| the)?\s+{re.escape(words)}\b"
+        text = re.sub(clause, "", text, flags=re.IGNORECASE)
+        if find(text, words) is not None:
+            return UNNAMED
+    return text.strip() or UNNAMED
+
+
+def object_name(track: Track) -> str:
+    """What an object is called where nothing else is told."""
+    return track.name if isinstance(track, WordedTrack) else track.prompt or track.phrase
+
+
+def own_name(track: Track) -> str:
+    """What an object is called by itself: "an apple" of "two apples", else its phrase."""
+    return (isinstance(track, WordedTrack) and track.name) or track.phrase
+
+
+def object_scene(scene: Scene, i: int) -> Scene:
+    """The scene of one object alone, in the words of a picture of it: text and phrase."""
+    track = scene.tracks[i]
+    if not isinstance(track, WordedTrack):
+        track = _worded(track, scene.background, track.phrase, article(track.phrase))
+    candidates = (track.phrase, bare(track.phrase), track.name)  # the first of these that the text names in full
+    phrase = next(words for words in candidates if stands(track.prompt, words))
+    return replace(scene, prompt=track.prompt, tracks=(replace(track, phrase=phrase),))
+
+
+def stands(text: str, words: str) -> bool:
+    """Whether these very words are in the text."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None

@@ -1,0 +1,57 @@
+"""The best a detector can give: plans filmed exactly in the toy world, as a run like any other.
+
+python -m animatic.toy.evals.ceiling lvd --out runs/ceiling && animatic bench score runs/ceiling
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...benchmarks.generate import Part, prepare, settings_of, work
+from ...benchmarks.jobs import FAILED, LEFT_OUT, Job, Outcome, made, scenes_of
+from ...benchmarks.known import benchmark_named
+from ...errors import AnimaticError
+from ...scene import Scene
+from ...video import Video
+from .. import grid_world as toyworld
+
+FRAMES = 8  # of a video, as `mini` makes them
+
+
+class Filmer:
+    """Takes a model's place: what a job plans is drawn with the toy world's sprites."""
+
+    def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
+        return [self._film(job) for job in batch]
+
+    def _film(self, job: Job) -> Outcome:
+        try:
+            for name in job.names:
+                toyworld.identify(name)
+        except AnimaticError as error:
+            return Outcome(job.number, LEFT_OUT, str(error))
+        plan, *more = scenes_of(job.plan or Scene(job.prompt))
+        if more:
+            return Outcome(job.number, FAILED, f"a story of {len(more) + 1} scenes; want one, to be filmed")
+        place = plan.background if plan.background in toyworld.BACKGROUNDS else "grass"
+        try:
+            frames, _ = toyworld.draw(replace(plan, background=place), FRAMES if plan.seconds else 1)
+        except AnimaticError as error:
+            return Outcome(job.number, FAILED, str(error))
+        return made(job, Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed}))
+
+
+def main(name: str, out: Annotated[Path, typer.Option()], limit: int | None = None, planner: str = "rules") -> None:
+    """Film a benchmark's plans."""
+    benchmark = benchmark_named(name)
+    run = prepare(out, benchmark, settings_of(benchmark, name, "mini", "none", planner))
+    work(run, Part(limit), maker=Filmer())
+
+
+if __name__ == "__main__":
+    typer.run(main)

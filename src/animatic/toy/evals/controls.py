@@ -1,0 +1,102 @@
+"""One method on random scenes with boxes, seen from all sides: a row of the table that compares controls.
+
+    python -m animatic.toy.evals.controls lvd --n 100 --seeds 2 [--still]
+
+A process a method, so that its peak memory is its own; `runs/compare_controls.sh` makes the whole table.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from ...backbones import load
+from ...benchmarks.detect import overlap
+from ...generation import render_batch
+from ...scene import Box
+from ...video import Video
+from ..detector import ToyDetector
+from ..grid_world import backdrop
+from .mini import Case, boxed, means, prompts, score
+
+
+def cases_of(n: int, seed: int, still: bool) -> list[Case]:
+    """`n` random scenes of one thing in a box that no word implies; as stills their first frame."""
+    rng = random.Random(seed)
+    cases = [boxed(rng, case) for case in prompts(rng, n, set(), moving=False)]
+    return [replace(case, scene=replace(case.scene.at(1), seconds=0.0)) for case in cases] if still else cases
+
+
+def measured(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | None]:
+    """What `score` sees, and the intersection over union with the box, and the error of the background."""
+    boxes = case.scene.at(len(video)).tracks[0].boxes
+    finds = detector.surest(video.frames)
+    ious = [overlap(d.box, b) if d and b else 0.0 for d, b in zip(finds, boxes, strict=True)]
+    return {
+        **score(case, video, detector),
+        "IoU": float(np.mean(ious)),
+        "background error": background_error(video, boxes, case.scene.background),
+    }
+
+
+def background_error(video: Video, boxes: Sequence[Box | None], background: str) -> float:
+    """Mean absolute difference, in 0..1, to the painted background, outside the boxes and a cell around them."""
+    want = backdrop(background) * 255
+    height, width = want.shape[:2]
+    errors = []
+    for frame, box in zip(video.frames, boxes, strict=True):
+        outside = np.ones((height, width), bool)
+        if box is not None:
+            x0, y0, x1, y1 = (round(v * n) for v, n in zip(box, (width, height, width, height), strict=True))
+            outside[max(0, y0 - 8) : y1 + 8, max(0, x0 - 8) : x1 + 8] = False
+        errors.append(np.abs(frame.astype(np.float32) - want)[outside].mean() / 255)
+    return float(np.mean(errors))
+
+
+def main(
+    method: str,
+    model: str = "mini",
+    n: Annotated[int, typer.Option(help="Scenes.")] = 100,
+    seeds: Annotated[int, typer.Option(help="Seeds for each scene.")] = 2,
+    seed: int = 0,
+    steps: int = 25,
+    still: Annotated[bool, typer.Option(help="Pictures, not videos.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="Folder to keep what was made in.")] = None,
+    batch: int = 10,
+) -> None:
+    """Print one row as JSON: settings, n, means, CPU seconds a sample on one thread, peak memory of the process."""
+    import resource  # Unix alone has it; the rest of this file is for everybody
+
+    torch.set_num_threads(1)
+    backbone, detector, cases = load(model), ToyDetector(), cases_of(n, seed, still)
+    results, seconds = [], 0.0
+    for k in range(seeds):
+        for i in range(0, n, batch):
+            part = cases[i : i + batch]
+            own = range(seed + 1000 * k + i, seed + 1000 * k + i + len(part))
+            began = time.process_time()
+            made = render_batch([case.scene for case in part], backbone, method, own, steps=steps)
+            seconds += time.process_time() - began
+            results += [measured(case, video, detector) for case, video in zip(part, made, strict=True)]
+            for number, video in zip(own, made, strict=True):
+                if keep:
+                    video.save(keep / f"{method.replace(':', '-')}-{number:04d}.{'png' if still else 'webp'}")
+    row = {
+        "method": method, "model": model, "still": still, "n": n * seeds, "seed": seed, "steps": steps,
+        **means(results), "cpu seconds": round(seconds / (n * seeds), 2),
+        "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }  # fmt: skip
+    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,175 @@
+"""What `mini` can do, measured: things, colours and ways from words alone, and under boxes.
+
+    python -m animatic.toy.evals.mini --n 100 --seed 0
+
+Prompts are held out: none stands verbatim among the captions of the training run described by `--plan`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from ...backbones import load
+from ...benchmarks.cases import centred, middle
+from ...core.backbone import Backbone
+from ...core.control import Control
+from ...generation import render_batch
+from ...methods import METHODS, Recipe
+from ...methods.lvd import lvd
+from ...planning.rules import plan as plan_scene
+from ...prompting.english import article
+from ...scene import Box, Scene, Track
+from ...video import Video
+from .. import grid_world as toyworld
+from ..detector import Detection, ToyDetector, same_colour
+from ..grid_captions import ING, PLACES, VERBS, WAYS
+
+STRAIGHT = ("right", "left", "up", "down")
+BATCH = 10
+FAR = 0.15  # of the frame: how far a thing must move for its way to count
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt about one thing, and what it says: "" where nothing is said of colour or way."""
+
+    scene: Scene
+    noun: str
+    colour: str
+    way: str = ""
+
+
+def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> list[Case]:
+    """`count` prompts about one thing, each with a background; none of `known` (lower case)."""
+    cases: list[Case] = []
+    while len(cases) < count:
+        noun = rng.choice(tuple(toyworld.NOUNS))
+        colour = rng.choice(tuple(toyworld.COLOURS)) if noun in toyworld.COLOURABLE else ""
+        way = rng.choice(STRAIGHT) if moving else ""
+        background = rng.choice(toyworld.BACKGROUNDS)
+        words = [article(f"{colour} {noun}".strip())]
+        if way:
+            words += [ING[VERBS.get(noun, "move")], rng.choice(WAYS[way])]
+        place = rng.choice((" " + PLACES[background], f", {background} background"))
+        prompt = " ".join(words) + place
+        if prompt.lower() not in known and prompt not in {case.scene.prompt for case in cases}:
+            cases.append(Case(Scene(prompt[0].upper() + prompt[1:], background=background), noun, colour, way))
+    return cases
+
+
+def boxed(rng: random.Random, case: Case) -> Case:
+    """The case with a random box that drifts straight from a random place to another, which no word implies."""
+    w, h = toyworld.aspect(case.noun)
+    side = rng.choice((3, 4, 5)) / toyworld.GRID
+    ends = [(rng.random() * (1 - w * side), rng.random() * (1 - h * side)) for _ in range(2)]
+    boxes: tuple[Box, ...] = tuple((x, y, x + w * side, y + h * side) for x, y in ends)
+    phrase = f"{case.colour} {case.noun}".strip()
+    return replace(case, scene=replace(case.scene, tracks=(Track(phrase, boxes),)))
+
+
+def astray(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+    """LVD steering the article instead of the thing: what boxes do when they pull at the wrong word."""
+    word = [scene.prompt.split()[0] for scene in scenes]
+    lost = [replace(s, tracks=tuple(replace(t, phrase=w) for t in s.tracks)) for s, w in zip(scenes, word, strict=True)]
+    return lvd(lost, backbone, guidance)
+
+
+def score(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | None]:
+    """What of a case is seen. Noun and colour: of the surest find, right in at least half of the frames."""
+    finds = detector.surest(video.frames)
+    nouns = [d is not None and d.noun == case.noun for d in finds]
+    colours = [d is not None and same_colour(d.noun, case.colour, d.colour) for d in finds]
+    result: dict[str, float | None] = {
+        "noun": float(np.mean(nouns) >= 0.5),
+        "colour": float(np.mean(colours) >= 0.5) if case.colour else None,
+        "way": float(moved(finds) == case.way) if case.way else None,
+    }
+    if case.scene.tracks:
+        boxes = case.scene.at(len(video)).tracks[0].boxes
+        pairs = zip(finds, boxes, strict=True)
+        result["in box"] = float(np.mean([bool(d and b and centred(d.box, b)) for d, b in pairs]))
+        result["noun frames"] = float(np.mean(nouns))
+    return result
+
+
+def moved(finds: Sequence[Detection | None]) -> str:
+    """Which way the surest find went, from the first third of the frames to the last; "" where it did not go far."""
+    third = max(1, len(finds) // 3)
+    first, last = ([middle(d.box) for d in part if d] for part in (finds[:third], finds[-third:]))
+    dx, dy = np.mean(last, 0) - np.mean(first, 0) if first and last else (0.0, 0.0)
+    if max(abs(dx), abs(dy)) < FAR:
+        return ""
+    return ("right" if dx > 0 else "left") if abs(dx) >= abs(dy) else ("down" if dy > 0 else "up")
+
+
+def seen_captions(plan: Path) -> set[str]:
+    """Every caption of a training run, made again from its plan."""
+    from ..curriculum import Plan
+
+    made = Plan(**json.loads(plan.read_text()))
+    captions: set[str] = set()
+    for step in range(made.steps):
+        captions.update(scene.prompt.lower() for scene in made.lesson(step).scenes)
+    return captions
+
+
+def main(
+    model: str = "mini",
+    n: Annotated[int, typer.Option(help="Prompts, and scenes.")] = 100,
+    seed: int = 0,
+    steps: int = 25,
+    plan: Annotated[Path | None, typer.Option(help="plan.json of the training run, to leave its captions out.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder to keep every video in.")] = None,
+    tables: Annotated[str, typer.Option(help="Which to measure, of words,plan,boxes.")] = "words,plan,boxes",
+    methods: Annotated[str, typer.Option(help="Which rows to measure; all if not given.")] = "",
+) -> None:
+    """Print one line of JSON per table row: settings, n, and the mean of every score."""
+    backbone, detector, rng = load(model), ToyDetector(), random.Random(seed)
+    known = seen_captions(plan) if plan else set()
+    spoken = prompts(rng, n, known, moving=True)
+    quiet = [boxed(rng, case) for case in prompts(rng, n, known, moving=False)]
+    planned = [replace(case, scene=plan_scene(case.scene.prompt)) for case in spoken]
+    rows: dict[str, list[tuple[str, list[Case], Recipe]]] = {
+        "words": [("none", spoken, METHODS["none"])],
+        "plan": [("lvd", planned, METHODS["lvd"])],
+        "boxes": [
+            *((name, quiet, METHODS[name]) for name in METHODS if not name.endswith(":published")),
+            ("wrong token", quiet, astray),
+        ],
+    }
+    for table in tables.split(","):
+        for name, cases, recipe in (row for row in rows[table] if not methods or row[0] in methods.split(",")):
+            results = []
+            for i in range(0, n, BATCH):
+                scenes = [case.scene for case in cases[i : i + BATCH]]
+                own = range(seed + i, seed + i + len(scenes))
+                for k, video in enumerate(render_batch(scenes, backbone, recipe, own, steps=steps), i):
+                    results.append(score(cases[k], video, detector))
+                    if keep:
+                        video.save(keep / f"{table}-{name.replace(' ', '-')}-{k:03d}.webp")
+            told = {"table": table, "method": name, "model": model, "n": n, "seed": seed, "steps": steps}
+            print(json.dumps({**told, **means(results)}), flush=True)
+
+
+def means(results: Sequence[Mapping[str, float | None]], digits: int = 3) -> dict[str, float]:
+    """Mean of every score over the cases that have it, with their number where it is not all."""
+    out: dict[str, float] = {}
+    for key in {**results[0], **results[-1]}:
+        values = [v for r in results if (v := r.get(key)) is not None]
+        if values:
+            out[key] = round(float(np.mean(values)), digits)
+            if len(values) < len(results):
+                out[f"{key} n"] = len(values)
+    return out
+
+
+if __name__ == "__main__":
+    typer.run(main)

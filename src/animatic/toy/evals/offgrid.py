@@ -1,0 +1,255 @@
+"""How well a model draws the world off the grid: the table that says whether the next `mini` may replace today's.
+
+    python -m animatic.toy.evals.offgrid --model mini --model runs/out/mini2/mini --n 50
+
+Prompts name triples of noun, colour and background that no training scene holds (`captions.held_out`); boxes stand at
+any pixel. Every model is asked for the same nouns, those of all models named, at its own number of frames.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from ...backbones import load
+from ...benchmarks.cases import Tally, centred, middle
+from ...core.backbone import Backbone
+from ...generation import render_batch
+from ...planning.motions import line
+from ...prompting.english import article
+from ...scene import Box, Scene, Track
+from ..captions import EASES, ING, VERBS, ToyObject, held_out
+from ..detector import Detection, ToyDetector, behind, same_colour
+from ..grid_captions import PLACES, WAYS
+from ..scan import OFF_GRID
+from ..world import BACKGROUNDS, COLOURABLE, COLOURS, FRAMES, SIZE, draw, place, tight
+from .mini import STRAIGHT, moved
+
+BATCH = 10
+NEAR = 3.0  # pixels that a centre may be off
+FILLED = (0.75, 1.33)  # the area of one object, in areas of its sprite; two halves or a capsule are more
+VISIBLE = 0.02  # squared colour distance from the backdrop at which a pixel belongs to an object
+SIDES = {1: (20, 36), 3: (16, 24)}  # pixels, by the number of objects
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt with what it says of its objects: (noun, colour, colour "" where none is said), and of one's way."""
+
+    scene: Scene
+    objects: tuple[tuple[str, str], ...]
+    way: str = ""
+
+
+def cases(rng: random.Random, count: int, nouns: Sequence[str], objects: int = 1, boxes: bool = True) -> list[Case]:
+    """Held-out cases. With `boxes` each object drifts from one place to another, which no word implies.
+
+    Without, a way is told in words.
+    """
+    made: list[Case] = []
+    while len(made) < count:
+        background = rng.choice(BACKGROUNDS)
+        triples = [(noun, colour) for noun in nouns for colour in (tuple(COLOURS) if noun in COLOURABLE else ("",))]
+        unseen = [(noun, colour) for noun, colour in triples if held_out(noun, colour, background)]
+        if len({noun for noun, _ in unseen}) < objects:
+            continue
+        chosen = rng.sample(unseen, objects)
+        if len({noun for noun, _ in chosen}) < objects:
+            continue
+        way = "" if boxes else rng.choice(STRAIGHT)
+        tracks = _apart(rng, chosen) if boxes else ()
+        words = ", ".join(article(f"{colour} {noun}".strip()) for noun, colour in chosen[:-1])
+        last = article(" ".join(word for word in (chosen[-1][1], chosen[-1][0]) if word))
+        prompt = f"{words} and {last}" if words else last
+        if way:
+            prompt += f" {ING[VERBS.get(chosen[0][0], 'move')]} {rng.choice(WAYS[way])}"
+        prompt += rng.choice((" " + PLACES[background], f", {background} background"))
+        scene = Scene(prompt[0].upper() + prompt[1:], tracks, background)
+        made.append(Case(scene, tuple(chosen), way))
+    return made
+
+
+def _apart(rng: random.Random, objects: Sequence[tuple[str, str]]) -> tuple[Track, ...]:
+    """A track for each object, softly from a random place to another; boxes never overlap."""
+    while True:
+        tracks = []
+        for noun, colour in objects:
+            start, end = ((rng.random(), rng.random()) for _ in range(2))
+            side = rng.randint(*SIDES[len(objects)])
+            tracks.append(ToyObject(noun, colour, side, start, line(start, end), rng.choice(EASES[:2])).track(FRAMES))
+        pairs = [(a, b) for i, a in enumerate(tracks) for b in tracks[:i]]
+        if not any(_touch(p, q) for a, b in pairs for p, q in zip(a.boxes, b.boxes, strict=True)):
+            return tuple(tracks)
+
+
+def _touch(p: Box | None, q: Box | None) -> bool:
+    return bool(p and q and min(p[2], q[2]) > max(p[0], q[0]) and min(p[3], q[3]) > max(p[1], q[1]))
+
+
+def judge_one(case: Case, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
+    """What is seen of one object in uint8 `[frame, SIZE, SIZE, 3]`, given the finds in each.
+
+    Noun and colour are right where they are in at least half of the frames; other shares are of frames, areas and
+    distances means over those in which something is found.
+    """
+    tracks = case.scene.at(len(frames)).tracks
+    boxes = tracks[0].boxes if tracks else (None,) * len(frames)
+    parts = [judge_frame(case, *of) for of in zip(frames, finds, boxes, strict=True)]
+    result = {key: float(np.mean([part[key] for part in parts if key in part])) for key in parts[0] | parts[-1]}
+    result |= {key: float(result[key] >= 0.5) for key in ("noun", "colour") if key in result}
+
+    # how it moves
+    surest = [next(iter(found), None) for found in finds]
+    if case.way:
+        result["way"] = float(moved(surest) == case.way)
+    if (jerky := jerk_of_finds(surest)) is not None:
+        result["jerk"] = jerky
+    if tracks:  # to whole pixels, as the world draws it
+        drawn = [tight(case.objects[0][0], *place(box)) for box in boxes if box]
+        result["jerk of truth"] = jerk([middle(box) for box in drawn])
+    return result
+
+
+def judge_frame(case: Case, frame: np.ndarray, finds: Sequence[Detection], box: Box | None) -> dict[str, float]:
+    """The scores of one frame: of its surest find, and of how many there are. `box` is where it was asked for."""
+    noun, colour = case.objects[0]
+    best = next(iter(finds), None)
+    result = {"noun": float(best is not None and best.noun == noun), "one object": float(len(finds) == 1)}
+    if colour:
+        result["colour"] = float(best is not None and same_colour(best.noun, colour, best.colour, OFF_GRID))
+
+    area = None if best is None else filled(frame, best, case.scene.background)
+    if area is not None:
+        result["area"] = area
+    result["one whole object"] = float(len(finds) == 1 and area is not None and FILLED[0] <= area <= FILLED[1])
+
+    if box is not None:
+        off = np.inf if best is None else distance(best.box, box)
+        result |= {
+            "within 3 px": float(off <= NEAR),
+            "centre in box": float(best is not None and centred(best.box, box)),
+        }
+        if best is not None:
+            result["px off"] = off
+    return result
+
+
+def judge_all(case: Case, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
+    """Whether each of several objects stands in its box with its colour, in at least half of the frames."""
+
+    def there(noun: str, colour: str, box: Box | None, found: Sequence[Detection]) -> bool:
+        named = [d for d in found if d.noun == noun and (not colour or same_colour(noun, colour, d.colour, OFF_GRID))]
+        return box is not None and any(centred(d.box, box) for d in named)
+
+    right = []
+    for (noun, colour), track in zip(case.objects, case.scene.at(len(finds)).tracks, strict=True):
+        hits = [there(noun, colour, box, found) for box, found in zip(track.boxes, finds, strict=True)]
+        right.append(np.mean(hits) >= 0.5)
+    return {"all right": float(all(right)), "objects right": float(np.mean(right))}
+
+
+def filled(frame: np.ndarray, found: Detection, background: str) -> float | None:
+    """How much of a frame is not backdrop, in areas of the sprite that was found; None where that blends in."""
+    phrase = f"{found.colour} {found.noun}".strip()
+    alone, cover = draw(Scene(phrase, (Track(phrase, (found.box,)),), background), 1)
+    drawn = covered(alone[0])
+    return covered(frame) / drawn if drawn > 0.8 * (cover > 0.5).sum() else None
+
+
+def covered(frame: np.ndarray) -> int:
+    """Pixels of uint8 `[SIZE, SIZE, 3]` that differ from the backdrop it shows."""
+    picture = frame.astype(np.float32) / 255
+    return int((((picture - behind(picture)) ** 2).sum(-1) > VISIBLE).sum())
+
+
+def jerk_of_finds(finds: Sequence[Detection | None]) -> float | None:
+    """The jerk of what is found in each frame, over the frames in which it is the same noun as in the two before."""
+    runs = [run for run in zip(finds, finds[1:], finds[2:], strict=False) if None not in run]
+    alike = [run for run in runs if len({found.noun for found in run if found}) == 1]
+    return float(np.mean([jerk([middle(found.box) for found in run if found]) for run in alike])) if alike else None
+
+
+def jerk(centres: Sequence[tuple[float, float]]) -> float:
+    """Mean length of the second difference of centres in 0..1, in pixels."""
+    bends = np.diff(np.array(centres) * SIZE, 2, axis=0)
+    return float(np.hypot(*bends.T).mean()) if len(bends) else 0.0
+
+
+def distance(box: Box, other: Box) -> float:
+    """Between the centres of two boxes, in pixels."""
+    return float(np.hypot(*np.subtract(middle(box), middle(other))) * SIZE)
+
+
+def videos(model: Backbone, chosen: Sequence[Case], method: str, seed: int, steps: int) -> list[np.ndarray]:
+    frames: list[np.ndarray] = []
+    for i in range(0, len(chosen), BATCH):
+        scenes = [case.scene for case in chosen[i : i + BATCH]]
+        seeds = range(seed + i, seed + i + len(scenes))
+        frames += [video.frames for video in render_batch(scenes, model, method, seeds, steps=steps)]
+    return frames
+
+
+def summary(results: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """The mean of every score over the cases that have it; of shares also n and Wilson's 95 % interval over cases."""
+    table: dict[str, Any] = {}
+    for key in dict.fromkeys(key for result in results for key in result):
+        values = [result[key] for result in results if key in result]
+        table[key] = {"mean": round(float(np.mean(values)), 3), "n": len(values)}
+        if set(values) <= {0.0, 1.0}:
+            low, high = Tally(int(sum(values)), len(values)).interval()
+            table[key]["interval"] = [round(low, 3), round(high, 3)]
+    return table
+
+
+def main(
+    model: Annotated[list[str], typer.Option(help="A model's name or folder; may be given several times.")],
+    n: Annotated[int, typer.Option(help="Cases a row.")] = 50,
+    methods: Annotated[str, typer.Option(help="With boxes, with commas.")] = "none,lvd",
+    tables: Annotated[str, typer.Option(help="Of truth,words,boxes,three, with commas.")] = "truth,words,boxes,three",
+    seed: int = 1000,
+    steps: int = 25,
+    keep: Annotated[Path | None, typer.Option(help="Folder to keep the frames in, as .npy.")] = None,
+) -> None:
+    """Print one line of JSON per row: table, model, method and every score with its n."""
+    models = {name: load(name) for name in model}
+    nouns = [noun for noun in OFF_GRID.nouns if all(noun in loaded.words for loaded in models.values())]
+    detector = ToyDetector(world=OFF_GRID, exact=True)
+    chosen = {
+        "words": cases(random.Random(seed), n, nouns, boxes=False),
+        "boxes": cases(random.Random(seed + 1), n, nouns),
+        "three": cases(random.Random(seed + 2), n, nouns, objects=3),
+    }
+
+    def row(table: str, name: str, method: str, films: Sequence[np.ndarray]) -> None:
+        results = [_judged(case, film, detector) for case, film in zip(chosen[table], films, strict=True)]
+        print(json.dumps({"table": table, "model": name, "method": method, **summary(results)}), flush=True)
+
+    wanted = tables.split(",")
+    for table in ("boxes", "three"):
+        if "truth" in wanted:  # the world's own films: what a perfect model would get
+            row(table, "the world", "drawn", [draw(case.scene, FRAMES)[0] for case in chosen[table]])
+
+    for table in ("words", "boxes", "three"):
+        for method in methods.split(",") if table != "words" else ("none",):
+            for i, (name, loaded) in enumerate(models.items() if table in wanted else ()):
+                films = videos(loaded, chosen[table], method, seed, steps)
+                if keep:
+                    keep.mkdir(parents=True, exist_ok=True)
+                    np.save(keep / f"{table}-{method}-{i}-{Path(name).name}.npy", np.stack(films))
+                row(table, name, method, films)
+
+
+def _judged(case: Case, frames: np.ndarray, detector: ToyDetector) -> dict[str, float]:
+    finds = detector(frames)
+    return judge_one(case, frames, finds) if len(case.objects) == 1 else judge_all(case, finds)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,228 @@
+"""Toy scenes and the English that describes them: what `mini` reads while it learns.
+
+Every scene is a plain `Scene` whose prompt is the caption; the trainer films it with `toyworld.draw`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from ..planning.motions import CORNERS, MOTIONS, Path, legs, line, still, until
+from ..prompting.english import article, number, plurals
+from ..scene import Box, Scene, Track
+from .grid_world import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, tight
+
+PLACES = {
+    "grass": "on the grass", "sky": "in the sky", "night": "at night", "beach": "on the beach", "snow": "in the snow",
+    "road": "on the road", "sea": "in the sea", "forest": "in a forest", "room": "in a room", "desert": "in the desert",
+}  # fmt: skip
+VERBS = {
+    "bear": "walk", "cat": "walk", "dog": "walk", "person": "walk", "turtle": "walk", "bird": "fly", "balloon": "fly",
+    "fish": "swim", "car": "drive", "boat": "sail", "ball": "roll",
+}  # fmt: skip
+ING = {
+    "walk": "walking", "fly": "flying", "swim": "swimming", "drive": "driving", "sail": "sailing", "roll": "rolling",
+    "move": "moving",
+}  # fmt: skip
+ADJECTIVES = {"car": "moving", "cat": "lively", "bird": "flying", "ball": "moving", "dog": "walking"}  # LVD's five
+WAYS = {
+    "right": ("from the left to the right", "from left to right", "to the right"),
+    "left": ("from the right to the left", "from right to left", "to the left"),
+    "up": ("from the bottom to the top", "up", "upwards"),
+    "down": ("from the top to the bottom", "down", "downwards"),
+    "down right": ("from the upper left to the lower right", "diagonally down to the right"),
+    "down left": ("from the upper right to the lower left", "diagonally down to the left"),
+    "up right": ("from the lower left to the upper right", "diagonally up to the right"),
+    "up left": ("from the lower right to the upper left", "diagonally up to the left"),
+    "circle": ("in a circle", "around in a circle"),
+    "approach": ("closer", "towards the camera"),
+    "recede": ("away", "away from the camera"),
+}
+LIVELY = "a realistic lively video of a scene"  # how LVD's benchmark opens
+_TOSSED = {
+    "bounce": "bounces up and down",
+    "throw right": "is thrown to the right",
+    "throw left": "is thrown to the left",
+}
+SIDES = {"small": (3, 3), "big": (5, 5), "": (4, 4)}
+
+
+@dataclass
+class Thing:
+    noun: str
+    colour: str
+    side: int  # cells
+    spot: tuple[float, float]  # of the room it has
+    path: Path = still
+    shown: tuple[float, float] = (0.0, 1.0)
+
+    def track(self, frames: int) -> Track:
+        boxes = []
+        for f in range(frames):
+            u = f / (frames - 1) if frames > 1 else 0.5
+            x, y, scale = self.path(u)
+            side = max(SMALLEST, min(LARGEST, round(self.side * scale)))
+            x, y = (self.spot[0] if x is None else x), (self.spot[1] if y is None else y)
+            here = self.shown[0] <= u <= self.shown[1]
+            boxes.append(tight(self.noun, round(x * (GRID - side)), round(y * (GRID - side)), side) if here else None)
+        return Track(f"{self.colour} {self.noun}".strip(), tuple(boxes))
+
+
+def invent(rng: random.Random, frames: int) -> Scene:
+    """A random scene of `frames` key frames (1: a still) and its caption."""
+    make = _still if frames == 1 else _moving
+    (things, caption), tries = make(rng), 1
+    while _crowded(tracks := tuple(thing.track(frames) for thing in things)) and tries < 20:
+        (things, caption), tries = make(rng), tries + 1
+    background = rng.choice(BACKGROUNDS)
+    told = rng.random()
+    if told < 0.4:
+        caption = caption.rstrip(".") + " " + PLACES[background]
+    elif told < 0.75:
+        caption = caption.rstrip(".") + f", {background} background"
+    if rng.random() < 0.5:
+        caption = caption[0].upper() + caption[1:]
+    return Scene(caption, tracks, background, seconds=2.0 if frames > 1 else 0.0)
+
+
+def _crowded(tracks: Sequence[Track]) -> bool:
+    """Whether two things overlap by more than a third of the smaller one in any frame."""
+    pairs = [pair for a, b in combinations(tracks, 2) for pair in zip(a.boxes, b.boxes, strict=True)]
+    return any(p and q and _shared(p, q) > min(_area(p), _area(q)) / 3 for p, q in pairs)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _shared(p: Box, q: Box) -> float:
+    w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
+    return max(0.0, w) * max(0.0, h)
+
+
+def _thing(
+    rng: random.Random, taken: Sequence[str] = (), size: str = "", sides: tuple[int, int] | None = None
+) -> Thing:
+    noun = rng.choice([n for n in NOUNS if n not in taken])
+    colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
+    return Thing(noun, colour, rng.randint(*(sides or SIDES[size])), (rng.random(), rng.random()))
+
+
+def _name(thing: Thing, size: str = "", adjective: str = "") -> str:
+    return article(" ".join(w for w in (size, adjective, thing.colour, thing.noun) if w))
+
+
+_SPOTS: dict[str, tuple[float | None, float | None]] = {
+    "on the left": (0.08, None), "on the right": (0.92, None), "at the top": (None, 0.08),
+    "at the bottom": (None, 0.92), "in the middle": (0.5, 0.5),
+    **{f"in the {name} corner": spot for name, spot in CORNERS.items()},
+}  # fmt: skip
+_RELATIONS = (
+    (0, "to the left of", "to the right of", ("on the left", "on the right")),
+    (1, "above", "below", ("at the top", "at the bottom")),
+)
+
+
+def _still(rng: random.Random) -> tuple[list[Thing], str]:
+    opener = rng.choice(("", "", "", "a photo of ", "a realistic photo of a scene with "))
+    kind = rng.random()
+    if kind < 0.62:
+        size = rng.choice(("small", "big", "", "", ""))
+        thing = _thing(rng, size=size)
+        caption = opener + _name(thing, size)
+        if rng.random() < 0.3:
+            where, (x, y) = rng.choice(list(_SPOTS.items()))
+            thing.spot = (thing.spot[0] if x is None else x, thing.spot[1] if y is None else y)
+            caption += " " + where
+        return [thing], caption
+    return _several(rng, opener, "")
+
+
+def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Thing], str]:
+    kind = rng.random()
+    if kind < 0.25:  # several of a kind
+        count = rng.randint(2, 4)
+        first = _thing(rng, sides=(3, 3))
+        things = [Thing(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
+        words = (number(count), adjective and ADJECTIVES.get(first.noun, ""), first.colour, plurals(first.noun)[0])
+        return things, opener + " ".join(w for w in words if w)
+    count = 2 if kind < 0.9 else rng.randint(3, 4)
+    sides = (3, 4) if count == 2 else (3, 3)
+    things: list[Thing] = []
+    for _ in range(count):
+        things.append(_thing(rng, [t.noun for t in things], sides=sides))
+    names = [_name(t) for t in things]
+    if count == 2 and kind < 0.5:  # told apart by place
+        a, b = things
+        axis, first, second, words = rng.choice(_RELATIONS)
+        low, high = rng.uniform(0, 0.15), rng.uniform(0.85, 1)
+        a.spot = (low, a.spot[1]) if axis == 0 else (a.spot[0], low)
+        b.spot = (high, b.spot[1]) if axis == 0 else (b.spot[0], high)
+        if rng.random() < 0.5:
+            return things, f"{opener}{names[0]} {words[0]} and {names[1]} {words[1]}"
+        if rng.random() < 0.5:
+            return things, f"{opener}{names[0]} {first} {names[1]}"
+        return things, f"{opener}{names[1]} {second} {names[0]}"
+    return things, opener + ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _moving(rng: random.Random) -> tuple[list[Thing], str]:
+    lively = f"{LIVELY} with "
+    kind = rng.random()
+    if kind < 0.14:  # still or adrift, told without a way
+        things, caption = _several(rng, rng.choice(("", lively)), "moving")
+        if len(things) <= 2 and rng.random() < 0.5:
+            _drift(rng, things[0])
+        return things, caption
+    size = rng.choice(("small", "big", "", "", "", ""))
+    thing = _thing(rng, size=size)
+    name, verb = _name(thing, size), VERBS.get(thing.noun, "move") if rng.random() < 0.6 else "move"
+    if kind < 0.22:  # seen in one half only
+        half = rng.choice(("first", "second"))
+        thing.shown = (0.0, 0.5) if half == "first" else (0.5, 1.0)
+        named = _name(thing, "", ADJECTIVES.get(thing.noun, ""))
+        return [thing], f"{LIVELY} in which {named} appears only in the {half} half of the video"
+    if kind < 0.29:  # a sequence of corners, LVD's words
+        stops = rng.sample(list(CORNERS), 3)
+        thing.path = legs(*(CORNERS[s] for s in stops))
+        corners = [f"the {stop} of the scene" for stop in stops]
+        caption = (
+            f"a realistic lively video of a top-down viewed scene in which {_name(thing)} initially on {corners[0]}."
+        )
+        return [thing], f"{caption} It first moves to {corners[1]} and then moves to {corners[2]}."
+    if kind < 0.36:  # past another thing
+        other = _thing(rng, (thing.noun,), sides=(3, 3))
+        thing.side, way = 3, rng.choice(("left", "right"))
+        other.spot = (0.5, rng.choice((0.0, 1.0)))
+        thing.spot = (0.0, 1.0 - other.spot[1])
+        thing.path = MOTIONS[way]
+        start = "right" if way == "left" else "left"
+        return [thing, other], f"{lively}{_name(thing)} moving from the {start} of {_name(other)} to its {way}"
+    if kind < 0.44:  # nothing said of the way
+        _drift(rng, thing)
+        return [thing], rng.choice((name, f"{name} {ING[verb]}", lively + _name(thing, size, "moving")))
+    if kind < 0.5:
+        return [thing], f"{name} {rng.choice(('standing still', 'that does not move'))}"
+    if kind < 0.56:
+        motion = rng.choice(list(_TOSSED))
+        thing.path = MOTIONS[motion]
+        return [thing], f"{name} {_TOSSED[motion]}"
+    way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
+    thing.path = MOTIONS[way]
+    if way in ("approach", "recede"):
+        thing.side, name = 5, _name(thing)
+    words = rng.choice(WAYS[way])
+    if rng.random() < 0.08:
+        thing.path, words = until(thing.path, 0.6), words + " and stops"
+    if rng.random() < 0.35:
+        return [thing], f"{lively}{name} {ING[verb]} {words}"
+    said = ING[verb] if rng.random() < 0.5 else "flies" if verb == "fly" else verb + "s"
+    return [thing], f"{name} {said} {words}"
+
+
+def _drift(rng: random.Random, thing: Thing) -> None:
+    start, end = ((rng.random(), rng.random()) for _ in range(2))
+    thing.path = line(start, end)
