@@ -19,7 +19,7 @@ from animatic.backbones import load
 from animatic.generation import render_batch
 from animatic.scene import Scene
 from animatic.training.fit import fit, grid
-from animatic.training.settings import Settings
+from animatic.training.settings import TrainingSettings
 from animatic.video import Video
 
 SIDE, FRAMES, DIGIT = 24, 8, 14
@@ -65,9 +65,9 @@ def main() -> None:
     videos = [bouncing(rng, rng.choice("0123456789")) for _ in range(args.clips)]
     for i, video in enumerate(videos):
         video.save(args.out / "data" / f"{i}.gif", scale=1)
-    settings = Settings(
+    settings = TrainingSettings(
         data=str(args.out / "data"), out=str(args.out / "run"), text="none", frames=FRAMES, size=str(SIDE), dim=16,
-        multiples="1,2,4", batch=8, steps=args.steps, rate=2e-3, warmup=50, decay=args.steps // 3, average=0.98,
+        multiples="1,2,4", batch_size=8, steps=args.steps, learning_rate=2e-3, warmup_steps=50, decay=args.steps // 3, ema_decay=0.98,
         sample_every=0, save_every=100,
     )  # fmt: skip
     made = fit(settings, lambda done, count, said: print(done, said, flush=True) if done % 50 == 0 else None)

@@ -20,8 +20,8 @@ import typer
 
 from animatic.controls.edits import Reweight
 from animatic.controls.sharing import ShareKV
-from animatic.core.attention import plain
-from animatic.core.types import Cond, Row, Site, Step
+from animatic.core.attention import fused_attention
+from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 
 TEXT = 226
 
@@ -33,17 +33,17 @@ def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: object) -> to
 def peak(what: str, tokens: int, heads: int, width: int, count: int) -> float:
     """Megabytes."""
     F.scaled_dot_product_attention = kernel  # type: ignore[assignment]
-    source = [Row(True), Row()] if count == 4 else [Row()]
-    rows = tuple(r for s in source for r in (s, Row(s.negative, 1, source=s if "share" in what else None)))
+    source = [Branch(True), Branch()] if count == 4 else [Branch()]
+    rows = tuple(r for s in source for r in (s, Branch(s.negative, 1, kv_source=s if "share" in what else None)))
     q, k, v = (torch.zeros(len(rows), heads, tokens, width, dtype=torch.bfloat16).normal_() for _ in range(3))
     cells = tokens - TEXT
-    site = Site("blocks.0.attn1", "joint", 1, slice(0, TEXT), (1, 1, cells), Step(0, 50, 0.0),
-                Cond(torch.zeros(len(rows), 1, 1), rows), width)  # fmt: skip
+    site = AttentionCall("blocks.0.attn1", "joint", 1, slice(0, TEXT), (1, 1, cells), Step(0, 50, 0.0),
+                Conditioning(torch.zeros(len(rows), 1, 1), rows), width)  # fmt: skip
     share, weight = ShareKV(), Reweight({1: {5: 2.0, 6: 2.0}})
     if "masked" in what:
         share._words = {(0, 0): (5, 6), (1, 0): (5, 6)}
-    attend = {"plain": plain, "reweight": lambda *a: weight.attend(plain, *a)}.get(
-        what, lambda *a: share.attend(plain, *a)
+    attend = {"plain": fused_attention, "reweight": lambda *a: weight.attend(fused_attention, *a)}.get(
+        what, lambda *a: share.attend(fused_attention, *a)
     )
     attend(site, q, k, v, None)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

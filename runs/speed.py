@@ -31,10 +31,10 @@ from animatic.controls.energy import Energy, Targets
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
-from animatic.core.attention import plain
-from animatic.core.backbone import Geometry, Habits
+from animatic.core.attention import fused_attention
+from animatic.core.backbone import Geometry, ModelDefaults
 from animatic.core.control import Run
-from animatic.core.types import Cond, Maps, Row, Step
+from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 from animatic.methods.lmd import LAYERS as LMD_LAYERS
 from animatic.methods.lvd import LAYERS as LVD_LAYERS
 from animatic.scene import Scene, Track
@@ -64,7 +64,7 @@ def backbone(cls: type[Components], unet: Any) -> Components:
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
     words: Any = Words()
     vae: Any = torch.nn.Module()
-    return cls("bench", unet, vae, words, scheduler, Geometry(1, 512, 512), Habits()).freeze()
+    return cls("bench", unet, vae, words, scheduler, Geometry(1, 512, 512), ModelDefaults()).freeze()
 
 
 # ---- the originals' scheme, in our words ----
@@ -202,15 +202,15 @@ def energy_of(scene: Scene, sites: tuple[str, ...], model: Components, x: Tensor
 def steps(model: Components, x: Tensor, sites: tuple[str, ...], tracks: int, centre: float, fused: bool, repeat: int):
     """Seconds of a CFG step, and of a guided pass in our way and in the originals'."""
     scene = replace(SCENE, tracks=SCENE.tracks[:tracks])
-    cond = Cond(torch.randn(2, WORDS, model.unet.config.cross_attention_dim), (Row(True), Row(False)))
+    cond = Conditioning(torch.randn(2, WORDS, model.unet.config.cross_attention_dim), (Branch(True), Branch(False)))
     step = next(iter(model.schedule(50)))
     energy = energy_of(scene, sites, model, x, centre)
     flat = x[:, :, 0] if x.shape[2] == 1 else x
-    names = model.taps.wanted(Maps(torch.zeros(1, 1), sites))
+    names = model.hooks.wanted(AttentionMapRequest(torch.zeros(1, 1), sites))
     original = Original(model.unet, names, tracks, fused, 0.03 if centre else 0.0)
 
-    def inner(x: Tensor, step: Step, cond: Cond) -> Tensor:
-        return model(x, step, cond, plain)
+    def inner(x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        return model(x, step, cond, fused_attention)
 
     def old() -> None:
         model.unet.requires_grad_(True)
@@ -289,11 +289,16 @@ def bytes_(repeat: int) -> dict[str, Any]:
                 if checkpointing:
                     model.save_memory()
                 x = torch.randn(shape, dtype=dtype).requires_grad_()
-                cond = Cond(torch.randn(1, WORDS, config["cross_attention_dim"], dtype=dtype), (Row(),))
+                cond = Conditioning(torch.randn(1, WORDS, config["cross_attention_dim"], dtype=dtype), (Branch(),))
                 tokens = torch.tensor([[2, 3, 5, 6, 8, 9]])
                 weights = {p.untyped_storage()._cdata for p in model.unet.parameters()}
                 with torch.enable_grad(), stored() as seen:
-                    model(x, Step(0, 50, 981.0), replace(cond, maps=Maps(tokens, sites, only=True)), plain)
+                    model(
+                        x,
+                        Step(0, 50, 981.0),
+                        replace(cond, maps=AttentionMapRequest(tokens, sites, maps_only=True)),
+                        fused_attention,
+                    )
                 size = sum(t.untyped_storage().nbytes() for key, t in seen.items() if key not in weights)
             out[name + (", checkpointing" if checkpointing else "")] = round(size / 2**30, 3)
     return out
@@ -310,20 +315,20 @@ def off(repeat: int) -> dict[str, Any]:
         network.load_state_dict(unet.state_dict())
         network.set_attn_processor(AttnProcessor2_0())
     model, x = backbone(UNet2D, unet), torch.randn(2, 4, 1, 32, 32)
-    cond = Cond(torch.randn(2, WORDS, 768), (Row(True), Row(False)))
+    cond = Conditioning(torch.randn(2, WORDS, 768), (Branch(True), Branch(False)))
     step = next(iter(model.schedule(50)))
     layout = LayoutAttention([SCENE]).begin(Run(model, model.schedule(50), x[:1]))
 
     def attend(site: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        return layout.attend(plain, site, q, k, v, mask)
+        return layout.attend(fused_attention, site, q, k, v, mask)
 
     with torch.no_grad():
-        same = torch.equal(model(x, step, cond, plain)[:, :, 0], stock(x[:, :, 0], step.t, cond.text).sample)
+        same = torch.equal(model(x, step, cond, fused_attention)[:, :, 0], stock(x[:, :, 0], step.t, cond.text).sample)
         best = least(
             repeat,
             stock=lambda: stock(x[:, :, 0], step.t, cond.text),
             twin=lambda: twin(x[:, :, 0], step.t, cond.text),
-            ours=lambda: model(x, step, cond, plain),
+            ours=lambda: model(x, step, cond, fused_attention),
             layout=lambda: model(x, step, cond, attend),
         )
     return {

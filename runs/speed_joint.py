@@ -19,9 +19,9 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from animatic.backbones.taps import Call, Taps
-from animatic.core.attention import plain
-from animatic.core.types import Cond, Maps, Row, Site, Step
+from animatic.backbones.taps import AttentionHooks, NetworkCall
+from animatic.core.attention import fused_attention
+from animatic.core.types import AttentionCall, AttentionMapRequest, Branch, Conditioning, Step
 
 TEXT, HEADS, WIDTH = 226, 30, 64
 STEP = Step(0, 1, 500.0)
@@ -39,14 +39,14 @@ class Layer(nn.Module):
 
 def looks(tokens: int, words: int) -> dict[str, Look]:
     """(q, k, v) -> (out, probabilities `[row, ..., wanted]`), by name."""
-    taps = Taps(Layer(), lambda name: "joint", lambda taps, name, kind: None)
+    taps = AttentionHooks(Layer(), lambda name: "joint", lambda taps, name, kind: None)
     wanted, grid = torch.arange(words)[None], (1, 1, tokens - TEXT)
 
     def columns(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        maps = Maps(wanted)
-        cond = Cond(torch.zeros(1, 1, 1), (Row(),), maps=maps)
-        site = Site("attn1", "joint", 1, slice(0, TEXT), grid, STEP, cond)
-        out = taps.attend(site, Call(STEP, cond, plain, grid), q, k, v, None)
+        maps = AttentionMapRequest(wanted)
+        cond = Conditioning(torch.zeros(1, 1, 1), (Branch(),), map_request=maps)
+        site = AttentionCall("attn1", "joint", 1, slice(0, TEXT), grid, STEP, cond)
+        out = taps.attend(site, NetworkCall(STEP, cond, fused_attention, grid), q, k, v, None)
         return out, maps.found["attn1"]
 
     def fused(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

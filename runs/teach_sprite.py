@@ -26,7 +26,7 @@ from animatic.toy import grid_world as toyworld
 from animatic.toy.detector import ToyDetector
 from animatic.toy.grid_captions import PLACES
 from animatic.training.fit import fit
-from animatic.training.settings import Settings
+from animatic.training.settings import TrainingSettings
 from animatic.video import Video
 
 IN_SPACE = "*.attentions*to_*,*.attentions*ff*,*.attentions*proj_*,*resnets*conv*,conv_out"  # new shapes want them all
@@ -90,10 +90,10 @@ def main() -> None:
     sprite = np.asarray(cut_out(args.picture), np.float32) / 255
     pictures(sprite, args.word, args.out / "data")
     own_pictures(tuple(toyworld.NOUNS), args.out / "data")
-    settings = Settings(
+    settings = TrainingSettings(
         data=str(args.out / "data"), out=str(args.out / "run"), model="mini", frames=1, size="64", lora=args.rank,
-        lora_layers=args.layers, teach=args.word, steps=args.steps, batch=12, rate=args.rate, warmup=20,
-        decay=args.steps // 3, average=0.98, min_snr=0, sample_every=0, save_every=args.steps,
+        lora_layers=args.layers, teach=args.word, steps=args.steps, batch_size=12, learning_rate=args.rate, warmup_steps=20,
+        decay=args.steps // 3, ema_decay=0.98, min_snr=0, sample_every=0, save_every=args.steps,
     )  # fmt: skip
     file = fit(settings, lambda done, count, told: print(done, told) if done % 50 == 0 else None)
     prompts = [f"a {args.word} {PLACES[place]}" for place in toyworld.BACKGROUNDS[:8]]

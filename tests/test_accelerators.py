@@ -16,8 +16,8 @@ from diffusers.hooks import apply_faster_cache, apply_first_block_cache, apply_p
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
-from animatic.core.attention import plain
-from animatic.core.types import Maps, Step
+from animatic.core.attention import fused_attention
+from animatic.core.types import AttentionMapRequest, Step
 from animatic.errors import AnimaticError
 
 STEP = Step(0, 4, 500.0)
@@ -33,8 +33,8 @@ def gradient(model, dtype=torch.float32, frames=3, side=8) -> torch.Tensor:
     torch.manual_seed(1)
     x = torch.randn(1, 4, frames, side, side).to(dtype).requires_grad_()
     cond = model.encode(["a cat"], [""]).positive
-    maps = Maps(torch.tensor([[3, 4]]), only=True)
-    model(x, STEP, replace(cond, maps=maps), plain)
+    maps = AttentionMapRequest(torch.tensor([[3, 4]]), maps_only=True)
+    model(x, STEP, replace(cond, maps=maps), fused_attention)
     energy = sum(p.float().square().sum() for p in maps.found.values())
     return torch.autograd.grad(energy, x)[0].float()
 
@@ -124,9 +124,9 @@ def test_unguided_passes_may_be_compiled(folder):
     model, x = load(folder), torch.randn(2, 4, 3, 8, 8)
     cond = model.encode(["a cat"], [""])
     with torch.no_grad():
-        want = model(x, STEP, cond, plain)
+        want = model(x, STEP, cond, fused_attention)
         model.unet.mid_block.compile(backend="eager")
-        assert close(model(x, STEP, cond, plain), want)
+        assert close(model(x, STEP, cond, fused_attention), want)
 
 
 def test_block_caches_do_not_fit_a_unet(folder):
@@ -140,5 +140,5 @@ def test_nothing_of_a_guided_pass_is_left_behind(folder):
     model = load(folder)
     gradient(model)
     with torch.no_grad():
-        model(torch.randn(2, 4, 3, 8, 8), STEP, model.encode(["a cat"], [""]), plain)
-    assert model.taps.call is None
+        model(torch.randn(2, 4, 3, 8, 8), STEP, model.encode(["a cat"], [""]), fused_attention)
+    assert model.hooks.call is None

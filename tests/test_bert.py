@@ -17,7 +17,7 @@ from animatic.backbones.convert import convert_vdp, from_vdp
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.scene import Scene
-from animatic.training.fit import Trainer, fit
+from animatic.training.fit import DiffusionTrainer, fit
 from animatic.video import Video
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "whale", "jumps", "high"]
@@ -85,7 +85,7 @@ def test_a_network_is_trained_on_its_vectors(bert, tmp_path):
     told = read_bert(str(bert))(["a whale"])
     assert torch.allclose(model.text(["a whale"]), told, atol=1e-6)
     with pytest.raises(AnimaticError, match="reads with what it has; want own or auto"):
-        Trainer(replace(settings, model=str(tmp_path / "run" / "model"), out=str(tmp_path / "on")))
+        DiffusionTrainer(replace(settings, model=str(tmp_path / "run" / "model"), out=str(tmp_path / "on")))
 
 
 @pytest.mark.parametrize(

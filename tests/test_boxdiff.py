@@ -8,7 +8,7 @@ from conftest import golden
 from test_terms import closed, energy, lmd_targets, seed0, targets
 
 from animatic.controls.boxdiff import BoxDiff, blur
-from animatic.controls.energy import Fading
+from animatic.controls.energy import LinearDecay
 from animatic.core.types import Step
 from animatic.scene import Track
 
@@ -40,7 +40,7 @@ def test_a_small_box_keeps_its_inner_term():
 
 
 def test_its_step_fades():
-    sizes = [Fading(0.5)(Step(i, 50, 0.0, 0.9)) for i in (0, 49)]
+    sizes = [LinearDecay(0.5)(Step(i, 50, 0.0, 0.9)) for i in (0, 49)]
     assert sizes == pytest.approx([1.0, 0.5**0.5])
 
 

@@ -19,17 +19,19 @@ from animatic.controls.guidance import Guidance
 from animatic.core.loop import sample
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.training.fit import Trainer, fit
-from animatic.training.settings import Settings
+from animatic.training.fit import DiffusionTrainer, fit
+from animatic.training.settings import TrainingSettings
 from animatic.video import Video
 
-SMALL = Settings(data="toy", frames=4, size="16", dim=8, multiples="1,2", batch=2, steps=2, warmup=1, sample_every=0)
+SMALL = TrainingSettings(
+    data="toy", frames=4, size="16", dim=8, multiples="1,2", batch_size=2, steps=2, warmup_steps=1, sample_every=0
+)
 SCENE = Scene("a bear", (), seconds=0.5)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return load(str(fit(Settings(**{**vars(SMALL), "out": str(tmp_path_factory.mktemp("small"))}))))
+    return load(str(fit(TrainingSettings(**{**vars(SMALL), "out": str(tmp_path_factory.mktemp("small"))}))))
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_reconstruction_explains_the_known_frames_better(model, known):
 
 @pytest.mark.parametrize("percentile", [1.0, 0.9])
 def test_threshold_bounds_the_estimate(model, percentile):
-    from animatic.core.attention import plain
+    from animatic.core.attention import fused_attention
     from animatic.core.control import Run
 
     schedule = model.schedule(4)
@@ -93,7 +95,7 @@ def test_threshold_bounds_the_estimate(model, percentile):
     control = Threshold(percentile).begin(Run(model, schedule, x))
     step = list(schedule)[1]
     with torch.no_grad():
-        answer = control.denoise(lambda x, s, c: model(x, s, c, plain), x, step, cond)
+        answer = control.denoise(lambda x, s, c: model(x, s, c, fused_attention), x, step, cond)
     assert schedule.estimate(x, answer, step).abs().max() <= 1 + 1e-3
 
 
@@ -147,14 +149,14 @@ def test_lora_training_leaves_the_network_and_its_time_layers(tmp_path, folder):
     for i in range(3):
         Video(np.full((1, 64, 64, 3), 80 * i, np.uint8)).save(tmp_path / "d" / f"{i}.png", scale=1)
         (tmp_path / "d" / f"{i}.txt").write_text("a robot")
-    settings = Settings(
+    settings = TrainingSettings(
         data=str(tmp_path / "d"), out=str(tmp_path / "o"), model=str(folder), frames=1, size="64", lora=2,
-        teach="robot", steps=2, batch=2, warmup=1, sample_every=0,
+        teach="robot", steps=2, batch_size=2, warmup_steps=1, sample_every=0,
     )  # fmt: skip
     file = fit(settings)
     state = load_file(file)
     assert any(v.abs().max() > 0 for k, v in state.items() if "lora_B" in k)
-    trainer = Trainer(settings)
+    trainer = DiffusionTrainer(settings)
     trained = [n for n, p in trainer.learner.named_parameters() if p.requires_grad]
     assert all("lora_" in n for n in trained)
 

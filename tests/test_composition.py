@@ -119,7 +119,7 @@ def run(model, controls, scenes=(CATS,), steps=5):
 
 
 def composition(scenes=(CATS,), **settings) -> Composition:
-    energy = Energy(scenes, BoxEnergy(), scale=100.0, until=0.4, iters=1)
+    energy = Energy(scenes, BoxEnergy(), scale=100.0, until=0.4, iterations=1)
     return Composition(scenes, energy, (Guidance(2.0), energy), **settings)
 
 
@@ -151,7 +151,7 @@ def test_on_it_holds_the_sample_to_its_things(model):
             begun.append(super().begin(run))
             return begun[0]
 
-    run(model, [Spy(made.scenes, still, made.parts)])
+    run(model, [Spy(made.scenes, still, made.object_controls)])
     laid = begun[0]._laid
     cover = laid.cover[:, None].expand_as(seen[0])
     for level in (1, 2):

@@ -18,8 +18,8 @@ from animatic.backbones.small_model import Labels
 from animatic.cli import main
 from animatic.errors import AnimaticError, counted, listed
 from animatic.training.conditioning import conditioned
-from animatic.training.fit import Trainer, fit
-from animatic.training.settings import Settings
+from animatic.training.fit import DiffusionTrainer, fit
+from animatic.training.settings import TrainingSettings
 from animatic.training.sources import items_of
 from animatic.video import Video
 
@@ -32,8 +32,8 @@ MEDIA = {  # of each folder of faults/data, all of them this one clip
     "d_nest3": ("cat/1.mp4", "cat/.hidden.gif", ".trash/b.gif", "__MACOSX/._1.mp4"),
 }
 TINY = "--dim 8 --multiples 1,2 --frames 4 --size 16 --steps 2 --batch 2".split()
-SMALL = Settings(
-    data="?", dim=8, multiples="1,2", frames=2, size="16", steps=1, batch=2, warmup=1, save_every=1, sample_every=0,
+SMALL = TrainingSettings(
+    data="?", dim=8, multiples="1,2", frames=2, size="16", steps=1, batch_size=2, warmup_steps=1, save_every=1, sample_every=0,
     fps=8,
 )  # fmt: skip
 
@@ -455,7 +455,7 @@ def test_a_run_without_text_says_what_changed_too(tmp_path):
 def test_a_caption_too_long_is_named_before_the_first_step(tmp_path):
     folder = fill(tmp_path / "d", *PAIR, **{"1_txt": "a cat", "2_txt": "word " * 70})
     with pytest.raises(AnimaticError, match=r"d/2\.mp4: prompt .* has 72 tokens; the text encoder reads at most 64"):
-        Trainer(replace(SMALL, data=str(folder), out=str(tmp_path / "o")))
+        DiffusionTrainer(replace(SMALL, data=str(folder), out=str(tmp_path / "o")))
 
 
 @pytest.mark.parametrize(
@@ -486,16 +486,16 @@ def test_a_caption_too_long_is_named_before_the_first_step(tmp_path):
 def test_options_that_would_be_without_effect(change, words, tmp_path):
     folder = fill(tmp_path / "d", "a.mp4", **{"a_txt": "a cat"})
     with pytest.raises(AnimaticError, match=words):
-        Trainer(replace(SMALL, **{"data": str(folder), "out": str(tmp_path / "o"), **change}))
+        DiffusionTrainer(replace(SMALL, **{"data": str(folder), "out": str(tmp_path / "o"), **change}))
 
 
 def test_a_loaded_model_wants_every_caption_or_none(tmp_path):
     folder = fill(tmp_path / "d", *PAIR, **{"1_txt": "a bear"})
     settings = replace(SMALL, data=str(folder), model="mini", size="64", lora=1, out=str(tmp_path / "o"))
     with pytest.raises(AnimaticError, match=r"2\.mp4: 1 of 2 have no caption"):
-        Trainer(settings)
+        DiffusionTrainer(settings)
     notes: list[str] = []
-    trainer = Trainer(replace(settings, text="none"), note=notes.append)
+    trainer = DiffusionTrainer(replace(settings, text="none"), note=notes.append)
     assert trainer.preview()["first captions"] == ["", ""]
     assert notes == ["dim, multiples: not used, since mini has its own sizes"]
 
@@ -505,10 +505,10 @@ def test_a_network_without_text_leaves_captions_out_and_says_so(tmp_path):
     folder = fill(tmp_path / "d", "a.mp4", **{"a_txt": "a bear"})
     settings = replace(SMALL, data=str(folder), model=str(plain), out=str(tmp_path / "q"))
     notes: list[str] = []
-    assert Trainer(settings, note=notes.append).text_mode == "none"
+    assert DiffusionTrainer(settings, note=notes.append).text_mode == "none"
     assert f"text: none ({plain} reads none)" in notes
     with pytest.raises(AnimaticError, match=r"text is 'own', but .*/o/model reads none; want none"):
-        Trainer(replace(settings, text="own"))
+        DiffusionTrainer(replace(settings, text="own"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -542,7 +542,7 @@ def test_a_damaged_clip_is_learnt_from_and_named(tmp_path):
     file = Video(noise).save(tmp_path / "d" / "cut.mkv", scale=1)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     notes: list[str] = []
-    trainer = Trainer(replace(SMALL, data=str(tmp_path / "d"), out=str(tmp_path / "o")), note=notes.append)
+    trainer = DiffusionTrainer(replace(SMALL, data=str(tmp_path / "d"), out=str(tmp_path / "o")), note=notes.append)
     assert trainer.preview()["skipped"] == 0
     assert [note for note in notes if note.startswith("damaged (1): ") and "cut.mkv" in note]
 

@@ -18,7 +18,7 @@ import torch
 from animatic.backbones import load
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import Heat
+from animatic.controls.heat import AttentionMaps
 from animatic.controls.terms import BoxEnergy
 from animatic.controls.watching import Preview, Progress
 from animatic.core.loop import sample
@@ -134,7 +134,7 @@ def test_who_watches_changes_nothing(mini, method):
     shown = []
     for watch in (
         [Progress(lambda done, count: shown.append(done)), Preview(lambda step, frames: shown.append(frames), 1)],
-        [Heat([TWO], lambda row, phrase, heat: shown.append(heat))],
+        [AttentionMaps([TWO], lambda row, phrase, heat: shown.append(heat))],
     ):
         assert apart(alone, render(TWO, mini, method, 1, watch=watch, **how).frames) <= LEVEL
     assert len(shown) == 3 + 2 + 2

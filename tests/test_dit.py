@@ -15,14 +15,14 @@ from animatic.backbones import PRESETS, load
 from animatic.backbones.video_vae import frames_of
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance, WaveGuidance
-from animatic.controls.heat import Heat
+from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.schedule import Schedule, scheduler_named
-from animatic.core.types import Maps, Step
+from animatic.core.types import AttentionMapRequest, Step
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.scene import Scene, Track
@@ -84,16 +84,16 @@ def test_the_transformer_of_wan(folders, name):
     network = WanTransformer3DModel.from_pretrained(folders[name], subfolder="transformer").eval()
     with torch.no_grad():
         theirs = network(x[[0, 1, 0, 1]], torch.full((4,), 900.0), cond.text).sample
-        assert close(model(x[[0, 1, 0, 1]], STEP, cond, plain), theirs)
+        assert close(model(x[[0, 1, 0, 1]], STEP, cond, fused_attention), theirs)
 
 
 def test_wan_2_2_asks_its_second_network_at_low_noise(folders):
     model = load(str(folders["wan2.2-a14b"]))
     x, cond = model.noise([0], 5, 32, 48), model.encode(["the cat"], [""]).positive
-    high, low = (model(x, replace(STEP, t=t), cond, plain) for t in (880.0, 870.0))
+    high, low = (model(x, replace(STEP, t=t), cond, fused_attention) for t in (880.0, 870.0))
     only = load(str(folders["wan2.1"]))  # the same network at all times
-    assert close(high, only(x, replace(STEP, t=880.0), cond, plain))
-    assert not torch.allclose(low, only(x, replace(STEP, t=870.0), cond, plain), atol=1e-2)
+    assert close(high, only(x, replace(STEP, t=880.0), cond, fused_attention))
+    assert not torch.allclose(low, only(x, replace(STEP, t=870.0), cond, fused_attention), atol=1e-2)
 
 
 def test_the_noise_of_a_stochastic_solver_is_the_seeds(tmp_path):
@@ -232,11 +232,11 @@ def test_maps_are_the_softmax_and_change_nothing(model):
             ]
             seen[site.name] = p.unflatten(2, site.grid).movedim(1, 2).repeat_interleave(x.shape[2] // site.grid[0], 1)
             assert site.kind == ("joint" if site.text.stop < k.shape[2] else "cross") and site.fold == 1
-        return plain(site, q, k, v, mask)
+        return fused_attention(site, q, k, v, mask)
 
-    maps = Maps(wanted)
+    maps = AttentionMapRequest(wanted)
     with torch.no_grad():
-        quiet = model(x[[0, 0]], STEP, cond, plain)
+        quiet = model(x[[0, 0]], STEP, cond, fused_attention)
         asked = model(x[[0, 0]], STEP, replace(cond, maps=maps), listen)
     assert close(asked, quiet) and len(maps.found) == len(seen) == 2
     for name, p in seen.items():
@@ -248,8 +248,8 @@ def test_gradients_survive_checkpointing_and_an_early_end(model):
     first = model.taps.listening[0]
 
     def gradient(only):
-        maps, leaf = Maps(torch.tensor([[1, 4]]), (first,), only=only), x.clone().requires_grad_()
-        answer = model(leaf, STEP, replace(cond, maps=maps), plain)
+        maps, leaf = AttentionMapRequest(torch.tensor([[1, 4]]), (first,), maps_only=only), x.clone().requires_grad_()
+        answer = model(leaf, STEP, replace(cond, maps=maps), fused_attention)
         assert bool(torch.isnan(answer).all()) is only
         return torch.autograd.grad(maps.found[first].square().sum(), leaf)[0]
 
@@ -270,9 +270,9 @@ def test_layout_energy_lowers_its_own_energy(model):
             return energies[-1]
 
     schedule = model.schedule(4)
-    energy = Energy([SCENE], Kept(), scale=20, until=0.5, iters=4).begin(Run(model, schedule, x))
+    energy = Energy([SCENE], Kept(), scale=20, until=0.5, iterations=4).begin(Run(model, schedule, x))
     with torch.no_grad():
-        energy.steer(lambda x, step, cond: model(x, step, cond, plain), x, next(iter(schedule)), cond)
+        energy.steer(lambda x, step, cond: model(x, step, cond, fused_attention), x, next(iter(schedule)), cond)
     assert all(b < a for a, b in pairwise(energies)), energies
 
 
@@ -283,10 +283,10 @@ def test_layout_attention_moves_attention_into_the_box(model):
 
     def shares(box, **how):
         scene = replace(SCENE, tracks=(Track("cat", (box,) * 3),))
-        control, maps = LayoutAttention([scene], **how), Maps(torch.tensor([token, token]))
+        control, maps = LayoutAttention([scene], **how), AttentionMapRequest(torch.tensor([token, token]))
         bound = control.begin(Run(model, model.schedule(4), x))
         with torch.no_grad():
-            model(x[[0, 0]], STEP, replace(cond, maps=maps), lambda *a: bound.attend(plain, *a))
+            model(x[[0, 0]], STEP, replace(cond, maps=maps), lambda *a: bound.attend(fused_attention, *a))
         p = torch.stack(list(maps.found.values())).mean((0, 2, 3, -1))
         return p / p.sum((1, 2), keepdim=True)  # [row, height, width]
 
@@ -303,13 +303,13 @@ def test_layout_attention_is_a_bias_on_the_logits(model):
     step, looked = replace(STEP, noise=0.7), []
 
     def listen(site, q, k, v, mask):
-        out = control.attend(plain, site, q, k, v, mask)
+        out = control.attend(fused_attention, site, q, k, v, mask)
         if site.kind != "self":
             boxes = control._targets.masks(*site.grid[1:])[0, : site.grid[0]].flatten()
             bias = torch.zeros(2, 1, q.shape[2], k.shape[2])
             for token in model.text.positions(SCENE.prompt, "cat"):
                 bias[1, 0, q.shape[2] - len(boxes) :, token] = 0.7 * (12 * boxes - 8)
-            looked.append((out - plain(site, q, k, v, bias)).abs().max())
+            looked.append((out - fused_attention(site, q, k, v, bias)).abs().max())
         return out
 
     with torch.no_grad():
@@ -322,7 +322,7 @@ def test_attention_seen_per_layer_and_step_in_both_directions(model):
 
     def look(**how):
         heats, each = {}, []
-        heat = Heat(
+        heat = AttentionMaps(
             [SCENE], lambda row, phrase, map: heats.update({phrase: map}), each=lambda *a: each.append(a), **how
         )
         made = sample(model, model.schedule(4), x, cond, [heat, Guidance(6.0)])

@@ -7,14 +7,14 @@ import tiny
 import torch
 from diffusers import FirstBlockCacheConfig
 
-from animatic.attention_export import Album
+from animatic.attention_export import AttentionExport
 from animatic.backbones import load
 from animatic.cli import main
 from animatic.controls.guidance import Guidance
-from animatic.core.attention import plain
-from animatic.core.backbone import Economy
+from animatic.core.attention import fused_attention
+from animatic.core.backbone import MemoryOptions
 from animatic.core.loop import sample
-from animatic.core.types import Maps, Step
+from animatic.core.types import AttentionMapRequest, Step
 from animatic.errors import AnimaticError
 from animatic.methods import METHODS
 from animatic.scene import Scene, Track
@@ -34,8 +34,8 @@ def answers(model):
     width = 64 if model.geometry.pace == 1 else 48
     x, cond = model.noise([0], 5, 32, width), model.encode(["the cat"], ["a dog"])
     made = sample(model, model.schedule(2), x, cond, [Guidance(4.0)])
-    maps, leaf = Maps(torch.tensor([[1]]), only=True), x.clone().requires_grad_()
-    model(leaf, STEP, replace(cond.positive, maps=maps), plain)
+    maps, leaf = AttentionMapRequest(torch.tensor([[1]]), maps_only=True), x.clone().requires_grad_()
+    model(leaf, STEP, replace(cond.positive, maps=maps), fused_attention)
     energy = sum(m.float().square().sum() for m in maps.found.values())
     return made, torch.autograd.grad(energy, leaf)[0], model.decode(made).float()
 
@@ -50,7 +50,7 @@ def far(got, want):
 
 
 def test_waiting_weights_and_less_kept_change_nothing(folder, want):
-    latents, gradient, pixels = far(answers(load(folder, economy=Economy(offload=True, less=True))), want)
+    latents, gradient, pixels = far(answers(load(folder, economy=MemoryOptions(offload=True, save_memory=True))), want)
     assert latents < 1e-5 and gradient < 1e-5  # of the norm: weights that come and go lie elsewhere in memory
     assert pixels < 0.1  # tiles have seams
 
@@ -61,7 +61,7 @@ def test_waiting_weights_and_less_kept_change_nothing(folder, want):
 def test_rounded_weights_change_little(folder, want, how, limit):
     if "quantize" in how:
         pytest.importorskip("torchao")
-    model = load(folder, economy=Economy(**how))
+    model = load(folder, economy=MemoryOptions(**how))
     latents, gradient, pixels = far(answers(model), want)
     assert 0 < latents < limit and 0 < gradient < 2 * limit and pixels < 4 * limit
 
@@ -78,11 +78,11 @@ def test_tiles(tmp_path):
 
 def test_what_cannot_be_saved():
     with pytest.raises(AnimaticError, match="dtype is 'half'; want one of float32, bfloat16, float16"):
-        Economy(dtype="half")
+        MemoryOptions(dtype="half")
     with pytest.raises(AnimaticError, match="quantize is 'int3'; want one of int8, fp8"):
-        Economy(quantize="int3")
+        MemoryOptions(quantize="int3")
     with pytest.raises(AnimaticError, match="quantised weights cannot be moved"):
-        Economy(quantize="int8", offload=True)
+        MemoryOptions(quantize="int8", offload=True)
 
 
 def test_caches_are_refused_while_guiding(tmp_path):
@@ -90,7 +90,7 @@ def test_caches_are_refused_while_guiding(tmp_path):
     model.unet.enable_cache(FirstBlockCacheConfig(threshold=0.1))
     x, cond = model.noise([0], 5, 32, 48), model.encode(["the cat"], [""]).positive
     with pytest.raises(AnimaticError, match="caches, skips or recasts"):
-        model(x.requires_grad_(), STEP, replace(cond, maps=Maps(torch.tensor([[1]]))), plain)
+        model(x.requires_grad_(), STEP, replace(cond, maps=AttentionMapRequest(torch.tensor([[1]]))), fused_attention)
 
 
 def test_from_the_command_line(tmp_path, monkeypatch):
@@ -114,4 +114,4 @@ def test_from_the_command_line(tmp_path, monkeypatch):
 
 def test_attention_steps_are_numbers():
     with pytest.raises(AnimaticError, match="attention steps are 'last'"):
-        Album(of="*@last").controls(Scene("a cat", ()), METHODS["none"])
+        AttentionExport(of="*@last").controls(Scene("a cat", ()), METHODS["none"])

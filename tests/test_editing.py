@@ -8,7 +8,7 @@ import torch
 from conftest import RUN, close
 
 from animatic.backbones import load
-from animatic.controls.edits import Follow, LocalBlend, PromptToPrompt
+from animatic.controls.edits import FollowSource, LocalBlend, PromptToPrompt
 from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
 from animatic.core.loop import sample
@@ -75,10 +75,10 @@ def test_the_source_is_what_it_would_be_alone(name, request):
 def test_sharing_keeps_the_target_near_the_source(dit):
     """g13 of the invariants: the gap between source and target shrinks."""
     free = pair(dit, [Guidance(6.0)])
-    led = pair(dit, [Guidance(6.0), Follow((0.0, 1.0)), ShareKV(("*.2.attn1",))])
+    led = pair(dit, [Guidance(6.0), FollowSource((0.0, 1.0)), ShareKV(("*.2.attn1",))])
     assert close(free[0], led[0], RUN)
     assert 0 < (led[0] - led[1]).abs().mean() < (free[0] - free[1]).abs().mean()
-    same = pair(dit, [Guidance(6.0), Follow(), ShareKV(("*",))], ("a cat", "a cat"))
+    same = pair(dit, [Guidance(6.0), FollowSource(), ShareKV(("*",))], ("a cat", "a cat"))
     assert close(same[0], same[1], RUN)
 
 

@@ -11,10 +11,10 @@ from animatic.backbones import load
 from animatic.controls.energy import Energy, Targets
 from animatic.controls.guidance import Guidance
 from animatic.controls.terms import BoxEnergy
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.control import Control, Run
 from animatic.core.loop import sample
-from animatic.core.types import Maps
+from animatic.core.types import AttentionMapRequest
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 
@@ -40,9 +40,9 @@ def run(model, controls, scenes=(CAT,), solver="ddim", steps=4):
 
 def energy_of(model, x, step, scene=CAT):
     targets = Targets.of([scene], model.text, 3, x.device, legacy=False)
-    maps = Maps(targets.tokens)
+    maps = AttentionMapRequest(targets.tokens)
     cond = model.encode([scene.prompt], [""]).positive
-    model(x / step.gain, step, replace(cond, maps=maps), plain)
+    model(x / step.gain, step, replace(cond, maps=maps), fused_attention)
     return BoxEnergy()(maps.found, targets)
 
 
@@ -70,7 +70,7 @@ def test_on_lowers_the_energy_in_every_scheduler(model, solver):
                 seen.append(float(energy_of(model, x, step)))
             return x
 
-    for controls in ([Look()], [Energy((CAT,), BoxEnergy(), scale=2000, until=0.2, iters=3), Look()]):
+    for controls in ([Look()], [Energy((CAT,), BoxEnergy(), scale=2000, until=0.2, iterations=3), Look()]):
         run(model, controls, solver=solver)
     assert seen[1] < seen[0] - 1e-4
 
@@ -86,7 +86,7 @@ def test_the_update_is_the_papers(model):
                 moved.append((x.clone(), step))
             return x
 
-    run(model, [Look(), Energy((CAT,), BoxEnergy(), scale=7.0, until=0.2, iters=1), Look()])
+    run(model, [Look(), Energy((CAT,), BoxEnergy(), scale=7.0, until=0.2, iterations=1), Look()])
     (before, step), (after, _) = moved
     with torch.enable_grad():
         leaf = before.clone().requires_grad_()
@@ -102,12 +102,12 @@ def test_threshold_is_judged_anew(model):
     @dataclass
     class Count(Control):
         def denoise(self, inner, x, step, cond):
-            calls.append((step.index, cond.maps is not None))
+            calls.append((step.index, cond.map_request is not None))
             return inner(x, step, cond)
 
     for legacy, want in ((False, [0, 1, 2, 3]), (True, [0])):
         calls.clear()
-        run(model, [Energy((CAT,), BoxEnergy(), threshold=10.0, until=1.0, iters=5, legacy=legacy), Count()])
+        run(model, [Energy((CAT,), BoxEnergy(), threshold=10.0, until=1.0, iterations=5, legacy=legacy), Count()])
         assert [i for i, guided in calls if guided] == want
 
 
@@ -132,10 +132,10 @@ def test_what_is_inside_is_guided_too(model):
             return cond
 
         def denoise(self, inner, x, step, cond):
-            seen.append((self.name, cond.maps is not None))
+            seen.append((self.name, cond.map_request is not None))
             return inner(x, step, cond)
 
-    run(model, [Told("out"), Energy((CAT,), BoxEnergy(), until=0.2, iters=1), Told("in")], steps=1)
+    run(model, [Told("out"), Energy((CAT,), BoxEnergy(), until=0.2, iterations=1), Told("in")], steps=1)
     assert seen == [("in", True), ("out", False), ("in", False)]
 
 
@@ -144,14 +144,14 @@ def test_things_of_the_same_words_share_a_target(model):
     apart = Targets.of([TWO], model.text, 2, torch.device("cpu"), apart=True)
     assert len(apart.rows) == 2 * len(united.rows) == 2 * len(model.text.positions("two cats", "cats"))
     assert united.masks(8, 8)[0].sum() == apart.masks(8, 8)[[0, len(united.rows)]].sum()
-    assert united.share.sum() == pytest.approx(1) and apart.share.sum() == pytest.approx(1)
+    assert united.weights.sum() == pytest.approx(1) and apart.weights.sum() == pytest.approx(1)
 
 
 def test_bad_input(model):
     with pytest.raises(AnimaticError, match="2 scenes for 1 samples"):
         run(model, [Energy((CAT, CAT), BoxEnergy())])
     with pytest.raises(AnimaticError, match=r"sites \('nowhere',\) match no text attention"):
-        run(model, [Energy((CAT,), BoxEnergy(), sites=("nowhere",))])
+        run(model, [Energy((CAT,), BoxEnergy(), layers=("nowhere",))])
     with pytest.raises(AnimaticError, match="not finite"):
         run(model, [Energy((CAT,), BoxEnergy(), scale=float("inf"), until=1.0)])
 
@@ -165,11 +165,11 @@ def test_as_many_passes_as_in_the_originals(model, steps, until, iters, want):
     """Guided passes of a whole run, never under the threshold (recorded: 50, 10, 65, 50)."""
     calls, cond = [], model.encode([CAT.prompt], [""])
     schedule, x = model.schedule(steps, "ddim"), model.noise([0], 1, 16, 16)
-    control = Energy((CAT,), BoxEnergy(), until=until, iters=iters, threshold=-1.0).begin(Run(model, schedule, x))
+    control = Energy((CAT,), BoxEnergy(), until=until, iterations=iters, threshold=-1.0).begin(Run(model, schedule, x))
 
     def inner(x, step, cond):
         calls.append(step.index)
-        return model(x, step, cond, plain)
+        return model(x, step, cond, fused_attention)
 
     for step in schedule:
         control.steer(inner, x, step, cond)
@@ -182,6 +182,6 @@ def test_the_shape_of_the_steps(model):
     step, cond = next(iter(run_.schedule)), model.encode([CAT.prompt], [""])
     moves = []
     for shape in (lambda step: 1.0, lambda step: 0.5):
-        control = Energy((CAT,), BoxEnergy(), scale=100.0, iters=1, shape=shape).begin(run_)
-        moves.append(control.steer(lambda x, s, c: model(x, s, c, plain), run_.x, step, cond) - run_.x)
+        control = Energy((CAT,), BoxEnergy(), scale=100.0, iterations=1, step_size=shape).begin(run_)
+        moves.append(control.steer(lambda x, s, c: model(x, s, c, fused_attention), run_.x, step, cond) - run_.x)
     assert torch.allclose(moves[0], 2 * moves[1], atol=1e-6) and moves[0].abs().sum() > 0

@@ -20,7 +20,7 @@ from animatic.backbones.small import SpaceTimeUNet
 from animatic.backbones.small_model import Labels, Small, pixels, save_model
 from animatic.cli.console import line, table
 from animatic.controls.tiles import Tiles
-from animatic.core.backbone import Geometry, Habits
+from animatic.core.backbone import Geometry, ModelDefaults
 from animatic.core.schedule import scheduler_named
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.finishing.interpolate import Interpolate
@@ -33,8 +33,8 @@ from animatic.methods import METHODS
 from animatic.methods.effect import without_effect
 from animatic.scene import Scene, Track, save_story
 from animatic.training.diffusion import Process
-from animatic.training.fit import Trainer
-from animatic.training.settings import Settings
+from animatic.training.fit import DiffusionTrainer
+from animatic.training.settings import TrainingSettings
 from animatic.video import Video, joined, read_info
 
 BALL = Track("ball", ((0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 0.9, 0.9)))
@@ -52,8 +52,10 @@ def small(names=(), width=1, cond=0):
     """A network of our own, with class names or without text."""
     torch.manual_seed(0)
     network = SpaceTimeUNet(dim=8, multiples=(1, 2), cond_dim=cond).eval()
-    geometry = Geometry(2, 16, 16, channels=3, stride=1)
-    return Small("s", network, pixels(), Labels(names, width), Process("eps").scheduler(), geometry, Habits(2, 1.0))
+    geometry = Geometry(2, 16, 16, channels=3, vae_spatial_ratio=1)
+    return Small(
+        "s", network, pixels(), Labels(names, width), Process("eps").scheduler(), geometry, ModelDefaults(2, 1.0)
+    )
 
 
 # ---- what cannot be done as asked is refused
@@ -407,7 +409,9 @@ QUICK = {
 def test_frames_that_are_repeated_are_said_once(tmp_path, how, why):
     notes: list[str] = []
     folder = fill(tmp_path / "d", "1.mp4", "2.mp4")
-    trainer = Trainer(Settings(str(folder), str(tmp_path / "o"), **{**QUICK, **how}), note=notes.append)
+    trainer = DiffusionTrainer(
+        TrainingSettings(str(folder), str(tmp_path / "o"), **{**QUICK, **how}), note=notes.append
+    )
     trainer.train()
     said = [note for note in notes if note.startswith("frames are repeated: ")]
     assert len(said) == bool(why) and why in "".join(said)
@@ -417,7 +421,10 @@ def test_frames_that_are_repeated_are_said_once(tmp_path, how, why):
 def test_options_without_use_are_said(tmp_path):
     notes: list[str] = []
     folder = fill(tmp_path / "d", "1.mp4")
-    Trainer(Settings(str(folder), str(tmp_path / "o"), **QUICK, frames=2, drop=0.5, guidance=2.0), note=notes.append)
+    DiffusionTrainer(
+        TrainingSettings(str(folder), str(tmp_path / "o"), **QUICK, frames=2, cfg_dropout=0.5, guidance=2.0),
+        note=notes.append,
+    )
     assert "drop, guidance: not used, since it learns without text" in notes
 
 
@@ -425,6 +432,6 @@ def test_samples_of_what_learns_without_text_are_made(tmp_path):
     """Their captions are empty, which no scene's prompt is."""
     folder = fill(tmp_path / "d", "1.mp4")
     how = {**QUICK, "frames": 2, "sample_every": 1, "samples": 2}
-    Trainer(Settings(str(folder), str(tmp_path / "o"), **how), note=lambda said: None).train()
+    DiffusionTrainer(TrainingSettings(str(folder), str(tmp_path / "o"), **how), note=lambda said: None).train()
     made = Video.load(tmp_path / "o" / "samples" / "step-0000001.mp4")
     assert len(made) == 2 and made.frames.std() > 1

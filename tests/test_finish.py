@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from animatic.backbones import load
-from animatic.backbones.concat_conditioning import Around, Smaller, beside_named
+from animatic.backbones.concat_conditioning import KeyframeConditioning, LowResolutionConditioning, conditioning_named
 from animatic.backbones.lavie import convert_lavie
 from animatic.backbones.lavie_unet import INTERPOLATION, VSR
 from animatic.backbones.motion import between
@@ -24,7 +24,7 @@ from animatic.controls.tiles import Tiles, spans
 from animatic.core.control import Control
 from animatic.core.loop import sample
 from animatic.core.schedule import Schedule
-from animatic.core.types import Cond, Row
+from animatic.core.types import Branch, Conditioning
 from animatic.errors import AnimaticError
 from animatic.finishing.interpolate import Interpolate
 from animatic.finishing.refine import Begin, Refine
@@ -36,7 +36,7 @@ from animatic.toy import grid_world as toyworld
 from animatic.toy.evals import finishing
 from animatic.toy.grid_captions import invent
 from animatic.training.fit import fit
-from animatic.training.settings import Settings
+from animatic.training.settings import TrainingSettings
 from animatic.video import Video
 
 MADE = {"prompt": "a red ball", "model": "mini", "seed": 1}
@@ -54,21 +54,25 @@ def finishers(tmp_path_factory):
     how = {"text": "none", "target": "x0", "schedule": "zero-snr", "min_snr": 0, "sample_every": 0, "steps": 1}
     how |= {"batch": 1, "dim": 16, "multiples": "1,1", "blocks": "1,1", "data": "toy:64:4", "size": "64", "rate": 0.1}
     return tuple(
-        fit(Settings(learn=learn, frames=frames, out=str(out / learn[:5]), **how))
+        fit(TrainingSettings(learn=learn, frames=frames, out=str(out / learn[:5]), **how))
         for learn, frames in (("interpolate:4", 9), ("upscale:2", 4))
     )
 
 
 def test_trained_to_finish_through_the_trainer(finishers):
     more, larger = (load(str(folder)) for folder in finishers)
-    assert more.beside == Around(4) and larger.beside == Smaller(2) and larger.geometry.stride == 2
+    assert (
+        more.concat_conditioning == KeyframeConditioning(4)
+        and larger.concat_conditioning == LowResolutionConditioning(2)
+        and larger.geometry.vae_spatial_ratio == 2
+    )
     clip = torch.randn(1, 12, 2, 8, 8)
-    guess, told = larger.beside.tell(larger.beside.reduce(clip))
+    guess, told = larger.concat_conditioning.condition(larger.concat_conditioning.reduce(clip))
     assert guess.shape == clip.shape and told.shape == (1, 3, 2, 8, 8)
     with pytest.raises(AnimaticError, match="8 frames have no key at both ends; want a multiple of 4, and 1"):
-        Around().reduce(torch.zeros(1, 12, 8, 8, 8))
+        KeyframeConditioning().degrade(torch.zeros(1, 12, 8, 8, 8))
     with pytest.raises(AnimaticError, match="learn is 'upscale:1'; want clips, interpolate:FACTOR"):
-        beside_named("upscale:1")
+        conditioning_named("upscale:1")
 
 
 def test_a_cascade_keeps_keys_time_and_what_it_has_done(finishers, video, tmp_path):
@@ -121,7 +125,7 @@ def test_spans_and_blending():
         return 2 * x
 
     x = torch.randn(1, 2, 10, 6, 8)
-    cond = Cond(torch.zeros(1, 1, 1), (Row(),), {"beside": x})
+    cond = Conditioning(torch.zeros(1, 1, 1), (Branch(),), {"beside": x})
     found = Tiles(4, 2, 5, 2).denoise(inner, x, None, cond)  # pyright: ignore[reportArgumentType]
     assert torch.allclose(found, 2 * x, atol=1e-6) and all(a == c for a, _, c in seen)
     assert {first for _, first, _ in seen} == {0, 2, 4, 6} and {shape for shape, _, _ in seen} == {(4, 5, 5)}
@@ -169,7 +173,7 @@ def test_a_run_begins_where_it_is_told():
         asked.clear()
         schedule = Schedule(DDIMScheduler(**betas, prediction_type=name), 10)
         model = load("mini")
-        sample(model, schedule, noise, Cond(torch.zeros(1, 1, 1), (Row(),)), [Begin(clip, 0.3), Watch()])
+        sample(model, schedule, noise, Conditioning(torch.zeros(1, 1, 1), (Branch(),)), [Begin(clip, 0.3), Watch()])
         assert asked == [7, 8, 9]
 
 
@@ -201,7 +205,7 @@ def test_networks_of_others_finish_too(video, tmp_path):
     for kind, config, parts in (("lavie-interpolation", INTERPOLATION, image), ("lavie-vsr", VSR, x4)):
         checkpoint(tmp_path / "file.pt", config, kind == "lavie-vsr")
         convert_lavie(tmp_path / "file.pt", tmp_path / kind, str(parts))
-        assert CARDS[kind]["habits"] == load(str(tmp_path / kind)).habits
+        assert CARDS[kind]["habits"] == load(str(tmp_path / kind)).defaults
     cascade = f"interpolate:3:steps=2:model={tmp_path}/lavie-interpolation,upscale:4:steps=1:model={tmp_path}/lavie-vsr"
     made = finish(short, stages_of(cascade), said(short, "", 0))
     assert made.frames.shape == (7, 128, 128, 3) and made.fps == 24

@@ -20,14 +20,14 @@ from animatic.generation import render
 from animatic.scene import Scene
 from animatic.training.clips import Clips, Cut
 from animatic.training.diffusion import Process
-from animatic.training.fit import Trainer, fit, grid
-from animatic.training.settings import Settings
+from animatic.training.fit import DiffusionTrainer, fit, grid
+from animatic.training.settings import TrainingSettings
 from animatic.training.sources import items_of
 from animatic.video import Video
 
-SMALL = Settings(
-    data="toy", frames=3, size="16", dim=8, multiples="1,2", batch=2, steps=4, warmup=1, save_every=2, sample_every=0,
-    rate=1e-3,
+SMALL = TrainingSettings(
+    data="toy", frames=3, size="16", dim=8, multiples="1,2", batch_size=2, steps=4, warmup_steps=1, save_every=2, sample_every=0,
+    learning_rate=1e-3,
 )  # fmt: skip
 
 
@@ -104,12 +104,12 @@ def test_the_grid_is_the_originals():
 
 
 def test_the_null_condition_learns_by_default():
-    trainer = Trainer(replace(SMALL, batch=8, out="unused"))
+    trainer = DiffusionTrainer(replace(SMALL, batch=8, out="unused"))
     samples = [trainer.clips[i] for i in range(8)]
     x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
     trainer.learner(x, samples, 0, 0.5, 0.0).backward()
     assert trainer.learner.network.null.grad.abs().max() > 0
-    assert Settings(data="toy").drop > 0
+    assert TrainingSettings(data="toy").cfg_dropout > 0
 
 
 @pytest.mark.parametrize("target", ["eps", "x0", "v", "flow"])
@@ -176,7 +176,7 @@ def test_networks_of_diffusers_from_a_config(tmp_path, kind):
     settings = replace(SMALL, model=str(config), target=target, images=1, alone=0.5, out=str(out), steps=2)
     made = fit(settings)
     assert render(Scene("a bear", (), seconds=0.4), load(str(made)), "none", steps=2).frames.shape == (3, 16, 16, 3)
-    trainer = Trainer(settings)
+    trainer = DiffusionTrainer(settings)
     samples = [trainer.clips[i] for i in range(4)]
     x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
     trainer.learner(x, samples, 1, 0.0, 0.5).backward()
@@ -189,7 +189,7 @@ def test_pictures_are_masked_in_every_network(tmp_path):
     config = tmp_path / "config.json"
     for kind in CONFIGS:
         config.write_text(json.dumps({"_class_name": kind, **CONFIGS[kind]}))
-        learner = Trainer(replace(SMALL, model=str(config), text="own", out=str(tmp_path))).learner.eval()
+        learner = DiffusionTrainer(replace(SMALL, model=str(config), text="own", out=str(tmp_path))).learner.eval()
         torch.manual_seed(0)
         x, t, captions = torch.randn(1, 3, 3, 16, 16), torch.tensor([500]), [["a bear"]]
         other = x.clone()
@@ -212,12 +212,12 @@ def test_latents_and_captions_kept_on_request(tmp_path):
     kept = list((tmp_path / "a" / "cache").iterdir())
     assert len(kept) == 3
     fresh = Clips(items_of(settings.data), Cut(3, 16, 16, steady=True))
-    trainer = Trainer(replace(settings, out=str(tmp_path / "a")))
+    trainer = DiffusionTrainer(replace(settings, out=str(tmp_path / "a")))
     for i in range(3):
         x = trainer.model.to_latents(fresh[i].frames[None])[0].movedim(1, 0)
         assert torch.equal(x, trainer.clips[i].frames), "pixels, scaled one by one"
     Video(torch.zeros(5, 20, 20, 3, dtype=torch.uint8).numpy()).save(tmp_path / "d" / "0.gif", scale=1)
-    changed = Trainer(replace(settings, out=str(tmp_path / "a"))).clips
+    changed = DiffusionTrainer(replace(settings, out=str(tmp_path / "a"))).clips
     assert min(changed[i].frames.max() for i in range(3)) == -1  # a file that was replaced is encoded anew
 
 
@@ -247,7 +247,7 @@ def test_from_the_command_line(tmp_path, capsys):
         main(arguments)
     assert not end.value.code and Path(json.loads(capsys.readouterr().out)["made"]).is_dir()
     stored = json.loads((tmp_path / "o" / "settings.json").read_text())
-    assert stored["dim"] == 8 and Settings(**stored).dim == 8
+    assert stored["dim"] == 8 and TrainingSettings(**stored).dim == 8
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_options_of_the_other_kind_are_refused(arguments, words, capsys):
 )
 def test_bad_input_is_named(change, words, tmp_path):
     with pytest.raises(AnimaticError, match=words):
-        Trainer(Settings(**{**vars(SMALL), "multiples": "1,2,4", "out": str(tmp_path), **change}))
+        DiffusionTrainer(TrainingSettings(**{**vars(SMALL), "multiples": "1,2,4", "out": str(tmp_path), **change}))
 
 
 @pytest.mark.slow("trains until a disk is full, and again")
@@ -311,7 +311,7 @@ def test_no_room_left_names_the_checkpoint_and_keeps_the_others(tmp_path):
 
 def test_a_loaded_model_goes_on_with_its_own_schedule(tmp_path):
     folder = tiny.folder(tmp_path / "m", tiny.unet3d())
-    trainer = Trainer(replace(SMALL, model=str(folder), size="64", frames=2, out=str(tmp_path)))
+    trainer = DiffusionTrainer(replace(SMALL, model=str(folder), size="64", frames=2, out=str(tmp_path)))
     assert trainer.learner.process.target == "eps"
     wanted = load(str(folder)).scheduler.alphas_cumprod
     assert torch.allclose(trainer.learner.process.alphas_cumprod.float(), wanted, atol=1e-6)
@@ -323,7 +323,7 @@ def test_the_page_names_real_options():
     said = {word.replace("-", "_") for word in re.findall(r"(?<![-|])--([a-z][a-z-]+)", page)}
     others = {"help", "dry_run", "method", "model", "lora", "nproc_per_node", "nproc", "json"}
     others |= {"methods", "bert", "pool", "classes", "scheduler", "then"}  # of other commands
-    assert said - others <= {f.name for f in fields(Settings)}
+    assert said - others <= {f.name for f in fields(TrainingSettings)}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         for call in re.findall(r"Settings\((.*?)\)[,)\n]", code):
-            assert eval(f"Settings({call})", {"Settings": Settings})
+            assert eval(f"Settings({call})", {"Settings": TrainingSettings})

@@ -14,10 +14,10 @@ from animatic.backbones import load
 from animatic.backbones.grounding import add_grounding, is_grounding
 from animatic.controls.grounding import MOST, Gligen, named_boxes
 from animatic.controls.guidance import Guidance
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.control import Control
 from animatic.core.loop import sample
-from animatic.core.types import Cond, Row, Step
+from animatic.core.types import Branch, Conditioning, Step
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.methods import METHODS
@@ -105,18 +105,18 @@ def test_frames_are_told_their_own_boxes(model):
     """The network's answer for a frame depends on the boxes of that frame; of absent things nothing is told."""
     seen = named_boxes([CATS], model.text, 4)
     assert seen["present"][0, :, 0].tolist() == [1, 1, 0, 0] and seen["present"][0, :, 1].tolist() == [1] * 4
-    rows = (Row(stream=0), Row(stream=0, first=2))
-    cond = Cond(
+    rows = (Branch(sample=0), Branch(sample=0, first_frame=2))
+    cond = Conditioning(
         model.text(["a cat and a dog"]).expand(2, -1, -1), rows, {k: v.expand(2, *v.shape[1:]) for k, v in seen.items()}
     )
     x = torch.randn(1, 4, 2, 8, 8).expand(2, -1, -1, -1, -1)
     with torch.no_grad():
-        both = model(x, Step(0, 1, 500.0), cond, plain)
+        both = model(x, Step(0, 1, 500.0), cond, fused_attention)
         alone = model(
             x[1:],
             Step(0, 1, 500.0),
             replace(cond, text=cond.text[1:], rows=rows[1:], extra={k: v[1:] for k, v in cond.extra.items()}),
-            plain,
+            fused_attention,
         )
     assert (both[0] - both[1]).abs().max() > 1e-4, "a window sees the boxes of its own frames"
     assert close(both[1:], alone)
@@ -125,7 +125,7 @@ def test_frames_are_told_their_own_boxes(model):
 def test_negative_rows_are_told_nothing(model):
     gligen, cond = Gligen([CATS], until=1), model.encode([CATS.prompt], [""])
     extra = named_boxes([CATS], model.text, 1)
-    told = replace(gligen, _told=extra).tell(cond, Step(0, 4, 0.0)).extra["present"]
+    told = replace(gligen, _told=extra).condition(cond, Step(0, 4, 0.0)).extra["present"]
     assert told[0].sum() == 0 and told[1].sum() == 2
 
 

@@ -7,7 +7,7 @@ from conftest import RUN, close
 from animatic.backbones import load
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import Heat
+from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
 from animatic.core.loop import sample
@@ -25,7 +25,7 @@ def model(tmp_path_factory):
 
 def run(model, *controls, scenes=(SCENE,), scale=2.0, show=None, sites=("*",)):
     cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
-    watch = [Heat(scenes, show, sites)] if show else []
+    watch = [AttentionMaps(scenes, show, sites)] if show else []
     noise = model.noise(range(len(scenes)), 3, 64, 64)
     return sample(model, model.schedule(3, "ddim"), noise, cond, [*watch, Guidance(scale), *controls])
 
@@ -42,7 +42,10 @@ def test_a_look_changes_nothing(model, scale):
 def test_maps_are_of_their_row_and_follow_control(model):
     other = Scene("a dog", (Track("dog", ((0.5, 0.5, 1, 1),) * 3),))
     seen = {}
-    controls = [LayoutAttention([SCENE, other]), Energy([SCENE, other], BoxEnergy(), scale=1.0, until=0.5, iters=1)]
+    controls = [
+        LayoutAttention([SCENE, other]),
+        Energy([SCENE, other], BoxEnergy(), scale=1.0, until=0.5, iterations=1),
+    ]
     run(model, *controls, scenes=(SCENE, other), show=lambda row, phrase, heat: seen.update({(row, phrase): heat}))
     assert set(seen) == {(0, "cat"), (0, "dog"), (1, "dog")}
     corner = {key: (h[:, :4, :4].mean() / h.mean()).item() for key, h in seen.items()}

@@ -14,7 +14,7 @@ from test_small import normal, recorded
 from torch import Tensor, nn
 
 from animatic.backbones import load
-from animatic.backbones.concat_conditioning import Copied, Noised
+from animatic.backbones.concat_conditioning import NearestKeyframeConditioning, NoisyLowResolutionConditioning
 from animatic.backbones.lavie import BETAS, CARDS, convert_lavie, fitted
 from animatic.backbones.lavie_unet import (
     BASE,
@@ -94,16 +94,19 @@ def test_schedules():
     base = Schedule(DDPMScheduler(**BETAS, **CARDS["lavie"]["scheduler"]), 50)
     assert [step.t for step in base][:-1] == list(range(980, -1, -20))  # as the paper's own pinned library visits
     vsr = wanted["vsr"]
-    same(Noised(level=50).noised(normal(5, 1, 3, 2, 4, 4), normal(6, 1, 3, 2, 4, 4)), vsr["low_res_add_noise_level50"])
+    same(
+        NoisyLowResolutionConditioning(level=50).noised(normal(5, 1, 3, 2, 4, 4), normal(6, 1, 3, 2, 4, 4)),
+        vsr["low_res_add_noise_level50"],
+    )
     with pytest.raises(AnimaticError, match="level is 351; the upscaler knows noise levels 0 to 350"):
-        Noised(level=351)
+        NoisyLowResolutionConditioning(level=351)
 
 
 def test_frame_maps():
     """g02: which key each frame sees, windows of upscaling, durations, rounding."""
     wanted = golden("lavie/g02_frames.json")
     keys = torch.arange(16.0).view(1, 1, 16, 1, 1)
-    guess, told = Copied().tell(keys)
+    guess, told = NearestKeyframeConditioning().condition(keys)
     assert told.flatten().int().tolist() == wanted["copied_layout_source_frame_of_16"] and not guess.any()
     assert list(range(0, 61, 4)) == wanted["key_positions_in_61"]
     for count in wanted["vsr_unet_chunks"]:

@@ -10,10 +10,10 @@ from conftest import RUN, close
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.control import Run
 from animatic.core.loop import sample
-from animatic.core.types import Maps, Step
+from animatic.core.types import AttentionMapRequest, Step
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 
@@ -37,7 +37,7 @@ def test_identity_when_off_and_effect_when_on(model):
     for off in (
         LayoutAttention([CAT], 0, 0),
         LayoutAttention([CAT], until=0),
-        LayoutAttention([CAT], sites=("nowhere",)),
+        LayoutAttention([CAT], layers=("nowhere",)),
     ):
         assert torch.equal(run(model, off), plain_run), "off, it does the same passes"
     assert close(run(model, LayoutAttention([replace(CAT, tracks=())])), plain_run, RUN), "a bias of zeros"
@@ -58,12 +58,12 @@ def test_words_are_looked_at_in_their_boxes(model):
     x = model.noise([0], frames, 64, 64)
 
     def shares(control):
-        maps = Maps(torch.tensor([[token], [token]]))
+        maps = AttentionMapRequest(torch.tensor([[token], [token]]))
 
         bound = control.begin(Run(model, model.schedule(4), x, cond))
         step = Step(0, 4, 999, noise=1.0)
         with torch.no_grad():
-            model(x[[0, 0]], step, replace(cond, maps=maps), lambda *a: bound.attend(plain, *a))
+            model(x[[0, 0]], step, replace(cond, maps=maps), lambda *a: bound.attend(fused_attention, *a))
         p = next(iter(maps.found.values())).mean(2)[..., 0]  # [row, frame, height, width]
         half = p.shape[-1] // 2
         return p[:, 0, :half, :half].mean((1, 2)) / p[:, 0].mean((1, 2)), p

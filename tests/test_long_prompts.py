@@ -15,13 +15,13 @@ from animatic.controls.composition import Composition
 from animatic.controls.edits import PromptToPrompt
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import Heat
+from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy, Ratio
-from animatic.core.attention import mean_map, plain
+from animatic.core.attention import fused_attention, mean_map
 from animatic.core.loop import sample
 from animatic.core.text import ClipText, truncating
-from animatic.core.types import Maps
+from animatic.core.types import AttentionMapRequest
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.generation import encode, encode_stories, render_batch, render_story
 from animatic.scene import Scene, Track
@@ -132,7 +132,7 @@ def test_cut_prompts_keep_their_start_and_end(text, tmp_path):
     with pytest.warns(AnimaticWarning, match="reads at most 16, the rest is cut"):
         cond = truncating(dit).encode([words], [""])
     kept = dit.text.tokenizer(words, add_special_tokens=False)["input_ids"][:15]
-    assert cond.text.shape[1] == 16 and truncating(dit).text.laid(words)[:-1] == kept
+    assert cond.text.shape[1] == 16 and truncating(dit).text.token_ids(words)[:-1] == kept
 
 
 @pytest.mark.filterwarnings("ignore::animatic.errors.AnimaticWarning")
@@ -153,15 +153,15 @@ class TestLayers:
         """The map of the word is that of its column, asked by hand."""
         seen = {}
         x = video.noise([0], 3, 64, 64)
-        heat = Heat([self.scene], lambda row, phrase, map: seen.update({phrase: map}), steps=(0,))
+        heat = AttentionMaps([self.scene], lambda row, phrase, map: seen.update({phrase: map}), steps=(0,))
         cond = encode([self.scene], video)
         sample(video, video.schedule(1), x, cond, [heat, Guidance(1.0)])
 
         tokens = video.text.positions(self.scene.prompt, "cat")
         assert all(token > 77 for token in tokens)
-        maps = Maps(torch.tensor([tokens]))
+        maps = AttentionMapRequest(torch.tensor([tokens]))
         with torch.no_grad():
-            video(x, next(iter(video.schedule(1))), replace(cond.positive, maps=maps), plain)
+            video(x, next(iter(video.schedule(1))), replace(cond.positive, maps=maps), fused_attention)
         want = mean_map(maps.found)[0].mean(1)  # of the word's tokens
         assert torch.allclose(seen["cat"], want / want.amax(), atol=1e-4)
 
@@ -172,10 +172,10 @@ class TestLayers:
         if method == "layout-attention":
             control = LayoutAttention([self.scene])
         elif method == "lmd":
-            energy = Energy([self.scene], BoxEnergy(), scale=30, until=0.5, iters=1)
+            energy = Energy([self.scene], BoxEnergy(), scale=30, until=0.5, iterations=1)
             control = Composition([self.scene], energy, (Guidance(2.0),))
         else:
-            control = Energy([self.scene], terms[method], scale=30, until=0.5, iters=1)
+            control = Energy([self.scene], terms[method], scale=30, until=0.5, iterations=1)
         x, cond = video.noise([0], 3, 64, 64), encode([self.scene], video)
         none = sample(video, video.schedule(2), x, cond, [Guidance(2.0)])
         steered = sample(video, video.schedule(2), x, cond, [Guidance(2.0), control])

@@ -16,7 +16,7 @@ import animatic
 from animatic.cli.make import slug
 from animatic.completing import complete
 from animatic.controls.guidance import Guidance
-from animatic.core.backbone import Habits
+from animatic.core.backbone import ModelDefaults
 from animatic.core.control import Control
 from animatic.core.seeds import check_seed
 from animatic.errors import AnimaticError
@@ -94,7 +94,7 @@ def test_negative_replaces_the_models_own_words(model, tmp_path, here):
     from copy import copy
 
     other = copy(model)
-    other.habits = Habits(2, 4.0, "dog")
+    other.habits = ModelDefaults(2, 4.0, "dog")
     scene, how = Scene("a cat", negative="grass"), {"frames": 1, "guidance": 9.0, "size": (64, 64)}
     own, plain = (animatic.render(scene, other, "none", negative=words, **how) for words in (None, ""))
     said = animatic.render(scene, model, "none", negative="dog", steps=2, **how)
@@ -215,7 +215,7 @@ def small_model(folder: Path) -> Path:
     network = SpaceTimeUNet(dim=16, multiples=(1, 2), cond_dim=tiny.WIDTH).eval()
     text = Sentence("own", words, tiny.text_encoder(words))
     geometry = Geometry(4, 16, 16, 3, 1, fps=4.0, max_frames=8)
-    save_model(folder, Small("own", network, pixels(), text, DDIMScheduler(), geometry, Habits(2)))
+    save_model(folder, Small("own", network, pixels(), text, DDIMScheduler(), geometry, ModelDefaults(2)))
     return folder
 
 

@@ -15,7 +15,7 @@ from animatic.benchmarks.jobs import Settings
 from animatic.benchmarks.run_store import Run
 from animatic.controls.boxdiff import BoxDiff
 from animatic.controls.collage import centred
-from animatic.controls.energy import Energy, Fading
+from animatic.controls.energy import Energy, LinearDecay
 from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
 from animatic.controls.terms import BoxEnergy, Corners, Ratio
@@ -26,7 +26,7 @@ from animatic.generation import render_story
 from animatic.methods import METHODS, recipe_named
 from animatic.methods.settings import settings_of, tuned
 from animatic.request import GenerationRequest
-from animatic.timeline import reel_of
+from animatic.timeline import timeline_of
 from animatic.video import Video
 
 BEAR = Scene("A red bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),), seconds=1.0)
@@ -62,7 +62,7 @@ def test_every_setting_of_every_method_is_named_shown_and_settable(mini):
             field = setting.path.rpartition(".")[2]
             assert re.search(rf"\b{field}\b", setting.help), f"{setting.path}: its class does not say what it is"
             typed = given_settings([f"{setting.path}={shown(setting.default)}"])
-            shown_as = reel_of((replace(BEAR, seconds=3.0),) * 2, mini.geometry) if "ditctrl" in name else BEAR
+            shown_as = timeline_of((replace(BEAR, seconds=3.0),) * 2, mini.geometry) if "ditctrl" in name else BEAR
             plain, same = (r([shown_as], mini, 4.0) for r in (recipe, tuned(recipe, typed, mini, name).recipe))
             assert numbers(same) == numbers(plain), setting.path
 
@@ -80,7 +80,7 @@ def test_every_setting_of_every_method_is_named_shown_and_settable(mini):
         ("energy.terms.inside", "0.5", lambda e: e.terms == BoxEnergy(inside=0.5)),
         ("energy.terms", "ratio", lambda e: e.terms == Ratio()),
         ("energy.terms", "boxdiff", lambda e: e.terms == BoxDiff()),
-        ("energy.shape", "fading", lambda e: e.shape == Fading()),
+        ("energy.shape", "fading", lambda e: e.shape == LinearDecay()),
         ("Energy.Scale", "30", lambda e: e.scale == 30),  # as the studio once named it
     ],
 )
@@ -108,7 +108,7 @@ def test_runs_of_single_things_have_settings_of_their_own(mini):
 
 
 def test_settings_of_windows_are_of_stories(mini):
-    story = reel_of((replace(BEAR, seconds=3.0), replace(BEAR, seconds=3.0)), mini.geometry)
+    story = timeline_of((replace(BEAR, seconds=3.0), replace(BEAR, seconds=3.0)), mini.geometry)
     values = {"windows.during": "0.1,0.4", "windows.batch": 2, "sharekv.threshold": "none", "windows.source": "first"}
     found = controls("ditctrl", values, mini, (story,))
     windows = one(Windows, found)

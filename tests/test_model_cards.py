@@ -70,7 +70,7 @@ def test_a_known_hub_id_is_that_preset(cache, recwarn, hub_id, name):
     put(cache, hub_id, layout_of_modelscope)
     model = load(hub_id, "cpu")
     assert (model.name, model.reference) == (name, hub_id)
-    assert (model.family, model.geometry, model.habits) == (name, PRESETS[name].geometry, PRESETS[name].habits)
+    assert (model.family, model.geometry, model.defaults) == (name, PRESETS[name].geometry, PRESETS[name].defaults)
     assert not [w for w in recwarn if "taken for" in str(w.message)]
 
 
@@ -132,10 +132,10 @@ def test_a_card_says_what_was_recognised(tmp_path, capsys, recwarn):
     assert err == "note: taken for zeroscope by its configuration\n"
     card = json.loads((folder / "animatic.json").read_text())
     known = PRESETS["zeroscope"]
-    assert card["model"] == "zeroscope" and card["habits"] == asdict(known.habits)
+    assert card["model"] == "zeroscope" and card["habits"] == asdict(known.defaults)
     assert card["geometry"] == json.loads(json.dumps(asdict(known.geometry)))
     model = load(str(folder), "cpu")
-    assert (model.family, model.geometry, model.habits) == ("zeroscope", known.geometry, known.habits)
+    assert (model.family, model.geometry, model.defaults) == ("zeroscope", known.geometry, known.defaults)
     assert not [w for w in recwarn if "taken for" in str(w.message)]  # it is said in the card now
 
 
@@ -161,7 +161,7 @@ def test_every_known_model_is_carded_under_any_folder_name(tmp_path, capsys, num
     code, out, err = command(capsys, "card", folder, "--print")
     assert code == 0 and err.startswith(f"note: taken for {names[0]} by its configuration")
     card = json.loads(out)
-    assert card["model"] == names[0] and card["habits"] == asdict(PRESETS[names[0]].habits)
+    assert card["model"] == names[0] and card["habits"] == asdict(PRESETS[names[0]].defaults)
     if not facts["_class_name"].startswith("Cog"):  # the facts hold no size for those
         geometry = asdict(PRESETS[names[0]].geometry)
         assert card["geometry"]["fps"] == geometry["fps"] and card["geometry"]["frames"] == geometry["frames"]
@@ -188,7 +188,7 @@ def test_a_folder_like_no_known_model_gets_what_its_configs_tell(tmp_path, capsy
     (folder / "animatic.json").unlink()
     with pytest.warns(UserWarning, match="no animatic.json says"):
         without = load(str(folder), "cpu")
-    assert (with_card.geometry, with_card.habits) == (without.geometry, without.habits)
+    assert (with_card.geometry, with_card.defaults) == (without.geometry, without.defaults)
 
 
 @pytest.mark.parametrize("make", [tiny.cogvideox, tiny.wan])

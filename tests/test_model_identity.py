@@ -25,7 +25,7 @@ from animatic.generation import render
 from animatic.methods import METHODS, recipe_named
 from animatic.scene import Scene, Track
 from animatic.training.fit import fit
-from animatic.training.settings import Settings
+from animatic.training.settings import TrainingSettings
 from animatic.video import Video
 
 MINI = Path(str(files("animatic") / "weights" / "mini"))
@@ -78,13 +78,13 @@ def trained(tmp_path, **more):
         "data": str(tmp_path / "d"), "out": str(tmp_path / "o"), "model": "mini", "frames": 1, "size": "64",
         "steps": 1, "batch": 2, "warmup": 1, "sample_every": 0, "rate": 1e-12, "weight_decay": 0.0, **more,
     }  # fmt: skip
-    return fit(Settings(**settings))
+    return fit(TrainingSettings(**settings))
 
 
 def test_what_training_mini_writes_is_steered_like_mini(tmp_path):
     """A step so small that the weights stay: then the frames do too, to a level; grounding and habits are kept."""
     own, made = load("mini", "cpu"), load(str(trained(tmp_path)), "cpu")
-    assert made.family == "mini" and made.habits == own.habits and made.words == own.words
+    assert made.family == "mini" and made.defaults == own.defaults and made.words == own.words
     assert made.provides == own.provides and "grounding" in made.provides
     made.geometry = replace(made.geometry, frames=own.geometry.frames)  # it was trained on pictures
     assert steering(made) == steering(own)
@@ -108,7 +108,7 @@ def test_modelscope_is_known_by_its_layout(tmp_path):
     assert model.family == "modelscope"
     energy = recipe_named("lvd")([SCENE], model, 9.0)[1]
     assert (len(energy.sites), energy.scale, energy.until) == (6, 5 * 267, 0.25)
-    assert model.habits == PRESETS["modelscope"].habits and model.geometry == PRESETS["modelscope"].geometry
+    assert model.defaults == PRESETS["modelscope"].defaults and model.geometry == PRESETS["modelscope"].geometry
 
     other = shutil.copytree(tmp_path / "text-to-video-ms-1.7b", tmp_path / "zeroscope-mine")
     with pytest.warns(UserWarning, match="taken for modelscope"):

@@ -11,7 +11,7 @@ from animatic.backbones import load
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
 from animatic.controls.terms import BoxEnergy
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.control import Control, Run
 from animatic.core.loop import sample
 from animatic.core.schedule import Schedule
@@ -78,7 +78,7 @@ def test_an_energy_goes_downhill_at_each_evaluation(image):
     """As LMD's own loop does with this solver: what is known of the level is told by its place in the timesteps."""
     noise = image.noise([5], 1, 64, 64)
     cond = image.encode([PICTURE.prompt], [""])
-    energy = Energy([PICTURE], BoxEnergy(), scale=50.0, until=0.5, iters=2)
+    energy = Energy([PICTURE], BoxEnergy(), scale=50.0, until=0.5, iterations=2)
     made = sample(image, image.schedule(STEPS), noise, cond, [Guidance(5.0), energy])
 
     # by hand, with the gradient that the control takes and the solver of diffusers
@@ -87,7 +87,7 @@ def test_an_energy_goes_downhill_at_each_evaluation(image):
     own, moved = energy.begin(Run(image, schedule, noise, cond)), 0
 
     def network(x, step, cond):
-        return image(x, step, cond, plain)
+        return image(x, step, cond, fused_attention)
 
     for t, step in zip(solver.timesteps, schedule, strict=False):
         before, x = x, own.steer(network, x, step, cond)

@@ -125,7 +125,7 @@ class Note(Control):
         return cond
 
     def attend(self, inner, site, q, k, v, mask):
-        if site.name.startswith("mid") and site.kind == "cross":
+        if site.layer.startswith("mid") and site.kind == "cross":
             self.log.append((self.name, "attend"))
         return inner(site, q, k, v, mask)
 

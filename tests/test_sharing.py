@@ -6,9 +6,9 @@ from conftest import close, golden
 from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
 
 from animatic.controls.edits import Reweight, aligned
-from animatic.controls.sharing import Look, ShareKV
-from animatic.core.attention import plain
-from animatic.core.types import Cond, Row, Site, Step
+from animatic.controls.sharing import SharedAttention, ShareKV
+from animatic.core.attention import fused_attention
+from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 
 GRID = (2, 2, 3)
 STEP = Step(2, 50, 0.0)
@@ -24,13 +24,13 @@ def rows(reading=True):
     """[u_source, u_target, c_source, c_target]"""
     out = []
     for negative in (True, False):
-        source = Row(negative)
-        out += [source, Row(negative, 1, source=source if reading else None)]
+        source = Branch(negative)
+        out += [source, Branch(negative, 1, kv_source=source if reading else None)]
     return tuple(out)
 
 
 def site(told, grid=GRID, kind="joint", words=5, step=STEP, name="transformer_blocks.1.attn1"):
-    return Site(name, kind, 1, slice(0, words), grid, step, Cond(torch.zeros(len(told), 1, 1), told))
+    return AttentionCall(name, kind, 1, slice(0, words), grid, step, Conditioning(torch.zeros(len(told), 1, 1), told))
 
 
 def sharing(**told):
@@ -50,26 +50,26 @@ def matches(got, want):
 def test_sharing_is_the_originals():
     want = golden("ditctrl/g04_attention.json")["kv_sharing"]
     q, k, v = qkv()
-    base = plain(site(rows()), q, k, v, None)
+    base = fused_attention(site(rows()), q, k, v, None)
     matches(base, want["plain"])
-    shared = ShareKV().attend(plain, site(rows()), q, k, v, None)
+    shared = ShareKV().attend(fused_attention, site(rows()), q, k, v, None)
     matches(shared, want["active"])
     assert close(shared[::2], base[::2], 8), "a source is not changed"
     for off, told in ((ShareKV(), rows(False)), (ShareKV(("*.2.*",)), rows())):
-        assert torch.equal(off.attend(plain, site(told), q, k, v, None), base), "off, it hands everything on"
+        assert torch.equal(off.attend(fused_attention, site(told), q, k, v, None), base), "off, it hands everything on"
 
 
 def test_masks_are_the_originals():
     want = golden("ditctrl/g04_attention.json")
     q, k, v = qkv()
     control = sharing(words={(0, 0): (1, 2), (1, 0): (1, 3)})
-    got = control.attend(plain, site(rows()), q, k, v, None)
+    got = control.attend(fused_attention, site(rows()), q, k, v, None)
     soft = control._mask(site(rows()), rows()[2])
     assert soft is not None and torch.allclose(soft, torch.tensor(want["mask"]["soft_src_layer1"]), atol=2e-6)
     theirs = control._mask(site(rows()), rows()[3])
     assert theirs is not None and (theirs.flatten() >= 0.3).float().tolist() == want["mask_guided"]["tgt_mask"]
     matches(got, want["mask_guided"]["active"])
-    shared = ShareKV().attend(plain, site(rows()), q, k, v, None)
+    shared = ShareKV().attend(fused_attention, site(rows()), q, k, v, None)
     assert close(got[:, :, :5], shared[:, :, :5], 16), "text rows are those of unmasked sharing"
 
 
@@ -95,7 +95,7 @@ def test_gathered_keys_are_masked_attention(words):
     """g12: no mask is built, and the answer is the same; soft masks of 0 and 1 are hard ones."""
     q, k, v = (t[:1, :, 5 - words :] for t in qkv())
     mine, theirs = torch.rand(2, 12, generator=torch.manual_seed(0)) > 0.5
-    look = Look(plain, site(rows()[:1], words=words), q, k, v, None)
+    look = SharedAttention(fused_attention, site(rows()[:1], words=words), q, k, v, None)
     for threshold in (0.3, None):
         got = look.apart(mine.float().view(GRID), theirs.float().view(GRID), threshold)
         assert close(got, explicit(q, k, v, mine, theirs, words))
@@ -107,10 +107,10 @@ def test_gathered_keys_are_masked_attention(words):
 
 def test_own_text_stays():
     q, k, v = qkv()
-    got = ShareKV(own_text=True).attend(plain, site(rows()), q, k, v, None)
+    got = ShareKV(own_text=True).attend(fused_attention, site(rows()), q, k, v, None)
     k2 = torch.cat([k[1:2, :, :5], k[:1, :, 5:]], 2)
     v2 = torch.cat([v[1:2, :, :5], v[:1, :, 5:]], 2)
-    assert close(got[1:2], plain(site(rows()), q[1:2], k2, v2, None), 16)
+    assert close(got[1:2], fused_attention(site(rows()), q[1:2], k2, v2, None), 16)
 
 
 def test_requests_stay_ones_own():
@@ -120,19 +120,19 @@ def test_requests_stay_ones_own():
     column[:, :, 3] = 1
     for words in ({}, {(0, 0): (1,), (1, 0): (1,)}):
         control = sharing(words=words)
-        got = control.attend(plain, site(rows()), q, k, torch.cat([v, column], -1), None)
-        assert close(got[..., :4], sharing(words=words).attend(plain, site(rows()), q, k, v, None), 16)
+        got = control.attend(fused_attention, site(rows()), q, k, torch.cat([v, column], -1), None)
+        assert close(got[..., :4], sharing(words=words).attend(fused_attention, site(rows()), q, k, v, None), 16)
         assert got[..., 4].min() > 0
 
 
 def test_folded_rows_share_frame_by_frame():
     """A UNet's frames are batch entries: two rows of two frames."""
     q, k, v = qkv()
-    told = (Row(), Row(stream=1, source=Row()))
-    at = Site("a.attn1", "self", 2, slice(0, 0), (2, 1, 17), STEP, Cond(torch.zeros(2, 1, 1), told))
-    got = ShareKV().attend(plain, at, q, k, v, None)
-    assert close(got[:2], plain(at, q, k, v, None)[:2], 8)
-    assert close(got[2:], plain(at, q[2:], k[:2], v[:2], None), 16)
+    told = (Branch(), Branch(sample=1, kv_source=Branch()))
+    at = AttentionCall("a.attn1", "self", 2, slice(0, 0), (2, 1, 17), STEP, Conditioning(torch.zeros(2, 1, 1), told))
+    got = ShareKV().attend(fused_attention, at, q, k, v, None)
+    assert close(got[:2], fused_attention(at, q, k, v, None)[:2], 8)
+    assert close(got[2:], fused_attention(at, q[2:], k[:2], v[:2], None), 16)
 
 
 REWEIGHTED = ((2,), 0.5, "step2_no_share"), ((1, 2), 0.0, "list_tokens_scale0")
@@ -143,7 +143,7 @@ def test_reweighting_is_the_originals(tokens, factor, name):
     want = golden("ditctrl/g04_attention.json")["reweight"][name]
     control = Reweight({1: dict.fromkeys(tokens, factor)}, negative=True)
     q, k, v = qkv()
-    matches(control.attend(plain, site(rows(False)), q, k, v, None), want)
+    matches(control.attend(fused_attention, site(rows(False)), q, k, v, None), want)
 
 
 def test_reweighting_what_is_shared():
@@ -152,18 +152,18 @@ def test_reweighting_what_is_shared():
     share, control = ShareKV(), Reweight({1: {2: 0.5}}, negative=True)
 
     def told(site, q, k, v, mask):
-        return control.attend(plain, site, q, k, v, mask)
+        return control.attend(fused_attention, site, q, k, v, mask)
 
     matches(share.attend(told, site(rows()), q, k, v, None), want)
 
 
 def test_a_factor_of_one_changes_nothing_and_two_words_may_differ():
     q, k, v = qkv()
-    base = plain(site(rows(False)), q, k, v, None)
-    one = Reweight({1: {2: 1.0}}).attend(plain, site(rows(False)), q, k, v, None)
+    base = fused_attention(site(rows(False)), q, k, v, None)
+    one = Reweight({1: {2: 1.0}}).attend(fused_attention, site(rows(False)), q, k, v, None)
     assert close(one, base, 16)
     at = site(rows(False), kind="cross", words=17)
-    got = Reweight({1: {2: 4.0, 3: -1.0}}).attend(plain, at, q, k, v, None)
+    got = Reweight({1: {2: 4.0, 3: -1.0}}).attend(fused_attention, at, q, k, v, None)
     p = (q @ k.transpose(-1, -2) / 2).softmax(-1)
     p[3, :, :, 2] *= 4
     p[3, :, :, 3] *= -1
@@ -189,8 +189,8 @@ def test_what_is_shared_was_turned():
         return torch.cat([x[:, :, :5], apply_rotary_emb(x[:, :, 5:], positions)], 2)
 
     at = site(rows(), grid=(3, 2, 3))
-    right = ShareKV().attend(plain, at, turned(q), turned(k), v, None)
-    theirs = plain(at, q[1::2], turned(k)[::2], v[::2], None)
+    right = ShareKV().attend(fused_attention, at, turned(q), turned(k), v, None)
+    theirs = fused_attention(at, q[1::2], turned(k)[::2], v[::2], None)
     off = want["target_Q_rotated_K_rotated"]
     assert float((right[1::2] - theirs).abs().max()) == pytest.approx(off["target_rows"], abs=1e-5)
-    assert close(right[::2], plain(at, turned(q), turned(k), v, None)[::2], 8) and off["source_rows"] == 0
+    assert close(right[::2], fused_attention(at, turned(q), turned(k), v, None)[::2], 8) and off["source_rows"] == 0

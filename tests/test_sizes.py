@@ -70,7 +70,7 @@ class Grids(Control):
         self.found: dict[str, tuple[int, int, int]] = {}
 
     def attend(self, inner, site, q, k, v, mask):
-        self.found[site.name] = site.grid
+        self.found[site.layer] = site.grid
         return inner(site, q, k, v, mask)
 
 

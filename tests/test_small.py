@@ -14,14 +14,14 @@ from animatic.backbones.convert import from_vdp, renamed
 from animatic.backbones.small import SpaceTimeUNet
 from animatic.backbones.spacetime import (
     ChannelRMS,
-    Clip,
+    Features,
     LinearAttention,
     RelativePositions,
     ResNet,
     TimeAttention,
+    apply_rotary,
+    rotary_tables,
     sinusoids,
-    turned,
-    turns,
 )
 from animatic.cli import main
 from animatic.core.schedule import Schedule
@@ -127,7 +127,7 @@ def test_positions_in_time():
     far = torch.arange(24)
     assert bias.bucket(far).tolist() == wanted["rel_pos_bucket_row0_keys0..23"]
     assert bias.bucket(-far).tolist() == wanted["rel_pos_bucket_col0_queries0..23"]
-    same(turned(normal(3, 1, 2, 5, 40), turns(5, 32)), wanted["rotary_dim32_of_40"]["out"])
+    same(apply_rotary(normal(3, 1, 2, 5, 40), rotary_tables(5, 32)), wanted["rotary_dim32_of_40"]["out"])
     for t, row in zip((0, 1, 500), wanted["sinusoidal_dim8_t[0,1,500]"], strict=True):
         assert sinusoids(torch.tensor([t]), 8)[0].tolist() == pytest.approx(row, abs=1e-5)
 
@@ -154,7 +154,7 @@ def test_time_attention(name, alone):
     layer.norm = nn.Identity()  # the recording has neither norm nor residual
     x = normal(4, 2, 6, 5, 16)  # [row, cell, frame, channel]
     grid = x.permute(0, 2, 3, 1).flatten(0, 1)[..., None]
-    clip = Clip(5, alone=None if alone is None else torch.tensor(alone), bias=bias, turns=turns(5, 32))
+    clip = Features(5, alone=None if alone is None else torch.tensor(alone), bias=bias, turns=rotary_tables(5, 32))
     out = (layer(grid, clip) - grid)[..., 0].unflatten(0, (2, 5)).permute(0, 3, 1, 2)
     same(out, wanted)
 
@@ -167,7 +167,7 @@ def test_layers_in_space():
          "out.weight": ("to_out.weight", (16, 256, 1, 1)), "out.bias": ("to_out.bias", (16,))},
     )  # fmt: skip
     linear.norm = nn.Identity()
-    same(unfolded(linear(folded(x), Clip(3)) - folded(x)), wanted["spatial_linear_attention"])
+    same(unfolded(linear(folded(x), Features(3)) - folded(x)), wanted["spatial_linear_attention"])
     rms = filled(ChannelRMS(16), {"gain": ("gamma", (16, 1, 1, 1))})
     same(unfolded(rms(folded(x))), wanted["rms_norm"])
     norm = filled(nn.LayerNorm(16, bias=False), {"weight": ("gamma", (1, 16, 1, 1, 1))})

@@ -15,11 +15,11 @@ from animatic.controls.windows import Windows
 from animatic.core.backbone import Geometry
 from animatic.core.control import Run
 from animatic.core.loop import sample
-from animatic.core.types import Cond, Maps, Row, Step
+from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 from animatic.errors import AnimaticError
-from animatic.generation import encode_stories, reel_of, render, render_story
+from animatic.generation import encode_stories, render, render_story, timeline_of
 from animatic.scene import Scene, Track
-from animatic.timeline import Reel, WindowLayout, by_count, check_memory
+from animatic.timeline import Timeline, WindowLayout, by_count, check_memory
 
 BOX = ((0.1, 0.1, 0.5, 0.6), (0.5, 0.4, 0.9, 0.9))
 SCENES = tuple(Scene(f"a {word} cat runs", (Track("cat", BOX),)) for word in ("red", "pink", "the"))
@@ -44,14 +44,14 @@ def told(model, plan, controls, steps=4, scenes=SCENES):
 
 def shared(reel, masked=False, **how):
     how = {"source": "previous", "during": (0.25, 0.75), **how}
-    return [Guidance(6.0), Windows([reel], **how), ShareKV(LAST, things=[reel] if masked else None)]
+    return [Guidance(6.0), Windows([reel], **how), ShareKV(LAST, object_scenes=[reel] if masked else None)]
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_window_once_equals_the_pairs(dit, masked):
     """g11: rows that are shared begin in the middle, where they were left unshared; the result is the same."""
     plan = by_count(3, 3, 1, 1)
-    reel, counts, made = Reel(SCENES, plan), [], []
+    reel, counts, made = Timeline(SCENES, plan), [], []
     for how in ({"pairs": True}, {"batch": 8}, {"batch": 1}):
         count = 0
 
@@ -75,7 +75,7 @@ def test_every_window_once_equals_the_pairs(dit, masked):
 @pytest.mark.parametrize("source", ["chained", "first"])
 def test_windows_may_be_asked_together_or_one_by_one(dit, source):
     plan = by_count(2, 3, 1, 1)
-    reel = Reel(SCENES[:2], plan)
+    reel = Timeline(SCENES[:2], plan)
     one, all_ = (told(dit, plan, shared(reel, source=source, batch=batch)) for batch in (1, 8))
     assert close(one, all_, RUN)
     assert not torch.allclose(one, told(dit, plan, [Guidance(6.0), Windows([reel])]), atol=1e-4)
@@ -83,7 +83,7 @@ def test_windows_may_be_asked_together_or_one_by_one(dit, source):
 
 def test_one_window_is_no_window(dit):
     plan = by_count(1, 3, 1, 1)
-    reel = Reel(SCENES[:1], plan)
+    reel = Timeline(SCENES[:1], plan)
     plain_run = told(dit, plan, [Guidance(6.0)])
     for how in ({"pairs": True}, {}):
         assert close(told(dit, plan, shared(reel, **how)), plain_run, RUN)
@@ -91,19 +91,19 @@ def test_one_window_is_no_window(dit):
 
 def test_sharing_needs_things_only_where_it_is_masked(unet):
     bare = (Scene("a cat"), Scene("a dog"))
-    reel = Reel(bare, by_count(2, 3, 1, 0))
+    reel = Timeline(bare, by_count(2, 3, 1, 0))
     with pytest.raises(AnimaticError, match="masked sharing needs things"):
-        ShareKV(things=[reel]).begin(Run(unet, unet.schedule(2), torch.zeros(1, 4, 5, 8, 8)))
+        ShareKV(object_scenes=[reel]).begin(Run(unet, unet.schedule(2), torch.zeros(1, 4, 5, 8, 8)))
 
 
 @pytest.mark.parametrize("name", ["dit", "unet"])
 def test_sharing_by_masks_wherever_words_are_looked_at(name, request):
     """In one sequence with the cells, or in layers of their own, before those that share."""
     model, plan = request.getfixturevalue(name), by_count(2, 3, 1, 0)
-    sites, reel = LAST if name == "dit" else ("up_blocks.*.attn1",), Reel(SCENES[:2], plan)
+    sites, reel = LAST if name == "dit" else ("up_blocks.*.attn1",), Timeline(SCENES[:2], plan)
 
     def run(masked):
-        share = ShareKV(sites, things=[reel] if masked else None)
+        share = ShareKV(sites, object_scenes=[reel] if masked else None)
         return told(model, plan, [Guidance(6.0), Windows([reel], source="previous", during=(0.0, 1.0)), share])
 
     masked = run(True)
@@ -120,16 +120,16 @@ def test_maps_are_of_the_windows_that_were_told_the_word():
         cond.maps.found["layer"] = torch.stack([torch.full((4, 1, 1, 1, 2), float(r.first + 1)) for r in cond.rows])
         return x
 
-    maps = Maps(torch.tensor([[1, 7]]), only=True)
-    cond = Cond(torch.zeros(1, 10, 1), (Row(),), maps=maps)
-    Windows([Reel(SCENES[:2], plan)]).denoise(inner, torch.zeros(1, 1, 6, 1, 1), Step(0, 2, 0.0), cond)
+    maps = AttentionMapRequest(torch.tensor([[1, 7]]), maps_only=True)
+    cond = Conditioning(torch.zeros(1, 10, 1), (Branch(),), map_request=maps)
+    Windows([Timeline(SCENES[:2], plan)]).denoise(inner, torch.zeros(1, 1, 6, 1, 1), Step(0, 2, 0.0), cond)
     found = maps.found["layer"][0, :, 0, 0, 0]
     assert asked == [[[1, 2], [1, 2]]]
     assert found[:, 0].tolist() == [1, 1, 1, 1, 0, 0] and found[:, 1].tolist() == pytest.approx([0, 0, 3, 3, 3, 3])
 
 
 def test_each_window_sees_the_boxes_of_its_own_frames():
-    reel = Reel(SCENES[:2], by_count(2, 4, 2, 0))
+    reel = Timeline(SCENES[:2], by_count(2, 4, 2, 0))
     masks = reel.masks(6, 4, 4)
     assert masks[0, :3].any((1, 2)).all() and not masks[0, 3:].any()
     assert masks[1, 3:].any((1, 2)).all() and not masks[1, :3].any()
@@ -143,16 +143,16 @@ def test_an_energy_guides_windows_that_share(name, request):
     sites = LAST if name == "dit" else ("up_blocks.*.attn1",)
 
     def guided(scenes):
-        return Energy(scenes, BoxEnergy(), scale=20.0, until=1.0, iters=1)
+        return Energy(scenes, BoxEnergy(), scale=20.0, until=1.0, iterations=1)
 
     x = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0))
-    alone = Reel(SCENES[:1], by_count(1, 3, 1, 1))
+    alone = Timeline(SCENES[:1], by_count(1, 3, 1, 1))
     cond = model.encode([SCENES[0].prompt], [""])
     got = sample(model, model.schedule(2), x, cond, [Guidance(3.0), guided([alone]), Windows([alone]), ShareKV(sites)])
     want = sample(model, model.schedule(2), x, cond, [Guidance(3.0), guided([SCENES[0]])])
     assert close(got, want, RUN)
     plan = by_count(2, 3, 1, 0)
-    reel = Reel(SCENES[:2], plan)
+    reel = Timeline(SCENES[:2], plan)
     windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(sites)]
     free = told(model, plan, [Guidance(3.0), *windows], 2)
     steered = told(model, plan, [Guidance(3.0), guided([reel]), *windows], 2)
@@ -163,7 +163,7 @@ def test_an_energy_guides_windows_that_share(name, request):
 def test_layout_attention_inside_a_story(name, request):
     """Its bias is on the words of the part that a window is told; a story of one part is a scene."""
     model = request.getfixturevalue(name)
-    alone = Reel(SCENES[:1], by_count(1, 3, 1, 1))
+    alone = Timeline(SCENES[:1], by_count(1, 3, 1, 1))
     x = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0))
     cond = model.encode([SCENES[0].prompt], [""])
     one, scene = (
@@ -172,8 +172,8 @@ def test_layout_attention_inside_a_story(name, request):
     )
     assert close(one, scene, RUN)
     plan = by_count(2, 3, 1, 1)
-    reel = Reel(SCENES[:2], plan)
-    windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(LAST, things=[reel])]
+    reel = Timeline(SCENES[:2], plan)
+    windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(LAST, object_scenes=[reel])]
     got = told(model, plan, [Guidance(3.0), LayoutAttention([reel]), *windows], 2)
     assert got.isfinite().all()
     assert not torch.allclose(got, told(model, plan, [Guidance(3.0), *windows], 2), atol=1e-4)
@@ -198,11 +198,11 @@ def test_bad_stories(unet):
     with pytest.raises(AnimaticError, match=r"scene 2 lasts 0.1 s, too short to be told: the model sees 2 s, each 1 s"):
         render_story((SCENES[0], Scene("a cat", seconds=0.1), SCENES[1]), unet)
     with pytest.raises(AnimaticError, match="overlap is 1; want a fraction"):
-        reel_of(SCENES, unet.geometry, WindowLayout(overlap=1))
+        timeline_of(SCENES, unet.geometry, WindowLayout(overlap=1))
     with pytest.raises(AnimaticError, match="method 'lmd' lays out one scene; want another for a story"):
         render_story(SCENES, unet, "lmd", steps=1)
-    cog = Geometry(49, 480, 720, 16, 8, 8.0, pace=4)
-    forty = reel_of(tuple(Scene(f"a cat {i}", seconds=6.125) for i in range(40)), cog)
+    cog = Geometry(49, 480, 720, 16, 8, 8.0, vae_temporal_ratio=4)
+    forty = timeline_of(tuple(Scene(f"a cat {i}", seconds=6.125) for i in range(40)), cog)
     with pytest.raises(AnimaticError, match=r"1957 frames of 720x480 would take 10.\d GiB of memory, and 4.0 GiB are"):
         check_memory((forty.plan.frames - 1) * 4 + 1, 480, 720, 16 * forty.plan.frames * 60 * 90, free=4 * 2**30)
 
@@ -227,11 +227,11 @@ def test_work_at_full_size(pairs, forwards):
         def chain(self, step):
             return layers
 
-    reel = Reel(SCENES, by_count(3, 13, 9, 2))
+    reel = Timeline(SCENES, by_count(3, 13, 9, 2))
     sites = tuple(f"transformer_blocks.{i}.attn1" for i in range(25, 30))
     windows = Windows([reel], source="previous", pairs=pairs)
     share = ShareKV(sites).begin(Run(Chain(), None, None))
-    cond, x = Cond(torch.zeros(2, 6, 1), (Row(True), Row())), torch.zeros(2, 1, 37, 1, 1)
+    cond, x = Conditioning(torch.zeros(2, 6, 1), (Branch(True), Branch())), torch.zeros(2, 1, 37, 1, 1)
 
     def network(x, step, cond):
         for layer in layers.values():

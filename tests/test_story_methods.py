@@ -14,14 +14,14 @@ from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.targets import Targets
 from animatic.controls.terms import Ratio
 from animatic.controls.windows import Windows
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.control import Run
 from animatic.core.loop import sample
-from animatic.core.types import Cond, Maps, Row
+from animatic.core.types import AttentionMapRequest, Branch, Conditioning
 from animatic.generation import encode_stories
 from animatic.methods import recipe_named
 from animatic.scene import Scene, Track
-from animatic.timeline import reel_of
+from animatic.timeline import timeline_of
 
 BOX = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0))
 STORY = (Scene("a cat runs", (Track("cat", BOX),)), Scene("the red dog", (Track("dog", BOX[::-1]),)))
@@ -49,7 +49,7 @@ def lasting(story, model, windows=1.0):
 def latents(model, story, chain):
     """Clean latents of a story under the controls that `chain` gives for its reel."""
     story = lasting(story, model)
-    reel = reel_of(story, model.geometry)
+    reel = timeline_of(story, model.geometry)
     controls = chain([reel])
     if not any(isinstance(control, Windows) for control in controls):
         controls = [*controls, Windows([reel])]
@@ -76,7 +76,7 @@ def test_boxes_steer_a_story_of_a_transformer(dit, method):
 
 @pytest.mark.parametrize("terms", [BoxDiff(), Ratio()])
 def test_other_energies_steer_a_story_of_a_transformer(dit, terms):
-    chain = lambda reels: [Guidance(2.0), Energy(reels, terms, scale=100, until=0.6, iters=1)]  # noqa: E731
+    chain = lambda reels: [Guidance(2.0), Energy(reels, terms, scale=100, until=0.6, iterations=1)]  # noqa: E731
     assert min(steered(dit, chain)) > EFFECT
 
 
@@ -84,7 +84,7 @@ def test_other_energies_steer_a_story_of_a_transformer(dit, terms):
 def test_every_word_of_each_prompt_is_asked(kind, request):
     model = request.getfixturevalue(kind)
     story = lasting(STORY, model)
-    reel, cond = reel_of(story, model.geometry), encode_stories([story], model)
+    reel, cond = timeline_of(story, model.geometry), encode_stories([story], model)
     x = torch.zeros(1, 4, reel.plan.frames, 4, 6)
     goal = Targets.in_run([reel], Run(model, model.schedule(2), x, cond), every_word=True)
     size = cond.text.shape[1] // 2
@@ -97,20 +97,20 @@ def test_every_word_of_each_prompt_is_asked(kind, request):
 def test_layout_attention_finds_the_words_of_a_later_part(dit):
     """Text and video are one sequence: a part's tokens are counted by those of a prompt, not by all keys."""
     story = lasting(STORY, dit)
-    reel, whole = reel_of(story, dit.geometry), encode_stories([story], dit)
+    reel, whole = timeline_of(story, dit.geometry), encode_stories([story], dit)
     frames, size = reel.plan.size, dit.text.limit
     x = dit.noise([0], dit.geometry.frames * 2, 32, 48, windowed=True)[:, :, : reel.plan.frames]
     last = reel.plan.frames - frames
     step = next(iter(dit.schedule(2)))
-    row = Row(first=last, parts=((1, 1.0),))
+    row = Branch(first_frame=last, prompt_weights=((1, 1.0),))
 
     def inside(control):
         """The share of the attention to "dog" that is in its box, frame by frame."""
-        maps = Maps(torch.tensor([dit.text.positions("the red dog", "dog")]))
+        maps = AttentionMapRequest(torch.tensor([dit.text.positions("the red dog", "dog")]))
         bound = control.begin(Run(dit, dit.schedule(2), x, whole))
-        cond = Cond(whole.text[1:, size:], (row,), maps=maps)
+        cond = Conditioning(whole.text[1:, size:], (row,), map_request=maps)
         with torch.no_grad():
-            dit(x[:, :, last:], step, cond, lambda *a: bound.attend(plain, *a))
+            dit(x[:, :, last:], step, cond, lambda *a: bound.attend(fused_attention, *a))
         p = torch.stack(list(maps.found.values())).mean((0, 3))[0].mean(-1)  # [frame, height, width]
         mask = torch.from_numpy(reel.masks(reel.plan.frames, *p.shape[1:]))[1, last:].float()
         return (p * mask).sum((1, 2)) / p.sum((1, 2)), mask.amax((1, 2)) > 0

@@ -9,16 +9,19 @@ from conftest import close
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
-from animatic.backbones.taps import Call, Tap, Taps, unet_kind
-from animatic.core.attention import plain
-from animatic.core.types import Cond, Maps, Row, Step
+from animatic.backbones.taps import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
+from animatic.core.attention import fused_attention
+from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 
 STEP = Step(0, 1, 500.0)
 
 
-def call(frames: int, rows: int = 2, maps: Maps | None = None) -> Call:
-    return Call(
-        STEP, Cond(torch.zeros(rows, 1, 1), tuple(Row(stream=i) for i in range(rows)), maps=maps), plain, (frames, 8, 8)
+def call(frames: int, rows: int = 2, maps: AttentionMapRequest | None = None) -> NetworkCall:
+    return NetworkCall(
+        STEP,
+        Conditioning(torch.zeros(rows, 1, 1), tuple(Branch(sample=i) for i in range(rows)), map_request=maps),
+        fused_attention,
+        (frames, 8, 8),
     )
 
 
@@ -31,7 +34,7 @@ def test_nobody_listening_is_the_stock_network(kind):
     with torch.no_grad():
         network.set_attn_processor(AttnProcessor2_0())
         stock = network(x, 500, text).sample
-        taps = Taps(network, unet_kind, Tap)
+        taps = AttentionHooks(network, unet_kind, UNetProcessor)
         assert close(network(x, 500, text).sample, stock)
         with taps.serving(call(3 if kind == "3d" else 1)):
             assert close(network(x, 500, text).sample, stock)
@@ -39,7 +42,7 @@ def test_nobody_listening_is_the_stock_network(kind):
 
 def test_kinds_of_layers():
     network = tiny.unet3d()
-    Taps(network, unet_kind, Tap)
+    AttentionHooks(network, unet_kind, UNetProcessor)
     kinds = {tap.name: tap.kind for tap in network.attn_processors.values()}
     time = {name for name in kinds if "temp_attentions" in name or name.startswith("transformer_in")}
     assert {kinds[name] for name in time} == {"time"}, "attn2 of a temporal transformer is self-attention"
@@ -52,7 +55,7 @@ def test_maps_are_the_softmax(kind):
     torch.manual_seed(1)
     frames = 3 if kind == "3d" else 1
     network = tiny.unet3d() if kind == "3d" else tiny.unet2d()
-    taps = Taps(network, unet_kind, Tap)
+    taps = AttentionHooks(network, unet_kind, UNetProcessor)
     x = torch.randn(2, 4, frames, 8, 8) if kind == "3d" else torch.randn(2, 4, 8, 8)
     text, seen = torch.randn(2, 7, tiny.WIDTH), {}
 
@@ -60,9 +63,9 @@ def test_maps_are_the_softmax(kind):
         if site.kind == "cross":
             p = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
             seen[site.name] = p.unflatten(0, (2, site.fold)).unflatten(3, site.grid[1:])
-        return plain(site, q, k, v, mask)
+        return fused_attention(site, q, k, v, mask)
 
-    maps = Maps(torch.tensor([[1, 4], [6, 2]]))
+    maps = AttentionMapRequest(torch.tensor([[1, 4], [6, 2]]))
     with torch.no_grad(), taps.serving(replace(call(frames, maps=maps), attend=listen)):
         network(x, 500, text)
     assert len(maps.found) == len(seen) >= 3
@@ -75,18 +78,21 @@ def test_maps_are_the_softmax(kind):
 def test_asking_does_not_change_the_answer():
     torch.manual_seed(1)
     network = tiny.unet3d()
-    taps = Taps(network, unet_kind, Tap)
+    taps = AttentionHooks(network, unet_kind, UNetProcessor)
     x, text = torch.randn(2, 4, 3, 8, 8), torch.randn(2, 7, tiny.WIDTH)
     with torch.no_grad():
         with taps.serving(call(3)):
             quiet = network(x, 500, text).sample
-        with taps.serving(call(3, maps=Maps(torch.tensor([[1], [2]])))):
+        with taps.serving(call(3, maps=AttentionMapRequest(torch.tensor([[1], [2]])))):
             assert close(network(x, 500, text).sample, quiet)
 
 
 def test_only_the_wanted_sites_answer():
     network = tiny.unet3d()
-    taps, maps = Taps(network, unet_kind, Tap), Maps(torch.tensor([[1]]), sites=("down_blocks.0.*",))
+    taps, maps = (
+        AttentionHooks(network, unet_kind, UNetProcessor),
+        AttentionMapRequest(torch.tensor([[1]]), layers=("down_blocks.0.*",)),
+    )
     with torch.no_grad(), taps.serving(call(2, rows=1, maps=maps)):
         network(torch.randn(1, 4, 2, 8, 8), 500, torch.randn(1, 7, tiny.WIDTH))
     assert list(maps.found) == ["down_blocks.0.attentions.0.transformer_blocks.0.attn2"]
@@ -102,9 +108,9 @@ def test_gradients_are_those_of_plain_attention_and_survive_checkpointing(kind, 
     cond = model.encode(["a cat"], [""]).positive
 
     def gradient() -> torch.Tensor:
-        maps = Maps(torch.tensor([[3, 4]]))
+        maps = AttentionMapRequest(torch.tensor([[3, 4]]))
         leaf = x.clone().requires_grad_()
-        model(leaf, STEP, replace(cond, maps=maps), plain)
+        model(leaf, STEP, replace(cond, maps=maps), fused_attention)
         return torch.autograd.grad(sum(m.square().sum() for m in maps.found.values()), leaf)[0]
 
     plainly = gradient()
@@ -125,8 +131,8 @@ def test_a_request_for_maps_alone_stops_after_the_last_of_them(tmp_path, checkpo
     model.unet.conv_out.register_forward_hook(lambda *_: calls.append("out"))
 
     def gradient(only: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        maps, leaf = Maps(torch.tensor([[3, 4]]), only=only), x.clone().requires_grad_()
-        prediction = model(leaf, STEP, replace(cond, maps=maps), plain)
+        maps, leaf = AttentionMapRequest(torch.tensor([[3, 4]]), maps_only=only), x.clone().requires_grad_()
+        prediction = model(leaf, STEP, replace(cond, maps=maps), fused_attention)
         return torch.autograd.grad(sum(m.square().sum() for m in maps.found.values()), leaf)[0], prediction
 
     whole, prediction = gradient(only=False)

@@ -10,13 +10,13 @@ from conftest import close, distance
 
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.types import Step
 from animatic.errors import AnimaticError
 from animatic.toy import mini
-from animatic.toy.curriculum import Lesson, Plan
+from animatic.toy.curriculum import CurriculumConfig, TrainBatch
 from animatic.toy.grid_captions import invent
-from animatic.toy.mini import Words
+from animatic.toy.mini import GridMiniTrainer
 from animatic.training.diffusion import Process
 from animatic.training.loss import out_of_place, timesteps, wanted, weighted_mse
 from animatic.training.pictures import without_time
@@ -29,7 +29,7 @@ def model():
 
 def test_the_codec_keeps_the_picture(model):
     rng = random.Random(3)
-    films, _ = Lesson(0, 0, 1, [invent(rng, 1) for _ in range(32)], [""] * 32, rng).film()
+    films, _ = TrainBatch(0, 0, 1, [invent(rng, 1) for _ in range(32)], [""] * 32, rng).film()
     images = films[:, 0].movedim(-1, 1) / 127.5 - 1
     latents = model.vae.encode(images).latents
     error = (model.vae.decode(latents).sample - images).square().mean()
@@ -85,28 +85,28 @@ def test_left_out_time_layers_are_what_fresh_ones_do(model):
     x = model.noise([0], 1, 64, 64)
     cond = model.encode(["a bear"], [""]).positive
     with torch.no_grad():
-        whole = model(x, Step(0, 1, 500.0), cond, plain)
+        whole = model(x, Step(0, 1, 500.0), cond, fused_attention)
         with without_time(model.unet):
-            assert close(model(x, Step(0, 1, 500.0), cond, plain), whole)
-        assert torch.equal(model(x, Step(0, 1, 500.0), cond, plain), whole), "the same pass again"
+            assert close(model(x, Step(0, 1, 500.0), cond, fused_attention), whole)
+        assert torch.equal(model(x, Step(0, 1, 500.0), cond, fused_attention), whole), "the same pass again"
 
 
 @pytest.mark.slow("trains twice, once in three parts")
 def test_resume_is_the_same_run(tmp_path):
-    whole = Plan(still_steps=2, clip_steps=2, stills=4, clips=2, warmup=1, decay=1, stills_among_clips=0.0)
-    straight = load(str(Words(whole, tmp_path / "a").train()))
-    Words(whole, tmp_path / "b").train(stop_at=1)
-    Words(whole, tmp_path / "b").train(stop_at=3)
-    resumed = load(str(Words(whole, tmp_path / "b").train()))
+    whole = CurriculumConfig(still_steps=2, clip_steps=2, stills=4, clips=2, warmup=1, decay=1, stills_among_clips=0.0)
+    straight = load(str(GridMiniTrainer(whole, tmp_path / "a").train()))
+    GridMiniTrainer(whole, tmp_path / "b").train(stop_at=1)
+    GridMiniTrainer(whole, tmp_path / "b").train(stop_at=3)
+    resumed = load(str(GridMiniTrainer(whole, tmp_path / "b").train()))
     assert distance(resumed.unet.state_dict(), straight.unet.state_dict()) < 1e-5
     assert resumed.coordinates and "bear" in resumed.words
-    assert resumed.geometry == mini.GEOMETRY and resumed.habits == mini.HABITS
+    assert resumed.geometry == mini.GEOMETRY and resumed.defaults == mini.HABITS
 
 
 def test_another_plan_does_not_go_on_with_a_run(tmp_path):
-    plan = Plan(still_steps=1, clip_steps=0, stills=2, warmup=1, decay=1)
-    Words(plan, tmp_path).train()
-    assert Plan(**json.loads((tmp_path / "plan.json").read_text())) == plan
+    plan = CurriculumConfig(still_steps=1, clip_steps=0, stills=2, warmup=1, decay=1)
+    GridMiniTrainer(plan, tmp_path).train()
+    assert CurriculumConfig(**json.loads((tmp_path / "plan.json").read_text())) == plan
     with pytest.raises(AnimaticError, match="holds another run: stills was 2, now 3"):
-        Words(replace(plan, stills=3), tmp_path)
-    Words(replace(plan, clip_steps=1, clips=8), tmp_path)  # longer is the same run
+        GridMiniTrainer(replace(plan, stills=3), tmp_path)
+    GridMiniTrainer(replace(plan, clip_steps=1, clips=8), tmp_path)  # longer is the same run

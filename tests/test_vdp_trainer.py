@@ -25,7 +25,7 @@ from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.scene import Scene
 from animatic.training.clips import Cut
-from animatic.training.fit import Trainer, fit
+from animatic.training.fit import DiffusionTrainer, fit
 from animatic.training.loop import averaged, claim
 from animatic.video import Video
 
@@ -87,12 +87,12 @@ def test_so_many_timesteps_as_it_was_told(tmp_path, levels):
     folder = convert_vdp(tmp_path / "x.pt", tmp_path / "m", 8, 2)
     trained = fit(replace(SMALL, target="eps", text="none", levels=levels, steps=1, out=str(tmp_path / "run")))
     for model in map(load, (str(folder), str(trained))):
-        assert model.habits.steps == levels == model.scheduler.config.num_train_timesteps
+        assert model.defaults.steps == levels == model.scheduler.config.num_train_timesteps
         times = [step.t for step in Schedule(model.scheduler, levels) if not step.clean]
         assert times == list(range(levels - 1, -1, -1))
     assert render(Scene("x", (), seconds=0.25), str(folder), "none", steps=2).frames.shape == (2, 8, 8, 3)
     with pytest.raises(AnimaticError, match=f"levels is 7, but .* has {levels}; want that"):
-        Trainer(replace(SMALL, model=str(trained), text="none", levels=7, out=str(tmp_path / "on")))
+        DiffusionTrainer(replace(SMALL, model=str(trained), text="none", levels=7, out=str(tmp_path / "on")))
 
 
 def test_grey_clips(tmp_path):
@@ -141,13 +141,13 @@ def test_conditions_that_were_given(tmp_path):
 
     file.write_text(json.dumps({"up": [1.0]}))
     with pytest.raises(AnimaticError, match=r"down\.gif: class 'down' is unknown; want up"):
-        Trainer(replace(settings, out=str(tmp_path / "p")))
+        DiffusionTrainer(replace(settings, out=str(tmp_path / "p")))
     for content in ({"up": [1.0], "down": [1.0, 2.0]}, {}, {"up": 3}, {"up": [math.nan]}):
         file.write_text(json.dumps(content))
         with pytest.raises(AnimaticError, match=r"vectors\.json: .*; want names with equally many numbers each"):
-            Trainer(replace(settings, out=str(tmp_path / "q")))
+            DiffusionTrainer(replace(settings, out=str(tmp_path / "q")))
     with pytest.raises(AnimaticError, match="reads with what it has; want own or auto"):
-        Trainer(replace(settings, model=str(tmp_path / "o" / "model"), out=str(tmp_path / "r")))
+        DiffusionTrainer(replace(settings, model=str(tmp_path / "o" / "model"), out=str(tmp_path / "r")))
 
 
 def test_the_example_of_its_readme(tmp_path, capsys):
@@ -163,7 +163,7 @@ def test_the_example_of_its_readme(tmp_path, capsys):
         main([*shlex.split(command.replace("\\\n", " ")), *tiny.split(), *places])
     assert not end.value.code, capsys.readouterr().err
     assert len(Video.load(tmp_path / "results" / "samples" / "step-0000002.mp4")) == 4
-    assert load(str(tmp_path / "results" / "model")).habits.steps == 4
+    assert load(str(tmp_path / "results" / "model")).defaults.steps == 4
 
 
 def test_a_run_from_before_a_setting_goes_on(tmp_path):

@@ -5,10 +5,10 @@ import torch
 from conftest import golden
 
 from animatic.controls.windows import Windows, _mixed
-from animatic.core.types import Row, Step
+from animatic.core.types import Branch, Step
 from animatic.errors import AnimaticError
 from animatic.scene import Scene
-from animatic.timeline import Plan, Reel, Window, by_count, by_time
+from animatic.timeline import Timeline, Window, WindowPlan, by_count, by_time
 
 
 def test_plans_are_the_originals():
@@ -20,7 +20,7 @@ def test_plans_are_the_originals():
             continue
         assert len(plan.windows) == case["total_segments"] and plan.frames == case["latent_frames"]
         assert [w.first for w in plan.windows] == case["tile_starts"]
-        first = [next(w.first for w in plan.windows if w.parts == ((i, 1.0),)) for i in range(case["prompts"])]
+        first = [next(w.first for w in plan.windows if w.prompt_weights == ((i, 1.0),)) for i in range(case["prompts"])]
         assert first == case["base_prompt_tile_starts"]
 
 
@@ -33,16 +33,16 @@ def test_words_are_mixed_as_the_original_mixes_them(name, values, transitions, m
     """g01: prompts with the "embeddings" 1, 2, 4; a negative row is told the prompt that weighs more."""
     want = golden("ditctrl/g01_layout.json")["embedding_schedule_A1_B2_C4"][name]
     plan = by_count(len(values), 13, 6, transitions, middle)
-    windows = Windows([Reel(tuple(Scene("a") for _ in values), plan)])
+    windows = Windows([Timeline(tuple(Scene("a") for _ in values), plan)])
     text = torch.tensor(values, dtype=torch.float32)[:, None, None]
     for negative, key in ((False, "cond"), (True, "uncond_owner")):
-        rows = [windows._row(Row(negative), k, False) for k in range(len(plan.windows))]
+        rows = [windows._row(Branch(negative), k, False) for k in range(len(plan.windows))]
         assert [float(_mixed(text, row)) for row in rows] == pytest.approx(want[key], abs=1e-6)
 
 
-def blended(plan: Plan, step: Step | None = None, **told) -> torch.Tensor:
+def blended(plan: WindowPlan, step: Step | None = None, **told) -> torch.Tensor:
     """Weight of each window in each frame: windows answer with their own number as a one-hot channel."""
-    windows = Windows([Reel((Scene("a"),) * (len(plan.edges) - 1), plan)], **told)
+    windows = Windows([Timeline((Scene("a"),) * (len(plan.edges) - 1), plan)], **told)
     firsts = [w.first for w in plan.windows]
 
     def inner(x, step, cond):
@@ -51,10 +51,10 @@ def blended(plan: Plan, step: Step | None = None, **told) -> torch.Tensor:
             out[i, firsts.index(row.first)] = 1
         return out
 
-    from animatic.core.types import Cond
+    from animatic.core.types import Conditioning
 
     x = torch.zeros(1, len(firsts), plan.frames, 1, 1)
-    cond = Cond(torch.zeros(1, (len(plan.edges) - 1) * 2, 1), (Row(),))
+    cond = Conditioning(torch.zeros(1, (len(plan.edges) - 1) * 2, 1), (Branch(),))
     return windows.denoise(inner, x, step or Step(0, 50, 0.0), cond)[0, :, :, 0, 0]
 
 
@@ -71,7 +71,7 @@ def test_blending_is_the_originals(tile, index):
 
 
 def test_the_profile_is_the_originals():
-    reel = Reel((Scene("a"),), by_count(1, 13, 6, 1))
+    reel = Timeline((Scene("a"),), by_count(1, 13, 6, 1))
     want = golden("ditctrl/g02_blend.json")["triangular_window_13"]
     assert Windows([reel])._profile(13).tolist() == pytest.approx(want, abs=1e-6)
     assert Windows([reel], profile="flat")._profile(4).tolist() == [1, 1, 1, 1]
@@ -83,7 +83,7 @@ def test_plans_by_time():
     assert [w.first for w in plan.windows] == [*range(0, 33, 4)]
     assert plan.windows[0] == Window(0, ((0, 1.0),)) and plan.windows[-1] == Window(32, ((2, 1.0),))
     assert plan.windows[3] == Window(12, ((0, 0.5), (1, 0.5)))
-    assert all(sum(w for _, w in window.parts) == pytest.approx(1) for window in plan.windows)
+    assert all(sum(w for _, w in window.prompt_weights) == pytest.approx(1) for window in plan.windows)
     odd = by_time([5, 6], 8, 4, 0)
     assert [w.first for w in odd.windows] == [0, 3] and odd.frames == 11, "the last window ends with the story"
     assert by_time([8], 8, 0, 2).windows == (Window(0, ((0, 1.0),)),), "one prompt, one window"

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .controls.heat import Heat
+from .controls.heat import AttentionMaps
 from .controls.self_attention import SelfAttention
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
 from .core.control import Control
-from .core.types import Row
+from .core.types import Branch
 from .errors import AnimaticError
 from .files import write_atomically
 from .methods import Recipe
@@ -33,7 +33,7 @@ ABREAST = 6  # panels beside one another
 
 
 @dataclass
-class Album:
+class AttentionExport:
     """What a run's attention looked like. `whole`: its mean; `of`: LAYERS[@STEPS], globs and numbers with commas.
 
     With `back`, what words look at. `within`, like `of`: how text and video attend to themselves. `controls` take part
@@ -63,7 +63,7 @@ class Album:
             parts = None if isinstance(shown, Scene) else tuple(map(_each_word, shown.scenes))
             shown = _each_word(shown) if parts is None else replace(shown, scenes=parts)
         sites, steps = _layers_and_steps(self.of)
-        return [*found, Heat([shown], self._mean, sites, steps, self.back, self._one if self.of else None)]
+        return [*found, AttentionMaps([shown], self._mean, sites, steps, self.back, self._one if self.of else None)]
 
     def _mean(self, row: int, phrase: str, heat: Tensor) -> None:
         self.means[phrase] = heat.cpu().numpy()
@@ -82,9 +82,9 @@ class Album:
         watched.__name__ = name
         return watched
 
-    def _masks(self, layer: str, step: int, row: Row, source: Tensor, own: Tensor) -> None:
+    def _masks(self, layer: str, step: int, row: Branch, source: Tensor, own: Tensor) -> None:
         for kind, mask in (("mask-source", source), ("mask-target", own)):
-            self._matrix(layer, step, row.first, kind, torch.cat(list(mask), 1))  # frames side by side
+            self._matrix(layer, step, row.first_frame, kind, torch.cat(list(mask), 1))  # frames side by side
             self.masks += 1
 
     def _matrix(self, layer: str, step: int, first: int, kind: str, map: Tensor) -> None:

@@ -9,20 +9,20 @@ import torch
 
 from .backbones.components import Components
 from .core.control import Control
-from .core.types import Maps
+from .core.types import AttentionMapRequest
 from .errors import AnimaticError
 from .generation import Take
 from .scene import Scene
-from .timeline import Reel
+from .timeline import Timeline
 
 
-def checked(take: Take, shown: Scene | Reel) -> list[Control]:
+def checked(take: Take, shown: Scene | Timeline) -> list[Control]:
     """The controls of a take for a scene, or for a story in windows.
 
     Raises `AnimaticError` where the method lays out single scenes and a story is given, where the model lacks what a
     control needs, or where it has none of the attention layers that a control reads.
     """
-    controls = take.windowed([shown]) if isinstance(shown, Reel) else take.controls([shown])
+    controls = take.windowed([shown]) if isinstance(shown, Timeline) else take.controls([shown])
     _check_layers(take, controls)
     return controls
 
@@ -38,7 +38,7 @@ def _check_layers(take: Take, controls: Sequence[Control]) -> None:
         if not sites:
             continue
         try:
-            backbone.taps.wanted(Maps(torch.zeros(1, 1, dtype=torch.long), sites))
+            backbone.hooks.wanted(AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), sites))
         except AnimaticError:
             layers = sites[0] if len(sites) == 1 else f"{sites[0]} and {len(sites) - 1} more"
             reason = f"method {take.method!r} reads attention layers that {backbone.name} does not have ({layers})"

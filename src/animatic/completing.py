@@ -16,7 +16,7 @@ from .controls.guidance import Guidance
 from .core.backbone import Backbone
 from .core.control import Control, Run
 from .core.loop import sample
-from .core.types import Cond, Denoise, Step
+from .core.types import Conditioning, Denoise, Step
 from .errors import AnimaticError
 from .scene import Scene
 from .video import Video
@@ -54,7 +54,7 @@ class Threshold(Bound):
 
     percentile: float = 0.995
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         answer = inner(x, step, cond)
         clean = self.bound.schedule.estimate(x, answer, step)
         most = torch.ones(len(x), device=x.device)
@@ -71,7 +71,7 @@ class Known(Bound):
     latents: Tensor
     where: Tensor
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         here, schedule = self.latents.to(self.bound.x), self.bound.schedule
         if not step.clean:
             here = schedule.noised(here, schedule.unit(self.bound.x), step)
@@ -89,7 +89,7 @@ class Reconstruction(Bound):
     where: Tensor
     weight: float = 2.0
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if not self.weight:
             return inner(x, step, cond)
         where = self.where.to(x.device)
@@ -131,9 +131,9 @@ def complete(
     mask = torch.tensor(where)
     full = torch.zeros_like(noise)
     full[:, :, mask] = backbone.to_latents(torch.from_numpy(known.frames.copy())[None]).to(noise)
-    cond = backbone.encode([scene.prompt], [backbone.habits.unwanted(scene.negative)])
+    cond = backbone.encode([scene.prompt], [backbone.defaults.negative_text(scene.negative)])
     scale = next((c.scale for c in controls if isinstance(c, Guidance)), 1.0)
     chain = [Finite(scale), Known(full, mask), Reconstruction(full, mask, weight), *controls]
-    schedule = backbone.schedule(backbone.habits.steps if steps is None else steps, backbone.habits.scheduler)
+    schedule = backbone.schedule(backbone.defaults.steps if steps is None else steps, backbone.defaults.scheduler)
     pixels = backbone.decode(sample(backbone, schedule, noise, cond, chain)).cpu().numpy()
     return Video(pixels[0], geometry.fps, {"prompt": scene.prompt, "seed": seed, "controls": repr(chain[2:])})

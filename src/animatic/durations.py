@@ -18,7 +18,7 @@ from .video import check_rate
 if TYPE_CHECKING:
     from .core.backbone import Backbone, Geometry
     from .scene import Scene
-    from .timeline import Reel
+    from .timeline import Timeline
 
 
 def at_rate(backbone: Backbone, fps: Any) -> Backbone:
@@ -36,7 +36,7 @@ def at_rate(backbone: Backbone, fps: Any) -> Backbone:
     return backbone
 
 
-def clip_frames(scenes: Sequence[Scene | Reel], geometry: Geometry, frames: int | None) -> int:
+def clip_frames(scenes: Sequence[Scene | Timeline], geometry: Geometry, frames: int | None) -> int:
     """How many frames a clip has: those asked for, or the model's own; 1 where all scenes are stills."""
     if frames is not None:
         return frames

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .controls.edits import Follow, LocalBlend, PromptToPrompt, Reweight
+from .controls.edits import FollowSource, LocalBlend, PromptToPrompt, Reweight
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
 from .core.control import Control
@@ -20,7 +20,7 @@ from .errors import AnimaticError
 from .generation import How, Take, check_scenes
 from .inversion import Unguided, invert
 from .methods import Recipe
-from .methods.ditctrl import sharing_sites
+from .methods.ditctrl import sharing_layers
 from .methods.usage import layout_of, usage_of
 from .request import Edit, word_pattern
 from .scene import Scene, Story
@@ -133,9 +133,9 @@ def edited(
         follows: list[Control] = []
         for stream, told_of in enumerate(prompts):
             if stream:
-                follows.append(Follow((0.0, EARLY) if told_of == prompts[0] else Follow.during, (stream,)))
+                follows.append(FollowSource((0.0, EARLY) if told_of == prompts[0] else FollowSource.during, (stream,)))
         only_weights = as_published and all(told_of == prompts[0] for told_of in prompts)
-        sites = ("*",) if only_weights else sharing_sites(backbone)
+        sites = ("*",) if only_weights else sharing_layers(backbone)
         shares = [] if any(isinstance(c, ShareKV) for c in controls) else [ShareKV(sites)]
         inside = [*follows, *shares, *weights]
     else:

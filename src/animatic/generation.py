@@ -24,12 +24,12 @@ from .controls.regions import Regions
 from .controls.windows import Windows
 from .core.backbone import Backbone
 from .core.control import Control
-from .core.loop import check, sample
+from .core.loop import check_needs, sample
 from .core.schedule import Schedule
 from .core.seeds import check_seed
 from .core.setting_values import Value
 from .core.text import truncating
-from .core.types import Cond, Row
+from .core.types import Branch, Conditioning
 from .durations import at_rate, clip_frames, frame_rates
 from .errors import AnimaticError, warn
 from .methods import Recipe, recipe_named
@@ -39,7 +39,7 @@ from .methods.usage import layout_of, usage_of
 from .prompting.styles import style_of, told
 from .request import GenerationRequest
 from .scene import Scene, Story, story_json
-from .timeline import BY_TIME, Reel, WindowLayout, check_memory, check_no_frames, reel_of
+from .timeline import BY_TIME, Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
 from .video import Video
 
 
@@ -141,7 +141,7 @@ class Take:
         if not isinstance(model, (str, os.PathLike, Backbone)):
             raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
         backbone = at_rate(model if isinstance(model, Backbone) else load(os.fspath(model)), how.get("fps"))
-        geometry, habits = backbone.geometry, backbone.habits
+        geometry, habits = backbone.geometry, backbone.defaults
 
         steps, guidance, frames = how.get("steps"), how.get("guidance"), how.get("frames")
         for name, value in (("steps", steps), ("frames", frames)):
@@ -157,7 +157,7 @@ class Take:
             if not isinstance(negative, str):
                 raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
             backbone = copy(backbone)
-            backbone.habits = replace(habits, negative=negative)
+            backbone.defaults = replace(habits, negative=negative)
         if isinstance(method, str) and method.endswith(":published"):
             backbone = truncating(backbone)
 
@@ -193,7 +193,7 @@ class Take:
             self.backbone.check_scene(scene)
         controls = self.recipe(self.told(scenes), self.backbone, self.guidance)
         try:
-            check(self.backbone, controls)
+            check_needs(self.backbone, controls)
         except AnimaticError as error:
             raise AnimaticError(
                 f"method {self.method!r}: {error}; want --method none, which any model can do"
@@ -224,7 +224,7 @@ class Take:
                 fps=rates[i],
                 info={
                     "prompt": scene.prompt, "prompt_text": as_told[i].prompt,
-                    "negative_text": self.backbone.habits.unwanted(scene.negative), "seed": seed, **made,
+                    "negative_text": self.backbone.defaults.negative_text(scene.negative), "seed": seed, **made,
                     "scene": json.loads(scene.to_json()),
                     "request": self.request((scene,), seed, frames=frames, fps=rates[i]).to_dict(),
                 },
@@ -232,17 +232,17 @@ class Take:
             for i, (scene, seed) in enumerate(zip(scenes, seeds, strict=True))
         ]  # fmt: skip
 
-    def reels(self, stories: Sequence[Story], layout: WindowLayout) -> list[Reel]:
+    def reels(self, stories: Sequence[Story], layout: WindowLayout) -> list[Timeline]:
         """Stories laid out in windows. Raises where they do not fit into memory, or frames were asked for."""
         check_no_frames(self.frames)
         geometry, (width, height) = self.backbone.geometry, self.size
-        reels = [reel_of(story, geometry, layout) for story in stories]
+        reels = [timeline_of(story, geometry, layout) for story in stories]
         frames = geometry.pixel_frames(reels[0].plan.frames)
         latents = math.prod(geometry.latent(frames, height, width, windowed=True))
         check_memory(frames * len(reels), height, width, latents * len(reels))
         return reels
 
-    def windowed(self, reels: Sequence[Reel]) -> list[Control]:
+    def windowed(self, reels: Sequence[Timeline]) -> list[Control]:
         """The method's controls for stories, with windows among them."""
         controls = self.controls(cast("Sequence[Scene]", reels))  # to controls a reel is a scene
         for control in controls:
@@ -255,14 +255,14 @@ class Take:
         return controls
 
     def films(
-        self, reels: Sequence[Reel], seeds: Sequence[int], controls: Sequence[Control], layout: WindowLayout
+        self, reels: Sequence[Timeline], seeds: Sequence[int], controls: Sequence[Control], layout: WindowLayout
     ) -> list[Video]:
         """A video of each reel; all have the same windows."""
         geometry, (width, height) = self.backbone.geometry, self.size
         seeds = [check_seed(seed) for seed in seeds]
         noise = self.backbone.noise(seeds, geometry.pixel_frames(reels[0].plan.frames), height, width, windowed=True)
         self._warn_of_no_effect(reels, controls)
-        as_told = cast("list[Reel]", self.told(cast("Sequence[Scene]", reels)))
+        as_told = cast("list[Timeline]", self.told(cast("Sequence[Scene]", reels)))
         pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in as_told], self.backbone), controls)
         laid = {name: value for name, value in asdict(layout).items() if name != "by_count"}  # the method says that
         return [
@@ -278,13 +278,13 @@ class Take:
             for i, (reel, seed) in enumerate(zip(reels, seeds, strict=True))
         ]  # fmt: skip
 
-    def _warn_of_no_effect(self, shown: Sequence[Scene | Reel], controls: Sequence[Control]) -> None:
+    def _warn_of_no_effect(self, shown: Sequence[Scene | Timeline], controls: Sequence[Control]) -> None:
         for each in shown:
             if why := without_effect(self.method, controls, each):
                 warn(f"scene {each.prompt[:40]!r}: {why}")
 
     def shoot(
-        self, noise: Tensor, cond: Cond, controls: Sequence[Control], seeds: Sequence[int] = ()
+        self, noise: Tensor, cond: Conditioning, controls: Sequence[Control], seeds: Sequence[int] = ()
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Frames `[row, frame, height, width, 3]`, and what they were made with."""
         chain = [Finite(self.guidance), *self.watch, *controls]
@@ -301,15 +301,15 @@ class Take:
 
     def request(self, story: Story, seed: int, **more: Any) -> GenerationRequest:
         """What makes this video again; `more` are other fields."""
-        backbone, economy = self.backbone, self.backbone.economy
+        backbone, economy = self.backbone, self.backbone.memory
         memory: dict[str, Any] = {}
         if economy is not None:
             memory = {"dtype": economy.dtype, "quantize": economy.quantize, "offload": economy.offload}
-            memory["save_memory"] = economy.less
+            memory["save_memory"] = economy.save_memory
         return GenerationRequest(
             story, backbone.reference or backbone.name, backbone.loras, self.method, dict(self.settings), seed,
             steps=self.schedule.steps, guidance=self.guidance, size=self.size, scheduler=self.scheduler,
-            negative=backbone.habits.negative, **{"fps": backbone.geometry.fps, **memory, **more},
+            negative=backbone.defaults.negative, **{"fps": backbone.geometry.fps, **memory, **more},
         )  # fmt: skip
 
 
@@ -332,29 +332,29 @@ def check_scenes(scenes: Sequence[Scene]) -> None:
 
 def laid_out(
     story: Story, backbone: Backbone, frames: int | None = None, layout: WindowLayout = BY_TIME
-) -> Scene | Reel:
+) -> Scene | Timeline:
     """A story as a model shows it: in one piece if it is one scene, of `frames`, a still or short; else as a reel."""
     scene, native = story[0], backbone.geometry.frames
     short = native == 1 or scene.seconds * backbone.geometry.fps <= native + 0.5
-    return scene if len(story) == 1 and (short or frames is not None) else reel_of(story, backbone.geometry, layout)
+    return scene if len(story) == 1 and (short or frames is not None) else timeline_of(story, backbone.geometry, layout)
 
 
-def encode(scenes: Sequence[Scene], backbone: Backbone) -> Cond:
+def encode(scenes: Sequence[Scene], backbone: Backbone) -> Conditioning:
     """What a model is told of scenes as a style words them, and not to show: the scenes' words and its habit."""
-    negatives = [backbone.habits.unwanted(scene.negative) for scene in scenes]
+    negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
     return backbone.encode([scene.prompt for scene in scenes], negatives)
 
 
 @torch.no_grad()
-def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Cond:
+def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning:
     """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
     count, parts = len(stories), len(stories[0])
     cond = encode([scene for story in stories for scene in story], backbone)
     if cond.extra and parts > 1:
         raise AnimaticError(f"{backbone.name} takes one prompt a video; want a single scene, or a model for stories")
     text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
-    rows = [Row(negative, i) for negative in (True, False) for i in range(count)]
-    return Cond(text, tuple(rows), cond.extra)
+    rows = [Branch(negative, i) for negative in (True, False) for i in range(count)]
+    return Conditioning(text, tuple(rows), cond.extra)
 
 
 def versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ from .core.backbone import Backbone
 from .core.control import Control
 from .core.loop import sample
 from .core.schedule import Schedule
-from .core.types import Cond, Denoise, Step
+from .core.types import Conditioning, Denoise, Step
 from .errors import AnimaticError
 
 
@@ -65,7 +65,7 @@ class Implicit(Control):
     schedule: Backwards
     times: int = 3
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         answer = inner(x, step, cond)
         for _ in range(self.times):
             answer = inner(self.schedule.advance(x, answer, step), step, cond)
@@ -79,18 +79,18 @@ class Unguided(Control):
     Inversion is unguided, and so is the way back from its noise to the frames; the other streams keep their guidance.
     """
 
-    stream: int = 0
+    sample: int = 0
 
-    def tell(self, cond: Cond, step: Step) -> Cond:
-        rows = list(range(len(cond.rows)))
-        for i, row in enumerate(cond.rows):
-            if row.negative and row.stream == self.stream:
-                rows[i] = cond.rows.index(replace(row, negative=False))
+    def condition(self, cond: Conditioning, step: Step) -> Conditioning:
+        rows = list(range(len(cond.branches)))
+        for i, row in enumerate(cond.branches):
+            if row.negative and row.sample == self.sample:
+                rows[i] = cond.branches.index(replace(row, negative=False))
         return replace(cond, text=cond.text[rows], extra={name: value[rows] for name, value in cond.extra.items()})
 
 
 @torch.no_grad()
-def invert(latents: Tensor, cond: Cond, backbone: Backbone, steps: int, times: int = 3) -> Tensor:
+def invert(latents: Tensor, cond: Conditioning, backbone: Backbone, steps: int, times: int = 3) -> Tensor:
     """Noise that leads to `latents` in `steps` unguided steps of DDIM, or of Euler where the model is of flow."""
     flows = "flow" if backbone.schedule(steps).flow else "ddim"
     schedule: Any = Backwards(backbone.schedule(steps, flows))

@@ -20,7 +20,7 @@ from .scene import Scene, Story, Track
 if TYPE_CHECKING:
     from .core.backbone import Geometry
 
-Parts = tuple[tuple[int, float], ...]  # scenes and their weights, which sum to 1
+PromptWeights = tuple[tuple[int, float], ...]  # scenes and their weights, which sum to 1
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Window:
     """The frames from `first` on, and the words they are told."""
 
     first: int
-    parts: Parts
+    prompt_weights: PromptWeights
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowPlan:
     """Windows of `size` over `frames`; `edges` are where scenes begin and end, from 0 to 1, one more than scenes."""
 
     windows: tuple[Window, ...]
@@ -40,7 +40,7 @@ class Plan:
     frames: int
     edges: tuple[float, ...]
 
-    def times(self, count: int) -> Plan:
+    def times(self, count: int) -> WindowPlan:
         """The same with `count` frames for each: for models that take several together."""
         windows = tuple(replace(w, first=w.first * count) for w in self.windows)
         return replace(self, windows=windows, size=self.size * count, frames=self.frames * count)
@@ -65,7 +65,7 @@ class WindowLayout:
 BY_TIME = WindowLayout()
 
 
-def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int = 0) -> Plan:
+def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int = 0) -> WindowPlan:
     """DiTCtrl's plan: a window a scene and `middle` more for each scene between others, `transitions` in between.
 
     S = P + n (P - 1) + m (P - 2) windows, size + (S - 1) (size - overlap) frames. Scenes change half-way between the
@@ -74,7 +74,7 @@ def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int
     stride = _stride(size, overlap)
     if scenes < 1 or transitions < 0 or middle < 0:
         raise AnimaticError(f"scenes {scenes}, transitions {transitions}, middle {middle}; want at least 1, 0 and 0")
-    parts: list[Parts] = []
+    parts: list[PromptWeights] = []
     for i in range(scenes):
         if i:
             weights = (j / (transitions + 1) for j in range(1, transitions + 1))
@@ -84,10 +84,10 @@ def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int
     last = [max(k for k, p in enumerate(parts) if p == ((i, 1.0),)) for i in range(scenes)]
     edges = [((k + (k + transitions + 1)) / 2 * stride + size / 2) / frames for k in last[:-1]]
     windows = tuple(Window(k * stride, p) for k, p in enumerate(parts))
-    return Plan(windows, size, frames, (0.0, *edges, 1.0))
+    return WindowPlan(windows, size, frames, (0.0, *edges, 1.0))
 
 
-def by_time(lengths: Sequence[int], size: int, overlap: int, transitions: int) -> Plan:
+def by_time(lengths: Sequence[int], size: int, overlap: int, transitions: int) -> WindowPlan:
     """Windows over scenes of so many frames each.
 
     Words change from scene to scene as a ramp over the middles of `transitions` windows, no longer than the shorter
@@ -102,10 +102,10 @@ def by_time(lengths: Sequence[int], size: int, overlap: int, transitions: int) -
     firsts = [*range(0, frames - size, stride), frames - size]
     ends = [b * frames / borders[-1] for b in borders]
     windows = tuple(Window(first, _words(first + size / 2, ends, (transitions + 1) * stride)) for first in firsts)
-    return Plan(windows, size, frames, tuple(e / frames for e in ends))
+    return WindowPlan(windows, size, frames, tuple(e / frames for e in ends))
 
 
-def _words(at: float, ends: Sequence[float], ramp: float) -> Parts:
+def _words(at: float, ends: Sequence[float], ramp: float) -> PromptWeights:
     """Which scenes' words a window whose middle is `at` is told."""
     for i in range(1, len(ends) - 1):
         half = min(ramp, ends[i] - ends[i - 1], ends[i + 1] - ends[i]) / 2
@@ -122,14 +122,14 @@ def _stride(size: int, overlap: int) -> int:
 
 
 @dataclass(frozen=True)
-class Reel:
+class Timeline:
     """A story as one take, for controls: like a Scene whose things each belong to one of its parts.
 
     `edges` are the parts' beginnings and ends, from 0 to 1. A thing is absent outside its own part.
     """
 
     scenes: Story
-    plan: Plan
+    plan: WindowPlan
 
     @property
     def prompt(self) -> str:
@@ -160,7 +160,7 @@ class Reel:
         return self.at(frames, legacy).masks(frames, height, width)
 
 
-def reel_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME) -> Reel:
+def timeline_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME) -> Timeline:
     """A story laid out for a model: by its scenes' seconds, to the nearest frame of the latents, or by their number.
 
     Raises `AnimaticError` where a scene would not be shown, or the video would not fit into memory.
@@ -179,12 +179,14 @@ def reel_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME) ->
     if layout.by_count:
         windows = len(story) * (1 + layout.transitions + layout.longer_middle)  # no fewer than there will be
         check_memory(windows * (size - overlap) * token, geometry.height, geometry.width, latents=0)
-        return Reel(story, by_count(len(story), size, overlap, layout.transitions, layout.longer_middle).times(token))
+        return Timeline(
+            story, by_count(len(story), size, overlap, layout.transitions, layout.longer_middle).times(token)
+        )
 
     for i, scene in enumerate(story):
         if scene.seconds == 0:
             raise AnimaticError(f"scene {i + 1} of the story lasts 0 seconds; want more than 0")
-    rate = geometry.fps / geometry.pace / token
+    rate = geometry.fps / geometry.vae_temporal_ratio / token
     ends = [round(seconds * rate) for seconds in accumulate(scene.seconds for scene in story)]
     lengths = [max(1, b - a) for a, b in pairwise([0, *ends])]
 
@@ -192,11 +194,11 @@ def reel_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME) ->
     check_memory(geometry.pixel_frames(sum(lengths) * token), geometry.height, geometry.width, latents=0)
     plan = by_time(lengths, size, overlap, layout.transitions)
     for i, scene in enumerate(story):
-        if max(dict(window.parts).get(i, 0.0) for window in plan.windows) <= 0.5:
+        if max(dict(window.prompt_weights).get(i, 0.0) for window in plan.windows) <= 0.5:
             seen = f"{size / rate:.2g} s, each {(size - overlap) / rate:.2g} s after the last"
             told_of = f"scene {i + 1} lasts {scene.seconds:g} s, too short to be told"
             raise AnimaticError(f"{told_of}: the model sees {seen}; want longer scenes")
-    return Reel(story, plan.times(token))
+    return Timeline(story, plan.times(token))
 
 
 def check_no_frames(frames: int | None) -> None:

@@ -30,7 +30,7 @@ from animatic.controls.energy import Energy, Terms
 from animatic.core.backbone import Geometry
 from animatic.core.control import Control
 from animatic.core.text import T5Text
-from animatic.core.types import Cond as Told
+from animatic.core.types import Conditioning as Told
 from animatic.core.types import Denoise, Step
 
 
@@ -76,7 +76,7 @@ def transformer_model() -> CogVideoX:
     text = seeded(T5EncoderModel(T5Config(**tiny.t5_config(words))))
     return CogVideoX(
         "tiny", transformer(), None, T5Text("tiny", words, text, 16), CogVideoXDDIMScheduler(**COG_SOLVER),
-        Geometry(49, 32, 48, 4, 8, 8.0, pace=4, patch=(1, 2, 2)), COG_HABITS,
+        Geometry(49, 32, 48, 4, 8, 8.0, vae_temporal_ratio=4, patch=(1, 2, 2)), COG_HABITS,
     )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ class Counted(Control):
     passes: dict[int, list[int]] = field(default_factory=dict)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Told) -> Tensor:
-        guided = cond.maps is not None and cond.maps.only
+        guided = cond.map_request is not None and cond.map_request.maps_only
         self.passes.setdefault(step.index, [0, 0])[0 if guided else 1] += 1
         return inner(x, step, cond)
 

@@ -112,7 +112,7 @@ def small(weights, tmp_path, monkeypatch):
     for name in pairs:
         preset = PRESETS[name]
         size = replace(preset.geometry, frames=min(preset.geometry.frames, 2), height=64, width=64)
-        monkeypatch.setitem(PRESETS, name, replace(preset, geometry=size, habits=replace(preset.habits, steps=2)))
+        monkeypatch.setitem(PRESETS, name, replace(preset, geometry=size, habits=replace(preset.defaults, steps=2)))
     monkeypatch.setitem(known.DETECTORS, "owlvit", str(weights / "owl"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

@@ -13,9 +13,9 @@ from seeded import recorded
 from animatic.backbones import load
 from animatic.controls.guidance import ZeroNegative
 from animatic.controls.self_attention import SelfAttention
-from animatic.core.attention import plain
+from animatic.core.attention import fused_attention
 from animatic.core.loop import sample
-from animatic.core.types import Cond, Row, Site, Step
+from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 from animatic.editing import edited, render_edit
 from animatic.errors import AnimaticError
 from animatic.generation import encode, encode_stories, render, render_story
@@ -23,7 +23,7 @@ from animatic.methods import METHODS
 from animatic.methods.usage import layout_of, usage_of
 from animatic.request import Edit, GenerationRequest
 from animatic.scene import Scene
-from animatic.timeline import reel_of
+from animatic.timeline import timeline_of
 
 RECORDED = recorded("ditctrl")
 METHOD = METHODS["ditctrl:published"]
@@ -46,7 +46,7 @@ def test_a_story_is_what_ditctrl_made(model, name):
     want = RECORDED["stories"][name]
     story = tuple(map(Scene, want["prompts"]))
     layout = layout_of(METHOD, want["overlap"] / 13, want["transitions"], want["longer_middle"])
-    reel = reel_of(story, model.geometry, layout)
+    reel = timeline_of(story, model.geometry, layout)
     assert reel.plan.frames == want["frames"]
 
     schedule = model.schedule(want["steps"], usage_of(METHOD).scheduler).again(want["levels"] - 1)
@@ -77,13 +77,13 @@ def test_maps_within_text_and_video_are_ditctrls():
     """Its maps are a mean over the layers so far, stretched to 0..1; here each layer is shown by itself."""
     random, seen = np.random.RandomState(7), {}
     control = SelfAttention(lambda layer, step, first, kind, map: seen.setdefault(kind, []).append(map), steps=(25,))
-    cond = Cond(torch.zeros(2, 5, 4), (Row(negative=True), Row()))
+    cond = Conditioning(torch.zeros(2, 5, 4), (Branch(negative=True), Branch()))
     for layer in range(2):
         q, k = (torch.from_numpy((2 * random.standard_normal((1, 2, 23, 4))).astype(np.float32)) for _ in "qk")
-        at = Site(f"blocks.{layer}.attn1", "joint", 1, slice(0, 5), (3, 2, 3), Step(25, 50, 0.0), cond, 4)
+        at = AttentionCall(f"blocks.{layer}.attn1", "joint", 1, slice(0, 5), (3, 2, 3), Step(25, 50, 0.0), cond, 4)
         q, k = (torch.cat([torch.zeros_like(part), part]) for part in (q, k))  # nothing of the unconditional branch
         with torch.no_grad():
-            assert torch.equal(control.attend(plain, at, q, k, k, None), plain(at, q, k, k, None))
+            assert torch.equal(control.attend(fused_attention, at, q, k, k, None), fused_attention(at, q, k, k, None))
 
     assert {kind: len(maps) for kind, maps in seen.items()} == {"text": 2, "space": 2, "time": 2}
     for kind, want in RECORDED["maps"].items():
@@ -144,6 +144,7 @@ def test_more_windows_are_more_video(tiny_dit):
     """The plan is of the window's length: 9 of 13 latent frames on CogVideoX-2B, as near as may be elsewhere."""
     story = tuple(Scene(f"a cat {i}") for i in range(5))
     counts = [
-        reel_of(story, tiny_dit.geometry, layout_of(METHOD, 1 / 3, transitions)).plan.frames for transitions in range(4)
+        timeline_of(story, tiny_dit.geometry, layout_of(METHOD, 1 / 3, transitions)).plan.frames
+        for transitions in range(4)
     ]
     assert [b - a for a, b in pairwise(counts)] == [4 * 2] * 3

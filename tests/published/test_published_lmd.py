@@ -56,7 +56,7 @@ def as_recorded(control, losses):
     shorter = {"iters": (2, 2, 1)}
     control = HeardComposition(**{f.name: getattr(control, f.name) for f in fields(control)}, losses=losses)
     energy = replace(control.energy, **shorter)
-    parts = tuple(replace(part, **shorter) if isinstance(part, Energy) else part for part in control.parts)
+    parts = tuple(replace(part, **shorter) if isinstance(part, Energy) else part for part in control.object_controls)
     return replace(control, energy=energy, parts=parts, mask=Boxes(), looks=(), seed=control.seed + 2, negative="")
 
 

@@ -18,7 +18,7 @@ from animatic.core.schedule import Schedule, scheduler_named
 from animatic.errors import AnimaticError
 from animatic.training.diffusion import Process
 from animatic.training.fit import fit
-from animatic.training.settings import Settings
+from animatic.training.settings import TrainingSettings
 
 HERE = Path(__file__).parent
 RECORDED = json.loads((HERE / "vdp_p_sample.json").read_text())
@@ -112,13 +112,13 @@ def test_trained_networks_sample_as_there(whose, tmp_path):
         (tmp_path / "network.json").write_text(
             json.dumps({"_class_name": "SpaceTimeUNet", "design": "original", **sizes})
         )
-        model = load(str(fit(Settings(
+        model = load(str(fit(TrainingSettings(
             data="toy", text="none", model=str(tmp_path / "network.json"), target="eps", loss="l1", min_snr=0, frames=4,
-            size="8", batch=1, steps=1, sample_every=0, out=str(tmp_path / "run"),
+            size="8", batch_size=1, steps=1, sample_every=0, out=str(tmp_path / "run"),
         ))))  # fmt: skip
         model.unet.load_state_dict(from_vdp(state).state_dict())
 
-    habits, x = model.habits, normal(7, 8, 3, 4, 8, 8)
+    habits, x = model.defaults, normal(7, 8, 3, 4, 8, 8)
     cond = model.encode([""] * 8, [habits.negative] * 8)
     latents = sample(model, model.schedule(habits.steps, habits.scheduler), x, cond, [Guidance(habits.guidance)])
     pixels = model.decode(latents)

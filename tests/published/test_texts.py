@@ -29,7 +29,7 @@ def recorded(name: str) -> list:
 
 def test_lmds_texts():
     """All 250: of the whole, of each object alone, and both negative prompts (Stable Diffusion's words)."""
-    habits, other = PRESETS["sd15"].habits, []
+    habits, other = PRESETS["sd15"].defaults, []
     cases = recorded("lmd")
     for prompt, reply, want in cases:
         scene, _ = read(reply, legacy=True).scene(prompt, 0.0)
@@ -38,8 +38,8 @@ def test_lmds_texts():
             "overall": digest(told.prompt),
             "objects": digest(*(object_scene(told, i).prompt for i in range(len(told.tracks)))),
             "phrases": digest(*dict.fromkeys(track.phrase for track in told.tracks)),
-            "overall negative": digest(habits.unwanted(scene.negative)),
-            "object negative": digest(habits.unwanted(scene.negative, LMD_OBJECT)),
+            "overall negative": digest(habits.negative_text(scene.negative)),
+            "object negative": digest(habits.negative_text(scene.negative, LMD_OBJECT)),
         }
         other += [(prompt, told.prompt, key) for key in want if have[key] != want[key]]
     assert len(cases) == 250 and other == []
@@ -58,17 +58,17 @@ def test_lvds_texts():
 
 def test_negative_words():
     """As the originals' files have them: a model's own, then those of the kind of run."""
-    lmd, lvd = PRESETS["sd15"].habits, PRESETS["zeroscope"].habits
+    lmd, lvd = PRESETS["sd15"].defaults, PRESETS["zeroscope"].defaults
     lavie, enlarged = CARDS["lavie-interpolation"]["habits"], CARDS["lavie-vsr"]["habits"]
-    refined = PRESETS["zeroscope-xl"].habits
+    refined = PRESETS["zeroscope-xl"].defaults
     assert lmd and lvd and refined
     have = {
         "lvd": lvd.negative,
         "lvd upsampling": refined.negative,
         "lmd": lmd.negative,
-        "lmd object": lmd.unwanted("", LMD_OBJECT),
-        "multidiffusion background": lmd.unwanted("", MULTIDIFFUSION_BACKGROUND),
-        "multidiffusion object": lmd.unwanted("", MULTIDIFFUSION_OBJECT),
+        "lmd object": lmd.negative_text("", LMD_OBJECT),
+        "multidiffusion background": lmd.negative_text("", MULTIDIFFUSION_BACKGROUND),
+        "multidiffusion object": lmd.negative_text("", MULTIDIFFUSION_OBJECT),
         "lmd refinement": LMD_REFINEMENT,
         "lavie interpolation": lavie.negative,
         "lavie ending": lavie.ending,

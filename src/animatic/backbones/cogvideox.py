@@ -13,13 +13,13 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 from torch import Tensor, nn
 
 from ..core.backbone import Geometry
-from ..core.types import Cond, Step
+from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
 from .codec import encoded
 from .components import Components
 from .folder import read_json
 from .presets import WAN
-from .taps import JointTap, Taps, joint_kind
+from .taps import AttentionHooks, JointProcessor, joint_kind
 from .video_vae import frames_of, scale_of, to_bytes
 
 BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan
@@ -55,11 +55,11 @@ class Transformer(Components):
             stride, pace = vae.scale_factor_spatial, vae.scale_factor_temporal
             frames, height, width = WAN.frames, WAN.height, WAN.width
         channels = network.out_channels or network.in_channels
-        return Geometry(frames, height, width, channels, stride, pace=pace, patch=patch_of(network))
+        return Geometry(frames, height, width, channels, stride, vae_temporal_ratio=pace, patch=patch_of(network))
 
     def save_memory(self) -> Components:
         """Checkpoints as for any network, and tiles for the autoencoder where it knows them."""
-        if self.geometry.pace > 1:
+        if self.geometry.vae_temporal_ratio > 1:
             self.vae.enable_tiling()
         return super().save_memory()
 
@@ -74,17 +74,17 @@ class Transformer(Components):
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """As many frames as were asked for when `pace` divides one less than them, else up to `pace` - 1 more."""
-        if self.geometry.pace == 1:
+        if self.geometry.vae_temporal_ratio == 1:
             return super().decode(latents)
         x = latents[:, :, self.geometry.patch[0] - 1 :].to(self.vae.dtype)
         mean, scale = scale_of(self.vae, x)
         rows = (1 / scale * x + mean).split(1)
         films = [torch.cat([to_bytes(piece) for piece in frames_of(self.vae, row)], 1) for row in rows]
-        return torch.cat(films)[:, : (x.shape[2] - 1) * self.geometry.pace + 1]
+        return torch.cat(films)[:, : (x.shape[2] - 1) * self.geometry.vae_temporal_ratio + 1]
 
     @torch.no_grad()
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        if self.geometry.pace == 1:
+        if self.geometry.vae_temporal_ratio == 1:
             return super().to_latents(pixels, draw)
         video = pixels.to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
         x = encoded(self.vae.encode(video), draw).float()
@@ -96,10 +96,10 @@ class Transformer(Components):
 class CogVideoX(Transformer):
     network = CogVideoXTransformer3DModel
 
-    def tapped(self, network: Any) -> Taps:
-        return Taps(network, joint_kind, JointTap)
+    def hook_attention(self, network: Any) -> AttentionHooks:
+        return AttentionHooks(network, joint_kind, JointProcessor)
 
-    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         seen = x.movedim(2, 1).to(self.unet.dtype)
         answer = self.unet(seen, cond.text.to(seen), t, image_rotary_emb=turns(self.unet.config, seen)).sample
         return answer.movedim(1, 2).to(x.dtype)

@@ -12,16 +12,16 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from ..core.backbone import Backbone, Geometry, Habits
+from ..core.backbone import Backbone, Geometry, ModelDefaults
 from ..core.schedule import Schedule, scheduler_named
 from ..core.text import ClipText
-from ..core.types import Attend, Cond, Step
+from ..core.types import Attend, Conditioning, Step
 from ..errors import AnimaticError, warn
 from .checkpointing import add_checkpointing
 from .codec import PatchCodec, encoded
 from .folder import read_network
 from .grounding import grounded
-from .taps import Call, Tap, Taps, unet_kind
+from .taps import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
 
 if TYPE_CHECKING:
     pass
@@ -36,7 +36,7 @@ class Components(Backbone):
     """
 
     network: ClassVar[Any]  # the class of its network
-    part: ClassVar[str] = "unet"  # the network's name in a model folder
+    network_folder: ClassVar[str] = "unet"  # the network's name in a model folder
     full_codec: ClassVar[bool] = False  # whether its autoencoder computes in float32, whatever the network
 
     name: str
@@ -45,15 +45,15 @@ class Components(Backbone):
     text: ClipText
     scheduler: Any
     geometry: Geometry
-    habits: Habits
+    defaults: ModelDefaults
     coordinates: bool = False
     words: tuple[str, ...] = ()
-    place: torch.device | None = None
+    compute_device: torch.device | None = None
 
     def __post_init__(self) -> None:
         if grounded(self.unet):
             self.provides = self.provides | {"grounding"}
-        self.taps = self.tapped(self.unet)
+        self.hooks = self.hook_attention(self.unet)
 
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
@@ -75,27 +75,27 @@ class Components(Backbone):
     def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         """Read what else `model_index.json` tells of; most models have nothing else."""
 
-    def tapped(self, network: Any) -> Taps:
+    def hook_attention(self, network: Any) -> AttentionHooks:
         """The network's attention layers routed through taps."""
-        return Taps(network, unet_kind, Tap)
+        return AttentionHooks(network, unet_kind, UNetProcessor)
 
     @abstractmethod
-    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         """The network's answer to `x`, its taps being served (`self.taps.call`); `t` `[row]`."""
 
-    def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
-        if len(x) != len(cond.rows):
+    def __call__(self, x: Tensor, step: Step, cond: Conditioning, attend: Attend) -> Tensor:
+        if len(x) != len(cond.branches):
             hint = "put Guidance into the controls, or tell cond.positive"
-            raise AnimaticError(f"{len(x)} latent rows but {len(cond.rows)} rows of text; {hint}")
+            raise AnimaticError(f"{len(x)} latent rows but {len(cond.branches)} rows of text; {hint}")
         t = torch.as_tensor(step.t, device=x.device).expand(len(x))
-        call = Call(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]), self.geometry.patch)
+        call = NetworkCall(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]), self.geometry.patch)
         with self.expert(step).serving(call):
             return self.predict(x, t, replace(cond, text=cond.text.to(x.dtype)))
         return x.new_full((), torch.nan).expand_as(x)  # maps alone were wanted: there is no prediction
 
-    def expert(self, step: Step) -> Taps:
+    def expert(self, step: Step) -> AttentionHooks:
         """The taps of the network that answers at `step`, for models of several networks."""
-        return self.taps
+        return self.hooks
 
     @property
     def networks(self) -> list[Any]:
@@ -105,11 +105,11 @@ class Components(Backbone):
     @property
     def multiple(self) -> int:
         """Height and width of a video must be multiples of this many pixels."""
-        return self.geometry.stride
+        return self.geometry.vae_spatial_ratio
 
     @property
     def device(self) -> torch.device:
-        return self.place or self.unet.device
+        return self.compute_device or self.unet.device
 
     def freeze(self) -> Components:
         for part in (*self.networks, self.vae, self.text):

@@ -15,18 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.backbone import Beside
-from ..core.types import Cond
+from ..core.backbone import ConcatConditioning
+from ..core.types import Conditioning
 from ..errors import AnimaticError
 from .motion import between
 
 QUIET = 0.1  # what noise counts in the eyes of our own finishers: next to what stands beside it, it says little
 BACK = 2  # back projections; more gain nothing (docs/LOG.md)
-LACK = 0.05  # how far off both guesses are on toy scenes; answers of unit size are learnt best (docs/LOG.md)
+RESIDUAL_STD = 0.05  # how far off both guesses are on toy scenes; answers of unit size are learnt best (docs/LOG.md)
 BESIDE, LEVEL = "beside", "level"  # in Cond.extra: channels to see, and how noisy they are (a class of the network)
 
 
-class Learnt(Beside):
+class LearnedConditioning(ConcatConditioning):
     """One that our own networks learn with."""
 
     kind: ClassVar[str]
@@ -34,16 +34,16 @@ class Learnt(Beside):
     patch: int  # pixels a side of a latent cell
 
     @abstractmethod
-    def reduce(self, clip: Tensor) -> Tensor:
+    def degrade(self, clip: Tensor) -> Tensor:
         """What is given of a clean clip."""
 
     def fields(self) -> dict[str, float]:
         """For `animatic.json`, see `beside_of`."""
-        return {"factor": self.factor, "patch": self.patch, "lack": self.lack}
+        return {"factor": self.factor, "patch": self.patch, "lack": self.residual_std}
 
 
 @dataclass(frozen=True)
-class Around(Learnt):
+class KeyframeConditioning(LearnedConditioning):
     """Every frame sees the keys around it, how far it is between them, and the guess: their blend along the motion.
 
     Any factor does. A latent cell is `patch` x `patch` pixels.
@@ -52,15 +52,17 @@ class Around(Learnt):
     kind = "around"
     factor: int = 4
     patch: int = 2
-    lack: float = LACK
+    residual_std: float = RESIDUAL_STD
 
-    def reduce(self, clip: Tensor) -> Tensor:
+    def degrade(self, clip: Tensor) -> Tensor:
         if clip.shape[2] % self.factor != 1:
             frames = f"{clip.shape[2]} frames"
             raise AnimaticError(f"{frames} have no key at both ends; want a multiple of {self.factor}, and 1")
         return clip[:, :, :: self.factor]
 
-    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
+    def condition(
+        self, given: Tensor, source: torch.Generator | None = None, still: bool = True
+    ) -> tuple[Tensor, Tensor]:
         rows, _, keys = given.shape[:3]
         at = torch.arange((keys - 1) * self.factor + 1, device=given.device)
         part = (at % self.factor / self.factor).to(given).view(1, 1, -1, 1, 1)
@@ -75,19 +77,21 @@ class Around(Learnt):
 
 
 @dataclass(frozen=True)
-class Copied(Beside):
+class NearestKeyframeConditioning(ConcatConditioning):
     """LaVie's interpolation: frame i sees key (i + 1) // factor; all is made anew, the keys too (g02)."""
 
     factor: int = 4
 
-    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
+    def condition(
+        self, given: Tensor, source: torch.Generator | None = None, still: bool = True
+    ) -> tuple[Tensor, Tensor]:
         at = torch.arange((given.shape[2] - 1) * self.factor + 1, device=given.device)
         told = given[:, :, ((at + 1) // self.factor).clamp(max=given.shape[2] - 1)]
         return torch.zeros_like(told), told
 
 
 @dataclass(frozen=True)
-class Smaller(Learnt):
+class LowResolutionConditioning(LearnedConditioning):
     """Every frame sees its small version; the guess is its bicubic enlargement, projected back (Irani & Peleg 1991).
 
     That is, corrected until it would shrink to what was given. A latent cell is `patch` x `patch` pixels of the large.
@@ -97,12 +101,14 @@ class Smaller(Learnt):
     pixels = True
     factor: int = 2
     patch: int = 2
-    lack: float = LACK
+    residual_std: float = RESIDUAL_STD
 
-    def reduce(self, clip: Tensor) -> Tensor:
+    def degrade(self, clip: Tensor) -> Tensor:
         return _framewise(clip, lambda x: F.avg_pool2d(F.pixel_shuffle(x, self.patch), self.factor))
 
-    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
+    def condition(
+        self, given: Tensor, source: torch.Generator | None = None, still: bool = True
+    ) -> tuple[Tensor, Tensor]:
         def larger(x: Tensor) -> Tensor:
             made = self._enlarged(x)
             for _ in range(BACK):
@@ -117,7 +123,7 @@ class Smaller(Learnt):
 
 
 @dataclass(frozen=True)
-class Noised(Beside):
+class NoisyLowResolutionConditioning(ConcatConditioning):
     """The x4 upscaler's, and LaVie's VSR: the small clip, noised to `level` of its own schedule; the guess is zero.
 
     Latents have the height and width of the small clip. One noise for all frames, where still things are to stay still.
@@ -132,7 +138,9 @@ class Noised(Beside):
         if self.level is None or not 0 <= self.level <= MOST_NOISE:
             raise AnimaticError(f"level is {self.level}; the upscaler knows noise levels 0 to {MOST_NOISE}")
 
-    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
+    def condition(
+        self, given: Tensor, source: torch.Generator | None = None, still: bool = True
+    ) -> tuple[Tensor, Tensor]:
         shape = (*given.shape[:2], 1 if still else given.shape[2], *given.shape[3:])
         noise = torch.randn(shape, generator=source or torch.Generator()).to(given)
         guess = given.new_zeros(len(given), self.channels, *given.shape[2:])
@@ -144,29 +152,38 @@ class Noised(Beside):
         return signal**0.5 * given + (1 - signal) ** 0.5 * noise
 
 
-KINDS: dict[str, type[Beside]] = {"around": Around, "smaller": Smaller, "copied": Copied, "noised": Noised}
+KINDS: dict[str, type[ConcatConditioning]] = {
+    "around": KeyframeConditioning,
+    "smaller": LowResolutionConditioning,
+    "copied": NearestKeyframeConditioning,
+    "noised": NoisyLowResolutionConditioning,
+}
 MOST_NOISE = 350
 
 
-def beside_of(card: Mapping[str, Any]) -> Beside | None:
+def conditioning_of_card(card: Mapping[str, Any]) -> ConcatConditioning | None:
     """What a model folder's `animatic.json` says of it: "kind" and the fields."""
     told = dict(card.get("beside") or {})
     return KINDS[told.pop("kind")](**told) if told else None
 
 
-def seen(x: Tensor, cond: Cond) -> Tensor:
+def with_concatenated(x: Tensor, cond: Conditioning) -> Tensor:
     """`x` with what is to be seen beside it."""
     return torch.cat([x, cond.extra[BESIDE].to(x)], 1) if BESIDE in cond.extra else x
 
 
-def beside_named(told: str) -> Learnt | None:
+def conditioning_named(told: str) -> LearnedConditioning | None:
     """ "clips" is None; "interpolate:4" and "upscale:2" are what our own networks see."""
     kind, _, factor = told.partition(":")
     if kind == "clips" and not factor:
         return None
     if kind not in ("interpolate", "upscale") or not factor.isdigit() or int(factor) < 2:
         raise AnimaticError(f"learn is {told!r}; want clips, interpolate:FACTOR or upscale:FACTOR, such as upscale:2")
-    return Around(int(factor)) if kind == "interpolate" else Smaller(int(factor), int(factor))
+    return (
+        KeyframeConditioning(int(factor))
+        if kind == "interpolate"
+        else LowResolutionConditioning(int(factor), int(factor))
+    )
 
 
 def _framewise(clip: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:

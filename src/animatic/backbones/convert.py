@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.backbone import Geometry, Habits
+from ..core.backbone import Geometry, ModelDefaults
 from ..errors import AnimaticError
 from ..training.diffusion import Process
 from .bert import BertSentence, read_bert
@@ -118,9 +118,9 @@ def convert_vdp(
 
     width = network.config["cond_dim"]
     words: Any = _words(width, classes, bert, pool)  # stands where a text encoder stands
-    geometry = Geometry(frames, size, size, channels=channels, stride=1)
+    geometry = Geometry(frames, size, size, channels=channels, vae_spatial_ratio=1)
     process = Process("eps", levels=len(state["betas"]) if "betas" in state else 1000)  # its `timesteps`
-    habits = Habits(process.levels, 2.0 if width else 1.0)
+    habits = ModelDefaults(process.levels, 2.0 if width else 1.0)
     scheduler = process.scheduler(ancestral=True, threshold=threshold)
     save_model(out, Small(out.name, network, pixels(channels), words, scheduler, geometry, habits))
     return out

@@ -15,7 +15,7 @@ from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from ..core.types import Cond
+from ..core.types import Conditioning
 from ..errors import AnimaticError
 from .folder import is_grounding, read_json, read_state
 
@@ -59,7 +59,7 @@ def load_grounding(unet: Any, folder: Path) -> None:
     unet.load_state_dict({name: state[name] for name in wanted}, strict=False)
 
 
-def boxes_told(cond: Cond, frames: int) -> dict[str, Tensor] | None:
+def boxes_told(cond: Conditioning, frames: int) -> dict[str, Tensor] | None:
     """What `position_net` is given for a batch of rows x frames, or None where the model is told of no boxes.
 
     From `cond.extra`: "boxes" `[row, frame, object, 4]` xyxy in 0..1, "present" `[row, frame, object]`, "phrases"
@@ -67,8 +67,8 @@ def boxes_told(cond: Cond, frames: int) -> dict[str, Tensor] | None:
     """
     if "boxes" not in cond.extra:
         return None
-    at = torch.tensor([[row.first + i for i in range(frames)] for row in cond.rows], device=cond.text.device)
-    each = torch.arange(len(cond.rows), device=at.device)[:, None]
+    at = torch.tensor([[row.first_frame + i for i in range(frames)] for row in cond.branches], device=cond.text.device)
+    each = torch.arange(len(cond.branches), device=at.device)[:, None]
     boxes, present = cond.extra["boxes"][each, at], cond.extra["present"][each, at]
     phrases = cond.extra["phrases"][:, None].expand(-1, frames, -1, -1)
     return {

@@ -13,7 +13,7 @@ FAITHFUL = {
 }
 
 
-def bent_by(network: nn.Module) -> str:
+def incompatible_with_gradients(network: nn.Module) -> str:
     """The acceleration in use that guided passes cannot bear, and why; "" where there is none.
 
     Measured on diffusers 0.42 and torch 2.13: pyramid attention broadcast answers a batch of two from the guided

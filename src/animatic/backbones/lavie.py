@@ -17,12 +17,12 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from ..core.backbone import Geometry, Habits
-from ..core.types import Cond
+from ..core.backbone import Geometry, ModelDefaults
+from ..core.types import Conditioning
 from ..errors import AnimaticError
 from ..prompting.negatives import LAVIE_ENDING, LAVIE_INTERPOLATION, LAVIE_UPSCALING
 from .components import Components
-from .concat_conditioning import LEVEL, seen
+from .concat_conditioning import LEVEL, with_concatenated
 from .folder import check_state, read_checkpoint, write_cards
 from .lavie_unet import BASE, INTERPOLATION, VSR, LaVieUNet
 
@@ -31,17 +31,17 @@ SD, X4 = "CompVis/stable-diffusion-v1-4", "stabilityai/stable-diffusion-x4-upsca
 CARDS: dict[str, dict[str, Any]] = {  # what the released programs do
     "lavie": {
         "unet": BASE, "parts": SD, "solver": DDPMScheduler, "scheduler": {},  # from 980 to 0 in 50 steps
-        "geometry": Geometry(16, 320, 512), "habits": Habits(50, 7.5),
+        "geometry": Geometry(16, 320, 512), "habits": ModelDefaults(50, 7.5),
     },
     "lavie-interpolation": {
         "unet": INTERPOLATION, "parts": SD, "scheduler": {"timestep_spacing": "linspace"},
-        "geometry": Geometry(61, 320, 512), "habits": Habits(50, 4.0, LAVIE_INTERPOLATION, ending=LAVIE_ENDING),
+        "geometry": Geometry(61, 320, 512), "habits": ModelDefaults(50, 4.0, LAVIE_INTERPOLATION, prompt_suffix=LAVIE_ENDING),
         "beside": {"kind": "copied", "factor": 4},
     },
     "lavie-vsr": {
         "unet": VSR, "parts": X4,
         "scheduler": {"steps_offset": 1, "set_alpha_to_one": False, "prediction_type": "v_prediction"},
-        "geometry": Geometry(8, 1280, 2048, stride=4), "habits": Habits(50, 5.0, LAVIE_UPSCALING),
+        "geometry": Geometry(8, 1280, 2048, vae_spatial_ratio=4), "habits": ModelDefaults(50, 5.0, LAVIE_UPSCALING),
         "beside": {"kind": "noised", "level": 50},
     },
 }  # fmt: skip
@@ -58,8 +58,8 @@ class LaVie(Components):
     provides = frozenset({"text maps", "video"})
     network = LaVieUNet
 
-    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        return self.unet(seen(x, cond), t, cond.text, class_labels=cond.extra.get(LEVEL))
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        return self.unet(with_concatenated(x, cond), t, cond.text, class_labels=cond.extra.get(LEVEL))
 
 
 def models_home() -> Path:

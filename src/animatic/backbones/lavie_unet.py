@@ -20,7 +20,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 
-from .spacetime import RelativePositions, turned, turns
+from .spacetime import RelativePositions, apply_rotary, rotary_tables
 
 DOWN = ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
 UP = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
@@ -152,11 +152,11 @@ class FrameNorm(nn.GroupNorm):
         return self.frames.fold(super().forward(self.frames.unfold(input)))
 
 
-class Turning(nn.Module):
+class RotaryEmbedding(nn.Module):
     """Rotary positions of queries and keys `[batch, head, frame, width]`; diffusers' place for it is `norm_q`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return turned(x, turns(x.shape[2], min(ROTARY, x.shape[3]), x.device))
+        return apply_rotary(x, rotary_tables(x.shape[2], min(ROTARY, x.shape[3]), x.device))
 
 
 class TimeAttention(Attention):
@@ -167,7 +167,7 @@ class TimeAttention(Attention):
         self.frames = frames
         self.positions = RelativePositions(heads) if positions else None
         if positions:
-            self.norm_q, self.norm_k = Turning(), Turning()
+            self.norm_q, self.norm_k = RotaryEmbedding(), RotaryEmbedding()
 
     def forward(self, hidden_states: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         cells = hidden_states.shape[1]

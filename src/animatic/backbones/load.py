@@ -16,7 +16,7 @@ import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
-from ..core.backbone import Beside, Economy, Geometry, Habits
+from ..core.backbone import ConcatConditioning, Geometry, MemoryOptions, ModelDefaults
 from ..core.text import ClipText, T5Text
 from ..errors import AnimaticError, counted, listed, warn
 from ..quiet import quiet
@@ -24,7 +24,7 @@ from .bert import BertSentence
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .components import Components
-from .concat_conditioning import beside_of
+from .concat_conditioning import conditioning_of_card
 from .fetching import fetched
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import INHERITED, known_by_card, known_by_config
@@ -39,8 +39,8 @@ from .wan import Wan
 
 NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, Small, LaVie, CogVideoX, Wan)}
 ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
-TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.part == "transformer")
-NO_ECONOMY = Economy()
+TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
+NO_ECONOMY = MemoryOptions()
 CLIP = CLIPTextModel.__name__
 WAN_WORDS = 512  # tokens that Wan was trained on
 CARD = {"model", "family", "geometry", "habits", "coordinates", "words", "beside", "classes", "class_vectors", "parts"}
@@ -50,7 +50,7 @@ CARD = {"model", "family", "geometry", "habits", "coordinates", "words", "beside
 def load(
     name: str = "mini",
     device: str = "",
-    economy: Economy = NO_ECONOMY,
+    economy: MemoryOptions = NO_ECONOMY,
     adapt: Callable[[Components], object] = lambda model: None,
 ) -> Components:
     """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
@@ -68,7 +68,7 @@ def load(
         _warn_of_recognised(model, found)
     elif not (found.known or {"geometry", "habits"} <= found.card.keys()):
         _warn_of_defaults(model, found.folder)
-    model.reference, model.economy = place.reference, economy
+    model.reference, model.memory = place.reference, economy
     adapt(model.freeze())
     return apply_memory_options(model, economy, torch.device(device))
 
@@ -81,13 +81,13 @@ def _warn_of_defaults(model: Components, folder: Path) -> None:
 def _warn_of_recognised(model: Components, found: Found) -> None:
     """Say which known model a folder was taken for, and how it is used therefore."""
     name, *others = found.alike
-    scheduler = model.habits.scheduler or type(model.scheduler).__name__
+    scheduler = model.defaults.scheduler or type(model.scheduler).__name__
     doubt = f"; {listed(others)} looks the same, which animatic card --model {others[0]} would say" if others else ""
     warn(f"{found.folder}: taken for {name} by its configuration: {_usage(model)}, {scheduler}{doubt}")
 
 
 def _usage(model: Components) -> str:
-    size, habits = model.geometry, model.habits
+    size, habits = model.geometry, model.defaults
     frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
     return f"{frames}, {habits.steps} steps, guidance {habits.guidance:g}"
 
@@ -134,11 +134,11 @@ class Found:
         inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
         return own if own and (same or sizeless or inherited) else told
 
-    def habits(self) -> Habits:
+    def habits(self) -> ModelDefaults:
         if "habits" in self.card:
             with reading_card(self.folder):
-                return Habits(**self.card["habits"])
-        return (self.known and self.known.habits) or Habits()
+                return ModelDefaults(**self.card["habits"])
+        return (self.known and self.known.defaults) or ModelDefaults()
 
 
 def found_at(place: Location) -> Found:
@@ -161,14 +161,16 @@ def found_at(place: Location) -> Found:
     return Found(place.name, folder, index, card, config, known, alike)
 
 
-def beside_of_model(name: str) -> Beside | None:
+def beside_of_model(name: str) -> ConcatConditioning | None:
     """What the model called `name` (see `locate`) sees beside the noise, by its card: no weights are read."""
     preset = PRESETS.get(name)
     if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
-        return preset.beside
+        return preset.concat_conditioning
     found = locate(name)
     card = found.folder / "animatic.json"
-    return (beside_of(read_json(card)) if card.exists() else None) or (found.preset and found.preset.beside)
+    return (conditioning_of_card(read_json(card)) if card.exists() else None) or (
+        found.preset and found.preset.concat_conditioning
+    )
 
 
 def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
@@ -194,7 +196,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     )
     model.family = found.known.family if found.known else ""
     with reading_card(folder):
-        model.beside = beside_of(card) or (found.known and found.known.beside)
+        model.concat_conditioning = conditioning_of_card(card) or (found.known and found.known.concat_conditioning)
     model.complete(folder, found.index, dtype)
     return model
 

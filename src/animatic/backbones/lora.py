@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from ..core.backbone import Economy
+from ..core.backbone import MemoryOptions
 from ..errors import AnimaticError, warn
 from ..files import write_atomically
 from . import load
@@ -95,7 +95,7 @@ class Wanted:
         return Wanted(Path(rest), scale, network)
 
 
-def with_loras(model: str, told: Sequence[str], economy: Economy = NO_ECONOMY) -> str | Components:
+def with_loras(model: str, told: Sequence[str], economy: MemoryOptions = NO_ECONOMY) -> str | Components:
     """The model called `model` with every FILE[:SCALE[:NETWORK]] of `told` added, saving memory; else only its name."""
     if not told and economy == NO_ECONOMY:
         return model
@@ -154,7 +154,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
 
 def _targets(model: Components, network: str) -> dict[str, Any]:
     """The networks that are to be changed, by their part in a model folder."""
-    found = dict(zip((model.part, "transformer_2"), model.networks, strict=False))
+    found = dict(zip((model.network_folder, "transformer_2"), model.networks, strict=False))
     if not network:
         return found
     if network not in found:

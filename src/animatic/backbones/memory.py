@@ -6,15 +6,15 @@ from importlib import import_module
 
 import torch
 
-from ..core.backbone import Economy
+from ..core.backbone import MemoryOptions
 from .components import Components
 
 QUANTIZERS = {"int8": "Int8WeightOnlyConfig", "fp8": "Float8WeightOnlyConfig"}  # torchao's names
 
 
-def apply_memory_options(model: Components, options: Economy, device: torch.device) -> Components:
+def apply_memory_options(model: Components, options: MemoryOptions, device: torch.device) -> Components:
     """Make `model`, loaded in `dtype` and with all its adapters, work on `device`."""
-    if options.less:
+    if options.save_memory:
         model.save_memory()
     if options.quantize:
         ao = import_module("torchao.quantization")  # optional, and heavy
@@ -24,7 +24,7 @@ def apply_memory_options(model: Components, options: Economy, device: torch.devi
         return model.to(device)
     from diffusers.hooks import apply_group_offloading
 
-    model.place = device
+    model.compute_device = device
     for part in (*model.networks, model.vae, model.text.encoder):
         blocks = part in model.networks
         apply_group_offloading(

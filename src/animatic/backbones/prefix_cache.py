@@ -16,7 +16,7 @@ State = tuple[Tensor, ...]  # what a layer gives on, of one row
 
 
 @contextmanager
-def kept(layer: nn.Module, keep: Callable[[int, State], None], count: int) -> Iterator[None]:
+def record(layer: nn.Module, keep: Callable[[int, State], None], count: int) -> Iterator[None]:
     """Hand over what `layer` gives on, row by row, of a batch of `count` rows."""
 
     def note(module: nn.Module, told: Any, out: Any) -> None:
@@ -33,7 +33,7 @@ def kept(layer: nn.Module, keep: Callable[[int, State], None], count: int) -> It
 
 
 @contextmanager
-def resumed(layers: Sequence[nn.Module], states: Sequence[State]) -> Iterator[None]:
+def replay(layers: Sequence[nn.Module], states: Sequence[State]) -> Iterator[None]:
     """Pass `layers` over: each gives on what the rows had become after the last of them."""
     parts = tuple(torch.stack(rows) for rows in zip(*states, strict=True))
     out = parts if len(parts) > 1 else next(iter(parts))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core.backbone import Beside, Geometry, Habits
+from ..core.backbone import ConcatConditioning, Geometry, ModelDefaults
 from ..prompting import negatives
-from .concat_conditioning import Noised
+from .concat_conditioning import NoisyLowResolutionConditioning
 
 CONVERT = "animatic convert lavie "  # of a source: what makes it, where no hub has it
 
@@ -21,20 +21,25 @@ class Preset:
     source: str
     about: str
     geometry: Geometry | None = None
-    habits: Habits | None = None
+    defaults: ModelDefaults | None = None
     dtype: str = "float16"  # on a GPU
-    beside: Beside | None = None  # what it finishes, where it is a finisher
+    concat_conditioning: ConcatConditioning | None = None  # what it finishes, where it is a finisher
     family: str = ""
 
 
 SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
 PICTURE = Geometry(1, 512, 512, max_frames=1)
-COG = Geometry(49, 480, 720, 16, 8, 8.0, pace=4, patch=(1, 2, 2))
-COG15 = Geometry(81, 768, 1360, 16, 8, 16.0, pace=4, patch=(2, 2, 2))
-WAN, WAN_LARGE = (Geometry(81, h, w, 16, 8, 16.0, pace=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280)))
-WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, pace=4, patch=(1, 2, 2))
-COG_HABITS, WAN_HABITS = Habits(50, 6.0), Habits(50, 5.0, negatives.WAN)  # their model cards
-FILM, STILL = Habits(40, 9.0, negatives.LVD, "dpm++"), Habits(50, 7.5, negatives.LMD, "ddim")  # LVD, LMD README
+COG = Geometry(49, 480, 720, 16, 8, 8.0, vae_temporal_ratio=4, patch=(1, 2, 2))
+COG15 = Geometry(81, 768, 1360, 16, 8, 16.0, vae_temporal_ratio=4, patch=(2, 2, 2))
+WAN, WAN_LARGE = (
+    Geometry(81, h, w, 16, 8, 16.0, vae_temporal_ratio=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280))
+)
+WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, vae_temporal_ratio=4, patch=(1, 2, 2))
+COG_HABITS, WAN_HABITS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
+FILM, STILL = (
+    ModelDefaults(40, 9.0, negatives.LVD, "dpm++"),
+    ModelDefaults(50, 7.5, negatives.LMD, "ddim"),
+)  # LVD, LMD README
 PRESETS = {
     "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes", family="mini"),
     "modelscope": Preset(
@@ -72,22 +77,22 @@ PRESETS = {
     "sd-x4": Preset(
         "stabilityai/stable-diffusion-x4-upscaler",
         "Stable Diffusion, four times the size, frame by frame",
-        Geometry(8, 512, 512, stride=4),
-        Habits(75, 9.0, negatives.LVD_UPSAMPLING),
-        beside=Noised(),
+        Geometry(8, 512, 512, vae_spatial_ratio=4),
+        ModelDefaults(75, 9.0, negatives.LVD_UPSAMPLING),
+        concat_conditioning=NoisyLowResolutionConditioning(),
     ),
     "zeroscope-xl": Preset(
         "cerspense/zeroscope_v2_XL",
         "Zeroscope that makes large video of upscaled video",
         Geometry(24, 576, 1024),
-        Habits(50, 15.0, negatives.LVD_UPSAMPLING, "dpm++"),
+        ModelDefaults(50, 15.0, negatives.LVD_UPSAMPLING, "dpm++"),
         family="zeroscope",
     ),
     "sdxl-refiner": Preset(
         "stabilityai/stable-diffusion-xl-refiner-1.0",
         "Stable Diffusion XL's refiner, frame by frame",
         Geometry(1, 1024, 1024),
-        Habits(50, 5.0, negatives.LVD_UPSAMPLING),
+        ModelDefaults(50, 5.0, negatives.LVD_UPSAMPLING),
     ),
 }
 

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from ..errors import AnimaticError
 from .spacetime import (
     Attention,
-    Clip,
+    AttentionHook,
+    Features,
     LinearAttention,
     RelativePositions,
     ResNet,
     SpaceAttention,
     TimeAttention,
-    Waist,
     fused,
     groups,
+    rotary_tables,
     sinusoids,
-    turns,
 )
 
 DESIGNS = ("fast", "original")
@@ -116,7 +116,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         null: Tensor | None = None,
         alone: Tensor | None = None,
         images: int = 0,
-        waist: Waist = fused,
+        waist: AttentionHook = fused,
     ) -> Tensor:
         """The prediction for `x` `[row, channel, frame, height, width]` at times `t` `[row]`.
 
@@ -131,8 +131,8 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         if self.null is not None:
             told = torch.cat([told, self._condition(cond, null, rows, frames).to(x.dtype)], -1)
         bias = self.positions(video)
-        turning = turns(video, min(32, self.config["head_dim"]), x.device) if self.original else None
-        clip = Clip(frames, images, alone, bias, turning, waist)
+        turning = rotary_tables(video, min(32, self.config["head_dim"]), x.device) if self.original else None
+        clip = Features(frames, images, alone, bias, turning, waist)
 
         h = self.conv_in(x.movedim(2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         if self.time_in is not None:
@@ -184,7 +184,7 @@ class Level(nn.Module):
         super().__init__()
         self.resnets, self.space, self.time = nn.ModuleList(resnets), space, time
 
-    def forward(self, x: Tensor, told: Tensor, clip: Clip) -> Tensor:
+    def forward(self, x: Tensor, told: Tensor, clip: Features) -> Tensor:
         for resnet in self.resnets:
             x = resnet(x, told)
         return self.time(x if self.space is None else self.space(x, clip), clip)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..core.text import ClipText
-from ..core.types import Cond
+from ..core.types import Conditioning
 from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
 from ..scene import Scene
 from .codec import PatchCodec
 from .components import Components
-from .concat_conditioning import QUIET, Learnt, seen
+from .concat_conditioning import QUIET, LearnedConditioning, with_concatenated
 from .folder import read_json, write_cards
 from .grounding import grounded
 from .small import SpaceTimeUNet
@@ -102,10 +102,10 @@ class Small(Components):
 
     @property
     def multiple(self) -> int:
-        return self.geometry.stride * self.unet.stride
+        return self.geometry.vae_spatial_ratio * self.unet.stride
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
+    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)
         null = torch.tensor([not p for p in (*negatives, *prompts)], device=cond.text.device)
         return replace(cond, extra={NULL: null})
@@ -117,10 +117,10 @@ class Small(Components):
         if isinstance(text, Labels) and not text.names and scene.prompt:
             warn(f"{self.name} was trained without text: prompts change nothing")
 
-    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        x = seen(QUIET * x, cond) if self.beside else x
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        x = with_concatenated(QUIET * x, cond) if self.concat_conditioning else x
         text = cond.text[:, 0] if self.unet.config["cond_dim"] else None
-        return self.unet(x, t, text, null=cond.extra.get(NULL), waist=self.taps.look)
+        return self.unet(x, t, text, null=cond.extra.get(NULL), waist=self.hooks.attention)
 
 
 def pixels(channels: int = 3) -> PatchCodec:
@@ -135,14 +135,18 @@ def pixels(channels: int = 3) -> PatchCodec:
 @quiet()
 def save_model(folder: Path, model: Components) -> None:
     """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
-    card: dict[str, Any] = {"family": model.family, "geometry": asdict(model.geometry), "habits": asdict(model.habits)}
+    card: dict[str, Any] = {
+        "family": model.family,
+        "geometry": asdict(model.geometry),
+        "habits": asdict(model.defaults),
+    }
     card |= {"coordinates": model.coordinates, "words": model.words}
-    if isinstance(model.beside, Learnt):
-        card["beside"] = {"kind": model.beside.kind, **model.beside.fields()}
+    if isinstance(model.concat_conditioning, LearnedConditioning):
+        card["beside"] = {"kind": model.concat_conditioning.kind, **model.concat_conditioning.fields()}
     if grounded(model.unet):
         model.unet.register_to_config(use_gated_attention=True)  # whose weights are in the network's own file then
     parts = {}
-    for name, part in ((model.part, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
+    for name, part in ((model.network_folder, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "animatic"
         parts[name] = (library, type(part).__name__)

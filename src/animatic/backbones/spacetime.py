@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Waist = Callable[[str, str, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
+AttentionHook = Callable[[str, str, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
 """(module path, "self" or "time", q, k, v, bias) -> out, each of q, k, v `[batch, head, token, width]`."""
 
 
@@ -26,7 +26,7 @@ def fused(path: str, kind: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | 
 
 
 @dataclass(frozen=True)
-class Clip:
+class Features:
     """How the frames of one call are to be read: `frames` a row, of which the last `images` are pictures.
 
     `alone` `[row]` marks rows whose frames are all pictures ("focus present"). A picture looks at itself only, in every
@@ -39,10 +39,10 @@ class Clip:
     alone: Tensor | None = None
     bias: Tensor | None = None
     turns: Tensor | None = None
-    waist: Waist = fused
+    waist: AttentionHook = fused
 
 
-again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+checkpointed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 """For what is cheap beside its size: computed once more in backward rather than kept."""
 
 
@@ -63,14 +63,14 @@ def sinusoids(t: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-def turns(frames: int, width: int, device: torch.device | None = None) -> Tensor:
+def rotary_tables(frames: int, width: int, device: torch.device | None = None) -> Tensor:
     """Rotary positions as complex numbers `[frame, width / 2]`; channel pairs are neighbours (Su et al. 2021)."""
     frequencies = 1e4 ** (-torch.arange(0, width, 2, device=device) / width)
     angles = torch.arange(frames, device=device)[:, None] * frequencies
     return torch.polar(torch.ones_like(angles), angles)
 
 
-def turned(x: Tensor, by: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, by: Tensor) -> Tensor:
     """`x` `[..., frame, width]` with its first channels rotated by `turns`; the others pass."""
     width = 2 * by.shape[-1]
     part = torch.view_as_complex(x[..., :width].float().unflatten(-1, (-1, 2)).contiguous()) * by
@@ -129,8 +129,8 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
         """`told` `[batch * frame, channel]`."""
         if self.after:
-            h = again(self._after, self.norm1, self.conv1(x), told)
-            h = again(self._after, self.norm2, self.conv2(h), None)
+            h = checkpointed(self._after, self.norm1, self.conv1(x), told)
+            h = checkpointed(self._after, self.norm2, self.conv2(h), None)
             return h + self.shortcut(x)
         h = self.conv1(F.silu(self.norm1(x)))
         return self.conv2(F.silu(self._told(self.norm2(h), told))) + self.shortcut(x)
@@ -178,9 +178,9 @@ class LinearAttention(Attention):
     def __init__(self, channels: int, heads: int, width: int = 32) -> None:
         super().__init__(channels, heads, width, bias=True)
 
-    def forward(self, x: Tensor, clip: Clip) -> Tensor:
+    def forward(self, x: Tensor, clip: Features) -> Tensor:
         t = tokens(x)
-        return grid(t + again(self._answer, t), x)
+        return grid(t + checkpointed(self._answer, t), x)
 
     def _answer(self, t: Tensor) -> Tensor:
         q, k, v = self.projected(t)
@@ -191,7 +191,7 @@ class LinearAttention(Attention):
 class SpaceAttention(Attention):
     """Full attention between the cells of each frame."""
 
-    def forward(self, x: Tensor, clip: Clip) -> Tensor:
+    def forward(self, x: Tensor, clip: Features) -> Tensor:
         t = tokens(x)
         q, k, v = self.projected(t)
         return grid(t + self.joined(clip.waist(self.path, "self", q, k, v, None)), x)
@@ -200,11 +200,11 @@ class SpaceAttention(Attention):
 class TimeAttention(Attention):
     """Attention of each cell through time; a picture's answer is its own value, whatever the other frames hold."""
 
-    def forward(self, x: Tensor, clip: Clip) -> Tensor:
+    def forward(self, x: Tensor, clip: Features) -> Tensor:
         frames = tokens(x).unflatten(0, (-1, clip.frames))  # [row, frame, cell, channel]
-        return grid((frames + again(self._answer, frames, clip)).flatten(0, 1), x)
+        return grid((frames + checkpointed(self._answer, frames, clip)).flatten(0, 1), x)
 
-    def _answer(self, frames: Tensor, clip: Clip) -> Tensor:
+    def _answer(self, frames: Tensor, clip: Features) -> Tensor:
         cells = frames.shape[2]
         q, k, v = self.projected(frames.transpose(1, 2).flatten(0, 1))  # [row * cell, head, frame, width]
         out = self._look(q, k, v, clip) if clip.frames > max(1, clip.images) else v
@@ -212,11 +212,11 @@ class TimeAttention(Attention):
             out = torch.where(clip.alone.repeat_interleave(cells)[:, None, None, None], v, out)
         return self.joined(out).unflatten(0, (-1, cells)).transpose(1, 2)
 
-    def _look(self, q: Tensor, k: Tensor, v: Tensor, clip: Clip) -> Tensor:
+    def _look(self, q: Tensor, k: Tensor, v: Tensor, clip: Features) -> Tensor:
         video = clip.frames - clip.images
         q, k = q[..., :video, :], k[..., :video, :]
         if clip.turns is not None:
-            q, k = turned(q, clip.turns), turned(k, clip.turns)
+            q, k = apply_rotary(q, clip.turns), apply_rotary(k, clip.turns)
         bias = None if clip.bias is None else clip.bias[None, : self.heads].to(q.dtype)
         out = clip.waist(self.path, "time", q, k, v[..., :video, :], bias)
         return torch.cat([out, v[..., video:, :]], -2) if clip.images else out

@@ -23,38 +23,40 @@ import torch.nn.functional as F
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor, nn
 
-from ..core.attention import READ, looks, matches, one_hot
-from ..core.types import Attend, Cond, Maps, Site, Step
+from ..core.attention import TEXT_KINDS, attention_with_columns, matches_any, one_hot
+from ..core.types import Attend, AttentionCall, AttentionMapRequest, Conditioning, Step
 from ..errors import AnimaticError
-from .guard import bent_by
+from .guard import incompatible_with_gradients
 
 
 @dataclass(frozen=True)
-class Call:
+class NetworkCall:
     """One evaluation of the network, as its layers need to know it.
 
     `grid` is the latents' (frames, height, width), `patch` the size of a transformer's token in them.
     """
 
     step: Step
-    cond: Cond
+    cond: Conditioning
     attend: Attend
     grid: tuple[int, int, int]
     patch: tuple[int, int, int] = (1, 1, 1)
 
 
-class Enough(Exception):
+class AllMapsFound(Exception):
     """All maps that were asked for are there."""
 
 
-class Taps:
+class AttentionHooks:
     """The taps of one network and the call they serve at the moment."""
 
-    def __init__(self, network: nn.Module, kind: Callable[[str], str], tap: Callable[[Taps, str, str], Any]) -> None:
+    def __init__(
+        self, network: nn.Module, kind: Callable[[str], str], tap: Callable[[AttentionHooks, str, str], Any]
+    ) -> None:
         """`kind` tells a layer's kind by its name, `tap` makes its processor."""
         self.network, self.awaited = network, 0
-        self.call: Call | None = None
-        names = (name.removesuffix(".processor") for name in network.attn_processors if kind(name) in READ)  # type: ignore[union-attr]
+        self.call: NetworkCall | None = None
+        names = (name.removesuffix(".processor") for name in network.attn_processors if kind(name) in TEXT_KINDS)  # type: ignore[union-attr]
         self.listening = [name for name in names if ".fuser." not in name]
         network.set_attn_processor(  # type: ignore[operator]
             {  # a grounding layer's attention is its own affair
@@ -64,40 +66,40 @@ class Taps:
         )
 
     @contextmanager
-    def serving(self, call: Call) -> Iterator[None]:
+    def serving(self, call: NetworkCall) -> Iterator[None]:
         """Serve one call; ends quietly where its maps were all that was wanted.
 
         Raises `AnimaticError` where a layer did not answer, or where the gradient would be bent (see `guard`).
         """
-        wanted = self.wanted(call.cond.maps)
-        reason = bent_by(self.network) if wanted and torch.is_grad_enabled() else ""
+        wanted = self.wanted(call.cond.map_request)
+        reason = incompatible_with_gradients(self.network) if wanted and torch.is_grad_enabled() else ""
         if reason:
             raise AnimaticError(f"guided passes cannot run with {reason}; guide without it, or switch it on afterwards")
         self.call, self.awaited = call, len(wanted)
         try:
             yield
-        except Enough:
+        except AllMapsFound:
             pass
         finally:
             if not torch.is_grad_enabled():
                 self.call = None
-        missing = [name for name in wanted if call.cond.maps and name not in call.cond.maps.found]
+        missing = [name for name in wanted if call.cond.map_request and name not in call.cond.map_request.found]
         if missing:
             hint = "are projections fused, or other processors set?"
             raise AnimaticError(
                 f"{len(missing)} of {len(wanted)} attention layers did not answer ({missing[0]}); {hint}"
             )
 
-    def wanted(self, maps: Maps | None) -> list[str]:
+    def wanted(self, maps: AttentionMapRequest | None) -> list[str]:
         """The layers that a request is for."""
         if maps is None:
             return []
-        names = [name for name in self.listening if matches(name, maps.sites)]
+        names = [name for name in self.listening if matches_any(name, maps.layers)]
         if not names:
-            raise AnimaticError(f"sites {maps.sites} match no text attention layer of this model")
+            raise AnimaticError(f"sites {maps.layers} match no text attention layer of this model")
         return names
 
-    def look(
+    def attention(
         self, name: str, kind: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, words: int = 0
     ) -> Tensor:
         """Attention over `[batch, head, token, width]` of a layer, through the waist where a call is served.
@@ -108,26 +110,33 @@ class Taps:
         if call is None:  # the network was called by somebody else
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         frames, height, width = (n // p for n, p in zip(call.grid, call.patch, strict=True))
-        fold = len(q) // len(call.cond.rows)
+        fold = len(q) // len(call.cond.branches)
         cells = fold * (q.shape[2] - (words if kind == "joint" else 0)) // frames
         grid = (frames, *grid_of(height, width, cells, name))
-        site = Site(name, kind, fold, slice(0, words), grid, call.step, call.cond, v.shape[-1])
+        site = AttentionCall(name, kind, fold, slice(0, words), grid, call.step, call.cond, v.shape[-1])
         return self.attend(site, call, q, k, v, mask)
 
-    def attend(self, site: Site, call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(
+        self, site: AttentionCall, call: NetworkCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
         """The waist: `call.attend`, and what its request for maps wants of this layer."""
-        maps = call.cond.maps
-        if maps is None or site.kind not in READ or not matches(site.name, maps.sites):
+        maps = call.cond.map_request
+        if maps is None or site.kind not in TEXT_KINDS or not matches_any(site.layer, maps.layers):
             return call.attend(site, q, k, v, mask)
-        out, probabilities = looks(call.attend, site, q, k, v, mask, one_hot(maps.tokens, k.shape[2]))
-        if site.name not in maps.found:
-            found = probabilities[:, :, site.text.stop :] if site.kind == "joint" else probabilities
-            found = found.unflatten(0, (-1, site.fold)).unflatten(3, (-1, *site.grid[1:])).movedim(3, 2).flatten(1, 2)
-            found = found.mean(2, keepdim=True) if maps.mean else found
+        out, probabilities = attention_with_columns(call.attend, site, q, k, v, mask, one_hot(maps.tokens, k.shape[2]))
+        if site.layer not in maps.found:
+            found = probabilities[:, :, site.text_keys.stop :] if site.kind == "joint" else probabilities
+            found = (
+                found.unflatten(0, (-1, site.entries_per_branch))
+                .unflatten(3, (-1, *site.grid[1:]))
+                .movedim(3, 2)
+                .flatten(1, 2)
+            )
+            found = found.mean(2, keepdim=True) if maps.mean_over_heads else found
             pace = call.grid[0] // site.grid[0]  # latent frames that share a token
-            maps.found[site.name] = found if pace == 1 else found.repeat_interleave(pace, 1)
-            if maps.only and len(maps.found) == self.awaited:
-                raise Enough
+            maps.found[site.layer] = found if pace == 1 else found.repeat_interleave(pace, 1)
+            if maps.maps_only and len(maps.found) == self.awaited:
+                raise AllMapsFound
         return out
 
 
@@ -135,15 +144,15 @@ class Taps:
 class Processor:
     """What stands where diffusers' attention processor of a layer stood."""
 
-    taps: Taps
+    taps: AttentionHooks
     name: str
     kind: str
 
-    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, words: int) -> Tensor:
-        return self.taps.look(self.name, self.kind, q, k, v, mask, words)
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, words: int) -> Tensor:
+        return self.taps.attention(self.name, self.kind, q, k, v, mask, words)
 
 
-class Tap(Processor):
+class UNetProcessor(Processor):
     """The arithmetic of `AttnProcessor2_0` (UNets), with the waist in the middle."""
 
     def __call__(
@@ -164,19 +173,19 @@ class Tap(Processor):
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and attn.norm_cross:
             source = attn.norm_encoder_hidden_states(source)
-        q, k, v = projected(attn, hidden_states, source)
+        q, k, v = project_qkv(attn, hidden_states, source)
         mask = None
         if attention_mask is not None:
             mask = attn.prepare_attention_mask(attention_mask, k.shape[2], q.shape[0]).unflatten(0, (-1, attn.heads))
         words = k.shape[2] if self.kind == "cross" else 0
-        out = self.look(q, k, v, mask, words).transpose(1, 2).flatten(2).to(q.dtype)
+        out = self.attention(q, k, v, mask, words).transpose(1, 2).flatten(2).to(q.dtype)
         out = attn.to_out[1](attn.to_out[0](out))
         if len(shape) == 4:
             out = out.transpose(1, 2).reshape(shape)
         return (out + residual if attn.residual_connection else out) / attn.rescale_output_factor
 
 
-class JointTap(Processor):
+class JointProcessor(Processor):
     """The arithmetic of `CogVideoXAttnProcessor2_0`; queries and keys are turned before anybody sees them."""
 
     def __call__(
@@ -189,18 +198,18 @@ class JointTap(Processor):
     ) -> tuple[Tensor, Tensor]:
         words = encoder_hidden_states.shape[1]
         x = torch.cat([encoder_hidden_states, hidden_states], 1)
-        q, k, v = projected(attn, x, x)
+        q, k, v = project_qkv(attn, x, x)
         if image_rotary_emb is not None:
             q, k = (
                 torch.cat([t[:, :, :words], apply_rotary_emb(t[:, :, words:], image_rotary_emb)], 2)  # pyright: ignore
                 for t in (q, k)
             )
-        out = self.look(q, k, v, attention_mask, words).transpose(1, 2).flatten(2)
+        out = self.attention(q, k, v, attention_mask, words).transpose(1, 2).flatten(2)
         out = attn.to_out[1](attn.to_out[0](out))
         return out[:, words:], out[:, :words]
 
 
-class SplitTap(Processor):
+class WanProcessor(Processor):
     """The arithmetic of `WanAttnProcessor`, without its second look at a picture."""
 
     def __call__(
@@ -215,20 +224,20 @@ class SplitTap(Processor):
         q, k, v = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(source)), attn.to_v(source)
         q, k, v = (part.unflatten(2, (attn.heads, -1)) for part in (q, k, v))
         if rotary_emb is not None:
-            q, k = (turned(t, *rotary_emb) for t in (q, k))
+            q, k = (apply_rotary(t, *rotary_emb) for t in (q, k))
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        out = self.look(q, k, v, attention_mask, k.shape[2] if self.kind == "cross" else 0)
+        out = self.attention(q, k, v, attention_mask, k.shape[2] if self.kind == "cross" else 0)
         return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2).type_as(q)))
 
 
-def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions of Wan: neighbouring channels of `[row, token, head, width]` are turned as a pair."""
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = cos[..., 0::2], sin[..., 1::2]
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
 
 
-def projected(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def project_qkv(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of a layer, normed: `[batch, head, token, width]`."""
     parts = (attn.to_q(x), attn.to_k(source), attn.to_v(source))
     q, k, v = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in parts)

@@ -13,10 +13,10 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from ..core.text import ClipText
-from ..core.types import Cond
+from ..core.types import Conditioning
 from ..errors import AnimaticError
 from .components import Components
-from .concat_conditioning import LEVEL, seen
+from .concat_conditioning import LEVEL, with_concatenated
 from .folder import read_json, read_network
 from .grounding import boxes_told, is_gated
 
@@ -43,9 +43,9 @@ class UNet2D(Components):
             raise AnimaticError(f"{folder}: {reason}; want Stable Diffusion 1.x or 2.x, or the refiner of XL")
         return read_network(cls.network, folder, dtype, **({"attention_type": "gated"} if is_gated(folder) else {}))
 
-    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         rows, _, frames = x.shape[:3]
-        images, text = seen(x, cond).movedim(2, 1).flatten(0, 1), cond.text.repeat_interleave(frames, 0)
+        images, text = with_concatenated(x, cond).movedim(2, 1).flatten(0, 1), cond.text.repeat_interleave(frames, 0)
         boxes = boxes_told(cond, frames)
         told = None if boxes is None else {"gligen": boxes}
         level = cond.extra.get(LEVEL)
@@ -59,7 +59,7 @@ class UNet2D(Components):
         ).sample
         return answer.unflatten(0, (rows, frames)).movedim(1, 2)
 
-    def added(self, x: Tensor, cond: Cond) -> dict[str, Tensor] | None:
+    def added(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor] | None:
         """What some networks are told besides: nothing, here."""
         return None
 
@@ -74,13 +74,13 @@ class Refiner(UNet2D):
     """Stable Diffusion XL's refiner: a summary of the prompt, the size of the picture and how beautiful it is to be."""
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
+    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)
         return replace(cond, extra={"summary": self.text.pooled([*negatives, *prompts])})
 
-    def added(self, x: Tensor, cond: Cond) -> dict[str, Tensor]:
-        height, width = (self.geometry.stride * side for side in x.shape[3:])
-        sizes = [(height, width, 0, 0, UGLY if row.negative else BEAUTIFUL) for row in cond.rows]
+    def added(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor]:
+        height, width = (self.geometry.vae_spatial_ratio * side for side in x.shape[3:])
+        sizes = [(height, width, 0, 0, UGLY if row.negative else BEAUTIFUL) for row in cond.branches]
         told = {"text_embeds": cond.extra["summary"].to(x), "time_ids": torch.tensor(sizes, device=x.device).to(x)}
         return {name: value.repeat_interleave(x.shape[2], 0) for name, value in told.items()}
 

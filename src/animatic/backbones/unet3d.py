@@ -13,7 +13,7 @@ import torch
 from diffusers import UNet3DConditionModel
 from torch import Tensor
 
-from ..core.types import Cond
+from ..core.types import Conditioning
 from .components import Components
 from .folder import read_network
 from .grounding import boxes_told, is_gated, load_grounding
@@ -33,7 +33,7 @@ class UNet3D(Components):
             unet.to(dtype)
         return unet
 
-    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         seen = torch.cat([x, coordinates(x)], 1) if self.coordinates else x
         boxes = boxes_told(cond, x.shape[2])
         told = None if boxes is None else {"gligen": {"objs": self.unet.position_net(**boxes)}}

@@ -10,11 +10,11 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from ..core.types import Cond, Step
+from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
 from .cogvideox import Transformer
 from .folder import class_in
-from .taps import SplitTap, Taps, split_kind
+from .taps import AttentionHooks, WanProcessor, split_kind
 
 
 class Wan(Transformer):
@@ -25,12 +25,12 @@ class Wan(Transformer):
 
     network = WanTransformer3DModel
     full_codec = True
-    late: Taps | None = None
+    late: AttentionHooks | None = None
     boundary: float = 0.0
     each_token: bool = False
 
-    def tapped(self, network: Any) -> Taps:
-        return Taps(network, split_kind, SplitTap)
+    def hook_attention(self, network: Any) -> AttentionHooks:
+        return AttentionHooks(network, split_kind, WanProcessor)
 
     def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         """Raises `AnimaticError` where there are two networks, and nothing says when the second takes over."""
@@ -38,7 +38,7 @@ class Wan(Transformer):
         if class_in(index, "transformer_2"):
             if ratio is None:
                 raise AnimaticError(f"{folder}: has transformer_2, but model_index.json no boundary_ratio; want 0 to 1")
-            self.late = self.tapped(self.read(folder / "transformer_2", dtype))
+            self.late = self.hook_attention(self.read(folder / "transformer_2", dtype))
             self.boundary = ratio * self.scheduler.config.num_train_timesteps
         self.each_token = bool(index.get("expand_timesteps"))
 
@@ -46,13 +46,13 @@ class Wan(Transformer):
     def networks(self) -> list[Any]:
         return [self.unet] if self.late is None else [self.unet, self.late.network]
 
-    def expert(self, step: Step) -> Taps:
+    def expert(self, step: Step) -> AttentionHooks:
         return self._at(torch.as_tensor(step.t))
 
-    def _at(self, t: Tensor) -> Taps:
-        return self.taps if self.late is None or float(t.max()) >= self.boundary else self.late
+    def _at(self, t: Tensor) -> AttentionHooks:
+        return self.hooks if self.late is None or float(t.max()) >= self.boundary else self.late
 
-    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         network: Any = self._at(t).network
         seen = x.to(network.dtype)
         if self.each_token:

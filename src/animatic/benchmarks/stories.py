@@ -134,7 +134,7 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         prompt = f"{article(f'{colour} {noun}')} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}"
         (token,) = backbone.text.positions(prompt, colour)
         controls = [
-            Guidance(backbone.habits.guidance),
+            Guidance(backbone.defaults.guidance),
             Reweight({1 + k: {token: factor} for k, factor in enumerate(FACTORS)}),
             PromptToPrompt([prompt] * count),
         ]

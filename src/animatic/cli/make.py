@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..core.backbone import Backbone, Geometry
     from ..finishing.stage import Shape
     from ..request import GenerationRequest
-    from ..timeline import Reel
+    from ..timeline import Timeline
 
 LONG = "ditctrl+lvd"  # the method of stories, and of scenes longer than a model's clip, where none is given
 Repeats = Annotated[int, typer.Option(min=1, help="Videos of each of --prompts, their seeds 6789 apart.")]
@@ -179,7 +179,7 @@ def _film(
     check_writable(target)
     with console(as_json).status("loading"):
         from .. import generation as rendering
-        from ..attention_export import Album
+        from ..attention_export import AttentionExport
         from ..controls.watching import Progress
         from ..durations import at_rate
         from ..finishing.stages import ready, stages_of
@@ -196,7 +196,7 @@ def _film(
     story = _timed(story, shot, model.geometry, span)
     layout = layout_of(recipe_named(request.method or LONG), **windows)
     shown = rendering.laid_out(story, model, request.frames, layout)
-    album = Album(shot.save_attention, shot.attention_of, shot.attention_back, shot.attention_within)
+    album = AttentionExport(shot.save_attention, shot.attention_of, shot.attention_back, shot.attention_within)
     method = request.method or ("lvd" if isinstance(shown, Scene) else LONG)
     watchers = album.controls(shown, recipe_named(method))
     if (shot.save_attention or shot.attention_of) and not shown.tracks:
@@ -264,7 +264,7 @@ def _timed(story: Story, shot: Shot, geometry: Geometry, span: float) -> Story:
     return tuple(replace(scene, seconds=frames / geometry.fps) for scene in story)
 
 
-def _shape(shown: Scene | Reel, geometry: Geometry, request: GenerationRequest) -> Shape:
+def _shape(shown: Scene | Timeline, geometry: Geometry, request: GenerationRequest) -> Shape:
     """The video that will be made of what is shown, as finishing stages count it."""
     from ..durations import clip_frames, frame_rate
     from ..finishing.stage import Shape

@@ -79,9 +79,9 @@ def loaded(request: GenerationRequest) -> Backbone:
     """The model of a request, its LoRAs added, saving memory as asked."""
     from ..backbones import load
     from ..backbones.lora import with_loras
-    from ..core.backbone import Economy
+    from ..core.backbone import MemoryOptions
 
-    economy = Economy(request.dtype, request.quantize, request.offload, request.save_memory)
+    economy = MemoryOptions(request.dtype, request.quantize, request.offload, request.save_memory)
     files = [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras]
     chosen = with_loras(request.model, files, economy)
     return load(chosen) if isinstance(chosen, str) else chosen

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from ..errors import AnimaticError
-from ..training.settings import Settings
+from ..training.settings import TrainingSettings
 from .console import bar, line, table
 from .options import AsJson, by_field
 
 
 def train(
-    settings: Settings,
+    settings: TrainingSettings,
     dry_run: Annotated[
         bool, typer.Option(help="Read the data, build the network, say what would be done, and stop.")
     ] = False,
@@ -25,7 +25,7 @@ def train(
     """Train a video model from nothing, go on with one, or teach it by LoRA. Run it again to resume."""
     if not as_json:
         table(("setting", "value"), [(f.name, getattr(settings, f.name)) for f in fields(settings)])
-    from ..training.fit import Trainer
+    from ..training.fit import DiffusionTrainer
 
     notes: list[str] = []
 
@@ -34,7 +34,7 @@ def train(
         line(f"note: {text}", silent=as_json)
 
     with bar("training", as_json) as tick:
-        trainer = Trainer(settings, lambda done, count, _: tick(done, count), note)
+        trainer = DiffusionTrainer(settings, lambda done, count, _: tick(done, count), note)
         if dry_run:
             found = trainer.preview()
             if as_json:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.attention import mean_map
-from ..core.types import Share, Step
+from ..core.types import Fraction, Step
 from .targets import Targets
 from .terms import edges, top_mean
 
@@ -28,7 +28,7 @@ class BoxDiff:
     of each box.
     """
 
-    inside: Share = 0.2
+    inside: Fraction = 0.2
     smooth: bool = True
     summed: bool = False
     legacy: bool = False
@@ -71,7 +71,7 @@ def edges_of_each(targets: Targets, axis: int, size: Sequence[int]) -> Tensor:
         torch.from_numpy(scene.masks(targets.frames, size[0], size[1], targets.legacy)).float().amax(axis)[:, :, None]
         for scene in targets.scenes
     ]
-    near = [edges(silhouettes[row][list(tracks)]).amax(0)[:, 0] for row, tracks in targets.things]
+    near = [edges(silhouettes[row][list(tracks)]).amax(0)[:, 0] for row, tracks in targets.objects]
     return torch.stack(near).to(targets.tokens.device)
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.attention import asked, matches, mean_map
+from ..core.attention import matches_any, mean_map, predict_with_maps
 from ..core.backbone import Backbone
 from ..core.control import Control, Run, one_each
 from ..core.loop import sample
-from ..core.types import Cond, Denoise, Share, Step
+from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..prompting.styles import object_scene
 from ..scene import Scene
 from .collage import Placement, centred, composed, masks_of, offsets, offsets_published, one, shifted
@@ -46,21 +46,21 @@ class Composition(Control):
 
     scenes: Sequence[Scene] = field(repr=False)
     energy: Energy
-    parts: tuple[Control, ...]
+    object_controls: tuple[Control, ...]
     mask: Masking = field(default_factory=AttentionMask)
-    looks: tuple[str, ...] = ()
+    mask_layers: tuple[str, ...] = ()
     centre: bool = True
     placement: Placement = "floor"
-    floor: Share = 0.2
+    floor: Fraction = 0.2
     sideways: bool = False
-    blend: Share = 0.01
-    frozen: Share = 0.5
+    blend: Fraction = 0.01
+    frozen: Fraction = 0.5
     transfer: float = 2.0
     negative: str = ""
     seed: int = 123456789
     legacy: bool = False
     needs = frozenset({"text maps"})
-    _laid: Laid | None = field(default=None, repr=False)
+    _laid: ComposedLatents | None = field(default=None, repr=False)
 
     def begin(self, run: Run) -> Composition:
         one_each(self, self.scenes, run.x)
@@ -83,14 +83,14 @@ class Composition(Control):
         if self.sideways:
             by[..., 1] = 0
         levels = [shifted(x.movedim(1, 2), by).movedim(1, 2) for x in seen.levels[: self._held(run) + 1]]
-        laid = Laid(*composed(run.x, levels, shifted(masks, by), [row for row, _ in things]))
+        laid = ComposedLatents(*composed(run.x, levels, shifted(masks, by), [row for row, _ in things]))
         maps = {at: shifted(p, by) for at, p in seen.maps.items()}
         terms = self.energy.terms
         if self.transfer:
             terms = Sum(((1.0, terms), (1.0, Transfer(self.transfer, self.scenes, things, run.backbone.text, maps))))
         return replace(self, energy=replace(self.energy, terms=terms).begin(run), _laid=laid)
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if self._laid is not None and self.frozen:
             x = self._laid.hold(x, step.index)
         return self.energy.steer(inner, x, step, cond)
@@ -107,7 +107,9 @@ class Composition(Control):
         boxes = tuple(box and centred(box, self.floor, self.placement) for box in track.boxes)
         return replace(scene, tracks=(replace(track, boxes=boxes),))
 
-    def _make(self, run: Run, alone: Sequence[Scene], boxes: Tensor, things: Sequence[tuple[int, int]]) -> Recorder:
+    def _make(
+        self, run: Run, alone: Sequence[Scene], boxes: Tensor, things: Sequence[tuple[int, int]]
+    ) -> ObjectRecorder:
         """Run all things, (row, track) each, on their own as one batch.
 
         Their noise hangs on their track and on the seed of the whole (LMD's generate.py), not on the batch.
@@ -117,16 +119,16 @@ class Composition(Control):
         own = torch.stack([torch.randn(run.x.shape[1:], generator=seed) for seed in seeds]).to(run.x)
         noise = torch.where(boxes[:, None], (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own, shared)
         keep = self.energy.until if self.transfer else 0.0
-        recorder = Recorder(alone, run.backbone, self.energy.sites, keep, self.looks)
+        recorder = ObjectRecorder(alone, run.backbone, self.energy.layers, keep, self.mask_layers)
         stop = None if self.mask.needs_pixels else max(self._held(run), int(len(run.schedule) * keep), 1)
-        negatives = [run.backbone.habits.unwanted(scene.negative, self.negative) for scene in alone]
+        negatives = [run.backbone.defaults.negative_text(scene.negative, self.negative) for scene in alone]
         cond = run.backbone.encode([scene.prompt for scene in alone], negatives)
         sample(
             run.backbone,
             run.schedule.again(stop),
             noise,
             cond,
-            [recorder, *(of_scenes(part, alone) for part in self.parts)],
+            [recorder, *(of_scenes(part, alone) for part in self.object_controls)],
         )
         return recorder
 
@@ -137,7 +139,7 @@ def of_scenes(control: Any, scenes: Sequence[Scene]) -> Any:
 
 
 @dataclass(frozen=True)
-class Laid:
+class ComposedLatents:
     """Things laid out: the first sample, the latents of the levels that are held, and where in them things are."""
 
     start: Tensor
@@ -150,7 +152,7 @@ class Laid:
         return torch.where(self.cover[:, None], self.levels[index], x) if index < len(self.levels) else x
 
 
-class Recorder(Control):
+class ObjectRecorder(Control):
     """Remembers, of scenes with one thing each, the latents of every level and the attention of the thing's word."""
 
     needs = frozenset({"text maps"})
@@ -175,16 +177,16 @@ class Recorder(Control):
         """Mean attention over layers, heads and levels, the first fifth left out: `[thing, frame, height, width]`."""
         return torch.stack(self._heat[len(self._heat) // 5 :]).mean(0)
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        prediction, found = asked(
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        prediction, found = predict_with_maps(
             inner, x, step, cond, torch.tensor(self.words, device=x.device)[:, None], self._wanted
         )
-        self._heat.append(mean_map({name: p for name, p in found.items() if matches(name, self.looks)})[:, :, 0])
+        self._heat.append(mean_map({name: p for name, p in found.items() if matches_any(name, self.looks)})[:, :, 0])
         if step.fraction < self.until:
-            kept = {(name, step.index): p[..., 0] for name, p in found.items() if matches(name, self.sites)}
+            kept = {(name, step.index): p[..., 0] for name, p in found.items() if matches_any(name, self.sites)}
             self.maps.update(kept)
         return prediction
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         self.levels.append(x)
         return x

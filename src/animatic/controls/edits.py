@@ -19,28 +19,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.attention import ALL, READ, asked, in_time, looks, matches, one_hot, part_of, row_by_row
+from ..core.attention import (
+    ALL,
+    TEXT_KINDS,
+    attention_with_columns,
+    branch_by_branch,
+    matches_any,
+    one_hot,
+    part_of_mask,
+    predict_with_maps,
+    resized_in_time,
+)
 from ..core.control import Control, Run
-from ..core.types import Attend, Cond, Denoise, Row, Site, Span, Step
+from ..core.types import Attend, AttentionCall, Branch, Conditioning, Denoise, Span, Step
 from ..errors import AnimaticError
 
 
 @dataclass
-class Follow(Control):
+class FollowSource(Control):
     """Every stream but the first reads the first one's keys and values (see `sharing`), in the share `during`.
 
     DiTCtrl's word swap, with `ShareKV`. With `streams` only these read.
     """
 
     during: Span = (2 / 50, 25 / 50)
-    streams: tuple[int, ...] = ()
+    samples: tuple[int, ...] = ()
 
-    def tell(self, cond: Cond, step: Step) -> Cond:
+    def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         if not step.within(self.during):
             return cond
-        reading = [row.stream in self.streams if self.streams else row.stream > 0 for row in cond.rows]
-        sources = (replace(row, stream=0) if reads else None for row, reads in zip(cond.rows, reading, strict=True))
-        told = (replace(row, source=row.source or source) for row, source in zip(cond.rows, sources, strict=True))
+        reading = [row.sample in self.samples if self.samples else row.sample > 0 for row in cond.branches]
+        sources = (replace(row, stream=0) if reads else None for row, reads in zip(cond.branches, reading, strict=True))
+        told = (
+            replace(row, source=row.kv_source or source) for row, source in zip(cond.branches, sources, strict=True)
+        )
         return replace(cond, rows=tuple(told))
 
 
@@ -54,7 +66,7 @@ class Reweight(Control):
     """
 
     factors: Mapping[int, Mapping[int, float]] | Mapping[tuple[int, int], Mapping[int, float]]
-    sites: tuple[str, ...] = ("*",)
+    layers: tuple[str, ...] = ("*",)
     during: Span = (0.0, 1.0)
     negative: bool = False
     needs = frozenset({"text maps"})
@@ -65,17 +77,19 @@ class Reweight(Control):
                 if not isfinite(factor):
                     raise AnimaticError(f"factor is {factor}; want a finite number, such as 2 or 0.5")
 
-    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        if site.kind not in READ or not site.step.within(self.during) or not matches(site.name, self.sites):
+    def attend(
+        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        if site.kind not in TEXT_KINDS or not site.step.within(self.during) or not matches_any(site.layer, self.layers):
             return inner(site, q, k, v, mask)
-        rows = site.cond.rows
+        rows = site.cond.branches
         if site.kind == "joint" and len(rows) > 1:
-            return row_by_row(partial(self.attend, inner), site, q, k, v, mask)
+            return branch_by_branch(partial(self.attend, inner), site, q, k, v, mask)
         told = [{} if r.negative and not self.negative else self._of(r) for r in rows]
         most = max(map(len, told))
         if not most:
             return inner(site, q, k, v, mask)
-        fold, words = len(q) // len(rows), site.text.stop
+        fold, words = len(q) // len(rows), site.text_keys.stop
         at = torch.tensor([[*f, *[0] * (most - len(f))] for f in told], device=q.device)
         more = torch.tensor([[*f.values(), *[1.0] * (most - len(f))] for f in told], device=q.device) - 1
         more = more.repeat_interleave(fold, 0).to(q.dtype)[:, None]
@@ -84,22 +98,22 @@ class Reweight(Control):
         def of_words(x: Tensor) -> Tensor:
             return x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[-1]))
 
-        out, share = looks(inner, site, q, k, v, mask, one_hot(at, k.shape[2]))
+        out, share = attention_with_columns(inner, site, q, k, v, mask, one_hot(at, k.shape[2]))
         change = (share * more[..., None, :]) @ of_words(v)
         if site.kind == "cross":
             return out + change
         change[:, :, :words] = 0
         # what the words themselves look at: all of it times the factor, less what of that is words
         only_text = torch.cat([v[:, :, :words], torch.zeros_like(v[:, :, words:])], 2)
-        text = inner(site, of_words(q), k, only_text, part_of(mask, ALL, slice(words)))
+        text = inner(site, of_words(q), k, only_text, part_of_mask(mask, ALL, slice(words)))
         return (out + change).scatter_add(2, index.expand_as(text), more[..., None] * (of_words(out) - text))
 
-    def _of(self, row: Row) -> dict[int, float]:
+    def _of(self, row: Branch) -> dict[int, float]:
         """The factors of a row, by token."""
         by: Mapping[Any, Mapping[int, float]] = self.factors
-        mixed = dict(by.get(row.stream, {}))
-        for part, weight in row.parts:
-            for token, factor in by.get((row.stream, part), {}).items():
+        mixed = dict(by.get(row.sample, {}))
+        for part, weight in row.prompt_weights:
+            for token, factor in by.get((row.sample, part), {}).items():
                 mixed[token] = mixed.get(token, 1.0) + weight * (factor - 1)
         return mixed
 
@@ -137,7 +151,7 @@ class PromptToPrompt(Control):
     prompts: Sequence[str | Sequence[str]]
     cross: float = 0.8
     self_until: float = 0.4
-    sites: tuple[str, ...] = ("*",)
+    layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
     _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False)  # by stream, by part
 
@@ -145,17 +159,19 @@ class PromptToPrompt(Control):
         text, device = run.backbone.text, run.x.device
         parts = [[prompt] if isinstance(prompt, str) else prompt for prompt in self.prompts]
         size = text.limit if run.cond is None else run.cond.text.shape[1] // len(parts[0])
-        pieces = [[[str(t) for t in text.laid(p)] for p in prompts] for prompts in parts]
+        pieces = [[[str(t) for t in text.token_ids(p)] for p in prompts] for prompts in parts]
         made = [[aligned(*pair, size) for pair in zip(pieces[0], target, strict=True)] for target in pieces]
         bound = copy(self)
         bound._matrices = [[(matrix.to(device), own.to(device)) for matrix, own in each] for each in made]
         return bound
 
-    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(
+        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
         until = {"cross": self.cross, "self": self.self_until}.get(site.kind, 0.0)
-        if site.step.fraction >= until or not matches(site.name, self.sites):
+        if site.step.fraction >= until or not matches_any(site.layer, self.layers):
             return inner(site, q, k, v, mask)
-        rows = site.cond.rows
+        rows = site.cond.branches
         fold = len(q) // len(rows)
         which = [_source_of(rows, i) for i in range(len(rows))]
         if which == list(range(len(rows))):
@@ -174,25 +190,27 @@ class PromptToPrompt(Control):
         alone = own.repeat_interleave(fold, 0)[:, None, :, None] * v
         return inner(site, followed(q), followed(k), spread, mask) + inner(site, q, k, alone, mask)
 
-    def _of(self, row: Row) -> tuple[Tensor, Tensor]:
+    def _of(self, row: Branch) -> tuple[Tensor, Tensor]:
         if row.negative:
             own = self._matrices[0][0][1]
             return torch.eye(len(own), device=own.device), torch.zeros_like(own)
-        mine = self._matrices[row.stream]
-        if len(row.parts) == 1:
-            return mine[row.parts[0][0]]
-        matrix = sum((weight * mine[part][0] for part, weight in row.parts), torch.zeros_like(mine[0][0]))
-        return matrix, sum((weight * mine[part][1] for part, weight in row.parts), torch.zeros_like(mine[0][1]))
+        mine = self._matrices[row.sample]
+        if len(row.prompt_weights) == 1:
+            return mine[row.prompt_weights[0][0]]
+        matrix = sum((weight * mine[part][0] for part, weight in row.prompt_weights), torch.zeros_like(mine[0][0]))
+        return matrix, sum(
+            (weight * mine[part][1] for part, weight in row.prompt_weights), torch.zeros_like(mine[0][1])
+        )
 
 
-def _source_of(rows: Sequence[Row], i: int) -> int:
+def _source_of(rows: Sequence[Branch], i: int) -> int:
     """The row of the first stream that row `i` follows: of the same window, read alike. Negative rows follow none."""
     if rows[i].negative:
         return i
     same = replace(rows[i], stream=0, source=None)
-    reads = rows[i].source is not None
+    reads = rows[i].kv_source is not None
     alike = [j for j, row in enumerate(rows) if replace(row, source=None) == same]
-    return next((j for j in alike if (rows[j].source is not None) == reads), alike[0])
+    return next((j for j in alike if (rows[j].kv_source is not None) == reads), alike[0])
 
 
 @dataclass
@@ -207,8 +225,8 @@ class LocalBlend(Control):
 
     words: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, int]]]
     threshold: float = 0.3
-    since: float = 0.2
-    sites: tuple[str, ...] = ("*",)
+    begins: float = 0.2
+    layers: tuple[str, ...] = ("*",)
     source: int = 0
     targets: tuple[int, ...] = ()
     parts: int = 1
@@ -220,16 +238,16 @@ class LocalBlend(Control):
         own._seen = []
         return own
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         size, most = cond.text.shape[1] // self.parts, max(map(len, self.words))
         words = [[w if isinstance(w, int) else w[0] * size + w[1] for w in each] for each in self.words]
         tokens = torch.tensor([[*w, *[w[-1] if w else 0] * (most - len(w))] for w in words], device=x.device)
-        answer, found = asked(inner, x, step, cond, tokens, self.sites)
-        self._seen.append(torch.stack([in_time(p.mean((2, 5)), x.shape[2:]) for p in found.values()]).mean(0))
+        answer, found = predict_with_maps(inner, x, step, cond, tokens, self.layers)
+        self._seen.append(torch.stack([resized_in_time(p.mean((2, 5)), x.shape[2:]) for p in found.values()]).mean(0))
         return answer
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        if step.fraction < self.since or not self._seen:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        if step.fraction < self.begins or not self._seen:
             return x
         seen = F.max_pool3d(torch.stack(self._seen).mean(0), (1, 3, 3), 1, (0, 1, 1))
         where = seen / seen.amax((2, 3), keepdim=True).clamp(min=1e-12) > self.threshold

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..core.control import Control, Run, one_each
-from ..core.types import Cond, Denoise, Maps, Share, Step
+from ..core.types import AttentionMapRequest, Conditioning, Denoise, Fraction, Step
 from ..errors import AnimaticError
 from ..scene import Scene
 from .targets import Targets
@@ -35,7 +35,7 @@ class Terms(Protocol):
 
 
 @dataclass(frozen=True)
-class ByNoise:
+class NoiseLevel:
     """sqrt(1 - alpha_bar)."""
 
     def __call__(self, step: Step) -> float:
@@ -43,7 +43,7 @@ class ByNoise:
 
 
 @dataclass(frozen=True)
-class Fading:
+class LinearDecay:
     """sqrt of what falls linearly from 1 at the first level, whatever the noise (BoxDiff).
 
     `last`: what it falls to at the last level.
@@ -72,14 +72,14 @@ class Energy(Control):
 
     scenes: Sequence[Scene] = field(repr=False)
     terms: Terms
-    sites: tuple[str, ...] = ("*",)
+    layers: tuple[str, ...] = ("*",)
     scale: float = 5.0
-    until: Share = 0.25
-    iters: int | tuple[int, ...] = 5
+    until: Fraction = 0.25
+    iterations: int | tuple[int, ...] = 5
     threshold: float = 0.0
-    shape: Callable[[Step], float] = ByNoise()
+    step_size: Callable[[Step], float] = NoiseLevel()
     legacy: bool = False
-    apart: bool = False
+    separate_objects: bool = False
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
     _last: Tensor = field(init=False, repr=False)
@@ -88,12 +88,12 @@ class Energy(Control):
     def begin(self, run: Run) -> Energy:
         one_each(self, self.scenes, run.x)
         own = copy(self)
-        own._targets = Targets.in_run(self.scenes, run, self.legacy, self.terms.every_word, self.apart)
+        own._targets = Targets.in_run(self.scenes, run, self.legacy, self.terms.every_word, self.separate_objects)
         own._scheduler = run.schedule.name
         own._last = run.x.new_full((len(run.x),), torch.inf)
         return own
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         targets = self._targets
         if step.clean or step.fraction >= self.until or not len(targets.rows):
             return x
@@ -102,12 +102,12 @@ class Energy(Control):
         for _ in range(self._iters_at(step.index) if bool(active.any()) else 0):
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
-                maps = Maps(targets.tokens, self.sites, only=True)
+                maps = AttentionMapRequest(targets.tokens, self.layers, maps_only=True)
                 inner(x, step, replace(cond.positive, maps=maps))
                 energy = self.terms(maps.found, targets, step)
                 (gradient,) = torch.autograd.grad(energy.sum(), x)
             # gain^2: the update is meant in variance-preserving units, x and its gradient are both in the scheduler's
-            size = self.scale * self.shape(step) * step.gain**2
+            size = self.scale * self.step_size(step) * step.gain**2
             x = x.detach() - size * gradient * active.view(-1, 1, 1, 1, 1)
             last = torch.where(active, energy.detach(), last)
             active = last > self.threshold
@@ -125,4 +125,8 @@ class Energy(Control):
         return x.detach()
 
     def _iters_at(self, index: int) -> int:
-        return self.iters if isinstance(self.iters, int) else self.iters[min(index, len(self.iters) - 1)]
+        return (
+            self.iterations
+            if isinstance(self.iterations, int)
+            else self.iterations[min(index, len(self.iterations) - 1)]
+        )

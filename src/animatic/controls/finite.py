@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..core.control import Control, Run
-from ..core.types import Cond, Denoise, Step
+from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
 
 
@@ -27,7 +27,7 @@ class Finite(Control):
         own._scheduler = run.schedule.name
         return own
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if not bool(x.isfinite().all()):
             how = f"step {step.index} of {step.count} of {self._scheduler} at guidance {self.guidance:g}"
             raise AnimaticError(

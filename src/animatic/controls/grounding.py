@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core.control import Control, Run, one_each
 from ..core.text import ClipText
-from ..core.types import Cond, Share, Step
+from ..core.types import Conditioning, Fraction, Step
 from ..errors import AnimaticError
 from ..prompting.styles import object_scene, own_name
 from ..scene import Scene, Track
@@ -31,24 +31,24 @@ class Gligen(Control):
     """
 
     scenes: Sequence[Scene] = field(repr=False)
-    until: Share = 0.4  # LMD+, LVD-GLIGEN README
+    until: Fraction = 0.4  # LMD+, LVD-GLIGEN README
     guided: Literal["boxes", "nothing", "no word"] = "boxes"
     legacy: bool = False
     naming: Naming = "name"
     needs = frozenset({"grounding"})
-    _told: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _conditioning: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
         one_each(self, self.scenes, run.x)
         told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
         return replace(self, _told={name: value.to(run.x.device) for name, value in told.items()})
 
-    def tell(self, cond: Cond, step: Step) -> Cond:
-        guided = cond.maps is not None and cond.maps.only
+    def condition(self, cond: Conditioning, step: Step) -> Conditioning:
+        guided = cond.map_request is not None and cond.map_request.maps_only
         if not self._tells(step) or (guided and self.guided == "no word"):
             return cond
-        told = {name: value[cond.streams] for name, value in self._told.items()}
-        positive = torch.tensor([not row.negative for row in cond.rows], device=cond.text.device)
+        told = {name: value[cond.samples] for name, value in self._conditioning.items()}
+        positive = torch.tensor([not row.negative for row in cond.branches], device=cond.text.device)
         if guided and self.guided == "nothing":
             positive = torch.zeros_like(positive)
         told["present"] = told["present"] * positive[:, None, None]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.control import Control
-from ..core.types import Cond, Denoise, Step
+from ..core.types import Conditioning, Denoise, Step
 
 
 @dataclass
@@ -21,13 +21,13 @@ class Guidance(Control):
 
     scale: float
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         scale = self.at(step)
         if scale == 1:
             return inner(x, step, cond.positive)
-        answer = inner(x[cond.streams], step, cond)
+        answer = inner(x[cond.samples], step, cond)
         negative, positive = (
-            answer[[i for i, row in enumerate(cond.rows) if row.negative is sign]] for sign in (True, False)
+            answer[[i for i, row in enumerate(cond.branches) if row.negative is sign]] for sign in (True, False)
         )
         return negative + scale * (positive - negative)
 
@@ -40,8 +40,8 @@ class Guidance(Control):
 class ZeroNegative(Control):
     """The negative rows are given zeros instead of an encoded text (`force_uc_zero_embeddings` of SAT's CogVideoX)."""
 
-    def tell(self, cond: Cond, step: Step) -> Cond:
-        negative = torch.tensor([row.negative for row in cond.rows], device=cond.text.device)
+    def tell(self, cond: Conditioning, step: Step) -> Conditioning:
+        negative = torch.tensor([row.negative for row in cond.branches], device=cond.text.device)
         return replace(cond, text=cond.text.masked_fill(negative[:, None, None], 0.0))
 
 

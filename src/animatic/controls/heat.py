@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..core.attention import asked, matches, resized
+from ..core.attention import matches_any, predict_with_maps, resized
 from ..core.control import Control, Run
-from ..core.types import Attend, Cond, Denoise, Site, Step
+from ..core.types import Attend, AttentionCall, Conditioning, Denoise, Step
 from ..errors import AnimaticError
 from ..scene import Scene
 from .targets import Targets
@@ -21,7 +21,7 @@ Each = Callable[[int, str, str, int, Tensor], None]
 
 
 @dataclass
-class Heat(Control):
+class AttentionMaps(Control):
     """Calls `show(row, phrase, map)` at the end for each thing told of: its mean attention `[frame, height, width]`.
 
     A mean over tokens, heads, layers that match `sites` and noise levels, those numbered in `steps` or all, on the grid
@@ -32,16 +32,16 @@ class Heat(Control):
 
     scenes: Sequence[Scene] = field(repr=False)
     show: Callable[[int, str, Tensor], None]
-    sites: tuple[str, ...] = ("*",)
+    layers: tuple[str, ...] = ("*",)
     steps: tuple[int, ...] = ()
-    back: bool = False
+    from_text: bool = False
     each: Each | None = None
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
     _sum: Tensor = field(init=False, repr=False)
     _looked: dict[str, Tensor] = field(init=False, repr=False)
 
-    def begin(self, run: Run) -> Heat:
+    def begin(self, run: Run) -> AttentionMaps:
         if late := [step for step in self.steps if step >= len(run.schedule)]:
             last = len(run.schedule) - 1
             raise AnimaticError(f"attention of step {late[0]} is wanted; this run has steps 0 to {last}")
@@ -51,26 +51,28 @@ class Heat(Control):
         own._looked = {}
         return own
 
-    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        if self.back and site.kind == "joint" and matches(site.name, self.sites):
-            tokens = self._targets.tokens[site.cond.streams][:, None, :, None]
+    def attend(
+        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        if self.from_text and site.kind == "joint" and matches_any(site.layer, self.layers):
+            tokens = self._targets.tokens[site.cond.samples][:, None, :, None]
             words = q.gather(2, tokens.expand(-1, q.shape[1], -1, q.shape[3]))
-            looks = (words @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1).mean(1)[..., site.text.stop :]
-            self._looked[site.name] = looks.unflatten(2, site.grid).movedim(1, -1)[:, :, None]
+            looks = (words @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1).mean(1)[..., site.text_keys.stop :]
+            self._looked[site.layer] = looks.unflatten(2, site.grid).movedim(1, -1)[:, :, None]
         return inner(site, q, k, v, mask)
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         goal = self._targets
         if not len(goal.rows) or (self.steps and step.index not in self.steps):
             return inner(x, step, cond)
-        if self.back:
+        if self.from_text:
             self._looked.clear()
             prediction, found = inner(x, step, cond), self._looked
         else:
-            prediction, found = asked(inner, x, step, cond, goal.tokens, self.sites, mean=True)
+            prediction, found = predict_with_maps(inner, x, step, cond, goal.tokens, self.layers, mean=True)
         if not found:
-            layers = ", ".join(self.sites)
-            if self.back:
+            layers = ", ".join(self.layers)
+            if self.from_text:
                 raise AnimaticError(f"words look at nothing in {layers}; want layers of text and video as one")
             raise AnimaticError(f"no attention was seen in {layers}: a control asks with words of its own instead")
         for name, p in found.items():
@@ -81,7 +83,7 @@ class Heat(Control):
             self._sum += resized(heat.repeat_interleave(self._sum.shape[1] // heat.shape[1], 1), self._sum.shape[-2:])
         return prediction
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if step.clean:
             for (row, phrase), pairs in self._named().items():
                 heat = self._sum[pairs].mean(0)
@@ -91,6 +93,6 @@ class Heat(Control):
     def _named(self) -> dict[tuple[int, str], list[int]]:
         """The pairs of each row and phrase."""
         named: dict[tuple[int, str], list[int]] = {}
-        for pair, (row, tracks) in enumerate(self._targets.things):
+        for pair, (row, tracks) in enumerate(self._targets.objects):
             named.setdefault((row, self.scenes[row].tracks[tracks[0]].phrase), []).append(pair)
         return named

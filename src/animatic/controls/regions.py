@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.control import Control, Run, one_each
-from ..core.types import Cond, Denoise, Share, Step
+from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..errors import warn
 from ..prompting.styles import object_name
 from ..scene import Scene
@@ -30,13 +30,13 @@ class Regions(Control):
     """
 
     scenes: Sequence[Scene] = field(repr=False)
-    bootstrap: Share = 0.4  # 20 of 50 steps
+    bootstrap: Fraction = 0.4  # 20 of 50 steps
     negative: str = ""
     around: str = ""
     seed: int = 0
     legacy: bool = False
     _run: Run = field(init=False, repr=False)
-    _cond: Cond = field(init=False, repr=False)
+    _cond: Conditioning = field(init=False, repr=False)
     _masks: Tensor = field(init=False, repr=False)
     _colours: Tensor = field(init=False, repr=False)
     _rows: list[int] = field(init=False, repr=False)
@@ -47,7 +47,7 @@ class Regions(Control):
         prompts, negatives, masks, rows = [], [], [], []
         frames, height, width = run.x.shape[2:]
         for row, scene in enumerate(self.scenes):
-            finer = run.backbone.geometry.stride if self.legacy else 1
+            finer = run.backbone.geometry.vae_spatial_ratio if self.legacy else 1
             boxes = torch.from_numpy(scene.masks(frames, height * finer, width * finer, self.legacy))
             boxes = boxes[..., ::finer, ::finer]  # as published, the first pixel of each cell decides
             over = boxes.flip(0).cumsum(0).flip(0) - boxes.int()  # how many things stand in front
@@ -57,7 +57,7 @@ class Regions(Control):
                 *((object_name(t), m, self.negative) for t, m in zip(scene.tracks, seen, strict=True)),
             ]:
                 prompts.append(words)
-                negatives.append(run.backbone.habits.unwanted(scene.negative, more))
+                negatives.append(run.backbone.defaults.negative_text(scene.negative, more))
                 masks.append(mask)
                 rows.append(row)
         own = copy(self)
@@ -67,12 +67,12 @@ class Regions(Control):
             own._colours, own._picks = own._paint_published(run) if self.legacy else (own._paint(run), torch.empty(0))
         return own
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         masks, apart = self._masks, x[self._rows]
         if step.fraction < self.bootstrap:
             plain = self._plain_published(apart, step) if self.legacy else self._plain(apart, step)
             apart = masks * apart + (1 - masks) * plain
-        told = self._cond if any(row.negative for row in cond.rows) else self._cond.positive
+        told = self._cond if any(row.negative for row in cond.branches) else self._cond.positive
         answers = inner(apart, step, told) * masks
         return torch.zeros_like(x).index_add(0, torch.tensor(self._rows, device=x.device), answers)
 
@@ -116,7 +116,7 @@ class Regions(Control):
 
     def _shown(self, colours: Tensor, run: Run, draw: torch.Generator | None = None) -> Tensor:
         """Latents of frames in one colour each, `colours` `[n, 1, 1, 1, 3]` in 0..255."""
-        height, width = (n * run.backbone.geometry.stride for n in run.x.shape[3:])
+        height, width = (n * run.backbone.geometry.vae_spatial_ratio for n in run.x.shape[3:])
         latents = run.backbone.to_latents(colours.expand(-1, 1, height, width, 3), draw)
         return latents.expand(-1, -1, run.x.shape[2], -1, -1)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.attention import matches
+from ..core.attention import matches_any
 from ..core.control import Control, Run
-from ..core.types import Attend, Site
+from ..core.types import Attend, AttentionCall
 from ..errors import AnimaticError
 
 Show = Callable[[str, int, int, str, Tensor], None]
@@ -40,29 +40,33 @@ class SelfAttention(Control):
             )
         return self
 
-    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(
+        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
         wanted = not self.steps or site.step.index in self.steps
         # guided passes are not the run's own, and would show every level several times
-        if wanted and not torch.is_grad_enabled() and site.kind != "cross" and matches(site.name, self.sites):
-            for i, row in enumerate(site.cond.rows):
-                if not row.negative and row.stream == 0:
+        if wanted and not torch.is_grad_enabled() and site.kind != "cross" and matches_any(site.layer, self.sites):
+            for i, row in enumerate(site.cond.branches):
+                if not row.negative and row.sample == 0:
                     for kind, (entry, tokens) in _places(site, i).items():
-                        self.show(site.name, site.step.index, row.first, kind, _among(q[entry], k[entry], tokens))
+                        self.show(
+                            site.layer, site.step.index, row.first_frame, kind, _among(q[entry], k[entry], tokens)
+                        )
         return inner(site, q, k, v, mask)
 
 
-def _places(site: Site, row: int) -> dict[str, tuple[int, Tensor]]:
+def _places(site: AttentionCall, row: int) -> dict[str, tuple[int, Tensor]]:
     """For each kind of map that a layer shows: the entry of its batch, and the tokens of it."""
     frames, height, width = site.grid
     cells, frame = height * width, frames // 2
     cell = height // 2 * width + width // 2
-    first = row * site.fold
+    first = row * site.entries_per_branch
     if site.kind == "time":
         return {"time": (first + cell, torch.arange(frames))}
-    if site.fold > 1:
+    if site.entries_per_branch > 1:
         return {"space": (first + frame, torch.arange(cells))}
 
-    text = site.text.stop if site.kind == "joint" else 0
+    text = site.text_keys.stop if site.kind == "joint" else 0
     places = {
         "space": (first, text + frame * cells + torch.arange(cells)),
         "time": (first, text + torch.arange(frames) * cells + cell),

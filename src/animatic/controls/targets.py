@@ -12,7 +12,7 @@ from ..core.control import Run
 from ..core.text import ClipText
 from ..errors import AnimaticError
 from ..scene import Scene
-from ..timeline import Reel
+from ..timeline import Timeline
 
 
 @dataclass
@@ -27,9 +27,9 @@ class Targets:
     tokens: Tensor
     rows: Tensor
     columns: Tensor
-    share: Tensor
+    weights: Tensor
     scenes: Sequence[Scene]
-    things: list[tuple[int, tuple[int, ...]]]  # a pair's row and tracks
+    objects: list[tuple[int, tuple[int, ...]]]  # a pair's row and tracks
     frames: int
     legacy: bool
     size: int = 0
@@ -92,16 +92,16 @@ class Targets:
         """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
         if (height, width) not in self._masks:
             made = [torch.from_numpy(s.masks(self.frames, height, width, self.legacy)) for s in self.scenes]
-            some = [made[r][list(tracks)].any(0) for r, tracks in self.things]
+            some = [made[r][list(tracks)].any(0) for r, tracks in self.objects]
             empty = torch.zeros(0, self.frames, height, width)
             self._masks[height, width] = (torch.stack(some) if some else empty).float().to(self.tokens.device)
         return self._masks[height, width]
 
     def of_rows(self, values: Tensor) -> Tensor:
         """Sum a value per pair `[pair]` into one per row, by weight."""
-        return values.new_zeros(len(self.tokens)).index_add(0, self.rows, values * self.share)
+        return values.new_zeros(len(self.tokens)).index_add(0, self.rows, values * self.weights)
 
 
-def parts_of(scene: Scene | Reel) -> int:
+def parts_of(scene: Scene | Timeline) -> int:
     """How many prompts a sample is told: one for each scene of a story."""
-    return len(scene.scenes) if isinstance(scene, Reel) else 1
+    return len(scene.scenes) if isinstance(scene, Timeline) else 1

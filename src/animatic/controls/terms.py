@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.types import Share, Step
+from ..core.types import Fraction, Step
 from .energy import Terms
 from .targets import Targets
 
@@ -48,7 +48,7 @@ class Term(ABC):
         for p in found.values():
             alike.setdefault(p.shape, []).append(p)
         each = (self.layer(_taken(maps, targets)).unflatten(0, (len(maps), -1)).sum(0) for maps in alike.values())
-        return targets.of_rows(sum(each, targets.share.new_zeros(())) / len(found))
+        return targets.of_rows(sum(each, targets.weights.new_zeros(())) / len(found))
 
     @abstractmethod
     def layer(self, at: Attention) -> Tensor:
@@ -75,8 +75,8 @@ class BoxEnergy(Term):
     cells, as in LVD. Frames in which a thing is absent only push it away.
     """
 
-    inside: Share = 0.75
-    outside: Share = 0.75
+    inside: Fraction = 0.75
+    outside: Fraction = 0.75
     foreground: float = 1.0
     background: float = 4.0
     centre: float = 0.0
@@ -137,8 +137,8 @@ class CrossEntropy(Term):
     frames, as in LVD.
     """
 
-    inside: Share = 0.75
-    outside: Share = 0.75
+    inside: Fraction = 0.75
+    outside: Fraction = 0.75
     foreground: float = 1.0
     background: float = 4.0
     legacy: bool = False
@@ -200,7 +200,7 @@ class Sum:
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
         each = (weight * term(found, targets, step) for weight, term in self.terms)
-        return sum(each, targets.share.new_zeros(len(targets.tokens)))
+        return sum(each, targets.weights.new_zeros(len(targets.tokens)))
 
 
 def _over(energy: Tensor, legacy: bool) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..backbones.concat_conditioning import BESIDE
 from ..core.control import Control
-from ..core.types import Cond, Denoise, Step
+from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
 
 Span = tuple[int, int]
@@ -35,7 +35,7 @@ class Tiles(Control):
             if size and not 0 <= shared < size:
                 raise AnimaticError(f"windows of {size} {name} share {shared}; want 0 to {size - 1}")
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         sizes = ((self.frames, self.overlap), (self.side, self.margin), (self.side, self.margin))
         ways = [list(spans(n, size, shared)) for n, (size, shared) in zip(x.shape[2:], sizes, strict=True)]
         if all(len(way) == 1 for way in ways):
@@ -75,10 +75,10 @@ def _ramp(count: int, shared: int) -> Tensor:
     return (torch.minimum(at, at.flip(0)) + 1).clamp(max=shared + 1) / (shared + 1)
 
 
-def _part(cond: Cond, here: tuple[slice, ...]) -> Cond:
+def _part(cond: Conditioning, here: tuple[slice, ...]) -> Conditioning:
     """What is told of a window: what stands beside it, and where its first frame is."""
     extra = dict(cond.extra)
     if BESIDE in extra:
         extra[BESIDE] = extra[BESIDE][:, :, *here]
     first = here[0].start
-    return replace(cond, extra=extra, rows=tuple(replace(row, first=row.first + first) for row in cond.rows))
+    return replace(cond, extra=extra, rows=tuple(replace(row, first=row.first_frame + first) for row in cond.branches))

@@ -24,7 +24,7 @@ class Transfer:
 
     weight: float
     scenes: Sequence[Scene] = field(repr=False)
-    things: Sequence[tuple[int, int]] = field(repr=False)  # row and track of each
+    objects: Sequence[tuple[int, int]] = field(repr=False)  # row and track of each
     text: ClipText = field(repr=False)
     reference: Mapping[tuple[str, int], Tensor] = field(repr=False)  # layer, level: `[thing, frame, head, h, w]`
     every_word = False
@@ -32,12 +32,12 @@ class Transfer:
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
         known = [name for name in found if (name, step.index) in self.reference]
         layers = (self.layer(found[name], self.reference[name, step.index], targets) for name in known)
-        return sum(layers, targets.share.new_zeros(len(targets.tokens))) * (self.weight / max(1, len(known)))
+        return sum(layers, targets.weights.new_zeros(len(targets.tokens))) * (self.weight / max(1, len(known)))
 
     def layer(self, p: Tensor, alone: Tensor, targets: Targets) -> Tensor:
         """Energy `[row]` of one layer's maps `[row, frame, head, height, width, wanted]`."""
         rows, columns, share = self._where(targets)
-        inside = [one(self.scenes[row], track) for row, track in self.things]
+        inside = [one(self.scenes[row], track) for row, track in self.objects]
         height, width = p.shape[3:5]
         m = masks_of(inside, targets.frames, height, width, targets.legacy).flatten(-2)[:, :, None].to(p.device)
         have, want = (
@@ -50,8 +50,8 @@ class Transfer:
     def _where(self, targets: Targets) -> tuple[list[int], list[int], Tensor]:
         """Of each thing: its row, the column of its word in the maps, its weight."""
         requests = targets.tokens.tolist()
-        phrases = [(row, self.scenes[row].tracks[track].phrase) for row, track in self.things]
+        phrases = [(row, self.scenes[row].tracks[track].phrase) for row, track in self.objects]
         columns = [requests[r].index(self.text.positions(self.scenes[r].prompt, phrase)[-1]) for r, phrase in phrases]
         kinds = {row: len({phrase for r, phrase in phrases if r == row}) for row, _ in phrases}
         share = [1 / (phrases.count(thing) * kinds[thing[0]]) for thing in phrases]
-        return [row for row, _ in phrases], columns, targets.share.new_tensor(share)
+        return [row for row, _ in phrases], columns, targets.weights.new_tensor(share)

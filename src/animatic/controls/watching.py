@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..core.control import Control, Run
-from ..core.types import Attend, Cond, Denoise, Site, Step
+from ..core.types import Attend, AttentionCall, Conditioning, Denoise, Step
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Progress(Control):
 
     tick: Callable[[int, int], None]
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         self.tick(step.index, step.count)
         return x
 
@@ -39,7 +39,7 @@ class Preview(Control):
         own._run = run
         return own
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         prediction = inner(x, step, cond)
         if step.index % self.every == 0:
             self.show(step, self._run.backbone.decode(self._run.schedule.estimate(x, prediction, step)))
@@ -56,13 +56,15 @@ class Stop(Control):
 
     wanted: Callable[[], bool]
 
-    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(
+        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
         self._ask()
         if q.requires_grad:
             q.register_hook(lambda _: self._ask())  # on the way back too
         return inner(site, q, k, v, mask)
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         self._ask()
         return x
 

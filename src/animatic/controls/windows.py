@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ..core.control import Control, Run, one_each
-from ..core.types import Cond, Denoise, Maps, Row, Span, Step
+from ..core.types import AttentionMapRequest, Branch, Conditioning, Denoise, Span, Step
 from ..errors import AnimaticError
-from ..timeline import Reel, Window
+from ..timeline import Timeline, Window
 
 Source = Literal["", "previous", "chained", "first"]
 
@@ -36,7 +36,7 @@ class Windows(Control):
     same and each is asked for once. `batch`: windows that are asked together.
     """
 
-    reels: Sequence[Reel] = field(repr=False)
+    timelines: Sequence[Timeline] = field(repr=False)
     profile: Literal["triangle", "flat"] = "triangle"
     source: Source = ""
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
@@ -44,8 +44,8 @@ class Windows(Control):
     batch: Annotated[int, Field(ge=1)] = 4
 
     def begin(self, run: Run) -> Windows:
-        one_each(self, self.reels, run.x)
-        plans = {reel.plan for reel in self.reels}
+        one_each(self, self.timelines, run.x)
+        plans = {reel.plan for reel in self.timelines}
         grid = {(plan.frames, plan.size, tuple(w.first for w in plan.windows)) for plan in plans}
         if len(grid) != 1:
             raise AnimaticError("stories of one batch must have windows at the same frames")
@@ -53,31 +53,33 @@ class Windows(Control):
             raise AnimaticError(f"the windows cover {next(iter(plans)).frames} frames; the sample has {run.x.shape[2]}")
         return self
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
-        size, parts = self.reels[0].plan.size, max(len(reel.scenes) for reel in self.reels)
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        size, parts = self.timelines[0].plan.size, max(len(reel.scenes) for reel in self.timelines)
         text = cond.text.unflatten(1, (parts, -1))
         profile = self._profile(size).to(x)
         total, weight = torch.zeros_like(x), x.new_zeros(x.shape[2])
-        looks = cond.maps and Looks(cond.maps, text.shape[2], x.shape[2])
-        calls = self._calls(step, cond.rows)
+        looks = cond.map_request and WindowedMaps(cond.map_request, text.shape[2], x.shape[2])
+        calls = self._calls(step, cond.branches)
         for i, call in enumerate(calls):
-            outer, rows = [cond.rows.index(_whole(row)) for row, _ in call], tuple(row for row, _ in call)
-            told = Cond(
+            outer, rows = [cond.branches.index(_whole(row)) for row, _ in call], tuple(row for row, _ in call)
+            told = Conditioning(
                 torch.stack([_mixed(text[o], row) for o, row in zip(outer, rows, strict=True)]),
                 rows,
                 {name: value[outer] for name, value in cond.extra.items()},
                 looks and looks.wanted(outer),
                 frozenset().union(*(_goes_back_to(row) for later in calls[i + 1 :] for row, _ in later)),
             )
-            seen = torch.stack([x[o, :, r.first : r.first + size] for o, r in zip(outer, rows, strict=True)])
+            seen = torch.stack(
+                [x[o, :, r.first_frame : r.first_frame + size] for o, r in zip(outer, rows, strict=True)]
+            )
             answer = inner(seen, step, told)
             for a, o, (row, times) in zip(answer, outer, call, strict=True):
-                frames = slice(row.first, row.first + size)
+                frames = slice(row.first_frame, row.first_frame + size)
                 total[o, :, frames] += times * profile[:, None, None] * a
                 if o == 0:
                     weight[frames] += times * profile
-            if looks and told.maps:
-                looks.add(told.maps, outer, rows, profile)
+            if looks and told.map_request:
+                looks.add(told.map_request, outer, rows, profile)
         if looks:
             looks.finish()
         return total / weight[:, None, None]
@@ -87,16 +89,16 @@ class Windows(Control):
         u = 2 * (torch.arange(size) + 0.5) / size
         return torch.minimum(u, 2 - u) if self.profile == "triangle" else torch.ones(size)
 
-    def _calls(self, step: Step, outer: Sequence[Row]) -> list[list[tuple[Row, int]]]:
+    def _calls(self, step: Step, outer: Sequence[Branch]) -> list[list[tuple[Branch, int]]]:
         """Rows of each call, and how often their answer counts."""
         return [
             [(self._row(row, k, reads), times) for k, reads, times in call for row in outer]
-            for call in self._asked(step.within(self.during))
+            for call in self._passes(step.within(self.during))
         ]
 
-    def _asked(self, reading: bool) -> Iterator[list[tuple[int, bool, int]]]:
+    def _passes(self, reading: bool) -> Iterator[list[tuple[int, bool, int]]]:
         """Window, whether it reads, how often it counts: call by call."""
-        count = len(self.reels[0].plan.windows)
+        count = len(self.timelines[0].plan.windows)
         if self.pairs and count > 1:
             yield from ([(k, False, 1), (k + 1, reading, 1)] for k in range(count - 1))
             return
@@ -111,12 +113,12 @@ class Windows(Control):
             if again:
                 yield again
 
-    def _row(self, row: Row, k: int, reads: bool) -> Row:
+    def _row(self, row: Branch, k: int, reads: bool) -> Branch:
         """The row of window `k` of a stream."""
 
-        def plain(k: int) -> Row:
+        def plain(k: int) -> Branch:
             window = self._window(row, k)
-            return replace(row, first=window.first, parts=window.parts)
+            return replace(row, first=window.first, parts=window.prompt_weights)
 
         if not reads or not self.source:
             return plain(k)
@@ -128,56 +130,56 @@ class Windows(Control):
                 source = replace(plain(i), source=source)
         return replace(plain(k), source=source)
 
-    def _window(self, row: Row, k: int) -> Window:
+    def _window(self, row: Branch, k: int) -> Window:
         """A negative row is told the one negative prompt that weighs more, as DiTCtrl does."""
-        window = self.reels[row.stream].plan.windows[k]
+        window = self.timelines[row.sample].plan.windows[k]
         if not row.negative:
             return window
-        return replace(window, parts=((max(window.parts, key=lambda p: (p[1], p[0]))[0], 1.0),))
+        return replace(window, parts=((max(window.prompt_weights, key=lambda p: (p[1], p[0]))[0], 1.0),))
 
 
-def _whole(row: Row) -> Row:
+def _whole(row: Branch) -> Branch:
     """The row of the whole video that a window's row is a part of."""
-    return Row(row.negative, row.stream)
+    return Branch(row.negative, row.sample)
 
 
-def _goes_back_to(row: Row) -> set[Row]:
+def _goes_back_to(row: Branch) -> set[Branch]:
     """Rows whose keys, or whose beginnings, a row makes use of."""
-    return set() if row.source is None else {row.source, replace(row, source=None)}
+    return set() if row.kv_source is None else {row.kv_source, replace(row, source=None)}
 
 
-def _mixed(text: Tensor, row: Row) -> Tensor:
+def _mixed(text: Tensor, row: Branch) -> Tensor:
     """Words `[part, token, channel]` mixed by the row's weights."""
-    if len(row.parts) == 1:
-        return text[row.parts[0][0]]
-    return sum((weight * text[part] for part, weight in row.parts), torch.zeros_like(text[0]))
+    if len(row.prompt_weights) == 1:
+        return text[row.prompt_weights[0][0]]
+    return sum((weight * text[part] for part, weight in row.prompt_weights), torch.zeros_like(text[0]))
 
 
 @dataclass
-class Looks:
+class WindowedMaps:
     """A request for maps, passed on to windows and put together again: a mean over the windows that were told the word.
 
     Nothing is seen of a word in frames where no window was told it. `tokens` are in a part, `frames` in all.
     """
 
-    maps: Maps
+    maps: AttentionMapRequest
     tokens: int
     frames: int
     total: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
 
-    def wanted(self, outer: Sequence[int]) -> Maps:
+    def wanted(self, outer: Sequence[int]) -> AttentionMapRequest:
         return replace(self.maps, tokens=self.maps.tokens[outer] % self.tokens, found={})
 
-    def add(self, seen: Maps, outer: Sequence[int], rows: Sequence[Row], profile: Tensor) -> None:
+    def add(self, seen: AttentionMapRequest, outer: Sequence[int], rows: Sequence[Branch], profile: Tensor) -> None:
         for name, p in seen.found.items():
             shape = (len(self.maps.tokens), self.frames, *p.shape[2:])
             total = self.total.setdefault(name, p.new_zeros(shape))
             weight = self.weight.setdefault(name, p.new_zeros(*shape[:2], shape[-1]))
             for i, (o, row) in enumerate(zip(outer, rows, strict=True)):
-                told = torch.tensor([part for part, _ in row.parts], device=p.device)
+                told = torch.tensor([part for part, _ in row.prompt_weights], device=p.device)
                 scale = profile[:, None].to(p) * torch.isin(self.maps.tokens[o] // self.tokens, told)
-                frames = slice(row.first, row.first + p.shape[1])
+                frames = slice(row.first_frame, row.first_frame + p.shape[1])
                 total[o, frames] += p[i] * scale[:, None, None, None]
                 weight[o, frames] += scale
 

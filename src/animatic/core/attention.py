@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .types import Attend, Cond, Denoise, Maps, Site, Step
+from .types import Attend, AttentionCall, AttentionMapRequest, Conditioning, Denoise, Step
 
-READ = ("cross", "joint")  # the kinds of layers that look at text
+TEXT_KINDS = ("cross", "joint")  # the kinds of layers that look at text
 ALL = slice(None)
 Part = slice | Tensor  # of an axis
 
 
-def matches(name: str, globs: Sequence[str]) -> bool:
+def matches_any(name: str, globs: Sequence[str]) -> bool:
     """Whether a layer is one of those that `globs` name."""
     return any(fnmatchcase(name, glob) for glob in globs)
 
@@ -28,8 +28,8 @@ def one_hot(tokens: Tensor, keys: int) -> Tensor:
     return columns.scatter_(1, tokens[:, None], 1.0)
 
 
-def looks(
-    attend: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, columns: Tensor
+def attention_with_columns(
+    attend: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, columns: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Attention, and how much of it falls on `columns` `[row, key, wanted]`: `[batch, head, query, wanted]`.
 
@@ -40,13 +40,17 @@ def looks(
     return out[..., : v.shape[-1]], out[..., v.shape[-1] :]
 
 
-def row_by_row(attend: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def branch_by_branch(
+    attend: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+) -> Tensor:
     """`attend` for each row of a joint layer alone: columns on long sequences are copies of them."""
     each = [slice(i, i + 1) for i in range(len(q))]
-    return torch.cat([attend(site.row(i), q[at], k[at], v[at], part_of(mask, at)) for i, at in enumerate(each)])
+    return torch.cat(
+        [attend(site.of_branch(i), q[at], k[at], v[at], part_of_mask(mask, at)) for i, at in enumerate(each)]
+    )
 
 
-def part_of(mask: Tensor | None, batch: slice, queries: Part = ALL, keys: Part = ALL) -> Tensor | None:
+def part_of_mask(mask: Tensor | None, batch: slice, queries: Part = ALL, keys: Part = ALL) -> Tensor | None:
     """Of a mask `[batch, head, query, key]`, in which a size of 1 stands for all."""
     if mask is None:
         return None
@@ -55,11 +59,11 @@ def part_of(mask: Tensor | None, batch: slice, queries: Part = ALL, keys: Part =
     return mask[..., keys]
 
 
-def asked(
-    inner: Denoise, x: Tensor, step: Step, cond: Cond, tokens: Tensor, sites: Sequence[str], mean: bool = False
+def predict_with_maps(
+    inner: Denoise, x: Tensor, step: Step, cond: Conditioning, tokens: Tensor, sites: Sequence[str], mean: bool = False
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The answer, and where `tokens` `[stream, wanted]` were looked at in the positive rows (see `Maps`), by layer."""
-    maps = Maps(tokens[cond.streams], tuple(sites), mean=mean)
+    maps = AttentionMapRequest(tokens[cond.samples], tuple(sites), mean_over_heads=mean)
     answer = inner(x, step, replace(cond, maps=maps))
     # positive rows stand last, whether or not the negative ones were asked
     return answer, {name: p[-len(tokens) :].float() for name, p in maps.found.items()}
@@ -80,14 +84,14 @@ def resized(x: Tensor, size: Sequence[int]) -> Tensor:
     return flat.view(*x.shape[:-2], *size)
 
 
-def in_time(x: Tensor, grid: Sequence[int]) -> Tensor:
+def resized_in_time(x: Tensor, grid: Sequence[int]) -> Tensor:
     """`[row, frame, height, width]` on another grid, frames too."""
     if x.shape[1:] == tuple(grid):
         return x
     return F.interpolate(x[:, None], tuple(grid), mode="trilinear", align_corners=False)[:, 0]
 
 
-def plain(site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def fused_attention(site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Fused attention over `[batch, head, token, width]`; extra columns of `v` ride along at no other cost."""
     width, wanted = q.shape[-1], v.shape[-1]
     if width != wanted:  # fused kernels want one width and are quickest in eights; zeros change no product

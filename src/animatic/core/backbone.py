@@ -16,7 +16,7 @@ from ..scene import Scene
 from .schedule import Schedule
 from .seeds import check_seed
 from .text import ClipText, find
-from .types import Attend, Cond, Row, Step
+from .types import Attend, Branch, Conditioning, Step
 
 DTYPES = ("float32", "bfloat16", "float16")
 QUANTIZED = ("int8", "fp8")
@@ -30,10 +30,10 @@ class Geometry:
     height: int
     width: int
     channels: int = 4
-    stride: int = 8  # pixels per latent cell
+    vae_spatial_ratio: int = 8  # pixels per latent cell
     fps: float = 8.0
     max_frames: int = 1024
-    pace: int = 1  # frames per latent frame; the first latent frame is one frame alone
+    vae_temporal_ratio: int = 1  # frames per latent frame; the first latent frame is one frame alone
     patch: tuple[int, int, int] = (1, 1, 1)  # latent frames, rows and columns of cells per token
 
     def latent(self, frames: int, height: int, width: int, windowed: bool = False) -> tuple[int, int, int, int]:
@@ -44,27 +44,34 @@ class Geometry:
         if frames < 1 or (frames > self.max_frames and not windowed):
             raise AnimaticError(f"frames is {frames}; this model takes 1 to {self.max_frames}")
         for name, value, cells in (("height", height, self.patch[1]), ("width", width, self.patch[2])):
-            if value < self.stride * cells or value % (self.stride * cells):
-                raise AnimaticError(f"{name} is {value}; this model takes multiples of {self.stride * cells} pixels")
-        times = -(-(frames - 1) // self.pace) + self.patch[0]  # with one to spare where tokens hold two
-        return self.channels, times + -times % self.patch[0], height // self.stride, width // self.stride
+            if value < self.vae_spatial_ratio * cells or value % (self.vae_spatial_ratio * cells):
+                raise AnimaticError(
+                    f"{name} is {value}; this model takes multiples of {self.vae_spatial_ratio * cells} pixels"
+                )
+        times = -(-(frames - 1) // self.vae_temporal_ratio) + self.patch[0]  # with one to spare where tokens hold two
+        return (
+            self.channels,
+            times + -times % self.patch[0],
+            height // self.vae_spatial_ratio,
+            width // self.vae_spatial_ratio,
+        )
 
     def pixel_frames(self, latent_frames: int) -> int:
         """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
-        return (latent_frames - self.patch[0]) * self.pace + 1
+        return (latent_frames - self.patch[0]) * self.vae_temporal_ratio + 1
 
 
 @dataclass(frozen=True)
-class Habits:
+class ModelDefaults:
     """How a model is used unless the user says otherwise."""
 
     steps: int = 25
     guidance: float = 7.5
     negative: str = ""
     scheduler: str = ""  # "": the one it comes with
-    ending: str = ""  # put after every prompt of a finisher
+    prompt_suffix: str = ""  # put after every prompt of a finisher
 
-    def unwanted(self, scene: str, run: str = "") -> str:
+    def negative_text(self, scene: str, run: str = "") -> str:
         """What a model is told not to show: a scene's words, its own, and those of a kind of run.
 
         The last go with the model's own: where it has none, or they were emptied, none are told.
@@ -73,7 +80,7 @@ class Habits:
 
 
 @dataclass(frozen=True)
-class Economy:
+class MemoryOptions:
     """How to save memory; the default saves none.
 
     `dtype`: of the weights, one of DTYPES, "": float32 on a CPU, the model's own on a GPU. `quantize`: linear layers of
@@ -85,7 +92,7 @@ class Economy:
     dtype: str = ""
     quantize: str = ""
     offload: bool = False
-    less: bool = False
+    save_memory: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("dtype", DTYPES), ("quantize", QUANTIZED)):
@@ -97,7 +104,7 @@ class Economy:
             raise AnimaticError(f"quantize is {self.quantize!r}, which needs torchao; pip install 'animatic[quantize]'")
 
 
-class Beside(ABC):
+class ConcatConditioning(ABC):
     """`factor` times as many frames, or as many pixels a side. Clips are latents `[row, channel, frame, h, w]`.
 
     Given are latents of key frames, or where `pixels` say so a small clip `[row, 3, frame, height, width]` in -1..1.
@@ -107,10 +114,12 @@ class Beside(ABC):
     pixels: ClassVar[bool] = False
     level: int | None = None  # of the noise on what is given
     side: ClassVar[int] = 0  # latent cells a side to be seen at once, for attention grows with their square; 0: all
-    lack: float = 1.0  # how far the guess is from the clip, root mean square: the unit of what the network says
+    residual_std: float = 1.0  # how far the guess is from the clip, root mean square: the unit of what the network says
 
     @abstractmethod
-    def tell(self, given: Tensor, source: torch.Generator | None = None, still: bool = True) -> tuple[Tensor, Tensor]:
+    def condition(
+        self, given: Tensor, source: torch.Generator | None = None, still: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """(first guess at the clip, channels beside the noise), of the same frames, height and width.
 
         `source` is where noise on what is given is drawn from, `still`: the same for every frame.
@@ -130,16 +139,16 @@ class Backbone(ABC):
     family: str = ""
     provides: frozenset[str]
     geometry: Geometry
-    habits: Habits
+    defaults: ModelDefaults
     text: ClipText
     words: tuple[str, ...] = ()
-    beside: Beside | None = None  # what it sees beside the noise, if it finishes videos
+    concat_conditioning: ConcatConditioning | None = None  # what it sees beside the noise, if it finishes videos
     reference: str = ""
     loras: tuple[tuple[str, float, str], ...] = ()
-    economy: Economy | None = None
+    memory: MemoryOptions | None = None
 
     @abstractmethod
-    def __call__(self, x: Tensor, step: Step, cond: Cond, attend: Attend) -> Tensor:
+    def __call__(self, x: Tensor, step: Step, cond: Conditioning, attend: Attend) -> Tensor:
         """The network's prediction for `x` `[row, channel, frame, height, width]`, as its scheduler defines it."""
 
     @abstractmethod
@@ -155,10 +164,10 @@ class Backbone(ABC):
         """The model's own scheduler, or another of diffusers' by name, as `steps` noise levels."""
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Cond:
+    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         """Two rows a prompt: all negatives first, then all prompts; stream i is prompt i."""
-        rows = [Row(negative, i) for negative in (True, False) for i in range(len(prompts))]
-        return Cond(self.text.in_chunks([*negatives, *prompts]), tuple(rows))
+        rows = [Branch(negative, i) for negative in (True, False) for i in range(len(prompts))]
+        return Conditioning(self.text.in_chunks([*negatives, *prompts]), tuple(rows))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise, one row a seed, the same for every device: made on the CPU.
@@ -176,7 +185,7 @@ class Backbone(ABC):
 
     def check_scene(self, scene: Scene) -> None:
         """Raise where the scene asks for a thing the model has never seen, or the model makes no videos of noise."""
-        if self.beside is not None:
+        if self.concat_conditioning is not None:
             hint = "want animatic finish or --then for it, and another model to make the video"
             raise AnimaticError(f"{self.name} finishes videos and makes none from noise; {hint}")
         for track in scene.tracks:

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..errors import AnimaticError
 from .backbone import Backbone
 from .schedule import Schedule
-from .types import Attend, Cond, Denoise, Site, Step
+from .types import Attend, AttentionCall, Conditioning, Denoise, Step
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Run:
     backbone: Backbone
     schedule: Schedule
     x: Tensor
-    cond: Cond | None = None
+    cond: Conditioning | None = None
     seeds: Sequence[int] = ()
 
     def seed(self, row: int) -> int:
@@ -56,16 +56,18 @@ class Control:
     def begin(self, run: Run) -> Control:
         return self
 
-    def tell(self, cond: Cond, step: Step) -> Cond:
+    def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         return cond
 
-    def attend(self, inner: Attend, site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(
+        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
         return inner(site, q, k, v, mask)
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         return inner(x, step, cond)
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         return x
 
 

@@ -9,32 +9,32 @@ import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
-from .attention import plain
+from .attention import fused_attention
 from .backbone import Backbone
 from .control import Control, Run
 from .schedule import Schedule
-from .types import Attend, Cond, Step
+from .types import Attend, Conditioning, Step
 
 
 @torch.no_grad()
 def sample(
-    backbone: Backbone, schedule: Schedule, x: Tensor, cond: Cond, controls: Sequence[Control] = (),
+    backbone: Backbone, schedule: Schedule, x: Tensor, cond: Conditioning, controls: Sequence[Control] = (),
     seeds: Sequence[int] = (),
 ) -> Tensor:  # fmt: skip
     """Denoise `x` (unit noise, `[row, channel, frame, height, width]`) into clean latents under `controls`.
 
     `seeds` are those that made `x`, one a row, where that is known.
     """
-    check(backbone, controls)
+    check_needs(backbone, controls)
     x = schedule.start(x)
     controls = [c.begin(Run(backbone, schedule, x, cond, seeds)) for c in controls]
-    attend: Attend = plain
+    attend: Attend = fused_attention
     for c in reversed(controls):
         attend = partial(c.attend, attend)
 
-    def model(x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def model(x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         for c in controls:
-            cond = c.tell(cond, step)
+            cond = c.condition(cond, step)
         return backbone(schedule.scale(x, step), step, cond, attend)
 
     denoise, inners = model, []
@@ -49,7 +49,7 @@ def sample(
     return x
 
 
-def check(backbone: Backbone, controls: Sequence[Control]) -> None:
+def check_needs(backbone: Backbone, controls: Sequence[Control]) -> None:
     """Refuse controls whose needs the backbone does not meet, before anything runs."""
     for control in controls:
         missing = sorted(control.needs - backbone.provides)

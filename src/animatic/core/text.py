@@ -86,7 +86,7 @@ class ClipText(nn.Module):
             return next(self.encoder.parameters()).new_zeros(0, self.encoder.config.hidden_size)
         return self.encoder(input_ids=self._first(phrases).to(self._device)).pooler_output
 
-    def laid(self, prompt: str) -> list[int]:
+    def token_ids(self, prompt: str) -> list[int]:
         """The ids of a prompt as they lie in its states, chunk after chunk, up to its last end token."""
         chunks = self._chunks(prompt)
         if len(chunks) == 1:

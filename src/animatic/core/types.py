@@ -12,8 +12,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-Share = Annotated[float, Field(ge=0, le=1)]  # of the noise levels, or of the cells in a box
-Span = tuple[Share, Share]  # of the run: from, and up to
+Fraction = Annotated[float, Field(ge=0, le=1)]  # of the noise levels, or of the cells in a box
+Span = tuple[Fraction, Fraction]  # of the run: from, and up to
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Row:
+class Branch:
     """What one row of a batch is: the negative or positive pass of sample `stream`, its frames from `first` on.
 
     `parts` says which of the stream's prompts (of a story) it is told, with what weights. `source` is the row whose
@@ -51,14 +51,14 @@ class Row:
     """
 
     negative: bool = False
-    stream: int = 0
-    first: int = 0
-    parts: tuple[tuple[int, float], ...] = ((0, 1.0),)
-    source: Row | None = None
+    sample: int = 0
+    first_frame: int = 0
+    prompt_weights: tuple[tuple[int, float], ...] = ((0, 1.0),)
+    kv_source: Branch | None = None
 
 
 @dataclass(frozen=True)
-class Maps:
+class AttentionMapRequest:
     """A request: the attention probabilities of chosen text tokens, from the layers that match `sites` (globs).
 
     `tokens` is `[row, wanted]`. Each matching layer puts
@@ -67,40 +67,40 @@ class Maps:
     """
 
     tokens: Tensor
-    sites: tuple[str, ...] = ("*",)
-    only: bool = False
-    mean: bool = False
+    layers: tuple[str, ...] = ("*",)
+    maps_only: bool = False
+    mean_over_heads: bool = False
     found: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
-class Cond:
+class Conditioning:
     """What the model is told: `text` is `[row, token, channel]`, `rows` says what each row is.
 
     `kept` are rows, of this call or earlier ones at this noise level, that later calls will go back to.
     """
 
     text: Tensor
-    rows: tuple[Row, ...]
+    branches: tuple[Branch, ...]
     extra: Mapping[str, Tensor] = field(default_factory=dict)
-    maps: Maps | None = None
-    kept: frozenset[Row] = frozenset()
+    map_request: AttentionMapRequest | None = None
+    reused: frozenset[Branch] = frozenset()
 
     @property
-    def streams(self) -> list[int]:
-        return [row.stream for row in self.rows]
+    def samples(self) -> list[int]:
+        return [row.sample for row in self.branches]
 
     @property
-    def positive(self) -> Cond:
+    def positive(self) -> Conditioning:
         """The same without its negative rows."""
-        keep = [i for i, row in enumerate(self.rows) if not row.negative]
+        keep = [i for i, row in enumerate(self.branches) if not row.negative]
         extra = {name: value[keep] for name, value in self.extra.items()}
-        maps = self.maps and replace(self.maps, tokens=self.maps.tokens[keep])
-        return replace(self, text=self.text[keep], rows=tuple(self.rows[i] for i in keep), extra=extra, maps=maps)
+        maps = self.map_request and replace(self.map_request, tokens=self.map_request.tokens[keep])
+        return replace(self, text=self.text[keep], rows=tuple(self.branches[i] for i in keep), extra=extra, maps=maps)
 
 
 @dataclass(frozen=True)
-class Site:
+class AttentionCall:
     """One attention layer in one call.
 
     `name` is its module path; `kind` is "self", "cross", "time" or "joint" (text and video in one sequence, text
@@ -110,19 +110,21 @@ class Site:
     anybody adds to them.
     """
 
-    name: str
+    layer: str
     kind: str
-    fold: int
-    text: slice
+    entries_per_branch: int
+    text_keys: slice
     grid: tuple[int, int, int]
     step: Step = field(compare=False)
-    cond: Cond = field(compare=False)
-    width: int = 0
+    cond: Conditioning = field(compare=False)
+    head_width: int = 0
 
-    def row(self, i: int) -> Site:
+    def of_branch(self, i: int) -> AttentionCall:
         """The same layer for row `i` alone."""
-        return replace(self, cond=replace(self.cond, rows=self.cond.rows[i : i + 1], text=self.cond.text[i : i + 1]))
+        return replace(
+            self, cond=replace(self.cond, rows=self.cond.branches[i : i + 1], text=self.cond.text[i : i + 1])
+        )
 
 
-Attend = Callable[[Site, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
-Denoise = Callable[[Tensor, Step, Cond], Tensor]
+Attend = Callable[[AttentionCall, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
+Denoise = Callable[[Tensor, Step, Conditioning], Tensor]

@@ -40,7 +40,7 @@ class Extend(Networked):
         return replace(shape, frames=shape.frames + self.clips * (self._window(shape) - self.known))
 
     def suits(self, backbone: Components) -> None:
-        if backbone.beside is not None:
+        if backbone.concat_conditioning is not None:
             raise AnimaticError(f"{backbone.name} cannot extend; want a model that makes video from words")
 
     def _window(self, shape: Shape) -> int:
@@ -52,7 +52,7 @@ class Extend(Networked):
             warn(f"extend: nothing says what the video shows, so {backbone.name} is told {UNKNOWN!r}; see --prompt")
         count, scene = self._window(Shape.of(video)), Scene(say.prompt or UNKNOWN, negative=say.negative)
         where = [True] * self.known + [False] * (count - self.known)
-        guidance = (Guidance(backbone.habits.guidance if self.guidance is None else self.guidance),)
+        guidance = (Guidance(backbone.defaults.guidance if self.guidance is None else self.guidance),)
         frames = video.frames
         for clip in range(self.clips):
             say.tick(clip, self.clips)

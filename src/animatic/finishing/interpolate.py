@@ -41,7 +41,7 @@ class Interpolate(Networked):
         return self.factor + 1  # two keys and what is between
 
     def suits(self, backbone: Components) -> None:
-        if backbone.beside is None or backbone.beside.pixels:
+        if backbone.concat_conditioning is None or backbone.concat_conditioning.pixels:
             raise AnimaticError(f"{backbone.name} does not interpolate; want {', '.join(self.partners.values())}")
 
     def memory(self, shape: Shape, say: Say) -> int:
@@ -58,7 +58,7 @@ class Interpolate(Networked):
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone, shape = self.backbone(say), self.after(Shape.of(video))
-        beside: Any = replace(backbone.beside, factor=self.factor)  # pyright: ignore[reportArgumentType]
+        beside: Any = replace(backbone.concat_conditioning, factor=self.factor)  # pyright: ignore[reportArgumentType]
         windows = self._windows(backbone)
 
         def make(frames: np.ndarray, say: Say) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..backbones.components import Components
 from ..completing import answer_for
 from ..controls.tiles import Tiles
 from ..core.control import Control, Run
-from ..core.types import Cond, Denoise, Step
+from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
 from ..video import Video
 from .classical import resized
@@ -38,14 +38,14 @@ class Begin(Control):
     def first(self, step: Step) -> int:
         return step.count - int(self.strength * step.count)
 
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         assert self.run is not None
         if step.index != self.first(step) or step.clean:
             return self.latents.to(x) if step.clean and self.first(step) == step.count else x
         start = self.run.schedule.unit(self.run.x)
         return self.run.schedule.noised(self.latents, start, step).to(x)
 
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Cond) -> Tensor:
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         assert self.run is not None
         if step.index >= self.first(step):
             return inner(x, step, cond)
@@ -76,7 +76,7 @@ class Refine(Networked):
         return replace(shape, width=self.width or shape.width, height=self.height or shape.height)
 
     def suits(self, backbone: Components) -> None:
-        if backbone.beside is not None:
+        if backbone.concat_conditioning is not None:
             raise AnimaticError(f"{backbone.name} cannot refine; want a model of video or of pictures")
 
     def memory(self, shape: Shape, say: Say) -> int:

@@ -20,7 +20,7 @@ from ..controls.guidance import Guidance
 from ..controls.tiles import Tiles, spans
 from ..controls.watching import Progress
 from ..core.control import Control
-from ..core.loop import check, sample
+from ..core.loop import check_needs, sample
 from ..core.seeds import check_seed
 from ..errors import AnimaticError
 from ..video import Video
@@ -157,7 +157,7 @@ class Networked(Stage):
     def backbone(self, say: Say) -> Components:
         """The model to use. Raises `AnimaticError` where it cannot do what the stage does."""
         backbone = say.model(self.resolved(say.maker).model)
-        if backbone.part == "transformer":
+        if backbone.network_folder == "transformer":
             raise AnimaticError(f"{backbone.name} is a video transformer, which cannot {self.role} yet; want a UNet")
         self.suits(backbone)
         return backbone
@@ -167,7 +167,7 @@ class Networked(Stage):
 
     def side(self, backbone: Components) -> int:
         """Latent cells a side that are seen at once; 0: all."""
-        return self.tile or (backbone.beside.side if backbone.beside else 0)
+        return self.tile or (backbone.concat_conditioning.side if backbone.concat_conditioning else 0)
 
     def smaller(self) -> Stage | None:
         if self.window != self.least_window:
@@ -191,23 +191,23 @@ class Call:
     @cached_property
     def guidance(self) -> float:
         said = self.stage.guidance
-        return self.backbone.habits.guidance if said is None else said
+        return self.backbone.defaults.guidance if said is None else said
 
     def __call__(self, noise: Tensor, beside: Tensor | None = None, level: int | None = None) -> Tensor:
         """Clean latents from unit noise of the clip's shape, what is beside it being seen."""
-        backbone, habits, say = self.backbone, self.backbone.habits, self.say
+        backbone, habits, say = self.backbone, self.backbone.defaults, self.say
         if say.instead is not None:
             habits = replace(habits, negative=say.instead)
-        negative = habits.unwanted(say.negative)
-        cond = backbone.encode([say.prompt + habits.ending], [negative])
+        negative = habits.negative_text(say.negative)
+        cond = backbone.encode([say.prompt + habits.prompt_suffix], [negative])
         extra: dict[str, Any] = dict(cond.extra)
         if beside is not None:
-            extra[BESIDE] = beside.to(noise).expand(len(cond.rows), -1, -1, -1, -1)
+            extra[BESIDE] = beside.to(noise).expand(len(cond.branches), -1, -1, -1, -1)
         if level is not None:
-            extra[LEVEL] = torch.full((len(cond.rows),), level, device=noise.device)
+            extra[LEVEL] = torch.full((len(cond.branches),), level, device=noise.device)
         finite = Finite(self.guidance)
         controls = [finite, Progress(say.tick), *self.controls, Guidance(self.guidance), self.windows]
-        check(backbone, controls)
+        check_needs(backbone, controls)
         steps = habits.steps if self.stage.steps is None else self.stage.steps
         schedule = backbone.schedule(steps, habits.scheduler)
         return sample(backbone, schedule, noise, replace(cond, extra=extra), controls)
@@ -266,12 +266,12 @@ def needed(backbone: Components, frames: int, tile: int, out: Shape, piece: int 
     A rule of thumb: some 12 activations of the first level live at once, and 10 sets of latents; decoding holds three
     of 8 frames (of a tile, where tiles are wanted); attention is taken to be fused.
     """
-    stride = backbone.geometry.stride
+    stride = backbone.geometry.vae_spatial_ratio
     cells = [min(-(-side // stride), tile or side) for side in (out.height, out.width)]
     size = next(backbone.unet.parameters()).element_size()
     config = backbone.unet.config
     width = config.get("dim") or config["block_out_channels"][0]
-    rows = 1 if backbone.habits.guidance == 1 else 2
+    rows = 1 if backbone.defaults.guidance == 1 else 2
     call = 12 * rows * frames * cells[0] * cells[1] * width * size
     deep = backbone.vae.config.get("block_out_channels", (3,))[0]
     decode = 3 * min(8, out.frames) * cells[0] * cells[1] * stride**2 * deep * 4

@@ -55,9 +55,9 @@ class Upscale(Networked):
         return beside.factor if beside is not None else DEFAULT
 
     def suits(self, backbone: Components) -> None:
-        if backbone.beside is None or not backbone.beside.pixels:
+        if backbone.concat_conditioning is None or not backbone.concat_conditioning.pixels:
             raise AnimaticError(f"{backbone.name} does not upscale; want {', '.join(self.partners.values())} or sd-x4")
-        if self.level is not None and backbone.beside.level is None:
+        if self.level is not None and backbone.concat_conditioning.level is None:
             raise AnimaticError(f"level is {self.level}, but {backbone.name} knows no levels of noise; leave it out")
 
     def memory(self, shape: Shape, say: Say) -> int:
@@ -71,7 +71,7 @@ class Upscale(Networked):
 
     def __call__(self, video: Video, say: Say) -> Video:
         backbone = self.backbone(say)
-        beside: Any = backbone.beside
+        beside: Any = backbone.concat_conditioning
         if self.level is not None:
             beside = replace(beside, level=self.level)
         if self.tile:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..controls.boxdiff import BoxDiff
-from ..controls.energy import Energy, Fading
+from ..controls.energy import Energy, LinearDecay
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.layout_attention import LayoutAttention
@@ -25,8 +25,10 @@ from .lvd import beta
 BACKWARD = {"mini": Energy((), Ratio(least=0.0), ("*",), 200, 0.4, 3)}  # tuned on 16 scenes, docs/LOG.md
 ANY_BACKWARD = Energy((), Ratio(least=0.0), LAYERS, 30, 0.2, 5, 0.2)
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
-BOXDIFF = {"mini": Energy((), BoxDiff(), ("*",), 10, 0.5, 3, shape=Fading())}  # tuned on 24 stills, docs/LOG.md
-ANY_BOXDIFF = Energy((), BoxDiff(summed=True), SIXTEEN, 20, 0.5, 1, shape=Fading())
+BOXDIFF = {
+    "mini": Energy((), BoxDiff(), ("*",), 10, 0.5, 3, step_size=LinearDecay())
+}  # tuned on 24 stills, docs/LOG.md
+ANY_BOXDIFF = Energy((), BoxDiff(summed=True), SIXTEEN, 20, 0.5, 1, step_size=LinearDecay())
 
 MULTIDIFFUSION_GUIDANCE = 10.0  # LMD, generation/multidiffusion.py
 BOOTSTRAP = {"mini": 0.4}

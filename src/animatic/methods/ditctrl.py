@@ -16,13 +16,13 @@ from ..core.backbone import Backbone
 from ..core.control import Control
 from ..core.types import Step
 from ..scene import Scene
-from ..timeline import Reel
+from ..timeline import Timeline
 from .lvd import beta, lvd
 
 PART = 6  # the share of the layers that share: 5 of 30
 
 
-def sharing_sites(backbone: Backbone) -> tuple[str, ...]:
+def sharing_layers(backbone: Backbone) -> tuple[str, ...]:
     """Globs of the layers that share: the last of a transformer's, the self-attention on the way up of a UNet's."""
     names = list(backbone.chain(Step(0, 1, 0.0)))
     if names:
@@ -34,10 +34,10 @@ def in_time(
     scenes: Sequence[Scene], backbone: Backbone, source: Source = "previous", masked: bool = False
 ) -> list[Control]:
     """Windows over stories, and what they share; nothing for scenes that are seen at once."""
-    reels = [scene for scene in scenes if isinstance(scene, Reel)]
+    reels = [scene for scene in scenes if isinstance(scene, Timeline)]
     if not reels:
         return []
-    share = ShareKV(sharing_sites(backbone), things=reels if masked else None)
+    share = ShareKV(sharing_layers(backbone), object_scenes=reels if masked else None)
     return [Windows(reels, source=source), share]
 
 

@@ -13,12 +13,12 @@ from ..controls.regions import Regions
 from ..controls.windows import Windows
 from ..core.control import Control
 from ..scene import Scene
-from ..timeline import Reel
+from ..timeline import Timeline
 
 OF_BOXES = {Composition, Energy, Gligen, LayoutAttention, Regions}
 
 
-def without_effect(method: str, controls: Sequence[Control], shown: Scene | Reel) -> str:
+def without_effect(method: str, controls: Sequence[Control], shown: Scene | Timeline) -> str:
     """Why a method has nothing to do, and what it makes then, in words; "" where it has."""
     kinds = {type(control) for control in controls} - {Guidance, Windows}
     if method == "none" or kinds - OF_BOXES:

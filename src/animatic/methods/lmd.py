@@ -11,7 +11,7 @@ from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.masks import AttentionMask, Masking, SamMask
 from ..controls.terms import BoxEnergy
-from ..core.attention import matches
+from ..core.attention import matches_any
 from ..core.backbone import Backbone
 from ..core.control import Control
 from ..prompting.negatives import LMD_OBJECT
@@ -26,37 +26,37 @@ ITERS = (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,)
 SETTINGS = {"mini": Energy((), BoxEnergy(), ("*",), 30, 0.4, 3)}  # tuned on 24 stills, docs/LOG.md
 ANY = Energy((), BoxEnergy(0.2, 0.2), LAYERS, 5, 0.6, ITERS, 5)
 TRANSFER = 2.0
-SAM_LOOKS = ("down_blocks.2.attentions.1.transformer_blocks.0.attn2",)  # where LMD looks for what to ask SAM
+SAM_LAYERS = ("down_blocks.2.attentions.1.transformer_blocks.0.attn2",)  # where LMD looks for what to ask SAM
 
 
 def heads(backbone: Backbone, sites: Sequence[str]) -> float:
     """Mean number of attention heads of the layers at `sites`."""
     network = getattr(backbone, "unet", None)
     layers = network.named_modules() if network is not None else ()
-    found = [layer.heads for name, layer in layers if hasattr(layer, "heads") and matches(name, sites)]
+    found = [layer.heads for name, layer in layers if hasattr(layer, "heads") and matches_any(name, sites)]
     return sum(found) / len(found) if found else 8
 
 
 def settings(backbone: Backbone) -> Energy:
     if backbone.family in SETTINGS:
         return SETTINGS[backbone.family]
-    n = heads(backbone, ANY.sites)
+    n = heads(backbone, ANY.layers)
     return replace(ANY, scale=ANY.scale * n, threshold=ANY.threshold / n)
 
 
 def transfer(backbone: Backbone) -> float:
     """The weight of attention transfer beside an energy that is a mean over heads."""
-    return TRANSFER if backbone.family in SETTINGS else TRANSFER / heads(backbone, ANY.sites)
+    return TRANSFER if backbone.family in SETTINGS else TRANSFER / heads(backbone, ANY.layers)
 
 
-def sam_looks(backbone: Backbone) -> tuple[str, ...]:
-    return () if backbone.family in SETTINGS else SAM_LOOKS
+def sam_layers(backbone: Backbone) -> tuple[str, ...]:
+    return () if backbone.family in SETTINGS else SAM_LAYERS
 
 
 def whole(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:
     """Of the composed scenes: once a step at most where LMD's schedule is not used, for their things are in place."""
     how = replace(settings(backbone), scenes=scenes)
-    return replace(how, iters=1) if isinstance(how.iters, int) else how
+    return replace(how, iters=1) if isinstance(how.iterations, int) else how
 
 
 @worded(listing_objects)
@@ -65,7 +65,7 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     how = settings(backbone)
     composition = Composition(
         scenes, whole(backbone, scenes), (Guidance(guidance), how),
-        mask=mask or AttentionMask(), looks=sam_looks(backbone) if isinstance(mask, SamMask) else (),
+        mask=mask or AttentionMask(), mask_layers=sam_layers(backbone) if isinstance(mask, SamMask) else (),
         transfer=transfer(backbone), negative=LMD_OBJECT,
     )  # fmt: skip
     return [Guidance(guidance), composition]
@@ -79,7 +79,7 @@ def lmd_plus(
     told = beta(backbone)
     composition = Composition(
         scenes, whole(backbone, scenes), (Guidance(guidance), Gligen((), told)),
-        mask=mask or AttentionMask(), looks=sam_looks(backbone) if isinstance(mask, SamMask) else (), centre=False,
+        mask=mask or AttentionMask(), mask_layers=sam_layers(backbone) if isinstance(mask, SamMask) else (), centre=False,
         blend=0.1, transfer=transfer(backbone), negative=LMD_OBJECT,
     )  # fmt: skip
     return [Guidance(guidance), composition, Gligen(scenes, told)]

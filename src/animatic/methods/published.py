@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..controls.boxdiff import BoxDiff
 from ..controls.composition import Composition
-from ..controls.energy import Energy, Fading
+from ..controls.energy import Energy, LinearDecay
 from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance, WaveGuidance, ZeroNegative
 from ..controls.masks import Masking, SamMask
@@ -24,33 +24,35 @@ from ..planning.boxes import filling
 from ..prompting.negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
 from ..prompting.styles import as_typed, listing_objects_published, with_background_published, worded
 from ..scene import Scene
-from ..timeline import Reel, WindowLayout
+from ..timeline import Timeline, WindowLayout
 from .baselines import ANY_BOXDIFF, MULTIDIFFUSION_GUIDANCE, README_BOOTSTRAP
 from .baselines import BOXDIFF as PLAIN_BOXDIFF
 from .ditctrl import in_time
-from .lmd import ITERS, TRANSFER, sam_looks
+from .lmd import ITERS, TRANSFER, sam_layers
 from .lmd import settings as lmd_settings
 from .lvd import README_BETA
 from .lvd import settings as lvd_settings
 from .usage import Usage, used
 
 # LVD generation/lvd.py, `run`: 10 of 40 steps; README: the weak setting of each model, and the benchmark's 0.03
-LVD = Energy((), BoxEnergy(legacy=True), scale=5.0, until=0.25, iters=5, threshold=200.0, legacy=True, apart=True)
+LVD = Energy(
+    (), BoxEnergy(legacy=True), scale=5.0, until=0.25, iterations=5, threshold=200.0, legacy=True, separate_objects=True
+)
 LVD_WEAK = replace(LVD, terms=BoxEnergy(0.25, 0.25, background=2, legacy=True), scale=2.5, iters=1, threshold=250.0)
 LVD_WEAK_ZEROSCOPE = replace(LVD_WEAK, threshold=350.0)
 LVD_BENCHMARK = replace(LVD, terms=BoxEnergy(centre=0.03, legacy=True))
 LVD_PLUS_BETA = 1.0  # generation/lvd_plus.py; LVD-GLIGEN's README says 0.4
 
 # LMD generation/{lmd,backward_guidance,boxdiff}.py, `run`: 30, 10 and 25 of 50 steps
-LMD = Energy((), BoxEnergy(0.2, 0.2, legacy=True), scale=5.0, until=0.6, iters=ITERS, threshold=5.0, legacy=True)
-BACKWARD = Energy((), Ratio(least=0.0, legacy=True), scale=30.0, until=0.2, iters=5, threshold=0.2, legacy=True)
-BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iters=1, shape=Fading(), legacy=True)
+LMD = Energy((), BoxEnergy(0.2, 0.2, legacy=True), scale=5.0, until=0.6, iterations=ITERS, threshold=5.0, legacy=True)
+BACKWARD = Energy((), Ratio(least=0.0, legacy=True), scale=30.0, until=0.2, iterations=5, threshold=0.2, legacy=True)
+BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iterations=1, step_size=LinearDecay(), legacy=True)
 
 
 @worded(with_background_published)
 def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, energy: Energy = LVD) -> list[Control]:
     """LVD as published."""
-    return [Guidance(guidance), replace(energy, scenes=scenes, sites=lvd_settings(backbone, scenes).sites)]
+    return [Guidance(guidance), replace(energy, scenes=scenes, sites=lvd_settings(backbone, scenes).layers)]
 
 
 @worded(with_background_published)
@@ -83,7 +85,7 @@ def lmd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, mask: Mask
     how = _on_lmds_layers(LMD, backbone)
     composition = Composition(
         scenes, replace(how, scenes=scenes), (Guidance(guidance), how),
-        mask=mask or SamMask(point=True, legacy=True), looks=sam_looks(backbone), negative=LMD_OBJECT,
+        mask=mask or SamMask(point=True, legacy=True), mask_layers=sam_layers(backbone), negative=LMD_OBJECT,
         transfer=TRANSFER, legacy=True,
     )  # fmt: skip
     return [Guidance(guidance), composition]
@@ -97,7 +99,7 @@ def lmd_plus(
     how = replace(_on_lmds_layers(LMD, backbone), scenes=scenes)
     composition = Composition(
         scenes, how, (Guidance(guidance), Gligen((), README_BETA, legacy=True)),
-        mask=mask or SamMask(legacy=True), looks=sam_looks(backbone), centre=False, blend=0.1,
+        mask=mask or SamMask(legacy=True), mask_layers=sam_layers(backbone), centre=False, blend=0.1,
         negative=LMD_OBJECT, transfer=TRANSFER, legacy=True,
     )  # fmt: skip
     told = Gligen(scenes, README_BETA, guided="nothing", legacy=True, naming="phrase")
@@ -119,7 +121,7 @@ def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: flo
 @worded(listing_objects_published)
 def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """BoxDiff as LMD ran it: a sum over tokens, with the edges of every box."""
-    sites = PLAIN_BOXDIFF.get(backbone.family, ANY_BOXDIFF).sites
+    sites = PLAIN_BOXDIFF.get(backbone.family, ANY_BOXDIFF).layers
     return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, sites=sites)]
 
 
@@ -146,11 +148,11 @@ multidiffusion.guidance = _strong  # pyright: ignore[reportFunctionMemberAccess]
 def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """DiTCtrl as its released script runs it: windows by the number of prompts, each looking at the one before."""
     # without a negative prompt the unconditional rows are no encoded text but zeros
-    parts = [part for scene in scenes for part in (scene.scenes if isinstance(scene, Reel) else (scene,))]
-    nothing = not any(backbone.habits.unwanted(part.negative) for part in parts)
+    parts = [part for scene in scenes for part in (scene.scenes if isinstance(scene, Timeline) else (scene,))]
+    nothing = not any(backbone.defaults.negative_text(part.negative) for part in parts)
     return [WaveGuidance(guidance), *([ZeroNegative()] if nothing else []), *in_time(scenes, backbone)]
 
 
 def _on_lmds_layers(energy: Energy, backbone: Backbone) -> Energy:
     """The energy on LMD's layers; on all where a model has none of them."""
-    return replace(energy, sites=lmd_settings(backbone).sites)
+    return replace(energy, sites=lmd_settings(backbone).layers)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 from ..controls.boxdiff import BoxDiff
-from ..controls.energy import ByNoise, Fading
+from ..controls.energy import LinearDecay, NoiseLevel
 from ..controls.masks import AttentionMask, SamMask
 from ..controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sync
 from ..core.backbone import Backbone
@@ -22,7 +22,7 @@ from ..core.control import Control
 from ..core.setting_values import Value, choice_of, is_settable, kind_of, limit_of, read, shown, wanted
 from ..errors import AnimaticError
 from ..scene import Scene
-from ..timeline import Plan, Reel, Window
+from ..timeline import Timeline, Window, WindowPlan
 from . import Recipe
 
 KINDS: tuple[Mapping[str, type], ...] = (
@@ -30,14 +30,14 @@ KINDS: tuple[Mapping[str, type], ...] = (
         "box": BoxEnergy, "ratio": Ratio, "cross-entropy": CrossEntropy, "corners": Corners, "sync": Sync,
         "boxdiff": BoxDiff,
     },
-    {"noise": ByNoise, "fading": Fading},
+    {"noise": NoiseLevel, "fading": LinearDecay},
     {"attention": AttentionMask, "sam": SamMask},
 )  # fmt: skip
 """Parts of a control that can be exchanged for another kind: what an energy is made of, its shape, its masks."""
 
 GUIDANCE = ("guidance.scale", "waveguidance.scale")  # other names of `--guidance`
 _ONE = Scene("A bear")  # settings do not depend on what is shown, but some are only of scenes, or only of stories
-_SEVERAL = Reel((_ONE,), Plan((Window(0, ((0, 1.0),)),), 1, 1, (0.0, 1.0)))
+_SEVERAL = Timeline((_ONE,), WindowPlan((Window(0, ((0, 1.0),)),), 1, 1, (0.0, 1.0)))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def tuned(recipe: Recipe, given: Mapping[str, Value], backbone: Backbone, method
 def guidance_of(recipe: Recipe, backbone: Backbone) -> float:
     """The guidance scale where none is given: the method's on this model, if it has one of its own, or the model's."""
     own: Callable[[Backbone], float | None] | None = getattr(recipe, "guidance", None)
-    return (own(backbone) if own else None) or backbone.habits.guidance
+    return (own(backbone) if own else None) or backbone.defaults.guidance
 
 
 def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:

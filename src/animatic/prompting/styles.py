@@ -26,7 +26,7 @@ from ..scene import Scene, Track
 from .english import article, bare, counted, inflection, listing
 
 if TYPE_CHECKING:
-    from ..timeline import Reel
+    from ..timeline import Timeline
 
 PromptStyle = Callable[[Scene], Scene]
 AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
@@ -59,7 +59,7 @@ def style_of(recipe: Callable[..., Any]) -> PromptStyle:
     return getattr(recipe, "prompt_style", with_background)
 
 
-def told(scenes: Sequence[Scene | Reel], style: PromptStyle) -> list[Any]:
+def told(scenes: Sequence[Scene | Timeline], style: PromptStyle) -> list[Any]:
     """Scenes, or stories, as the model is told them."""
     return [
         style(scene) if isinstance(scene, Scene) else replace(scene, scenes=tuple(map(style, scene.scenes)))

@@ -61,7 +61,7 @@ class Api:
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
-            "size": {**size, "steps": loaded.habits.steps},
+            "size": {**size, "steps": loaded.defaults.steps},
             "palette": PALETTE,
             "limits": asdict(self.limits),
         }

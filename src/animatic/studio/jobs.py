@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..attention_export import Album, panels
+from ..attention_export import AttentionExport, panels
 from ..backbones.components import Components
 from ..checking import checked
 from ..controls.watching import Preview, Progress, Stop, Stopped
@@ -29,7 +29,7 @@ from ..methods import recipe_named
 from ..methods.effect import without_effect
 from ..methods.usage import usage_of
 from ..scene import Scene, Story, parse_story
-from ..timeline import BY_TIME, Reel, check_no_frames
+from ..timeline import BY_TIME, Timeline, check_no_frames
 from ..video import Video
 from .log import Log, Record
 
@@ -67,14 +67,14 @@ class Wanted:
             "settings": self.settings if method == self.method else {}, "watch": watch,
         }  # fmt: skip
 
-    def laid_out(self, model: Components) -> Scene | Reel:
+    def laid_out(self, model: Components) -> Scene | Timeline:
         """The story as the model shows it: one scene seen at once, or a reel seen in windows, as on the command line.
 
         Raises where the story cannot be laid out, or where `frames` is given beside the scenes' seconds.
         """
         layout = usage_of(recipe_named(self.method)).layout if self.method else BY_TIME
         shown = laid_out(self.story, model, self.frames, layout)
-        if isinstance(shown, Reel):
+        if isinstance(shown, Timeline):
             check_no_frames(self.frames)
         return shown
 
@@ -146,7 +146,7 @@ def make(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
         def tick(done: int, count: int, before: int = m) -> None:
             job.tick(before * count + done, len(wanted.methods) * count)
 
-        album = Album(whole=wanted.heat and m == 0)
+        album = AttentionExport(whole=wanted.heat and m == 0)
         seen = album.controls(shown, recipe_named(name))
         watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *seen]
         if isinstance(shown, Scene):

@@ -18,7 +18,7 @@ from ..controls.watching import Stopped
 from ..errors import AnimaticError
 from ..methods import recipe_named
 from ..scene import save_story
-from ..timeline import Reel
+from ..timeline import Timeline
 from .jobs import ACTIONS, Job, Wanted
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 
@@ -88,7 +88,7 @@ class Studio:
     def _check_on(self, wanted: Wanted, model: Components) -> list[str]:
         """Raise where a model cannot do it, or a scene is longer than may be; returns what will be without effect."""
         notes = wanted.check(model)
-        if isinstance(wanted.laid_out(model), Reel):
+        if isinstance(wanted.laid_out(model), Timeline):
             for i, scene in enumerate(wanted.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")

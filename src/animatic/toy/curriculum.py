@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ..backbones.components import Components
-from ..core.attention import plain
-from ..core.types import Cond, Row, Step
+from ..core.attention import fused_attention
+from ..core.types import Branch, Conditioning, Step
 from ..scene import Scene
 from ..training.diffusion import Process
 from ..training.loop import Training, claim
 from ..training.loss import timesteps, weighted_mse
-from ..training.settings import Settings
+from ..training.settings import TrainingSettings
 from . import grid_world as toyworld
 from .grid_captions import invent
 
@@ -30,7 +30,7 @@ FRAMES = 8  # of a clip
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainBatch:
     """The scenes of one batch, of `frames` key frames each, with their captions, some left out."""
 
     step: int
@@ -48,7 +48,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CurriculumConfig:
     """How a model is taught. Steps count optimiser steps; `clip_steps` come after `still_steps`. As `mini` was."""
 
     still_steps: int = 3500  # with the time layers left out
@@ -70,7 +70,7 @@ class Plan:
     def steps(self) -> int:
         return self.still_steps + self.clip_steps
 
-    def lesson(self, step: int) -> Lesson:
+    def lesson(self, step: int) -> TrainBatch:
         """Hangs on the seed and the step alone."""
         rng = random.Random(f"{self.seed}/{step}")
         noise = rng.getrandbits(63)
@@ -78,50 +78,50 @@ class Plan:
         count, frames = (self.stills, 1) if still else (self.clips, FRAMES)
         scenes = [invent(rng, frames) for _ in range(count)]
         captions = ["" if rng.random() < self.unconditional else scene.prompt for scene in scenes]
-        return Lesson(step, noise, frames, scenes, captions, rng)
+        return TrainBatch(step, noise, frames, scenes, captions, rng)
 
-    def settings(self, out: Path) -> Settings:
+    def settings(self, out: Path) -> TrainingSettings:
         """Of the run; `alone` says that some steps have no use for the time layers."""
-        return Settings(
-            data="toy", out=str(out), model="mini", frames=FRAMES, size=str(toyworld.SIZE), batch=self.clips,
-            alone=float(self.still_steps > 0), drop=self.unconditional, steps=self.steps, rate=self.rate,
-            warmup=self.warmup, decay=self.decay, average=self.average, save_every=250, sample_every=0, seed=self.seed,
+        return TrainingSettings(
+            data="toy", out=str(out), model="mini", frames=FRAMES, size=str(toyworld.SIZE), batch_size=self.clips,
+            focus_present=float(self.still_steps > 0), cfg_dropout=self.unconditional, steps=self.steps, learning_rate=self.rate,
+            warmup_steps=self.warmup, decay=self.decay, ema_decay=self.average, save_every=250, sample_every=0, seed=self.seed,
         )  # fmt: skip
 
 
-class Pupil(nn.Module):
+class TrainModule(nn.Module):
     """The networks of a model and what is asked of them as one module, as accelerate wants it."""
 
-    def __init__(self, model: Components, losses: Callable[[Lesson], tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, model: Components, losses: Callable[[TrainBatch], tuple[Tensor, Tensor]]) -> None:
         super().__init__()
         self.unet, self.text, self.losses = model.unet, model.text, losses
 
-    def forward(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    def forward(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
         return self.losses(lesson)
 
 
-class Lessons(Training):
+class CurriculumTrainer(Training):
     """A run of a plan in the folder `out`; the plan stands there in `plan.json`."""
 
     betas = (0.9, 0.98)
 
-    def __init__(self, plan: Plan, model: Components, out: Path) -> None:
+    def __init__(self, plan: CurriculumConfig, model: Components, out: Path) -> None:
         super().__init__(plan.settings(out))
-        self.plan, self.model, self.learner = plan, model, Pupil(model, self.losses)
+        self.plan, self.model, self.learner = plan, model, TrainModule(model, self.losses)
         self.process = Process.of(model.scheduler)
         self.last: dict[str, Any] = {}
         if self.accelerator.is_main_process:
             claim(out / "plan.json", asdict(plan))
 
     @abstractmethod
-    def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
         """(weighted velocity error, attention out of place)."""
 
-    def batches(self) -> Iterator[Lesson]:
+    def batches(self) -> Iterator[TrainBatch]:
         world = self.accelerator.num_processes
         return map(self.plan.lesson, itertools.count(self.step * world + self.accelerator.process_index, world))
 
-    def loss(self, learner: Any, batch: Lesson) -> Tensor:
+    def loss(self, learner: Any, batch: TrainBatch) -> Tensor:
         torch.manual_seed(batch.noise)
         error, place = learner(batch)
         self.last = {"frames": batch.frames, "error": round(error.item(), 4), "out of place": round(place.item(), 4)}
@@ -130,12 +130,12 @@ class Lessons(Training):
     def told(self) -> dict[str, Any]:
         return self.last
 
-    def error(self, lesson: Lesson, films: Tensor, covers: Tensor, **told: Any) -> Tensor:
+    def error(self, lesson: TrainBatch, films: Tensor, covers: Tensor, **told: Any) -> Tensor:
         """Of the model's answers to `films`, noised; `told` are the fields of `Cond` beside captions."""
         x = self.model.to_latents(films)
         t = timesteps(len(x), self.process.levels, self.plan.lean).to(x.device)
         e = torch.randn_like(x)
-        cond = Cond(self.model.text(lesson.captions), tuple(Row(stream=i) for i in range(len(x))), **told)
-        answer = self.model(self.process.noised(x, e, t), Step(0, 1, t), cond, plain)
+        cond = Conditioning(self.model.text(lesson.captions), tuple(Branch(sample=i) for i in range(len(x))), **told)
+        answer = self.model(self.process.noised(x, e, t), Step(0, 1, t), cond, fused_attention)
         signal = self.process.parts(t)[0].flatten()
         return weighted_mse(answer, self.process.wanted(x, e, t), covers.amax(1), signal.square())

@@ -25,10 +25,10 @@ from ..backbones.grounding import add_grounding, is_grounding
 from ..controls.grounding import MOST, named_boxes
 from ..files import write_atomically
 from ..training.loss import out_of_place
-from .curriculum import Lesson, Lessons, Plan
+from .curriculum import CurriculumConfig, CurriculumTrainer, TrainBatch
 from .mini import leave_nothing_out
 
-PLAN = Plan(
+PLAN = CurriculumConfig(
     still_steps=0, clip_steps=4500, clips=6, stills_among_clips=0.8, rate=2e-3, warmup=50, decay=3600, boxless=0.1,
     lean=0.35, average=0.995,  # boxes decide at the noisy levels
 )  # fmt: skip
@@ -76,14 +76,14 @@ def listening(unet: nn.Module, frames: int, things: int) -> Iterator[dict[str, T
             hook.remove()
 
 
-class Boxes(Lessons):
+class GridGroundingTrainer(CurriculumTrainer):
     """`mini` learns to read boxes; leaves the weights of what reads them, in half precision."""
 
-    def __init__(self, plan: Plan, out: Path, model: Components | None = None) -> None:
+    def __init__(self, plan: CurriculumConfig, out: Path, model: Components | None = None) -> None:
         torch.manual_seed(plan.seed)
         super().__init__(plan, model or build(), out)
 
-    def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
         films, covers = (part.to(self.model.device) for part in lesson.film())
         told = named_boxes(lesson.scenes, self.model.text, lesson.frames)
         told = {name: value.to(films.device) for name, value in told.items()}
@@ -109,7 +109,7 @@ def main(
     seed: int = PLAN.seed,
 ) -> None:
     plan = replace(PLAN, clip_steps=steps, decay=steps * 4 // 5, rate=rate, seed=seed)
-    print(Boxes(plan, out).train())
+    print(GridGroundingTrainer(plan, out).train())
 
 
 if __name__ == "__main__":

@@ -24,20 +24,20 @@ from ..backbones.codec import PatchCodec
 from ..backbones.components import Components
 from ..backbones.small_model import save_model
 from ..backbones.unet3d import UNet3D
-from ..core.backbone import Geometry, Habits
+from ..core.backbone import Geometry, ModelDefaults
 from ..core.text import ClipText
-from ..core.types import Maps
+from ..core.types import AttentionMapRequest
 from ..training.loss import out_of_place, wanted
 from ..training.pictures import without_time
 from ..training.words import fresh_encoder, learnt_tokenizer
 from . import grid_world as toyworld
-from .curriculum import FRAMES, Lesson, Lessons, Plan
+from .curriculum import FRAMES, CurriculumConfig, CurriculumTrainer, TrainBatch
 from .grid_captions import invent
 
 LENGTH = 64  # tokens
 WIDTH = 96  # of a token state
-GEOMETRY = Geometry(FRAMES, toyworld.SIZE, toyworld.SIZE, channels=32, stride=8, fps=4.0, max_frames=32)
-HABITS = Habits(steps=25, guidance=4.0)
+GEOMETRY = Geometry(FRAMES, toyworld.SIZE, toyworld.SIZE, channels=32, vae_spatial_ratio=8, fps=4.0, max_frames=32)
+HABITS = ModelDefaults(steps=25, guidance=4.0)
 
 
 def build(seed: int = 0) -> UNet3D:
@@ -94,20 +94,20 @@ def fit_codec(rng: random.Random) -> PatchCodec:
     films = [toyworld.draw(invent(rng, 1), 1) for _ in range(2000)]
     images = torch.from_numpy(np.concatenate([video for video, _ in films])).movedim(-1, 1) / 127.5 - 1
     cover = torch.from_numpy(np.stack([cover.max(0) for _, cover in films]))
-    return PatchCodec(GEOMETRY.stride, GEOMETRY.channels).fit(images, 1 + 4 * cover)
+    return PatchCodec(GEOMETRY.vae_spatial_ratio, GEOMETRY.channels).fit(images, 1 + 4 * cover)
 
 
-class Words(Lessons):
+class GridMiniTrainer(CurriculumTrainer):
     """`mini` learns what words mean, from nothing or from `model`; leaves a model folder in half precision."""
 
-    def __init__(self, plan: Plan, out: Path, model: Components | None = None) -> None:
+    def __init__(self, plan: CurriculumConfig, out: Path, model: Components | None = None) -> None:
         super().__init__(plan, model or build(plan.seed), out)
 
-    def losses(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
         films, covers = (part.to(self.model.device) for part in lesson.film())
         tokens, names = (part.to(films.device) for part in wanted(self.model.text, lesson.scenes))
         names &= torch.tensor([bool(c) for c in lesson.captions], device=films.device)[:, None, None]
-        maps = Maps(tokens)
+        maps = AttentionMapRequest(tokens)
         with without_time(self.model.unet) if lesson.step < self.plan.still_steps else nullcontext():
             error = self.error(lesson, films, covers, maps=maps)
         named = (names[..., None, None, None] * covers[:, None]).amax(2)
@@ -119,7 +119,7 @@ class Words(Lessons):
 
     def write(self, folder: Path) -> None:
         """The model as it is now, as a model folder in half precision."""
-        self.model.taps.call = None  # holds the graph of the last step, which cannot be copied
+        self.model.hooks.call = None  # holds the graph of the last step, which cannot be copied
         made = copy.copy(self.model)
         made.unet, made.vae, made.text = (copy.deepcopy(p).half() for p in (made.unet, made.vae, made.text))
         save_model(folder, made)
@@ -127,17 +127,17 @@ class Words(Lessons):
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
-    still_steps: int = Plan.still_steps,
-    clip_steps: int = Plan.clip_steps,
-    stills: int = Plan.stills,
-    clips: int = Plan.clips,
-    rate: float = Plan.rate,
-    decay: int = Plan.decay,
-    seed: int = Plan.seed,
+    still_steps: int = CurriculumConfig.still_steps,
+    clip_steps: int = CurriculumConfig.clip_steps,
+    stills: int = CurriculumConfig.stills,
+    clips: int = CurriculumConfig.clips,
+    rate: float = CurriculumConfig.rate,
+    decay: int = CurriculumConfig.decay,
+    seed: int = CurriculumConfig.seed,
     stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
 ) -> None:
-    plan = Plan(still_steps, clip_steps, stills, clips, rate=rate, decay=decay, seed=seed)
-    print(Words(plan, out).train(stop_at))
+    plan = CurriculumConfig(still_steps, clip_steps, stills, clips, rate=rate, decay=decay, seed=seed)
+    print(GridMiniTrainer(plan, out).train(stop_at))
 
 
 if __name__ == "__main__":

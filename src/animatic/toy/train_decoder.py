@@ -22,7 +22,7 @@ from torch import Tensor
 from ..backbones import load
 from ..backbones.codec import PatchCodec
 from ..training.loop import Training
-from ..training.settings import Settings
+from ..training.settings import TrainingSettings
 from .captions import invent
 from .world import SIZE, draw
 
@@ -61,9 +61,9 @@ class DecoderTrainer(Training):
     def __init__(self, out: Path, steps: int, batch: int = 16, rate: float = 1e-3, seed: int = 0) -> None:
         torch.manual_seed(seed)
         super().__init__(
-            Settings(
-                data="toy", out=str(out), model="decoder", frames=1, size=str(SIZE), batch=batch, steps=steps,
-                rate=rate, warmup=50, decay=steps * 2 // 3, average=0.995, save_every=250, sample_every=500, seed=seed,
+            TrainingSettings(
+                data="toy", out=str(out), model="decoder", frames=1, size=str(SIZE), batch_size=batch, steps=steps,
+                learning_rate=rate, warmup_steps=50, decay=steps * 2 // 3, ema_decay=0.995, save_every=250, sample_every=500, seed=seed,
             )
         )  # fmt: skip
         self.model = load("mini", "cpu")
@@ -72,7 +72,7 @@ class DecoderTrainer(Training):
         self.held = frames("held out", HELD)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return (frames(f"{self.settings.seed}/{step}", self.settings.batch) for step in itertools.count(self.step))
+        return (frames(f"{self.settings.seed}/{step}", self.settings.batch_size) for step in itertools.count(self.step))
 
     def loss(self, learner: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Mean absolute error, which leaves edges sharper than the squared one; objects count for more."""

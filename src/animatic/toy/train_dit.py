@@ -23,7 +23,7 @@ from .mini import HABITS, LENGTH, WIDTH
 from .train_mini import GEOMETRY, Curriculum, MiniTrainer, start
 from .world import FRAMES, NOUNS, SIZE
 
-CELLS = SIZE // GEOMETRY.stride  # a token is a cell of one frame
+CELLS = SIZE // GEOMETRY.vae_spatial_ratio  # a token is a cell of one frame
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import typer
 from ..backbones import load
 from ..backbones.components import Components
 from ..backbones.grounding import is_grounding, load_grounding
-from .grid_grounding import Boxes
+from .grid_grounding import GridGroundingTrainer
 from .mini import leave_nothing_out
 from .train_mini import Curriculum
 
@@ -33,7 +33,7 @@ def start(model: Path) -> Components:
     return mini
 
 
-class GroundingTrainer(Boxes):
+class GroundingTrainer(GridGroundingTrainer):
     """A run of a curriculum in the folder `out`, for the model in the folder `model`."""
 
     def __init__(self, curriculum: Curriculum, out: Path, model: Path) -> None:

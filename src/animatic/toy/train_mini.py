@@ -30,19 +30,19 @@ from ..backbones.unet3d import UNet3D
 from ..core.backbone import Geometry
 from ..core.text import ClipText
 from ..prompting.english import plurals
-from ..training.settings import Settings
+from ..training.settings import TrainingSettings
 from .captions import ING, THIRD, VERBS, invent
-from .curriculum import Lesson, Plan
+from .curriculum import CurriculumConfig, TrainBatch
 from .grid_world import NOUNS as OLD_NOUNS
-from .mini import HABITS, Words, leave_nothing_out
+from .mini import HABITS, GridMiniTrainer, leave_nothing_out
 from .vocabulary import embed_new_words, with_words
 from .world import FPS, FRAMES, NOUNS, SIZE, draw
 
-GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=32, stride=8, fps=FPS, max_frames=64)
+GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=32, vae_spatial_ratio=8, fps=FPS, max_frames=64)
 
 
 @dataclass(frozen=True)
-class ToyBatch(Lesson):
+class ToyBatch(TrainBatch):
     """Scenes of the world off the grid."""
 
     def film(self) -> tuple[Tensor, Tensor]:
@@ -52,7 +52,7 @@ class ToyBatch(Lesson):
 
 
 @dataclass(frozen=True)
-class Curriculum(Plan):
+class Curriculum(CurriculumConfig):
     """How the next `mini` is trained; see `Plan` for the fields. About ten hours of one CPU core."""
 
     still_steps: int = 6000
@@ -75,7 +75,7 @@ class Curriculum(Plan):
         captions = ["" if rng.random() < self.unconditional else scene.prompt for scene in scenes]
         return ToyBatch(step, noise, frames, scenes, captions, rng)
 
-    def settings(self, out: Path) -> Settings:
+    def settings(self, out: Path) -> TrainingSettings:
         return replace(
             super().settings(out), model="mini2", frames=FRAMES, save_every=100, sample_every=self.export_every
         )
@@ -104,7 +104,7 @@ def start(seed: int = 0) -> UNet3D:
     return UNet3D("mini", unet, today.vae, text, today.scheduler, GEOMETRY, HABITS, coordinates=True, words=words)
 
 
-class MiniTrainer(Words):
+class MiniTrainer(GridMiniTrainer):
     """A run of a curriculum in the folder `out`. A refined codec in `decoder/vae` there is what its models get."""
 
     exported = "mini"  # the model's folder in `out`

@@ -23,18 +23,18 @@ from .clips import Clips, Cut, Positions, Sample, used_items
 from .conditioning import KeptText, conditioned, without_captions
 from .loop import Training, Watch, logger
 from .matching import Note
-from .settings import Settings
+from .settings import TrainingSettings
 from .sources import items_of
 from .start import begin
 
 PREVIEW_STEPS = 50  # of samples while it learns; models of noise take 1,000 afterwards
 
 
-class Trainer(Training):
+class DiffusionTrainer(Training):
     """Trains as `settings` say; leaves a model folder, or a LoRA file."""
 
     def __init__(
-        self, settings: Settings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
+        self, settings: TrainingSettings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
     ) -> None:
         super().__init__(settings, watch, note)
         s = settings
@@ -58,7 +58,7 @@ class Trainer(Training):
             self.learner.requires_grad_(False)
             adapt(self.model.unet, s.lora, s.lora_layers)
         self.kept_text.report_changes(self.text_mode, self.items, self.note)
-        if s.sample_every and self.model.beside:
+        if s.sample_every and self.model.concat_conditioning:
             self.note(f"samples: none, since what learns to {s.learn} is sampled on some video")
         if not s.fps and s.frames > 1 and s.data.partition(":")[0] != "toy":
             self.note(f"fps: that of each file; videos of the model play at {self.model.geometry.fps:g}, see --fps")
@@ -72,7 +72,7 @@ class Trainer(Training):
 
     def preview(self) -> dict[str, Any]:
         """What a dry run tells: the first batch read, the loss on it, sizes and counts."""
-        samples = [self.clips[i] for i in range(self.settings.batch)]
+        samples = [self.clips[i] for i in range(self.settings.batch_size)]
         with torch.no_grad():
             loss = self.loss(self.learner, samples).item()
         trained = sum(p.numel() for p in self.learner.parameters() if p.requires_grad)
@@ -91,8 +91,13 @@ class Trainer(Training):
 
     def batches(self) -> Iterator[list[Sample]]:
         s, world = self.settings, self.accelerator.num_processes
-        order = Positions(self.step * s.batch * world * s.accumulate, s.batch, self.accelerator.process_index, world)
-        loader = DataLoader(self.clips, s.batch, sampler=order, num_workers=s.workers, collate_fn=list)
+        order = Positions(
+            self.step * s.batch_size * world * s.gradient_accumulation,
+            s.batch_size,
+            self.accelerator.process_index,
+            world,
+        )
+        loader = DataLoader(self.clips, s.batch_size, sampler=order, num_workers=s.workers, collate_fn=list)
         try:
             yield from loader
         except AnimaticError as error:  # a worker's has its traceback before it
@@ -103,7 +108,7 @@ class Trainer(Training):
         s = self.settings
         frames = torch.stack([sample.frames for sample in batch]).to(self.model.device)
         x = frames.movedim(1, 2) if s.cache else self.model.to_latents(frames)
-        return learner(x, batch, s.images, s.drop, s.alone)
+        return learner(x, batch, s.images, s.cfg_dropout, s.focus_present)
 
     def _note(self, samples: Sequence[Sample]) -> None:
         """Files that were passed over, or are cut or broken, once each; of those too short, which may be many, one."""
@@ -127,17 +132,17 @@ class Trainer(Training):
     def sample(self) -> None:
         """A grid of videos on captions of the data: `samples/step-N.mp4`, or .png of pictures."""
         s = self.settings
-        if self.model.beside:
+        if self.model.concat_conditioning:
             return
         prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
         guidance = s.guidance if self.learner.told_something else 1.0
-        steps = min(PREVIEW_STEPS, self.model.habits.steps)
+        steps = min(PREVIEW_STEPS, self.model.defaults.steps)
         take = Take.of(self.model, none, guidance=guidance, frames=s.frames, steps=steps)
 
         # captions go to the model as they are: they may be empty, which no scene's prompt is
         width, height = take.size
         noise = self.model.noise(range(s.samples), s.frames, height, width)
-        cond = self.model.encode(prompts, [self.model.habits.negative] * s.samples)
+        cond = self.model.encode(prompts, [self.model.defaults.negative] * s.samples)
         pixels, _ = take.shoot(noise, cond, none((), self.model, guidance))
         fps = self.model.geometry.fps
         grid([Video(frames, fps) for frames in pixels]).save(
@@ -165,10 +170,10 @@ def grid(videos: Sequence[Video], border: int = 2) -> Video:
 
 
 def fit(
-    settings: Settings,
+    settings: TrainingSettings,
     watch: Watch = lambda done, count, told: None,
     stop_at: int | None = None,
     note: Note = logger.warning,
 ) -> Path:
     """Train as `settings` say; resumes what lies in `settings.out`. See `Trainer`."""
-    return Trainer(settings, watch, note).train(stop_at)
+    return DiffusionTrainer(settings, watch, note).train(stop_at)

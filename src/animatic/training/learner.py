@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.components import Components
-from ..backbones.concat_conditioning import QUIET, Learnt
+from ..backbones.concat_conditioning import QUIET, LearnedConditioning
 from ..backbones.small_model import Small
-from ..core.types import Cond, Row
+from ..core.types import Branch, Conditioning
 from .clips import Sample
 from .diffusion import Process
 from .pictures import without_time
 
 
-class Learner(nn.Module):
+class DiffusionTrainModule(nn.Module):
     """Network and text encoder of `model` as one module: what the optimiser and the processes see."""
 
     def __init__(self, model: Components, process: Process, rough: float = 0.0, lowest: float = 0.0) -> None:
@@ -44,20 +44,22 @@ class Learner(nn.Module):
         t = torch.tensor([r.randrange(*levels) for r in rows], device=x.device)
         e = torch.stack([_noise(r.getrandbits(63), x.shape[1:]) for r in rows]).to(x)
         taken = torch.tensor([r.random() < alone for r in rows], device=x.device)
-        if isinstance(self.model.beside, Learnt):
-            return self._finish(self.model.beside, x, e, t, rows)
+        if isinstance(self.model.concat_conditioning, LearnedConditioning):
+            return self._finish(self.model.concat_conditioning, x, e, t, rows)
         captions = [[c if r.random() >= drop else "" for c in s.captions] for r, s in zip(rows, samples, strict=True)]
         noisy, t_told = self.process.noised(x, e, t), self.process.told(t)
         ask = self._joint if isinstance(self.model, Small) else self._apart
         return self.process.error(ask(noisy, t_told, captions, images, taken), x, e, t).mean()
 
-    def _finish(self, beside: Learnt, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]) -> Tensor:
+    def _finish(
+        self, beside: LearnedConditioning, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]
+    ) -> Tensor:
         """What is learnt is what the first guess lacks; `rough` noises what is given, so that flaws of it are borne."""
-        given = beside.reduce(x)
+        given = beside.degrade(x)
         spread = torch.tensor([self.rough * r.random() for r in rows]).view(-1, 1, 1, 1, 1).to(x)
         given = given + spread * torch.stack([_noise(r.getrandbits(63), given.shape[1:]) for r in rows]).to(x)
-        guess, told = beside.tell(given)
-        missing = (x - guess) / beside.lack
+        guess, told = beside.condition(given)
+        missing = (x - guess) / beside.residual_std
         noisy = self.process.noised(missing, e, t)
         return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
 
@@ -96,7 +98,9 @@ class Learner(nn.Module):
         return out
 
     def _ask(self, x: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
-        return self.model.predict(x, t, Cond(self._text(captions), tuple(Row(stream=i) for i in range(len(x)))))
+        return self.model.predict(
+            x, t, Conditioning(self._text(captions), tuple(Branch(sample=i) for i in range(len(x))))
+        )
 
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:

@@ -27,7 +27,7 @@ from ..backbones.components import Components
 from ..errors import AnimaticError
 from ..files import read_json, write_atomically
 from .matching import Note
-from .settings import Settings
+from .settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -55,19 +55,21 @@ class Training(ABC):
     betas = (0.9, 0.99)  # of AdamW
 
     def __init__(
-        self, settings: Settings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
+        self, settings: TrainingSettings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
     ) -> None:
         if settings.log and settings.log not in TRACKERS:
             raise AnimaticError(f"log is {settings.log!r}; want {', '.join(TRACKERS)}")
         if settings.log and find_spec(settings.log) is None:
             raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
-        if settings.precision not in ("no", "bf16", "fp16"):
-            raise AnimaticError(f"precision is {settings.precision!r}; want no, bf16 or fp16")
+        if settings.mixed_precision not in ("no", "bf16", "fp16"):
+            raise AnimaticError(f"precision is {settings.mixed_precision!r}; want no, bf16 or fp16")
         self.settings, self.watch, self.out, self.step = settings, watch, Path(settings.out), 0
-        unused = DistributedDataParallelKwargs(find_unused_parameters=settings.alone > 0 or settings.frames == 1)
+        unused = DistributedDataParallelKwargs(
+            find_unused_parameters=settings.focus_present > 0 or settings.frames == 1
+        )
         self.accelerator = Accelerator(
-            gradient_accumulation_steps=settings.accumulate,
-            mixed_precision=settings.precision,
+            gradient_accumulation_steps=settings.gradient_accumulation,
+            mixed_precision=settings.mixed_precision,
             log_with=settings.log or None,
             project_dir=str(self.out),
             kwargs_handlers=[unused],
@@ -103,7 +105,7 @@ class Training(ABC):
             claim(self.out / "settings.json", asdict(s))
             self.before_first_step()
         parameters = [p for p in self.learner.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, s.rate, betas=self.betas, weight_decay=s.weight_decay)
+        optimiser = torch.optim.AdamW(parameters, s.learning_rate, betas=self.betas, weight_decay=s.weight_decay)
         self.learner.train()
         learner, optimiser = accelerator.prepare(self.learner, optimiser)
         self.model.vae.to(accelerator.device)
@@ -118,23 +120,25 @@ class Training(ABC):
         batches, began, first = self.batches(), time.monotonic(), self.step
         while self.step < end:
             total = torch.zeros((), device=accelerator.device)
-            for _ in range(s.accumulate):
+            for _ in range(s.gradient_accumulation):
                 with accelerator.accumulate(learner):
                     loss = self.loss(learner, next(batches))
                     accelerator.backward(loss)
-                    if accelerator.sync_gradients and s.clip:
-                        accelerator.clip_grad_norm_(parameters, s.clip)
+                    if accelerator.sync_gradients and s.max_grad_norm:
+                        accelerator.clip_grad_norm_(parameters, s.max_grad_norm)
                     for group in optimiser.param_groups:
                         group["lr"] = s.rate_at(self.step)
                     optimiser.step()
                     optimiser.zero_grad()
-                total += loss.detach() / s.accumulate
+                total += loss.detach() / s.gradient_accumulation
             if self.step % s.ema_every == 0:
                 average.step(parameters)
             self.step += 1
             mean: Any = accelerator.reduce(total, "mean")
             if not math.isfinite(mean.item()):
-                raise AnimaticError(f"step {self.step}: the loss is {mean.item()}; want a lower rate, now {s.rate:g}")
+                raise AnimaticError(
+                    f"step {self.step}: the loss is {mean.item()}; want a lower rate, now {s.learning_rate:g}"
+                )
             if accelerator.is_main_process:
                 self._tell(mean.item(), (time.monotonic() - began) / (self.step - first))
             if self.step % s.save_every == 0 or self.step == end:
@@ -152,7 +156,7 @@ class Training(ABC):
 
     def _tell(self, loss: float, pace: float) -> None:
         s = self.settings
-        rows = s.batch * s.accumulate * self.accelerator.num_processes
+        rows = s.batch_size * s.gradient_accumulation * self.accelerator.num_processes
         told = {"loss": round(loss, 5), "rate": s.rate_at(self.step - 1), "videos/s": round(rows / pace, 2)}
         told |= {"eta s": round(pace * (s.steps - self.step)), **self.told()}
         self.watch(self.step, s.steps, told)
@@ -185,7 +189,7 @@ class Training(ABC):
         if self.accelerator.is_main_process:
             shutil.rmtree(final, ignore_errors=True)
             part.rename(final)
-            for old in sorted(final.parent.glob("step-*"))[: -self.settings.keep]:
+            for old in sorted(final.parent.glob("step-*"))[: -self.settings.keep_checkpoints]:
                 shutil.rmtree(old)
 
     def _resume(self, average: EMAModel) -> None:
@@ -216,15 +220,15 @@ class Training(ABC):
             self.learner.train()
 
 
-def averaged(parameters: list[Any], s: Settings) -> EMAModel:
+def averaged(parameters: list[Any], s: TrainingSettings) -> EMAModel:
     """Exponentially averaged weights: a copy in the first `ema_start` steps; later, at every `ema_every`-th, averaged.
 
     From a given start on the decay is constant, as in video-diffusion-pytorch 0.7 (`step_start_ema`, 2,000 there, and
     `update_ema_every`, 10 there); without one it rises with every update to `average`.
     """
     copied = -(-s.ema_start // s.ema_every)  # updates, the first of them at step 0
-    least = s.average if copied else 0.0
-    return EMAModel(parameters, s.average, min_decay=least, update_after_step=max(0, copied - 1), foreach=True)
+    least = s.ema_decay if copied else 0.0
+    return EMAModel(parameters, s.ema_decay, min_decay=least, update_after_step=max(0, copied - 1), foreach=True)
 
 
 def claim(file: Path, now: Mapping[str, Any]) -> None:
@@ -233,7 +237,7 @@ def claim(file: Path, now: Mapping[str, Any]) -> None:
     if not isinstance(before, dict):
         raise AnimaticError(f"{file}: is not what a run writes; want another --out")
     for name, value in now.items():
-        was_told = before.get(name, getattr(Settings, name, None))  # a run from before there was such a setting
+        was_told = before.get(name, getattr(TrainingSettings, name, None))  # a run from before there was such a setting
         if name not in FREE and was_told != value:
             was = f"{name} was {was_told!r}, now {value!r}"
             raise AnimaticError(f"{file.parent} holds another run: {was}; want the same, or another --out")

@@ -22,12 +22,12 @@ LEAST = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     data: str = option("", "A folder of clips or .tar files, or one, hf:NAME[:SPLIT], toy or toy:PIXELS:BETWEEN.")
     out: str = option("runs/out/train", "Folder for checkpoints, samples, log and the model; a run in it is resumed.")
     learn: str = option("clips", "clips, from noise; or to finish them: interpolate:FACTOR or upscale:FACTOR.")
-    lowest: float = option(0.0, "Lowest noise that is learnt, as a share of the levels; few steps see no low ones.")
-    rough: float = option(0.0, "Most noise on the small version that upscaling sees (Ho et al. 2022).")
+    min_noise: float = option(0.0, "Lowest noise that is learnt, as a share of the levels; few steps see no low ones.")
+    noise_augmentation: float = option(0.0, "Most noise on the small version that upscaling sees (Ho et al. 2022).")
     model: str = option("small", "small, small-original, a config of a diffusers network (JSON), or a model folder.")
     text: str = option(
         "auto", "none, labels (captions or folders), vectors:FILE, own (a small CLIP), bert:FOLDER_OR_ID, or auto."
@@ -40,7 +40,7 @@ class Settings:
     flip: bool = option(False, "Mirror half of the clips.")
     crop: bool = option(False, "Cut pieces of the size out of clips at their own scale; else clips are made to fit.")
     images: int = option(0, "Pictures beside each clip, each with its own caption (LaVie).")
-    alone: float = option(0.0, "Share of clips whose frames are taken as pictures (focus present).")
+    focus_present: float = option(0.0, "Share of clips whose frames are taken as pictures (focus present).")
     dim: int = option(64, "Channels of a small network's first level.")
     multiples: str = option("1,2,4,8", "Channels of its levels, in multiples of dim.")
     blocks: str = option("", "ResNets of each level on its way down, and up; two each if not given.")
@@ -50,26 +50,26 @@ class Settings:
     loss: str = option("l2", "l1, l2 or huber.")
     min_snr: float = option(5.0, "Gamma of min-SNR weights; 0: off.")
     threshold: float = option(1.0, "Samples: 1 clips x0 to -1..1, below 1 a percentile (dynamic thresholding), 0: off.")
-    drop: float = option(0.1, "Share of captions left out, for classifier-free guidance.")
+    cfg_dropout: float = option(0.1, "Share of captions left out, for classifier-free guidance.")
     steps: int = option(10000, "Optimiser steps.")
-    batch: int = option(8, "Clips a step, of one process.")
-    accumulate: int = option(1, "Micro-batches a step; batch is that of one micro-batch.")
-    rate: float = option(3e-4, "Learning rate of AdamW.")
-    warmup: int = option(200, "Steps in which the rate rises.")
+    batch_size: int = option(8, "Clips a step, of one process.")
+    gradient_accumulation: int = option(1, "Micro-batches a step; batch is that of one micro-batch.")
+    learning_rate: float = option(3e-4, "Learning rate of AdamW.")
+    warmup_steps: int = option(200, "Steps in which the rate rises.")
     decay: int = option(0, "Last steps, in which the rate falls to 0.")
     weight_decay: float = option(1e-3, "Of AdamW.")
-    clip: float = option(1.0, "Largest norm of the gradient; 0: any.")
-    average: float = option(0.995, "Decay of the averaged weights, which are those kept.")
+    max_grad_norm: float = option(1.0, "Largest norm of the gradient; 0: any.")
+    ema_decay: float = option(0.995, "Decay of the averaged weights, which are those kept.")
     ema_start: int = option(0, "Steps in which the averaged weights are a copy; 0: their decay rises from 0.")
     ema_every: int = option(1, "Steps between updates of the averaged weights.")
     lora: int = option(0, "Rank of adapters: the network itself stays frozen; 0: train all of it.")
     lora_layers: str = option("space", "Which layers get adapters: space, time, all, or globs with commas.")
     teach: str = option("", "Words a LoRA teaches, with commas; kept in its file.")
-    precision: str = option("no", "no, bf16 or fp16.")
+    mixed_precision: str = option("no", "no, bf16 or fp16.")
     cache: bool = option(False, "Keep latents and decoded clips in the out folder (no random crops or windows then).")
     workers: int = option(0, "Processes that decode.")
     save_every: int = option(500, "Steps between checkpoints.")
-    keep: int = option(2, "Checkpoints kept.")
+    keep_checkpoints: int = option(2, "Checkpoints kept.")
     sample_every: int = option(500, "Steps between sample grids; 0: none.")
     samples: int = option(4, "Videos in a grid.")
     guidance: float = option(3.0, "Classifier-free guidance of samples.")
@@ -84,8 +84,8 @@ class Settings:
         for name in ("drop", "alone", "average", "rough", "lowest", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
-        if not 0 < self.rate < math.inf:
-            raise AnimaticError(f"rate is {self.rate}; want more than 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise AnimaticError(f"rate is {self.learning_rate}; want more than 0")
         check_seed(self.seed)
         if self.decay > self.steps:
             raise AnimaticError(f"decay is {self.decay} of {self.steps} steps; want {self.steps} at most")
@@ -101,8 +101,10 @@ class Settings:
             for name in ("images", "alone", "lora"):
                 if getattr(self, name):
                     raise AnimaticError(f"{name} is {getattr(self, name)}, which --learn {self.learn} has no use for")
-        elif self.rough:
-            raise AnimaticError(f"rough is {self.rough}, which only --learn upscale or interpolate has a use for")
+        elif self.noise_augmentation:
+            raise AnimaticError(
+                f"rough is {self.noise_augmentation}, which only --learn upscale or interpolate has a use for"
+            )
         if not self.lora:
             for name, unsaid in (("teach", ""), ("lora_layers", "space")):
                 if getattr(self, name) != unsaid:
@@ -134,4 +136,4 @@ class Settings:
 
     def rate_at(self, step: int) -> float:
         fall = (self.steps - step) / self.decay if self.decay else 1.0
-        return self.rate * min(1.0, (step + 1) / max(1, self.warmup), fall)
+        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps), fall)

@@ -18,19 +18,19 @@ from ..backbones.bert import BertSentence, read_bert
 from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
 from ..backbones.components import Components
-from ..backbones.concat_conditioning import Learnt, beside_named
+from ..backbones.concat_conditioning import LearnedConditioning, conditioning_named
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
-from ..core.backbone import Geometry, Habits
+from ..core.backbone import Geometry, ModelDefaults
 from ..core.text import ClipText
 from ..errors import AnimaticError, listed
 from .conditioning import BERT, VECTORS, KeptText, check_captions
 from .diffusion import Process
-from .learner import Learner
+from .learner import DiffusionTrainModule
 from .matching import Note
-from .settings import Settings
+from .settings import TrainingSettings
 from .sources import Item
 from .words import fresh_encoder
 
@@ -44,7 +44,9 @@ KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
 }
 
 
-def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note) -> tuple[Learner, str]:
+def begin(
+    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note
+) -> tuple[DiffusionTrainModule, str]:
     """What learns, whose model samples and is saved as it stands; and its text mode: none, labels or own.
 
     `text_mode` is that of the items, see `conditioned`; it becomes none where the network reads no text. A model that
@@ -52,7 +54,7 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
     """
     torch.manual_seed(settings.seed)
     process = Process(settings.target, settings.schedule, settings.levels, settings.loss, settings.min_snr)
-    if (beside := beside_named(settings.learn)) is not None:
+    if (beside := conditioning_named(settings.learn)) is not None:
         model = _finisher(settings, beside)
     elif _is_whole_model(settings.model):
         model = _loaded(settings)
@@ -64,33 +66,36 @@ def begin(settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptT
         model, text_mode = _fresh(settings, text_mode, items, kept, note)
     if text_mode != "none":
         check_captions(model.text, items)
-    learner = Learner(model, process, settings.rough, settings.lowest)
+    learner = DiffusionTrainModule(model, process, settings.noise_augmentation, settings.min_noise)
     model.name = "in training"
 
     if model.scheduler is None:  # fresh
-        finishes, whole = model.beside is not None, process.target == "eps"  # as video-diffusion-pytorch samples it
+        finishes, whole = (
+            model.concat_conditioning is not None,
+            process.target == "eps",
+        )  # as video-diffusion-pytorch samples it
         steps = (
             1 if finishes else process.levels if whole else min(25, process.levels)
         )  # the mean of all corrections, not one of them
-        model.habits = Habits(steps, settings.guidance if learner.told_something else 1.0)
+        model.defaults = ModelDefaults(steps, settings.guidance if learner.told_something else 1.0)
         model.scheduler = process.scheduler(whole and not finishes, 0.0 if finishes else settings.threshold)
     _note_unused(settings, learner, note)
     return learner, text_mode
 
 
-def _its_process(model: Components, settings: Settings) -> Process:
+def _its_process(model: Components, settings: TrainingSettings) -> Process:
     """What a loaded model predicts, and on which schedule, is its scheduler's. Raises where another is asked for."""
     process = Process.of(model.scheduler, settings.loss, settings.min_snr)
-    if settings.target not in (Settings.target, process.target):
+    if settings.target not in (TrainingSettings.target, process.target):
         raise AnimaticError(f"target is {settings.target!r}, but {settings.model} predicts {process.target}; want that")
-    if settings.schedule != Settings.schedule:
+    if settings.schedule != TrainingSettings.schedule:
         raise AnimaticError(f"schedule is {settings.schedule!r}, but {settings.model} has its own; leave it out")
-    if settings.levels not in (Settings.levels, process.levels):
+    if settings.levels not in (TrainingSettings.levels, process.levels):
         raise AnimaticError(f"levels is {settings.levels}, but {settings.model} has {process.levels}; want that")
     return process
 
 
-def _note_unused(settings: Settings, learner: Learner, note: Note) -> None:
+def _note_unused(settings: TrainingSettings, learner: DiffusionTrainModule, note: Note) -> None:
     """Say which options are given although the run has no use for them."""
     unused: list[tuple[tuple[str, ...], str]] = []
     if settings.model not in ("small", "small-original"):
@@ -98,12 +103,12 @@ def _note_unused(settings: Settings, learner: Learner, note: Note) -> None:
     if not learner.told_something:
         unused.append((("drop", "guidance"), "it learns without text"))
     for names, reason in unused:
-        if given := [name for name in names if getattr(settings, name) != getattr(Settings, name)]:
+        if given := [name for name in names if getattr(settings, name) != getattr(TrainingSettings, name)]:
             note(f"{', '.join(given)}: not used, since {reason}")
 
 
 def _fresh(
-    settings: Settings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note
+    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note
 ) -> tuple[Components, str]:
     """A network that learns pixels, and what it reads."""
     config, (w, h) = _config(settings), settings.pixels
@@ -128,13 +133,15 @@ def _fresh(
     read = network.config.get("max_text_seq_length", text.limit)
     if read != text.limit:
         raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
-    geometry = Geometry(settings.frames, h, w, channels=channels, stride=1, fps=settings.fps or 8.0, patch=patch)
+    geometry = Geometry(
+        settings.frames, h, w, channels=channels, vae_spatial_ratio=1, fps=settings.fps or 8.0, patch=patch
+    )
     check_size(network, w, h)
     coordinates = kind == "UNet3DConditionModel" and network.config.in_channels == channels + 3
-    return NETWORKS[kind]("", network, pixels(channels), text, None, geometry, Habits(), coordinates), text_mode
+    return NETWORKS[kind]("", network, pixels(channels), text, None, geometry, ModelDefaults(), coordinates), text_mode
 
 
-def _without_text(settings: Settings, reason: str, note: Note) -> str:
+def _without_text(settings: TrainingSettings, reason: str, note: Note) -> str:
     """Captions that nothing reads are left out, which is said; they are refused where they were asked for."""
     if settings.text != "auto":
         raise AnimaticError(f"text is {settings.text!r}, but {reason}; want none")
@@ -149,24 +156,24 @@ def _is_whole_model(name: str) -> bool:
     return is_hub_id(name) and not name.endswith(".json") and not os.path.exists(name)
 
 
-def _loaded(settings: Settings) -> Components:
+def _loaded(settings: TrainingSettings) -> Components:
     """A model to go on with, or to teach by LoRA."""
     model = load(settings.model, "cpu")
     kind = type(model.unet).__name__
     if kind not in KINDS:
         raise AnimaticError(f"{settings.model}: its network is {kind}; want one of {', '.join(KINDS)}")
-    if model.geometry.pace > 1:
-        frames = f"its latent frames hold {model.geometry.pace} frames each"
+    if model.geometry.vae_temporal_ratio > 1:
+        frames = f"its latent frames hold {model.geometry.vae_temporal_ratio} frames each"
         raise AnimaticError(f"{settings.model}: {frames}; training wants a model whose frames are encoded one by one")
     w, h = settings.pixels
     model.geometry = geometry = replace(model.geometry, frames=settings.frames, height=h, width=w)
     geometry.latent(settings.frames, h, w)
-    check_size(model.unet, w // geometry.stride, h // geometry.stride)
+    check_size(model.unet, w // geometry.vae_spatial_ratio, h // geometry.vae_spatial_ratio)
     model.unet.requires_grad_(True)
     return model
 
 
-def _mode_of_loaded(model: Components, text_mode: str, settings: Settings, note: Note) -> str:
+def _mode_of_loaded(model: Components, text_mode: str, settings: TrainingSettings, note: Note) -> str:
     """The text mode of a loaded model, which keeps what reads its text."""
     text: Any = model.text
     if settings.text.startswith((BERT, VECTORS)):
@@ -184,7 +191,7 @@ def _mode_of_loaded(model: Components, text_mode: str, settings: Settings, note:
     return "labels"
 
 
-def _finisher(settings: Settings, beside: Learnt) -> Components:
+def _finisher(settings: TrainingSettings, beside: LearnedConditioning) -> Components:
     """A small network that finishes clips: no text; latents are blocks of pixels, nothing lost."""
     if settings.model != "small":
         raise AnimaticError(f"model is {settings.model!r}; what learns to {settings.learn} begins as 'small'")
@@ -192,17 +199,17 @@ def _finisher(settings: Settings, beside: Learnt) -> Components:
     codec = PatchCodec(patch, 3 * patch**2)
     geometry = Geometry(settings.frames, h, w, codec.channels, patch)
     shape = geometry.latent(settings.frames, h, w)
-    guess, told = (x.shape[1] for x in beside.tell(beside.reduce(torch.zeros(1, *shape))))
+    guess, told = (x.shape[1] for x in beside.condition(beside.degrade(torch.zeros(1, *shape))))
     network = SpaceTimeUNet(in_channels=guess + told, out_channels=guess, **settings.sizes)
     check_size(network, shape[3], shape[2])
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)  # it begins as the first guess
-    model = Small("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, Habits())
-    model.beside = beside
+    model = Small("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, ModelDefaults())
+    model.concat_conditioning = beside
     return model
 
 
-def _config(settings: Settings) -> dict[str, Any]:
+def _config(settings: TrainingSettings) -> dict[str, Any]:
     if settings.model in ("small", "small-original"):
         design = "fast" if settings.model == "small" else "original"
         return {"_class_name": "SpaceTimeUNet", "design": design, **settings.sizes}
@@ -225,7 +232,7 @@ def _network(kind: str, config: dict[str, Any]) -> Any:
         raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
 
 
-def _ready_text(settings: Settings, kind: str) -> BertSentence | Labels | None:
+def _ready_text(settings: TrainingSettings, kind: str) -> BertSentence | Labels | None:
     """What reads the captions and does not learn, if they are to be read by a BERT, or name vectors in a file."""
     if ":" not in settings.text:
         return None

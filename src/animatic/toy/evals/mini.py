@@ -112,9 +112,9 @@ def moved(finds: Sequence[Detection | None]) -> str:
 
 def seen_captions(plan: Path) -> set[str]:
     """Every caption of a training run, made again from its plan."""
-    from ..curriculum import Plan
+    from ..curriculum import CurriculumConfig
 
-    made = Plan(**json.loads(plan.read_text()))
+    made = CurriculumConfig(**json.loads(plan.read_text()))
     captions: set[str] = set()
     for step in range(made.steps):
         captions.update(scene.prompt.lower() for scene in made.lesson(step).scenes)
