@@ -83,7 +83,7 @@ LVD = System(
         Flag("--use_ratio_based_loss", "--set energy.terms", "1 is `ratio`, 0 is `box`"),
         Flag("--gligen_scheduled_sampling_beta", "--set gligen.until", method="lvd-gligen:published"),
         Flag("--num_inference_steps", "--steps"),
-        Flag("--max_iter", "--set energy.iters"),
+        Flag("--max_iter", "--set energy.iterations"),
         Flag("--max_index_step", "--set energy.until", UNTIL),
         Flag("--num_frames", "--frames"),
     ),
@@ -97,7 +97,7 @@ LVD = System(
                 "animatic import cache_demo_v0.1_gpt-4-1106-preview.json --model gpt-4-1106-preview",
                 "animatic make --prompts demo.txt --planner cached:gpt-4-1106-preview --model zeroscope --method"
                 " lvd:published --out out/weak_guidance --seed 0 --repeats 10 --set energy.scale=2.5 --set"
-                " energy.threshold=350 --set energy.iters=1 --set energy.until=10/40 --set energy.terms.inside=0.25"
+                " energy.threshold=350 --set energy.iterations=1 --set energy.until=10/40 --set energy.terms.inside=0.25"
                 " --set energy.terms.outside=0.25 --set energy.terms.foreground=1 --set energy.terms.background=2"
                 " --frames 24",
             ),
@@ -202,11 +202,11 @@ LVD_UPSAMPLE = System(
 )
 
 _WHOLE = "composition.energy"
-_ALONE = "composition.parts.energy"
+_ALONE = "composition.object_controls.energy"
 LMD = System(
     "LMD",
     "generate.py",
-    "Settings are those of `lmd:published` (of each object alone: `composition.parts.`, of the whole:"
+    "Settings are those of `lmd:published` (of each object alone: `composition.object_controls.`, of the whole:"
     " `composition.energy.`) and of `lmd+:published`, which has no energy for objects alone. In"
     " `backward-guidance:published` and `boxdiff:published` the `overall_` flags are settings of `energy.`, such as"
     " `energy.scale`.",
@@ -238,9 +238,9 @@ LMD = System(
         Flag("--mask_th_for_point", "--set composition.mask.threshold"),
         Flag("--so_floor_padding", "--set composition.floor"),
         Flag("--loss_scale", f"--set {_ALONE}.scale"),
-        Flag("--max_iter", f"--set {_ALONE}.iters", "one number, or one for each step: `4,4,3,2,1`"),
+        Flag("--max_iter", f"--set {_ALONE}.iterations", "one number, or one for each step: `4,4,3,2,1`"),
         Flag("--max_index_step", f"--set {_ALONE}.until", "30 of 50 steps is `30/50`"),
-        Flag("--overall_max_iter", f"--set {_WHOLE}.iters", "one number, or one for each step"),
+        Flag("--overall_max_iter", f"--set {_WHOLE}.iterations", "one number, or one for each step"),
         Flag("--overall_max_index_step", f"--set {_WHOLE}.until", "30 of 50 steps is `30/50`"),
         Flag("--overall_loss_scale", f"--set {_WHOLE}.scale"),
         Flag("--horizontal_shift_only", "--set composition.sideways", "1 is `on`"),
@@ -466,18 +466,18 @@ VDP = System(
             Flag("use_dynamic_thres", "--threshold"),
             Flag("dynamic_thres_percentile", "--threshold"),
             Flag("folder", "--data"),
-            Flag("ema_decay", "--average"),
-            Flag("train_batch_size", "--batch"),
-            Flag("train_lr", "--rate"),
+            Flag("ema_decay", "--ema-decay"),
+            Flag("train_batch_size", "--batch-size"),
+            Flag("train_lr", "--learning-rate"),
             Flag("train_num_steps", "--steps"),
-            Flag("gradient_accumulate_every", "--accumulate"),
-            Flag("amp", "--precision"),
+            Flag("gradient_accumulate_every", "--gradient-accumulation"),
+            Flag("amp", "--mixed-precision"),
             Flag("step_start_ema", "", "averaged from the first step"),
             Flag("update_ema_every", "", "averaged at every step"),
             Flag("save_and_sample_every", "--save-every", "and `--sample-every`"),
             Flag("results_folder", "--out"),
             Flag("num_sample_rows", "--samples"),
-            Flag("max_grad_norm", "--clip"),
+            Flag("max_grad_norm", "--max-grad-norm"),
         )
     ),
 )

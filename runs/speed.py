@@ -100,7 +100,7 @@ class Original:
         store: dict[str, Tensor] = {}
         own = self.unet.attn_processors
         self.unet.set_attn_processor(
-            {n: Listening(store, n) if n.removesuffix(".processor") in self.sites else AttnProcessor2_0() for n in own}
+            {n: Listening(store, n) if n.removesuffix(".processor") in self.layers else AttnProcessor2_0() for n in own}
         )
         x = x.detach().requires_grad_()
         fused = nullcontext() if self.fused else sdpa_kernel(SDPBackend.MATH)
@@ -296,7 +296,7 @@ def bytes_(repeat: int) -> dict[str, Any]:
                     model(
                         x,
                         Step(0, 50, 981.0),
-                        replace(cond, maps=AttentionMapRequest(tokens, sites, maps_only=True)),
+                        replace(cond, map_request=AttentionMapRequest(tokens, sites, maps_only=True)),
                         fused_attention,
                     )
                 size = sum(t.untyped_storage().nbytes() for key, t in seen.items() if key not in weights)

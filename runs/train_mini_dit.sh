@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 out=${1:-runs/out/mini-dit}
 shift || true
 .venv/bin/animatic train --data toy --model runs/mini_dit.json --text own --frames 8 --size 64 --fps 4 --images 4 \
-  --target v --schedule zero-snr --batch 32 --rate 6e-4 --warmup 1000 --steps 60000 --decay 15000 --average 0.9995 \
+  --target v --schedule zero-snr --batch-size 32 --learning-rate 6e-4 --warmup-steps 1000 --steps 60000 --decay 15000 --ema-decay 0.9995 \
   --sample-every 2500 --out "$out" "$@"
 .venv/bin/python - "$out" <<'PYTHON'
 import sys

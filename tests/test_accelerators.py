@@ -34,7 +34,7 @@ def gradient(model, dtype=torch.float32, frames=3, side=8) -> torch.Tensor:
     x = torch.randn(1, 4, frames, side, side).to(dtype).requires_grad_()
     cond = model.encode(["a cat"], [""]).positive
     maps = AttentionMapRequest(torch.tensor([[3, 4]]), maps_only=True)
-    model(x, STEP, replace(cond, maps=maps), fused_attention)
+    model(x, STEP, replace(cond, map_request=maps), fused_attention)
     energy = sum(p.float().square().sum() for p in maps.found.values())
     return torch.autograd.grad(energy, x)[0].float()
 

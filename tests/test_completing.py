@@ -41,12 +41,12 @@ def known():
 
 @pytest.mark.parametrize("scheduler", ["", "dpm++", "euler"])
 def test_known_frames_come_out_as_they_went_in(model, known, scheduler):
-    habits = model.habits
-    model.habits = type(habits)(5, habits.guidance, scheduler=scheduler)
+    habits = model.defaults
+    model.defaults = type(habits)(5, habits.guidance, scheduler=scheduler)
     try:
         made = complete(SCENE, model, known, [True, True, False, False], (Guidance(2.0),), weight=1.0)
     finally:
-        model.habits = habits
+        model.defaults = habits
     assert np.array_equal(made.frames[:2], known.frames) and made.frames.shape == (4, 16, 16, 3)
 
 

@@ -140,7 +140,7 @@ def test_on_it_holds_the_sample_to_its_things(model):
             seen.append(x.clone())
             return x
 
-    still = replace(composition().energy, iters=0)
+    still = replace(composition().energy, iterations=0)
     made = replace(composition(), energy=still)
     run(model, [made, Look()])
     begun = []
@@ -204,7 +204,7 @@ def test_the_noise_of_a_thing_is_mostly_the_backgrounds(model):
 
     for blend, want in ((0.01, 1.294987), (0.1, 1.897367)):
         assert (1 - blend) ** 0.5 * 1 + blend**0.5 * 3 == pytest.approx(want, rel=1e-5)
-        made = replace(composition(blend=blend, centre=False), parts=(Guidance(2.0), Look()))
+        made = replace(composition(blend=blend, centre=False), object_controls=(Guidance(2.0), Look()))
         run(model, [made], steps=2)
         shared, cat = model.noise([0], 1, 64, 64)[0], first.pop(0)[0]
         own = torch.randn(shared.shape, generator=torch.Generator().manual_seed(made.seed))

@@ -31,7 +31,7 @@ MEDIA = {  # of each folder of faults/data, all of them this one clip
     "d_cap": ("1.mp4", "2.mp4", "3.mp4"),
     "d_nest3": ("cat/1.mp4", "cat/.hidden.gif", ".trash/b.gif", "__MACOSX/._1.mp4"),
 }
-TINY = "--dim 8 --multiples 1,2 --frames 4 --size 16 --steps 2 --batch 2".split()
+TINY = "--dim 8 --multiples 1,2 --frames 4 --size 16 --steps 2 --batch-size 2".split()
 SMALL = TrainingSettings(
     data="?", dim=8, multiples="1,2", frames=2, size="16", steps=1, batch_size=2, warmup_steps=1, save_every=1, sample_every=0,
     fps=8,
@@ -524,7 +524,7 @@ def test_a_worker_complains_in_one_line_too(workers, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     folder = fill(tmp_path / "d", "a.mp4")
     with pytest.raises(AnimaticError, match=r"step \d+: the loss is (nan|inf); want a lower rate, now 1e\+30"):
-        fit(replace(SMALL, data=str(folder), steps=6, save_every=9, rate=1e30, out=str(tmp_path / "o")))
+        fit(replace(SMALL, data=str(folder), steps=6, save_every=9, learning_rate=1e30, out=str(tmp_path / "o")))
     assert not list((tmp_path / "o" / "checkpoints").glob("*"))
 
 

@@ -230,14 +230,16 @@ def test_maps_are_the_softmax_and_change_nothing(model):
             p = torch.stack([p[i][..., wanted[i]] for i in range(2)])[
                 :, :, q.shape[2] - k.new_zeros(site.grid).numel() :
             ]
-            seen[site.name] = p.unflatten(2, site.grid).movedim(1, 2).repeat_interleave(x.shape[2] // site.grid[0], 1)
-            assert site.kind == ("joint" if site.text.stop < k.shape[2] else "cross") and site.fold == 1
+            seen[site.layer] = p.unflatten(2, site.grid).movedim(1, 2).repeat_interleave(x.shape[2] // site.grid[0], 1)
+            assert (
+                site.kind == ("joint" if site.text_keys.stop < k.shape[2] else "cross") and site.entries_per_branch == 1
+            )
         return fused_attention(site, q, k, v, mask)
 
     maps = AttentionMapRequest(wanted)
     with torch.no_grad():
         quiet = model(x[[0, 0]], STEP, cond, fused_attention)
-        asked = model(x[[0, 0]], STEP, replace(cond, maps=maps), listen)
+        asked = model(x[[0, 0]], STEP, replace(cond, map_request=maps), listen)
     assert close(asked, quiet) and len(maps.found) == len(seen) == 2
     for name, p in seen.items():
         assert maps.found[name].shape == p.shape and close(maps.found[name], p)
@@ -245,11 +247,11 @@ def test_maps_are_the_softmax_and_change_nothing(model):
 
 def test_gradients_survive_checkpointing_and_an_early_end(model):
     x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""]).positive
-    first = model.taps.listening[0]
+    first = model.hooks.listening[0]
 
     def gradient(only):
         maps, leaf = AttentionMapRequest(torch.tensor([[1, 4]]), (first,), maps_only=only), x.clone().requires_grad_()
-        answer = model(leaf, STEP, replace(cond, maps=maps), fused_attention)
+        answer = model(leaf, STEP, replace(cond, map_request=maps), fused_attention)
         assert bool(torch.isnan(answer).all()) is only
         return torch.autograd.grad(maps.found[first].square().sum(), leaf)[0]
 
@@ -286,7 +288,7 @@ def test_layout_attention_moves_attention_into_the_box(model):
         control, maps = LayoutAttention([scene], **how), AttentionMapRequest(torch.tensor([token, token]))
         bound = control.begin(Run(model, model.schedule(4), x))
         with torch.no_grad():
-            model(x[[0, 0]], STEP, replace(cond, maps=maps), lambda *a: bound.attend(fused_attention, *a))
+            model(x[[0, 0]], STEP, replace(cond, map_request=maps), lambda *a: bound.attend(fused_attention, *a))
         p = torch.stack(list(maps.found.values())).mean((0, 2, 3, -1))
         return p / p.sum((1, 2), keepdim=True)  # [row, height, width]
 
@@ -330,9 +332,9 @@ def test_attention_seen_per_layer_and_step_in_both_directions(model):
 
     heats, each, made = look(steps=(1, 3))
     assert heats["cat"].shape == x.shape[2:] and heats["cat"].max() == 1
-    assert [(a[2], a[3]) for a in each] == [(name, step) for step in (1, 3) for name in model.taps.listening]
+    assert [(a[2], a[3]) for a in each] == [(name, step) for step in (1, 3) for name in model.hooks.listening]
     assert close(made, sample(model, model.schedule(4), x, cond, [Guidance(6.0)]), RUN)
-    if "attn2" in model.taps.listening[0]:
+    if "attn2" in model.hooks.listening[0]:
         with pytest.raises(AnimaticError, match="words look at nothing"):
             look(back=True)
     else:

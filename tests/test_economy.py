@@ -31,11 +31,11 @@ def folder(request, tmp_path_factory):
 
 def answers(model):
     """Latents of a run, the gradient of the maps of one pass, pixels."""
-    width = 64 if model.geometry.pace == 1 else 48
+    width = 64 if model.geometry.vae_temporal_ratio == 1 else 48
     x, cond = model.noise([0], 5, 32, width), model.encode(["the cat"], ["a dog"])
     made = sample(model, model.schedule(2), x, cond, [Guidance(4.0)])
     maps, leaf = AttentionMapRequest(torch.tensor([[1]]), maps_only=True), x.clone().requires_grad_()
-    model(leaf, STEP, replace(cond.positive, maps=maps), fused_attention)
+    model(leaf, STEP, replace(cond.positive, map_request=maps), fused_attention)
     energy = sum(m.float().square().sum() for m in maps.found.values())
     return made, torch.autograd.grad(energy, leaf)[0], model.decode(made).float()
 
@@ -90,7 +90,12 @@ def test_caches_are_refused_while_guiding(tmp_path):
     model.unet.enable_cache(FirstBlockCacheConfig(threshold=0.1))
     x, cond = model.noise([0], 5, 32, 48), model.encode(["the cat"], [""]).positive
     with pytest.raises(AnimaticError, match="caches, skips or recasts"):
-        model(x.requires_grad_(), STEP, replace(cond, maps=AttentionMapRequest(torch.tensor([[1]]))), fused_attention)
+        model(
+            x.requires_grad_(),
+            STEP,
+            replace(cond, map_request=AttentionMapRequest(torch.tensor([[1]]))),
+            fused_attention,
+        )
 
 
 def test_from_the_command_line(tmp_path, monkeypatch):

@@ -42,11 +42,11 @@ def energy_of(model, x, step, scene=CAT):
     targets = Targets.of([scene], model.text, 3, x.device, legacy=False)
     maps = AttentionMapRequest(targets.tokens)
     cond = model.encode([scene.prompt], [""]).positive
-    model(x / step.gain, step, replace(cond, maps=maps), fused_attention)
+    model(x / step.gain, step, replace(cond, map_request=maps), fused_attention)
     return BoxEnergy()(maps.found, targets)
 
 
-@pytest.mark.parametrize("off", [{"iters": 0}, {"until": 0.0}, {"scale": 0.0}])
+@pytest.mark.parametrize("off", [{"iterations": 0}, {"until": 0.0}, {"scale": 0.0}])
 def test_off_is_the_identity(model, off):
     made = run(model, [Energy((CAT,), BoxEnergy(), **off)])
     assert torch.equal(made, run(model, [])), "nothing is added"
@@ -128,7 +128,7 @@ def test_what_is_inside_is_guided_too(model):
     class Told(Control):
         name: str
 
-        def tell(self, cond, step):
+        def condition(self, cond, step):
             return cond
 
         def denoise(self, inner, x, step, cond):

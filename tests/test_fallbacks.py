@@ -163,8 +163,8 @@ def test_what_is_no_number_after_a_lora_s_name(here, tmp_path):
         {"classes": None},
         {"classes": 3},
         {"geometry": {"frame": 4}},
-        {"habits": {"steps": 3, "strength": 1}},
-        {"beside": {"kind": "sideways"}},
+        {"defaults": {"steps": 3, "strength": 1}},
+        {"concat_conditioning": {"kind": "sideways"}},
     ],
 )
 def test_a_damaged_card_is_one_line(tmp_path, damage):
@@ -192,7 +192,7 @@ def test_how_a_folder_without_a_card_is_used_is_said(tmp_path, recwarn):
         f"{folder}: no animatic.json says how the model is used: 16 frames of 64x64 at 8 a second, "
         "25 steps, guidance 7.5"
     ]
-    card = {"geometry": {"frames": 4, "height": 16, "width": 16, "stride": 2}, "habits": {"steps": 3}}
+    card = {"geometry": {"frames": 4, "height": 16, "width": 16, "vae_spatial_ratio": 2}, "defaults": {"steps": 3}}
     (folder / "animatic.json").write_text(json.dumps(card))
     recwarn.clear()
     load(str(folder), "cpu")

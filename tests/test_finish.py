@@ -121,11 +121,11 @@ def test_spans_and_blending():
     seen = []
 
     def inner(x, step, cond):
-        seen.append((x.shape[2:], cond.rows[0].first, cond.extra["beside"].shape[2:]))
+        seen.append((x.shape[2:], cond.branches[0].first_frame, cond.extra["concat"].shape[2:]))
         return 2 * x
 
     x = torch.randn(1, 2, 10, 6, 8)
-    cond = Conditioning(torch.zeros(1, 1, 1), (Branch(),), {"beside": x})
+    cond = Conditioning(torch.zeros(1, 1, 1), (Branch(),), {"concat": x})
     found = Tiles(4, 2, 5, 2).denoise(inner, x, None, cond)  # pyright: ignore[reportArgumentType]
     assert torch.allclose(found, 2 * x, atol=1e-6) and all(a == c for a, _, c in seen)
     assert {first for _, first, _ in seen} == {0, 2, 4, 6} and {shape for shape, _, _ in seen} == {(4, 5, 5)}
@@ -205,7 +205,7 @@ def test_networks_of_others_finish_too(video, tmp_path):
     for kind, config, parts in (("lavie-interpolation", INTERPOLATION, image), ("lavie-vsr", VSR, x4)):
         checkpoint(tmp_path / "file.pt", config, kind == "lavie-vsr")
         convert_lavie(tmp_path / "file.pt", tmp_path / kind, str(parts))
-        assert CARDS[kind]["habits"] == load(str(tmp_path / kind)).defaults
+        assert CARDS[kind]["defaults"] == load(str(tmp_path / kind)).defaults
     cascade = f"interpolate:3:steps=2:model={tmp_path}/lavie-interpolation,upscale:4:steps=1:model={tmp_path}/lavie-vsr"
     made = finish(short, stages_of(cascade), said(short, "", 0))
     assert made.frames.shape == (7, 128, 128, 3) and made.fps == 24

@@ -42,7 +42,16 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
 
     Another processor's instructions make 7e-6 of the norm in 40 steps; taken up without Adam's momentum it is 1e-2.
     """
-    long = replace(SMALL, steps=40, save_every=20, images=1, alone=0.25, accumulate=2, batch=1, out=str(tmp_path / "a"))
+    long = replace(
+        SMALL,
+        steps=40,
+        save_every=20,
+        images=1,
+        focus_present=0.25,
+        gradient_accumulation=2,
+        batch_size=1,
+        out=str(tmp_path / "a"),
+    )
     fit(long)
     code = (
         "import os, sys; from animatic.training.fit import fit; from animatic.training.settings import Settings\n"
@@ -62,7 +71,7 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
 
 @pytest.mark.slow("two processes import, meet and train")
 def test_two_processes_are_one_with_twice_the_batch(tmp_path):
-    both = replace(SMALL, batch=1, steps=3, text="none", out=str(tmp_path / "two"))
+    both = replace(SMALL, batch_size=1, steps=3, text="none", out=str(tmp_path / "two"))
     code = (
         "import sys; from accelerate import Accelerator; Accelerator(cpu=True)\n"
         "from animatic.training.fit import fit; from animatic.training.settings import Settings\n"
@@ -73,14 +82,14 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run([*run, str(script), repr(vars(both))], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
-    fit(replace(both, batch=2, out=str(tmp_path / "one")))
+    fit(replace(both, batch_size=2, out=str(tmp_path / "one")))
     assert distance(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-5
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 3  # one process tells
 
 
 def test_checkpoints_samples_and_the_model(tmp_path):
     out = tmp_path / "run"
-    settings = replace(SMALL, steps=5, save_every=1, keep=2, sample_every=5, samples=3, out=str(out))
+    settings = replace(SMALL, steps=5, save_every=1, keep_checkpoints=2, sample_every=5, samples=3, out=str(out))
     made = fit(settings)
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["step-0000004", "step-0000005"]
     sheet = Video.load(out / "samples" / "step-0000005.mp4")
@@ -104,7 +113,7 @@ def test_the_grid_is_the_originals():
 
 
 def test_the_null_condition_learns_by_default():
-    trainer = DiffusionTrainer(replace(SMALL, batch=8, out="unused"))
+    trainer = DiffusionTrainer(replace(SMALL, batch_size=8, out="unused"))
     samples = [trainer.clips[i] for i in range(8)]
     x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
     trainer.learner(x, samples, 0, 0.5, 0.0).backward()
@@ -173,7 +182,7 @@ def test_networks_of_diffusers_from_a_config(tmp_path, kind):
     config.write_text(json.dumps({"_class_name": kind, **CONFIGS[kind]}))
     out = tmp_path / "run"
     target = "flow" if kind.startswith("Wan") else "v"
-    settings = replace(SMALL, model=str(config), target=target, images=1, alone=0.5, out=str(out), steps=2)
+    settings = replace(SMALL, model=str(config), target=target, images=1, focus_present=0.5, out=str(out), steps=2)
     made = fit(settings)
     assert render(Scene("a bear", (), seconds=0.4), load(str(made)), "none", steps=2).frames.shape == (3, 16, 16, 3)
     trainer = DiffusionTrainer(settings)
@@ -237,7 +246,7 @@ def test_class_labels(tmp_path):
 
 def test_from_the_command_line(tmp_path, capsys):
     arguments = ["train", "--data", "toy", "--out", str(tmp_path / "o"), "--frames", "2", "--size", "16", "--dim", "8"]
-    arguments += ["--multiples", "1,2", "--batch", "2", "--steps", "1", "--json"]
+    arguments += ["--multiples", "1,2", "--batch-size", "2", "--steps", "1", "--json"]
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--dry-run"])
     told = json.loads(capsys.readouterr().out)

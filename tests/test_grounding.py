@@ -92,7 +92,7 @@ def test_it_ends_after_its_share_of_the_steps(model):
         def denoise(self, inner, x, step, cond):
             return inner(x, step, cond)
 
-        def tell(self, cond, step):
+        def condition(self, cond, step):
             told.append("boxes" in cond.extra)
             return cond
 
@@ -115,7 +115,7 @@ def test_frames_are_told_their_own_boxes(model):
         alone = model(
             x[1:],
             Step(0, 1, 500.0),
-            replace(cond, text=cond.text[1:], rows=rows[1:], extra={k: v[1:] for k, v in cond.extra.items()}),
+            replace(cond, text=cond.text[1:], branches=rows[1:], extra={k: v[1:] for k, v in cond.extra.items()}),
             fused_attention,
         )
     assert (both[0] - both[1]).abs().max() > 1e-4, "a window sees the boxes of its own frames"
@@ -125,7 +125,7 @@ def test_frames_are_told_their_own_boxes(model):
 def test_negative_rows_are_told_nothing(model):
     gligen, cond = Gligen([CATS], until=1), model.encode([CATS.prompt], [""])
     extra = named_boxes([CATS], model.text, 1)
-    told = replace(gligen, _told=extra).condition(cond, Step(0, 4, 0.0)).extra["present"]
+    told = replace(gligen, _conditioning=extra).condition(cond, Step(0, 4, 0.0)).extra["present"]
     assert told[0].sum() == 0 and told[1].sum() == 2
 
 

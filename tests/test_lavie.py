@@ -282,7 +282,7 @@ def test_the_other_two_convert(tmp_path):
         checkpoint(tmp_path / f"{kind}.pt", config, kind == "lavie-vsr")
         folder = convert_lavie(tmp_path / f"{kind}.pt", tmp_path / kind, "nowhere/at-all")
         card = json.loads((folder / "animatic.json").read_text())
-        assert card["parts"] == "nowhere/at-all" and card["beside"] == CARDS[kind]["beside"]
+        assert card["parts"] == "nowhere/at-all" and card["concat_conditioning"] == CARDS[kind]["concat_conditioning"]
         with pytest.raises(AnimaticError, match="nowhere/at-all is not on this machine"):
             load(str(folder))
 

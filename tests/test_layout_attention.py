@@ -63,7 +63,7 @@ def test_words_are_looked_at_in_their_boxes(model):
         bound = control.begin(Run(model, model.schedule(4), x, cond))
         step = Step(0, 4, 999, noise=1.0)
         with torch.no_grad():
-            model(x[[0, 0]], step, replace(cond, maps=maps), lambda *a: bound.attend(fused_attention, *a))
+            model(x[[0, 0]], step, replace(cond, map_request=maps), lambda *a: bound.attend(fused_attention, *a))
         p = next(iter(maps.found.values())).mean(2)[..., 0]  # [row, frame, height, width]
         half = p.shape[-1] // 2
         return p[:, 0, :half, :half].mean((1, 2)) / p[:, 0].mean((1, 2)), p

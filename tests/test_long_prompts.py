@@ -161,7 +161,7 @@ class TestLayers:
         assert all(token > 77 for token in tokens)
         maps = AttentionMapRequest(torch.tensor([tokens]))
         with torch.no_grad():
-            video(x, next(iter(video.schedule(1))), replace(cond.positive, maps=maps), fused_attention)
+            video(x, next(iter(video.schedule(1))), replace(cond.positive, map_request=maps), fused_attention)
         want = mean_map(maps.found)[0].mean(1)  # of the word's tokens
         assert torch.allclose(seen["cat"], want / want.amax(), atol=1e-4)
 

@@ -94,13 +94,13 @@ def test_negative_replaces_the_models_own_words(model, tmp_path, here):
     from copy import copy
 
     other = copy(model)
-    other.habits = ModelDefaults(2, 4.0, "dog")
+    other.defaults = ModelDefaults(2, 4.0, "dog")
     scene, how = Scene("a cat", negative="grass"), {"frames": 1, "guidance": 9.0, "size": (64, 64)}
     own, plain = (animatic.render(scene, other, "none", negative=words, **how) for words in (None, ""))
     said = animatic.render(scene, model, "none", negative="dog", steps=2, **how)
     off = np.abs(own.frames.astype(int) - said.frames)
     assert off.max() <= 1, "the same words, by habit or given: one level for the last bits of a sum"
-    assert not np.array_equal(own.frames, plain.frames) and other.habits.negative == "dog"
+    assert not np.array_equal(own.frames, plain.frames) and other.defaults.negative == "dog"
     assert [GenerationRequest.of(v.info, "").negative for v in (own, plain, said)] == ["dog", "", "dog"]
     assert (
         GenerationRequest.of(read_info(made(here, "a red ball", "--negative", "dog, cat")), "").negative == "dog, cat"
@@ -131,7 +131,10 @@ BAD = {
     "guidance": (("make", "a cat", "--guidance", "nan"), "--guidance is nan; want a finite number"),
     "seconds": (("make", "a cat", "--seconds", "inf"), "--seconds is inf; want a finite number"),
     "of a group": (("bench", "generate", "lvd", "--out", "r", "--guidance", "-inf"), "--guidance is -inf; want"),
-    "of training": (("train", "--data", "toy", "--out", "t", "--rate", "nan"), "--rate is nan; want a finite number"),
+    "of training": (
+        ("train", "--data", "toy", "--out", "t", "--learning-rate", "nan"),
+        "--learning-rate is nan; want a finite number",
+    ),
     "attention": (
         ("make", "a bear walks to the left", "--attention-of", "*@99", *QUICK),
         "attention of step 99 is wanted; this run has steps 0 to 0",

@@ -72,15 +72,15 @@ def test_every_setting_of_every_method_is_named_shown_and_settable(mini):
     [
         ("energy.scale", "30", lambda e: e.scale == 30),
         ("energy.until", "10/40", lambda e: e.until == 0.25),
-        ("energy.iters", "1", lambda e: e.iters == 1),
-        ("energy.iters", "4, 3,2", lambda e: e.iters == (4, 3, 2)),
-        ("energy.sites", "mid_block.*,up_blocks.0.*", lambda e: e.sites == ("mid_block.*", "up_blocks.0.*")),
-        ("energy.sites", "mid_block.*", lambda e: e.sites == ("mid_block.*",)),
+        ("energy.iterations", "1", lambda e: e.iterations == 1),
+        ("energy.iterations", "4, 3,2", lambda e: e.iterations == (4, 3, 2)),
+        ("energy.layers", "mid_block.*,up_blocks.0.*", lambda e: e.layers == ("mid_block.*", "up_blocks.0.*")),
+        ("energy.layers", "mid_block.*", lambda e: e.layers == ("mid_block.*",)),
         ("energy.legacy", "on", lambda e: e.legacy is True),
         ("energy.terms.inside", "0.5", lambda e: e.terms == BoxEnergy(inside=0.5)),
         ("energy.terms", "ratio", lambda e: e.terms == Ratio()),
         ("energy.terms", "boxdiff", lambda e: e.terms == BoxDiff()),
-        ("energy.shape", "fading", lambda e: e.shape == LinearDecay()),
+        ("energy.step_size", "linear", lambda e: e.step_size == LinearDecay()),
         ("Energy.Scale", "30", lambda e: e.scale == 30),  # as the studio once named it
     ],
 )
@@ -101,7 +101,7 @@ def test_a_part_of_another_kind_has_its_own_settings(mini):
 
 def test_runs_of_single_things_have_settings_of_their_own(mini):
     """LMD's `--loss_scale` is of each thing alone, `--overall_loss_scale` of the whole."""
-    values = {"composition.parts.energy.scale": 7, "composition.energy.scale": 9, "composition.frozen": 0.3}
+    values = {"composition.object_controls.energy.scale": 7, "composition.energy.scale": 9, "composition.frozen": 0.3}
     (made,) = (c for c in controls("lmd", values, mini) if hasattr(c, "parts"))
     assert one(Energy, made.parts).scale == 7 and made.energy.scale == 9 and made.frozen == 0.3
     assert one(Guidance, made.parts).scale == 4.0
@@ -129,12 +129,15 @@ def test_settings_of_windows_are_of_stories(mini):
         ({"energy.scale": True}, "energy.scale is True; want a number"),
         ({"energy.scale": [1]}, "energy.scale is [1]; want a number"),
         ({"energy.scale": object}, "energy.scale is <class 'object'>; want a number"),
-        ({"energy.iters": 2.5}, "energy.iters is 2.5; want whole"),
-        ({"energy.iters": True}, "energy.iters is True; want whole"),
-        ({"energy.iters": "3,x"}, "energy.iters is '3,x'; want whole, 0 or more or numbers with commas, such as 3"),
+        ({"energy.iterations": 2.5}, "energy.iterations is 2.5; want whole"),
+        ({"energy.iterations": True}, "energy.iterations is True; want whole"),
+        (
+            {"energy.iterations": "3,x"},
+            "energy.iterations is '3,x'; want whole, 0 or more or numbers with commas, such as 3",
+        ),
         ({"energy.legacy": 1}, "energy.legacy is 1; want on or off, such as false"),
-        ({"energy.sites": 1}, "energy.sites is 1; want names with commas, such as *"),
-        ({"energy.sites": ""}, "energy.sites is ''; want names with commas"),
+        ({"energy.layers": 1}, "energy.layers is 1; want names with commas, such as *"),
+        ({"energy.layers": ""}, "energy.layers is ''; want names with commas"),
         ({"energy.terms": "boxes"}, "energy.terms is 'boxes'; want one of box, ratio"),
         ({"energy.scal": 3}, "lvd on mini has no setting 'energy.scal'; near: energy.scale=100"),
         ({"scale": 3}, "near: guidance.scale=4, energy.scale=100"),
@@ -164,10 +167,10 @@ def test_a_sampling_share_is_as_many_steps_as_the_quotient_says(mini):
 
 
 def test_python_carries_them_in_the_request(mini):
-    values = {"energy.scale": 30, "energy.iters": [2, 1], "guidance.scale": 2}
+    values = {"energy.scale": 30, "energy.iterations": [2, 1], "guidance.scale": 2}
     video, plain = (render(BEAR, mini, "lvd", 3, settings=s, **QUICK) for s in (values, {}))
     request = GenerationRequest.of(json.loads(json.dumps(video.info)), "it")
-    assert request.settings == {"energy.scale": 30.0, "energy.iters": (2, 1)} and request.guidance == 2
+    assert request.settings == {"energy.scale": 30.0, "energy.iterations": (2, 1)} and request.guidance == 2
     assert "scale=30" in video.info["controls"] and not np.array_equal(video.frames, plain.frames)
 
     again = render(BEAR, mini, "lvd", 3, settings=request.settings, guidance=request.guidance, **QUICK)
@@ -196,10 +199,10 @@ def test_the_command_line_makes_renders_and_edits_with_them(here, tmp_path):
     code, _, err = here("render", "out/a.json", "--name", "a", *quick, "--set", "energy.scale=40")
     assert code == 0 and "out/a.* holds another result" in err
 
-    code, _, err = here("edit", "out/a.mp4", "--swap", "bear=cat", "--set", "energy.iters=1")
+    code, _, err = here("edit", "out/a.mp4", "--swap", "bear=cat", "--set", "energy.iterations=1")
     assert code == 0, err
     assert Video.load(tmp_path / "out/a.edit.mp4").info["request"]["settings"] == {
-        "energy.scale": 30.0, "energy.iters": 1,
+        "energy.scale": 30.0, "energy.iterations": 1,
     }  # fmt: skip
     code, _, err = here("edit", "out/a.mp4", "--swap", "bear=dog", "--method", "none")
     assert code == 0, err
@@ -212,7 +215,7 @@ def test_the_command_line_makes_renders_and_edits_with_them(here, tmp_path):
 def test_methods_lists_them(here):
     code, out, err = here("methods", "lvd", "--json")
     known = {each["path"]: each for each in json.loads(out)}
-    assert code == 0 and known["energy.scale"]["default"] == 100 and known["energy.sites"]["default"] == "*", err
+    assert code == 0 and known["energy.scale"]["default"] == 100 and known["energy.layers"]["default"] == "*", err
     assert known["energy.until"]["range"] == "a number, 0 to 1" and "legacy" in known["energy.legacy"]["help"]
     code, out, err = here("methods", "lvd")
     assert code == 0 and "energy.terms.inside" in out and "0.75" in out, err
@@ -264,7 +267,7 @@ def test_where_a_centred_box_stands():
     assert centred(box, 0.1, "kept") == pytest.approx((0.4, 0.1, 0.6, 0.5))
 
 
-ALL_LAYERS = {"composition.energy.sites": "*", "composition.parts.energy.sites": "*"}
+ALL_LAYERS = {"composition.energy.layers": "*", "composition.object_controls.energy.layers": "*"}
 
 
 def test_sideways_things_keep_their_height(tmp_path):

@@ -132,7 +132,7 @@ def test_a_card_says_what_was_recognised(tmp_path, capsys, recwarn):
     assert err == "note: taken for zeroscope by its configuration\n"
     card = json.loads((folder / "animatic.json").read_text())
     known = PRESETS["zeroscope"]
-    assert card["model"] == "zeroscope" and card["habits"] == asdict(known.defaults)
+    assert card["model"] == "zeroscope" and card["defaults"] == asdict(known.defaults)
     assert card["geometry"] == json.loads(json.dumps(asdict(known.geometry)))
     model = load(str(folder), "cpu")
     assert (model.family, model.geometry, model.defaults) == ("zeroscope", known.geometry, known.defaults)
@@ -161,7 +161,7 @@ def test_every_known_model_is_carded_under_any_folder_name(tmp_path, capsys, num
     code, out, err = command(capsys, "card", folder, "--print")
     assert code == 0 and err.startswith(f"note: taken for {names[0]} by its configuration")
     card = json.loads(out)
-    assert card["model"] == names[0] and card["habits"] == asdict(PRESETS[names[0]].defaults)
+    assert card["model"] == names[0] and card["defaults"] == asdict(PRESETS[names[0]].defaults)
     if not facts["_class_name"].startswith("Cog"):  # the facts hold no size for those
         geometry = asdict(PRESETS[names[0]].geometry)
         assert card["geometry"]["fps"] == geometry["fps"] and card["geometry"]["frames"] == geometry["frames"]
@@ -181,8 +181,8 @@ def test_a_folder_like_no_known_model_gets_what_its_configs_tell(tmp_path, capsy
     _, out, err = command(capsys, "card", folder, "--print")
     card = json.loads(out)
     assert (card["family"], card["words"], card["coordinates"]) == ("", [], False)
-    assert (card["geometry"]["frames"], card["geometry"]["height"], card["habits"]["steps"]) == (16, 64, 25)
-    assert err.startswith("note: like no known model: check geometry and habits")
+    assert (card["geometry"]["frames"], card["geometry"]["height"], card["defaults"]["steps"]) == (16, 64, 25)
+    assert err.startswith("note: like no known model: check geometry and defaults")
     (folder / "animatic.json").write_text(out)
     with_card = load(str(folder), "cpu")
     (folder / "animatic.json").unlink()
@@ -210,7 +210,7 @@ def test_a_card_that_is_there_loses_nothing(tmp_path, capsys):
     (folder / "animatic.json").write_text(json.dumps(kept))
     assert command(capsys, "card", folder, "--force")[0] == 0
     card = json.loads((folder / "animatic.json").read_text())
-    assert kept.items() <= card.items() and card.keys() - kept.keys() == {"habits"}
+    assert kept.items() <= card.items() and card.keys() - kept.keys() == {"defaults"}
     assert [file.name for file in folder.iterdir() if file.name.startswith(".")] == []
 
 

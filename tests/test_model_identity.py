@@ -50,7 +50,7 @@ def steering(model):
     found = {}
     for name in METHODS:
         try:
-            found[name] = repr(recipe_named(name)([STILL], model, model.habits.guidance))
+            found[name] = repr(recipe_named(name)([STILL], model, model.defaults.guidance))
         except AnimaticError:
             continue
     return found
@@ -107,7 +107,7 @@ def test_modelscope_is_known_by_its_layout(tmp_path):
         model = load(str(layout_of_modelscope(tmp_path / "text-to-video-ms-1.7b")), "cpu")
     assert model.family == "modelscope"
     energy = recipe_named("lvd")([SCENE], model, 9.0)[1]
-    assert (len(energy.sites), energy.scale, energy.until) == (6, 5 * 267, 0.25)
+    assert (len(energy.layers), energy.scale, energy.until) == (6, 5 * 267, 0.25)
     assert model.defaults == PRESETS["modelscope"].defaults and model.geometry == PRESETS["modelscope"].geometry
 
     other = shutil.copytree(tmp_path / "text-to-video-ms-1.7b", tmp_path / "zeroscope-mine")
@@ -269,15 +269,15 @@ def test_habits_are_those_of_the_presets():
     """The card of mini agrees with what training it writes."""
     from animatic.toy import mini
 
-    assert asdict(mini.HABITS) == json.loads((MINI / "animatic.json").read_text())["habits"]
+    assert asdict(mini.HABITS) == json.loads((MINI / "animatic.json").read_text())["defaults"]
 
 
 def test_damaged_cards_are_named(tmp_path):
     folder = tiny.folder(tmp_path / "m", tiny.unet2d())
     for card, words in (
-        ({"habits": {"step": 3}}, r"m/animatic\.json: cannot be used \(TypeError: .*step"),
+        ({"defaults": {"step": 3}}, r"m/animatic\.json: cannot be used \(TypeError: .*step"),
         ({"geometry": [64]}, r"m/animatic\.json: cannot be used"),
-        ({"beside": {"kind": "above"}}, r"m/animatic\.json: cannot be used \(KeyError: 'above'\)"),
+        ({"concat_conditioning": {"kind": "above"}}, r"m/animatic\.json: cannot be used \(KeyError: 'above'\)"),
         ({"family": 3}, r"m/animatic\.json: family is 3; want lavie"),
     ):
         (folder / "animatic.json").write_text(json.dumps(card))

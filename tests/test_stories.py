@@ -116,8 +116,10 @@ def test_maps_are_of_the_windows_that_were_told_the_word():
     asked = []
 
     def inner(x, step, cond):
-        asked.append(cond.maps.tokens.tolist())
-        cond.maps.found["layer"] = torch.stack([torch.full((4, 1, 1, 1, 2), float(r.first + 1)) for r in cond.rows])
+        asked.append(cond.map_request.tokens.tolist())
+        cond.map_request.found["layer"] = torch.stack(
+            [torch.full((4, 1, 1, 1, 2), float(r.first_frame + 1)) for r in cond.branches]
+        )
         return x
 
     maps = AttentionMapRequest(torch.tensor([[1, 7]]), maps_only=True)

@@ -351,7 +351,7 @@ def malformed(random: random.Random, scene: dict, job: str, secret: Path) -> htt
                 ("seed", [-1, 1.5, "1", None, 2**64, True]), ("steps", [0, -1, 1e9, "5", 201, []]),
                 ("frames", [0, 65, 33, "x", {}]), ("size", ["64", "60x64", "0x0", "-8x8", "9999x9999", 64, "64x64\n"]),
                 ("scheduler", ["warp", 1, "os", "__class__"]), ("heat", ["yes", 1, None]),
-                ("settings", [{"a": 1}, [], {"energy.until": 2}, {"energy.scale": "x"}, {"energy.iters": -1}]),
+                ("settings", [{"a": 1}, [], {"energy.until": 2}, {"energy.scale": "x"}, {"energy.iterations": -1}]),
                 ("beside", ["none", ["magic"], [1], ["none"] * 3]), ("unknown", [1]),
             ])  # fmt: skip
             return post("/api/render", {"scene": scene, name: random.choice(values)})

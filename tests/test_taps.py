@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from animatic.backbones.hooks import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
 from conftest import close
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
-from animatic.backbones.taps import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
 from animatic.core.attention import fused_attention
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 
@@ -62,7 +62,7 @@ def test_maps_are_the_softmax(kind):
     def listen(site, q, k, v, mask):
         if site.kind == "cross":
             p = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
-            seen[site.name] = p.unflatten(0, (2, site.fold)).unflatten(3, site.grid[1:])
+            seen[site.layer] = p.unflatten(0, (2, site.entries_per_branch)).unflatten(3, site.grid[1:])
         return fused_attention(site, q, k, v, mask)
 
     maps = AttentionMapRequest(torch.tensor([[1, 4], [6, 2]]))
@@ -110,7 +110,7 @@ def test_gradients_are_those_of_plain_attention_and_survive_checkpointing(kind, 
     def gradient() -> torch.Tensor:
         maps = AttentionMapRequest(torch.tensor([[3, 4]]))
         leaf = x.clone().requires_grad_()
-        model(leaf, STEP, replace(cond, maps=maps), fused_attention)
+        model(leaf, STEP, replace(cond, map_request=maps), fused_attention)
         return torch.autograd.grad(sum(m.square().sum() for m in maps.found.values()), leaf)[0]
 
     plainly = gradient()
@@ -132,7 +132,7 @@ def test_a_request_for_maps_alone_stops_after_the_last_of_them(tmp_path, checkpo
 
     def gradient(only: bool) -> tuple[torch.Tensor, torch.Tensor]:
         maps, leaf = AttentionMapRequest(torch.tensor([[3, 4]]), maps_only=only), x.clone().requires_grad_()
-        prediction = model(leaf, STEP, replace(cond, maps=maps), fused_attention)
+        prediction = model(leaf, STEP, replace(cond, map_request=maps), fused_attention)
         return torch.autograd.grad(sum(m.square().sum() for m in maps.found.values()), leaf)[0], prediction
 
     whole, prediction = gradient(only=False)

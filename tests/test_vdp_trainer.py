@@ -33,7 +33,7 @@ from animatic.video import Video
 @pytest.mark.parametrize(("start", "every"), [(20, 5), (18, 5), (3, 5), (2, 1)])
 def test_weights_are_averaged_as_there(start, every):
     """A copy at the updates before `step_start_ema`, then beta old + (1 - beta) new, at every `update_ema_every`-th."""
-    now, settings = torch.nn.Parameter(torch.zeros(1)), replace(SMALL, average=0.9, ema_start=start, ema_every=every)
+    now, settings = torch.nn.Parameter(torch.zeros(1)), replace(SMALL, ema_decay=0.9, ema_start=start, ema_every=every)
     average, wanted = averaged([now], settings), 0.0
     for step in range(40):
         now.data.fill_(step**2 + 1)
@@ -46,7 +46,7 @@ def test_weights_are_averaged_as_there(start, every):
 
 def test_a_run_averages_from_its_start_on(tmp_path):
     """Before the start the model is the network as it was at the last update: after one step of three, or of four."""
-    settings = replace(SMALL, ema_start=9, ema_every=3, clip=0)
+    settings = replace(SMALL, ema_start=9, ema_every=3, max_grad_norm=0)
     made = {n: fit(replace(settings, steps=n, out=str(tmp_path / f"{n}"))) for n in (1, 3, 4)}
     one, three, four = (load(str(folder)).unet.conv_in.weight for folder in made.values())
     assert torch.allclose(one, three, atol=1e-6) and not torch.allclose(one, four, atol=1e-4)
@@ -56,7 +56,7 @@ def test_gradients_of_any_size_where_nothing_bounds_them(tmp_path):
     """`max_grad_norm=None`: the same as a bound that is never reached, and not as one that is."""
     ends = [
         load(
-            str(fit(replace(SMALL, steps=2, clip=most, rate=0.1, out=str(tmp_path / f"{most:g}"))))
+            str(fit(replace(SMALL, steps=2, max_grad_norm=most, learning_rate=0.1, out=str(tmp_path / f"{most:g}"))))
         ).unet.conv_in.weight
         for most in (0, 1e9, 1e-9)
     ]
@@ -133,7 +133,7 @@ def test_conditions_that_were_given(tmp_path):
     vectors = {"up": [1.0, 0.5, -1.0], "down": [0.0, 0.25, 2.0], "left": [0.0, 0.0, 0.0]}
     file = tmp_path / "vectors.json"
     file.write_text(json.dumps(vectors))
-    settings = replace(SMALL, data=str(tmp_path / "d"), text=f"vectors:{file}", rate=0.1, steps=2)
+    settings = replace(SMALL, data=str(tmp_path / "d"), text=f"vectors:{file}", learning_rate=0.1, steps=2)
     model = load(str(fit(replace(settings, out=str(tmp_path / "o")))))
     assert model.unet.config["cond_dim"] == 3
     assert torch.equal(model.text(list(vectors))[:, 0], torch.tensor(list(vectors.values())))
@@ -156,7 +156,7 @@ def test_the_example_of_its_readme(tmp_path, capsys):
     (command,) = re.findall(r"animatic (train --data \./data .*?)\n```", page, re.DOTALL)
     for i in range(2):
         clip(5 - 2 * i, 16, 16, start=1).save(tmp_path / "data" / f"{i}.gif", scale=1)
-    tiny = "--dim 8 --multiples 1,2 --size 8 --frames 4 --batch 2 --steps 2 --precision no --levels 4"
+    tiny = "--dim 8 --multiples 1,2 --size 8 --frames 4 --batch-size 2 --steps 2 --mixed-precision no --levels 4"
     tiny += " --save-every 2 --sample-every 2 --samples 4 --ema-start 1 --ema-every 1 --json"
     places = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "results")]
     with pytest.raises(SystemExit) as end:

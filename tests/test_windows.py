@@ -47,8 +47,8 @@ def blended(plan: WindowPlan, step: Step | None = None, **told) -> torch.Tensor:
 
     def inner(x, step, cond):
         out = torch.zeros(len(x), len(firsts), *x.shape[2:])
-        for i, row in enumerate(cond.rows):
-            out[i, firsts.index(row.first)] = 1
+        for i, row in enumerate(cond.branches):
+            out[i, firsts.index(row.first_frame)] = 1
         return out
 
     from animatic.core.types import Conditioning

@@ -345,10 +345,10 @@ def x4_folder(path: Path) -> Path:
     made = folder(path, network)
     vae4(made / "vae")
     card = {
-        "beside": {"kind": "noised", "level": 20},
+        "concat_conditioning": {"kind": "noised", "level": 20},
         "geometry": {"frames": 8, "height": 64, "width": 64, "stride": 4},
     }
-    (made / "animatic.json").write_text(json.dumps({**card, "habits": {"steps": 2, "guidance": 2.0}}))
+    (made / "animatic.json").write_text(json.dumps({**card, "defaults": {"steps": 2, "guidance": 2.0}}))
     return made
 
 

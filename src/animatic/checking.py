@@ -34,7 +34,7 @@ def _check_layers(take: Take, controls: Sequence[Control]) -> None:
         return
     reading = [control for control in controls if "text maps" in control.needs]
     for owner in (part for control in reading for part in (control, getattr(control, "energy", None))):
-        sites: tuple[str, ...] = getattr(owner, "sites", ())
+        sites: tuple[str, ...] = getattr(owner, "layers", ())
         if not sites:
             continue
         try:

@@ -65,7 +65,7 @@ def test_overall_flags_of_the_baselines():
     """LMD's --overall_loss_scale, --overall_loss_threshold, --overall_max_iter, --overall_max_index_step."""
     for method in ("backward-guidance:published", "boxdiff:published"):
         known_settings = settings_of(recipe_named(method), load("mini"))
-        assert {"energy.scale", "energy.threshold", "energy.iters", "energy.until"} <= known_settings.keys()
+        assert {"energy.scale", "energy.threshold", "energy.iterations", "energy.until"} <= known_settings.keys()
 
 
 # ---- commands, at tiny size
@@ -112,7 +112,7 @@ def small(weights, tmp_path, monkeypatch):
     for name in pairs:
         preset = PRESETS[name]
         size = replace(preset.geometry, frames=min(preset.geometry.frames, 2), height=64, width=64)
-        monkeypatch.setitem(PRESETS, name, replace(preset, geometry=size, habits=replace(preset.defaults, steps=2)))
+        monkeypatch.setitem(PRESETS, name, replace(preset, geometry=size, defaults=replace(preset.defaults, steps=2)))
     monkeypatch.setitem(known.DETECTORS, "owlvit", str(weights / "owl"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -184,7 +184,7 @@ def needed(system, place):
 def shrink_card(file):
     card = json.loads(file.read_text())
     card["geometry"] |= {"frames": 2, "height": 64, "width": 64}
-    card["habits"] |= {"steps": 2}
+    card["defaults"] |= {"steps": 2}
     file.write_text(json.dumps(card))
 
 

@@ -57,8 +57,8 @@ def test_lavie(lavie, monkeypatch):
     draws = count(1)
     monkeypatch.setattr(ddpm, "randn_tensor", lambda shape, **options: normal(next(draws), shape))
     card = CARDS["lavie"]
-    want, schedule = RECORDED["lavie"], Schedule(card["solver"](**BETAS, **card["scheduler"]), card["habits"].steps)
-    agree(plain_run(lavie, want, MOVING.prompt, 4, schedule, card["habits"].guidance, ""), want["latents"])
+    want, schedule = RECORDED["lavie"], Schedule(card["solver"](**BETAS, **card["scheduler"]), card["defaults"].steps)
+    agree(plain_run(lavie, want, MOVING.prompt, 4, schedule, card["defaults"].guidance, ""), want["latents"])
 
 
 def test_lavie_by_ddim(lavie):

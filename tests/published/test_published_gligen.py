@@ -30,7 +30,7 @@ def models(tmp_path_factory):
 def as_recorded(control, want):
     """LMD+ without its pictures of single objects; energies with the iterations and the threshold of the recordings."""
     if isinstance(control, Composition):
-        return replace(control.energy, iters=(2, 2, 1))
+        return replace(control.energy, iterations=(2, 2, 1))
     return replace(control, threshold=want["threshold"]) if isinstance(control, Energy) else control
 
 
@@ -45,7 +45,7 @@ def check(models, name, **other):
     guidance, solver, frames = (9.0, "dpm++", 4) if moves else (7.5, "ddim", 1)
 
     scenes, losses, counted = told([scene], style_of(method)), [], Counted()
-    backbone.habits = replace(backbone.habits, negative=NEGATIVE)
+    backbone.defaults = replace(backbone.defaults, negative=NEGATIVE)
     controls = [as_recorded(control, want) for control in method(scenes, backbone, guidance)]
     controls = [replace(c, **other) if isinstance(c, Gligen) else heard(c, losses) for c in controls]
 

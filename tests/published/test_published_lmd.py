@@ -53,11 +53,13 @@ def as_recorded(control, losses):
         return replace(control, negative="big, cut", around="big")
     if not isinstance(control, Composition):
         return heard(control, losses)
-    shorter = {"iters": (2, 2, 1)}
+    shorter = {"iterations": (2, 2, 1)}
     control = HeardComposition(**{f.name: getattr(control, f.name) for f in fields(control)}, losses=losses)
     energy = replace(control.energy, **shorter)
     parts = tuple(replace(part, **shorter) if isinstance(part, Energy) else part for part in control.object_controls)
-    return replace(control, energy=energy, parts=parts, mask=Boxes(), looks=(), seed=control.seed + 2, negative="")
+    return replace(
+        control, energy=energy, object_controls=parts, mask=Boxes(), mask_layers=(), seed=control.seed + 2, negative=""
+    )
 
 
 SLOW = pytest.mark.slow("64 x 64 cells, the least that LMD's geometry takes, on one core")
@@ -68,7 +70,7 @@ def test_it_gives_what_lmd_gave(models, name):
     """The first four evaluations: passes, losses and latents."""
     want, method = RECORDED[name], METHODS[name]
     backbone = models[name.startswith(("gligen", "lmd+"))]
-    backbone.habits = replace(backbone.habits, negative=NEGATIVE)
+    backbone.defaults = replace(backbone.defaults, negative=NEGATIVE)
     losses, counted = [], Counted()
     scenes = told([CROWDED if name.startswith("multi") else STILL], style_of(method))
     guidance = method.guidance(backbone) if hasattr(method, "guidance") else 7.5

@@ -59,7 +59,7 @@ def test_lvds_texts():
 def test_negative_words():
     """As the originals' files have them: a model's own, then those of the kind of run."""
     lmd, lvd = PRESETS["sd15"].defaults, PRESETS["zeroscope"].defaults
-    lavie, enlarged = CARDS["lavie-interpolation"]["habits"], CARDS["lavie-vsr"]["habits"]
+    lavie, enlarged = CARDS["lavie-interpolation"]["defaults"], CARDS["lavie-vsr"]["defaults"]
     refined = PRESETS["zeroscope-xl"].defaults
     assert lmd and lvd and refined
     have = {

@@ -37,7 +37,7 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
     # which model it is, and how sure that is
     kept = {key: value for key, value in found.card.items() if not (model and key in ("model", "family"))}
     named: dict[str, Any] = {}
-    why = "like no known model: check geometry and habits, which are its configs' and the defaults"
+    why = "like no known model: check geometry and defaults, which are its configs' and the defaults"
     if model:
         named, why = {"model": model}, f"told to be {model}"
     elif found.alike:
@@ -51,8 +51,8 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
     card = named if named or found.known else {"family": "", "coordinates": False, "words": []}
     if "geometry" not in kept:
         card = {**card, "geometry": asdict(_geometry(found))}
-    if "habits" not in kept:
-        card = {**card, "habits": asdict(found.habits())}
+    if "defaults" not in kept:
+        card = {**card, "defaults": asdict(found.defaults())}
     return {**card, **kept}, why
 
 

@@ -23,7 +23,10 @@ from .motion import between
 QUIET = 0.1  # what noise counts in the eyes of our own finishers: next to what stands beside it, it says little
 BACK = 2  # back projections; more gain nothing (docs/LOG.md)
 RESIDUAL_STD = 0.05  # how far off both guesses are on toy scenes; answers of unit size are learnt best (docs/LOG.md)
-BESIDE, LEVEL = "beside", "level"  # in Cond.extra: channels to see, and how noisy they are (a class of the network)
+CONCAT, LEVEL = (
+    "concat",
+    "level",
+)  # in Conditioning.extra: channels to see, and how noisy they are (a class of the network)
 
 
 class LearnedConditioning(ConcatConditioning):
@@ -39,7 +42,7 @@ class LearnedConditioning(ConcatConditioning):
 
     def fields(self) -> dict[str, float]:
         """For `animatic.json`, see `beside_of`."""
-        return {"factor": self.factor, "patch": self.patch, "lack": self.residual_std}
+        return {"factor": self.factor, "patch": self.patch, "residual_std": self.residual_std}
 
 
 @dataclass(frozen=True)
@@ -163,13 +166,13 @@ MOST_NOISE = 350
 
 def conditioning_of_card(card: Mapping[str, Any]) -> ConcatConditioning | None:
     """What a model folder's `animatic.json` says of it: "kind" and the fields."""
-    told = dict(card.get("beside") or {})
+    told = dict(card.get("concat_conditioning") or {})
     return KINDS[told.pop("kind")](**told) if told else None
 
 
 def with_concatenated(x: Tensor, cond: Conditioning) -> Tensor:
     """`x` with what is to be seen beside it."""
-    return torch.cat([x, cond.extra[BESIDE].to(x)], 1) if BESIDE in cond.extra else x
+    return torch.cat([x, cond.extra[CONCAT].to(x)], 1) if CONCAT in cond.extra else x
 
 
 def conditioning_named(told: str) -> LearnedConditioning | None:

@@ -21,6 +21,14 @@ from .. import files
 from ..errors import AnimaticError, warn
 
 SHARD = re.compile(r"-\d+-of-\d+\.")  # in the name of a file that holds a part of the weights
+RENAMED_KEYS = {  # of a card: those of version 0.1, and what they are called since
+    "habits": "defaults",
+    "beside": "concat_conditioning",
+    "stride": "vae_spatial_ratio",
+    "pace": "vae_temporal_ratio",
+    "ending": "prompt_suffix",
+    "lack": "residual_std",
+}
 HALF = re.compile(r"\.fp16[.-]")  # in the name of a file of weights in float16, the variant of diffusers
 UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
 
@@ -49,6 +57,19 @@ def class_in(index: Mapping[str, Any], part: str) -> str | None:
     """The class that `model_index.json` names for a part, or None where the model has no such part."""
     said = index.get(part)
     return said[1] if isinstance(said, list) and len(said) == 2 else None
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """A model folder's `animatic.json`, empty where there is none. Names of version 0.1 are read as today's."""
+    file = folder / "animatic.json"
+    return _renamed_keys(read_json(file)) if file.exists() else {}
+
+
+def _renamed_keys(card: dict[str, Any]) -> dict[str, Any]:
+    return {
+        RENAMED_KEYS.get(key, key): _renamed_keys(value) if isinstance(value, dict) else value
+        for key, value in card.items()
+    }
 
 
 @contextmanager

@@ -31,18 +31,18 @@ SD, X4 = "CompVis/stable-diffusion-v1-4", "stabilityai/stable-diffusion-x4-upsca
 CARDS: dict[str, dict[str, Any]] = {  # what the released programs do
     "lavie": {
         "unet": BASE, "parts": SD, "solver": DDPMScheduler, "scheduler": {},  # from 980 to 0 in 50 steps
-        "geometry": Geometry(16, 320, 512), "habits": ModelDefaults(50, 7.5),
+        "geometry": Geometry(16, 320, 512), "defaults": ModelDefaults(50, 7.5),
     },
     "lavie-interpolation": {
         "unet": INTERPOLATION, "parts": SD, "scheduler": {"timestep_spacing": "linspace"},
-        "geometry": Geometry(61, 320, 512), "habits": ModelDefaults(50, 4.0, LAVIE_INTERPOLATION, prompt_suffix=LAVIE_ENDING),
-        "beside": {"kind": "copied", "factor": 4},
+        "geometry": Geometry(61, 320, 512), "defaults": ModelDefaults(50, 4.0, LAVIE_INTERPOLATION, prompt_suffix=LAVIE_ENDING),
+        "concat_conditioning": {"kind": "copied", "factor": 4},
     },
     "lavie-vsr": {
         "unet": VSR, "parts": X4,
         "scheduler": {"steps_offset": 1, "set_alpha_to_one": False, "prediction_type": "v_prediction"},
-        "geometry": Geometry(8, 1280, 2048, vae_spatial_ratio=4), "habits": ModelDefaults(50, 5.0, LAVIE_UPSCALING),
-        "beside": {"kind": "noised", "level": 50},
+        "geometry": Geometry(8, 1280, 2048, vae_spatial_ratio=4), "defaults": ModelDefaults(50, 5.0, LAVIE_UPSCALING),
+        "concat_conditioning": {"kind": "noised", "level": 50},
     },
 }  # fmt: skip
 RENAMED = {
@@ -121,9 +121,9 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
     told = {
         "family": "lavie",
         "geometry": asdict(card["geometry"]),
-        "habits": asdict(card["habits"]),
+        "defaults": asdict(card["defaults"]),
         "parts": parts or card["parts"],
     }
-    told |= {"beside": card["beside"]} if "beside" in card else {}
+    told |= {"concat_conditioning": card["concat_conditioning"]} if "concat_conditioning" in card else {}
     write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", solver.__name__)}, told)
     return out

@@ -26,7 +26,7 @@ from .cogvideox import CogVideoX
 from .components import Components
 from .concat_conditioning import conditioning_of_card
 from .fetching import fetched
-from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
+from .folder import class_in, read_card, read_json, read_network, read_tokenizer, reading, reading_card
 from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .locating import SHARED, Location, locate
@@ -43,7 +43,18 @@ TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folde
 NO_ECONOMY = MemoryOptions()
 CLIP = CLIPTextModel.__name__
 WAN_WORDS = 512  # tokens that Wan was trained on
-CARD = {"model", "family", "geometry", "habits", "coordinates", "words", "beside", "classes", "class_vectors", "parts"}
+CARD = {
+    "model",
+    "family",
+    "geometry",
+    "defaults",
+    "coordinates",
+    "words",
+    "concat_conditioning",
+    "classes",
+    "class_vectors",
+    "parts",
+}
 
 
 @quiet()
@@ -66,7 +77,7 @@ def load(
     model = _read(found, getattr(torch, economy.dtype or own), half)
     if found.alike:
         _warn_of_recognised(model, found)
-    elif not (found.known or {"geometry", "habits"} <= found.card.keys()):
+    elif not (found.known or {"geometry", "defaults"} <= found.card.keys()):
         _warn_of_defaults(model, found.folder)
     model.reference, model.memory = place.reference, economy
     adapt(model.freeze())
@@ -129,15 +140,17 @@ class Found:
         if not own and "patch" in vae:  # a PatchCodec takes any size
             raise AnimaticError(f"{self.folder}: its configs tell no size; want geometry in animatic.json")
         told = self.cls.native(network, vae)
-        same = own and all(getattr(told, n) == getattr(own, n) for n in ("channels", "stride", "height", "width"))
+        same = own and all(
+            getattr(told, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
+        )
         sizeless = "sample_size" not in network and "sample_height" not in network
         inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
         return own if own and (same or sizeless or inherited) else told
 
-    def habits(self) -> ModelDefaults:
-        if "habits" in self.card:
+    def defaults(self) -> ModelDefaults:
+        if "defaults" in self.card:
             with reading_card(self.folder):
-                return ModelDefaults(**self.card["habits"])
+                return ModelDefaults(**self.card["defaults"])
         return (self.known and self.known.defaults) or ModelDefaults()
 
 
@@ -145,7 +158,7 @@ def found_at(place: Location) -> Found:
     """Raises `AnimaticError` where the place is no model folder, or one of another kind of model."""
     folder, preset = place.folder, place.preset
     index = read_json(folder / "model_index.json")
-    card = read_json(folder / "animatic.json") if (folder / "animatic.json").exists() else {}
+    card = read_card(folder)
     part = "transformer" if "transformer" in index else "unet"
     kind = class_in(index, part)
     if kind not in NETWORKS:
@@ -167,10 +180,8 @@ def beside_of_model(name: str) -> ConcatConditioning | None:
     if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
         return preset.concat_conditioning
     found = locate(name)
-    card = found.folder / "animatic.json"
-    return (conditioning_of_card(read_json(card)) if card.exists() else None) or (
-        found.preset and found.preset.concat_conditioning
-    )
+    by_preset = found.preset and found.preset.concat_conditioning
+    return conditioning_of_card(read_card(found.folder)) or by_preset
 
 
 def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
@@ -190,7 +201,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
         _labels(folder, card) if "class_vectors" in card else _text(found.name, cls, network, rest, dtype),
         _scheduler(folder / "scheduler"),
         found.geometry(network.config, vae.config),
-        found.habits(),
+        found.defaults(),
         card.get("coordinates", False),
         tuple(card.get("words", ())),
     )

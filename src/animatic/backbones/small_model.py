@@ -138,11 +138,11 @@ def save_model(folder: Path, model: Components) -> None:
     card: dict[str, Any] = {
         "family": model.family,
         "geometry": asdict(model.geometry),
-        "habits": asdict(model.defaults),
+        "defaults": asdict(model.defaults),
     }
     card |= {"coordinates": model.coordinates, "words": model.words}
     if isinstance(model.concat_conditioning, LearnedConditioning):
-        card["beside"] = {"kind": model.concat_conditioning.kind, **model.concat_conditioning.fields()}
+        card["concat_conditioning"] = {"kind": model.concat_conditioning.kind, **model.concat_conditioning.fields()}
     if grounded(model.unet):
         model.unet.register_to_config(use_gated_attention=True)  # whose weights are in the network's own file then
     parts = {}

@@ -19,6 +19,7 @@ from . import make as cli_make
 from . import plan as cli_plan
 from . import studio as cli_studio
 from . import train as cli_train
+from .aliases import with_present_names
 from .console import table, warnings_as_lines
 from .options import AsJson, by_field, only_finite
 
@@ -97,7 +98,8 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line. Bad input ends in one line on stderr and exit code 2."""
     try:
         with warnings_as_lines():
-            code = app(args=arguments, standalone_mode=False)
+            words = sys.argv[1:] if arguments is None else arguments
+            code = app(args=with_present_names(words), standalone_mode=False)
     except AnimaticError as error:
         code = _fail(str(error))
     except TyperException as error:

@@ -49,11 +49,11 @@ class FollowSource(Control):
         if not step.within(self.during):
             return cond
         reading = [row.sample in self.samples if self.samples else row.sample > 0 for row in cond.branches]
-        sources = (replace(row, stream=0) if reads else None for row, reads in zip(cond.branches, reading, strict=True))
+        sources = (replace(row, sample=0) if reads else None for row, reads in zip(cond.branches, reading, strict=True))
         told = (
-            replace(row, source=row.kv_source or source) for row, source in zip(cond.branches, sources, strict=True)
+            replace(row, kv_source=row.kv_source or source) for row, source in zip(cond.branches, sources, strict=True)
         )
-        return replace(cond, rows=tuple(told))
+        return replace(cond, branches=tuple(told))
 
 
 @dataclass
@@ -207,9 +207,9 @@ def _source_of(rows: Sequence[Branch], i: int) -> int:
     """The row of the first stream that row `i` follows: of the same window, read alike. Negative rows follow none."""
     if rows[i].negative:
         return i
-    same = replace(rows[i], stream=0, source=None)
+    same = replace(rows[i], sample=0, kv_source=None)
     reads = rows[i].kv_source is not None
-    alike = [j for j, row in enumerate(rows) if replace(row, source=None) == same]
+    alike = [j for j, row in enumerate(rows) if replace(row, kv_source=None) == same]
     return next((j for j in alike if (rows[j].kv_source is not None) == reads), alike[0])
 
 

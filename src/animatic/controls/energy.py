@@ -103,7 +103,7 @@ class Energy(Control):
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
                 maps = AttentionMapRequest(targets.tokens, self.layers, maps_only=True)
-                inner(x, step, replace(cond.positive, maps=maps))
+                inner(x, step, replace(cond.positive, map_request=maps))
                 energy = self.terms(maps.found, targets, step)
                 (gradient,) = torch.autograd.grad(energy.sum(), x)
             # gain^2: the update is meant in variance-preserving units, x and its gradient are both in the scheduler's

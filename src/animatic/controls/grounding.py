@@ -41,7 +41,7 @@ class Gligen(Control):
     def begin(self, run: Run) -> Gligen:
         one_each(self, self.scenes, run.x)
         told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
-        return replace(self, _told={name: value.to(run.x.device) for name, value in told.items()})
+        return replace(self, _conditioning={name: value.to(run.x.device) for name, value in told.items()})
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         guided = cond.map_request is not None and cond.map_request.maps_only

@@ -92,7 +92,7 @@ class ShareKV(Control):
         chain = self._run.backbone.chain(step)
         first = next((i for i, name in enumerate(chain) if matches_any(f"{name}.attn1", self.layers)), 0)
         before = list(chain.values())[:first]
-        twins = [replace(row, source=None) for row in cond.branches]
+        twins = [replace(row, kv_source=None) for row in cond.branches]
         self._seen.clear()
         forking: AbstractContextManager[None] = nullcontext()
         if before and not torch.is_grad_enabled() and cond.map_request is None:

@@ -13,7 +13,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from ..backbones.concat_conditioning import BESIDE
+from ..backbones.concat_conditioning import CONCAT
 from ..core.control import Control
 from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
@@ -78,7 +78,9 @@ def _ramp(count: int, shared: int) -> Tensor:
 def _part(cond: Conditioning, here: tuple[slice, ...]) -> Conditioning:
     """What is told of a window: what stands beside it, and where its first frame is."""
     extra = dict(cond.extra)
-    if BESIDE in extra:
-        extra[BESIDE] = extra[BESIDE][:, :, *here]
+    if CONCAT in extra:
+        extra[CONCAT] = extra[CONCAT][:, :, *here]
     first = here[0].start
-    return replace(cond, extra=extra, rows=tuple(replace(row, first=row.first_frame + first) for row in cond.branches))
+    return replace(
+        cond, extra=extra, branches=tuple(replace(row, first_frame=row.first_frame + first) for row in cond.branches)
+    )

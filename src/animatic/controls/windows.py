@@ -118,7 +118,7 @@ class Windows(Control):
 
         def plain(k: int) -> Branch:
             window = self._window(row, k)
-            return replace(row, first=window.first, parts=window.prompt_weights)
+            return replace(row, first_frame=window.first, prompt_weights=window.prompt_weights)
 
         if not reads or not self.source:
             return plain(k)
@@ -127,15 +127,15 @@ class Windows(Control):
             source = plain(k - 1)
         elif self.source == "chained":
             for i in range(1, k):
-                source = replace(plain(i), source=source)
-        return replace(plain(k), source=source)
+                source = replace(plain(i), kv_source=source)
+        return replace(plain(k), kv_source=source)
 
     def _window(self, row: Branch, k: int) -> Window:
         """A negative row is told the one negative prompt that weighs more, as DiTCtrl does."""
         window = self.timelines[row.sample].plan.windows[k]
         if not row.negative:
             return window
-        return replace(window, parts=((max(window.prompt_weights, key=lambda p: (p[1], p[0]))[0], 1.0),))
+        return replace(window, prompt_weights=((max(window.prompt_weights, key=lambda p: (p[1], p[0]))[0], 1.0),))
 
 
 def _whole(row: Branch) -> Branch:
@@ -145,7 +145,7 @@ def _whole(row: Branch) -> Branch:
 
 def _goes_back_to(row: Branch) -> set[Branch]:
     """Rows whose keys, or whose beginnings, a row makes use of."""
-    return set() if row.kv_source is None else {row.kv_source, replace(row, source=None)}
+    return set() if row.kv_source is None else {row.kv_source, replace(row, kv_source=None)}
 
 
 def _mixed(text: Tensor, row: Branch) -> Tensor:

@@ -64,7 +64,7 @@ def predict_with_maps(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The answer, and where `tokens` `[stream, wanted]` were looked at in the positive rows (see `Maps`), by layer."""
     maps = AttentionMapRequest(tokens[cond.samples], tuple(sites), mean_over_heads=mean)
-    answer = inner(x, step, replace(cond, maps=maps))
+    answer = inner(x, step, replace(cond, map_request=maps))
     # positive rows stand last, whether or not the negative ones were asked
     return answer, {name: p[-len(tokens) :].float() for name, p in maps.found.items()}
 

@@ -96,7 +96,9 @@ class Conditioning:
         keep = [i for i, row in enumerate(self.branches) if not row.negative]
         extra = {name: value[keep] for name, value in self.extra.items()}
         maps = self.map_request and replace(self.map_request, tokens=self.map_request.tokens[keep])
-        return replace(self, text=self.text[keep], rows=tuple(self.branches[i] for i in keep), extra=extra, maps=maps)
+        return replace(
+            self, text=self.text[keep], branches=tuple(self.branches[i] for i in keep), extra=extra, map_request=maps
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class AttentionCall:
     def of_branch(self, i: int) -> AttentionCall:
         """The same layer for row `i` alone."""
         return replace(
-            self, cond=replace(self.cond, rows=self.cond.branches[i : i + 1], text=self.cond.text[i : i + 1])
+            self, cond=replace(self.cond, branches=self.cond.branches[i : i + 1], text=self.cond.text[i : i + 1])
         )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..backbones import load
 from ..backbones.components import Components
-from ..backbones.concat_conditioning import BESIDE, LEVEL
+from ..backbones.concat_conditioning import CONCAT, LEVEL
 from ..controls.finite import Finite
 from ..controls.guidance import Guidance
 from ..controls.tiles import Tiles, spans
@@ -202,7 +202,7 @@ class Call:
         cond = backbone.encode([say.prompt + habits.prompt_suffix], [negative])
         extra: dict[str, Any] = dict(cond.extra)
         if beside is not None:
-            extra[BESIDE] = beside.to(noise).expand(len(cond.branches), -1, -1, -1, -1)
+            extra[CONCAT] = beside.to(noise).expand(len(cond.branches), -1, -1, -1, -1)
         if level is not None:
             extra[LEVEL] = torch.full((len(cond.branches),), level, device=noise.device)
         finite = Finite(self.guidance)

@@ -56,7 +56,7 @@ def sam_layers(backbone: Backbone) -> tuple[str, ...]:
 def whole(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:
     """Of the composed scenes: once a step at most where LMD's schedule is not used, for their things are in place."""
     how = replace(settings(backbone), scenes=scenes)
-    return replace(how, iters=1) if isinstance(how.iterations, int) else how
+    return replace(how, iterations=1) if isinstance(how.iterations, int) else how
 
 
 @worded(listing_objects)

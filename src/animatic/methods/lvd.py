@@ -51,7 +51,7 @@ def weak(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[C
     """LVD with half the push, once a step: its README's setting for looks."""
     base = settings(backbone, scenes)
     threshold = WEAK_THRESHOLD.get(backbone.family, ANY_WEAK_THRESHOLD) if base.threshold else 0.0
-    return [Guidance(guidance), replace(base, terms=WEAK, scale=base.scale / 2, iters=1, threshold=threshold)]
+    return [Guidance(guidance), replace(base, terms=WEAK, scale=base.scale / 2, iterations=1, threshold=threshold)]
 
 
 def benchmark(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:

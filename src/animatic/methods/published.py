@@ -38,7 +38,9 @@ from .usage import Usage, used
 LVD = Energy(
     (), BoxEnergy(legacy=True), scale=5.0, until=0.25, iterations=5, threshold=200.0, legacy=True, separate_objects=True
 )
-LVD_WEAK = replace(LVD, terms=BoxEnergy(0.25, 0.25, background=2, legacy=True), scale=2.5, iters=1, threshold=250.0)
+LVD_WEAK = replace(
+    LVD, terms=BoxEnergy(0.25, 0.25, background=2, legacy=True), scale=2.5, iterations=1, threshold=250.0
+)
 LVD_WEAK_ZEROSCOPE = replace(LVD_WEAK, threshold=350.0)
 LVD_BENCHMARK = replace(LVD, terms=BoxEnergy(centre=0.03, legacy=True))
 LVD_PLUS_BETA = 1.0  # generation/lvd_plus.py; LVD-GLIGEN's README says 0.4
@@ -52,7 +54,7 @@ BOXDIFF = Energy((), BoxDiff(legacy=True), scale=20.0, until=0.5, iterations=1, 
 @worded(with_background_published)
 def lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float, energy: Energy = LVD) -> list[Control]:
     """LVD as published."""
-    return [Guidance(guidance), replace(energy, scenes=scenes, sites=lvd_settings(backbone, scenes).layers)]
+    return [Guidance(guidance), replace(energy, scenes=scenes, layers=lvd_settings(backbone, scenes).layers)]
 
 
 @worded(with_background_published)
@@ -122,7 +124,7 @@ def backward_guidance(scenes: Sequence[Scene], backbone: Backbone, guidance: flo
 def boxdiff(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """BoxDiff as LMD ran it: a sum over tokens, with the edges of every box."""
     sites = PLAIN_BOXDIFF.get(backbone.family, ANY_BOXDIFF).layers
-    return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, sites=sites)]
+    return [Guidance(guidance), replace(BOXDIFF, scenes=scenes, layers=sites)]
 
 
 @worded(as_typed)
@@ -155,4 +157,4 @@ def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> lis
 
 def _on_lmds_layers(energy: Energy, backbone: Backbone) -> Energy:
     """The energy on LMD's layers; on all where a model has none of them."""
-    return replace(energy, sites=lmd_settings(backbone).layers)
+    return replace(energy, layers=lmd_settings(backbone).layers)

@@ -30,7 +30,7 @@ KINDS: tuple[Mapping[str, type], ...] = (
         "box": BoxEnergy, "ratio": Ratio, "cross-entropy": CrossEntropy, "corners": Corners, "sync": Sync,
         "boxdiff": BoxDiff,
     },
-    {"noise": NoiseLevel, "fading": LinearDecay},
+    {"noise": NoiseLevel, "linear": LinearDecay},
     {"attention": AttentionMask, "sam": SamMask},
 )  # fmt: skip
 """Parts of a control that can be exchanged for another kind: what an energy is made of, its shape, its masks."""

@@ -27,7 +27,7 @@ from ..backbones.components import Components
 from ..errors import AnimaticError
 from ..files import read_json, write_atomically
 from .matching import Note
-from .settings import TrainingSettings
+from .settings import RENAMED, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ Watch = Callable[[int, int, dict[str, Any]], None]
 """(steps done, steps in all, what is known: loss, rate, videos/s, eta s, and what the run itself tells)."""
 
 FREE = frozenset(
-    "out steps clip_steps decay save_every keep sample_every samples guidance threshold log workers".split()
+    "out steps clip_steps decay save_every keep_checkpoints sample_every samples guidance threshold log workers".split()
 )
 """What may change when a run is resumed; all else would make it another run."""
 
@@ -62,7 +62,7 @@ class Training(ABC):
         if settings.log and find_spec(settings.log) is None:
             raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
         if settings.mixed_precision not in ("no", "bf16", "fp16"):
-            raise AnimaticError(f"precision is {settings.mixed_precision!r}; want no, bf16 or fp16")
+            raise AnimaticError(f"mixed_precision is {settings.mixed_precision!r}; want no, bf16 or fp16")
         self.settings, self.watch, self.out, self.step = settings, watch, Path(settings.out), 0
         unused = DistributedDataParallelKwargs(
             find_unused_parameters=settings.focus_present > 0 or settings.frames == 1
@@ -236,6 +236,7 @@ def claim(file: Path, now: Mapping[str, Any]) -> None:
     before = read_json(file) if file.exists() else now
     if not isinstance(before, dict):
         raise AnimaticError(f"{file}: is not what a run writes; want another --out")
+    before = {name if name in now else RENAMED.get(name, name): value for name, value in before.items()}
     for name, value in now.items():
         was_told = before.get(name, getattr(TrainingSettings, name, None))  # a run from before there was such a setting
         if name not in FREE and was_told != value:

@@ -11,13 +11,49 @@ from ..core.seeds import check_seed
 from ..errors import AnimaticError
 
 LEAST = {
-    1: ("frames", "steps", "batch", "accumulate", "save_every", "keep", "dim", "levels", "ema_every"),
+    1: (
+        "frames",
+        "steps",
+        "batch_size",
+        "gradient_accumulation",
+        "save_every",
+        "keep_checkpoints",
+        "dim",
+        "levels",
+        "ema_every",
+    ),
     0: (
-        *("images", "lora", "warmup", "decay", "workers", "sample_every", "samples", "fps", "min_snr", "weight_decay"),
+        *(
+            "images",
+            "lora",
+            "warmup_steps",
+            "decay",
+            "workers",
+            "sample_every",
+            "samples",
+            "fps",
+            "min_snr",
+            "weight_decay",
+        ),
         "guidance",
         "ema_start",
-        "clip",
+        "max_grad_norm",
     ),
+}
+
+RENAMED = {  # of version 0.1, and what they are called since: in the files of a run, and as options
+    "lowest": "min_noise",
+    "rough": "noise_augmentation",
+    "alone": "focus_present",
+    "drop": "cfg_dropout",
+    "batch": "batch_size",
+    "accumulate": "gradient_accumulation",
+    "rate": "learning_rate",
+    "warmup": "warmup_steps",
+    "clip": "max_grad_norm",
+    "average": "ema_decay",
+    "precision": "mixed_precision",
+    "keep": "keep_checkpoints",
 }
 
 
@@ -81,11 +117,11 @@ class TrainingSettings:
             for name in names:
                 if not getattr(self, name) >= least or getattr(self, name) == math.inf:
                     raise AnimaticError(f"{name} is {getattr(self, name)}; want {least:g} or more")
-        for name in ("drop", "alone", "average", "rough", "lowest", "threshold"):
+        for name in ("cfg_dropout", "focus_present", "ema_decay", "noise_augmentation", "min_noise", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnimaticError(f"{name} is {getattr(self, name)}; want 0 to 1")
         if not 0 < self.learning_rate < math.inf:
-            raise AnimaticError(f"rate is {self.learning_rate}; want more than 0")
+            raise AnimaticError(f"learning_rate is {self.learning_rate}; want more than 0")
         check_seed(self.seed)
         if self.decay > self.steps:
             raise AnimaticError(f"decay is {self.decay} of {self.steps} steps; want {self.steps} at most")
@@ -98,12 +134,12 @@ class TrainingSettings:
         if self.learn != "clips":
             if self.text not in ("auto", "none"):
                 raise AnimaticError(f"text is {self.text!r}, but what learns to {self.learn} reads no text; want none")
-            for name in ("images", "alone", "lora"):
+            for name in ("images", "focus_present", "lora"):
                 if getattr(self, name):
                     raise AnimaticError(f"{name} is {getattr(self, name)}, which --learn {self.learn} has no use for")
         elif self.noise_augmentation:
             raise AnimaticError(
-                f"rough is {self.noise_augmentation}, which only --learn upscale or interpolate has a use for"
+                f"noise_augmentation is {self.noise_augmentation}, which only --learn upscale or interpolate has a use for"
             )
         if not self.lora:
             for name, unsaid in (("teach", ""), ("lora_layers", "space")):

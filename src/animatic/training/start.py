@@ -101,7 +101,7 @@ def _note_unused(settings: TrainingSettings, learner: DiffusionTrainModule, note
     if settings.model not in ("small", "small-original"):
         unused.append((("dim", "multiples", "blocks"), f"{settings.model} has its own sizes"))
     if not learner.told_something:
-        unused.append((("drop", "guidance"), "it learns without text"))
+        unused.append((("cfg_dropout", "guidance"), "it learns without text"))
     for names, reason in unused:
         if given := [name for name in names if getattr(settings, name) != getattr(TrainingSettings, name)]:
             note(f"{', '.join(given)}: not used, since {reason}")

@@ -1,0 +1,40 @@
+"""Options that had another name in version 0.1: they work for one version more, and a line says what they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .console import line
+
+TRAIN = {
+    "--lowest": "--min-noise",
+    "--rough": "--noise-augmentation",
+    "--alone": "--focus-present",
+    "--drop": "--cfg-dropout",
+    "--batch": "--batch-size",
+    "--accumulate": "--gradient-accumulation",
+    "--rate": "--learning-rate",
+    "--warmup": "--warmup-steps",
+    "--clip": "--max-grad-norm",
+    "--average": "--ema-decay",
+    "--precision": "--mixed-precision",
+    "--keep": "--keep-checkpoints",
+}
+OPTIONS: dict[str, dict[str, str]] = {"train": TRAIN}  # by command
+
+
+def with_present_names(words: Sequence[str]) -> list[str]:
+    """A command line (without the program's name) in which every option has its present name."""
+    if not words:
+        return []
+    command, *rest = words
+    names = OPTIONS.get(command, {})
+
+    renamed = [command]
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if option in names:
+            line(f"{option} is called {names[option]} now")
+            word = names[option] + equals + value
+        renamed.append(word)
+    return renamed
