@@ -100,7 +100,7 @@ class Original:
         store: dict[str, Tensor] = {}
         own = self.unet.attn_processors
         self.unet.set_attn_processor(
-            {n: Listening(store, n) if n.removesuffix(".processor") in self.layers else AttnProcessor2_0() for n in own}
+            {n: Listening(store, n) if n.removesuffix(".processor") in self.sites else AttnProcessor2_0() for n in own}
         )
         x = x.detach().requires_grad_()
         fused = nullcontext() if self.fused else sdpa_kernel(SDPBackend.MATH)

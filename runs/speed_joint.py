@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from animatic.backbones.hooks import AttentionHooks, NetworkCall
 from torch import Tensor, nn
 
+from animatic.backbones.attention_hooks import AttentionHooks, NetworkCall
 from animatic.core.attention import fused_attention
 from animatic.core.types import AttentionCall, AttentionMapRequest, Branch, Conditioning, Step
 

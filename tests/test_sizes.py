@@ -5,11 +5,11 @@ import re
 
 import pytest
 import torch
-from animatic.backbones.hooks import grid_of
 from diffusers import UNet2DConditionModel
 from tiny import WIDTH, folder
 
 from animatic.backbones import load
+from animatic.backbones.attention_hooks import grid_of
 from animatic.controls.guidance import Guidance
 from animatic.core.control import Control
 from animatic.core.loop import sample

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from animatic.backbones.hooks import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
 from conftest import close
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
+from animatic.backbones.attention_hooks import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
 from animatic.core.attention import fused_attention
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from ..core.backbone import Geometry
 from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
+from .attention_hooks import AttentionHooks, JointProcessor, joint_kind
 from .codec import encoded
 from .components import Components
 from .folder import read_json
 from .presets import WAN
-from .taps import AttentionHooks, JointProcessor, joint_kind
 from .video_vae import frames_of, scale_of, to_bytes
 
 BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan

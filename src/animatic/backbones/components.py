@@ -17,11 +17,11 @@ from ..core.schedule import Schedule, scheduler_named
 from ..core.text import ClipText
 from ..core.types import Attend, Conditioning, Step
 from ..errors import AnimaticError, warn
+from .attention_hooks import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
 from .checkpointing import add_checkpointing
 from .codec import PatchCodec, encoded
 from .folder import read_network
 from .grounding import grounded
-from .taps import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
 
 if TYPE_CHECKING:
     pass

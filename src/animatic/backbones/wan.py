@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
+from .attention_hooks import AttentionHooks, WanProcessor, split_kind
 from .cogvideox import Transformer
 from .folder import class_in
-from .taps import AttentionHooks, WanProcessor, split_kind
 
 
 class Wan(Transformer):

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..core.attention import TEXT_KINDS, attention_with_columns, matches_any, one_hot
 from ..core.types import Attend, AttentionCall, AttentionMapRequest, Conditioning, Step
 from ..errors import AnimaticError
-from .guard import incompatible_with_gradients
+from .gradients import incompatible_with_gradients
 
 
 @dataclass(frozen=True)
