@@ -391,7 +391,7 @@ def test_our_warnings_are_lines_of_every_command(here):
 
 
 QUICK = {
-    "dim": 8, "multiples": "1,2", "size": "16", "steps": 1, "batch": 2, "warmup": 1, "save_every": 1,
+    "dim": 8, "multiples": "1,2", "size": "16", "steps": 1, "batch_size": 2, "warmup_steps": 1, "save_every": 1,
     "sample_every": 0,
 }  # fmt: skip
 

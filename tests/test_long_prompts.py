@@ -76,7 +76,7 @@ def test_short_prompts_are_read_as_ever(text):
 def test_words_are_found_in_their_chunks(text, before):
     """Also where a chunk ends inside the word."""
     prompt = "a" * before + " cat"
-    ids = text.laid(prompt)
+    ids = text.token_ids(prompt)
     found = text.tokenizer.convert_ids_to_tokens([ids[i] for i in text.positions(prompt, "cat")])
     assert "".join(found).replace("</w>", "") == "cat"
     assert [i for i in ids if i not in (text.tokenizer.bos_token_id, text.tokenizer.eos_token_id)] == (
@@ -123,8 +123,8 @@ def test_cut_prompts_keep_their_start_and_end(text, tmp_path):
     with pytest.warns(AnimaticWarning, match="the rest is cut"):
         states = cut.in_chunks([LONG])
     ids = text.tokenizer(LONG, add_special_tokens=False)["input_ids"][:75]
-    assert cut.laid(LONG) == [text.tokenizer.bos_token_id, *ids, text.tokenizer.eos_token_id]
-    assert torch.allclose(states, text.states(torch.tensor([cut.laid(LONG)])), atol=1e-5)
+    assert cut.token_ids(LONG) == [text.tokenizer.bos_token_id, *ids, text.tokenizer.eos_token_id]
+    assert torch.allclose(states, text.states(torch.tensor([cut.token_ids(LONG)])), atol=1e-5)
     assert cut.positions(LONG, "trees") == text.positions(LONG, "trees") and cut.positions(LONG, "cat") == ()
 
     dit = load(str(tiny.cogvideox(tmp_path / "dit")))
