@@ -159,7 +159,7 @@ def found_at(place: Location) -> Found:
     folder, preset = place.folder, place.preset
     index = read_json(folder / "model_index.json")
     card = read_card(folder)
-    part = "transformer" if "transformer" in index else "unet"
+    network_folder = "transformer" if "transformer" in index else "unet"
     kind = class_in(index, part)
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
@@ -189,7 +189,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     if source := card.get("parts"):  # text encoder and VAE are another model's
         rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
-    network = cls.read(folder / cls.part, dtype)
+    network = cls.read(folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
     vae = _codec(rest / "vae", torch.float32 if cls.full_codec else dtype)
