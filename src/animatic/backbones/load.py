@@ -159,7 +159,7 @@ def found_at(place: Location) -> Found:
     folder, preset = place.folder, place.preset
     index = read_json(folder / "model_index.json")
     card = read_card(folder)
-    network_folder = "transformer" if "transformer" in index else "unet"
+    part = "transformer" if "transformer" in index else "unet"
     kind = class_in(index, part)
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
