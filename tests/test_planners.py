@@ -13,7 +13,7 @@ from animatic.errors import AnimaticError
 from animatic.planning.cache import Cache, Entry, Key
 from animatic.planning.planners import PlannerOptions, import_replies, plan_all, planner_named
 from animatic.planning.template import load_template
-from animatic.scene import load_story, parse
+from animatic.scene import Scene, load_story, parse
 
 KEY = "sk-secret-0123456789"
 GOOD = json.dumps(
@@ -479,3 +479,29 @@ def test_a_template_of_ones_own(tmp_path):
 def test_scenes_from_the_cache_are_checked():
     with pytest.raises(AnimaticError, match="prompt"):
         parse({"prompt": ""}, "cache")
+
+
+def test_a_planner_of_another_package_has_a_name(monkeypatch):
+    """An entry point in the group `animatic.planners`; and a planner object needs none."""
+    from importlib.metadata import EntryPoint, EntryPoints
+
+    from animatic.planning import planners
+
+    class Fixed:
+        def __init__(self, options):
+            self.seconds = options.seconds
+
+        def plan(self, prompt, sample=0):
+            return planners.PlanResult((Scene(prompt, seconds=self.seconds),))
+
+    point = EntryPoint("fixed", "animatic.planning.planners:Fixed", "animatic.planners")
+    monkeypatch.setattr(planners, "Fixed", Fixed, raising=False)
+    monkeypatch.setattr(planners, "entry_points", lambda group: EntryPoints([point] if group == point.group else []))
+    options = planners.PlannerOptions(seconds=3.0)
+    assert (
+        planners.plan("a cat", "fixed", options)
+        == planners.plan("a cat", Fixed(options))
+        == Scene("a cat", seconds=3.0)
+    )
+    with pytest.raises(AnimaticError, match=r"unknown planner .other..*fixed"):
+        planners.planner_named("other")

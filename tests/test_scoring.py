@@ -123,7 +123,7 @@ def test_how_a_detector_is_asked_can_be_said(run):
     )
 
     own = ScoringSettings("owlvit", threshold=0.05, nms=0.5, class_aware=False, frames=3)
-    assert own.detection(SHORT) == replace(SHORT.detection, threshold=0.05, nms=0.5, aware=False)
+    assert own.detection(SHORT) == replace(SHORT.detection, threshold=0.05, nms=0.5, class_aware=False)
     verdicts = score(run.folder, ScoringSettings(frames=3))
     assert all(v.frames == (0, 4, 7) and v.detections.keys == 3 for v in verdicts)
     assert read_score(run.folder)[0] == ScoringSettings().of_benchmark(replace(SHORT, frames=3))

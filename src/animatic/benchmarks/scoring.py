@@ -38,10 +38,11 @@ CHUNK = 5  # jobs sent to a process at a time
 class ScoringSettings:
     """How a run is scored.
 
-    `metrics`: names of METRICS. `clip`: CLIP weights (folder or hub id), "" the default ones. `threshold` (0..1): minimum
-    score of a box. `nms`: IoU with a box of higher score from which a box is suppressed; above 1 nothing is suppressed.
-    `class_aware`: only boxes of the same query suppress each other. `frames`: number of evenly spaced frames that the
-    detector is given. None is the published value for the benchmark and detector (see `registry.thresholds_for`).
+    `metrics`: names of METRICS. `clip`: CLIP weights (folder or hub id), "" the default ones. `threshold` (0..1):
+    minimum score of a box. `nms`: IoU with a box of higher score from which a box is suppressed; above 1 nothing is
+    suppressed. `class_aware`: only boxes of the same query suppress each other. `frames`: number of evenly spaced
+    frames that the detector is given. None is the published value for the benchmark and detector (see
+    `registry.thresholds_for`).
     """
 
     detector: str = "toy"
@@ -88,8 +89,8 @@ class ScoringSettings:
 class CaseResult:
     """The result of one job.
 
-    `passed`: whether the case's predicate holds for the detections, None where it was not evaluated. `frames`: indices of
-    the frames given to the detector. `values`: metrics by name.
+    `passed`: whether the case's predicate holds for the detections, None where it was not evaluated. `frames`: indices
+    of the frames given to the detector. `values`: metrics by name.
     """
 
     number: int
