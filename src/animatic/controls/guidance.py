@@ -40,7 +40,7 @@ class Guidance(Control):
 class ZeroNegative(Control):
     """The negative rows are given zeros instead of an encoded text (`force_uc_zero_embeddings` of SAT's CogVideoX)."""
 
-    def tell(self, cond: Conditioning, step: Step) -> Conditioning:
+    def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         negative = torch.tensor([row.negative for row in cond.branches], device=cond.text.device)
         return replace(cond, text=cond.text.masked_fill(negative[:, None, None], 0.0))
 
