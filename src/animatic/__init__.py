@@ -1,9 +1,11 @@
 """A prompt becomes a scene of moving boxes, and a video that obeys it.
 
-    import animatic
+```python
+import animatic
 
-    scene = animatic.plan("A bear walks from the left to the right")
-    animatic.render(scene, seed=1).save("bear.mp4")
+scene = animatic.plan("A bear walks from the left to the right")
+animatic.render(scene, seed=1).save("bear.mp4")
+```
 """
 
 from importlib import import_module
