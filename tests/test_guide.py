@@ -58,7 +58,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
         assert said.startswith("done /made/")
 
 
-@pytest.mark.parametrize("page", ["control.md", "backbone.md"])
+@pytest.mark.parametrize("page", ["control.md", "backbone.md", "planner.md", "benchmark.md"])
 def test_an_example_to_start_from_has_less_than_40_lines(page):
     assert all(code.count("\n") < 40 for code in blocks(page, "python"))
 
@@ -128,3 +128,11 @@ def test_the_site_is_built_without_a_complaint(site):
 )
 def test_the_api_reference_has_what_a_user_needs(site, name):
     assert f'id="{name}"' in (site / "api" / "index.html").read_text("utf-8")
+
+
+def test_the_design_names_modules_that_are_there():
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    files = {p.name for p in (ROOT / "src" / "animatic").rglob("*.py")}
+    assert set(re.findall(r"(\w+\.py)\b", page)) <= files
+    packages = {p.name for p in (ROOT / "src" / "animatic").iterdir() if p.is_dir() and not p.name.startswith("_")}
+    assert packages == set(re.findall(r"^  (\w+)/ ", page, re.MULTILINE))
