@@ -54,6 +54,10 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
         assert calmed < 0.8 * plain
     elif page == "backbone.md":
         assert "(4, 32, 32, 3) [  0 128 128]" in said
+    elif page == "planner.md":
+        assert "[(0.0, 0.3, 0.5, 0.8), (0.5, 0.3, 1.0, 0.8)]" in said
+    elif page == "benchmark.md":
+        assert "total=4" in said
     elif page == "studio.md":
         assert said.startswith("done /made/")
 

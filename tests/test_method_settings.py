@@ -11,7 +11,7 @@ import torch
 from conftest import close
 
 from animatic import Scene, Track, load, render
-from animatic.benchmarks.jobs import Settings
+from animatic.benchmarks.jobs import RunSettings
 from animatic.benchmarks.run_store import Run
 from animatic.controls.boxdiff import BoxDiff
 from animatic.controls.collage import centred
@@ -240,7 +240,7 @@ def test_a_run_is_its_settings(here, tmp_path):
     manifest = json.loads((tmp_path / "r/manifest.json").read_text())
     del manifest["settings"]["settings"]
     (tmp_path / "r/manifest.json").write_text(json.dumps(manifest))
-    assert Run("r").settings.settings == {} == Settings("a", "b", "c", "d", "e", "f").settings
+    assert Run("r").settings.settings == {} == RunSettings("a", "b", "c", "d", "e", "f").settings
 
 
 # ---- what settings of the originals asked for that was not there

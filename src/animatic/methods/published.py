@@ -20,7 +20,7 @@ from ..controls.regions import Regions
 from ..controls.terms import BoxEnergy, Ratio
 from ..core.backbone import Backbone
 from ..core.control import Control
-from ..planning.boxes import filling
+from ..planning.boxes import scaled_to_canvas
 from ..prompting.negatives import LMD_OBJECT, MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
 from ..prompting.styles import as_typed, listing_objects_published, with_background_published, worded
 from ..scene import Scene
@@ -133,7 +133,9 @@ def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float)
 
     The boxes are scaled to fill the picture, whether LMD's own runs are told to scale boxes or not.
     """
-    scenes = [filling(scene) if isinstance(scene, Scene) else scene for scene in scenes]  # a story is refused later
+    scenes = [
+        scaled_to_canvas(scene) if isinstance(scene, Scene) else scene for scene in scenes
+    ]  # a story is refused later
     regions = Regions(scenes, README_BOOTSTRAP, MULTIDIFFUSION_OBJECT, MULTIDIFFUSION_BACKGROUND, legacy=True)
     return [regions, Guidance(guidance)]
 

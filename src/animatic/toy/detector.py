@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..benchmarks.detect import Found
+from ..benchmarks.detect import DetectedBox
 from ..errors import AnimaticError
 from ..scene import Box
 from .grid_world import BACKGROUNDS, COLOURS, SIZE, backdrop
@@ -77,14 +77,15 @@ class ToyDetector:
         """The best find in each frame of uint8 `[frame, 64, 64, 3]`; None where there is none."""
         return [next(iter(finds), None) for finds in self(frames)]
 
-    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[Found]]:
+    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
         """Finds that fit a query ("red car"): the first of those it fits, for "cat" and "red cat" may both be asked.
 
         Raises `AnimaticError` where a query names nothing of the toy world.
         """
         asked = [self.world.identify(query) for query in queries]
         return [
-            [Found(i, d.box, d.score) for d in finds for i in _fits(d, asked, self.world)[:1]] for finds in self(frames)
+            [DetectedBox(i, d.box, d.score) for d in finds for i in _fits(d, asked, self.world)[:1]]
+            for finds in self(frames)
         ]
 
     def _take(self, sight: _Sight, places: Sequence[Place]) -> bool:
