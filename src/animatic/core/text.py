@@ -157,6 +157,7 @@ class T5Text(ClipText):
         self.masked = masked
 
     def states(self, ids: Tensor) -> Tensor:
+        """Token states `[prompt, token, channel]` of `ids` `[prompt, token]`; those of padding are 0 where `masked`."""
         if not self.masked:
             return super().states(ids)
         padding: Any = self.tokenizer.pad_token_id

@@ -38,6 +38,7 @@ def heads(backbone: Backbone, sites: Sequence[str]) -> float:
 
 
 def settings(backbone: Backbone) -> Energy:
+    """The energy as it is used on a model, without scenes."""
     if backbone.family in SETTINGS:
         return SETTINGS[backbone.family]
     n = heads(backbone, ANY.layers)
@@ -50,6 +51,7 @@ def transfer(backbone: Backbone) -> float:
 
 
 def sam_layers(backbone: Backbone) -> tuple[str, ...]:
+    """The layers whose attention prompts Segment Anything; none where the energy's own serve."""
     return () if backbone.family in SETTINGS else SAM_LAYERS
 
 

@@ -39,6 +39,7 @@ def settings(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:
 
 
 def beta(backbone: Backbone) -> float:
+    """The fraction of the noise levels at which boxes are part of the conditioning (GLIGEN's scheduled sampling)."""
     return BETA.get(backbone.family, README_BETA)
 
 
