@@ -54,8 +54,8 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
     )
     fit(long)
     code = (
-        "import os, sys; from animatic.training.fit import fit; from animatic.training.settings import Settings\n"
-        "fit(Settings(**eval(sys.argv[1])), lambda done, count, told: done == 23 and os._exit(9))"
+        "import os, sys; from animatic.training.fit import fit; from animatic.training.settings import TrainingSettings\n"
+        "fit(TrainingSettings(**eval(sys.argv[1])), lambda done, count, told: done == 23 and os._exit(9))"
     )
     cut = replace(long, out=str(tmp_path / "b"))
     killed = subprocess.run([sys.executable, "-c", code, repr(vars(cut))], capture_output=True, check=False)
@@ -74,8 +74,8 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     both = replace(SMALL, batch_size=1, steps=3, text="none", out=str(tmp_path / "two"))
     code = (
         "import sys; from accelerate import Accelerator; Accelerator(cpu=True)\n"
-        "from animatic.training.fit import fit; from animatic.training.settings import Settings\n"
-        "fit(Settings(**eval(sys.argv[1])))"
+        "from animatic.training.fit import fit; from animatic.training.settings import TrainingSettings\n"
+        "fit(TrainingSettings(**eval(sys.argv[1])))"
     )
     script = tmp_path / "run.py"
     script.write_text(code)
@@ -300,9 +300,9 @@ def test_no_room_left_names_the_checkpoint_and_keeps_the_others(tmp_path):
     out = tmp_path / "run"
     fit(replace(SMALL, steps=2, save_every=1, out=str(out)))
     code = (
-        "import resource, signal, sys; from animatic.training.fit import fit, Trainer\n"
-        "from animatic.training.settings import Settings; from animatic.errors import AnimaticError\n"
-        "t = Trainer(Settings(**eval(sys.argv[1])))\n"
+        "import resource, signal, sys; from animatic.training.fit import fit, DiffusionTrainer\n"
+        "from animatic.training.settings import TrainingSettings; from animatic.errors import AnimaticError\n"
+        "t = DiffusionTrainer(TrainingSettings(**eval(sys.argv[1])))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: t.train()\n"
         "except AnimaticError as e: sys.exit(str(e))"

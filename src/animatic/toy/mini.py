@@ -109,7 +109,7 @@ class GridMiniTrainer(CurriculumTrainer):
         names &= torch.tensor([bool(c) for c in lesson.captions], device=films.device)[:, None, None]
         maps = AttentionMapRequest(tokens)
         with without_time(self.model.unet) if lesson.step < self.plan.still_steps else nullcontext():
-            error = self.error(lesson, films, covers, maps=maps)
+            error = self.error(lesson, films, covers, map_request=maps)
         named = (names[..., None, None, None] * covers[:, None]).amax(2)
         return error, out_of_place(maps.found, named, names.any(-1).to(named))
 
