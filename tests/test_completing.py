@@ -157,7 +157,7 @@ def test_lora_training_leaves_the_network_and_its_time_layers(tmp_path, folder):
     state = load_file(file)
     assert any(v.abs().max() > 0 for k, v in state.items() if "lora_B" in k)
     trainer = DiffusionTrainer(settings)
-    trained = [n for n, p in trainer.learner.named_parameters() if p.requires_grad]
+    trained = [n for n, p in trainer.train_module.named_parameters() if p.requires_grad]
     assert all("lora_" in n for n in trained)
 
 

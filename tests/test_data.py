@@ -10,7 +10,7 @@ import pytest
 
 from animatic.errors import AnimaticError
 from animatic.training.clips import Clips, Cut, Positions
-from animatic.training.conditioning import conditioned, without_captions
+from animatic.training.conditioning import with_text_mode, without_captions
 from animatic.training.sources import items_of
 from animatic.video import Video
 
@@ -40,7 +40,7 @@ def test_a_folder_with_captions_beside_the_files(folder):
         video = item.read()
         assert len(video) == 6
         assert video.frames.shape[1:] == (16, 20, 3)
-    assert conditioned("auto", items, print) == ("own", items)
+    assert with_text_mode("auto", items, print) == ("own", items)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -157,7 +157,7 @@ def test_toy_world():
     items = items_of("toy", 4)
     video = items[7].read()
     assert video.frames.shape == (4, 64, 64, 3) and items[7].caption == items_of("toy", 4)[7].caption
-    assert conditioned("auto", items, print) == ("own", items)
+    assert with_text_mode("auto", items, print) == ("own", items)
     silent = without_captions(items)[7]
     assert silent.caption == "" and (silent.read().frames == video.frames).all()
 
@@ -177,7 +177,7 @@ def test_bad_sources_are_named(tmp_path, folder):
     (empty / "a.gif").unlink()
     (folder / "sub0" / "0.txt").unlink()
     with pytest.raises(AnimaticError, match=r"0\.gif: 1 of 4 have no caption"):
-        conditioned("auto", items_of(str(folder)), print)
+        with_text_mode("auto", items_of(str(folder)), print)
     with pytest.raises(AnimaticError, match="2 frames, 5 are needed; left out"):
         Cut(5, 8, 8, short="skip")(clip(2), random.Random(0))
     with pytest.raises(AnimaticError, match="short is 'pad'; want one of loop"):

@@ -17,7 +17,7 @@ import pytest
 from animatic.backbones.small_model import Labels
 from animatic.cli import main
 from animatic.errors import AnimaticError, counted, listed
-from animatic.training.conditioning import conditioned
+from animatic.training.conditioning import with_text_mode
 from animatic.training.fit import DiffusionTrainer, fit
 from animatic.training.settings import TrainingSettings
 from animatic.training.sources import items_of
@@ -61,7 +61,7 @@ def dry_run(capsys, folder: Path, *more: str) -> tuple[int, dict, str]:
 def found(folder: Path, text: str = "auto") -> tuple[dict[str, str | None], list[str]]:
     """Captions by path within the folder, and notes."""
     notes: list[str] = []
-    _, items = conditioned(text, items_of(str(folder), note=notes.append), notes.append)
+    _, items = with_text_mode(text, items_of(str(folder), note=notes.append), notes.append)
     return {item.name.removeprefix(str(folder)).lstrip("/:"): item.caption for item in items}, notes
 
 
@@ -357,7 +357,7 @@ def test_lists_in_messages_are_short(capsys):
     assert code == 2 and error.startswith("error: text is 'labels', but the toy world's captions are sentences")
     items = [replace(items_of(str(CLIP))[0], caption=f"class {i}") for i in range(2000)]
     notes: list[str] = []
-    conditioned("labels", items, notes.append)
+    with_text_mode("labels", items, notes.append)
     assert notes[0].endswith("and 1,992 more") and len(notes[0]) < 200
     with pytest.raises(AnimaticError, match=r"unknown class 'x'; this model knows 0, 1, .* and 1,988 more$"):
         Labels([str(i) for i in range(2000)], 4)(["x"])

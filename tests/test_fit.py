@@ -54,8 +54,8 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
     )
     fit(long)
     code = (
-        "import os, sys; from animatic.training.fit import fit; from animatic.training.settings import Settings\n"
-        "fit(Settings(**eval(sys.argv[1])), lambda done, count, told: done == 23 and os._exit(9))"
+        "import os, sys; from animatic.training.fit import fit; from animatic.training.settings import TrainingSettings\n"
+        "fit(TrainingSettings(**eval(sys.argv[1])), lambda done, count, told: done == 23 and os._exit(9))"
     )
     cut = replace(long, out=str(tmp_path / "b"))
     killed = subprocess.run([sys.executable, "-c", code, repr(vars(cut))], capture_output=True, check=False)
@@ -74,8 +74,8 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     both = replace(SMALL, batch_size=1, steps=3, text="none", out=str(tmp_path / "two"))
     code = (
         "import sys; from accelerate import Accelerator; Accelerator(cpu=True)\n"
-        "from animatic.training.fit import fit; from animatic.training.settings import Settings\n"
-        "fit(Settings(**eval(sys.argv[1])))"
+        "from animatic.training.fit import fit; from animatic.training.settings import TrainingSettings\n"
+        "fit(TrainingSettings(**eval(sys.argv[1])))"
     )
     script = tmp_path / "run.py"
     script.write_text(code)
@@ -116,8 +116,8 @@ def test_the_null_condition_learns_by_default():
     trainer = DiffusionTrainer(replace(SMALL, batch_size=8, out="unused"))
     samples = [trainer.clips[i] for i in range(8)]
     x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
-    trainer.learner(x, samples, 0, 0.5, 0.0).backward()
-    assert trainer.learner.network.null.grad.abs().max() > 0
+    trainer.train_module(x, samples, 0, 0.5, 0.0).backward()
+    assert trainer.train_module.network.null.grad.abs().max() > 0
     assert TrainingSettings(data="toy").cfg_dropout > 0
 
 
@@ -130,8 +130,8 @@ def test_a_perfect_answer_costs_nothing_and_samples_itself(target, loss):
     process = Process(target, "cosine", loss=loss)
     x, e = torch.randn(2, 1, 1, 2, 2).clamp(-1, 1), torch.randn(2, 1, 1, 2, 2)
     t = torch.tensor([5, 700])
-    assert process.error(process.wanted(x, e, t), x, e, t).max() == 0  # the difference of a thing to itself
-    assert process.error(process.wanted(x, e, t) + 1, x, e, t).min() > 0
+    assert process.error(process.prediction_target(x, e, t), x, e, t).max() == 0  # the difference of a thing to itself
+    assert process.error(process.prediction_target(x, e, t) + 1, x, e, t).min() > 0
     schedule = Schedule(process.scheduler(), 10)
     sample = schedule.start(e)
     for step in schedule:
@@ -149,7 +149,7 @@ def test_min_snr_weights_agree_on_the_clean_estimate():
     t = torch.tensor([3, 300, 700, 990])
     for target in ("eps", "v", "x0"):
         process = Process(target)
-        signal, noise = process.parts(t)
+        signal, noise = process.signal_and_noise(t)
         slope = {"eps": noise / signal, "v": noise, "x0": torch.ones_like(noise)}[target]
         expected = (signal / noise).square().clamp(max=5) * slope**2
         assert torch.allclose(process.weight(t), expected, rtol=1e-4)
@@ -188,8 +188,8 @@ def test_networks_of_diffusers_from_a_config(tmp_path, kind):
     trainer = DiffusionTrainer(settings)
     samples = [trainer.clips[i] for i in range(4)]
     x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
-    trainer.learner(x, samples, 1, 0.0, 0.5).backward()
-    still = [n for n, p in trainer.learner.network.named_parameters() if p.grad is None]
+    trainer.train_module(x, samples, 1, 0.0, 0.5).backward()
+    still = [n for n, p in trainer.train_module.network.named_parameters() if p.grad is None]
     assert still == []
 
 
@@ -198,7 +198,7 @@ def test_pictures_are_masked_in_every_network(tmp_path):
     config = tmp_path / "config.json"
     for kind in CONFIGS:
         config.write_text(json.dumps({"_class_name": kind, **CONFIGS[kind]}))
-        learner = DiffusionTrainer(replace(SMALL, model=str(config), text="own", out=str(tmp_path))).learner.eval()
+        learner = DiffusionTrainer(replace(SMALL, model=str(config), text="own", out=str(tmp_path))).train_module.eval()
         torch.manual_seed(0)
         x, t, captions = torch.randn(1, 3, 3, 16, 16), torch.tensor([500]), [["a bear"]]
         other = x.clone()
@@ -300,9 +300,9 @@ def test_no_room_left_names_the_checkpoint_and_keeps_the_others(tmp_path):
     out = tmp_path / "run"
     fit(replace(SMALL, steps=2, save_every=1, out=str(out)))
     code = (
-        "import resource, signal, sys; from animatic.training.fit import fit, Trainer\n"
-        "from animatic.training.settings import Settings; from animatic.errors import AnimaticError\n"
-        "t = Trainer(Settings(**eval(sys.argv[1])))\n"
+        "import resource, signal, sys; from animatic.training.fit import fit, DiffusionTrainer\n"
+        "from animatic.training.settings import TrainingSettings; from animatic.errors import AnimaticError\n"
+        "t = DiffusionTrainer(TrainingSettings(**eval(sys.argv[1])))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: t.train()\n"
         "except AnimaticError as e: sys.exit(str(e))"
@@ -321,9 +321,9 @@ def test_no_room_left_names_the_checkpoint_and_keeps_the_others(tmp_path):
 def test_a_loaded_model_goes_on_with_its_own_schedule(tmp_path):
     folder = tiny.folder(tmp_path / "m", tiny.unet3d())
     trainer = DiffusionTrainer(replace(SMALL, model=str(folder), size="64", frames=2, out=str(tmp_path)))
-    assert trainer.learner.process.target == "eps"
+    assert trainer.train_module.process.target == "eps"
     wanted = load(str(folder)).scheduler.alphas_cumprod
-    assert torch.allclose(trainer.learner.process.alphas_cumprod.float(), wanted, atol=1e-6)
+    assert torch.allclose(trainer.train_module.process.alphas_cumprod.float(), wanted, atol=1e-6)
     assert trainer.preview()["network"] == "UNet3DConditionModel"
 
 

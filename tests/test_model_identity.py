@@ -269,7 +269,7 @@ def test_habits_are_those_of_the_presets():
     """The card of mini agrees with what training it writes."""
     from animatic.toy import mini
 
-    assert asdict(mini.HABITS) == json.loads((MINI / "animatic.json").read_text())["defaults"]
+    assert asdict(mini.DEFAULTS) == json.loads((MINI / "animatic.json").read_text())["defaults"]
 
 
 def test_damaged_cards_are_named(tmp_path):

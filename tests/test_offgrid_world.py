@@ -21,7 +21,7 @@ from animatic.toy.scan import OFF_GRID
 from animatic.toy.train_decoder import refined
 from animatic.toy.train_dit import DitCurriculum, DitTrainer
 from animatic.toy.train_grounding import GroundingTrainer
-from animatic.toy.train_mini import Curriculum, MiniTrainer, words_to_learn
+from animatic.toy.train_mini import MiniCurriculum, MiniTrainer, words_to_learn
 from animatic.toy.vocabulary import with_words
 
 FRAMES = world.FRAMES
@@ -142,7 +142,7 @@ def test_halves_and_doubles_are_not_one_whole_object() -> None:
         Track("red ball", tuple(world.tight("ball", x + beside, y, side) for x, y, side in squares))
         for beside in (0, 11)
     )
-    case = evaluate.Case(Scene("A red ball in the sea", (one,), "sea"), (("ball", "red"),))
+    case = evaluate.HeldOutCase(Scene("A red ball in the sea", (one,), "sea"), (("ball", "red"),))
     detector = ToyDetector(world=OFF_GRID, exact=True)
 
     drawn = world.draw(case.scene, 4)[0]
@@ -176,8 +176,8 @@ def test_an_untrained_refiner_changes_nothing_and_is_kept(tmp_path) -> None:
 
 
 def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
-    curriculum = Curriculum(
-        still_steps=1, clip_steps=1, stills=2, clips=1, stills_among_clips=0.0, decay=1, export_every=1
+    curriculum = MiniCurriculum(
+        still_steps=1, clip_steps=1, stills=2, clips=1, still_fraction=0.0, decay=1, export_every=1
     )
     MiniTrainer(curriculum, tmp_path).train(stop_at=1)
     assert load(str(tmp_path / "mini"), "cpu").words == tuple(world.NOUNS)
@@ -194,7 +194,7 @@ def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
 
 
 def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
-    curriculum = DitCurriculum(still_steps=1, clip_steps=1, stills=2, clips=1, stills_among_clips=0.0, decay=1)
+    curriculum = DitCurriculum(still_steps=1, clip_steps=1, stills=2, clips=1, still_fraction=0.0, decay=1)
     trainer = DitTrainer(curriculum, tmp_path)
     assert sum(p.numel() for p in trainer.model.unet.parameters()) <= 6e6
     model = load(str(trainer.train()), "cpu")

@@ -18,7 +18,7 @@ from animatic.benchmarks.registry import BENCHMARKS
 from animatic.benchmarks.run_store import Run
 from animatic.cli import main
 from animatic.errors import AnimaticError
-from animatic.toy.evals.ceiling import Filmer
+from animatic.toy.evals.ceiling import ToyRenderer
 
 LVD = BENCHMARKS["lvd"]
 SHORT = replace(LVD, cases=lambda: LVD.cases()[::12][:40])
@@ -27,10 +27,10 @@ FILMED = settings_of(SHORT, "lvd", "mini", "none", "rules")
 # a process at work on the run in argv[1], slow enough to be killed
 WORKER = """
 import sys, time
-from animatic.toy.evals.ceiling import Filmer
+from animatic.toy.evals.ceiling import ToyRenderer
 from animatic.benchmarks.generate import Part, work
 from animatic.benchmarks.run_store import Run
-film = Filmer()
+film = ToyRenderer()
 def slow(batch):
     time.sleep(0.03)
     return film(batch)
@@ -54,7 +54,7 @@ def states(folder):
 def whole(tmp_path_factory):
     """40 jobs made without a break."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    work(prepare(folder, SHORT, FILMED), RunPart(), maker=Filmer())
+    work(prepare(folder, SHORT, FILMED), RunPart(), maker=ToyRenderer())
     return folder
 
 
@@ -117,7 +117,7 @@ def test_two_processes_share_the_work(whole, tmp_path):
 def test_shards_are_the_whole(whole, tmp_path):
     run = prepare(tmp_path / "run", SHORT, FILMED)
     for i in range(3):
-        work(run, RunPart(None, (i, 3)), maker=Filmer())
+        work(run, RunPart(None, (i, 3)), maker=ToyRenderer())
     assert content(tmp_path / "run") == content(whole)
 
 
@@ -137,11 +137,11 @@ def test_a_full_disk_is_one_line_and_resumable(small_disk, whole):
     folder = small_disk / "run"
     run = prepare(folder, SHORT, FILMED)
     with pytest.raises(AnimaticError, match=os.strerror(errno.ENOSPC) + "|disk is full") as error:
-        work(run, RunPart(), maker=Filmer())
+        work(run, RunPart(), maker=ToyRenderer())
     assert "\n" not in str(error.value) and FAILED not in states(folder)
     done = states(folder)[DONE]
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
-    work(run, RunPart(), maker=Filmer())
+    work(run, RunPart(), maker=ToyRenderer())
     assert 0 < done < 40 and states(folder) == {DONE: 40}
     assert not [p for p in (folder / "made").iterdir() if p.name.startswith(".")]
 
@@ -150,16 +150,16 @@ def test_what_is_gone_or_failed_is_made_again(tmp_path):
     first = replace(LVD, cases=lambda: [c for c in LVD.cases() if c.task == "dynamic"][:4])
     settings = settings_of(first, "lvd", "mini", "none", "rules")
     run = prepare(tmp_path / "run", first, settings)
-    bad = Filmer()
+    bad = ToyRenderer()
     work(run, RunPart(1), maker=lambda batch: [replace(o, state=FAILED, reason="no", data=b"") for o in bad(batch)])
-    work(run, RunPart(), maker=Filmer())
+    work(run, RunPart(), maker=ToyRenderer())
     assert states(run.folder) == {DONE: 3, FAILED: 1}  # a failure is kept with its reason, and not tried again
     gone = next(job for job in run.jobs() if job.state == DONE)
     (run.folder / gone.file).unlink()
     prepare(run.folder, first, settings)
     assert states(run.folder) == {DONE: 2, FAILED: 1, TODO: 1}
     prepare(run.folder, first, settings, retry=True)
-    work(run, RunPart(), maker=Filmer())
+    work(run, RunPart(), maker=ToyRenderer())
     assert states(run.folder) == {DONE: 4}
 
 

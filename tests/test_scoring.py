@@ -24,7 +24,7 @@ from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 from animatic.toy import grid_world as toyworld
-from animatic.toy.evals.ceiling import Filmer
+from animatic.toy.evals.ceiling import ToyRenderer
 from animatic.video import Video
 
 LVD = BENCHMARKS["lvd"]
@@ -93,7 +93,7 @@ def run(tmp_path_factory):
     """Ten plans of LVD, filmed exactly."""
     folder = tmp_path_factory.mktemp("score") / "run"
     made = prepare(folder, SHORT, settings_of(SHORT, "lvd", "mini", "none", "rules"))
-    work(made, RunPart(), maker=Filmer())
+    work(made, RunPart(), maker=ToyRenderer())
     return made
 
 
@@ -294,7 +294,7 @@ def test_the_page_opens_in_a_browser(run, tmp_path, capsys):
 def test_a_benchmark_of_your_own(tmp_path, capsys):
     sizes = benchmark_named(str(SIZES))
     made = prepare(tmp_path / "run", sizes, settings_of(sizes, str(SIZES), "mini", "none", "rules"))
-    work(made, RunPart(6), maker=Filmer())
+    work(made, RunPart(6), maker=ToyRenderer())
     code, out, _ = bench(capsys, "score", str(tmp_path / "run"), "--workers", "2", "--json")
     told = json.loads(out)
     assert score(made.folder, ScoringSettings()) == read_score(made.folder)[1]  # however many processes
@@ -311,7 +311,7 @@ def test_one_task_of_a_benchmark(tmp_path):
     assert [case.prompt for case in part.cases()] == [case.prompt for case in whole.cases()[:100]]
     assert (part.kind, part.frames, part.detection) == (whole.kind, whole.frames, whole.detection)
     made = prepare(tmp_path / "run", part, settings_of(part, "lmd:negation", "mini", "none", "rules"))
-    work(made, RunPart(10), maker=Filmer())
+    work(made, RunPart(10), maker=ToyRenderer())
     found = summarise(score(made.folder, ScoringSettings()))
     assert found.tasks == {"negation": Tally(8, 8)} and len(found.left_out) == 2  # an empty scene shows none of them
     assert benchmark_named(f"{SIZES}:size").cases()

@@ -91,7 +91,7 @@ def test_cosine_schedule_and_process():
         assert process.alphas_cumprod[table["idx"]].tolist() == pytest.approx(table["alphas_cumprod"], rel=1e-7)
     process, t = Process("eps", loss="l1", min_snr=0), torch.tensor([3, 700])
     x, e = 2 * uniform(1, 2, 3, 4, 8, 8) - 1, normal(2, 2, 3, 4, 8, 8)
-    noisy = process.noised(x, e, t)
+    noisy = process.add_noise(x, e, t)
     same(noisy, wanted["q_sample"])
     answer = 0.5 * noisy + 0.001 * t.view(-1, 1, 1, 1, 1)
     assert process.error(answer, x, e, t).mean() == pytest.approx(wanted["p_losses_l1"], rel=1e-5)

@@ -18,8 +18,8 @@ from animatic.toy.curriculum import CurriculumConfig, TrainBatch
 from animatic.toy.grid_captions import invent
 from animatic.toy.mini import GridMiniTrainer
 from animatic.training.diffusion import Process
-from animatic.training.loss import out_of_place, timesteps, wanted, weighted_mse
-from animatic.training.pictures import without_time
+from animatic.training.loss import attention_loss, phrase_tokens, sample_timesteps, weighted_mse
+from animatic.training.temporal_layers import without_temporal_layers
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def model():
 
 def test_the_codec_keeps_the_picture(model):
     rng = random.Random(3)
-    films, _ = TrainBatch(0, 0, 1, [invent(rng, 1) for _ in range(32)], [""] * 32, rng).film()
+    films, _ = TrainBatch(0, 0, 1, [invent(rng, 1) for _ in range(32)], [""] * 32, rng).draw()
     images = films[:, 0].movedim(-1, 1) / 127.5 - 1
     latents = model.vae.encode(images).latents
     error = (model.vae.decode(latents).sample - images).square().mean()
@@ -49,7 +49,7 @@ def test_every_word_is_one_token(model):
 def test_noised_is_the_velocity_parametrisation(model):
     x, e, t = torch.randn(2, 1, 1, 2, 2), torch.randn(2, 1, 1, 2, 2), torch.tensor([100, 700])
     process, alphas = Process.of(model.scheduler), model.scheduler.alphas_cumprod
-    noisy, v = process.noised(x, e, t), process.wanted(x, e, t)
+    noisy, v = process.add_noise(x, e, t), process.prediction_target(x, e, t)
     a, s = (alphas[t].sqrt().view(2, 1, 1, 1, 1), (1 - alphas[t]).sqrt().view(2, 1, 1, 1, 1))
     assert torch.allclose(a * noisy - s * v, x, atol=1e-6)
 
@@ -66,19 +66,19 @@ def test_weights_of_the_error():
     assert weighted_mse(inside, target, cover, clear) == pytest.approx(
         0.12 * float(weighted_mse(inside, target, cover, noisy))
     )
-    assert timesteps(100, 1000).min() >= 0 and timesteps(100, 1000).max() <= 999
+    assert sample_timesteps(100, 1000).min() >= 0 and sample_timesteps(100, 1000).max() <= 999
 
 
 def test_attention_in_place_costs_nothing(model):
     scene = invent(random.Random(4), 1)
-    _, tracks = wanted(model.text, [scene])
+    _, tracks = phrase_tokens(model.text, [scene])
     assert tracks[0].any(0).tolist() == [True] * len(scene.tracks)
     cover = torch.zeros(1, 1, 1, 8, 8)
     cover[..., 2:4, 2:4] = 1
     here = cover[:, 0][:, :, None, :, :, None] / 4  # [row, frame, head, height, width, wanted]
-    assert out_of_place({"a": here}, cover, torch.ones(1, 1)) == pytest.approx(0, abs=1e-6)
-    assert out_of_place({"a": here.flip(3)}, cover, torch.ones(1, 1)) == pytest.approx(1)
-    assert out_of_place({"a": here.flip(3)}, cover, torch.zeros(1, 1)) == 0
+    assert attention_loss({"a": here}, cover, torch.ones(1, 1)) == pytest.approx(0, abs=1e-6)
+    assert attention_loss({"a": here.flip(3)}, cover, torch.ones(1, 1)) == pytest.approx(1)
+    assert attention_loss({"a": here.flip(3)}, cover, torch.zeros(1, 1)) == 0
 
 
 def test_left_out_time_layers_are_what_fresh_ones_do(model):
@@ -86,25 +86,27 @@ def test_left_out_time_layers_are_what_fresh_ones_do(model):
     cond = model.encode(["a bear"], [""]).positive
     with torch.no_grad():
         whole = model(x, Step(0, 1, 500.0), cond, fused_attention)
-        with without_time(model.unet):
+        with without_temporal_layers(model.unet):
             assert close(model(x, Step(0, 1, 500.0), cond, fused_attention), whole)
         assert torch.equal(model(x, Step(0, 1, 500.0), cond, fused_attention), whole), "the same pass again"
 
 
 @pytest.mark.slow("trains twice, once in three parts")
 def test_resume_is_the_same_run(tmp_path):
-    whole = CurriculumConfig(still_steps=2, clip_steps=2, stills=4, clips=2, warmup=1, decay=1, stills_among_clips=0.0)
+    whole = CurriculumConfig(
+        still_steps=2, clip_steps=2, stills=4, clips=2, warmup_steps=1, decay=1, still_fraction=0.0
+    )
     straight = load(str(GridMiniTrainer(whole, tmp_path / "a").train()))
     GridMiniTrainer(whole, tmp_path / "b").train(stop_at=1)
     GridMiniTrainer(whole, tmp_path / "b").train(stop_at=3)
     resumed = load(str(GridMiniTrainer(whole, tmp_path / "b").train()))
     assert distance(resumed.unet.state_dict(), straight.unet.state_dict()) < 1e-5
     assert resumed.coordinates and "bear" in resumed.words
-    assert resumed.geometry == mini.GEOMETRY and resumed.defaults == mini.HABITS
+    assert resumed.geometry == mini.GEOMETRY and resumed.defaults == mini.DEFAULTS
 
 
 def test_another_plan_does_not_go_on_with_a_run(tmp_path):
-    plan = CurriculumConfig(still_steps=1, clip_steps=0, stills=2, warmup=1, decay=1)
+    plan = CurriculumConfig(still_steps=1, clip_steps=0, stills=2, warmup_steps=1, decay=1)
     GridMiniTrainer(plan, tmp_path).train()
     assert CurriculumConfig(**json.loads((tmp_path / "plan.json").read_text())) == plan
     with pytest.raises(AnimaticError, match="holds another run: stills was 2, now 3"):

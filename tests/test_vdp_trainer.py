@@ -26,7 +26,7 @@ from animatic.generation import render
 from animatic.scene import Scene
 from animatic.training.clips import Cut
 from animatic.training.fit import DiffusionTrainer, fit
-from animatic.training.loop import averaged, claim
+from animatic.training.loop import claim, new_ema
 from animatic.video import Video
 
 
@@ -34,7 +34,7 @@ from animatic.video import Video
 def test_weights_are_averaged_as_there(start, every):
     """A copy at the updates before `step_start_ema`, then beta old + (1 - beta) new, at every `update_ema_every`-th."""
     now, settings = torch.nn.Parameter(torch.zeros(1)), replace(SMALL, ema_decay=0.9, ema_start=start, ema_every=every)
-    average, wanted = averaged([now], settings), 0.0
+    average, wanted = new_ema([now], settings), 0.0
     for step in range(40):
         now.data.fill_(step**2 + 1)
         if step % every:

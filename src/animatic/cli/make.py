@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.options import option
 from ..errors import AnimaticError
 from ..files import check_writable, read_text, write_atomically
 from ..media.encoding import FORMATS, WRITERS, check_format
@@ -23,7 +24,7 @@ from ..video import contact_sheet, png
 from . import finish as cli_finish
 from . import plan as cli_plan
 from .console import bar, console, line
-from .options import AsJson, option
+from .options import AsJson
 from .prompts import ASKED
 from .sampling import RENDER, Sampling, free_name, how_of, loaded
 

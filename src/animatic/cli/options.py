@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from math import isfinite
 from typing import Annotated, Any, get_type_hints
@@ -14,11 +14,6 @@ import typer
 from ..errors import AnimaticError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
-
-
-def option(default: Any, help: str, metavar: str | None = None) -> Any:
-    """A field that is an option of a command, see `by_field`."""
-    return field(default=default, metadata={"help": help, "metavar": metavar})
 
 
 def by_field(command: Callable[..., None]) -> Callable[..., None]:

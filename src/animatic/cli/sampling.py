@@ -6,12 +6,12 @@ import secrets
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from ..core.options import option
 from ..core.seeds import check_seed
 from ..core.setting_values import Value, given_settings
 from ..files import fresh_path
 from ..video import parse_size
 from .console import line
-from .options import option
 
 RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
 

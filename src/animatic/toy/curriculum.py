@@ -20,8 +20,8 @@ from ..core.attention import fused_attention
 from ..core.types import Branch, Conditioning, Step
 from ..scene import Scene
 from ..training.diffusion import Process
-from ..training.loop import Training, claim
-from ..training.loss import timesteps, weighted_mse
+from ..training.loop import Trainer, claim
+from ..training.loss import sample_timesteps, weighted_mse
 from ..training.settings import TrainingSettings
 from . import grid_world as toyworld
 from .grid_captions import invent
@@ -34,13 +34,13 @@ class TrainBatch:
     """The scenes of one batch, of `frames` key frames each, with their captions, some left out."""
 
     step: int
-    noise: int  # seed
+    noise_seed: int  # seed
     frames: int
     scenes: list[Scene]
     captions: list[str]
     rng: random.Random  # for what else is drawn
 
-    def film(self) -> tuple[Tensor, Tensor]:
+    def draw(self) -> tuple[Tensor, Tensor]:
         """uint8 `[row, frame, height, width, 3]`; what is seen of things `[row, track, frame, height, width]`, 0..1."""
         drawn = [toyworld.draw(scene, self.frames) for scene in self.scenes]
         films, covers = ([torch.from_numpy(part) for part in parts] for parts in zip(*drawn, strict=True))
@@ -55,37 +55,37 @@ class CurriculumConfig:
     clip_steps: int = 6000
     stills: int = 48  # single frames a batch
     clips: int = 8  # clips a batch
-    stills_among_clips: float = 0.25  # share of still batches in the second part
-    rate: float = 1.5e-3
-    warmup: int = 200
+    still_fraction: float = 0.25  # share of still batches in the second part
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 200
     decay: int = 2000  # last steps, in which the rate falls linearly to 0
-    unconditional: float = 0.1  # share of captions left out, for classifier-free guidance
-    boxless: float = 0.0  # share of scenes whose boxes are not told, where they are
-    placing: float = 0.1  # weight of the attention loss
-    lean: float = 0.7  # towards noisy levels (see `loss.timesteps`)
-    average: float = 0.999  # of the weights that are shipped
+    cfg_dropout: float = 0.1  # share of captions left out, for classifier-free guidance
+    box_dropout: float = 0.0  # share of scenes whose boxes are not told, where they are
+    attention_weight: float = 0.1  # weight of the attention loss
+    timestep_exponent: float = 0.7  # towards noisy levels (see `loss.timesteps`)
+    ema_decay: float = 0.999  # of the weights that are shipped
     seed: int = 0
 
     @property
     def steps(self) -> int:
         return self.still_steps + self.clip_steps
 
-    def lesson(self, step: int) -> TrainBatch:
+    def batch(self, step: int) -> TrainBatch:
         """Hangs on the seed and the step alone."""
         rng = random.Random(f"{self.seed}/{step}")
         noise = rng.getrandbits(63)
-        still = step < self.still_steps or rng.random() < self.stills_among_clips
+        still = step < self.still_steps or rng.random() < self.still_fraction
         count, frames = (self.stills, 1) if still else (self.clips, FRAMES)
         scenes = [invent(rng, frames) for _ in range(count)]
-        captions = ["" if rng.random() < self.unconditional else scene.prompt for scene in scenes]
+        captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
         return TrainBatch(step, noise, frames, scenes, captions, rng)
 
     def settings(self, out: Path) -> TrainingSettings:
         """Of the run; `alone` says that some steps have no use for the time layers."""
         return TrainingSettings(
             data="toy", out=str(out), model="mini", frames=FRAMES, size=str(toyworld.SIZE), batch_size=self.clips,
-            focus_present=float(self.still_steps > 0), cfg_dropout=self.unconditional, steps=self.steps, learning_rate=self.rate,
-            warmup_steps=self.warmup, decay=self.decay, ema_decay=self.average, save_every=250, sample_every=0, seed=self.seed,
+            focus_present=float(self.still_steps > 0), cfg_dropout=self.cfg_dropout, steps=self.steps, learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps, decay=self.decay, ema_decay=self.ema_decay, save_every=250, sample_every=0, seed=self.seed,
         )  # fmt: skip
 
 
@@ -100,16 +100,16 @@ class TrainModule(nn.Module):
         return self.losses(lesson)
 
 
-class CurriculumTrainer(Training):
+class CurriculumTrainer(Trainer):
     """A run of a plan in the folder `out`; the plan stands there in `plan.json`."""
 
     betas = (0.9, 0.98)
 
     def __init__(self, plan: CurriculumConfig, model: Components, out: Path) -> None:
         super().__init__(plan.settings(out))
-        self.plan, self.model, self.learner = plan, model, TrainModule(model, self.losses)
+        self.curriculum, self.model, self.train_module = plan, model, TrainModule(model, self.losses)
         self.process = Process.of(model.scheduler)
-        self.last: dict[str, Any] = {}
+        self.last_values: dict[str, Any] = {}
         if self.accelerator.is_main_process:
             claim(out / "plan.json", asdict(plan))
 
@@ -119,23 +119,27 @@ class CurriculumTrainer(Training):
 
     def batches(self) -> Iterator[TrainBatch]:
         world = self.accelerator.num_processes
-        return map(self.plan.lesson, itertools.count(self.step * world + self.accelerator.process_index, world))
+        return map(self.curriculum.batch, itertools.count(self.step * world + self.accelerator.process_index, world))
 
     def loss(self, learner: Any, batch: TrainBatch) -> Tensor:
-        torch.manual_seed(batch.noise)
+        torch.manual_seed(batch.noise_seed)
         error, place = learner(batch)
-        self.last = {"frames": batch.frames, "error": round(error.item(), 4), "out of place": round(place.item(), 4)}
-        return error + self.plan.placing * place
+        self.last_values = {
+            "frames": batch.frames,
+            "error": round(error.item(), 4),
+            "out of place": round(place.item(), 4),
+        }
+        return error + self.curriculum.attention_weight * place
 
     def told(self) -> dict[str, Any]:
-        return self.last
+        return self.last_values
 
     def error(self, lesson: TrainBatch, films: Tensor, covers: Tensor, **told: Any) -> Tensor:
         """Of the model's answers to `films`, noised; `told` are the fields of `Cond` beside captions."""
         x = self.model.to_latents(films)
-        t = timesteps(len(x), self.process.levels, self.plan.lean).to(x.device)
+        t = sample_timesteps(len(x), self.process.levels, self.curriculum.timestep_exponent).to(x.device)
         e = torch.randn_like(x)
         cond = Conditioning(self.model.text(lesson.captions), tuple(Branch(sample=i) for i in range(len(x))), **told)
-        answer = self.model(self.process.noised(x, e, t), Step(0, 1, t), cond, fused_attention)
-        signal = self.process.parts(t)[0].flatten()
-        return weighted_mse(answer, self.process.wanted(x, e, t), covers.amax(1), signal.square())
+        answer = self.model(self.process.add_noise(x, e, t), Step(0, 1, t), cond, fused_attention)
+        signal = self.process.signal_and_noise(t)[0].flatten()
+        return weighted_mse(answer, self.process.prediction_target(x, e, t), covers.amax(1), signal.square())

@@ -18,7 +18,7 @@ from ..benchmarks.detect import DetectedBox
 from ..errors import AnimaticError
 from ..scene import Box
 from .grid_world import BACKGROUNDS, COLOURS, SIZE, backdrop
-from .scan import HALF, ON_GRID, PAD, POWER, STEP, Place, World, scan
+from .scan import HALF, ON_GRID, PAD, POWER, STEP, SpritePlacement, World, scan
 
 RIM = 3  # pixels around a silhouette that must look like the backdrop
 UNKNOWN = 0.03  # squared colour distance above which a backdrop is none of the world's
@@ -88,7 +88,7 @@ class ToyDetector:
             for finds in self(frames)
         ]
 
-    def _take(self, sight: _Sight, places: Sequence[Place]) -> bool:
+    def _take(self, sight: _Sight, places: Sequence[SpritePlacement]) -> bool:
         """Move the best of `places` that is sure enough to the finds; whether there is one.
 
         A score is the lesser of the explained share and the likeness of edges: a blur of the right colour is no sprite.
@@ -111,10 +111,10 @@ class ToyDetector:
         return True
 
 
-def _nudged(sight: _Sight, place: Place) -> Place:
+def _nudged(sight: _Sight, place: SpritePlacement) -> SpritePlacement:
     """The place near `place` that explains most: by steps of a pixel, no farther than the scan is coarse."""
 
-    def rank(near: Place) -> float:
+    def rank(near: SpritePlacement) -> float:
         gain, share, _ = sight.gain(near)
         return max(gain, 0.0) * share**POWER
 
@@ -189,7 +189,7 @@ class _Sight:
         k = self.world.largest + 2 * RIM
         return float((total[k:, k:] - total[:-k, k:] - total[k:, :-k] + total[:-k, :-k]).max()) > self.least
 
-    def beside(self, place: Place) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    def beside(self, place: SpritePlacement) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """A place as it is seen and as it would be drawn, both off the backdrop, `[y, x, 3]`.
 
         With the weight of each pixel, and the part (0..1) of the silhouette that no find covers.
@@ -200,7 +200,7 @@ class _Sight:
         visible = float((weight * alpha[..., 0]).sum() / alpha.sum())
         return self.frame[here] - under, rgb - under * alpha, halo * weight, visible
 
-    def gain(self, place: Place) -> tuple[float, float, float]:
+    def gain(self, place: SpritePlacement) -> tuple[float, float, float]:
         """How much difference a sprite there explains, the share (0..1) that is of all, and its visible part."""
         seen, drawn, weight, visible = self.beside(place)
         bare = float((_squared(seen) * weight).sum())
@@ -208,11 +208,11 @@ class _Sight:
         share = gain / max(gain, bare - self.noise * float(weight.sum()), 1e-9)
         return gain, share, visible
 
-    def likeness(self, place: Place) -> float:
+    def likeness(self, place: SpritePlacement) -> float:
         seen, drawn, weight, _ = self.beside(place)
         return _likeness(seen, drawn, weight, self.noise)
 
-    def take(self, place: Place, score: float) -> None:
+    def take(self, place: SpritePlacement, score: float) -> None:
         """Count out the pixels a find explains; what stands in front of it stays."""
         box = self.world.tight(place.noun, place.x, place.y, place.side)
         self.found.append(Detection(place.noun, place.colour, box, score))
@@ -244,7 +244,7 @@ def behind(frame: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.median(frame, axis=1, keepdims=True), frame.shape)
 
 
-def _window(place: Place) -> tuple[slice, slice]:
+def _window(place: SpritePlacement) -> tuple[slice, slice]:
     """The pixels of a place and its rim, in a frame with its border."""
     top, left, span = place.y + PAD, place.x + PAD, place.side + 2 * RIM
     return slice(top, top + span), slice(left, left + span)

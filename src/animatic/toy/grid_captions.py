@@ -51,7 +51,7 @@ SIDES = {"small": (3, 3), "big": (5, 5), "": (4, 4)}
 
 
 @dataclass
-class Thing:
+class GridObject:
     noun: str
     colour: str
     side: int  # cells
@@ -105,13 +105,13 @@ def _shared(p: Box, q: Box) -> float:
 
 def _thing(
     rng: random.Random, taken: Sequence[str] = (), size: str = "", sides: tuple[int, int] | None = None
-) -> Thing:
+) -> GridObject:
     noun = rng.choice([n for n in NOUNS if n not in taken])
     colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
-    return Thing(noun, colour, rng.randint(*(sides or SIDES[size])), (rng.random(), rng.random()))
+    return GridObject(noun, colour, rng.randint(*(sides or SIDES[size])), (rng.random(), rng.random()))
 
 
-def _name(thing: Thing, size: str = "", adjective: str = "") -> str:
+def _name(thing: GridObject, size: str = "", adjective: str = "") -> str:
     return article(" ".join(w for w in (size, adjective, thing.colour, thing.noun) if w))
 
 
@@ -126,7 +126,7 @@ _RELATIONS = (
 )
 
 
-def _still(rng: random.Random) -> tuple[list[Thing], str]:
+def _still(rng: random.Random) -> tuple[list[GridObject], str]:
     opener = rng.choice(("", "", "", "a photo of ", "a realistic photo of a scene with "))
     kind = rng.random()
     if kind < 0.62:
@@ -141,17 +141,17 @@ def _still(rng: random.Random) -> tuple[list[Thing], str]:
     return _several(rng, opener, "")
 
 
-def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Thing], str]:
+def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[GridObject], str]:
     kind = rng.random()
     if kind < 0.25:  # several of a kind
         count = rng.randint(2, 4)
         first = _thing(rng, sides=(3, 3))
-        things = [Thing(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
+        things = [GridObject(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
         words = (number(count), adjective and ADJECTIVES.get(first.noun, ""), first.colour, plurals(first.noun)[0])
         return things, opener + " ".join(w for w in words if w)
     count = 2 if kind < 0.9 else rng.randint(3, 4)
     sides = (3, 4) if count == 2 else (3, 3)
-    things: list[Thing] = []
+    things: list[GridObject] = []
     for _ in range(count):
         things.append(_thing(rng, [t.noun for t in things], sides=sides))
     names = [_name(t) for t in things]
@@ -169,7 +169,7 @@ def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Thin
     return things, opener + ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def _moving(rng: random.Random) -> tuple[list[Thing], str]:
+def _moving(rng: random.Random) -> tuple[list[GridObject], str]:
     lively = f"{LIVELY} with "
     kind = rng.random()
     if kind < 0.14:  # still or adrift, told without a way
@@ -223,6 +223,6 @@ def _moving(rng: random.Random) -> tuple[list[Thing], str]:
     return [thing], f"{name} {said} {words}"
 
 
-def _drift(rng: random.Random, thing: Thing) -> None:
+def _drift(rng: random.Random, thing: GridObject) -> None:
     start, end = ((rng.random(), rng.random()) for _ in range(2))
     thing.path = line(start, end)

@@ -24,13 +24,13 @@ from ..backbones.components import Components
 from ..backbones.grounding import add_grounding, is_grounding
 from ..controls.grounding import MOST, named_boxes
 from ..files import write_atomically
-from ..training.loss import out_of_place
+from ..training.loss import attention_loss
 from .curriculum import CurriculumConfig, CurriculumTrainer, TrainBatch
 from .mini import leave_nothing_out
 
 PLAN = CurriculumConfig(
-    still_steps=0, clip_steps=4500, clips=6, stills_among_clips=0.8, rate=2e-3, warmup=50, decay=3600, boxless=0.1,
-    lean=0.35, average=0.995,  # boxes decide at the noisy levels
+    still_steps=0, clip_steps=4500, clips=6, still_fraction=0.8, learning_rate=2e-3, warmup_steps=50, decay=3600, box_dropout=0.1,
+    timestep_exponent=0.35, ema_decay=0.995,  # boxes decide at the noisy levels
 )  # fmt: skip
 
 
@@ -84,15 +84,15 @@ class GridGroundingTrainer(CurriculumTrainer):
         super().__init__(plan, model or build(), out)
 
     def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
-        films, covers = (part.to(self.model.device) for part in lesson.film())
+        films, covers = (part.to(self.model.device) for part in lesson.draw())
         told = named_boxes(lesson.scenes, self.model.text, lesson.frames)
         told = {name: value.to(films.device) for name, value in told.items()}
-        silent = [lesson.rng.random() < self.plan.boxless for _ in lesson.scenes]
+        silent = [lesson.rng.random() < self.curriculum.box_dropout for _ in lesson.scenes]
         told["present"] = told["present"] * ~torch.tensor(silent, device=films.device)[:, None, None]
         things = covers.shape[1]
         with listening(self.model.unet, lesson.frames, things) as found:
             error = self.error(lesson, films, covers, extra=told)
-        return error, out_of_place(found, covers, told["present"].amax(1)[:, :things])
+        return error, attention_loss(found, covers, told["present"].amax(1)[:, :things])
 
     def finish(self) -> Path:
         file = self.out / "diffusion_pytorch_model.safetensors"
@@ -105,7 +105,7 @@ class GridGroundingTrainer(CurriculumTrainer):
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
     steps: int = PLAN.steps,
-    rate: float = PLAN.rate,
+    rate: float = PLAN.learning_rate,
     seed: int = PLAN.seed,
 ) -> None:
     plan = replace(PLAN, clip_steps=steps, decay=steps * 4 // 5, rate=rate, seed=seed)

@@ -27,9 +27,9 @@ from ..backbones.unet3d import UNet3D
 from ..core.backbone import Geometry, ModelDefaults
 from ..core.text import ClipText
 from ..core.types import AttentionMapRequest
-from ..training.loss import out_of_place, wanted
-from ..training.pictures import without_time
-from ..training.words import fresh_encoder, learnt_tokenizer
+from ..training.loss import attention_loss, phrase_tokens
+from ..training.temporal_layers import without_temporal_layers
+from ..training.text_encoder import new_text_encoder, train_tokenizer
 from . import grid_world as toyworld
 from .curriculum import FRAMES, CurriculumConfig, CurriculumTrainer, TrainBatch
 from .grid_captions import invent
@@ -37,7 +37,7 @@ from .grid_captions import invent
 LENGTH = 64  # tokens
 WIDTH = 96  # of a token state
 GEOMETRY = Geometry(FRAMES, toyworld.SIZE, toyworld.SIZE, channels=32, vae_spatial_ratio=8, fps=4.0, max_frames=32)
-HABITS = ModelDefaults(steps=25, guidance=4.0)
+DEFAULTS = ModelDefaults(steps=25, guidance=4.0)
 
 
 def build(seed: int = 0) -> UNet3D:
@@ -62,7 +62,7 @@ def build(seed: int = 0) -> UNet3D:
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
     tokenizer = tokenize(rng)
-    encoder = fresh_encoder(tokenizer, WIDTH, heads=6)
+    encoder = new_text_encoder(tokenizer, WIDTH, heads=6)
     scheduler = DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",
         clip_sample=False,
@@ -73,7 +73,7 @@ def build(seed: int = 0) -> UNet3D:
     text = ClipText("mini", tokenizer, encoder)
     codec = fit_codec(rng)
     words = tuple(toyworld.NOUNS)
-    model = UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, HABITS, coordinates=True, words=words)
+    model = UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, DEFAULTS, coordinates=True, words=words)
     model.family = "mini"
     return model
 
@@ -87,7 +87,7 @@ def leave_nothing_out(network: nn.Module) -> None:
 
 def tokenize(rng: random.Random) -> Any:
     """Of toy captions: every word of theirs is one token."""
-    return learnt_tokenizer([invent(rng, frames).prompt for frames in (1, FRAMES) for _ in range(4000)], LENGTH)
+    return train_tokenizer([invent(rng, frames).prompt for frames in (1, FRAMES) for _ in range(4000)], LENGTH)
 
 
 def fit_codec(rng: random.Random) -> PatchCodec:
@@ -104,14 +104,14 @@ class GridMiniTrainer(CurriculumTrainer):
         super().__init__(plan, model or build(plan.seed), out)
 
     def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
-        films, covers = (part.to(self.model.device) for part in lesson.film())
-        tokens, names = (part.to(films.device) for part in wanted(self.model.text, lesson.scenes))
+        films, covers = (part.to(self.model.device) for part in lesson.draw())
+        tokens, names = (part.to(films.device) for part in phrase_tokens(self.model.text, lesson.scenes))
         names &= torch.tensor([bool(c) for c in lesson.captions], device=films.device)[:, None, None]
         maps = AttentionMapRequest(tokens)
-        with without_time(self.model.unet) if lesson.step < self.plan.still_steps else nullcontext():
-            error = self.error(lesson, films, covers, maps=maps)
+        with without_temporal_layers(self.model.unet) if lesson.step < self.curriculum.still_steps else nullcontext():
+            error = self.error(lesson, films, covers, map_request=maps)
         named = (names[..., None, None, None] * covers[:, None]).amax(2)
-        return error, out_of_place(maps.found, named, names.any(-1).to(named))
+        return error, attention_loss(maps.found, named, names.any(-1).to(named))
 
     def finish(self) -> Path:
         self.write(self.out / "mini")
@@ -131,12 +131,12 @@ def main(
     clip_steps: int = CurriculumConfig.clip_steps,
     stills: int = CurriculumConfig.stills,
     clips: int = CurriculumConfig.clips,
-    rate: float = CurriculumConfig.rate,
+    rate: float = CurriculumConfig.learning_rate,
     decay: int = CurriculumConfig.decay,
     seed: int = CurriculumConfig.seed,
     stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
 ) -> None:
-    plan = CurriculumConfig(still_steps, clip_steps, stills, clips, rate=rate, decay=decay, seed=seed)
+    plan = CurriculumConfig(still_steps, clip_steps, stills, clips, learning_rate=rate, decay=decay, seed=seed)
     print(GridMiniTrainer(plan, out).train(stop_at))
 
 

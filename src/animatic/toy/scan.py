@@ -47,7 +47,7 @@ class World:
     identify: Callable[[str], tuple[str, str]]
 
     @cached_property
-    def looks(self) -> tuple[tuple[str, bool], ...]:
+    def appearances(self) -> tuple[tuple[str, bool], ...]:
         """(noun, mirrored), those that have colours first."""
         plain = [noun for noun in self.nouns if noun not in self.colourable]
         return tuple((noun, m) for noun in (*self.colourable, *plain) for m in (False, True)[: 1 + self.faces(noun)])
@@ -55,7 +55,7 @@ class World:
     @cached_property
     def painted(self) -> int:
         """How many of the looks have colours."""
-        return sum(noun in self.colourable for noun, _ in self.looks)
+        return sum(noun in self.colourable for noun, _ in self.appearances)
 
     def faces(self, noun: str) -> bool:
         return noun in self.facing
@@ -72,7 +72,7 @@ OFF_GRID = World(
 )  # fmt: skip
 
 
-class Place(NamedTuple):
+class SpritePlacement(NamedTuple):
     """A sprite's square in a frame, in pixels."""
 
     noun: str
@@ -96,9 +96,9 @@ def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         stamps = np.stack([world.sprite(noun, colour, side, mirrored) for noun, mirrored in looks])
         return F.avg_pool2d(torch.from_numpy(stamps).movedim(-1, 1), HALF)
 
-    every, painted = half("", world.looks), world.painted
+    every, painted = half("", world.appearances), world.painted
     alpha, natural = every[:, 3:], every[:, :3]
-    black, white = (half(colour, world.looks[:painted])[:, :3] for colour in ("black", "white"))
+    black, white = (half(colour, world.appearances[:painted])[:, :3] for colour in ("black", "white"))
     low, high = (torch.tensor(COLOURS[colour])[:, None, None] / 255 for colour in ("black", "white"))
     slope = ((white - black) / (high - low)).mean(1, keepdim=True)
     base = black - low * slope
@@ -120,7 +120,7 @@ def _mix() -> Tensor:
     return torch.cat([torch.eye(6)[:1], named])
 
 
-def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = ON_GRID) -> list[list[Place]]:
+def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = ON_GRID) -> list[list[SpritePlacement]]:
     """The `PEAKS` best places in each of some pictures, seen at half size, best first.
 
     A picture is frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]` in 0..1, its `noise` the squared colour
@@ -156,6 +156,6 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = 
     ]
 
 
-def _placed(world: World, look: int, shade: int, side: int, x: int, y: int) -> Place:
-    noun, mirrored = world.looks[look]
-    return Place(noun, SHADES[shade], side, x, y, mirrored)
+def _placed(world: World, look: int, shade: int, side: int, x: int, y: int) -> SpritePlacement:
+    noun, mirrored = world.appearances[look]
+    return SpritePlacement(noun, SHADES[shade], side, x, y, mirrored)

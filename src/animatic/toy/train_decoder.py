@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..backbones import load
 from ..backbones.codec import PatchCodec
-from ..training.loop import Training
+from ..training.loop import Trainer
 from ..training.settings import TrainingSettings
 from .captions import invent
 from .world import SIZE, draw
@@ -55,7 +55,7 @@ def refined(codec: PatchCodec, width: int = WIDTH) -> PatchCodec:
     return fresh
 
 
-class DecoderTrainer(Training):
+class DecoderTrainer(Trainer):
     """A run in the folder `out`; the codec stands in `vae` there."""
 
     def __init__(self, out: Path, steps: int, batch: int = 16, rate: float = 1e-3, seed: int = 0) -> None:
@@ -68,7 +68,7 @@ class DecoderTrainer(Training):
         )  # fmt: skip
         self.model = load("mini", "cpu")
         self.model.vae = self.codec = refined(self.model.vae)
-        self.learner = self.codec.refiner
+        self.train_module = self.codec.refiner
         self.held = frames("held out", HELD)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,23 +19,23 @@ from diffusers import CogVideoXTransformer3DModel
 
 from ..backbones import load
 from ..backbones.cogvideox import CogVideoX
-from .mini import HABITS, LENGTH, WIDTH
-from .train_mini import GEOMETRY, Curriculum, MiniTrainer, start
+from .mini import DEFAULTS, LENGTH, WIDTH
+from .train_mini import GEOMETRY, MiniCurriculum, MiniTrainer, start
 from .world import FRAMES, NOUNS, SIZE
 
 CELLS = SIZE // GEOMETRY.vae_spatial_ratio  # a token is a cell of one frame
 
 
 @dataclass(frozen=True)
-class DitCurriculum(Curriculum):
+class DitCurriculum(MiniCurriculum):
     """How `mini-dit` is trained; see `Plan` for the fields."""
 
     still_steps: int = 20000
     clip_steps: int = 60000
     stills: int = 128
     clips: int = 16
-    rate: float = 6e-4
-    warmup: int = 1000
+    learning_rate: float = 6e-4
+    warmup_steps: int = 1000
     decay: int = 30000
 
 
@@ -61,7 +61,7 @@ def fresh(text: str = "", seed: int = 0) -> CogVideoX:
         spatial_interpolation_scale=1.0,
     )
     words = tuple(NOUNS)
-    return CogVideoX("mini-dit", network, mini.vae, mini.text, mini.scheduler, GEOMETRY, HABITS, words=words)
+    return CogVideoX("mini-dit", network, mini.vae, mini.text, mini.scheduler, GEOMETRY, DEFAULTS, words=words)
 
 
 class DitTrainer(MiniTrainer):
@@ -78,12 +78,12 @@ def main(
     clip_steps: int = DitCurriculum.clip_steps,
     stills: int = DitCurriculum.stills,
     clips: int = DitCurriculum.clips,
-    rate: float = DitCurriculum.rate,
+    rate: float = DitCurriculum.learning_rate,
     decay: int = DitCurriculum.decay,
     seed: int = DitCurriculum.seed,
     stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
 ) -> None:
-    curriculum = DitCurriculum(still_steps, clip_steps, stills, clips, rate=rate, decay=decay, seed=seed)
+    curriculum = DitCurriculum(still_steps, clip_steps, stills, clips, learning_rate=rate, decay=decay, seed=seed)
     print(DitTrainer(curriculum, out, text).train(stop_at))
 
 

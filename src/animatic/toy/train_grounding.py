@@ -20,7 +20,7 @@ from ..backbones.components import Components
 from ..backbones.grounding import is_grounding, load_grounding
 from .grid_grounding import GridGroundingTrainer
 from .mini import leave_nothing_out
-from .train_mini import Curriculum
+from .train_mini import MiniCurriculum
 
 
 def start(model: Path) -> Components:
@@ -36,7 +36,7 @@ def start(model: Path) -> Components:
 class GroundingTrainer(GridGroundingTrainer):
     """A run of a curriculum in the folder `out`, for the model in the folder `model`."""
 
-    def __init__(self, curriculum: Curriculum, out: Path, model: Path) -> None:
+    def __init__(self, curriculum: MiniCurriculum, out: Path, model: Path) -> None:
         super().__init__(curriculum, out, start(model))
         self.folder = model
 
@@ -56,9 +56,9 @@ def main(
     seed: int = 0,
 ) -> None:
     # boxes decide at the noisy levels, to which `lean` leans; the layers work frame by frame, so stills do mostly
-    curriculum = Curriculum(
-        still_steps=0, clip_steps=steps, clips=3, stills_among_clips=0.85, rate=rate, warmup=50, decay=steps * 4 // 5,
-        boxless=0.1, lean=0.35, average=0.998, seed=seed, export_every=0,
+    curriculum = MiniCurriculum(
+        still_steps=0, clip_steps=steps, clips=3, still_fraction=0.85, learning_rate=rate, warmup_steps=50, decay=steps * 4 // 5,
+        box_dropout=0.1, timestep_exponent=0.35, ema_decay=0.998, seed=seed, export_every=0,
     )  # fmt: skip
     print(GroundingTrainer(curriculum, out, model).train())
 

@@ -34,7 +34,7 @@ from ..training.settings import TrainingSettings
 from .captions import ING, THIRD, VERBS, invent
 from .curriculum import CurriculumConfig, TrainBatch
 from .grid_world import NOUNS as OLD_NOUNS
-from .mini import HABITS, GridMiniTrainer, leave_nothing_out
+from .mini import DEFAULTS, GridMiniTrainer, leave_nothing_out
 from .vocabulary import embed_new_words, with_words
 from .world import FPS, FRAMES, NOUNS, SIZE, draw
 
@@ -42,38 +42,38 @@ GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=32, vae_spatial_ratio=8, fps=FP
 
 
 @dataclass(frozen=True)
-class ToyBatch(TrainBatch):
+class OffGridBatch(TrainBatch):
     """Scenes of the world off the grid."""
 
-    def film(self) -> tuple[Tensor, Tensor]:
+    def draw(self) -> tuple[Tensor, Tensor]:
         drawn = [draw(scene, self.frames) for scene in self.scenes]
         videos, covers = ([torch.from_numpy(part) for part in parts] for parts in zip(*drawn, strict=True))
         return torch.stack(videos), pad_sequence(covers, batch_first=True)
 
 
 @dataclass(frozen=True)
-class Curriculum(CurriculumConfig):
+class MiniCurriculum(CurriculumConfig):
     """How the next `mini` is trained; see `Plan` for the fields. About ten hours of one CPU core."""
 
     still_steps: int = 6000
     clip_steps: int = 50000
     clips: int = 4
-    stills_among_clips: float = 0.4
-    rate: float = 1e-3
-    warmup: int = 300
+    still_fraction: float = 0.4
+    learning_rate: float = 1e-3
+    warmup_steps: int = 300
     decay: int = 20000
-    average: float = 0.9995
+    ema_decay: float = 0.9995
     export_every: int = 500
 
-    def lesson(self, step: int) -> ToyBatch:
+    def batch(self, step: int) -> OffGridBatch:
         """Hangs on the seed and the step alone."""
         rng = random.Random(f"{self.seed}/off-grid/{step}")
         noise = rng.getrandbits(63)
-        still = step < self.still_steps or rng.random() < self.stills_among_clips
+        still = step < self.still_steps or rng.random() < self.still_fraction
         count, frames = (self.stills, 1) if still else (self.clips, FRAMES)
         scenes = [invent(rng, frames) for _ in range(count)]
-        captions = ["" if rng.random() < self.unconditional else scene.prompt for scene in scenes]
-        return ToyBatch(step, noise, frames, scenes, captions, rng)
+        captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
+        return OffGridBatch(step, noise, frames, scenes, captions, rng)
 
     def settings(self, out: Path) -> TrainingSettings:
         return replace(
@@ -101,7 +101,7 @@ def start(seed: int = 0) -> UNet3D:
 
     text = ClipText("mini", tokenizer, encoder)
     words = tuple(NOUNS)
-    return UNet3D("mini", unet, today.vae, text, today.scheduler, GEOMETRY, HABITS, coordinates=True, words=words)
+    return UNet3D("mini", unet, today.vae, text, today.scheduler, GEOMETRY, DEFAULTS, coordinates=True, words=words)
 
 
 class MiniTrainer(GridMiniTrainer):
@@ -109,7 +109,7 @@ class MiniTrainer(GridMiniTrainer):
 
     exported = "mini"  # the model's folder in `out`
 
-    def __init__(self, curriculum: Curriculum, out: Path, model: Components | None = None) -> None:
+    def __init__(self, curriculum: MiniCurriculum, out: Path, model: Components | None = None) -> None:
         super().__init__(curriculum, out, model or start(curriculum.seed))
 
     def sample(self) -> None:
@@ -130,18 +130,18 @@ class MiniTrainer(GridMiniTrainer):
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
-    still_steps: int = Curriculum.still_steps,
-    clip_steps: int = Curriculum.clip_steps,
-    stills: int = Curriculum.stills,
-    clips: int = Curriculum.clips,
-    rate: float = Curriculum.rate,
-    decay: int = Curriculum.decay,
-    seed: int = Curriculum.seed,
-    export_every: int = Curriculum.export_every,
+    still_steps: int = MiniCurriculum.still_steps,
+    clip_steps: int = MiniCurriculum.clip_steps,
+    stills: int = MiniCurriculum.stills,
+    clips: int = MiniCurriculum.clips,
+    rate: float = MiniCurriculum.learning_rate,
+    decay: int = MiniCurriculum.decay,
+    seed: int = MiniCurriculum.seed,
+    export_every: int = MiniCurriculum.export_every,
     stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
 ) -> None:
-    curriculum = Curriculum(
-        still_steps, clip_steps, stills, clips, rate=rate, decay=decay, seed=seed, export_every=export_every
+    curriculum = MiniCurriculum(
+        still_steps, clip_steps, stills, clips, learning_rate=rate, decay=decay, seed=seed, export_every=export_every
     )
     print(MiniTrainer(curriculum, out).train(stop_at))
 

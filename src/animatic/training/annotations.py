@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import AnimaticError, counted, listed
 from ..media.formats import PICTURE_SUFFIXES
-from .matching import MEDIA_SUFFIXES, Finder, Note, Row, matched
+from .matching import MEDIA_SUFFIXES, CaptionRow, Finder, Note, matched
 
 TEXT_SUFFIXES = (".txt", ".json", ".csv", ".jsonl")
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.json")
@@ -136,7 +136,7 @@ def _json(text: str, where: str) -> Any:
         raise AnimaticError(f"{where}: not JSON ({error})") from None
 
 
-def _table_rows(name: str, text: str) -> Iterator[Row]:
+def _table_rows(name: str, text: str) -> Iterator[CaptionRow]:
     """The rows of a table, by the kind of its name."""
     rows = {".csv": _csv_rows, ".jsonl": _json_lines, ".json": _json_array}[posixpath.splitext(name)[1]]
     for where, row in rows(name, text):
@@ -146,7 +146,7 @@ def _table_rows(name: str, text: str) -> Iterator[Row]:
         file, caption = (row[column] for column in columns)
         if not isinstance(file, str) or not file.strip():
             raise AnimaticError(f"{where}: its file_name is {str(file)[:40]!r}; want the path of a file")
-        yield Row(where, file.strip(), caption_text(caption, where))
+        yield CaptionRow(where, file.strip(), caption_text(caption, where))
 
 
 def _csv_rows(name: str, text: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -197,11 +197,11 @@ def _object(row: Any, where: str) -> dict[str, Any]:
     return row
 
 
-def _list_rows(place: str, path: str, videos: str, texts: Mapping[str, Callable[[], bytes]]) -> Iterator[Row]:
+def _list_rows(place: str, path: str, videos: str, texts: Mapping[str, Callable[[], bytes]]) -> Iterator[CaptionRow]:
     """`prompts.txt` and `videos.txt`, whose lines belong together."""
     prompts = decoded(texts[path](), place + path).rstrip().split("\n")
     files = decoded(texts[videos](), place + videos).rstrip().split("\n")
     if len(prompts) != len(files):
         raise AnimaticError(f"{place}{path}: {len(prompts)} lines for {len(files)} of {LISTS[1]}; want one a video")
     for number, (prompt, file) in enumerate(zip(prompts, files, strict=True), 1):
-        yield Row(f"{place}{videos}: line {number}", file.strip(), prompt.strip())
+        yield CaptionRow(f"{place}{videos}: line {number}", file.strip(), prompt.strip())

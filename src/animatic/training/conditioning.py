@@ -20,7 +20,7 @@ from ..errors import AnimaticError, counted, listed
 from ..files import read_json, write_atomically
 from .matching import Note
 from .sources import Item, ToyWorld
-from .words import learnt_tokenizer
+from .text_encoder import train_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")
 BERT = "bert:"  # and a folder or hub id: captions are words, read by a ready BERT that does not learn
@@ -28,7 +28,7 @@ VECTORS = "vectors:"  # and a JSON file: captions, or folders, name conditions i
 TOY_CAPTIONS = 8000  # of the toy world's, of which it has no end, for its tokenizer
 
 
-def conditioned(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequence[Item]]:
+def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequence[Item]]:
     """(text mode, items): none, labels or own, and the items with what is then their caption.
 
     Auto is own where any item has a caption. Labels are captions, or the names of folders where no item has a caption.
@@ -104,7 +104,7 @@ def classes_among(items: Sequence[Item]) -> list[str]:
     return sorted({item.caption for item in items if item.caption})
 
 
-class KeptText:
+class RunText:
     """The tokenizer, classes and captions of a run, in its folder `out`, from its first step on."""
 
     def __init__(self, out: Path) -> None:
@@ -121,7 +121,7 @@ class KeptText:
         kept = next((folder for folder in folders if folder.is_dir()), None) if self.resumed else None
         if kept is None:
             count = TOY_CAPTIONS if isinstance(items, ToyWorld) else len(items)
-            self.learnt = learnt_tokenizer([items[i].caption or "" for i in range(count)])
+            self.learnt = train_tokenizer([items[i].caption or "" for i in range(count)])
             return self.learnt
         try:
             self.learnt = AutoTokenizer.from_pretrained(kept)

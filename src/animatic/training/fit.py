@@ -18,19 +18,19 @@ from ..errors import AnimaticError
 from ..generation import Take
 from ..methods.baselines import none
 from ..video import Video
-from .cache import Kept
 from .clips import Clips, Cut, Positions, Sample, used_items
-from .conditioning import KeptText, conditioned, without_captions
-from .loop import Training, Watch, logger
+from .conditioning import RunText, with_text_mode, without_captions
+from .initial_model import new_train_module
+from .latent_cache import LatentCache
+from .loop import Trainer, Watch, logger
 from .matching import Note
 from .settings import TrainingSettings
 from .sources import items_of
-from .start import begin
 
 PREVIEW_STEPS = 50  # of samples while it learns; models of noise take 1,000 afterwards
 
 
-class DiffusionTrainer(Training):
+class DiffusionTrainer(Trainer):
     """Trains as `settings` say; leaves a model folder, or a LoRA file."""
 
     def __init__(
@@ -46,16 +46,16 @@ class DiffusionTrainer(Training):
         text = "none" if s.learn != "clips" else s.text
         items = items_of(s.data, s.frames, s.seed, self.note, captions=text != "none")
         items = used_items(items, s.frames, s.images, self.note)
-        text_mode, items = conditioned(text, items, self.note)
-        self.kept_text = KeptText(self.out)
+        text_mode, items = with_text_mode(text, items, self.note)
+        self.kept_text = RunText(self.out)
 
         # What learns it.
-        self.learner, self.text_mode = begin(s, text_mode, items, self.kept_text, self.note)
+        self.train_module, self.text_mode = new_train_module(s, text_mode, items, self.kept_text, self.note)
         self.items = without_captions(items) if self.text_mode == "none" else items
-        self.model = self.learner.model
-        self.learner.keep = s.cache
+        self.model = self.train_module.model
+        self.train_module.keep = s.cache
         if s.lora:
-            self.learner.requires_grad_(False)
+            self.train_module.requires_grad_(False)
             adapt(self.model.unet, s.lora, s.lora_layers)
         self.kept_text.report_changes(self.text_mode, self.items, self.note)
         if s.sample_every and self.model.concat_conditioning:
@@ -64,7 +64,7 @@ class DiffusionTrainer(Training):
             self.note(f"fps: that of each file; videos of the model play at {self.model.geometry.fps:g}, see --fps")
 
         cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, crop=s.crop, steady=s.cache or s.steady)
-        read = Kept(self.out / "cache", self.model) if s.cache else None
+        read = LatentCache(self.out / "cache", self.model) if s.cache else None
         self.clips = Clips(self.items, cut, s.images, s.seed, read)
 
     def before_first_step(self) -> None:
@@ -74,14 +74,14 @@ class DiffusionTrainer(Training):
         """What a dry run tells: the first batch read, the loss on it, sizes and counts."""
         samples = [self.clips[i] for i in range(self.settings.batch_size)]
         with torch.no_grad():
-            loss = self.loss(self.learner, samples).item()
-        trained = sum(p.numel() for p in self.learner.parameters() if p.requires_grad)
+            loss = self.loss(self.train_module, samples).item()
+        trained = sum(p.numel() for p in self.train_module.parameters() if p.requires_grad)
         return {
             "clips": len(self.clips.clips),
             "pictures": len(self.clips.stills) if self.settings.images else 0,
             "text": self.text_mode,
             "network": type(self.model.unet).__name__,
-            "parameters": sum(p.numel() for p in self.learner.parameters()),
+            "parameters": sum(p.numel() for p in self.train_module.parameters()),
             "trained": trained,
             "checkpoint MB": round(trained * 16 / 2**20, 1),
             "first captions": [s.captions[0] for s in samples],
@@ -134,8 +134,8 @@ class DiffusionTrainer(Training):
         s = self.settings
         if self.model.concat_conditioning:
             return
-        prompts = [self.clips.caption(i) if self.learner.told_something else "" for i in range(s.samples)]
-        guidance = s.guidance if self.learner.told_something else 1.0
+        prompts = [self.clips.caption(i) if self.train_module.told_something else "" for i in range(s.samples)]
+        guidance = s.guidance if self.train_module.told_something else 1.0
         steps = min(PREVIEW_STEPS, self.model.defaults.steps)
         take = Take.of(self.model, none, guidance=guidance, frames=s.frames, steps=steps)
 

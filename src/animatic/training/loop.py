@@ -43,14 +43,14 @@ FREE = frozenset(
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
-class Training(ABC):
+class Trainer(ABC):
     """One run in one process; `train()` takes it to its end, or to `stop_at`.
 
     What is trained sets `learner`, a module whose parameters that want a gradient learn, and the `model` it is of.
     `note` is given each line that a user should read: what of the data or the settings is not used, and why.
     """
 
-    learner: Any
+    train_module: Any
     model: Components
     betas = (0.9, 0.99)  # of AdamW
 
@@ -94,7 +94,7 @@ class Training(ABC):
     def sample(self) -> None:  # noqa: B027 - nothing is shown unless it is overridden
         """Show what is learnt so far."""
 
-    def told(self) -> dict[str, Any]:
+    def log_values(self) -> dict[str, Any]:
         """What the log says of a step beside loss, rate and pace."""
         return {}
 
@@ -104,12 +104,12 @@ class Training(ABC):
         if accelerator.is_main_process:
             claim(self.out / "settings.json", asdict(s))
             self.before_first_step()
-        parameters = [p for p in self.learner.parameters() if p.requires_grad]
+        parameters = [p for p in self.train_module.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(parameters, s.learning_rate, betas=self.betas, weight_decay=s.weight_decay)
-        self.learner.train()
-        learner, optimiser = accelerator.prepare(self.learner, optimiser)
+        self.train_module.train()
+        learner, optimiser = accelerator.prepare(self.train_module, optimiser)
         self.model.vae.to(accelerator.device)
-        average = averaged(parameters, s)
+        average = new_ema(parameters, s)
         average.to(accelerator.device)
         self._resume(average)
         if s.log:
@@ -158,7 +158,7 @@ class Training(ABC):
         s = self.settings
         rows = s.batch_size * s.gradient_accumulation * self.accelerator.num_processes
         told = {"loss": round(loss, 5), "rate": s.rate_at(self.step - 1), "videos/s": round(rows / pace, 2)}
-        told |= {"eta s": round(pace * (s.steps - self.step)), **self.told()}
+        told |= {"eta s": round(pace * (s.steps - self.step)), **self.log_values()}
         self.watch(self.step, s.steps, told)
         with (self.out / "log.jsonl").open("a") as log:
             print(json.dumps({"step": self.step, **told}), file=log)
@@ -212,15 +212,15 @@ class Training(ABC):
         """The averaged weights in place, in evaluation mode."""
         average.store(parameters)
         average.copy_to(parameters)
-        self.learner.eval()
+        self.train_module.eval()
         try:
             yield
         finally:
             average.restore(parameters)
-            self.learner.train()
+            self.train_module.train()
 
 
-def averaged(parameters: list[Any], s: TrainingSettings) -> EMAModel:
+def new_ema(parameters: list[Any], s: TrainingSettings) -> EMAModel:
     """Exponentially averaged weights: a copy in the first `ema_start` steps; later, at every `ema_every`-th, averaged.
 
     From a given start on the decay is constant, as in video-diffusion-pytorch 0.7 (`step_start_ema`, 2,000 there, and

@@ -13,10 +13,10 @@ from ..core.text import ClipText
 from ..scene import Scene
 
 
-def timesteps(count: int, levels: int, lean: float = 0.7) -> Tensor:
+def sample_timesteps(count: int, levels: int, exponent: float = 0.7) -> Tensor:
     """Stratified random timesteps `[count]` in 0..levels, leaning to the noisy ones, where things get their shape."""
     u = (torch.randperm(count) + torch.rand(count)) / count
-    return (u**lean * levels).long().clamp(max=levels - 1)
+    return (u**exponent * levels).long().clamp(max=levels - 1)
 
 
 def weighted_mse(
@@ -33,7 +33,7 @@ def weighted_mse(
     return (error * (12 * (1 - alpha_bar)).clamp(max=1)).mean()  # 1 / (SNR + 1) = 1 - alpha_bar
 
 
-def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
+def phrase_tokens(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
     """For `Maps`: positions `[row, wanted]` of phrases; the tracks each names, bool `[row, wanted, track]`."""
     tokens, names = [], []
     for scene in scenes:
@@ -45,7 +45,7 @@ def wanted(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
     return pad_sequence(tokens, batch_first=True), pad_sequence(names, batch_first=True)
 
 
-def out_of_place(found: Mapping[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
+def attention_loss(found: Mapping[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
     """Mean over layers, phrases and frames of (1 - share of a token's attention inside its object)^2.
 
     `found` are maps `[row, frame, head, height, width, wanted]` by layer; `covers` `[row, wanted, frame, height,

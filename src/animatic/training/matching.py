@@ -19,7 +19,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class CaptionRow:
     """A caption and the file it is of, as a table has them; `where` is the table and its line, for messages."""
 
     where: str
@@ -27,21 +27,21 @@ class Row:
     text: str
 
 
-def matched(name: str, folder: str, rows: Sequence[Row], finder: Finder, note: Note) -> dict[str, str]:
+def matched(name: str, folder: str, rows: Sequence[CaptionRow], finder: Finder, note: Note) -> dict[str, str]:
     """Captions by file. A row that names its file exactly goes before one that only names its end."""
     captions: dict[str, str] = {}
-    owners: dict[str, Row] = {}
-    unmatched: list[Row] = []
-    by_end: list[tuple[Row, str]] = []
+    owners: dict[str, CaptionRow] = {}
+    unmatched: list[CaptionRow] = []
+    by_end: list[tuple[CaptionRow, str]] = []
 
-    def give(path: str, row: Row) -> None:
+    def give(path: str, row: CaptionRow) -> None:
         if captions.setdefault(path, row.text) != row.text:
             line = owners[path].where.rpartition(": ")[2]
             raise AnimaticError(f"{row.where}: {row.file} has another caption in {line}; want one caption a file")
         owners.setdefault(path, row)
 
     # The paths as they are written.
-    rest: list[Row] = []
+    rest: list[CaptionRow] = []
     for row in rows:
         path = finder.exactly(folder, row.file)
         if path is None:
@@ -83,7 +83,7 @@ class Finder:
         paths = [posixpath.normpath(posixpath.join(folder, n)) for n in (name, name.replace("\\", "/"))]
         return next((path for path in paths if path in self.known), None)
 
-    def by_end(self, row: Row) -> list[str]:
+    def by_end(self, row: CaptionRow) -> list[str]:
         """The files whose paths share the longest end with that of a row, endings like ".mp4" being optional.
 
         Several, such as a clip and its picture, where they differ in nothing else. Raises where they do.

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..cli.options import option
+from ..core.options import option
 from ..core.seeds import check_seed
 from ..errors import AnimaticError
 

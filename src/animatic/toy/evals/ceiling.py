@@ -23,7 +23,7 @@ from .. import grid_world as toyworld
 FRAMES = 8  # of a video, as `mini` makes them
 
 
-class Filmer:
+class ToyRenderer:
     """Takes a model's place: what a job plans is drawn with the toy world's sprites."""
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
@@ -50,7 +50,7 @@ def main(name: str, out: Annotated[Path, typer.Option()], limit: int | None = No
     """Film a benchmark's plans."""
     benchmark = benchmark_named(name)
     run = prepare(out, benchmark, settings_of(benchmark, name, "mini", "none", planner))
-    work(run, RunPart(limit), maker=Filmer())
+    work(run, RunPart(limit), maker=ToyRenderer())
 
 
 if __name__ == "__main__":

@@ -26,17 +26,17 @@ from ...scene import Box
 from ...video import Video
 from ..detector import ToyDetector
 from ..grid_world import backdrop
-from .mini import Case, boxed, means, prompts, score
+from .mini import SingleObjectCase, means, prompts, score, with_random_box
 
 
-def cases_of(n: int, seed: int, still: bool) -> list[Case]:
+def cases_of(n: int, seed: int, still: bool) -> list[SingleObjectCase]:
     """`n` random scenes of one thing in a box that no word implies; as stills their first frame."""
     rng = random.Random(seed)
-    cases = [boxed(rng, case) for case in prompts(rng, n, set(), moving=False)]
+    cases = [with_random_box(rng, case) for case in prompts(rng, n, set(), moving=False)]
     return [replace(case, scene=replace(case.scene.at(1), seconds=0.0)) for case in cases] if still else cases
 
 
-def measured(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | None]:
+def measured(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
     """What `score` sees, and the intersection over union with the box, and the error of the background."""
     boxes = case.scene.at(len(video)).tracks[0].boxes
     finds = detector.surest(video.frames)

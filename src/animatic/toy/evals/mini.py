@@ -38,18 +38,18 @@ FAR = 0.15  # of the frame: how far a thing must move for its way to count
 
 
 @dataclass(frozen=True)
-class Case:
+class SingleObjectCase:
     """A prompt about one thing, and what it says: "" where nothing is said of colour or way."""
 
     scene: Scene
     noun: str
     colour: str
-    way: str = ""
+    motion: str = ""
 
 
-def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> list[Case]:
+def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> list[SingleObjectCase]:
     """`count` prompts about one thing, each with a background; none of `known` (lower case)."""
-    cases: list[Case] = []
+    cases: list[SingleObjectCase] = []
     while len(cases) < count:
         noun = rng.choice(tuple(toyworld.NOUNS))
         colour = rng.choice(tuple(toyworld.COLOURS)) if noun in toyworld.COLOURABLE else ""
@@ -61,11 +61,13 @@ def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> li
         place = rng.choice((" " + PLACES[background], f", {background} background"))
         prompt = " ".join(words) + place
         if prompt.lower() not in known and prompt not in {case.scene.prompt for case in cases}:
-            cases.append(Case(Scene(prompt[0].upper() + prompt[1:], background=background), noun, colour, way))
+            cases.append(
+                SingleObjectCase(Scene(prompt[0].upper() + prompt[1:], background=background), noun, colour, way)
+            )
     return cases
 
 
-def boxed(rng: random.Random, case: Case) -> Case:
+def with_random_box(rng: random.Random, case: SingleObjectCase) -> SingleObjectCase:
     """The case with a random box that drifts straight from a random place to another, which no word implies."""
     w, h = toyworld.aspect(case.noun)
     side = rng.choice((3, 4, 5)) / toyworld.GRID
@@ -75,14 +77,14 @@ def boxed(rng: random.Random, case: Case) -> Case:
     return replace(case, scene=replace(case.scene, tracks=(Track(phrase, boxes),)))
 
 
-def astray(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
+def wrong_token(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
     """LVD steering the article instead of the thing: what boxes do when they pull at the wrong word."""
     word = [scene.prompt.split()[0] for scene in scenes]
     lost = [replace(s, tracks=tuple(replace(t, phrase=w) for t in s.tracks)) for s, w in zip(scenes, word, strict=True)]
     return lvd(lost, backbone, guidance)
 
 
-def score(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | None]:
+def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
     """What of a case is seen. Noun and colour: of the surest find, right in at least half of the frames."""
     finds = detector.surest(video.frames)
     nouns = [d is not None and d.noun == case.noun for d in finds]
@@ -90,7 +92,7 @@ def score(case: Case, video: Video, detector: ToyDetector) -> dict[str, float | 
     result: dict[str, float | None] = {
         "noun": float(np.mean(nouns) >= 0.5),
         "colour": float(np.mean(colours) >= 0.5) if case.colour else None,
-        "way": float(moved(finds) == case.way) if case.way else None,
+        "way": float(moved(finds) == case.motion) if case.motion else None,
     }
     if case.scene.tracks:
         boxes = case.scene.at(len(video)).tracks[0].boxes
@@ -117,7 +119,7 @@ def seen_captions(plan: Path) -> set[str]:
     made = CurriculumConfig(**json.loads(plan.read_text()))
     captions: set[str] = set()
     for step in range(made.steps):
-        captions.update(scene.prompt.lower() for scene in made.lesson(step).scenes)
+        captions.update(scene.prompt.lower() for scene in made.batch(step).scenes)
     return captions
 
 
@@ -135,14 +137,14 @@ def main(
     backbone, detector, rng = load(model), ToyDetector(), random.Random(seed)
     known = seen_captions(plan) if plan else set()
     spoken = prompts(rng, n, known, moving=True)
-    quiet = [boxed(rng, case) for case in prompts(rng, n, known, moving=False)]
+    quiet = [with_random_box(rng, case) for case in prompts(rng, n, known, moving=False)]
     planned = [replace(case, scene=plan_scene(case.scene.prompt)) for case in spoken]
-    rows: dict[str, list[tuple[str, list[Case], Recipe]]] = {
+    rows: dict[str, list[tuple[str, list[SingleObjectCase], Recipe]]] = {
         "words": [("none", spoken, METHODS["none"])],
         "plan": [("lvd", planned, METHODS["lvd"])],
         "boxes": [
             *((name, quiet, METHODS[name]) for name in METHODS if not name.endswith(":published")),
-            ("wrong token", quiet, astray),
+            ("wrong token", quiet, wrong_token),
         ],
     }
     for table in tables.split(","):

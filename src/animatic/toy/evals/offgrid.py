@@ -40,20 +40,22 @@ SIDES = {1: (20, 36), 3: (16, 24)}  # pixels, by the number of objects
 
 
 @dataclass(frozen=True)
-class Case:
+class HeldOutCase:
     """A prompt with what it says of its objects: (noun, colour, colour "" where none is said), and of one's way."""
 
     scene: Scene
     objects: tuple[tuple[str, str], ...]
-    way: str = ""
+    motion: str = ""
 
 
-def cases(rng: random.Random, count: int, nouns: Sequence[str], objects: int = 1, boxes: bool = True) -> list[Case]:
+def cases(
+    rng: random.Random, count: int, nouns: Sequence[str], objects: int = 1, boxes: bool = True
+) -> list[HeldOutCase]:
     """Held-out cases. With `boxes` each object drifts from one place to another, which no word implies.
 
     Without, a way is told in words.
     """
-    made: list[Case] = []
+    made: list[HeldOutCase] = []
     while len(made) < count:
         background = rng.choice(BACKGROUNDS)
         triples = [(noun, colour) for noun in nouns for colour in (tuple(COLOURS) if noun in COLOURABLE else ("",))]
@@ -72,7 +74,7 @@ def cases(rng: random.Random, count: int, nouns: Sequence[str], objects: int = 1
             prompt += f" {ING[VERBS.get(chosen[0][0], 'move')]} {rng.choice(WAYS[way])}"
         prompt += rng.choice((" " + PLACES[background], f", {background} background"))
         scene = Scene(prompt[0].upper() + prompt[1:], tracks, background)
-        made.append(Case(scene, tuple(chosen), way))
+        made.append(HeldOutCase(scene, tuple(chosen), way))
     return made
 
 
@@ -93,7 +95,7 @@ def _touch(p: Box | None, q: Box | None) -> bool:
     return bool(p and q and min(p[2], q[2]) > max(p[0], q[0]) and min(p[3], q[3]) > max(p[1], q[1]))
 
 
-def judge_one(case: Case, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
+def judge_one(case: HeldOutCase, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
     """What is seen of one object in uint8 `[frame, SIZE, SIZE, 3]`, given the finds in each.
 
     Noun and colour are right where they are in at least half of the frames; other shares are of frames, areas and
@@ -107,8 +109,8 @@ def judge_one(case: Case, frames: np.ndarray, finds: Sequence[Sequence[Detection
 
     # how it moves
     surest = [next(iter(found), None) for found in finds]
-    if case.way:
-        result["way"] = float(moved(surest) == case.way)
+    if case.motion:
+        result["way"] = float(moved(surest) == case.motion)
     if (jerky := jerk_of_finds(surest)) is not None:
         result["jerk"] = jerky
     if tracks:  # to whole pixels, as the world draws it
@@ -117,7 +119,7 @@ def judge_one(case: Case, frames: np.ndarray, finds: Sequence[Sequence[Detection
     return result
 
 
-def judge_frame(case: Case, frame: np.ndarray, finds: Sequence[Detection], box: Box | None) -> dict[str, float]:
+def judge_frame(case: HeldOutCase, frame: np.ndarray, finds: Sequence[Detection], box: Box | None) -> dict[str, float]:
     """The scores of one frame: of its surest find, and of how many there are. `box` is where it was asked for."""
     noun, colour = case.objects[0]
     best = next(iter(finds), None)
@@ -141,7 +143,7 @@ def judge_frame(case: Case, frame: np.ndarray, finds: Sequence[Detection], box: 
     return result
 
 
-def judge_all(case: Case, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
+def judge_all(case: HeldOutCase, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
     """Whether each of several objects stands in its box with its colour, in at least half of the frames."""
 
     def there(noun: str, colour: str, box: Box | None, found: Sequence[Detection]) -> bool:
@@ -187,7 +189,7 @@ def distance(box: Box, other: Box) -> float:
     return float(np.hypot(*np.subtract(middle(box), middle(other))) * SIZE)
 
 
-def videos(model: Backbone, chosen: Sequence[Case], method: str, seed: int, steps: int) -> list[np.ndarray]:
+def videos(model: Backbone, chosen: Sequence[HeldOutCase], method: str, seed: int, steps: int) -> list[np.ndarray]:
     frames: list[np.ndarray] = []
     for i in range(0, len(chosen), BATCH):
         scenes = [case.scene for case in chosen[i : i + BATCH]]
@@ -246,7 +248,7 @@ def main(
                 row(table, name, method, films)
 
 
-def _judged(case: Case, frames: np.ndarray, detector: ToyDetector) -> dict[str, float]:
+def _judged(case: HeldOutCase, frames: np.ndarray, detector: ToyDetector) -> dict[str, float]:
     finds = detector(frames)
     return judge_one(case, frames, finds) if len(case.objects) == 1 else judge_all(case, finds)
 

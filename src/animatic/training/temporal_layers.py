@@ -19,7 +19,7 @@ def _tuple(x: Tensor, **_: object) -> tuple[Tensor]:
 
 
 @contextmanager
-def without_time(network: nn.Module) -> Iterator[None]:
+def without_temporal_layers(network: nn.Module) -> Iterator[None]:
     """The layers of a `UNet3DConditionModel` that mix frames left out: all are residual, so that is the identity.
 
     Other networks stay as they are: those that attend to space and time at once see one frame alone anyway.

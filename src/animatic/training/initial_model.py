@@ -26,13 +26,13 @@ from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..core.backbone import Geometry, ModelDefaults
 from ..core.text import ClipText
 from ..errors import AnimaticError, listed
-from .conditioning import BERT, VECTORS, KeptText, check_captions
+from .conditioning import BERT, VECTORS, RunText, check_captions
 from .diffusion import Process
-from .learner import DiffusionTrainModule
+from .diffusion_module import DiffusionTrainModule
 from .matching import Note
 from .settings import TrainingSettings
 from .sources import Item
-from .words import fresh_encoder
+from .text_encoder import new_text_encoder
 
 WIDTH = 128  # of the condition of a fresh small network
 KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
@@ -44,8 +44,8 @@ KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
 }
 
 
-def begin(
-    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note
+def new_train_module(
+    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: RunText, note: Note
 ) -> tuple[DiffusionTrainModule, str]:
     """What learns, whose model samples and is saved as it stands; and its text mode: none, labels or own.
 
@@ -77,7 +77,7 @@ def begin(
         steps = (
             1 if finishes else process.levels if whole else min(25, process.levels)
         )  # the mean of all corrections, not one of them
-        model.defaults = ModelDefaults(steps, settings.guidance if learner.told_something else 1.0)
+        model.defaults = ModelDefaults(steps, settings.guidance if learner.reads_text else 1.0)
         model.scheduler = process.scheduler(whole and not finishes, 0.0 if finishes else settings.threshold)
     _note_unused(settings, learner, note)
     return learner, text_mode
@@ -100,7 +100,7 @@ def _note_unused(settings: TrainingSettings, learner: DiffusionTrainModule, note
     unused: list[tuple[tuple[str, ...], str]] = []
     if settings.model not in ("small", "small-original"):
         unused.append((("dim", "multiples", "blocks"), f"{settings.model} has its own sizes"))
-    if not learner.told_something:
+    if not learner.reads_text:
         unused.append((("cfg_dropout", "guidance"), "it learns without text"))
     for names, reason in unused:
         if given := [name for name in names if getattr(settings, name) != getattr(TrainingSettings, name)]:
@@ -108,7 +108,7 @@ def _note_unused(settings: TrainingSettings, learner: DiffusionTrainModule, note
 
 
 def _fresh(
-    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: KeptText, note: Note
+    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: RunText, note: Note
 ) -> tuple[Components, str]:
     """A network that learns pixels, and what it reads."""
     config, (w, h) = _config(settings), settings.pixels
@@ -243,13 +243,13 @@ def _ready_text(settings: TrainingSettings, kind: str) -> BertSentence | Labels 
     return Labels.of_file(Path(settings.text.removeprefix(VECTORS))).requires_grad_(False)
 
 
-def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: KeptText) -> Any:
+def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: RunText) -> Any:
     if text_mode == "none":
         return Labels((), max(1, width))
     if text_mode == "labels":
         return Labels(kept.classes(items), width)
     tokenizer = kept.tokenizer(items)
-    encoder = fresh_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
+    encoder = new_text_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
     return (Sentence if kind == "SpaceTimeUNet" else ClipText)("the text encoder", tokenizer, encoder)
 
 

@@ -15,7 +15,7 @@ from .clips import Cut, ReadItem, read_pixels
 from .sources import Item
 
 
-class Kept:
+class LatentCache:
     """Reads an item as latents `[frame, channel, h, w]`, from `folder` where they are there already."""
 
     def __init__(self, folder: Path, model: Components) -> None:

@@ -16,7 +16,7 @@ from ..backbones.small_model import Small
 from ..core.types import Branch, Conditioning
 from .clips import Sample
 from .diffusion import Process
-from .pictures import without_time
+from .temporal_layers import without_temporal_layers
 
 
 class DiffusionTrainModule(nn.Module):
@@ -27,11 +27,11 @@ class DiffusionTrainModule(nn.Module):
         self.model, self.process, self.rough, self.lowest = model, process, rough, lowest
         self.network: Any = model.unet
         self.text = model.text
-        self.told_something = bool(self.network.config.get("cond_dim", 1))
-        if not self.told_something:  # processes wait for the gradient of whatever wants one
+        self.reads_text = bool(self.network.config.get("cond_dim", 1))
+        if not self.reads_text:  # processes wait for the gradient of whatever wants one
             self.text.requires_grad_(False)
-        self.keep = False
-        self.said: dict[str, Tensor] = {}  # what a frozen text encoder made of captions, kept on request
+        self.caches_text = False
+        self.text_cache: dict[str, Tensor] = {}  # what a frozen text encoder made of captions, kept on request
 
     def forward(self, x: Tensor, samples: Sequence[Sample], images: int, drop: float, alone: float) -> Tensor:
         """Mean loss over the rows and frames of latents `x` `[row, channel, video + images, height, width]`.
@@ -45,13 +45,13 @@ class DiffusionTrainModule(nn.Module):
         e = torch.stack([_noise(r.getrandbits(63), x.shape[1:]) for r in rows]).to(x)
         taken = torch.tensor([r.random() < alone for r in rows], device=x.device)
         if isinstance(self.model.concat_conditioning, LearnedConditioning):
-            return self._finish(self.model.concat_conditioning, x, e, t, rows)
+            return self._residual_loss(self.model.concat_conditioning, x, e, t, rows)
         captions = [[c if r.random() >= drop else "" for c in s.captions] for r, s in zip(rows, samples, strict=True)]
-        noisy, t_told = self.process.noised(x, e, t), self.process.told(t)
-        ask = self._joint if isinstance(self.model, Small) else self._apart
+        noisy, t_told = self.process.add_noise(x, e, t), self.process.network_timestep(t)
+        ask = self._predict_jointly if isinstance(self.model, Small) else self._predict_separately
         return self.process.error(ask(noisy, t_told, captions, images, taken), x, e, t).mean()
 
-    def _finish(
+    def _residual_loss(
         self, beside: LearnedConditioning, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]
     ) -> Tensor:
         """What is learnt is what the first guess lacks; `rough` noises what is given, so that flaws of it are borne."""
@@ -60,46 +60,48 @@ class DiffusionTrainModule(nn.Module):
         given = given + spread * torch.stack([_noise(r.getrandbits(63), given.shape[1:]) for r in rows]).to(x)
         guess, told = beside.condition(given)
         missing = (x - guess) / beside.residual_std
-        noisy = self.process.noised(missing, e, t)
+        noisy = self.process.add_noise(missing, e, t)
         return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
 
-    def _text(self, captions: Sequence[str]) -> Tensor:
-        if not self.keep or any(p.requires_grad for p in self.text.parameters()):
+    def _encode(self, captions: Sequence[str]) -> Tensor:
+        if not self.caches_text or any(p.requires_grad for p in self.text.parameters()):
             return self.text(captions)
-        for caption in dict.fromkeys(c for c in captions if c not in self.said):
-            self.said[caption] = self.text([caption])[0]
-        return torch.stack([self.said[c] for c in captions])
+        for caption in dict.fromkeys(c for c in captions if c not in self.text_cache):
+            self.text_cache[caption] = self.text([caption])[0]
+        return torch.stack([self.text_cache[c] for c in captions])
 
-    def _joint(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
+    def _predict_jointly(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
         """One call: pictures behind each clip, their own captions, every layer over time told where they begin."""
         spread = torch.tensor([x.shape[2] - images, *[1] * images], device=x.device)
         null = torch.tensor([[not c for c in row] for row in captions], device=x.device).repeat_interleave(spread, 1)
         text = None
-        if self.told_something:
-            said = self._text([c for row in captions for c in row])
+        if self.reads_text:
+            said = self._encode([c for row in captions for c in row])
             text = said[:, 0].unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
         return self.network(x, t, text, null, alone=taken, images=images)
 
-    def _apart(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
+    def _predict_separately(
+        self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor
+    ) -> Tensor:
         """Networks that know no pictures: clips in one call; pictures in another, one frame a row, time left out."""
         video = x.shape[2] - images
         out = torch.zeros_like(x)
         clips = (~taken).nonzero()[:, 0]
         if len(clips) and video > 1:
-            answers = self._ask(x[clips, :, :video], t[clips], [captions[i][0] for i in clips.tolist()])
+            answers = self._predict(x[clips, :, :video], t[clips], [captions[i][0] for i in clips.tolist()])
             out = out.index_put((clips,), F.pad(answers, (0, 0, 0, 0, 0, images)))  # to be written over
         loose = [(i, f) for i in range(len(x)) for f in range(x.shape[2]) if f >= video or taken[i] or video == 1]
         if loose:
             row, frame = torch.tensor(loose, device=x.device).T
-            with without_time(self.network):
+            with without_temporal_layers(self.network):
                 told = [captions[i][max(0, f - video + 1)] for i, f in loose]
-                answers = self._ask(x[row, :, frame][:, :, None], t[row], told)
+                answers = self._predict(x[row, :, frame][:, :, None], t[row], told)
             out = out.movedim(2, 1).index_put((row, frame), answers[:, :, 0]).movedim(1, 2)
         return out
 
-    def _ask(self, x: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
+    def _predict(self, x: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
         return self.model.predict(
-            x, t, Conditioning(self._text(captions), tuple(Branch(sample=i) for i in range(len(x))))
+            x, t, Conditioning(self._encode(captions), tuple(Branch(sample=i) for i in range(len(x))))
         )
 
 

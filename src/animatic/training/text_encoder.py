@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 
-def learnt_tokenizer(captions: Sequence[str], length: int = 64, size: int = 1600) -> Any:
+def train_tokenizer(captions: Sequence[str], length: int = 64, size: int = 1600) -> Any:
     """A byte-level BPE in CLIP's form; `size` merges and letters, `length` tokens a prompt."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -28,7 +28,7 @@ def learnt_tokenizer(captions: Sequence[str], length: int = 64, size: int = 1600
     return CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges, model_max_length=length)
 
 
-def fresh_encoder(tokenizer: Any, width: int, heads: int = 4, layers: int = 2) -> CLIPTextModel:
+def new_text_encoder(tokenizer: Any, width: int, heads: int = 4, layers: int = 2) -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),

@@ -1,0 +1,21 @@
+"""Dataclass fields that carry the help text of an option, so that settings and the command line share one description.
+
+`cli.options.by_field` turns such a dataclass into one command-line option for each field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+
+def option(default: Any, help: str, metavar: str | None = None) -> Any:
+    """A dataclass field that is also a command-line option.
+
+    Args:
+        default: Value of the field, and of the option, where none is given.
+        help: One sentence that says what the option is, with its unit and range.
+        metavar: Placeholder for the value in the help; the name of the type if not given.
+
+    """
+    return field(default=default, metadata={"help": help, "metavar": metavar})
