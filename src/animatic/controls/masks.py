@@ -139,7 +139,8 @@ class SamMask:
     def _load(self, device: torch.device) -> tuple[Any, Any]:
         from transformers import SamModel, SamProcessor
 
-        with reading(f"SAM {self.source!r} cannot be loaded"), quiet():
+        hint = "; want a folder with it, or --set composition.mask=attention"
+        with reading(f"SAM {self.source!r} cannot be loaded", hint), quiet():
             model: Any = SamModel.from_pretrained(self.source)
             return model.to(device).eval(), SamProcessor.from_pretrained(self.source)
 

@@ -37,6 +37,12 @@ def heads(backbone: Backbone, sites: Sequence[str]) -> float:
     return sum(found) / len(found) if found else 8
 
 
+def has_layers(backbone: Backbone, layers: Sequence[str]) -> bool:
+    """Whether the network has any of `layers` (globs)."""
+    network = getattr(backbone, "unet", None)
+    return network is not None and any(matches_any(name, layers) for name, _ in network.named_modules())
+
+
 def settings(backbone: Backbone) -> Energy:
     """The energy as it is used on a model, without scenes."""
     if backbone.family in SETTINGS:
@@ -51,8 +57,9 @@ def transfer(backbone: Backbone) -> float:
 
 
 def sam_layers(backbone: Backbone) -> tuple[str, ...]:
-    """The layers whose attention prompts Segment Anything; none where the energy's own serve."""
-    return () if backbone.family in SETTINGS else SAM_LAYERS
+    """The layers whose attention prompts Segment Anything; none where the energy's own serve, or there are no such."""
+    tuned = backbone.family in SETTINGS
+    return () if tuned or not has_layers(backbone, SAM_LAYERS) else SAM_LAYERS
 
 
 def whole(backbone: Backbone, scenes: Sequence[Scene]) -> Energy:

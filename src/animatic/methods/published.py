@@ -158,5 +158,5 @@ def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> lis
 
 
 def _on_lmds_layers(energy: Energy, backbone: Backbone) -> Energy:
-    """The energy on LMD's layers; on all where a model has none of them."""
+    """The energy on LMD's layers; on all of the toy world's models."""
     return replace(energy, layers=lmd_settings(backbone).layers)
