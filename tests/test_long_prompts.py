@@ -1,4 +1,4 @@
-"""Prompts longer than CLIP reads at once: told in chunks with a warning, and every word found where it then stands."""
+"""Prompts longer than CLIP reads at once: encoded in chunks with a warning, and every word found where it then stands."""
 
 import warnings
 from copy import copy
@@ -50,7 +50,7 @@ def mini():
 @torch.no_grad()
 def test_states_are_those_of_the_chunks_read_alone(text):
     """By hand: 75 tokens between a start and an end token, the last chunk padded, an empty one for a short prompt."""
-    with pytest.warns(AnimaticWarning, match="told in 2 chunks: tiny reads 75 at a time"):
+    with pytest.warns(AnimaticWarning, match="encoded in 2 chunks: tiny reads 75 at a time"):
         states = text.in_chunks(["a cat", LONG])
     ids = text.tokenizer(LONG, add_special_tokens=False)["input_ids"]
     assert 75 < len(ids) <= 150
@@ -110,7 +110,7 @@ def test_published_methods_cut_prompts_as_the_originals_do(video):
     with pytest.warns(AnimaticWarning, match=r"tokens; model.* reads at most 77, the rest is cut"):
         cat, dog = (frames(scene, "lvd:published") for scene in shown)
     assert np.abs(cat - dog).max() <= 1
-    with pytest.warns(AnimaticWarning, match="told in 2 chunks"):
+    with pytest.warns(AnimaticWarning, match="encoded in 2 chunks"):
         assert np.abs(frames(shown[0], "lvd") - frames(shown[1], "lvd")).max() > 1
     assert not video.text.truncate
 

@@ -102,9 +102,9 @@ def test_a_part_of_another_kind_has_its_own_settings(mini):
 def test_runs_of_single_things_have_settings_of_their_own(mini):
     """LMD's `--loss_scale` is of each thing alone, `--overall_loss_scale` of the whole."""
     values = {"composition.object_controls.energy.scale": 7, "composition.energy.scale": 9, "composition.frozen": 0.3}
-    (made,) = (c for c in controls("lmd", values, mini) if hasattr(c, "parts"))
-    assert one(Energy, made.parts).scale == 7 and made.energy.scale == 9 and made.frozen == 0.3
-    assert one(Guidance, made.parts).scale == 4.0
+    (made,) = (c for c in controls("lmd", values, mini) if hasattr(c, "object_controls"))
+    assert one(Energy, made.object_controls).scale == 7 and made.energy.scale == 9 and made.frozen == 0.3
+    assert one(Guidance, made.object_controls).scale == 4.0
 
 
 def test_settings_of_windows_are_of_stories(mini):

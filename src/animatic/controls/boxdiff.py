@@ -65,10 +65,9 @@ class BoxDiff:
     def _corners(self, attention: Tensor, boxes: Tensor, targets: Targets, axis: int) -> Tensor:
         """Corner constraint: the largest values along an axis must be the box's, near its edges: `[pair, frame]`."""
         projected, box = attention.amax(axis), boxes.amax(axis)
+        near = edges(box[:, :, None])[:, :, 0]
         if self.legacy:
             near = edges_of_each(targets, axis, attention.shape[-2:])
-        else:
-            near = edges(box[:, :, None])[:, :, 0]
         return ((projected - box).abs() * near).mean(-1)
 
     def words(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:

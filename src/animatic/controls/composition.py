@@ -184,7 +184,10 @@ class ObjectRecorder(Control):
         self, scenes: Sequence[Scene], backbone: Backbone, layers: tuple[str, ...], until: float,
         mask_layers: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        """`layers`: whose maps are kept up to the fraction `until`; `mask_layers`: whose mean is `mean_attention` (none: same)."""
+        """`layers`: those whose maps are kept, at levels before the fraction `until`.
+
+        `mask_layers`: those of `mean_attention`, the same if none is given.
+        """
         text = backbone.text
         words = [text.positions(scene.prompt, scene.tracks[0].phrase)[-1] for scene in scenes]
         self.words = torch.tensor(words)[:, None]

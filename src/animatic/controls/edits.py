@@ -38,7 +38,7 @@ from ..errors import AnimaticError
 
 @dataclass
 class FollowSource(Control):
-    """Every sample but the first reads the keys and values of the first (see `sharing`), in the span `during` of the run.
+    """Every sample but the first reads the keys and values of the first, in the span `during` of the run.
 
     DiTCtrl's word swap, together with `ShareKV`. `samples`: those that read, all but the first if none is given.
     """

@@ -71,11 +71,12 @@ class Gligen(Control):
 def named_boxes(
     scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False, naming: Naming = "name"
 ) -> dict[str, Tensor]:
-    """GLIGEN's inputs: "boxes" `[scene, frame, 30, 4]`, "present" `[scene, frame, 30]`, "phrases" `[scene, 30, channel]`.
+    """GLIGEN's inputs of a batch of scenes.
 
-    Boxes are xyxy in 0..1, "present" is 0 or 1. Raises `AnimaticError` where a scene has more tracks. `naming` of an
-    object: its own "name" ("a cat"); the "phrase" that names it in the text, perhaps with others ("two
-    cats"); or the "prompt" of a picture of it alone ("a lawn with a cat").
+    "boxes" `[scene, frame, 30, 4]`, xyxy in 0..1; "present" `[scene, frame, 30]`, 0 or 1; "phrases"
+    `[scene, 30, channel]`. `naming` of an object: its own "name" ("a cat"); the "phrase" that names it in the text,
+    perhaps with others ("two cats"); or the "prompt" of an image of it alone ("a lawn with a cat"). Raises
+    `AnimaticError` where a scene has more than 30 tracks.
     """
     boxes = torch.zeros(len(scenes), frames, MOST, 4)
     present = torch.zeros(len(scenes), frames, MOST)

@@ -55,7 +55,7 @@ class AttentionMask:
 
 
 def coarse_mask(attention: Tensor, threshold: float, sigma: float, size: Sequence[int]) -> Tensor:
-    """Attention blurred, scaled to 0..1 in each frame, enlarged to `size`, thresholded: bool `[object, frame, h, w]`."""
+    """Attention blurred, scaled to 0..1 by frame, enlarged to `size`, thresholded: bool `[object, frame, h, w]`."""
     attention = gaussian(attention.float(), sigma)
     low, high = attention.amin((-2, -1), keepdim=True), attention.amax((-2, -1), keepdim=True)
     scaled = (attention - low) / (high - low).clamp(min=1e-12)

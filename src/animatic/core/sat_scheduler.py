@@ -25,7 +25,7 @@ class CogVideoXSATDPMScheduler(CogVideoXDPMScheduler):
         if not config.rescale_betas_zero_snr:
             return
 
-        # diffusers' class stretches at once: the table before that is one of a scheduler that does not
+        # diffusers' class stretches its table on construction: read the table of one without zero terminal SNR
         plain: Any = CogVideoXDPMScheduler.from_config(dict(config), rescale_betas_zero_snr=False)
         signal = plain.alphas_cumprod.float().sqrt()
         visited = signal[self.timesteps[-1]]
