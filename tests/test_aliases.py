@@ -66,7 +66,7 @@ def test_an_old_option_of_train_is_read_and_its_new_name_is_said(old, tmp_path, 
     assert f" {VALUES[name]} " in row
 
 
-def test_names_and_values_with_an_equals_sign(capsys):
+def test_names_and_values_with_an_equals_sign():
     assert with_present_names(["train", "--rate=1", "--data", "rate"]) == [
         "train",
         "--learning-rate=1",
