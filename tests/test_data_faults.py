@@ -33,8 +33,8 @@ MEDIA = {  # of each folder of faults/data, all of them this one clip
 }
 TINY = "--dim 8 --multiples 1,2 --frames 4 --size 16 --steps 2 --batch-size 2".split()
 SMALL = TrainingSettings(
-    data="?", dim=8, multiples="1,2", frames=2, size="16", steps=1, batch_size=2, warmup_steps=1, save_every=1, sample_every=0,
-    fps=8,
+    data="?", dim=8, multiples="1,2", frames=2, size="16", steps=1, batch_size=2, warmup_steps=1, save_every=1,
+    sample_every=0, fps=8,
 )  # fmt: skip
 
 
@@ -403,7 +403,7 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path):
     shutil.rmtree(made / "tokenizer")
     (folder / "b.txt").write_text("elephants everywhere, and more")
     with pytest.raises(
-        AnimaticError, match=r"cannot be taken up .*; size mismatch for text\.encoder\.\S*token_embedding"
+        AnimaticError, match=r"cannot be resumed .*; size mismatch for text\.encoder\.\S*token_embedding"
     ):
         fit(replace(settings, steps=6))
 
@@ -465,16 +465,19 @@ def test_a_caption_too_long_is_named_before_the_first_step(tmp_path):
         ({"fps": -8.0}, "fps is -8.0; want 0 or more"),
         ({"fps": float("nan")}, "fps is nan; want 0 or more"),
         ({"guidance": float("inf")}, "guidance is inf; want 0 or more"),
-        ({"rate": float("nan")}, "rate is nan; want more than 0"),
-        ({"drop": float("nan")}, "drop is nan; want 0 to 1"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; want more than 0"),
+        ({"cfg_dropout": float("nan")}, "cfg_dropout is nan; want 0 to 1"),
         ({"seed": -1}, "seed is -1; want a whole number from 0 to 9"),
         ({"seed": 2**64}, "seed is 18446744073709551616; want a whole number from 0 to 9"),
         ({"teach": "robot"}, "teach is 'robot', which only --lora RANK has a use for"),
         ({"lora_layers": "time"}, "lora_layers is 'time', which only --lora RANK has a use for"),
         ({"lora": 2}, "lora is 2, but small is a fresh network; want a model folder"),
-        ({"rough": 0.5}, "rough is 0.5, which only --learn upscale or interpolate has a use for"),
+        (
+            {"noise_augmentation": 0.5},
+            "noise_augmentation is 0.5, which only --learn upscale or interpolate has a use for",
+        ),
         ({"learn": "upscale:2", "images": 1}, "images is 1, which --learn upscale:2 has no use for"),
-        ({"learn": "upscale:2", "text": "own"}, "text is 'own', but what learns to upscale:2 reads no text; want none"),
+        ({"learn": "upscale:2", "text": "own"}, "text is 'own', but --learn upscale:2 reads no text; want none"),
         ({"flip": True, "cache": True}, "flip and cache are given"),
         ({"target": "flow", "schedule": "linear"}, "schedule is 'linear' with target 'flow', which has none"),
         ({"model": "mini", "size": "64", "target": "flow"}, "target is 'flow', but mini predicts v; want that"),
@@ -523,7 +526,7 @@ def test_a_worker_complains_in_one_line_too(workers, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     folder = fill(tmp_path / "d", "a.mp4")
-    with pytest.raises(AnimaticError, match=r"step \d+: the loss is (nan|inf); want a lower rate, now 1e\+30"):
+    with pytest.raises(AnimaticError, match=r"step \d+: the loss is (nan|inf); want a lower learning rate, now 1e\+30"):
         fit(replace(SMALL, data=str(folder), steps=6, save_every=9, learning_rate=1e30, out=str(tmp_path / "o")))
     assert not list((tmp_path / "o" / "checkpoints").glob("*"))
 

@@ -26,8 +26,8 @@ from animatic.training.sources import items_of
 from animatic.video import Video
 
 SMALL = TrainingSettings(
-    data="toy", frames=3, size="16", dim=8, multiples="1,2", batch_size=2, steps=4, warmup_steps=1, save_every=2, sample_every=0,
-    learning_rate=1e-3,
+    data="toy", frames=3, size="16", dim=8, multiples="1,2", batch_size=2, steps=4, warmup_steps=1, save_every=2,
+    sample_every=0, learning_rate=1e-3,
 )  # fmt: skip
 
 
@@ -54,7 +54,8 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
     )
     fit(long)
     code = (
-        "import os, sys; from animatic.training.fit import fit; from animatic.training.settings import TrainingSettings\n"
+        "import os, sys; from animatic.training.fit import fit\n"
+        "from animatic.training.settings import TrainingSettings\n"
         "fit(TrainingSettings(**eval(sys.argv[1])), lambda done, count, told: done == 23 and os._exit(9))"
     )
     cut = replace(long, out=str(tmp_path / "b"))
@@ -206,7 +207,7 @@ def test_pictures_are_masked_in_every_network(tmp_path):
         with torch.no_grad():
             for taken in (True, False):
                 alone = torch.tensor([taken])
-                a, b = (learner._apart(v, t, captions, 0, alone) for v in (x, other))
+                a, b = (learner._predict_separately(v, t, captions, 0, alone) for v in (x, other))
                 leak = (a - b)[:, :, 0].abs().max()
                 assert (leak == 0) == taken, kind  # masked: added as zeros
 
@@ -282,8 +283,8 @@ def test_options_of_the_other_kind_are_refused(arguments, words, capsys):
         ({"multiples": "1,x"}, "multiples are '1,x'"),
         ({"model": "nowhere.json"}, "model 'nowhere.json' cannot be read"),
         ({"steps": 0}, "steps is 0; want 1 or more"),
-        ({"drop": 1.5}, "drop is 1.5; want 0 to 1"),
-        ({"precision": "fp8"}, "precision is 'fp8'; want no, bf16 or fp16"),
+        ({"cfg_dropout": 1.5}, "cfg_dropout is 1.5; want 0 to 1"),
+        ({"mixed_precision": "fp8"}, "mixed_precision is 'fp8'; want no, bf16 or fp16"),
         ({"text": "bert"}, "text is 'bert'; want one of auto, none, labels, own"),
         ({"log": "nobody"}, "log is 'nobody'; want tensorboard"),
         ({"model": "mini", "size": "60"}, "height is 60; this model takes multiples of 8"),
@@ -314,7 +315,7 @@ def test_no_room_left_names_the_checkpoint_and_keeps_the_others(tmp_path):
     fit(longer)  # with room again it goes on
     damaged = out / "checkpoints" / "step-0000004" / "model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    with pytest.raises(AnimaticError, match="step-0000004: cannot be taken up"):
+    with pytest.raises(AnimaticError, match="step-0000004: cannot be resumed"):
         fit(replace(longer, steps=5))
 
 

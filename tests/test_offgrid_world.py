@@ -202,4 +202,4 @@ def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
 
     told = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["frames"] for line in told] == [1, FRAMES]
-    assert all(0 < line["out of place"] <= 1 for line in told)  # attention is heard, of stills and of clips
+    assert all(0 < line["attention loss"] <= 1 for line in told)  # of stills and of clips

@@ -34,7 +34,7 @@ def with_present_names(words: Sequence[str]) -> list[str]:
     for word in rest:
         option, equals, value = word.partition("=")
         if option in names:
-            line(f"{option} is called {names[option]} now")
+            line(f"{option} is called {names[option]} now", stderr=True)  # stdout may be JSON
             word = names[option] + equals + value
         renamed.append(word)
     return renamed

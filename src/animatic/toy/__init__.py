@@ -1,5 +1,5 @@
-"""The toy world off the grid: objects at any pixel, 16 frames at 8 a second. The next `mini` is trained on it.
+"""The toy world off the grid, with objects at any pixel and 16 frames at 8 a second, and the training of `mini` on it.
 
-It stands beside `animatic.toy.grid_world`, today's world on a grid of cells, until the weights of the next `mini`
-replace those of today's.
+`animatic.toy.grid_world` is the world on a grid of cells that the present `mini` is trained on; it stays until the
+weights of the next `mini` replace those of the present one.
 """

@@ -1,7 +1,7 @@
-"""Scenes of the toy world off the grid and the English that describes them: what the next `mini` reads while it learns.
+"""Random scenes of the toy world off the grid with English captions: the training data of the next `mini`.
 
-Every scene is a plain `Scene` whose prompt is the caption. The words are those of `training.captions`, so that the
-weights of today's `mini` understand them from the first step.
+Each scene is a `Scene` whose prompt is the caption. The vocabulary extends that of `toy.grid_captions`, so that the
+weights of the present `mini` know most of it from the first step.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ VERBS = {
 ING = {**OLD_ING, "run": "running", "hop": "hopping", "float": "floating"}
 THIRD = {"fly": "flies", "hop": "hops"}  # person singular, where it is not verb + s
 
-SIDES = {"small": (16, 23), "big": (36, LARGEST), "": (22, 36)}  # pixels, by what is said of the size
+SIDES = {"small": (16, 23), "big": (36, LARGEST), "": (22, 36)}  # pixels, by the adjective of size in the caption
 SIDES_OF_MANY = {2: (18, 32), 3: (16, 26), 4: (16, 24), 5: (16, 20)}  # by the number of objects
-HELD_OUT = 16  # one in so many triples of noun, colour and background is never trained on
-TRIES = 30  # to place the objects of a scene apart
+HELD_OUT = 16  # one in HELD_OUT triples of noun, colour and background is never trained on
+TRIES = 30  # attempts to draw a scene whose objects do not overlap
 
-Ease = Callable[[float], float]  # time -> how much of the path is behind, both in 0..1
+Ease = Callable[[float], float]  # easing: time -> position on the path, both in 0..1
 EASES: tuple[Ease, ...] = (
     lambda u: u,
-    lambda u: u * u * (3 - 2 * u),  # starts and stops softly
-    lambda u: u * (2 - u),  # comes to rest
-    lambda u: (u + u * u) / 2,  # gathers speed
+    lambda u: u * u * (3 - 2 * u),  # ease in and out
+    lambda u: u * (2 - u),  # ease out
+    lambda u: (u + u * u) / 2,  # ease in
 )
 WEIGHTS_OF_EASES = (5, 3, 1, 1)
 
@@ -59,7 +59,11 @@ TOSSES = {
 
 @dataclass
 class ToyObject:
-    """An object and its path. `side` in pixels; `spot` and `path` in fractions of the room that the object has."""
+    """An object and its path.
+
+    `side` is in pixels; `spot` and `path` are in fractions of the range of places inside the frame; `visible` is the
+    interval of time, in 0..1, in which the object is there.
+    """
 
     noun: str
     colour: str
@@ -70,7 +74,7 @@ class ToyObject:
     visible: tuple[float, float] = (0.0, 1.0)
 
     def track(self, frames: int) -> Track:
-        """Its boxes in `frames` key frames, not rounded to pixels; of a single frame the one in the middle."""
+        """Its boxes in `frames` key frames, not rounded to pixels; a single frame shows the middle of the path."""
         boxes: list[Box | None] = []
         for f in range(frames):
             u = f / (frames - 1) if frames > 1 else 0.5
@@ -85,26 +89,31 @@ class ToyObject:
 
 
 def held_out(noun: str, colour: str, background: str) -> bool:
-    """Whether this triple is kept for evaluation: no training scene holds it, so no training caption names it."""
+    """Whether this triple is reserved for evaluation: no training scene shows it."""
     return zlib.crc32(f"{noun}/{colour}/{background}".encode()) % HELD_OUT == 0
 
 
 def invent(rng: random.Random, frames: int) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption."""
-    compose, kind, tries = (_still if frames == 1 else _moving), rng.random(), 0
-    while True:  # of the same kind, so that scenes of many objects do not get rarer
+    compose = _still if frames == 1 else _moving
+    kind = rng.random()
+
+    # Further attempts are of the same kind, so that scenes with many objects do not become rarer.
+    tries = 0
+    while True:
         objects, caption = compose(rng, kind)
-        tracks, tries = tuple(o.track(frames) for o in objects), tries + 1
+        tracks = tuple(o.track(frames) for o in objects)
+        tries += 1
         backgrounds = [b for b in BACKGROUNDS if not any(held_out(o.noun, o.colour, b) for o in objects)]
         if backgrounds and (tries >= TRIES or not _crowded(tracks)):
             break
     background = rng.choice(backgrounds)
 
-    # two captions in five say it as a place, a third as LVD does, the rest leave it open
-    saying = rng.random()
-    if saying < 0.4:
+    # The background: 40 % of captions name it as a place, 35 % in the words of LVD, the others leave it open.
+    mention = rng.random()
+    if mention < 0.4:
         caption = caption.rstrip(".") + " " + PLACES[background]
-    elif saying < 0.75:
+    elif mention < 0.75:
         caption = caption.rstrip(".") + f", {background} background"
     if rng.random() < 0.5:
         caption = caption[0].upper() + caption[1:]
@@ -117,22 +126,23 @@ def _crowded(tracks: Sequence[Track]) -> bool:
     def area(box: Box) -> float:
         return (box[2] - box[0]) * (box[3] - box[1])
 
-    def shared(p: Box, q: Box) -> float:
-        width, height = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
+    def intersection(p: Box, q: Box) -> float:
+        width = min(p[2], q[2]) - max(p[0], q[0])
+        height = min(p[3], q[3]) - max(p[1], q[1])
         return max(0.0, width) * max(0.0, height)
 
     pairs = [pair for a, b in combinations(tracks, 2) for pair in zip(a.boxes, b.boxes, strict=True)]
-    return any(p and q and shared(p, q) > min(area(p), area(q)) / 4 for p, q in pairs)
+    return any(p and q and intersection(p, q) > min(area(p), area(q)) / 4 for p, q in pairs)
 
 
-def _object(rng: random.Random, sides: tuple[int, int], taken: Sequence[str] = ()) -> ToyObject:
-    noun = rng.choice([n for n in NOUNS if n not in taken])
+def _object(rng: random.Random, sides: tuple[int, int], excluded: Sequence[str] = ()) -> ToyObject:
+    noun = rng.choice([n for n in NOUNS if n not in excluded])
     colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
     return ToyObject(noun, colour, rng.randint(*sides), (rng.random(), rng.random()))
 
 
 def _objects(rng: random.Random, count: int) -> list[ToyObject]:
-    """Of different nouns."""
+    """`count` objects of different nouns."""
     objects: list[ToyObject] = []
     for _ in range(count):
         objects.append(_object(rng, SIDES_OF_MANY[count], [o.noun for o in objects]))
@@ -170,17 +180,20 @@ def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tu
         words = (number(count), adjective and ADJECTIVES.get(first.noun, ""), first.colour, plurals(first.noun)[0])
         return objects, opener + " ".join(word for word in words if word)
 
-    if kind < 0.4:  # two, told apart by place
+    if kind < 0.4:  # two, with a spatial relation
         a, b = objects = _objects(rng, 2)
         axis, first, second, words = rng.choice(RELATIONS)
-        low, high = rng.uniform(0, 0.15), rng.uniform(0.85, 1)
+        low = rng.uniform(0, 0.15)
+        high = rng.uniform(0.85, 1)
         a.spot = (low, a.spot[1]) if axis == 0 else (a.spot[0], low)
         b.spot = (high, b.spot[1]) if axis == 0 else (b.spot[0], high)
         one, two = (_name(o) for o in objects)
-        said = rng.random()
-        if said < 0.5:
+        wording = rng.random()
+        if wording < 0.5:
             return objects, f"{opener}{one} {words[0]} and {two} {words[1]}"
-        return objects, f"{opener}{one} {first} {two}" if said < 0.75 else f"{opener}{two} {second} {one}"
+        if wording < 0.75:
+            return objects, f"{opener}{one} {first} {two}"
+        return objects, f"{opener}{two} {second} {one}"
 
     count = 2 if kind < 0.65 else 3 if kind < 0.88 else rng.randint(4, 5)
     objects = _objects(rng, count)
@@ -189,21 +202,22 @@ def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tu
 
 def _moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     lively = f"{LIVELY} with "
-    if kind < 0.2:  # several, still or adrift, told without a way
+    if kind < 0.2:  # several, some of which move, without words for the motion
         objects, caption = _several(rng, rng.choice(("", lively)), "moving", kind / 0.2)
         for o in objects:
             if rng.random() < 0.5:
                 _drift(rng, o)
         return objects, caption
-    if kind < 0.32:  # two or three, each with its own way
+    if kind < 0.32:  # two or three, each with its own motion
         objects = _objects(rng, 2 if rng.random() < 0.7 else 3)
-        parts = []
+        clauses = []
         for o in objects:
             way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 0, 0, 0))[0]
-            o.path, o.ease = MOTIONS[way], _ease(rng)
+            o.path = MOTIONS[way]
+            o.ease = _ease(rng)
             verb = ING[VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"]
-            parts.append(f"{_name(o)} {verb} {rng.choice(WAYS[way])}")
-        return objects, _listed(parts)
+            clauses.append(f"{_name(o)} {verb} {rng.choice(WAYS[way])}")
+        return objects, _listed(clauses)
     return _one_moving(rng, (kind - 0.32) / 0.68)
 
 
@@ -214,17 +228,17 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     o.ease = _ease(rng)
     name, verb = _name(o, size), VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
 
-    if kind < 0.1:  # seen in one half only
+    if kind < 0.1:  # visible in one half only
         half = rng.choice(("first", "second"))
         o.visible = (0.0, 0.5) if half == "first" else (0.5, 1.0)
         named = _name(o, "", ADJECTIVES.get(o.noun, ""))
         return [o], f"{LIVELY} in which {named} appears only in the {half} half of the video"
-    if kind < 0.19:  # a sequence of corners, LVD's words
+    if kind < 0.19:  # a sequence of corners, in the words of LVD
         stops = rng.sample(list(CORNERS), 3)
         o.path, o.ease = legs(*(CORNERS[stop] for stop in stops)), EASES[0]
         corners = [f"the {stop} of the scene" for stop in stops]
-        seen = f"a realistic lively video of a top-down viewed scene in which {_name(o)} initially on {corners[0]}."
-        return [o], f"{seen} It first moves to {corners[1]} and then moves to {corners[2]}."
+        first = f"a realistic lively video of a top-down viewed scene in which {_name(o)} initially on {corners[0]}."
+        return [o], f"{first} It first moves to {corners[1]} and then moves to {corners[2]}."
     if kind < 0.28:  # past another object
         other = _object(rng, (16, 26), (o.noun,))
         o.side, way = rng.randint(16, 26), rng.choice(("left", "right"))
@@ -232,7 +246,7 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         o.spot, o.path = (0.0, 1.0 - other.spot[1]), MOTIONS[way]
         start = "right" if way == "left" else "left"
         return [o, other], f"{lively}{_name(o)} moving from the {start} of {_name(other)} to its {way}"
-    if kind < 0.42:  # nothing said of the way
+    if kind < 0.42:  # moving, without words for the direction
         _drift(rng, o)
         return [o], rng.choice((name, f"{name} {ING[verb]}", lively + _name(o, size, "moving")))
     if kind < 0.49:
@@ -242,7 +256,7 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         o.path, o.ease = MOTIONS[toss], EASES[0]
         return [o], f"{name} {TOSSES[toss]}"
 
-    # one way, in one of many words
+    # One motion, in one of many wordings.
     way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
     o.path = MOTIONS[way]
     if way in ("approach", "recede"):
@@ -252,8 +266,8 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         o.path, words = until(o.path, 0.6), words + " and stops"
     if rng.random() < 0.35:
         return [o], f"{lively}{name} {ING[verb]} {words}"
-    said = ING[verb] if rng.random() < 0.5 else THIRD.get(verb, verb + "s")
-    return [o], f"{name} {said} {words}"
+    predicate = ING[verb] if rng.random() < 0.5 else THIRD.get(verb, verb + "s")
+    return [o], f"{name} {predicate} {words}"
 
 
 def _ease(rng: random.Random) -> Ease:
@@ -261,7 +275,7 @@ def _ease(rng: random.Random) -> Ease:
 
 
 def _drift(rng: random.Random, o: ToyObject) -> None:
-    """From one place to another, straight or on an arc, of its own size or growing or shrinking a little."""
+    """A random path: straight with constant size, or a curve on which the object grows or shrinks a little."""
     start, bend, end = ((rng.random(), rng.random()) for _ in range(3))
     o.ease = _ease(rng)
     if rng.random() < 0.5:

@@ -1,12 +1,15 @@
-"""Lessons in the toy world, where the owner of each pixel is known: errors on things count for more than errors around
-them, and attention is told where to look. `mini` and `grounding` say of what the lessons are."""
+"""The curriculum of `mini` and its grounding: the toy world, whose renderer knows the object of each pixel.
+
+This is used twice: the error on objects has a larger weight than that on the background, and a loss on attention maps
+teaches the network where each object is.
+"""
 
 from __future__ import annotations
 
 import itertools
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..backbones.components import Components
 from ..core.attention import fused_attention
-from ..core.types import Branch, Conditioning, Step
+from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
 from ..scene import Scene
 from ..training.diffusion import Process
 from ..training.loop import Trainer, claim
@@ -28,42 +31,69 @@ from .grid_captions import invent
 
 FRAMES = 8  # of a clip
 
+RENAMED = {  # names in the `plan.json` of version 0.1 -> present names
+    "stills_among_clips": "still_fraction",
+    "rate": "learning_rate",
+    "warmup": "warmup_steps",
+    "unconditional": "cfg_dropout",
+    "boxless": "box_dropout",
+    "placing": "attention_weight",
+    "lean": "timestep_exponent",
+    "average": "ema_decay",
+}
+
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """The scenes of one batch, of `frames` key frames each, with their captions, some left out."""
+    """The scenes of one batch with their captions, "" where a caption is dropped.
+
+    `frames` is the number of key frames of each scene, `noise_seed` seeds timesteps and noise, and `rng` is for
+    whatever else a trainer draws.
+    """
 
     step: int
-    noise_seed: int  # seed
+    noise_seed: int
     frames: int
     scenes: list[Scene]
     captions: list[str]
-    rng: random.Random  # for what else is drawn
+    rng: random.Random
 
     def draw(self) -> tuple[Tensor, Tensor]:
-        """uint8 `[row, frame, height, width, 3]`; what is seen of things `[row, track, frame, height, width]`, 0..1."""
-        drawn = [toyworld.draw(scene, self.frames) for scene in self.scenes]
-        films, covers = ([torch.from_numpy(part) for part in parts] for parts in zip(*drawn, strict=True))
-        return torch.stack(films), pad_sequence(covers, batch_first=True)
+        """Videos and visible cover of the scenes.
+
+        Videos are uint8 `[sample, frame, height, width, 3]`, covers `[sample, track, frame, height, width]` in 0..1.
+        """
+        return stacked([toyworld.draw(scene, self.frames) for scene in self.scenes])
+
+
+def stacked(drawn: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
+    """Drawn scenes (video, cover) as one batch; scenes with fewer tracks are padded with empty cover."""
+    videos = [torch.from_numpy(video) for video, _ in drawn]
+    covers = [torch.from_numpy(cover) for _, cover in drawn]
+    return torch.stack(videos), pad_sequence(covers, batch_first=True)
 
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """How a model is taught. Steps count optimiser steps; `clip_steps` come after `still_steps`. As `mini` was."""
+    """The hyperparameters of a run; the defaults are those of `mini`. Steps are optimiser steps.
 
-    still_steps: int = 3500  # with the time layers left out
+    The first `still_steps` steps train on single frames without the temporal layers, the `clip_steps` after them on
+    clips and single frames.
+    """
+
+    still_steps: int = 3500
     clip_steps: int = 6000
-    stills: int = 48  # single frames a batch
-    clips: int = 8  # clips a batch
-    still_fraction: float = 0.25  # share of still batches in the second part
+    stills: int = 48  # batch size of single frames
+    clips: int = 8  # batch size of clips
+    still_fraction: float = 0.25  # of the batches in the second part that are single frames
     learning_rate: float = 1.5e-3
     warmup_steps: int = 200
-    decay: int = 2000  # last steps, in which the rate falls linearly to 0
-    cfg_dropout: float = 0.1  # share of captions left out, for classifier-free guidance
-    box_dropout: float = 0.0  # share of scenes whose boxes are not told, where they are
+    decay: int = 2000  # last steps, in which the learning rate falls linearly to 0
+    cfg_dropout: float = 0.1  # fraction of captions dropped, for classifier-free guidance
+    box_dropout: float = 0.0  # fraction of scenes whose boxes are dropped, where the model reads boxes
     attention_weight: float = 0.1  # weight of the attention loss
-    timestep_exponent: float = 0.7  # towards noisy levels (see `loss.timesteps`)
-    ema_decay: float = 0.999  # of the weights that are shipped
+    timestep_exponent: float = 0.7  # below 1 prefers noisy levels, see `loss.sample_timesteps`
+    ema_decay: float = 0.999
     seed: int = 0
 
     @property
@@ -71,75 +101,116 @@ class CurriculumConfig:
         return self.still_steps + self.clip_steps
 
     def batch(self, step: int) -> TrainBatch:
-        """Hangs on the seed and the step alone."""
+        """The batch of a step; it depends on the seed and the step alone."""
         rng = random.Random(f"{self.seed}/{step}")
-        noise = rng.getrandbits(63)
-        still = step < self.still_steps or rng.random() < self.still_fraction
-        count, frames = (self.stills, 1) if still else (self.clips, FRAMES)
+        noise_seed = rng.getrandbits(63)
+
+        is_still = step < self.still_steps or rng.random() < self.still_fraction
+        count, frames = (self.stills, 1) if is_still else (self.clips, FRAMES)
         scenes = [invent(rng, frames) for _ in range(count)]
         captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
-        return TrainBatch(step, noise, frames, scenes, captions, rng)
+        return TrainBatch(step, noise_seed, frames, scenes, captions, rng)
 
     def settings(self, out: Path) -> TrainingSettings:
-        """Of the run; `alone` says that some steps have no use for the time layers."""
+        """The settings of the training loop for a run in the folder `out`."""
         return TrainingSettings(
-            data="toy", out=str(out), model="mini", frames=FRAMES, size=str(toyworld.SIZE), batch_size=self.clips,
-            focus_present=float(self.still_steps > 0), cfg_dropout=self.cfg_dropout, steps=self.steps, learning_rate=self.learning_rate,
-            warmup_steps=self.warmup_steps, decay=self.decay, ema_decay=self.ema_decay, save_every=250, sample_every=0, seed=self.seed,
-        )  # fmt: skip
+            data="toy",
+            out=str(out),
+            model="mini",
+            frames=FRAMES,
+            size=str(toyworld.SIZE),
+            batch_size=self.clips,
+            focus_present=float(self.still_steps > 0),  # some steps give the temporal layers no gradient
+            cfg_dropout=self.cfg_dropout,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps,
+            decay=self.decay,
+            ema_decay=self.ema_decay,
+            save_every=250,
+            sample_every=0,
+            seed=self.seed,
+        )
 
 
 class TrainModule(nn.Module):
-    """The networks of a model and what is asked of them as one module, as accelerate wants it."""
+    """The networks of a model and their loss as one module, as accelerate needs it.
+
+    The names of its submodules are keys of checkpoints.
+    """
 
     def __init__(self, model: Components, losses: Callable[[TrainBatch], tuple[Tensor, Tensor]]) -> None:
         super().__init__()
-        self.unet, self.text, self.losses = model.unet, model.text, losses
+        self.unet = model.unet
+        self.text = model.text
+        self.losses = losses
 
-    def forward(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
-        return self.losses(lesson)
+    def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        return self.losses(batch)
 
 
 class CurriculumTrainer(Trainer):
-    """A run of a plan in the folder `out`; the plan stands there in `plan.json`."""
+    """A run of `curriculum` in the folder `out`, whose `plan.json` holds the curriculum."""
 
     betas = (0.9, 0.98)
 
-    def __init__(self, plan: CurriculumConfig, model: Components, out: Path) -> None:
-        super().__init__(plan.settings(out))
-        self.curriculum, self.model, self.train_module = plan, model, TrainModule(model, self.losses)
+    def __init__(self, curriculum: CurriculumConfig, model: Components, out: Path) -> None:
+        super().__init__(curriculum.settings(out))
+        self.curriculum = curriculum
+        self.model = model
+        self.train_module = TrainModule(model, self.losses)
         self.process = Process.of(model.scheduler)
         self.last_values: dict[str, Any] = {}
         if self.accelerator.is_main_process:
-            claim(out / "plan.json", asdict(plan))
+            claim(out / "plan.json", asdict(curriculum), RENAMED)
 
     @abstractmethod
-    def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
-        """(weighted velocity error, attention out of place)."""
+    def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        """(weighted velocity error, attention loss), both scalars."""
 
     def batches(self) -> Iterator[TrainBatch]:
-        world = self.accelerator.num_processes
-        return map(self.curriculum.batch, itertools.count(self.step * world + self.accelerator.process_index, world))
+        processes = self.accelerator.num_processes
+        first = self.step * processes + self.accelerator.process_index
+        return map(self.curriculum.batch, itertools.count(first, processes))
 
-    def loss(self, learner: Any, batch: TrainBatch) -> Tensor:
+    def loss(self, train_module: Any, batch: TrainBatch) -> Tensor:
         torch.manual_seed(batch.noise_seed)
-        error, place = learner(batch)
+        error, attention = train_module(batch)
         self.last_values = {
             "frames": batch.frames,
             "error": round(error.item(), 4),
-            "out of place": round(place.item(), 4),
+            "attention loss": round(attention.item(), 4),
         }
-        return error + self.curriculum.attention_weight * place
+        return error + self.curriculum.attention_weight * attention
 
-    def told(self) -> dict[str, Any]:
+    def log_values(self) -> dict[str, Any]:
         return self.last_values
 
-    def error(self, lesson: TrainBatch, films: Tensor, covers: Tensor, **told: Any) -> Tensor:
-        """Of the model's answers to `films`, noised; `told` are the fields of `Cond` beside captions."""
-        x = self.model.to_latents(films)
+    def error(
+        self,
+        batch: TrainBatch,
+        videos: Tensor,
+        covers: Tensor,
+        extra: Mapping[str, Tensor] | None = None,
+        map_request: AttentionMapRequest | None = None,
+    ) -> Tensor:
+        """The weighted velocity error of the model's predictions for noised `videos`.
+
+        `videos` and `covers` are those of `TrainBatch.draw`; `extra` and `map_request` are fields of `Conditioning`.
+        """
+        # Noise the latents.
+        x = self.model.to_latents(videos)
         t = sample_timesteps(len(x), self.process.levels, self.curriculum.timestep_exponent).to(x.device)
         e = torch.randn_like(x)
-        cond = Conditioning(self.model.text(lesson.captions), tuple(Branch(sample=i) for i in range(len(x))), **told)
-        answer = self.model(self.process.add_noise(x, e, t), Step(0, 1, t), cond, fused_attention)
-        signal = self.process.signal_and_noise(t)[0].flatten()
-        return weighted_mse(answer, self.process.prediction_target(x, e, t), covers.amax(1), signal.square())
+        noisy = self.process.add_noise(x, e, t)
+
+        # Predict.
+        branches = tuple(Branch(sample=i) for i in range(len(x)))
+        cond = Conditioning(self.model.text(batch.captions), branches, extra or {}, map_request)
+        prediction = self.model(noisy, Step(0, 1, t), cond, fused_attention)
+
+        # Compare with the target.
+        signal, _ = self.process.signal_and_noise(t)
+        any_object = covers.amax(1)
+        target = self.process.prediction_target(x, e, t)
+        return weighted_mse(prediction, target, any_object, signal.flatten().square())

@@ -1,6 +1,6 @@
-"""Toy scenes and the English that describes them: what `mini` reads while it learns.
+"""Random scenes of the toy world on a grid with English captions: the training data of `mini`.
 
-Every scene is a plain `Scene` whose prompt is the caption; the trainer films it with `toyworld.draw`.
+Each scene is a `Scene` whose prompt is the caption; the trainer renders it with `grid_world.draw`.
 """
 
 from __future__ import annotations
@@ -47,17 +47,20 @@ _TOSSED = {
     "throw right": "is thrown to the right",
     "throw left": "is thrown to the left",
 }
+TRIES = 20  # attempts to draw a scene whose objects do not overlap
 SIDES = {"small": (3, 3), "big": (5, 5), "": (4, 4)}
 
 
 @dataclass
 class GridObject:
+    """An object and its path, see `captions.ToyObject`; `side` is in cells."""
+
     noun: str
     colour: str
-    side: int  # cells
-    spot: tuple[float, float]  # of the room it has
+    side: int
+    spot: tuple[float, float]
     path: Path = still
-    shown: tuple[float, float] = (0.0, 1.0)
+    visible: tuple[float, float] = (0.0, 1.0)
 
     def track(self, frames: int) -> Track:
         boxes = []
@@ -66,22 +69,26 @@ class GridObject:
             x, y, scale = self.path(u)
             side = max(SMALLEST, min(LARGEST, round(self.side * scale)))
             x, y = (self.spot[0] if x is None else x), (self.spot[1] if y is None else y)
-            here = self.shown[0] <= u <= self.shown[1]
+            here = self.visible[0] <= u <= self.visible[1]
             boxes.append(tight(self.noun, round(x * (GRID - side)), round(y * (GRID - side)), side) if here else None)
         return Track(f"{self.colour} {self.noun}".strip(), tuple(boxes))
 
 
 def invent(rng: random.Random, frames: int) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption."""
-    make = _still if frames == 1 else _moving
-    (things, caption), tries = make(rng), 1
-    while _crowded(tracks := tuple(thing.track(frames) for thing in things)) and tries < 20:
-        (things, caption), tries = make(rng), tries + 1
+    compose = _still if frames == 1 else _moving
+    for _ in range(TRIES):
+        objects, caption = compose(rng)
+        tracks = tuple(o.track(frames) for o in objects)
+        if not _crowded(tracks):
+            break
     background = rng.choice(BACKGROUNDS)
-    told = rng.random()
-    if told < 0.4:
+
+    # Some captions name the background as a place, others in the words of LVD.
+    mention = rng.random()
+    if mention < 0.4:
         caption = caption.rstrip(".") + " " + PLACES[background]
-    elif told < 0.75:
+    elif mention < 0.75:
         caption = caption.rstrip(".") + f", {background} background"
     if rng.random() < 0.5:
         caption = caption[0].upper() + caption[1:]
@@ -89,30 +96,31 @@ def invent(rng: random.Random, frames: int) -> Scene:
 
 
 def _crowded(tracks: Sequence[Track]) -> bool:
-    """Whether two things overlap by more than a third of the smaller one in any frame."""
+    """Whether two objects overlap by more than a third of the smaller one in any frame."""
     pairs = [pair for a, b in combinations(tracks, 2) for pair in zip(a.boxes, b.boxes, strict=True)]
-    return any(p and q and _shared(p, q) > min(_area(p), _area(q)) / 3 for p, q in pairs)
+    return any(p and q and _intersection(p, q) > min(_area(p), _area(q)) / 3 for p, q in pairs)
 
 
 def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _shared(p: Box, q: Box) -> float:
-    w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
+def _intersection(p: Box, q: Box) -> float:
+    w = min(p[2], q[2]) - max(p[0], q[0])
+    h = min(p[3], q[3]) - max(p[1], q[1])
     return max(0.0, w) * max(0.0, h)
 
 
-def _thing(
-    rng: random.Random, taken: Sequence[str] = (), size: str = "", sides: tuple[int, int] | None = None
+def _object(
+    rng: random.Random, excluded: Sequence[str] = (), size: str = "", sides: tuple[int, int] | None = None
 ) -> GridObject:
-    noun = rng.choice([n for n in NOUNS if n not in taken])
+    noun = rng.choice([n for n in NOUNS if n not in excluded])
     colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
     return GridObject(noun, colour, rng.randint(*(sides or SIDES[size])), (rng.random(), rng.random()))
 
 
-def _name(thing: GridObject, size: str = "", adjective: str = "") -> str:
-    return article(" ".join(w for w in (size, adjective, thing.colour, thing.noun) if w))
+def _name(o: GridObject, size: str = "", adjective: str = "") -> str:
+    return article(" ".join(w for w in (size, adjective, o.colour, o.noun) if w))
 
 
 _SPOTS: dict[str, tuple[float | None, float | None]] = {
@@ -131,13 +139,13 @@ def _still(rng: random.Random) -> tuple[list[GridObject], str]:
     kind = rng.random()
     if kind < 0.62:
         size = rng.choice(("small", "big", "", "", ""))
-        thing = _thing(rng, size=size)
-        caption = opener + _name(thing, size)
+        o = _object(rng, size=size)
+        caption = opener + _name(o, size)
         if rng.random() < 0.3:
             where, (x, y) = rng.choice(list(_SPOTS.items()))
-            thing.spot = (thing.spot[0] if x is None else x, thing.spot[1] if y is None else y)
+            o.spot = (o.spot[0] if x is None else x, o.spot[1] if y is None else y)
             caption += " " + where
-        return [thing], caption
+        return [o], caption
     return _several(rng, opener, "")
 
 
@@ -145,84 +153,83 @@ def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Grid
     kind = rng.random()
     if kind < 0.25:  # several of a kind
         count = rng.randint(2, 4)
-        first = _thing(rng, sides=(3, 3))
-        things = [GridObject(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
+        first = _object(rng, sides=(3, 3))
+        objects = [GridObject(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
         words = (number(count), adjective and ADJECTIVES.get(first.noun, ""), first.colour, plurals(first.noun)[0])
-        return things, opener + " ".join(w for w in words if w)
+        return objects, opener + " ".join(w for w in words if w)
     count = 2 if kind < 0.9 else rng.randint(3, 4)
     sides = (3, 4) if count == 2 else (3, 3)
-    things: list[GridObject] = []
+    objects: list[GridObject] = []
     for _ in range(count):
-        things.append(_thing(rng, [t.noun for t in things], sides=sides))
-    names = [_name(t) for t in things]
-    if count == 2 and kind < 0.5:  # told apart by place
-        a, b = things
+        objects.append(_object(rng, [t.noun for t in objects], sides=sides))
+    names = [_name(t) for t in objects]
+    if count == 2 and kind < 0.5:  # with a spatial relation
+        a, b = objects
         axis, first, second, words = rng.choice(_RELATIONS)
         low, high = rng.uniform(0, 0.15), rng.uniform(0.85, 1)
         a.spot = (low, a.spot[1]) if axis == 0 else (a.spot[0], low)
         b.spot = (high, b.spot[1]) if axis == 0 else (b.spot[0], high)
         if rng.random() < 0.5:
-            return things, f"{opener}{names[0]} {words[0]} and {names[1]} {words[1]}"
+            return objects, f"{opener}{names[0]} {words[0]} and {names[1]} {words[1]}"
         if rng.random() < 0.5:
-            return things, f"{opener}{names[0]} {first} {names[1]}"
-        return things, f"{opener}{names[1]} {second} {names[0]}"
-    return things, opener + ", ".join(names[:-1]) + " and " + names[-1]
+            return objects, f"{opener}{names[0]} {first} {names[1]}"
+        return objects, f"{opener}{names[1]} {second} {names[0]}"
+    return objects, opener + ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def _moving(rng: random.Random) -> tuple[list[GridObject], str]:
     lively = f"{LIVELY} with "
     kind = rng.random()
-    if kind < 0.14:  # still or adrift, told without a way
-        things, caption = _several(rng, rng.choice(("", lively)), "moving")
-        if len(things) <= 2 and rng.random() < 0.5:
-            _drift(rng, things[0])
-        return things, caption
+    if kind < 0.14:  # several, of which one may move, without words for the motion
+        objects, caption = _several(rng, rng.choice(("", lively)), "moving")
+        if len(objects) <= 2 and rng.random() < 0.5:
+            _drift(rng, objects[0])
+        return objects, caption
     size = rng.choice(("small", "big", "", "", "", ""))
-    thing = _thing(rng, size=size)
-    name, verb = _name(thing, size), VERBS.get(thing.noun, "move") if rng.random() < 0.6 else "move"
-    if kind < 0.22:  # seen in one half only
+    o = _object(rng, size=size)
+    name, verb = _name(o, size), VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
+    if kind < 0.22:  # visible in one half only
         half = rng.choice(("first", "second"))
-        thing.shown = (0.0, 0.5) if half == "first" else (0.5, 1.0)
-        named = _name(thing, "", ADJECTIVES.get(thing.noun, ""))
-        return [thing], f"{LIVELY} in which {named} appears only in the {half} half of the video"
-    if kind < 0.29:  # a sequence of corners, LVD's words
+        o.visible = (0.0, 0.5) if half == "first" else (0.5, 1.0)
+        named = _name(o, "", ADJECTIVES.get(o.noun, ""))
+        return [o], f"{LIVELY} in which {named} appears only in the {half} half of the video"
+    if kind < 0.29:  # a sequence of corners, in the words of LVD
         stops = rng.sample(list(CORNERS), 3)
-        thing.path = legs(*(CORNERS[s] for s in stops))
+        o.path = legs(*(CORNERS[s] for s in stops))
         corners = [f"the {stop} of the scene" for stop in stops]
-        caption = (
-            f"a realistic lively video of a top-down viewed scene in which {_name(thing)} initially on {corners[0]}."
-        )
-        return [thing], f"{caption} It first moves to {corners[1]} and then moves to {corners[2]}."
-    if kind < 0.36:  # past another thing
-        other = _thing(rng, (thing.noun,), sides=(3, 3))
-        thing.side, way = 3, rng.choice(("left", "right"))
+        caption = f"a realistic lively video of a top-down viewed scene in which {_name(o)} initially on {corners[0]}."
+        return [o], f"{caption} It first moves to {corners[1]} and then moves to {corners[2]}."
+    if kind < 0.36:  # past another object
+        other = _object(rng, (o.noun,), sides=(3, 3))
+        o.side, way = 3, rng.choice(("left", "right"))
         other.spot = (0.5, rng.choice((0.0, 1.0)))
-        thing.spot = (0.0, 1.0 - other.spot[1])
-        thing.path = MOTIONS[way]
+        o.spot = (0.0, 1.0 - other.spot[1])
+        o.path = MOTIONS[way]
         start = "right" if way == "left" else "left"
-        return [thing, other], f"{lively}{_name(thing)} moving from the {start} of {_name(other)} to its {way}"
-    if kind < 0.44:  # nothing said of the way
-        _drift(rng, thing)
-        return [thing], rng.choice((name, f"{name} {ING[verb]}", lively + _name(thing, size, "moving")))
+        return [o, other], f"{lively}{_name(o)} moving from the {start} of {_name(other)} to its {way}"
+    if kind < 0.44:  # moving, without words for the direction
+        _drift(rng, o)
+        return [o], rng.choice((name, f"{name} {ING[verb]}", lively + _name(o, size, "moving")))
     if kind < 0.5:
-        return [thing], f"{name} {rng.choice(('standing still', 'that does not move'))}"
+        return [o], f"{name} {rng.choice(('standing still', 'that does not move'))}"
     if kind < 0.56:
         motion = rng.choice(list(_TOSSED))
-        thing.path = MOTIONS[motion]
-        return [thing], f"{name} {_TOSSED[motion]}"
+        o.path = MOTIONS[motion]
+        return [o], f"{name} {_TOSSED[motion]}"
     way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
-    thing.path = MOTIONS[way]
+    o.path = MOTIONS[way]
     if way in ("approach", "recede"):
-        thing.side, name = 5, _name(thing)
+        o.side, name = 5, _name(o)
     words = rng.choice(WAYS[way])
     if rng.random() < 0.08:
-        thing.path, words = until(thing.path, 0.6), words + " and stops"
+        o.path, words = until(o.path, 0.6), words + " and stops"
     if rng.random() < 0.35:
-        return [thing], f"{lively}{name} {ING[verb]} {words}"
-    said = ING[verb] if rng.random() < 0.5 else "flies" if verb == "fly" else verb + "s"
-    return [thing], f"{name} {said} {words}"
+        return [o], f"{lively}{name} {ING[verb]} {words}"
+    third_person = "flies" if verb == "fly" else verb + "s"
+    predicate = ING[verb] if rng.random() < 0.5 else third_person
+    return [o], f"{name} {predicate} {words}"
 
 
-def _drift(rng: random.Random, thing: GridObject) -> None:
+def _drift(rng: random.Random, o: GridObject) -> None:
     start, end = ((rng.random(), rng.random()) for _ in range(2))
-    thing.path = line(start, end)
+    o.path = line(start, end)

@@ -1,15 +1,17 @@
-"""Trains the grounding of `mini`: GLIGEN's layers alone, everything else frozen. Resumes from its last checkpoint.
+"""Trains the grounding of `mini`: GLIGEN layers (Li et al. 2023, arXiv 2301.07093) in its frozen network.
 
     python -m animatic.toy.grid_grounding --out runs/out/grounding
 
-Single frames mostly: the layers work frame by frame, as the published video adapters were trained.
+It trains mostly on single frames: the layers work frame by frame, as in the published video adapters. A run resumes
+from its last checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,90 +28,124 @@ from ..controls.grounding import MOST, named_boxes
 from ..files import write_atomically
 from ..training.loss import attention_loss
 from .curriculum import CurriculumConfig, CurriculumTrainer, TrainBatch
-from .mini import leave_nothing_out
+from .mini import disable_dropout
 
-PLAN = CurriculumConfig(
-    still_steps=0, clip_steps=4500, clips=6, still_fraction=0.8, learning_rate=2e-3, warmup_steps=50, decay=3600, box_dropout=0.1,
-    timestep_exponent=0.35, ema_decay=0.995,  # boxes decide at the noisy levels
-)  # fmt: skip
+GROUNDING = CurriculumConfig(
+    still_steps=0,
+    clip_steps=4500,
+    clips=6,
+    still_fraction=0.8,
+    learning_rate=2e-3,
+    warmup_steps=50,
+    decay=3600,
+    box_dropout=0.1,
+    timestep_exponent=0.35,  # boxes matter at noisy levels
+    ema_decay=0.995,
+)
 
 
 def build() -> Components:
-    """`mini` with untrained grounding whose last layers are zero: no effect at first, gradients from the first step."""
+    """`mini` with untrained grounding.
+
+    The last layers of the grounding are zero and its gates are open: it has no effect at first, and gradients from the
+    first step on.
+    """
     model = load("mini")
     if "grounding" not in model.provides:
         add_grounding(model.unet)
-    leave_nothing_out(model.unet)
-    for name, part in model.unet.named_parameters():
-        part.requires_grad_(is_grounding(name))
-        if is_grounding(name) and "alpha" in name:
-            nn.init.ones_(part)
-        elif is_grounding(name) and any(last in name for last in ("attn.to_out.0.", "ff.net.2.")):
-            nn.init.zeros_(part)
+    disable_dropout(model.unet)
+
+    for name, parameter in model.unet.named_parameters():
+        parameter.requires_grad_(is_grounding(name))
+        if not is_grounding(name):
+            continue
+        if "alpha" in name:
+            nn.init.ones_(parameter)
+        elif "attn.to_out.0." in name or "ff.net.2." in name:
+            nn.init.zeros_(parameter)
     return model
 
 
 @contextmanager
-def listening(unet: nn.Module, frames: int, things: int) -> Iterator[dict[str, Tensor]]:
-    """Attention of pixels to the first boxes in every fuser, `[row, frame, head, height, width, thing]` by its name.
+def recorded_box_attention(unet: nn.Module, frames: int, objects: int) -> Iterator[dict[str, Tensor]]:
+    """Within this context each call records the attention of pixels to the first `objects` boxes in every GLIGEN layer.
 
-    Left to itself the network takes very long to find out that pixels inside a box should look at it.
+    Maps are `[sample, frame, head, height, width, object]` by the name of the layer. Their loss teaches pixels inside a
+    box to attend to it, which the denoising loss alone does only very slowly.
     """
-    found: dict[str, Tensor] = {}
+    maps: dict[str, Tensor] = {}
 
-    def hear(name: str, attn: Any, hidden: Tensor) -> None:
+    def record(name: str, attention: Any, hidden: Tensor) -> None:
+        # The sequence is the pixels and then MOST boxes; only pixels are queries.
         pixels = hidden.shape[1] - MOST
-        q, k = (
-            part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for part in (attn.to_q(hidden[:, :pixels]), attn.to_k(hidden))
-        )
-        p = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)[..., pixels : pixels + things]
-        side = round(pixels**0.5)
-        found[name] = p.unflatten(2, (side, side)).unflatten(0, (-1, frames))
+        q = attention.to_q(hidden[:, :pixels]).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        k = attention.to_k(hidden).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        probabilities = (q @ k.transpose(-1, -2) * attention.scale).softmax(-1)
+        to_boxes = probabilities[..., pixels : pixels + objects]
 
-    fusers = [(name, m) for name, m in unet.named_modules() if isinstance(m, GatedSelfAttentionDense)]
-    hooks = [m.attn.register_forward_pre_hook(lambda a, args, n=n: hear(str(n), a, *args)) for n, m in fusers]
+        side = round(pixels**0.5)
+        maps[name] = to_boxes.unflatten(2, (side, side)).unflatten(0, (-1, frames))
+
+    handles = []
+    for name, layer in unet.named_modules():
+        if isinstance(layer, GatedSelfAttentionDense):
+            handles.append(layer.attn.register_forward_pre_hook(partial(_call_with_input, record, name)))
     try:
-        yield found
+        yield maps
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
+
+
+def _call_with_input(record: Callable[[str, Any, Tensor], None], name: str, attention: Any, args: Any) -> None:
+    """A forward pre-hook that passes the input of an attention layer to `record`."""
+    record(name, attention, *args)
 
 
 class GridGroundingTrainer(CurriculumTrainer):
-    """`mini` learns to read boxes; leaves the weights of what reads them, in half precision."""
+    """Trains the grounding of `mini`; leaves the weights of the grounding layers, in half precision."""
 
-    def __init__(self, plan: CurriculumConfig, out: Path, model: Components | None = None) -> None:
-        torch.manual_seed(plan.seed)
-        super().__init__(plan, model or build(), out)
+    def __init__(self, curriculum: CurriculumConfig, out: Path, model: Components | None = None) -> None:
+        torch.manual_seed(curriculum.seed)
+        super().__init__(curriculum, model or build(), out)
 
-    def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
-        films, covers = (part.to(self.model.device) for part in lesson.draw())
-        told = named_boxes(lesson.scenes, self.model.text, lesson.frames)
-        told = {name: value.to(films.device) for name, value in told.items()}
-        silent = [lesson.rng.random() < self.curriculum.box_dropout for _ in lesson.scenes]
-        told["present"] = told["present"] * ~torch.tensor(silent, device=films.device)[:, None, None]
-        things = covers.shape[1]
-        with listening(self.model.unet, lesson.frames, things) as found:
-            error = self.error(lesson, films, covers, extra=told)
-        return error, attention_loss(found, covers, told["present"].amax(1)[:, :things])
+    def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        videos, covers = (tensor.to(self.model.device) for tensor in batch.draw())
+        device = videos.device
+
+        # The boxes and names of the objects; those of some scenes are dropped.
+        boxes = named_boxes(batch.scenes, self.model.text, batch.frames)
+        boxes = {name: value.to(device) for name, value in boxes.items()}
+        dropped = [batch.rng.random() < self.curriculum.box_dropout for _ in batch.scenes]
+        kept = ~torch.tensor(dropped, device=device)
+        boxes["present"] = boxes["present"] * kept[:, None, None]
+
+        # The maps have one column for each track.
+        objects = covers.shape[1]
+        with recorded_box_attention(self.model.unet, batch.frames, objects) as maps:
+            error = self.error(batch, videos, covers, extra=boxes)
+        is_present = boxes["present"].amax(1)[:, :objects]
+        return error, attention_loss(maps, covers, is_present)
 
     def finish(self) -> Path:
         file = self.out / "diffusion_pytorch_model.safetensors"
-        named = self.model.unet.named_parameters()
-        kept = {name: p.detach().cpu().half().contiguous() for name, p in named if is_grounding(name)}
-        write_atomically(file, save(kept))
+        weights = {
+            name: parameter.detach().cpu().half().contiguous()
+            for name, parameter in self.model.unet.named_parameters()
+            if is_grounding(name)
+        }
+        write_atomically(file, save(weights))
         return file
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
-    steps: int = PLAN.steps,
-    rate: float = PLAN.learning_rate,
-    seed: int = PLAN.seed,
+    steps: int = GROUNDING.steps,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = GROUNDING.learning_rate,
+    seed: int = GROUNDING.seed,
 ) -> None:
-    plan = replace(PLAN, clip_steps=steps, decay=steps * 4 // 5, rate=rate, seed=seed)
-    print(GridGroundingTrainer(plan, out).train())
+    curriculum = replace(GROUNDING, clip_steps=steps, decay=steps * 4 // 5, learning_rate=learning_rate, seed=seed)
+    print(GridGroundingTrainer(curriculum, out).train())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The toy world `mini` is trained on: emoji sprites on painted backgrounds, filmed exactly as a Scene says.
+"""The toy world that `mini` is trained on: emoji sprites on painted backgrounds, rendered exactly as a `Scene` says.
 
-The world lives on a grid of 8 x 8 cells of 8 pixels: sprites have whole-cell sizes and places, so each sprite has one
-code per size in `mini`'s 8 x 8 patch codec. That is what makes a network of 5 M parameters trainable on two cores.
+It has a grid of 8 x 8 cells of 8 pixels. Sizes and places of sprites are whole cells, so that each sprite has one code
+per size in the 8 x 8 patch codec of `mini`: that is what makes a network of 5 M parameters trainable on two cores.
 """
 
 from __future__ import annotations
@@ -87,19 +87,19 @@ BACKGROUNDS = tuple(BACKDROPS)
 
 
 def identify(phrase: str) -> tuple[str, str]:
-    """`(noun, colour)` named by a phrase, colour "" where none is said. Raises where the noun is unknown."""
+    """`(noun, colour)` named by a phrase, colour "" where none is named. Raises where the noun is unknown."""
     words = phrase.lower().split()
     known = {form: noun for noun in NOUNS for form in (noun, plurals(noun)[0])}
     nouns = [known[w] for w in words if w in known]
     if not nouns:
-        raise AnimaticError(f"phrase {phrase!r} names nothing of the toy world; known: {', '.join(NOUNS)}")
+        raise AnimaticError(f"phrase {phrase!r} names no object of the toy world; known: {', '.join(NOUNS)}")
     colours = [w for w in words if w in COLOURS]
     return nouns[-1], colours[0] if colours and nouns[-1] in COLOURABLE else ""
 
 
 @cache
 def _picture(noun: str, colour: str) -> np.ndarray:
-    """One sprite at its stored size: float `[72, 72, rgba]` in 0..1, painted."""
+    """A sprite at its stored size: float `[72, 72, rgba]` in 0..1, its paintable hues in `colour`."""
     file = files("animatic.training") / "sprites" / f"{noun}.png"
     with file.open("rb") as stream:
         rgba = np.asarray(Image.open(stream).convert("RGBA"), np.float32) / 255
@@ -126,7 +126,7 @@ def sprite(noun: str, colour: str, side: int) -> np.ndarray:
 
 
 def stamp(rgba: np.ndarray, side: int) -> np.ndarray:
-    """A square picture, float `[n, n, rgba]` in 0..1, as sprites are: `side` pixels wide, premultiplied."""
+    """A square picture, float `[n, n, rgba]` in 0..1, resized to `side` pixels, its colours premultiplied by alpha."""
     rgba = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
     planes = [Image.fromarray(rgba[..., c]).resize((side, side), Image.Resampling.BOX) for c in range(4)]
     return np.stack([np.asarray(p) for p in planes], -1)
@@ -148,18 +148,28 @@ def tight(noun: str, x: float, y: float, side: float) -> Box:
 
 
 def place(box: Box) -> Square:
-    """The square `(x, y, side)` in cells that a box asks for: the inverse of `tight`, on the grid."""
-    side = int(np.clip(round(max(box[2] - box[0], box[3] - box[1]) * GRID), SMALLEST, LARGEST))
-    return round((box[0] + box[2]) / 2 * GRID - side / 2), round((box[1] + box[3]) / 2 * GRID - side / 2), side
+    """The square `(x, y, side)` in cells for a box: the inverse of `tight`, rounded to the grid."""
+    longer = max(box[2] - box[0], box[3] - box[1])
+    side = int(np.clip(round(longer * GRID), SMALLEST, LARGEST))
+    x = round((box[0] + box[2]) / 2 * GRID - side / 2)
+    y = round((box[1] + box[3]) / 2 * GRID - side / 2)
+    return x, y, side
 
 
 def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Film a scene: video uint8 `[frame, size, size, 3]` and visible cover float `[track, frame, size, size]` in 0..1.
+    """Render a scene.
 
-    Later tracks stand in front. Phrases and background must be of the toy world. `frames` are key frames, on the grid;
-    with `between` each is followed by `between - 1` more, in which things glide from one to the next by whole pixels.
+    Args:
+        scene: Its phrases and background must be of the toy world; later tracks are in front.
+        frames: Key frames, whose objects are on the grid.
+        size: Height and width in pixels, a multiple of `GRID`.
+        between: Each key frame but the last is followed by `between - 1` frames with interpolated places.
+
+    Returns the video, uint8 `[frame, size, size, 3]`, and the visible cover, float `[track, frame, size, size]` in
+    0..1. Raises `AnimaticError` where a phrase or the background is unknown.
     """
-    scene, cell = scene.at(frames), size // GRID
+    scene = scene.at(frames)
+    cell = size // GRID
     count = (frames - 1) * between + 1
     video = np.repeat(backdrop(scene.background, size)[None], count, 0)
     cover = np.zeros((len(scene.tracks), count, size, size), np.float32)
@@ -167,21 +177,26 @@ def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple
         noun, colour = identify(track.phrase)
         keys = [None if box is None else place(box) for box in track.boxes]
         for f in range(count):
-            square = _gliding(keys, *divmod(f, between), between)
+            square = _interpolated(keys, *divmod(f, between), between)
             if square is None:
                 continue
+
+            # The part of the sprite inside the frame, in whole pixels.
             x, y, side = (int(np.floor(cell * v + 0.5)) for v in square)
             top, left, bottom, right = max(0, y), max(0, x), min(size, y + side), min(size, x + side)
-            seen = sprite(noun, colour, side)[top - y : bottom - y, left - x : right - x]
+            inside = sprite(noun, colour, side)[top - y : bottom - y, left - x : right - x]
             here = (f, slice(top, bottom), slice(left, right))
-            video[here] = video[here] * (1 - seen[..., 3:]) + seen[..., :3]
-            cover[:, *here] *= 1 - seen[..., 3]
-            cover[i, *here] = seen[..., 3]
+
+            # Compositing with premultiplied alpha over what is behind it.
+            alpha = inside[..., 3:]
+            video[here] = video[here] * (1 - alpha) + inside[..., :3]
+            cover[:, *here] *= 1 - alpha[..., 0]
+            cover[i, *here] = alpha[..., 0]
     return (video * 255 + 0.5).astype(np.uint8), cover
 
 
-def _gliding(keys: Sequence[Square | None], key: int, part: int, between: int) -> tuple[float, ...] | None:
-    """The square `part / between` of the way from a key to the next; where one is absent the nearer decides."""
+def _interpolated(keys: Sequence[Square | None], key: int, part: int, between: int) -> tuple[float, ...] | None:
+    """The square at `part / between` from a key frame to the next; where one is absent, that of the nearer key frame."""
     a, b = keys[key], keys[min(key + 1, len(keys) - 1)]
     if a is None or b is None:
         return a if 2 * part < between else b

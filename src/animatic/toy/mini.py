@@ -1,8 +1,8 @@
-"""`mini`: its network, its text encoder with a tokenizer of its own, its codec, and how it is trained.
+"""`mini`: its network, its text encoder and tokenizer, its codec, and its training on the toy world on a grid.
 
     python -m animatic.toy.mini --out runs/out/mini
 
-Single frames first, with the time layers left out, then clips. Resumes from its last checkpoint.
+It trains on single frames first, without the temporal layers, then on clips. A run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ from . import grid_world as toyworld
 from .curriculum import FRAMES, CurriculumConfig, CurriculumTrainer, TrainBatch
 from .grid_captions import invent
 
-LENGTH = 64  # tokens
-WIDTH = 96  # of a token state
+LENGTH = 64  # tokens in a prompt
+WIDTH = 96  # channels of a token state
 GEOMETRY = Geometry(FRAMES, toyworld.SIZE, toyworld.SIZE, channels=32, vae_spatial_ratio=8, fps=4.0, max_frames=32)
 DEFAULTS = ModelDefaults(steps=25, guidance=4.0)
 
 
 def build(seed: int = 0) -> UNet3D:
-    """A fresh `mini`, its codec fitted, its networks untrained."""
+    """A new `mini`: its codec is fitted, its networks have random weights."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
+
+    # The network; its temporal transformers begin as identities, as its temporal convolutions do.
     unet = UNet3DConditionModel(
         sample_size=toyworld.GRID,
         in_channels=GEOMETRY.channels + 3,
@@ -56,12 +58,14 @@ def build(seed: int = 0) -> UNet3D:
         cross_attention_dim=WIDTH,
         attention_head_dim=16,
     )
-    leave_nothing_out(unet)
+    disable_dropout(unet)
     for module in unet.modules():
-        if isinstance(module, TransformerTemporalModel):  # time layers begin as identities, as its convolutions do
+        if isinstance(module, TransformerTemporalModel):
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
-    tokenizer = tokenize(rng)
+
+    # Text encoder, scheduler and codec.
+    tokenizer = new_tokenizer(rng)
     encoder = new_text_encoder(tokenizer, WIDTH, heads=6)
     scheduler = DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",
@@ -78,51 +82,66 @@ def build(seed: int = 0) -> UNet3D:
     return model
 
 
-def leave_nothing_out(network: nn.Module) -> None:
-    """No dropout: the world is endless, there is nothing to overfit."""
+def disable_dropout(network: nn.Module) -> None:
+    """Set all dropout to 0: the toy world has endless scenes, so that there is no overfitting."""
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
 
 
-def tokenize(rng: random.Random) -> Any:
-    """Of toy captions: every word of theirs is one token."""
-    return train_tokenizer([invent(rng, frames).prompt for frames in (1, FRAMES) for _ in range(4000)], LENGTH)
+def new_tokenizer(rng: random.Random) -> Any:
+    """A tokenizer trained on toy captions, each word of which is one token."""
+    captions = [invent(rng, frames).prompt for frames in (1, FRAMES) for _ in range(4000)]
+    return train_tokenizer(captions, LENGTH)
 
 
 def fit_codec(rng: random.Random) -> PatchCodec:
-    films = [toyworld.draw(invent(rng, 1), 1) for _ in range(2000)]
-    images = torch.from_numpy(np.concatenate([video for video, _ in films])).movedim(-1, 1) / 127.5 - 1
-    cover = torch.from_numpy(np.stack([cover.max(0) for _, cover in films]))
-    return PatchCodec(GEOMETRY.vae_spatial_ratio, GEOMETRY.channels).fit(images, 1 + 4 * cover)
+    """The codec, fitted to single frames in which a pixel of an object has five times the weight of the background."""
+    drawn = [toyworld.draw(invent(rng, 1), 1) for _ in range(2000)]
+    images = torch.from_numpy(np.concatenate([video for video, _ in drawn])).movedim(-1, 1) / 127.5 - 1
+    cover = torch.from_numpy(np.stack([cover.max(0) for _, cover in drawn]))
+    codec = PatchCodec(GEOMETRY.vae_spatial_ratio, GEOMETRY.channels)
+    return codec.fit(images, 1 + 4 * cover)
 
 
 class GridMiniTrainer(CurriculumTrainer):
-    """`mini` learns what words mean, from nothing or from `model`; leaves a model folder in half precision."""
+    """Trains `mini` from random weights, or `model`; leaves a model folder in half precision."""
 
-    def __init__(self, plan: CurriculumConfig, out: Path, model: Components | None = None) -> None:
-        super().__init__(plan, model or build(plan.seed), out)
+    def __init__(self, curriculum: CurriculumConfig, out: Path, model: Components | None = None) -> None:
+        super().__init__(curriculum, model or build(curriculum.seed), out)
 
-    def losses(self, lesson: TrainBatch) -> tuple[Tensor, Tensor]:
-        films, covers = (part.to(self.model.device) for part in lesson.draw())
-        tokens, names = (part.to(films.device) for part in phrase_tokens(self.model.text, lesson.scenes))
-        names &= torch.tensor([bool(c) for c in lesson.captions], device=films.device)[:, None, None]
-        maps = AttentionMapRequest(tokens)
-        with without_temporal_layers(self.model.unet) if lesson.step < self.curriculum.still_steps else nullcontext():
-            error = self.error(lesson, films, covers, map_request=maps)
-        named = (names[..., None, None, None] * covers[:, None]).amax(2)
-        return error, attention_loss(maps.found, named, names.any(-1).to(named))
+    def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        videos, covers = (tensor.to(self.model.device) for tensor in batch.draw())
+
+        # Which tokens name which tracks; none do in a dropped caption.
+        tokens, names_track = (tensor.to(videos.device) for tensor in phrase_tokens(self.model.text, batch.scenes))
+        has_caption = torch.tensor([bool(caption) for caption in batch.captions], device=videos.device)
+        names_track &= has_caption[:, None, None]
+
+        # The prediction leaves the maps of these tokens in the request.
+        request = AttentionMapRequest(tokens)
+        only_stills = batch.step < self.curriculum.still_steps
+        with without_temporal_layers(self.model.unet) if only_stills else nullcontext():
+            error = self.error(batch, videos, covers, map_request=request)
+
+        # A token's target is the cover of all tracks that it names.
+        token_covers = (names_track[..., None, None, None] * covers[:, None]).amax(2)
+        is_named = names_track.any(-1).to(token_covers)
+        return error, attention_loss(request.found, token_covers, is_named)
 
     def finish(self) -> Path:
-        self.write(self.out / "mini")
-        return self.out / "mini"
+        folder = self.out / "mini"
+        self.write(folder)
+        return folder
 
     def write(self, folder: Path) -> None:
-        """The model as it is now, as a model folder in half precision."""
-        self.model.hooks.call = None  # holds the graph of the last step, which cannot be copied
-        made = copy.copy(self.model)
-        made.unet, made.vae, made.text = (copy.deepcopy(p).half() for p in (made.unet, made.vae, made.text))
-        save_model(folder, made)
+        """Write the model as it is now as a model folder in half precision."""
+        self.model.hooks.call = None  # it holds the graph of the last step, which cannot be copied
+        half = copy.copy(self.model)
+        half.unet = copy.deepcopy(self.model.unet).half()
+        half.vae = copy.deepcopy(self.model.vae).half()
+        half.text = copy.deepcopy(self.model.text).half()
+        save_model(folder, half)
 
 
 def main(
@@ -131,13 +150,15 @@ def main(
     clip_steps: int = CurriculumConfig.clip_steps,
     stills: int = CurriculumConfig.stills,
     clips: int = CurriculumConfig.clips,
-    rate: float = CurriculumConfig.learning_rate,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = CurriculumConfig.learning_rate,
     decay: int = CurriculumConfig.decay,
     seed: int = CurriculumConfig.seed,
-    stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
+    stop_at: Annotated[int | None, typer.Option(help="Step to stop at; the run can be resumed.")] = None,
 ) -> None:
-    plan = CurriculumConfig(still_steps, clip_steps, stills, clips, learning_rate=rate, decay=decay, seed=seed)
-    print(GridMiniTrainer(plan, out).train(stop_at))
+    curriculum = CurriculumConfig(
+        still_steps, clip_steps, stills, clips, learning_rate=learning_rate, decay=decay, seed=seed
+    )
+    print(GridMiniTrainer(curriculum, out).train(stop_at))
 
 
 if __name__ == "__main__":

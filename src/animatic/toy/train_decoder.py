@@ -1,9 +1,9 @@
-"""The refiner of `mini`'s codec: a small decoder that smooths the seams between blocks and fills in what they lose.
+"""The refiner of `mini`'s codec: a small decoder that removes block artefacts and restores detail.
 
     python -m animatic.toy.train_decoder --out runs/out/mini2/decoder
 
-It sees latents of single frames of the world off the grid, a little noisy as generated ones are, and learns what the
-transpose of the codec leaves wrong. Resumes from its last checkpoint.
+It is trained on latents of single frames of the world off the grid, with a little noise as generated latents have, to
+predict the residual of the linear decoder. A run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .captions import invent
 from .world import SIZE, draw
 
 WIDTH = 128  # channels of the refiner
-NOISE = 0.05  # most noise on the latents, whose root mean square is 0.5
-OBJECTS = 4.0  # weight of a pixel of an object, beside 1 of every pixel
-HELD = 200  # frames that PSNR is measured on
+MAX_NOISE = 0.05  # largest standard deviation of the noise on latents, whose root mean square is 0.5
+OBJECT_WEIGHT = 4.0  # additional weight of a pixel of an object; every pixel has weight 1
+HELD_OUT = 200  # frames on which PSNR is measured
 
 
 def frames(seed: str, count: int) -> tuple[Tensor, Tensor]:
-    """Images `[count, 3, SIZE, SIZE]` in -1..1 and what of them is object `[count, 1, SIZE, SIZE]`, 0..1."""
+    """Images `[count, 3, SIZE, SIZE]` in -1..1, and their cover by objects `[count, 1, SIZE, SIZE]` in 0..1."""
     rng = random.Random(seed)
     drawn = [draw(invent(rng, 1), 1) for _ in range(count)]
     images = torch.from_numpy(np.concatenate([video for video, _ in drawn])).movedim(-1, 1) / 127.5 - 1
@@ -41,13 +41,13 @@ def frames(seed: str, count: int) -> tuple[Tensor, Tensor]:
 
 
 def psnr(decoded: Tensor, images: Tensor, weight: Tensor) -> float:
-    """Peak signal to noise ratio in dB of images in -1..1, every pixel with its `weight` `[n, 1, h, w]`."""
+    """Peak signal-to-noise ratio in dB of images in -1..1, with the weights `weight` `[image, 1, height, width]`."""
     error = ((decoded.clamp(-1, 1) - images).square() / 4 * weight).sum() / (3 * weight.sum())
     return float(-10 * error.log10())
 
 
 def refined(codec: PatchCodec, width: int = WIDTH) -> PatchCodec:
-    """The codec with an untrained refiner, which alone will learn."""
+    """The codec with an untrained refiner, whose parameters alone are trained."""
     fresh = PatchCodec(codec.patch, codec.channels, codec.config["scaling_factor"], width)
     fresh.load_state_dict(codec.state_dict(), strict=False)
     for name, parameter in fresh.named_parameters():
@@ -56,43 +56,56 @@ def refined(codec: PatchCodec, width: int = WIDTH) -> PatchCodec:
 
 
 class DecoderTrainer(Trainer):
-    """A run in the folder `out`; the codec stands in `vae` there."""
+    """A run in the folder `out`; it writes the refined codec to `vae` there."""
 
-    def __init__(self, out: Path, steps: int, batch: int = 16, rate: float = 1e-3, seed: int = 0) -> None:
+    def __init__(self, out: Path, steps: int, batch_size: int = 16, learning_rate: float = 1e-3, seed: int = 0) -> None:
         torch.manual_seed(seed)
         super().__init__(
             TrainingSettings(
-                data="toy", out=str(out), model="decoder", frames=1, size=str(SIZE), batch_size=batch, steps=steps,
-                learning_rate=rate, warmup_steps=50, decay=steps * 2 // 3, ema_decay=0.995, save_every=250, sample_every=500, seed=seed,
+                data="toy",
+                out=str(out),
+                model="decoder",
+                frames=1,
+                size=str(SIZE),
+                batch_size=batch_size,
+                steps=steps,
+                learning_rate=learning_rate,
+                warmup_steps=50,
+                decay=steps * 2 // 3,
+                ema_decay=0.995,
+                save_every=250,
+                sample_every=500,
+                seed=seed,
             )
-        )  # fmt: skip
+        )
         self.model = load("mini", "cpu")
         self.model.vae = self.codec = refined(self.model.vae)
         self.train_module = self.codec.refiner
-        self.held = frames("held out", HELD)
+        self.held_out = frames("held out", HELD_OUT)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         return (frames(f"{self.settings.seed}/{step}", self.settings.batch_size) for step in itertools.count(self.step))
 
-    def loss(self, learner: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Mean absolute error, which leaves edges sharper than the squared one; objects count for more."""
+    def loss(self, train_module: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Mean absolute error, which keeps edges sharper than the squared error, with a larger weight on objects."""
         images, cover = batch
         torch.manual_seed(self.step)
         clean = self.codec.encode(images).latents
-        sigma = NOISE * torch.rand(len(images), 1, 1, 1)
+        sigma = MAX_NOISE * torch.rand(len(images), 1, 1, 1)
         latents = clean + sigma * torch.randn_like(clean)
 
-        wrong = (self.codec.decode(latents).sample - images).abs()
-        weight = 1 + OBJECTS * cover
-        return (wrong * weight).sum() / (3 * weight.sum())
+        error = (self.codec.decode(latents).sample - images).abs()
+        weight = 1 + OBJECT_WEIGHT * cover
+        return (error * weight).sum() / (3 * weight.sum())
 
     @torch.no_grad()
     def sample(self) -> None:
-        images, cover = self.held
+        images, cover = self.held_out
         latents = self.codec.encode(images).latents
         decoded = self.codec.decode(latents).sample
-        every, objects = psnr(decoded, images, torch.ones_like(cover)), psnr(decoded, images, cover)
-        print(f"step {self.step}: PSNR {every:.2f} dB, on objects {objects:.2f} dB", flush=True)
+        overall = psnr(decoded, images, torch.ones_like(cover))
+        objects = psnr(decoded, images, cover)
+        print(f"step {self.step}: PSNR {overall:.2f} dB, on objects {objects:.2f} dB", flush=True)
 
     def finish(self) -> Path:
         self.sample()
@@ -103,11 +116,11 @@ class DecoderTrainer(Trainer):
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and the codec; a run in it is resumed.")],
     steps: int = 4000,
-    batch: int = 16,
-    rate: float = 1e-3,
+    batch_size: Annotated[int, typer.Option("--batch-size", "--batch")] = 16,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = 1e-3,
     seed: int = 0,
 ) -> None:
-    print(DecoderTrainer(out, steps, batch, rate, seed).train())
+    print(DecoderTrainer(out, steps, batch_size, learning_rate, seed).train())
 
 
 if __name__ == "__main__":

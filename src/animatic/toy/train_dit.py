@@ -1,10 +1,10 @@
-"""`mini-dit`: a small stock CogVideoX transformer on the latents of `mini`, for what was made for joint attention.
+"""`mini-dit`: a small stock CogVideoX transformer on the latents of `mini`, to test methods for joint attention.
 
     python -m animatic.toy.train_dit --out runs/out/mini-dit2 --text runs/out/mini2/mini
 
-It begins with the words of a trained `mini` (`--text`), for its own network is fresh. Attention is told where the
-objects are, as with `mini`: this is what makes small networks follow words. Meant for a GPU; a CPU needs days. Resumes
-from its last checkpoint.
+It begins with the text encoder of a trained `mini` (`--text`); its network has random weights. Its attention is
+supervised with the places of the objects, as with `mini`: without that, networks of this size do not follow a prompt.
+Meant for a GPU; a CPU needs days. A run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CELLS = SIZE // GEOMETRY.vae_spatial_ratio  # a token is a cell of one frame
 
 @dataclass(frozen=True)
 class DitCurriculum(MiniCurriculum):
-    """How `mini-dit` is trained; see `Plan` for the fields."""
+    """The hyperparameters of `mini-dit`."""
 
     still_steps: int = 20000
     clip_steps: int = 60000
@@ -40,7 +40,10 @@ class DitCurriculum(MiniCurriculum):
 
 
 def fresh(text: str = "", seed: int = 0) -> CogVideoX:
-    """A fresh `mini-dit`; words and codec are those of the model `text`, "" being today's `mini` with the new words."""
+    """A `mini-dit` with random weights.
+
+    Its text encoder and codec are those of the model `text`; "" is the present `mini` with the new words.
+    """
     mini = load(text, "cpu") if text else start(seed)
     mini.text.requires_grad_(True)
     torch.manual_seed(seed)
@@ -65,6 +68,8 @@ def fresh(text: str = "", seed: int = 0) -> CogVideoX:
 
 
 class DitTrainer(MiniTrainer):
+    """A run of `curriculum` in the folder `out`; `text` is the model whose text encoder and codec it begins with."""
+
     exported = "mini-dit"
 
     def __init__(self, curriculum: DitCurriculum, out: Path, text: str = "") -> None:
@@ -73,17 +78,19 @@ class DitTrainer(MiniTrainer):
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
-    text: Annotated[str, typer.Option(help="A trained model whose words and codec it begins with.")] = "",
+    text: Annotated[str, typer.Option(help="A trained model whose text encoder and codec it begins with.")] = "",
     still_steps: int = DitCurriculum.still_steps,
     clip_steps: int = DitCurriculum.clip_steps,
     stills: int = DitCurriculum.stills,
     clips: int = DitCurriculum.clips,
-    rate: float = DitCurriculum.learning_rate,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = DitCurriculum.learning_rate,
     decay: int = DitCurriculum.decay,
     seed: int = DitCurriculum.seed,
-    stop_at: Annotated[int | None, typer.Option(help="Stop after this step, to be resumed.")] = None,
+    stop_at: Annotated[int | None, typer.Option(help="Step to stop at; the run can be resumed.")] = None,
 ) -> None:
-    curriculum = DitCurriculum(still_steps, clip_steps, stills, clips, learning_rate=rate, decay=decay, seed=seed)
+    curriculum = DitCurriculum(
+        still_steps, clip_steps, stills, clips, learning_rate=learning_rate, decay=decay, seed=seed
+    )
     print(DitTrainer(curriculum, out, text).train(stop_at))
 
 

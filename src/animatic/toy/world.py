@@ -1,7 +1,7 @@
-"""The toy world off the grid: emoji sprites of any size at any pixel of painted backdrops, drawn as a Scene says.
+"""The toy world off the grid: emoji sprites of any size at any pixel of painted backdrops, rendered as a `Scene` says.
 
-The interface is that of `training.toyworld`, whose colours, backdrops and scaling are used here; sizes and places are
-in pixels instead of cells, there are more nouns, and an object that has a front looks where it goes.
+The interface is that of `toy.grid_world`, whose colours, backdrops and scaling are used here. Sizes and places are in
+pixels instead of cells, there are more nouns, and sprites with a front face the direction of motion.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ FACING = frozenset("bird fish turtle car horse plane train bicycle duck rabbit r
 
 
 def identify(phrase: str) -> tuple[str, str]:
-    """`(noun, colour)` named by a phrase, colour "" where none is said. Raises where the noun is unknown."""
+    """`(noun, colour)` named by a phrase, colour "" where none is named. Raises where the noun is unknown."""
     words = phrase.lower().split()
     nouns = [_FORMS[word] for word in words if word in _FORMS]
     if not nouns:
-        raise AnimaticError(f"phrase {phrase!r} names nothing of the toy world; known: {', '.join(NOUNS)}")
+        raise AnimaticError(f"phrase {phrase!r} names no object of the toy world; known: {', '.join(NOUNS)}")
 
     colours = [word for word in words if word in COLOURS]
     return nouns[-1], colours[0] if colours and nouns[-1] in COLOURABLE else ""
@@ -79,7 +79,7 @@ def tight(noun: str, x: float, y: float, side: float) -> Box:
 
 
 def place(box: Box) -> Square:
-    """The square `(x, y, side)` in pixels that a box asks for: the inverse of `tight`, in whole pixels."""
+    """The square `(x, y, side)` in pixels for a box: the inverse of `tight`, rounded to whole pixels."""
     longer = max(box[2] - box[0], box[3] - box[1])
     side = int(np.clip(np.floor(longer * SIZE + 0.5), SMALLEST, LARGEST))
     x, y = ((box[k] + box[k + 2]) / 2 * SIZE - side / 2 for k in (0, 1))
@@ -87,10 +87,10 @@ def place(box: Box) -> Square:
 
 
 def mirrored(noun: str, boxes: Sequence[Box | None]) -> list[bool]:
-    """Whether the sprite is mirrored in each frame, so that it faces where its boxes go.
+    """Whether the sprite is mirrored in each frame, so that it faces its direction of motion.
 
-    Before it first moves sideways it faces where it will go, afterwards where it went last. One that never does faces
-    either way, by whether its first place is an odd number of pixels: a Scene has no word for it.
+    Before its first horizontal motion it faces the direction of that motion, afterwards that of its last one. An object
+    that never moves horizontally faces left or right by the parity of its first place, since a `Scene` does not say.
     """
     present = [i for i, box in enumerate(boxes) if box is not None]
     if noun not in FACING or not present:
@@ -127,15 +127,16 @@ def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
                 continue
             x, y, side = place(box)
 
-            # what of the sprite lies inside the frame
+            # The part of the sprite inside the frame.
             top, left, bottom, right = max(0, y), max(0, x), min(SIZE, y + side), min(SIZE, x + side)
-            seen = sprite(noun, colour, side, turned[f])[top - y : bottom - y, left - x : right - x]
+            inside = sprite(noun, colour, side, turned[f])[top - y : bottom - y, left - x : right - x]
             here = (f, slice(top, bottom), slice(left, right))
 
-            # over what stands behind it (premultiplied alpha)
-            video[here] = video[here] * (1 - seen[..., 3:]) + seen[..., :3]
-            cover[:, *here] *= 1 - seen[..., 3]
-            cover[i, *here] = seen[..., 3]
+            # Compositing with premultiplied alpha over what is behind it.
+            alpha = inside[..., 3:]
+            video[here] = video[here] * (1 - alpha) + inside[..., :3]
+            cover[:, *here] *= 1 - alpha[..., 0]
+            cover[i, *here] = alpha[..., 0]
     return (video * 255 + 0.5).astype(np.uint8), cover
 
 

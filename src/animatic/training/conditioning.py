@@ -1,6 +1,6 @@
-"""What a run is conditioned on: captions as words, captions or folders as classes, or nothing.
+"""What a run is conditioned on: captions as text, captions or folders as classes, or nothing.
 
-A run that is resumed keeps the tokenizer and the classes that it began with: its weights belong to them.
+A resumed run keeps the tokenizer and the classes that it began with, because its embeddings are indexed by them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from .sources import Item, ToyWorld
 from .text_encoder import train_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")
-BERT = "bert:"  # and a folder or hub id: captions are words, read by a ready BERT that does not learn
-VECTORS = "vectors:"  # and a JSON file: captions, or folders, name conditions in it, which do not learn
-TOY_CAPTIONS = 8000  # of the toy world's, of which it has no end, for its tokenizer
+BERT = "bert:"  # and a folder or hub id: captions are read by a pretrained, frozen BERT
+VECTORS = "vectors:"  # and a JSON file: captions, or folders, name conditioning vectors in it, which are frozen
+TOY_CAPTIONS = 8000  # captions of the toy world, which has endless ones, that its tokenizer is trained on
 
 
 def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, Sequence[Item]]:
-    """(text mode, items): none, labels or own, and the items with what is then their caption.
+    """The text mode (none, labels or own), and the items with the captions that it gives them.
 
-    Auto is own where any item has a caption. Labels are captions, or the names of folders where no item has a caption.
-    Raises `AnimaticError` where some items have one and others have none.
+    `text` is the setting. "auto" becomes own where any item has a caption, else none. Labels are captions, or the
+    names of folders where no item has a caption. Raises `AnimaticError` where `text` is unknown, or where some items
+    have a caption and others have none.
     """
     if text.startswith(BERT):
         text = "own"
@@ -42,10 +43,10 @@ def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, S
         raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}, {BERT}FOLDER_OR_ID, {VECTORS}FILE")
     if isinstance(items, ToyWorld):
         if text == "labels":
-            raise AnimaticError("text is 'labels', but the toy world's captions are sentences without end; want own")
+            raise AnimaticError("text is 'labels', but the toy world's captions are endless sentences; want own")
         return ("own" if text == "auto" else text), items
 
-    # The mode: captions anywhere are meant to be read.
+    # The mode: where any caption is found, captions are used.
     captioned = any(item.caption for item in items)
     folders = {item.label for item in items} - {""}
     mode = text
@@ -62,30 +63,30 @@ def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, S
     if by_folder:
         items = [replace(item, caption=item.label or None) for item in items]
     if missing := [item.name for item in items if item.caption is None]:
-        lack, wanted = "caption", "NAME.txt beside it, metadata.csv or .jsonl"
+        noun, expected = "caption", "NAME.txt beside it, metadata.csv or .jsonl"
         if by_folder:
-            lack, wanted = "class", "a folder of its class"
+            noun, expected = "class", "a folder of its class"
         raise AnimaticError(
-            f"{missing[0]}: {len(missing)} of {len(items)} have no {lack}; want {wanted}, or --text none"
+            f"{missing[0]}: {len(missing)} of {len(items)} have no {noun}; want {expected}, or --text none"
         )
 
-    # What is unusual about them.
+    # Empty captions, and the classes, are noted.
     if empty := [item.name for item in items if not item.caption]:
-        note(f"{empty[0]}: {len(empty)} of {counted(len(items), 'caption')} empty: learnt without text")
+        note(f"{empty[0]}: {len(empty)} of {counted(len(items), 'caption')} empty: trained without text")
     if mode == "labels":
         note(f"text: labels, the {'folders' if by_folder else 'captions'} {listed(classes_among(items), 8)}")
     return mode, items
 
 
 def without_captions(items: Sequence[Item]) -> Sequence[Item]:
-    """The items, every caption empty: what is learnt is then the unconditional model."""
+    """The items with empty captions, which train the unconditional model."""
     if isinstance(items, ToyWorld):
         return items.without_captions()
     return [replace(item, caption="") for item in items]
 
 
 def check_captions(text: Any, items: Sequence[Item]) -> None:
-    """Raise, naming the file, where a caption cannot be read whole by `text`, before any step is made."""
+    """Raise `AnimaticError`, naming the file, where `text` does not know a class or cannot encode a whole caption."""
     if isinstance(items, ToyWorld):
         return
     files = {item.caption: item.name for item in items if item.caption}
@@ -101,11 +102,12 @@ def check_captions(text: Any, items: Sequence[Item]) -> None:
 
 
 def classes_among(items: Sequence[Item]) -> list[str]:
+    """The distinct captions, sorted."""
     return sorted({item.caption for item in items if item.caption})
 
 
 class RunText:
-    """The tokenizer, classes and captions of a run, in its folder `out`, from its first step on."""
+    """The tokenizer, classes and captions of a run, which are stored in its folder `out` from its first step on."""
 
     def __init__(self, out: Path) -> None:
         self.out, self.file = out, out / "data.json"
@@ -113,42 +115,46 @@ class RunText:
         self.before: dict[str, Any] = read_json(self.file) if self.resumed and self.file.exists() else {}
         if not isinstance(self.before, dict):
             raise AnimaticError(f"{self.file}: is not what a run writes; want another --out")
-        self.learnt: Any = None  # the tokenizer, where it is the run's own
+        self.own_tokenizer: Any = None  # where the run has trained one
 
     def tokenizer(self, items: Sequence[Item]) -> Any:
-        """That of the run; one learnt from the captions where it begins."""
+        """The tokenizer of the run; a new run trains one on the captions."""
         folders = (self.out / "tokenizer", self.out / "model" / "tokenizer")  # the latter of older runs
-        kept = next((folder for folder in folders if folder.is_dir()), None) if self.resumed else None
-        if kept is None:
+        stored = next((folder for folder in folders if folder.is_dir()), None) if self.resumed else None
+        if stored is None:
             count = TOY_CAPTIONS if isinstance(items, ToyWorld) else len(items)
-            self.learnt = train_tokenizer([items[i].caption or "" for i in range(count)])
-            return self.learnt
+            self.own_tokenizer = train_tokenizer([items[i].caption or "" for i in range(count)])
+            return self.own_tokenizer
         try:
-            self.learnt = AutoTokenizer.from_pretrained(kept)
+            self.own_tokenizer = AutoTokenizer.from_pretrained(stored)
         except (OSError, ValueError) as error:
-            raise AnimaticError(f"{kept}: cannot be read ({str(error).splitlines()[0]}); want another --out") from None
-        return self.learnt
+            raise AnimaticError(
+                f"{stored}: cannot be read ({str(error).splitlines()[0]}); want another --out"
+            ) from None
+        return self.own_tokenizer
 
     def classes(self, items: Sequence[Item]) -> list[str]:
-        """Those of the run. Raises `AnimaticError` where the items have others: there are no weights for them."""
+        """The classes of the run. Raises `AnimaticError` where the items have others, which have no embedding."""
         now = classes_among(items)
-        kept = self.before.get("classes") or now
-        if new := sorted(set(now) - set(kept)):
+        classes = self.before.get("classes") or now
+        if new := sorted(set(now) - set(classes)):
             raise AnimaticError(
-                f"{self.out} learns the classes {listed(kept, 8)}; new are {listed(new, 8)}; want another --out"
+                f"{self.out} learns the classes {listed(classes, 8)}; new are {listed(new, 8)}; want another --out"
             )
-        return kept
+        return classes
 
     def report_changes(self, mode: str, items: Sequence[Item], note: Note) -> None:
-        """Captions and clips that are not those of the last start, and words that the tokenizer was not learnt from.
+        """Note captions and clips that have changed since the last start, and words that the tokenizer has not seen.
 
-        Raises `AnimaticError` where the text mode is another: captions came or went, and the network is made for it.
+        Raises `AnimaticError` where the text mode has changed, because the network was built for the other one.
         """
         before: dict[str, str] | None = self.before.get("captions")
         if before is None or isinstance(items, ToyWorld):
             return
         if (was := self.before.get("text", mode)) != mode:
             raise AnimaticError(f"{self.out} learns with text {was}, now it would be {mode}; want another --out")
+
+        # Captions and clips that changed.
         now = _captions(items)
         changed = [name for name, caption in now.items() if before.get(name, caption) != caption]
         added, gone = now.keys() - before.keys(), before.keys() - now.keys()
@@ -164,23 +170,27 @@ class RunText:
             parts.append(f"{counted(len(gone), 'clip')} gone ({listed(sorted(gone), 1)})")
         if parts:
             note(f"data: since the last start {', '.join(parts)}")
+
+        # Words that the tokenizer has not seen.
         new = sorted(_words(now) - set(self.before.get("words", ())))
-        if self.learnt is not None and new:
+        if self.own_tokenizer is not None and new:
             note(
                 f"text: {counted(len(new), 'word')} unknown to the run's tokenizer, which spells them: {listed(new, 8)}"
             )
 
-    def keep(self, mode: str, text: Any, items: Sequence[Item]) -> None:
-        """Write what a later start needs, before the first step; whole files or none."""
-        if self.learnt is not None and not self.resumed:
+    def save(self, mode: str, text: Any, items: Sequence[Item]) -> None:
+        """Write what a resumed run needs; every file is written completely or not at all."""
+        if self.own_tokenizer is not None and not self.resumed:
             part, final = self.out / ".part-tokenizer", self.out / "tokenizer"
             try:
                 shutil.rmtree(part, ignore_errors=True)
-                self.learnt.save_pretrained(part)
+                self.own_tokenizer.save_pretrained(part)
                 shutil.rmtree(final, ignore_errors=True)
                 part.rename(final)
             except OSError as error:
                 raise AnimaticError(f"{final}: cannot be written ({error.strerror})") from None
+
+        # The toy world has no files whose captions could change.
         if not isinstance(items, ToyWorld):
             captions = _captions(items)
             classes = list(text.names) if isinstance(text, Labels) else []

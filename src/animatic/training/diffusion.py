@@ -1,4 +1,4 @@
-"""What a network learns: noise schedules, targets, weights and losses of diffusion and of flow matching."""
+"""Noise schedules, prediction targets, loss weights and losses of diffusion and of flow matching."""
 
 from __future__ import annotations
 
@@ -18,36 +18,47 @@ from ..errors import AnimaticError
 
 TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction", "flow": ""}  # ours -> diffusers' prediction type
 SCHEDULES = ("cosine", "linear", "zero-snr")
-UNBOUNDED = 1e9  # in JSON, which has no infinity; clean estimates reach 1e6 at the last level of the cosine schedule
+UNBOUNDED = 1e9  # for infinity, which JSON lacks; at the noisiest level estimates of x0 reach 1e6
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss, "huber": F.huber_loss}
 
 
 def cosine_betas(count: int, most: float = 0.9999) -> Tensor:
-    """Nichol & Dhariwal 2021, eq. 17, in float64; diffusers' own table is cut at 0.999."""
-    at = torch.linspace(0, count, count + 1, dtype=torch.float64) / count
-    level = torch.cos((at + 0.008) / 1.008 * math.pi / 2) ** 2
-    return (1 - level[1:] / level[:-1]).clamp(0, most)
+    """The cosine schedule (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17) in float64.
+
+    Betas are clipped at `most`; the table of diffusers is clipped at 0.999.
+    """
+    time = torch.linspace(0, count, count + 1, dtype=torch.float64) / count
+    alpha_bar = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+    betas = 1 - alpha_bar[1:] / alpha_bar[:-1]
+    return betas.clamp(0, most)
 
 
 @dataclass(frozen=True)
 class Process:
-    """A way from clean to noise and what the network is asked on it. x_t = signal x + noise e.
+    """The forward process x_t = signal x + noise e, and what the network predicts of it.
 
-    `target` is eps, x0, v (Salimans & Ho 2022) or flow (e - x, straight paths: Lipman et al. 2023; no schedule then).
+    Args:
+        target: Prediction target: eps, x0, v (Salimans & Ho 2022, arXiv 2202.00512), or flow (e - x on straight paths,
+            Lipman et al. 2023, arXiv 2210.02747, without a schedule).
+        schedule: cosine, linear (Ho et al. 2020, arXiv 2006.11239), or zero-snr (Lin et al. 2023, arXiv 2305.08891).
+        levels: Number of noise levels.
+        loss: l1, l2 or huber.
+        min_snr: Gamma of min-SNR weights (Hang et al. 2023, arXiv 2303.09556); 0: uniform weights.
+        pretrained_scheduler: A diffusers scheduler whose noise levels are used instead of those of `schedule`.
+
+    Raises `AnimaticError` where a value is unknown or two of them exclude each other.
     """
 
     target: str = "v"
     schedule: str = "cosine"
     levels: int = 1000
     loss: str = "l2"
-    min_snr: float = 5.0  # Hang et al. 2023; 0: every level counts the same
-    pretrained_scheduler: Any = field(
-        default=None, repr=False
-    )  # a diffusers scheduler whose levels these are, whatever `schedule`
+    min_snr: float = 5.0
+    pretrained_scheduler: Any = field(default=None, repr=False)
 
     @staticmethod
     def of(scheduler: Any, loss: str = "l2", min_snr: float = 5.0) -> Process:
-        """The process a loaded model was trained on, read from its scheduler."""
+        """The process that a loaded model was trained with, by the configuration of its scheduler."""
         names = {theirs: ours for ours, theirs in TARGETS.items()}
         target = "flow" if is_flow(scheduler) else names.get(scheduler.config.prediction_type)
         if target is None:
@@ -80,30 +91,41 @@ class Process:
         return (1 - self.betas).cumprod(0)
 
     def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(signal, noise) at levels `t` `[row]`, shaped to multiply `[row, channel, frame, height, width]`."""
+        """The factors of x and e at levels `t` `[sample]`, both `[sample, 1, 1, 1, 1]`."""
         if self.target == "flow":
             noise = (t + 1).float() / self.levels
             signal = 1 - noise
         else:
-            level = self.alphas_cumprod.to(t.device)[t]
-            signal, noise = level.sqrt().float(), (1 - level).sqrt().float()
+            alpha_bar = self.alphas_cumprod.to(t.device)[t]
+            signal = alpha_bar.sqrt().float()
+            noise = (1 - alpha_bar).sqrt().float()
         return signal.view(-1, 1, 1, 1, 1), noise.view(-1, 1, 1, 1, 1)
 
     def network_timestep(self, t: Tensor) -> Tensor:
-        """What the network is told of level `t`: its number; for flow the noise in thousandths, as solvers do."""
-        return (t + 1) * (1000 / self.levels) if self.target == "flow" else t
+        """The timestep that the network is given: the index of the level; for flow, the noise in thousandths."""
+        if self.target == "flow":
+            return (t + 1) * (1000 / self.levels)
+        return t
 
     def add_noise(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+        """x_t for clean latents `x`, noise `e` and levels `t`."""
         signal, noise = self.signal_and_noise(t)
         return signal * x + noise * e
 
     def prediction_target(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
-        """The right answer."""
+        """What the network should predict, in the parametrisation of `target`."""
+        match self.target:
+            case "eps":
+                return e
+            case "x0":
+                return x
+            case "flow":
+                return e - x
         signal, noise = self.signal_and_noise(t)
-        return {"eps": e, "x0": x, "v": signal * e - noise * x, "flow": e - x}[self.target]
+        return signal * e - noise * x
 
     def weight(self, t: Tensor) -> Tensor:
-        """`[row, 1, 1, 1, 1]`: min(SNR, gamma) times (d x0 / d answer)^2, so that all targets agree on x0."""
+        """Loss weights `[sample, 1, 1, 1, 1]`: min(SNR, gamma) (d x0 / d prediction)^2, so that targets agree on x0."""
         signal, noise = self.signal_and_noise(t)
         if not self.min_snr:
             return torch.ones_like(signal)
@@ -111,17 +133,20 @@ class Process:
         gain = {"eps": 1 / snr.clamp(min=1e-12), "x0": 1, "v": noise**2, "flow": noise**2}[self.target]
         return snr.clamp(max=self.min_snr) * gain
 
-    def error(self, answer: Tensor, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
-        """Weighted loss per row and frame `[row, frame]`, so that a batch may count its parts as it likes."""
-        each = LOSSES[self.loss](answer.float(), self.prediction_target(x, e, t), reduction="none")
-        return (self.weight(t) * each).mean((1, 3, 4))
+    def error(self, prediction: Tensor, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+        """The weighted loss of each sample and frame, `[sample, frame]`."""
+        target = self.prediction_target(x, e, t)
+        elementwise = LOSSES[self.loss](prediction.float(), target, reduction="none")
+        return (self.weight(t) * elementwise).mean((1, 3, 4))
 
     def scheduler(self, ancestral: bool = False, threshold: float = 0.0) -> Any:
-        """The diffusers scheduler that samples what was learnt: DDIM, or `ancestral` (Ho et al. 2020).
+        """The diffusers scheduler that samples a model trained with this process.
 
-        `threshold` is for clips that lie in -1..1, and does nothing in flow matching. 1: clean estimates are clipped to
-        that at each step (Ho et al. 2020); a share below 1: this quantile of their size is scaled down to 1 where it is
-        larger (dynamic thresholding, Saharia et al. 2022, 2.3); 0: they are left as they are.
+        Args:
+            ancestral: DDPM sampling (Ho et al. 2020) instead of DDIM.
+            threshold: Thresholding of the estimate of x0 at each step, for data in -1..1; flow matching has none.
+                1 clips it to -1..1 (Ho et al. 2020). Below 1 it is the quantile of dynamic thresholding (Saharia et
+                al. 2022, arXiv 2205.11487, section 2.3). 0 leaves it unchanged.
         """
         if self.target == "flow":
             return FlowMatchEulerDiscreteScheduler()

@@ -1,4 +1,4 @@
-"""Something that can learn: a model of any kind whose call is the loss of one batch."""
+"""The module that is trained: it maps a batch of clean latents and captions to the diffusion loss."""
 
 from __future__ import annotations
 
@@ -20,89 +20,161 @@ from .temporal_layers import without_temporal_layers
 
 
 class DiffusionTrainModule(nn.Module):
-    """Network and text encoder of `model` as one module: what the optimiser and the processes see."""
+    """The network and the text encoder of `model` as one module, as the optimiser and accelerate need it.
 
-    def __init__(self, model: Components, process: Process, rough: float = 0.0, lowest: float = 0.0) -> None:
+    Args:
+        model: The model to train; its network and its text encoder are submodules of this one.
+        process: Noise schedule, prediction target and loss.
+        noise_augmentation: Largest standard deviation of the noise on the conditioning clip of a model that
+            interpolates or upscales (Ho et al. 2022, arXiv 2106.15282).
+        min_noise: Smallest noise level that is trained, as a fraction of all levels.
+    """
+
+    def __init__(
+        self, model: Components, process: Process, noise_augmentation: float = 0.0, min_noise: float = 0.0
+    ) -> None:
         super().__init__()
-        self.model, self.process, self.rough, self.lowest = model, process, rough, lowest
+        self.model = model
+        self.process = process
+        self.noise_augmentation = noise_augmentation
+        self.min_noise = min_noise
         self.network: Any = model.unet
         self.text = model.text
+
+        # Distributed training waits for the gradient of every parameter that requires one.
         self.reads_text = bool(self.network.config.get("cond_dim", 1))
-        if not self.reads_text:  # processes wait for the gradient of whatever wants one
+        if not self.reads_text:
             self.text.requires_grad_(False)
-        self.caches_text = False
-        self.text_cache: dict[str, Tensor] = {}  # what a frozen text encoder made of captions, kept on request
 
-    def forward(self, x: Tensor, samples: Sequence[Sample], images: int, drop: float, alone: float) -> Tensor:
-        """Mean loss over the rows and frames of latents `x` `[row, channel, video + images, height, width]`.
+        self.caches_text = False  # whether embeddings of a frozen text encoder are kept
+        self.text_cache: dict[str, Tensor] = {}
 
-        What is drawn (time, noise, captions left out, clips taken as pictures) hangs on each sample's own seed, so that
-        it does not matter how samples are dealt out to processes.
+    def forward(
+        self, x: Tensor, samples: Sequence[Sample], images: int, cfg_dropout: float, focus_present: float
+    ) -> Tensor:
+        """The mean loss of a batch, a scalar.
+
+        Noise level, noise, dropped captions and the choice of clips that are trained frame by frame are drawn from the
+        seed of each sample, so that they do not depend on how samples are distributed to processes.
+
+        Args:
+            x: Clean latents `[sample, channel, frame, height, width]`, the frames of the video before the pictures.
+            samples: The samples of the batch, with their captions.
+            images: Number of pictures behind each video.
+            cfg_dropout: Probability that a caption is replaced by "" (classifier-free guidance, arXiv 2207.12598).
+            focus_present: Probability that the frames of a clip cannot attend to each other.
         """
-        rows = [random.Random(sample.seed) for sample in samples]
-        levels = int(self.lowest * self.process.levels), self.process.levels
-        t = torch.tensor([r.randrange(*levels) for r in rows], device=x.device)
-        e = torch.stack([_noise(r.getrandbits(63), x.shape[1:]) for r in rows]).to(x)
-        taken = torch.tensor([r.random() < alone for r in rows], device=x.device)
+        # What is drawn for each sample. The order of the draws is part of a run: keep it.
+        generators = [random.Random(sample.seed) for sample in samples]
+        first_level = int(self.min_noise * self.process.levels)
+        levels = [rng.randrange(first_level, self.process.levels) for rng in generators]
+        t = torch.tensor(levels, device=x.device)
+        e = torch.stack([_noise(rng.getrandbits(63), x.shape[1:]) for rng in generators]).to(x)
+        frame_by_frame = torch.tensor([rng.random() < focus_present for rng in generators], device=x.device)
+
+        # Models that interpolate or upscale read no captions.
         if isinstance(self.model.concat_conditioning, LearnedConditioning):
-            return self._residual_loss(self.model.concat_conditioning, x, e, t, rows)
-        captions = [[c if r.random() >= drop else "" for c in s.captions] for r, s in zip(rows, samples, strict=True)]
-        noisy, t_told = self.process.add_noise(x, e, t), self.process.network_timestep(t)
-        ask = self._predict_jointly if isinstance(self.model, Small) else self._predict_separately
-        return self.process.error(ask(noisy, t_told, captions, images, taken), x, e, t).mean()
+            return self._residual_loss(self.model.concat_conditioning, x, e, t, generators)
+
+        captions = []
+        for rng, sample in zip(generators, samples, strict=True):
+            captions.append([caption if rng.random() >= cfg_dropout else "" for caption in sample.captions])
+
+        # Prediction and loss.
+        noisy = self.process.add_noise(x, e, t)
+        timestep = self.process.network_timestep(t)
+        predict = self._predict_jointly if isinstance(self.model, Small) else self._predict_separately
+        prediction = predict(noisy, timestep, captions, images, frame_by_frame)
+        return self.process.error(prediction, x, e, t).mean()
 
     def _residual_loss(
-        self, beside: LearnedConditioning, x: Tensor, e: Tensor, t: Tensor, rows: Sequence[random.Random]
+        self,
+        conditioning: LearnedConditioning,
+        x: Tensor,
+        e: Tensor,
+        t: Tensor,
+        generators: Sequence[random.Random],
     ) -> Tensor:
-        """What is learnt is what the first guess lacks; `rough` noises what is given, so that flaws of it are borne."""
-        given = beside.degrade(x)
-        spread = torch.tensor([self.rough * r.random() for r in rows]).view(-1, 1, 1, 1, 1).to(x)
-        given = given + spread * torch.stack([_noise(r.getrandbits(63), given.shape[1:]) for r in rows]).to(x)
-        guess, told = beside.condition(given)
-        missing = (x - guess) / beside.residual_std
-        noisy = self.process.add_noise(missing, e, t)
-        return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
+        """The loss of a model that interpolates or upscales: it learns the residual of a classical prior.
+
+        The given clip is noised by a random amount up to `noise_augmentation`, so that the model tolerates the
+        artefacts of generated clips.
+        """
+        given = conditioning.degrade(x)
+        sigmas = [self.noise_augmentation * rng.random() for rng in generators]
+        sigma = torch.tensor(sigmas).view(-1, 1, 1, 1, 1).to(x)
+        augmentation = torch.stack([_noise(rng.getrandbits(63), given.shape[1:]) for rng in generators]).to(x)
+        given = given + sigma * augmentation
+
+        prior, concatenated = conditioning.condition(given)
+        residual = (x - prior) / conditioning.residual_std
+        noisy = self.process.add_noise(residual, e, t)
+        prediction = self.network(torch.cat([QUIET * noisy, concatenated], 1), t)
+        return self.process.error(prediction, residual, e, t).mean()
 
     def _encode(self, captions: Sequence[str]) -> Tensor:
-        if not self.caches_text or any(p.requires_grad for p in self.text.parameters()):
+        """Embeddings `[caption, token, channel]`; those of a frozen encoder are cached on request."""
+        is_frozen = not any(p.requires_grad for p in self.text.parameters())
+        if not (self.caches_text and is_frozen):
             return self.text(captions)
-        for caption in dict.fromkeys(c for c in captions if c not in self.text_cache):
-            self.text_cache[caption] = self.text([caption])[0]
-        return torch.stack([self.text_cache[c] for c in captions])
 
-    def _predict_jointly(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
-        """One call: pictures behind each clip, their own captions, every layer over time told where they begin."""
-        spread = torch.tensor([x.shape[2] - images, *[1] * images], device=x.device)
-        null = torch.tensor([[not c for c in row] for row in captions], device=x.device).repeat_interleave(spread, 1)
-        text = None
+        for caption in dict.fromkeys(captions):
+            if caption not in self.text_cache:
+                self.text_cache[caption] = self.text([caption])[0]
+        return torch.stack([self.text_cache[caption] for caption in captions])
+
+    def _predict_jointly(
+        self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, frame_by_frame: Tensor
+    ) -> Tensor:
+        """The prediction for videos and pictures in one call, for networks that know where the pictures begin."""
+        # One caption for all frames of the video, and one for each picture.
+        frames_per_caption = torch.tensor([x.shape[2] - images, *[1] * images], device=x.device)
+        is_empty = torch.tensor([[not caption for caption in row] for row in captions], device=x.device)
+        null = is_empty.repeat_interleave(frames_per_caption, 1)
+
+        conditioning = None
         if self.reads_text:
-            said = self._encode([c for row in captions for c in row])
-            text = said[:, 0].unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
-        return self.network(x, t, text, null, alone=taken, images=images)
+            embeddings = self._encode([caption for row in captions for caption in row])[:, 0]
+            conditioning = embeddings.unflatten(0, (len(x), -1)).repeat_interleave(frames_per_caption, 1)
+        return self.network(x, t, conditioning, null, frame_by_frame, images)
 
     def _predict_separately(
-        self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor
+        self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, frame_by_frame: Tensor
     ) -> Tensor:
-        """Networks that know no pictures: clips in one call; pictures in another, one frame a row, time left out."""
-        video = x.shape[2] - images
-        out = torch.zeros_like(x)
-        clips = (~taken).nonzero()[:, 0]
-        if len(clips) and video > 1:
-            answers = self._predict(x[clips, :, :video], t[clips], [captions[i][0] for i in clips.tolist()])
-            out = out.index_put((clips,), F.pad(answers, (0, 0, 0, 0, 0, images)))  # to be written over
-        loose = [(i, f) for i in range(len(x)) for f in range(x.shape[2]) if f >= video or taken[i] or video == 1]
-        if loose:
-            row, frame = torch.tensor(loose, device=x.device).T
+        """The prediction for networks without pictures: videos in one call, single frames in another.
+
+        Single frames are pictures, videos of one frame, and the frames of clips that are trained frame by frame. They
+        go through the network without its temporal layers.
+        """
+        video_frames = x.shape[2] - images
+        prediction = torch.zeros_like(x)
+
+        # Videos; the padding for their pictures is overwritten below.
+        videos = (~frame_by_frame).nonzero()[:, 0]
+        if len(videos) and video_frames > 1:
+            video_captions = [captions[i][0] for i in videos.tolist()]
+            answers = self._predict(x[videos, :, :video_frames], t[videos], video_captions)
+            prediction = prediction.index_put((videos,), F.pad(answers, (0, 0, 0, 0, 0, images)))
+
+        # Single frames, as a batch of videos of one frame.
+        single = [
+            (i, f)
+            for i in range(len(x))
+            for f in range(x.shape[2])
+            if f >= video_frames or frame_by_frame[i] or video_frames == 1
+        ]
+        if single:
+            sample, frame = torch.tensor(single, device=x.device).T
+            frame_captions = [captions[i][max(0, f - video_frames + 1)] for i, f in single]
             with without_temporal_layers(self.network):
-                told = [captions[i][max(0, f - video + 1)] for i, f in loose]
-                answers = self._predict(x[row, :, frame][:, :, None], t[row], told)
-            out = out.movedim(2, 1).index_put((row, frame), answers[:, :, 0]).movedim(1, 2)
-        return out
+                answers = self._predict(x[sample, :, frame][:, :, None], t[sample], frame_captions)
+            by_frame = prediction.movedim(2, 1).index_put((sample, frame), answers[:, :, 0])
+            prediction = by_frame.movedim(1, 2)
+        return prediction
 
     def _predict(self, x: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
-        return self.model.predict(
-            x, t, Conditioning(self._encode(captions), tuple(Branch(sample=i) for i in range(len(x))))
-        )
+        branches = tuple(Branch(sample=i) for i in range(len(x)))
+        return self.model.predict(x, t, Conditioning(self._encode(captions), branches))
 
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The general trainer: any network of `start.KINDS`, from nothing or from a model, on any source of clips."""
+"""The general trainer: any network of `initial_model.KINDS`, from random weights or a model, on any source of clips."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ..backbones.lora import adapt, save_lora
 from ..backbones.small_model import save_model
+from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
 from ..generation import Take
 from ..methods.baselines import none
@@ -27,91 +28,110 @@ from .matching import Note
 from .settings import TrainingSettings
 from .sources import items_of
 
-PREVIEW_STEPS = 50  # of samples while it learns; models of noise take 1,000 afterwards
+PREVIEW_STEPS = 50  # most sampling steps during training; models that predict eps take 1,000 afterwards
 
 
 class DiffusionTrainer(Trainer):
-    """Trains as `settings` say; leaves a model folder, or a LoRA file."""
+    """Trains a video diffusion model, or LoRA adapters; `finish` writes a model folder, or a LoRA file.
+
+    Raises `AnimaticError` where data or settings do not fit the model, before the first step.
+    """
 
     def __init__(
-        self, settings: TrainingSettings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
+        self, settings: TrainingSettings, watch: Watch = lambda done, count, values: None, note: Note = logger.warning
     ) -> None:
         super().__init__(settings, watch, note)
-        s = settings
         self.skipped: set[str] = set()
         self.damaged: set[str] = set()
         self.repeated: set[str] = set()
 
-        # What is learnt from, and what each clip is conditioned on.
-        text = "none" if s.learn != "clips" else s.text
-        items = items_of(s.data, s.frames, s.seed, self.note, captions=text != "none")
-        items = used_items(items, s.frames, s.images, self.note)
+        # The data, and what each clip is conditioned on.
+        text = "none" if settings.learn != "clips" else settings.text
+        items = items_of(settings.data, settings.frames, settings.seed, self.note, captions=text != "none")
+        items = used_items(items, settings.frames, settings.images, self.note)
         text_mode, items = with_text_mode(text, items, self.note)
-        self.kept_text = RunText(self.out)
+        self.run_text = RunText(self.out)
 
-        # What learns it.
-        self.train_module, self.text_mode = new_train_module(s, text_mode, items, self.kept_text, self.note)
+        # The module that is trained.
+        self.train_module, self.text_mode = new_train_module(settings, text_mode, items, self.run_text, self.note)
         self.items = without_captions(items) if self.text_mode == "none" else items
         self.model = self.train_module.model
-        self.train_module.keep = s.cache
-        if s.lora:
+        self.train_module.caches_text = settings.cache
+        if settings.lora:
             self.train_module.requires_grad_(False)
-            adapt(self.model.unet, s.lora, s.lora_layers)
-        self.kept_text.report_changes(self.text_mode, self.items, self.note)
-        if s.sample_every and self.model.concat_conditioning:
-            self.note(f"samples: none, since what learns to {s.learn} is sampled on some video")
-        if not s.fps and s.frames > 1 and s.data.partition(":")[0] != "toy":
+            adapt(self.model.unet, settings.lora, settings.lora_layers)
+
+        # What differs from the last start, and what the settings leave open.
+        self.run_text.report_changes(self.text_mode, self.items, self.note)
+        if settings.sample_every and self.model.concat_conditioning:
+            self.note(f"samples: none, since --learn {settings.learn} needs a video to start from")
+        is_toy = settings.data.partition(":")[0] == "toy"
+        if not settings.fps and settings.frames > 1 and not is_toy:
             self.note(f"fps: that of each file; videos of the model play at {self.model.geometry.fps:g}, see --fps")
 
-        cut = Cut(s.frames, *s.pixels, fps=s.fps, short=s.short, flip=s.flip, crop=s.crop, steady=s.cache or s.steady)
-        read = LatentCache(self.out / "cache", self.model) if s.cache else None
-        self.clips = Clips(self.items, cut, s.images, s.seed, read)
+        # Clips as the network takes them, or cached latents.
+        cut = Cut(
+            settings.frames,
+            *settings.pixels,
+            fps=settings.fps,
+            short=settings.short,
+            flip=settings.flip,
+            crop=settings.crop,
+            steady=settings.cache or settings.steady,
+        )
+        read = LatentCache(self.out / "cache", self.model) if settings.cache else None
+        self.clips = Clips(self.items, cut, settings.images, settings.seed, read)
 
     def before_first_step(self) -> None:
-        self.kept_text.keep(self.text_mode, self.model.text, self.items)
+        self.run_text.save(self.text_mode, self.model.text, self.items)
 
     def preview(self) -> dict[str, Any]:
-        """What a dry run tells: the first batch read, the loss on it, sizes and counts."""
-        samples = [self.clips[i] for i in range(self.settings.batch_size)]
+        """What a dry run reports: sizes and counts, the first captions, and the loss of the first batch."""
+        settings = self.settings
+        samples = [self.clips[i] for i in range(settings.batch_size)]
         with torch.no_grad():
             loss = self.loss(self.train_module, samples).item()
+
+        sizes = [parameter.numel() for parameter in self.train_module.parameters()]
         trained = sum(p.numel() for p in self.train_module.parameters() if p.requires_grad)
+        bytes_per_parameter = 16  # float32: the weight, its average, and the two moments of Adam
         return {
             "clips": len(self.clips.clips),
-            "pictures": len(self.clips.stills) if self.settings.images else 0,
+            "pictures": len(self.clips.stills) if settings.images else 0,
             "text": self.text_mode,
             "network": type(self.model.unet).__name__,
-            "parameters": sum(p.numel() for p in self.train_module.parameters()),
+            "parameters": sum(sizes),
             "trained": trained,
-            "checkpoint MB": round(trained * 16 / 2**20, 1),
-            "first captions": [s.captions[0] for s in samples],
+            "checkpoint MB": round(trained * bytes_per_parameter / 2**20, 1),
+            "first captions": [sample.captions[0] for sample in samples],
             "first loss": round(loss, 4),
             "skipped": len(self.skipped),
         }
 
     def batches(self) -> Iterator[list[Sample]]:
-        s, world = self.settings, self.accelerator.num_processes
-        order = Positions(
-            self.step * s.batch_size * world * s.gradient_accumulation,
-            s.batch_size,
-            self.accelerator.process_index,
-            world,
+        settings = self.settings
+        processes = self.accelerator.num_processes
+        samples_per_step = settings.batch_size * processes * settings.gradient_accumulation
+        positions = Positions(
+            self.step * samples_per_step, settings.batch_size, self.accelerator.process_index, processes
         )
-        loader = DataLoader(self.clips, s.batch_size, sampler=order, num_workers=s.workers, collate_fn=list)
+        loader = DataLoader(
+            self.clips, settings.batch_size, sampler=positions, num_workers=settings.workers, collate_fn=list
+        )
         try:
             yield from loader
-        except AnimaticError as error:  # a worker's has its traceback before it
+        except AnimaticError as error:  # that of a worker process has its traceback before the message
             raise AnimaticError(str(error).strip().rpartition("AnimaticError: ")[2]) from None
 
-    def loss(self, learner: Any, batch: Sequence[Sample]) -> Tensor:
-        self._note(batch)
-        s = self.settings
+    def loss(self, train_module: Any, batch: Sequence[Sample]) -> Tensor:
+        self._report_files(batch)
+        settings = self.settings
         frames = torch.stack([sample.frames for sample in batch]).to(self.model.device)
-        x = frames.movedim(1, 2) if s.cache else self.model.to_latents(frames)
-        return learner(x, batch, s.images, s.cfg_dropout, s.focus_present)
+        x = frames.movedim(1, 2) if settings.cache else self.model.to_latents(frames)
+        return train_module(x, batch, settings.images, settings.cfg_dropout, settings.focus_present)
 
-    def _note(self, samples: Sequence[Sample]) -> None:
-        """Files that were passed over, or are cut or broken, once each; of those too short, which may be many, one."""
+    def _report_files(self, samples: Sequence[Sample]) -> None:
+        """Note each skipped or damaged file once, and the first file whose frames are repeated."""
         for sample in samples:
             for complaint in sample.skipped:
                 if complaint not in self.skipped:
@@ -120,60 +140,74 @@ class DiffusionTrainer(Trainer):
             for complaint in sample.damaged:
                 if complaint not in self.damaged:
                     self.damaged.add(complaint)
-                    self.note(f"damaged ({len(self.damaged)}): {complaint}; these are learnt from")
-            for complaint in sample.repeated:
+                    self.note(f"damaged ({len(self.damaged)}): {complaint}; the frames that can be read are used")
+            for complaint in sample.repeated:  # may be many, so only the first is noted
                 if not self.repeated:
                     self.note(f"frames are repeated: {complaint}; the log counts how many files are like it")
                 self.repeated.add(complaint)
 
-    def told(self) -> dict[str, Any]:
+    def log_values(self) -> dict[str, Any]:
         return {"skipped": len(self.skipped), "repeated": len(self.repeated)}
 
     def sample(self) -> None:
-        """A grid of videos on captions of the data: `samples/step-N.mp4`, or .png of pictures."""
-        s = self.settings
+        """Write a grid of videos for captions of the data: `samples/step-N.mp4`, or .png where clips have one frame."""
+        settings = self.settings
         if self.model.concat_conditioning:
             return
-        prompts = [self.clips.caption(i) if self.train_module.told_something else "" for i in range(s.samples)]
-        guidance = s.guidance if self.train_module.told_something else 1.0
-        steps = min(PREVIEW_STEPS, self.model.defaults.steps)
-        take = Take.of(self.model, none, guidance=guidance, frames=s.frames, steps=steps)
 
-        # captions go to the model as they are: they may be empty, which no scene's prompt is
+        # Captions go to the model as they are: unlike the prompt of a scene they may be empty.
+        reads_text = self.train_module.reads_text
+        prompts = [self.clips.caption(i) if reads_text else "" for i in range(settings.samples)]
+        guidance = settings.guidance if reads_text else 1.0
+        steps = min(PREVIEW_STEPS, self.model.defaults.steps)
+        take = Take.of(self.model, none, guidance=guidance, frames=settings.frames, steps=steps)
+
         width, height = take.size
-        noise = self.model.noise(range(s.samples), s.frames, height, width)
-        cond = self.model.encode(prompts, [self.model.defaults.negative] * s.samples)
+        noise = self.model.noise(range(settings.samples), settings.frames, height, width)
+        cond = self.model.encode(prompts, [self.model.defaults.negative] * settings.samples)
         pixels, _ = take.shoot(noise, cond, none((), self.model, guidance))
+
         fps = self.model.geometry.fps
-        grid([Video(frames, fps) for frames in pixels]).save(
-            self.out / "samples" / f"step-{self.step:07d}.{'mp4' if s.frames > 1 else 'png'}"
-        )
+        suffix = "mp4" if settings.frames > 1 else "png"
+        file = self.out / "samples" / f"step-{self.step:07d}.{suffix}"
+        grid([Video(frames, fps) for frames in pixels]).save(file)
 
     def finish(self) -> Path:
+        """The path of the LoRA file, or of the model folder."""
         if self.settings.lora:
-            words = [w.strip() for w in self.settings.teach.split(",") if w.strip()]
-            return save_lora(self.model.unet, self.out / "lora.safetensors", words)
+            trigger_words = [word.strip() for word in self.settings.teach.split(",") if word.strip()]
+            return save_lora(self.model.unet, self.out / "lora.safetensors", trigger_words)
         save_model(self.out / "model", self.model)
         return self.out / "model"
 
 
 def grid(videos: Sequence[Video], border: int = 2) -> Video:
-    """Videos of one size on a square as near as can be, each with a border; empty places are black."""
+    """Videos of one size in a grid that is as square as possible.
+
+    Each video has a border of `border` black pixels; cells without a video are black.
+    """
     columns = math.ceil(len(videos) ** 0.5)
-    count, height, width = videos[0].frames.shape[:3]
-    high, wide = height + 2 * border, width + 2 * border
-    page = np.zeros((count, -(-len(videos) // columns) * high, columns * wide, 3), np.uint8)
+    rows = ceil_div(len(videos), columns)
+    frames, height, width = videos[0].frames.shape[:3]
+    cell_height, cell_width = height + 2 * border, width + 2 * border
+    page = np.zeros((frames, rows * cell_height, columns * cell_width, 3), np.uint8)
+
     for i, video in enumerate(videos):
-        y, x = i // columns * high + border, i % columns * wide + border
+        row, column = divmod(i, columns)
+        y = row * cell_height + border
+        x = column * cell_width + border
         page[:, y : y + height, x : x + width] = video.frames
     return Video(page, videos[0].fps)
 
 
 def fit(
     settings: TrainingSettings,
-    watch: Watch = lambda done, count, told: None,
+    watch: Watch = lambda done, count, values: None,
     stop_at: int | None = None,
     note: Note = logger.warning,
 ) -> Path:
-    """Train as `settings` say; resumes what lies in `settings.out`. See `Trainer`."""
+    """Train with `settings`, or resume the run in `settings.out`; returns the model folder or LoRA file.
+
+    See `Trainer` for the arguments and `Trainer.train` for `stop_at`.
+    """
     return DiffusionTrainer(settings, watch, note).train(stop_at)

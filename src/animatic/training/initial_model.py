@@ -1,4 +1,4 @@
-"""What a run begins with: a fresh small network, a diffusers network from its config, or a model folder."""
+"""The model that a run begins with: a new small network, a diffusers network from its config, or a pretrained model."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from .settings import TrainingSettings
 from .sources import Item
 from .text_encoder import new_text_encoder
 
-WIDTH = 128  # of the condition of a fresh small network
+WIDTH = 128  # channels of the conditioning of a new small network
 KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
-    # the field of its config that says how wide its text is; what height and width of its latents are multiples of
+    # class -> the config field for the width of its text, and what height and width of its latents are multiples of
     "SpaceTimeUNet": ("cond_dim", lambda config: 2 ** (len(config.multiples) - 1)),
     "UNet3DConditionModel": ("cross_attention_dim", lambda config: 2 ** (len(config.block_out_channels) - 1)),
     "CogVideoXTransformer3DModel": ("text_embed_dim", lambda config: config.patch_size),
@@ -45,46 +45,68 @@ KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
 
 
 def new_train_module(
-    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: RunText, note: Note
+    settings: TrainingSettings, text_mode: str, items: Sequence[Item], run_text: RunText, note: Note
 ) -> tuple[DiffusionTrainModule, str]:
-    """What learns, whose model samples and is saved as it stands; and its text mode: none, labels or own.
+    """The module to train, and the text mode that it has: none, labels or own.
 
-    `text_mode` is that of the items, see `conditioned`; it becomes none where the network reads no text. A model that
-    is gone on with keeps its family, habits and scheduler; a fresh one gets those it is trained for.
+    A model that is fine-tuned keeps its family, defaults and scheduler; a new one gets those that it is trained for.
+
+    Args:
+        settings: The settings of the run.
+        text_mode: The text mode of the items, see `with_text_mode`; "none" is returned where the network reads no text.
+        items: The training data.
+        run_text: The tokenizer and classes of the run.
+        note: Called with a line for settings that are not used.
+
+    Raises `AnimaticError` where settings, data and model do not fit each other.
     """
     torch.manual_seed(settings.seed)
     process = Process(settings.target, settings.schedule, settings.levels, settings.loss, settings.min_snr)
-    if (beside := conditioning_named(settings.learn)) is not None:
-        model = _finisher(settings, beside)
-    elif _is_whole_model(settings.model):
-        model = _loaded(settings)
-        text_mode = _mode_of_loaded(model, text_mode, settings, note)
-        process = _its_process(model, settings)
+
+    # The model: one that interpolates or upscales, a pretrained one, or a new one.
+    conditioning = conditioning_named(settings.learn)
+    if conditioning is not None:
+        model = _interpolation_or_upscaling_model(settings, conditioning)
+    elif _is_pretrained(settings.model):
+        model = _pretrained_model(settings)
+        text_mode = _text_mode_of_pretrained(model, text_mode, settings, note)
+        process = _process_of_pretrained(model, settings)
     elif settings.lora:
         raise AnimaticError(f"lora is {settings.lora}, but {settings.model} is a fresh network; want a model folder")
     else:
-        model, text_mode = _fresh(settings, text_mode, items, kept, note)
+        model, text_mode = _new_model(settings, text_mode, items, run_text, note)
+
+    # The module.
     if text_mode != "none":
         check_captions(model.text, items)
-    learner = DiffusionTrainModule(model, process, settings.noise_augmentation, settings.min_noise)
+    train_module = DiffusionTrainModule(model, process, settings.noise_augmentation, settings.min_noise)
     model.name = "in training"
 
-    if model.scheduler is None:  # fresh
-        finishes, whole = (
-            model.concat_conditioning is not None,
-            process.target == "eps",
-        )  # as video-diffusion-pytorch samples it
-        steps = (
-            1 if finishes else process.levels if whole else min(25, process.levels)
-        )  # the mean of all corrections, not one of them
-        model.defaults = ModelDefaults(steps, settings.guidance if learner.reads_text else 1.0)
-        model.scheduler = process.scheduler(whole and not finishes, 0.0 if finishes else settings.threshold)
-    _note_unused(settings, learner, note)
-    return learner, text_mode
+    # How a new model is sampled.
+    if model.scheduler is None:
+        _set_sampling_defaults(model, process, settings, train_module.reads_text)
+    _note_unused(settings, train_module, note)
+    return train_module, text_mode
 
 
-def _its_process(model: Components, settings: TrainingSettings) -> Process:
-    """What a loaded model predicts, and on which schedule, is its scheduler's. Raises where another is asked for."""
+def _set_sampling_defaults(model: Components, process: Process, settings: TrainingSettings, reads_text: bool) -> None:
+    """The scheduler, number of steps and guidance of a new model."""
+    guidance = settings.guidance if reads_text else 1.0
+    if model.concat_conditioning is not None:
+        # One step predicts the mean of all residuals that the clip may have; more steps would draw one of them.
+        model.scheduler = process.scheduler(ancestral=False, threshold=0.0)
+        model.defaults = ModelDefaults(1, guidance)
+        return
+
+    # Models that predict eps are sampled as video-diffusion-pytorch samples them: DDPM with every level.
+    ancestral = process.target == "eps"
+    steps = process.levels if ancestral else min(25, process.levels)
+    model.scheduler = process.scheduler(ancestral, settings.threshold)
+    model.defaults = ModelDefaults(steps, guidance)
+
+
+def _process_of_pretrained(model: Components, settings: TrainingSettings) -> Process:
+    """The process of a pretrained model, by its scheduler. Raises `AnimaticError` where the settings want another."""
     process = Process.of(model.scheduler, settings.loss, settings.min_snr)
     if settings.target not in (TrainingSettings.target, process.target):
         raise AnimaticError(f"target is {settings.target!r}, but {settings.model} predicts {process.target}; want that")
@@ -95,69 +117,86 @@ def _its_process(model: Components, settings: TrainingSettings) -> Process:
     return process
 
 
-def _note_unused(settings: TrainingSettings, learner: DiffusionTrainModule, note: Note) -> None:
-    """Say which options are given although the run has no use for them."""
+def _note_unused(settings: TrainingSettings, train_module: DiffusionTrainModule, note: Note) -> None:
+    """Note settings that were given and have no effect."""
     unused: list[tuple[tuple[str, ...], str]] = []
     if settings.model not in ("small", "small-original"):
         unused.append((("dim", "multiples", "blocks"), f"{settings.model} has its own sizes"))
-    if not learner.reads_text:
+    if not train_module.reads_text:
         unused.append((("cfg_dropout", "guidance"), "it learns without text"))
+
     for names, reason in unused:
-        if given := [name for name in names if getattr(settings, name) != getattr(TrainingSettings, name)]:
+        given = [name for name in names if getattr(settings, name) != getattr(TrainingSettings, name)]
+        if given:
             note(f"{', '.join(given)}: not used, since {reason}")
 
 
-def _fresh(
-    settings: TrainingSettings, text_mode: str, items: Sequence[Item], kept: RunText, note: Note
+def _new_model(
+    settings: TrainingSettings, text_mode: str, items: Sequence[Item], run_text: RunText, note: Note
 ) -> tuple[Components, str]:
-    """A network that learns pixels, and what it reads."""
-    config, (w, h) = _config(settings), settings.pixels
+    """A model with random weights that generates pixels, and its text mode."""
+    width, height = settings.pixels
+    config = _config(settings)
     kind: str = config.pop("_class_name")
-    field, _ = KINDS[kind]
-    if text_mode != "none" and not config.get(field, WIDTH):
-        text_mode = _without_text(settings, f"{field} of {kind} is {config[field]}", note)
-    ready: Any = _ready_text(settings, kind) if text_mode != "none" else None
+    width_field, _ = KINDS[kind]
+
+    # Text: the width of the network's conditioning is that of the text encoder.
+    if text_mode != "none" and not config.get(width_field, WIDTH):
+        text_mode = _without_text(settings, f"{width_field} of {kind} is {config[width_field]}", note)
+    pretrained_text: Any = _pretrained_text(settings, kind) if text_mode != "none" else None
     if kind == "SpaceTimeUNet":
-        own = ready.width if ready else config.get(field) or WIDTH
-        config[field] = 0 if text_mode == "none" else own
+        if text_mode == "none":
+            config[width_field] = 0
+        elif pretrained_text:
+            config[width_field] = pretrained_text.width
+        else:
+            config[width_field] = config.get(width_field) or WIDTH
     elif text_mode == "labels":
         raise AnimaticError(f"text is 'labels'; {kind} reads token states: want none or own")
+
     network = _network(kind, config)
-    text = ready or _text(kind, text_mode, items, network.config[field], kept)
+    text = pretrained_text or _new_text(kind, text_mode, items, network.config[width_field], run_text)
+
+    # What a new network of this configuration cannot be trained for is refused before data are read.
     channels = config.get("out_channels") or config.get("in_channels", 3)
     if channels not in (1, 3):
         raise AnimaticError(f"{settings.model}: {channels} channels, but a fresh model learns pixels, of 3 or, grey, 1")
     patch = patch_of(network.config) if kind in TRANSFORMERS else (1, 1, 1)
     if patch[0] > 1:
         raise AnimaticError(f"{settings.model}: a token holds {patch[0]} frames; want 1, patch_size_t null")
-    read = network.config.get("max_text_seq_length", text.limit)
-    if read != text.limit:
-        raise AnimaticError(f"{settings.model}: max_text_seq_length is {read}; its text will have {text.limit} tokens")
+    tokens = network.config.get("max_text_seq_length", text.limit)
+    if tokens != text.limit:
+        raise AnimaticError(
+            f"{settings.model}: max_text_seq_length is {tokens}; its text will have {text.limit} tokens"
+        )
+    check_size(network, width, height)
+
+    # The model; its latents are pixels.
     geometry = Geometry(
-        settings.frames, h, w, channels=channels, vae_spatial_ratio=1, fps=settings.fps or 8.0, patch=patch
+        settings.frames, height, width, channels=channels, vae_spatial_ratio=1, fps=settings.fps or 8.0, patch=patch
     )
-    check_size(network, w, h)
     coordinates = kind == "UNet3DConditionModel" and network.config.in_channels == channels + 3
-    return NETWORKS[kind]("", network, pixels(channels), text, None, geometry, ModelDefaults(), coordinates), text_mode
+    model = NETWORKS[kind]("", network, pixels(channels), text, None, geometry, ModelDefaults(), coordinates)
+    return model, text_mode
 
 
 def _without_text(settings: TrainingSettings, reason: str, note: Note) -> str:
-    """Captions that nothing reads are left out, which is said; they are refused where they were asked for."""
+    """Text mode "none", with a note. Raises `AnimaticError` where the settings ask for text."""
     if settings.text != "auto":
         raise AnimaticError(f"text is {settings.text!r}, but {reason}; want none")
     note(f"text: none ({reason})")
     return "none"
 
 
-def _is_whole_model(name: str) -> bool:
-    """Whether `name` is of a model with weights, and not of a fresh network or a config file."""
+def _is_pretrained(name: str) -> bool:
+    """Whether `name` is a model with weights, and not a kind of network or a config file."""
     if name in PRESETS or os.path.exists(f"{name}/model_index.json"):
         return True
     return is_hub_id(name) and not name.endswith(".json") and not os.path.exists(name)
 
 
-def _loaded(settings: TrainingSettings) -> Components:
-    """A model to go on with, or to teach by LoRA."""
+def _pretrained_model(settings: TrainingSettings) -> Components:
+    """A model to fine-tune, or to train LoRA adapters for."""
     model = load(settings.model, "cpu")
     kind = type(model.unet).__name__
     if kind not in KINDS:
@@ -165,16 +204,19 @@ def _loaded(settings: TrainingSettings) -> Components:
     if model.geometry.vae_temporal_ratio > 1:
         frames = f"its latent frames hold {model.geometry.vae_temporal_ratio} frames each"
         raise AnimaticError(f"{settings.model}: {frames}; training wants a model whose frames are encoded one by one")
-    w, h = settings.pixels
-    model.geometry = geometry = replace(model.geometry, frames=settings.frames, height=h, width=w)
-    geometry.latent(settings.frames, h, w)
-    check_size(model.unet, w // geometry.vae_spatial_ratio, h // geometry.vae_spatial_ratio)
+
+    # Its geometry becomes that of the clips.
+    width, height = settings.pixels
+    geometry = replace(model.geometry, frames=settings.frames, height=height, width=width)
+    geometry.latent(settings.frames, height, width)  # raises where they do not fit
+    check_size(model.unet, width // geometry.vae_spatial_ratio, height // geometry.vae_spatial_ratio)
+    model.geometry = geometry
     model.unet.requires_grad_(True)
     return model
 
 
-def _mode_of_loaded(model: Components, text_mode: str, settings: TrainingSettings, note: Note) -> str:
-    """The text mode of a loaded model, which keeps what reads its text."""
+def _text_mode_of_pretrained(model: Components, text_mode: str, settings: TrainingSettings, note: Note) -> str:
+    """The text mode of a pretrained model, which keeps its text encoder or classes."""
     text: Any = model.text
     if settings.text.startswith((BERT, VECTORS)):
         raise AnimaticError(f"text is {settings.text!r}, but {settings.model} reads with what it has; want own or auto")
@@ -191,25 +233,32 @@ def _mode_of_loaded(model: Components, text_mode: str, settings: TrainingSetting
     return "labels"
 
 
-def _finisher(settings: TrainingSettings, beside: LearnedConditioning) -> Components:
-    """A small network that finishes clips: no text; latents are blocks of pixels, nothing lost."""
+def _interpolation_or_upscaling_model(settings: TrainingSettings, conditioning: LearnedConditioning) -> Components:
+    """A small network that interpolates or upscales clips, without text; its latents are invertible pixel blocks."""
     if settings.model != "small":
-        raise AnimaticError(f"model is {settings.model!r}; what learns to {settings.learn} begins as 'small'")
-    patch, (w, h) = beside.patch, settings.pixels
-    codec = PatchCodec(patch, 3 * patch**2)
-    geometry = Geometry(settings.frames, h, w, codec.channels, patch)
-    shape = geometry.latent(settings.frames, h, w)
-    guess, told = (x.shape[1] for x in beside.condition(beside.degrade(torch.zeros(1, *shape))))
-    network = SpaceTimeUNet(in_channels=guess + told, out_channels=guess, **settings.sizes)
+        raise AnimaticError(f"model is {settings.model!r}; --learn {settings.learn} begins with 'small'")
+    width, height = settings.pixels
+    codec = PatchCodec(conditioning.patch, 3 * conditioning.patch**2)
+    geometry = Geometry(settings.frames, height, width, codec.channels, conditioning.patch)
+
+    # The network sees the noisy residual and the conditioning, whose channels are counted on an empty clip.
+    shape = geometry.latent(settings.frames, height, width)
+    prior, concatenated = conditioning.condition(conditioning.degrade(torch.zeros(1, *shape)))
+    channels = prior.shape[1]
+    network = SpaceTimeUNet(in_channels=channels + concatenated.shape[1], out_channels=channels, **settings.sizes)
     check_size(network, shape[3], shape[2])
+
+    # With a last layer of zeros the residual is zero, and the result the prior.
     for parameter in network.conv_out.parameters():
-        nn.init.zeros_(parameter)  # it begins as the first guess
+        nn.init.zeros_(parameter)
+
     model = Small("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, ModelDefaults())
-    model.concat_conditioning = beside
+    model.concat_conditioning = conditioning
     return model
 
 
 def _config(settings: TrainingSettings) -> dict[str, Any]:
+    """The configuration of the new network, with its `_class_name`."""
     if settings.model in ("small", "small-original"):
         design = "fast" if settings.model == "small" else "original"
         return {"_class_name": "SpaceTimeUNet", "design": design, **settings.sizes}
@@ -232,8 +281,8 @@ def _network(kind: str, config: dict[str, Any]) -> Any:
         raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
 
 
-def _ready_text(settings: TrainingSettings, kind: str) -> BertSentence | Labels | None:
-    """What reads the captions and does not learn, if they are to be read by a BERT, or name vectors in a file."""
+def _pretrained_text(settings: TrainingSettings, kind: str) -> BertSentence | Labels | None:
+    """The frozen text encoder of `--text bert:...`, or the vectors of `--text vectors:...`; else None."""
     if ":" not in settings.text:
         return None
     if kind != "SpaceTimeUNet":
@@ -243,18 +292,21 @@ def _ready_text(settings: TrainingSettings, kind: str) -> BertSentence | Labels 
     return Labels.of_file(Path(settings.text.removeprefix(VECTORS))).requires_grad_(False)
 
 
-def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: RunText) -> Any:
+def _new_text(kind: str, text_mode: str, items: Sequence[Item], width: int, run_text: RunText) -> Any:
+    """A text encoder or class embeddings with random weights, of `width` channels."""
     if text_mode == "none":
         return Labels((), max(1, width))
     if text_mode == "labels":
-        return Labels(kept.classes(items), width)
-    tokenizer = kept.tokenizer(items)
-    encoder = new_text_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
-    return (Sentence if kind == "SpaceTimeUNet" else ClipText)("the text encoder", tokenizer, encoder)
+        return Labels(run_text.classes(items), width)
+    tokenizer = run_text.tokenizer(items)
+    heads = max(heads for heads in (1, 2, 4, 8) if width % heads == 0)
+    encoder = new_text_encoder(tokenizer, width, heads)
+    text_class = Sentence if kind == "SpaceTimeUNet" else ClipText
+    return text_class("the text encoder", tokenizer, encoder)
 
 
 def check_size(network: Any, width: int, height: int) -> None:
-    """Raise before the data is touched where a size cannot pass through the network."""
+    """Raise `AnimaticError` where the latents' width or height is no multiple of what the network needs."""
     multiple = KINDS[type(network).__name__][1](network.config)
     for name, value in (("width", width), ("height", height)):
         if value % multiple:

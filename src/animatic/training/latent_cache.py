@@ -1,4 +1,4 @@
-"""Latents kept on disk: every file is decoded, cut and encoded once (first window, middle crop)."""
+"""A cache of latents on disk: each file is decoded, cut and encoded once (first window, centre crop)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .sources import Item
 
 
 class LatentCache:
-    """Reads an item as latents `[frame, channel, h, w]`, from `folder` where they are there already."""
+    """Reads an item as latents `[frame, channel, height, width]`, and stores them in `folder` for the next time."""
 
     def __init__(self, folder: Path, model: Components) -> None:
         self.folder, self.model = folder, model
@@ -27,7 +27,7 @@ class LatentCache:
         file = self.folder / f"{hashlib.sha1(key.encode()).hexdigest()}.safetensors"
         try:
             return ReadItem(load_file(file)["x"])
-        except (OSError, SafetensorError):  # not there, or a machine died while it was written: made again
+        except (OSError, SafetensorError):  # not cached yet, or damaged
             read = read_pixels(item, cut, rng)
             x = self.model.to_latents(read.frames[None])[0].movedim(1, 0).cpu().contiguous()
             write_atomically(file, save({"x": x}))

@@ -1,4 +1,4 @@
-"""The training loop: one process or many. A run that was cut off and taken up again is the same run."""
+"""The training loop, for one process or several, with checkpoints from which an interrupted run resumes exactly."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..backbones.components import Components
+from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
 from ..files import read_json, write_atomically
 from .matching import Note
@@ -32,22 +33,28 @@ from .settings import RENAMED, TrainingSettings
 logger = logging.getLogger(__name__)
 
 Watch = Callable[[int, int, dict[str, Any]], None]
-"""(steps done, steps in all, what is known: loss, rate, videos/s, eta s, and what the run itself tells)."""
+"""Called after each step with (steps done, steps in all, values of the log: loss, rate, videos/s, eta s, and more)."""
 
 FREE = frozenset(
     "out steps clip_steps decay save_every keep_checkpoints sample_every samples guidance threshold log workers".split()
 )
-"""What may change when a run is resumed; all else would make it another run."""
-
+"""Settings that may change when a run is resumed; a change of any other makes it a different run."""
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
 class Trainer(ABC):
-    """One run in one process; `train()` takes it to its end, or to `stop_at`.
+    """One training run; `train()` takes it to its last step, or to `stop_at`.
 
-    What is trained sets `learner`, a module whose parameters that want a gradient learn, and the `model` it is of.
-    `note` is given each line that a user should read: what of the data or the settings is not used, and why.
+    A subclass sets `train_module`, the module whose parameters with `requires_grad` are optimised, and `model`, the
+    model that it belongs to. It implements `batches`, `loss` and `finish`.
+
+    Args:
+        settings: The settings of the run; `settings.out` is its folder.
+        watch: Called after every step, see `Watch`.
+        note: Called with each line that the user should read: data or settings that are not used, and why.
+
+    Raises `AnimaticError` where a setting names an unknown or missing tracker, or an unknown precision.
     """
 
     train_module: Any
@@ -55,24 +62,22 @@ class Trainer(ABC):
     betas = (0.9, 0.99)  # of AdamW
 
     def __init__(
-        self, settings: TrainingSettings, watch: Watch = lambda done, count, told: None, note: Note = logger.warning
+        self, settings: TrainingSettings, watch: Watch = lambda done, count, values: None, note: Note = logger.warning
     ) -> None:
-        if settings.log and settings.log not in TRACKERS:
-            raise AnimaticError(f"log is {settings.log!r}; want {', '.join(TRACKERS)}")
-        if settings.log and find_spec(settings.log) is None:
-            raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
-        if settings.mixed_precision not in ("no", "bf16", "fp16"):
-            raise AnimaticError(f"mixed_precision is {settings.mixed_precision!r}; want no, bf16 or fp16")
-        self.settings, self.watch, self.out, self.step = settings, watch, Path(settings.out), 0
-        unused = DistributedDataParallelKwargs(
-            find_unused_parameters=settings.focus_present > 0 or settings.frames == 1
-        )
+        _check_logging_and_precision(settings)
+        self.settings = settings
+        self.watch = watch
+        self.out = Path(settings.out)
+        self.step = 0
+
+        # Single frames leave the temporal layers out, so that some parameters get no gradient in a step.
+        skips_layers = settings.focus_present > 0 or settings.frames == 1
         self.accelerator = Accelerator(
             gradient_accumulation_steps=settings.gradient_accumulation,
             mixed_precision=settings.mixed_precision,
             log_with=settings.log or None,
             project_dir=str(self.out),
-            kwargs_handlers=[unused],
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=skips_layers)],
         )
         self.note: Note = note if self.accelerator.is_main_process else lambda line: None
 
@@ -81,165 +86,246 @@ class Trainer(ABC):
         """The micro-batches of this process from step `self.step` on, without end."""
 
     @abstractmethod
-    def loss(self, learner: Any, batch: Any) -> Tensor:
-        """Of one micro-batch; `learner` is ours as accelerate prepared it."""
+    def loss(self, train_module: Any, batch: Any) -> Tensor:
+        """The loss of one micro-batch, a scalar; `train_module` is `self.train_module` as accelerate prepared it."""
 
     @abstractmethod
     def finish(self) -> Path:
-        """Write what was learnt; like `sample` called with the averaged weights, by the main process alone."""
+        """Write the result and return its path. Called like `sample`, with the averaged weights in the main process."""
 
-    def before_first_step(self) -> None:  # noqa: B027 - nothing is kept unless it is overridden
-        """Keep beside the settings what a later start needs; the main process calls it before the first step."""
+    def before_first_step(self) -> None:  # noqa: B027 - nothing is written unless it is overridden
+        """Write what a resumed run needs besides the settings. The main process calls it before the first step."""
 
-    def sample(self) -> None:  # noqa: B027 - nothing is shown unless it is overridden
-        """Show what is learnt so far."""
+    def sample(self) -> None:  # noqa: B027 - nothing is sampled unless it is overridden
+        """Write samples of the model as it is now."""
 
     def log_values(self) -> dict[str, Any]:
-        """What the log says of a step beside loss, rate and pace."""
+        """Further values for the log of a step, beside loss, learning rate and throughput."""
         return {}
 
     def train(self, stop_at: int | None = None) -> Path:
-        """Returns what `finish` wrote."""
-        s, accelerator = self.settings, self.accelerator
+        """Train from the latest checkpoint, or from the beginning; returns the path that `finish` wrote.
+
+        Args:
+            stop_at: Step at which to stop early, as if the run were interrupted there.
+
+        Raises `AnimaticError` where the folder holds a different run, a checkpoint cannot be read or written, or the
+        loss is not finite.
+        """
+        settings, accelerator = self.settings, self.accelerator
+
+        # The folder is claimed before any weight changes.
         if accelerator.is_main_process:
-            claim(self.out / "settings.json", asdict(s))
+            claim(self.out / "settings.json", asdict(settings), RENAMED)
             self.before_first_step()
+
+        # Optimiser, distributed wrapper and averaged weights.
         parameters = [p for p in self.train_module.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, s.learning_rate, betas=self.betas, weight_decay=s.weight_decay)
+        optimiser = torch.optim.AdamW(
+            parameters, settings.learning_rate, betas=self.betas, weight_decay=settings.weight_decay
+        )
         self.train_module.train()
-        learner, optimiser = accelerator.prepare(self.train_module, optimiser)
+        train_module, optimiser = accelerator.prepare(self.train_module, optimiser)
         self.model.vae.to(accelerator.device)
-        average = new_ema(parameters, s)
-        average.to(accelerator.device)
-        self._resume(average)
-        if s.log:
-            accelerator.init_trackers("animatic", config=asdict(s))
-        end = s.steps if stop_at is None else min(stop_at, s.steps)
-        if self.step >= end and self.step:
-            self.note(f"{self.out} has {self.step} steps; --steps {end} adds none")
-        batches, began, first = self.batches(), time.monotonic(), self.step
-        while self.step < end:
-            total = torch.zeros((), device=accelerator.device)
-            for _ in range(s.gradient_accumulation):
-                with accelerator.accumulate(learner):
-                    loss = self.loss(learner, next(batches))
-                    accelerator.backward(loss)
-                    if accelerator.sync_gradients and s.max_grad_norm:
-                        accelerator.clip_grad_norm_(parameters, s.max_grad_norm)
-                    for group in optimiser.param_groups:
-                        group["lr"] = s.rate_at(self.step)
-                    optimiser.step()
-                    optimiser.zero_grad()
-                total += loss.detach() / s.gradient_accumulation
-            if self.step % s.ema_every == 0:
-                average.step(parameters)
+        ema = new_ema(parameters, settings)
+        ema.to(accelerator.device)
+
+        # Resume.
+        self._resume(ema)
+        if settings.log:
+            accelerator.init_trackers("animatic", config=asdict(settings))
+        last_step = settings.steps if stop_at is None else min(stop_at, settings.steps)
+        if self.step >= last_step and self.step:
+            self.note(f"{self.out} has {self.step} steps; --steps {last_step} adds none")
+
+        batches = self.batches()
+        start_time, start_step = time.monotonic(), self.step
+        while self.step < last_step:
+            loss = self._optimiser_step(train_module, optimiser, parameters, batches)
+            if self.step % settings.ema_every == 0:
+                ema.step(parameters)
             self.step += 1
-            mean: Any = accelerator.reduce(total, "mean")
-            if not math.isfinite(mean.item()):
-                raise AnimaticError(
-                    f"step {self.step}: the loss is {mean.item()}; want a lower rate, now {s.learning_rate:g}"
-                )
+
+            # Log: the loss is the mean over all processes.
+            mean_loss: Any = accelerator.reduce(loss, "mean")
+            self._check_finite(mean_loss.item())
             if accelerator.is_main_process:
-                self._tell(mean.item(), (time.monotonic() - began) / (self.step - first))
-            if self.step % s.save_every == 0 or self.step == end:
-                self._save(average)
-            if s.sample_every and self.step % s.sample_every == 0 and accelerator.is_main_process:
-                with self._averaged(average, parameters):
+                seconds_per_step = (time.monotonic() - start_time) / (self.step - start_step)
+                self._log(mean_loss.item(), seconds_per_step)
+
+            # Checkpoints and samples.
+            if self.step % settings.save_every == 0 or self.step == last_step:
+                self._save(ema)
+            is_sampling_step = settings.sample_every and self.step % settings.sample_every == 0
+            if is_sampling_step and accelerator.is_main_process:
+                with self._ema_weights(ema, parameters):
                     self.sample()
+
+        # The main process writes the result; all processes return its path.
         accelerator.wait_for_everyone()
-        if s.log:
+        if settings.log:
             accelerator.end_training()
-        with self._averaged(average, parameters):
-            made: list[Any] = [self.finish() if accelerator.is_main_process else None]
-        broadcast_object_list(made)
-        return made[0]
+        with self._ema_weights(ema, parameters):
+            result: list[Any] = [self.finish() if accelerator.is_main_process else None]
+        broadcast_object_list(result)
+        return result[0]
 
-    def _tell(self, loss: float, pace: float) -> None:
-        s = self.settings
-        rows = s.batch_size * s.gradient_accumulation * self.accelerator.num_processes
-        told = {"loss": round(loss, 5), "rate": s.rate_at(self.step - 1), "videos/s": round(rows / pace, 2)}
-        told |= {"eta s": round(pace * (s.steps - self.step)), **self.log_values()}
-        self.watch(self.step, s.steps, told)
+    def _optimiser_step(
+        self, train_module: Any, optimiser: Any, parameters: list[nn.Parameter], batches: Iterator[Any]
+    ) -> Tensor:
+        """One update from `gradient_accumulation` micro-batches; returns their mean loss on this process."""
+        settings, accelerator = self.settings, self.accelerator
+        mean_loss = torch.zeros((), device=accelerator.device)
+
+        for _ in range(settings.gradient_accumulation):
+            with accelerator.accumulate(train_module):
+                loss = self.loss(train_module, next(batches))
+                accelerator.backward(loss)
+                if accelerator.sync_gradients and settings.max_grad_norm:
+                    accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
+
+                # The optimiser of accelerate skips these two calls while gradients accumulate.
+                for group in optimiser.param_groups:
+                    group["lr"] = settings.learning_rate_at(self.step)
+                optimiser.step()
+                optimiser.zero_grad()
+            mean_loss += loss.detach() / settings.gradient_accumulation
+        return mean_loss
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            rate = self.settings.learning_rate
+            raise AnimaticError(f"step {self.step}: the loss is {loss}; want a lower learning rate, now {rate:g}")
+
+    def _log(self, loss: float, seconds_per_step: float) -> None:
+        """Pass the values of a step to `watch`, to `log.jsonl` and to the tracker."""
+        settings = self.settings
+        clips_per_step = settings.batch_size * settings.gradient_accumulation * self.accelerator.num_processes
+        values = {
+            "loss": round(loss, 5),
+            "rate": settings.learning_rate_at(self.step - 1),
+            "videos/s": round(clips_per_step / seconds_per_step, 2),
+            "eta s": round(seconds_per_step * (settings.steps - self.step)),
+            **self.log_values(),
+        }
+
+        self.watch(self.step, settings.steps, values)
         with (self.out / "log.jsonl").open("a") as log:
-            print(json.dumps({"step": self.step, **told}), file=log)
-        if s.log:
-            self.accelerator.log(told, step=self.step)
+            print(json.dumps({"step": self.step, **values}), file=log)
+        if settings.log:
+            self.accelerator.log(values, step=self.step)
 
-    def _save(self, average: EMAModel) -> None:
-        """A whole checkpoint or none: written beside, then renamed; older ones go when it stands."""
+    def _save(self, ema: EMAModel) -> None:
+        """Write a checkpoint under a temporary name, rename it once it is complete, and delete the oldest ones.
+
+        accelerate's own rotation (`ProjectConfiguration.total_limit`) deletes old checkpoints before the new one is
+        written, and writes it in place: a full disk or a killed process would leave none that is complete.
+        """
         final = self.out / "checkpoints" / f"step-{self.step:07d}"
-        part = final.with_name(f".part-{final.name}")
-        try:
-            if self.accelerator.is_main_process:
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir(parents=True)
-            self.accelerator.wait_for_everyone()
-            self.accelerator.save_state(str(part), safe_serialization=True)
-            if self.accelerator.is_main_process:
-                names = {str(i): p.detach().contiguous() for i, p in enumerate(average.shadow_params)}
-                save_file(names, part / "average.safetensors")
-                progress = {"step": self.step, "averaged": average.optimization_step}
-                (part / "progress.json").write_text(json.dumps(progress))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            shutil.rmtree(part, ignore_errors=True)
-            raise AnimaticError(
-                f"{final}: cannot be written ({str(error).splitlines()[0]}); earlier checkpoints are whole, run again"
-            ) from None
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            shutil.rmtree(final, ignore_errors=True)
-            part.rename(final)
-            for old in sorted(final.parent.glob("step-*"))[: -self.settings.keep_checkpoints]:
-                shutil.rmtree(old)
+        partial = final.with_name(f".part-{final.name}")
+        is_main_process = self.accelerator.is_main_process
 
-    def _resume(self, average: EMAModel) -> None:
-        found = sorted((self.out / "checkpoints").glob("step-*"))
-        if not found:
-            return
+        # accelerate writes weights, optimiser and random states; averaged weights and step counters are added.
         try:
-            self.accelerator.load_state(str(found[-1]))
-            progress = json.loads((found[-1] / "progress.json").read_text())
-            kept = load_file(found[-1] / "average.safetensors")
+            if is_main_process:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            self.accelerator.wait_for_everyone()
+            self.accelerator.save_state(str(partial), safe_serialization=True)
+            if is_main_process:
+                averaged = {str(i): p.detach().contiguous() for i, p in enumerate(ema.shadow_params)}
+                save_file(averaged, partial / "average.safetensors")
+                progress = {"step": self.step, "averaged": ema.optimization_step}
+                (partial / "progress.json").write_text(json.dumps(progress))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            reason = str(error).splitlines()[0]
+            raise AnimaticError(
+                f"{final}: cannot be written ({reason}); earlier checkpoints are whole, run again"
+            ) from None
+
+        # Only a complete checkpoint gets its final name, and only then are older ones deleted.
+        self.accelerator.wait_for_everyone()
+        if is_main_process:
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+            for outdated in sorted(final.parent.glob("step-*"))[: -self.settings.keep_checkpoints]:
+                shutil.rmtree(outdated)
+
+    def _resume(self, ema: EMAModel) -> None:
+        """Load the latest checkpoint, if there is one."""
+        checkpoints = sorted((self.out / "checkpoints").glob("step-*"))
+        if not checkpoints:
+            return
+
+        latest = checkpoints[-1]
+        try:
+            self.accelerator.load_state(str(latest))
+            progress = json.loads((latest / "progress.json").read_text())
+            averaged = load_file(latest / "average.safetensors")
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             reason = "; ".join(line.strip() for line in str(error).splitlines()[:2])  # the first names no layer
-            raise AnimaticError(f"{found[-1]}: cannot be taken up ({reason}); want a checkpoint of this run") from None
-        for i, shadow in enumerate(average.shadow_params):
-            shadow.data.copy_(kept[str(i)])
-        self.step, average.optimization_step = progress["step"], progress["averaged"]
+            raise AnimaticError(f"{latest}: cannot be resumed ({reason}); want a checkpoint of this run") from None
+
+        for i, shadow in enumerate(ema.shadow_params):
+            shadow.data.copy_(averaged[str(i)])
+        self.step = progress["step"]
+        ema.optimization_step = progress["averaged"]
 
     @contextmanager
-    def _averaged(self, average: EMAModel, parameters: list[Any]) -> Iterator[None]:
-        """The averaged weights in place, in evaluation mode."""
-        average.store(parameters)
-        average.copy_to(parameters)
+    def _ema_weights(self, ema: EMAModel, parameters: list[Any]) -> Iterator[None]:
+        """Within this context the module has the averaged weights and is in evaluation mode."""
+        ema.store(parameters)
+        ema.copy_to(parameters)
         self.train_module.eval()
         try:
             yield
         finally:
-            average.restore(parameters)
+            ema.restore(parameters)
             self.train_module.train()
 
 
-def new_ema(parameters: list[Any], s: TrainingSettings) -> EMAModel:
-    """Exponentially averaged weights: a copy in the first `ema_start` steps; later, at every `ema_every`-th, averaged.
+def _check_logging_and_precision(settings: TrainingSettings) -> None:
+    if settings.log and settings.log not in TRACKERS:
+        raise AnimaticError(f"log is {settings.log!r}; want {', '.join(TRACKERS)}")
+    if settings.log and find_spec(settings.log) is None:
+        raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
+    if settings.mixed_precision not in ("no", "bf16", "fp16"):
+        raise AnimaticError(f"mixed_precision is {settings.mixed_precision!r}; want no, bf16 or fp16")
 
-    From a given start on the decay is constant, as in video-diffusion-pytorch 0.7 (`step_start_ema`, 2,000 there, and
-    `update_ema_every`, 10 there); without one it rises with every update to `average`.
+
+def new_ema(parameters: list[Any], settings: TrainingSettings) -> EMAModel:
+    """The exponential moving average of the weights: a copy in the first `ema_start` steps, averaged afterwards.
+
+    With `ema_start` the decay is constant from then on, as in video-diffusion-pytorch 0.7 (`step_start_ema`, 2,000
+    there, and `update_ema_every`, 10 there). Without it the decay rises with every update to `ema_decay`.
     """
-    copied = -(-s.ema_start // s.ema_every)  # updates, the first of them at step 0
-    least = s.ema_decay if copied else 0.0
-    return EMAModel(parameters, s.ema_decay, min_decay=least, update_after_step=max(0, copied - 1), foreach=True)
+    copying_updates = ceil_div(settings.ema_start, settings.ema_every)  # the first of them is at step 0
+    min_decay = settings.ema_decay if copying_updates else 0.0
+    first_averaged = max(0, copying_updates - 1)
+    return EMAModel(parameters, settings.ema_decay, min_decay=min_decay, update_after_step=first_averaged, foreach=True)
 
 
-def claim(file: Path, now: Mapping[str, Any]) -> None:
-    """Write what a run is told into its folder. Raises where it was told another thing that may not change."""
+def renamed_keys(stored: Mapping[str, Any], fields: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """A file of an earlier version with the present names of its keys: old names by the table `renamed`."""
+    return {name if name in fields else renamed.get(name, name): value for name, value in stored.items()}
+
+
+def claim(file: Path, now: Mapping[str, Any], renamed: Mapping[str, str] = RENAMED) -> None:
+    """Write the settings `now` of a run into its folder, as JSON.
+
+    `renamed` maps the keys of earlier versions to present ones. Raises `AnimaticError` where the file holds another
+    value of a setting that may not change, see `FREE`.
+    """
     before = read_json(file) if file.exists() else now
     if not isinstance(before, dict):
         raise AnimaticError(f"{file}: is not what a run writes; want another --out")
-    before = {name if name in now else RENAMED.get(name, name): value for name, value in before.items()}
+    before = renamed_keys(before, now, renamed)
+
     for name, value in now.items():
-        was_told = before.get(name, getattr(TrainingSettings, name, None))  # a run from before there was such a setting
-        if name not in FREE and was_told != value:
-            was = f"{name} was {was_told!r}, now {value!r}"
-            raise AnimaticError(f"{file.parent} holds another run: {was}; want the same, or another --out")
+        # A run that began before a setting existed did what is now its default.
+        previous = before.get(name, getattr(TrainingSettings, name, None))
+        if name not in FREE and previous != value:
+            change = f"{name} was {previous!r}, now {value!r}"
+            raise AnimaticError(f"{file.parent} holds another run: {change}; want the same, or another --out")
     write_atomically(file, (json.dumps(now, indent=1) + "\n").encode())

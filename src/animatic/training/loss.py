@@ -1,4 +1,4 @@
-"""What is learnt in the toy world: velocity, weighted towards the objects, and attention told where its words are."""
+"""The losses of the toy curriculum: a velocity error weighted towards objects, and a supervision of cross-attention."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from torch.nn.utils.rnn import pad_sequence
 from ..core.text import ClipText
 from ..scene import Scene
 
+MOSTLY_OBJECT = 0.25  # a cell of an attention map is inside an object from this cover on
+
 
 def sample_timesteps(count: int, levels: int, exponent: float = 0.7) -> Tensor:
-    """Stratified random timesteps `[count]` in 0..levels, leaning to the noisy ones, where things get their shape."""
+    """Stratified random timesteps `[count]` in 0..levels - 1.
+
+    They are `u ** exponent * levels` for stratified uniform `u`: an exponent below 1 prefers noisy levels, where the
+    layout of a scene is decided.
+    """
     u = (torch.randperm(count) + torch.rand(count)) / count
     return (u**exponent * levels).long().clamp(max=levels - 1)
 
@@ -22,40 +28,59 @@ def sample_timesteps(count: int, levels: int, exponent: float = 0.7) -> Tensor:
 def weighted_mse(
     prediction: Tensor, target: Tensor, cover: Tensor, alpha_bar: Tensor, object_weight: float = 5.0
 ) -> Tensor:
-    """Mean squared velocity error in which a cell counts 1 + object_weight x (share of it that is object).
+    """Mean squared velocity error, with a weight of 1 + object_weight x (object fraction) on each cell.
 
-    `cover` `[row, frame, height, width]` in pixels, 0..1; `alpha_bar` `[row]`. Where signal drowns noise (SNR > 11) the
-    error is mostly of detail that cannot be known; there it counts 12 / (SNR + 1), as min-SNR does (Hang et al. 2023).
+    Where the signal dominates (SNR > 11), the error is mostly unpredictable detail; it is weighted by 12 / (SNR + 1)
+    there, after min-SNR (Hang et al. 2023, arXiv 2303.09556).
+
+    Args:
+        prediction, target: `[sample, channel, frame, height, width]`.
+        cover: Coverage by objects in pixels, `[sample, frame, height, width]`, 0..1.
+        alpha_bar: `[sample]`, 0..1.
+        object_weight: Additional weight of a cell that is all object.
     """
     height, width = target.shape[-2:]
-    share = F.adaptive_avg_pool2d(cover, (height, width))[:, None]
-    error = ((1 + object_weight * share) * (prediction - target).square()).flatten(1).mean(1)
-    return (error * (12 * (1 - alpha_bar)).clamp(max=1)).mean()  # 1 / (SNR + 1) = 1 - alpha_bar
+    object_fraction = F.adaptive_avg_pool2d(cover, (height, width))[:, None]
+    squared_error = (prediction - target).square()
+    error = ((1 + object_weight * object_fraction) * squared_error).flatten(1).mean(1)
+
+    level_weight = (12 * (1 - alpha_bar)).clamp(max=1)  # 1 / (SNR + 1) = 1 - alpha_bar
+    return (error * level_weight).mean()
 
 
 def phrase_tokens(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-    """For `Maps`: positions `[row, wanted]` of phrases; the tracks each names, bool `[row, wanted, track]`."""
-    tokens, names = [], []
+    """The tokens of the phrases in each prompt, for an `AttentionMapRequest`, and which tracks they name.
+
+    Returns positions `[sample, token]`, padded with 0, and bool `[sample, token, track]`, padded with False.
+    """
+    most_tracks = max(len(scene.tracks) for scene in scenes)
+    positions, names_track = [], []
     for scene in scenes:
-        named = torch.zeros(text.limit, max(len(scene.tracks) for scene in scenes), dtype=torch.bool)
+        named = torch.zeros(text.limit, most_tracks, dtype=torch.bool)
         for i, track in enumerate(scene.tracks):
             named[list(text.positions(scene.prompt, track.phrase)), i] = True
-        tokens.append(named.any(1).nonzero()[:, 0])
-        names.append(named[tokens[-1]])
-    return pad_sequence(tokens, batch_first=True), pad_sequence(names, batch_first=True)
+        tokens = named.any(1).nonzero()[:, 0]
+        positions.append(tokens)
+        names_track.append(named[tokens])
+    return pad_sequence(positions, batch_first=True), pad_sequence(names_track, batch_first=True)
 
 
-def attention_loss(found: Mapping[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
-    """Mean over layers, phrases and frames of (1 - share of a token's attention inside its object)^2.
+def attention_loss(maps: Mapping[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
+    """Mean over layers, tokens and frames of (1 - fraction of the attention mass inside the object)^2.
 
-    `found` are maps `[row, frame, head, height, width, wanted]` by layer; `covers` `[row, wanted, frame, height,
-    width]` in pixels: what each token names; `valid` `[row, wanted]`.
+    Args:
+        maps: Attention probabilities by layer, `[sample, frame, head, height, width, token]`.
+        covers: Coverage by the object that each token names, in pixels, `[sample, token, frame, height, width]`, 0..1.
+        valid: 1 where a token counts, 0 where it is padding or its caption was dropped, `[sample, token]`.
     """
     total = covers.new_zeros(())
-    for p in found.values():
-        mass = p.mean(2).movedim(-1, 1)  # [row, wanted, frame, height, width]
-        inside = F.adaptive_max_pool2d(covers.flatten(0, 1), mass.shape[-2:]).view_as(mass) > 0.25
-        seen = valid[..., None] * inside.any(-1).any(-1)
-        share = (mass * inside).sum((-2, -1)) / (mass.sum((-2, -1)) + 1e-6)
-        total = total + (seen * (1 - share).square()).sum() / seen.sum().clamp(min=1)
-    return total / max(1, len(found))
+    for probabilities in maps.values():
+        mass = probabilities.mean(2).movedim(-1, 1)  # [sample, token, frame, height, width]
+        object_cover = F.adaptive_max_pool2d(covers.flatten(0, 1), mass.shape[-2:]).view_as(mass)
+        inside = object_cover > MOSTLY_OBJECT
+        counted = valid[..., None] * inside.any(-1).any(-1)
+
+        fraction_inside = (mass * inside).sum((-2, -1)) / (mass.sum((-2, -1)) + 1e-6)
+        squared = (counted * (1 - fraction_inside).square()).sum()
+        total = total + squared / counted.sum().clamp(min=1)
+    return total / max(1, len(maps))

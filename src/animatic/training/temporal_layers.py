@@ -1,4 +1,4 @@
-"""Pictures through a video network: every layer over time left out, so that no frame can see another."""
+"""Single frames through a video network, without its temporal layers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 from torch import Tensor, nn
 
 
-def _same(x: Tensor, **_: object) -> Tensor:
+def _identity(x: Tensor, **_: object) -> Tensor:
     return x
 
 
-def _tuple(x: Tensor, **_: object) -> tuple[Tensor]:
+def _identity_in_tuple(x: Tensor, **_: object) -> tuple[Tensor]:
     return (x,)
 
 
 @contextmanager
 def without_temporal_layers(network: nn.Module) -> Iterator[None]:
-    """The layers of a `UNet3DConditionModel` that mix frames left out: all are residual, so that is the identity.
+    """Within this context the temporal layers of a `UNet3DConditionModel` are identities: all of them are residual.
 
-    Other networks stay as they are: those that attend to space and time at once see one frame alone anyway.
+    Other networks are left unchanged: those with joint attention over space and time need no change for a single frame.
     """
     layers = [m for m in network.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
     for layer in layers:
-        alone = _tuple if isinstance(layer, TransformerTemporalModel) else _same
-        setattr(layer, "forward", alone)  # noqa: B010 - a method is replaced, which types forbid
+        is_transformer = isinstance(layer, TransformerTemporalModel)
+        identity = _identity_in_tuple if is_transformer else _identity
+        setattr(layer, "forward", identity)  # noqa: B010 - type checkers forbid to replace a method
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A tokenizer learnt from captions and a small CLIP text encoder for it: words without a download."""
+"""A tokenizer trained on captions, and a small CLIP text encoder with random weights for it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,38 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 
 def train_tokenizer(captions: Sequence[str], length: int = 64, size: int = 1600) -> Any:
-    """A byte-level BPE in CLIP's form; `size` merges and letters, `length` tokens a prompt."""
+    """A byte-level BPE tokenizer in the format of CLIP.
+
+    Args:
+        captions: The corpus, in any case.
+        length: Tokens in a prompt.
+        size: Size of the vocabulary.
+    """
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
+
+    # Train the merges.
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(
         [caption.lower() for caption in captions],
         trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False),
     )
+
+    # The vocabulary in the order of CLIP: bytes, bytes that end a word, merges, special tokens.
     merges: Any = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
     letters = sorted(alphabet)
-    words = [*letters, *(a + "</w>" for a in letters), *dict.fromkeys(a + b for a, b in merges)]
-    words = list(dict.fromkeys([*words, "<|startoftext|>", "<|endoftext|>"]))
-    return CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges, model_max_length=length)
+    final_letters = [letter + "</w>" for letter in letters]
+    merged = [first + second for first, second in merges]
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    tokens = dict.fromkeys([*letters, *final_letters, *merged, *special])
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
 
 
 def new_text_encoder(tokenizer: Any, width: int, heads: int = 4, layers: int = 2) -> CLIPTextModel:
+    """A CLIP text encoder with random weights, whose token states have `width` channels."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
