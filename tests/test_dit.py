@@ -13,9 +13,9 @@ from diffusers import AutoencoderKLWan, CogVideoXPipeline, WanPipeline, WanTrans
 
 from animatic.backbones import PRESETS, load
 from animatic.backbones.video_vae import frames_of
+from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance, WaveGuidance
-from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
 from animatic.core.attention import fused_attention

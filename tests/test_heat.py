@@ -5,9 +5,9 @@ import tiny
 from conftest import RUN, close
 
 from animatic.backbones import load
+from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
 from animatic.core.loop import sample

@@ -10,12 +10,12 @@ import tiny
 import torch
 
 from animatic.backbones import load
+from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.boxdiff import BoxDiff
 from animatic.controls.composition import Composition
 from animatic.controls.edits import PromptToPrompt
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy, Ratio
 from animatic.core.attention import fused_attention, mean_map

@@ -14,7 +14,7 @@ from animatic import Scene, Track, load, render
 from animatic.benchmarks.jobs import RunSettings
 from animatic.benchmarks.run_store import Run
 from animatic.controls.boxdiff import BoxDiff
-from animatic.controls.collage import centred
+from animatic.controls.compositing import centred
 from animatic.controls.energy import Energy, LinearDecay
 from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .controls.heat import AttentionMaps
+from .controls.attention_maps import AttentionMaps
 from .controls.self_attention import SelfAttention
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
