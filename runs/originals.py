@@ -98,8 +98,8 @@ LVD = System(
                 "animatic make --prompts demo.txt --planner cached:gpt-4-1106-preview --model zeroscope --method"
                 " lvd:published --out out/weak_guidance --seed 0 --repeats 10 --set energy.scale=2.5 --set"
                 " energy.threshold=350 --set energy.iterations=1 --set energy.until=10/40"
-                " --set energy.terms.inside=0.25 --set energy.terms.outside=0.25 --set energy.terms.foreground=1 --set energy.terms.background=2"
-                " --frames 24",
+                " --set energy.terms.inside=0.25 --set energy.terms.outside=0.25"
+                " --set energy.terms.foreground=1 --set energy.terms.background=2 --frames 24",
             ),
         ),
         Command(
