@@ -270,7 +270,9 @@ def test_a_method_without_effect_is_said_and_makes_the_video_of_none(method):
 
 def test_a_model_that_reads_boxes_is_told_of_none():
     """It has learnt what no box looks like, so that it makes another video than without the method."""
-    with pytest.warns(AnimaticWarning, match="needs boxes, and there are none: the model is conditioned on an empty layout"):
+    with pytest.warns(
+        AnimaticWarning, match="needs boxes, and there are none: the model is conditioned on an empty layout"
+    ):
         made = render(SCENE, "mini", "lvd-gligen", 1, steps=2, frames=2)
     assert np.abs(made.frames.astype(int) - render(SCENE, "mini", "none", 1, steps=2, frames=2).frames).max() > 1
 
@@ -384,7 +386,10 @@ def test_our_warnings_are_lines_of_every_command(here):
     save_story((SCENE,), Path("s.json"))
     code, out, error = here("render", "s.json", "--steps", "1", "--frames", "1", "--json")
     assert code == 0 and json.loads(out)["seed"] == 0
-    assert "note: scene 'a red ball': lvd needs boxes, and there are none: the video is that of 'none'" in error.splitlines()
+    assert (
+        "note: scene 'a red ball': lvd needs boxes, and there are none: the video is that of 'none'"
+        in error.splitlines()
+    )
 
 
 # ---- training

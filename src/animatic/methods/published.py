@@ -153,7 +153,9 @@ def multidiffusion(scenes: Sequence[Scene], backbone: Backbone, guidance: float)
 
     The boxes are scaled to fill the image, whether or not LMD's own runs scale boxes.
     """
-    scenes = [scaled_to_canvas(scene) if isinstance(scene, Scene) else scene for scene in scenes]  # a story is refused later
+    scenes = [
+        scaled_to_canvas(scene) if isinstance(scene, Scene) else scene for scene in scenes
+    ]  # a story is refused later
     regions = Regions(
         scenes,
         bootstrap=README_BOOTSTRAP,
