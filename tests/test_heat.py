@@ -25,7 +25,7 @@ def model(tmp_path_factory):
 
 def run(model, *controls, scenes=(SCENE,), scale=2.0, show=None, layers=("*",)):
     cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
-    watch = [AttentionMaps(scenes, show, sites)] if show else []
+    watch = [AttentionMaps(scenes, show, layers)] if show else []
     noise = model.noise(range(len(scenes)), 3, 64, 64)
     return sample(model, model.schedule(3, "ddim"), noise, cond, [*watch, Guidance(scale), *controls])
 

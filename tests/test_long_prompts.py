@@ -1,4 +1,4 @@
-"""Prompts longer than CLIP reads at once: encoded in chunks with a warning, and every word found where it then stands."""
+"""Prompts longer than CLIP reads at once: encoded in chunks, with a warning, and every word found there."""
 
 import warnings
 from copy import copy

@@ -35,7 +35,8 @@ CARDS: dict[str, dict[str, Any]] = {  # what the released programs do
     },
     "lavie-interpolation": {
         "unet": INTERPOLATION, "parts": SD, "scheduler": {"timestep_spacing": "linspace"},
-        "geometry": Geometry(61, 320, 512), "defaults": ModelDefaults(50, 4.0, LAVIE_INTERPOLATION, prompt_suffix=LAVIE_ENDING),
+        "geometry": Geometry(61, 320, 512),
+        "defaults": ModelDefaults(50, 4.0, LAVIE_INTERPOLATION, prompt_suffix=LAVIE_ENDING),
         "concat_conditioning": {"kind": "copied", "factor": 4},
     },
     "lavie-vsr": {

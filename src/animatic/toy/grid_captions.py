@@ -77,11 +77,13 @@ class GridObject:
 def invent(rng: random.Random, frames: int) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption."""
     compose = _still if frames == 1 else _moving
-    for _ in range(TRIES):
+    tries = 1
+    objects, caption = compose(rng)
+    tracks = tuple(o.track(frames) for o in objects)
+    while _crowded(tracks) and tries < TRIES:
+        tries += 1
         objects, caption = compose(rng)
         tracks = tuple(o.track(frames) for o in objects)
-        if not _crowded(tracks):
-            break
     background = rng.choice(BACKGROUNDS)
 
     # Some captions name the background as a place, others in the words of LVD.
