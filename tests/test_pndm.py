@@ -124,7 +124,7 @@ def test_few_steps(image, steps):
     [
         ({"skip_prk_steps": False}, "Runge-Kutta.*want skip_prk_steps true"),
         ({"timestep_spacing": "linspace"}, "evenly apart; want ddim"),
-        ({"prediction_type": "sample"}, "no model that predicts clean samples"),
+        ({"prediction_type": "sample"}, "does not support models that predict clean samples"),
         ({"trained_betas": [0.1] * 9 + [1.0], "num_train_timesteps": 10}, "zero terminal SNR"),
     ],
 )

@@ -36,7 +36,7 @@ def test_words_are_mixed_as_the_original_mixes_them(name, values, transitions, m
     windows = Windows([Timeline(tuple(Scene("a") for _ in values), plan)])
     text = torch.tensor(values, dtype=torch.float32)[:, None, None]
     for negative, key in ((False, "cond"), (True, "uncond_owner")):
-        rows = [windows._row(Branch(negative), k, False) for k in range(len(plan.windows))]
+        rows = [windows._branch(Branch(negative), k, False) for k in range(len(plan.windows))]
         assert [float(_mixed(text, row)) for row in rows] == pytest.approx(want[key], abs=1e-6)
 
 

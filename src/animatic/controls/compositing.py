@@ -42,9 +42,11 @@ def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box
 
 def middle(mask: Tensor) -> tuple[float, float]:
     """(x, y) in 0..1 of the middle of the bounding box of a mask `[height, width]`."""
-    rows, columns = (mask.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
-    x = (columns[0] + columns[-1] + 1) / 2 / mask.shape[1]
-    y = (rows[0] + rows[-1] + 1) / 2 / mask.shape[0]
+    height, width = mask.shape
+    rows = mask.any(1).nonzero().flatten().tolist()
+    columns = mask.any(0).nonzero().flatten().tolist()
+    x = (columns[0] + columns[-1] + 1) / 2 / width
+    y = (rows[0] + rows[-1] + 1) / 2 / height
     return x, y
 
 
@@ -103,7 +105,10 @@ def shifted(x: Tensor, offset: Tensor) -> Tensor:
 def _overlap(by: int, size: int) -> tuple[slice, slice]:
     """(destination, origin) of the cells that stay inside when an axis of `size` cells moves by `by`."""
     by = max(-size, min(size, by))
-    return slice(max(0, by), size + min(0, by)), slice(max(0, -by), size - max(0, by))
+    overlap = size - abs(by)
+    destination = max(0, by)
+    origin = max(0, -by)
+    return slice(destination, destination + overlap), slice(origin, origin + overlap)
 
 
 def enlarged(masks: Tensor) -> Tensor:
@@ -113,8 +118,13 @@ def enlarged(masks: Tensor) -> Tensor:
         """1 from the first to the last 1 of the last axis."""
         return line.cummax(-1).values * line.flip(-1).cummax(-1).values.flip(-1)
 
-    box = span(masks.any(-1).float())[..., :, None] * span(masks.any(-2).float())[..., None, :]
-    return (F.max_pool2d(box.view(-1, 1, *masks.shape[-2:]), 3, 1, 1) > 0).view(masks.shape)
+    rows = span(masks.any(-1).float())
+    columns = span(masks.any(-2).float())
+    box = rows[..., :, None] * columns[..., None, :]
+
+    # a 3 x 3 maximum adds one cell on every side
+    larger = F.max_pool2d(box.view(-1, 1, *masks.shape[-2:]), 3, 1, 1) > 0
+    return larger.view(masks.shape)
 
 
 def composed(

@@ -105,8 +105,11 @@ class BoxEnergy(Term):
     legacy: bool = False
 
     def layer(self, at: Attention) -> Tensor:
-        inner = 1 - top_mean(at.a * at.m, at.m.sum(-1) * self.inside)
-        outer = top_mean(at.a * at.outside, at.outside.sum(-1) * self.outside)
+        # the mean of the largest values inside should be 1, that of the largest outside 0
+        cells_inside = at.m.sum(-1) * self.inside
+        cells_outside = at.outside.sum(-1) * self.outside
+        inner = 1 - top_mean(at.a * at.m, cells_inside)
+        outer = top_mean(at.a * at.outside, cells_outside)
         if not self.legacy:
             inner = inner * at.present
 
@@ -119,6 +122,7 @@ class BoxEnergy(Term):
 
     def _centre(self, at: Attention) -> Tensor:
         """Squared errors of the centre of mass and of its velocity (LVD eq. 5): `[pair]`."""
+        # positions of the cells along both axes, in cells (legacy) or in frame sizes
         cells = (at.height, at.width)
         units = (1.0, 1.0) if self.legacy else cells
         axes = (torch.arange(n, device=at.a.device) / unit for n, unit in zip(cells, units, strict=True))
@@ -128,12 +132,17 @@ class BoxEnergy(Term):
         present = at.present
         for axis in grid:
             place = axis.flatten()
-            attention_centre, box_centre = ((x * place).sum(-1) / not_zero(x.sum(-1)) for x in (at.a, at.m))
+            attention_centre = (at.a * place).sum(-1) / not_zero(at.a.sum(-1))
+            box_centre = (at.m * place).sum(-1) / not_zero(at.m.sum(-1))
             offset = attention_centre - box_centre  # [pair, frame, head]
+
+            # velocities are compared between frames that both have a box
             drift = offset.diff(dim=1) * present[:, 1:] * present[:, :-1]
             position = (offset * present).square().mean(2).sum(1)
             velocity = drift.square().mean(2).sum(1)
             error = position + velocity
+
+            # a sum over frames (legacy), or their mean
             total = total + (error if self.legacy else error / at.a.shape[1])
         return total
 
@@ -177,7 +186,10 @@ class CrossEntropy(Term):
         # clamped after the product: outside the box the logarithm is that of LEAST
         log_inside = (a * at.m).clamp(min=LEAST).log()
         inner = -top_mean(log_inside, at.m.sum(-1) * self.inside)
-        outer = -(1 - top_mean(a * at.outside, at.outside.sum(-1) * self.outside)).log()
+
+        # the logarithm of 1 minus the mean of the largest values outside
+        highest_outside = top_mean(a * at.outside, at.outside.sum(-1) * self.outside)
+        outer = -(1 - highest_outside).log()
         if not self.legacy:
             inner = inner * at.present
         return _over(self.foreground * inner + self.background * outer, self.legacy)
@@ -198,7 +210,9 @@ class Corners(Term):
         absent = 1 - at.present if self.legacy else None
         total = at.a.new_zeros(len(at.a))
         for axis in (-2, -1):
-            attention, box = (x.unflatten(-1, (at.height, at.width)).amax(axis) for x in (at.a, at.m))
+            # silhouettes: the largest value along the axis
+            attention = at.a.unflatten(-1, (at.height, at.width)).amax(axis)
+            box = at.m.unflatten(-1, (at.height, at.width)).amax(axis)
             error = (attention - box).abs() * edges(box, absent)
             by_frame = error.mean((2, 3)) if self.normed else error.sum((2, 3))
             total = total + by_frame.sum(1)
@@ -263,7 +277,11 @@ def edges(box: Tensor, absent: Tensor | None = None) -> Tensor:
 
     `absent` `[pair, frame, 1]`: 1 where the object has no box, for which the original has one of size 0 at the origin.
     """
-    edge = F.pad(box, (1, 1)).diff().abs()  # between cells, the frame's two sides included
+    # edges are between cells, the frame's two sides included
+    edge = F.pad(box, (1, 1)).diff().abs()
     if absent is not None:
         edge = torch.cat([edge[..., :1] + absent[..., None], edge[..., 1:]], -1)
-    return F.max_pool1d(F.pad(edge, (1, 0)).flatten(0, 2)[:, None], 3, 1).view(box.shape)
+
+    # a cell is near an edge if one of three is: on its left or right side, or one cell further left
+    padded = F.pad(edge, (1, 0)).flatten(0, 2)[:, None]
+    return F.max_pool1d(padded, 3, 1).view(box.shape)

@@ -46,11 +46,15 @@ class Transfer:
         height, width = maps.shape[3:5]
         single = [one(self.scenes[sample], track) for sample, track in self.objects]
         boxes = masks_of(single, targets.frames, height, width, targets.legacy)
-        boxes = boxes.flatten(-2)[:, :, None].to(maps.device)  # [object, frame, 1, cell]
+        boxes = boxes.flatten(-2)[:, :, None]  # [object, frame, 1, cell]
+        boxes = boxes.to(maps.device)
 
         attention = maps.float().movedim(-1, 1)[samples, columns]  # [object, frame, head, height, width]
-        now, then = (_distribution(a.flatten(-2) * boxes) for a in (attention, reference))
-        energy = (now - then).abs().sum(-1).mean((1, 2)) * weights
+        current = _distribution(attention.flatten(-2) * boxes)
+        single_object = _distribution(reference.flatten(-2) * boxes)
+
+        # distance of the two distributions, averaged over frames and heads
+        energy = (current - single_object).abs().sum(-1).mean((1, 2)) * weights
         return energy.new_zeros(len(targets.tokens)).index_add(0, targets.tokens.new_tensor(samples), energy)
 
     def _words(self, targets: Targets) -> tuple[list[int], list[int], Tensor]:

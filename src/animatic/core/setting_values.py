@@ -79,7 +79,7 @@ def read(given: Any, hint: Any, name: str, default: Value) -> Any:
 
     Raises `AnimaticError` naming the setting, the value and what would be right.
     """
-    refused = AnimaticError(f"{name} is {repr(given)[:80]}; want {wanted(hint)}, such as {shown(default)}")
+    refused = AnimaticError(f"{name} is {repr(given)[:80]}; want {allowed_values(hint)}, such as {shown(default)}")
     if isinstance(hint, Mapping):
         if not isinstance(given, str) or given not in hint:
             raise refused
@@ -100,7 +100,7 @@ def read(given: Any, hint: Any, name: str, default: Value) -> Any:
     return value
 
 
-def wanted(hint: Any) -> str:
+def allowed_values(hint: Any) -> str:
     """The allowed values of a type, in words."""
     if isinstance(hint, Mapping):
         return f"one of {', '.join(hint)}"

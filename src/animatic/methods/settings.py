@@ -19,7 +19,7 @@ from ..controls.masks import AttentionMask, SamMask
 from ..controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sync
 from ..core.backbone import Backbone
 from ..core.control import Control
-from ..core.setting_values import Value, choice_of, is_settable, kind_of, limit_of, read, shown, wanted
+from ..core.setting_values import Value, allowed_values, choice_of, is_settable, kind_of, limit_of, read, shown
 from ..errors import AnimaticError
 from ..scene import Scene
 from ..timeline import Timeline, Window, WindowPlan
@@ -59,7 +59,7 @@ class Setting:
     @property
     def range(self) -> str:
         """The allowed values, in words."""
-        return wanted(self.hint)
+        return allowed_values(self.hint)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the default of a text as it would be typed, and `range` in words."""
