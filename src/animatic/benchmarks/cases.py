@@ -1,4 +1,4 @@
-"""Benchmarks of layouts: a case is a prompt and a predicate. The same predicates judge plans and detections."""
+"""Benchmarks of layouts: a case is a prompt and a predicate, which is evaluated on plans and on detections alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..scene import Box
 
 
 class LayoutTrack(Protocol):
-    """A thing with one box per key frame, None where it is absent."""
+    """A named object with one box per key frame, None where it is absent."""
 
     @property
     def phrase(self) -> str: ...
@@ -21,7 +21,7 @@ class LayoutTrack(Protocol):
 
 
 class Layout(Protocol):
-    """What predicates judge: a Scene, or a reply read as it stands, boxes off the canvas included."""
+    """What predicates judge: a Scene, or a reply as it was read, with boxes outside the frame."""
 
     @property
     def tracks(self) -> Sequence[LayoutTrack]: ...
@@ -29,10 +29,10 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """How strictly to judge. All off is as published.
+    """How strictly predicates are evaluated; the default is as published.
 
-    `positive`: a box must have an area. `named`: only things that bear the right name count.
-    `margin`: by how much (of the frame) a place or an order must hold.
+    `positive`: a box must have an area. `named`: only objects with the right name count. `margin`: by how much, as a
+    fraction of the frame, a position or an order must hold.
     """
 
     positive: bool = False
@@ -48,7 +48,7 @@ class Rules:
         return box[2] != 0 and box[3] != 0
 
     def is_on_side(self, a: float, side: str, b: float) -> bool:
-        """Whether `a` is on a side of `b`: left, top, upper, or any other for the right and lower ones."""
+        """Whether `a` lies on a side of `b`: left, top or upper is the smaller coordinate, any other the larger."""
         low, high = (a, b) if side in ("left", "top", "upper") else (b, a)
         return low + self.margin < high
 
@@ -72,7 +72,11 @@ def rules_named(name: str) -> Rules:
 
 @dataclass(frozen=True)
 class Case:
-    """`queries` name what a detector must look for; `several`: every box of a name counts, not the best one only."""
+    """One prompt of a benchmark.
+
+    `holds(layout, rules)`: the predicate. `queries`: object names that a detector is given. `all_boxes`: every box of a
+    name counts, not the best one alone.
+    """
 
     task: str
     prompt: str
@@ -83,9 +87,10 @@ class Case:
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """How detections become a layout: least score, overlap (IoU) at which the weaker of two boxes falls.
+    """How detections become a layout.
 
-    `aware`: only boxes of one name compete. `whole`: boxes are rounded to whole pixels.
+    `threshold`: minimum score. `nms`: IoU from which the box of lower score is suppressed. `class_aware`: only boxes of
+    the same query suppress each other. `whole_pixels`: boxes are rounded to whole pixels.
     """
 
     threshold: float = 0.1
@@ -96,7 +101,10 @@ class DetectionSettings:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Prompts with predicates. `kind` is image or video; predicates look at `frames`, evenly spread over a video."""
+    """A named set of cases.
+
+    `kind`: image, video or story. `frames`: number of evenly spaced frames whose boxes predicates are given.
+    """
 
     name: str
     cases: Callable[[], list[Case]]
@@ -107,7 +115,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Tally:
-    """Right answers of a task."""
+    """Correct answers of a task, of how many."""
 
     correct: int = 0
     total: int = 0
@@ -120,18 +128,19 @@ class Tally:
         return self.correct / self.total if self.total else 0.0
 
     def interval(self, z: float = 1.96) -> tuple[float, float]:
-        """Wilson's score interval of the share, 95 % by default."""
+        """Wilson's score interval of the accuracy, 95 % by default."""
         if not self.total:
             return 0.0, 1.0
         n, p = self.total, self.accuracy
-        middle, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        centre = p + z * z / (2 * n)
+        spread = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         scale = 1 + z * z / n
-        return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+        return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Verdicts of a benchmark: tallies per task, and the indices of the cases that failed."""
+    """Tallies per task, and the indices of the cases that failed."""
 
     tasks: dict[str, Tally]
     failures: tuple[int, ...]
@@ -142,28 +151,35 @@ class BenchmarkResult:
 
 
 def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules = PUBLISHED) -> BenchmarkResult:
-    """Judge one layout per case. None (nothing could be read or made) fails and stays in the denominator."""
+    """Evaluate each case's predicate on its layout. None (unreadable or not generated) counts as wrong."""
     tasks: dict[str, Tally] = {}
     failures: list[int] = []
     for i, (case, layout) in enumerate(zip(cases, layouts, strict=True)):
-        good = layout is not None and case.holds(layout, rules)
-        tasks[case.task] = tasks.get(case.task, Tally()) + Tally(int(good), 1)
-        if not good:
+        passed = layout is not None and case.holds(layout, rules)
+        tasks[case.task] = tasks.get(case.task, Tally()) + Tally(int(passed), 1)
+        if not passed:
             failures.append(i)
     return BenchmarkResult(tasks, tuple(failures))
 
 
 def first_track(layout: Layout, words: str) -> LayoutTrack | None:
-    """The first thing whose name ends in `words` or has them before a space ("bobcat" is a cat, "cattle" is none)."""
-    return next((t for t in layout.tracks if t.phrase.endswith(words) or words + " " in t.phrase), None)
+    """The first track whose phrase ends in `words`, or has them before a space.
+
+    So "cat" also finds "bobcat", but not "cattle", as in the original evaluations.
+    """
+    for track in layout.tracks:
+        if track.phrase.endswith(words) or words + " " in track.phrase:
+            return track
+    return None
 
 
 def middle(box: Box) -> tuple[float, float]:
+    """The centre of a box."""
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def centred(box: Box, goal: Box) -> bool:
-    """Whether the middle of a box is in another one."""
+    """Whether the centre of a box lies in another box."""
     x, y = middle(box)
     return goal[0] <= x <= goal[2] and goal[1] <= y <= goal[3]
 

@@ -1,4 +1,4 @@
-"""CLIP's view of a video (Radford et al. 2021): likeness to the prompt, and of each frame to the next."""
+"""Video metrics from CLIP (arXiv 2103.00020): similarity to the prompt, and of each frame to the next."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ClipMetrics:
     def __call__(self, frames: np.ndarray, prompt: str) -> dict[str, float]:
         """Of uint8 `[frame, height, width, 3]`; the first two are cosines.
 
-        `text` (CLIPSIM, Wu et al. 2021): mean of the frames with the prompt. `consistency`: mean of each frame with the
-        next. `cscv`: see there, on the vision tower's pooled output before projection, as upstream; `cscv frozen` is
-        that of the first frame standing still, the control that a score of evenness must be read against. Of a prompt
-        beyond the text tower's 77 tokens the end is not seen.
+        `text` (CLIPSIM, arXiv 2104.14806): mean of the frames with the prompt. `consistency`: mean of each frame with
+        the next. `cscv`: see there, on the vision tower's pooled output before projection, as upstream; `cscv frozen`
+        is that of the first frame standing still, the control that a score of evenness must be read against. Of a
+        prompt beyond the text tower's 77 tokens the end is not seen.
         """
         words = self.processor.tokenizer([prompt], return_tensors="pt", truncation=True)
         pooled_text = self.model.text_model(**words.to(self.model.device)).pooler_output

@@ -1,7 +1,7 @@
-"""Looking at frames for named things: frames + queries -> Scene, whatever detector does the looking.
+"""Object detection in frames: frames + queries -> Scene, with any detector.
 
-What follows the detector is as published (LMD `owl_vit_eval.py`, LVD `eval_owl_vit.py`): the least score, suppression
-of overlapping boxes, one best box a name and frame, or every box where things are counted.
+Post-processing is as published (LMD `owl_vit_eval.py`, arXiv 2305.13655; LVD `eval_owl_vit.py`, arXiv 2309.17444): a
+score threshold, non-maximum suppression, then the best box per query and frame, or every box where objects are counted.
 """
 
 from __future__ import annotations
@@ -27,14 +27,20 @@ class DetectedBox:
 
 
 class Detector(Protocol):
-    """Looks for `queries` ("a red car", "cat") in uint8 `[frame, height, width, 3]`: what it found in each frame."""
+    """An open-vocabulary detector."""
 
-    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]: ...
+    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
+        """The candidate boxes of each frame, for `queries` such as "a red car"; `frames` uint8 `[frame, height, width,
+        3]`.
+
+        Raises `AnimaticError` where the detector cannot handle a query.
+        """
+        ...
 
 
-def sampled_frames(frames: int, wanted: int) -> list[int]:
-    """Which frames are looked at: `wanted` of them, evenly spread, both ends included (LVD: 16 -> 0 3 6 9 12 15)."""
-    return [round(float(i)) for i in np.linspace(0, frames - 1, wanted)]
+def sampled_frames(frames: int, count: int) -> list[int]:
+    """Indices of `count` evenly spaced frames, first and last included (LVD: 6 of 16 are 0 3 6 9 12 15)."""
+    return [round(float(i)) for i in np.linspace(0, frames - 1, count)]
 
 
 def detect(
@@ -45,49 +51,58 @@ def detect(
     settings: DetectionSettings,
     all_boxes: bool = False,
 ) -> Scene:
-    """What is seen, as a Scene of one key frame per frame: a track per query, absent where it is not seen.
+    """Detections as a Scene with one key frame per frame, and a track per query: None where nothing was found.
 
-    `several`: further tracks of the same phrase, the n-th for the n-th best box of each frame.
+    Args:
+        frames: uint8 `[frame, height, width, 3]`.
+        all_boxes: further tracks of the same phrase, the n-th with the n-th best box of each frame; for counting.
     """
     height, width = frames.shape[1:3]
-    kept = [
-        suppress([find for find in found if find.score >= settings.threshold], settings)
-        for found in (detector.find(frames, queries) if queries else ())
-    ]
-    tracks = []
+    found = detector.find(frames, queries) if queries else []
+    kept = [suppress(boxes, settings) for boxes in found]
+
+    tracks: list[Track] = []
     for q, query in enumerate(queries):
-        boxes = [
-            [_whole(f.box, height, width) if settings.whole_pixels else f.box for f in row if f.query == q]
-            for row in kept
-        ]
-        ranks = list(zip_longest(*boxes)) or [(None,) * len(frames)]  # the best box of every frame, the next best...
-        tracks += [Track(query, rank) for rank in (ranks if all_boxes else ranks[:1])]
+        # the boxes of this query in each frame, best first
+        boxes = [[d.box for d in frame if d.query == q] for frame in kept]
+        if settings.whole_pixels:
+            boxes = [[_rounded(box, height, width) for box in frame] for frame in boxes]
+
+        # the best box of every frame, then the second best, ...
+        ranks = list(zip_longest(*boxes)) or [(None,) * len(frames)]
+        if not all_boxes:
+            ranks = ranks[:1]
+        tracks += [Track(query, rank) for rank in ranks]
     return Scene(prompt, tuple(tracks), seconds=2.0 if len(frames) > 1 else 0.0)
 
 
 def suppress(found: Sequence[DetectedBox], settings: DetectionSettings) -> list[DetectedBox]:
-    """Non-maximum suppression: from the surest on, a box stays where its IoU with every kept one is below the limit.
+    """Greedy non-maximum suppression: in order of score, a box is kept where its IoU with all kept ones is below `nms`.
 
-    What is below the threshold goes first.
+    Boxes below the score threshold are dropped first.
     """
+    candidates = [box for box in found if box.score >= settings.threshold]
+    candidates.sort(key=lambda box: -box.score)
+
     kept: list[DetectedBox] = []
-    for find in sorted((f for f in found if f.score >= settings.threshold), key=lambda f: -f.score):
-        rivals = (k for k in kept if not settings.class_aware or k.query == find.query)
-        if all(overlap(find.box, k.box) < settings.nms for k in rivals):
-            kept.append(find)
+    for candidate in candidates:
+        rivals = [k for k in kept if not settings.class_aware or k.query == candidate.query]
+        if all(overlap(candidate.box, rival.box) < settings.nms for rival in rivals):
+            kept.append(candidate)
     return kept
 
 
 def overlap(a: Box, b: Box) -> float:
     """Intersection over union; 0 where neither has an area."""
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(0.0, w) * max(0.0, h)
-    union = area(a) + area(b) - both
-    return both / union if union > 0 else 0.0
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    intersection = max(0.0, width) * max(0.0, height)
+    union = area(a) + area(b) - intersection
+    return intersection / union if union > 0 else 0.0
 
 
-def _whole(box: Box, height: int, width: int) -> Box:
-    """Rounded to pixels (LVD)."""
-    x0, x1 = (round(v * width) / width for v in box[::2])
-    y0, y1 = (round(v * height) / height for v in box[1::2])
+def _rounded(box: Box, height: int, width: int) -> Box:
+    """A box rounded to whole pixels, as in LVD's evaluation."""
+    x0, x1 = (round(x * width) / width for x in box[::2])
+    y0, y1 = (round(y * height) / height for y in box[1::2])
     return x0, y0, x1, y1

@@ -1,4 +1,4 @@
-"""Fréchet video distance (Unterthiner et al. 2018) of a run to real videos; torchmetrics reckons it."""
+"""Fréchet video distance (FVD, arXiv 1812.01717) of a run to real videos, computed by torchmetrics."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class I3D(Features):
 
 
 class VideoMAE(Features):
-    """VideoMAE's mean feature, less bent towards single frames (content-debiased FVD, Ge et al. 2024)."""
+    """VideoMAE's mean feature, less biased towards single frames (content-debiased FVD, arXiv 2404.12391)."""
 
     def __init__(self, weights: str) -> None:
         from transformers import VideoMAEImageProcessorPil, VideoMAEModel

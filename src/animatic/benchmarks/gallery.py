@@ -1,4 +1,4 @@
-"""A page on which every method films the same scenes from the same noise, boxes drawn: for people to look at.
+"""A page with the videos of every method for the same scenes and seeds, planned boxes drawn, for inspection by eye.
 
 python -m animatic.benchmarks.gallery runs/out/controls
 """
@@ -30,25 +30,32 @@ SCALE = 2
 def render_all(
     scenes: Sequence[Scene], methods: Sequence[str], model: str, steps: int, seed: int
 ) -> dict[str, list[Video]]:
-    """Every method's videos of all scenes, boxes drawn on them."""
+    """Every method's videos of all scenes from the same seeds, with the planned boxes drawn."""
     backbone = load(model)
     seeds = range(seed, seed + len(scenes))
-    made = {name: render_batch(scenes, backbone, name, seeds, steps=steps) for name in methods}
-    return {
-        name: [draw_boxes(video, scene, SCALE) for video, scene in zip(videos, scenes, strict=True)]
-        for name, videos in made.items()
-    }
+    rendered = {}
+    for name in methods:
+        videos = render_batch(scenes, backbone, name, seeds, steps=steps)
+        rendered[name] = [draw_boxes(video, scene, SCALE) for video, scene in zip(videos, scenes, strict=True)]
+    return rendered
 
 
 def sheet(rows: dict[str, list[Video]], every: int) -> Image.Image:
-    """A row a method: `every`-th frames of each scene beside each other."""
-    strips = {name: np.concatenate([f for v in videos for f in v.frames[::every]], 1) for name, videos in rows.items()}
-    high, wide = next(iter(strips.values())).shape[:2]
-    page = Image.new("RGB", (wide + 150, (high + 6) * len(strips)), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(14)
+    """A contact sheet with a row per method: every `every`-th frame of each scene from left to right."""
+    strips = {}
+    for name, videos in rows.items():
+        frames = [frame for video in videos for frame in video.frames[::every]]
+        strips[name] = np.concatenate(frames, 1)
+
+    # one strip below the other, the method's name at the left
+    height, width = next(iter(strips.values())).shape[:2]
+    page = Image.new("RGB", (width + 150, (height + 6) * len(strips)), "white")
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(14)
     for i, (name, strip) in enumerate(strips.items()):
-        draw.text((6, i * (high + 6) + high // 2 - 8), name, fill="#222222", font=font)
-        page.paste(Image.fromarray(strip), (150, i * (high + 6)))
+        top = i * (height + 6)
+        draw.text((6, top + height // 2 - 8), name, fill="#222222", font=font)
+        page.paste(Image.fromarray(strip), (150, top))
     return page
 
 
@@ -59,19 +66,24 @@ def picture(video: Video) -> str:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Where the page goes, and where rows of the table are (*.json).")],
+    folder: Annotated[Path, typer.Argument(help="Output folder; its *.json files are shown as rows of a table.")],
     scenes: int = 6,
     model: str = "mini",
     steps: int = 25,
     seed: int = 0,
 ) -> None:
-    """Write controls.html, films.png and pictures.png."""
+    """Write controls.html, videos.png and images.png."""
     folder.mkdir(parents=True, exist_ok=True)
+
+    # the same scenes with every method, as videos and as still images
     parts = {}
-    for title, methods, still in (("Films", VIDEO_METHODS, False), ("Pictures", IMAGE_METHODS, True)):
-        some = [case.scene for case in cases_of(scenes, seed, still)]
-        parts[title] = some, render_all(some, methods, model, steps, seed)
-        write_atomically(folder / f"{title.lower()}.png", png(sheet(parts[title][1], every=4)))
+    for title, methods, still in (("Videos", VIDEO_METHODS, False), ("Images", IMAGE_METHODS, True)):
+        chosen = [case.scene for case in cases_of(scenes, seed, still)]
+        videos = render_all(chosen, methods, model, steps, seed)
+        parts[title] = chosen, videos
+        write_atomically(folder / f"{title.lower()}.png", png(sheet(videos, every=4)))
+
+    # the tables measured elsewhere (toy.evals.controls)
     numbers = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     keys = list(dict.fromkeys(key for row in numbers for key in row))
     page = page_template("gallery.html").render(parts=parts, numbers=numbers, keys=keys, picture=picture)

@@ -117,17 +117,17 @@ class JobRenderer:
         checked(take, laid_out(story, backbone, s.frames, usage_of(take.recipe).layout))
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
-        """Render jobs together. What cannot be made becomes an outcome with its reason; the others are made."""
-        lacks = [self._cannot_show(job) for job in batch]
-        fine = [job for job, lack in zip(batch, lacks, strict=True) if not lack]
-        left = [Outcome(job.number, LEFT_OUT, lack) for job, lack in zip(batch, lacks, strict=True) if lack]
-        return left + (self._make(fine) if fine else [])
+        """Render jobs together. A job that cannot be rendered becomes an outcome with its reason."""
+        reasons = [self._cannot_show(job) for job in batch]
+        left_out = [Outcome(job.number, LEFT_OUT, why) for job, why in zip(batch, reasons, strict=True) if why]
+        possible = [job for job, why in zip(batch, reasons, strict=True) if not why]
+        return left_out + (self._make(possible) if possible else [])
 
     def _cannot_show(self, job: Job) -> str:
-        """What the model has never seen, in words; "" where there is none. Not the method's fault: not counted."""
-        asked = Scene(job.prompt, tuple(Track(name, (None,)) for name in job.names))
+        """Why the model cannot show the job's objects, "" where it can. Not the method's failure, so not counted."""
+        scene = Scene(job.prompt, tuple(Track(name, (None,)) for name in job.names))
         try:
-            self.backbone.check_scene(asked)
+            self.backbone.check_scene(scene)
         except AnimaticError as error:
             return str(error)
         return ""
@@ -137,12 +137,17 @@ class JobRenderer:
         try:
             videos = self._render(jobs)
         except (AnimaticError, RuntimeError) as error:
-            if len(jobs) > 1 and isinstance(error, AnimaticError):  # one bad job must not take the others with it
+            # one job with bad input must not fail the others of its batch
+            if len(jobs) > 1 and isinstance(error, AnimaticError):
                 return [outcome for job in jobs for outcome in self._make([job])]
-            reason = f"{type(error).__name__}: " * (not isinstance(error, AnimaticError)) + " ".join(str(error).split())
+            reason = " ".join(str(error).split())
+            if not isinstance(error, AnimaticError):
+                reason = f"{type(error).__name__}: {reason}"
             return [Outcome(job.number, FAILED, reason, time.perf_counter() - began) for job in jobs]
-        each = (time.perf_counter() - began) / len(jobs)
-        return [finished(job, video, each, self.settings.format) for job, video in zip(jobs, videos, strict=True)]
+
+        seconds = (time.perf_counter() - began) / len(jobs)
+        format = self.settings.format
+        return [finished(job, video, seconds, format) for job, video in zip(jobs, videos, strict=True)]
 
     def _render(self, jobs: Sequence[Job]) -> list[Video]:
         from ..generation import render_batch, render_story

@@ -93,13 +93,15 @@ class Outcome:
 
 
 def no_progress(done: int, count: int) -> None:
-    """A tick that nobody hears."""
+    """A progress callback that does nothing."""
 
 
 def finished(job: Job, video: Video, seconds: float = 0.0, format: str = "") -> Outcome:
-    """A job that went well, as a file in this format ("npz"); where none is given a video as mp4, a still as png."""
-    suffix = f".{format or ('mp4' if len(video) > 1 else 'png')}"
-    return Outcome(job.number, DONE, "", seconds, video.encoded(suffix), suffix, video.frames.shape[:3])
+    """The outcome of a job that succeeded, encoded as `format` ("npz"); "" is mp4 for a video and png for an image."""
+    default = "mp4" if len(video) > 1 else "png"
+    suffix = f".{format or default}"
+    data = video.encoded(suffix)
+    return Outcome(job.number, DONE, "", seconds, data, suffix, video.frames.shape[:3])
 
 
 def digest(prompts: Iterable[str]) -> str:
@@ -107,23 +109,32 @@ def digest(prompts: Iterable[str]) -> str:
 
 
 def jobs_of(cases: Sequence[Case], settings: RunSettings) -> list[Job]:
-    """A job per case and repeat. Its seed is seed + index + 6789 * repeat, however the work is split."""
-    order, count = fair_order([case.task for case in cases]), len(cases)
-    return [
-        Job(r * count + i, r * count + order[i], c.task, c.prompt, c.queries, settings.seed + i + REPEAT * r)
-        for r in range(settings.repeats)
-        for i, c in enumerate(cases)
-    ]
+    """One job per case and repeat, with seed = settings.seed + index + 6789 * repeat, however the work is divided."""
+    order = fair_order([case.task for case in cases])
+    jobs = []
+    for repeat in range(settings.repeats):
+        # numbers of jobs are consecutive over repeats; places order the work within each repeat
+        first = repeat * len(cases)
+        for i, case in enumerate(cases):
+            seed = settings.seed + i + REPEAT * repeat
+            jobs.append(Job(first + i, first + order[i], case.task, case.prompt, case.queries, seed))
+    return jobs
 
 
 def fair_order(tasks: Sequence[str]) -> list[int]:
-    """The place of each index in an order whose every beginning takes its share of each task, evenly spread in it."""
+    """The place of each index in an order whose every prefix has each task in proportion, spread over its cases."""
     golden = (5**0.5 - 1) / 2
     keys: list[tuple[float, int]] = []
     for task in dict.fromkeys(tasks):
-        members = [i for i, t in enumerate(tasks) if t == task]
+        members = [i for i, other in enumerate(tasks) if other == task]
+
+        # the golden-ratio sequence visits the cases of a task evenly
         spread = sorted(range(len(members)), key=lambda k: k * golden % 1)
-        keys += [((rank + 0.5) / len(members), members[k]) for rank, k in enumerate(spread)]
+
+        # tasks are merged by relative rank
+        for rank, k in enumerate(spread):
+            keys.append(((rank + 0.5) / len(members), members[k]))
+
     places = [0] * len(tasks)
     for place, (_, i) in enumerate(sorted(keys)):
         places[i] = place

@@ -1,6 +1,6 @@
-"""LVD's benchmark (Lian et al. 2024, section 4): 500 prompts of moving scenes in five tasks, with their predicates.
+"""LVD's benchmark (arXiv 2309.17444, section 4): 500 prompts of moving scenes in five tasks, with their predicates.
 
-Predicates look at six frames.
+Predicates are given the boxes of six frames.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .lmd import coloured_pairs
 
 PREFIX = "A realistic lively video of a scene"
 TOP_DOWN = "A realistic lively video of a top-down viewed scene"
-THINGS = (("moving", "car"), ("lively", "cat"), ("flying", "bird"), ("moving", "ball"), ("walking", "dog"))
-NOUNS = [noun for _, noun in THINGS]
+OBJECTS = (("moving", "car"), ("lively", "cat"), ("flying", "bird"), ("moving", "ball"), ("walking", "dog"))
+NOUNS = [noun for _, noun in OBJECTS]
 FRAMES = 6
 WAYS = (("left", "right"), ("right", "left"))
 CORNERS = (
@@ -34,87 +34,97 @@ def cases() -> list[Case]:
 
 
 def _numeracy() -> list[Case]:
-    made = []
+    cases = []
     for count in range(1, 5):
-        for adjective, noun in THINGS:
+        for adjective, noun in OBJECTS:
             name = f"{adjective} {noun if count == 1 else plurals(noun)[0]}"
             prompt = f"{PREFIX} with {number(count)} {name}"
             holds = partial(_counts, noun=noun, count=count)
-            made += [Case("numeracy", prompt, holds, (noun,), all_boxes=True)] * 5
-    return made
+            cases += [Case("numeracy", prompt, holds, (noun,), all_boxes=True)] * 5
+    return cases
 
 
 def _attribution() -> list[Case]:
-    made = []
+    cases = []
     for colours, nouns in coloured_pairs(NOUNS):
         names = tuple(f"{c} {n}" for c, n in zip(colours, nouns, strict=True))
         prompt = f"{PREFIX} with {article(names[0])} and {article(names[1])}"
-        made.append(Case("attribution", prompt, partial(_has_all, names=names), names))
-    return made
+        cases.append(Case("attribution", prompt, partial(_has_all, names=names), names))
+    return cases
 
 
 def _visibility() -> list[Case]:
-    made = []
-    for adjective, noun in THINGS:
+    cases = []
+    for adjective, noun in OBJECTS:
         for half in ("second", "first"):
             prompt = f"{PREFIX} in which {article(f'{adjective} {noun}')} appears only in the {half} half of the video"
-            made += [Case("visibility", prompt, partial(_half, noun=noun, half=half), (noun,))] * 10
-    return made
+            cases += [Case("visibility", prompt, partial(_half, noun=noun, half=half), (noun,))] * 10
+    return cases
 
 
 def _dynamic() -> list[Case]:
-    made = []
+    cases = []
+
+    # one object crosses the frame
     for noun in NOUNS:
         for a, b in WAYS:
             prompt = f"{PREFIX} with {article(noun)} moving from the {a} to the {b}"
-            made += [Case("dynamic", prompt, partial(_moves, noun=noun, goal=b), (noun,))] * 5
+            cases += [Case("dynamic", prompt, partial(_moves, noun=noun, goal=b), (noun,))] * 5
+
+    # one object passes another
     for seed in range(25):
         rng = np.random.RandomState(seed)
         for a, b in WAYS:
-            one, two = (str(n) for n in rng.choice(NOUNS, 2, replace=False))
+            one, two = (str(noun) for noun in rng.choice(NOUNS, 2, replace=False))
             prompt = f"{PREFIX} with {article(one)} moving from the {a} of {article(two)} to its {b}"
-            made.append(Case("dynamic", prompt, partial(_passes, names=(one, two), goal=b), (one, two)))
-    return made
+            cases.append(Case("dynamic", prompt, partial(_passes, names=(one, two), goal=b), (one, two)))
+    return cases
 
 
 def _sequential() -> list[Case]:
-    made = []
+    cases = []
     for noun in NOUNS:
         for stops in CORNERS:
             prompt = (
                 f"{TOP_DOWN} in which {article(noun)} initially on the {stops[0]} of the scene. It first moves to the "
                 f"{stops[1]} of the scene and then moves to the {stops[2]} of the scene."
             )
-            made += [Case("sequential", prompt, partial(_visits, noun=noun, stops=stops), (noun,))] * 5
-    return made
+            cases += [Case("sequential", prompt, partial(_visits, noun=noun, stops=stops), (noun,))] * 5
+    return cases
 
 
 def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
-    """How many boxes most frames show (the smaller number on a tie); names count only where they must."""
-    tracks = [t for t in layout.tracks if not rules.named or noun in t.phrase.split()]
+    """Whether most frames have `count` boxes (the smaller number on a tie); names count with `rules.named` only."""
+    tracks = [track for track in layout.tracks if not rules.named or noun in track.phrase.split()]
     if not tracks:
         return count == 0
-    seen = Counter(sum(map(rules.is_present, boxes)) for boxes in zip(*(t.boxes for t in tracks), strict=True))
-    return max(seen, key=lambda n: (seen[n], -n)) == count
+    frames = zip(*(track.boxes for track in tracks), strict=True)
+    votes = Counter(sum(map(rules.is_present, boxes)) for boxes in frames)
+    return max(votes, key=lambda number: (votes[number], -number)) == count
 
 
 def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
-    tracks = [first_track(layout, name) for name in names]
-    return all(t is not None and sum(map(rules.is_present, t.boxes)) >= len(t.boxes) / 2 for t in tracks)
+    """Whether each object is present in half of the frames or more."""
+    for name in names:
+        track = first_track(layout, name)
+        if track is None or sum(map(rules.is_present, track.boxes)) < len(track.boxes) / 2:
+            return False
+    return True
 
 
 def _half(layout: Layout, rules: Rules, noun: str, half: str) -> bool:
-    """Seen in some frame of its half and in none of the other; the two middle frames do not count."""
+    """Whether the object is present in a frame of its half and in none of the other; the middle two do not count."""
     track = first_track(layout, noun)
     if track is None:
         return False
     centre = len(track.boxes) // 2
-    early, late = (any(map(rules.is_present, part)) for part in (track.boxes[: centre - 1], track.boxes[centre + 1 :]))
+    early = any(map(rules.is_present, track.boxes[: centre - 1]))
+    late = any(map(rules.is_present, track.boxes[centre + 1 :]))
     return early and not late if half == "first" else late and not early
 
 
 def _spots(layout: Layout, rules: Rules, noun: str, *frames: int) -> list[tuple[float, float]]:
-    """The middles of a thing in some frames; none where it is not seen in all of them."""
+    """Centres of an object in some frames; empty where it is not present in all of them."""
     track = first_track(layout, noun)
     boxes = [track.boxes[f] for f in frames] if track else []
     spots = [middle(box) for box in boxes if box and rules.is_present(box)]
@@ -127,7 +137,7 @@ def _moves(layout: Layout, rules: Rules, noun: str, goal: str) -> bool:
 
 
 def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> bool:
-    """The first thing begins on one side of the second and ends on the other."""
+    """Whether the first object begins on one side of the second and ends on the other."""
     one, two = (_spots(layout, rules, name, 0, -1) for name in names)
     if not one or not two:
         return False
@@ -135,10 +145,15 @@ def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> 
 
 
 def _visits(layout: Layout, rules: Rules, noun: str, stops: tuple[str, ...]) -> bool:
-    """In the right quarter in the first frame, the middle one (the 4th of 6) and the last."""
+    """Whether the object is in the right quarter in the first frame, the middle one (the 4th of 6) and the last."""
     track = first_track(layout, noun)
-    spots = _spots(layout, rules, noun, 0, len(track.boxes) // 2, -1) if track else []
-    return bool(spots) and all(
-        rules.is_on_side(x, side, 0.5) and rules.is_on_side(y, height, 0.5)
-        for (x, y), (height, side) in zip(spots, map(str.split, stops), strict=True)
-    )
+    if track is None:
+        return False
+    spots = _spots(layout, rules, noun, 0, len(track.boxes) // 2, -1)
+    if not spots:
+        return False
+    for (x, y), stop in zip(spots, stops, strict=True):
+        height, side = stop.split()
+        if not (rules.is_on_side(x, side, 0.5) and rules.is_on_side(y, height, 0.5)):
+            return False
+    return True

@@ -17,43 +17,51 @@ SHORT = 256  # pixels of the shorter side at which motion is measured
 FAST = 6.0  # pixels between two frames at that size: VBench's limit of a video that moves
 
 
-def agreement(plan: Scene, seen: Scene, frames: int, looked: Sequence[int]) -> dict[str, float]:
-    """How well what was seen follows the plan, in 0..1, over planned boxes of the frames `looked` at.
+def agreement(plan: Scene, detections: Scene, frames: int, indices: Sequence[int]) -> dict[str, float]:
+    """How well the detections follow the plan.
 
-    `in box`: the share whose thing has its middle inside; `iou`: the mean overlap. What was not seen counts 0. Only
-    planned things that `seen` has a track for are judged; there are no numbers where there is none.
+    Args:
+        plan: the planned scene.
+        detections: the detected scene, one key frame for each of `indices`.
+        frames: number of frames of the video.
+        indices: the frames that were given to the detector.
+
+    Returns:
+        Means in 0..1 over the planned boxes of these frames: `in box`, the fraction whose object was detected with its
+        centre inside, and `iou`. An undetected object counts 0. Only planned objects that `detections` has a track for
+        are counted; the result is empty where there is none.
     """
-    at = plan.at(frames)
+    planned = plan.at(frames)
     inside: list[float] = []
     ious: list[float] = []
-    for query in dict.fromkeys(track.phrase for track in seen.tracks):
-        goals = [track for track in at.tracks if _names(query) <= _names(track.phrase)]
-        finds = [track for track in seen.tracks if track.phrase == query]
-        for i, f in enumerate(looked):
-            wanted = [box for t in goals if (box := t.boxes[f]) is not None]
-            for goal, find in _pairs(wanted, [box for t in finds if (box := t.boxes[i]) is not None]):
-                inside.append(float(find is not None and centred(find, goal)))
-                ious.append(overlap(find, goal) if find is not None else 0.0)
-    return {"in box": float(np.mean(inside)), "iou": float(np.mean(ious))} if inside else {}
+    for query in dict.fromkeys(track.phrase for track in detections.tracks):
+        goals = [track for track in planned.tracks if _words(query) <= _words(track.phrase)]
+        finds = [track for track in detections.tracks if track.phrase == query]
+        for i, frame in enumerate(indices):
+            goal_boxes = [box for track in goals if (box := track.boxes[frame]) is not None]
+            found_boxes = [box for track in finds if (box := track.boxes[i]) is not None]
+            for goal, found in _pairs(goal_boxes, found_boxes):
+                inside.append(float(found is not None and centred(found, goal)))
+                ious.append(0.0 if found is None else overlap(found, goal))
+    if not inside:
+        return {}
+    return {"in box": float(np.mean(inside)), "iou": float(np.mean(ious))}
 
 
-def _names(phrase: str) -> set[str]:
-    return set(phrase.lower().split()) - {"a", "an", "the"}
-
-
-def _pairs(goals: list[Box], finds: list[Box]) -> list[tuple[Box, Box | None]]:
-    """Every goal with a find of its own, the pairs that overlap most first, then the nearest."""
+def _pairs(goals: list[Box], found: list[Box]) -> list[tuple[Box, Box | None]]:
+    """Each goal with a detected box of its own: greedily by overlap, then by distance."""
 
     def cost(pair: tuple[int, int]) -> tuple[float, float]:
-        a, b = goals[pair[0]], finds[pair[1]]
-        (x, y), (u, v) = middle(a), middle(b)
-        return -overlap(a, b), (x - u) ** 2 + (y - v) ** 2
+        goal, box = goals[pair[0]], found[pair[1]]
+        (x, y), (u, v) = middle(goal), middle(box)
+        return -overlap(goal, box), (x - u) ** 2 + (y - v) ** 2
 
-    given: dict[int, int] = {}
-    for g, f in sorted(((g, f) for g in range(len(goals)) for f in range(len(finds))), key=cost):
-        if g not in given and f not in given.values():
-            given[g] = f
-    return [(goal, finds[given[g]] if g in given else None) for g, goal in enumerate(goals)]
+    every_pair = [(g, f) for g in range(len(goals)) for f in range(len(found))]
+    assigned: dict[int, int] = {}
+    for g, f in sorted(every_pair, key=cost):
+        if g not in assigned and f not in assigned.values():
+            assigned[g] = f
+    return [(goal, found[assigned[g]] if g in assigned else None) for g, goal in enumerate(goals)]
 
 
 def cosines(features: np.ndarray) -> np.ndarray:
@@ -63,22 +71,28 @@ def cosines(features: np.ndarray) -> np.ndarray:
 
 
 def cscv(features: np.ndarray) -> float:
-    """Clip similarity coefficient of variation (DiTCtrl, Cai et al. 2025): 1 / (1 + 10 std / mean) of `cosines`.
+    """Clip similarity coefficient of variation (DiTCtrl, arXiv 2412.18597): 1 / (1 + 10 std / mean) of `cosines`.
 
-    1 is most even. A video that stands still, or turns at one speed, also gets 1: read it beside the dynamic degree.
-    NaN where the mean is 0.
+    1 is the most even. A still video, or one that changes at constant speed, also gets 1, so the value must be read
+    together with the dynamic degree. NaN where the mean is 0.
     """
-    similar = cosines(features.astype(np.float64))
-    mean = similar.mean()
-    return float(1 / (1 + 10 * similar.std() / mean)) if mean else float("nan")
+    similarities = cosines(features.astype(np.float64))
+    mean = similarities.mean()
+    if not mean:
+        return float("nan")
+    return float(1 / (1 + 10 * similarities.std() / mean))
 
 
 def motion(frames: np.ndarray) -> dict[str, float]:
-    """Of uint8 `[frame, height, width, 3]`, in VBench's definitions (Huang et al. 2024) with DIS optical flow.
+    """Dynamic degree and motion smoothness in VBench's definitions (arXiv 2311.17982), with DIS optical flow.
 
-    `dynamic`: 1 where the fastest 5 % of pixels move by more than 6 pixels (of 256) in a quarter of the frames; VBench
-    takes RAFT's flow. `smoothness`: 1 - the error (of 255) of every second frame made from its neighbours, for which
-    VBench takes AMT. So neither compares with VBench's own tables.
+    Args:
+        frames: uint8 `[frame, height, width, 3]`; fewer than three frames have no values.
+
+    Returns:
+        `dynamic`: 1 where the fastest 5 % of pixels move by more than 6 pixels (of 256) in a quarter of the frames;
+        VBench uses RAFT's flow. `smoothness`: 1 - the error (of 255) of every second frame interpolated from its
+        neighbours, for which VBench uses AMT. Neither value is comparable with VBench's own tables.
     """
     try:
         import cv2
@@ -86,6 +100,8 @@ def motion(frames: np.ndarray) -> dict[str, float]:
         raise AnimaticError("motion needs OpenCV; install animatic[measure]") from None
     if len(frames) < 3:
         return {}
+
+    # all videos are measured at one size
     scale = SHORT / min(frames.shape[1:3])
     size = (round(frames.shape[2] * scale), round(frames.shape[1] * scale))
     large = [cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) for frame in frames]
@@ -93,19 +109,30 @@ def motion(frames: np.ndarray) -> dict[str, float]:
     flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def fastest(a: Any, b: Any) -> float:
+        """Mean speed of the fastest 5 % of pixels, in pixels per frame."""
         speed = np.linalg.norm(flow.calc(a, b, None), axis=-1).ravel()
-        return float(np.sort(speed)[-max(1, len(speed) // 20) :].mean())
+        count = max(1, len(speed) // 20)
+        return float(np.sort(speed)[-count:].mean())
 
+    # smoothness: warp both neighbours of every second frame halfway along the flow, and compare their mean with it
     y, x = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
     errors = []
     for i in range(1, len(large) - 1, 2):
         half = flow.calc(grey[i - 1], grey[i + 1], None) / 2
-        sides = [
-            cv2.remap(large[i + k], x + k * half[..., 0], y + k * half[..., 1], cv2.INTER_LINEAR,
-                      borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-            for k in (-1, 1)
-        ]  # fmt: skip
-        errors.append(np.abs((sides[0] + sides[1]) / 2 - large[i]).mean() / 255)
+        warped = []
+        for k in (-1, 1):
+            map_x, map_y = x + k * half[..., 0], y + k * half[..., 1]
+            side = cv2.remap(large[i + k], map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            warped.append(side.astype(np.float32))
+        interpolated = (warped[0] + warped[1]) / 2
+        errors.append(np.abs(interpolated - large[i]).mean() / 255)
+
+    # dynamic degree: enough frames with fast pixels
     speeds = [fastest(a, b) for a, b in pairwise(grey)]
-    moving = sum(speed > FAST for speed in speeds) >= max(1, round(len(frames) / 4))
+    fast = sum(speed > FAST for speed in speeds)
+    moving = fast >= max(1, round(len(frames) / 4))
     return {"dynamic": float(moving), "smoothness": 1 - float(np.mean(errors))}
+
+
+def _words(phrase: str) -> set[str]:
+    return set(phrase.lower().split()) - {"a", "an", "the"}

@@ -1,4 +1,4 @@
-"""Stories to compare multi-prompt methods by, after MPVBench (DiTCtrl, Cai et al. 2025), which is not published.
+"""Stories to compare multi-prompt methods by, after MPVBench (DiTCtrl, arXiv 2412.18597), which is not published.
 
 130 stories of ours in ten kinds of transition. There is nothing to detect: what is measured is how evenly one frame
 follows another (CSCV), whether anything moves, and how well each part shows its own prompt.

@@ -1,4 +1,4 @@
-"""Detectors that take any words: OWL-ViT, OWLv2 and GroundingDINO, through transformers."""
+"""Open-vocabulary detectors: OWL-ViT, OWLv2 and GroundingDINO, through transformers."""
 
 from __future__ import annotations
 
@@ -17,49 +17,57 @@ from ..quiet import quiet
 from ..scene import Box
 from .detect import DetectedBox
 
-FRAMES = 16  # looked at in one pass
+FRAMES = 16  # per forward pass
 
 
 class Owl:
-    """OWL-ViT (Minderer et al. 2022) or OWLv2 (2023). A box's score is the sigmoid of its best query's logit."""
+    """OWL-ViT (arXiv 2205.06230) or OWLv2 (arXiv 2306.09683). Score: sigmoid of the best query's logit."""
 
     def __init__(self, weights: str) -> None:
         self.model, self.processor = loaded(AutoModelForZeroShotObjectDetection, weights)
 
     @torch.no_grad()
     def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
-        texts = [f"a photo of {named(query)}" for query in queries]  # LMD, LVD
+        """Every candidate box of each frame (see `detect.Detector`); thresholds are the caller's."""
+        texts = [f"a photo of {named(query)}" for query in queries]  # the prompt of LMD and LVD
         found: list[list[DetectedBox]] = []
         for part in np.split(frames, range(FRAMES, len(frames), FRAMES)):
-            told = self.processor(text=[texts] * len(part), images=list(part), return_tensors="pt", truncation=True)
-            outputs = self.model(**told.to(self.model.device))
+            images = list(part)
+            inputs = self.processor(text=[texts] * len(part), images=images, return_tensors="pt", truncation=True)
+            outputs = self.model(**inputs.to(self.model.device))
+
+            # boxes in pixels to fractions of the frame
             sizes = [frame.shape[:2] for frame in part]
-            for seen in self.processor.post_process_grounded_object_detection(outputs, 0.0, target_sizes=sizes):
-                found.append(_found(seen["labels"], seen["boxes"], seen["scores"], frames.shape[1:3]))
+            results = self.processor.post_process_grounded_object_detection(outputs, 0.0, target_sizes=sizes)
+            for result in results:
+                found.append(_found(result["labels"], result["boxes"], result["scores"], frames.shape[1:3]))
         return found
 
 
 class GroundingDino:
-    """GroundingDINO (Liu et al. 2024), one query a pass: no phrase of its answer can then be meant for another one."""
+    """GroundingDINO (arXiv 2303.05499), one query a pass: no phrase of its answer can then be meant for another one."""
 
     def __init__(self, weights: str) -> None:
         self.model, self.processor = loaded(AutoModelForZeroShotObjectDetection, weights)
 
     @torch.no_grad()
     def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
+        """Every candidate box of each frame (see `detect.Detector`); thresholds are the caller's."""
         found: list[list[DetectedBox]] = [[] for _ in frames]
         for (q, query), start in product(enumerate(queries), range(0, len(frames), FRAMES)):
             part = list(frames[start : start + FRAMES])
             text = [f"{query.lower()}."] * len(part)
-            told = self.processor(text=text, images=part, return_tensors="pt").to(self.model.device)
-            outputs = self.model(**told)
+            inputs = self.processor(text=text, images=part, return_tensors="pt").to(self.model.device)
+            outputs = self.model(**inputs)
+
+            # with one query per pass, every box belongs to it
             sizes = [frame.shape[:2] for frame in part]
-            seen = self.processor.post_process_grounded_object_detection(
-                outputs, told["input_ids"], threshold=0.0, text_threshold=1.0, target_sizes=sizes
+            results = self.processor.post_process_grounded_object_detection(
+                outputs, inputs["input_ids"], threshold=0.0, text_threshold=1.0, target_sizes=sizes
             )
-            for f, one in enumerate(seen, start):
-                labels = torch.full((len(one["scores"]),), q)
-                found[f] += _found(labels, one["boxes"], one["scores"], frames.shape[1:3])
+            for f, result in enumerate(results, start):
+                labels = torch.full((len(result["scores"]),), q)
+                found[f] += _found(labels, result["boxes"], result["scores"], frames.shape[1:3])
         return found
 
 
@@ -80,8 +88,9 @@ def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[An
 
 
 def _found(labels: Tensor, boxes: Tensor, scores: Tensor, size: tuple[int, ...]) -> list[DetectedBox]:
-    """Boxes in pixels to boxes in 0..1, cut to the frame."""
+    """Boxes in pixels to boxes in 0..1, clipped to the frame."""
     height, width = size
-    parts = (boxes.cpu().double() / torch.tensor([width, height, width, height])).clamp(0, 1)
-    rows: list[Box] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in parts.tolist()]
-    return [DetectedBox(q, box, score) for q, box, score in zip(labels.tolist(), rows, scores.tolist(), strict=True)]
+    fractions = boxes.cpu().double() / torch.tensor([width, height, width, height])
+    clipped: list[Box] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in fractions.clamp(0, 1).tolist()]
+    triples = zip(labels.tolist(), clipped, scores.tolist(), strict=True)
+    return [DetectedBox(query, box, score) for query, box, score in triples]

@@ -82,10 +82,12 @@ def work(run: Run, part: RunPart, tick: Progress = no_progress) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The last line that says something."""
+    """An error in one line: our own message where it has one, else its first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "AnimaticError" in line] or lines[:1]
-    return told[-1].split("AnimaticError: ")[-1] if told else type(error).__name__
+    ours = [line for line in lines if "AnimaticError" in line] or lines[:1]
+    if not ours:
+        return type(error).__name__
+    return ours[-1].split("AnimaticError: ")[-1]
 
 
 class Worker:

@@ -1,4 +1,4 @@
-"""A page to look at: tables with intervals, bars, published rows beside ours, and passes and failures with boxes."""
+"""The report page: tables with intervals, bars, published rows next to ours, passes and failures with boxes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from .run_store import Run
 from .scoring import CaseResult, ScoringSettings, Summary, read_score, summarise
 
 SOURCES = {
-    "lmd": "LMD, Lian et al. 2023, README of the authors' code (SD 1.5, OWL-ViT)",
-    "lvd": "LVD, Lian et al. 2024, README of the authors' code (ModelScope 256, OWL-ViT)",
+    "lmd": "LMD, arXiv 2305.13655, README of the authors' code (SD 1.5, OWL-ViT)",
+    "lvd": "LVD, arXiv 2309.17444, README of the authors' code (ModelScope 256, OWL-ViT)",
 }
 TALL = 128  # pixels of a frame on the page
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A row of a paper: shares in per cent, task by task in the benchmark's order."""
+    """A row of a paper: accuracies in per cent, task by task in the benchmark's order."""
 
     benchmark: str
     stage: int
@@ -56,34 +56,42 @@ class ScoredRun:
     name: str
     run: Run
     scoring: ScoringSettings
-    verdicts: list[CaseResult]
+    results: list[CaseResult]
     summary: Summary
 
 
 def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
-    """Write the page to `out` (.html) and the tables as markdown beside it; `shown` examples a run, task and kind."""
+    """Write a page (`out`, .html) with the tables and examples of scored runs, and the tables as markdown next to it.
+
+    `shown`: how many passes, and failures, of each run and task are shown. Raises `AnimaticError` where the runs are of
+    different benchmarks, or one was not scored.
+    """
     if out.suffix != ".html":
         raise AnimaticError(f"{out}: want a name that ends in .html")
     runs = [_scored(folder) for folder in folders]
     names = {r.run.settings.benchmark for r in runs}
     if len(names) > 1:
         raise AnimaticError(f"the runs are of {' and '.join(sorted(names))}; want runs of one benchmark")
+
+    # what both pages show
     name = names.pop()
-    told = {
+    values = {
         "benchmark": name,
         "tasks": list(runs[0].summary.tasks),
         "runs": runs,
         "published": published(name),
         "source": SOURCES.get(name, ""),
-        "metrics": list(dict.fromkeys(m for r in runs for m in r.summary.means)),
+        "metrics": list(dict.fromkeys(metric for r in runs for metric in r.summary.means)),
         "cell": cell,
         "fast": FAST,
     }
-    page = {**told, "examples": {r.name: examples(r, shown) for r in runs}}
-    write_atomically(out, page_template("report.html").render(page).encode())
-    beside = out.with_suffix(".md")
-    write_atomically(beside, page_template("report.md").render(told).encode())
-    return [out, beside]
+
+    # the page alone has examples
+    page = page_template("report.html").render({**values, "examples": {r.name: examples(r, shown) for r in runs}})
+    write_atomically(out, page.encode())
+    markdown = out.with_suffix(".md")
+    write_atomically(markdown, page_template("report.md").render(values).encode())
+    return [out, markdown]
 
 
 def page_template(name: str) -> Template:
@@ -98,12 +106,12 @@ def data_uri(picture: bytes, kind: str) -> str:
 
 
 def _scored(folder: Path) -> ScoredRun:
-    run, (scoring, verdicts) = Run(folder), read_score(folder)
-    return ScoredRun(folder.name, run, scoring, verdicts, summarise(verdicts))
+    scoring, results = read_score(folder)
+    return ScoredRun(folder.name, Run(folder), scoring, results, summarise(results))
 
 
 def cell(tally: Tally) -> str:
-    """A share with its number and interval, "-" where nothing was judged."""
+    """Accuracy with its 95 % interval in per cent, "-" where nothing was judged."""
     if not tally.total:
         return "-"
     low, high = tally.interval()
@@ -111,21 +119,23 @@ def cell(tally: Tally) -> str:
 
 
 def examples(scored: ScoredRun, shown: int) -> dict[str, dict[bool, list[dict[str, str]]]]:
-    """Of each task the first passes and failures: a prompt, a note, and a picture of what was seen (a data URI)."""
+    """The first passes and failures of each task: prompt, note and a picture of the detections (a data URI)."""
     jobs = {job.number: job for job in scored.run.jobs()}
-    made: dict[str, dict[bool, list[dict[str, str]]]] = {}
-    for verdict in scored.verdicts:
-        kinds = made.setdefault(verdict.task, {True: [], False: []})
-        if verdict.passed is not None and len(kinds[verdict.passed]) < shown:
-            kinds[verdict.passed].append(_example(scored.run, jobs[verdict.number], verdict))
-    return made
+    chosen: dict[str, dict[bool, list[dict[str, str]]]] = {}
+    for result in scored.results:
+        kinds = chosen.setdefault(result.task, {True: [], False: []})
+        if result.passed is None or len(kinds[result.passed]) >= shown:
+            continue
+        kinds[result.passed].append(_example(scored.run, jobs[result.number], result))
+    return chosen
 
 
-def _example(run: Run, job: Job, verdict: CaseResult) -> dict[str, str]:
-    note, picture = verdict.reason or f"job {job.number}, seed {job.seed}", ""
-    if verdict.detections is not None:
+def _example(run: Run, job: Job, result: CaseResult) -> dict[str, str]:
+    note = result.reason or f"job {job.number}, seed {job.seed}"
+    picture = ""
+    if result.detections is not None:
         try:
-            picture = strip(run.video(job).frames[list(verdict.frames)], verdict.detections)
+            picture = strip(run.video(job).frames[list(result.frames)], result.detections)
         except AnimaticError as error:
             note = str(error)
     return {"prompt": job.prompt, "note": note, "picture": picture}

@@ -1,9 +1,9 @@
-"""Runs as data: a folder with a manifest and a row per job. Running again is resuming, in any number of processes.
+"""Runs as folders: a manifest and a database row per job. Running again resumes, in any number of processes.
 
 manifest.json   settings and versions, written once, last of the preparation
 jobs.sqlite     a row per job: prompt, seed, plan, state, and the reason where it failed
-made/           a video (or picture) and its scene per job
-owners/         a locked file per process at work: what a dead one had begun is free again
+made/           a video (or image) and its scene per job
+owners/         a locked file per working process; the jobs of a process that died are released
 """
 
 from __future__ import annotations
@@ -75,14 +75,15 @@ class Run:
             return dict(base.execute("select state, count(*) from jobs group by state"))
 
     def keep_plans(self, plans: Iterable[tuple[int, Scene | Story | AnimaticError]]) -> None:
-        """Keep plans by job number, all at once; a job without one fails unless the prompt is enough."""
+        """Store plans by job number in one transaction; a job without one fails, unless prompts alone are used."""
         with _changing(self.base) as base:
             for number, plan in plans:
                 if isinstance(plan, AnimaticError):
-                    told = (None, TODO if self.settings.prompt_only else FAILED, f"no plan: {plan}", number)
+                    state = TODO if self.settings.prompt_only else FAILED
+                    values = (None, state, f"no plan: {plan}", number)
                 else:
-                    told = (story_json(scenes_of(plan)), TODO, "", number)
-                base.execute("update jobs set plan = ?, state = ?, reason = ? where number = ?", told)
+                    values = (story_json(scenes_of(plan)), TODO, "", number)
+                base.execute("update jobs set plan = ?, state = ?, reason = ? where number = ?", values)
 
     def preparing(self) -> AbstractContextManager[None]:
         """One process at a time."""
@@ -104,20 +105,27 @@ class Run:
             self.owner = ""
 
     def claim(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> list[Job]:
-        """The next batch that nobody works at, now this process's; empty where there is none.
+        """The next free batch, from now on this process's; empty where there is none.
 
-        `limit` is of places (whole batches), `shard` (i, n) is every n-th batch from the i-th.
+        `limit` counts places (whole batches are taken); `shard` (i, n) is every n-th batch from the i-th.
         """
-        told = {**self._part(limit, shard), "owner": self.owner}
+        values = {**self._part(limit, shard), "owner": self.owner}
         with _changing(self.base) as base:
             self._bury(base)
-            (place,) = base.execute(f"select min(place) from jobs where state = 'todo' and {_PART}", told).fetchone()
+
+            # the first place of this part that is still to be done
+            (place,) = base.execute(f"select min(place) from jobs where state = 'todo' and {_PART}", values).fetchone()
             if place is None:
                 return []
-            these = "place / :size = :batch"
-            told["batch"] = place // self.settings.batch
-            batch = [_job(row) for row in base.execute(f"select * from jobs where {these} order by place", told)]
-            base.execute(f"update jobs set state = 'running', owner = :owner where state = 'todo' and {these}", told)
+
+            # its whole batch, though some of its jobs may be done: sums depend on what is computed together
+            in_batch = "place / :size = :batch"
+            values["batch"] = place // self.settings.batch
+            rows = base.execute(f"select * from jobs where {in_batch} order by place", values)
+            batch = [_job(row) for row in rows]
+            base.execute(
+                f"update jobs set state = 'running', owner = :owner where state = 'todo' and {in_batch}", values
+            )
         return batch
 
     def progress(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> tuple[int, int]:
@@ -177,7 +185,7 @@ class Run:
             base.execute(_FREE, (self.owner,))
 
     def _bury(self, base: sqlite3.Connection) -> None:
-        """Free what dead processes had begun."""
+        """Release the jobs of processes that died."""
         for (owner,) in base.execute("select distinct owner from jobs where state = 'running'").fetchall():
             path = self.folder / "owners" / owner
             if owner != self.owner and not is_held(path):
@@ -222,15 +230,15 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    told = {key: value for key, value in dict(row).items() if key != "owner"}
+    fields = {key: value for key, value in dict(row).items() if key != "owner"}
     story = parse_story(json.loads(row["plan"]), f"plan of job {row['number']}") if row["plan"] else ()
     plan = story[0] if len(story) == 1 else story or None
-    return Job(**{**told, "names": tuple(json.loads(row["names"])), "plan": plan})
+    return Job(**{**fields, "names": tuple(json.loads(row["names"])), "plan": plan})
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for one errand; what went wrong in it is one line, and nothing is half done."""
+    """A connection that is closed, and rolled back, at the end; errors become one `AnimaticError`."""
     try:
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as base:  # rolls back what is open
             base.row_factory = sqlite3.Row

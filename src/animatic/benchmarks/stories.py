@@ -38,27 +38,31 @@ from .metrics import cscv, motion
 Row = Mapping[str, Any]
 
 FACTORS = (-1.0, 0.0, 0.5, 1.0, 2.0)
-ALIKE = 0.75  # overlap of two sprites of one size in one place: what a swap could reach at best
-KEPT = 0.6
+MIN_SPRITE_OVERLAP = 0.75  # overlap of two sprites of one size in one place: what a swap could reach at best
+MIN_KEPT_IOU = 0.6
 
 
 def story(rng: random.Random) -> Story:
-    """Three scenes of one thing that goes on its way, of which one word changes at each border: place or colour."""
+    """Three scenes of one moving object; at each border one word changes, its colour or the place."""
     noun = rng.choice(toyworld.COLOURABLE)
     colours, places = rng.sample(tuple(toyworld.COLOURS), 2), rng.sample(toyworld.BACKGROUNDS, 2)
-    said = [(colours[0], places[0]), rng.choice([(colours[1], places[0]), (colours[0], places[1])])]
-    said.append((colours[1], places[1]))
+
+    # colour and place of each scene
+    settings = [(colours[0], places[0])]
+    settings.append(rng.choice([(colours[1], places[0]), (colours[0], places[1])]))
+    settings.append((colours[1], places[1]))
+
+    # the object moves on from where the scene before ended
     w, h = (side * 4 / toyworld.GRID for side in toyworld.aspect(noun))
     stops = [(rng.random() * (1 - w), rng.random() * (1 - h)) for _ in range(4)]
     boxes: list[Box] = [(x, y, x + w, y + h) for x, y in stops]
-    return tuple(
-        Scene(
-            f"{article(f'{colour} {noun}')} {PLACES[place]}",
-            (Track(f"{colour} {noun}", (boxes[i], boxes[i + 1])),),
-            background=place,
-        )
-        for i, (colour, place) in enumerate(said)
-    )
+
+    scenes = []
+    for i, (colour, place) in enumerate(settings):
+        prompt = f"{article(f'{colour} {noun}')} {PLACES[place]}"
+        track = Track(f"{colour} {noun}", (boxes[i], boxes[i + 1]))
+        scenes.append(Scene(prompt, (track,), background=place))
+    return tuple(scenes)
 
 
 def isolated(scenes: Story, backbone: Backbone, method: str, seed: int, steps: int) -> Video:
@@ -73,47 +77,41 @@ def colours(frames: np.ndarray) -> np.ndarray:
     return cells.reshape(count, -1) / 127.5 - 1
 
 
-def told_right(scenes: Story, video: Video, detector: ToyDetector) -> float:
-    """Share of frames in which the surest find is of the noun and colour of the frame's scene."""
-    finds = detector.surest(video.frames)
-    right = []
-    for f, find in enumerate(finds):
-        colour, noun = scenes[f * len(scenes) // len(finds)].tracks[0].phrase.split()
-        right.append(find is not None and find.noun == noun and same_colour(noun, colour, find.colour))
-    return float(np.mean(right))
-
-
 def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence[str], weights: str) -> Iterator[Row]:
-    """Rows "isolated METHOD" are clips on their own, others whole stories."""
+    """A row per method. "isolated METHOD" renders each scene as a clip of its own, other names render whole stories."""
     rng, detector = random.Random(seed), ToyDetector()
-    asked = [story(rng) for _ in range(n)]
+    sampled = [story(rng) for _ in range(n)]
     clip = ClipMetrics(weights) if weights else None
     for method in methods:
         name = method.removeprefix("isolated ")
-        filmed = render_story if name == method else isolated
+        make = render_story if name == method else isolated
         rows: list[dict[str, float]] = []
-        for i, scenes in enumerate(asked):
-            video = filmed(scenes, backbone, name, seed + 10 * i, steps=steps)
-            even = clip(video.frames, "")["cscv"] if clip else cscv(colours(video.frames))
-            rows.append({"cscv": even, **motion(video.frames), "text": told_right(scenes, video, detector)})
+        for i, scenes in enumerate(sampled):
+            video = make(scenes, backbone, name, seed + 10 * i, steps=steps)
+            evenness = clip(video.frames, "")["cscv"] if clip else cscv(colours(video.frames))
+            accuracy = prompt_accuracy(scenes, video, detector)
+            rows.append({"cscv": evenness, **motion(video.frames), "text": accuracy})
         yield {"method": method, "features": weights or "colours", **means(rows, 4)}
 
 
 def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
-    """A noun for another: whether the new thing is there, and where the old one was."""
-    rng, detector, rows = random.Random(seed), ToyDetector(), []
+    """Word swap: whether the new object is generated, and where the old one was."""
+    rng, detector = random.Random(seed), ToyDetector()
+    rows = []
     for i in range(n):
-        old, new, place = *_alike(rng), rng.choice(toyworld.BACKGROUNDS)
+        old, new = _alike(rng)
+        place = rng.choice(toyworld.BACKGROUNDS)
         scene = Scene(f"{article(old)} {PLACES[place]}")
         videos = render_edit(scene, Edit(swap={old: new}), backbone, "none", seed + i, steps=steps)
         before, after = (detector.surest(video.frames) for video in videos)
-        iou = float(np.mean([overlap(a.box, b.box) if a and b else 0.0 for a, b in zip(before, after, strict=True)]))
-        was, there = (
-            bool(np.mean([d is not None and d.noun == noun for d in finds]) >= 0.5)
-            for finds, noun in ((before, old), (after, new))
-        )
-        kept = iou >= KEPT
-        rows.append({"noun": there, "box": kept, "both": there and kept, "source noun": was, "iou": iou})
+
+        # the layout is kept where the boxes of source and edit overlap
+        ious = [overlap(a.box, b.box) if a and b else 0.0 for a, b in zip(before, after, strict=True)]
+        iou = float(np.mean(ious))
+        kept = iou >= MIN_KEPT_IOU
+        had_old = _mostly(before, old)
+        has_new = _mostly(after, new)
+        rows.append({"noun": has_new, "box": kept, "both": has_new and kept, "source noun": had_old, "iou": iou})
     yield means(rows)
 
 
@@ -121,18 +119,22 @@ def _alike(rng: random.Random) -> tuple[str, str]:
     """Two nouns of much the same shape: a car's box cannot be a person's."""
     while True:
         a, b = rng.sample(tuple(toyworld.NOUNS), 2)
-        if overlap(*(toyworld.tight(noun, 0, 0, toyworld.GRID) for noun in (a, b))) >= ALIKE:
+        if overlap(*(toyworld.tight(noun, 0, 0, toyworld.GRID) for noun in (a, b))) >= MIN_SPRITE_OVERLAP:
             return a, b
 
 
 def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
-    """A colour's word by five factors: how much of that colour the thing's pixels have."""
-    rng, detector, rows = random.Random(seed), ToyDetector(), []
+    """Attention reweighting of a colour's token by five factors: how much of the colour the object's pixels have."""
+    rng, detector = random.Random(seed), ToyDetector()
+    rows = []
     count = 1 + len(FACTORS)
     for i in range(n):
-        noun, colour = rng.choice(("ball", "cat", "dog", "bear", "star", "cup")), rng.choice(("red", "blue", "green"))
+        noun = rng.choice(("ball", "cat", "dog", "bear", "star", "cup"))
+        colour = rng.choice(("red", "blue", "green"))
         prompt = f"{article(f'{colour} {noun}')} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}"
         (token,) = backbone.text.positions(prompt, colour)
+
+        # the source and one edit per factor, from the same noise
         controls = [
             Guidance(backbone.defaults.guidance),
             Reweight({1 + k: {token: factor} for k, factor in enumerate(FACTORS)}),
@@ -141,18 +143,25 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         noise = backbone.noise([seed + i], backbone.geometry.frames, toyworld.SIZE, toyworld.SIZE)
         cond = backbone.encode([prompt] * count, [""] * count)
         x = noise.expand(count, -1, -1, -1, -1).contiguous()
-        frames = backbone.decode(sample(backbone, backbone.schedule(steps), x, cond, controls)).numpy()
-        where = detector.surest(frames[0])
-        goal = np.array(toyworld.COLOURS[colour])
-        near = [np.mean([_hue(f, d.box, goal) for f, d in zip(film, where, strict=True) if d]) for film in frames]
-        if not np.isnan(near).any():
-            rows.append(near[1:])
-    values = np.array(rows).reshape(-1, len(FACTORS))
+        videos = backbone.decode(sample(backbone, backbone.schedule(steps), x, cond, controls)).numpy()
+
+        # colour inside the boxes that are detected in the source
+        detections = detector.surest(videos[0])
+        target = np.array(toyworld.COLOURS[colour])
+        values = []
+        for video in videos:
+            pairs = zip(video, detections, strict=True)
+            values.append(np.mean([_hue(frame, d.box, target) for frame, d in pairs if d]))
+        if not np.isnan(values).any():
+            rows.append(values[1:])
+
+    table = np.array(rows).reshape(-1, len(FACTORS))
+    increasing = (np.diff(table) > 0).all(1)
     yield {
         "found": len(rows),
         "factors": FACTORS,
-        "colour": [round(float(v), 4) for v in values.mean(0)] if rows else [],
-        "monotone": round(int((np.diff(values) > 0).all(1).sum()) / n, 3),  # not found is not monotone
+        "colour": [round(float(v), 4) for v in table.mean(0)] if rows else [],
+        "monotone": round(int(increasing.sum()) / n, 3),  # a source without detections counts as not monotone
     }
 
 
@@ -161,9 +170,12 @@ def _hue(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
     (x, y), w, h = middle(box), (box[2] - box[0]) / 4, (box[3] - box[1]) / 4
     edges = (np.clip(round(v * toyworld.SIZE), 0, toyworld.SIZE - 1) for v in (x - w, y - h, x + w, y + h))
     x0, y0, x1, y1 = map(int, edges)
-    part = frame[y0 : y1 + 1, x0 : x1 + 1].astype(float)
-    goal = colour - colour.mean()
-    return float(((part - part.mean(-1, keepdims=True)) @ goal).mean() / (goal @ goal))
+    pixels = frame[y0 : y1 + 1, x0 : x1 + 1].astype(float)
+
+    # projection of the chroma on the colour's own
+    chroma = pixels - pixels.mean(-1, keepdims=True)
+    target = colour - colour.mean()
+    return float((chroma @ target).mean() / (target @ target))
 
 
 def main(
@@ -189,3 +201,20 @@ def main(
 
 if __name__ == "__main__":
     typer.run(main)
+
+
+def prompt_accuracy(scenes: Story, video: Video, detector: ToyDetector) -> float:
+    """Fraction of frames whose best detection has the noun and colour of the frame's scene."""
+    detections = detector.surest(video.frames)
+    correct = []
+    for f, detection in enumerate(detections):
+        scene = scenes[f * len(scenes) // len(detections)]
+        colour, noun = scene.tracks[0].phrase.split()
+        right = detection is not None and detection.noun == noun and same_colour(noun, colour, detection.colour)
+        correct.append(right)
+    return float(np.mean(correct))
+
+
+def _mostly(detections: Sequence[Any], noun: str) -> bool:
+    """Whether the best detection is of this noun in half of the frames or more."""
+    return bool(np.mean([d is not None and d.noun == noun for d in detections]) >= 0.5)

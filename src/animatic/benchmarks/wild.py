@@ -12,11 +12,11 @@ from ..scene import Box
 from .cases import Case, Layout, LayoutTrack, Rules, area, middle
 
 Check = Callable[[Layout], bool]
-MIN_SHIFT = 0.15  # of the frame: a way counts
+MIN_SHIFT = 0.15  # of the frame: what counts as a move
 
 
 def named(layout: Layout, noun: str) -> list[LayoutTrack]:
-    """Things whose name has the noun as a word."""
+    """Tracks whose phrase has the noun as a word."""
     return [t for t in layout.tracks if noun in t.phrase.lower().split()]
 
 
@@ -29,12 +29,12 @@ def count(noun: str, number: int) -> Check:
 
 
 def object_count(number: int) -> Check:
-    """How many things there are in all."""
+    """How many objects there are in all."""
     return lambda layout: len(layout.tracks) == number
 
 
 def goes(noun: str, x: int = 0, y: int = 0) -> Check:
-    """From its first to its last box each thing of the name moves this way; 0 is by less than FAR."""
+    """From its first to its last box each object of the name moves in this direction; 0 is by less than MIN_SHIFT."""
 
     def way(track: LayoutTrack) -> tuple[int, ...]:
         ends = (middle(present(track)[i]) for i in (0, -1))
@@ -44,7 +44,7 @@ def goes(noun: str, x: int = 0, y: int = 0) -> Check:
 
 
 def firsts(holds: Callable[..., bool], *nouns: str) -> Check:
-    """The first thing of each name is there, and something holds of their tracks."""
+    """The first object of each name is there, and `holds` is true of their tracks."""
 
     def check(layout: Layout) -> bool:
         found = [named(layout, noun) for noun in nouns]
@@ -64,7 +64,7 @@ def order(noun: str, other: str, axis: int) -> Check:
 
 
 def at(noun: str, frame: int, left: bool | None = None, top: bool | None = None) -> Check:
-    """In a frame a thing is in the left (or right) half, the upper (or lower) half."""
+    """In this frame the object is in the left (or right) half, the upper (or lower) half."""
 
     def inside(track: LayoutTrack) -> bool:
         box = track.boxes[frame]
@@ -74,12 +74,12 @@ def at(noun: str, frame: int, left: bool | None = None, top: bool | None = None)
 
 
 def visible(noun: str, first: bool, last: bool) -> Check:
-    """Whether a thing is there in the first and in the last frame."""
+    """Whether the object is present in the first and in the last frame."""
     return firsts(lambda track: (track.boxes[0] is not None, track.boxes[-1] is not None) == (first, last), noun)
 
 
 def grows(noun: str, by: int) -> Check:
-    """A thing's box becomes larger (1) or smaller (-1)."""
+    """An object's box becomes larger (1) or smaller (-1)."""
 
     def check(track: LayoutTrack) -> bool:
         a, b = (area(present(track)[i]) for i in (0, -1))
@@ -89,7 +89,7 @@ def grows(noun: str, by: int) -> Check:
 
 
 def arcs(noun: str) -> Check:
-    """In some middle frame a thing is higher than at both ends."""
+    """In some middle frame the object is higher than at both ends."""
 
     def check(track: LayoutTrack) -> bool:
         first, *between, last = (middle(box)[1] for box in present(track))
@@ -99,7 +99,7 @@ def arcs(noun: str) -> Check:
 
 
 def larger(noun: str, other: str) -> Check:
-    """In its first frame a thing is larger than another one in its own."""
+    """In its first frame the object is larger than the other one in its own."""
     return firsts(lambda a, b: area(present(a)[0]) > area(present(b)[0]), noun, other)
 
 

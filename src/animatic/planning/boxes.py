@@ -13,57 +13,78 @@ MAX_SCALE = 3.0  # how much LMD's scaling enlarges
 
 def clip(box: Box) -> Box | None:
     """The part of a box inside the frame; None where it lies outside altogether."""
+    if box[2] < 0 or box[3] < 0 or box[0] > 1 or box[1] > 1:
+        return None
     x0, y0, x1, y1 = (min(1.0, max(0.0, v)) for v in box)
-    outside = box[2] < 0 or box[3] < 0 or box[0] > 1 or box[1] > 1
-    return None if outside or x0 > x1 or y0 > y1 else (x0, y0, x1, y1)
+    if x0 > x1 or y0 > y1:
+        return None
+    return x0, y0, x1, y1
 
 
 def legacy_filter(boxes: Sequence[tuple[str, Box]], scale: bool = False) -> list[tuple[str, Box]]:
-    """LMD's post-processing of `x, y, width, height` in pixels of 512.
+    """LMD's post-processing (arXiv 2305.13655, the authors' code) of `x, y, width, height` in pixels of 512.
 
-    Drops boxes without area, over the whole canvas, or that begin beyond it. If one that is left leaves the canvas, or
-    if `scale`, all are scaled to fill it (at most threefold), aligned left and at the bottom. Rounds half to even.
+    Drops boxes without area, over the whole canvas, or that begin beyond it. If one of the others leaves the canvas, or
+    with `scale`, all are scaled to fill it (at most threefold), aligned left and at the bottom. Rounds half to even.
     """
-    kept = [
-        (name, box)
-        for name, box in boxes
-        if box[2] > 0 and box[3] > 0 and not (box[2] >= CANVAS and box[3] >= CANVAS) and max(box[:2]) <= CANVAS
-    ]
-    if any(min(b[:2]) < 0 or b[0] + b[2] > CANVAS or b[1] + b[3] > CANVAS for _, b in kept) or (scale and kept):
+    kept = [(name, box) for name, box in boxes if _is_usable(box)]
+    if any(_leaves_canvas(box) for _, box in kept) or (scale and kept):
         kept = _scaled(kept)
     return [(name, tuple(float(round(v)) for v in box)) for name, box in kept]  # type: ignore[misc]
 
 
 def scaled_to_canvas(scene: Scene) -> Scene:
-    """A picture whose boxes went once more through `legacy_filter` with `scale`: together they fill the canvas.
+    """A still scene whose boxes are scaled with `legacy_filter(scale=True)`, so that together they fill the canvas.
 
-    What moves, or is absent at times, stays as it is.
+    A scene with objects that move, or that are absent at times, is returned unchanged.
     """
     corners = [track.boxes[0] for track in scene.tracks if len(track.boxes) == 1]
     if len(corners) < len(scene.tracks) or None in corners:
         return scene
-    pixels = [
-        (str(i), (x0 * CANVAS, y0 * CANVAS, (x1 - x0) * CANVAS, (y1 - y0) * CANVAS))
-        for i, (x0, y0, x1, y1) in enumerate(filter(None, corners))
-    ]
-    tracks = [
-        replace(scene.tracks[int(i)], boxes=((x / CANVAS, y / CANVAS, (x + w) / CANVAS, (y + h) / CANVAS),))
-        for i, (x, y, w, h) in legacy_filter(pixels, scale=True)
-    ]
+
+    # x, y, width, height in pixels; the name is the track's index, for the filter may drop some
+    pixels: list[tuple[str, Box]] = []
+    for i, (x0, y0, x1, y1) in enumerate(filter(None, corners)):
+        pixels.append((str(i), (x0 * CANVAS, y0 * CANVAS, (x1 - x0) * CANVAS, (y1 - y0) * CANVAS)))
+
+    tracks = []
+    for i, (x, y, w, h) in legacy_filter(pixels, scale=True):
+        box = (x / CANVAS, y / CANVAS, (x + w) / CANVAS, (y + h) / CANVAS)
+        tracks.append(replace(scene.tracks[int(i)], boxes=(box,)))
     return replace(scene, tracks=tuple(tracks))
 
 
 def _scaled(boxes: list[tuple[str, Box]]) -> list[tuple[str, Box]]:
-    left, top = min(b[0] for _, b in boxes), min(b[1] for _, b in boxes)
-    right, bottom = max(b[0] + b[2] for _, b in boxes), max(b[1] + b[3] for _, b in boxes)
-    s = min(CANVAS / (right - left), CANVAS / (bottom - top), MAX_SCALE)
-    offset = max(0.0, -top * s)
-    if bottom * s + offset >= CANVAS:
-        offset -= bottom * s - CANVAS
-    out: list[tuple[str, Box]] = []
+    # the bounding box of all boxes, and the scale at which it fits the canvas
+    left = min(box[0] for _, box in boxes)
+    top = min(box[1] for _, box in boxes)
+    right = max(box[0] + box[2] for _, box in boxes)
+    bottom = max(box[1] + box[3] for _, box in boxes)
+    scale = min(CANVAS / (right - left), CANVAS / (bottom - top), MAX_SCALE)
+
+    # vertical offset: nothing above the canvas, then nothing below it
+    offset = max(0.0, -top * scale)
+    if bottom * scale + offset >= CANVAS:
+        offset -= bottom * scale - CANVAS
+
+    scaled: list[tuple[str, Box]] = []
     for name, (x, y, w, h) in boxes:
-        new_y, new_h = y * s + offset, h * s
+        new_y = y * scale + offset
+        new_h = h * scale
         if new_y < 0:
-            new_y, new_h = 0.0, new_h + new_y
-        out.append((name, ((x - left) * s, new_y, w * s, new_h)))
-    return out
+            new_h += new_y
+            new_y = 0.0
+        scaled.append((name, ((x - left) * scale, new_y, w * scale, new_h)))
+    return scaled
+
+
+def _is_usable(box: Box) -> bool:
+    x, y, width, height = box
+    has_area = width > 0 and height > 0
+    covers_canvas = width >= CANVAS and height >= CANVAS
+    return has_area and not covers_canvas and max(x, y) <= CANVAS
+
+
+def _leaves_canvas(box: Box) -> bool:
+    x, y, width, height = box
+    return min(x, y) < 0 or x + width > CANVAS or y + height > CANVAS

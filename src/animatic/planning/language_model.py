@@ -74,28 +74,29 @@ class LanguageModelPlanner:
         return Key(prompt, self.model.planner, self.model.name, self.template.digest, settings, sample)
 
     def plan(self, prompt: str, sample: int = 0) -> PlanResult:
-        """Plan a prompt, from the cache where it was asked before. Raises `AnimaticError` when attempts are used up."""
+        """Plan a prompt, from the cache where there is an entry. Raises `AnimaticError` after the last attempt."""
         if not prompt.strip():
             raise AnimaticError("the prompt is empty; want a sentence")
         key = self.key(prompt, sample)
-        known = self.cache.get(key) if self.cache else None
-        if known is not None:
-            return PlanResult(known.story, known.reply, known.warnings, known.usage, cached=True)
-        planned = self._ask(prompt)
+        entry = self.cache.get(key) if self.cache else None
+        if entry is not None:
+            return PlanResult(entry.story, entry.reply, entry.warnings, entry.usage, cached=True)
+
+        planned = self._request_plan(prompt)
         if self.cache:
             scenes = tuple(json.loads(scene.to_json()) for scene in planned.story)
             self.cache.put(Entry(key, planned.reply, scenes, usage=planned.usage, warnings=planned.warnings))
         return planned
 
-    def _ask(self, prompt: str) -> PlanResult:
+    def _request_plan(self, prompt: str) -> PlanResult:
         chat = self.template.messages(prompt, self.form)
         schema = self.template.schema() if self.form == "json" and not self.template.verbatim else None
-        spent: dict[str, int] = {}
+        usage: dict[str, int] = {}
         for attempt in range(1, self.attempts + 1):
-            said = self.model(chat, schema)
-            spent = {k: spent.get(k, 0) + said.usage.get(k, 0) for k in spent | said.usage}
+            reply = self.model(chat, schema)
+            usage = {name: usage.get(name, 0) + reply.usage.get(name, 0) for name in usage | reply.usage}
             try:
-                return replace(self.read(prompt, said.text), usage=spent)
+                return replace(self.read(prompt, reply.text), usage=usage)
             except AnimaticError as error:
                 if self.attempts == 1:
                     raise
@@ -105,22 +106,34 @@ class LanguageModelPlanner:
                     ) from None
                 if not self.corrected:
                     continue
-                told = f"That could not be read: {error}. Answer once more, complete, in the form that was asked for."
-                chat = [*chat, {"role": "assistant", "content": said.text}, {"role": "user", "content": told}]
+
+                # the next request has the reply and what was wrong with it
+                correction = (
+                    f"That could not be read: {error}. Answer once more, complete, in the form that was asked for."
+                )
+                chat = [
+                    *chat,
+                    {"role": "assistant", "content": reply.text},
+                    {"role": "user", "content": correction},
+                ]
         raise AnimaticError(f"attempts is {self.attempts}; want at least 1")
 
     def read(self, prompt: str, text: str) -> PlanResult:
-        """A reply as a plan. Raises `AnimaticError` where it has no box and wants nothing away."""
+        """A reply as a plan. Raises `AnimaticError` where it has neither a box in the frame nor a negative prompt."""
         if self.template.kind == "story":
-            told = replies.read_story(text)
+            parts = replies.read_story(text)
         else:
-            told = [(prompt, replies.read(text, self.legacy))]
+            parts = [(prompt, replies.read(text, self.legacy))]
         seconds = 0.0 if self.template.kind == "image" else self.seconds
-        read = [(reply, *reply.scene(said, seconds)) for said, reply in told]
-        for reply, scene, _ in read:
+
+        scenes: list[Scene] = []
+        warnings: list[str] = []
+        for scene_prompt, reply in parts:
+            scene, changes = reply.scene(scene_prompt, seconds)
             if not scene.tracks and not scene.negative and (reply.tracks or not reply.background):
                 raise AnimaticError("reply: no box in the frame; want at least one")
             if len(scene.tracks) > replies.MAX_TRACKS:
                 raise AnimaticError(f"reply: {len(scene.tracks)} tracks; want at most {replies.MAX_TRACKS}")
-        warnings = tuple(change for _, _, changes in read for change in changes)
-        return PlanResult(tuple(scene for _, scene, _ in read), text, warnings)
+            scenes.append(scene)
+            warnings += changes
+        return PlanResult(tuple(scenes), text, tuple(warnings))

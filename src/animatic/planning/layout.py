@@ -47,27 +47,37 @@ class Relation:
     b: int
 
 
-def arrange(things: Sequence[SceneObject], relations: Sequence[Relation], keys: int) -> tuple[Track, ...]:
-    """A track of `keys` boxes for each single thing. Overlap that no place and no smaller size avoids is left."""
-    if not things:
+def arrange(objects: Sequence[SceneObject], relations: Sequence[Relation], keys: int) -> tuple[Track, ...]:
+    """Place objects: a track of `keys` boxes for each single one.
+
+    Sizes are reduced step by step until nothing overlaps and every relation holds; what no size solves remains.
+    """
+    if not objects:
         return ()
-    whose = [i for i, thing in enumerate(things) for _ in range(thing.count)]
-    single = [things[i] for i in whose]
-    members = [[j for j, i in enumerate(whose) if i == kind] for kind in range(len(things))]
+
+    # "three cats" are three single objects; a relation holds between all members of its groups
+    group_of = [i for i, group in enumerate(objects) for _ in range(group.count)]
+    single = [objects[i] for i in group_of]
+    members = [[j for j, i in enumerate(group_of) if i == group] for group in range(len(objects))]
     pairs = [Relation(r.kind, a, b) for r in relations for a in members[r.a] for b in members[r.b]]
+
+    # the largest size without conflict, else the one with the least
     times = np.linspace(0, 1, keys) if keys > 1 else np.array([0.5])
-    best, least = np.zeros((0, keys, 4)), float("inf")
+    best = np.zeros((0, keys, 4))
+    least = float("inf")
     for shrink in SHRINK:
-        boxes, trouble = _settle(single, pairs, times, shrink)
-        if trouble < least - 0.01:
-            best, least = boxes, trouble
+        boxes, conflict = _settle(single, pairs, times, shrink)
+        if conflict < least - 0.01:
+            best = boxes
+            least = conflict
         if least < 0.01:
             break
+
     tracks = []
-    for thing, row in zip(single, best, strict=True):
-        low, high = thing.visible
-        boxes = (_box(box) if low <= u <= high else None for box, u in zip(row, times, strict=True))
-        tracks.append(Track(thing.phrase, tuple(boxes)))
+    for item, row in zip(single, best, strict=True):
+        begin, end = item.visible
+        boxes = (_box(box) if begin <= u <= end else None for box, u in zip(row, times, strict=True))
+        tracks.append(Track(item.phrase, tuple(boxes)))
     return tuple(tracks)
 
 
@@ -77,30 +87,47 @@ def _box(sides: np.ndarray) -> Box:
 
 
 def _settle(
-    things: Sequence[SceneObject], relations: Sequence[Relation], times: np.ndarray, shrink: float
+    objects: Sequence[SceneObject], relations: Sequence[Relation], times: np.ndarray, shrink: float
 ) -> tuple[np.ndarray, float]:
-    """Coordinate descent: each thing in turn takes the place that suits the others best. Also returns what is amiss."""
-    side = SIDES[min(len(things), len(SIDES)) - 1] * shrink
-    offers = [_offers(thing, side, times) for thing in things]
-    homes = _homes(len(things), relations)
-    far = [np.hypot(*(_middle(offer).mean(1) - home).T) for offer, home in zip(offers, homes, strict=True)]
-    chosen = np.stack([offer[f.argmin()] for offer, f in zip(offers, far, strict=True)])
+    """Coordinate descent over the candidate placements of each object.
+
+    Returns boxes `[object, key, 4]` and the largest remaining conflict: an overlap, or the violation of an order.
+    """
+    side = SIDES[min(len(objects), len(SIDES)) - 1] * shrink
+    candidates = [_candidates(item, side, times) for item in objects]
+
+    # begin with the candidate nearest to where the relations would have the object
+    homes = _homes(len(objects), relations)
+    distances = []
+    for boxes, home in zip(candidates, homes, strict=True):
+        offsets = _middle(boxes).mean(1) - home
+        distances.append(np.hypot(*offsets.T))
+    nearest = [boxes[d.argmin()] for boxes, d in zip(candidates, distances, strict=True)]
+    chosen = np.stack(nearest)
+
+    # each object in turn takes its cheapest candidate, given the others
     for _ in range(4):
-        for i, offer in enumerate(offers):
-            cost = 0.1 * far[i] + 10 * sum(_overlap(offer, other) for j, other in enumerate(chosen) if j != i)
+        for i, boxes in enumerate(candidates):
+            overlaps = sum(_overlap(boxes, other) for j, other in enumerate(chosen) if j != i)
+            cost = 0.1 * distances[i] + 10 * overlaps
             for r in relations:
-                if i in (r.a, r.b):
-                    a, b = (offer, chosen[r.b]) if i == r.a else (chosen[r.a], offer)
-                    cost = cost + _strain(r.kind, a, b)
-            chosen[i] = offer[cost.argmin()]
-    trouble = [float(_overlap(a, b)) for i, a in enumerate(chosen) for b in chosen[:i]]
-    trouble += [float(_short(r.kind, chosen[r.a], chosen[r.b])) for r in relations if r.kind != "beside"]
-    return chosen, max(trouble, default=0.0)
+                if i == r.a:
+                    cost = cost + _relation_cost(r.kind, boxes, chosen[r.b])
+                elif i == r.b:
+                    cost = cost + _relation_cost(r.kind, chosen[r.a], boxes)
+            chosen[i] = boxes[cost.argmin()]
+
+    conflicts = [float(_overlap(a, b)) for i, a in enumerate(chosen) for b in chosen[:i]]
+    for r in relations:
+        if r.kind != "beside":
+            conflicts.append(float(_order_violation(r.kind, chosen[r.a], chosen[r.b])))
+    return chosen, max(conflicts, default=0.0)
 
 
 def _homes(count: int, relations: Sequence[Relation]) -> list[tuple[float, float]]:
-    """Where each thing would stand if it were as the relations order them: in a row, or one above the other."""
-    row, level = list(range(count)), [0] * count
+    """The centre of each object in a layout that has all relations: in a row, or one above the other."""
+    row = list(range(count))
+    level = [0] * count
     for _ in range(count):
         for r in relations:
             if r.kind == "left" and row.index(r.a) > row.index(r.b):
@@ -108,56 +135,46 @@ def _homes(count: int, relations: Sequence[Relation]) -> list[tuple[float, float
                 row.insert(row.index(r.b), r.a)
             if r.kind == "above":
                 level[r.b] = min(count, max(level[r.b], level[r.a] + 1))
-    places = [(row.index(i) + 0.5) / count for i in range(count)]
+
+    # what stands above another object has its x
+    xs = [(row.index(i) + 0.5) / count for i in range(count)]
     for r in relations:
         if r.kind == "above":
-            places[r.b] = places[r.a]
-    return [(x, (deep + 0.5) / (max(level) + 1)) for x, deep in zip(places, level, strict=True)]
+            xs[r.b] = xs[r.a]
+    levels = max(level) + 1
+    return [(x, (depth + 0.5) / levels) for x, depth in zip(xs, level, strict=True)]
 
 
-def _offers(thing: SceneObject, side: float, times: np.ndarray) -> np.ndarray:
-    """Every way to place a thing: boxes `[way, key, 4]`."""
-    w = h = min(0.72, max(0.12, side * thing.size))
-    w, h = (0.6 * w, h) if thing.noun in TALL else (w, 0.7 * h) if thing.noun in WIDE else (w, h)
-    go, (low, high) = path(thing), thing.x_range
-    xs, ys, scale = np.array([go(u) for u in times.tolist()], float).T
-    x = ((low + (high - low) * _ways(xs)) * (1 - w) + w / 2)[:, None]
-    y = (_ways(ys) * (1 - h) + h / 2)[None]
-    right, down = w * scale / 2, h * scale / 2
-    boxes = np.broadcast_arrays(x - right, y - down, x + right, y + down)
-    return np.stack(boxes, -1).reshape(-1, len(times), 4)
-
-
-def _ways(places: np.ndarray) -> np.ndarray:
-    """Places over time (NaN: anywhere) with every choice made for those that are free: `[way, key]`."""
-    free = np.isnan(places)
-    return np.where(free, np.linspace(0, 1, GRID)[:, None], places) if free.any() else places[None]
-
-
-def path(thing: SceneObject) -> Path:
-    """The thing's moves as one path, each taking an equal part of the time."""
-    here = _start(thing)
+def path(item: SceneObject) -> Path:
+    """The object's moves as one path, each taking an equal part of the time."""
+    here = _start(item)
     paths: list[Path] = []
-    for move in thing.moves or ["still"]:
+    for move in item.moves or ["still"]:
         if isinstance(move, str):
             paths.append(_at(here, MOTIONS[move]))
         else:
             goal = _filled(move, here)
             paths.append(line(here, goal))
             here = goal
-    return until(in_turn(paths), STOP) if thing.stops else in_turn(paths)
+    whole = in_turn(paths)
+    return until(whole, STOP) if item.stops else whole
 
 
-def _start(thing: SceneObject) -> Spot:
-    """Where the moves begin: what nobody said of it lies opposite to the first goal."""
-    goals = [move for move in thing.moves if not isinstance(move, str)]
-    x, y = (next((OPPOSITE[goal[axis]] for goal in goals if goal[axis] is not None), None) for axis in (0, 1))
-    return _filled(thing.start, (x, y))
+def _start(item: SceneObject) -> Spot:
+    """Where the moves begin; a coordinate that the prompt does not give lies opposite to the first goal."""
+    goals = [move for move in item.moves if not isinstance(move, str)]
+    opposite = []
+    for axis in (0, 1):
+        given = [goal[axis] for goal in goals if goal[axis] is not None]
+        opposite.append(OPPOSITE[given[0]] if given else None)
+    return _filled(item.start, (opposite[0], opposite[1]))
 
 
 def _filled(spot: Spot, other: Spot) -> Spot:
-    """The spot, and where it says nothing the other one."""
-    return other[0] if spot[0] is None else spot[0], other[1] if spot[1] is None else spot[1]
+    """The spot, with the coordinates of the other where its own are None."""
+    x = other[0] if spot[0] is None else spot[0]
+    y = other[1] if spot[1] is None else spot[1]
+    return x, y
 
 
 def _at(spot: Spot, motion: Path) -> Path:
@@ -175,21 +192,54 @@ def _middle(boxes: np.ndarray) -> np.ndarray:
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Largest share over time of the smaller box that the other covers: boxes `[way, key, 4]` or `[key, 4]`."""
+    """Largest fraction over time of the smaller box that the other covers: `[candidate, key, 4]` or `[key, 4]`."""
     size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + GAP
-    area = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (a, b)]
-    return (size.clip(0).prod(-1) / np.minimum(*area)).max(-1)
+    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
+    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
+    intersection = size.clip(0).prod(-1)
+    return (intersection / np.minimum(area_a, area_b)).max(-1)
 
 
-def _strain(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How far a relation is from holding (0 where it does), averaged over time."""
-    off = _middle(b) - _middle(a)
+def _candidates(item: SceneObject, side: float, times: np.ndarray) -> np.ndarray:
+    """Every way to place an object: boxes `[candidate, key, 4]`."""
+    # width and height: from the number of objects, then the object's own size and aspect
+    w = h = min(0.72, max(0.12, side * item.size))
+    if item.noun in TALL:
+        w = 0.6 * w
+    elif item.noun in WIDE:
+        h = 0.7 * h
+
+    # centres over time; a coordinate that the path leaves free is tried on a grid
+    follow = path(item)
+    xs, ys, scale = np.array([follow(u) for u in times.tolist()], float).T
+    low, high = item.x_range
+    x = ((low + (high - low) * _positions(xs)) * (1 - w) + w / 2)[:, None]
+    y = (_positions(ys) * (1 - h) + h / 2)[None]
+
+    half_w = w * scale / 2
+    half_h = h * scale / 2
+    boxes = np.broadcast_arrays(x - half_w, y - half_h, x + half_w, y + half_h)
+    return np.stack(boxes, -1).reshape(-1, len(times), 4)
+
+
+def _positions(places: np.ndarray) -> np.ndarray:
+    """A coordinate over time, free entries (NaN) filled with each of GRID values: `[candidate, key]`."""
+    free = np.isnan(places)
+    if not free.any():
+        return places[None]
+    return np.where(free, np.linspace(0, 1, GRID)[:, None], places)
+
+
+def _relation_cost(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cost of a relation between boxes, averaged over time; for an order, mostly its violation."""
+    offset = _middle(b) - _middle(a)
     if kind == "beside":
-        return np.hypot(off[..., 0], 2 * off[..., 1]).mean(-1)
-    return 5 * _short(kind, a, b) + 0.5 * abs(off[..., 1 if kind == "left" else 0]).mean(-1)
+        return np.hypot(offset[..., 0], 2 * offset[..., 1]).mean(-1)
+    across = 1 if kind == "left" else 0
+    return 5 * _order_violation(kind, a, b) + 0.5 * abs(offset[..., across]).mean(-1)
 
 
-def _short(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _order_violation(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """How far `a` would have to move to stand left of `b`, or above it, averaged over time."""
     axis = 0 if kind == "left" else 1
     return (a[..., 2 + axis] + GAP - b[..., axis]).clip(0).mean(-1)

@@ -110,52 +110,64 @@ def is_participle(word: str) -> bool:
 def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
     """The noun phrase that `words` begin with, None if they begin with something else. `bare`: needs no determiner."""
     definite, count, taken = _determined(" ".join(words[:12]))
+
+    # content words up to the end; "left" and the like are adjectives at the start only ("the left shoe", "a ball left")
     run: list[str] = []
-    for word in words[taken:]:  # "the left shoe" but not "a ball left": such words are adjectives only at the start
+    for word in words[taken:]:
         if not is_content(word) or (run and word in ("left", "right", "top", "bottom")):
             break
         run.append(word)
     if not run or not (taken or (bare and _may_begin(run))):
         return None
+
+    # an elided noun: "a red and a blue car"
     first, last = _noun_words(run, count)
     size = next((SIZES[w] for w in run[: last or first] if w in SIZES), 1.0)
     if not last:
         return Phrase("", "", max(1, count), definite, run[-1], taken + first, run[-1], size)
-    head, length = run[last - 1], taken + last
+
+    head = run[last - 1]
     if definite and head in ADJECTIVES | SIZES.keys() and last == len(run):
         return None  # "the left"
+
+    # the noun in the singular, and the words that name the object
     many = count > 1 or (count == 0 and is_plural(head))
     noun = singular(head) if many else head
     spoken = [*_modifiers(run[:last], first), noun]
     if last - first > 1 and f"{run[last - 2]} {noun}" in lexicon.COMPOUNDS:
         noun = f"{run[last - 2]} {noun}"
+    name = " ".join(spoken).replace("-and-", " and ")
+
+    # "a cup of coffee" is one phrase
+    length = taken + last
     match words[length:]:
-        case ["of", other, *_] if noun not in NOT_OBJECTS and other not in ("the", "it", "them"):  # a cup of coffee
+        case ["of", other, *_] if noun not in NOT_OBJECTS and other not in ("the", "it", "them"):
             inner = noun_phrase(words[length + 1 :])
-            length += 1 + inner.length if inner else 0
-    return Phrase(
-        noun,
-        head,
-        count or (PLURAL_COUNT if many else 1),
-        definite,
-        " ".join(spoken).replace("-and-", " and "),
-        length,
-        next((w.replace("-and-", " and ") for w in run[:last] if is_colour(w) and w != head), ""),
-        size,
-        next((w for w in run[: last - 1] if w.endswith("ing") and motion(w) not in ("", "other")), ""),
-    )
+            if inner:
+                length += 1 + inner.length
+
+    colours = [w.replace("-and-", " and ") for w in run[:last] if is_colour(w) and w != head]
+    actions = [w for w in run[: last - 1] if w.endswith("ing") and motion(w) not in ("", "other")]
+    count = count or (PLURAL_COUNT if many else 1)
+    colour = colours[0] if colours else ""
+    action = actions[0] if actions else ""
+    return Phrase(noun, head, count, definite, name, length, colour, size, action)
 
 
 def _determined(text: str) -> tuple[bool, int, int]:
-    """What a text begins with: whether it is definite, the number it tells (0: none), and how many words that takes."""
-    the = _DETERMINER.match(text)
-    start = the.end() if the else 0
-    count, end = (2 if the and the["both"] else 0), start
+    """What a text begins with: whether it is definite, its number (0: none), and how many words that takes."""
+    determiner = _DETERMINER.match(text)
+    start = determiner.end() if determiner else 0
+    count = 2 if determiner and determiner["both"] else 0
+    end = start
     for quantity, number in _QUANTITIES:
-        if hit := re.compile(rf"(?:{quantity})(?= |$)").match(text, start):
-            count, end = max(1, int(hit[0][:4])) if hit[0].isdigit() else number, hit.end()
+        hit = re.compile(rf"(?:{quantity})(?= |$)").match(text, start)
+        if hit:
+            count = max(1, int(hit[0][:4])) if hit[0].isdigit() else number
+            end = hit.end()
             break
-    return bool(the and the["the"]), count, len(text[:end].split())
+    definite = bool(determiner and determiner["the"])
+    return definite, count, len(text[:end].split())
 
 
 def _modifiers(run: Sequence[str], first: int) -> list[str]:
@@ -178,12 +190,10 @@ def _may_begin(run: list[str]) -> bool:
 def _noun_words(run: list[str], count: int) -> tuple[int, int]:
     """Where the nouns of a run of content words begin and end; adjectives stand before, a verb may follow.
 
-    The end is 0 where the noun is left out: "a red and a blue car".
+    The end is 0 where the noun is elided: "a red and a blue car".
     """
     first = 0
-    while first < len(run) - 1 and (
-        is_colour(run[first]) or run[first] in SIZES or run[first] in ADJECTIVES or is_participle(run[first])
-    ):
+    while first < len(run) - 1 and _is_modifier(run[first]):
         first += 1
     if len(run) == first + 1 and is_colour(run[first]) and run[first] != "orange":
         return first + 1, 0
@@ -196,11 +206,22 @@ def _noun_words(run: list[str], count: int) -> tuple[int, int]:
 def _ends(run: list[str], at: int, count: int) -> bool:
     """Whether the nouns of a phrase end before the word `at` of its run."""
     word, before, after = run[at], run[at - 1], run[at + 1 :]
-    if is_participle(word) and word.endswith("ing"):  # "a grumpy walking dog" but "a boy riding horses"
+
+    # "a grumpy walking dog" but "a boy riding horses"
+    if is_participle(word) and word.endswith("ing"):
         return not (after and motion(word) == "go")
-    return bool(
-        (is_participle(word) and not after)
-        or (count == 1 and is_plural(word))
-        or (is_plural(before) and not any(is_plural(w) for w in run[at:]))
-        or (verb(word) and (is_plural(before) or (count == 0 and word.endswith("s"))))
-    )
+    if is_participle(word) and not after:
+        return True
+    if count == 1 and is_plural(word):
+        return True
+    if is_plural(before) and not any(is_plural(w) for w in run[at:]):
+        return True
+
+    # a verb after a plural ("dogs run"), or with the ending of the third person ("dog runs")
+    if verb(word) is None:
+        return False
+    return is_plural(before) or (count == 0 and word.endswith("s"))
+
+
+def _is_modifier(word: str) -> bool:
+    return is_colour(word) or word in SIZES or word in ADJECTIVES or is_participle(word)
