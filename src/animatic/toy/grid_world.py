@@ -196,7 +196,7 @@ def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple
 
 
 def _interpolated(keys: Sequence[Square | None], key: int, part: int, between: int) -> tuple[float, ...] | None:
-    """The square at `part / between` from a key frame to the next; where one is absent, that of the nearer key frame."""
+    """The square at `part / between` from a key frame to the next; where one is absent, that of the nearer one."""
     a, b = keys[key], keys[min(key + 1, len(keys) - 1)]
     if a is None or b is None:
         return a if 2 * part < between else b
