@@ -3,12 +3,12 @@
 from functools import partial
 from itertools import permutations
 
-from animatic.benchmarks.cases import Benchmark, Case, Layout, Rules, first
+from animatic.benchmarks.cases import Benchmark, Case, Layout, Rules, first_track
 
 
 def larger(layout: Layout, rules: Rules, names: tuple[str, str]) -> bool:
     """Both are seen in every frame, and the first is the larger one in most."""
-    one, two = (first(layout, name) for name in names)
+    one, two = (first_track(layout, name) for name in names)
     if one is None or two is None or None in (*one.boxes, *two.boxes):
         return False
     areas = [[(b[2] - b[0]) * (b[3] - b[1]) for b in t.boxes if b] for t in (one, two)]

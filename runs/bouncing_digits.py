@@ -2,9 +2,9 @@
 
 python runs/bouncing_digits.py runs/out/digits [--steps 600]
 
-After moving MNIST (Srivastava et al. 2015), with digits of a font. Told in the end, for the data and for the samples:
-the share of pixels that change by more than a quarter from frame to frame, the share that is bright, how far the
-centre of what is bright travels in a clip, in pixels, and its largest hop: a film moves in small ones.
+After moving MNIST (Srivastava et al. 2015), with digits of a font. Printed at the end, for the data and for the
+samples: the fraction of pixels that change by more than a quarter from frame to frame, the fraction that is bright, how
+far the centre of the bright pixels travels in a clip, in pixels, and its largest step: smooth motion has small ones.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def bouncing(rng: random.Random, digit: str) -> Video:
     return Video(frames)
 
 
-def told(videos: list[Video]) -> dict[str, float]:
+def statistics(videos: list[Video]) -> dict[str, float]:
     clips = np.stack([v.frames[..., 0] for v in videos]) / 255
     bright = np.clip(clips - 0.2, 0, None) + 1e-6
     across = np.arange(SIDE)
@@ -67,13 +67,17 @@ def main() -> None:
         video.save(args.out / "data" / f"{i}.gif", scale=1)
     settings = TrainingSettings(
         data=str(args.out / "data"), out=str(args.out / "run"), text="none", frames=FRAMES, size=str(SIDE), dim=16,
-        multiples="1,2,4", batch_size=8, steps=args.steps, learning_rate=2e-3, warmup_steps=50, decay=args.steps // 3, ema_decay=0.98,
-        sample_every=0, save_every=100,
+        multiples="1,2,4", batch_size=8, steps=args.steps, learning_rate=2e-3, warmup_steps=50, decay=args.steps // 3,
+        ema_decay=0.98, sample_every=0, save_every=100,
     )  # fmt: skip
-    made = fit(settings, lambda done, count, said: print(done, said, flush=True) if done % 50 == 0 else None)
+    made = fit(settings, lambda done, count, report: print(done, report, flush=True) if done % 50 == 0 else None)
     samples = render_batch([Scene("digits", (), seconds=1.0)] * 16, load(str(made)), "none", list(range(16)))
     grid(samples).save(args.out / "samples.gif")
-    print(json.dumps({"steps": args.steps, "data": told(videos[:200]), "samples (n 16, seeds 0-15)": told(samples)}))
+    print(
+        json.dumps(
+            {"steps": args.steps, "data": statistics(videos[:200]), "samples (n 16, seeds 0-15)": statistics(samples)}
+        )
+    )
 
 
 if __name__ == "__main__":

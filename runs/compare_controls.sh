@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Every method on the same random scenes and seeds: a table, and a page to look at.
+# Every method on the same random scenes and seeds: a table, and a page of the videos.
 #   runs/compare_controls.sh [FOLDER] [scenes] [seeds]        e.g. runs/compare_controls.sh runs/out/controls 100 2
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/out/controls} n=${2:-8} seeds=${3:-1}
 mkdir -p "$out"
 python=.venv/bin/python
-row() { # one process a method: its peak memory is its own; a row that is there is not made again
+row() { # one process for each method, so that its peak memory is measured alone; existing rows are kept
   local name=$1 file; file="$out/${1//:/-}${2:-}.json"; shift
   [ -s "$file" ] || "$python" -m animatic.toy.evals.controls "$name" --n "$n" --seeds "$seeds" "$@" > "$file.part"
   [ -s "$file" ] || mv "$file.part" "$file"

@@ -1,4 +1,4 @@
-"""One training step beside video-diffusion-pytorch and diffusers: CPU time and peak memory, one thread.
+"""One training step compared with video-diffusion-pytorch and diffusers: CPU time and peak memory, one thread.
 
 pip install --no-deps --target ORIGINAL video-diffusion-pytorch==0.7.0 einops einops-exts rotary-embedding-torch
 python runs/measure_training.py ORIGINAL [--shape 1,3,10,64,64] [--rounds 3]
@@ -84,7 +84,9 @@ def data(shape: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def memory(name: str, shape: list[int]) -> None:
-    network = SpaceTimeUNet(design="original") if name == NAMES[1] else build(name)  # not beside the original
+    network = (
+        SpaceTimeUNet(design="original") if name == NAMES[1] else build(name)
+    )  # not while the original is measured
     x, noise = data(shape)
     before = peak()
     for _ in range(2):

@@ -2,8 +2,8 @@
 
     python runs/memory_joint.py --tokens 17776 --heads 30 --width 64 --rows 4
 
-The fused kernel is replaced by one that only makes its output, which is all the real one keeps: what is counted is what
-the controls make around it. Each row is a process of its own.
+The fused kernel is replaced by one that only allocates its output, which is all that the real one keeps: the rest is
+memory of the controls. Each line is measured in a process of its own.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ def peak(what: str, tokens: int, heads: int, width: int, count: int) -> float:
     """Megabytes."""
     F.scaled_dot_product_attention = kernel  # type: ignore[assignment]
     source = [Branch(True), Branch()] if count == 4 else [Branch()]
-    rows = tuple(r for s in source for r in (s, Branch(s.negative, 1, kv_source=s if "share" in what else None)))
-    q, k, v = (torch.zeros(len(rows), heads, tokens, width, dtype=torch.bfloat16).normal_() for _ in range(3))
+    branches = tuple(b for s in source for b in (s, Branch(s.negative, 1, kv_source=s if "share" in what else None)))
+    q, k, v = (torch.zeros(len(branches), heads, tokens, width, dtype=torch.bfloat16).normal_() for _ in range(3))
     cells = tokens - TEXT
-    site = AttentionCall("blocks.0.attn1", "joint", 1, slice(0, TEXT), (1, 1, cells), Step(0, 50, 0.0),
-                Conditioning(torch.zeros(len(rows), 1, 1), rows), width)  # fmt: skip
-    share, weight = ShareKV(), Reweight({1: {5: 2.0, 6: 2.0}})
+    call = AttentionCall("blocks.0.attn1", "joint", 1, slice(0, TEXT), (1, 1, cells), Step(0, 50, 0.0),
+                Conditioning(torch.zeros(len(branches), 1, 1), branches), width)  # fmt: skip
+    sharing, reweight = ShareKV(), Reweight({1: {5: 2.0, 6: 2.0}})
     if "masked" in what:
-        share._words = {(0, 0): (5, 6), (1, 0): (5, 6)}
-    attend = {"plain": fused_attention, "reweight": lambda *a: weight.attend(fused_attention, *a)}.get(
-        what, lambda *a: share.attend(fused_attention, *a)
+        sharing._words = {(0, 0): (5, 6), (1, 0): (5, 6)}
+    attend = {"plain": fused_attention, "reweight": lambda *a: reweight.attend(fused_attention, *a)}.get(
+        what, lambda *a: sharing.attend(fused_attention, *a)
     )
-    attend(site, q, k, v, None)
+    attend(call, q, k, v, None)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -53,15 +53,15 @@ def main(
     tokens: int = 17776, heads: int = 30, width: int = 64, rows: int = 4,
     one: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:  # fmt: skip
-    """Print a line of JSON a row."""
+    """Print a line of JSON for each control."""
     torch.set_grad_enabled(False)
     if one:
         print(peak(one, tokens, heads, width, rows))
         return
     base = 0.0
     for what in ("plain", "share", "masked share", "reweight"):
-        asked = f"--tokens {tokens} --heads {heads} --width {width} --rows {rows} --one".split()
-        run = subprocess.run([sys.executable, __file__, *asked, what], capture_output=True, text=True, check=True)
+        options = f"--tokens {tokens} --heads {heads} --width {width} --rows {rows} --one".split()
+        run = subprocess.run([sys.executable, __file__, *options, what], capture_output=True, text=True, check=True)
         used = float(run.stdout.split()[-1])
         base = base or used
         print(

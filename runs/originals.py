@@ -44,8 +44,8 @@ def _of(method: str, *flags: Flag) -> tuple[Flag, ...]:
 
 
 LLM = "whose kept replies are read: `animatic import FILE --model NAME` before"
-SPLIT = "`--shard I/N` splits a run, `--limit N` takes a fair sample of every task"
-UNTIL = "theirs counts steps, ours is the share: 10 of 40 steps is `10/40`"
+SPLIT = "`--shard I/N` splits a run, `--limit N` takes a stratified sample of the tasks"
+UNTIL = "theirs counts steps, ours is the fraction: 10 of 40 steps is `10/40`"
 RUN_FLAGS = (
     Flag("--save-suffix", "--out", "a run is its folder"),
     Flag("--model", "--planner", f"`cached:NAME`, {LLM}"),
@@ -97,9 +97,9 @@ LVD = System(
                 "animatic import cache_demo_v0.1_gpt-4-1106-preview.json --model gpt-4-1106-preview",
                 "animatic make --prompts demo.txt --planner cached:gpt-4-1106-preview --model zeroscope --method"
                 " lvd:published --out out/weak_guidance --seed 0 --repeats 10 --set energy.scale=2.5 --set"
-                " energy.threshold=350 --set energy.iterations=1 --set energy.until=10/40 --set energy.terms.inside=0.25"
-                " --set energy.terms.outside=0.25 --set energy.terms.foreground=1 --set energy.terms.background=2"
-                " --frames 24",
+                " energy.threshold=350 --set energy.iterations=1 --set energy.until=10/40"
+                " --set energy.terms.inside=0.25 --set energy.terms.outside=0.25"
+                " --set energy.terms.foreground=1 --set energy.terms.background=2 --frames 24",
             ),
         ),
         Command(
@@ -426,8 +426,8 @@ LAVIE_MORE = System(
             Flag("use_compile", "", "not used"),
             Flag("enable_xformers_memory_efficient_attention", "", "attention is always fused"),
             Flag("num_sample", "", "one"),
-            Flag("additional_prompt", "", 'told by the stage (", 4k.")'),
-            Flag("negative_prompt", "--negative", 'told by the stage ("None") if not given'),
+            Flag("additional_prompt", "", 'added by the stage (", 4k.")'),
+            Flag("negative_prompt", "--negative", '"None", set by the stage, if not given'),
             Flag("do_classifier_free_guidance", "--then interpolate:4:guidance=1", "1 is off"),
             Flag("use_ddim_sample_loop", "", "DDIM, of the converted folder's scheduler"),
             Flag("researve_frame", "", "not used there"),
@@ -447,7 +447,7 @@ VDP = System(
         Flag(f.theirs, f.ours, f.note, command=f.command if f.command != "bench generate" else "train")
         for f in (
             Flag("dim", "--dim"),
-            Flag("cond_dim", "--text", "as wide as what is told"),
+            Flag("cond_dim", "--text", "the width of the text encoder"),
             Flag("out_dim", "", "as the input"),
             Flag("dim_mults", "--multiples"),
             Flag("channels", "", "3"),
@@ -495,7 +495,7 @@ def _page() -> Iterator[str]:
     yield (
         "A method's settings are given by `--set NAME=VALUE` on `make`, `render`, `edit` and `bench generate`, and as\n"
         '`settings={"NAME": VALUE}` in Python; `animatic methods METHOD --model MODEL` lists them with their values.\n'
-        "Shares may be written as quotients: `10/40`. Each command below is run in the tests at tiny size."
+        "Fractions may be written as quotients: `10/40`. Each command below is run in the tests at tiny size."
     )
     for system in SYSTEMS:
         yield f"\n## {system.name}\n\n`{system.source}`. {system.about}\n"

@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/methods.md and docs/flags.md from the code. A test checks that they are current.
+"""Write docs/cli.md, docs/methods.md, docs/flags.md and docs/api.md from the code. A test checks that they are current.
 
 python runs/reference.py
 """
@@ -6,12 +6,14 @@ python runs/reference.py
 from __future__ import annotations
 
 import os
+import pkgutil
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import animatic
 from animatic import load
 from animatic.backbones import PRESETS
 from animatic.core.setting_values import shown
@@ -19,6 +21,7 @@ from animatic.methods import METHODS
 from animatic.methods.settings import settings_of
 
 DOCS = Path(__file__).parents[1] / "docs"
+SOURCE = Path(animatic.__file__).parent
 
 
 def cli() -> str:
@@ -68,7 +71,52 @@ def flags() -> str:
     return runpy.run_path(str(Path(__file__).with_name("originals.py")))["flags"]()
 
 
+API = {  # the modules of the API reference, by the package they lie in; "*" is every public module of the package
+    "core": ("The sampling loop: its types, and the base classes `Control` and `Backbone`.", "*"),
+    "controls": ("Controls, one idea from one paper each.", "*"),
+    "methods": ("Recipes: lists of controls for some scenes on a model.", "*"),
+    "backbones": (
+        "Models in diffusers layout.",
+        "load",
+        "components",
+        "attention_hooks",
+        "unet2d",
+        "unet3d",
+        "cogvideox",
+        "wan",
+    ),
+}
+
+
+def api() -> str:
+    """One directive for each public module; mkdocstrings puts its docstrings there when the site is built."""
+    return "\n".join(_api()) + "\n"
+
+
+def _api() -> Iterator[str]:
+    yield "# API reference"
+    yield "\nWritten by `runs/reference.py`; `make docs` fills it in from the docstrings.\n"
+    yield "## animatic\n"
+    yield from _directive("animatic", sorted(animatic.__all__))
+    for package, (about, *names) in API.items():
+        yield f"## animatic.{package}\n\n{about}\n"
+        found = pkgutil.iter_modules([str(SOURCE / package)])
+        modules = [m.name for m in found if not m.name.startswith("_")] if "*" in names else names
+        yield from _directive(f"animatic.{package}")
+        for name in modules:
+            yield from _directive(f"animatic.{package}.{name}")
+
+
+def _directive(name: str, members: Sequence[str] = ()) -> Iterator[str]:
+    yield f"::: {name}"
+    if members:
+        yield "    options:\n      members:"
+        yield from (f"        - {member}" for member in members)
+    yield ""
+
+
 if __name__ == "__main__":
+    (DOCS / "api.md").write_text(api(), "utf-8")
     (DOCS / "flags.md").write_text(flags(), "utf-8")
     (DOCS / "cli.md").write_text(cli(), "utf-8")
     (DOCS / "methods.md").write_text(methods(), "utf-8")

@@ -1,4 +1,4 @@
-"""What a guided step costs, beside the originals' scheme written anew: CPU time, operators, syncs, stored bytes.
+"""What a guided step costs, compared with the originals' scheme written anew: CPU time, operators, syncs, stored bytes.
 
     .venv/bin/python runs/speed.py [--parts image,video,energy,bytes,off] [--repeat 3]
 
@@ -52,7 +52,7 @@ POSITIONS = {"one": (2, 3), "two": (5, 6), "three": (8, 9)}
 
 
 class Words(torch.nn.Module):
-    """In place of a text encoder: every thing has two tokens."""
+    """In place of a text encoder: every object has two tokens."""
 
     limit = WORDS
 
@@ -88,7 +88,7 @@ class Listening:
 
 @dataclass
 class Original:
-    """Guided passes as published: the whole forward, weights that want gradients, loops over layers, things, words."""
+    """Guided passes as published: the whole forward, weights that want gradients, loops over layers, objects, words."""
 
     unet: Any
     sites: Sequence[str]
@@ -229,7 +229,7 @@ def steps(model: Components, x: Tensor, sites: tuple[str, ...], tracks: int, cen
 
 
 def image(repeat: int) -> dict[str, Any]:
-    """LMD: three things of two words, 32 x 32 latents, the layers of 8 x 8 and 16 x 16 (here 4 and 8)."""
+    """LMD: three objects of two words, 32 x 32 latents, the layers of 8 x 8 and 16 x 16 (here 4 and 8)."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         block_out_channels=(96, 192, 384, 384), cross_attention_dim=768, attention_head_dim=8, sample_size=32
@@ -238,7 +238,7 @@ def image(repeat: int) -> dict[str, Any]:
 
 
 def video(repeat: int) -> dict[str, Any]:
-    """LVD with centres of mass: two things of two words, 24 frames of 20 x 36 latents, its six layers."""
+    """LVD with centres of mass: two objects of two words, 24 frames of 20 x 36 latents, its six layers."""
     torch.manual_seed(0)
     unet = UNet3DConditionModel(block_out_channels=(64, 128, 256, 256), cross_attention_dim=1024, attention_head_dim=64)
     return steps(backbone(UNet3D, unet), torch.randn(1, 4, 24, 20, 36), LVD_LAYERS, 2, 0.23, True, repeat)
@@ -260,14 +260,14 @@ def energy(repeat: int) -> dict[str, Any]:
         with Count() as count:
             total = BoxEnergy(centre=centre)(found, targets).sum()
             torch.autograd.grad(total, list(found.values()))
-        out[f"{frames} frames, {tracks} things, centre {centre}"] = [count.operators, count.syncs]
+        out[f"{frames} frames, {tracks} objects, centre {centre}"] = [count.operators, count.syncs]
     full = {n: torch.rand(24, h, a * b, WORDS).requires_grad_() for n, (h, a, b) in enumerate(sizes)}
     for centre in (0.0, 0.03):
         original = Original(None, (), 2, True, centre)
         with Count() as count:
             maps: Any = full
             torch.autograd.grad(original.energy(maps, torch.zeros(1, 4, 24, 40, 72)), list(full.values()))
-        out[f"original scheme, 24 frames, 2 things, centre {centre}"] = [count.operators, count.syncs]
+        out[f"original scheme, 24 frames, 2 objects, centre {centre}"] = [count.operators, count.syncs]
     return out
 
 

@@ -1,4 +1,4 @@
-"""What reading words from joint attention costs: CPU time and stored bytes, beside fused attention alone.
+"""What reading words from joint attention costs: CPU time and stored bytes, compared with fused attention alone.
 
     .venv/bin/python runs/speed_joint.py [--tokens 2226] [--words 4] [--repeat 5]
 
@@ -25,11 +25,11 @@ from animatic.core.types import AttentionCall, AttentionMapRequest, Branch, Cond
 
 TEXT, HEADS, WIDTH = 226, 30, 64
 STEP = Step(0, 1, 500.0)
-Look = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+ReadAttention = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Layer(nn.Module):
-    """A network of one attention layer, as taps want to see it."""
+    """A network of one attention layer, as attention hooks expect it."""
 
     attn_processors: dict[str, Any] = {"attn1.processor": None}  # noqa: RUF012
 
@@ -37,16 +37,16 @@ class Layer(nn.Module):
         pass
 
 
-def looks(tokens: int, words: int) -> dict[str, Look]:
-    """(q, k, v) -> (out, probabilities `[row, ..., wanted]`), by name."""
-    taps = AttentionHooks(Layer(), lambda name: "joint", lambda taps, name, kind: None)
-    wanted, grid = torch.arange(words)[None], (1, 1, tokens - TEXT)
+def variants(tokens: int, words: int) -> dict[str, ReadAttention]:
+    """(q, k, v) -> (out, probabilities `[branch, ..., token]`), by name."""
+    hooks = AttentionHooks(Layer(), lambda name: "joint", lambda hooks, name, kind: None)
+    tokens_read, grid = torch.arange(words)[None], (1, 1, tokens - TEXT)
 
     def columns(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        maps = AttentionMapRequest(wanted)
+        maps = AttentionMapRequest(tokens_read)
         cond = Conditioning(torch.zeros(1, 1, 1), (Branch(),), map_request=maps)
-        site = AttentionCall("attn1", "joint", 1, slice(0, TEXT), grid, STEP, cond)
-        out = taps.attend(site, NetworkCall(STEP, cond, fused_attention, grid), q, k, v, None)
+        call = AttentionCall("attn1", "joint", 1, slice(0, TEXT), grid, STEP, cond)
+        out = hooks.attend(call, NetworkCall(STEP, cond, fused_attention, grid), q, k, v, None)
         return out, maps.found["attn1"]
 
     def fused(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ def looks(tokens: int, words: int) -> dict[str, Look]:
     return {"fused": fused, "columns": columns, "written out": written_out}
 
 
-def timed(look: Look, backward: bool, inputs: list[Tensor]) -> tuple[float, int]:
+def timed(read: ReadAttention, backward: bool, inputs: list[Tensor]) -> tuple[float, int]:
     """(CPU seconds, bytes stored for backward)."""
     stored: dict[int, int] = {}
 
@@ -70,7 +70,7 @@ def timed(look: Look, backward: bool, inputs: list[Tensor]) -> tuple[float, int]
     leaves = [t.clone().requires_grad_(backward) for t in inputs]
     with torch.set_grad_enabled(backward), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         began = time.process_time()
-        out, p = look(*leaves)
+        out, p = read(*leaves)
         if backward:
             (out.square().sum() + p.square().sum()).backward()
         return time.process_time() - began, sum(stored.values())
@@ -78,19 +78,19 @@ def timed(look: Look, backward: bool, inputs: list[Tensor]) -> tuple[float, int]
 
 def main(
     tokens: Annotated[int, typer.Option(help="Of text and video.")] = 2226,
-    words: Annotated[int, typer.Option(help="Tokens asked for.")] = 4,
+    words: Annotated[int, typer.Option(help="Text tokens whose probabilities are read.")] = 4,
     repeat: Annotated[int, typer.Option(help="Times each is run, after one to warm up.")] = 5,
 ) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     inputs = [torch.randn(1, HEADS, tokens, WIDTH) for _ in range(3)]
-    ways = looks(tokens, words)
+    ways = variants(tokens, words)
     with torch.no_grad():
         (out, p), (want, map) = ways["columns"](*inputs), ways["written out"](*inputs)
         wrong = {"map": (p - map).abs().max().item(), "out": (out - want).abs().max().item()}
     print(json.dumps({"tokens": tokens, "words": words, "repeat": repeat, "largest error": wrong}))
     for backward in (False, True):
-        found = {name: [timed(look, backward, inputs) for _ in range(repeat + 1)][1:] for name, look in ways.items()}
+        found = {name: [timed(read, backward, inputs) for _ in range(repeat + 1)][1:] for name, read in ways.items()}
         seconds = {name: [s for s, _ in runs] for name, runs in found.items()}
         line: dict[str, Any] = {"pass": "forward and backward" if backward else "forward"}
         for name, runs in seconds.items():

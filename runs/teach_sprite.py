@@ -1,13 +1,13 @@
-"""Teach `mini` a thing it has never seen, from 12 pictures, by LoRA; then look whether it came, and what it cost.
+"""Teach `mini` a new object from 12 pictures, by LoRA; then measure whether it appears, and what it cost.
 
 npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
 python runs/teach_sprite.py package/assets/1f916.webp robot runs/out/robot
 
-The others stay what they are by prior preservation (Ruiz et al. 2023): pictures that `mini` itself makes of them are
-learnt along with the 12.
+Prior preservation (Ruiz et al. 2023) keeps the other objects: pictures of them that `mini` itself makes are trained on
+along with the 12.
 
-Found: the sprite is drawn at the size and place where it differs least from a frame; its mean difference over the
-drawn part, in 0..1, is told with the LoRA and without. Other nouns are found by the toy world's own detector.
+Measured: the sprite is drawn at the size and place where it differs least from a frame; its mean difference over the
+drawn part, in 0..1, is printed with the LoRA and without. Other nouns are found by the toy world's own detector.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from animatic.training.fit import fit
 from animatic.training.settings import TrainingSettings
 from animatic.video import Video
 
-IN_SPACE = "*.attentions*to_*,*.attentions*ff*,*.attentions*proj_*,*resnets*conv*,conv_out"  # new shapes want them all
+IN_SPACE = "*.attentions*to_*,*.attentions*ff*,*.attentions*proj_*,*resnets*conv*,conv_out"  # new shapes need them all
 
 
 def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
@@ -42,7 +42,7 @@ def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
         drawn = toyworld.stamp(sprite, side * toyworld.CELL)
         part = page[y : y + len(drawn), x : x + len(drawn)]
         part[:] = part * (1 - drawn[..., 3:]) + drawn[..., :3]
-        for name in (f"{i}", f"{i}-again"):  # so that it is half of what is learnt
+        for name in (f"{i}", f"{i}-again"):  # so that they are half of the data
             Video((page[None] * 255 + 0.5).astype(np.uint8)).save(out / f"{name}.png", scale=1)
             (out / f"{name}.txt").write_text(f"a {word} {PLACES[place]}")
 
@@ -51,8 +51,8 @@ def own_pictures(nouns: tuple[str, ...], out: Path) -> None:
     """A picture of each noun as `mini` makes it now."""
     rng, model = random.Random(1), load("mini")
     prompts = [f"a {noun} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}" for noun in nouns]
-    asked = [Scene(prompt, (), seconds=0.0) for prompt in prompts]
-    for i, made in enumerate(render_batch(asked, model, "none", [1000 + i for i in range(len(asked))], frames=1)):
+    scenes = [Scene(prompt, (), seconds=0.0) for prompt in prompts]
+    for i, made in enumerate(render_batch(scenes, model, "none", [1000 + i for i in range(len(scenes))], frames=1)):
         made.save(out / f"own-{i}.png", scale=1)
         (out / f"own-{i}.txt").write_text(prompts[i])
 
@@ -71,7 +71,7 @@ def difference(frame: np.ndarray, sprite: np.ndarray) -> float:
 
 
 def found(video: Video) -> str:
-    """The noun of the surest find in the middle frame."""
+    """The noun of the best detection in the middle frame."""
     middle = len(video) // 2
     (sure,) = ToyDetector().surest(video.frames[middle : middle + 1])
     return sure.noun if sure else ""
@@ -92,18 +92,18 @@ def main() -> None:
     own_pictures(tuple(toyworld.NOUNS), args.out / "data")
     settings = TrainingSettings(
         data=str(args.out / "data"), out=str(args.out / "run"), model="mini", frames=1, size="64", lora=args.rank,
-        lora_layers=args.layers, teach=args.word, steps=args.steps, batch_size=12, learning_rate=args.rate, warmup_steps=20,
-        decay=args.steps // 3, ema_decay=0.98, min_snr=0, sample_every=0, save_every=args.steps,
+        lora_layers=args.layers, teach=args.word, steps=args.steps, batch_size=12, learning_rate=args.rate,
+        warmup_steps=20, decay=args.steps // 3, ema_decay=0.98, min_snr=0, sample_every=0, save_every=args.steps,
     )  # fmt: skip
-    file = fit(settings, lambda done, count, told: print(done, told) if done % 50 == 0 else None)
+    file = fit(settings, lambda done, count, report: print(done, report) if done % 50 == 0 else None)
     prompts = [f"a {args.word} {PLACES[place]}" for place in toyworld.BACKGROUNDS[:8]]
     others = [f"a {noun}" for noun in toyworld.NOUNS]
     print(json.dumps({**vars(args), "picture": args.picture.name, "out": str(args.out), "pictures": 12}))
     videos = {}
     for label, model in (("without", load("mini")), ("with", apply_lora(load("mini"), file))):
         model.words = ()
-        asked = [Scene(p, (), seconds=2.0) for p in (*prompts, *others)]
-        made = render_batch(asked, model, "none", list(range(len(asked))))
+        scenes = [Scene(p, (), seconds=2.0) for p in (*prompts, *others)]
+        made = render_batch(scenes, model, "none", list(range(len(scenes))))
         videos[label] = made
         apart = [difference(v.frames[len(v.frames) // 2], sprite) for v in made[: len(prompts)]]
         right = [found(v) == noun for v, noun in zip(made[len(prompts) :], toyworld.NOUNS, strict=True)]

@@ -7,9 +7,9 @@ import pytest
 from conftest import GOLDEN, golden
 
 from animatic.benchmarks import lmd, lvd, wild
-from animatic.benchmarks.cases import PUBLISHED, RULES, Case, Tally, first, judge
+from animatic.benchmarks.cases import PUBLISHED, RULES, Case, Tally, first_track, judge
 from animatic.cli import main
-from animatic.planning.replies import Reply, Thing
+from animatic.planning.replies import Reply, ReplyObject
 from animatic.planning.rules import plan
 
 BOX = (0.1, 0.1, 0.3, 0.3)
@@ -19,7 +19,7 @@ RIGHT = (0.6, 0.1, 0.8, 0.3)
 def layout(**things):
     """Things by name (underscores are blanks), boxes as given or one for all six frames."""
     rows = {name.replace("_", " "): boxes if isinstance(boxes, list) else [boxes] * 6 for name, boxes in things.items()}
-    return Reply(tuple(Thing(name, tuple(boxes)) for name, boxes in rows.items()))
+    return Reply(tuple(ReplyObject(name, tuple(boxes)) for name, boxes in rows.items()))
 
 
 def case(cases, start):
@@ -102,7 +102,9 @@ def test_lvd_predicates():
 
 def test_names_end_in_the_word():
     assert (
-        first(layout(bobcat=BOX), "cat") and first(layout(cat_toy=BOX), "cat") and not first(layout(cattle=BOX), "cat")
+        first_track(layout(bobcat=BOX), "cat")
+        and first_track(layout(cat_toy=BOX), "cat")
+        and not first_track(layout(cattle=BOX), "cat")
     )
 
 

@@ -12,11 +12,11 @@ import tiny
 from animatic import Scene, Track
 from animatic.backbones.small_model import Labels
 from animatic.benchmarks import fvd
-from animatic.benchmarks.generate import Maker, Part, prepare, settings_of, work
+from animatic.benchmarks.generate import JobRenderer, RunPart, prepare, settings_of, work
 from animatic.benchmarks.jobs import DONE, FAILED
-from animatic.benchmarks.known import BENCHMARKS, benchmark_named, detector_named
+from animatic.benchmarks.registry import BENCHMARKS, benchmark_named, detector_named
 from animatic.benchmarks.run_store import Run
-from animatic.benchmarks.scoring import Scoring, score, summary
+from animatic.benchmarks.scoring import ScoringSettings, score, summarise
 from animatic.checking import checked
 from animatic.cli import main
 from animatic.errors import MOST, AnimaticError, listed
@@ -95,13 +95,13 @@ def test_layers_that_a_model_does_not_have_are_named_with_the_method(wan):
 )
 def test_what_no_job_could_be_made_with(changes, message):
     with pytest.raises(AnimaticError, match=message):
-        Maker(replace(settings_of(LVD, "lvd", "mini", "none", "rules"), **changes))
+        JobRenderer(replace(settings_of(LVD, "lvd", "mini", "none", "rules"), **changes))
 
 
 def test_a_benchmark_of_videos_wants_a_model_of_videos(pictures):
     with pytest.raises(AnimaticError, match="is of videos, and sd makes pictures"):
-        Maker(settings_of(LVD, "lvd", str(pictures), "none", "rules"))
-    Maker(replace(settings_of(BENCHMARKS["lmd"], "lmd", str(pictures), "none", "rules"), steps=2))
+        JobRenderer(settings_of(LVD, "lvd", str(pictures), "none", "rules"))
+    JobRenderer(replace(settings_of(BENCHMARKS["lmd"], "lmd", str(pictures), "none", "rules"), steps=2))
 
 
 FAILING = """
@@ -124,12 +124,12 @@ def test_failures_are_in_the_exit_code_and_in_the_denominator(tmp_path, capsys):
         code, _, said = ends(*arguments, capsys=capsys)
         assert code == 1 and "1 x no plan: the prompt 'then it moves' names no thing" in said.replace("\n", " ")
     assert Run(tmp_path / "run").states() == {DONE: 1, FAILED: 1}
-    overall = summary(score(tmp_path / "run", Scoring(metrics=()))).overall
+    overall = summarise(score(tmp_path / "run", ScoringSettings(metrics=()))).overall
     assert (overall.correct, overall.total) == (1, 2)
     few = replace(LVD, cases=lambda: LVD.cases()[:1])
     settings = replace(settings_of(few, "lvd", "mini", "none", "rules"), steps=1, frames=1, prompt_only=True)
     run = prepare(tmp_path / "fine", few, settings)
-    work(run, Part(), maker=Maker(settings))
+    work(run, RunPart(), maker=JobRenderer(settings))
     assert run.states() == {DONE: 1}
 
 
@@ -182,26 +182,26 @@ def test_real_videos_are_found_whatever_the_case_of_their_names(tmp_path, monkey
     for name in ("a.mp4", "b.gif"):
         made.save(tmp_path / name)
         (tmp_path / name).rename(tmp_path / name.upper())
-    monkeypatch.setattr(fvd.Distance, "__call__", lambda self, ours, real: float(len(list(real))))
+    monkeypatch.setattr(fvd.FrechetVideoDistance, "__call__", lambda self, ours, real: float(len(list(real))))
     jobs = [SimpleNamespace(state=DONE, frames=2)] * 3
     run: Any = SimpleNamespace(jobs=lambda: jobs, video=lambda job: made)
-    told = fvd.Distance.__new__(fvd.Distance).of_run(run, str(tmp_path))
+    told = fvd.FrechetVideoDistance.__new__(fvd.FrechetVideoDistance).of_run(run, str(tmp_path))
     assert told == {"mean": 2.0, "n": 3, "real": 2}
 
 
 def test_measuring_and_the_studio_print_nothing_of_their_own(tmp_path, capfd):
     """Weights read by the libraries, a run made and scored, a job of the studio: Python calls, so nobody is told."""
     pytest.importorskip("gradio", reason="the studio's extra is not installed")
-    from animatic.benchmarks.clip import Clip
+    from animatic.benchmarks.clip import ClipMetrics
     from animatic.studio.work import Studio, Wanted
 
     clip = str(tiny.clip(tmp_path / "clip"))
     capfd.readouterr()
-    assert "clip text" in Clip(clip)(tiny.torch.zeros(2, 64, 64, 3, dtype=tiny.torch.uint8).numpy(), "a cat")
+    assert "clip text" in ClipMetrics(clip)(tiny.torch.zeros(2, 64, 64, 3, dtype=tiny.torch.uint8).numpy(), "a cat")
     few = replace(LVD, cases=lambda: LVD.cases()[:1])
     settings = replace(settings_of(few, "lvd", "mini", "none", "rules"), steps=1, frames=2, prompt_only=True)
     run = prepare(tmp_path / "run", few, settings)
-    work(run, Part(), maker=Maker(settings))
+    work(run, RunPart(), maker=JobRenderer(settings))
     studio = Studio(tmp_path / "studio")
     job = studio.submit("render", Wanted((CAT,), method="lvd", steps=1, frames=2).to_dict())
     while studio.status(job.id)["state"] not in ("done", "failed"):

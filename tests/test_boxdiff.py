@@ -50,9 +50,19 @@ def test_words_are_sharpened_over_their_own_prompt():
     asked = torch.rand(1, 2, 3, 4, 4, 2 * size, generator=torch.Generator().manual_seed(0)) * 0.02
     goal = targets([(box[0], [2])], 2, size)
     both = replace(
-        goal, tokens=torch.arange(2 * size)[None], columns=torch.tensor([size + 2]), rows=torch.tensor([0]), size=size
+        goal,
+        tokens=torch.arange(2 * size)[None],
+        columns=torch.tensor([size + 2]),
+        samples=torch.tensor([0]),
+        tokens_per_prompt=size,
     )
-    alone = replace(goal, tokens=torch.arange(size)[None], columns=torch.tensor([2]), rows=torch.tensor([0]), size=size)
+    alone = replace(
+        goal,
+        tokens=torch.arange(size)[None],
+        columns=torch.tensor([2]),
+        samples=torch.tensor([0]),
+        tokens_per_prompt=size,
+    )
     got = BoxDiff().words({"layer": asked}, both)
     assert torch.allclose(got, BoxDiff().words({"layer": asked[..., size:]}, alone), atol=1e-6)
     by_hand = (asked[0, :, :, :, :, size + 1 : -1].mean(1) * 100).softmax(-1)[..., 1]

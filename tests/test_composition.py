@@ -9,7 +9,7 @@ from conftest import RUN, close, golden
 from test_terms import PAIR, closed, lmd_targets
 
 from animatic.backbones import load
-from animatic.controls.collage import centred, composed, enlarged, mass, offsets, shifted
+from animatic.controls.compositing import centred, composed, enlarged, mass, offsets, shifted
 from animatic.controls.composition import Composition
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
@@ -152,7 +152,7 @@ def test_on_it_holds_the_sample_to_its_things(model):
             return begun[0]
 
     run(model, [Spy(made.scenes, still, made.object_controls)])
-    laid = begun[0]._laid
+    laid = begun[0]._latents
     cover = laid.cover[:, None].expand_as(seen[0])
     for level in (1, 2):
         assert close(seen[level][cover], laid.levels[level][cover], RUN)

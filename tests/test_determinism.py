@@ -16,9 +16,9 @@ import tiny
 import torch
 
 from animatic.backbones import load
+from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import AttentionMaps
 from animatic.controls.terms import BoxEnergy
 from animatic.controls.watching import Preview, Progress
 from animatic.core.loop import sample
@@ -208,7 +208,7 @@ def test_numbers_that_were_broken_before_are_not_blamed_on_the_scale(tmp_path):
     model.unet.conv_in.weight.data.fill_(torch.nan)
     energy = Energy([TWO], BoxEnergy(), scale=30)
     cond = model.encode([TWO.prompt], [""])
-    with pytest.raises(AnimaticError, match="step 0: the model's attention is not finite, before any push") as error:
+    with pytest.raises(AnimaticError, match="step 0: the model's attention is not finite, before any update") as error:
         sample(model, model.schedule(2), model.noise([0], 1, 32, 32), cond, [Guidance(2.0), energy])
     assert "lower scale" not in str(error.value)
 

@@ -13,9 +13,9 @@ from diffusers import AutoencoderKLWan, CogVideoXPipeline, WanPipeline, WanTrans
 
 from animatic.backbones import PRESETS, load
 from animatic.backbones.video_vae import frames_of
+from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance, WaveGuidance
-from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
 from animatic.core.attention import fused_attention
@@ -336,9 +336,9 @@ def test_attention_seen_per_layer_and_step_in_both_directions(model):
     assert close(made, sample(model, model.schedule(4), x, cond, [Guidance(6.0)]), RUN)
     if "attn2" in model.hooks.listening[0]:
         with pytest.raises(AnimaticError, match="words look at nothing"):
-            look(back=True)
+            look(from_text=True)
     else:
-        _, back, again = look(steps=(1,), back=True, sites=("*.1.*",))
+        _, back, again = look(steps=(1,), from_text=True, layers=("*.1.*",))
         assert len(back) == 1 and close(again, made, RUN)
         assert not torch.allclose(back[0][4], each[1][4][: len(back[0][4])])
 

@@ -9,8 +9,8 @@ import tiny
 
 import animatic
 from animatic.backbones import PRESETS
-from animatic.benchmarks.generate import Maker
-from animatic.benchmarks.jobs import Job, Settings
+from animatic.benchmarks.generate import JobRenderer
+from animatic.benchmarks.jobs import Job, RunSettings
 from animatic.cli import main
 from animatic.core.backbone import Geometry
 from animatic.durations import at_rate, frame_rate, length_note
@@ -165,10 +165,10 @@ def test_stories_play_at_the_models_rate(here, folder):
 
 def test_benchmarks_play_at_the_models_rate(folder, recwarn):
     """A plan lasts 2 s; the model's clip 1.125 s at 8 frames a second, or what is asked for at the same rate."""
-    settings = Settings("b", "", "video", str(folder), "none", "rules", steps=1)
+    settings = RunSettings("b", "", "video", str(folder), "none", "rules", steps=1)
     for frames, wanted in ((None, 9), (5, 5)):
         for plan in (CAT, None):
-            maker = Maker(replace(settings, frames=frames))
+            maker = JobRenderer(replace(settings, frames=frames))
             (video,) = maker._render([Job(0, 0, "task", "a cat", ("cat",), 0, plan)])
             assert (len(video), video.fps) == (wanted, 8)
     assert not [w for w in recwarn if "lasts" in str(w.message)]

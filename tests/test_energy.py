@@ -141,9 +141,9 @@ def test_what_is_inside_is_guided_too(model):
 
 def test_things_of_the_same_words_share_a_target(model):
     united = Targets.of([TWO], model.text, 2, torch.device("cpu"), legacy=False)
-    apart = Targets.of([TWO], model.text, 2, torch.device("cpu"), apart=True)
-    assert len(apart.rows) == 2 * len(united.rows) == 2 * len(model.text.positions("two cats", "cats"))
-    assert united.masks(8, 8)[0].sum() == apart.masks(8, 8)[[0, len(united.rows)]].sum()
+    apart = Targets.of([TWO], model.text, 2, torch.device("cpu"), separate_objects=True)
+    assert len(apart.samples) == 2 * len(united.samples) == 2 * len(model.text.positions("two cats", "cats"))
+    assert united.masks(8, 8)[0].sum() == apart.masks(8, 8)[[0, len(united.samples)]].sum()
     assert united.weights.sum() == pytest.approx(1) and apart.weights.sum() == pytest.approx(1)
 
 

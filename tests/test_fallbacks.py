@@ -261,7 +261,7 @@ def test_a_prompt_told_to_a_model_without_text_is_said():
 
 @pytest.mark.parametrize("method", "lvd lvd:weak layout-attention boxdiff multidiffusion lmd ditctrl".split())
 def test_a_method_without_effect_is_said_and_makes_the_video_of_none(method):
-    why = "shares between windows" if method == "ditctrl" else "has no box to obey"
+    why = "shares between windows" if method == "ditctrl" else "needs boxes, and there are none"
     with pytest.warns(AnimaticWarning, match=f"scene 'a red ball': {method} {why}"):
         made = render(SCENE, "mini", method, 1, steps=2, frames=2)
     plain = render(SCENE, "mini", "none", 1, steps=2, frames=2)
@@ -270,7 +270,9 @@ def test_a_method_without_effect_is_said_and_makes_the_video_of_none(method):
 
 def test_a_model_that_reads_boxes_is_told_of_none():
     """It has learnt what no box looks like, so that it makes another video than without the method."""
-    with pytest.warns(AnimaticWarning, match="has no box to obey: the model is told that there is nothing to place"):
+    with pytest.warns(
+        AnimaticWarning, match="needs boxes, and there are none: the model is conditioned on an empty layout"
+    ):
         made = render(SCENE, "mini", "lvd-gligen", 1, steps=2, frames=2)
     assert np.abs(made.frames.astype(int) - render(SCENE, "mini", "none", 1, steps=2, frames=2).frames).max() > 1
 
@@ -384,14 +386,17 @@ def test_our_warnings_are_lines_of_every_command(here):
     save_story((SCENE,), Path("s.json"))
     code, out, error = here("render", "s.json", "--steps", "1", "--frames", "1", "--json")
     assert code == 0 and json.loads(out)["seed"] == 0
-    assert "note: scene 'a red ball': lvd has no box to obey: it is the video of 'none'" in error.splitlines()
+    assert (
+        "note: scene 'a red ball': lvd needs boxes, and there are none: the video is that of 'none'"
+        in error.splitlines()
+    )
 
 
 # ---- training
 
 
 QUICK = {
-    "dim": 8, "multiples": "1,2", "size": "16", "steps": 1, "batch": 2, "warmup": 1, "save_every": 1,
+    "dim": 8, "multiples": "1,2", "size": "16", "steps": 1, "batch_size": 2, "warmup_steps": 1, "save_every": 1,
     "sample_every": 0,
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import animatic
 from animatic.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -53,8 +54,17 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
         assert calmed < 0.8 * plain
     elif page == "backbone.md":
         assert "(4, 32, 32, 3) [  0 128 128]" in said
+    elif page == "planner.md":
+        assert "[(0.0, 0.3, 0.5, 0.8), (0.5, 0.3, 1.0, 0.8)]" in said
+    elif page == "benchmark.md":
+        assert "total=4" in said
     elif page == "studio.md":
         assert said.startswith("done /made/")
+
+
+@pytest.mark.parametrize("page", ["control.md", "backbone.md", "planner.md", "benchmark.md"])
+def test_an_example_to_start_from_has_less_than_40_lines(page):
+    assert all(code.count("\n") < 40 for code in blocks(page, "python"))
 
 
 def test_the_commands_of_the_first_page_run(tmp_path, monkeypatch):
@@ -78,22 +88,55 @@ def test_the_curl_example_runs(studio):
 
 
 def test_links_lead_somewhere():
-    for page in [*GUIDE.glob("*.md"), ROOT / "README.md"]:
+    for page in [*GUIDE.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_references_are_current():
     pages = runpy.run_path(str(ROOT / "runs" / "reference.py"))
-    for name in ("cli", "methods", "flags"):
+    for name in ("cli", "methods", "flags", "api"):
         assert (ROOT / "docs" / f"{name}.md").read_text("utf-8") == pages[name](), "run: python runs/reference.py"
 
 
-def test_the_site_is_built_without_a_complaint(tmp_path):
-    pytest.importorskip("zensical", reason="zensical is not installed")
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copy(ROOT / "zensical.toml", tmp_path)
-    done = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=tmp_path, capture_output=True)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site, a folder."""
+    pytest.importorskip("zensical", reason="the docs extra is not installed")
+    pytest.importorskip("mkdocstrings_handlers.python", reason="the docs extra is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    shutil.copy(ROOT / "zensical.toml", folder)
+    (folder / "src").symlink_to(ROOT / "src")
+    done = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stdout.decode()
-    page = (tmp_path / "site" / "guide" / "index.html").read_text("utf-8")
+    return folder / "site"
+
+
+def test_the_site_is_built_without_a_complaint(site):
+    page = (site / "guide" / "index.html").read_text("utf-8")
     assert "fonts.googleapis" not in page and "Studio" in page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"animatic.{name}" for name in animatic.__all__ if name != "load"),
+        "animatic.core.control.Control.condition",
+        "animatic.core.backbone.Backbone.__call__",
+        "animatic.controls.energy.Energy",
+        "animatic.methods.lvd.lvd",
+        "animatic.backbones.load.load",
+        "animatic.backbones.components.Components",
+    ],
+)
+def test_the_api_reference_has_what_a_user_needs(site, name):
+    assert f'id="{name}"' in (site / "api" / "index.html").read_text("utf-8")
+
+
+def test_the_design_names_modules_that_are_there():
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    files = {p.name for p in (ROOT / "src" / "animatic").rglob("*.py")}
+    assert set(re.findall(r"(\w+\.py)\b", page)) <= files
+    packages = {p.name for p in (ROOT / "src" / "animatic").iterdir() if p.is_dir() and not p.name.startswith("_")}
+    assert packages == set(re.findall(r"^  (\w+)/ ", page, re.MULTILINE))

@@ -5,9 +5,9 @@ import tiny
 from conftest import RUN, close
 
 from animatic.backbones import load
+from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy
 from animatic.core.loop import sample
@@ -23,7 +23,7 @@ def model(tmp_path_factory):
     return load(str(tiny.folder(tmp_path_factory.mktemp("model"), tiny.unet3d())))
 
 
-def run(model, *controls, scenes=(SCENE,), scale=2.0, show=None, sites=("*",)):
+def run(model, *controls, scenes=(SCENE,), scale=2.0, show=None, layers=("*",)):
     cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
     watch = [AttentionMaps(scenes, show, sites)] if show else []
     noise = model.noise(range(len(scenes)), 3, 64, 64)
@@ -54,4 +54,4 @@ def test_maps_are_of_their_row_and_follow_control(model):
 
 def test_no_layer_is_an_error(model):
     with pytest.raises(AnimaticError, match="match no text attention layer"):
-        run(model, show=print, sites=("nowhere",))
+        run(model, show=print, layers=("nowhere",))

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from animatic.errors import AnimaticError
-from animatic.planning.local import Local
+from animatic.planning.local import LocalModel
 from animatic.planning.planners import planner_named
 
 CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end>{% endfor %}"
@@ -45,13 +45,13 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow("up to 300 tokens are written one by one, twice")
 def test_an_untrained_network_can_only_write_the_schema(folder):
-    model = Local(str(folder), temperature=1.0)
+    model = LocalModel(str(folder), temperature=1.0)
     said = model([{"role": "user", "content": "a cat"}], SCHEMA)
     answer = json.loads(said.text)
     assert set(answer) == {"kind", "said", "seen"} and answer["kind"] in ("cat", "dog") and len(answer["said"]) <= 300
     assert said.usage["asked"] == len("<|user|>a cat") + 1 and said.usage["answered"] > 20
     assert model([{"role": "user", "content": "a cat"}], SCHEMA) == said  # the seed decides
-    free = Local(str(folder), temperature=1.0, max_tokens=50)([{"role": "user", "content": "a cat"}], None)
+    free = LocalModel(str(folder), temperature=1.0, max_tokens=50)([{"role": "user", "content": "a cat"}], None)
     with pytest.raises(json.JSONDecodeError):
         json.loads(free.text)
 

@@ -1,4 +1,4 @@
-"""Prompts longer than CLIP reads at once: told in chunks with a warning, and every word found where it then stands."""
+"""Prompts longer than CLIP reads at once: encoded in chunks with a warning, and every word found where it then stands."""
 
 import warnings
 from copy import copy
@@ -10,12 +10,12 @@ import tiny
 import torch
 
 from animatic.backbones import load
+from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.boxdiff import BoxDiff
 from animatic.controls.composition import Composition
 from animatic.controls.edits import PromptToPrompt
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
-from animatic.controls.heat import AttentionMaps
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.terms import BoxEnergy, Ratio
 from animatic.core.attention import fused_attention, mean_map
@@ -50,7 +50,7 @@ def mini():
 @torch.no_grad()
 def test_states_are_those_of_the_chunks_read_alone(text):
     """By hand: 75 tokens between a start and an end token, the last chunk padded, an empty one for a short prompt."""
-    with pytest.warns(AnimaticWarning, match="told in 2 chunks: tiny reads 75 at a time"):
+    with pytest.warns(AnimaticWarning, match="encoded in 2 chunks: tiny reads 75 at a time"):
         states = text.in_chunks(["a cat", LONG])
     ids = text.tokenizer(LONG, add_special_tokens=False)["input_ids"]
     assert 75 < len(ids) <= 150
@@ -76,7 +76,7 @@ def test_short_prompts_are_read_as_ever(text):
 def test_words_are_found_in_their_chunks(text, before):
     """Also where a chunk ends inside the word."""
     prompt = "a" * before + " cat"
-    ids = text.laid(prompt)
+    ids = text.token_ids(prompt)
     found = text.tokenizer.convert_ids_to_tokens([ids[i] for i in text.positions(prompt, "cat")])
     assert "".join(found).replace("</w>", "") == "cat"
     assert [i for i in ids if i not in (text.tokenizer.bos_token_id, text.tokenizer.eos_token_id)] == (
@@ -110,7 +110,7 @@ def test_published_methods_cut_prompts_as_the_originals_do(video):
     with pytest.warns(AnimaticWarning, match=r"tokens; model.* reads at most 77, the rest is cut"):
         cat, dog = (frames(scene, "lvd:published") for scene in shown)
     assert np.abs(cat - dog).max() <= 1
-    with pytest.warns(AnimaticWarning, match="told in 2 chunks"):
+    with pytest.warns(AnimaticWarning, match="encoded in 2 chunks"):
         assert np.abs(frames(shown[0], "lvd") - frames(shown[1], "lvd")).max() > 1
     assert not video.text.truncate
 
@@ -123,8 +123,8 @@ def test_cut_prompts_keep_their_start_and_end(text, tmp_path):
     with pytest.warns(AnimaticWarning, match="the rest is cut"):
         states = cut.in_chunks([LONG])
     ids = text.tokenizer(LONG, add_special_tokens=False)["input_ids"][:75]
-    assert cut.laid(LONG) == [text.tokenizer.bos_token_id, *ids, text.tokenizer.eos_token_id]
-    assert torch.allclose(states, text.states(torch.tensor([cut.laid(LONG)])), atol=1e-5)
+    assert cut.token_ids(LONG) == [text.tokenizer.bos_token_id, *ids, text.tokenizer.eos_token_id]
+    assert torch.allclose(states, text.states(torch.tensor([cut.token_ids(LONG)])), atol=1e-5)
     assert cut.positions(LONG, "trees") == text.positions(LONG, "trees") and cut.positions(LONG, "cat") == ()
 
     dit = load(str(tiny.cogvideox(tmp_path / "dit")))

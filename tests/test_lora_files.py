@@ -37,7 +37,7 @@ def folders(tmp_path_factory):
 
 def parts_of(model):
     """State dicts by part: what a LoRA may change."""
-    found = {model.part: model.unet.state_dict(), "text_encoder": model.text.encoder.state_dict()}
+    found = {model.network_folder: model.unet.state_dict(), "text_encoder": model.text.encoder.state_dict()}
     return found | ({"transformer_2": model.networks[1].state_dict()} if model.networks[1:] else {})
 
 

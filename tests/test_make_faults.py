@@ -137,7 +137,7 @@ BAD = {
     ),
     "attention": (
         ("make", "a bear walks to the left", "--attention-of", "*@99", *QUICK),
-        "attention of step 99 is wanted; this run has steps 0 to 0",
+        "attention of step 99 is requested; this run has steps 0 to 0",
     ),
     "attention back": (
         ("make", "a bear", "--attention-back", *QUICK),
@@ -285,7 +285,7 @@ def test_attention_within_and_masks_are_files(here):
     code, _, err = here("make", "a ball", "--method", "none", "--steps", "1", "--save-masks")
     assert code == 0 and "nothing shares by a mask under 'none': no masks are written" in err
     code, _, err = here("make", "a ball", "--steps", "1", "--attention-within", "*@7")
-    assert code != 0 and "attention of step 7 is wanted; this run has steps 0 to 0" in err
+    assert code != 0 and "attention of step 7 is requested; this run has steps 0 to 0" in err
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import torch
 from conftest import close
 
 from animatic import Scene, Track, load, render
-from animatic.benchmarks.jobs import Settings
+from animatic.benchmarks.jobs import RunSettings
 from animatic.benchmarks.run_store import Run
 from animatic.controls.boxdiff import BoxDiff
-from animatic.controls.collage import centred
+from animatic.controls.compositing import centred
 from animatic.controls.energy import Energy, LinearDecay
 from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
@@ -102,9 +102,9 @@ def test_a_part_of_another_kind_has_its_own_settings(mini):
 def test_runs_of_single_things_have_settings_of_their_own(mini):
     """LMD's `--loss_scale` is of each thing alone, `--overall_loss_scale` of the whole."""
     values = {"composition.object_controls.energy.scale": 7, "composition.energy.scale": 9, "composition.frozen": 0.3}
-    (made,) = (c for c in controls("lmd", values, mini) if hasattr(c, "parts"))
-    assert one(Energy, made.parts).scale == 7 and made.energy.scale == 9 and made.frozen == 0.3
-    assert one(Guidance, made.parts).scale == 4.0
+    (made,) = (c for c in controls("lmd", values, mini) if hasattr(c, "object_controls"))
+    assert one(Energy, made.object_controls).scale == 7 and made.energy.scale == 9 and made.frozen == 0.3
+    assert one(Guidance, made.object_controls).scale == 4.0
 
 
 def test_settings_of_windows_are_of_stories(mini):
@@ -240,7 +240,7 @@ def test_a_run_is_its_settings(here, tmp_path):
     manifest = json.loads((tmp_path / "r/manifest.json").read_text())
     del manifest["settings"]["settings"]
     (tmp_path / "r/manifest.json").write_text(json.dumps(manifest))
-    assert Run("r").settings.settings == {} == Settings("a", "b", "c", "d", "e", "f").settings
+    assert Run("r").settings.settings == {} == RunSettings("a", "b", "c", "d", "e", "f").settings
 
 
 # ---- what settings of the originals asked for that was not there

@@ -5,11 +5,11 @@ from collections import Counter
 import pytest
 import tiny
 
-from animatic.benchmarks.generate import Part, prepare, settings_of, work
+from animatic.benchmarks.generate import RunPart, prepare, settings_of, work
 from animatic.benchmarks.jobs import scenes_of
-from animatic.benchmarks.known import benchmark_named
 from animatic.benchmarks.mpv import cases
-from animatic.benchmarks.scoring import Scoring, score, summary
+from animatic.benchmarks.registry import benchmark_named
+from animatic.benchmarks.scoring import ScoringSettings, score, summarise
 from animatic.cli import main
 from animatic.toy.grid_world import identify
 
@@ -31,14 +31,14 @@ def test_a_run_is_made_and_scored(tmp_path):
     settings = settings.__class__(**{**settings.__dict__, "steps": 1, "size": "16x16"})
     run = prepare(tmp_path / "run", benchmark_named("mpv"), settings)
     assert all(len(scenes_of(job.plan or ())) == job.prompt.count("|") + 1 for job in run.jobs())
-    work(run, Part(limit=1))
+    work(run, RunPart(limit=1))
     done = [job for job in run.jobs() if job.state == "done"]
     assert len(done) == 1
     for job in done:
         assert len(run.video(job).frames) == 16 * len(scenes_of(job.plan or ()))
-    told = Scoring(metrics=("clip",), clip=str(tiny.clip(tmp_path / "clip")))
+    told = ScoringSettings(metrics=("clip",), clip=str(tiny.clip(tmp_path / "clip")))
     verdicts = score(tmp_path / "run", told)
-    found = summary(verdicts)
+    found = summarise(verdicts)
     assert found.unmade == 129 and found.overall.total == 0
     assert found.means["cscv"][1] == found.means["clip text"][1] == 1
 

@@ -8,7 +8,7 @@ import pytest
 from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.planning.cache import Cache
-from animatic.planning.planners import Kept, Options, planner_named
+from animatic.planning.planners import ImportedReplies, PlannerOptions, planner_named
 from animatic.planning.replies import read, read_story
 
 GOOD = {
@@ -106,7 +106,7 @@ def test_broken_stories_and_depth():
 )
 def test_an_option_without_use_is_refused(planner, told, wanted):
     with pytest.raises(AnimaticError) as error:
-        planner_named(planner, Options(**told))
+        planner_named(planner, PlannerOptions(**told))
     assert wanted in str(error.value)
 
 
@@ -124,7 +124,7 @@ def test_warnings_are_kept_with_the_reply(tmp_path, capsys):
     (tmp_path / "reply.txt").write_text(outside)
     said = []
     for _ in range(2):
-        options = Options(reply=str(tmp_path / "reply.txt"), cache=str(tmp_path / "c.jsonl"))
+        options = PlannerOptions(reply=str(tmp_path / "reply.txt"), cache=str(tmp_path / "c.jsonl"))
         planned = planner_named("paste", options).plan("a bear")
         said.append((planned.cached, planned.warnings))
     assert said[0] == (False, ("bear: 6 of 6 boxes cut to the frame",)) and said[1] == (True, said[0][1])
@@ -141,6 +141,6 @@ def test_imported_replies_last_as_long_as_asked(tmp_path):
     cache = str(tmp_path / "c.jsonl")
     with pytest.raises(SystemExit):
         main(["import", str(tmp_path / "replies.json"), "--model", "m", "--cache", cache])
-    planner = planner_named("cached:m", Options(seconds=4.0, cache=cache))
-    assert isinstance(planner, Kept)
+    planner = planner_named("cached:m", PlannerOptions(seconds=4.0, cache=cache))
+    assert isinstance(planner, ImportedReplies)
     assert planner.plan("a bear").scene.seconds == 4.0 and planner.plan("a cat").scene.seconds == 7.0

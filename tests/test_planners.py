@@ -11,9 +11,9 @@ import pytest
 from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.planning.cache import Cache, Entry, Key
-from animatic.planning.planners import Options, import_replies, plan_all, planner_named
-from animatic.planning.template import template
-from animatic.scene import load_story, parse
+from animatic.planning.planners import PlannerOptions, import_replies, plan_all, planner_named
+from animatic.planning.template import load_template
+from animatic.scene import Scene, load_story, parse
 
 KEY = "sk-secret-0123456789"
 GOOD = json.dumps(
@@ -96,7 +96,7 @@ def serve(monkeypatch, tmp_path):
         server = Chat(*script)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         servers.append(server)
-        chosen = Options(base_url=server.url, cache=str(tmp_path / cache) if cache else "", **options)
+        chosen = PlannerOptions(base_url=server.url, cache=str(tmp_path / cache) if cache else "", **options)
         made = planner_named(planner, chosen)
         made.model.retries = 2
         return made, server
@@ -125,7 +125,7 @@ def test_a_scene_is_asked_for_with_its_schema(serve):
 
 @pytest.mark.parametrize("kind", ["image", "video", "story"])
 def test_every_template_shows_examples_it_would_accept(kind, serve):
-    made = template(kind)
+    made = load_template(kind)
     for form in ("json",) if kind == "story" else ("json", "text"):
         chat = made.messages("a cat", form)
         assert chat[0]["role"] == "system" and "{form}" not in chat[0]["content"] and "a cat" in chat[-1]["content"]
@@ -146,7 +146,7 @@ def test_a_base_model_continues_a_text(form, serve):
     assert planned.scene.background == "forest" and planned.usage == {"asked": 200, "answered": 100}
     first, second = server.asked
     assert first == second and first["prompt"].endswith('\n\nCaption: "a bear"\n\n')
-    chat = template("video").messages("a bear", form)
+    chat = load_template("video").messages("a bear", form)
     assert first["prompt"].strip() == "\n\n".join(message["content"] for message in chat)
     assert first["stop"] == "\n\n" and not first.keys() & {"messages", "response_format"}
     assert planner.plan("a bear").cached
@@ -213,7 +213,7 @@ def test_the_prompt_files_of_lmd_and_lvd_are_told_word_by_word(serve, tmp_path):
 def test_a_prompt_file_that_has_no_template(text, message, tmp_path):
     (tmp_path / "prompt.py").write_text(text)
     with pytest.raises(AnimaticError, match=message):
-        template("video", tmp_path / "prompt.py")
+        load_template("video", tmp_path / "prompt.py")
 
 
 def test_a_server_without_schemas_is_asked_without(serve):
@@ -276,7 +276,7 @@ def test_no_key_and_no_server(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(AnimaticError, match="no key: set OPENAI_API_KEY"):
         planner_named("openai:m").plan("a bear")
-    planner = planner_named("openai:m", Options(base_url="http://127.0.0.1:9/v1"))
+    planner = planner_named("openai:m", PlannerOptions(base_url="http://127.0.0.1:9/v1"))
     planner.model.retries = 0
     with pytest.raises(AnimaticError, match="cannot be reached"):
         planner.plan("a bear")
@@ -325,7 +325,7 @@ def test_replies_of_lmd_and_lvd_are_taken_over(tmp_path):
     cache = Cache(tmp_path / "c.jsonl")
     assert import_replies(str(tmp_path / "old.json"), "gpt", cache) == (2, 1)
     assert import_replies(str(tmp_path / "old.json"), "gpt", cache) == (0, 0)
-    kept = planner_named("cached:gpt", Options(cache=str(cache.path)))
+    kept = planner_named("cached:gpt", PlannerOptions(cache=str(cache.path)))
     plans = dict(plan_all(kept, ["A bear.", "A dog", "A bear.", "A cat", "A bear."]))
     assert [plans[i].scene.background for i in (0, 2)] == ["forest", "sea"]
     assert all(isinstance(plans[i], AnimaticError) for i in (1, 3, 4))
@@ -465,17 +465,43 @@ def test_paste_and_stories(tmp_path, monkeypatch, capsys):
 
 def test_a_template_of_ones_own(tmp_path):
     (tmp_path / "t.md").write_text("# system\nLay out. {form}\n# user\nDo {prompt}\n")
-    mine = template("video", tmp_path / "t.md")
-    assert mine.messages("x")[-1]["content"] == 'Do "x"' and mine.digest != template("video").digest
+    mine = load_template("video", tmp_path / "t.md")
+    assert mine.messages("x")[-1]["content"] == 'Do "x"' and mine.digest != load_template("video").digest
     (tmp_path / "t.md").write_text("# system\nLay out.\n")
     with pytest.raises(AnimaticError, match="end in a user part"):
-        template("video", tmp_path / "t.md")
+        load_template("video", tmp_path / "t.md")
     with pytest.raises(AnimaticError, match="cannot be read"):
-        template("video", tmp_path / "none.md")
+        load_template("video", tmp_path / "none.md")
     with pytest.raises(AnimaticError, match="unknown kind 'song'"):
-        template("song")
+        load_template("song")
 
 
 def test_scenes_from_the_cache_are_checked():
     with pytest.raises(AnimaticError, match="prompt"):
         parse({"prompt": ""}, "cache")
+
+
+def test_a_planner_of_another_package_has_a_name(monkeypatch):
+    """An entry point in the group `animatic.planners`; and a planner object needs none."""
+    from importlib.metadata import EntryPoint, EntryPoints
+
+    from animatic.planning import planners
+
+    class Fixed:
+        def __init__(self, options):
+            self.seconds = options.seconds
+
+        def plan(self, prompt, sample=0):
+            return planners.PlanResult((Scene(prompt, seconds=self.seconds),))
+
+    point = EntryPoint("fixed", "animatic.planning.planners:Fixed", "animatic.planners")
+    monkeypatch.setattr(planners, "Fixed", Fixed, raising=False)
+    monkeypatch.setattr(planners, "entry_points", lambda group: EntryPoints([point] if group == point.group else []))
+    options = planners.PlannerOptions(seconds=3.0)
+    assert (
+        planners.plan("a cat", "fixed", options)
+        == planners.plan("a cat", Fixed(options))
+        == Scene("a cat", seconds=3.0)
+    )
+    with pytest.raises(AnimaticError, match=r"unknown planner .other..*fixed"):
+        planners.planner_named("other")

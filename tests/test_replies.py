@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animatic.errors import AnimaticError
-from animatic.planning.boxes import clip, filling, legacy_filter
+from animatic.planning.boxes import clip, legacy_filter, scaled_to_canvas
 from animatic.planning.replies import read, read_story, to_text
 from animatic.scene import Scene, Track
 
@@ -197,14 +197,14 @@ def test_boxes_of_a_picture_fill_it():
     """LMD's MultiDiffusion scales its boxes even where LMD is told to leave them, here 2.49 times."""
     box = (50 / 512, 100 / 512, 150 / 512, 300 / 512)
     still = Scene("p", (Track("a cat", (box,)), Track("all", ((0, 0, 1, 1),)), Track("a dog", ((0.3, 0.2, 0.5, 0.4),))))
-    made = filling(still)
+    made = scaled_to_canvas(still)
     assert [track.phrase for track in made.tracks] == ["a cat", "a dog"]
     pixels = [tuple(v * 512 for v in track.boxes[0]) for track in made.tracks]
     assert pixels == [(0, 15, 249, 512), (257, 21, 512, 276)]
 
     moving = Scene("p", (Track("a cat", (box, None)),))
-    assert filling(moving) == moving
-    assert filling(Scene("p")) == Scene("p")
+    assert scaled_to_canvas(moving) == moving
+    assert scaled_to_canvas(Scene("p")) == Scene("p")
 
 
 def test_clipping():

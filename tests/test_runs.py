@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from animatic.benchmarks.generate import Maker, Part, prepare, settings_of, work
+from animatic.benchmarks.generate import JobRenderer, RunPart, prepare, settings_of, work
 from animatic.benchmarks.jobs import DONE, FAILED, LEFT_OUT, TODO, fair_order
-from animatic.benchmarks.known import BENCHMARKS
+from animatic.benchmarks.registry import BENCHMARKS
 from animatic.benchmarks.run_store import Run
 from animatic.cli import main
 from animatic.errors import AnimaticError
@@ -27,10 +27,10 @@ FILMED = settings_of(SHORT, "lvd", "mini", "none", "rules")
 # a process at work on the run in argv[1], slow enough to be killed
 WORKER = """
 import sys, time
-from animatic.toy.evals.ceiling import Filmer
+from animatic.toy.evals.ceiling import ToyRenderer
 from animatic.benchmarks.generate import Part, work
 from animatic.benchmarks.run_store import Run
-film = Filmer()
+film = ToyRenderer()
 def slow(batch):
     time.sleep(0.03)
     return film(batch)
@@ -54,7 +54,7 @@ def states(folder):
 def whole(tmp_path_factory):
     """40 jobs made without a break."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    work(prepare(folder, SHORT, FILMED), Part(), maker=ToyRenderer())
+    work(prepare(folder, SHORT, FILMED), RunPart(), maker=ToyRenderer())
     return folder
 
 
@@ -117,7 +117,7 @@ def test_two_processes_share_the_work(whole, tmp_path):
 def test_shards_are_the_whole(whole, tmp_path):
     run = prepare(tmp_path / "run", SHORT, FILMED)
     for i in range(3):
-        work(run, Part(None, (i, 3)), maker=ToyRenderer())
+        work(run, RunPart(None, (i, 3)), maker=ToyRenderer())
     assert content(tmp_path / "run") == content(whole)
 
 
@@ -137,11 +137,11 @@ def test_a_full_disk_is_one_line_and_resumable(small_disk, whole):
     folder = small_disk / "run"
     run = prepare(folder, SHORT, FILMED)
     with pytest.raises(AnimaticError, match=os.strerror(errno.ENOSPC) + "|disk is full") as error:
-        work(run, Part(), maker=ToyRenderer())
+        work(run, RunPart(), maker=ToyRenderer())
     assert "\n" not in str(error.value) and FAILED not in states(folder)
     done = states(folder)[DONE]
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
-    work(run, Part(), maker=ToyRenderer())
+    work(run, RunPart(), maker=ToyRenderer())
     assert 0 < done < 40 and states(folder) == {DONE: 40}
     assert not [p for p in (folder / "made").iterdir() if p.name.startswith(".")]
 
@@ -151,15 +151,15 @@ def test_what_is_gone_or_failed_is_made_again(tmp_path):
     settings = settings_of(first, "lvd", "mini", "none", "rules")
     run = prepare(tmp_path / "run", first, settings)
     bad = ToyRenderer()
-    work(run, Part(1), maker=lambda batch: [replace(o, state=FAILED, reason="no", data=b"") for o in bad(batch)])
-    work(run, Part(), maker=ToyRenderer())
+    work(run, RunPart(1), maker=lambda batch: [replace(o, state=FAILED, reason="no", data=b"") for o in bad(batch)])
+    work(run, RunPart(), maker=ToyRenderer())
     assert states(run.folder) == {DONE: 3, FAILED: 1}  # a failure is kept with its reason, and not tried again
     gone = next(job for job in run.jobs() if job.state == DONE)
     (run.folder / gone.file).unlink()
     prepare(run.folder, first, settings)
     assert states(run.folder) == {DONE: 2, FAILED: 1, TODO: 1}
     prepare(run.folder, first, settings, retry=True)
-    work(run, Part(), maker=ToyRenderer())
+    work(run, RunPart(), maker=ToyRenderer())
     assert states(run.folder) == {DONE: 4}
 
 
@@ -168,15 +168,15 @@ def test_mini_makes_what_it_knows_and_says_what_it_does_not(tmp_path):
     lmd = BENCHMARKS["lmd"]
     few = replace(lmd, cases=lambda: [lmd.cases()[i] for i in (0, 20, 200, 399)])  # backpacks, bottles, two pairs
     settings = replace(settings_of(few, "lmd", "mini", "none", "rules"), steps=1, batch=3)
-    run, maker = prepare(tmp_path / "run", few, settings), Maker(settings)
-    work(run, Part(), maker=maker)
+    run, maker = prepare(tmp_path / "run", few, settings), JobRenderer(settings)
+    work(run, RunPart(), maker=maker)
     jobs = run.jobs()
     assert jobs[0].state == DONE and jobs[0].file.endswith(".png")
     assert jobs[1].state == LEFT_OUT and "cannot show 'a bottle'" in jobs[1].reason
     first = content(run.folder)
     (run.folder / jobs[0].file).unlink()
     prepare(run.folder, few, settings)
-    work(run, Part(), maker=maker)
+    work(run, RunPart(), maker=maker)
     assert content(run.folder) == first
 
 
@@ -190,7 +190,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_changed_setting_is_refused(name, whole, capsys, monkeypatch):
     arguments, message = REFUSED[name]
-    monkeypatch.setattr("animatic.benchmarks.generate.Maker.__init__", lambda self, settings: None)
+    monkeypatch.setattr("animatic.benchmarks.generate.JobRenderer.__init__", lambda self, settings: None)
     benchmark, rest = (arguments[0], []) if name == "benchmark" else ("lvd", arguments)
     method = [] if name == "method" else ["--method", "none"]
     with pytest.raises(SystemExit) as end:

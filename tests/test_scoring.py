@@ -13,13 +13,13 @@ import tiny
 import torch
 from conftest import CHROMIUM, golden, needs_browser
 
-from animatic.benchmarks.cases import Looking, Tally
-from animatic.benchmarks.detect import Found, detect, looked_at, overlap, suppress
-from animatic.benchmarks.generate import Part, prepare, settings_of, work
-from animatic.benchmarks.known import BENCHMARKS, DETECTORS, benchmark_named, detector_named
+from animatic.benchmarks.cases import DetectionSettings, Tally
+from animatic.benchmarks.detect import DetectedBox, detect, overlap, sampled_frames, suppress
+from animatic.benchmarks.generate import RunPart, prepare, settings_of, work
 from animatic.benchmarks.metrics import agreement, cscv, motion
+from animatic.benchmarks.registry import BENCHMARKS, DETECTORS, benchmark_named, detector_named
 from animatic.benchmarks.report import published
-from animatic.benchmarks.scoring import Scoring, read_score, score, summary
+from animatic.benchmarks.scoring import ScoringSettings, read_score, score, summarise
 from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
@@ -34,17 +34,17 @@ NOISE = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), np.uint8)
 
 
 def test_frames_looked_at_are_the_published_ones():
-    assert looked_at(16, 6) == [0, 3, 6, 9, 12, 15] and looked_at(24, 6) == [0, 5, 9, 14, 18, 23]
-    assert looked_at(1, 1) == [0]
+    assert sampled_frames(16, 6) == [0, 3, 6, 9, 12, 15] and sampled_frames(24, 6) == [0, 5, 9, 14, 18, 23]
+    assert sampled_frames(1, 1) == [0]
 
 
 def test_suppression():
     """T19."""
     boxes = ((0, 0, 0.5, 0.5), (0.02, 0, 0.52, 0.5), (0.6, 0.6, 0.9, 0.9), (0, 0, 0.5, 0.5))
-    found = [Found(q, b, s) for q, b, s in zip((0, 0, 0, 1), boxes, (0.3, 0.6, 0.2, 0.25), strict=True)]
-    kept = [f.score for f in suppress(found, Looking(nms=0.5, aware=False))]
+    found = [DetectedBox(q, b, s) for q, b, s in zip((0, 0, 0, 1), boxes, (0.3, 0.6, 0.2, 0.25), strict=True)]
+    kept = [f.score for f in suppress(found, DetectionSettings(nms=0.5, class_aware=False))]
     assert kept == [0.6, 0.2]
-    assert [f.score for f in suppress(found, Looking(nms=0.5))] == [0.6, 0.25, 0.2]
+    assert [f.score for f in suppress(found, DetectionSettings(nms=0.5))] == [0.6, 0.25, 0.2]
 
 
 class Told:
@@ -58,13 +58,13 @@ class Told:
 
 
 def test_boxes_become_tracks():
-    a, b = Found(0, (0.1, 0.1, 0.3, 0.31), 0.9), Found(0, (0.6, 0.6, 0.9, 0.9), 0.5)
-    frames, weak = np.zeros((2, 10, 10, 3), np.uint8), Found(0, (0, 0, 1, 1), 0.05)
+    a, b = DetectedBox(0, (0.1, 0.1, 0.3, 0.31), 0.9), DetectedBox(0, (0.6, 0.6, 0.9, 0.9), 0.5)
+    frames, weak = np.zeros((2, 10, 10, 3), np.uint8), DetectedBox(0, (0, 0, 1, 1), 0.05)
     told = Told([[b, a, weak], [b]])
-    best = detect(told, frames, ["cat", "dog"], "x", Looking())
+    best = detect(told, frames, ["cat", "dog"], "x", DetectionSettings())
     assert [t.phrase for t in best.tracks] == ["cat", "dog"] and best.tracks[1].boxes == (None, None)
     assert best.tracks[0].boxes == ((0.1, 0.1, 0.3, 0.3), b.box)  # the surest in each frame, in whole pixels
-    every = detect(told, frames, ["cat", "dog"], "x", Looking(whole=False), several=True)
+    every = detect(told, frames, ["cat", "dog"], "x", DetectionSettings(whole_pixels=False), all_boxes=True)
     assert [t.boxes for t in every.tracks] == [(a.box, b.box), (b.box, None), (None, None)]
 
 
@@ -93,7 +93,7 @@ def run(tmp_path_factory):
     """Ten plans of LVD, filmed exactly."""
     folder = tmp_path_factory.mktemp("score") / "run"
     made = prepare(folder, SHORT, settings_of(SHORT, "lvd", "mini", "none", "rules"))
-    work(made, Part(), maker=ToyRenderer())
+    work(made, RunPart(), maker=ToyRenderer())
     return made
 
 
@@ -106,45 +106,47 @@ def ten(monkeypatch):
 @pytest.mark.usefixtures("ten")
 def test_from_owl_to_score(run, tmp_path):
     """Detections to Scene to the stage-1 predicates, with the published thresholds; random weights know nothing."""
-    verdicts = score(run.folder, Scoring(f"owlvit:{tiny.owl(tmp_path, 'owlvit')}"))
-    assert len(verdicts) == 10 and all(v.held is not None and v.looked == (0, 1, 3, 4, 6, 7) for v in verdicts)
-    assert all(v.seen is not None and v.seen.keys == 6 for v in verdicts)
-    assert summary(verdicts).overall.share < 0.8
+    verdicts = score(run.folder, ScoringSettings(f"owlvit:{tiny.owl(tmp_path, 'owlvit')}"))
+    assert len(verdicts) == 10 and all(v.passed is not None and v.frames == (0, 1, 3, 4, 6, 7) for v in verdicts)
+    assert all(v.detections is not None and v.detections.keys == 6 for v in verdicts)
+    assert summarise(verdicts).overall.accuracy < 0.8
     assert read_score(run.folder)[1] == verdicts
 
 
 @pytest.mark.usefixtures("ten")
 def test_how_a_detector_is_asked_can_be_said(run):
     """LVD's --detection_score_threshold, --nms_threshold, --class-aware-nms, --num_eval_frames; kept in score.json."""
-    published = Scoring("owlvit")
-    assert published.looking(SHORT) == SHORT.looking and published.of_benchmark(SHORT).frames == 6
-    assert Scoring("toy").of_benchmark(SHORT).threshold == 0.0 < 1 < Scoring("toy").of_benchmark(SHORT).nms
+    published = ScoringSettings("owlvit")
+    assert published.detection(SHORT) == SHORT.detection and published.of_benchmark(SHORT).frames == 6
+    assert (
+        ScoringSettings("toy").of_benchmark(SHORT).threshold == 0.0 < 1 < ScoringSettings("toy").of_benchmark(SHORT).nms
+    )
 
-    own = Scoring("owlvit", threshold=0.05, nms=0.5, class_aware=False, frames=3)
-    assert own.looking(SHORT) == replace(SHORT.looking, threshold=0.05, nms=0.5, aware=False)
-    verdicts = score(run.folder, Scoring(frames=3))
-    assert all(v.looked == (0, 4, 7) and v.seen.keys == 3 for v in verdicts)
-    assert read_score(run.folder)[0] == Scoring().of_benchmark(replace(SHORT, frames=3))
-    none_is_sure_enough = summary(score(run.folder, Scoring(threshold=1.1)))
+    own = ScoringSettings("owlvit", threshold=0.05, nms=0.5, class_aware=False, frames=3)
+    assert own.detection(SHORT) == replace(SHORT.detection, threshold=0.05, nms=0.5, class_aware=False)
+    verdicts = score(run.folder, ScoringSettings(frames=3))
+    assert all(v.frames == (0, 4, 7) and v.detections.keys == 3 for v in verdicts)
+    assert read_score(run.folder)[0] == ScoringSettings().of_benchmark(replace(SHORT, frames=3))
+    none_is_sure_enough = summarise(score(run.folder, ScoringSettings(threshold=1.1)))
     assert none_is_sure_enough.overall.correct == 0
 
     # a score of before says nothing of it
     kept = json.loads((run.folder / "score.json").read_text())
     kept["scoring"] = {name: kept["scoring"][name] for name in ("detector", "rules", "metrics", "clip")}
     (run.folder / "score.json").write_text(json.dumps(kept))
-    assert read_score(run.folder)[0] == Scoring()
+    assert read_score(run.folder)[0] == ScoringSettings()
 
 
 @pytest.mark.parametrize("bad", [{"threshold": -1.0}, {"nms": float("nan")}, {"frames": 0}])
 def test_bad_ways_to_ask_are_one_line(bad):
     with pytest.raises(AnimaticError, match=f"{next(iter(bad))} is "):
-        Scoring(**bad)
+        ScoringSettings(**bad)
 
 
 @pytest.mark.usefixtures("ten")
 def test_filmed_plans_pass(run):
-    verdicts = score(run.folder, Scoring(metrics=("plan", "motion")))
-    told = summary(verdicts)
+    verdicts = score(run.folder, ScoringSettings(metrics=("plan", "motion")))
+    told = summarise(verdicts)
     assert told.overall == Tally(10, 10) and told.means["in box"][0] > 0.9 and told.means["iou"][0] > 0.6
     assert 0.9 < told.means["smoothness"][0] <= 1
 
@@ -157,7 +159,7 @@ def test_a_video_that_cannot_be_read_is_wrong(run, tmp_path):
     (folder / "made/00001.mp4").unlink()
     short = Video.load(folder / "made/00003.mp4")
     Video(short.frames[:4], short.fps).save(folder / "made/00002.mp4")
-    told = summary(score(folder, Scoring()))
+    told = summarise(score(folder, ScoringSettings()))
     assert told.overall == Tally(7, 10)
     assert "has no video" in told.failed[0] and "is missing" in told.failed[1] and "want 8 of 64x64" in told.failed[2]
 
@@ -196,9 +198,9 @@ def test_motion_is_measured():
 
 
 def test_clip_sees_likeness(tmp_path):
-    from animatic.benchmarks.clip import Clip
+    from animatic.benchmarks.clip import ClipMetrics
 
-    clip = Clip(str(tiny.clip(tmp_path)))
+    clip = ClipMetrics(str(tiny.clip(tmp_path)))
     values = clip(NOISE, "a cat")
     assert set(values) == {"clip text", "clip consistency", "cscv", "cscv frozen"} and values["cscv frozen"] == 1.0
     still = clip(NOISE[:1].repeat(3, 0), "a cat")
@@ -208,14 +210,14 @@ def test_clip_sees_likeness(tmp_path):
 
 def test_fvd(run, tmp_path):
     pytest.importorskip("torchmetrics", reason="FVD wants torchmetrics")
-    from animatic.benchmarks.fvd import Distance
+    from animatic.benchmarks.fvd import FrechetVideoDistance
 
-    distance = Distance(str(tiny.videomae(tmp_path)))
+    distance = FrechetVideoDistance(str(tiny.videomae(tmp_path)))
     real = [Video(run.video(job).frames) for job in run.jobs()]
     noise = [Video(np.random.default_rng(i).integers(0, 256, (8, 64, 64, 3), np.uint8)) for i in range(10)]
     assert distance(real, real) < 1e-2 < distance(noise, real)
     with pytest.raises(AnimaticError, match=r"i3d\.pt: weights are not on this machine"):
-        Distance("i3d.pt")
+        FrechetVideoDistance("i3d.pt")
     with pytest.raises(AnimaticError, match="want at least 2 of each"):
         distance.of_run(run, str(tmp_path))
 
@@ -229,10 +231,10 @@ class Averages(torch.nn.Module):
 
 def test_fvd_through_a_torchscript_file(run, tmp_path):
     pytest.importorskip("torchmetrics", reason="FVD wants torchmetrics")
-    from animatic.benchmarks.fvd import Distance
+    from animatic.benchmarks.fvd import FrechetVideoDistance
 
     torch.jit.script(Averages()).save(tmp_path / "i3d.pt")
-    found = Distance(str(tmp_path / "i3d.pt")).of_run(run, str(run.folder / "made"))
+    found = FrechetVideoDistance(str(tmp_path / "i3d.pt")).of_run(run, str(run.folder / "made"))
     assert found["n"] == 10 and abs(found["mean"]) < 50  # mp4 against mp4 at two sizes
 
 
@@ -245,7 +247,7 @@ def test_missing_weights_are_one_line():
     with pytest.raises(AnimaticError, match="unknown detector 'eye'; known: toy, owlvit"):
         detector_named("eye")
     with pytest.raises(AnimaticError, match="unknown metric 'beauty'"):
-        Scoring(metrics=("beauty",))
+        ScoringSettings(metrics=("beauty",))
 
 
 def test_published_tables_add_up():
@@ -279,7 +281,7 @@ def test_report_stands_alone(run, tmp_path, capsys):
 @needs_browser
 @pytest.mark.usefixtures("ten")
 def test_the_page_opens_in_a_browser(run, tmp_path, capsys):
-    score(run.folder, Scoring())
+    score(run.folder, ScoringSettings())
     bench(capsys, "report", str(run.folder), "--out", str(tmp_path / "r.html"))
     chromium = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
     shot = subprocess.run(
@@ -292,10 +294,10 @@ def test_the_page_opens_in_a_browser(run, tmp_path, capsys):
 def test_a_benchmark_of_your_own(tmp_path, capsys):
     sizes = benchmark_named(str(SIZES))
     made = prepare(tmp_path / "run", sizes, settings_of(sizes, str(SIZES), "mini", "none", "rules"))
-    work(made, Part(6), maker=ToyRenderer())
+    work(made, RunPart(6), maker=ToyRenderer())
     code, out, _ = bench(capsys, "score", str(tmp_path / "run"), "--workers", "2", "--json")
     told = json.loads(out)
-    assert score(made.folder, Scoring()) == read_score(made.folder)[1]  # however many processes
+    assert score(made.folder, ScoringSettings()) == read_score(made.folder)[1]  # however many processes
     assert code == 0 and told["tasks"]["size"]["total"] == 6 and told["unmade"] == 14
     assert told["tasks"]["size"]["correct"] >= 4
     (tmp_path / "b.py").write_text("BENCHMARK = 3")
@@ -307,10 +309,10 @@ def test_one_task_of_a_benchmark(tmp_path):
     """LMD's negation alone: the cases and seeds of the whole, judged as there, and scored by its own name."""
     whole, part = benchmark_named("lmd"), benchmark_named("lmd:negation")
     assert [case.prompt for case in part.cases()] == [case.prompt for case in whole.cases()[:100]]
-    assert (part.kind, part.frames, part.looking) == (whole.kind, whole.frames, whole.looking)
+    assert (part.kind, part.frames, part.detection) == (whole.kind, whole.frames, whole.detection)
     made = prepare(tmp_path / "run", part, settings_of(part, "lmd:negation", "mini", "none", "rules"))
-    work(made, Part(10), maker=ToyRenderer())
-    found = summary(score(made.folder, Scoring()))
+    work(made, RunPart(10), maker=ToyRenderer())
+    found = summarise(score(made.folder, ScoringSettings()))
     assert found.tasks == {"negation": Tally(8, 8)} and len(found.left_out) == 2  # an empty scene shows none of them
     assert benchmark_named(f"{SIZES}:size").cases()
     for name, words in (

@@ -95,14 +95,14 @@ def test_gathered_keys_are_masked_attention(words):
     """g12: no mask is built, and the answer is the same; soft masks of 0 and 1 are hard ones."""
     q, k, v = (t[:1, :, 5 - words :] for t in qkv())
     mine, theirs = torch.rand(2, 12, generator=torch.manual_seed(0)) > 0.5
-    look = SharedAttention(fused_attention, site(rows()[:1], words=words), q, k, v, None)
+    shared = SharedAttention(fused_attention, site(rows()[:1], words=words), q, k, v, None)
     for threshold in (0.3, None):
-        got = look.apart(mine.float().view(GRID), theirs.float().view(GRID), threshold)
+        got = shared.masked(mine.float().view(GRID), theirs.float().view(GRID), threshold)
         assert close(got, explicit(q, k, v, mine, theirs, words))
     nothing = torch.zeros(GRID)
-    assert look.apart(nothing + 1, nothing, 0.3).isfinite().all(), "nothing to look at: no NaN"
+    assert shared.masked(nothing + 1, nothing, 0.3).isfinite().all(), "no keys: no NaN"
     if not words:
-        assert torch.allclose(look.apart(nothing + 1, nothing, 0.3), look.all(), atol=1e-6)
+        assert torch.allclose(shared.masked(nothing + 1, nothing, 0.3), shared.unmasked(), atol=1e-6)
 
 
 def test_own_text_stays():

@@ -92,7 +92,7 @@ def test_one_window_is_no_window(dit):
 def test_sharing_needs_things_only_where_it_is_masked(unet):
     bare = (Scene("a cat"), Scene("a dog"))
     reel = Timeline(bare, by_count(2, 3, 1, 0))
-    with pytest.raises(AnimaticError, match="masked sharing needs things"):
+    with pytest.raises(AnimaticError, match="masked sharing needs objects"):
         ShareKV(object_scenes=[reel]).begin(Run(unet, unet.schedule(2), torch.zeros(1, 4, 5, 8, 8)))
 
 

@@ -88,7 +88,7 @@ def test_every_word_of_each_prompt_is_asked(kind, request):
     x = torch.zeros(1, 4, reel.plan.frames, 4, 6)
     goal = Targets.in_run([reel], Run(model, model.schedule(2), x, cond), every_word=True)
     size = cond.text.shape[1] // 2
-    assert goal.size == size == model.text.limit and goal.tokens.tolist() == [list(range(2 * size))]
+    assert goal.tokens_per_prompt == size == model.text.limit and goal.tokens.tolist() == [list(range(2 * size))]
     asked = {int(goal.tokens[0, column]) for column in goal.columns}
     dog = {size + at for at in model.text.positions("the red dog", "dog")}
     assert asked == dog | set(model.text.positions("a cat runs", "cat"))

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from animatic.errors import AnimaticError
-from animatic.planning.planners import Options, planner_named
+from animatic.planning.planners import PlannerOptions, planner_named
 from animatic.planning.stories import plan_story
 from animatic.scene import Scene, lasting
 
@@ -75,11 +75,11 @@ def test_short_lines_among_long_ones_are_read():
 
 def test_as_typed_plans_nothing():
     text = "a white fox in the snow.\na gray wolf in the snow"
-    story = planner_named("as-typed", Options("story", 2.0)).plan(text).story
+    story = planner_named("as-typed", PlannerOptions("story", 2.0)).plan(text).story
     assert [s.prompt for s in story] == text.split("\n") and not any(s.tracks for s in story)
-    assert planner_named("as-typed", Options("image")).plan(" a | b ").scene == Scene("a | b", seconds=0.0)
+    assert planner_named("as-typed", PlannerOptions("image")).plan(" a | b ").scene == Scene("a | b", seconds=0.0)
     with pytest.raises(AnimaticError, match="the prompt is empty"):
-        planner_named("as-typed", Options("story")).plan(" | ")
+        planner_named("as-typed", PlannerOptions("story")).plan(" | ")
 
 
 def test_durations():
@@ -100,11 +100,11 @@ def test_bad_texts(text, why):
 
 
 def test_planners_by_name(tmp_path):
-    story = planner_named("rules", Options("story", 2.0)).plan("A cat walks left. Then it sits.").story
+    story = planner_named("rules", PlannerOptions("story", 2.0)).plan("A cat walks left. Then it sits.").story
     assert [s.seconds for s in story] == [2.0, 2.0]
     track = {"phrase": "cat", "boxes": [[0, 0, 0.5, 0.5]] * 6}
     scenes = [{"prompt": p, "seconds": 3, "tracks": [track]} for p in ("A cat walks", "A cat sits")]
     reply = tmp_path / "reply.json"
     reply.write_text(json.dumps({"scenes": scenes}))
-    asked = planner_named("paste", Options("story", reply=str(reply))).plan("A cat walks, then sits").story
+    asked = planner_named("paste", PlannerOptions("story", reply=str(reply))).plan("A cat walks, then sits").story
     assert [s.prompt for s in asked] == ["A cat walks", "A cat sits"] and asked[1].seconds == 3

@@ -157,7 +157,10 @@ def test_what_has_no_effect_is_said(api):
     one = finished(api, {"scene": _plain(STORY[0]), "method": "ditctrl", "steps": 1})
     assert one["state"] == DONE and one["message"].startswith("ditctrl shares between windows, and the scene is seen")
     other = finished(api, {"scene": {"prompt": "a bear"}, "method": "lvd", "steps": 1})
-    assert other["state"] == DONE and other["message"] == "lvd has no box to obey: it is the video of 'none'"
+    assert (
+        other["state"] == DONE
+        and other["message"] == "lvd needs boxes, and there are none: the video is that of 'none'"
+    )
     assert not finished(api, {"scene": _plain(STORY[0]), "method": "lvd", "steps": 1})["message"]
 
 

@@ -72,4 +72,4 @@ def test_what_has_no_effect_is_said_on_the_page(page):  # noqa: F811
     page.uncheck("#none")
     page.click("#render")
     page.wait_for_selector("#result:not([hidden])", timeout=120_000)
-    assert "the scene is seen at once: it is the video of 'none'" in page.inner_text("#result .hint >> nth=0")
+    assert "the scene fits in one: the video is that of 'none'" in page.inner_text("#result .hint >> nth=0")

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .controls.heat import AttentionMaps
+from .controls.attention_maps import AttentionMaps
 from .controls.self_attention import SelfAttention
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
@@ -24,7 +24,7 @@ from .errors import AnimaticError
 from .files import write_atomically
 from .methods import Recipe
 from .planning.lexicon import FUNCTION
-from .prompting.styles import style_of, told
+from .prompting.styles import style_of, styled
 from .scene import Scene, Track
 from .video import Video, heat_map, png, side_by_side
 
@@ -58,7 +58,7 @@ class AttentionExport:
             if self.back:
                 raise AnimaticError("what words look at was asked for, but no attention; want the whole, or of layers")
             return found
-        (shown,) = told([scene], style_of(recipe))
+        (shown,) = styled([scene], style_of(recipe))
         if not shown.tracks:
             parts = None if isinstance(shown, Scene) else tuple(map(_each_word, shown.scenes))
             shown = _each_word(shown) if parts is None else replace(shown, scenes=parts)

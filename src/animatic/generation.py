@@ -36,7 +36,7 @@ from .methods import Recipe, recipe_named
 from .methods.effect import without_effect
 from .methods.settings import guidance_of, tuned
 from .methods.usage import layout_of, usage_of
-from .prompting.styles import style_of, told
+from .prompting.styles import style_of, styled
 from .request import GenerationRequest
 from .scene import Scene, Story, story_json
 from .timeline import BY_TIME, Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
@@ -185,7 +185,7 @@ class Take:
 
     def told(self, scenes: Sequence[Scene]) -> list[Scene]:
         """Scenes (or reels) as the method tells them: their prompts are the texts that are encoded."""
-        return told(scenes, style_of(self.recipe))
+        return styled(scenes, style_of(self.recipe))
 
     def controls(self, scenes: Sequence[Scene]) -> list[Control]:
         """The method's controls. Raises where the model cannot show a scene, or cannot do what a control needs."""

@@ -18,7 +18,7 @@ from seeded import recorded
 from animatic import load
 from animatic.backbones import PRESETS
 from animatic.backbones.lavie_unet import LaVieUNet
-from animatic.benchmarks import known
+from animatic.benchmarks import registry
 from animatic.benchmarks.run_store import Run
 from animatic.cli import app
 from animatic.finishing.stages import stages_of
@@ -113,7 +113,7 @@ def small(weights, tmp_path, monkeypatch):
         preset = PRESETS[name]
         size = replace(preset.geometry, frames=min(preset.geometry.frames, 2), height=64, width=64)
         monkeypatch.setitem(PRESETS, name, replace(preset, geometry=size, defaults=replace(preset.defaults, steps=2)))
-    monkeypatch.setitem(known.DETECTORS, "owlvit", str(weights / "owl"))
+    monkeypatch.setitem(registry.DETECTORS, "owlvit", str(weights / "owl"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
@@ -121,8 +121,10 @@ def small(weights, tmp_path, monkeypatch):
     files = {"lvd": "cache_lvd_v0.1_gpt-4-1106-preview.json", "lmd": "cache_lmd_v0.1_gpt-3.5-turbo.json"}
     kept = {}
     for name, file in files.items():
-        cases = known.BENCHMARKS[name].cases()[::50]
-        monkeypatch.setitem(known.BENCHMARKS, name, replace(known.BENCHMARKS[name], cases=lambda cases=cases: cases))
+        cases = registry.BENCHMARKS[name].cases()[::50]
+        monkeypatch.setitem(
+            registry.BENCHMARKS, name, replace(registry.BENCHMARKS[name], cases=lambda cases=cases: cases)
+        )
         replies = json.loads((ROOT / f"tests/golden/lmd_lvd/{name}_replies.json").read_text())
         kept[name] = {prompt: replies[prompt] for prompt in {case.prompt.rstrip(".") for case in cases}}
         (tmp_path / file).write_text(json.dumps(kept[name]))

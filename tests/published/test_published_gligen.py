@@ -12,7 +12,7 @@ from animatic.controls.energy import Energy
 from animatic.controls.grounding import Gligen
 from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompting.styles import style_of, told
+from animatic.prompting.styles import style_of, styled
 
 RECORDED = recorded("gligen")["runs"]
 
@@ -44,7 +44,7 @@ def check(models, name, **other):
         scene = replace(scene, tracks=tracks)
     guidance, solver, frames = (9.0, "dpm++", 4) if moves else (7.5, "ddim", 1)
 
-    scenes, losses, counted = told([scene], style_of(method)), [], Counted()
+    scenes, losses, counted = styled([scene], style_of(method)), [], Counted()
     backbone.defaults = replace(backbone.defaults, negative=NEGATIVE)
     controls = [as_recorded(control, want) for control in method(scenes, backbone, guidance)]
     controls = [replace(c, **other) if isinstance(c, Gligen) else heard(c, losses) for c in controls]

@@ -12,7 +12,7 @@ from animatic.controls.energy import Energy
 from animatic.controls.regions import Regions
 from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompting.styles import style_of, told
+from animatic.prompting.styles import style_of, styled
 from animatic.scene import Track
 
 RECORDED = recorded("lmd")["runs"]
@@ -72,7 +72,7 @@ def test_it_gives_what_lmd_gave(models, name):
     backbone = models[name.startswith(("gligen", "lmd+"))]
     backbone.defaults = replace(backbone.defaults, negative=NEGATIVE)
     losses, counted = [], Counted()
-    scenes = told([CROWDED if name.startswith("multi") else STILL], style_of(method))
+    scenes = styled([CROWDED if name.startswith("multi") else STILL], style_of(method))
     guidance = method.guidance(backbone) if hasattr(method, "guidance") else 7.5
     controls = [as_recorded(control, losses) for control in method(scenes, backbone, guidance)]
 

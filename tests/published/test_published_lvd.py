@@ -8,7 +8,7 @@ from seeded import NEGATIVE, recorded
 from animatic.controls.energy import Energy
 from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompting.styles import style_of, told
+from animatic.prompting.styles import style_of, styled
 
 RECORDED = recorded("lvd")["runs"]
 
@@ -35,7 +35,7 @@ def test_it_gives_what_lvd_gave(models, name):
     width, height = want["size"]
     schedule = backbone.schedule(40, "dpm++")
     controls, losses, counted = [], [], Counted()
-    scenes = told([MOVING], style_of(METHODS[method]))
+    scenes = styled([MOVING], style_of(METHODS[method]))
     for control in METHODS[method](scenes, backbone, 9.0):
         if isinstance(control, Energy) and "threshold" in want:
             control.threshold = want["threshold"]

@@ -71,7 +71,7 @@ def test_negative_words():
         "multidiffusion object": lmd.negative_text("", MULTIDIFFUSION_OBJECT),
         "lmd refinement": LMD_REFINEMENT,
         "lavie interpolation": lavie.negative,
-        "lavie ending": lavie.ending,
+        "lavie ending": lavie.prompt_suffix,
         "lavie upscaling": enlarged.negative,
     }
     assert {name: digest(words) for name, words in have.items()} == json.loads((HERE / "negatives.json").read_text())

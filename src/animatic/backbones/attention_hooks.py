@@ -96,7 +96,9 @@ class AttentionHooks:
             return []
         names = [name for name in self.listening if matches_any(name, maps.layers)]
         if not names:
-            raise AnimaticError(f"sites {maps.layers} match no text attention layer of this model")
+            names = ", ".join(maps.layers)
+            hint = "want others, such as --set energy.layers=*, or a method that reads all, such as lvd"
+            raise AnimaticError(f"layers {names} match no text attention layer of this model; {hint}")
         return names
 
     def attention(

@@ -109,14 +109,17 @@ class Components(Backbone):
 
     @property
     def device(self) -> torch.device:
+        """Where the network computes."""
         return self.compute_device or self.unet.device
 
     def freeze(self) -> Components:
+        """Switch all parts to inference, without gradients of weights."""
         for part in (*self.networks, self.vae, self.text):
             part.eval().requires_grad_(False)
         return self
 
     def to(self, device: torch.device) -> Components:
+        """Move all parts to a device."""
         for part in (*self.networks, self.vae, self.text):
             part.to(device)
         return self

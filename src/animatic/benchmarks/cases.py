@@ -11,7 +11,7 @@ from ..errors import AnimaticError
 from ..scene import Box
 
 
-class Named(Protocol):
+class LayoutTrack(Protocol):
     """A thing with one box per key frame, None where it is absent."""
 
     @property
@@ -24,7 +24,7 @@ class Layout(Protocol):
     """What predicates judge: a Scene, or a reply read as it stands, boxes off the canvas included."""
 
     @property
-    def tracks(self) -> Sequence[Named]: ...
+    def tracks(self) -> Sequence[LayoutTrack]: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Rules:
     named: bool = False
     margin: float = 0.0
 
-    def sees(self, box: Box | None) -> bool:
+    def is_present(self, box: Box | None) -> bool:
         """Whether a box counts as present; published: its right and lower edges are not 0."""
         if box is None:
             return False
@@ -47,7 +47,7 @@ class Rules:
             return box[2] > box[0] and box[3] > box[1]
         return box[2] != 0 and box[3] != 0
 
-    def lies(self, a: float, side: str, b: float) -> bool:
+    def is_on_side(self, a: float, side: str, b: float) -> bool:
         """Whether `a` is on a side of `b`: left, top, upper, or any other for the right and lower ones."""
         low, high = (a, b) if side in ("left", "top", "upper") else (b, a)
         return low + self.margin < high
@@ -78,11 +78,11 @@ class Case:
     prompt: str
     holds: Callable[[Layout, Rules], bool]
     queries: tuple[str, ...] = ()
-    several: bool = False
+    all_boxes: bool = False
 
 
 @dataclass(frozen=True)
-class Looking:
+class DetectionSettings:
     """How detections become a layout: least score, overlap (IoU) at which the weaker of two boxes falls.
 
     `aware`: only boxes of one name compete. `whole`: boxes are rounded to whole pixels.
@@ -90,8 +90,8 @@ class Looking:
 
     threshold: float = 0.1
     nms: float = 0.1
-    aware: bool = True
-    whole: bool = True
+    class_aware: bool = True
+    whole_pixels: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Benchmark:
     cases: Callable[[], list[Case]]
     kind: str = "video"
     frames: int = 6
-    looking: Looking = Looking()
+    detection: DetectionSettings = DetectionSettings()
 
 
 @dataclass(frozen=True)
@@ -116,21 +116,21 @@ class Tally:
         return Tally(self.correct + other.correct, self.total + other.total)
 
     @property
-    def share(self) -> float:
+    def accuracy(self) -> float:
         return self.correct / self.total if self.total else 0.0
 
     def interval(self, z: float = 1.96) -> tuple[float, float]:
         """Wilson's score interval of the share, 95 % by default."""
         if not self.total:
             return 0.0, 1.0
-        n, p = self.total, self.share
+        n, p = self.total, self.accuracy
         middle, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         scale = 1 + z * z / n
         return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 @dataclass(frozen=True)
-class Score:
+class BenchmarkResult:
     """Verdicts of a benchmark: tallies per task, and the indices of the cases that failed."""
 
     tasks: dict[str, Tally]
@@ -141,7 +141,7 @@ class Score:
         return sum(self.tasks.values(), Tally())
 
 
-def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules = PUBLISHED) -> Score:
+def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules = PUBLISHED) -> BenchmarkResult:
     """Judge one layout per case. None (nothing could be read or made) fails and stays in the denominator."""
     tasks: dict[str, Tally] = {}
     failures: list[int] = []
@@ -150,10 +150,10 @@ def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules 
         tasks[case.task] = tasks.get(case.task, Tally()) + Tally(int(good), 1)
         if not good:
             failures.append(i)
-    return Score(tasks, tuple(failures))
+    return BenchmarkResult(tasks, tuple(failures))
 
 
-def first(layout: Layout, words: str) -> Named | None:
+def first_track(layout: Layout, words: str) -> LayoutTrack | None:
     """The first thing whose name ends in `words` or has them before a space ("bobcat" is a cat, "cattle" is none)."""
     return next((t for t in layout.tracks if t.phrase.endswith(words) or words + " " in t.phrase), None)
 

@@ -12,7 +12,7 @@ from .open_vocabulary import loaded
 WEIGHTS = "openai/clip-vit-base-patch32"  # DiTCtrl's
 
 
-class Clip:
+class ClipMetrics:
     def __init__(self, weights: str = WEIGHTS) -> None:
         self.model, self.processor = loaded(CLIPModel, weights)
 

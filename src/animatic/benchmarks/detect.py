@@ -14,11 +14,11 @@ from typing import Protocol
 import numpy as np
 
 from ..scene import Box, Scene, Track
-from .cases import Looking, area
+from .cases import DetectionSettings, area
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedBox:
     """A box in 0..1 that may show query number `query`, with a score in 0..1."""
 
     query: int
@@ -29,16 +29,21 @@ class Found:
 class Detector(Protocol):
     """Looks for `queries` ("a red car", "cat") in uint8 `[frame, height, width, 3]`: what it found in each frame."""
 
-    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[Found]]: ...
+    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]: ...
 
 
-def looked_at(frames: int, wanted: int) -> list[int]:
+def sampled_frames(frames: int, wanted: int) -> list[int]:
     """Which frames are looked at: `wanted` of them, evenly spread, both ends included (LVD: 16 -> 0 3 6 9 12 15)."""
     return [round(float(i)) for i in np.linspace(0, frames - 1, wanted)]
 
 
 def detect(
-    detector: Detector, frames: np.ndarray, queries: Sequence[str], prompt: str, looking: Looking, several: bool = False
+    detector: Detector,
+    frames: np.ndarray,
+    queries: Sequence[str],
+    prompt: str,
+    settings: DetectionSettings,
+    all_boxes: bool = False,
 ) -> Scene:
     """What is seen, as a Scene of one key frame per frame: a track per query, absent where it is not seen.
 
@@ -46,28 +51,29 @@ def detect(
     """
     height, width = frames.shape[1:3]
     kept = [
-        suppress([find for find in found if find.score >= looking.threshold], looking)
+        suppress([find for find in found if find.score >= settings.threshold], settings)
         for found in (detector.find(frames, queries) if queries else ())
     ]
     tracks = []
     for q, query in enumerate(queries):
         boxes = [
-            [_whole(f.box, height, width) if looking.whole else f.box for f in row if f.query == q] for row in kept
+            [_whole(f.box, height, width) if settings.whole_pixels else f.box for f in row if f.query == q]
+            for row in kept
         ]
         ranks = list(zip_longest(*boxes)) or [(None,) * len(frames)]  # the best box of every frame, the next best...
-        tracks += [Track(query, rank) for rank in (ranks if several else ranks[:1])]
+        tracks += [Track(query, rank) for rank in (ranks if all_boxes else ranks[:1])]
     return Scene(prompt, tuple(tracks), seconds=2.0 if len(frames) > 1 else 0.0)
 
 
-def suppress(found: Sequence[Found], looking: Looking) -> list[Found]:
+def suppress(found: Sequence[DetectedBox], settings: DetectionSettings) -> list[DetectedBox]:
     """Non-maximum suppression: from the surest on, a box stays where its IoU with every kept one is below the limit.
 
     What is below the threshold goes first.
     """
-    kept: list[Found] = []
-    for find in sorted((f for f in found if f.score >= looking.threshold), key=lambda f: -f.score):
-        rivals = (k for k in kept if not looking.aware or k.query == find.query)
-        if all(overlap(find.box, k.box) < looking.nms for k in rivals):
+    kept: list[DetectedBox] = []
+    for find in sorted((f for f in found if f.score >= settings.threshold), key=lambda f: -f.score):
+        rivals = (k for k in kept if not settings.class_aware or k.query == find.query)
+        if all(overlap(find.box, k.box) < settings.nms for k in rivals):
             kept.append(find)
     return kept
 

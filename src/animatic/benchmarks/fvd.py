@@ -76,7 +76,7 @@ def _whole(file: Path) -> Video:
     return video
 
 
-class Distance:
+class FrechetVideoDistance:
     """FVD by features of an I3D file (.pt) or a VideoMAE folder or hub id."""
 
     def __init__(self, features: str) -> None:

@@ -20,14 +20,16 @@ from ..generation import render_batch
 from ..scene import Scene
 from ..toy.evals.controls import cases_of
 from ..video import Video, draw_boxes, png
-from .report import data_uri, template
+from .report import data_uri, page_template
 
-FILMS = ("none", "layout-attention", "lvd", "lvd-gligen", "lvd+")
-PICTURES = ("none", "multidiffusion", "boxdiff", "backward-guidance", "gligen", "lmd", "lmd+")
+VIDEO_METHODS = ("none", "layout-attention", "lvd", "lvd-gligen", "lvd+")
+IMAGE_METHODS = ("none", "multidiffusion", "boxdiff", "backward-guidance", "gligen", "lmd", "lmd+")
 SCALE = 2
 
 
-def films(scenes: Sequence[Scene], methods: Sequence[str], model: str, steps: int, seed: int) -> dict[str, list[Video]]:
+def render_all(
+    scenes: Sequence[Scene], methods: Sequence[str], model: str, steps: int, seed: int
+) -> dict[str, list[Video]]:
     """Every method's videos of all scenes, boxes drawn on them."""
     backbone = load(model)
     seeds = range(seed, seed + len(scenes))
@@ -66,13 +68,13 @@ def main(
     """Write controls.html, films.png and pictures.png."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = {}
-    for title, methods, still in (("Films", FILMS, False), ("Pictures", PICTURES, True)):
+    for title, methods, still in (("Films", VIDEO_METHODS, False), ("Pictures", IMAGE_METHODS, True)):
         some = [case.scene for case in cases_of(scenes, seed, still)]
-        parts[title] = some, films(some, methods, model, steps, seed)
+        parts[title] = some, render_all(some, methods, model, steps, seed)
         write_atomically(folder / f"{title.lower()}.png", png(sheet(parts[title][1], every=4)))
     numbers = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     keys = list(dict.fromkeys(key for row in numbers for key in row))
-    page = template("gallery.html").render(parts=parts, numbers=numbers, keys=keys, picture=picture)
+    page = page_template("gallery.html").render(parts=parts, numbers=numbers, keys=keys, picture=picture)
     write_atomically(folder / "controls.html", page.encode())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import AnimaticError
-from ..planning.planners import Options, plan_all, planner_named
+from ..planning.planners import PlannerOptions, plan_all, planner_named
 from ..scene import Scene, Story, Track
 from ..video import Video, parse_size
 from .cases import Benchmark
@@ -18,21 +18,21 @@ from .jobs import (
     TODO,
     Job,
     Outcome,
-    Settings,
-    Tick,
+    Progress,
+    RunSettings,
     digest,
+    finished,
     jobs_of,
-    made,
+    no_progress,
     scenes_of,
-    untold,
 )
 from .run_store import Run
 
-Makes = Callable[[Sequence[Job]], list[Outcome]]
+RendersJobs = Callable[[Sequence[Job]], list[Outcome]]
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """What of a run one process does: places below `limit`, batches `shard` = (i, n)."""
 
     limit: int | None = None
@@ -42,17 +42,17 @@ class Part:
 def prepare(
     folder: str | Path,
     benchmark: Benchmark,
-    settings: Settings,
-    options: Options | None = None,
+    settings: RunSettings,
+    options: PlannerOptions | None = None,
     retry: bool = False,
-    tick: Tick = untold,
+    tick: Progress = no_progress,
 ) -> Run:
     """Begin a run or take it up: a row per case, every prompt planned, what is missing from the disk opened again."""
     from ..generation import versions
     from ..methods import recipe_named
 
     recipe_named(settings.method)
-    planner = planner_named(settings.planner, options or Options(benchmark.kind))
+    planner = planner_named(settings.planner, options or PlannerOptions(benchmark.kind))
     cases = benchmark.cases()
     if not cases:
         raise AnimaticError(f"benchmark {benchmark.name!r} has no cases")
@@ -73,15 +73,15 @@ def prepare(
     return run
 
 
-def settings_of(benchmark: Benchmark, name: str, model: str, method: str, planner: str) -> Settings:
+def settings_of(benchmark: Benchmark, name: str, model: str, method: str, planner: str) -> RunSettings:
     """Settings with every other value at its default. `name` is what the benchmark was called by."""
-    return Settings(name, digest(c.prompt for c in benchmark.cases()), benchmark.kind, model, method, planner)
+    return RunSettings(name, digest(c.prompt for c in benchmark.cases()), benchmark.kind, model, method, planner)
 
 
-class Maker:
+class JobRenderer:
     """A model and a method at work: jobs to outcomes. Loaded once per process or per Ray actor."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         import torch
 
         from ..backbones import load
@@ -142,7 +142,7 @@ class Maker:
             reason = f"{type(error).__name__}: " * (not isinstance(error, AnimaticError)) + " ".join(str(error).split())
             return [Outcome(job.number, FAILED, reason, time.perf_counter() - began) for job in jobs]
         each = (time.perf_counter() - began) / len(jobs)
-        return [made(job, video, each, self.settings.format) for job, video in zip(jobs, videos, strict=True)]
+        return [finished(job, video, each, self.settings.format) for job, video in zip(jobs, videos, strict=True)]
 
     def _render(self, jobs: Sequence[Job]) -> list[Video]:
         from ..generation import render_batch, render_story
@@ -183,9 +183,9 @@ class Maker:
         return tuple(replace(scene, seconds=geometry.frames / geometry.fps) for scene in scenes)
 
 
-def work(run: Run, part: Part, tick: Tick = untold, maker: Makes | None = None) -> None:
+def work(run: Run, part: RunPart, tick: Progress = no_progress, maker: RendersJobs | None = None) -> None:
     """Make a part of a run in this process."""
-    maker = maker or Maker(run.settings)
+    maker = maker or JobRenderer(run.settings)
     with run.working():
         tick(*run.progress(part.limit, part.shard))
         while batch := run.claim(part.limit, part.shard):

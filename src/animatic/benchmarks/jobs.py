@@ -14,14 +14,14 @@ from ..video import Video
 if TYPE_CHECKING:
     from .cases import Case
 
-Tick = Callable[[int, int], None]  # jobs done, of how many
+Progress = Callable[[int, int], None]  # jobs done, of how many
 
 TODO, RUNNING, DONE, FAILED, LEFT_OUT = "todo", "running", "done", "failed", "left out"
 REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeats
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's habit.
 
     `negative` are the model's own unwanted words, `settings` those of the method that are not its own, by name. `batch`
@@ -92,11 +92,11 @@ class Outcome:
     shape: tuple[int, int, int] = (0, 0, 0)
 
 
-def untold(done: int, count: int) -> None:
+def no_progress(done: int, count: int) -> None:
     """A tick that nobody hears."""
 
 
-def made(job: Job, video: Video, seconds: float = 0.0, format: str = "") -> Outcome:
+def finished(job: Job, video: Video, seconds: float = 0.0, format: str = "") -> Outcome:
     """A job that went well, as a file in this format ("npz"); where none is given a video as mp4, a still as png."""
     suffix = f".{format or ('mp4' if len(video) > 1 else 'png')}"
     return Outcome(job.number, DONE, "", seconds, video.encoded(suffix), suffix, video.frames.shape[:3])
@@ -106,7 +106,7 @@ def digest(prompts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(prompts).encode()).hexdigest()[:16]
 
 
-def jobs_of(cases: Sequence[Case], settings: Settings) -> list[Job]:
+def jobs_of(cases: Sequence[Case], settings: RunSettings) -> list[Job]:
     """A job per case and repeat. Its seed is seed + index + 6789 * repeat, however the work is split."""
     order, count = fair_order([case.task for case in cases]), len(cases)
     return [

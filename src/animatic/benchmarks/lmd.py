@@ -9,7 +9,7 @@ import numpy as np
 
 from ..prompting.english import article, number, plurals
 from ..scene import Box
-from .cases import Case, Layout, Named, Rules, first, middle
+from .cases import Case, Layout, LayoutTrack, Rules, first_track, middle
 
 PREFIX = "A realistic photo of a scene"
 OBJECTS = "backpack book bottle bowl car cat chair cup dog laptop".split()
@@ -36,7 +36,7 @@ def _numeracy() -> list[Case]:
 
 
 def _counted(task: str, words: str, noun: str, count: int) -> Case:
-    return Case(task, f"{PREFIX} {words}", partial(_counts, noun=noun, count=count), (article(noun),), several=True)
+    return Case(task, f"{PREFIX} {words}", partial(_counts, noun=noun, count=count), (article(noun),), all_boxes=True)
 
 
 def _attribution() -> list[Case]:
@@ -44,7 +44,7 @@ def _attribution() -> list[Case]:
     for colours, nouns in coloured_pairs(OBJECTS):
         names = tuple(article(f"{c} {n}") for c, n in zip(colours, nouns, strict=True))
         prompt = f"{PREFIX} with {' and '.join(names)}"
-        made.append(Case("attribution", prompt, partial(_has_all, names=names), names, several=True))
+        made.append(Case("attribution", prompt, partial(_has_all, names=names), names, all_boxes=True))
     return made
 
 
@@ -65,14 +65,14 @@ def _spatial() -> list[Case]:
         for a, b in SIDES:
             names = tuple(article(str(n)) for n in rng.choice(OBJECTS, 2, replace=False))
             prompt = f"{PREFIX} with {names[0]} on the {a} and {names[1]} on the {b}"
-            made.append(Case("spatial", prompt, partial(_stand, names=names, side=a), names, several=True))
+            made.append(Case("spatial", prompt, partial(_stand, names=names, side=a), names, all_boxes=True))
     return made
 
 
-def _box(track: Named | None, rules: Rules) -> Box | None:
+def _box(track: LayoutTrack | None, rules: Rules) -> Box | None:
     """A thing's box where it counts as present; published: wherever there is one."""
     box = track.boxes[0] if track else None
-    return box if not rules.positive or rules.sees(box) else None
+    return box if not rules.positive or rules.is_present(box) else None
 
 
 def _seen(layout: Layout, rules: Rules) -> list[str]:
@@ -93,6 +93,6 @@ def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
 
 def _stand(layout: Layout, rules: Rules, names: tuple[str, ...], side: str) -> bool:
     """The first thing stands on its side of the second one."""
-    a, b = (_box(first(layout, name), rules) for name in names)
+    a, b = (_box(first_track(layout, name), rules) for name in names)
     axis = 0 if side in ("left", "right") else 1
-    return a is not None and b is not None and rules.lies(middle(a)[axis], side, middle(b)[axis])
+    return a is not None and b is not None and rules.is_on_side(middle(a)[axis], side, middle(b)[axis])

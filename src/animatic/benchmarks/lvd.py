@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from ..prompting.english import article, number, plurals
-from .cases import Case, Layout, Rules, first, middle
+from .cases import Case, Layout, Rules, first_track, middle
 from .lmd import coloured_pairs
 
 PREFIX = "A realistic lively video of a scene"
@@ -40,7 +40,7 @@ def _numeracy() -> list[Case]:
             name = f"{adjective} {noun if count == 1 else plurals(noun)[0]}"
             prompt = f"{PREFIX} with {number(count)} {name}"
             holds = partial(_counts, noun=noun, count=count)
-            made += [Case("numeracy", prompt, holds, (noun,), several=True)] * 5
+            made += [Case("numeracy", prompt, holds, (noun,), all_boxes=True)] * 5
     return made
 
 
@@ -94,36 +94,36 @@ def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     tracks = [t for t in layout.tracks if not rules.named or noun in t.phrase.split()]
     if not tracks:
         return count == 0
-    seen = Counter(sum(map(rules.sees, boxes)) for boxes in zip(*(t.boxes for t in tracks), strict=True))
+    seen = Counter(sum(map(rules.is_present, boxes)) for boxes in zip(*(t.boxes for t in tracks), strict=True))
     return max(seen, key=lambda n: (seen[n], -n)) == count
 
 
 def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
-    tracks = [first(layout, name) for name in names]
-    return all(t is not None and sum(map(rules.sees, t.boxes)) >= len(t.boxes) / 2 for t in tracks)
+    tracks = [first_track(layout, name) for name in names]
+    return all(t is not None and sum(map(rules.is_present, t.boxes)) >= len(t.boxes) / 2 for t in tracks)
 
 
 def _half(layout: Layout, rules: Rules, noun: str, half: str) -> bool:
     """Seen in some frame of its half and in none of the other; the two middle frames do not count."""
-    track = first(layout, noun)
+    track = first_track(layout, noun)
     if track is None:
         return False
     centre = len(track.boxes) // 2
-    early, late = (any(map(rules.sees, part)) for part in (track.boxes[: centre - 1], track.boxes[centre + 1 :]))
+    early, late = (any(map(rules.is_present, part)) for part in (track.boxes[: centre - 1], track.boxes[centre + 1 :]))
     return early and not late if half == "first" else late and not early
 
 
 def _spots(layout: Layout, rules: Rules, noun: str, *frames: int) -> list[tuple[float, float]]:
     """The middles of a thing in some frames; none where it is not seen in all of them."""
-    track = first(layout, noun)
+    track = first_track(layout, noun)
     boxes = [track.boxes[f] for f in frames] if track else []
-    spots = [middle(box) for box in boxes if box and rules.sees(box)]
+    spots = [middle(box) for box in boxes if box and rules.is_present(box)]
     return spots if len(spots) == len(boxes) else []
 
 
 def _moves(layout: Layout, rules: Rules, noun: str, goal: str) -> bool:
     spots = _spots(layout, rules, noun, 0, -1)
-    return bool(spots) and rules.lies(spots[-1][0], goal, spots[0][0])
+    return bool(spots) and rules.is_on_side(spots[-1][0], goal, spots[0][0])
 
 
 def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> bool:
@@ -131,14 +131,14 @@ def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> 
     one, two = (_spots(layout, rules, name, 0, -1) for name in names)
     if not one or not two:
         return False
-    return rules.lies(two[0][0], goal, one[0][0]) and rules.lies(one[-1][0], goal, two[-1][0])
+    return rules.is_on_side(two[0][0], goal, one[0][0]) and rules.is_on_side(one[-1][0], goal, two[-1][0])
 
 
 def _visits(layout: Layout, rules: Rules, noun: str, stops: tuple[str, ...]) -> bool:
     """In the right quarter in the first frame, the middle one (the 4th of 6) and the last."""
-    track = first(layout, noun)
+    track = first_track(layout, noun)
     spots = _spots(layout, rules, noun, 0, len(track.boxes) // 2, -1) if track else []
     return bool(spots) and all(
-        rules.lies(x, side, 0.5) and rules.lies(y, height, 0.5)
+        rules.is_on_side(x, side, 0.5) and rules.is_on_side(y, height, 0.5)
         for (x, y), (height, side) in zip(spots, map(str.split, stops), strict=True)
     )

@@ -15,7 +15,7 @@ from ..errors import AnimaticError
 from ..prompting.english import article
 from ..quiet import quiet
 from ..scene import Box
-from .detect import Found
+from .detect import DetectedBox
 
 FRAMES = 16  # looked at in one pass
 
@@ -27,9 +27,9 @@ class Owl:
         self.model, self.processor = loaded(AutoModelForZeroShotObjectDetection, weights)
 
     @torch.no_grad()
-    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[Found]]:
+    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
         texts = [f"a photo of {named(query)}" for query in queries]  # LMD, LVD
-        found: list[list[Found]] = []
+        found: list[list[DetectedBox]] = []
         for part in np.split(frames, range(FRAMES, len(frames), FRAMES)):
             told = self.processor(text=[texts] * len(part), images=list(part), return_tensors="pt", truncation=True)
             outputs = self.model(**told.to(self.model.device))
@@ -46,8 +46,8 @@ class GroundingDino:
         self.model, self.processor = loaded(AutoModelForZeroShotObjectDetection, weights)
 
     @torch.no_grad()
-    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[Found]]:
-        found: list[list[Found]] = [[] for _ in frames]
+    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
+        found: list[list[DetectedBox]] = [[] for _ in frames]
         for (q, query), start in product(enumerate(queries), range(0, len(frames), FRAMES)):
             part = list(frames[start : start + FRAMES])
             text = [f"{query.lower()}."] * len(part)
@@ -79,9 +79,9 @@ def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[An
     return model.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu"), processor
 
 
-def _found(labels: Tensor, boxes: Tensor, scores: Tensor, size: tuple[int, ...]) -> list[Found]:
+def _found(labels: Tensor, boxes: Tensor, scores: Tensor, size: tuple[int, ...]) -> list[DetectedBox]:
     """Boxes in pixels to boxes in 0..1, cut to the frame."""
     height, width = size
     parts = (boxes.cpu().double() / torch.tensor([width, height, width, height])).clamp(0, 1)
     rows: list[Box] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in parts.tolist()]
-    return [Found(q, box, score) for q, box, score in zip(labels.tolist(), rows, scores.tolist(), strict=True)]
+    return [DetectedBox(q, box, score) for q, box, score in zip(labels.tolist(), rows, scores.tolist(), strict=True)]

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import AnimaticError
-from .generate import Maker, Part, store
-from .jobs import FAILED, Job, Outcome, Settings, Tick, untold
+from .generate import JobRenderer, RunPart, store
+from .jobs import FAILED, Job, Outcome, Progress, RunSettings, no_progress
 from .run_store import Run
 
 LOSSES = 3  # workers a batch may cost before it is given up: it may be what kills them
 
 
-def work(run: Run, part: Part, tick: Tick = untold) -> None:
+def work(run: Run, part: RunPart, tick: Progress = no_progress) -> None:
     """Make a part of a run on the Ray cluster of this machine (`RAY_ADDRESS`), or on one begun here."""
     try:
         import ray
@@ -91,8 +91,8 @@ def _reason(error: Exception) -> str:
 class Worker:
     """What lives on a worker: a model, loaded once."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.maker = Maker(settings)
+    def __init__(self, settings: RunSettings) -> None:
+        self.maker = JobRenderer(settings)
 
     def ready(self) -> Sequence[Outcome]:
         return []

@@ -22,7 +22,7 @@ from .cases import Tally
 from .jobs import Job
 from .metrics import FAST
 from .run_store import Run
-from .scoring import Scoring, Summary, Verdict, read_score, summary
+from .scoring import CaseResult, ScoringSettings, Summary, read_score, summarise
 
 SOURCES = {
     "lmd": "LMD, Lian et al. 2023, README of the authors' code (SD 1.5, OWL-ViT)",
@@ -32,7 +32,7 @@ TALL = 128  # pixels of a frame on the page
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRow:
     """A row of a paper: shares in per cent, task by task in the benchmark's order."""
 
     benchmark: str
@@ -42,21 +42,21 @@ class Published:
     overall: float
 
 
-def published(benchmark: str, stage: int = 2) -> list[Published]:
+def published(benchmark: str, stage: int = 2) -> list[PublishedRow]:
     """The published rows of a benchmark: stage 1 of plans, stage 2 of what was generated."""
     rows = json.loads((files("animatic.benchmarks") / "published.json").read_text("utf-8"))
-    every = [Published(**{**row, "scores": tuple(row["scores"])}) for row in rows]
+    every = [PublishedRow(**{**row, "scores": tuple(row["scores"])}) for row in rows]
     return [row for row in every if row.benchmark == benchmark and row.stage == stage]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRun:
     """A run with its score."""
 
     name: str
     run: Run
-    scoring: Scoring
-    verdicts: list[Verdict]
+    scoring: ScoringSettings
+    verdicts: list[CaseResult]
     summary: Summary
 
 
@@ -80,13 +80,13 @@ def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
         "fast": FAST,
     }
     page = {**told, "examples": {r.name: examples(r, shown) for r in runs}}
-    write_atomically(out, template("report.html").render(page).encode())
+    write_atomically(out, page_template("report.html").render(page).encode())
     beside = out.with_suffix(".md")
-    write_atomically(beside, template("report.md").render(told).encode())
+    write_atomically(beside, page_template("report.md").render(told).encode())
     return [out, beside]
 
 
-def template(name: str) -> Template:
+def page_template(name: str) -> Template:
     """A page of this folder, to be filled in; values are escaped in html."""
     page = Environment(autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True)
     return page.from_string((files("animatic.benchmarks") / name).read_text("utf-8"))
@@ -97,9 +97,9 @@ def data_uri(picture: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
-def _scored(folder: Path) -> Scored:
+def _scored(folder: Path) -> ScoredRun:
     run, (scoring, verdicts) = Run(folder), read_score(folder)
-    return Scored(folder.name, run, scoring, verdicts, summary(verdicts))
+    return ScoredRun(folder.name, run, scoring, verdicts, summarise(verdicts))
 
 
 def cell(tally: Tally) -> str:
@@ -107,25 +107,25 @@ def cell(tally: Tally) -> str:
     if not tally.total:
         return "-"
     low, high = tally.interval()
-    return f"{tally.share:.1%} ({100 * low:.0f}-{100 * high:.0f})"
+    return f"{tally.accuracy:.1%} ({100 * low:.0f}-{100 * high:.0f})"
 
 
-def examples(scored: Scored, shown: int) -> dict[str, dict[bool, list[dict[str, str]]]]:
+def examples(scored: ScoredRun, shown: int) -> dict[str, dict[bool, list[dict[str, str]]]]:
     """Of each task the first passes and failures: a prompt, a note, and a picture of what was seen (a data URI)."""
     jobs = {job.number: job for job in scored.run.jobs()}
     made: dict[str, dict[bool, list[dict[str, str]]]] = {}
     for verdict in scored.verdicts:
         kinds = made.setdefault(verdict.task, {True: [], False: []})
-        if verdict.held is not None and len(kinds[verdict.held]) < shown:
-            kinds[verdict.held].append(_example(scored.run, jobs[verdict.number], verdict))
+        if verdict.passed is not None and len(kinds[verdict.passed]) < shown:
+            kinds[verdict.passed].append(_example(scored.run, jobs[verdict.number], verdict))
     return made
 
 
-def _example(run: Run, job: Job, verdict: Verdict) -> dict[str, str]:
+def _example(run: Run, job: Job, verdict: CaseResult) -> dict[str, str]:
     note, picture = verdict.reason or f"job {job.number}, seed {job.seed}", ""
-    if verdict.seen is not None:
+    if verdict.detections is not None:
         try:
-            picture = strip(run.video(job).frames[list(verdict.looked)], verdict.seen)
+            picture = strip(run.video(job).frames[list(verdict.frames)], verdict.detections)
         except AnimaticError as error:
             note = str(error)
     return {"prompt": job.prompt, "note": note, "picture": picture}

@@ -26,7 +26,7 @@ from ..files import write_atomically
 from ..locking import is_held, locked
 from ..scene import Scene, Story, parse_story, save_story, story_json
 from ..video import Video
-from .jobs import DONE, FAILED, TODO, Job, Outcome, Settings, scenes_of
+from .jobs import DONE, FAILED, TODO, Job, Outcome, RunSettings, scenes_of
 
 VERSION = 1  # of the folder's form
 
@@ -45,12 +45,12 @@ class Run:
         self.folder = Path(folder)
         manifest = _manifest(self.folder)
         self.versions: dict[str, str] = manifest["versions"]
-        self.settings = Settings(**manifest["settings"])
+        self.settings = RunSettings(**manifest["settings"])
         self.owner, self.base = "", self.folder / "jobs.sqlite"
 
     @staticmethod
     def prepared(
-        folder: str | os.PathLike[str], settings: Settings, versions: dict[str, str], jobs: Sequence[Job]
+        folder: str | os.PathLike[str], settings: RunSettings, versions: dict[str, str], jobs: Sequence[Job]
     ) -> Run:
         """The run in `folder`, begun now or before. Raises where it was begun with other settings or versions."""
         folder = Path(folder)
@@ -185,7 +185,7 @@ class Run:
                 path.unlink(missing_ok=True)
 
 
-def _begin(folder: Path, settings: Settings, versions: dict[str, str], jobs: Sequence[Job]) -> None:
+def _begin(folder: Path, settings: RunSettings, versions: dict[str, str], jobs: Sequence[Job]) -> None:
     stray = [p.name for p in folder.iterdir() if p.name not in (".lock", "jobs.sqlite", "jobs.sqlite-journal")]
     if stray:
         raise AnimaticError(f"{folder} holds {stray[0]} and no manifest.json; want an empty folder or a run")
@@ -216,7 +216,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         "settings": {},
         **data.get("settings", {}),
     }  # runs begun before there were these
-    if set(data["settings"]) != set(Settings.__dataclass_fields__):
+    if set(data["settings"]) != set(RunSettings.__dataclass_fields__):
         raise AnimaticError(f"{path}: its settings are not those of a run of version {VERSION}")
     return data
 

@@ -1,4 +1,7 @@
-"""Stage 2, second half: what a run made is looked at and judged. Nothing is generated, so a run can be scored anew."""
+"""Scores the videos of a run: detects objects, evaluates each case's predicate and computes metrics.
+
+Nothing is generated here, so a run can be scored again with other settings.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,35 @@ from functools import cache, partial
 from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import AnimaticError
 from ..files import write_atomically
 from ..scene import Scene, parse
-from .cases import Benchmark, Looking, Tally, rules_named
-from .detect import detect, looked_at
-from .jobs import DONE, FAILED, LEFT_OUT, Job, Tick, digest, untold
-from .known import benchmark_named, detector_named, suits
+from .cases import Benchmark, DetectionSettings, Tally, rules_named
+from .detect import detect, sampled_frames
+from .jobs import DONE, FAILED, LEFT_OUT, Job, Progress, digest, no_progress
 from .metrics import agreement, motion
+from .registry import benchmark_named, detector_named, thresholds_for
 from .run_store import Run
 
 VERSION = 1
+FORMER_FIELDS = {"held": "passed", "looked": "frames", "seen": "detections"}  # of a result in score.json
 METRICS = ("plan", "motion", "clip")
 CHUNK = 5  # jobs sent to a process at a time
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """How a run is scored. `metrics` are of METRICS; `clip` are the weights for that one, "" the usual ones.
+class ScoringSettings:
+    """How a run is scored.
 
-    `threshold` (0..1): least score of a box; `nms`: overlap (IoU) with a surer box from which a box falls, over 1 for
-    never; `class_aware`: only boxes of one name compete; `frames`: how many of a video are looked at, evenly spread.
-    None is as published for the benchmark and the detector (see `known.suits`).
+    `metrics`: names of METRICS. `clip`: CLIP weights (folder or hub id), "" the default ones. `threshold` (0..1):
+    minimum score of a box. `nms`: IoU with a box of higher score from which a box is suppressed; above 1 nothing is
+    suppressed. `class_aware`: only boxes of the same query suppress each other. `frames`: number of evenly spaced
+    frames that the detector is given. None is the published value for the benchmark and detector (see
+    `registry.thresholds_for`).
     """
 
     detector: str = "toy"
@@ -58,84 +65,93 @@ class Scoring:
             if name not in METRICS:
                 raise AnimaticError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
 
-    def of_benchmark(self, benchmark: Benchmark) -> Scoring:
-        """The same with nothing left open."""
-        usual = suits(self.detector, benchmark.looking)
+    def of_benchmark(self, benchmark: Benchmark) -> ScoringSettings:
+        """The same settings, every None replaced by the default of the benchmark and detector."""
+        defaults = thresholds_for(self.detector, benchmark.detection)
         return replace(
             self,
-            threshold=usual.threshold if self.threshold is None else self.threshold,
-            nms=usual.nms if self.nms is None else self.nms,
-            class_aware=usual.aware if self.class_aware is None else self.class_aware,
+            threshold=defaults.threshold if self.threshold is None else self.threshold,
+            nms=defaults.nms if self.nms is None else self.nms,
+            class_aware=defaults.class_aware if self.class_aware is None else self.class_aware,
             frames=self.frames or benchmark.frames,
         )
 
-    def looking(self, benchmark: Benchmark) -> Looking:
+    def detection(self, benchmark: Benchmark) -> DetectionSettings:
         """How detections become a layout."""
-        whole = self.of_benchmark(benchmark)
-        assert whole.threshold is not None and whole.nms is not None and whole.class_aware is not None
-        return Looking(whole.threshold, whole.nms, whole.class_aware, benchmark.looking.whole)
+        complete = self.of_benchmark(benchmark)
+        assert complete.threshold is not None and complete.nms is not None and complete.class_aware is not None
+        return DetectionSettings(
+            complete.threshold, complete.nms, complete.class_aware, benchmark.detection.whole_pixels
+        )
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Of one job: whether the predicate holds (None: not judged), what was seen in the frames `looked` at, numbers."""
+class CaseResult:
+    """The result of one job.
+
+    `passed`: whether the case's predicate holds for the detections, None where it was not evaluated. `frames`: indices
+    of the frames given to the detector. `values`: metrics by name.
+    """
 
     number: int
     task: str
     state: str
-    held: bool | None = None
+    passed: bool | None = None
     reason: str = ""
-    looked: tuple[int, ...] = ()
-    seen: Scene | None = None
+    frames: tuple[int, ...] = ()
+    detections: Scene | None = None
     values: dict[str, float] = field(default_factory=dict)
 
 
 class Judge:
     """A benchmark's predicates and a detector at work on a run's videos."""
 
-    def __init__(self, folder: str, scoring: Scoring) -> None:
+    def __init__(self, folder: str, scoring: ScoringSettings) -> None:
         self.run = Run(folder)
         settings = self.run.settings
         self.benchmark = benchmark_named(settings.benchmark)
         self.scoring = scoring.of_benchmark(self.benchmark)
         self.cases = self.benchmark.cases()
         if digest(case.prompt for case in self.cases) != settings.digest:
-            raise AnimaticError(f"{folder} was made of other prompts than {settings.benchmark!r} has now")
+            raise AnimaticError(f"{folder} was made from other prompts than {settings.benchmark!r} has now")
+
         self.story = self.benchmark.kind == "story"
         if not self.story and not any(case.queries for case in self.cases):
-            raise AnimaticError(f"benchmark {settings.benchmark!r} names nothing to look for; only plans can be scored")
+            raise AnimaticError(f"benchmark {settings.benchmark!r} has no queries to detect; only plans can be scored")
         self.detector = detector_named(scoring.detector)
-        self.looking = scoring.looking(self.benchmark)
+        self.detection = scoring.detection(self.benchmark)
         self.clip = None
         if "clip" in scoring.metrics:
-            from .clip import WEIGHTS, Clip
+            from .clip import WEIGHTS, ClipMetrics
 
-            self.clip = Clip(scoring.clip or WEIGHTS)
+            self.clip = ClipMetrics(scoring.clip or WEIGHTS)
 
-    def __call__(self, job: Job) -> Verdict:
-        """Judge one job. What failed, is missing or damaged is wrong, and says why."""
-        verdict = Verdict(job.number, job.task, job.state, reason=job.reason)
+    def __call__(self, job: Job) -> CaseResult:
+        """Judge one job. A job that failed, or whose file is missing or damaged, does not pass; `reason` says why."""
+        result = CaseResult(job.number, job.task, job.state, reason=job.reason)
         if job.state != DONE:
-            return replace(verdict, held=False) if job.state == FAILED else verdict
+            return replace(result, passed=False) if job.state == FAILED else result
         try:
             frames = self.run.video(job).frames
         except AnimaticError as error:
-            return replace(verdict, held=False, state=FAILED, reason=str(error))
+            return replace(result, passed=False, state=FAILED, reason=str(error))
         values = self._measured(frames, job.prompt.split(" | ") if self.story else [job.prompt])
         if self.story:
-            return replace(verdict, values=values)
+            return replace(result, values=values)
         case = self.cases[job.number % len(self.cases)]
-        looked = looked_at(len(frames), self.scoring.frames or self.benchmark.frames)
-        seen = detect(self.detector, frames[looked], case.queries, case.prompt, self.looking, case.several)
+
+        # detect the queried objects in evenly spaced frames, then compare them with the plan and the predicate
+        indices = sampled_frames(len(frames), self.scoring.frames or self.benchmark.frames)
+        detections = detect(self.detector, frames[indices], case.queries, case.prompt, self.detection, case.all_boxes)
         if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
-            values = agreement(job.plan, seen, len(frames), looked) | values
-        held = case.holds(seen, rules_named(self.scoring.rules))
-        return replace(verdict, held=held, looked=tuple(looked), seen=seen, values=values)
+            values = agreement(job.plan, detections, len(frames), indices) | values
+        passed = case.holds(detections, rules_named(self.scoring.rules))
+        return replace(result, passed=passed, frames=tuple(indices), detections=detections, values=values)
 
     def _measured(self, frames: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
-        """What the metrics say of the whole, but of each part of a story its likeness to its own prompt.
+        """The metrics of a video; a story's CLIP similarity is the mean over its parts, each with its own prompt.
 
-        Numbers that are not finite are left out: the tables say of how many videos a mean is.
+        Values that are not finite are left out: the tables give the number of videos behind each mean.
         """
         values = motion(frames) if "motion" in self.scoring.metrics else {}
         if self.clip:
@@ -146,58 +162,74 @@ class Judge:
         return {name: value for name, value in values.items() if isfinite(value)}
 
 
-def score(folder: str | os.PathLike[str], scoring: Scoring, workers: int = 1, tick: Tick = untold) -> list[Verdict]:
-    """Score every job of a run, in `workers` processes, and keep the verdicts in its score.json."""
+def score(
+    folder: str | os.PathLike[str], scoring: ScoringSettings, workers: int = 1, tick: Progress = no_progress
+) -> list[CaseResult]:
+    """Score every job of a run, in `workers` processes, and write the results to its score.json."""
     run = Run(folder)
-    scoring, jobs = scoring.of_benchmark(benchmark_named(run.settings.benchmark)), run.jobs()
-    verdicts: list[Verdict] = []
-    for verdict in _judged(str(folder), scoring, jobs, workers):
-        verdicts.append(verdict)
-        tick(len(verdicts), len(jobs))
-    told = {
+    scoring = scoring.of_benchmark(benchmark_named(run.settings.benchmark))
+    jobs = run.jobs()
+
+    results: list[CaseResult] = []
+    for result in _judged(str(folder), scoring, jobs, workers):
+        results.append(result)
+        tick(len(results), len(jobs))
+
+    data = {
         "version": VERSION,
         "scoring": asdict(scoring),
-        "verdicts": [{**asdict(v), "seen": v.seen and json.loads(v.seen.to_json())} for v in verdicts],
+        "results": [_to_json(result) for result in results],
     }
-    write_atomically(Path(folder) / "score.json", (json.dumps(told) + "\n").encode())
-    return verdicts
+    write_atomically(Path(folder) / "score.json", (json.dumps(data) + "\n").encode())
+    return results
 
 
-def _judged(folder: str, scoring: Scoring, jobs: Sequence[Job], workers: int) -> Iterator[Verdict]:
-    judge = Judge(folder, scoring)  # here too: what is wrong is told before any process begins
+def _judged(folder: str, scoring: ScoringSettings, jobs: Sequence[Job], workers: int) -> Iterator[CaseResult]:
+    judge = Judge(folder, scoring)  # in this process too, so that errors are raised before others start
     if workers <= 1:
         yield from map(judge, jobs)
         return
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(partial(_verdict, folder, scoring), jobs, chunksize=CHUNK)
+        yield from pool.map(partial(_result, folder, scoring), jobs, chunksize=CHUNK)
 
 
 @cache
-def _judge(folder: str, scoring: Scoring) -> Judge:
-    """One per process of the pool, which lives for one call of `score`."""
+def _judge(folder: str, scoring: ScoringSettings) -> Judge:
+    """One judge per process of the pool, which lives for one call of `score`."""
     import torch
 
     torch.set_num_threads(1)
     return Judge(folder, scoring)
 
 
-def _verdict(folder: str, scoring: Scoring, job: Job) -> Verdict:
+def _result(folder: str, scoring: ScoringSettings, job: Job) -> CaseResult:
     return _judge(folder, scoring)(job)
 
 
-def read_score(folder: str | os.PathLike[str]) -> tuple[Scoring, list[Verdict]]:
-    """What `score` kept. Raises where a run was not scored."""
+def _to_json(result: CaseResult) -> dict[str, Any]:
+    fields = asdict(result)
+    fields["detections"] = json.loads(result.detections.to_json()) if result.detections else None
+    return fields
+
+
+def _from_json(fields: dict[str, Any]) -> CaseResult:
+    """A result as `score` wrote it; files written by earlier versions have the names of FORMER_FIELDS."""
+    fields = {FORMER_FIELDS.get(name, name): value for name, value in fields.items()}
+    fields["frames"] = tuple(fields["frames"])
+    fields["detections"] = parse(fields["detections"]) if fields["detections"] else None
+    return CaseResult(**fields)
+
+
+def read_score(folder: str | os.PathLike[str]) -> tuple[ScoringSettings, list[CaseResult]]:
+    """The settings and results in a run's score.json. Raises `AnimaticError` where the run was not scored."""
     path = Path(folder) / "score.json"
     try:
         data = json.loads(path.read_text("utf-8"))
         if data["version"] != VERSION:
             raise AnimaticError(f"{path}: version is {data['version']!r}; this program reads version {VERSION}")
-        told = data["scoring"]
-        verdicts = [
-            Verdict(**{**v, "looked": tuple(v["looked"]), "seen": v["seen"] and parse(v["seen"])})
-            for v in data["verdicts"]
-        ]
-        return Scoring(**{**told, "metrics": tuple(told["metrics"])}), verdicts
+        settings = ScoringSettings(**{**data["scoring"], "metrics": tuple(data["scoring"]["metrics"])})
+        results = [_from_json(fields) for fields in data["results" if "results" in data else "verdicts"]]
+        return settings, results
     except FileNotFoundError:
         raise AnimaticError(f"{folder} has no score; run: animatic bench score {folder}") from None
     except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -206,9 +238,11 @@ def read_score(folder: str | os.PathLike[str]) -> tuple[Scoring, list[Verdict]]:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in numbers. `unmade` are not generated yet, `left_out` cannot be shown by the model: neither is counted.
+    """A run in numbers.
 
-    `failed` (with their reasons) are counted, as wrong. `means` are (mean, how many videos) of each metric.
+    `tasks`: tallies of the judged cases; failed jobs count as wrong. `means`: (mean, number of videos) of each metric.
+    `failed` and `left_out`: reasons by job number; what the model cannot show is left out and not counted. `unmade`:
+    number of jobs that are not generated yet, not counted either.
     """
 
     tasks: dict[str, Tally]
@@ -222,18 +256,18 @@ class Summary:
         return sum(self.tasks.values(), Tally())
 
 
-def summary(verdicts: Sequence[Verdict]) -> Summary:
-    tasks: dict[str, Tally] = {verdict.task: Tally() for verdict in verdicts}
+def summarise(results: Sequence[CaseResult]) -> Summary:
+    """Tallies per task and mean metrics; cases that were not judged (`passed` is None) are left out of the tallies."""
+    tasks: dict[str, Tally] = {result.task: Tally() for result in results}
     values: dict[str, list[float]] = {}
-    for v in verdicts:
-        if v.held is not None:
-            tasks[v.task] += Tally(int(v.held), 1)
-        for name, value in v.values.items():
+    for result in results:
+        if result.passed is not None:
+            tasks[result.task] += Tally(int(result.passed), 1)
+        for name, value in result.values.items():
             values.setdefault(name, []).append(value)
-    return Summary(
-        tasks,
-        {name: (float(np.mean(found)), len(found)) for name, found in values.items()},
-        {v.number: v.reason for v in verdicts if v.state == FAILED},
-        {v.number: v.reason for v in verdicts if v.state == LEFT_OUT},
-        sum(v.held is None and v.state not in (LEFT_OUT, DONE) for v in verdicts),
-    )
+
+    means = {name: (float(np.mean(numbers)), len(numbers)) for name, numbers in values.items()}
+    failed = {result.number: result.reason for result in results if result.state == FAILED}
+    left_out = {result.number: result.reason for result in results if result.state == LEFT_OUT}
+    unmade = sum(result.passed is None and result.state not in (LEFT_OUT, DONE) for result in results)
+    return Summary(tasks, means, failed, left_out, unmade)

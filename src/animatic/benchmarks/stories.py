@@ -31,7 +31,7 @@ from ..toy.evals.mini import means
 from ..toy.grid_captions import PLACES
 from ..video import Video, joined
 from .cases import middle
-from .clip import Clip
+from .clip import ClipMetrics
 from .detect import overlap
 from .metrics import cscv, motion
 
@@ -87,7 +87,7 @@ def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence
     """Rows "isolated METHOD" are clips on their own, others whole stories."""
     rng, detector = random.Random(seed), ToyDetector()
     asked = [story(rng) for _ in range(n)]
-    clip = Clip(weights) if weights else None
+    clip = ClipMetrics(weights) if weights else None
     for method in methods:
         name = method.removeprefix("isolated ")
         filmed = render_story if name == method else isolated

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from functools import partial
 
 from ..scene import Box
-from .cases import Case, Layout, Named, Rules, area, middle
+from .cases import Case, Layout, LayoutTrack, Rules, area, middle
 
 Check = Callable[[Layout], bool]
-FAR = 0.15  # of the frame: a way counts
+MIN_SHIFT = 0.15  # of the frame: a way counts
 
 
-def named(layout: Layout, noun: str) -> list[Named]:
+def named(layout: Layout, noun: str) -> list[LayoutTrack]:
     """Things whose name has the noun as a word."""
     return [t for t in layout.tracks if noun in t.phrase.lower().split()]
 
 
-def present(track: Named) -> list[Box]:
+def present(track: LayoutTrack) -> list[Box]:
     return [box for box in track.boxes if box is not None]
 
 
@@ -28,7 +28,7 @@ def count(noun: str, number: int) -> Check:
     return lambda layout: len(named(layout, noun)) == number
 
 
-def things(number: int) -> Check:
+def object_count(number: int) -> Check:
     """How many things there are in all."""
     return lambda layout: len(layout.tracks) == number
 
@@ -36,9 +36,9 @@ def things(number: int) -> Check:
 def goes(noun: str, x: int = 0, y: int = 0) -> Check:
     """From its first to its last box each thing of the name moves this way; 0 is by less than FAR."""
 
-    def way(track: Named) -> tuple[int, ...]:
+    def way(track: LayoutTrack) -> tuple[int, ...]:
         ends = (middle(present(track)[i]) for i in (0, -1))
-        return tuple((b - a > FAR) - (b - a < -FAR) for a, b in zip(*ends, strict=True))
+        return tuple((b - a > MIN_SHIFT) - (b - a < -MIN_SHIFT) for a, b in zip(*ends, strict=True))
 
     return lambda layout: {way(track) for track in named(layout, noun)} == {(x, y)}
 
@@ -56,7 +56,7 @@ def firsts(holds: Callable[..., bool], *nouns: str) -> Check:
 def order(noun: str, other: str, axis: int) -> Check:
     """The first is left of (axis 0) or above (axis 1) the second in every frame that shows both."""
 
-    def before(a: Named, b: Named) -> bool:
+    def before(a: LayoutTrack, b: LayoutTrack) -> bool:
         pairs = [(p, q) for p, q in zip(a.boxes, b.boxes, strict=True) if p is not None and q is not None]
         return bool(pairs) and all(middle(p)[axis] < middle(q)[axis] for p, q in pairs)
 
@@ -66,14 +66,14 @@ def order(noun: str, other: str, axis: int) -> Check:
 def at(noun: str, frame: int, left: bool | None = None, top: bool | None = None) -> Check:
     """In a frame a thing is in the left (or right) half, the upper (or lower) half."""
 
-    def inside(track: Named) -> bool:
+    def inside(track: LayoutTrack) -> bool:
         box = track.boxes[frame]
         return box is not None and all(low in (None, v < 0.5) for v, low in zip(middle(box), (left, top), strict=True))
 
     return firsts(inside, noun)
 
 
-def seen(noun: str, first: bool, last: bool) -> Check:
+def visible(noun: str, first: bool, last: bool) -> Check:
     """Whether a thing is there in the first and in the last frame."""
     return firsts(lambda track: (track.boxes[0] is not None, track.boxes[-1] is not None) == (first, last), noun)
 
@@ -81,7 +81,7 @@ def seen(noun: str, first: bool, last: bool) -> Check:
 def grows(noun: str, by: int) -> Check:
     """A thing's box becomes larger (1) or smaller (-1)."""
 
-    def check(track: Named) -> bool:
+    def check(track: LayoutTrack) -> bool:
         a, b = (area(present(track)[i]) for i in (0, -1))
         return b > 1.3 * a if by > 0 else a > 1.3 * b
 
@@ -91,7 +91,7 @@ def grows(noun: str, by: int) -> Check:
 def arcs(noun: str) -> Check:
     """In some middle frame a thing is higher than at both ends."""
 
-    def check(track: Named) -> bool:
+    def check(track: LayoutTrack) -> bool:
         first, *between, last = (middle(box)[1] for box in present(track))
         return min(between, default=1.0) + 0.1 < min(first, last)
 
@@ -120,40 +120,40 @@ PROMPTS: tuple[tuple[str, tuple[Check, ...]], ...] = (
     ("A boy kicks a ball to the right", (count("ball", 1), count("boy", 1), goes("ball", 1))),
     ("the taxi drives to the right and then stops", (count("taxi", 1), goes("taxi", 1))),
     ("Five ducks", (count("duck", 5),)),
-    ("two zebras and three giraffes in the desert", (count("zebra", 2), count("giraffe", 3), things(5))),
-    ("a pair of shoes", (count("shoe", 2), things(2))),
-    ("4 sheep on a meadow", (things(4),)),
+    ("two zebras and three giraffes in the desert", (count("zebra", 2), count("giraffe", 3), object_count(5))),
+    ("a pair of shoes", (count("shoe", 2), object_count(2))),
+    ("4 sheep on a meadow", (object_count(4),)),
     ("a red umbrella next to a yellow umbrella", (count("umbrella", 2), count("red", 1), count("yellow", 1))),
-    ("a tiny mouse and a huge elephant", (larger("elephant", "mouse"), things(2))),
-    ("a big box and a small box", (count("box", 2), things(2))),
-    ("A lamp to the right of a sofa", (order("sofa", "lamp", 0), things(2))),
-    ("a clock above a fireplace", (order("clock", "fireplace", 1), things(2))),
-    ("a rug below a table", (order("table", "rug", 1), things(2))),
+    ("a tiny mouse and a huge elephant", (larger("elephant", "mouse"), object_count(2))),
+    ("a big box and a small box", (count("box", 2), object_count(2))),
+    ("A lamp to the right of a sofa", (order("sofa", "lamp", 0), object_count(2))),
+    ("a clock above a fireplace", (order("clock", "fireplace", 1), object_count(2))),
+    ("a rug below a table", (order("table", "rug", 1), object_count(2))),
     ("a fountain between two statues", (count("fountain", 1), count("statue", 2))),
     ("a vase between a candle and a mirror", (order("candle", "vase", 0), order("vase", "mirror", 0))),
-    ("On the left is a monkey, on the right is a tiger", (order("monkey", "tiger", 0), things(2))),
-    ("There is a lighthouse on the right side of the picture", (at("lighthouse", 0, left=False), things(1))),
+    ("On the left is a monkey, on the right is a tiger", (order("monkey", "tiger", 0), object_count(2))),
+    ("There is a lighthouse on the right side of the picture", (at("lighthouse", 0, left=False), object_count(1))),
     (
         "a moon in the upper left corner and a castle at the bottom",
         (at("moon", 0, True, True), at("castle", 0, None, False)),
     ),
-    ("A parrot sits on top of a pirate", (order("parrot", "pirate", 1), things(2))),
-    ("Under the bridge there is a boat", (order("bridge", "boat", 1), things(2))),
-    ("A rabbit hops from right to left past a fox", (goes("rabbit", -1), goes("fox"), things(2))),
+    ("A parrot sits on top of a pirate", (order("parrot", "pirate", 1), object_count(2))),
+    ("Under the bridge there is a boat", (order("bridge", "boat", 1), object_count(2))),
+    ("A rabbit hops from right to left past a fox", (goes("rabbit", -1), goes("fox"), object_count(2))),
     ("a wolf chases a deer to the left", (goes("wolf", -1), goes("deer", -1), order("deer", "wolf", 0))),
     ("A duck is followed by nobody and swims to the right", (goes("duck", 1),)),
     ("a helicopter flies to the left while a bus drives to the right", (goes("helicopter", -1), goes("bus", 1))),
-    ("A balloon rises and a stone falls", (goes("balloon", 0, -1), goes("stone", 0, 1), things(2))),
+    ("A balloon rises and a stone falls", (goes("balloon", 0, -1), goes("stone", 0, 1), object_count(2))),
     ("a swan and a goose swim from the right to the left", (goes("swan", -1), goes("goose", -1))),
-    ("A crab walks to the right, then up", (goes("crab", 1, -1), things(1))),
-    ("First the robot moves to the top, then it moves to the left", (goes("robot", -1, -1), things(1))),
+    ("A crab walks to the right, then up", (goes("crab", 1, -1), object_count(1))),
+    ("First the robot moves to the top, then it moves to the left", (goes("robot", -1, -1), object_count(1))),
     (
         "A drone starts in the lower right corner and flies to the upper left",
         (at("drone", 0, False, False), at("drone", -1, True, True)),
     ),
-    ("a ghost appears in the second half of the video", (seen("ghost", False, True),)),
-    ("The wizard disappears halfway", (seen("wizard", True, False),)),
-    ("A comet is visible only in the first half", (seen("comet", True, False),)),
+    ("a ghost appears in the second half of the video", (visible("ghost", False, True),)),
+    ("The wizard disappears halfway", (visible("wizard", True, False),)),
+    ("A comet is visible only in the first half", (visible("comet", True, False),)),
     ("a garden without flowers, with a bench", (count("bench", 1), count("flower", 0))),
     ("a plate with no fork", (count("plate", 1), count("fork", 0))),
     ("a sleeping lion", (count("lion", 1), goes("lion"))),
@@ -161,8 +161,8 @@ PROMPTS: tuple[tuple[str, tuple[Check, ...]], ...] = (
     ("An owl sits still on a branch at night", (count("owl", 1), goes("owl"))),
     ("A running horse on the beach", (count("horse", 1),)),
     ("a flock of birds in the sky", (lambda layout: len(named(layout, "bird")) >= 3,)),
-    ("a black and white cow", (things(1), count("cow", 1))),
-    ("A girl carries a basket from left to right", (goes("girl", 1), goes("basket", 1), things(2))),
+    ("a black and white cow", (object_count(1), count("cow", 1))),
+    ("A girl carries a basket from left to right", (goes("girl", 1), goes("basket", 1), object_count(2))),
     ("A squirrel climbs up a tree", (goes("squirrel", 0, -1), goes("tree"))),
     ("A penguin jumps up and down", (count("penguin", 1), arcs("penguin"))),
     ("a pendulum swings back and forth", (count("pendulum", 1),)),

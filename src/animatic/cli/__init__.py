@@ -28,9 +28,26 @@ INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
     help="Direct generated video: a prompt becomes a scene of moving boxes, and a video that obeys it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        from .. import __version__
+
+        print(f"animatic {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the program itself, before any command."""
+
 
 cli_plan.add_to(app)
 cli_train.add_to(app)

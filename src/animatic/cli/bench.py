@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from ..benchmarks.cases import RULES, Layout, Score, Tally, judge, rules_named
-from ..benchmarks.known import BENCHMARKS, benchmark_named
+from ..benchmarks.cases import RULES, BenchmarkResult, Layout, Tally, judge, rules_named
+from ..benchmarks.registry import BENCHMARKS, benchmark_named
 from ..errors import AnimaticError
 from ..planning.cache import read_replies
-from ..planning.planners import Options, plan_all, planner_named
+from ..planning.planners import PlannerOptions, plan_all, planner_named
 from ..planning.replies import read
 from . import plan as cli_plan
 from . import runs as cli_runs
@@ -88,7 +88,7 @@ def score(
     settings = run.settings
     detector = detector or ("toy" if settings.model == "mini" else "owlvit")
     measured = tuple(m for m in metrics.split(",") if m)
-    how = scoring.Scoring(detector, rules, measured, clip, threshold, nms, class_aware, frames)
+    how = scoring.ScoringSettings(detector, rules, measured, clip, threshold, nms, class_aware, frames)
     if clip and "clip" not in how.metrics:
         raise AnimaticError(f"clip is {clip!r}, but CLIP is not among the metrics ({metrics}); want --metrics clip")
     if features and not real:
@@ -98,12 +98,12 @@ def score(
     workers = workers or ((os.cpu_count() or 1) if detector == "toy" else 1)
     distance = None
     if real:
-        from ..benchmarks.fvd import Distance
+        from ..benchmarks.fvd import FrechetVideoDistance
 
-        distance = Distance(features)
+        distance = FrechetVideoDistance(features)
     with bar("scoring", as_json) as tick:
         verdicts = scoring.score(name, how, workers, tick)
-    made = scoring.summary(verdicts)
+    made = scoring.summarise(verdicts)
     values = {metric: {"mean": mean, "n": n} for metric, (mean, n) in made.means.items()}
     if distance is not None:
         values["fvd"] = distance.of_run(run, real)
@@ -169,7 +169,7 @@ def plan(
     if limit is not None and limit < 1:
         raise AnimaticError(f"limit is {limit}; want at least 1")
     cases = benchmark.cases()[:limit]
-    options = Options(
+    options = PlannerOptions(
         benchmark.kind, 2.0, template, cli_plan.kept(cache), base_url, form, temperature, timeout, rate,
         legacy=benchmark.name == "lmd",
     )  # fmt: skip
@@ -187,7 +187,9 @@ def plan(
     _report(name, judge(cases, layouts, rules_named(rules)), told, reasons, as_json)
 
 
-def _report(name: str, score: Score, settings: dict[str, str], reasons: dict[int, str], as_json: bool) -> None:
+def _report(
+    name: str, score: BenchmarkResult, settings: dict[str, str], reasons: dict[int, str], as_json: bool
+) -> None:
     if as_json:
         counts = {**asdict(score), "overall": asdict(score.overall)}
         print(json.dumps({"benchmark": name, **settings, **counts, "unread": reasons}))
@@ -201,7 +203,7 @@ def _tell_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
     rows = []
     for task, tally in tallies.items():
         low, high = tally.interval()
-        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.share:.1%}", f"{low:.1%} - {high:.1%}"))
+        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.accuracy:.1%}", f"{low:.1%} - {high:.1%}"))
     table((title, "correct", "share", "95 % (Wilson)"), rows)
 
 

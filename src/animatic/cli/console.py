@@ -49,10 +49,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool =
     if as_json:
         print(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
         return
-    drawn = Table(*head)
+    drawn = Table()
+    for i, column in enumerate(head):
+        drawn.add_column(column, no_wrap=i == 0, overflow="fold")  # what stands first is to be copied: never cut
     for row in rows:
         drawn.add_row(*map(str, row))
-    Console(markup=False, emoji=False).print(drawn)
+
+    # a pipe has no width to fit into
+    screen = Console(markup=False, emoji=False)
+    width = screen.width if screen.is_terminal else max(screen.width, 200)
+    screen.print(drawn, width=width)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ..core.options import option
 from ..errors import AnimaticError
 from ..files import check_writable, read_text, write_atomically
 from ..media.encoding import FORMATS, WRITERS, check_format
-from ..planning.planners import Options, default_cache, planner_named
+from ..planning.planners import PlannerOptions, default_cache, planner_named
 from ..scene import Scene, Story, lasting, load_story, save_story
 from ..video import contact_sheet, png
 from . import finish as cli_finish
@@ -95,7 +95,7 @@ def make(
         return _film(load_story(story), shot, as_json)
     cache = "" if planner == "rules" else default_cache()
     span = _span(shot.model or "mini")
-    told = Options("story" if story else "video", span, base_url=base_url, cache=cache)
+    told = PlannerOptions("story" if story else "video", span, base_url=base_url, cache=cache)
     chosen = planner_named(planner, told)
 
     def plan(text: str, model: Backbone | None = None) -> Story:

@@ -13,9 +13,9 @@ import typer
 
 from ..errors import AnimaticError
 from ..files import write_atomically
-from ..planning.asking import Planned
 from ..planning.cache import Cache
-from ..planning.planners import KNOWN, Options, default_cache, import_replies, plan_all, planner_named
+from ..planning.language_model import PlanResult
+from ..planning.planners import KNOWN, PlannerOptions, default_cache, import_replies, plan_all, planner_named
 from ..planning.planners import Planner as AnyPlanner
 from ..scene import Story, load_story, save_story, story_json
 from .console import bar, console, line
@@ -64,7 +64,7 @@ def plan(
 ) -> None:
     """Plan a prompt: words to boxes in time."""
     prices = _prices(price)
-    options = Options(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
+    options = PlannerOptions(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
     chosen = planner_named(planner, options)
     if prompts is not None:
         if prompt or out is None or draw or sample:
@@ -85,7 +85,7 @@ def plan(
         sys.stdout.write(story_json(planned.story))
 
 
-def print_warnings(planned: Planned, where: str = "") -> None:
+def print_warnings(planned: PlanResult, where: str = "") -> None:
     """What was cut or left out of a reply."""
     for warning in planned.warnings:
         line(f"warning: {where}{warning}", stderr=True)
@@ -102,7 +102,7 @@ def _prices(price: str) -> tuple[float, ...]:
     return prices
 
 
-def _tell_cost(plans: Sequence[Planned], prices: Sequence[float]) -> None:
+def _tell_cost(plans: Sequence[PlanResult], prices: Sequence[float]) -> None:
     """Tokens of the replies that were asked for now, and what they cost."""
     used = [sum(p.usage.get(k, 0) for p in plans if not p.cached) for k in ("asked", "answered")]
     if any(used):
@@ -131,7 +131,7 @@ def _plan_file(
     names = [f"{i:04d}" if candidates == 1 else f"{i:04d}-{j}" for i in range(len(lines)) for j in range(candidates)]
     there = {i for i, name in enumerate(names) if (out / f"{name}.json").exists()}
     failures: dict[str, str] = {}
-    plans: list[Planned] = []
+    plans: list[PlanResult] = []
     with bar("planning") as tick:
         for done, (i, result) in enumerate(plan_all(planner, wanted, workers, there), 1 + len(there)):
             if isinstance(result, AnimaticError):

@@ -14,7 +14,7 @@ from ..core.seeds import check_seed
 from ..core.setting_values import given_settings
 from ..errors import AnimaticError
 from ..media.encoding import FORMATS, check_format
-from ..planning.planners import Options
+from ..planning.planners import PlannerOptions
 from ..video import parse_size
 from . import plan as cli_plan
 from .console import bar, console
@@ -66,8 +66,8 @@ def generate(
             raise AnimaticError(f"{label} is {value}; want at least 1")
     with console().status("loading"):
         from ..benchmarks import ray_workers as ray_cluster
-        from ..benchmarks.generate import Maker, Part, prepare, settings_of, work
-        from ..benchmarks.known import benchmark_named
+        from ..benchmarks.generate import JobRenderer, RunPart, prepare, settings_of, work
+        from ..benchmarks.registry import benchmark_named
         from ..benchmarks.run_store import Run
 
     check_seed(seed)
@@ -84,8 +84,10 @@ def generate(
         seed=seed, repeats=repeats, steps=steps, guidance=guidance, frames=frames, size=size, scheduler=scheduler,
         negative=negative, settings=given_settings(set or ()), batch=batch, threads=threads, format=format,
     )  # fmt: skip
-    maker = None if cluster else Maker(settings)  # what is wrong with model or method is told before anything is made
-    options = Options(
+    maker = (
+        None if cluster else JobRenderer(settings)
+    )  # what is wrong with model or method is told before anything is made
+    options = PlannerOptions(
         benchmark.kind,
         cache=cli_plan.kept(cache),
         base_url=base_url,
@@ -94,7 +96,7 @@ def generate(
     )
     with bar("planning") as tick:
         run = prepare(out, benchmark, settings, options, retry, tick)
-    mine = Part(limit, part)
+    mine = RunPart(limit, part)
     try:
         with bar("rendering") as tick:
             if maker is None:

@@ -42,14 +42,14 @@ def studio(
     with console().status("loading"):
         if not find_spec("gradio"):
             raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'")
-        from ..planning.planners import Options, default_cache
+        from ..planning.planners import PlannerOptions, default_cache
         from ..studio.api import Api
         from ..studio.door import LOOPBACK
         from ..studio.server import serve
         from ..studio.work import Limits, Studio
 
         limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
-        planners = {planner: Options(base_url=base_url, cache=default_cache())} if planner else {}
+        planners = {planner: PlannerOptions(base_url=base_url, cache=default_cache())} if planner else {}
         api = Api(Studio(out, tuple(model or ("mini",)), limits), planners)
         server = serve(api, host, port, password, share)
     line(f"studio  {server.url}")

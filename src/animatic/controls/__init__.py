@@ -1,0 +1,1 @@
+"""Controls: one idea from one paper each. Their four verbs are documented at `animatic.core.control.Control`."""

@@ -1,4 +1,8 @@
-"""BoxDiff (Xie et al. 2023): inner box, outer box and corners, on attention averaged over layers and heads."""
+"""BoxDiff: inner-box, outer-box and corner constraints on attention averaged over layers and heads.
+
+Xie et al. 2023, arXiv 2307.10816, https://github.com/showlab/BoxDiff; its form in LMD's repository,
+https://github.com/TonyLianLong/LLM-groundedDiffusion.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,18 @@ from ..core.types import Fraction, Step
 from .targets import Targets
 from .terms import edges, top_mean
 
-SHARPER = 100.0  # what the mean attention is multiplied by before a softmax over the words
+TEMPERATURE = 100.0  # the mean attention is multiplied by this before the softmax over words
 
 
 @dataclass(frozen=True)
 class BoxDiff:
-    """Energy per row: for each token of a thing, what is missing inside, what is too much outside, and the corners.
+    """Energy per sample: for each token of an object, what its box lacks, what is outside, and the box's corners.
 
-    `inside`: share of the cells in the box, and around it, whose largest values count; `smooth`: the paper's 3 x 3
-    blur. Layers of several sizes are brought to the largest. It needs the attention of every word. `summed`: a sum over
-    tokens (the original's), not a mean, so that longer phrases are pushed harder. `legacy`: the original's arithmetic,
-    a sum over tokens and frames, in which the inner term of a box under 1 / `inside` cells is lost, and edges are those
-    of each box.
+    `inside`: fraction of the cells in the box, and of those around it, whose largest values count; `smooth`: the
+    paper's 3 x 3 blur. Maps of several sizes are brought to the largest. It needs the attention of every word.
+    `summed`: a sum over tokens (the original's), not a mean, so that longer phrases weigh more. `legacy`: the
+    original's arithmetic, a sum over tokens and frames, in which the inner term of a box under 1 / `inside` cells is
+    lost, and edges are those of each box.
     """
 
     inside: Fraction = 0.2
@@ -35,48 +39,68 @@ class BoxDiff:
     every_word = True
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
-        a = self.words(found, targets)
-        m = targets.masks(*a.shape[-2:])
+        attention = self.words(found, targets)  # [pair, frame, height, width]
+        boxes = targets.masks(*attention.shape[-2:])
         if self.smooth:
-            a = blur(a)
-        flat, mask = a.flatten(-2), m.flatten(-2)
-        size, rest = mask.sum(-1) * self.inside, (1 - mask).sum(-1) * self.inside
-        fg = F.relu(1 - top_mean(flat * mask, size)) * (size >= 1 if self.legacy else mask.amax(-1))
-        bg = F.relu(top_mean(flat * (1 - mask), rest))
-        total = fg + bg
+            attention = blur(attention)
+
+        total = self._inner_and_outer(attention.flatten(-2), boxes.flatten(-2))
         for axis in (-2, -1):
-            have, want = a.amax(axis), m.amax(axis)
-            near = edges_of_each(targets, axis, a.shape[-2:]) if self.legacy else edges(want[:, :, None])[:, :, 0]
-            total = total + ((have - want).abs() * near).mean(-1)
-        each = total.sum(1) if self.legacy else total.mean(1)
+            total = total + self._corners(attention, boxes, targets, axis)
+
+        energy = total.sum(1) if self.legacy else total.mean(1)
         if self.legacy or self.summed:
-            return each.new_zeros(len(targets.tokens)).index_add(0, targets.rows, each)
-        return targets.of_rows(each)
+            return energy.new_zeros(len(targets.tokens)).index_add(0, targets.samples, energy)
+        return targets.per_sample(energy)
+
+    def _inner_and_outer(self, attention: Tensor, boxes: Tensor) -> Tensor:
+        """Inner-box and outer-box constraints of attention and boxes `[pair, frame, cell]`: `[pair, frame]`."""
+        cells = boxes.sum(-1) * self.inside
+        cells_around = (1 - boxes).sum(-1) * self.inside
+        counts = cells >= 1 if self.legacy else boxes.amax(-1)  # 0 where there is no inner term
+        inner = F.relu(1 - top_mean(attention * boxes, cells)) * counts
+        outer = F.relu(top_mean(attention * (1 - boxes), cells_around))
+        return inner + outer
+
+    def _corners(self, attention: Tensor, boxes: Tensor, targets: Targets, axis: int) -> Tensor:
+        """Corner constraint: the largest values along an axis must be the box's, near its edges: `[pair, frame]`."""
+        projected, box = attention.amax(axis), boxes.amax(axis)
+        near = edges(box[:, :, None])[:, :, 0]
+        if self.legacy:
+            near = edges_of_each(targets, axis, attention.shape[-2:])
+        return ((projected - box).abs() * near).mean(-1)
 
     def words(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:
-        """Each pair's word `[pair, frame, height, width]`, sharpened over the words of its own prompt.
+        """The attention of each pair's word `[pair, frame, height, width]`, after a softmax over its prompt's words.
 
-        The start token and the last are left out.
+        The start token and the last token are left out.
         """
-        mean = mean_map(found).movedim(2, 1)  # [row, wanted, frame, height, width]
-        size = targets.size or mean.shape[1]
-        words = mean.unflatten(1, (-1, size))[:, :, 1:-1]
-        sharp = (words * SHARPER).softmax(2)
-        return sharp[targets.rows, targets.columns // size, targets.columns % size - 1]
+        mean = mean_map(found).movedim(2, 1)  # [sample, token, frame, height, width]
+        size = targets.tokens_per_prompt or mean.shape[1]
+        by_prompt = mean.unflatten(1, (-1, size))[:, :, 1:-1]
+        probabilities = (by_prompt * TEMPERATURE).softmax(2)
+
+        prompt = targets.columns // size
+        word = targets.columns % size - 1
+        return probabilities[targets.samples, prompt, word]
 
 
 def edges_of_each(targets: Targets, axis: int, size: Sequence[int]) -> Tensor:
-    """1 near an edge of the silhouette of any box of a pair's things: `[pair, frame, cell]`."""
-    silhouettes = [
-        torch.from_numpy(scene.masks(targets.frames, size[0], size[1], targets.legacy)).float().amax(axis)[:, :, None]
-        for scene in targets.scenes
-    ]
-    near = [edges(silhouettes[row][list(tracks)]).amax(0)[:, 0] for row, tracks in targets.objects]
+    """1 near an edge of the silhouette of any box of a pair's objects: `[pair, frame, cell]`."""
+    silhouettes = []
+    for scene in targets.scenes:
+        masks = torch.from_numpy(scene.masks(targets.frames, size[0], size[1], targets.legacy)).float()
+        silhouettes.append(masks.amax(axis)[:, :, None])
+
+    near = [edges(silhouettes[sample][list(tracks)]).amax(0)[:, 0] for sample, tracks in targets.objects]
     return torch.stack(near).to(targets.tokens.device)
 
 
 def blur(a: Tensor) -> Tensor:
-    """3 x 3, reflected at the border; weights exp(-d^2), the paper's kernel at sigma 0.5, which is no true Gaussian."""
+    """3 x 3 blur of `[pair, frame, height, width]`, reflected at the border.
+
+    Weights are exp(-d^2), the kernel of the paper's code at sigma 0.5, where a Gaussian's would be exp(-2 d^2).
+    """
     side = torch.exp(-torch.tensor([1.0, 0.0, 1.0], device=a.device))
     kernel = side[:, None] * side
     padded = F.pad(a.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="reflect")

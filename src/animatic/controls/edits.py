@@ -1,8 +1,9 @@
-"""Edits: the same video with other words. One sample is the source, others follow it and differ where the words do.
+"""Edits: a video generated again with other words. One sample is the source, others follow it where words agree.
 
-Prompt-to-prompt (Hertz et al. 2023) on attention to text, DiTCtrl's word swap and reweighting (Cai et al. 2025) on
-layers that see text and video at once. No map of tokens x tokens is made: looking where the source looks is attention
-with the source's queries and keys, and reweighting adds what a few columns say.
+Prompt-to-prompt (Hertz et al. 2022, arXiv 2208.01626, https://github.com/google/prompt-to-prompt) in cross-attention;
+word swap and reweighting of DiTCtrl (Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl) in
+layers that attend to text and video in one sequence. No map of tokens x tokens is stored: attention by the source's
+maps is attention with the source's queries and keys, and reweighting adds the contribution of a few columns.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from ..errors import AnimaticError
 
 @dataclass
 class FollowSource(Control):
-    """Every stream but the first reads the first one's keys and values (see `sharing`), in the share `during`.
+    """Every sample but the first reads the keys and values of the first, in the span `during` of the run.
 
-    DiTCtrl's word swap, with `ShareKV`. With `streams` only these read.
+    DiTCtrl's word swap, together with `ShareKV`. `samples`: those that read, all but the first if none is given.
     """
 
     during: Span = (2 / 50, 25 / 50)
@@ -48,21 +49,24 @@ class FollowSource(Control):
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         if not step.within(self.during):
             return cond
-        reading = [row.sample in self.samples if self.samples else row.sample > 0 for row in cond.branches]
-        sources = (replace(row, sample=0) if reads else None for row, reads in zip(cond.branches, reading, strict=True))
-        told = (
-            replace(row, kv_source=row.kv_source or source) for row, source in zip(cond.branches, sources, strict=True)
-        )
-        return replace(cond, branches=tuple(told))
+        return replace(cond, branches=tuple(self._following(branch) for branch in cond.branches))
+
+    def _following(self, branch: Branch) -> Branch:
+        """The branch with the source's as its `kv_source`, unless it has one or belongs to a sample that reads none."""
+        reads = branch.sample in self.samples if self.samples else branch.sample > 0
+        if not reads or branch.kv_source is not None:
+            return branch
+        return replace(branch, kv_source=replace(branch, sample=0))
 
 
 @dataclass
 class Reweight(Control):
-    """Attention to some words times a factor: `factors` by stream, {token: factor}. Not renormalised.
+    """Multiplies the attention to some words by a factor, without renormalising: `factors` by sample, {token: factor}.
 
-    Of stories they are by (stream, part); where a row is told a mix of parts, each counts by its weight.
-    Where text and video are one sequence, what the words look at of the video is multiplied too (DiTCtrl). Rows of
-    negative prompts, whose words are others, are left alone unless `negative`.
+    For stories they are by (sample, prompt); where a branch has a mean of prompts, each counts by its weight. In layers
+    where text and video are one sequence, the words' own attention to the video is multiplied too (DiTCtrl). `layers`:
+    globs. `during`: the span of the run. Branches of negative prompts, whose words are others, are unchanged unless
+    `negative`.
     """
 
     factors: Mapping[int, Mapping[int, float]] | Mapping[tuple[int, int], Mapping[int, float]]
@@ -78,74 +82,94 @@ class Reweight(Control):
                     raise AnimaticError(f"factor is {factor}; want a finite number, such as 2 or 0.5")
 
     def attend(
-        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        if site.kind not in TEXT_KINDS or not site.step.within(self.during) or not matches_any(site.layer, self.layers):
-            return inner(site, q, k, v, mask)
-        rows = site.cond.branches
-        if site.kind == "joint" and len(rows) > 1:
-            return branch_by_branch(partial(self.attend, inner), site, q, k, v, mask)
-        told = [{} if r.negative and not self.negative else self._of(r) for r in rows]
-        most = max(map(len, told))
+        if call.kind not in TEXT_KINDS or not call.step.within(self.during) or not matches_any(call.layer, self.layers):
+            return inner(call, q, k, v, mask)
+        branches = call.cond.branches
+        if call.kind == "joint" and len(branches) > 1:
+            return branch_by_branch(partial(self.attend, inner), call, q, k, v, mask)
+        factors = [self._of(branch) for branch in branches]
+        most = max(map(len, factors))
         if not most:
-            return inner(site, q, k, v, mask)
-        fold, words = len(q) // len(rows), site.text_keys.stop
-        at = torch.tensor([[*f, *[0] * (most - len(f))] for f in told], device=q.device)
-        more = torch.tensor([[*f.values(), *[1.0] * (most - len(f))] for f in told], device=q.device) - 1
-        more = more.repeat_interleave(fold, 0).to(q.dtype)[:, None]
-        index = at.repeat_interleave(fold, 0)[:, None, :, None]
+            return inner(call, q, k, v, mask)
 
-        def of_words(x: Tensor) -> Tensor:
+        # tokens and (factor - 1), padded to one length by token 0 with factor 1: `[branch, token]`
+        padded = [[*by_token, *[0] * (most - len(by_token))] for by_token in factors]
+        tokens = torch.tensor(padded, device=q.device)
+        padded = [[*by_token.values(), *[1.0] * (most - len(by_token))] for by_token in factors]
+        change = torch.tensor(padded, device=q.device) - 1
+
+        entries = len(q) // len(branches)
+        change = change.repeat_interleave(entries, 0).to(q.dtype)[:, None]
+        index = tokens.repeat_interleave(entries, 0)[:, None, :, None]
+
+        def at_words(x: Tensor) -> Tensor:
+            """`x` `[batch, head, token, channel]` at the weighted words."""
             return x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[-1]))
 
-        out, share = attention_with_columns(inner, site, q, k, v, mask, one_hot(at, k.shape[2]))
-        change = (share * more[..., None, :]) @ of_words(v)
-        if site.kind == "cross":
-            return out + change
-        change[:, :, :words] = 0
-        # what the words themselves look at: all of it times the factor, less what of that is words
-        only_text = torch.cat([v[:, :, :words], torch.zeros_like(v[:, :, words:])], 2)
-        text = inner(site, of_words(q), k, only_text, part_of_mask(mask, ALL, slice(words)))
-        return (out + change).scatter_add(2, index.expand_as(text), more[..., None] * (of_words(out) - text))
+        # output += sum over words of (factor - 1) * probability * value
+        out, probabilities = attention_with_columns(inner, call, q, k, v, mask, one_hot(tokens, k.shape[2]))
+        added = (probabilities * change[..., None, :]) @ at_words(v)
+        if call.kind == "cross":
+            return out + added
 
-    def _of(self, row: Branch) -> dict[int, float]:
-        """The factors of a row, by token."""
+        # joint layers: only cells attend to the words with a factor
+        text = call.text_keys.stop
+        added[:, :, :text] = 0
+
+        # the words' own attention to the video: all of their output times the factor, less the part that is text
+        only_text = torch.cat([v[:, :, :text], torch.zeros_like(v[:, :, text:])], 2)
+        from_text = inner(call, at_words(q), k, only_text, part_of_mask(mask, ALL, slice(text)))
+        words_added = change[..., None] * (at_words(out) - from_text)
+        return (out + added).scatter_add(2, index.expand_as(from_text), words_added)
+
+    def _of(self, branch: Branch) -> dict[int, float]:
+        """The factors of a branch, by token."""
+        if branch.negative and not self.negative:
+            return {}
         by: Mapping[Any, Mapping[int, float]] = self.factors
-        mixed = dict(by.get(row.sample, {}))
-        for part, weight in row.prompt_weights:
-            for token, factor in by.get((row.sample, part), {}).items():
+        mixed = dict(by.get(branch.sample, {}))
+        for prompt, weight in branch.prompt_weights:
+            for token, factor in by.get((branch.sample, prompt), {}).items():
                 mixed[token] = mixed.get(token, 1.0) + weight * (factor - 1)
         return mixed
 
 
 def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
-    """How the tokens of two prompts correspond: `[source token, target token]`, and 1 for tokens of no counterpart.
+    """How the tokens of two prompts correspond: (matrix `[source token, target token]`, own `[target token]`).
 
-    Equal tokens are each other's; of what was exchanged, each new token shares the old ones evenly (Hertz et al.'s
-    replacement, where they are not the same number); what was added is on its own (their refinement).
+    Equal tokens correspond to each other. Of an exchanged span, each new token has equal parts of all old ones (Hertz
+    et al.'s replacement, which is for spans of one length). Added tokens have no counterpart, and 1 in `own` (their
+    refinement). Both prompts are padded to `size` tokens.
     """
-    matrix, own = torch.zeros(size, size), torch.zeros(size)
-    for kind, a, b, c, d in SequenceMatcher(None, list(source), list(target), autojunk=False).get_opcodes():
+    matrix = torch.zeros(size, size)
+    own = torch.zeros(size)
+    matcher = SequenceMatcher(None, list(source), list(target), autojunk=False)
+    for kind, first, stop, target_first, target_stop in matcher.get_opcodes():
         if kind == "equal":
-            matrix[range(a, b), range(c, d)] = 1
+            matrix[range(first, stop), range(target_first, target_stop)] = 1
         elif kind == "replace":
-            matrix[a:b, c:d] = 1 / (d - c)
+            matrix[first:stop, target_first:target_stop] = 1 / (target_stop - target_first)
         elif kind == "insert":
-            own[c:d] = 1
-    last = min(size, len(source)), min(size, len(target))
-    padding = min(size - last[0], size - last[1])
-    matrix[range(last[0], last[0] + padding), range(last[1], last[1] + padding)] = 1
-    own[last[1] + padding :] = 1
+            own[target_first:target_stop] = 1
+
+    # padding corresponds to padding, as far as both have it
+    source_end = min(size, len(source))
+    target_end = min(size, len(target))
+    padding = min(size - source_end, size - target_end)
+    matrix[range(source_end, source_end + padding), range(target_end, target_end + padding)] = 1
+    own[target_end + padding :] = 1
     return matrix, own
 
 
 @dataclass
 class PromptToPrompt(Control):
-    """Streams look at their words where the first stream looks at its own, in layers of attention to text.
+    """Samples attend to their words as the first sample does to its own, in cross-attention.
 
-    `prompts` by stream, the source first; of a story a list of its parts' prompts. Where words correspond (see
-    `aligned`) the source's attention stands, up to the share `cross` of the run; added words keep their own. Up to
-    `self_until`, attention to cells is the source's.
+    `prompts` by sample, the source first; of a story a list of its scenes' prompts. Where words correspond (see
+    `aligned`) the source's attention is used, up to the fraction `cross` of the run; added words keep their own. Up to
+    the fraction `self_until`, self-attention is the source's. `layers`: globs.
     """
 
     prompts: Sequence[str | Sequence[str]]
@@ -153,74 +177,90 @@ class PromptToPrompt(Control):
     self_until: float = 0.4
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False)  # by stream, by part
+    _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False)  # by sample, by prompt
 
     def begin(self, run: Run) -> PromptToPrompt:
-        text, device = run.backbone.text, run.x.device
-        parts = [[prompt] if isinstance(prompt, str) else prompt for prompt in self.prompts]
-        size = text.limit if run.cond is None else run.cond.text.shape[1] // len(parts[0])
-        pieces = [[[str(t) for t in text.token_ids(p)] for p in prompts] for prompts in parts]
-        made = [[aligned(*pair, size) for pair in zip(pieces[0], target, strict=True)] for target in pieces]
+        text = run.backbone.text
+        device = run.x.device
+        stories = [[prompt] if isinstance(prompt, str) else prompt for prompt in self.prompts]
+        size = text.limit if run.cond is None else run.cond.text.shape[1] // len(stories[0])
+        tokens = [[[str(token) for token in text.token_ids(prompt)] for prompt in story] for story in stories]
+
         bound = copy(self)
-        bound._matrices = [[(matrix.to(device), own.to(device)) for matrix, own in each] for each in made]
+        bound._matrices = []
+        for story in tokens:
+            pairs = [aligned(source, target, size) for source, target in zip(tokens[0], story, strict=True)]
+            bound._matrices.append([(matrix.to(device), own.to(device)) for matrix, own in pairs])
         return bound
 
     def attend(
-        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        until = {"cross": self.cross, "self": self.self_until}.get(site.kind, 0.0)
-        if site.step.fraction >= until or not matches_any(site.layer, self.layers):
-            return inner(site, q, k, v, mask)
-        rows = site.cond.branches
-        fold = len(q) // len(rows)
-        which = [_source_of(rows, i) for i in range(len(rows))]
-        if which == list(range(len(rows))):
-            return inner(site, q, k, v, mask)
-        index = torch.tensor([[s * fold + f for f in range(fold)] for s in which], device=q.device).flatten()
-        unled = (index == torch.arange(len(index), device=q.device)).view(-1, 1, 1, 1)
+        until = {"cross": self.cross, "self": self.self_until}.get(call.kind, 0.0)
+        if call.step.fraction >= until or not matches_any(call.layer, self.layers):
+            return inner(call, q, k, v, mask)
+        branches = call.cond.branches
+        sources = [_source_of(branches, i) for i in range(len(branches))]
+        if sources == list(range(len(branches))):
+            return inner(call, q, k, v, mask)
+
+        # the batch entry that each entry follows
+        entries = len(q) // len(branches)
+        index = torch.tensor([source * entries + entry for source in sources for entry in range(entries)])
+        index = index.to(q.device)
+        unchanged = (index == torch.arange(len(index), device=q.device)).view(-1, 1, 1, 1)
 
         def followed(x: Tensor) -> Tensor:
-            """Of the rows that are followed; an energy of a sample that follows must not move the one it follows."""
-            return torch.where(unled, x, x.detach()[index])
+            """`x` of the entries that are followed, detached: an energy of a sample must not move its source."""
+            return torch.where(unchanged, x, x.detach()[index])
 
-        if site.kind == "self":
-            return inner(site, followed(q), followed(k), v, mask)
-        matrix, own = (torch.stack(m).to(v) for m in zip(*(self._of(row) for row in rows), strict=True))
-        spread = matrix.repeat_interleave(fold, 0)[:, None] @ v
-        alone = own.repeat_interleave(fold, 0)[:, None, :, None] * v
-        return inner(site, followed(q), followed(k), spread, mask) + inner(site, q, k, alone, mask)
+        if call.kind == "self":
+            return inner(call, followed(q), followed(k), v, mask)
 
-    def _of(self, row: Branch) -> tuple[Tensor, Tensor]:
-        if row.negative:
+        # cross-attention: (the source's probabilities x matrix) v, and own probabilities for words that were added
+        matrices, own_words = zip(*(self._alignment(branch) for branch in branches), strict=True)
+        matrix = torch.stack(matrices).to(v).repeat_interleave(entries, 0)[:, None]
+        own = torch.stack(own_words).to(v).repeat_interleave(entries, 0)[:, None, :, None]
+        return inner(call, followed(q), followed(k), matrix @ v, mask) + inner(call, q, k, own * v, mask)
+
+    def _alignment(self, branch: Branch) -> tuple[Tensor, Tensor]:
+        """How the tokens of a branch correspond to the source's (see `aligned`); negative prompts to themselves."""
+        if branch.negative:
             own = self._matrices[0][0][1]
             return torch.eye(len(own), device=own.device), torch.zeros_like(own)
-        mine = self._matrices[row.sample]
-        if len(row.prompt_weights) == 1:
-            return mine[row.prompt_weights[0][0]]
-        matrix = sum((weight * mine[part][0] for part, weight in row.prompt_weights), torch.zeros_like(mine[0][0]))
-        return matrix, sum(
-            (weight * mine[part][1] for part, weight in row.prompt_weights), torch.zeros_like(mine[0][1])
-        )
+
+        by_prompt = self._matrices[branch.sample]
+        weights = branch.prompt_weights
+        if len(weights) == 1:
+            return by_prompt[weights[0][0]]
+        first_matrix, first_own = by_prompt[0]
+        matrix = sum((weight * by_prompt[prompt][0] for prompt, weight in weights), torch.zeros_like(first_matrix))
+        own = sum((weight * by_prompt[prompt][1] for prompt, weight in weights), torch.zeros_like(first_own))
+        return matrix, own
 
 
-def _source_of(rows: Sequence[Branch], i: int) -> int:
-    """The row of the first stream that row `i` follows: of the same window, read alike. Negative rows follow none."""
-    if rows[i].negative:
+def _source_of(branches: Sequence[Branch], i: int) -> int:
+    """Index of the first sample's branch that branch `i` follows: of the same window, and alike in reading a source.
+
+    Branches of negative prompts follow none.
+    """
+    branch = branches[i]
+    if branch.negative:
         return i
-    same = replace(rows[i], sample=0, kv_source=None)
-    reads = rows[i].kv_source is not None
-    alike = [j for j, row in enumerate(rows) if replace(row, kv_source=None) == same]
-    return next((j for j in alike if (rows[j].kv_source is not None) == reads), alike[0])
+    source = replace(branch, sample=0, kv_source=None)
+    candidates = [j for j, other in enumerate(branches) if replace(other, kv_source=None) == source]
+    reads = branch.kv_source is not None
+    return next((j for j in candidates if (branches[j].kv_source is not None) == reads), candidates[0])
 
 
 @dataclass
 class LocalBlend(Control):
-    """Only where the words are looked at may a stream differ from the `source` stream (Hertz et al., local blend).
+    """Local blend: a sample differs from the `source` sample only where the words are attended to (Hertz et al.).
 
-    `words` are the tokens by stream, of stories of `parts` scenes (part, token); `targets` are the streams that are
-    blended, all but the source if none is given. Attention is a mean over heads, layers that match `sites` and levels
-    so far; a cell is where it, or a neighbour, has `threshold` of the frame's most. From the share `since` of the run
-    on.
+    `words` are the tokens by sample, for stories of `parts` scenes (scene, token); `targets` are the samples that are
+    blended, all but the source if none is given. Attention is a mean over heads, `layers` (globs) and noise levels so
+    far; a cell may differ where it, or a neighbour, has `threshold` of the frame's maximum. `begins`: the fraction of
+    the run from which samples are blended.
     """
 
     words: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, int]]]
@@ -231,7 +271,7 @@ class LocalBlend(Control):
     targets: tuple[int, ...] = ()
     parts: int = 1
     needs = frozenset({"text maps"})
-    _seen: list[Tensor] = field(init=False, repr=False)
+    _seen: list[Tensor] = field(init=False, repr=False)  # mean attention at each level `[sample, frame, height, width]`
 
     def begin(self, run: Run) -> LocalBlend:
         own = copy(self)
@@ -239,19 +279,29 @@ class LocalBlend(Control):
         return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        size, most = cond.text.shape[1] // self.parts, max(map(len, self.words))
-        words = [[w if isinstance(w, int) else w[0] * size + w[1] for w in each] for each in self.words]
-        tokens = torch.tensor([[*w, *[w[-1] if w else 0] * (most - len(w))] for w in words], device=x.device)
-        answer, found = predict_with_maps(inner, x, step, cond, tokens, self.layers)
-        self._seen.append(torch.stack([resized_in_time(p.mean((2, 5)), x.shape[2:]) for p in found.values()]).mean(0))
-        return answer
+        # tokens of stories count in the sequence of all prompts; samples of fewer words repeat their last
+        size = cond.text.shape[1] // self.parts
+        most = max(map(len, self.words))
+        tokens = []
+        for words in self.words:
+            flat = [word if isinstance(word, int) else word[0] * size + word[1] for word in words]
+            tokens.append([*flat, *[flat[-1] if flat else 0] * (most - len(flat))])
+        tokens = torch.tensor(tokens, device=x.device)
+
+        prediction, found = predict_with_maps(inner, x, step, cond, tokens, self.layers)
+        layers = [resized_in_time(maps.mean((2, 5)), x.shape[2:]) for maps in found.values()]
+        self._seen.append(torch.stack(layers).mean(0))
+        return prediction
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if step.fraction < self.begins or not self._seen:
             return x
-        seen = F.max_pool3d(torch.stack(self._seen).mean(0), (1, 3, 3), 1, (0, 1, 1))
-        where = seen / seen.amax((2, 3), keepdim=True).clamp(min=1e-12) > self.threshold
-        source, blended = self.source, x.clone()
-        for i in self.targets or [i for i in range(len(x)) if i != source]:
-            blended[i] = torch.where(where[i] | where[source], x[i], x[source])
+        attention = F.max_pool3d(torch.stack(self._seen).mean(0), (1, 3, 3), 1, (0, 1, 1))
+        strongest = attention.amax((2, 3), keepdim=True).clamp(min=1e-12)
+        differs = attention / strongest > self.threshold
+
+        blended = x.clone()
+        others = [i for i in range(len(x)) if i != self.source]
+        for i in self.targets or others:
+            blended[i] = torch.where(differs[i] | differs[self.source], x[i], x[self.source])
         return blended

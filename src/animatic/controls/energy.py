@@ -1,9 +1,11 @@
-"""Energy guidance: before each step, move the sample downhill on an energy of its text attention.
+"""Energy guidance: before each step, the sample is moved down the gradient of an energy of its text attention.
 
-x <- x - scale * sqrt(1 - alpha_bar) * dE/dx   (LMD eq. 4, LVD eq. 4)
+x <- x - scale * sqrt(1 - alpha_bar) * dE/dx (equation 4 of LMD, Lian et al. 2023, arXiv 2305.13655, and of LVD, Lian et
+al. 2024, arXiv 2309.17444; https://github.com/TonyLianLong/LLM-groundedVideoDiffusion). Backward guidance (Chen et al.
+2023, arXiv 2304.03373) and BoxDiff (Xie et al. 2023, arXiv 2307.10816) are the same update with other energies.
 
-The energy is asked of the conditional rows alone, through `inner`: whatever is nested inside (grounding, windows,
-sharing) is guided too. What the energies themselves are stands in `terms.py`.
+The energy is evaluated on the conditional branches alone, through `inner`, so that whatever is nested inside
+(grounding, windows, sharing) is guided too. The energies themselves are in `terms.py`.
 """
 
 from __future__ import annotations
@@ -24,19 +26,21 @@ from .targets import Targets
 
 
 class Terms(Protocol):
-    """What an energy is made of: found maps and targets to an energy `[row]`, at a noise level."""
+    """An energy of attention maps."""
 
     @property
     def every_word(self) -> bool:
-        """Whether it needs the attention of all words, not only of those that name things."""
+        """Whether it needs the attention of all words of a prompt, not only of those that name objects."""
         ...
 
-    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor: ...
+    def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
+        """The energy `[sample]` of maps by layer `[sample, frame, head, height, width, token]` at a noise level."""
+        ...
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """sqrt(1 - alpha_bar)."""
+    """sqrt(1 - alpha_bar), the step size of LMD and LVD."""
 
     def __call__(self, step: Step) -> float:
         return step.noise
@@ -44,9 +48,9 @@ class NoiseLevel:
 
 @dataclass(frozen=True)
 class LinearDecay:
-    """sqrt of what falls linearly from 1 at the first level, whatever the noise (BoxDiff).
+    """sqrt of a factor that falls linearly from 1 at the first noise level to `last`, whatever the noise (BoxDiff).
 
-    `last`: what it falls to at the last level.
+    `last`: the factor at the last level.
     """
 
     last: float = 0.5
@@ -57,17 +61,18 @@ class LinearDecay:
 
 @dataclass
 class Energy(Control):
-    """Steps downhill on an energy at each of the first noise levels: scale x shape of the level x gradient.
+    """Gradient steps on an energy at each of the first noise levels: scale x step size of the level x gradient.
 
-    `terms`: what the energy is made of. `sites`: the attention layers that are read (globs). `scale`: the length of a
-    step. `until`: the first share of the noise levels is guided, such as 10/40 for 10 of 40 steps. `iters`: most steps
-    at a level, one number, or one for each level, of which the last stands for all that follow. `threshold`: a row
-    whose energy is at or below it gets no further step at a level; it is judged after each step, so that it has no
-    effect where `iters` is 1. `shape`: how the length of a step hangs on the level.
+    `terms`: the energy. `layers`: the attention layers that are read (globs). `scale`: the length of a step, relative
+    to the gradient. `until`: the first fraction of the noise levels is guided, such as 10/40 for 10 of 40 steps.
+    `iterations`: most gradient steps at a level, one number, or one for each level, of which the last holds for all
+    that follow. `threshold`: a sample whose energy is at or below it gets no further step at a level; the energy is
+    compared after each step, so that it has no effect where `iterations` is 1. `step_size`: how the length of a step
+    depends on the noise level.
 
-    With `legacy` the value judged is carried over between levels, as in LMD and LVD, so that a row once good is never
-    looked at again, and boxes are rounded as there. With `apart` objects of the same words are judged one by one (LVD),
-    not as one.
+    With `legacy` the energy that is compared is carried over between levels, as in LMD and LVD, so that a sample once
+    at or below the threshold is never guided again, and boxes are rounded to cells as there. With `separate_objects`
+    objects of the same words are targets of their own (LVD), not one.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
@@ -82,7 +87,7 @@ class Energy(Control):
     separate_objects: bool = False
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
-    _last: Tensor = field(init=False, repr=False)
+    _last: Tensor = field(init=False, repr=False)  # the energy of each sample after its last step
     _scheduler: str = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Energy:
@@ -94,39 +99,51 @@ class Energy(Control):
         return own
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        targets = self._targets
-        if step.clean or step.fraction >= self.until or not len(targets.rows):
+        if step.clean or step.fraction >= self.until or not len(self._targets.samples):
             return x
+
         last = self._last if self.legacy else torch.full_like(self._last, torch.inf)
         active = last > self.threshold
-        for _ in range(self._iters_at(step.index) if bool(active.any()) else 0):
-            with torch.enable_grad():
-                x = x.detach().requires_grad_()
-                maps = AttentionMapRequest(targets.tokens, self.layers, maps_only=True)
-                inner(x, step, replace(cond.positive, map_request=maps))
-                energy = self.terms(maps.found, targets, step)
-                (gradient,) = torch.autograd.grad(energy.sum(), x)
+        iterations = self._iterations_at(step.index) if bool(active.any()) else 0
+        for _ in range(iterations):
+            energy, gradient = self._gradient(inner, x, step, cond)
+
             # gain^2: the update is meant in variance-preserving units, x and its gradient are both in the scheduler's
             size = self.scale * self.step_size(step) * step.gain**2
             x = x.detach() - size * gradient * active.view(-1, 1, 1, 1, 1)
             last = torch.where(active, energy.detach(), last)
             active = last > self.threshold
+
+            # read together: this is the only synchronisation with the device
             facts = torch.stack([energy.isfinite().all(), x.isfinite().all(), active.any()])
-            sane, finite, more = facts.tolist()  # the one wait for the device
-            if not sane:
-                hint = f"before any push; want another scheduler than {self._scheduler}, or float32 weights"
-                raise AnimaticError(f"Energy at step {step.index}: the model's attention is not finite, {hint}")
-            if not finite:
-                hint = f"lower scale ({self.scale})"
-                raise AnimaticError(f"Energy at step {step.index}: the update is not finite; {hint}")
-            if not more:
+            finite_energy, finite_update, any_active = facts.tolist()
+            self._check(finite_energy, finite_update, step)
+            if not any_active:
                 break
         self._last = last
         return x.detach()
 
-    def _iters_at(self, index: int) -> int:
-        return (
-            self.iterations
-            if isinstance(self.iterations, int)
-            else self.iterations[min(index, len(self.iterations) - 1)]
-        )
+    def _gradient(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        """The energy `[sample]` and its gradient, of the shape of `x`."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            request = AttentionMapRequest(self._targets.tokens, self.layers, maps_only=True)
+            inner(x, step, replace(cond.positive, map_request=request))
+            energy = self.terms(request.found, self._targets, step)
+            (gradient,) = torch.autograd.grad(energy.sum(), x)
+        return energy, gradient
+
+    def _check(self, finite_energy: bool, finite_update: bool, step: Step) -> None:
+        """Raise where an update cannot be used."""
+        if not finite_energy:
+            hint = f"before any update; want another scheduler than {self._scheduler}, or float32 weights"
+            raise AnimaticError(f"Energy at step {step.index}: the model's attention is not finite, {hint}")
+        if not finite_update:
+            hint = f"lower scale ({self.scale})"
+            raise AnimaticError(f"Energy at step {step.index}: the update is not finite; {hint}")
+
+    def _iterations_at(self, index: int) -> int:
+        """Most gradient steps at the noise level of this index."""
+        if isinstance(self.iterations, int):
+            return self.iterations
+        return self.iterations[min(index, len(self.iterations) - 1)]

@@ -1,4 +1,4 @@
-"""A run that went wrong is stopped where it did: numbers that are not finite would be decoded to black frames."""
+"""Stops a run at the first sample that is not finite, which would be decoded to black frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..errors import AnimaticError
 class Finite(Control):
     """Raises `AnimaticError` at the first noise level whose sample holds infinities or NaN, the clean one included.
 
-    Put it first, so that it looks before other controls do. `guidance` is told in the message.
+    Put it first in the list, so that it checks a sample before other controls use it. `guidance`: the guidance scale,
+    for the message.
     """
 
     guidance: float
@@ -29,8 +30,8 @@ class Finite(Control):
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if not bool(x.isfinite().all()):
-            how = f"step {step.index} of {step.count} of {self._scheduler} at guidance {self.guidance:g}"
+            where = f"step {step.index} of {step.count} of {self._scheduler} at guidance {self.guidance:g}"
             raise AnimaticError(
-                f"the sample is not finite after {how}; want another scheduler, less guidance, or float32 weights"
+                f"the sample is not finite after {where}; want another scheduler, less guidance, or float32 weights"
             )
         return x

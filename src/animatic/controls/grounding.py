@@ -1,4 +1,7 @@
-"""Grounding: a model with GLIGEN's layers is told the boxes and names of things, frame by frame."""
+"""Grounding: a model with GLIGEN's layers is conditioned on the boxes and names of objects, frame by frame.
+
+Li et al. 2023, arXiv 2301.07093, https://github.com/gligen/GLIGEN.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,13 @@ Naming = Literal["name", "phrase", "prompt"]
 
 @dataclass
 class Gligen(Control):
-    """Tell the boxes in the first `until` (share) of the noise levels: GLIGEN's scheduled sampling, its beta.
+    """Conditions on boxes in the first fraction `until` of the noise levels: GLIGEN's scheduled sampling, its beta.
 
-    Negative rows, absent things and unused places are told as GLIGEN's learned "nothing". `until` 0 changes nothing.
-    `guided` is what an energy's passes are told: the boxes; GLIGEN's "nothing" (LMD+ as published); or not a word, so
-    that its layers rest (LVD+ as published). `naming` is what stands for an object beside its box, see `named_boxes`.
-    `legacy`: boxes between key frames by LVD's rule, and int(until * steps) levels, as GLIGEN's pipelines count them.
+    Negative branches, objects without a box and unused slots have GLIGEN's learned null embedding. `until` 0 changes
+    nothing. `guided`: the conditioning of an energy's passes: the boxes; GLIGEN's null embedding, "nothing" (LMD+ as
+    published); or "no word", so that its layers are inactive (LVD+ as published). `naming`: the text that is encoded
+    for an object, see `named_boxes`. `legacy`: boxes between key frames by LVD's rule, and int(until * steps) levels,
+    as GLIGEN's pipelines count them.
     """
 
     scenes: Sequence[Scene] = field(repr=False)
@@ -40,21 +44,24 @@ class Gligen(Control):
 
     def begin(self, run: Run) -> Gligen:
         one_each(self, self.scenes, run.x)
-        told = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
-        return replace(self, _conditioning={name: value.to(run.x.device) for name, value in told.items()})
+        fields = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
+        return replace(self, _conditioning={name: value.to(run.x.device) for name, value in fields.items()})
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         guided = cond.map_request is not None and cond.map_request.maps_only
-        if not self._tells(step) or (guided and self.guided == "no word"):
+        if not self._active(step) or (guided and self.guided == "no word"):
             return cond
-        told = {name: value[cond.samples] for name, value in self._conditioning.items()}
-        positive = torch.tensor([not row.negative for row in cond.branches], device=cond.text.device)
-        if guided and self.guided == "nothing":
-            positive = torch.zeros_like(positive)
-        told["present"] = told["present"] * positive[:, None, None]
-        return replace(cond, extra={**cond.extra, **told})
 
-    def _tells(self, step: Step) -> bool:
+        grounded = torch.tensor([not branch.negative for branch in cond.branches], device=cond.text.device)
+        if guided and self.guided == "nothing":
+            grounded = torch.zeros_like(grounded)
+
+        fields = {name: value[cond.samples] for name, value in self._conditioning.items()}
+        fields["present"] = fields["present"] * grounded[:, None, None]
+        return replace(cond, extra={**cond.extra, **fields})
+
+    def _active(self, step: Step) -> bool:
+        """Whether the model is conditioned on boxes at this noise level."""
         if self.legacy:
             return step.index < int(self.until * step.count)
         return step.fraction < self.until
@@ -64,10 +71,12 @@ class Gligen(Control):
 def named_boxes(
     scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False, naming: Naming = "name"
 ) -> dict[str, Tensor]:
-    """ "boxes" `[scene, frame, 30, 4]`, "present" `[scene, frame, 30]`, "phrases" `[scene, 30, channel]`.
+    """GLIGEN's inputs of a batch of scenes.
 
-    `naming` of an object: its own "name" ("a cat"); the "phrase" that names it in the text, perhaps with others ("two
-    cats"); or the "prompt" of a picture of it alone ("a lawn with a cat").
+    "boxes" `[scene, frame, 30, 4]`, xyxy in 0..1; "present" `[scene, frame, 30]`, 0 or 1; "phrases"
+    `[scene, 30, channel]`. `naming` of an object: its own "name" ("a cat"); the "phrase" that names it in the text,
+    perhaps with others ("two cats"); or the "prompt" of an image of it alone ("a lawn with a cat"). Raises
+    `AnimaticError` where a scene has more than 30 tracks.
     """
     boxes = torch.zeros(len(scenes), frames, MOST, 4)
     present = torch.zeros(len(scenes), frames, MOST)
@@ -79,7 +88,9 @@ def named_boxes(
             names.append((s, i, _named(scene, track, i, naming)))
             for f, box in enumerate(track.boxes):
                 if box is not None:
-                    boxes[s, f, i], present[s, f, i] = torch.tensor(box).clamp(0, 1), 1.0
+                    boxes[s, f, i] = torch.tensor(box).clamp(0, 1)
+                    present[s, f, i] = 1.0
+
     pooled = text.pooled([name for _, _, name in names])
     phrases = pooled.new_zeros(len(scenes), MOST, pooled.shape[-1])
     for (s, i, _), state in zip(names, pooled, strict=True):
@@ -88,6 +99,7 @@ def named_boxes(
 
 
 def _named(scene: Scene, track: Track, i: int, naming: Naming) -> str:
+    """The text that is encoded for track `i`."""
     if naming == "prompt":
         return object_scene(scene, i).prompt
     return track.phrase if naming == "phrase" else own_name(track)

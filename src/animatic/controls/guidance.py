@@ -1,4 +1,7 @@
-"""Classifier-free guidance (Ho & Salimans 2022): away from what the negative rows answer."""
+"""Classifier-free guidance: predictions are extrapolated from the unconditional towards the conditional branch.
+
+Ho & Salimans 2022, arXiv 2207.12598, equation 6.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from ..core.types import Conditioning, Denoise, Step
 
 @dataclass
 class Guidance(Control):
-    """prediction = negative + scale * (positive - negative).
+    """prediction = unconditional + scale * (conditional - unconditional).
 
-    `scale`: the same as --guidance; at 1 only the positive rows are evaluated.
+    `scale`: the same as --guidance; at 1 only the conditional branches are evaluated. `x` has one entry a sample, and
+    is repeated for the branches.
     """
 
     scale: float
@@ -25,32 +29,36 @@ class Guidance(Control):
         scale = self.at(step)
         if scale == 1:
             return inner(x, step, cond.positive)
-        answer = inner(x[cond.samples], step, cond)
-        negative, positive = (
-            answer[[i for i, row in enumerate(cond.branches) if row.negative is sign]] for sign in (True, False)
-        )
-        return negative + scale * (positive - negative)
+
+        prediction = inner(x[cond.samples], step, cond)
+        unconditional = prediction[[i for i, branch in enumerate(cond.branches) if branch.negative]]
+        conditional = prediction[[i for i, branch in enumerate(cond.branches) if not branch.negative]]
+        return unconditional + scale * (conditional - unconditional)
 
     def at(self, step: Step) -> float:
-        """The scale of a step."""
+        """The scale at a noise level."""
         return self.scale
 
 
 @dataclass
 class ZeroNegative(Control):
-    """The negative rows are given zeros instead of an encoded text (`force_uc_zero_embeddings` of SAT's CogVideoX)."""
+    """Unconditional branches are conditioned on zeros instead of an encoded text.
 
-    def tell(self, cond: Conditioning, step: Step) -> Conditioning:
-        negative = torch.tensor([row.negative for row in cond.branches], device=cond.text.device)
+    `force_uc_zero_embeddings` of CogVideoX's SAT code (Yang et al. 2024, arXiv 2408.06072,
+    https://github.com/THUDM/CogVideo).
+    """
+
+    def condition(self, cond: Conditioning, step: Step) -> Conditioning:
+        negative = torch.tensor([branch.negative for branch in cond.branches], device=cond.text.device)
         return replace(cond, text=cond.text.masked_fill(negative[:, None, None], 0.0))
 
 
 @dataclass
 class WaveGuidance(Guidance):
-    """CogVideoX's "dynamic" guidance: 1 + scale (1 - cos(pi ((count - t) / count)^5)) / 2, t in training steps.
+    """CogVideoX's "dynamic" guidance: 1 + scale (1 - cos(pi ((count - t) / count)^5)) / 2, t in training timesteps.
 
-    As t is far larger than `count`, that is no rise but a fixed sequence from 1 to 1 + scale. DiTCtrl and diffusers
-    have it so too. `scale`: the same as --guidance.
+    Yang et al. 2024, arXiv 2408.06072; DiTCtrl and diffusers have it so too. As t is far larger than `count`, the scale
+    does not rise over the run: it is a fixed sequence between 1 and 1 + scale. `scale`: the same as --guidance.
     """
 
     def at(self, step: Step) -> float:

@@ -1,10 +1,11 @@
-"""Layout attention: pixels are led to look at the words of the boxes they are in. One forward pass, no gradient.
+"""Layout attention: a bias on the text attention leads cells to the words of the boxes they are in; no gradient.
 
-What is added to the attention logits follows DenseDiffusion (Kim et al. 2023) in spirit: up inside the box, down
-outside, less as noise falls; but it is constant there, so that attention stays fused.
+After DenseDiffusion (Kim et al. 2023, arXiv 2308.12964, https://github.com/naver-ai/DenseDiffusion): logits are raised
+inside a box and lowered outside, in proportion to the noise level. Unlike there the bias does not depend on the logits,
+so that attention stays fused.
 
-In transformers a bias on tokens x tokens would be gigabytes. What is added to the logit of cell i and word j is a
-product, push of i times "j is the word", so it goes into queries and keys as a channel a word: exact, and still fused.
+In transformers, a bias matrix of tokens x tokens would take gigabytes. The bias of cell i and word j is a product, push
+of i times "key j is the word", so it is added as one channel a word in queries and keys: exact, and still fused.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from .targets import Targets
 
 @dataclass
 class LayoutAttention(Control):
-    """Lead cells to the words of the boxes they are in. Rows of negative prompts are left alone.
+    """Adds `inside` x noise level to the logits of an object's words in its box, subtracts `outside` x noise elsewhere.
 
-    `inside`: added to the logits of a thing's words in its box, times the noise level; `outside`: taken away elsewhere,
-    times the noise level; 0 and 0 change nothing. `until`: the first share of the noise levels. `sites`: the attention
-    layers (globs).
+    Branches of negative prompts are unchanged. `inside`: added to the logits of an object's words for cells in its box,
+    times the noise level; `outside`: subtracted for other cells, times the noise level; 0 and 0 change nothing.
+    `until`: the first fraction of the noise levels, in which it is active. `layers`: the attention layers (globs).
     """
 
     scenes: Sequence[Scene] = field(repr=False)
@@ -39,63 +40,84 @@ class LayoutAttention(Control):
     until: Fraction = 0.6
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _pace: int = field(init=False, repr=False)  # latent frames a token
+    _frames_per_token: int = field(init=False, repr=False)  # latent frames
     _targets: Targets = field(init=False, repr=False)
-    _made: dict[tuple, tuple[Tensor, Tensor]] = field(init=False, repr=False)
+    _biases: dict[tuple, tuple[Tensor, Tensor]] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> LayoutAttention:
         one_each(self, self.scenes, run.x)
         own = copy(self)
-        own._pace, own._made = run.backbone.geometry.patch[0], {}
+        own._frames_per_token = run.backbone.geometry.patch[0]
         own._targets = Targets.in_run(self.scenes, run)
+        own._biases = {}
         return own
 
     def attend(
-        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        wanted = site.step.fraction < self.until and (self.inside or self.outside)
-        if not wanted or site.kind not in TEXT_KINDS or not matches_any(site.layer, self.layers):
-            return inner(site, q, k, v, mask)
-        push, words = self._biases(site.grid, site.cond.branches, site.text_keys.stop, k.shape[2])
-        if site.kind == "joint" or site.entries_per_branch < site.grid[0]:
-            return inner(site, *_with_bias_channels(site.step, q, k, push, words), v, mask)
-        bias = (push * site.step.noise).to(q) @ words.to(q).transpose(-1, -2)
-        bias = bias.unflatten(2, (site.entries_per_branch, -1)).transpose(1, 2).flatten(0, 1)
-        return inner(site, q, k, v, bias if mask is None else mask + bias)
+        active = call.step.fraction < self.until and (self.inside or self.outside)
+        if not active or call.kind not in TEXT_KINDS or not matches_any(call.layer, self.layers):
+            return inner(call, q, k, v, mask)
 
-    def _biases(
-        self, grid: tuple[int, int, int], rows: tuple[Branch, ...], text: int, keys: int
+        push, words = self._bias(call.grid, call.cond.branches, call.text_keys.stop, k.shape[2])
+        if call.kind == "joint" or call.entries_per_branch < call.grid[0]:
+            q, k = _with_bias_channels(call.step, q, k, push, words)
+            return inner(call, q, k, v, mask)
+
+        # in space layers, whose batch holds the frames, the bias is small enough to be a mask
+        bias = (push * call.step.noise).to(q) @ words.to(q).transpose(-1, -2)  # [branch, 1, frame * cell, key]
+        bias = bias.unflatten(2, (call.entries_per_branch, -1)).transpose(1, 2).flatten(0, 1)
+        return inner(call, q, k, v, bias if mask is None else mask + bias)
+
+    def _bias(
+        self, grid: tuple[int, int, int], branches: tuple[Branch, ...], tokens_per_prompt: int, keys: int
     ) -> tuple[Tensor, Tensor]:
-        """Pushes `[row, 1, cell, wanted]` of the cells of all frames, and one-hot words `[row, 1, key, wanted]`.
+        """Push `[branch, 1, cell, word]` of the cells of all frames, and one-hot words `[branch, 1, key, word]`.
 
-        The first `text` of the keys are the tokens of one prompt.
+        The first `tokens_per_prompt` of the keys are the tokens of one prompt.
         """
-        key = (grid, rows, keys)
-        if key not in self._made:
-            goal, frames = self._targets, grid[0] * self._pace
-            push = goal.masks(*grid[1:]).flatten(-2) * (self.inside + self.outside) - self.outside
-            made = push.new_zeros(*goal.tokens.shape, *push.shape[1:])  # [scene, wanted, frame, cell]
-            made.index_put_((goal.rows, goal.columns), push, accumulate=True)
-            said = [conditioned_on(goal.tokens[row.sample], row, text) for row in rows]
-            parts = [
-                made[row.sample, :, row.first_frame : row.first_frame + frames] * t[:, None, None]
-                for row, t in zip(rows, said, strict=True)
-            ]
-            push = torch.stack(parts).unflatten(2, (grid[0], self._pace)).mean(3).flatten(2)
-            words = F.one_hot(goal.tokens[[row.sample for row in rows]] % text, keys).float()
-            self._made[key] = push.movedim(1, -1)[:, None], words.movedim(1, -1)[:, None]
-        return self._made[key]
+        key = (grid, branches, keys)
+        if key not in self._biases:
+            push = self._push(grid, branches, tokens_per_prompt)
+            tokens = self._targets.tokens[[branch.sample for branch in branches]] % tokens_per_prompt
+            words = F.one_hot(tokens, keys).float()
+            self._biases[key] = push.movedim(1, -1)[:, None], words.movedim(1, -1)[:, None]
+        return self._biases[key]
+
+    def _push(self, grid: tuple[int, int, int], branches: Sequence[Branch], tokens_per_prompt: int) -> Tensor:
+        """What is added to the logit of each cell and word at unit noise: `[branch, word, cell]`."""
+        targets = self._targets
+        masks = targets.masks(*grid[1:]).flatten(-2)  # [pair, frame, cell]
+        push = masks * (self.inside + self.outside) - self.outside
+
+        # a word that names several objects has the sum of their pushes
+        by_word = push.new_zeros(*targets.tokens.shape, *push.shape[1:])  # [sample, word, frame, cell]
+        by_word.index_put_((targets.samples, targets.columns), push, accumulate=True)
+
+        # of each branch its window of latent frames, and the words of its prompts
+        frames = grid[0] * self._frames_per_token
+        parts = []
+        for branch in branches:
+            window = slice(branch.first_frame, branch.first_frame + frames)
+            present = conditioned_on(targets.tokens[branch.sample], branch, tokens_per_prompt)
+            parts.append(by_word[branch.sample, :, window] * present[:, None, None])
+        return torch.stack(parts).unflatten(2, (grid[0], self._frames_per_token)).mean(3).flatten(2)
 
 
 def _with_bias_channels(step: Step, q: Tensor, k: Tensor, push: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys with a channel for every wanted word; the others make up for the scale of wider heads."""
-    widest = q.shape[-1] + push.shape[-1]
-    push = F.pad(push * (step.noise * widest**0.5), (0, 0, q.shape[2] - push.shape[2], 0)).to(q)
-    q = torch.cat([q * (widest / q.shape[-1]) ** 0.5, push.expand(-1, q.shape[1], -1, -1)], -1)
+    """Queries and keys with one channel more for every word, whose product is the bias.
+
+    Attention scales logits by 1 / sqrt(width of q), which is larger now: queries and push make up for it.
+    """
+    width = q.shape[-1]
+    widened = width + push.shape[-1]
+    text_queries = q.shape[2] - push.shape[2]
+    push = F.pad(push * (step.noise * widened**0.5), (0, 0, text_queries, 0)).to(q)
+    q = torch.cat([q * (widened / width) ** 0.5, push.expand(-1, q.shape[1], -1, -1)], -1)
     return q, torch.cat([k, words.to(k).expand(-1, k.shape[1], -1, -1)], -1)
 
 
-def conditioned_on(tokens: Tensor, row: Branch, words: int) -> Tensor:
-    """Which of a story's tokens, `words` to a part, a row is told; a negative row none."""
-    parts = [] if row.negative else [part for part, _ in row.prompt_weights]
-    return torch.isin(tokens // words, torch.tensor(parts, device=tokens.device))
+def conditioned_on(tokens: Tensor, branch: Branch, tokens_per_prompt: int) -> Tensor:
+    """Which of a story's tokens belong to the prompts of a branch: bool, like `tokens`; none for a negative branch."""
+    prompts = [] if branch.negative else [prompt for prompt, _ in branch.prompt_weights]
+    return torch.isin(tokens // tokens_per_prompt, torch.tensor(prompts, device=tokens.device))

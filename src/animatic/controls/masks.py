@@ -1,4 +1,8 @@
-"""Where in its own picture a thing is: from its attention, or by SAM. Used by LMD to cut it out."""
+"""Segmentation of an object in its own image: from its attention, or by Segment Anything (SAM). Used by LMD.
+
+Lian et al. 2023, arXiv 2305.13655, https://github.com/TonyLianLong/LLM-groundedDiffusion; SAM: Kirillov et al. 2023,
+arXiv 2304.02643, https://github.com/facebookresearch/segment-anything.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,18 @@ from ..quiet import quiet
 
 
 class Masking(Protocol):
-    """A way to find things."""
+    """A way to segment objects."""
 
     @property
     def needs_pixels(self) -> bool:
-        """Whether the pictures must be finished first."""
+        """Whether the images must be denoised to the end first."""
         ...
 
-    def __call__(self, heat: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
-        """Masks of things, bool `[thing, frame, height, width]`, on the grid of `boxes`, where their boxes are.
+    def __call__(self, attention: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
+        """Masks of objects, bool `[object, frame, height, width]`, on the grid of `boxes`.
 
-        `heat` is the mean attention of their words, on a grid of its own; `pixels` gives uint8
-        `[thing, frame, height, width, 3]`.
+        `attention` is the mean attention of their words `[object, frame, h, w]`, on a grid of its own; `pixels` returns
+        uint8 `[object, frame, height, width, 3]`; `boxes` are the cells of their boxes, bool.
         """
         ...
 
@@ -36,25 +40,32 @@ class Masking(Protocol):
 class AttentionMask:
     """Cells of the box where attention is high. A mask that would be empty is the box.
 
-    `threshold`: how high, between its least (0) and its most (1) in the frame. `sigma`: blur in cells of the attention
-    (LMD: 1.5).
+    `threshold`: how high, between its minimum (0) and its maximum (1) in the frame. `sigma`: blur in cells of the
+    attention (LMD: 1.5).
     """
 
     threshold: float = 0.25
     sigma: float = 0.5
     needs_pixels = False
 
-    def __call__(self, heat: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
-        coarse = coarse_mask(heat, self.threshold, self.sigma, boxes.shape[-2:]) & boxes.bool()
-        return torch.where(coarse.any(-1).any(-1)[..., None, None], coarse, boxes.bool())
+    def __call__(self, attention: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
+        boxes = boxes.bool()
+        coarse = coarse_mask(attention, self.threshold, self.sigma, boxes.shape[-2:]) & boxes
+        return _or_boxes(coarse, boxes)
 
 
-def coarse_mask(heat: Tensor, threshold: float, sigma: float, size: Sequence[int]) -> Tensor:
-    """Blurred, brought to 0..1 in each frame, enlarged to `size`, cut at `threshold`: bool `[thing, frame, h, w]`."""
-    heat = gaussian(heat.float(), sigma)
-    low, high = heat.amin((-2, -1), keepdim=True), heat.amax((-2, -1), keepdim=True)
-    heat = (heat - low) / (high - low).clamp(min=1e-12)
-    return F.interpolate(heat, tuple(size), mode="bilinear", align_corners=False) > threshold
+def coarse_mask(attention: Tensor, threshold: float, sigma: float, size: Sequence[int]) -> Tensor:
+    """Attention blurred, scaled to 0..1 by frame, enlarged to `size`, thresholded: bool `[object, frame, h, w]`."""
+    attention = gaussian(attention.float(), sigma)
+    low, high = attention.amin((-2, -1), keepdim=True), attention.amax((-2, -1), keepdim=True)
+    scaled = (attention - low) / (high - low).clamp(min=1e-12)
+    return F.interpolate(scaled, tuple(size), mode="bilinear", align_corners=False) > threshold
+
+
+def _or_boxes(masks: Tensor, boxes: Tensor) -> Tensor:
+    """Masks `[object, frame, height, width]`, an empty one replaced by its box."""
+    found = masks.any(-1).any(-1)[..., None, None]
+    return torch.where(found, masks, boxes)
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
@@ -62,8 +73,8 @@ def gaussian(x: Tensor, sigma: float) -> Tensor:
     reach = int(4 * sigma + 0.5)
     if not reach:
         return x
-    at = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
-    kernel = torch.exp(-(at**2) / (2 * sigma**2))
+    distance = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-(distance**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
     flat = x.flatten(0, -3)[:, None]
     flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), kernel[None, None, None, :])
@@ -73,11 +84,11 @@ def gaussian(x: Tensor, sigma: float) -> Tensor:
 
 @dataclass(frozen=True)
 class SamMask:
-    """Segment Anything (Kirillov et al. 2023) through transformers, asked with the box, LMD+'s way, or with a point.
+    """Segment Anything through transformers, prompted with the box (LMD+) or with a point (LMD).
 
-    `source`: a folder or hub id such as facebook/sam-vit-base. With `point` it is asked with the cell of most
-    attention (LMD). Of its three masks the one that `choose` names is taken. `threshold`: where attention counts as
-    high, of its span in the frame, for that choice. `sigma`: blur of the attention in cells. `legacy`: a cell is in a
+    `source`: a folder or hub id such as facebook/sam-vit-base. With `point` it is prompted with the cell of highest
+    attention. Of its three masks the one that `choose` names is taken. `threshold`: from which attention, scaled to
+    0..1 in each frame, a cell counts for that choice. `sigma`: blur of the attention in cells. `legacy`: a cell is in a
     mask where the mask touches its middle (LMD), not where it covers the pixel there.
     """
 
@@ -88,48 +99,64 @@ class SamMask:
     legacy: bool = False
     needs_pixels = True
 
-    def __call__(self, heat: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
-        model, processor = self._load(heat.device)
-        coarse = coarse_mask(heat, self.threshold, self.sigma, boxes.shape[-2:])
-        images, out = pixels().cpu().numpy(), torch.zeros_like(boxes, dtype=torch.bool)
-        for thing, frame in boxes.any(-1).any(-1).nonzero().tolist():
-            image = images[thing, frame]
-            asked = self._ask(heat[thing, frame], boxes[thing, frame], image.shape[0], image.shape[1])
-            inputs = processor(image, return_tensors="pt", **asked).to(heat.device)
+    def __call__(self, attention: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
+        model, processor = self._load(attention.device)
+        coarse = coarse_mask(attention, self.threshold, self.sigma, boxes.shape[-2:])
+        images = pixels().cpu().numpy()
+        out = torch.zeros_like(boxes, dtype=torch.bool)
+        for i, frame in boxes.any(-1).any(-1).nonzero().tolist():
+            # SAM's three masks, on the grid of cells
+            image = images[i, frame]
+            prompt = self._prompt(attention[i, frame], boxes[i, frame], image.shape[0], image.shape[1])
+            inputs = processor(image, return_tensors="pt", **prompt).to(attention.device)
             with torch.no_grad():
                 found = model(**inputs)
             sizes = inputs["original_sizes"].cpu(), inputs["reshaped_input_sizes"].cpu()
             masks = processor.image_processor.post_process_masks(found.pred_masks.cpu(), *sizes)[0][0]
             mode = "bilinear" if self.legacy else "nearest"
-            small = F.interpolate(masks[None].float(), boxes.shape[-2:], mode=mode)[0].bool().to(heat.device)
-            near = coarse[thing, frame]
-            overlap = (small & near).sum((1, 2)) / (small | near).sum((1, 2)).clamp(min=1)
-            best = choose(small.sum((1, 2)).tolist(), found.iou_scores[0, 0].tolist(), overlap.tolist())
-            out[thing, frame] = small[best]
-        return torch.where(out.any(-1).any(-1)[..., None, None], out, boxes.bool())
+            masks = F.interpolate(masks[None].float(), boxes.shape[-2:], mode=mode)[0].bool().to(attention.device)
 
-    def _ask(self, heat: Tensor, box: Tensor, height: int, width: int) -> dict[str, Any]:
+            # intersection over union with the mask that the attention gives
+            near = coarse[i, frame]
+            overlap = (masks & near).sum((1, 2)) / (masks | near).sum((1, 2)).clamp(min=1)
+            best = choose(masks.sum((1, 2)).tolist(), found.iou_scores[0, 0].tolist(), overlap.tolist())
+            out[i, frame] = masks[best]
+        return _or_boxes(out, boxes.bool())
+
+    def _prompt(self, attention: Tensor, box: Tensor, height: int, width: int) -> dict[str, Any]:
+        """SAM's prompt in pixels of an image of this size: a point, or a box."""
         if self.point:
-            y, x = np.unravel_index(int(heat.argmax()), heat.shape)
-            return {"input_points": [[[x * width / heat.shape[1], y * height / heat.shape[0]]]]}
-        rows, columns = box.any(1).nonzero().flatten().tolist(), box.any(0).nonzero().flatten().tolist()
-        tall, wide = height / box.shape[0], width / box.shape[1]
-        corners = [columns[0] * wide, rows[0] * tall, (columns[-1] + 1) * wide, (rows[-1] + 1) * tall]
-        return {"input_boxes": [[corners]]}
+            y, x = np.unravel_index(int(attention.argmax()), attention.shape)
+            return {"input_points": [[[x * width / attention.shape[1], y * height / attention.shape[0]]]]}
+
+        rows = box.any(1).nonzero().flatten().tolist()
+        columns = box.any(0).nonzero().flatten().tolist()
+        cell_height, cell_width = height / box.shape[0], width / box.shape[1]
+        left, right = columns[0] * cell_width, (columns[-1] + 1) * cell_width
+        top, bottom = rows[0] * cell_height, (rows[-1] + 1) * cell_height
+        return {"input_boxes": [[[left, top, right, bottom]]]}
 
     def _load(self, device: torch.device) -> tuple[Any, Any]:
         from transformers import SamModel, SamProcessor
 
-        with reading(f"SAM {self.source!r} cannot be loaded"), quiet():
+        hint = "; want a folder with it, or --set composition.mask=attention"
+        with reading(f"SAM {self.source!r} cannot be loaded", hint), quiet():
             model: Any = SamModel.from_pretrained(self.source)
             return model.to(device).eval(), SamProcessor.from_pretrained(self.source)
 
 
 def choose(areas: Sequence[float], confidences: Sequence[float], overlaps: Sequence[float]) -> int:
-    """Which of SAM's masks: the largest that SAM is sure of (0.85) and that meets the coarse mask (IoU 0.25); LMD."""
-    most = max(areas)
-    scores = [
-        area - most * (sure < 0.85) - most * (overlap < 0.25)
-        for area, sure, overlap in zip(areas, confidences, overlaps, strict=True)
-    ]
+    """Index of the best of SAM's masks, by LMD's rule.
+
+    It is the largest by area of those with a confidence of 0.85 that overlap the coarse mask (IoU 0.25).
+    """
+    penalty = max(areas)
+    scores = []
+    for area, confidence, overlap in zip(areas, confidences, overlaps, strict=True):
+        score = area
+        if confidence < 0.85:
+            score -= penalty
+        if overlap < 0.25:
+            score -= penalty
+        scores.append(score)
     return scores.index(max(scores))

@@ -1,4 +1,8 @@
-"""Attention within the text and within the video: how words attend to words, and the video to itself."""
+"""Maps of the attention within the text and within the video: words to words, cells to cells, frames to frames.
+
+After the visualisation of DiTCtrl (Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl,
+`VisualizeAdaLNMixin`).
+"""
 
 from __future__ import annotations
 
@@ -19,63 +23,67 @@ Show = Callable[[str, int, int, str, Tensor], None]
 
 @dataclass
 class SelfAttention(Control):
-    """Calls `show` for each layer that matches `sites` (globs), at the noise levels numbered in `steps`, or at all.
+    """Calls `show` for each layer that matches `layers` (globs), at the noise levels numbered in `steps`, or at all.
 
     Three kinds of map, each a mean over heads in the conditional branch of the first sample: "text", every token of the
     prompt and its padding by every other; "space", the cells of the middle frame by one another; "time", the frames by
-    one another at the middle cell. A layer shows what it sees: the joint attention of CogVideoX all three, Wan's own
-    "space" and "time", a UNet's spatial and temporal layers one each. Probabilities are over all keys of the layer, so
-    that rows do not sum to 1 where others are left out. Changes nothing. After the visualisation of DiTCtrl (Cai et
-    al. 2025, `VisualizeAdaLNMixin`).
+    one another at the middle cell. A layer has the kinds that it attends to: the joint attention of CogVideoX all
+    three, Wan's own "space" and "time", a UNet's spatial and temporal layers one each. Probabilities are over all keys
+    of the layer, so that those of a query do not sum to 1 where other keys are left out. Predictions do not change.
     """
 
     show: Show
-    sites: tuple[str, ...] = ("*",)
+    layers: tuple[str, ...] = ("*",)
     steps: tuple[int, ...] = ()
 
     def begin(self, run: Run) -> SelfAttention:
         if late := [step for step in self.steps if step >= len(run.schedule)]:
-            raise AnimaticError(
-                f"attention of step {late[0]} is wanted; this run has steps 0 to {len(run.schedule) - 1}"
-            )
+            last = len(run.schedule) - 1
+            raise AnimaticError(f"attention of step {late[0]} is requested; this run has steps 0 to {last}")
         return self
 
     def attend(
-        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        wanted = not self.steps or site.step.index in self.steps
-        # guided passes are not the run's own, and would show every level several times
-        if wanted and not torch.is_grad_enabled() and site.kind != "cross" and matches_any(site.layer, self.sites):
-            for i, row in enumerate(site.cond.branches):
-                if not row.negative and row.sample == 0:
-                    for kind, (entry, tokens) in _places(site, i).items():
-                        self.show(
-                            site.layer, site.step.index, row.first_frame, kind, _among(q[entry], k[entry], tokens)
-                        )
-        return inner(site, q, k, v, mask)
+        shown = not self.steps or call.step.index in self.steps
+
+        # passes with gradients belong to an energy, and would show every level several times
+        if shown and not torch.is_grad_enabled() and call.kind != "cross" and matches_any(call.layer, self.layers):
+            for i, branch in enumerate(call.cond.branches):
+                if branch.negative or branch.sample != 0:
+                    continue
+                for kind, (entry, tokens) in _places(call, i).items():
+                    map = _among(q[entry], k[entry], tokens)
+                    self.show(call.layer, call.step.index, branch.first_frame, kind, map)
+        return inner(call, q, k, v, mask)
 
 
-def _places(site: AttentionCall, row: int) -> dict[str, tuple[int, Tensor]]:
-    """For each kind of map that a layer shows: the entry of its batch, and the tokens of it."""
-    frames, height, width = site.grid
-    cells, frame = height * width, frames // 2
-    cell = height // 2 * width + width // 2
-    first = row * site.entries_per_branch
-    if site.kind == "time":
-        return {"time": (first + cell, torch.arange(frames))}
-    if site.entries_per_branch > 1:
-        return {"space": (first + frame, torch.arange(cells))}
+def _places(call: AttentionCall, branch: int) -> dict[str, tuple[int, Tensor]]:
+    """For each kind of map that a layer has: the batch entry of the branch of this index, and the tokens in it."""
+    frames, height, width = call.grid
+    cells = height * width
+    middle_frame = frames // 2
+    middle_cell = height // 2 * width + width // 2
+    first = branch * call.entries_per_branch
+    if call.kind == "time":
+        return {"time": (first + middle_cell, torch.arange(frames))}
+    if call.entries_per_branch > 1:
+        return {"space": (first + middle_frame, torch.arange(cells))}
 
-    text = site.text_keys.stop if site.kind == "joint" else 0
+    # transformers: one sequence of all frames, after the text in joint layers
+    text = call.text_keys.stop if call.kind == "joint" else 0
     places = {
-        "space": (first, text + frame * cells + torch.arange(cells)),
-        "time": (first, text + torch.arange(frames) * cells + cell),
+        "space": (first, text + middle_frame * cells + torch.arange(cells)),
+        "time": (first, text + torch.arange(frames) * cells + middle_cell),
     }
     return {"text": (first, torch.arange(text)), **places} if text else places
 
 
 def _among(q: Tensor, k: Tensor, tokens: Tensor) -> Tensor:
-    """Attention of `tokens` to one another `[token, token]`: head by head, so that no more is held than one needs."""
+    """Attention of `tokens` to one another `[token, token]`, the mean over heads; computed head by head to save memory.
+
+    `q` and `k` are `[head, token, channel]`.
+    """
     tokens = tokens.to(q.device)
     total = torch.zeros(len(tokens), len(tokens), device=q.device)
     for queries, keys in zip(q, k, strict=True):

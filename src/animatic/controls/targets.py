@@ -1,4 +1,4 @@
-"""Which word should look where: the tokens of each thing in what a model is told, and the cells inside its boxes."""
+"""Which tokens belong to which boxes: the positions of each object's phrase in the prompt, and the cells it covers."""
 
 from __future__ import annotations
 
@@ -14,36 +14,45 @@ from ..errors import AnimaticError
 from ..scene import Scene
 from ..timeline import Timeline
 
+Group = tuple[tuple[int, ...], tuple[int, ...]]  # (tokens, tracks) of the objects that share a target
+
 
 @dataclass
 class Targets:
-    """`pairs` of one token and one thing, over all rows of a batch.
+    """Pairs of one token and one object (or several of the same words), over all samples of a batch.
 
-    `rows`, `columns` `[pair]`: where in `Maps` a pair's probabilities stand; `share` `[pair]`: its weight, so that the
-    weights of a row sum to 1; `tokens` `[row, wanted]` is the request. Where every word is wanted it holds the `size`
-    tokens of each prompt that names something, one prompt after the other. Masks are built once per layer size.
+    `tokens` `[sample, token]`: the map request. `samples`, `columns` `[pair]`: where in the requested maps a pair's
+    attention is. `weights` `[pair]`: they sum to 1 for each sample. `objects`: each pair's sample and tracks. `frames`:
+    latent frames. `legacy`: boxes are rounded to cells as in LMD and LVD. `tokens_per_prompt`: where every word is
+    requested, `tokens` holds this many for each prompt that names an object, one prompt after the other. Masks are
+    built once per layer size.
     """
 
     tokens: Tensor
-    rows: Tensor
+    samples: Tensor
     columns: Tensor
     weights: Tensor
     scenes: Sequence[Scene]
-    objects: list[tuple[int, tuple[int, ...]]]  # a pair's row and tracks
+    objects: list[tuple[int, tuple[int, ...]]]
     frames: int
     legacy: bool
-    size: int = 0
+    tokens_per_prompt: int = 0
     _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def in_run(
-        cls, scenes: Sequence[Scene], run: Run, legacy: bool = False, every_word: bool = False, apart: bool = False
-    ) -> Targets:
-        """Of scenes, or stories, in what the model is told in a run. See `of`."""
-        size = 0
+        cls, scenes: Sequence[Scene], run: Run, legacy: bool = False, every_word: bool = False,
+        separate_objects: bool = False,
+    ) -> Targets:  # fmt: skip
+        """Targets of scenes, or stories, in the prompts that a run was conditioned on. See `of`."""
+        tokens_per_prompt = 0
         if run.cond is not None:
-            size = run.cond.text.shape[1] // max((parts_of(scene) for scene in scenes), default=1)
-        return cls.of(scenes, run.backbone.text, run.x.shape[2], run.x.device, legacy, every_word, size, apart)
+            prompts = max((parts_of(scene) for scene in scenes), default=1)
+            tokens_per_prompt = run.cond.text.shape[1] // prompts
+        return cls.of(
+            scenes, run.backbone.text, run.x.shape[2], run.x.device, legacy, every_word, tokens_per_prompt,
+            separate_objects,
+        )  # fmt: skip
 
     @classmethod
     def of(
@@ -54,54 +63,87 @@ class Targets:
         device: torch.device,
         legacy: bool = False,
         every_word: bool = False,
-        size: int = 0,
-        apart: bool = False,
+        tokens_per_prompt: int = 0,
+        separate_objects: bool = False,
     ) -> Targets:
-        """Raises where a phrase is not in what the model is told. `every_word`: request all tokens.
+        """Targets of one scene or story a sample, for latents of `frames` frames.
 
-        Things of the same words share their tokens: one target, or with `apart` one each (LVD). `size` are the tokens
-        of each prompt, those of a story standing in a row; 0: as many as are read at once.
+        Objects of the same words have the same tokens and are one target, with `separate_objects` one each (LVD).
+        `every_word`: request all tokens of the prompts that name objects. `tokens_per_prompt`: length of each prompt
+        in the conditioning, where those of a story form one sequence; 0: the text encoder's limit. Raises
+        `AnimaticError` where a phrase is not in its prompt.
         """
-        size = size or text.limit
-        requests, pairs, things = [], [], []
-        for row, scene in enumerate(scenes):
-            named: dict[tuple, list[int]] = {}
-            for i, track in enumerate(scene.tracks):
-                part, said = scene.part(i)
-                at = text.positions(said.prompt, track.phrase)
-                if not at:
-                    raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {said.prompt!r}; name it there")
-                at = tuple(part * size + token for token in at)
-                named.setdefault((at, i) if apart else (at,), []).append(i)
-            wanted = dict.fromkeys(token for at, *_ in named for token in at)
-            request = list(wanted)
-            if every_word:
-                parts = sorted({token // size for token in wanted})
-                request = [part * size + i for part in parts for i in range(size)]
-            for (at, *_), tracks in named.items():
-                pairs += [(row, request.index(token), 1 / (len(at) * len(named))) for token in at]
-                things += [(row, tuple(tracks))] * len(at)
+        tokens_per_prompt = tokens_per_prompt or text.limit
+        requests: list[list[int]] = []
+        samples: list[int] = []
+        columns: list[int] = []
+        weights: list[float] = []
+        objects: list[tuple[int, tuple[int, ...]]] = []
+        for sample, scene in enumerate(scenes):
+            groups = _groups(scene, text, tokens_per_prompt, separate_objects)
+            request = _request(groups, tokens_per_prompt if every_word else 0)
             requests.append(request)
-        most = max(1, *map(len, requests))
-        tokens = torch.tensor([r + [0] * (most - len(r)) for r in requests], device=device)
-        rows, columns = (torch.tensor([pair[i] for pair in pairs], dtype=torch.long, device=device) for i in (0, 1))
-        share = torch.tensor([pair[2] for pair in pairs], device=device)
-        return cls(tokens, rows, columns, share, scenes, things, frames, legacy, size)
+
+            # groups weigh the same, and so do the tokens of a group
+            for tokens, tracks in groups:
+                for token in tokens:
+                    samples.append(sample)
+                    columns.append(request.index(token))
+                    weights.append(1 / (len(tokens) * len(groups)))
+                    objects.append((sample, tracks))
+
+        # requests are padded to one length with token 0, whose maps no pair reads
+        longest = max(1, *map(len, requests))
+        padded = [request + [0] * (longest - len(request)) for request in requests]
+        return cls(
+            tokens=torch.tensor(padded, device=device),
+            samples=torch.tensor(samples, dtype=torch.long, device=device),
+            columns=torch.tensor(columns, dtype=torch.long, device=device),
+            weights=torch.tensor(weights, device=device),
+            scenes=scenes,
+            objects=objects,
+            frames=frames,
+            legacy=legacy,
+            tokens_per_prompt=tokens_per_prompt,
+        )
 
     def masks(self, height: int, width: int) -> Tensor:
         """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
         if (height, width) not in self._masks:
             made = [torch.from_numpy(s.masks(self.frames, height, width, self.legacy)) for s in self.scenes]
-            some = [made[r][list(tracks)].any(0) for r, tracks in self.objects]
-            empty = torch.zeros(0, self.frames, height, width)
-            self._masks[height, width] = (torch.stack(some) if some else empty).float().to(self.tokens.device)
+            pairs = [made[sample][list(tracks)].any(0) for sample, tracks in self.objects]
+            masks = torch.stack(pairs) if pairs else torch.zeros(0, self.frames, height, width)
+            self._masks[height, width] = masks.float().to(self.tokens.device)
         return self._masks[height, width]
 
-    def of_rows(self, values: Tensor) -> Tensor:
-        """Sum a value per pair `[pair]` into one per row, by weight."""
-        return values.new_zeros(len(self.tokens)).index_add(0, self.rows, values * self.weights)
+    def per_sample(self, values: Tensor) -> Tensor:
+        """The weighted sum of `values` `[pair]` over the pairs of each sample: `[sample]`."""
+        return values.new_zeros(len(self.tokens)).index_add(0, self.samples, values * self.weights)
+
+
+def _groups(scene: Scene, text: ClipText, tokens_per_prompt: int, separate_objects: bool) -> list[Group]:
+    """The objects of a scene or story that share a target, in the order of their first track."""
+    groups: dict[tuple, list[int]] = {}
+    for i, track in enumerate(scene.tracks):
+        prompt, part = scene.part(i)
+        positions = text.positions(part.prompt, track.phrase)
+        if not positions:
+            raise AnimaticError(f"phrase {track.phrase!r} is not in the prompt {part.prompt!r}; name it there")
+        tokens = tuple(prompt * tokens_per_prompt + position for position in positions)
+        key = (tokens, i) if separate_objects else (tokens,)
+        groups.setdefault(key, []).append(i)
+    return [(tokens, tuple(tracks)) for (tokens, *_), tracks in groups.items()]
+
+
+def _request(groups: Sequence[Group], tokens_per_prompt: int) -> list[int]:
+    """The tokens to request for these groups; with `tokens_per_prompt` all of each prompt that names one."""
+    named = dict.fromkeys(token for tokens, _ in groups for token in tokens)
+    if not tokens_per_prompt:
+        return list(named)
+    prompts = sorted({token // tokens_per_prompt for token in named})
+    return [prompt * tokens_per_prompt + i for prompt in prompts for i in range(tokens_per_prompt)]
 
 
 def parts_of(scene: Scene | Timeline) -> int:
-    """How many prompts a sample is told: one for each scene of a story."""
+    """How many prompts a sample is conditioned on: one for each scene of a story."""
     return len(scene.scenes) if isinstance(scene, Timeline) else 1

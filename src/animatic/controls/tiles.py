@@ -1,7 +1,7 @@
-"""Clips too long or too large for the network: it answers window by window, and answers are blended where they overlap.
+"""Clips too long or too large for the network: predicted tile by tile, averaged where tiles overlap.
 
-Predictions are blended, never steps, so one solver state serves all (MultiDiffusion, Bar-Tal et al. 2023). What a call
-needs at once depends on the window alone, not on the clip.
+MultiDiffusion (Bar-Tal et al. 2023, arXiv 2302.08113, https://github.com/omerbt/MultiDiffusion): predictions are
+averaged, never solver steps, so one solver serves all. The memory of a call depends on the tile, not on the clip.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tiles(Control):
-    """Windows of `frames`, and tiles of `side` latent cells (0: all of it), that share `overlap` and `margin`."""
+    """Windows of `frames` latent frames that share `overlap`, and tiles of `side` latent cells that share `margin`.
+
+    A size of 0 is the whole of the axis. Raises `AnimaticError` where tiles share all of their size.
+    """
 
     frames: int = 0
     overlap: int = 0
@@ -37,26 +40,30 @@ class Tiles(Control):
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         sizes = ((self.frames, self.overlap), (self.side, self.margin), (self.side, self.margin))
-        ways = [list(spans(n, size, shared)) for n, (size, shared) in zip(x.shape[2:], sizes, strict=True)]
-        if all(len(way) == 1 for way in ways):
+        axes = [list(spans(n, size, shared)) for n, (size, shared) in zip(x.shape[2:], sizes, strict=True)]
+        if all(len(axis) == 1 for axis in axes):
             return inner(x, step, cond)
-        total, weights = torch.zeros_like(x), x.new_zeros(x.shape[2:])
-        for window in product(*ways):
-            here = tuple(slice(*span) for span in window)
-            answer = inner(x[:, :, *here], step, _part(cond, here))
-            weight = x.new_ones(answer.shape[2:])
+
+        total = torch.zeros_like(x)
+        weights = x.new_zeros(x.shape[2:])
+        for tile in product(*axes):
+            here = tuple(slice(*span) for span in tile)
+            prediction = inner(x[:, :, *here], step, _part(cond, here))
+
+            # the weight is a product of ramps, one for each axis
+            weight = x.new_ones(prediction.shape[2:])
             for axis, (_, shared) in enumerate(sizes):
-                ramp = _ramp(answer.shape[2 + axis], shared).to(x)
+                ramp = _ramp(prediction.shape[2 + axis], shared).to(x)
                 weight = weight * ramp.view(*(-1 if a == axis else 1 for a in range(3)))
-            total[:, :, *here] += answer * weight
+            total[:, :, *here] += prediction * weight
             weights[here] += weight
         return total / weights
 
 
 def spans(count: int, size: int, shared: int) -> Iterator[Span]:
-    """Windows `(first, stop)` of `size` that cover `count`, each sharing `shared` or more with the one before.
+    """Spans `(first, stop)` of length `size` that cover `count` positions, each sharing `shared` or more with the last.
 
-    Where nothing is to be shared nothing is, and the last window is what is left.
+    Where `shared` is 0 they do not overlap, and the last may be shorter. `size` 0: one span.
     """
     if not size or size >= count:
         yield 0, count
@@ -70,17 +77,18 @@ def spans(count: int, size: int, shared: int) -> Iterator[Span]:
 
 
 def _ramp(count: int, shared: int) -> Tensor:
-    """Weights that rise at the first and fall at the last `shared` places."""
-    at = torch.arange(count)
-    return (torch.minimum(at, at.flip(0)) + 1).clamp(max=shared + 1) / (shared + 1)
+    """Weights `[count]` that rise over the first and fall over the last `shared` positions."""
+    position = torch.arange(count)
+    from_edge = torch.minimum(position, position.flip(0)) + 1
+    return from_edge.clamp(max=shared + 1) / (shared + 1)
 
 
 def _part(cond: Conditioning, here: tuple[slice, ...]) -> Conditioning:
-    """What is told of a window: what stands beside it, and where its first frame is."""
+    """The conditioning of a tile: its part of the concatenated channels, and its first frame."""
     extra = dict(cond.extra)
     if CONCAT in extra:
         extra[CONCAT] = extra[CONCAT][:, :, *here]
+
     first = here[0].start
-    return replace(
-        cond, extra=extra, branches=tuple(replace(row, first_frame=row.first_frame + first) for row in cond.branches)
-    )
+    branches = tuple(replace(branch, first_frame=branch.first_frame + first) for branch in cond.branches)
+    return replace(cond, extra=extra, branches=branches)

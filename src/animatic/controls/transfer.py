@@ -1,4 +1,7 @@
-"""Attention transfer (LMD): inside its box a thing is looked at as it was when it was made alone."""
+"""Attention transfer: in its box an object keeps the attention that it had when it was generated on its own.
+
+LMD (Lian et al. 2023, arXiv 2305.13655, https://github.com/TonyLianLong/LLM-groundedDiffusion).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from torch import Tensor
 from ..core.text import ClipText
 from ..core.types import Step
 from ..scene import Scene
-from .collage import masks_of, one
+from .compositing import masks_of, one
 from .targets import Targets
 
 
@@ -18,40 +21,54 @@ from .targets import Targets
 class Transfer:
     """Mean over layers and heads of sum over cells |A M / sum A M - A' M / sum A' M|, times `weight`.
 
-    A is the attention of the last word of a thing's phrase, A' that of the thing alone, M its box (LMD). Things of
-    the same phrase share its weight, phrases that of the scene.
+    A is the attention of the last word of an object's phrase, A' that of the object generated on its own, M its box
+    (LMD). Objects of the same phrase divide its weight evenly, phrases that of the scene. `objects`: sample and track
+    of each object. `reference`: A' by layer and noise level, `[object, frame, head, height, width]`.
     """
 
     weight: float
     scenes: Sequence[Scene] = field(repr=False)
-    objects: Sequence[tuple[int, int]] = field(repr=False)  # row and track of each
+    objects: Sequence[tuple[int, int]] = field(repr=False)
     text: ClipText = field(repr=False)
-    reference: Mapping[tuple[str, int], Tensor] = field(repr=False)  # layer, level: `[thing, frame, head, h, w]`
+    reference: Mapping[tuple[str, int], Tensor] = field(repr=False)
     every_word = False
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
+        """Energy `[sample]`; 0 at noise levels of which no attention is stored."""
         known = [name for name in found if (name, step.index) in self.reference]
         layers = (self.layer(found[name], self.reference[name, step.index], targets) for name in known)
-        return sum(layers, targets.weights.new_zeros(len(targets.tokens))) * (self.weight / max(1, len(known)))
+        total = sum(layers, targets.weights.new_zeros(len(targets.tokens)))
+        return total * (self.weight / max(1, len(known)))
 
-    def layer(self, p: Tensor, alone: Tensor, targets: Targets) -> Tensor:
-        """Energy `[row]` of one layer's maps `[row, frame, head, height, width, wanted]`."""
-        rows, columns, share = self._where(targets)
-        inside = [one(self.scenes[row], track) for row, track in self.objects]
-        height, width = p.shape[3:5]
-        m = masks_of(inside, targets.frames, height, width, targets.legacy).flatten(-2)[:, :, None].to(p.device)
-        have, want = (
-            v / (v.sum(-1, keepdim=True) + 1e-5)
-            for v in (p.float().movedim(-1, 1)[rows, columns].flatten(-2) * m, alone.flatten(-2) * m)
-        )
-        energy = (have - want).abs().sum(-1).mean((1, 2)) * share
-        return energy.new_zeros(len(targets.tokens)).index_add(0, targets.tokens.new_tensor(rows), energy)
+    def layer(self, maps: Tensor, reference: Tensor, targets: Targets) -> Tensor:
+        """Energy `[sample]` of one layer's maps `[sample, frame, head, height, width, token]`."""
+        samples, columns, weights = self._words(targets)
+        height, width = maps.shape[3:5]
+        single = [one(self.scenes[sample], track) for sample, track in self.objects]
+        boxes = masks_of(single, targets.frames, height, width, targets.legacy)
+        boxes = boxes.flatten(-2)[:, :, None].to(maps.device)  # [object, frame, 1, cell]
 
-    def _where(self, targets: Targets) -> tuple[list[int], list[int], Tensor]:
-        """Of each thing: its row, the column of its word in the maps, its weight."""
+        attention = maps.float().movedim(-1, 1)[samples, columns]  # [object, frame, head, height, width]
+        now, then = (_distribution(a.flatten(-2) * boxes) for a in (attention, reference))
+        energy = (now - then).abs().sum(-1).mean((1, 2)) * weights
+        return energy.new_zeros(len(targets.tokens)).index_add(0, targets.tokens.new_tensor(samples), energy)
+
+    def _words(self, targets: Targets) -> tuple[list[int], list[int], Tensor]:
+        """Of each object: its sample, the column of its word in the maps, its weight."""
         requests = targets.tokens.tolist()
-        phrases = [(row, self.scenes[row].tracks[track].phrase) for row, track in self.objects]
-        columns = [requests[r].index(self.text.positions(self.scenes[r].prompt, phrase)[-1]) for r, phrase in phrases]
-        kinds = {row: len({phrase for r, phrase in phrases if r == row}) for row, _ in phrases}
-        share = [1 / (phrases.count(thing) * kinds[thing[0]]) for thing in phrases]
-        return [row for row, _ in phrases], columns, targets.weights.new_tensor(share)
+        phrases = [(sample, self.scenes[sample].tracks[track].phrase) for sample, track in self.objects]
+        samples = [sample for sample, _ in phrases]
+
+        columns = []
+        weights = []
+        for sample, phrase in phrases:
+            last_word = self.text.positions(self.scenes[sample].prompt, phrase)[-1]
+            columns.append(requests[sample].index(last_word))
+            distinct = len({other for s, other in phrases if s == sample})
+            weights.append(1 / (phrases.count((sample, phrase)) * distinct))
+        return samples, columns, targets.weights.new_tensor(weights)
+
+
+def _distribution(attention: Tensor) -> Tensor:
+    """Attention `[..., cell]` divided by its sum."""
+    return attention / (attention.sum(-1, keepdim=True) + 1e-5)

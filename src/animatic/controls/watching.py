@@ -1,4 +1,4 @@
-"""Controls that only look: how far the run is, what it would show by now, and whether it is still wanted."""
+"""Controls that observe a run and do not change it: progress, previews, and cancellation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Progress(Control):
 
 @dataclass
 class Preview(Control):
-    """Calls `show(step, frames)` every `every` steps; frames are uint8 `[row, frame, height, width, 3]`.
+    """Calls `show(step, frames)` every `every` steps; frames are uint8 `[sample, frame, height, width, 3]`.
 
     Put it first in the list, so that it sees the guided prediction.
     """
@@ -47,27 +47,27 @@ class Preview(Control):
 
 
 class Stopped(Exception):
-    """A run that nobody wants any more."""
+    """The run was cancelled."""
 
 
 @dataclass
 class Stop(Control):
-    """Raises `Stopped` once `wanted` says so: asked at every attention layer, so that a long step ends at once too."""
+    """Raises `Stopped` once `requested` returns true: checked in every attention layer, so that long steps end too."""
 
-    wanted: Callable[[], bool]
+    requested: Callable[[], bool]
 
     def attend(
-        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        self._ask()
+        self._check()
         if q.requires_grad:
-            q.register_hook(lambda _: self._ask())  # on the way back too
-        return inner(site, q, k, v, mask)
+            q.register_hook(lambda _: self._check())  # in the backward pass too
+        return inner(call, q, k, v, mask)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        self._ask()
+        self._check()
         return x
 
-    def _ask(self) -> None:
-        if self.wanted():
+    def _check(self) -> None:
+        if self.requested():
             raise Stopped

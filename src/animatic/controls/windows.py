@@ -1,7 +1,9 @@
-"""Windows in time: a model sees a long video in overlapping pieces, and its answers are blended.
+"""Windows in time: a long video is denoised in overlapping windows whose predictions are averaged.
 
-MultiDiffusion in time (Bar-Tal et al. 2023; Gen-L-Video, Wang et al. 2023), with the prompts and the schedule of
-DiTCtrl (Cai et al. 2025). Predictions are blended, not steps, so that one solver of any kind serves the whole video.
+MultiDiffusion (Bar-Tal et al. 2023, arXiv 2302.08113, https://github.com/omerbt/MultiDiffusion) over time, as in
+Gen-L-Video (Wang et al. 2023, arXiv 2305.18264, https://github.com/G-U-N/Gen-L-Video), with the prompts and the
+schedule of DiTCtrl (Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl). Predictions are
+averaged, not solver steps, so that one solver of any kind serves the whole video.
 """
 
 from __future__ import annotations
@@ -20,20 +22,23 @@ from ..errors import AnimaticError
 from ..timeline import Timeline, Window
 
 Source = Literal["", "previous", "chained", "first"]
+WindowBranch = tuple[Branch, int]  # a branch of one window, and how many times its prediction counts
+WindowPass = tuple[int, bool, int]  # window, whether it reads its source, how many times its prediction counts
 
 
 @dataclass
 class Windows(Control):
-    """Every window is asked on its own, told its own words; answers are averaged, weighted by `profile`.
+    """Each window is denoised with its own prompts; predictions are averaged, weighted by `profile`.
 
-    Put it after guidance and energies, before sharing. The text it is told is that of all parts in a row
-    (`[row, part * token, channel]`), and so are the tokens of `Maps`.
+    Put it after guidance and energies, before `ShareKV`. The text of its conditioning is that of all prompts of a story
+    in one sequence (`[branch, prompt * token, channel]`); token positions of map requests count in that sequence.
 
-    `profile`: a window's frames weigh more towards its middle, or all the same. `source`: whose keys and values a
-    window reads, nobody's, the previous window's as it was without reading (DiTCtrl: what was read and what was not are
-    averaged), "chained" as it was with reading, or the first one's. `during`: the part of the run in which they are
-    read, from and up to. `pairs` asks each window beside the next, DiTCtrl's own order; without it the answers are the
-    same and each is asked for once. `batch`: windows that are asked together.
+    `profile`: the weight of a window's frames, rising towards its middle ("triangle") or constant ("flat"). `source`:
+    whose keys and values a window reads: none (""); those of the "previous" window as it is without reading (DiTCtrl:
+    the predictions with and without reading are averaged); those of the previous window with reading ("chained"); or
+    those of the "first" window. `during`: the part of the run in which they are read, [from, to). With `pairs` each
+    window is evaluated together with the next, DiTCtrl's own order; without it the prediction is the same and each
+    window is evaluated once. `batch`: how many windows are evaluated together.
     """
 
     timelines: Sequence[Timeline] = field(repr=False)
@@ -45,144 +50,192 @@ class Windows(Control):
 
     def begin(self, run: Run) -> Windows:
         one_each(self, self.timelines, run.x)
-        plans = {reel.plan for reel in self.timelines}
-        grid = {(plan.frames, plan.size, tuple(w.first for w in plan.windows)) for plan in plans}
-        if len(grid) != 1:
+        plans = {timeline.plan for timeline in self.timelines}
+        grids = {(plan.frames, plan.size, tuple(window.first for window in plan.windows)) for plan in plans}
+        if len(grids) != 1:
             raise AnimaticError("stories of one batch must have windows at the same frames")
-        if next(iter(plans)).frames != run.x.shape[2]:
-            raise AnimaticError(f"the windows cover {next(iter(plans)).frames} frames; the sample has {run.x.shape[2]}")
+
+        planned = next(iter(plans)).frames
+        if planned != run.x.shape[2]:
+            raise AnimaticError(f"the windows cover {planned} frames; the sample has {run.x.shape[2]}")
         return self
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        size, parts = self.timelines[0].plan.size, max(len(reel.scenes) for reel in self.timelines)
-        text = cond.text.unflatten(1, (parts, -1))
+        size = self.timelines[0].plan.size
+        prompts = max(len(timeline.scenes) for timeline in self.timelines)
+        text = cond.text.unflatten(1, (prompts, -1))  # [branch, prompt, token, channel]
         profile = self._profile(size).to(x)
-        total, weight = torch.zeros_like(x), x.new_zeros(x.shape[2])
-        looks = cond.map_request and WindowedMaps(cond.map_request, text.shape[2], x.shape[2])
+        maps = None
+        if cond.map_request is not None:
+            maps = WindowedMaps(cond.map_request, text.shape[2], x.shape[2])
+
+        total = torch.zeros_like(x)
+        weight = x.new_zeros(x.shape[2])
         calls = self._calls(step, cond.branches)
         for i, call in enumerate(calls):
-            outer, rows = [cond.branches.index(_whole(row)) for row, _ in call], tuple(row for row, _ in call)
-            told = Conditioning(
-                torch.stack([_mixed(text[o], row) for o, row in zip(outer, rows, strict=True)]),
-                rows,
-                {name: value[outer] for name, value in cond.extra.items()},
-                looks and looks.wanted(outer),
-                frozenset().union(*(_goes_back_to(row) for later in calls[i + 1 :] for row, _ in later)),
+            # the windows of this call, and for each the index of the whole video's branch that it belongs to
+            branches = tuple(branch for branch, _ in call)
+            parents = [cond.branches.index(_whole(branch)) for branch in branches]
+            later = [branch for following in calls[i + 1 :] for branch, _ in following]
+            windowed = Conditioning(
+                text=torch.stack([_mixed(text[p], branch) for p, branch in zip(parents, branches, strict=True)]),
+                branches=branches,
+                extra={name: value[parents] for name, value in cond.extra.items()},
+                map_request=None if maps is None else maps.request_for(parents),
+                reused=frozenset().union(*(_read_by(branch) for branch in later)),
             )
-            seen = torch.stack(
-                [x[o, :, r.first_frame : r.first_frame + size] for o, r in zip(outer, rows, strict=True)]
-            )
-            answer = inner(seen, step, told)
-            for a, o, (row, times) in zip(answer, outer, call, strict=True):
-                frames = slice(row.first_frame, row.first_frame + size)
-                total[o, :, frames] += times * profile[:, None, None] * a
-                if o == 0:
+            latents = [x[p, :, _frames(branch, size)] for p, branch in zip(parents, branches, strict=True)]
+            predictions = inner(torch.stack(latents), step, windowed)
+
+            # every branch has the same windows: weights are summed for the first alone
+            for prediction, parent, (branch, times) in zip(predictions, parents, call, strict=True):
+                frames = _frames(branch, size)
+                total[parent, :, frames] += times * profile[:, None, None] * prediction
+                if parent == 0:
                     weight[frames] += times * profile
-            if looks and told.map_request:
-                looks.add(told.map_request, outer, rows, profile)
-        if looks:
-            looks.finish()
+            if maps is not None and windowed.map_request is not None:
+                maps.add(windowed.map_request, parents, branches, profile)
+
+        if maps is not None:
+            maps.finish()
         return total / weight[:, None, None]
 
     def _profile(self, size: int) -> Tensor:
-        """Weight of each frame of a window: min(u, 2 - u), u = 2 (j + 1/2) / size, or 1 (DiTCtrl)."""
+        """Weight of each frame of a window: min(u, 2 - u), u = 2 (j + 1/2) / size (DiTCtrl), or 1."""
+        if self.profile == "flat":
+            return torch.ones(size)
         u = 2 * (torch.arange(size) + 0.5) / size
-        return torch.minimum(u, 2 - u) if self.profile == "triangle" else torch.ones(size)
+        return torch.minimum(u, 2 - u)
 
-    def _calls(self, step: Step, outer: Sequence[Branch]) -> list[list[tuple[Branch, int]]]:
-        """Rows of each call, and how often their answer counts."""
-        return [
-            [(self._row(row, k, reads), times) for k, reads, times in call for row in outer]
-            for call in self._passes(step.within(self.during))
-        ]
+    def _calls(self, step: Step, branches: Sequence[Branch]) -> list[list[WindowBranch]]:
+        """The window branches of each call of the network, for the branches of whole videos."""
+        calls = []
+        for passes in self._passes(reading=step.within(self.during)):
+            call = []
+            for window, reads, times in passes:
+                call += [(self._branch(branch, window, reads), times) for branch in branches]
+            calls.append(call)
+        return calls
 
-    def _passes(self, reading: bool) -> Iterator[list[tuple[int, bool, int]]]:
-        """Window, whether it reads, how often it counts: call by call."""
+    def _passes(self, reading: bool) -> Iterator[list[WindowPass]]:
+        """The windows of each call of the network; `reading`: whether the step is one in which sources are read."""
         count = len(self.timelines[0].plan.windows)
         if self.pairs and count > 1:
-            yield from ([(k, False, 1), (k + 1, reading, 1)] for k in range(count - 1))
+            for k in range(count - 1):
+                yield [(k, False, 1), (k + 1, reading, 1)]
             return
-        average = self.source == "previous"  # windows between others are asked with reading and without
+
         for first in range(0, count, self.batch):
-            chunk = range(first, min(first + self.batch, count))
-            if not (average and reading):
-                yield [(k, reading and bool(self.source) and k > 0, 1 + (average and 0 < k < count - 1)) for k in chunk]
-                continue
-            yield [(k, 0 < k == count - 1, 1) for k in chunk]
-            again = [(k, True, 1) for k in chunk if 0 < k < count - 1]
-            if again:
-                yield again
+            windows = range(first, min(first + self.batch, count))
+            if self.source == "previous":
+                yield from self._averaged_passes(windows, count, reading)
+            else:
+                reads = reading and self.source != ""
+                yield [(k, reads and k > 0, 1) for k in windows]
 
-    def _row(self, row: Branch, k: int, reads: bool) -> Branch:
-        """The row of window `k` of a stream."""
+    def _averaged_passes(self, windows: range, count: int, reading: bool) -> Iterator[list[WindowPass]]:
+        """The passes of `windows`, of `count`, equal to DiTCtrl's pairs: inner windows count twice, the ends once.
 
-        def plain(k: int) -> Branch:
-            window = self._window(row, k)
-            return replace(row, first_frame=window.first, prompt_weights=window.prompt_weights)
+        Where sources are read an inner window is evaluated without and with reading, and the last one with it.
+        """
+        inner = [k for k in windows if 0 < k < count - 1]
+        if not reading:
+            yield [(k, False, 2 if k in inner else 1) for k in windows]
+            return
 
+        last = count - 1
+        yield [(k, k == last and k > 0, 1) for k in windows]
+        if inner:
+            yield [(k, True, 1) for k in inner]
+
+    def _branch(self, whole: Branch, k: int, reads: bool) -> Branch:
+        """The branch of window `k` of a sample, which reads its source or not."""
+        branch = self._unshared(whole, k)
         if not reads or not self.source:
-            return plain(k)
-        source = plain(0)
+            return branch
+
+        source = self._unshared(whole, 0)
         if self.source == "previous":
-            source = plain(k - 1)
+            source = self._unshared(whole, k - 1)
         elif self.source == "chained":
             for i in range(1, k):
-                source = replace(plain(i), kv_source=source)
-        return replace(plain(k), kv_source=source)
+                source = replace(self._unshared(whole, i), kv_source=source)
+        return replace(branch, kv_source=source)
 
-    def _window(self, row: Branch, k: int) -> Window:
-        """A negative row is told the one negative prompt that weighs more, as DiTCtrl does."""
-        window = self.timelines[row.sample].plan.windows[k]
-        if not row.negative:
+    def _unshared(self, whole: Branch, k: int) -> Branch:
+        """The branch of window `k` that attends to its own keys and values."""
+        window = self._window(whole, k)
+        return replace(whole, first_frame=window.first, prompt_weights=window.prompt_weights)
+
+    def _window(self, whole: Branch, k: int) -> Window:
+        """Window `k` of a sample. In negative branches it has the one prompt that weighs most, as in DiTCtrl."""
+        window = self.timelines[whole.sample].plan.windows[k]
+        if not whole.negative:
             return window
-        return replace(window, prompt_weights=((max(window.prompt_weights, key=lambda p: (p[1], p[0]))[0], 1.0),))
+        heaviest, _ = max(window.prompt_weights, key=lambda pair: (pair[1], pair[0]))
+        return replace(window, prompt_weights=((heaviest, 1.0),))
 
 
-def _whole(row: Branch) -> Branch:
-    """The row of the whole video that a window's row is a part of."""
-    return Branch(row.negative, row.sample)
+def _whole(branch: Branch) -> Branch:
+    """The branch of the whole video that a window's branch is a part of."""
+    return Branch(branch.negative, branch.sample)
 
 
-def _goes_back_to(row: Branch) -> set[Branch]:
-    """Rows whose keys, or whose beginnings, a row makes use of."""
-    return set() if row.kv_source is None else {row.kv_source, replace(row, kv_source=None)}
+def _frames(branch: Branch, size: int) -> slice:
+    """The latent frames of a window."""
+    return slice(branch.first_frame, branch.first_frame + size)
 
 
-def _mixed(text: Tensor, row: Branch) -> Tensor:
-    """Words `[part, token, channel]` mixed by the row's weights."""
-    if len(row.prompt_weights) == 1:
-        return text[row.prompt_weights[0][0]]
-    return sum((weight * text[part] for part, weight in row.prompt_weights), torch.zeros_like(text[0]))
+def _read_by(branch: Branch) -> set[Branch]:
+    """Branches of earlier calls that a branch can reuse: its source, and itself up to the first layer that reads."""
+    if branch.kv_source is None:
+        return set()
+    return {branch.kv_source, replace(branch, kv_source=None)}
+
+
+def _mixed(text: Tensor, branch: Branch) -> Tensor:
+    """The mean of `text` `[prompt, token, channel]` by the branch's prompt weights: `[token, channel]`."""
+    if len(branch.prompt_weights) == 1:
+        return text[branch.prompt_weights[0][0]]
+    return sum((weight * text[prompt] for prompt, weight in branch.prompt_weights), torch.zeros_like(text[0]))
 
 
 @dataclass
 class WindowedMaps:
-    """A request for maps, passed on to windows and put together again: a mean over the windows that were told the word.
+    """A map request answered window by window: a token's map is the mean over the windows that have its prompt.
 
-    Nothing is seen of a word in frames where no window was told it. `tokens` are in a part, `frames` in all.
+    In frames where no window has the prompt the map is 0. `request`: of the whole videos. `tokens_per_prompt`: tokens
+    of one prompt of the story. `frames`: latent frames of the whole video.
     """
 
-    maps: AttentionMapRequest
-    tokens: int
+    request: AttentionMapRequest
+    tokens_per_prompt: int
     frames: int
     total: dict[str, Tensor] = field(default_factory=dict)
     weight: dict[str, Tensor] = field(default_factory=dict)
 
-    def wanted(self, outer: Sequence[int]) -> AttentionMapRequest:
-        return replace(self.maps, tokens=self.maps.tokens[outer] % self.tokens, found={})
+    def request_for(self, parents: Sequence[int]) -> AttentionMapRequest:
+        """The request of windows, whose text is one prompt long, for the whole videos' branches `parents`."""
+        return replace(self.request, tokens=self.request.tokens[parents] % self.tokens_per_prompt, found={})
 
-    def add(self, seen: AttentionMapRequest, outer: Sequence[int], rows: Sequence[Branch], profile: Tensor) -> None:
-        for name, p in seen.found.items():
-            shape = (len(self.maps.tokens), self.frames, *p.shape[2:])
-            total = self.total.setdefault(name, p.new_zeros(shape))
-            weight = self.weight.setdefault(name, p.new_zeros(*shape[:2], shape[-1]))
-            for i, (o, row) in enumerate(zip(outer, rows, strict=True)):
-                told = torch.tensor([part for part, _ in row.prompt_weights], device=p.device)
-                scale = profile[:, None].to(p) * torch.isin(self.maps.tokens[o] // self.tokens, told)
-                frames = slice(row.first_frame, row.first_frame + p.shape[1])
-                total[o, frames] += p[i] * scale[:, None, None, None]
-                weight[o, frames] += scale
+    def add(
+        self, windowed: AttentionMapRequest, parents: Sequence[int], branches: Sequence[Branch], profile: Tensor
+    ) -> None:
+        """Add the maps of one call, weighted by `profile` `[frame]`."""
+        for name, maps in windowed.found.items():
+            shape = (len(self.request.tokens), self.frames, *maps.shape[2:])
+            total = self.total.setdefault(name, maps.new_zeros(shape))
+            weight = self.weight.setdefault(name, maps.new_zeros(*shape[:2], shape[-1]))
+            for i, (parent, branch) in enumerate(zip(parents, branches, strict=True)):
+                prompts = torch.tensor([prompt for prompt, _ in branch.prompt_weights], device=maps.device)
+                present = torch.isin(self.request.tokens[parent] // self.tokens_per_prompt, prompts)
+                scale = profile[:, None].to(maps) * present  # [frame, token]
+                frames = _frames(branch, maps.shape[1])
+                total[parent, frames] += maps[i] * scale[:, None, None, None]
+                weight[parent, frames] += scale
 
     def finish(self) -> None:
+        """Store the means in the request of the whole videos."""
         for name, total in self.total.items():
-            self.maps.found.setdefault(name, total / self.weight[name].clamp(min=1e-6)[:, :, None, None, None])
+            weight = self.weight[name].clamp(min=1e-6)
+            self.request.found.setdefault(name, total / weight[:, :, None, None, None])

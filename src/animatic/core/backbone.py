@@ -1,4 +1,4 @@
-"""What every generator looks like from outside: a frozen denoiser with its own text, latents and pixels."""
+"""The interface of every generator: a frozen denoiser with its own text encoder, latent space and noise schedule."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import AnimaticError
 from ..scene import Scene
+from .arithmetic import ceil_div
 from .schedule import Schedule
 from .seeds import check_seed
 from .text import ClipText, find
@@ -24,7 +25,7 @@ QUANTIZED = ("int8", "fp8")
 
 @dataclass(frozen=True)
 class Geometry:
-    """Native size of a model in pixels and frames, and how its latents relate to them."""
+    """Native size of a model's videos in pixels and frames, and the size of their latents."""
 
     frames: int
     height: int
@@ -33,28 +34,29 @@ class Geometry:
     vae_spatial_ratio: int = 8  # pixels per latent cell
     fps: float = 8.0
     max_frames: int = 1024
-    vae_temporal_ratio: int = 1  # frames per latent frame; the first latent frame is one frame alone
+    vae_temporal_ratio: int = 1  # frames per latent frame; the first latent frame holds one frame
     patch: tuple[int, int, int] = (1, 1, 1)  # latent frames, rows and columns of cells per token
 
     def latent(self, frames: int, height: int, width: int, windowed: bool = False) -> tuple[int, int, int, int]:
-        """(channel, frame, height, width) of the latents of a video of this size. Raises where it cannot be made.
+        """(channel, frame, height, width) of the latents of a video of this size in frames and pixels.
 
-        `windowed`: the model will see it in windows, so that it may be of any length.
+        `windowed`: the model evaluates it in windows, so that it may be longer than `max_frames`. Raises
+        `AnimaticError` where the model does not take this size.
         """
         if frames < 1 or (frames > self.max_frames and not windowed):
             raise AnimaticError(f"frames is {frames}; this model takes 1 to {self.max_frames}")
+
+        ratio = self.vae_spatial_ratio
         for name, value, cells in (("height", height, self.patch[1]), ("width", width, self.patch[2])):
-            if value < self.vae_spatial_ratio * cells or value % (self.vae_spatial_ratio * cells):
-                raise AnimaticError(
-                    f"{name} is {value}; this model takes multiples of {self.vae_spatial_ratio * cells} pixels"
-                )
-        times = -(-(frames - 1) // self.vae_temporal_ratio) + self.patch[0]  # with one to spare where tokens hold two
-        return (
-            self.channels,
-            times + -times % self.patch[0],
-            height // self.vae_spatial_ratio,
-            width // self.vae_spatial_ratio,
-        )
+            multiple = ratio * cells
+            if value < multiple or value % multiple:
+                raise AnimaticError(f"{name} is {value}; this model takes multiples of {multiple} pixels")
+
+        # the first latent frame holds one frame; where tokens hold two latent frames there is a spare one before it
+        frames_per_token = self.patch[0]
+        latent_frames = ceil_div(frames - 1, self.vae_temporal_ratio) + frames_per_token
+        latent_frames = ceil_div(latent_frames, frames_per_token) * frames_per_token
+        return self.channels, latent_frames, height // ratio, width // ratio
 
     def pixel_frames(self, latent_frames: int) -> int:
         """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
@@ -63,30 +65,34 @@ class Geometry:
 
 @dataclass(frozen=True)
 class ModelDefaults:
-    """How a model is used unless the user says otherwise."""
+    """Sampling options of a model where the user sets none."""
 
     steps: int = 25
     guidance: float = 7.5
     negative: str = ""
-    scheduler: str = ""  # "": the one it comes with
-    prompt_suffix: str = ""  # put after every prompt of a finisher
+    scheduler: str = ""  # "": the one in the model's folder
+    prompt_suffix: str = ""  # appended to every prompt of a finisher
 
     def negative_text(self, scene: str, run: str = "") -> str:
-        """What a model is told not to show: a scene's words, its own, and those of a kind of run.
+        """The negative prompt: the scene's, the model's own, and `run`, that of a kind of run, joined by commas.
 
-        The last go with the model's own: where it has none, or they were emptied, none are told.
+        `run` belongs to the model's own: where the model has none, or it was set to "", `run` is left out too.
         """
-        return ", ".join(words for words in (scene, self.negative, run if self.negative else "") if words)
+        parts = [scene, self.negative]
+        if self.negative:
+            parts.append(run)
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
 class MemoryOptions:
     """How to save memory; the default saves none.
 
-    `dtype`: of the weights, one of DTYPES, "": float32 on a CPU, the model's own on a GPU. `quantize`: linear layers of
-    networks and text encoder hold int8 or fp8 weights and compute as before (torchao). `offload`: weights wait in main
-    memory and come to the device block by block. `less`: guided passes compute layers twice instead of keeping them,
-    and video autoencoders decode tile by tile, which moves pixels a little at the seams.
+    `dtype`: of the weights, one of DTYPES; "" is float32 on a CPU and the model's own on a GPU. `quantize`: one of
+    QUANTIZED, the weights of the linear layers of networks and text encoder; activations keep `dtype` (torchao).
+    `offload`: weights are kept in main memory and moved to the device block by block. `save_memory`: passes with
+    gradients recompute activations (gradient checkpointing), and video autoencoders decode tile by tile, which changes
+    pixels slightly at the seams. Raises `AnimaticError` where an option is unknown or excludes another.
     """
 
     dtype: str = ""
@@ -96,43 +102,47 @@ class MemoryOptions:
 
     def __post_init__(self) -> None:
         for name, known in (("dtype", DTYPES), ("quantize", QUANTIZED)):
-            if (value := getattr(self, name)) and value not in known:
+            value = getattr(self, name)
+            if value and value not in known:
                 raise AnimaticError(f"{name} is {value!r}; want one of {', '.join(known)}")
         if self.quantize and self.offload:
-            raise AnimaticError("quantize and offload were both asked for; quantised weights cannot be moved: want one")
+            raise AnimaticError("quantize and offload are both set; quantised weights cannot be moved: want one")
         if self.quantize and not find_spec("torchao"):
             raise AnimaticError(f"quantize is {self.quantize!r}, which needs torchao; pip install 'animatic[quantize]'")
 
 
 class ConcatConditioning(ABC):
-    """`factor` times as many frames, or as many pixels a side. Clips are latents `[row, channel, frame, h, w]`.
+    """The conditioning of a finishing model: channels that are concatenated to the noise.
 
-    Given are latents of key frames, or where `pixels` say so a small clip `[row, 3, frame, height, width]` in -1..1.
+    A finisher makes `factor` times as many frames, or `factor` times as many pixels a side. Clips are latents
+    `[sample, channel, frame, height, width]`. The source is latents of key frames, or, where `pixels` is true, a small
+    clip `[sample, 3, frame, height, width]` in -1..1.
     """
 
     factor: int
     pixels: ClassVar[bool] = False
-    level: int | None = None  # of the noise on what is given
-    side: ClassVar[int] = 0  # latent cells a side to be seen at once, for attention grows with their square; 0: all
-    residual_std: float = 1.0  # how far the guess is from the clip, root mean square: the unit of what the network says
+    level: int | None = None  # noise level of the noise added to the source
+    side: ClassVar[int] = 0  # latent cells a side per tile, as the cost of attention grows with their square; 0: all
+    residual_std: float = 1.0  # root mean square of clip - prior: the unit of the network's output
 
     @abstractmethod
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """(first guess at the clip, channels beside the noise), of the same frames, height and width.
+        """(prior, channels): a first estimate of the clip, and what is concatenated to the noise, both of its size.
 
-        `source` is where noise on what is given is drawn from, `still`: the same for every frame.
+        `given` is the source, `source` the generator of the noise added to it; `still`: the same noise in every frame.
         """
 
 
 class Backbone(ABC):
-    """A frozen image or video model. `provides` are the words that controls may need.
+    """A frozen image or video model.
 
-    `words` are the only things it can show; empty where there is no such limit. `family` is whose settings the methods
-    use, "modelscope", "zeroscope", "mini", ..., or "" for those of any model; it has nothing to do with `name`.
-    `reference` is the name or folder by which `load` finds it again ("" where it was put together by hand), `loras`
-    are the files added to it, their scales and networks ("": all), `economy` is how it was told to save memory.
+    `name`: for messages. `family`: whose settings the methods use, "modelscope", "zeroscope", "mini", ..., or "" for
+    those of any model. `provides`: the capabilities that controls may need. `words`: the only objects it can show;
+    empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
+    or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
+    each adapter added to it, network "" for all. `memory`: the memory options it was loaded with.
     """
 
     name: str
@@ -142,22 +152,29 @@ class Backbone(ABC):
     defaults: ModelDefaults
     text: ClipText
     words: tuple[str, ...] = ()
-    concat_conditioning: ConcatConditioning | None = None  # what it sees beside the noise, if it finishes videos
+    concat_conditioning: ConcatConditioning | None = None
     reference: str = ""
     loras: tuple[tuple[str, float, str], ...] = ()
     memory: MemoryOptions | None = None
 
     @abstractmethod
     def __call__(self, x: Tensor, step: Step, cond: Conditioning, attend: Attend) -> Tensor:
-        """The network's prediction for `x` `[row, channel, frame, height, width]`, as its scheduler defines it."""
+        """The network's prediction for `x` `[branch, channel, frame, height, width]`, as its scheduler defines it.
+
+        `x` holds one entry for each of `cond.branches`, or one for all. Every attention layer is computed by `attend`.
+        The prediction has the shape of `x`, one entry a branch.
+        """
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Clean latents to pixels: uint8 `[row, frame, height, width, 3]`."""
+        """Clean latents to pixels: uint8 `[sample, frame, height, width, 3]`."""
 
     @abstractmethod
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        """Pixels, 0..255 `[row, frame, height, width, 3]`, to clean latents; with `draw` samples of the posterior."""
+        """Pixels in 0..255 `[sample, frame, height, width, 3]` to clean latents, the mean of the encoder's posterior.
+
+        With `draw`, a sample of the posterior drawn from that generator.
+        """
 
     @abstractmethod
     def schedule(self, steps: int, name: str = "") -> Schedule:
@@ -165,26 +182,27 @@ class Backbone(ABC):
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
-        """Two rows a prompt: all negatives first, then all prompts; stream i is prompt i."""
-        rows = [Branch(negative, i) for negative in (True, False) for i in range(len(prompts))]
-        return Conditioning(self.text.in_chunks([*negatives, *prompts]), tuple(rows))
+        """Two branches a prompt: all negative prompts first, then all prompts; sample i has prompt i."""
+        branches = [Branch(negative, i) for negative in (True, False) for i in range(len(prompts))]
+        return Conditioning(self.text.in_chunks([*negatives, *prompts]), tuple(branches))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
-        """Unit noise, one row a seed, the same for every device: made on the CPU.
+        """Unit noise `[sample, channel, frame, height, width]`, one sample a seed, for a video of this size.
 
-        Raises `AnimaticError` where a seed is not 0..2**63 - 1.
+        It is drawn on the CPU, so that it is the same for every device. Raises `AnimaticError` where a seed is not
+        0..2**63 - 1, or the model does not take this size.
         """
-        draws = [torch.Generator().manual_seed(check_seed(seed)) for seed in seeds]
+        generators = [torch.Generator().manual_seed(check_seed(seed)) for seed in seeds]
         shape = self.geometry.latent(frames, height, width, windowed)
-        rows = [torch.randn(shape, generator=draw) for draw in draws]
-        return torch.stack(rows)
+        samples = [torch.randn(shape, generator=generator) for generator in generators]
+        return torch.stack(samples)
 
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
-        """Layers by name, in order, of a network in which each is fed by the one before alone; none of a UNet."""
+        """The blocks by name, in order, of a network in which each block reads the one before alone; {} for a UNet."""
         return {}
 
     def check_scene(self, scene: Scene) -> None:
-        """Raise where the scene asks for a thing the model has never seen, or the model makes no videos of noise."""
+        """Raise `AnimaticError` where the model cannot show an object of the scene, or is one that finishes videos."""
         if self.concat_conditioning is not None:
             hint = "want animatic finish or --then for it, and another model to make the video"
             raise AnimaticError(f"{self.name} finishes videos and makes none from noise; {hint}")

@@ -1,14 +1,21 @@
-"""A control: one idea from one paper that takes part in sampling. The four verbs by which it can interfere with a step.
+"""A control: one idea from one paper that takes part in sampling. It can change a step in four places, its four verbs.
 
-| verb      | question               | type                                   |
-|-----------|------------------------|----------------------------------------|
-| `tell`    | what is the model told | Cond -> Cond                           |
-| `attend`  | how does it look       | (site, q, k, v, mask) -> out           |
-| `denoise` | what does it answer    | (x, step, cond) -> prediction          |
-| `steer`   | where is the sample    | x -> x, at every noise level and clean |
+| verb        | question                             | type                                      |
+|-------------|--------------------------------------|-------------------------------------------|
+| `condition` | what is the model conditioned on     | Conditioning -> Conditioning              |
+| `attend`    | how is attention computed            | (call, q, k, v, mask) -> output           |
+| `denoise`   | what does the model predict          | (x, step, cond) -> prediction             |
+| `steer`     | which sample does the step begin at  | x -> x, at every noise level and at clean |
 
-A method is a list of controls. They nest in list order: the first is outermost, and each sees as `inner` only what
-is inside it.
+A method is a list of controls. They nest in list order: the first is the outermost, and each calls as `inner` what
+comes after it in the list, down to the network.
+
+    @dataclass
+    class Brighter(Control):  # multiplies the conditional prediction
+        factor: float = 1.1
+
+        def denoise(self, inner, x, step, cond):
+            return self.factor * inner(x, step, cond)
 """
 
 from __future__ import annotations
@@ -27,10 +34,10 @@ from .types import Attend, AttentionCall, Conditioning, Denoise, Step
 
 @dataclass(frozen=True)
 class Run:
-    """What a control may know of the run it takes part in; `x` is the first sample, pure noise.
+    """The run that a control takes part in: the model, its noise levels, and `x`, the first sample (pure noise).
 
-    `cond` is what the model is told before any control's `tell`; None where a control is used outside the loop.
-    `seeds` are those of the rows' noise, for controls that draw noise of their own.
+    `cond` is the conditioning before any control's `condition`; None where a control is used outside the loop. `seeds`
+    are those of the samples' noise, for controls that draw noise of their own.
     """
 
     backbone: Backbone
@@ -39,40 +46,57 @@ class Run:
     cond: Conditioning | None = None
     seeds: Sequence[int] = ()
 
-    def seed(self, row: int) -> int:
-        """The seed of a row's noise; 0 where it is not known."""
-        return self.seeds[row] if self.seeds else 0
+    def seed(self, sample: int) -> int:
+        """The seed of a sample's noise; 0 where it is not known."""
+        return self.seeds[sample] if self.seeds else 0
 
 
 class Control:
     """One idea from one paper. Override one or two verbs; every default is the identity.
 
-    `needs` are words that the backbone must list in `provides`. `begin` returns the control that takes part in one
-    run: a control that keeps memory returns a fresh copy of itself there, never writes to itself.
+    `needs` are capabilities that the backbone must list in `provides`; they are checked before anything runs. A control
+    raises `AnimaticError` where its settings do not suit the run.
     """
 
     needs: frozenset[str] = frozenset()
 
     def begin(self, run: Run) -> Control:
+        """The control that takes part in one run.
+
+        A control that keeps state returns a fresh copy of itself here and never writes to itself, so that one object
+        serves any number of runs.
+        """
         return self
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
+        """The conditioning of an evaluation of the network at the noise level `step`."""
         return cond
 
     def attend(
-        self, inner: Attend, site: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        return inner(site, q, k, v, mask)
+        """The output `[batch, head, query, channel of v]` of one attention layer.
+
+        `q`, `k` and `v` are `[batch, head, token, channel]`; `batch` is `call.entries_per_branch` for each branch, one
+        branch after the other. `mask` is added to the logits and broadcasts to `[batch, head, query, key]`. `v` may
+        hold more channels than a head has: see `core.attention.attention_with_columns`.
+        """
+        return inner(call, q, k, v, mask)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        """The prediction for `x` `[sample, channel, frame, height, width]`, in the terms of the model's scheduler.
+
+        It has one entry for each entry of `x` that `inner` was given.
+        """
         return inner(x, step, cond)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        """The sample from which the solver takes `step`, in the scheduler's units; the result where `step.clean`."""
         return x
 
 
 def one_each(control: Control, scenes: Sequence[Any], x: Tensor) -> None:
-    """Refuse a control that has not one scene for each sample of `x`."""
+    """Raise where a control does not have exactly one scene for each sample of `x`."""
     if len(scenes) != len(x):
         name = type(control).__name__
         raise AnimaticError(f"{name} has {len(scenes)} scenes for {len(x)} samples; want one each")

@@ -13,7 +13,7 @@ from .attention import fused_attention
 from .backbone import Backbone
 from .control import Control, Run
 from .schedule import Schedule
-from .types import Attend, Conditioning, Step
+from .types import Attend, Conditioning, Denoise, Step
 
 
 @torch.no_grad()
@@ -21,38 +21,46 @@ def sample(
     backbone: Backbone, schedule: Schedule, x: Tensor, cond: Conditioning, controls: Sequence[Control] = (),
     seeds: Sequence[int] = (),
 ) -> Tensor:  # fmt: skip
-    """Denoise `x` (unit noise, `[row, channel, frame, height, width]`) into clean latents under `controls`.
+    """Denoise `x` (unit noise, `[sample, channel, frame, height, width]`) into clean latents under `controls`.
 
-    `seeds` are those that made `x`, one a row, where that is known.
+    `seeds` are those from which `x` was drawn, one a sample, where they are known.
     """
     check_needs(backbone, controls)
     x = schedule.start(x)
-    controls = [c.begin(Run(backbone, schedule, x, cond, seeds)) for c in controls]
+    run = Run(backbone, schedule, x, cond, seeds)
+    controls = [control.begin(run) for control in controls]
+
+    # attention: the first control is the outermost
     attend: Attend = fused_attention
-    for c in reversed(controls):
-        attend = partial(c.attend, attend)
+    for control in reversed(controls):
+        attend = partial(control.attend, attend)
 
     def model(x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        for c in controls:
-            cond = c.condition(cond, step)
+        for control in controls:
+            cond = control.condition(cond, step)
         return backbone(schedule.scale(x, step), step, cond, attend)
 
-    denoise, inners = model, []
-    for c in reversed(controls):
+    # denoising: `inners` holds what each control calls, its own `denoise` excluded
+    denoise: Denoise = model
+    inners: list[Denoise] = []
+    for control in reversed(controls):
         inners.insert(0, denoise)
-        denoise = partial(c.denoise, denoise)
-    for step in schedule:  # the noisy levels, then the clean one
-        for c, inner in zip(controls, inners, strict=True):
-            x = c.steer(inner, x, step, cond)
+        denoise = partial(control.denoise, denoise)
+
+    # the noisy levels, then the clean one
+    for step in schedule:
+        for control, inner in zip(controls, inners, strict=True):
+            x = control.steer(inner, x, step, cond)
         if not step.clean:
             x = schedule.advance(x, denoise(x, step, cond), step)
     return x
 
 
 def check_needs(backbone: Backbone, controls: Sequence[Control]) -> None:
-    """Refuse controls whose needs the backbone does not meet, before anything runs."""
+    """Raise where the backbone does not provide what a control needs."""
     for control in controls:
         missing = sorted(control.needs - backbone.provides)
         if missing:
-            has = ", ".join(sorted(backbone.provides))
-            raise AnimaticError(f"{type(control).__name__} needs {', '.join(missing)}; {backbone.name} provides {has}")
+            provided = ", ".join(sorted(backbone.provides))
+            name = type(control).__name__
+            raise AnimaticError(f"{name} needs {', '.join(missing)}; {backbone.name} provides {provided}")

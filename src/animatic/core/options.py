@@ -16,5 +16,6 @@ def option(default: Any, help: str, metavar: str | None = None) -> Any:
         default: Value of the field, and of the option, where none is given.
         help: One sentence that says what the option is, with its unit and range.
         metavar: Placeholder for the value in the help; the name of the type if not given.
+
     """
     return field(default=default, metadata={"help": help, "metavar": metavar})

@@ -19,12 +19,13 @@ class CogVideoXSATDPMScheduler(CogVideoXDPMScheduler):
     """
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
+        """As diffusers does, with SAT's table of levels."""
         super().set_timesteps(num_inference_steps, device)
         config: Any = self.config
         if not config.rescale_betas_zero_snr:
             return
 
-        # diffusers' class stretches at once: the table before that is one of a scheduler that does not
+        # diffusers' class stretches its table on construction: read the table of one without zero terminal SNR
         plain: Any = CogVideoXDPMScheduler.from_config(dict(config), rescale_betas_zero_snr=False)
         signal = plain.alphas_cumprod.float().sqrt()
         visited = signal[self.timesteps[-1]]
@@ -35,6 +36,7 @@ class CogVideoXSATDPMScheduler(CogVideoXDPMScheduler):
         self, model_output: Tensor, old_pred_original_sample: Any, timestep: Any, timestep_back: Any, sample: Tensor,
         *rest: Any, **more: Any,
     ) -> Any:  # fmt: skip
+        """As diffusers does, on a prediction that is read at the nearest level of SAT's table."""
         config: Any = self.config
         if config.rescale_betas_zero_snr and config.prediction_type == "v_prediction":
             model_output = self._at_solver_level(model_output, int(timestep), sample)

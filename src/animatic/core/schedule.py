@@ -1,8 +1,8 @@
-"""A diffusers scheduler as a row of noise levels and a way from one to the next.
+"""A diffusers scheduler as a sequence of noise levels and a step from one to the next.
 
-Any scheduler whose units are known and that asks the network at its levels alone: DDIM, DPM-Solver++ 2M, UniPC, PNDM,
-Euler, flow matching, CogVideoX's own two, ... What differs between them (units of the sample, signatures of `step`,
-their noise) ends here, and what would go wrong with one of them is refused here, with the nearest that runs.
+Any scheduler whose units are known and that evaluates the network at its levels alone: DDIM, DPM-Solver++ 2M, UniPC,
+PNDM, Euler, flow matching, CogVideoX's own two, ... What differs between them (units of the sample, signatures of
+`step`, their noise) is handled here. Those that would give wrong results are refused, with the nearest that runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHORT = {
 }
 
 # what runs, by the units of the sample: sqrt(alpha_bar) clean + sqrt(1 - alpha_bar) noise; clean + sigma noise;
-# (1 - sigma) clean + sigma noise, which some of the first have too where they are told "flow_prediction"
+# (1 - sigma) clean + sigma noise, which some of the first have too where prediction_type is "flow_prediction"
 PRESERVING = frozenset(f"{name}Scheduler" for name in (
     "CogVideoXDDIM", "CogVideoXDPM", "CogVideoXSATDPM", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
     "DPMSolverMultistep", "DPMSolverSinglestep", "LCM", "PNDM", "SASolver", "TCD", "UniPCMultistep",
@@ -41,7 +41,7 @@ PRESERVING = frozenset(f"{name}Scheduler" for name in (
 EXPLODING = frozenset({"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"})
 FLOW = frozenset({"FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"})
 
-# what does not, why, and the nearest that does
+# what does not run, why, and the nearest that does
 OFTEN = "evaluates the network more than once a step"
 BACK = "goes from videos to noise"
 OTHER_UNITS = "is not one whose noise levels are known here"
@@ -61,15 +61,17 @@ REFUSED = {
 
 
 class Schedule:
-    """`steps` noise levels of a copy of `scheduler`. One run at a time: multistep solvers remember.
+    """`steps` noise levels of a copy of `scheduler`. It serves one run at a time: multistep solvers have state.
 
-    Its length is the number of evaluations: `steps`, and one more for PNDM. With `stop` the run ends after the level of
-    that index. What a stochastic solver draws hangs on each row's first sample alone, so that a row is the same in any
-    batch. Raises `AnimaticError` where the scheduler does not run here, or not in so many steps.
+    Iterating gives each `Step`, the clean one last. Its length is the number of evaluations: `steps`, and one more for
+    PNDM. With `stop` the run ends after the level of that index. The noise of a stochastic solver depends on each
+    sample's first noise alone, so that a sample is the same in any batch. Raises `AnimaticError` where the scheduler
+    does not run here, or not in so many steps.
     """
 
     def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
-        self.name, self.flow = type(scheduler).__name__, is_flow(scheduler)
+        self.name = type(scheduler).__name__
+        self.flow = is_flow(scheduler)
         check_runs(self.name, self.flow)
         if not 1 <= steps <= scheduler.config.num_train_timesteps:
             most = scheduler.config.num_train_timesteps
@@ -79,36 +81,40 @@ class Schedule:
                 f"scheduler {self.name} keeps no noise levels (alphas_cumprod); want {', '.join(SHORT)}"
             )
 
-        self._given, self.steps, self._stop = scheduler, steps, stop
-        self._scheduler, told = copy.deepcopy(scheduler), None
+        self._given = scheduler
+        self.steps = steps
+        self._stop = stop
+        self._scheduler = copy.deepcopy(scheduler)
+        network_times: Tensor | None = None  # where they differ from the scheduler's
         if self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace" and steps > 1:
-            self._scheduler, told = thinned(scheduler, steps)
+            self._scheduler, network_times = thinned(scheduler, steps)
         try:
             with quiet():
                 self._scheduler.set_timesteps(steps)
         except ValueError as error:  # such as more steps than a model was distilled for
             reason = str(error).partition("\n")[0]
             raise AnimaticError(f"steps is {steps}, which {self.name} does not take ({reason})") from None
-        self._scheduler.is_scale_input_called = True  # `scale` does it; else some warn at every run
+        self._scheduler.is_scale_input_called = True  # `scale` replaces it; else some warn at every run
         self._times = self._scheduler.timesteps
-        self._told = self._times if told is None else told
+        self._network_times = self._times if network_times is None else network_times
 
-        # solvers without a generator draw nothing
+        # solvers without a generator are deterministic
         self._draws: list[torch.Generator] = []
         self._draws_noise = "generator" in signature(self._scheduler.step).parameters
-        self._clean: Tensor | None = None  # CogVideoX's solver wants the last estimate back
+        self._clean: Tensor | None = None  # the last clean estimate, an argument of CogVideoX's solver
         self._check()
 
     def _check(self) -> None:
-        """Raise where these steps cannot be gone, or lead to numbers that are not finite."""
-        steps, config = self.steps, self._scheduler.config
+        """Raise where the scheduler cannot take these steps, or would compute numbers that are not finite."""
+        steps = self.steps
+        config = self._scheduler.config
         if self.name == "PNDMScheduler":
             check_plms(config)
         elif len(self._times) != steps:
             times = f"{len(self._times)} times in {steps} steps"
             raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
 
-        # zero terminal SNR (Lin et al. 2023): all is noise at the first level
+        # zero terminal SNR (Lin et al. 2023, arXiv 2305.08891): the first level is pure noise
         sigmas = torch.as_tensor(getattr(self._scheduler, "sigmas", 0.0))
         empty = not self.flow and bool(self._scheduler.alphas_cumprod[int(self._times[0])] == 0)
         if not bool(sigmas.isfinite().all()) or (empty and self.name == "PNDMScheduler"):
@@ -126,7 +132,7 @@ class Schedule:
     def __iter__(self) -> Iterator[Step]:
         for index, t in enumerate(self._times):
             noise, gain = self._level(index, int(t))
-            yield Step(index, len(self), float(self._told[index]), noise, gain)
+            yield Step(index, len(self), float(self._network_times[index]), noise, gain)
             if index == self._stop:
                 return
         yield Step(len(self), len(self), 0.0)
@@ -135,7 +141,7 @@ class Schedule:
         return len(self._times)
 
     def again(self, stop: int | None = None) -> Schedule:
-        """The same levels for another run, up to `stop`."""
+        """A schedule of the same levels for another run, up to the level of index `stop`."""
         return Schedule(self._given, self.steps, stop)
 
     def _level(self, index: int, t: int) -> tuple[float, float]:
@@ -148,7 +154,7 @@ class Schedule:
         return float((1 - self._scheduler.alphas_cumprod[t]) ** 0.5), 1.0
 
     def signal(self, step: Step) -> float:
-        """sqrt(alpha_bar) at a step; from the table, since 1 - `noise`^2 has no digits left where there is little."""
+        """sqrt(alpha_bar) at a step, from the table: 1 - `noise`^2 loses its digits where the signal is small."""
         if step.clean:
             return 1.0
         if self.flow:
@@ -158,24 +164,25 @@ class Schedule:
         return float(self._scheduler.alphas_cumprod[int(self._times[step.index])]) ** 0.5
 
     def start(self, noise: Tensor) -> Tensor:
-        """The first sample from unit noise, which also seeds what a stochastic solver draws."""
-        self._draws, self._clean = [torch.Generator().manual_seed(_seed_of(row)) for row in noise], None
+        """The first sample, from unit noise `[sample, channel, ...]`, which also seeds a stochastic solver's noise."""
+        self._draws = [torch.Generator().manual_seed(_seed_of(sample)) for sample in noise]
+        self._clean = None
         return noise * self._scheduler.init_noise_sigma if not self.flow else noise
 
     def unit(self, first: Tensor) -> Tensor:
-        """The unit noise that `start` made a first sample of."""
+        """The unit noise of a first sample: the inverse of `start`."""
         return first if self.flow else first / self._scheduler.init_noise_sigma
 
     def scale(self, x: Tensor, step: Step) -> Tensor:
-        """The sample as the network wants to see it."""
+        """The sample in the units of the network's input."""
         return x / step.gain
 
     def noised(self, clean: Tensor, noise: Tensor, step: Step) -> Tensor:
-        """A sample that shows `clean` at the noise level of `step`."""
+        """`clean` with `noise` added at the level of `step`, in the scheduler's units."""
         return step.gain * (self.signal(step) * clean + step.noise * noise)
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
-        """One solver step. It is computed, and its noise drawn, in float32, whatever the network computes in."""
+        """One solver step. It is computed, and its noise drawn, in float32, whatever the dtype of the network."""
         if isinstance(self._scheduler, diffusers.CogVideoXDPMScheduler):
             return self._advance_with_noise(x, prediction, step.index)
         draws = {"generator": self._draws} if self._draws_noise else {}
@@ -183,7 +190,7 @@ class Schedule:
         return after.to(x.dtype)
 
     def _advance_with_noise(self, x: Tensor, prediction: Tensor, index: int) -> Tensor:
-        """Noise is drawn in the order of the pipeline's samples, `[row, frame, channel, height, width]`."""
+        """A step of CogVideoX's solver; its noise is `[sample, frame, channel, height, width]`, as in its pipeline."""
         before = self._times[index - 1] if index else None
         x, self._clean = self._scheduler.step(
             prediction.movedim(2, 1), self._clean, self._times[index], before, x.movedim(2, 1), generator=self._draws
@@ -191,7 +198,7 @@ class Schedule:
         return x.movedim(1, 2)
 
     def estimate(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
-        """The clean sample that a prediction implies."""
+        """The clean sample that a prediction implies, in the units of clean latents."""
         x, sigma = x / step.gain, step.noise
         if self.flow:
             return x - sigma * prediction
@@ -208,74 +215,85 @@ class Schedule:
 
 
 def is_flow(scheduler: Any) -> bool:
-    """Whether it goes straight from noise to sample (flow matching)."""
+    """Whether it is of flow matching: samples are interpolated linearly between noise and clean."""
     return "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction"
 
 
 def check_runs(name: str, flow: bool = False) -> None:
-    """Raise where a scheduler class of diffusers would not run here, or run wrongly."""
+    """Raise where a scheduler class of diffusers does not run here, or would give wrong results."""
     if name not in PRESERVING | EXPLODING | FLOW:
         reason, nearest = REFUSED.get(name, (OTHER_UNITS, "flow" if flow else "ddim"))
         raise AnimaticError(f"{name} {reason}; want {nearest}")
 
 
-def _seed_of(row: Tensor) -> int:
-    """A seed from the signs of a row's first 63 numbers, which no rounding changes."""
-    return sum(int(negative) << i for i, negative in enumerate(row.flatten()[:63].signbit().tolist()))
+def _seed_of(noise: Tensor) -> int:
+    """A seed from the signs of a sample's first 63 numbers, which no rounding changes."""
+    signs = noise.flatten()[:63].signbit().tolist()
+    return sum(int(negative) << i for i, negative in enumerate(signs))
 
 
-SHIFTS = {"snr_shift_scale": 1.0, "rescale_betas_zero_snr": False}  # of the noise table, where they are not so
+SHIFTS = {"snr_shift_scale": 1.0, "rescale_betas_zero_snr": False}  # options that shift the noise table, when off
 
 
 def scheduler_named(name: str, like: Any) -> Any:
     """Another diffusers scheduler, with the noise table and the prediction type of `like`.
 
-    `name` is one of ddim, dpm++, unipc, pndm, euler, flow or a class name of diffusers.
+    `name` is one of SHORT or a class name of diffusers. Raises `AnimaticError` where there is no such scheduler, or it
+    does not fit models of `like`.
     """
     name_of_class = SHORT.get(name, name)
-    own = CogVideoXSATDPMScheduler if name_of_class == CogVideoXSATDPMScheduler.__name__ else None
-    cls: Any = own or getattr(diffusers, name_of_class, None)
+    cls: Any = getattr(diffusers, name_of_class, None)
+    if name_of_class == CogVideoXSATDPMScheduler.__name__:
+        cls = CogVideoXSATDPMScheduler
     if not isinstance(cls, type) or not cls.__name__.endswith("Scheduler"):
         raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
     check_runs(cls.__name__, is_flow(like))
 
-    config, takes = {k: v for k, v in like.config.items() if k != "algorithm_type"}, signature(cls).parameters
+    config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
+    takes = signature(cls).parameters
     config = {k: plain for k, plain in SHIFTS.items() if k in takes} | config  # CogVideoX's own shift by default
     if "skip_prk_steps" in takes:  # as Stable Diffusion's folders have it
         config.setdefault("skip_prk_steps", True)
     if is_flow(like):
         shift = config.get("flow_shift", config.get("shift", 1.0))
         if cls.__name__ not in FLOW and "use_flow_sigmas" not in takes:
-            raise AnimaticError(f"scheduler {name!r} knows no flow matching, which the model was trained on; want flow")
+            raise AnimaticError(
+                f"scheduler {name!r} does not support flow matching, which the model was trained with; want flow"
+            )
         config |= {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift, "shift": shift}
     elif cls.__name__ in FLOW:
-        learnt = f"this model predicts {like.config.prediction_type}"
-        raise AnimaticError(f"scheduler {name!r} is for models of flow matching, and {learnt}; want ddim or dpm++")
+        predicted = f"this model predicts {like.config.prediction_type}"
+        raise AnimaticError(f"scheduler {name!r} is for models of flow matching, and {predicted}; want ddim or dpm++")
     elif any(config.get(k, plain) != plain and k not in takes for k, plain in SHIFTS.items()):
-        level = like.alphas_cumprod  # other schedulers know no shift of the noise: tell them the betas it comes to
+        # other schedulers have no option for the shift: give them the betas of the shifted table
+        level = like.alphas_cumprod
         config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
     try:
-        with quiet():  # of what it does not take
+        with quiet():  # diffusers warns of options that the class does not have
             scheduler: Any = cls.from_config(config)
-    except TypeError as error:  # its class wants what no scheduler of these models has
-        raise AnimaticError(f"scheduler {name!r} is of other models ({error}); want {', '.join(SHORT)}") from None
+    except TypeError as error:  # its class requires an option that no scheduler of these models has
+        raise AnimaticError(f"scheduler {name!r} is for other models ({error}); want {', '.join(SHORT)}") from None
     _keep_bounds(scheduler, like, name)
     return scheduler
 
 
 def _keep_bounds(scheduler: Any, like: Any, name: str) -> None:
-    """Let `scheduler` clip or threshold clean estimates where, and only where, `like` does.
+    """Make `scheduler` clip or threshold clean estimates where, and only where, `like` does.
 
-    Some clip by default, which latents do not bear. Solvers without `clip_sample` clip by a threshold that may not
-    exceed its range. Raises where a solver does neither; clipped models of v and x0 come out without, with a warning.
+    Some clip by default, which would damage latents. Solvers without `clip_sample` clip by a threshold that may not
+    exceed its range. Raises where a solver can do neither; models that predict v or x0 run without clipping, with a
+    warning.
     """
-    told, takes = like.config, signature(type(scheduler)).parameters
-    clips = bool(told.get("clip_sample", False)) and not type(like).__name__.startswith("CogVideoX")  # never do
-    needs = (clips and told.prediction_type == "epsilon") or told.get("thresholding", False)
+    config = like.config
+    takes = signature(type(scheduler)).parameters
+    clips = bool(config.get("clip_sample", False))
+    if type(like).__name__.startswith("CogVideoX"):  # these have the option and never clip
+        clips = False
+    needs = (clips and config.prediction_type == "epsilon") or config.get("thresholding", False)
     if "clip_sample" in takes:
         scheduler.register_to_config(clip_sample=clips)
     elif clips and "thresholding" in takes:
-        scheduler.register_to_config(thresholding=True, sample_max_value=told.get("clip_sample_range", 1.0))
+        scheduler.register_to_config(thresholding=True, sample_max_value=config.get("clip_sample_range", 1.0))
     elif needs and "thresholding" not in takes:
         bounds = "bounds clean estimates, as this model of pixels needs"
         raise AnimaticError(f"scheduler {name!r} is not one that {bounds}; want ddim, dpm++ or unipc")

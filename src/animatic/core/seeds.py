@@ -1,4 +1,4 @@
-"""Seeds: whole numbers that every generator takes."""
+"""Seeds: whole numbers that every random generator accepts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import operator
 
 from ..errors import AnimaticError
 
-MOST_SEED = 2**63 - 1  # what torch's generators and SQLite's integers take alike
+MOST_SEED = 2**63 - 1  # the largest that both torch's generators and SQLite's integers accept
 
 
 def check_seed(seed: int) -> int:
-    """`seed` as an int. Raises `AnimaticError` where no generator takes it."""
+    """`seed` as an int. Raises `AnimaticError` where it is not a whole number from 0 to MOST_SEED."""
     try:
         number = operator.index(seed)
     except TypeError:

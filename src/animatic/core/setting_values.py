@@ -1,4 +1,4 @@
-"""Values of settings: which types they have, and how a value or a text becomes one. Checked by pydantic."""
+"""Values of settings: their types, and how a value or a text is read as one. Checked by pydantic."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "
 
 
 def given_settings(texts: Sequence[str]) -> dict[str, Value]:
-    """What NAME=VALUE texts give: numbers, also as quotients ("10/50"), or the text, which the field reads.
+    """Settings by name from texts NAME=VALUE: numbers, also as quotients ("10/50"), or the text, which the field reads.
 
-    Raises where one is none, or a name is given twice.
+    Raises `AnimaticError` where a text has no such form, or a name is given twice.
     """
     given: dict[str, Value] = {}
     for text in texts:
@@ -35,16 +35,18 @@ def given_settings(texts: Sequence[str]) -> dict[str, Value]:
 
 def is_settable(hint: Any) -> bool:
     """Whether a field of this type is a setting: numbers, texts, choices, switches, and tuples of those."""
-    return all(
-        kind in SCALARS
-        or get_origin(kind) is Literal
-        or (get_origin(kind) is tuple and all(part is ... or is_settable(part) for part in get_args(kind)))
-        for kind in _alternatives(hint)
-    )
+    return all(_is_value(kind) for kind in _alternatives(hint))
+
+
+def _is_value(kind: Any) -> bool:
+    """`is_settable` for one alternative of a type."""
+    if get_origin(kind) is tuple:
+        return all(part is ... or is_settable(part) for part in get_args(kind))
+    return kind in SCALARS or get_origin(kind) is Literal
 
 
 def kind_of(hint: Any) -> str:
-    """switch, whole, number, choice or text, which stands for all that may have several parts, too."""
+    """One of switch, whole, number, choice and text; a type of several parts or alternatives is text."""
     kinds = [kind for kind in _alternatives(hint) if kind is not NoneType]
     if get_origin(kinds[0]) is Literal:
         return "choice"
@@ -57,7 +59,7 @@ def limit_of(hint: Any) -> float | None:
 
 
 def choice_of(hint: Any) -> tuple[str, ...]:
-    """What may be chosen."""
+    """The choices of a type; () where it has none."""
     return tuple(str(each) for kind in _alternatives(hint) if get_origin(kind) is Literal for each in get_args(kind))
 
 
@@ -85,18 +87,21 @@ def read(given: Any, hint: Any, name: str, default: Value) -> Any:
 
     parsed = _parsed(given, hint) if isinstance(given, str) else given
     try:
-        # by way of JSON, so that a list is a tuple and a whole number is a real one, but True is no number
+        # by way of JSON, so that a list is read as a tuple and an int as a float, but True not as a number
         value = TypeAdapter(hint).validate_json(json.dumps(parsed), strict=True)
     except (ValidationError, TypeError, ValueError):
         raise refused from None
+
     numbers = [each for each in _flat(value) if isinstance(each, int | float)]
-    if not all(math.isfinite(each) and each >= 0 for each in numbers) or (value == () and default != ()):
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise refused
+    if value == () and default != ():
         raise refused
     return value
 
 
 def wanted(hint: Any) -> str:
-    """What a value of this type may be, in words."""
+    """The allowed values of a type, in words."""
     if isinstance(hint, Mapping):
         return f"one of {', '.join(hint)}"
     kinds = list(_alternatives(hint))
@@ -105,16 +110,18 @@ def wanted(hint: Any) -> str:
     most = limit_of(hint)
     least = next((limit.ge for limit in _constraints(hint) if getattr(limit, "ge", None) is not None), 0)
     span = f"{least:g} or more" if most is None else f"{least:g} to {most:g}"
-    words = {bool: "on or off", str: "words", int: f"whole, {span}", float: f"a number, {span}"}
-    told = [words[kind] for kind in words if kind in kinds]
+    descriptions = {bool: "on or off", str: "words", int: f"whole, {span}", float: f"a number, {span}"}
+    allowed = [description for kind, description in descriptions.items() if kind in kinds]
     for kind in kinds:
         if get_origin(kind) is tuple:
-            told.append("names with commas" if str in get_args(kind) else "numbers with commas")
-    return " or ".join([*told, *(["none"] if NoneType in kinds else [])])
+            allowed.append("names with commas" if str in get_args(kind) else "numbers with commas")
+    if NoneType in kinds:
+        allowed.append("none")
+    return " or ".join(allowed)
 
 
 def _parsed(text: str, hint: Any) -> Any:
-    """What a text stands for in a field of this type; the text itself where it stands for nothing else."""
+    """A text read as a value of this type; the text itself where it cannot be."""
     kinds = list(_alternatives(hint))
     if NoneType in kinds and text.lower() == "none":
         return None
@@ -150,7 +157,7 @@ def _alternatives(hint: Any) -> Iterator[Any]:
 
 
 def _constraints(hint: Any) -> Iterator[Any]:
-    """The limits of numbers, wherever in a type they stand."""
+    """The constraints of numbers, anywhere in a type."""
     if get_origin(hint) is Annotated:
         for each in hint.__metadata__:
             yield from getattr(each, "metadata", ())  # pydantic's Field holds several

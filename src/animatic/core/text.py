@@ -1,4 +1,4 @@
-"""Prompts to token states, and phrases to token positions (by the tokenizer's offsets, never as substrings)."""
+"""Text encoding: prompts to token states, and phrases to token positions (by the tokenizer's offsets)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from .backbone import Backbone
 
 AnyBackbone = TypeVar("AnyBackbone", bound="Backbone")
-CLIP_LENGTH = 77  # tokens that CLIP reads at once, a start and an end token among them
+CLIP_LENGTH = 77  # tokens of CLIP's context, the start and the end token included
 
 
 class ClipText(nn.Module):
-    """A tokenizer and its CLIP text encoder. `name` is the model's, for messages; `limit` in tokens, 0 is its own.
+    """A tokenizer and its CLIP text encoder (Radford et al. 2021, arXiv 2103.00020).
 
-    Of an encoder of CLIP's own length, longer prompts can be read in chunks (`in_chunks`). With `truncate` (see
-    `truncating`) longer prompts are cut, and what is cut off has no positions.
+    `name`: the model's, for messages. `limit`: the longest prompt in tokens; 0 is the encoder's own. Where the encoder
+    has CLIP's own length, longer prompts can be encoded in chunks (`in_chunks`). With `truncate` (see `truncating`)
+    longer prompts are cut, and the words that are cut off have no positions.
     """
 
     chunked = True
@@ -38,15 +39,15 @@ class ClipText(nn.Module):
         self.limit = limit or min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        """Token states `[prompt, limit, channel]`. Raises where a prompt is too long, unless it is to be cut."""
+        """Token states `[prompt, limit, channel]`. Raises where a prompt is too long, unless `truncate` is set."""
         return self.states(self.tokens(prompts))
 
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
         """Token states `[prompt, chunk * limit, channel]` of prompts of any length, as many chunks for each.
 
-        A chunk is `limit` - 2 tokens between a start and an end token, read by itself; states stand in a row. compel
-        (https://github.com/damian0815/compel) and Stable Diffusion's web interfaces do so. Warns, once a prompt, of
-        what is told in chunks. Raises where a prompt is too long for an encoder that is not CLIP's.
+        A chunk is `limit` - 2 tokens between a start and an end token, encoded by itself; states are concatenated, as
+        in compel (https://github.com/damian0815/compel) and Stable Diffusion's web interfaces. Warns of each prompt
+        that is encoded in several chunks. Raises where a prompt is too long for an encoder that is not CLIP's.
         """
         chunks = [self._chunks(prompt) for prompt in prompts]
         most = max(map(len, chunks), default=1)
@@ -55,13 +56,17 @@ class ClipText(nn.Module):
 
         for prompt, own in zip(prompts, chunks, strict=True):
             if len(own) > 1:
-                count = f"{sum(map(len, own))} tokens, told in {len(own)} chunks"
+                count = f"{sum(map(len, own))} tokens, encoded in {len(own)} chunks"
                 warn(f"prompt {_start(prompt)} has {count}: {self.name} reads {self.limit - 2} at a time")
-        ids = torch.tensor([[self._framed(c) for c in (*own, *[[]] * (most - len(own)))] for own in chunks])
-        return self.states(ids.flatten(0, 1)).unflatten(0, (len(prompts), most)).flatten(1, 2)
+
+        # shorter prompts are padded by empty chunks
+        padded = [[*own, *[[]] * (most - len(own))] for own in chunks]
+        ids = torch.tensor([[self._framed(chunk) for chunk in own] for own in padded])
+        states = self.states(ids.flatten(0, 1))
+        return states.unflatten(0, (len(prompts), most)).flatten(1, 2)
 
     def states(self, ids: Tensor) -> Tensor:
-        """Token states `[text, token, channel]` of token ids `[text, token]`."""
+        """Token states `[prompt, token, channel]` of token ids `[prompt, token]`."""
         return self.encoder(input_ids=ids.to(self._device)).last_hidden_state
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
@@ -78,16 +83,16 @@ class ClipText(nn.Module):
         return padded["input_ids"]
 
     def pooled(self, phrases: Sequence[str]) -> Tensor:
-        """The encoder's summary of each phrase, its state at the end token: `[phrase, channel]`.
+        """The encoder's pooled state of each phrase, that at the end token: `[phrase, channel]`.
 
-        Of a phrase longer than a chunk it is the first chunk's.
+        For a phrase longer than a chunk it is the first chunk's.
         """
         if not phrases:
             return next(self.encoder.parameters()).new_zeros(0, self.encoder.config.hidden_size)
         return self.encoder(input_ids=self._first(phrases).to(self._device)).pooler_output
 
     def token_ids(self, prompt: str) -> list[int]:
-        """The ids of a prompt as they lie in its states, chunk after chunk, up to its last end token."""
+        """The token ids of a prompt in the order of its states, chunk after chunk, up to the last end token."""
         chunks = self._chunks(prompt)
         if len(chunks) == 1:
             return self._read(prompt)["input_ids"]
@@ -95,35 +100,42 @@ class ClipText(nn.Module):
         return [*chain.from_iterable(whole), *last[: len(chunks[-1]) + 2]]
 
     def positions(self, prompt: str, phrase: str) -> tuple[int, ...]:
-        """Positions of the tokens of `phrase` in the states of `prompt`; empty where it is not there."""
+        """Positions of the tokens of `phrase` in the states of `prompt`; () where it is not in the prompt."""
         span = find(prompt, phrase)
         if span is None:
             return ()
         offsets = self._read(prompt, return_offsets_mapping=True)["offset_mapping"]
-        return tuple(self._place(i) for i, (a, b) in enumerate(offsets) if a < b and a < span[1] and b > span[0])
 
-    def _place(self, i: int) -> int:
-        """Where the token stands that is the i-th of a prompt, its start token counted."""
+        positions = []
+        for i, (first, stop) in enumerate(offsets):
+            empty = first >= stop  # start, end and padding tokens
+            if not empty and first < span[1] and stop > span[0]:
+                positions.append(self._position(i))
+        return tuple(positions)
+
+    def _position(self, i: int) -> int:
+        """Position in the states of the i-th token of a prompt, the start token included."""
         if i < self.limit - 1:
             return i
-        chunk, at = divmod(i - 1, self.limit - 2)
-        return chunk * self.limit + 1 + at
+        chunk, offset = divmod(i - 1, self.limit - 2)
+        return chunk * self.limit + 1 + offset
 
     def _chunks(self, prompt: str) -> list[list[int]]:
-        """The ids of a prompt by chunks, without start and end tokens; one chunk where it is read at once."""
+        """The token ids of a prompt by chunks, without start and end tokens; one chunk where it is encoded whole."""
         if self.truncate:
             start_and_end = len(self._read("")["input_ids"])
             return [self._read(prompt, add_special_tokens=False)["input_ids"][: self.limit - start_and_end]]
-        ids, size = self._read(prompt, add_special_tokens=False)["input_ids"], self.limit - 2
+        ids = self._read(prompt, add_special_tokens=False)["input_ids"]
         if not self.chunked:
             return [ids]
+        size = self.limit - 2
         return [ids[i : i + size] for i in range(0, len(ids), size)] or [[]]
 
     def _framed(self, chunk: Sequence[int]) -> list[int]:
-        """A chunk between start and end token, padded."""
-        words: Any = self.tokenizer
+        """A chunk between start and end token, padded to `limit` tokens."""
+        tokenizer: Any = self.tokenizer
         padding = self.limit - 2 - len(chunk)
-        return [words.bos_token_id, *chunk, words.eos_token_id, *[words.pad_token_id] * padding]
+        return [tokenizer.bos_token_id, *chunk, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
 
     def _first(self, prompts: Sequence[str]) -> Tensor:
         """Ids of each prompt's first chunk `[prompt, limit]`."""
@@ -132,7 +144,7 @@ class ClipText(nn.Module):
         return torch.tensor([self._framed(self._chunks(prompt)[0]) for prompt in prompts])
 
     def _read(self, prompt: str | list[str], **options: Any) -> Any:
-        """The tokenizer's answer; how long it may be is checked here, and the tokenizer need not warn of it."""
+        """The tokenizer's output, cut where `truncate` is set; its own warnings of length are off."""
         cut = {"truncation": True, "max_length": self.limit} if self.truncate else {}
         return self.tokenizer(prompt, verbose=False, **(cut | options))
 
@@ -142,10 +154,10 @@ class ClipText(nn.Module):
 
 
 class T5Text(ClipText):
-    """A tokenizer and its T5 or UMT5 encoder, reading `limit` tokens.
+    """A tokenizer and its T5 or UMT5 encoder (Raffel et al. 2020, arXiv 1910.10683), of `limit` tokens.
 
-    `masked` (Wan): padding is not attended to and its states are zero; CogVideoX learnt with padding in sight. Longer
-    prompts are refused: the networks were trained on `limit` tokens.
+    `masked` (Wan): padding is not attended to and its states are zero; CogVideoX was trained with padding unmasked.
+    Longer prompts are refused: the networks were trained on `limit` tokens.
     """
 
     chunked = False
@@ -157,33 +169,34 @@ class T5Text(ClipText):
         self.masked = masked
 
     def states(self, ids: Tensor) -> Tensor:
+        """Token states `[prompt, token, channel]` of `ids` `[prompt, token]`; those of padding are 0 where `masked`."""
         if not self.masked:
             return super().states(ids)
         padding: Any = self.tokenizer.pad_token_id
         ids = ids.to(self._device)
         mask = ids.ne(padding)
         states = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return states * mask[..., None].to(states.device)  # weights that wait elsewhere answer where they compute
+        return states * mask[..., None].to(states.device)  # with offloaded weights, states are on the compute device
 
 
 def truncating(backbone: AnyBackbone) -> AnyBackbone:
-    """The model with prompts longer than its text encoder reads cut to what it reads, as LMD, LVD and DiTCtrl cut them.
+    """A copy of the model that cuts prompts to the text encoder's limit, as LMD, LVD and DiTCtrl do.
 
-    Its weights are shared with `backbone`, which goes on as before.
+    It shares its weights with `backbone`, which does not change.
     """
-    cutting = copy(backbone)
-    cutting.text = copy(backbone.text)
-    cutting.text.truncate = True
-    return cutting
+    truncated = copy(backbone)
+    truncated.text = copy(backbone.text)
+    truncated.text.truncate = True
+    return truncated
 
 
 def find(prompt: str, phrase: str) -> tuple[int, int] | None:
-    """Where whole words of `prompt` name `phrase`: as it stands or in the plural, else its last word likewise."""
+    """The span of whole words in `prompt`: the phrase or its plural, else the phrase's last word or its plural."""
     return _named(prompt, phrase.strip()) or _named(prompt, phrase.split()[-1])
 
 
 def _named(prompt: str, words: str) -> tuple[int, int] | None:
-    """Where these very words stand in `prompt`, or their plural."""
+    """The span of these words in `prompt`, or of their plural."""
     for form in (words, *plurals(words)):
         hit = re.search(rf"(?<!\w){re.escape(form)}(?!\w)", prompt, re.IGNORECASE)
         if hit:
@@ -192,11 +205,11 @@ def _named(prompt: str, words: str) -> tuple[int, int] | None:
 
 
 def named(text: str, phrase: str, others: Sequence[str]) -> bool:
-    """Whether `text` names `phrase`: it stands there, or its last word does and is not part of an other's name."""
-    at = find(text, phrase)
-    if at is None or _named(text, phrase.strip()) is not None:
-        return at is not None
-    return not any(_inside(at, _named(text, other.strip())) for other in others if other != phrase)
+    """Whether `text` names `phrase`: by the whole phrase, or by its last word outside the phrases of `others`."""
+    span = find(text, phrase)
+    if span is None or _named(text, phrase.strip()) is not None:
+        return span is not None
+    return not any(_inside(span, _named(text, other.strip())) for other in others if other != phrase)
 
 
 def _inside(span: tuple[int, int], other: tuple[int, int] | None) -> bool:

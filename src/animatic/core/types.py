@@ -1,6 +1,7 @@
-"""The small types of the loop: noise levels, conditioning, and attention layers as controls see them.
+"""The data types of the loop: noise levels, conditioning, and attention layers as controls see them.
 
-Latents are `[row, channel, frame, height, width]` everywhere; an image is a one-frame video.
+Samples are latents `[sample, channel, frame, height, width]` everywhere; an image is a one-frame video. The network
+evaluates a batch of branches (see `Branch`), one or more for each sample.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from pydantic import Field
 from torch import Tensor
 
 Fraction = Annotated[float, Field(ge=0, le=1)]  # of the noise levels, or of the cells in a box
-Span = tuple[Fraction, Fraction]  # of the run: from, and up to
+Span = tuple[Fraction, Fraction]  # of the noise levels: [from, to)
 
 
 @dataclass(frozen=True)
 class Step:
     """One noise level: step `index` of `count`; the level after the last is the clean one (`index == count`).
 
-    `t` is what the network is told (a number, or one per row), `noise` is sqrt(1 - alpha_bar), `gain` is how much
-    larger the scheduler's samples are than variance-preserving ones.
+    `t` is the timestep given to the network (a number, or one per branch), `noise` is sqrt(1 - alpha_bar), `gain` is
+    the scale of the scheduler's samples relative to variance-preserving ones.
     """
 
     index: int
@@ -32,22 +33,28 @@ class Step:
 
     @property
     def fraction(self) -> float:
+        """Position in the run: 0 at the first level, 1 at the clean one."""
         return self.index / self.count
 
     @property
     def clean(self) -> bool:
+        """Whether this is the level after the last, at which samples hold no noise."""
         return self.index == self.count
 
     def within(self, span: Span) -> bool:
+        """Whether the level lies in `span`, its end excluded."""
         return span[0] <= self.fraction < span[1]
 
 
 @dataclass(frozen=True)
 class Branch:
-    """What one row of a batch is: the negative or positive pass of sample `stream`, its frames from `first` on.
+    """What one entry of the network's batch evaluates: the unconditional or the conditional branch of a sample.
 
-    `parts` says which of the stream's prompts (of a story) it is told, with what weights. `source` is the row whose
-    keys and values it is to read instead of its own (see `controls.sharing`): of this call, or an earlier one.
+    `negative`: conditioned on the negative prompt (the unconditional branch of classifier-free guidance). `sample`:
+    index of the sample. `first_frame`: first latent frame, where the branch covers a window of the sample.
+    `prompt_weights`: (index, weight) of each of the sample's prompts (a story has several) that it is conditioned on.
+    `kv_source`: the branch whose keys and values it attends to in place of its own (see `controls.sharing`), of the
+    same call of the network or of an earlier one at this noise level.
     """
 
     negative: bool = False
@@ -59,11 +66,12 @@ class Branch:
 
 @dataclass(frozen=True)
 class AttentionMapRequest:
-    """A request: the attention probabilities of chosen text tokens, from the layers that match `sites` (globs).
+    """A request for the attention probabilities of chosen text tokens.
 
-    `tokens` is `[row, wanted]`. Each matching layer puts
-    `[row, frame, head, height, width, wanted]` into `found` under its name; with `mean`, its mean over heads as one.
-    With `only`, nobody needs the prediction: the network stops after the last of these layers and answers NaN.
+    `tokens` `[branch, token]` are key positions, as many for each branch. Each layer whose name matches one of the
+    globs `layers` stores `[branch, frame, head, height, width, token]` in `found` under its name; with
+    `mean_over_heads` the head axis has length 1. With `maps_only` the prediction is not needed: the network stops after
+    the last of these layers and returns NaN.
     """
 
     tokens: Tensor
@@ -75,9 +83,10 @@ class AttentionMapRequest:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the model is told: `text` is `[row, token, channel]`, `rows` says what each row is.
+    """What the network is conditioned on: `text` `[branch, token, channel]`, and a description of each branch.
 
-    `kept` are rows, of this call or earlier ones at this noise level, that later calls will go back to.
+    `extra` holds further tensors by name, `[branch, ...]` each. `reused` are branches, of this call or of earlier ones
+    at this noise level, whose keys and values or activations later calls will read.
     """
 
     text: Tensor
@@ -88,28 +97,36 @@ class Conditioning:
 
     @property
     def samples(self) -> list[int]:
-        return [row.sample for row in self.branches]
+        """The sample index of each branch."""
+        return [branch.sample for branch in self.branches]
 
     @property
     def positive(self) -> Conditioning:
-        """The same without its negative rows."""
-        keep = [i for i, row in enumerate(self.branches) if not row.negative]
-        extra = {name: value[keep] for name, value in self.extra.items()}
-        maps = self.map_request and replace(self.map_request, tokens=self.map_request.tokens[keep])
+        """The conditional branches alone."""
+        kept = [i for i, branch in enumerate(self.branches) if not branch.negative]
+
+        request = self.map_request
+        if request is not None:
+            request = replace(request, tokens=request.tokens[kept])
+
         return replace(
-            self, text=self.text[keep], branches=tuple(self.branches[i] for i in keep), extra=extra, map_request=maps
+            self,
+            text=self.text[kept],
+            branches=tuple(self.branches[i] for i in kept),
+            extra={name: value[kept] for name, value in self.extra.items()},
+            map_request=request,
         )
 
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """One attention layer in one call.
+    """One attention layer in one evaluation of the network.
 
-    `name` is its module path; `kind` is "self", "cross", "time" or "joint" (text and video in one sequence, text
-    first); `fold` is how many batch entries belong to one row (frames in space layers, height * width in time layers, 1
-    in transformers, which see all frames at once); `text` are the key positions that are text, in joint layers the
-    query positions too; `grid` is (frames, height, width) at this layer; `width` are the channels of a head, before
-    anybody adds to them.
+    `layer`: the module's path. `kind`: "self", "cross", "time" (over frames) or "joint" (text and video in one
+    sequence, text first). `entries_per_branch`: batch entries that belong to one branch (frames in space layers, height
+    * width in time layers, 1 in transformers, which attend to all frames at once). `text_keys`: the key positions of
+    the text, in joint layers the query positions too. `grid`: (frames, height, width) at this layer. `head_width`:
+    channels of a head, before controls append any.
     """
 
     layer: str
@@ -122,10 +139,9 @@ class AttentionCall:
     head_width: int = 0
 
     def of_branch(self, i: int) -> AttentionCall:
-        """The same layer for row `i` alone."""
-        return replace(
-            self, cond=replace(self.cond, branches=self.cond.branches[i : i + 1], text=self.cond.text[i : i + 1])
-        )
+        """The same layer for branch `i` alone."""
+        one = slice(i, i + 1)
+        return replace(self, cond=replace(self.cond, branches=self.cond.branches[one], text=self.cond.text[one]))
 
 
 Attend = Callable[[AttentionCall, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]

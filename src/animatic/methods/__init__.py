@@ -1,4 +1,4 @@
-"""Methods: a name and a recipe, which is a list of controls for some scenes on a model."""
+"""Methods by name. Each has a recipe, which returns a list of controls for given scenes on a given model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
 from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
 
 Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]
-"""Scenes (a story is told as one, a `Reel`), model, guidance scale -> controls."""
+"""(scenes, model, guidance scale) -> controls, the first outermost. A story is one scene here, a `Timeline`."""
 
 METHODS: dict[str, Recipe] = {
     "none": none,
@@ -55,7 +55,10 @@ METHODS: dict[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """A recipe by name: of METHODS, or of an installed package's entry point in the group `animatic.methods`."""
+    """A recipe by name: of METHODS, or of an installed package's entry point in the group `animatic.methods`.
+
+    Raises `AnimaticError` where there is none.
+    """
     if name in METHODS:
         return METHODS[name]
     others = entry_points(group="animatic.methods")

@@ -1,7 +1,8 @@
-"""DiTCtrl (Cai et al. 2025): several prompts, one video. Windows in time that look at what was shown before.
+"""DiTCtrl: several prompts, one video, in windows over time that share keys and values.
 
-Published for CogVideoX-2B: keys and values are shared in the last five of 30 layers, in steps 2 to 24 of 50. Elsewhere
-the last sixth of the layers stands for them; in UNets the self-attention of the last blocks.
+Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl. Published for CogVideoX-2B: keys and values
+are shared in the last five of 30 layers, in steps 2 to 24 of 50. Other transformers share in the last sixth of their
+layers, UNets in the self-attention of their up blocks.
 """
 
 from __future__ import annotations
@@ -19,48 +20,49 @@ from ..scene import Scene
 from ..timeline import Timeline
 from .lvd import beta, lvd
 
-PART = 6  # the share of the layers that share: 5 of 30
+ONE_IN = 6  # one in so many layers of a transformer shares: 5 of 30
 
 
 def sharing_layers(backbone: Backbone) -> tuple[str, ...]:
-    """Globs of the layers that share: the last of a transformer's, the self-attention on the way up of a UNet's."""
-    names = list(backbone.chain(Step(0, 1, 0.0)))
-    if names:
-        return tuple(f"{name}.attn1" for name in names[-max(1, len(names) // PART) :])
-    return ("up_blocks.*.attn1",)
+    """Globs of the layers that share: a transformer's last blocks, the self-attention of a UNet's up blocks."""
+    blocks = list(backbone.chain(Step(0, 1, 0.0)))
+    if not blocks:
+        return ("up_blocks.*.attn1",)
+    count = max(1, len(blocks) // ONE_IN)
+    return tuple(f"{block}.attn1" for block in blocks[-count:])
 
 
 def in_time(
     scenes: Sequence[Scene], backbone: Backbone, source: Source = "previous", masked: bool = False
 ) -> list[Control]:
-    """Windows over stories, and what they share; nothing for scenes that are seen at once."""
-    reels = [scene for scene in scenes if isinstance(scene, Timeline)]
-    if not reels:
+    """Windows over stories that share keys and values; no controls for single scenes, which fit in one window."""
+    timelines = [scene for scene in scenes if isinstance(scene, Timeline)]
+    if not timelines:
         return []
-    share = ShareKV(sharing_layers(backbone), object_scenes=reels if masked else None)
-    return [Windows(reels, source=source), share]
+    share_kv = ShareKV(sharing_layers(backbone), object_scenes=timelines if masked else None)
+    return [Windows(timelines, source=source), share_kv]
 
 
 def ditctrl(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """Scenes in a row, each window looking at what the one before it shows."""
+    """Consecutive scenes in windows over time, each attending to the keys and values of the one before."""
     return [Guidance(guidance), *in_time(scenes, backbone)]
 
 
 def masked(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """The same with things looking at things, and the rest at the rest."""
+    """The same by masks: objects attend to the objects of the window before, the background to its background."""
     return [Guidance(guidance), *in_time(scenes, backbone, masked=True)]
 
 
 def chained(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """Scenes in a row, each window looking once at what the one before it looked like with looking."""
+    """Consecutive scenes, each window attending to the one before as that was with shared keys and values."""
     return [Guidance(guidance), *in_time(scenes, backbone, "chained")]
 
 
 def with_lvd(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """Scenes in a row that share, and boxes over time through an energy."""
+    """DiTCtrl's windows, and boxes over time by LVD's energy of the text attention."""
     return [*lvd(scenes, backbone, guidance), *in_time(scenes, backbone)]
 
 
 def with_gligen(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """Scenes in a row that share, and boxes told to a model that was trained to read them."""
+    """DiTCtrl's windows, and conditioning on boxes, for models that were trained with them (GLIGEN)."""
     return [*ditctrl(scenes, backbone, guidance), Gligen(scenes, beta(backbone))]

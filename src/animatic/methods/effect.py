@@ -1,4 +1,4 @@
-"""Whether a method has any effect on what is shown: its controls obey boxes, or share between windows."""
+"""Whether a method has any effect on a scene: its controls need boxes, or several windows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ OF_BOXES = {Composition, Energy, Gligen, LayoutAttention, Regions}
 
 
 def without_effect(method: str, controls: Sequence[Control], shown: Scene | Timeline) -> str:
-    """Why a method has nothing to do, and what it makes then, in words; "" where it has."""
+    """Why a method does not differ from another on a scene or story, as a message; "" where it does."""
     kinds = {type(control) for control in controls} - {Guidance, Windows}
     if method == "none" or kinds - OF_BOXES:
         return ""
     if not kinds and isinstance(shown, Scene):
-        return f"{method} shares between windows, and the scene is seen at once: it is the video of 'none'"
+        return f"{method} shares between windows, and the scene fits in one: the video is that of 'none'"
     if not kinds or shown.tracks:
         return ""
-    if Gligen in kinds:  # which has learnt what no box looks like
-        return f"{method} has no box to obey: the model is told that there is nothing to place"
-    return f"{method} has no box to obey: it is the video of 'none'"
+
+    # GLIGEN was trained with scenes without boxes, and differs from the model without its layers
+    if Gligen in kinds:
+        return f"{method} needs boxes, and there are none: the model is conditioned on an empty layout"
+    return f"{method} needs boxes, and there are none: the video is that of 'none'"

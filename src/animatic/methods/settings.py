@@ -1,8 +1,8 @@
 """A method's settings by name: every number and choice of its controls, read from the controls themselves.
 
 A name is the control's class in lower case, a dot and the field: `energy.scale`; parts of a control follow with further
-dots: `energy.terms.inside`, `composition.parts.energy.scale`. A second control of a class is `energy2`. Which names
-there are, and what they are by default, hangs on the method and on the family of the model.
+dots: `energy.terms.inside`, `composition.object_controls.energy.scale`. A second control of a class is `energy2`. Names
+and defaults depend on the method and on the family of the model.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ KINDS: tuple[Mapping[str, type], ...] = (
     {"noise": NoiseLevel, "linear": LinearDecay},
     {"attention": AttentionMask, "sam": SamMask},
 )  # fmt: skip
-"""Parts of a control that can be exchanged for another kind: what an energy is made of, its shape, its masks."""
+"""Parts of a control that can be exchanged for another kind: an energy's terms and step size, a composition's mask."""
 
 GUIDANCE = ("guidance.scale", "waveguidance.scale")  # other names of `--guidance`
-_ONE = Scene("A bear")  # settings do not depend on what is shown, but some are only of scenes, or only of stories
+_ONE = Scene("A bear")  # settings do not depend on the scene, but some exist only for scenes, or only for stories
 _SEVERAL = Timeline((_ONE,), WindowPlan((Window(0, ((0, 1.0),)),), 1, 1, (0.0, 1.0)))
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting that can be changed: its name, what it is now, and what it may be.
+    """A setting that can be changed: its name, its value and its allowed values.
 
     `kind` is switch, whole, number, choice or text; `most` is the upper limit of a number (the lower one is 0), None
-    where there is none; `choices` are those of a choice. `help` is what the class says of it.
+    where there is none; `choices` are those of a choice. `help` is its clause of the class's docstring.
     """
 
     path: str
@@ -58,22 +58,22 @@ class Setting:
 
     @property
     def range(self) -> str:
-        """What it may be, in words."""
+        """The allowed values, in words."""
         return wanted(self.hint)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it: the default of a text as it would be typed, and `range` in words."""
-        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hint"}
+        """For JSON: the default of a text as it would be typed, and `range` in words."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hint"}
         default = shown(self.default) if self.kind == "text" else self.default
-        return {**told, "default": default, "range": self.range}
+        return {**values, "default": default, "range": self.range}
 
 
 @dataclass(frozen=True)
 class Tuned:
     """A method with settings changed.
 
-    `values` are those that were given, by name and as the types of their fields; `guidance` is the guidance scale
-    where that was among them.
+    `values` are the changed ones by name, as the types of their fields; `guidance` is the guidance scale where that was
+    among them.
     """
 
     recipe: Recipe
@@ -82,7 +82,7 @@ class Tuned:
 
 
 def settings_of(recipe: Recipe, backbone: Backbone) -> dict[str, Setting]:
-    """The settings of a method on a model by name, as they are there."""
+    """The settings of a method on a model by name, with their values there."""
     return {setting.path: setting for setting in _settings(_examples(recipe, backbone, guidance_of(recipe, backbone)))}
 
 
@@ -103,7 +103,7 @@ def tuned(recipe: Recipe, given: Mapping[str, Value], backbone: Backbone, method
                 controls = _changed(controls, path, value, method)
         return controls
 
-    changed.__dict__.update(vars(recipe))  # how it words scenes, and whatever else it says of itself
+    changed.__dict__.update(vars(recipe))  # the wording of prompts, and other attributes of the recipe
     changed.__name__ = method
     rest = {path: value for path, value in values.items() if path not in GUIDANCE}
     return Tuned(changed, rest, None if scale is None else float(scale))  # type: ignore[arg-type]
@@ -112,7 +112,9 @@ def tuned(recipe: Recipe, given: Mapping[str, Value], backbone: Backbone, method
 def guidance_of(recipe: Recipe, backbone: Backbone) -> float:
     """The guidance scale where none is given: the method's on this model, if it has one of its own, or the model's."""
     own: Callable[[Backbone], float | None] | None = getattr(recipe, "guidance", None)
-    return (own(backbone) if own else None) or backbone.defaults.guidance
+    if own is not None:
+        return own(backbone) or backbone.defaults.guidance
+    return backbone.defaults.guidance
 
 
 def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
@@ -129,26 +131,27 @@ def _checked(given: Mapping[str, Value], recipe: Recipe, backbone: Backbone, met
     examples = _examples(recipe, backbone, guidance_of(recipe, backbone))
     values: dict[str, Value] = {}
     for path, value in given.items():
-        # known anew each time: another kind of a part has other settings
+        # read again for each value: another kind of a part has other settings
         known = {setting.path: setting for setting in _settings(examples)}
         if path not in known:
             raise AnimaticError(_unknown(path, known, method, backbone))
         setting = known[path]
         values[path] = read(value, setting.hint, path, setting.default)
-        examples = [
-            _changed(controls, path, values[path], method) if path.split(".")[0] in dict(_named(controls)) else controls
-            for controls in examples
-        ]
+
+        control = path.split(".")[0]
+        for i, controls in enumerate(examples):
+            if control in dict(_named(controls)):
+                examples[i] = _changed(controls, path, values[path], method)
     return values
 
 
 def _unknown(path: str, known: Mapping[str, Setting], method: str, backbone: Backbone) -> str:
-    """One line that names what is like it, or all there is, as it is now."""
+    """The message for an unknown setting, with similar ones and their values, or all where none is similar."""
     tail = path.rpartition(".")[2]
     near = [name for name in known if name.rpartition(".")[2] == tail]
     near += [name for name in difflib.get_close_matches(path, known, 5) if name not in near]
-    told = ", ".join(f"{name}={shown(known[name].default)}" for name in near or known)
-    return f"{method} on {backbone.name} has no setting {path[:80]!r}; {'near' if near else 'known'}: {told}"
+    listed = ", ".join(f"{name}={shown(known[name].default)}" for name in near or known)
+    return f"{method} on {backbone.name} has no setting {path[:80]!r}; {'near' if near else 'known'}: {listed}"
 
 
 def _examples(recipe: Recipe, backbone: Backbone, guidance: float) -> list[list[Control]]:
@@ -156,6 +159,7 @@ def _examples(recipe: Recipe, backbone: Backbone, guidance: float) -> list[list[
 
 
 def _settings(examples: Sequence[Sequence[Control]]) -> Iterator[Setting]:
+    """The settings of all controls, each name once."""
     seen: set[str] = set()
     for controls in examples:
         for name, control in _named(controls):
@@ -166,7 +170,7 @@ def _settings(examples: Sequence[Sequence[Control]]) -> Iterator[Setting]:
 
 
 def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
-    """Each with the name of its class; a second one of a class is numbered."""
+    """Each control with the name of its class; a second one of a class is numbered."""
     seen: list[str] = []
     for control in controls:
         name = type(control).__name__.lower()
@@ -175,15 +179,18 @@ def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
 
 
 def _walk(owner: Any, prefix: str) -> Iterator[Setting]:
+    """The settings of a control or of a part of one, its own parts included."""
     if not is_dataclass(owner):
         return
     hints = get_type_hints(type(owner), include_extras=True)
     for f in fields(owner):
         if f.name.startswith("_") or not f.repr:
             continue
-        value, path, help = getattr(owner, f.name), f"{prefix}.{f.name}", _help(type(owner), f.name)
-        if is_settable(hints[f.name]):
-            hint = hints[f.name]
+        value = getattr(owner, f.name)
+        path = f"{prefix}.{f.name}"
+        help = _help(type(owner), f.name)
+        hint = hints[f.name]
+        if is_settable(hint):
             yield Setting(path, kind_of(hint), value, limit_of(hint), choice_of(hint), help, hint)
         elif is_controls(value):
             for name, control in _named(value):
@@ -207,7 +214,7 @@ def _kinds_of(value: Any) -> Mapping[str, type]:
 
 
 def _changed(controls: Sequence[Control], path: str, value: Value, method: str) -> list[Control]:
-    """Controls in which what `path` leads to is `value`."""
+    """The controls with the setting at `path` set to `value`."""
     key, *parts = path.split(".")
     named = dict(_named(controls))
     if key not in named:
@@ -217,7 +224,7 @@ def _changed(controls: Sequence[Control], path: str, value: Value, method: str) 
 
 
 def _with(owner: Any, parts: Sequence[str], value: Any) -> Any:
-    """A copy in which the field that `parts` lead to is another."""
+    """A copy in which the field at the path `parts` is `value`."""
     name, *more = parts
     old = getattr(owner, name)
     if is_controls(old) and more:
@@ -232,7 +239,7 @@ def _with(owner: Any, parts: Sequence[str], value: Any) -> Any:
 
 
 def _other_kind(kind: type, old: Any) -> Any:
-    """A part of another kind with its own defaults; whose arithmetic it follows stays."""
+    """A part of another kind with its own defaults; `legacy` stays as it is."""
     if kind is type(old):
         return old
     both = all("legacy" in {f.name for f in fields(each)} for each in (kind, type(old)))
@@ -241,8 +248,8 @@ def _other_kind(kind: type, old: Any) -> Any:
 
 def _help(cls: type, name: str) -> str:
     """The clause of a docstring that begins with the field's name, else the first that has it, else the first."""
-    words = " ".join((cls.__doc__ or "").split())
-    clauses = re.split(r"(?<=;)\s|(?<=\.)\s(?=[A-Z`])", words)
+    text = " ".join((cls.__doc__ or "").split())
+    clauses = re.split(r"(?<=;)\s|(?<=\.)\s(?=[A-Z`])", text)
     begins = [clause for clause in clauses if re.match(rf"(With )?`{name}`", clause)]
     names = [clause for clause in clauses if f"`{name}`" in clause]
     return [*begins, *names, clauses[0]][0].rstrip(";").replace("`", "")

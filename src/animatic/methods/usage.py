@@ -1,4 +1,4 @@
-"""How a method is used where the user does not say: its solver, its windows over a story, how it weights words."""
+"""Defaults of a method beyond its controls: its solver, its windows over a story, how it weights words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Usage:
-    """`scheduler` "" is the model's own. `reweights_as_published`: see `editing.edited`."""
+    """Defaults of a method.
+
+    `scheduler`: "" is the model's own. `layout`: the windows over a story. `reweights_as_published`: see
+    `editing.edited`.
+    """
 
     scheduler: str = ""
     layout: WindowLayout = BY_TIME
@@ -21,7 +25,7 @@ class Usage:
 
 
 def used(usage: Usage) -> Callable[[AnyRecipe], AnyRecipe]:
-    """Decorates a recipe that is used in a way of its own."""
+    """Decorates a recipe that has defaults of its own."""
 
     def with_usage(recipe: AnyRecipe) -> AnyRecipe:
         recipe.usage = usage  # pyright: ignore[reportFunctionMemberAccess]
@@ -31,7 +35,7 @@ def used(usage: Usage) -> Callable[[AnyRecipe], AnyRecipe]:
 
 
 def usage_of(recipe: Callable[..., Any]) -> Usage:
-    """The usage that a recipe names, or that of most methods."""
+    """The defaults of a recipe, its own or those of most methods."""
     return getattr(recipe, "usage", Usage())
 
 
@@ -41,6 +45,6 @@ def layout_of(
     transitions: int | None = None,
     longer_middle: int | None = None,
 ) -> WindowLayout:
-    """The windows of a method, with what is given instead of its own."""
+    """The windows of a method; arguments that are not None replace its own."""
     given = {"overlap": overlap, "transitions": transitions, "longer_middle": longer_middle}
     return replace(usage_of(recipe).layout, **{name: value for name, value in given.items() if value is not None})

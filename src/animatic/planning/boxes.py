@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..scene import Box, Scene
 
 CANVAS = 512
-MOST = 3.0  # how much LMD's scaling enlarges
+MAX_SCALE = 3.0  # how much LMD's scaling enlarges
 
 
 def clip(box: Box) -> Box | None:
@@ -34,7 +34,7 @@ def legacy_filter(boxes: Sequence[tuple[str, Box]], scale: bool = False) -> list
     return [(name, tuple(float(round(v)) for v in box)) for name, box in kept]  # type: ignore[misc]
 
 
-def filling(scene: Scene) -> Scene:
+def scaled_to_canvas(scene: Scene) -> Scene:
     """A picture whose boxes went once more through `legacy_filter` with `scale`: together they fill the canvas.
 
     What moves, or is absent at times, stays as it is.
@@ -56,7 +56,7 @@ def filling(scene: Scene) -> Scene:
 def _scaled(boxes: list[tuple[str, Box]]) -> list[tuple[str, Box]]:
     left, top = min(b[0] for _, b in boxes), min(b[1] for _, b in boxes)
     right, bottom = max(b[0] + b[2] for _, b in boxes), max(b[1] + b[3] for _, b in boxes)
-    s = min(CANVAS / (right - left), CANVAS / (bottom - top), MOST)
+    s = min(CANVAS / (right - left), CANVAS / (bottom - top), MAX_SCALE)
     offset = max(0.0, -top * s)
     if bottom * s + offset >= CANVAS:
         offset -= bottom * s - CANVAS

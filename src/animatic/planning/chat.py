@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import AnimaticError, warn
-from .asking import Message, Said
+from .language_model import Message, ModelReply
 
 LOCAL_KEY = "none"  # servers of one's own ask for no key
 
 
-class Rate:
+class RateLimiter:
     """At most `per_minute` calls a minute, over all threads (0: no limit)."""
 
     def __init__(self, per_minute: float = 0.0) -> None:
@@ -47,7 +47,7 @@ class Server:
     max_tokens: int = 4096
     timeout: float = 120.0
     retries: int = 4
-    rate: Rate = field(default_factory=Rate)
+    rate: RateLimiter = field(default_factory=RateLimiter)
     planner: str = "openai"
     _structured: bool = field(default=True, init=False)
 
@@ -55,7 +55,7 @@ class Server:
     def settings(self) -> str:
         return f"temperature={self.temperature} max_tokens={self.max_tokens} base_url={self.base_url}"
 
-    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said:
+    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> ModelReply:
         """One reply. Raises `AnimaticError` in one line, without the key."""
         client = self._client
         import openai  # it is there: the client is made of it
@@ -105,14 +105,16 @@ class Server:
             api_key=key or LOCAL_KEY, base_url=self.base_url or None, timeout=self.timeout, max_retries=self.retries
         )
 
-    def _said(self, answer: Any) -> Said:
+    def _said(self, answer: Any) -> ModelReply:
         try:
             text, used = self._text(answer), answer.usage
         except (AttributeError, IndexError, TypeError):  # a page of HTML, or an answer of other parts
             text = used = None
         if not isinstance(text, str) or not text.strip():
             raise AnimaticError(f"{self.name}: the server's answer holds no text")
-        return Said(text, {"asked": used.prompt_tokens or 0, "answered": used.completion_tokens or 0} if used else {})
+        return ModelReply(
+            text, {"asked": used.prompt_tokens or 0, "answered": used.completion_tokens or 0} if used else {}
+        )
 
     def _why(self, error: Exception) -> str:
         """What went wrong, in one line."""
@@ -180,9 +182,9 @@ class Paste:
     name: str = "paste"
     settings: str = ""
 
-    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said:
+    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> ModelReply:
         self.show("\n\n".join(f"[{m['role']}]\n{m['content']}" for m in chat))
         text = self.read()
         if not text.strip():
             raise AnimaticError("paste: the reply is empty")
-        return Said(text)
+        return ModelReply(text)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
-from .layout import Relation, Thing
-from .lexicon import IMPLIED, KINDS, NOT_THINGS, SETTINGS, USUAL
+from .layout import Relation, SceneObject
+from .lexicon import IMPLIED, KINDS, NOT_OBJECTS, SETTINGS, USUAL
 from .motions import Spot
 from .phrases import is_content, motion, verb
 
@@ -73,7 +73,7 @@ def spot(words: str) -> Spot:
 class Clause:
     """A passage about the things numbered `who`. `read` writes down in `things` and `relations` what it says."""
 
-    def __init__(self, things: list[Thing], relations: list[Relation], who: list[int], text: str) -> None:
+    def __init__(self, things: list[SceneObject], relations: list[Relation], who: list[int], text: str) -> None:
         self.things, self.relations, self.who = things, relations, who
         self.subjects = [things[i] for i in who]
         self.text = f" {text.replace(' , ', ' ')} "
@@ -91,7 +91,7 @@ class Clause:
         self._usual()
         for thing in self.subjects:
             thing.moves += self.moves
-            thing.doing = thing.doing or next((stem for stem in self.verbs if stem in IMPLIED), "")
+            thing.action = thing.action or next((stem for stem in self.verbs if stem in IMPLIED), "")
             thing.stops |= bool(thing.moves) and not {"stop", "pause", "halt"}.isdisjoint(self.verbs)
         return [word for word in re.findall(r"[\w'-]+", self.text) if _is_news(word)]
 
@@ -111,7 +111,7 @@ class Clause:
     def _times(self) -> None:
         shown = [part for pattern, part in TIMES if self._take(pattern)]
         for thing in self.subjects if shown else ():
-            thing.shown = shown[0]
+            thing.visible = shown[0]
 
     def _neighbours(self) -> None:
         """Where they stand to other things, or go past them."""
@@ -148,7 +148,7 @@ class Clause:
         while found := self._take(GROUP):
             self._relate("beside", numbers(found[0]))
 
-    def _convoy(self, others: list[Thing], mounted: bool) -> None:
+    def _convoy(self, others: list[SceneObject], mounted: bool) -> None:
         """They go behind other things, or upon them."""
         goal = self._take(FROM_TO) or self._take(rf"(?:to|towards?) {PLACE}")
         to_left = bool(goal) and spot(goal[-1])[0] == 0.0
@@ -158,7 +158,7 @@ class Clause:
             thing.moves = [go]
         ahead, behind = ((0.0, 0.35), (0.65, 1.0)) if to_left else ((0.65, 1.0), (0.0, 0.35))
         for thing, part in [(t, ahead) for t in others] + [(t, behind) for t in self.subjects]:
-            thing.reach = thing.reach if mounted else part
+            thing.x_range = thing.x_range if mounted else part
 
     def _places(self) -> None:
         """Where they are or start, and the places they go to."""
@@ -209,4 +209,4 @@ class Clause:
 def _is_news(word: str) -> bool:
     """Whether a word that was left over says something: an act without a path, or a thing."""
     kind = motion(word)
-    return kind == "other" if kind else is_content(word) and word not in NOT_THINGS | SETTINGS
+    return kind == "other" if kind else is_content(word) and word not in NOT_OBJECTS | SETTINGS

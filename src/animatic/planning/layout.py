@@ -20,7 +20,7 @@ OPPOSITE = {None: None, 0.0: 1.0, 0.5: 0.0, 1.0: 0.0}
 
 
 @dataclass
-class Thing:
+class SceneObject:
     """What a phrase names: `count` things alike. `moves` in turn, each to a spot or along a path named in MOTIONS.
 
     Spots are in 0..1 of the room the thing has (see motions.py), None where nothing is said.
@@ -30,12 +30,12 @@ class Thing:
     noun: str
     count: int = 1
     size: float = 1.0
-    doing: str = ""  # the word that says so
+    action: str = ""  # the word that says so
     start: Spot = (None, None)
     moves: list[Spot | str] = field(default_factory=list)
     stops: bool = False
-    shown: tuple[float, float] = (0.0, 1.0)  # of the time
-    reach: tuple[float, float] = (0.0, 1.0)  # part of the room along x, for things that go one behind the other
+    visible: tuple[float, float] = (0.0, 1.0)  # of the time
+    x_range: tuple[float, float] = (0.0, 1.0)  # part of the room along x, for things that go one behind the other
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Relation:
     b: int
 
 
-def arrange(things: Sequence[Thing], relations: Sequence[Relation], keys: int) -> tuple[Track, ...]:
+def arrange(things: Sequence[SceneObject], relations: Sequence[Relation], keys: int) -> tuple[Track, ...]:
     """A track of `keys` boxes for each single thing. Overlap that no place and no smaller size avoids is left."""
     if not things:
         return ()
@@ -65,7 +65,7 @@ def arrange(things: Sequence[Thing], relations: Sequence[Relation], keys: int) -
             break
     tracks = []
     for thing, row in zip(single, best, strict=True):
-        low, high = thing.shown
+        low, high = thing.visible
         boxes = (_box(box) if low <= u <= high else None for box, u in zip(row, times, strict=True))
         tracks.append(Track(thing.phrase, tuple(boxes)))
     return tuple(tracks)
@@ -77,7 +77,7 @@ def _box(sides: np.ndarray) -> Box:
 
 
 def _settle(
-    things: Sequence[Thing], relations: Sequence[Relation], times: np.ndarray, shrink: float
+    things: Sequence[SceneObject], relations: Sequence[Relation], times: np.ndarray, shrink: float
 ) -> tuple[np.ndarray, float]:
     """Coordinate descent: each thing in turn takes the place that suits the others best. Also returns what is amiss."""
     side = SIDES[min(len(things), len(SIDES)) - 1] * shrink
@@ -115,11 +115,11 @@ def _homes(count: int, relations: Sequence[Relation]) -> list[tuple[float, float
     return [(x, (deep + 0.5) / (max(level) + 1)) for x, deep in zip(places, level, strict=True)]
 
 
-def _offers(thing: Thing, side: float, times: np.ndarray) -> np.ndarray:
+def _offers(thing: SceneObject, side: float, times: np.ndarray) -> np.ndarray:
     """Every way to place a thing: boxes `[way, key, 4]`."""
     w = h = min(0.72, max(0.12, side * thing.size))
     w, h = (0.6 * w, h) if thing.noun in TALL else (w, 0.7 * h) if thing.noun in WIDE else (w, h)
-    go, (low, high) = path(thing), thing.reach
+    go, (low, high) = path(thing), thing.x_range
     xs, ys, scale = np.array([go(u) for u in times.tolist()], float).T
     x = ((low + (high - low) * _ways(xs)) * (1 - w) + w / 2)[:, None]
     y = (_ways(ys) * (1 - h) + h / 2)[None]
@@ -134,7 +134,7 @@ def _ways(places: np.ndarray) -> np.ndarray:
     return np.where(free, np.linspace(0, 1, GRID)[:, None], places) if free.any() else places[None]
 
 
-def path(thing: Thing) -> Path:
+def path(thing: SceneObject) -> Path:
     """The thing's moves as one path, each taking an equal part of the time."""
     here = _start(thing)
     paths: list[Path] = []
@@ -148,7 +148,7 @@ def path(thing: Thing) -> Path:
     return until(in_turn(paths), STOP) if thing.stops else in_turn(paths)
 
 
-def _start(thing: Thing) -> Spot:
+def _start(thing: SceneObject) -> Spot:
     """Where the moves begin: what nobody said of it lies opposite to the first goal."""
     goals = [move for move in thing.moves if not isinstance(move, str)]
     x, y = (next((OPPOSITE[goal[axis]] for goal in goals if goal[axis] is not None), None) for axis in (0, 1))

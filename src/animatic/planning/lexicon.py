@@ -71,7 +71,7 @@ USUAL: dict[str, Spot | str] = {  # kind of motion -> where to, if nobody says
     "bounce": "bounce", "circle": "circle", "approach": "approach", "recede": "recede",
 }  # fmt: skip
 PLACE_WORDS = frozenset("left right top bottom upper lower middle center centre".split())
-NOT_THINGS = PLACE_WORDS | frozenset(
+NOT_OBJECTS = PLACE_WORDS | frozenset(
     """corner side edge scene video clip frame camera viewer screen photo photograph picture image painting animation
     background foreground half distance way circle circles direction place end beginning start view shot front back
     line ground air time moment left-hand right-hand""".split()

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError
-from .asking import Message, Said
+from .language_model import Message, ModelReply
 
-LONGEST = 300  # characters of a text
+MAX_CHARACTERS = 300  # characters of a text
 
 
 @dataclass
-class Local:
+class LocalModel:
     """A causal language model: a hub id, a folder (safetensors) or a `.gguf` file. Temperature 0 takes the likeliest.
 
     Raises `AnimaticError` where it cannot be loaded.
@@ -32,7 +32,7 @@ class Local:
     def settings(self) -> str:
         return f"temperature={self.temperature} max_tokens={self.max_tokens} seed={self.seed}"
 
-    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said:
+    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> ModelReply:
         """One reply; with a schema it is JSON of that schema, unless `max_tokens` ends it before."""
         import torch
 
@@ -55,7 +55,7 @@ class Local:
         with torch.no_grad():
             out = model.generate(**ids, max_new_tokens=min(self.max_tokens, limit - asked), **sampling)
         said = tokenizer.decode(out[0, asked:], skip_special_tokens=True)
-        return Said(said, {"asked": asked, "answered": int(out.shape[1] - asked)})
+        return ModelReply(said, {"asked": asked, "answered": int(out.shape[1] - asked)})
 
     @cached_property
     def _parts(self) -> tuple[Any, Any, Any]:
@@ -88,7 +88,7 @@ def _bounded(schema: Any) -> Any:
         return [_bounded(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    end = {"maxLength": LONGEST} if schema.get("type") == "string" else {}
+    end = {"maxLength": MAX_CHARACTERS} if schema.get("type") == "string" else {}
     return {key: _bounded(value) for key, value in schema.items()} | end
 
 

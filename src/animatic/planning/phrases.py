@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import lexicon
-from .lexicon import ADJECTIVES, COLOURS, IRREGULAR_VERBS, KINDS, NOT_THINGS, SINGULARS, SIZES
+from .lexicon import ADJECTIVES, COLOURS, IRREGULAR_VERBS, KINDS, NOT_OBJECTS, SINGULARS, SIZES
 
-MOST = 12  # things of one kind; more cannot be told apart in a small frame
-SOME = 3  # what "several" or a bare plural means
+MAX_OBJECTS = 12  # things of one kind; more cannot be told apart in a small frame
+PLURAL_COUNT = 3  # what "several" or a bare plural means
 
 _DETERMINER = re.compile(r"(?:(?P<the>the|this|that|these|those|its|his|her|their|my|your|our)|(?P<both>both)) ")
 _QUANTITIES: tuple[tuple[str, int], ...] = (
     (r"\d+", 0),  # as it says
     (r"(?:an? )?(?:pair|couple) of", 2),
-    (r"a few|few|some|several|(?:an? )?(?:group|bunch|handful|set|number|pack|team|herd) of", SOME),
+    (r"a few|few|some|several|(?:an? )?(?:group|bunch|handful|set|number|pack|team|herd) of", PLURAL_COUNT),
     (r"(?:an? )?(?:flock|school|swarm|crowd|fleet) of|many|(?:lots|a lot|plenty) of", 5),
     (r"(?:a )?dozen(?: of)?", 12),
     *lexicon.NUMBERS.items(),
@@ -35,14 +35,14 @@ class Phrase:
     """A noun phrase that took `length` words. `noun` is singular ("" where elided), `said` the head as it stands."""
 
     noun: str
-    said: str
+    head: str
     count: int
     definite: bool  # "the car": may name a thing that is there already
     words: str  # from the first colour or unknown modifier to the noun, singular
     length: int
     colour: str = ""
     size: float = 1.0
-    doing: str = ""  # a participle before the noun: "flying"
+    action: str = ""  # a participle before the noun: "flying"
 
 
 def tokens(prompt: str) -> list[str]:
@@ -130,13 +130,13 @@ def noun_phrase(words: Sequence[str], bare: bool = True) -> Phrase | None:
     if last - first > 1 and f"{run[last - 2]} {noun}" in lexicon.COMPOUNDS:
         noun = f"{run[last - 2]} {noun}"
     match words[length:]:
-        case ["of", other, *_] if noun not in NOT_THINGS and other not in ("the", "it", "them"):  # a cup of coffee
+        case ["of", other, *_] if noun not in NOT_OBJECTS and other not in ("the", "it", "them"):  # a cup of coffee
             inner = noun_phrase(words[length + 1 :])
             length += 1 + inner.length if inner else 0
     return Phrase(
         noun,
         head,
-        count or (SOME if many else 1),
+        count or (PLURAL_COUNT if many else 1),
         definite,
         " ".join(spoken).replace("-and-", " and "),
         length,

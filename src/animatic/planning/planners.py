@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from importlib.metadata import entry_points
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -19,15 +20,15 @@ from ..files import read_text
 from ..prompting.english import article
 from ..scene import Scene
 from . import replies, rules
-from .asking import Asking, Model, Planned
 from .cache import Cache, Entry, Key, read_replies
-from .chat import Completions, Paste, Rate, Server
-from .local import Local
+from .chat import Completions, Paste, RateLimiter, Server
+from .language_model import LanguageModel, LanguageModelPlanner, PlanResult
+from .local import LocalModel
 from .stories import lines_of, plan_story
-from .template import Form, template
+from .template import Form, load_template
 
 KNOWN = "rules, as-typed, openai:MODEL, completions:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
-TAKES = {  # of `Options`, beside kind, seconds, cache and legacy
+OPTIONS_OF_PLANNER = {  # fields of `PlannerOptions` that only some planners use
     "rules": (),
     "as-typed": (),
     "cached": (),
@@ -39,60 +40,80 @@ TAKES = {  # of `Options`, beside kind, seconds, cache and legacy
 
 
 class Planner(Protocol):
-    """`sample` counts repeated prompts from 0: each gets a reply of its own. Raises `AnimaticError`."""
+    """What turns a prompt into scenes; any object with this method is a planner."""
 
-    def plan(self, prompt: str, sample: int = 0) -> Planned: ...
+    def plan(self, prompt: str, sample: int = 0) -> PlanResult:
+        """Plan one prompt.
+
+        Args:
+            prompt: an English sentence, or the text of a story.
+            sample: counts the repeats of a prompt from 0; a planner that samples returns a different plan for each.
+
+        Returns:
+            The scenes, boxes as fractions 0..1 of the frame, times in seconds, and what is known of their origin.
+
+        Raises:
+            AnimaticError: the prompt cannot be planned; one line that names the reason.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The offline planner; the same prompt is always the same scene."""
+class RulePlanner:
+    """The offline planner (`rules.plan`, `stories.plan_story`). It is deterministic."""
 
     kind: str = "video"
     seconds: float = 2.0
 
-    def plan(self, prompt: str, sample: int = 0) -> Planned:
+    def plan(self, prompt: str, sample: int = 0) -> PlanResult:
         if self.kind == "story":
-            return Planned(plan_story(prompt, self.seconds))
+            return PlanResult(plan_story(prompt, self.seconds))
         if self.kind == "video":
-            return Planned((rules.plan(prompt, seconds=self.seconds),))
+            return PlanResult((rules.plan(prompt, seconds=self.seconds),))
         scene = rules.plan(prompt, seconds=0.0)
-        named = tuple(replace(track, phrase=article(track.phrase)) for track in scene.tracks)  # as LMD names things
-        return Planned((replace(scene, tracks=named),))
+
+        # LMD (arXiv 2305.13655) names objects with their article: "a red car"
+        tracks = tuple(replace(track, phrase=article(track.phrase)) for track in scene.tracks)
+        return PlanResult((replace(scene, tracks=tracks),))
 
 
 @dataclass(frozen=True)
-class AsTyped:
-    """No planner: the words reach the model as they stand, and nothing is placed. A story has a scene a line."""
+class AsTypedPlanner:
+    """No layout: a scene without tracks whose prompt is the text as typed. A story has one scene per line."""
 
     kind: str = "video"
     seconds: float = 2.0
 
-    def plan(self, prompt: str, sample: int = 0) -> Planned:
+    def plan(self, prompt: str, sample: int = 0) -> PlanResult:
         lines = lines_of(prompt) if self.kind == "story" else [prompt.strip()]
         if not any(lines):
             raise AnimaticError("the prompt is empty; want a sentence")
         seconds = 0.0 if self.kind == "image" else self.seconds
-        return Planned(tuple(Scene(line, seconds=seconds) for line in lines))
+        return PlanResult(tuple(Scene(line, seconds=seconds) for line in lines))
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Imported replies of a model: nothing is asked. `seconds` is how long a scene lasts whose reply does not say."""
+class ImportedReplies:
+    """Imported replies of a language model, without any request.
+
+    `seconds` is the duration of a scene whose reply does not give one.
+    """
 
     name: str
     cache: Cache
     seconds: float = 2.0
 
-    def plan(self, prompt: str, sample: int = 0) -> Planned:
+    def plan(self, prompt: str, sample: int = 0) -> PlanResult:
         entry = self.cache.get(_imported(prompt, self.name, sample))
         if entry is None:
-            raise AnimaticError(f"no reply of {self.name!r} to {prompt[:60]!r} (sample {sample}) is kept; import some")
+            raise AnimaticError(
+                f"no reply of {self.name!r} to {prompt[:60]!r} (sample {sample}) is in the cache; import replies first"
+            )
         if not entry.scenes:
             raise AnimaticError(entry.error)
         untimed = replies.read(entry.reply).seconds is None
         story = tuple(replace(scene, seconds=self.seconds) if untimed else scene for scene in entry.story)
-        return Planned(story, entry.reply, entry.warnings, cached=True)
+        return PlanResult(story, entry.reply, entry.warnings, cached=True)
 
 
 def _imported(prompt: str, name: str, sample: int) -> Key:
@@ -100,11 +121,12 @@ def _imported(prompt: str, name: str, sample: int) -> Key:
 
 
 def import_replies(path: str, name: str, cache: Cache, filter: bool = True) -> tuple[int, int]:
-    """Take over a cache file of LMD or LVD; returns how many replies were read, and how many could not be.
+    """Import a cache file of LMD or LVD. Returns the number of replies that could be read, and that could not.
 
-    `filter`: boxes of stills are dropped and scaled by LMD's rules before they are kept (`boxes.legacy_filter`).
+    `filter`: boxes of still images are filtered and scaled by LMD's rules first (`boxes.legacy_filter`).
     """
-    good = bad = 0
+    good = 0
+    bad = 0
     for prompt, texts in read_replies(path).items():
         for sample, text in enumerate(texts):
             key = _imported(prompt, name, sample)
@@ -121,8 +143,13 @@ def import_replies(path: str, name: str, cache: Cache, filter: bool = True) -> t
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to ask. `paths` "" are the bundled template and no cache; `rate` in calls a minute, 0 without limit."""
+class PlannerOptions:
+    """The settings of all planners; each uses those it needs (see OPTIONS_OF_PLANNER).
+
+    `kind`: image, video or story. `seconds`: duration of a scene. `template`: file with the chat for a language model,
+    "" the bundled one. `cache`: file of kept replies, "" none. `form`: json or text replies. `timeout`: seconds per
+    request. `rate`: requests per minute, 0 for no limit. `legacy`: still images get LMD's box filter.
+    """
 
     kind: str = "video"
     seconds: float = 2.0
@@ -137,92 +164,108 @@ class Options:
     legacy: bool = False
 
 
-def planner_named(name: str, options: Options | None = None) -> Planner:
-    """A planner by name: see KNOWN. Raises `AnimaticError` where it is unknown, or is told what it has no use for."""
-    o = options or Options()
+def planner_named(name: str, options: PlannerOptions | None = None) -> Planner:
+    """A planner by name: one of KNOWN, or an installed package's entry point in the group `animatic.planners`.
+
+    The entry point names a class or function that takes `PlannerOptions` and returns a `Planner`. Raises
+    `AnimaticError` where the name is unknown, or an option is given that the planner does not use.
+    """
+    o = options or PlannerOptions()
     check_used(name, o)
     if o.form not in ("json", "text"):
         raise AnimaticError(f"unknown form {o.form!r}; known: json, text")
-    model: Model
+    model: LanguageModel
     match name.split(":", 1):
         case ["rules"]:
-            return Rules(o.kind, o.seconds)
+            return RulePlanner(o.kind, o.seconds)
         case ["as-typed"]:
-            return AsTyped(o.kind, o.seconds)
+            return AsTypedPlanner(o.kind, o.seconds)
         case ["cached", what] if what:
-            return Kept(what, Cache(o.cache), o.seconds)
+            return ImportedReplies(what, Cache(o.cache), o.seconds)
         case ["openai", what] if what:
-            model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
+            model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=RateLimiter(o.rate))
         case ["completions", what] if what:
-            model = Completions(what, o.base_url, o.temperature, timeout=o.timeout, rate=Rate(o.rate))
+            model = Completions(what, o.base_url, o.temperature, timeout=o.timeout, rate=RateLimiter(o.rate))
         case ["local", what] if what:
-            model = Local(what, o.temperature)
+            model = LocalModel(what, o.temperature)
         case ["paste"]:
             return _pasted(o, o.form)
         case _:
-            raise AnimaticError(f"unknown planner {name!r}; known: {KNOWN}")
+            installed = entry_points(group="animatic.planners")
+            if name in installed.names:
+                return installed[name].load()(o)
+            known = ", ".join([KNOWN, *sorted(installed.names)])
+            raise AnimaticError(f"unknown planner {name!r}; known: {known}")
+
+    # a planner over a language model: what is sent, what is kept, how often an unreadable reply is requested again
     cache = Cache(o.cache) if o.cache else None
-    told = template(o.kind, o.template)
-    return Asking(
-        model, told, o.form, cache, seconds=o.seconds, legacy=o.legacy or told.verbatim,
+    template = load_template(o.kind, o.template)
+    return LanguageModelPlanner(
+        model, template, o.form, cache, seconds=o.seconds, legacy=o.legacy or template.verbatim,
         corrected=not isinstance(model, Completions),
     )  # fmt: skip
 
 
-def check_used(name: str, options: Options) -> None:
-    """Raise where an option is given that the planner of this name takes no notice of."""
+def check_used(name: str, options: PlannerOptions) -> None:
+    """Raise `AnimaticError` where an option is set that the planner of this name does not use."""
     kind = name.partition(":")[0]
-    for field in fields(Options):
-        users = [planner for planner, taken in TAKES.items() if field.name in taken]
-        if kind in TAKES and users and kind not in users and getattr(options, field.name) != field.default:
+    for field in fields(PlannerOptions):
+        users = [planner for planner, taken in OPTIONS_OF_PLANNER.items() if field.name in taken]
+        if kind in OPTIONS_OF_PLANNER and users and kind not in users and getattr(options, field.name) != field.default:
             given = f"{field.name.replace('_', '-')} is given, but planner {kind!r} takes none"
             raise AnimaticError(f"{given}; want planner {' or '.join(users)}")
 
 
-def _pasted(o: Options, form: Form) -> Asking:
-    """A person's reply: of a file or a pipe there is one reading, at a terminal one may try again."""
+def _pasted(o: PlannerOptions, form: Form) -> LanguageModelPlanner:
+    """A reply pasted by a person: read once from a file or a pipe, up to three times at a terminal."""
     model = Paste(partial(read_text, o.reply) if o.reply else lambda: sys.stdin.read())
     attempts = 3 if not o.reply and sys.stdin.isatty() else 1
     cache = Cache(o.cache) if o.cache else None
-    told = template(o.kind, o.template)
-    return Asking(model, told, form, cache, attempts, o.seconds, o.legacy or told.verbatim)
+    template = load_template(o.kind, o.template)
+    return LanguageModelPlanner(model, template, form, cache, attempts, o.seconds, o.legacy or template.verbatim)
 
 
-def plan(prompt: str, planner: str = "rules", options: Options | None = None) -> Scene:
-    """Plan one prompt. Raises `AnimaticError` where it cannot be planned."""
+def plan(prompt: str, planner: str | Planner = "rules", options: PlannerOptions | None = None) -> Scene:
+    """Plan one prompt as a scene (of a story, the first one).
+
+    `planner` is a name (see `planner_named`, which `options` are for) or a planner object. Raises `AnimaticError` where
+    the prompt cannot be planned.
+    """
     if not isinstance(prompt, str):
         raise AnimaticError(f"prompt is {repr(prompt)[:60]}; want a sentence")
-    return planner_named(planner, options).plan(prompt).scene
+    if isinstance(planner, str):
+        planner = planner_named(planner, options)
+    return planner.plan(prompt).scene
 
 
 def plan_all(
     planner: Planner, prompts: Sequence[str], workers: int = 1, skip: Collection[int] = ()
-) -> Iterator[tuple[int, Planned | AnimaticError]]:
-    """Plan many prompts, `workers` at a time, as they are done: (index, plan or what went wrong).
+) -> Iterator[tuple[int, PlanResult | AnimaticError]]:
+    """Plan many prompts with `workers` threads; yields (index, plan or error) as they finish.
 
-    The n-th time a prompt comes it takes its n-th reply; indices in `skip` are counted and left out. With a cache, what
-    was done before is not asked again.
+    The n-th repeat of a prompt has `sample` n. Indices in `skip` are counted but not planned.
     """
     if workers < 1:
         raise AnimaticError(f"workers is {workers}; want at least 1")
     times = defaultdict(count)
     samples = [next(times[prompt]) for prompt in prompts]
 
-    def one(i: int) -> Planned | AnimaticError:
+    def one(i: int) -> PlanResult | AnimaticError:
         try:
             return planner.plan(prompts[i], samples[i])
         except AnimaticError as error:
             return error
 
     with ThreadPoolExecutor(workers) as pool:
-        asked = {pool.submit(one, i): i for i in range(len(prompts)) if i not in skip}
+        futures = {pool.submit(one, i): i for i in range(len(prompts)) if i not in skip}
         try:
-            yield from ((asked[done], done.result()) for done in as_completed(asked))
+            for future in as_completed(futures):
+                yield futures[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def default_cache() -> str:
-    """Where replies are kept unless told otherwise."""
+    """The file that replies are kept in by default."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return str(Path(home) / "animatic" / "replies.jsonl")

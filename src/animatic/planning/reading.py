@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 
 from .clauses import GROUP, Clause, numbers
-from .layout import Relation, Thing
-from .lexicon import IMPLIED, NOT_THINGS, PLACE_WORDS, SETTINGS, USUAL
+from .layout import Relation, SceneObject
+from .lexicon import IMPLIED, NOT_OBJECTS, PLACE_WORDS, SETTINGS, USUAL
 from .phrases import Phrase, motion, noun_phrase, tokens, verb
 
 SCENES = "video|scene|photo|photograph|picture|image|painting|animation|clip|shot"
@@ -30,7 +30,7 @@ ANYWHERE = (*INSIDE, "on", "at", "over", "across", "through", "along", "into")
 class Reading:
     """What a prompt says: things, relations between them, and the words that were not understood."""
 
-    things: list[Thing] = field(default_factory=list)
+    objects: list[SceneObject] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
     background: str = ""
     negative: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ def read(prompt: str) -> Reading:
     reading = Reading()
     for subjects, said in _clauses(_marked(tokens(prompt), reading)):
         for step in NEXT.split(said):
-            reading.unread += Clause(reading.things, reading.relations, subjects, step).read()
+            reading.unread += Clause(reading.objects, reading.relations, subjects, step).read()
     _imply(reading)
     return reading
 
@@ -59,34 +59,34 @@ def _marked(words: list[str], reading: Reading) -> str:
         said, words = words[:length], words[length:]
         if phrase and phrase.noun == "background":
             reading.background = phrase.words.removesuffix("background").strip() or reading.background
-        elif phrase is None or phrase.noun in NOT_THINGS:
+        elif phrase is None or phrase.noun in NOT_OBJECTS:
             out += said
-        elif not SETTINGS.isdisjoint((phrase.said, phrase.noun)) and before in (
+        elif not SETTINGS.isdisjoint((phrase.head, phrase.noun)) and before in (
             INSIDE if phrase.noun == "house" else ANYWHERE  # "a car beside a house" has two things
         ):
-            reading.background = phrase.said
+            reading.background = phrase.head
             out += said if before == "into" else [PLACED]
         elif before in ("without", "no") or (out[-2:-1] == [UNWANTED] and before in ("or", "and", "nor")):
-            reading.negative.append(phrase.said)
+            reading.negative.append(phrase.head)
             out.append(UNWANTED)
         else:
             nameless.append((len(out), phrase))
             out.append("#")
             if phrase.noun:
                 for place, other in nameless:
-                    out[place] = f"#{_number(reading.things, other, phrase.noun)}"
+                    out[place] = f"#{_number(reading.objects, other, phrase.noun)}"
                 nameless = []
     return " ".join(out)
 
 
-def _number(things: list[Thing], phrase: Phrase, noun: str) -> int:
+def _number(things: list[SceneObject], phrase: Phrase, noun: str) -> int:
     """Which thing a phrase names: one named before where it is definite, else a new one. `noun` is its own or lent."""
     for i, thing in enumerate(things):
         if phrase.definite and thing.noun == noun and phrase.colour in thing.phrase:
             return i
     words = phrase.words.split() if phrase.noun else [phrase.words, *noun.split()]
     name = " ".join(dict.fromkeys(words)) or noun
-    things.append(Thing(name, noun, phrase.count, phrase.size, phrase.doing))
+    things.append(SceneObject(name, noun, phrase.count, phrase.size, phrase.action))
     return len(things) - 1
 
 
@@ -107,12 +107,12 @@ def _clauses(text: str) -> list[tuple[list[int], str]]:
 def _imply(reading: Reading) -> None:
     """What words imply without saying: "a flying bird" goes somewhere, and is in the sky."""
     related = {i for relation in reading.relations for i in (relation.a, relation.b)}
-    for i, thing in enumerate(reading.things):
-        stem = verb(thing.doing) or ""
+    for i, thing in enumerate(reading.objects):
+        stem = verb(thing.action) or ""
         free = thing.count == 1 and not thing.moves and thing.start == (None, None) and i not in related
-        if free and motion(thing.doing) in USUAL:
-            thing.moves.append(USUAL[motion(thing.doing)])
+        if free and motion(thing.action) in USUAL:
+            thing.moves.append(USUAL[motion(thing.action)])
             reading.notes.append(f"{thing.phrase}: no way is told, taken as the usual one")
         if not reading.background and stem in IMPLIED:
             reading.background = IMPLIED[stem]
-            reading.notes.append(f"background {IMPLIED[stem]} from {thing.doing!r}")
+            reading.notes.append(f"background {IMPLIED[stem]} from {thing.action!r}")

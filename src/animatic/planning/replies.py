@@ -17,7 +17,7 @@ from .boxes import clip, legacy_filter
 
 CANVAS = 512  # pixels of both text forms
 FRAMES = 6  # of LVD's
-MOST = 30  # tracks; GLIGEN takes no more
+MAX_TRACKS = 30  # tracks; GLIGEN takes no more
 
 
 def _label(words: str) -> re.Pattern[str]:
@@ -31,7 +31,7 @@ _REASONING = _label("reasoning")
 
 
 @dataclass(frozen=True)
-class Thing:
+class ReplyObject:
     """A named thing with one box per key frame, as the model said it: boxes may leave 0..1 or have no area."""
 
     phrase: str
@@ -42,7 +42,7 @@ class Thing:
 class Reply:
     """What a reply says. `scene` makes it sound; benchmarks judge it as it stands."""
 
-    tracks: tuple[Thing, ...]
+    tracks: tuple[ReplyObject, ...]
     background: str = ""
     negative: str = ""
     reasoning: str = ""
@@ -143,12 +143,12 @@ def _from_json(data: dict[str, Any], where: str) -> Reply:
     return Reply(things, **words, seconds=seconds)
 
 
-def _thing(track: Any, where: str) -> Thing:
+def _thing(track: Any, where: str) -> ReplyObject:
     _want(_names(track, "phrase"), where, track, "an object with phrase and boxes")
     boxes = track.get("boxes")
     _want(isinstance(boxes, list) and boxes, f"{where}.boxes", boxes, "a list of [x0, y0, x1, y1] or null")
     made = (None if box is None else _sides(box, f"{where}.boxes.{i}") for i, box in enumerate(boxes))
-    return Thing(track["phrase"].strip(), tuple(made))
+    return ReplyObject(track["phrase"].strip(), tuple(made))
 
 
 def _names(value: Any, key: str) -> bool:
@@ -176,7 +176,8 @@ def read_still(text: str, legacy: bool = False) -> Reply:
         if item[1]:  # a name with an empty box is no thing
             boxes.append((item[0], _numbers(item[1], f"reply: box of {item[0]!r}")))
     things = tuple(
-        Thing(name.strip(". ") or name, (_fractions(box),)) for name, box in (legacy_filter(boxes) if legacy else boxes)
+        ReplyObject(name.strip(". ") or name, (_fractions(box),))
+        for name, box in (legacy_filter(boxes) if legacy else boxes)
     )
     background, negative = ("" if words == "None" else words for words in (backgrounds[0], "".join(negatives)))
     return Reply(things, background, negative, seconds=0.0)
@@ -204,7 +205,7 @@ def read_frames(text: str) -> Reply:
             _want(good, f"{where}a thing", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
             _, row = rows.setdefault(item["id"], (name.strip("0123456789 ") or name, [None] * FRAMES))
             row[f] = _fractions(_numbers(item["box"], f"{where}box of {name!r}"))
-    things = tuple(Thing(name, tuple(row)) for name, row in rows.values())
+    things = tuple(ReplyObject(name, tuple(row)) for name, row in rows.values())
     return Reply(things, _plain(backgrounds[0].strip().split("\n")[0]), "", _plain(_REASONING.sub("", reasoning)))
 
 

@@ -10,7 +10,7 @@ from ..errors import AnimaticError
 from ..scene import Scene
 from .layout import arrange
 from .motions import Spot
-from .phrases import MOST
+from .phrases import MAX_OBJECTS
 from .reading import Reading, read
 
 
@@ -24,13 +24,13 @@ def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
     if keys < 1:
         raise AnimaticError(f"keys is {keys}; want at least 1")
     reading = read(prompt)
-    total = sum(thing.count for thing in reading.things)
+    total = sum(thing.count for thing in reading.objects)
     if not total and not reading.negative:
         short = prompt if len(prompt) <= 60 else prompt[:59] + "…"
         raise AnimaticError(f"the prompt {short!r} names no thing to place; want one, such as 'a bear walks left'")
-    if total > MOST:
-        raise AnimaticError(f"the prompt names {total} things to place; want at most {MOST}")
-    tracks = arrange(reading.things, reading.relations, keys if seconds > 0 else 1)
+    if total > MAX_OBJECTS:
+        raise AnimaticError(f"the prompt names {total} things to place; want at most {MAX_OBJECTS}")
+    tracks = arrange(reading.objects, reading.relations, keys if seconds > 0 else 1)
     negative = ", ".join(reading.negative)
     return Scene(prompt.strip(), tracks, reading.background, negative, seconds, _explained(reading))
 
@@ -38,7 +38,7 @@ def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
 def _explained(reading: Reading) -> str:
     parts = [
         f"{thing.count} x {thing.phrase}: {', then '.join(map(_told, thing.moves)) or 'still'}"
-        for thing in reading.things
+        for thing in reading.objects
     ]
     parts += reading.notes
     if reading.unread:

@@ -17,7 +17,7 @@ from ..scene import Box, Scene, Story, Track
 from . import rules
 from .lexicon import IRREGULAR_VERBS
 from .phrases import verb
-from .template import SHOTS
+from .template import MAX_SCENES
 
 LONG = 20  # words from which on a line is a prompt for a model; those of DiTCtrl's stories have 24 and more
 _THEN = r"(?:and )?(?:then|after that|afterwards|finally|later|next)\b,?"
@@ -35,8 +35,8 @@ def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
     said = _scenes(text)
     if not said:
         raise AnimaticError("the story is empty; want a sentence or more")
-    if (count := sum(not is_long for _, is_long in said)) > SHOTS:
-        raise AnimaticError(f"the story has {count} scenes; want at most {SHOTS}")
+    if (count := sum(not is_long for _, is_long in said)) > MAX_SCENES:
+        raise AnimaticError(f"the story has {count} scenes; want at most {MAX_SCENES}")
 
     # what is read by rules first gets a subject and full names
     read = [words for words, is_long in said if not is_long]

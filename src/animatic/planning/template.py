@@ -17,11 +17,11 @@ from ..errors import AnimaticError
 from ..files import read_text
 from . import replies
 from .python_template import read_python_template
-from .replies import MOST
+from .replies import MAX_TRACKS
 
 Form = Literal["json", "text"]
 KINDS = {"image": 1, "video": 6, "story": 6}  # key frames
-SHOTS = 6  # of a story, at most
+MAX_SCENES = 6  # of a story, at most
 BUNDLED = Path(__file__).parent / "templates"
 
 
@@ -64,11 +64,11 @@ class Template:
         box = {"anyOf": [_list(side, 4, 4), {"type": "null"}]}
         track = _object(phrase={"type": "string"}, boxes=_list(box, KINDS[self.kind], KINDS[self.kind]))
         words = {key: {"type": "string"} for key in ("reasoning", "background", "negative")}
-        tracks = _list(track, 0, MOST)
+        tracks = _list(track, 0, MAX_TRACKS)
         if self.kind != "story":
             return _object(**words, tracks=tracks)
         scene = _object(prompt={"type": "string"}, seconds={"type": "number"}, **words, tracks=tracks)
-        return _object(scenes=_list(scene, 1, SHOTS))
+        return _object(scenes=_list(scene, 1, MAX_SCENES))
 
 
 def _list(item: dict[str, Any], least: int, most: int) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _object(**properties: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def template(kind: str = "video", path: str | Path = "") -> Template:
+def load_template(kind: str = "video", path: str | Path = "") -> Template:
     """The template of a kind (image, video, story), or one's own from a file: markdown, or LMD's or LVD's prompt.py."""
     if kind not in KINDS:
         raise AnimaticError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")

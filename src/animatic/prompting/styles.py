@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PromptStyle = Callable[[Scene], Scene]
 AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
-UNNAMED = "a scene"  # told where a prompt is only about what is not wanted
+FALLBACK_PROMPT = "a scene"  # told where a prompt is only about what is not wanted
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -59,7 +59,7 @@ def style_of(recipe: Callable[..., Any]) -> PromptStyle:
     return getattr(recipe, "prompt_style", with_background)
 
 
-def told(scenes: Sequence[Scene | Timeline], style: PromptStyle) -> list[Any]:
+def styled(scenes: Sequence[Scene | Timeline], style: PromptStyle) -> list[Any]:
     """Scenes, or stories, as the model is told them."""
     return [
         style(scene) if isinstance(scene, Scene) else replace(scene, scenes=tuple(map(style, scene.scenes)))
@@ -187,8 +187,8 @@ def _without_unwanted(scene: Scene) -> str:
         clause = rf",?\s*\b(without|but no|with no|no|not)( any| a| an| the)?\s+{re.escape(words)}\b"
         text = re.sub(clause, "", text, flags=re.IGNORECASE)
         if find(text, words) is not None:
-            return UNNAMED
-    return text.strip() or UNNAMED
+            return FALLBACK_PROMPT
+    return text.strip() or FALLBACK_PROMPT
 
 
 def object_name(track: Track) -> str:

@@ -15,10 +15,10 @@ from ..finishing.stage import Networked, Shape
 from ..finishing.stages import maker_of, planned, resolved, stages_of
 from ..methods import METHODS, recipe_named
 from ..methods.settings import settings_of
-from ..planning.asking import Asking
 from ..planning.chat import Paste
-from ..planning.planners import Options, Planner, planner_named
-from ..planning.template import template
+from ..planning.language_model import LanguageModelPlanner
+from ..planning.planners import Planner, PlannerOptions, planner_named
+from ..planning.template import load_template
 from ..scene import Scene, Story, parse_story, story_json
 from ..video import PALETTE, parse_size
 from .jobs import Wanted
@@ -45,10 +45,10 @@ Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[
 class Api:
     """The errands. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
-    def __init__(self, studio: Studio, planners: Mapping[str, Options] | None = None) -> None:
+    def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
         """`planners` are language models by name and how they are asked, beside "rules" and "paste"."""
         self.studio, self.limits = studio, studio.limits
-        self.planners = {"rules": Options(), **(planners or {})}
+        self.planners = {"rules": PlannerOptions(), **(planners or {})}
 
     def options(self) -> dict[str, Any]:
         """What there is to choose from: models, methods, planners, limits."""
@@ -73,7 +73,9 @@ class Api:
         _within(self._letters("prompt", prompt))
         asker: Planner
         if planner == "paste":
-            asker = Asking(Paste(lambda: reply, show=lambda _: None), template(kind), attempts=1, seconds=seconds)
+            asker = LanguageModelPlanner(
+                Paste(lambda: reply, show=lambda _: None), load_template(kind), attempts=1, seconds=seconds
+            )
         elif planner in self.planners:
             asker = planner_named(planner, replace(self.planners[planner], kind=kind, seconds=seconds))
         else:
@@ -84,7 +86,7 @@ class Api:
     def chat(self, prompt: str, kind: Kind = "video") -> dict[str, Any]:
         """The words to give to a language model whose reply is pasted into `plan`: {"text": ...}."""
         _within(self._letters("prompt", prompt))
-        return {"text": "\n\n".join(m["content"] for m in template(kind).messages(prompt, "json"))}
+        return {"text": "\n\n".join(m["content"] for m in load_template(kind).messages(prompt, "json"))}
 
     def check(self, scene: dict[str, Any]) -> dict[str, Any]:
         """A Scene or Story as it is understood: {"story": ...}."""

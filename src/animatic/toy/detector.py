@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..benchmarks.detect import Found
+from ..benchmarks.detect import DetectedBox
 from ..errors import AnimaticError
 from ..scene import Box
 from .grid_world import BACKGROUNDS, COLOURS, SIZE, backdrop
@@ -85,7 +85,7 @@ class ToyDetector:
         """The detection with the highest score in each frame of uint8 `[frame, 64, 64, 3]`, or None."""
         return [next(iter(finds), None) for finds in self(frames)]
 
-    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[Found]]:
+    def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
         """Detections that match a query such as "red car"; one that matches several counts for the first.
 
         Raises `AnimaticError` where a query names no object of the toy world.
@@ -94,7 +94,7 @@ class ToyDetector:
         found = []
         for detections in self(frames):
             matches = [(_matching_queries(detection, names, self.world), detection) for detection in detections]
-            found.append([Found(queries[0], d.box, d.score) for queries, d in matches if queries])
+            found.append([DetectedBox(queries[0], d.box, d.score) for queries, d in matches if queries])
         return found
 
     def _detect_one(self, residual: _Residual, placements: Sequence[SpritePlacement]) -> bool:

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from ...benchmarks.generate import Part, prepare, settings_of, work
-from ...benchmarks.jobs import FAILED, LEFT_OUT, Job, Outcome, made, scenes_of
-from ...benchmarks.known import benchmark_named
+from ...benchmarks.generate import RunPart, prepare, settings_of, work
+from ...benchmarks.jobs import FAILED, LEFT_OUT, Job, Outcome, finished, scenes_of
+from ...benchmarks.registry import benchmark_named
 from ...errors import AnimaticError
 from ...scene import Scene
 from ...video import Video
@@ -43,14 +43,14 @@ class ToyRenderer:
             frames, _ = toyworld.draw(replace(plan, background=place), FRAMES if plan.seconds else 1)
         except AnimaticError as error:
             return Outcome(job.number, FAILED, str(error))
-        return made(job, Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed}))
+        return finished(job, Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed}))
 
 
 def main(name: str, out: Annotated[Path, typer.Option()], limit: int | None = None, planner: str = "rules") -> None:
     """Render the plans of a benchmark."""
     benchmark = benchmark_named(name)
     run = prepare(out, benchmark, settings_of(benchmark, name, "mini", "none", planner))
-    work(run, Part(limit), maker=ToyRenderer())
+    work(run, RunPart(limit), maker=ToyRenderer())
 
 
 if __name__ == "__main__":

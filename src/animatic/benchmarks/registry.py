@@ -10,12 +10,14 @@ from typing import Any
 
 from ..errors import AnimaticError
 from . import lmd, lvd, mpv, wild
-from .cases import Benchmark, Looking
+from .cases import Benchmark, DetectionSettings
 from .detect import Detector
 
 BENCHMARKS = {
-    "lmd": Benchmark("lmd", lmd.cases, "image", 1, Looking(0.15, 0.15, whole=False)),  # thresholds: LMD README
-    "lvd": Benchmark("lvd", lvd.cases, "video", lvd.FRAMES, Looking(0.1, 0.1)),  # LVD README
+    "lmd": Benchmark(
+        "lmd", lmd.cases, "image", 1, DetectionSettings(0.15, 0.15, whole_pixels=False)
+    ),  # thresholds: LMD README
+    "lvd": Benchmark("lvd", lvd.cases, "video", lvd.FRAMES, DetectionSettings(0.1, 0.1)),  # LVD README
     "wild": Benchmark("wild", wild.cases),
     "mpv": Benchmark("mpv", mpv.cases, "story"),
 }
@@ -79,7 +81,7 @@ def detector_named(name: str) -> Detector:
     return (GroundingDino if kind == "grounding-dino" else Owl)(weights or DETECTORS[kind])
 
 
-def suits(detector: str, looking: Looking) -> Looking:
+def thresholds_for(detector: str, looking: DetectionSettings) -> DetectionSettings:
     """The published thresholds are of OWL-ViT's scores: GroundingDINO's authors take 0.25, the toy one has its own."""
     match detector.partition(":")[0]:
         case "toy":

@@ -17,14 +17,14 @@ Message = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Said:
+class ModelReply:
     """A reply and what it cost, in tokens."""
 
     text: str
     usage: dict[str, int] = field(default_factory=dict)
 
 
-class Model(Protocol):
+class LanguageModel(Protocol):
     """A language model: `name` says what is asked, `settings` how, both for the cache."""
 
     @property
@@ -34,11 +34,11 @@ class Model(Protocol):
     @property
     def settings(self) -> str: ...
 
-    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> Said: ...
+    def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> ModelReply: ...
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanResult:
     """A plan with its origin: the reply it was read from, what was changed in reading, what it cost."""
 
     story: Story
@@ -53,14 +53,14 @@ class Planned:
 
 
 @dataclass
-class Asking:
+class LanguageModelPlanner:
     """A planner over a language model. `attempts`: how often an unreadable reply is asked for again, in all.
 
     `legacy`: stills get LMD's box filter. `corrected`: the model is told what was wrong with a reply; one that only
     continues a text is asked the same again. Without a cache nothing is kept.
     """
 
-    model: Model
+    model: LanguageModel
     template: Template
     form: Form = "json"
     cache: Cache | None = None
@@ -73,21 +73,21 @@ class Asking:
         settings = f"{self.model.settings} {self.form}"
         return Key(prompt, self.model.planner, self.model.name, self.template.digest, settings, sample)
 
-    def plan(self, prompt: str, sample: int = 0) -> Planned:
+    def plan(self, prompt: str, sample: int = 0) -> PlanResult:
         """Plan a prompt, from the cache where it was asked before. Raises `AnimaticError` when attempts are used up."""
         if not prompt.strip():
             raise AnimaticError("the prompt is empty; want a sentence")
         key = self.key(prompt, sample)
         known = self.cache.get(key) if self.cache else None
         if known is not None:
-            return Planned(known.story, known.reply, known.warnings, known.usage, cached=True)
+            return PlanResult(known.story, known.reply, known.warnings, known.usage, cached=True)
         planned = self._ask(prompt)
         if self.cache:
             scenes = tuple(json.loads(scene.to_json()) for scene in planned.story)
             self.cache.put(Entry(key, planned.reply, scenes, usage=planned.usage, warnings=planned.warnings))
         return planned
 
-    def _ask(self, prompt: str) -> Planned:
+    def _ask(self, prompt: str) -> PlanResult:
         chat = self.template.messages(prompt, self.form)
         schema = self.template.schema() if self.form == "json" and not self.template.verbatim else None
         spent: dict[str, int] = {}
@@ -109,7 +109,7 @@ class Asking:
                 chat = [*chat, {"role": "assistant", "content": said.text}, {"role": "user", "content": told}]
         raise AnimaticError(f"attempts is {self.attempts}; want at least 1")
 
-    def read(self, prompt: str, text: str) -> Planned:
+    def read(self, prompt: str, text: str) -> PlanResult:
         """A reply as a plan. Raises `AnimaticError` where it has no box and wants nothing away."""
         if self.template.kind == "story":
             told = replies.read_story(text)
@@ -120,7 +120,7 @@ class Asking:
         for reply, scene, _ in read:
             if not scene.tracks and not scene.negative and (reply.tracks or not reply.background):
                 raise AnimaticError("reply: no box in the frame; want at least one")
-            if len(scene.tracks) > replies.MOST:
-                raise AnimaticError(f"reply: {len(scene.tracks)} tracks; want at most {replies.MOST}")
+            if len(scene.tracks) > replies.MAX_TRACKS:
+                raise AnimaticError(f"reply: {len(scene.tracks)} tracks; want at most {replies.MAX_TRACKS}")
         warnings = tuple(change for _, _, changes in read for change in changes)
-        return Planned(tuple(scene for _, scene, _ in read), text, warnings)
+        return PlanResult(tuple(scene for _, scene, _ in read), text, warnings)

@@ -1,0 +1,113 @@
+"""Maps of the text attention of each object: of cells to its words, or of its words to cells, over the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..core.attention import matches_any, predict_with_maps, resized
+from ..core.control import Control, Run
+from ..core.types import Attend, AttentionCall, Conditioning, Denoise, Step
+from ..errors import AnimaticError
+from ..scene import Scene
+from .targets import Targets
+
+ShowLayer = Callable[[int, str, str, int, Tensor], None]
+"""(sample, phrase, layer, step, map `[frame, height, width]` in probabilities, on the grid of the layer)."""
+
+
+@dataclass
+class AttentionMaps(Control):
+    """Calls `show(sample, phrase, map)` at the end for each object: its mean attention `[frame, height, width]`.
+
+    The mean is over tokens, heads, layers that match `layers` (globs) and noise levels, those numbered in `steps` or
+    all, on the grid of the latents, in 0..1 of its own maximum. Objects of the same words share a map. `each` is called
+    for every layer and noise level. With `from_text` it is the attention of words to cells, in layers where text and
+    video are one sequence, not that of cells to words; memory is then layers x cells x words. Predictions do not
+    change.
+    """
+
+    scenes: Sequence[Scene] = field(repr=False)
+    show: Callable[[int, str, Tensor], None]
+    layers: tuple[str, ...] = ("*",)
+    steps: tuple[int, ...] = ()
+    from_text: bool = False
+    each: ShowLayer | None = None
+    needs = frozenset({"text maps"})
+    _targets: Targets = field(init=False, repr=False)
+    _sum: Tensor = field(init=False, repr=False)
+    _word_maps: dict[str, Tensor] = field(init=False, repr=False)  # by layer, of one evaluation of the network
+
+    def begin(self, run: Run) -> AttentionMaps:
+        if late := [step for step in self.steps if step >= len(run.schedule)]:
+            last = len(run.schedule) - 1
+            raise AnimaticError(f"attention of step {late[0]} is requested; this run has steps 0 to {last}")
+        own = copy(self)
+        own._targets = Targets.in_run(self.scenes, run)
+        own._sum = run.x.new_zeros(len(own._targets.samples), *run.x.shape[2:], dtype=torch.float32)
+        own._word_maps = {}
+        return own
+
+    def attend(
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        if self.from_text and call.kind == "joint" and matches_any(call.layer, self.layers):
+            tokens = self._targets.tokens[call.cond.samples][:, None, :, None]
+            words = q.gather(2, tokens.expand(-1, q.shape[1], -1, q.shape[3]))
+            probabilities = (words @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+            to_cells = probabilities.mean(1)[..., call.text_keys.stop :]  # [branch, word, cell]
+
+            # as requested maps are: [branch, frame, head, height, width, word]
+            self._word_maps[call.layer] = to_cells.unflatten(2, call.grid).movedim(1, -1)[:, :, None]
+        return inner(call, q, k, v, mask)
+
+    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        targets = self._targets
+        if not len(targets.samples) or (self.steps and step.index not in self.steps):
+            return inner(x, step, cond)
+
+        if self.from_text:
+            self._word_maps.clear()
+            prediction, found = inner(x, step, cond), self._word_maps
+        else:
+            prediction, found = predict_with_maps(inner, x, step, cond, targets.tokens, self.layers, mean=True)
+        if not found:
+            raise AnimaticError(self._nothing_found())
+
+        for layer, maps in found.items():
+            # conditional branches come last
+            conditional = maps[-len(targets.tokens) :].float().mean(2).movedim(-1, 1)
+            attention = conditional[targets.samples, targets.columns]  # [pair, frame, height, width]
+            if self.each:
+                for (sample, phrase), pairs in self._pairs().items():
+                    self.each(sample, phrase, layer, step.index, attention[pairs].mean(0))
+
+            frames_per_token = self._sum.shape[1] // attention.shape[1]
+            self._sum += resized(attention.repeat_interleave(frames_per_token, 1), self._sum.shape[-2:])
+        return prediction
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        if step.clean:
+            for (sample, phrase), pairs in self._pairs().items():
+                attention = self._sum[pairs].mean(0)
+                self.show(sample, phrase, attention / attention.amax().clamp(min=1e-12))
+        return x
+
+    def _nothing_found(self) -> str:
+        """Why no layer has a map."""
+        layers = ", ".join(self.layers)
+        if self.from_text:
+            return f"words attend to no cells in {layers}; want layers with text and video in one sequence"
+        return f"no attention maps in {layers}: another control replaces their text"
+
+    def _pairs(self) -> dict[tuple[int, str], list[int]]:
+        """The pairs of each sample and phrase."""
+        pairs: dict[tuple[int, str], list[int]] = {}
+        for pair, (sample, tracks) in enumerate(self._targets.objects):
+            phrase = self.scenes[sample].tracks[tracks[0]].phrase
+            pairs.setdefault((sample, phrase), []).append(pair)
+        return pairs

@@ -1,0 +1,143 @@
+"""Objects cut out of their own images and composited where a scene places them: LMD's geometry, on grids of cells.
+
+Lian et al. 2023, arXiv 2305.13655, https://github.com/TonyLianLong/LLM-groundedDiffusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..scene import Box, Scene
+
+Placement = Literal["floor", "middle", "kept"]
+PARTS = 8  # objects are shifted by whole eighths of the canvas, so that 8 x 8 attention shifts by whole cells
+
+
+def one(scene: Scene, track: int) -> Scene:
+    """The scene with one of its tracks alone."""
+    return replace(scene, tracks=(scene.tracks[track],))
+
+
+def masks_of(scenes: Sequence[Scene], frames: int, height: int, width: int, legacy: bool = False) -> Tensor:
+    """Cells inside the box of each scene's one track: bool `[scene, frame, height, width]`."""
+    return torch.stack([torch.from_numpy(scene.masks(frames, height, width, legacy)[0]) for scene in scenes])
+
+
+def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box:
+    """The box moved to the middle of the canvas from side to side, its bottom `floor` above the canvas's (LMD).
+
+    `placement`: with "middle" it is centred from top to bottom too, with "kept" it stays at its height.
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    tops = {"floor": max(0.0, 1 - floor - height), "middle": 0.5 - height / 2, "kept": box[1]}
+    top = tops[placement]
+    return (0.5 - width / 2, top, 0.5 + width / 2, top + height)
+
+
+def middle(mask: Tensor) -> tuple[float, float]:
+    """(x, y) in 0..1 of the middle of the bounding box of a mask `[height, width]`."""
+    rows, columns = (mask.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+    x = (columns[0] + columns[-1] + 1) / 2 / mask.shape[1]
+    y = (rows[0] + rows[-1] + 1) / 2 / mask.shape[0]
+    return x, y
+
+
+def mass(mask: Tensor) -> tuple[float, float]:
+    """(x, y) in 0..1 of the centre of mass of a mask `[height, width]`, with cells counted from 0 (LMD)."""
+    row, column = mask.nonzero().float().mean(0).tolist()
+    return column / mask.shape[1], row / mask.shape[0]
+
+
+def offsets(masks: Tensor, goals: Tensor) -> Tensor:
+    """Offset of each mask's middle to its goal's, in eighths of the canvas: int `[object, frame, (x, y)]`.
+
+    `masks` and `goals` are `[object, frame, height, width]`; where one of them is empty the offset is 0.
+    """
+    out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+    both = masks.any(-1).any(-1) & goals.any(-1).any(-1)
+    for i, frame in both.nonzero().tolist():
+        out[i, frame] = _eighths(middle(masks[i, frame]), middle(goals[i, frame]))
+    return out
+
+
+def offsets_published(masks: Tensor, goals: Sequence[Scene]) -> Tensor:
+    """The same by LMD's rule: from a mask's centre of mass to the middle of the box itself, not of its cells.
+
+    `goals` are scenes of one track with a box for each frame.
+    """
+    out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+    for i, scene in enumerate(goals):
+        for frame, box in enumerate(scene.tracks[0].boxes):
+            if box is None or not masks[i, frame].any():
+                continue
+            goal = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+            out[i, frame] = _eighths(mass(masks[i, frame]), goal)
+    return out
+
+
+def _eighths(start: tuple[float, float], goal: tuple[float, float]) -> Tensor:
+    """The way from one place to another, (x, y) in 0..1 each, in whole eighths of the canvas: int `[(x, y)]`."""
+    return torch.tensor([round((goal[axis] - start[axis]) * PARTS) for axis in (0, 1)])
+
+
+def shifted(x: Tensor, offset: Tensor) -> Tensor:
+    """`x` `[object, frame, ..., height, width]` moved by eighths `[object, frame, (x, y)]`; zeros come in."""
+    height, width = x.shape[-2:]
+    out = torch.zeros_like(x)
+    for i in range(x.shape[0]):
+        for frame in range(x.shape[1]):
+            right = round(int(offset[i, frame, 0]) * width / PARTS)
+            down = round(int(offset[i, frame, 1]) * height / PARTS)
+            to_y, from_y = _overlap(down, height)
+            to_x, from_x = _overlap(right, width)
+            out[i, frame][..., to_y, to_x] = x[i, frame][..., from_y, from_x]
+    return out
+
+
+def _overlap(by: int, size: int) -> tuple[slice, slice]:
+    """(destination, origin) of the cells that stay inside when an axis of `size` cells moves by `by`."""
+    by = max(-size, min(size, by))
+    return slice(max(0, by), size + min(0, by)), slice(max(0, -by), size - max(0, by))
+
+
+def enlarged(masks: Tensor) -> Tensor:
+    """The bounding box of each mask `[..., height, width]`, one cell larger on every side, as masks."""
+
+    def span(line: Tensor) -> Tensor:
+        """1 from the first to the last 1 of the last axis."""
+        return line.cummax(-1).values * line.flip(-1).cummax(-1).values.flip(-1)
+
+    box = span(masks.any(-1).float())[..., :, None] * span(masks.any(-2).float())[..., None, :]
+    return (F.max_pool2d(box.view(-1, 1, *masks.shape[-2:]), 3, 1, 1) > 0).view(masks.shape)
+
+
+def composed(
+    x: Tensor, levels: Sequence[Tensor], masks: Tensor, samples: Sequence[int]
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """(first sample, latents of every noise level, cover) of the objects composited.
+
+    `x` `[sample, channel, frame, height, width]` is the samples' own noise; `levels` are the objects' latents
+    `[object, channel, frame, height, width]` at each noise level, the first included; `masks`
+    `[object, frame, height, width]`; `samples` the sample of each object. Large objects are composited first, so that
+    small ones are in front. In the first sample the surroundings of an object are replaced too. Cover is where objects
+    are: bool `[sample, frame, height, width]`.
+    """
+    start = x.clone()
+    cover = torch.zeros(len(x), *x.shape[2:], dtype=torch.bool, device=x.device)
+    composited = [torch.zeros_like(x) for _ in levels]
+    surroundings = enlarged(masks)
+
+    by_size = masks.sum((1, 2, 3)).argsort(descending=True, stable=True)
+    for i in by_size.tolist():
+        sample = samples[i]
+        start[sample] = torch.where(surroundings[i], levels[0][i], start[sample])
+        for target, own in zip(composited, levels, strict=True):
+            target[sample] = torch.where(masks[i], own[i], target[sample])
+        cover[sample] |= masks[i]
+    return start, composited, cover
