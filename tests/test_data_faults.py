@@ -346,7 +346,7 @@ def test_folders_are_classes(tmp_path, capsys):
 
 def test_empty_captions_are_counted(tmp_path):
     assert found(fill(tmp_path / "d", *PAIR, **{"1_txt": "a", "2_txt": " \n"}))[1] == [
-        f"{tmp_path}/d/2.mp4: 1 of 2 captions empty: learnt without text"
+        f"{tmp_path}/d/2.mp4: 1 of 2 captions empty: trained without text"
     ]
 
 
@@ -354,7 +354,7 @@ def test_lists_in_messages_are_short(capsys):
     assert (listed("abc"), listed(range(9000), 2)) == ("a, b, c", "0, 1 and 8,998 more")
     assert (counted(1, "clip"), counted(1200, "clip")) == ("1 clip", "1,200 clips")
     code, _, error = dry_run(capsys, Path("toy"), "--text", "labels")
-    assert code == 2 and error.startswith("error: text is 'labels', but the toy world's captions are sentences")
+    assert code == 2 and error.startswith("error: text is 'labels', but the toy world's captions are endless sentences")
     items = [replace(items_of(str(CLIP))[0], caption=f"class {i}") for i in range(2000)]
     notes: list[str] = []
     with_text_mode("labels", items, notes.append)

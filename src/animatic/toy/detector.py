@@ -1,7 +1,7 @@
-"""Which sprite of the toy world stands where: what scores frames, filmed or generated, without knowing what was asked.
+"""A detector of toy-world sprites, which scores rendered and generated frames without knowledge of the prompt.
 
-Matching pursuit. A sprite drawn over the backdrop explains part of the frame's difference from the bare backdrop; the
-one that explains most is found, its pixels are set aside, and the search goes on.
+It is matching pursuit (Mallat & Zhang 1993): the sprite that explains most of the difference between the frame and the
+bare backdrop is detected, its pixels are excluded, and the search is repeated.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..scene import Box
 from .grid_world import BACKGROUNDS, COLOURS, SIZE, backdrop
 from .scan import HALF, ON_GRID, PAD, POWER, STEP, SpritePlacement, World, scan
 
-RIM = 3  # pixels around a silhouette that must look like the backdrop
-UNKNOWN = 0.03  # squared colour distance above which a backdrop is none of the world's
+RIM = 3  # pixels around a silhouette that must match the backdrop
+UNKNOWN = 0.03  # median squared colour distance above which a backdrop is not one of the world's
 
 
 class Detection(NamedTuple):
-    """A sprite that was found: `colour` "" is its natural look, `box` is tight in 0..1.
+    """A detected sprite: `colour` "" is the natural one, `box` is tight, in 0..1.
 
-    `score` in 0..1: the share of the frame's difference from the bare backdrop that the sprite explains, or the cosine
-    between its edges and the frame's where that is less. 1 is a perfect sprite.
+    `score` in 0..1 is the lesser of the explained fraction of the difference from the bare backdrop, and the cosine
+    between the edges of the sprite and of the frame. 1 is a perfect sprite.
     """
 
     noun: str
@@ -38,10 +38,14 @@ class Detection(NamedTuple):
 
 
 class ToyDetector:
-    """Finds toy-world sprites. `threshold` (0..1): the least score, see `Detection`.
+    """Detects toy-world sprites.
 
-    `visible` (0..1): the least part of its silhouette that no other find covers; `most`: finds per frame; `world`:
-    whose sprites; `exact`: places and sizes to a pixel, else to the 2 and 4 pixels of the scan.
+    Args:
+        threshold: Lowest score, in 0..1, see `Detection`.
+        visible: Smallest fraction of the silhouette that no other detection covers, in 0..1.
+        most: Largest number of detections per frame.
+        world: The world whose sprites are detected.
+        exact: Refine places and sizes to a pixel; otherwise they are accurate to 2 and 4 pixels.
     """
 
     def __init__(
@@ -59,67 +63,73 @@ class ToyDetector:
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[list[Detection]]:
-        """What stands in each frame of uint8 `[frame, 64, 64, 3]`, best first; frames are judged one by one."""
+        """The detections in each frame of uint8 `[frame, 64, 64, 3]`, best first; frames are independent."""
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (SIZE, SIZE, 3):
             shape = list(frames.shape)
             raise AnimaticError(f"frames are {frames.dtype} {shape}; want uint8 [frame, {SIZE}, {SIZE}, 3]")
-        sights = [_Sight(frame, self.world) for frame in frames.astype(np.float32) / 255]
-        busy = sights
+        residuals = [_Residual(frame, self.world) for frame in frames.astype(np.float32) / 255]
+
+        # One detection per frame and round, in the frames that still have something unexplained.
+        active = residuals
         for _ in range(self.most):
-            busy = [sight for sight in busy if sight.restless()]
-            if not busy:
+            active = [residual for residual in active if residual.may_hold_a_sprite()]
+            if not active:
                 break
-            peaks = scan([sight.picture() for sight in busy], [sight.noise for sight in busy], self.world)
-            busy = [sight for sight, places in zip(busy, peaks, strict=True) if self._take(sight, places)]
-        return [sorted(sight.found, key=lambda d: -d.score) for sight in sights]
+            pictures = [residual.picture() for residual in active]
+            candidates = scan(pictures, [residual.noise for residual in active], self.world)
+            pairs = zip(active, candidates, strict=True)
+            active = [residual for residual, placements in pairs if self._detect_one(residual, placements)]
+        return [sorted(residual.found, key=lambda d: -d.score) for residual in residuals]
 
     def surest(self, frames: np.ndarray) -> list[Detection | None]:
-        """The best find in each frame of uint8 `[frame, 64, 64, 3]`; None where there is none."""
+        """The detection with the highest score in each frame of uint8 `[frame, 64, 64, 3]`, or None."""
         return [next(iter(finds), None) for finds in self(frames)]
 
     def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
-        """Finds that fit a query ("red car"): the first of those it fits, for "cat" and "red cat" may both be asked.
+        """Detections that match a query such as "red car"; one that matches several counts for the first.
 
-        Raises `AnimaticError` where a query names nothing of the toy world.
+        Raises `AnimaticError` where a query names no object of the toy world.
         """
-        asked = [self.world.identify(query) for query in queries]
-        return [
-            [DetectedBox(i, d.box, d.score) for d in finds for i in _fits(d, asked, self.world)[:1]]
-            for finds in self(frames)
-        ]
+        names = [self.world.identify(query) for query in queries]
+        found = []
+        for detections in self(frames):
+            matches = [(_matching_queries(detection, names, self.world), detection) for detection in detections]
+            found.append([DetectedBox(queries[0], d.box, d.score) for queries, d in matches if queries])
+        return found
 
-    def _take(self, sight: _Sight, places: Sequence[SpritePlacement]) -> bool:
-        """Move the best of `places` that is sure enough to the finds; whether there is one.
+    def _detect_one(self, residual: _Residual, placements: Sequence[SpritePlacement]) -> bool:
+        """Add the best placement above the thresholds to the detections; returns whether there is one.
 
-        A score is the lesser of the explained share and the likeness of edges: a blur of the right colour is no sprite.
+        The score includes the similarity of edges, because a blur of the right colour is no sprite.
         """
         best, chosen = 0.0, None
-        for place in places:
+        for place in placements:
             if self.exact:
-                place = _nudged(sight, place)
-            gain, share, visible = sight.gain(place)
-            if gain <= sight.least or visible < self.visible:
+                place = _refined(residual, place)
+            gain, fraction, visible = residual.gain(place)
+            if gain <= residual.least_gain or visible < self.visible:
                 continue
-            if share < self.threshold or gain * share**POWER <= best:
-                continue  # likeness can only make it worse
-            score = min(share, sight.likeness(place))
+            if fraction < self.threshold or gain * fraction**POWER <= best:
+                continue  # the similarity of edges can only lower the score
+            score = min(fraction, residual.edge_similarity(place))
             if score >= self.threshold and gain * score**POWER > best:
                 best, chosen = gain * score**POWER, (place, score)
         if chosen is None:
             return False
-        sight.take(*chosen)
+        residual.exclude(*chosen)
         return True
 
 
-def _nudged(sight: _Sight, place: SpritePlacement) -> SpritePlacement:
-    """The place near `place` that explains most: by steps of a pixel, no farther than the scan is coarse."""
+def _refined(residual: _Residual, place: SpritePlacement) -> SpritePlacement:
+    """The placement near `place` with the highest rank, by hill climbing in steps of a pixel."""
 
     def rank(near: SpritePlacement) -> float:
-        gain, share, _ = sight.gain(near)
-        return max(gain, 0.0) * share**POWER
+        gain, fraction, _ = residual.gain(near)
+        return max(gain, 0.0) * fraction**POWER
 
-    world, best, at = sight.world, rank(place), place
-    for _ in range(HALF + STEP):
+    world = residual.world
+    best, at = rank(place), place
+    for _ in range(HALF + STEP):  # the resolution of the scan
         steps = [(dx, dy, d) for dx, dy, d in _STEPS if world.smallest <= at.side + d <= world.largest]
         around = [at._replace(x=at.x + dx, y=at.y + dy, side=at.side + d) for dx, dy, d in steps]
         around = [p for p in around if min(p.x, p.y) >= -PAD and max(p.x, p.y) + p.side <= SIZE + PAD]
@@ -137,15 +147,15 @@ _STEPS = (
 )  # fmt: skip
 
 
-def _fits(find: Detection, asked: Sequence[tuple[str, str]], world: World) -> list[int]:
-    """Which queries are of a find's noun, and of its colour where one is asked for."""
-    nouns = [(i, colour) for i, (noun, colour) in enumerate(asked) if noun == find.noun]
-    return [i for i, colour in nouns if not colour or same_colour(find.noun, colour, find.colour, world)]
+def _matching_queries(detection: Detection, names: Sequence[tuple[str, str]], world: World) -> list[int]:
+    """Indices of the queries with the noun of a detection, and with its colour where they name one."""
+    nouns = [(i, colour) for i, (noun, colour) in enumerate(names) if noun == detection.noun]
+    return [i for i, colour in nouns if not colour or same_colour(detection.noun, colour, detection.colour, world)]
 
 
 @cache
 def same_colour(noun: str, a: str, b: str, world: World = ON_GRID) -> bool:
-    """Whether two colours of a noun name one look; "" equals the named colour nearest to the natural one."""
+    """Whether two colour names of a noun mean the same; "" equals the named colour nearest to the natural one."""
     if noun not in world.colourable or a == b:
         return True
     if a and b:
@@ -158,41 +168,49 @@ def same_colour(noun: str, a: str, b: str, world: World = ON_GRID) -> bool:
     return (a or b) == min(COLOURS, key=lambda colour: float(_squared(mean(colour) - mean(""))))
 
 
-class _Sight:
-    """One frame at work: pixels `[64 + border, 64 + border, 3]`, what is still unexplained in `weight`.
+class _Residual:
+    """What is still unexplained in one frame.
 
-    `noise` is the squared colour distance per pixel that is white noise, `least` the gain (summed distance explained)
-    that noise, and what the bare backdrop lacks in likeness, do not reach.
+    `weight` is 0 at pixels of sprites that were detected. `noise` is the squared colour distance per pixel that is due
+    to white noise; `least_gain` is a summed squared distance that noise and a wrong backdrop do not reach.
     """
 
     def __init__(self, frame: np.ndarray, world: World) -> None:
-        """Set a frame `[64, 64, 3]` in 0..1 against its backdrop."""
+        """Compare a frame `[64, 64, 3]` in 0..1 with its backdrop."""
         self.world = world
         under = behind(frame)
         off = frame - under
-        grain = np.diff(np.diff(off, 2, 0), 2, 1) / 6  # white noise keeps its strength, smooth pictures vanish
+
+        # The noise, by the median of fourth differences: they vanish where a picture is smooth.
+        grain = np.diff(np.diff(off, 2, 0), 2, 1) / 6
         self.noise = 3 * min(float(np.median(np.abs(grain))) / 0.6745, 0.12) ** 2 + 1e-4
-        self.least = max(0.2, 40 * max(self.noise, float(np.median(_squared(off))) * 3 / 2.366))
+        self.least_gain = max(0.2, 40 * max(self.noise, float(np.median(_squared(off))) * 3 / 2.366))
+
+        # Sprites may exceed the frame, so that it gets a border of weight 0.
         border = ((PAD + RIM,) * 2, (PAD + RIM,) * 2)
         self.frame, self.under = (np.pad(picture, (*border, (0, 0))) for picture in (frame, under))
         self.weight = np.pad(np.ones((SIZE, SIZE), np.float32), border)
         self.found: list[Detection] = []
 
     def picture(self) -> np.ndarray:
-        """Frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]`, as the scan wants them."""
+        """Frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]`, the input of `scan`."""
         return np.concatenate([self.frame, self.under, self.weight[..., None]], -1)[RIM:-RIM, RIM:-RIM]
 
-    def restless(self) -> bool:
-        """Whether any square of the largest sprite holds enough unexplained difference for a find: spares scans."""
+    def may_hold_a_sprite(self) -> bool:
+        """Whether the unexplained difference in any square of the largest sprite suffices for a detection.
+
+        It is computed with a summed-area table, and saves most scans.
+        """
         excess = self.weight * (_squared(self.frame - self.under) - self.noise)
         total = np.pad(excess, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
         k = self.world.largest + 2 * RIM
-        return float((total[k:, k:] - total[:-k, k:] - total[k:, :-k] + total[:-k, :-k]).max()) > self.least
+        squares = total[k:, k:] - total[:-k, k:] - total[k:, :-k] + total[:-k, :-k]
+        return float(squares.max()) > self.least_gain
 
-    def beside(self, place: SpritePlacement) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        """A place as it is seen and as it would be drawn, both off the backdrop, `[y, x, 3]`.
+    def compare(self, place: SpritePlacement) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """The frame at a placement, and the sprite there, both as differences from the backdrop, `[y, x, 3]`.
 
-        With the weight of each pixel, and the part (0..1) of the silhouette that no find covers.
+        Also the weight of each pixel, and the fraction (0..1) of the silhouette that no detection covers.
         """
         rgb, alpha, halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)
         here = _window(place)
@@ -201,24 +219,24 @@ class _Sight:
         return self.frame[here] - under, rgb - under * alpha, halo * weight, visible
 
     def gain(self, place: SpritePlacement) -> tuple[float, float, float]:
-        """How much difference a sprite there explains, the share (0..1) that is of all, and its visible part."""
-        seen, drawn, weight, visible = self.beside(place)
+        """The gain of a sprite, the fraction (0..1) of the local difference that it is, and its visible fraction."""
+        seen, drawn, weight, visible = self.compare(place)
         bare = float((_squared(seen) * weight).sum())
         gain = bare - float((_squared(seen - drawn) * weight).sum())
-        share = gain / max(gain, bare - self.noise * float(weight.sum()), 1e-9)
-        return gain, share, visible
+        fraction = gain / max(gain, bare - self.noise * float(weight.sum()), 1e-9)
+        return gain, fraction, visible
 
-    def likeness(self, place: SpritePlacement) -> float:
-        seen, drawn, weight, _ = self.beside(place)
-        return _likeness(seen, drawn, weight, self.noise)
+    def edge_similarity(self, place: SpritePlacement) -> float:
+        seen, drawn, weight, _ = self.compare(place)
+        return _edge_similarity(seen, drawn, weight, self.noise)
 
-    def take(self, place: SpritePlacement, score: float) -> None:
-        """Count out the pixels a find explains; what stands in front of it stays."""
+    def exclude(self, place: SpritePlacement, score: float) -> None:
+        """Add a detection and exclude the pixels that it explains; what is in front of it stays."""
         box = self.world.tight(place.noun, place.x, place.y, place.side)
         self.found.append(Detection(place.noun, place.colour, box, score))
         halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)[2]
         here = _window(place)
-        seen, drawn, *_ = self.beside(place)
+        seen, drawn, *_ = self.compare(place)
         self.weight[here] *= 1 - halo * (_squared(seen - drawn) < 0.06 + 4 * self.noise)
 
 
@@ -233,10 +251,10 @@ def _backdrops() -> np.ndarray:
 
 
 def behind(frame: np.ndarray) -> np.ndarray:
-    """The painted backdrop that fits most pixels, shifted to the frame's tone; else each row's median colour."""
+    """The painted backdrop that fits best, in the tone of the frame; if none fits, the median colour of each row."""
     best = _backdrops()[np.minimum(_squared(_backdrops() - frame), 0.1).mean((1, 2)).argmin()]
     tone = np.zeros(3, np.float32)
-    for _ in range(3):  # towards the mode: large things must not tint the backdrop
+    for _ in range(3):  # towards the mode, so that large objects do not tint the backdrop
         apart = _squared(frame - best - tone)
         tone = np.clip((frame - best)[apart <= np.median(apart)].mean(0), -0.1, 0.1)
     if np.median(_squared(frame - best - tone)) < UNKNOWN:
@@ -261,7 +279,7 @@ def _stamp(
     return picture[..., :3], picture[..., 3:], halo
 
 
-def _likeness(seen: np.ndarray, drawn: np.ndarray, weight: np.ndarray, noise: float) -> float:
+def _edge_similarity(seen: np.ndarray, drawn: np.ndarray, weight: np.ndarray, noise: float) -> float:
     """Cosine, in 0..1, between differences of pixels two apart in two pictures `[y, x, 3]`, the first one noisy."""
     cross = power = own = 1e-6
     for axis in (0, 1):

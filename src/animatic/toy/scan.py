@@ -1,7 +1,7 @@
-"""Where in a frame which sprite of the toy world may stand: every look at every size and place, by correlation.
+"""Candidate sprites in frames of the toy world: template matching of every sprite at every size and place.
 
-A sprite drawn over the backdrop explains part of the frame's difference from the bare backdrop, its gain. Places are
-ranked by gain and by its share of the difference there.
+A sprite drawn over the backdrop explains part of the squared difference between the frame and the bare backdrop: its
+gain. Candidates are ranked by the gain and by the fraction of the local difference that it is.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from . import grid_world as toyworld
 from . import world as off_grid
 from .grid_world import CELL, COLOURS, LARGEST, SMALLEST
 
-HALF = 2  # the scan sees every second pixel, so places are right to 2 pixels
-STEP = 4  # pixels between the sizes looked for: what a model paints need not keep to the world's cells
-PAD = 8  # pixels a square may stand outside the frame: a cell, for a flat sprite has empty ones above and below
-PEAKS = 16  # places looked at closely
-POWER = 5  # of the share in the rank: two alike side by side are not one large sprite
+HALF = 2  # frames are scanned at half resolution: places are accurate to 2 pixels
+STEP = 4  # pixels between the sizes that are tried
+PAD = 8  # pixels that a square may exceed the frame: a flat sprite has empty rows above and below
+PEAKS = 16  # candidates returned for each frame
+POWER = 5  # exponent of the explained fraction in the rank: two small sprites are not one large one
 SHADES = ("", *COLOURS)
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A world whose sprites are looked for, `smallest` to `largest` pixels wide; nouns that are `facing` mirrored too.
+    """A toy world whose sprites are detected.
 
-    `sprite(noun, colour, side, mirrored)` is drawn as `toyworld.sprite`; `tight(noun, x, y, side)`, in pixels, is the
-    box of a sprite; `identify(phrase)` is `(noun, colour)`.
+    Sprites are `smallest` to `largest` pixels wide, those of `facing` nouns may be mirrored.
+    `sprite(noun, colour, side, mirrored)` renders one, see `grid_world.sprite`; `tight(noun, x, y, side)` is its box,
+    for pixels; `identify(phrase)` is `(noun, colour)`.
     """
 
     nouns: Collection[str]
@@ -48,17 +49,19 @@ class World:
 
     @cached_property
     def appearances(self) -> tuple[tuple[str, bool], ...]:
-        """(noun, mirrored), those that have colours first."""
-        plain = [noun for noun in self.nouns if noun not in self.colourable]
-        return tuple((noun, m) for noun in (*self.colourable, *plain) for m in (False, True)[: 1 + self.faces(noun)])
+        """Every sprite as (noun, mirrored), nouns that take a colour first."""
+        natural = [noun for noun in self.nouns if noun not in self.colourable]
+        found = []
+        for noun in (*self.colourable, *natural):
+            found.append((noun, False))
+            if noun in self.facing:
+                found.append((noun, True))
+        return tuple(found)
 
     @cached_property
     def painted(self) -> int:
-        """How many of the looks have colours."""
+        """The number of appearances that take a colour."""
         return sum(noun in self.colourable for noun, _ in self.appearances)
-
-    def faces(self, noun: str) -> bool:
-        return noun in self.facing
 
 
 ON_GRID = World(
@@ -73,7 +76,7 @@ OFF_GRID = World(
 
 
 class SpritePlacement(NamedTuple):
-    """A sprite's square in a frame, in pixels."""
+    """A sprite and its square in a frame, in pixels; `colour` "" is the natural one."""
 
     noun: str
     colour: str
@@ -85,23 +88,28 @@ class SpritePlacement(NamedTuple):
 
 @cache
 def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The scan's filters for squares of `side` pixels, at half size, of each look of the world.
+    """The filters for squares of `side` pixels, at half resolution, of every appearance in the world.
 
-    A painted sprite is linear in its colour, base + colour * slope, so what it explains is a polynomial of the colour:
-    six filters stand for all shades, see `_mix`. Filters of colour and its square `[6 * painted, 4, s, s]`, of nouns
-    that have no colours `[plain, 4, s, s]`, alpha `[noun, 1, s, s]`, halo `[noun, 1, s + 2, s + 2]`.
+    A painted sprite is linear in its colour, base + colour * slope, so that its gain is a polynomial of the colour: six
+    filters suffice for all shades, see `_mix`. Returns the filters of painted nouns `[6 * painted, 4, s, s]`, of other
+    nouns `[natural, 4, s, s]`, alpha `[noun, 1, s, s]`, and the silhouette with its rim `[noun, 1, s + 2, s + 2]`.
     """
 
-    def half(colour: str, looks: Sequence[tuple[str, bool]]) -> Tensor:
-        stamps = np.stack([world.sprite(noun, colour, side, mirrored) for noun, mirrored in looks])
+    def half(colour: str, appearances: Sequence[tuple[str, bool]]) -> Tensor:
+        stamps = np.stack([world.sprite(noun, colour, side, mirrored) for noun, mirrored in appearances])
         return F.avg_pool2d(torch.from_numpy(stamps).movedim(-1, 1), HALF)
 
-    every, painted = half("", world.appearances), world.painted
-    alpha, natural = every[:, 3:], every[:, :3]
+    every = half("", world.appearances)
+    painted = world.painted
+    natural, alpha = every[:, :3], every[:, 3:]
+
+    # A painted sprite as base + colour * slope, from its rendering in two colours.
     black, white = (half(colour, world.appearances[:painted])[:, :3] for colour in ("black", "white"))
     low, high = (torch.tensor(COLOURS[colour])[:, None, None] / 255 for colour in ("black", "white"))
     slope = ((white - black) / (high - low)).mean(1, keepdim=True)
     base = black - low * slope
+
+    # Filters of the colour, and of its square divided by alpha.
     by_colour = torch.eye(3)[:, :, None, None] * slope[:, None]  # [painted, 3, 3, s, s]
     rgb = torch.cat([natural[:painted, None], base[:, None], by_colour, torch.zeros_like(base)[:, None]], 1)
     squares = [(natural[:painted] ** 2).sum(1, True), (base**2).sum(1, True), 2 * base * slope, slope**2]
@@ -113,7 +121,7 @@ def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @cache
 def _mix() -> Tensor:
-    """How the six filters of a painted noun make the gain of each shade: `[shade, 6]`."""
+    """The weights of the six filters of a painted noun in the gain of each shade: `[shade, 6]`."""
     colours = torch.tensor(list(COLOURS.values())) / 255
     one = torch.ones(len(colours), 1)
     named = torch.cat([0 * one, one, colours, (colours**2).sum(1, True)], 1)
@@ -134,28 +142,32 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = 
     under = w * (2 * f * b - b**2).sum(1, keepdim=True)
     apart = F.pad(w * (((f - b) ** 2).sum(1, keepdim=True) - white), (1,) * 4)
     painted, row = world.painted, torch.arange(len(pictures))[:, None]
+
+    # The best candidates of each size, at local maxima of the rank.
     ranks, places = [], []
     for side in range(world.smallest, world.largest + 1, STEP):
         filters, plain, alpha, halo = _bank(world, side)
         parts = F.conv2d(over, filters).unflatten(1, (painted, 6))
         shades = (_mix() @ parts.flatten(3)).unflatten(3, parts.shape[3:])
         gain = torch.cat([shades.amax(2), F.conv2d(over, plain)], 1) - F.conv2d(under, alpha)
-        share = gain.clamp(min=0) / torch.maximum(F.conv2d(apart, halo), gain).clamp(min=1e-3)
-        rank = gain * share**POWER
-        near = F.max_pool2d(rank.contiguous(memory_format=torch.channels_last), 3, 1, 1)  # thrice as quick
-        rank, at = (rank * (rank == near)).flatten(1).topk(PEAKS)  # one of each noun and size at a place
+        fraction = gain.clamp(min=0) / torch.maximum(F.conv2d(apart, halo), gain).clamp(min=1e-3)
+        rank = gain * fraction**POWER
+        near = F.max_pool2d(rank.contiguous(memory_format=torch.channels_last), 3, 1, 1)  # three times as fast
+        rank, at = (rank * (rank == near)).flatten(1).topk(PEAKS)  # one per noun and size at a place
         noun, y, x = torch.unravel_index(at, gain.shape[1:])
         shade = shades[row, noun.clamp(max=painted - 1), :, y, x].argmax(-1) * (noun < painted)
         ranks.append(rank)
         places.append(torch.stack([noun, shade, torch.full_like(x, side), x * HALF - PAD, y * HALF - PAD], -1))
+
+    # The best of all sizes.
     values, order = torch.cat(ranks, 1).topk(PEAKS)
     best = torch.cat(places, 1)[row, order]
     return [
-        [_placed(world, *place) for value, place in zip(*found, strict=True) if value > 0]
+        [_placement(world, *place) for value, place in zip(*found, strict=True) if value > 0]
         for found in zip(values.tolist(), best.tolist(), strict=True)
     ]
 
 
-def _placed(world: World, look: int, shade: int, side: int, x: int, y: int) -> SpritePlacement:
-    noun, mirrored = world.appearances[look]
+def _placement(world: World, appearance: int, shade: int, side: int, x: int, y: int) -> SpritePlacement:
+    noun, mirrored = world.appearances[appearance]
     return SpritePlacement(noun, SHADES[shade], side, x, y, mirrored)

@@ -1,4 +1,4 @@
-"""The best a detector can give: plans filmed exactly in the toy world, as a run like any other.
+"""The upper bound of a benchmark: plans rendered exactly by the toy world, as a benchmark run like any other.
 
 python -m animatic.toy.evals.ceiling lvd --out runs/ceiling && animatic bench score runs/ceiling
 """
@@ -20,16 +20,16 @@ from ...scene import Scene
 from ...video import Video
 from .. import grid_world as toyworld
 
-FRAMES = 8  # of a video, as `mini` makes them
+FRAMES = 8  # of a video, as those of `mini`
 
 
 class ToyRenderer:
-    """Takes a model's place: what a job plans is drawn with the toy world's sprites."""
+    """Renders the plan of each job with the sprites of the toy world, in place of a model."""
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
-        return [self._film(job) for job in batch]
+        return [self._render(job) for job in batch]
 
-    def _film(self, job: Job) -> Outcome:
+    def _render(self, job: Job) -> Outcome:
         try:
             for name in job.names:
                 toyworld.identify(name)
@@ -37,7 +37,7 @@ class ToyRenderer:
             return Outcome(job.number, LEFT_OUT, str(error))
         plan, *more = scenes_of(job.plan or Scene(job.prompt))
         if more:
-            return Outcome(job.number, FAILED, f"a story of {len(more) + 1} scenes; want one, to be filmed")
+            return Outcome(job.number, FAILED, f"a story of {len(more) + 1} scenes; want one")
         place = plan.background if plan.background in toyworld.BACKGROUNDS else "grass"
         try:
             frames, _ = toyworld.draw(replace(plan, background=place), FRAMES if plan.seconds else 1)
@@ -47,7 +47,7 @@ class ToyRenderer:
 
 
 def main(name: str, out: Annotated[Path, typer.Option()], limit: int | None = None, planner: str = "rules") -> None:
-    """Film a benchmark's plans."""
+    """Render the plans of a benchmark."""
     benchmark = benchmark_named(name)
     run = prepare(out, benchmark, settings_of(benchmark, name, "mini", "none", planner))
     work(run, RunPart(limit), maker=ToyRenderer())

@@ -1,8 +1,8 @@
-"""One method on random scenes with boxes, seen from all sides: a row of the table that compares controls.
+"""Scores and cost of one method on random scenes with boxes: a row of the table that compares methods.
 
     python -m animatic.toy.evals.controls lvd --n 100 --seeds 2 [--still]
 
-A process a method, so that its peak memory is its own; `runs/compare_controls.sh` makes the whole table.
+One process for each method, so that the peak memory is that of the method; `runs/compare_controls.sh` makes the table.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from .mini import SingleObjectCase, means, prompts, score, with_random_box
 
 
 def cases_of(n: int, seed: int, still: bool) -> list[SingleObjectCase]:
-    """`n` random scenes of one thing in a box that no word implies; as stills their first frame."""
+    """`n` random scenes of one object in a box that the prompt does not imply; with `still` their first frames."""
     rng = random.Random(seed)
     cases = [with_random_box(rng, case) for case in prompts(rng, n, set(), moving=False)]
     return [replace(case, scene=replace(case.scene.at(1), seconds=0.0)) for case in cases] if still else cases
 
 
 def measured(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
-    """What `score` sees, and the intersection over union with the box, and the error of the background."""
+    """The scores of `mini.score`, the intersection over union with the box, and the error of the background."""
     boxes = case.scene.at(len(video)).tracks[0].boxes
     finds = detector.surest(video.frames)
     ious = [overlap(d.box, b) if d and b else 0.0 for d, b in zip(finds, boxes, strict=True)]
@@ -49,16 +49,16 @@ def measured(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dic
 
 
 def background_error(video: Video, boxes: Sequence[Box | None], background: str) -> float:
-    """Mean absolute difference, in 0..1, to the painted background, outside the boxes and a cell around them."""
-    want = backdrop(background) * 255
-    height, width = want.shape[:2]
+    """Mean absolute difference from the painted background, in 0..1, outside the boxes and a cell around them."""
+    expected = backdrop(background) * 255
+    height, width = expected.shape[:2]
     errors = []
     for frame, box in zip(video.frames, boxes, strict=True):
         outside = np.ones((height, width), bool)
         if box is not None:
             x0, y0, x1, y1 = (round(v * n) for v, n in zip(box, (width, height, width, height), strict=True))
             outside[max(0, y0 - 8) : y1 + 8, max(0, x0 - 8) : x1 + 8] = False
-        errors.append(np.abs(frame.astype(np.float32) - want)[outside].mean() / 255)
+        errors.append(np.abs(frame.astype(np.float32) - expected)[outside].mean() / 255)
     return float(np.mean(errors))
 
 

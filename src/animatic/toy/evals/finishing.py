@@ -1,4 +1,4 @@
-"""How near finished videos come to the truth, on toy scenes that are drawn at any rate and size.
+"""Accuracy of interpolation and upscaling on toy scenes, which are rendered at any frame rate and size.
 
 python -m animatic.toy.evals.finishing --tables interpolate,upscale --n 24 --seed 0
 """
@@ -24,15 +24,15 @@ from ...video import Video
 from .. import grid_world as toyworld
 from ..grid_captions import invent
 
-Way = Callable[[Video, Say], Video]
+Finisher = Callable[[Video, Say], Video]
 
 KEYS, FACTOR, LARGER = 8, 4, 2
-SEEN = 4  # levels that a pixel must differ by from a key around it to count as moving
+VISIBLE = 4  # grey levels by which a moving pixel differs from a key frame around it
 
 
 def interpolation(scenes: list[Scene], seed: int) -> None:
-    """Frames between `KEYS` key frames, at pixels that move."""
-    ways: dict[str, Way] = {
+    """PSNR of interpolated frames between `KEYS` key frames, at moving pixels."""
+    finishers: dict[str, Finisher] = {
         "linear": Blend(FACTOR),
         "motion": Motion(FACTOR),
         "mini-interpolate": Interpolate(model="mini-interpolate", factor=FACTOR),
@@ -44,34 +44,34 @@ def interpolation(scenes: list[Scene], seed: int) -> None:
         moving = _moving(exact)
         if not moving.any():
             continue
-        for name, way in ways.items():
-            off = way(keys, Say(seed=seed + i)).frames - exact
+        for name, finisher in finishers.items():
+            off = finisher(keys, Say(seed=seed + i)).frames - exact
             errors.setdefault(name, []).append(float((off**2)[moving].mean()))
     for name, values in errors.items():
-        _tell(table="interpolate", what=name, n=len(values), seed=seed, **_decibels(values))
+        _print_row(table="interpolate", what=name, n=len(values), seed=seed, **_decibels(values))
 
 
 def enlargement(scenes: list[Scene], seed: int) -> None:
-    """Twice the pixels of clips shrunk by the mean of 2 x 2; flicker is how much the error changes, in levels."""
-    ways: dict[str, Way] = {
+    """PSNR of clips upscaled after averaging 2 x 2 pixels; flicker is the mean change of the error in grey levels."""
+    finishers: dict[str, Finisher] = {
         "bicubic": _bicubic,
         "lanczos": Lanczos(LARGER),
         "mini-upscale": Upscale(model="mini-upscale", factor=LARGER),
     }
-    errors: dict[str, list[float]] = {name: [] for name in ways}
-    flicker: dict[str, list[float]] = {name: [] for name in ways}
+    errors: dict[str, list[float]] = {name: [] for name in finishers}
+    flicker: dict[str, list[float]] = {name: [] for name in finishers}
     for i, scene in enumerate(scenes):
         truth, _ = toyworld.draw(scene, KEYS, LARGER * toyworld.SIZE, 2)
         exact = truth.astype(float)
         cells = exact.reshape(len(exact), toyworld.SIZE, LARGER, toyworld.SIZE, LARGER, 3).mean((2, 4))
         small = Video((cells + 0.5).astype(np.uint8), 8.0)
-        for name, way in ways.items():
-            off = way(small, Say(seed=seed + i)).frames - exact
+        for name, finisher in finishers.items():
+            off = finisher(small, Say(seed=seed + i)).frames - exact
             errors[name].append(float((off**2).mean()))
             flicker[name].append(float(np.abs(np.diff(off, axis=0)).mean()))
     for name, values in errors.items():
-        told = {**_decibels(values), "flicker": round(float(np.mean(flicker[name])), 3)}
-        _tell(table="upscale", what=name, n=len(values), seed=seed, **told)
+        scores = {**_decibels(values), "flicker": round(float(np.mean(flicker[name])), 3)}
+        _print_row(table="upscale", what=name, n=len(values), seed=seed, **scores)
 
 
 def _bicubic(video: Video, say: Say) -> Video:
@@ -81,15 +81,16 @@ def _bicubic(video: Video, say: Say) -> Video:
 
 
 def _moving(exact: np.ndarray) -> np.ndarray:
-    """`[frame, height, width]`; key frames are given, so they never count."""
-    at, keys = np.arange(len(exact)), exact[::FACTOR]
+    """Moving pixels, bool `[frame, height, width]`; none in key frames, which are given."""
+    at = np.arange(len(exact))
+    keys = exact[::FACTOR]
     before, after = keys[at // FACTOR], keys[np.minimum(at // FACTOR + 1, len(keys) - 1)]
-    differs = np.maximum(np.abs(before - after), np.abs(exact - before)).max(-1) > SEEN
+    differs = np.maximum(np.abs(before - after), np.abs(exact - before)).max(-1) > VISIBLE
     return differs & (at % FACTOR > 0)[:, None, None]
 
 
 def _decibels(errors: list[float]) -> dict[str, float]:
-    """PSNR of the mean square error of all clips, and the mean of each clip's own (60 dB at most)."""
+    """PSNR of the mean squared error over all clips, and the mean PSNR of single clips (60 dB at most), in dB."""
     each = 10 * np.log10(255**2 / np.maximum(errors, 255**2 / 1e6))
     return {
         "psnr": round(float(10 * np.log10(255**2 / np.mean(errors))), 2),
@@ -97,7 +98,7 @@ def _decibels(errors: list[float]) -> dict[str, float]:
     }
 
 
-def _tell(**values: object) -> None:
+def _print_row(**values: object) -> None:
     print(json.dumps(values), flush=True)
 
 
@@ -106,7 +107,7 @@ def main(
     seed: int = 0,
     tables: Annotated[str, typer.Option(help="Which to measure, of interpolate,upscale.")] = "interpolate,upscale",
 ) -> None:
-    """Print a line of JSON per way of finishing."""
+    """Print a line of JSON for each method of interpolation and upscaling."""
     torch.set_num_threads(1)
     scenes = [invent(random.Random(f"finishing/{seed}/{i}"), KEYS) for i in range(n)]
     for table in tables.split(","):

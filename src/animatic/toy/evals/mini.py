@@ -1,8 +1,8 @@
-"""What `mini` can do, measured: things, colours and ways from words alone, and under boxes.
+"""Accuracy of `mini`: objects, colours and motions from the prompt alone, and with boxes.
 
     python -m animatic.toy.evals.mini --n 100 --seed 0
 
-Prompts are held out: none stands verbatim among the captions of the training run described by `--plan`.
+Prompts are held out: none is among the captions of the training run whose `plan.json` is `--plan`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ..grid_captions import ING, PLACES, VERBS, WAYS
 
 STRAIGHT = ("right", "left", "up", "down")
 BATCH = 10
-FAR = 0.15  # of the frame: how far a thing must move for its way to count
+FAR = 0.15  # smallest motion that counts, as a fraction of the frame
 
 
 @dataclass(frozen=True)
 class SingleObjectCase:
-    """A prompt about one thing, and what it says: "" where nothing is said of colour or way."""
+    """A prompt about one object, and what it names; colour and motion are "" where it names none."""
 
     scene: Scene
     noun: str
@@ -48,7 +48,7 @@ class SingleObjectCase:
 
 
 def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> list[SingleObjectCase]:
-    """`count` prompts about one thing, each with a background; none of `known` (lower case)."""
+    """`count` prompts about one object, each with a background; none is in `known` (lower case)."""
     cases: list[SingleObjectCase] = []
     while len(cases) < count:
         noun = rng.choice(tuple(toyworld.NOUNS))
@@ -68,7 +68,7 @@ def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> li
 
 
 def with_random_box(rng: random.Random, case: SingleObjectCase) -> SingleObjectCase:
-    """The case with a random box that drifts straight from a random place to another, which no word implies."""
+    """The case with a box that moves straight between two random places, which the prompt does not imply."""
     w, h = toyworld.aspect(case.noun)
     side = rng.choice((3, 4, 5)) / toyworld.GRID
     ends = [(rng.random() * (1 - w * side), rng.random() * (1 - h * side)) for _ in range(2)]
@@ -78,14 +78,17 @@ def with_random_box(rng: random.Random, case: SingleObjectCase) -> SingleObjectC
 
 
 def wrong_token(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """LVD steering the article instead of the thing: what boxes do when they pull at the wrong word."""
-    word = [scene.prompt.split()[0] for scene in scenes]
-    lost = [replace(s, tracks=tuple(replace(t, phrase=w) for t in s.tracks)) for s, w in zip(scenes, word, strict=True)]
-    return lvd(lost, backbone, guidance)
+    """LVD with the energy on the article instead of the object's name: a control experiment."""
+    changed = []
+    for scene in scenes:
+        article_of_prompt = scene.prompt.split()[0]
+        tracks = tuple(replace(track, phrase=article_of_prompt) for track in scene.tracks)
+        changed.append(replace(scene, tracks=tracks))
+    return lvd(changed, backbone, guidance)
 
 
 def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
-    """What of a case is seen. Noun and colour: of the surest find, right in at least half of the frames."""
+    """Scores of a case, in 0..1. Noun and colour are 1 where the best detection is right in half of the frames."""
     finds = detector.surest(video.frames)
     nouns = [d is not None and d.noun == case.noun for d in finds]
     colours = [d is not None and same_colour(d.noun, case.colour, d.colour) for d in finds]
@@ -103,23 +106,26 @@ def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[s
 
 
 def moved(finds: Sequence[Detection | None]) -> str:
-    """Which way the surest find went, from the first third of the frames to the last; "" where it did not go far."""
+    """Direction of the best detection, from the first third of the frames to the last; "" below `FAR`."""
     third = max(1, len(finds) // 3)
     first, last = ([middle(d.box) for d in part if d] for part in (finds[:third], finds[-third:]))
     dx, dy = np.mean(last, 0) - np.mean(first, 0) if first and last else (0.0, 0.0)
     if max(abs(dx), abs(dy)) < FAR:
         return ""
-    return ("right" if dx > 0 else "left") if abs(dx) >= abs(dy) else ("down" if dy > 0 else "up")
+    if abs(dx) >= abs(dy):
+        return "right" if dx > 0 else "left"
+    return "down" if dy > 0 else "up"
 
 
 def seen_captions(plan: Path) -> set[str]:
-    """Every caption of a training run, made again from its plan."""
-    from ..curriculum import CurriculumConfig
+    """Every caption of a training run in lower case, generated again from its `plan.json`."""
+    from ...training.loop import renamed_keys
+    from ..curriculum import RENAMED, CurriculumConfig
 
-    made = CurriculumConfig(**json.loads(plan.read_text()))
+    curriculum = CurriculumConfig(**renamed_keys(json.loads(plan.read_text()), CurriculumConfig.__dict__, RENAMED))
     captions: set[str] = set()
-    for step in range(made.steps):
-        captions.update(scene.prompt.lower() for scene in made.batch(step).scenes)
+    for step in range(curriculum.steps):
+        captions.update(scene.prompt.lower() for scene in curriculum.batch(step).scenes)
     return captions
 
 
@@ -128,7 +134,9 @@ def main(
     n: Annotated[int, typer.Option(help="Prompts, and scenes.")] = 100,
     seed: int = 0,
     steps: int = 25,
-    plan: Annotated[Path | None, typer.Option(help="plan.json of the training run, to leave its captions out.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="plan.json of the training run, whose captions are excluded.")
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="Folder to keep every video in.")] = None,
     tables: Annotated[str, typer.Option(help="Which to measure, of words,plan,boxes.")] = "words,plan,boxes",
     methods: Annotated[str, typer.Option(help="Which rows to measure; all if not given.")] = "",
@@ -136,15 +144,15 @@ def main(
     """Print one line of JSON per table row: settings, n, and the mean of every score."""
     backbone, detector, rng = load(model), ToyDetector(), random.Random(seed)
     known = seen_captions(plan) if plan else set()
-    spoken = prompts(rng, n, known, moving=True)
-    quiet = [with_random_box(rng, case) for case in prompts(rng, n, known, moving=False)]
-    planned = [replace(case, scene=plan_scene(case.scene.prompt)) for case in spoken]
+    moving = prompts(rng, n, known, moving=True)
+    boxed = [with_random_box(rng, case) for case in prompts(rng, n, known, moving=False)]
+    planned = [replace(case, scene=plan_scene(case.scene.prompt)) for case in moving]
     rows: dict[str, list[tuple[str, list[SingleObjectCase], Recipe]]] = {
-        "words": [("none", spoken, METHODS["none"])],
+        "words": [("none", moving, METHODS["none"])],
         "plan": [("lvd", planned, METHODS["lvd"])],
         "boxes": [
-            *((name, quiet, METHODS[name]) for name in METHODS if not name.endswith(":published")),
-            ("wrong token", quiet, wrong_token),
+            *((name, boxed, METHODS[name]) for name in METHODS if not name.endswith(":published")),
+            ("wrong token", boxed, wrong_token),
         ],
     }
     for table in tables.split(","):
@@ -157,8 +165,8 @@ def main(
                     results.append(score(cases[k], video, detector))
                     if keep:
                         video.save(keep / f"{table}-{name.replace(' ', '-')}-{k:03d}.webp")
-            told = {"table": table, "method": name, "model": model, "n": n, "seed": seed, "steps": steps}
-            print(json.dumps({**told, **means(results)}), flush=True)
+            row = {"table": table, "method": name, "model": model, "n": n, "seed": seed, "steps": steps}
+            print(json.dumps({**row, **means(results)}), flush=True)
 
 
 def means(results: Sequence[Mapping[str, float | None]], digits: int = 3) -> dict[str, float]:

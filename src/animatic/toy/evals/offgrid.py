@@ -1,9 +1,9 @@
-"""How well a model draws the world off the grid: the table that says whether the next `mini` may replace today's.
+"""Accuracy of models on the world off the grid: what decides whether the next `mini` replaces the present.
 
     python -m animatic.toy.evals.offgrid --model mini --model runs/out/mini2/mini --n 50
 
-Prompts name triples of noun, colour and background that no training scene holds (`captions.held_out`); boxes stand at
-any pixel. Every model is asked for the same nouns, those of all models named, at its own number of frames.
+Prompts name triples of noun, colour and background that no training scene shows (`captions.held_out`); boxes are at any
+pixel. Every model gets the same nouns, which all models know, and renders its own number of frames.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from ..world import BACKGROUNDS, COLOURABLE, COLOURS, FRAMES, SIZE, draw, place,
 from .mini import STRAIGHT, moved
 
 BATCH = 10
-NEAR = 3.0  # pixels that a centre may be off
-FILLED = (0.75, 1.33)  # the area of one object, in areas of its sprite; two halves or a capsule are more
+NEAR = 3.0  # largest error of a centre, in pixels
+FILLED = (0.75, 1.33)  # the area of one whole object, in areas of its sprite
 VISIBLE = 0.02  # squared colour distance from the backdrop at which a pixel belongs to an object
 SIDES = {1: (20, 36), 3: (16, 24)}  # pixels, by the number of objects
 
 
 @dataclass(frozen=True)
 class HeldOutCase:
-    """A prompt with what it says of its objects: (noun, colour, colour "" where none is said), and of one's way."""
+    """A prompt with the (noun, colour) of each object, and the motion of a single one; "" where none is named."""
 
     scene: Scene
     objects: tuple[tuple[str, str], ...]
@@ -51,9 +51,9 @@ class HeldOutCase:
 def cases(
     rng: random.Random, count: int, nouns: Sequence[str], objects: int = 1, boxes: bool = True
 ) -> list[HeldOutCase]:
-    """Held-out cases. With `boxes` each object drifts from one place to another, which no word implies.
+    """Held-out cases.
 
-    Without, a way is told in words.
+    With `boxes` objects move between two places that the prompt does not imply; without, the prompt names a motion.
     """
     made: list[HeldOutCase] = []
     while len(made) < count:
@@ -79,7 +79,7 @@ def cases(
 
 
 def _apart(rng: random.Random, objects: Sequence[tuple[str, str]]) -> tuple[Track, ...]:
-    """A track for each object, softly from a random place to another; boxes never overlap."""
+    """A track for each object between two random places, with easing; boxes never overlap."""
     while True:
         tracks = []
         for noun, colour in objects:
@@ -96,10 +96,10 @@ def _touch(p: Box | None, q: Box | None) -> bool:
 
 
 def judge_one(case: HeldOutCase, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
-    """What is seen of one object in uint8 `[frame, SIZE, SIZE, 3]`, given the finds in each.
+    """Scores of a case with one object in uint8 `[frame, SIZE, SIZE, 3]`, given the detections in each frame.
 
-    Noun and colour are right where they are in at least half of the frames; other shares are of frames, areas and
-    distances means over those in which something is found.
+    Noun and colour are right where they are in at least half of the frames. Other fractions are of frames; areas and
+    distances are means over the frames with a detection.
     """
     tracks = case.scene.at(len(frames)).tracks
     boxes = tracks[0].boxes if tracks else (None,) * len(frames)
@@ -120,7 +120,7 @@ def judge_one(case: HeldOutCase, frames: np.ndarray, finds: Sequence[Sequence[De
 
 
 def judge_frame(case: HeldOutCase, frame: np.ndarray, finds: Sequence[Detection], box: Box | None) -> dict[str, float]:
-    """The scores of one frame: of its surest find, and of how many there are. `box` is where it was asked for."""
+    """The scores of one frame, by its best detection and the number of detections; `box` is the one of the scene."""
     noun, colour = case.objects[0]
     best = next(iter(finds), None)
     result = {"noun": float(best is not None and best.noun == noun), "one object": float(len(finds) == 1)}
@@ -144,7 +144,7 @@ def judge_frame(case: HeldOutCase, frame: np.ndarray, finds: Sequence[Detection]
 
 
 def judge_all(case: HeldOutCase, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
-    """Whether each of several objects stands in its box with its colour, in at least half of the frames."""
+    """Whether each of several objects is in its box with its colour, in at least half of the frames."""
 
     def there(noun: str, colour: str, box: Box | None, found: Sequence[Detection]) -> bool:
         named = [d for d in found if d.noun == noun and (not colour or same_colour(noun, colour, d.colour, OFF_GRID))]
@@ -158,21 +158,21 @@ def judge_all(case: HeldOutCase, finds: Sequence[Sequence[Detection]]) -> dict[s
 
 
 def filled(frame: np.ndarray, found: Detection, background: str) -> float | None:
-    """How much of a frame is not backdrop, in areas of the sprite that was found; None where that blends in."""
+    """The area that is not backdrop, in areas of the detected sprite; None where the sprite resembles the backdrop."""
     phrase = f"{found.colour} {found.noun}".strip()
-    alone, cover = draw(Scene(phrase, (Track(phrase, (found.box,)),), background), 1)
-    drawn = covered(alone[0])
+    rendered, cover = draw(Scene(phrase, (Track(phrase, (found.box,)),), background), 1)
+    drawn = covered(rendered[0])
     return covered(frame) / drawn if drawn > 0.8 * (cover > 0.5).sum() else None
 
 
 def covered(frame: np.ndarray) -> int:
-    """Pixels of uint8 `[SIZE, SIZE, 3]` that differ from the backdrop it shows."""
+    """The number of pixels of uint8 `[SIZE, SIZE, 3]` that differ from its backdrop."""
     picture = frame.astype(np.float32) / 255
     return int((((picture - behind(picture)) ** 2).sum(-1) > VISIBLE).sum())
 
 
 def jerk_of_finds(finds: Sequence[Detection | None]) -> float | None:
-    """The jerk of what is found in each frame, over the frames in which it is the same noun as in the two before."""
+    """The jerk of the detections, over frames with the noun of the two frames before; None where there is none."""
     runs = [run for run in zip(finds, finds[1:], finds[2:], strict=False) if None not in run]
     alike = [run for run in runs if len({found.noun for found in run if found}) == 1]
     return float(np.mean([jerk([middle(found.box) for found in run if found]) for run in alike])) if alike else None
@@ -199,7 +199,7 @@ def videos(model: Backbone, chosen: Sequence[HeldOutCase], method: str, seed: in
 
 
 def summary(results: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """The mean of every score over the cases that have it; of shares also n and Wilson's 95 % interval over cases."""
+    """Mean and n of every score over the cases that have it; for fractions also Wilson's 95 % interval over cases."""
     table: dict[str, Any] = {}
     for key in dict.fromkeys(key for result in results for key in result):
         values = [result[key] for result in results if key in result]
@@ -229,23 +229,23 @@ def main(
         "three": cases(random.Random(seed + 2), n, nouns, objects=3),
     }
 
-    def row(table: str, name: str, method: str, films: Sequence[np.ndarray]) -> None:
-        results = [_judged(case, film, detector) for case, film in zip(chosen[table], films, strict=True)]
+    def row(table: str, name: str, method: str, videos: Sequence[np.ndarray]) -> None:
+        results = [_judged(case, frames, detector) for case, frames in zip(chosen[table], videos, strict=True)]
         print(json.dumps({"table": table, "model": name, "method": method, **summary(results)}), flush=True)
 
-    wanted = tables.split(",")
+    requested = tables.split(",")
     for table in ("boxes", "three"):
-        if "truth" in wanted:  # the world's own films: what a perfect model would get
+        if "truth" in requested:  # rendered by the world: the scores of a perfect model
             row(table, "the world", "drawn", [draw(case.scene, FRAMES)[0] for case in chosen[table]])
 
     for table in ("words", "boxes", "three"):
         for method in methods.split(",") if table != "words" else ("none",):
-            for i, (name, loaded) in enumerate(models.items() if table in wanted else ()):
-                films = videos(loaded, chosen[table], method, seed, steps)
+            for i, (name, loaded) in enumerate(models.items() if table in requested else ()):
+                made = videos(loaded, chosen[table], method, seed, steps)
                 if keep:
                     keep.mkdir(parents=True, exist_ok=True)
-                    np.save(keep / f"{table}-{method}-{i}-{Path(name).name}.npy", np.stack(films))
-                row(table, name, method, films)
+                    np.save(keep / f"{table}-{method}-{i}-{Path(name).name}.npy", np.stack(made))
+                row(table, name, method, made)
 
 
 def _judged(case: HeldOutCase, frames: np.ndarray, detector: ToyDetector) -> dict[str, float]:
