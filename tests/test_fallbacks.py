@@ -21,6 +21,7 @@ from animatic.backbones.small_model import Labels, Small, pixels, save_model
 from animatic.cli.console import line, table
 from animatic.controls.tiles import Tiles
 from animatic.core.backbone import Geometry, ModelDefaults
+from animatic.core.process import Process
 from animatic.core.schedule import scheduler_named
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.finishing.interpolate import Interpolate
@@ -32,7 +33,6 @@ from animatic.generation import render
 from animatic.methods import METHODS
 from animatic.methods.effect import without_effect
 from animatic.scene import Scene, Track, save_story
-from animatic.training.diffusion import Process
 from animatic.training.fit import DiffusionTrainer
 from animatic.training.settings import TrainingSettings
 from animatic.video import Video, joined, read_info

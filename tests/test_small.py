@@ -24,11 +24,11 @@ from animatic.backbones.spacetime import (
     sinusoids,
 )
 from animatic.cli import main
+from animatic.core.process import Process
 from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.scene import Scene
-from animatic.training.diffusion import Process
 
 TINY = {"dim": 16, "multiples": (1, 2), "cond_dim": 6}
 

@@ -58,7 +58,7 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
 
 def _geometry(found: Found) -> Geometry:
     """The geometry without weights: configs with their defaults, of networks that take no memory."""
-    network_folder, vae_folder = found.folder / found.cls.part, found.folder / "vae"
+    network_folder, vae_folder = found.folder / found.cls.network_folder, found.folder / "vae"
     if not vae_folder.is_dir():  # it is another model's, see `parts`; only the configuration of the network tells then
         raise AnimaticError(f"{vae_folder}: no such folder; want it, or geometry in animatic.json")
     vae = read_json(vae_folder / "config.json")

@@ -32,7 +32,7 @@ class Transformer(Components):
     Where a token holds two latent frames (CogVideoX 1.5) the first latent frame is spare: it completes the first pair.
     """
 
-    part = "transformer"
+    network_folder = "transformer"
     provides = frozenset({"text maps", "video"})
 
     @classmethod

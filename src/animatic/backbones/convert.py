@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from ..core.backbone import Geometry, ModelDefaults
+from ..core.process import Process
 from ..errors import AnimaticError
-from ..training.diffusion import Process
 from .bert import BertSentence, read_bert
 from .folder import check_state, read_checkpoint
 from .small import SpaceTimeUNet

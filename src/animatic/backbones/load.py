@@ -189,7 +189,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     if source := card.get("parts"):  # text encoder and VAE are another model's
         rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
-    network = cls.read(folder / cls.part, dtype)
+    network = cls.read(folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
     vae = _codec(rest / "vae", torch.float32 if cls.full_codec else dtype)

@@ -51,7 +51,7 @@ class Interpolate(Networked):
 
     def _windows(self, backbone: Any) -> Tiles:
         """As many key frames at once as the model was made for, or `window` frames; one key is shared."""
-        keys = backbone.geometry.frames // backbone.beside.factor + 1
+        keys = backbone.geometry.frames // backbone.concat_conditioning.factor + 1
         if self.window:
             keys = (self.window - 1) // self.factor + 1
         return Tiles((keys - 1) * self.factor + 1, 1, self.side(backbone))
@@ -63,9 +63,9 @@ class Interpolate(Networked):
 
         def make(frames: np.ndarray, say: Say) -> np.ndarray:
             keys = backbone.to_latents(as_rows(padded(frames, backbone.multiple)))
-            guess, told = beside.tell(keys)
+            guess, told = beside.condition(keys)
             noise = unit_noise(self.noise_source(say), guess)
-            latents = guess + beside.lack * Call(backbone, self, say, windows)(noise, told)
+            latents = guess + beside.residual_std * Call(backbone, self, say, windows)(noise, told)
             return backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
 
         keys = PIECE * (windows.frames // self.factor) + 1

@@ -102,7 +102,7 @@ class Upscale(Networked):
         height, width = (beside.factor * side for side in frames.shape[1:3])
         small = as_rows(padded(frames, max(1, backbone.multiple // beside.factor)))
         given = (small.movedim(-1, 1).to(backbone.device, backbone.unet.dtype)) / 127.5 - 1
-        guess, told = beside.tell(given, source, self.still)
+        guess, told = beside.condition(given, source, self.still)
         noise = unit_noise(source, guess, 1 if self.still else None)
-        latents = guess + beside.lack * Call(backbone, self, say, windows)(noise, told, beside.level)
+        latents = guess + beside.residual_std * Call(backbone, self, say, windows)(noise, told, beside.level)
         return backbone.decode(latents)[0, :, :height, :width].cpu().numpy()

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ..backbones.components import Components
 from ..backbones.concat_conditioning import QUIET, LearnedConditioning
 from ..backbones.small_model import Small
+from ..core.process import Process
 from ..core.types import Branch, Conditioning
 from .clips import Sample
-from .diffusion import Process
 from .pictures import without_time
 
 

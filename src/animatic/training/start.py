@@ -24,10 +24,10 @@ from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
 from ..backbones.small_model import Labels, Sentence, Small, pixels
 from ..core.backbone import Geometry, ModelDefaults
+from ..core.process import Process
 from ..core.text import ClipText
 from ..errors import AnimaticError, listed
 from .conditioning import BERT, VECTORS, KeptText, check_captions
-from .diffusion import Process
 from .learner import DiffusionTrainModule
 from .matching import Note
 from .settings import TrainingSettings
