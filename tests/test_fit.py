@@ -130,8 +130,8 @@ def test_a_perfect_answer_costs_nothing_and_samples_itself(target, loss):
     process = Process(target, "cosine", loss=loss)
     x, e = torch.randn(2, 1, 1, 2, 2).clamp(-1, 1), torch.randn(2, 1, 1, 2, 2)
     t = torch.tensor([5, 700])
-    assert process.error(process.wanted(x, e, t), x, e, t).max() == 0  # the difference of a thing to itself
-    assert process.error(process.wanted(x, e, t) + 1, x, e, t).min() > 0
+    assert process.error(process.target_value(x, e, t), x, e, t).max() == 0  # the difference of a thing to itself
+    assert process.error(process.target_value(x, e, t) + 1, x, e, t).min() > 0
     schedule = Schedule(process.scheduler(), 10)
     sample = schedule.start(e)
     for step in schedule:
@@ -149,7 +149,7 @@ def test_min_snr_weights_agree_on_the_clean_estimate():
     t = torch.tensor([3, 300, 700, 990])
     for target in ("eps", "v", "x0"):
         process = Process(target)
-        signal, noise = process.parts(t)
+        signal, noise = process.signal_and_noise(t)
         slope = {"eps": noise / signal, "v": noise, "x0": torch.ones_like(noise)}[target]
         expected = (signal / noise).square().clamp(max=5) * slope**2
         assert torch.allclose(process.weight(t), expected, rtol=1e-4)

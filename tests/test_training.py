@@ -49,7 +49,7 @@ def test_every_word_is_one_token(model):
 def test_noised_is_the_velocity_parametrisation(model):
     x, e, t = torch.randn(2, 1, 1, 2, 2), torch.randn(2, 1, 1, 2, 2), torch.tensor([100, 700])
     process, alphas = Process.of(model.scheduler), model.scheduler.alphas_cumprod
-    noisy, v = process.noised(x, e, t), process.wanted(x, e, t)
+    noisy, v = process.noised(x, e, t), process.target_value(x, e, t)
     a, s = (alphas[t].sqrt().view(2, 1, 1, 1, 1), (1 - alphas[t]).sqrt().view(2, 1, 1, 1, 1))
     assert torch.allclose(a * noisy - s * v, x, atol=1e-6)
 

@@ -25,13 +25,13 @@ Box = tuple[float, float, float, float]
 _STRICT = ConfigDict(extra="forbid")
 
 
-def _said(words: str) -> str:
+def _non_empty(words: str) -> str:
     if not words.strip():
         raise ValueError("found nothing; want words")
     return words
 
 
-def _framed(box: Box) -> Box:
+def _within_frame(box: Box) -> Box:
     if not all(0 <= v <= 1 for v in box):
         raise ValueError(f"found {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
     if box[0] > box[2] or box[1] > box[3]:
@@ -39,8 +39,8 @@ def _framed(box: Box) -> Box:
     return box
 
 
-_Words = Annotated[str, AfterValidator(_said)]
-_Framed = Annotated[Box, AfterValidator(_framed)]
+_Words = Annotated[str, AfterValidator(_non_empty)]
+_Framed = Annotated[Box, AfterValidator(_within_frame)]
 
 
 @dataclass(frozen=True, config=_STRICT)

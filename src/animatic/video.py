@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .errors import AnimaticError
 from .files import replacing
-from .media.encoding import LOSSLESS, WRITERS, losses
+from .media.encoding import LOSSLESS, WRITERS, format_losses
 from .media.reading import probe, read
 from .media.sound import Sound
 from .scene import Box, Scene
@@ -74,7 +74,7 @@ class Video:
 
     def losses(self, suffix: str) -> list[str]:
         """What a file of this kind (".gif") cannot hold of this video, such as its sound: a line each."""
-        return losses(suffix, len(self), self.fps, self.sound)
+        return format_losses(suffix, len(self), self.fps, self.sound)
 
     @staticmethod
     def load(path: str | Path, most: int = 0) -> Video:
@@ -133,7 +133,7 @@ def sketch(scene: Scene, frames: int, height: int, width: int, fps: float = 0.0)
     return draw_boxes(Video(blank, fps or (frames / scene.seconds if scene.seconds else 8.0)), scene)
 
 
-def heat_map(video: Video, heat: np.ndarray, label: str = "", scale: int = 1) -> Video:
+def attention_overlay(video: Video, heat: np.ndarray, label: str = "", scale: int = 1) -> Video:
     """A map `[time, height, width]` in 0..1 over the frames enlarged by `scale`: cold is dimmed, hot is red."""
     video = video.enlarged(scale)
     height, width = video.frames.shape[1:3]

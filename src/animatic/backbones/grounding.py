@@ -20,7 +20,7 @@ from ..errors import AnimaticError
 from .folder import is_grounding, read_json, read_state
 
 
-class Passing(nn.Module):
+class IdentityFuser(nn.Module):
     """The fuser of a time block: it is handed the boxes as all blocks are, and lets them pass."""
 
     def forward(self, x: Tensor, objs: Tensor) -> Tensor:
@@ -34,11 +34,11 @@ def add_grounding(unet: Any) -> None:
     for block in [m for m in unet.modules() if isinstance(m, BasicTransformerBlock)]:
         attn: Any = block.attn1
         fuser = GatedSelfAttentionDense(block.dim, width, attn.heads, block.dim // attn.heads)
-        block.fuser = Passing() if block in in_time else fuser
+        block.fuser = IdentityFuser() if block in in_time else fuser
     unet.position_net = GLIGENTextBoundingboxProjection(positive_len=width, out_dim=width)
 
 
-def grounded(unet: nn.Module) -> bool:
+def has_grounding(unet: nn.Module) -> bool:
     return hasattr(unet, "position_net")
 
 
@@ -59,7 +59,7 @@ def load_grounding(unet: Any, folder: Path) -> None:
     unet.load_state_dict({name: state[name] for name in wanted}, strict=False)
 
 
-def boxes_told(cond: Conditioning, frames: int) -> dict[str, Tensor] | None:
+def position_net_inputs(cond: Conditioning, frames: int) -> dict[str, Tensor] | None:
     """What `position_net` is given for a batch of rows x frames, or None where the model is told of no boxes.
 
     From `cond.extra`: "boxes" `[row, frame, object, 4]` xyxy in 0..1, "present" `[row, frame, object]`, "phrases"

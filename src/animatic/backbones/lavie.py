@@ -67,7 +67,7 @@ def models_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "animatic" / "models"
 
 
-def fitted(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+def recognised(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """(model name, network config, renamed weights) of a checkpoint, sizes read from its shapes.
 
     Raises `AnimaticError` naming the first tensor that is missing, unknown or of another shape.
@@ -110,7 +110,7 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
     No code in the file is run. `out` None is where `--model lavie` (`lavie-interpolation`, `lavie-vsr`) looks.
     """
     state = read_checkpoint(checkpoint)
-    kind, config, weights = fitted(state.get("ema", state))
+    kind, config, weights = recognised(state.get("ema", state))
     out, card = out or models_home() / kind, CARDS[kind]
     with torch.device("meta"):
         network = LaVieUNet(**config)

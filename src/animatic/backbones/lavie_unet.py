@@ -36,7 +36,7 @@ VSR: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Frames:
+class FrameFolding:
     """How many frames the call at hand folds into each row of the batch."""
 
     count = 1
@@ -95,25 +95,28 @@ class LaVieUNet(UNet2DConditionModel):
             use_linear_projection=use_linear_projection,
             num_class_embeds=num_class_embeds,
         )
-        self.frames = frames = Frames()
+        self.frames = frames = FrameFolding()
         for module in list(self.modules()):
             if isinstance(module, ResnetBlock2D):
                 module.norm1, module.norm2 = FrameNorm(module.norm1, frames), FrameNorm(module.norm2, frames)
             elif isinstance(module, Transformer2DModel):
                 module.transformer_blocks = nn.ModuleList(
-                    TimeBlock(block, frames, time_last, positions, sparse) for block in module.transformer_blocks
+                    TemporalTransformerBlock(block, frames, time_last, positions, sparse)
+                    for block in module.transformer_blocks
                 )
                 if convolutions:
                     width: Any = module.in_channels
-                    module.resblock_temporal = TimeResNet(width, 0, (3, 3), frames)
+                    module.resblock_temporal = TemporalResNet(width, 0, (3, 3), frames)
                     module.register_forward_pre_hook(_through_time, with_kwargs=True)
         self.conv_norm_out = FrameNorm(self.conv_norm_out, frames)
         if convolutions:
             told = 4 * block_out_channels[0]
-            self.down_temporal_blocks = nn.ModuleList(TimeModule(width, told, frames) for width in block_out_channels)
-            self.mid_temporal_block = TimeModule(block_out_channels[-1], told, frames)
+            self.down_temporal_blocks = nn.ModuleList(
+                TemporalModule(width, told, frames) for width in block_out_channels
+            )
+            self.mid_temporal_block = TemporalModule(block_out_channels[-1], told, frames)
             self.up_temporal_blocks = nn.ModuleList(
-                TimeModule(width, told, frames) for width in reversed(block_out_channels)
+                TemporalModule(width, told, frames) for width in reversed(block_out_channels)
             )
             blocks = (*self.down_blocks, self.mid_block, *self.up_blocks)
             added: Any = (*self.down_temporal_blocks, self.mid_temporal_block, *self.up_temporal_blocks)
@@ -144,7 +147,7 @@ class LaVieUNet(UNet2DConditionModel):
 class FrameNorm(nn.GroupNorm):
     """A group norm whose statistics run over all frames of a row."""
 
-    def __init__(self, like: nn.GroupNorm, frames: Frames) -> None:
+    def __init__(self, like: nn.GroupNorm, frames: FrameFolding) -> None:
         super().__init__(like.num_groups, like.num_channels, like.eps)
         self.frames = frames
 
@@ -159,10 +162,10 @@ class RotaryEmbedding(nn.Module):
         return apply_rotary(x, rotary_tables(x.shape[2], min(ROTARY, x.shape[3]), x.device))
 
 
-class TimeAttention(Attention):
+class TemporalAttention(Attention):
     """Attention of each cell through time, `[row * frame, cell, channel]`."""
 
-    def __init__(self, width: int, heads: int, positions: bool, frames: Frames) -> None:
+    def __init__(self, width: int, heads: int, positions: bool, frames: FrameFolding) -> None:
         super().__init__(width, heads=heads, dim_head=width // heads, bias=False)
         self.frames = frames
         self.positions = RelativePositions(heads) if positions else None
@@ -180,7 +183,7 @@ class TimeAttention(Attention):
         return self.frames.fold(x.unflatten(0, (-1, cells)))
 
 
-class TimeBlock(BasicTransformerBlock):
+class TemporalTransformerBlock(BasicTransformerBlock):
     """Space, text, time, feed-forward; or time last."""
 
     norm1: Any  # diffusers allows for None
@@ -188,7 +191,7 @@ class TimeBlock(BasicTransformerBlock):
     norm3: Any
     attn2: Any
 
-    def __init__(self, like: Any, frames: Frames, time_last: bool, positions: bool, sparse: bool) -> None:
+    def __init__(self, like: Any, frames: FrameFolding, time_last: bool, positions: bool, sparse: bool) -> None:
         super().__init__(
             like.dim,
             like.num_attention_heads,
@@ -197,7 +200,7 @@ class TimeBlock(BasicTransformerBlock):
             only_cross_attention=like.only_cross_attention,
         )
         self.frames, self.time_last, self.sparse = frames, time_last, sparse
-        self.attn_temp = TimeAttention(like.dim, like.num_attention_heads, positions, frames)
+        self.attn_temp = TemporalAttention(like.dim, like.num_attention_heads, positions, frames)
         self.norm_temp = nn.LayerNorm(like.dim)
         out: Any = self.attn_temp.to_out
         nn.init.zeros_(out[0].weight)
@@ -230,10 +233,10 @@ class TimeBlock(BasicTransformerBlock):
         return torch.cat([clip[:, :1].expand_as(clip), before], 2).flatten(0, 1)
 
 
-class TimeResNet(nn.Module):
+class TemporalResNet(nn.Module):
     """Two convolutions along time with these kernels, told the noise level where `told` is its width."""
 
-    def __init__(self, width: int, told: int, kernels: tuple[int, int], frames: Frames) -> None:
+    def __init__(self, width: int, told: int, kernels: tuple[int, int], frames: FrameFolding) -> None:
         super().__init__()
         self.frames = frames
         first, second = kernels
@@ -250,12 +253,12 @@ class TimeResNet(nn.Module):
         return self.frames.fold(x + self.conv2(F.silu(self.norm2(h))))
 
 
-class TimeModule(nn.Module):
+class TemporalModule(nn.Module):
     """What upscaling adds after each block of the network: a ResNet along time, one in space, and a closed gate."""
 
-    def __init__(self, width: int, told: int, frames: Frames) -> None:
+    def __init__(self, width: int, told: int, frames: FrameFolding) -> None:
         super().__init__()
-        self.resblocks_3d_t = TimeResNet(width, told, (5, 3), frames)
+        self.resblocks_3d_t = TemporalResNet(width, told, (5, 3), frames)
         self.resblocks_3d_s = ResnetBlock2D(in_channels=width, temb_channels=told, groups=GROUPS)
         for norm in ("norm1", "norm2"):
             setattr(self.resblocks_3d_s, norm, FrameNorm(getattr(self.resblocks_3d_s, norm), frames))

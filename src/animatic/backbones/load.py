@@ -31,18 +31,18 @@ from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .locating import SHARED, Location, locate
 from .memory import apply_memory_options
-from .presets import CONVERT, PRESETS, Preset
-from .small_model import Labels, Sentence, Small
+from .presets import CONVERT_COMMAND, PRESETS, Preset
+from .small_model import ClipSentence, Labels, SpaceTimeBackbone
 from .unet2d import Refiner, RefinerText, UNet2D
 from .unet3d import UNet3D
 from .wan import Wan
 
-NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, Small, LaVie, CogVideoX, Wan)}
+NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan)}
 ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
-NO_ECONOMY = MemoryOptions()
+NO_MEMORY_OPTIONS = MemoryOptions()
 CLIP = CLIPTextModel.__name__
-WAN_WORDS = 512  # tokens that Wan was trained on
+WAN_TEXT_TOKENS = 512  # tokens that Wan was trained on
 CARD = {
     "model",
     "family",
@@ -61,7 +61,7 @@ CARD = {
 def load(
     name: str = "mini",
     device: str = "",
-    economy: MemoryOptions = NO_ECONOMY,
+    memory: MemoryOptions = NO_MEMORY_OPTIONS,
     adapt: Callable[[Components], object] = lambda model: None,
 ) -> Components:
     """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
@@ -69,19 +69,19 @@ def load(
     `device` "" is a GPU if there is one. `economy` says how to save memory; `adapt` may change the weights before that.
     Raises `AnimaticError` where the model is unknown, incomplete or damaged.
     """
-    half = economy.dtype == "float16"
+    half = memory.dtype == "float16"
     place = locate(name, half)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = found_at(place)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
-    model = _read(found, getattr(torch, economy.dtype or own), half)
+    model = _read(found, getattr(torch, memory.dtype or own), half)
     if found.alike:
         _warn_of_recognised(model, found)
     elif not (found.known or {"geometry", "defaults"} <= found.card.keys()):
         _warn_of_defaults(model, found.folder)
-    model.reference, model.memory = place.reference, economy
+    model.reference, model.memory = place.reference, memory
     adapt(model.freeze())
-    return apply_memory_options(model, economy, torch.device(device))
+    return apply_memory_options(model, memory, torch.device(device))
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
@@ -139,7 +139,7 @@ class Found:
 
         if not own and "patch" in vae:  # a PatchCodec takes any size
             raise AnimaticError(f"{self.folder}: its configs tell no size; want geometry in animatic.json")
-        told = self.cls.native(network, vae)
+        told = self.cls.native_geometry(network, vae)
         same = own and all(
             getattr(told, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
         )
@@ -174,10 +174,12 @@ def found_at(place: Location) -> Found:
     return Found(place.name, folder, index, card, config, known, alike)
 
 
-def beside_of_model(name: str) -> ConcatConditioning | None:
+def concat_conditioning_of(name: str) -> ConcatConditioning | None:
     """What the model called `name` (see `locate`) sees beside the noise, by its card: no weights are read."""
     preset = PRESETS.get(name)
-    if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
+    if (
+        preset and preset.source and not preset.source.startswith(CONVERT_COMMAND)
+    ):  # of another maker, who writes no card
         return preset.concat_conditioning
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning
@@ -192,7 +194,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     network = cls.read(folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
-    vae = _codec(rest / "vae", torch.float32 if cls.full_codec else dtype)
+    vae = _codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
 
     model = cls(
         found.name,
@@ -208,7 +210,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     model.family = found.known.family if found.known else ""
     with reading_card(folder):
         model.concat_conditioning = conditioning_of_card(card) or (found.known and found.known.concat_conditioning)
-    model.complete(folder, found.index, dtype)
+    model.read_extras(folder, found.index, dtype)
     return model
 
 
@@ -247,7 +249,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     encoder_class = class_in(read_json(folder / "model_index.json"), "text_encoder") if named else CLIP
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    if (encoder_class == "BertModel") > (cls is Small):
+    if (encoder_class == "BertModel") > (cls is SpaceTimeBackbone):
         raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
     options = {"add_pooling_layer": False} if encoder_class == "BertModel" else {}  # the states are pooled here
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
@@ -255,7 +257,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     if encoder_class == "BertModel":
         return BertSentence(name, tokenizer, encoder)
     if encoder_class == CLIP:
-        return (Sentence if cls is Small else ClipText)(name, tokenizer, encoder)
+        return (ClipSentence if cls is SpaceTimeBackbone else ClipText)(name, tokenizer, encoder)
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
-    return T5Text(name, tokenizer, encoder, min(WAN_WORDS, tokenizer.model_max_length), masked=True)
+    return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)

@@ -23,14 +23,14 @@ from ..errors import AnimaticError, warn
 from ..files import write_atomically
 from . import load
 from .components import Components
-from .load import NO_ECONOMY
+from .load import NO_MEMORY_OPTIONS
 from .lora_files import Update, read_lora
 
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
 TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
 
 
-def wanted_layers(network: nn.Module, which: str) -> list[str]:
+def target_layers(network: nn.Module, which: str) -> list[str]:
     """Names of the attention projections in space, in time or in both ("all"), or of all layers that match globs."""
     layers = [n for n, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     attention = [n for n in layers if n.rpartition(".")[2] in ("to_q", "to_k", "to_v", "qkv", "out") or "to_out" in n]
@@ -43,28 +43,28 @@ def wanted_layers(network: nn.Module, which: str) -> list[str]:
     return chosen
 
 
-def adapt(network: nn.Module, rank: int, which: str = "space") -> None:
+def add_adapters(network: nn.Module, rank: int, which: str = "space") -> None:
     """Freeze `network` and put adapters of `rank` into the layers `which` names."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise AnimaticError("LoRA needs the package peft; pip install 'animatic[train]'") from None
     network.requires_grad_(False)
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=wanted_layers(network, which))
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=target_layers(network, which))
     inject_adapter_in_model(config, network)
 
 
-def save_lora(network: nn.Module, path: Path, teach: Sequence[str] = ()) -> Path:
+def save_lora(network: nn.Module, path: Path, words: Sequence[str] = ()) -> Path:
     """Write the adapters of `network` as diffusers names them; `teach` are the words they taught."""
     adapters = {name: value for name, value in network.state_dict().items() if ".lora_" in name}
     state = {f"unet.{name.replace('.default', '')}": v.detach().cpu().contiguous() for name, v in adapters.items()}
-    told = {"format": "pt", "animatic": json.dumps({"words": list(teach)})}
+    told = {"format": "pt", "animatic": json.dumps({"words": list(words)})}
     write_atomically(path, save(state, told))
     return path
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LoraRequest:
     """A LoRA as it is asked for: FILE, FILE:SCALE or FILE:SCALE:NETWORK.
 
     `network` is "transformer" or "transformer_2", one of the two of Wan 2.2 A14B; "": all that the model has.
@@ -75,36 +75,36 @@ class Wanted:
     network: str = ""
 
     @staticmethod
-    def of(told: str) -> Wanted:
+    def of(told: str) -> LoraRequest:
         """Raises `AnimaticError` where SCALE is no finite number."""
         if os.path.exists(told):  # of a Path a name that is too long would raise
-            return Wanted(Path(told))
+            return LoraRequest(Path(told))
         rest, _, last = told.rpartition(":")
         network = last if last in NETWORKS else ""
         rest, _, number = (rest if network else told).rpartition(":")
         if not rest:
-            return Wanted(Path(number), network=network)
+            return LoraRequest(Path(number), network=network)
         try:
             scale = float(number)
         except ValueError:
             if os.path.exists(rest):
                 raise AnimaticError(f"{rest}: scale is {number!r}; want a number such as 0.8") from None
-            return Wanted(Path(f"{rest}:{number}"), network=network)
+            return LoraRequest(Path(f"{rest}:{number}"), network=network)
         if not math.isfinite(scale):
             raise AnimaticError(f"{rest}: scale is {number}; want a number such as 0.8")
-        return Wanted(Path(rest), scale, network)
+        return LoraRequest(Path(rest), scale, network)
 
 
-def with_loras(model: str, told: Sequence[str], economy: MemoryOptions = NO_ECONOMY) -> str | Components:
+def with_loras(model: str, requests: Sequence[str], memory: MemoryOptions = NO_MEMORY_OPTIONS) -> str | Components:
     """The model called `model` with every FILE[:SCALE[:NETWORK]] of `told` added, saving memory; else only its name."""
-    if not told and economy == NO_ECONOMY:
+    if not requests and memory == NO_MEMORY_OPTIONS:
         return model
 
     def add(loaded: Components) -> None:
-        for wanted in map(Wanted.of, told):
+        for wanted in map(LoraRequest.of, requests):
             apply_lora(loaded, wanted.file, wanted.scale, wanted.network)
 
-    return load(model, economy=economy, adapt=add)
+    return load(model, memory=memory, adapt=add)
 
 
 def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:

@@ -10,27 +10,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 4  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
+SEARCH_RADIUS = 4  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
 BLOCK = 17  # pixels that must look alike
-STILL = 0.03  # what a step of motion costs: the shorter of two that fit alike is believed
+MOTION_PENALTY = 0.03  # what a step of motion costs: the shorter of two that fit alike is believed
 
 
-def between(before: Tensor, after: Tensor, index: int, factor: int) -> Tensor:
+def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Tensor:
     """The frame `index / factor` of the way: images `[n, 3, height, width]` in -1..1 before, after, and made."""
     best = cost = None
     pace = max(1, min(before.shape[-2:]) // 64)  # large pictures move further
     height, width = before.shape[-2:]
-    room = factor * REACH * pace
+    room = factor * SEARCH_RADIUS * pace
     a, b = (F.pad(image, (room,) * 4, mode="replicate") for image in (before, after))
 
     def moved(image: Tensor, down: int, right: int) -> Tensor:
         return image[..., room - down : room - down + height, room - right : room - right + width]
 
-    motions = [(pace * y, pace * x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
+    motions = [
+        (pace * y, pace * x)
+        for y in range(-SEARCH_RADIUS, SEARCH_RADIUS + 1)
+        for x in range(-SEARCH_RADIUS, SEARCH_RADIUS + 1)
+    ]
     for y, x in sorted(motions, key=lambda m: m[0] ** 2 + m[1] ** 2):
         came, goes = moved(a, index * y, index * x), moved(b, (index - factor) * y, (index - factor) * x)
         apart = _around((came - goes).abs().mean(1, keepdim=True))
-        apart = apart + STILL / pace * (y * y + x * x) ** 0.5
+        apart = apart + MOTION_PENALTY / pace * (y * y + x * x) ** 0.5
         blend = torch.lerp(came, goes, index / factor)
         if best is None or cost is None:
             best, cost = blend, apart

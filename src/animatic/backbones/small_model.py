@@ -17,15 +17,15 @@ from ..quiet import quiet
 from ..scene import Scene
 from .codec import PatchCodec
 from .components import Components
-from .concat_conditioning import QUIET, LearnedConditioning, with_concatenated
+from .concat_conditioning import NOISE_INPUT_SCALE, LearnedConditioning, with_concatenated
 from .folder import read_json, write_cards
-from .grounding import grounded
+from .grounding import has_grounding
 from .small import SpaceTimeUNet
 
 NULL = "null"  # in Cond.extra: 1 where a row is told nothing
 
 
-class Sentence(ClipText):
+class ClipSentence(ClipText):
     """The state of CLIP's end token: what a prompt says in one vector `[prompt, 1, channel]`."""
 
     chunked = False
@@ -94,15 +94,15 @@ class Labels(nn.Module):
         return self(prompts)
 
 
-class Small(Components):
+class SpaceTimeBackbone(Components):
     """A `SpaceTimeUNet` over a codec; its attention layers call `attend` themselves, so there is nothing to tap."""
 
     provides = frozenset({"video"})
     network = SpaceTimeUNet
 
     @property
-    def multiple(self) -> int:
-        return self.geometry.vae_spatial_ratio * self.unet.stride
+    def size_multiple(self) -> int:
+        return self.geometry.vae_spatial_ratio * self.unet.size_multiple
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
@@ -118,9 +118,9 @@ class Small(Components):
             warn(f"{self.name} was trained without text: prompts change nothing")
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        x = with_concatenated(QUIET * x, cond) if self.concat_conditioning else x
+        x = with_concatenated(NOISE_INPUT_SCALE * x, cond) if self.concat_conditioning else x
         text = cond.text[:, 0] if self.unet.config["cond_dim"] else None
-        return self.unet(x, t, text, null=cond.extra.get(NULL), waist=self.hooks.attention)
+        return self.unet(x, t, text, null=cond.extra.get(NULL), attention=self.hooks.attention)
 
 
 def pixels(channels: int = 3) -> PatchCodec:
@@ -143,7 +143,7 @@ def save_model(folder: Path, model: Components) -> None:
     card |= {"coordinates": model.coordinates, "words": model.words}
     if isinstance(model.concat_conditioning, LearnedConditioning):
         card["concat_conditioning"] = {"kind": model.concat_conditioning.kind, **model.concat_conditioning.fields()}
-    if grounded(model.unet):
+    if has_grounding(model.unet):
         model.unet.register_to_config(use_gated_attention=True)  # whose weights are in the network's own file then
     parts = {}
     for name, part in ((model.network_folder, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):

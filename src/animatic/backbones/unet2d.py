@@ -18,10 +18,15 @@ from ..errors import AnimaticError
 from .components import Components
 from .concat_conditioning import LEVEL, with_concatenated
 from .folder import read_json, read_network
-from .grounding import boxes_told, is_gated
+from .grounding import is_gated, position_net_inputs
 
-NUMBERS = 5  # that XL's refiner is told of a picture: height, width, top, left, aesthetic score; the base is told 6
-UGLY, BEAUTIFUL = 2.5, 6.0  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
+SIZE_CONDITIONS = (
+    5  # that XL's refiner is told of a picture: height, width, top, left, aesthetic score; the base is told 6
+)
+NEGATIVE_AESTHETIC, POSITIVE_AESTHETIC = (
+    2.5,
+    6.0,
+)  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
 
 
 class UNet2D(Components):
@@ -38,15 +43,18 @@ class UNet2D(Components):
         seen, told = config.get("in_channels", 4), config.get("out_channels", 4)
         if seen != told and not config.get("num_class_embeds"):  # the x4 upscaler reads the small picture
             raise AnimaticError(f"{folder}: reads {seen} channels and answers {told}; want a text-to-image model")
-        if config.get("addition_embed_type") == "text_time" and (count := _numbers_told(folder, config)) != NUMBERS:
-            reason = f"is told {count:g} numbers of size and place where SDXL's refiner is told {NUMBERS}"
+        if (
+            config.get("addition_embed_type") == "text_time"
+            and (count := _size_conditions(folder, config)) != SIZE_CONDITIONS
+        ):
+            reason = f"is told {count:g} numbers of size and place where SDXL's refiner is told {SIZE_CONDITIONS}"
             raise AnimaticError(f"{folder}: {reason}; want Stable Diffusion 1.x or 2.x, or the refiner of XL")
         return read_network(cls.network, folder, dtype, **({"attention_type": "gated"} if is_gated(folder) else {}))
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         rows, _, frames = x.shape[:3]
         images, text = with_concatenated(x, cond).movedim(2, 1).flatten(0, 1), cond.text.repeat_interleave(frames, 0)
-        boxes = boxes_told(cond, frames)
+        boxes = position_net_inputs(cond, frames)
         told = None if boxes is None else {"gligen": boxes}
         level = cond.extra.get(LEVEL)
         answer = self.unet(
@@ -54,17 +62,17 @@ class UNet2D(Components):
             t.repeat_interleave(frames),
             encoder_hidden_states=text,
             class_labels=None if level is None else level.repeat_interleave(frames),
-            added_cond_kwargs=self.added(x, cond),
+            added_cond_kwargs=self.added_conditioning(x, cond),
             cross_attention_kwargs=told,
         ).sample
         return answer.unflatten(0, (rows, frames)).movedim(1, 2)
 
-    def added(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor] | None:
+    def added_conditioning(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor] | None:
         """What some networks are told besides: nothing, here."""
         return None
 
 
-def _numbers_told(folder: Path, config: Mapping[str, Any]) -> float:
+def _size_conditions(folder: Path, config: Mapping[str, Any]) -> float:
     """How many numbers a network of the XL kind is told beside the summary of the prompt."""
     summary = read_json(folder.parent / "text_encoder_2" / "config.json").get("projection_dim", 512)
     return (config["projection_class_embeddings_input_dim"] - summary) / config["addition_time_embed_dim"]
@@ -78,9 +86,11 @@ class Refiner(UNet2D):
         cond = super().encode(prompts, negatives)
         return replace(cond, extra={"summary": self.text.pooled([*negatives, *prompts])})
 
-    def added(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor]:
+    def added_conditioning(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor]:
         height, width = (self.geometry.vae_spatial_ratio * side for side in x.shape[3:])
-        sizes = [(height, width, 0, 0, UGLY if row.negative else BEAUTIFUL) for row in cond.branches]
+        sizes = [
+            (height, width, 0, 0, NEGATIVE_AESTHETIC if row.negative else POSITIVE_AESTHETIC) for row in cond.branches
+        ]
         told = {"text_embeds": cond.extra["summary"].to(x), "time_ids": torch.tensor(sizes, device=x.device).to(x)}
         return {name: value.repeat_interleave(x.shape[2], 0) for name, value in told.items()}
 

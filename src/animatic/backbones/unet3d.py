@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.types import Conditioning
 from .components import Components
 from .folder import read_network
-from .grounding import boxes_told, is_gated, load_grounding
+from .grounding import is_gated, load_grounding, position_net_inputs
 
 
 class UNet3D(Components):
@@ -35,7 +35,7 @@ class UNet3D(Components):
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         seen = torch.cat([x, coordinates(x)], 1) if self.coordinates else x
-        boxes = boxes_told(cond, x.shape[2])
+        boxes = position_net_inputs(cond, x.shape[2])
         told = None if boxes is None else {"gligen": {"objs": self.unet.position_net(**boxes)}}
         return self.unet(seen, t, encoder_hidden_states=cond.text, cross_attention_kwargs=told).sample
 

@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from torch import Tensor
 
 
-def frames_of(vae: Any, latents: Tensor) -> Iterator[Tensor]:
+def decoded_pieces(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     """Decode unscaled `[row, channel, frame, h, w]`: pieces `[row, 3, frame, height, width]` in -1..1, in order.
 
     Equal to `vae.decode`, which joins its pieces; with tiles on, what it answers is the one piece. CogVideoX's decoder
@@ -50,7 +50,7 @@ def to_bytes(pixels: Tensor) -> Tensor:
     return ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
 
 
-def scale_of(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+def latent_scaling(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     """(mean, 1 / deviation) of a video autoencoder's own latents, per channel."""
     if vae.config.get("latents_std") is None:
         return like.new_zeros(()), like.new_tensor(vae.config.scaling_factor)

@@ -41,7 +41,9 @@ class Process:
     levels: int = 1000
     loss: str = "l2"
     min_snr: float = 5.0  # Hang et al. 2023; 0: every level counts the same
-    known: Any = field(default=None, repr=False)  # a diffusers scheduler whose levels these are, whatever `schedule`
+    trained_scheduler: Any = field(
+        default=None, repr=False
+    )  # a diffusers scheduler whose levels these are, whatever `schedule`
 
     @staticmethod
     def of(scheduler: Any, loss: str = "l2", min_snr: float = 5.0) -> Process:
@@ -64,8 +66,8 @@ class Process:
 
     @cached_property
     def betas(self) -> Tensor:
-        if self.known is not None:
-            return self.known.betas.double()
+        if self.trained_scheduler is not None:
+            return self.trained_scheduler.betas.double()
         if self.schedule == "linear":  # Ho et al. 2020
             return torch.linspace(1e-4, 0.02, self.levels, dtype=torch.float64)
         betas = cosine_betas(self.levels)
@@ -73,11 +75,11 @@ class Process:
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
-        if self.known is not None:
-            return self.known.alphas_cumprod.double()  # CogVideoX shifts them
+        if self.trained_scheduler is not None:
+            return self.trained_scheduler.alphas_cumprod.double()  # CogVideoX shifts them
         return (1 - self.betas).cumprod(0)
 
-    def parts(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(signal, noise) at levels `t` `[row]`, shaped to multiply `[row, channel, frame, height, width]`."""
         if self.target == "flow":
             noise = (t + 1).float() / self.levels
@@ -87,22 +89,22 @@ class Process:
             signal, noise = level.sqrt().float(), (1 - level).sqrt().float()
         return signal.view(-1, 1, 1, 1, 1), noise.view(-1, 1, 1, 1, 1)
 
-    def told(self, t: Tensor) -> Tensor:
+    def network_time(self, t: Tensor) -> Tensor:
         """What the network is told of level `t`: its number; for flow the noise in thousandths, as solvers do."""
         return (t + 1) * (1000 / self.levels) if self.target == "flow" else t
 
     def noised(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self.parts(t)
+        signal, noise = self.signal_and_noise(t)
         return signal * x + noise * e
 
-    def wanted(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+    def target_value(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
         """The right answer."""
-        signal, noise = self.parts(t)
+        signal, noise = self.signal_and_noise(t)
         return {"eps": e, "x0": x, "v": signal * e - noise * x, "flow": e - x}[self.target]
 
     def weight(self, t: Tensor) -> Tensor:
         """`[row, 1, 1, 1, 1]`: min(SNR, gamma) times (d x0 / d answer)^2, so that all targets agree on x0."""
-        signal, noise = self.parts(t)
+        signal, noise = self.signal_and_noise(t)
         if not self.min_snr:
             return torch.ones_like(signal)
         snr = (signal / noise).square()
@@ -111,7 +113,7 @@ class Process:
 
     def error(self, answer: Tensor, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
         """Weighted loss per row and frame `[row, frame]`, so that a batch may count its parts as it likes."""
-        each = LOSSES[self.loss](answer.float(), self.wanted(x, e, t), reduction="none")
+        each = LOSSES[self.loss](answer.float(), self.target_value(x, e, t), reduction="none")
         return (self.weight(t) * each).mean((1, 3, 4))
 
     def scheduler(self, ancestral: bool = False, threshold: float = 0.0) -> Any:

@@ -90,7 +90,7 @@ def _padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Images(Sequence[Image.Image]):
+class LazyImages(Sequence[Image.Image]):
     """Some of the frames as pictures, each made when it is asked for: Pillow goes through them more than once."""
 
     frames: np.ndarray
@@ -116,13 +116,13 @@ def _by_pillow(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
     }
     timing: dict[str, Any] = {}
     if len(chosen) > 1:
-        rest = Images(frames, chosen[1:])
+        rest = LazyImages(frames, chosen[1:])
         durations = delays(len(chosen), min(fps, MAX_FPS[suffix]), DELAY_UNIT[suffix])
         timing = {"save_all": True, "append_images": rest, "loop": 0, "duration": durations}
     Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **how[suffix], **timing)
 
 
-def losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str]:
+def format_losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str]:
     """What a file of this kind cannot hold of `count` frames at `fps` with `sound`, a line each."""
     lines = []
     if sound is not None and suffix not in CODECS:

@@ -17,7 +17,7 @@ from av.video.reformatter import Interpolation
 from ..errors import AnimaticError, warn
 from . import sound
 from .formats import HD_LINES, embedded_info
-from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
+from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check_memory, on_white
 from .timing import ConstantRate, constant_rate
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -46,7 +46,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 def probe(path: Path) -> Probe:
     """The size of a video from its metadata and first frame; where its timing is uneven, also its packets' times."""
     with opened(path) as (container, stream):
-        check(path, 1, stream.codec_context.height, stream.codec_context.width)
+        check_memory(path, 1, stream.codec_context.height, stream.codec_context.width)
         first = next(_frames(container, stream), None)
         if first is None:
             raise AnimaticError(f"{path}: has no frames")
@@ -64,7 +64,7 @@ def probe(path: Path) -> Probe:
 def read(path: Path, most: int = 0) -> Decoded:
     """All frames of a video, at a constant rate; what could not be read is noted in `info["damage"]`."""
     plan = probe(path)
-    check(path, plan.frames, plan.height, plan.width, most)
+    check_memory(path, plan.frames, plan.height, plan.width, most)
 
     # Every frame as it is decoded goes to its place: there is no second copy of any.
     info, times, last = plan.info, [], 0.0

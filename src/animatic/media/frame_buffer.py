@@ -74,11 +74,11 @@ class FrameBuffer:
     def _grow(self, count: int) -> None:
         """Make room for `count` frames in all. Raises before it is taken."""
         height, width = self.frames.shape[1:3]
-        check(self.path, count, height, width, self.most)
+        check_memory(self.path, count, height, width, self.most)
         self.frames.resize((count, height, width, 3), refcheck=False)  # in place: no second copy
 
 
-def check(path: Path, count: int, height: int, width: int, most: int = 0) -> None:
+def check_memory(path: Path, count: int, height: int, width: int, most: int = 0) -> None:
     """Raise `AnimaticError` where so many frames need more than `most` bytes (0: what is free)."""
     needs, free = 3 * count * height * width, most or psutil.virtual_memory().available
     if needs > free:

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import AnimaticError
-from .frame_buffer import RATE, Decoded, Probe, check
+from .frame_buffer import RATE, Decoded, Probe, check_memory
 
 SUFFIX = ".joblib"
 OPENERS = {b"BZh": bz2.open, b"\x1f\x8b": gzip.open}  # by first bytes; LVD compresses by bz2
@@ -29,7 +29,7 @@ UNREADABLE = (
 )  # fmt: skip
 
 
-def knows(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Whether these functions read it: by its name, as pickles have no first bytes of their own."""
     return path.suffix.lower() == SUFFIX
 
@@ -85,7 +85,7 @@ def _unpickler(path: Path, file: IO[bytes], most: int) -> Any:
                 raise AnimaticError(f"{path}: its frames are of shape {str(shape)[:60]}")
             nonlocal total
             total += math.prod(shape)
-            check(path, math.ceil(total / 3), 1, 1, most)
+            check_memory(path, math.ceil(total / 3), 1, 1, most)
             return self.read_array(unpickler, *options)
 
     known = {

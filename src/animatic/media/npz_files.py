@@ -19,14 +19,14 @@ from numpy.lib import format as npy
 
 from ..errors import AnimaticError
 from .formats import INFO_BYTES, embedded_info
-from .frame_buffer import RATE, Decoded, Probe, check
+from .frame_buffer import RATE, Decoded, Probe, check_memory
 from .sound import Sound
 
 MAGIC = b"PK\x03\x04"  # a zip archive
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def knows(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Whether these functions read it: by its first bytes, whatever its name."""
     try:
         with path.open("rb") as file:
@@ -50,7 +50,7 @@ def read(path: Path, most: int = 0) -> Decoded:
     """All frames, after a look at whether they fit into `most` bytes (0: what is free)."""
     with _opened(path) as archive:
         plan = _probe(path, archive)
-        check(path, plan.frames, plan.height, plan.width, most)
+        check_memory(path, plan.frames, plan.height, plan.width, most)
         with archive.open(_frames_member(path, archive)) as file:
             frames = npy.read_array(file, allow_pickle=False)
     return Decoded(np.ascontiguousarray(frames), plan.fps, plan.info, None)

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from ..errors import AnimaticError
 from .formats import embedded_info
-from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
-from .timing import constant_rate, shown
+from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check_memory, on_white
+from .timing import browser_durations, constant_rate
 
 MAGIC = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # and WebP's, in two places
 MOTION_JPEG = (".mjpeg", ".mjpg")  # begin as a photograph does, but are videos
@@ -23,7 +23,7 @@ ORIENTATION = 0x0112  # of Exif; from 5 on rows are columns
 UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def knows(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Whether these functions read it: by its first bytes, whatever its name."""
     try:
         with path.open("rb") as file:
@@ -47,7 +47,7 @@ def opened(path: Path) -> Iterator[Any]:
 def probe(path: Path) -> Probe:
     """Width, height and number of frames from the header; the rate is that of the first delay."""
     with opened(path) as picture:
-        (delay,) = shown([picture.info.get("duration") or 0])
+        (delay,) = browser_durations([picture.info.get("duration") or 0])
         count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # MPO: one picture seen by two eyes
         height, width = picture.height, picture.width
         if picture.getexif().get(ORIENTATION, 1) >= 5:
@@ -58,7 +58,7 @@ def probe(path: Path) -> Probe:
 def read(path: Path, most: int = 0) -> Decoded:
     """All frames, each for as long as a browser shows it, at a constant rate."""
     plan = probe(path)
-    check(path, plan.frames, plan.height, plan.width, most)
+    check_memory(path, plan.frames, plan.height, plan.width, most)
     buffer = FrameBuffer(path, plan.frames, plan.height, plan.width, most)
     delays: list[float] = []
     with opened(path) as picture:
@@ -76,7 +76,7 @@ def read(path: Path, most: int = 0) -> Decoded:
     if len(delays) == 1:
         fps = 1000 / delays[0] if delays[0] else RATE
         return Decoded(buffer.trimmed(), fps, plan.info, None)
-    seconds = shown(delays)
+    seconds = browser_durations(delays)
     times = np.cumsum([0.0, *seconds[:-1]]).tolist()
     together = reduce(gcd, (round(1000 * second) for second in seconds))
     rate = constant_rate(times, seconds[-1], [len(seconds) / sum(seconds), 1000 / together])

@@ -27,7 +27,7 @@ def read(path: Path, most: int = 0) -> Decoded:
 def _reader(path: Path) -> Any:
     """The module that reads this file: `probe(path)` and `read(path, most)`."""
     for module in (picture_files, npz_files, joblib_files):
-        if module.knows(path):
+        if module.can_read(path):
             return module
     from . import ffmpeg as ffmpeg_files  # FFmpeg's libraries are loaded where they are needed
 

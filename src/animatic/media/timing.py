@@ -64,7 +64,7 @@ def _lasting(fps: float, starts: np.ndarray, seconds: float) -> ConstantRate:
     return ConstantRate(fps, starts, max(int(starts[-1]) + 1, round(seconds * fps)))
 
 
-def shown(delays: Sequence[float]) -> list[float]:
+def browser_durations(delays: Sequence[float]) -> list[float]:
     """How long pictures with these delays (ms) are shown by browsers, in seconds."""
     return [(DEFAULT_DELAY if delay <= MIN_DELAY else delay) / 1000 for delay in delays]
 

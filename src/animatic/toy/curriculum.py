@@ -137,5 +137,5 @@ class CurriculumTrainer(Training):
         e = torch.randn_like(x)
         cond = Conditioning(self.model.text(lesson.captions), tuple(Branch(sample=i) for i in range(len(x))), **told)
         answer = self.model(self.process.noised(x, e, t), Step(0, 1, t), cond, fused_attention)
-        signal = self.process.parts(t)[0].flatten()
-        return weighted_mse(answer, self.process.wanted(x, e, t), covers.amax(1), signal.square())
+        signal = self.process.signal_and_noise(t)[0].flatten()
+        return weighted_mse(answer, self.process.target_value(x, e, t), covers.amax(1), signal.square())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..backbones.lora import adapt, save_lora
+from ..backbones.lora import add_adapters, save_lora
 from ..backbones.small_model import save_model
 from ..errors import AnimaticError
 from ..generation import Take
@@ -56,7 +56,7 @@ class DiffusionTrainer(Training):
         self.learner.keep = s.cache
         if s.lora:
             self.learner.requires_grad_(False)
-            adapt(self.model.unet, s.lora, s.lora_layers)
+            add_adapters(self.model.unet, s.lora, s.lora_layers)
         self.kept_text.report_changes(self.text_mode, self.items, self.note)
         if s.sample_every and self.model.concat_conditioning:
             self.note(f"samples: none, since what learns to {s.learn} is sampled on some video")

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.components import Components
-from ..backbones.concat_conditioning import QUIET, LearnedConditioning
-from ..backbones.small_model import Small
+from ..backbones.concat_conditioning import NOISE_INPUT_SCALE, LearnedConditioning
+from ..backbones.small_model import SpaceTimeBackbone
 from ..core.process import Process
 from ..core.types import Branch, Conditioning
 from .clips import Sample
@@ -47,8 +47,8 @@ class DiffusionTrainModule(nn.Module):
         if isinstance(self.model.concat_conditioning, LearnedConditioning):
             return self._finish(self.model.concat_conditioning, x, e, t, rows)
         captions = [[c if r.random() >= drop else "" for c in s.captions] for r, s in zip(rows, samples, strict=True)]
-        noisy, t_told = self.process.noised(x, e, t), self.process.told(t)
-        ask = self._joint if isinstance(self.model, Small) else self._apart
+        noisy, t_told = self.process.noised(x, e, t), self.process.network_time(t)
+        ask = self._joint if isinstance(self.model, SpaceTimeBackbone) else self._apart
         return self.process.error(ask(noisy, t_told, captions, images, taken), x, e, t).mean()
 
     def _finish(
@@ -61,7 +61,9 @@ class DiffusionTrainModule(nn.Module):
         guess, told = beside.condition(given)
         missing = (x - guess) / beside.residual_std
         noisy = self.process.noised(missing, e, t)
-        return self.process.error(self.network(torch.cat([QUIET * noisy, told], 1), t), missing, e, t).mean()
+        return self.process.error(
+            self.network(torch.cat([NOISE_INPUT_SCALE * noisy, told], 1), t), missing, e, t
+        ).mean()
 
     def _text(self, captions: Sequence[str]) -> Tensor:
         if not self.keep or any(p.requires_grad for p in self.text.parameters()):
@@ -78,7 +80,7 @@ class DiffusionTrainModule(nn.Module):
         if self.told_something:
             said = self._text([c for row in captions for c in row])
             text = said[:, 0].unflatten(0, (len(x), -1)).repeat_interleave(spread, 1)
-        return self.network(x, t, text, null, alone=taken, images=images)
+        return self.network(x, t, text, null, focus_present=taken, images=images)
 
     def _apart(self, x: Tensor, t: Tensor, captions: list[list[str]], images: int, taken: Tensor) -> Tensor:
         """Networks that know no pictures: clips in one call; pictures in another, one frame a row, time left out."""

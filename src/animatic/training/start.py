@@ -22,7 +22,7 @@ from ..backbones.concat_conditioning import LearnedConditioning, conditioning_na
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
-from ..backbones.small_model import Labels, Sentence, Small, pixels
+from ..backbones.small_model import ClipSentence, Labels, SpaceTimeBackbone, pixels
 from ..core.backbone import Geometry, ModelDefaults
 from ..core.process import Process
 from ..core.text import ClipText
@@ -204,7 +204,7 @@ def _finisher(settings: TrainingSettings, beside: LearnedConditioning) -> Compon
     check_size(network, shape[3], shape[2])
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)  # it begins as the first guess
-    model = Small("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, ModelDefaults())
+    model = SpaceTimeBackbone("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, ModelDefaults())
     model.concat_conditioning = beside
     return model
 
@@ -250,7 +250,7 @@ def _text(kind: str, text_mode: str, items: Sequence[Item], width: int, kept: Ke
         return Labels(kept.classes(items), width)
     tokenizer = kept.tokenizer(items)
     encoder = fresh_encoder(tokenizer, width, heads=max(h for h in (1, 2, 4, 8) if width % h == 0))
-    return (Sentence if kind == "SpaceTimeUNet" else ClipText)("the text encoder", tokenizer, encoder)
+    return (ClipSentence if kind == "SpaceTimeUNet" else ClipText)("the text encoder", tokenizer, encoder)
 
 
 def check_size(network: Any, width: int, height: int) -> None:
