@@ -205,7 +205,7 @@ def test_models_of_another_kind_are_named(tmp_path):
     CLIPTextModelWithProjection(CLIPTextConfig(**{**config, "projection_dim": tiny.WIDTH})).save_pretrained(
         base / "text_encoder_2"
     )
-    with pytest.raises(AnimaticError, match="told 6 numbers of size and place where SDXL's refiner is told 5"):
+    with pytest.raises(AnimaticError, match="reads 6 numbers of size and place where SDXL's refiner reads 5"):
         load(str(base))
 
     with pytest.raises(AnimaticError, match="mini-upscale finishes videos and makes none from noise"):

@@ -1,4 +1,4 @@
-"""Backbones: frozen generators behind one interface. `load` finds one by name or by folder."""
+"""Backbones: frozen generators behind one interface. `load` finds one by name, folder or hub id."""
 
 from .load import PRESETS, concat_conditioning_of, load
 

@@ -19,7 +19,7 @@ POOLS = ("mean", "cls")
 
 
 class BertSentence(ClipText):
-    """One vector a prompt `[prompt, 1, channel]`: the mean of the last states of all tokens but the first, or the first.
+    """One vector a prompt `[prompt, 1, channel]`: the mean of all last states but the first, or the first.
 
     The encoder's config says which (`pooling`: "mean" or "cls"), so that a saved folder keeps it. The
     original trains with either (`text_use_bert_cls`), but samples with the mean whatever it was trained with.

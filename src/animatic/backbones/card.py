@@ -39,7 +39,7 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
     named: dict[str, Any] = {}
     why = "like no known model: check geometry and defaults, which are its configs' and the defaults"
     if model:
-        named, why = {"model": model}, f"told to be {model}"
+        named, why = {"model": model}, f"named as {model}"
     elif found.alike:
         name, *others = found.alike
         doubt = f"; {listed(others)} looks the same: say --model {others[0]} if it is that" if others else ""

@@ -64,7 +64,8 @@ class Transformer(Components):
             frames, height, width = WAN.frames, WAN.height, WAN.width
         channels = network.out_channels or network.in_channels
         patch = patch_of(network)
-        return Geometry(frames, height, width, channels, spatial_ratio, vae_temporal_ratio=temporal_ratio, patch=patch)
+        size = frames, height, width
+        return Geometry(*size, channels, spatial_ratio, vae_temporal_ratio=temporal_ratio, patch=patch)
 
     def save_memory(self) -> Components:
         """Gradient checkpointing as for any network, and tiled decoding for a video autoencoder."""
@@ -131,7 +132,7 @@ def patch_of(config: Any) -> tuple[int, int, int]:
 
 
 def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Cosines and sines `[video token, width]` of the rotary positions in `x` `[branch, frame, channel, height, width]`.
+    """Cosines and sines `[video token, width]` of rotary positions, for `x` `[branch, frame, channel, height, width]`.
 
     None for the 2B model, which adds absolute positions. Raises `AnimaticError` where the size is larger than the
     positions of CogVideoX 1.5 reach.

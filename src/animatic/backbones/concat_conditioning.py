@@ -90,7 +90,7 @@ class KeyframeConditioning(LearnedConditioning):
 class NearestKeyframeConditioning(ConcatConditioning):
     """LaVie's interpolation: frame i sees key frame (i + 1) // factor. All frames are generated, key frames too.
 
-    Wang et al. 2023, section 3.3, https://arxiv.org/abs/2309.15103. The prior is zero.
+    Wang et al. 2023, https://arxiv.org/abs/2309.15103. The prior is zero.
     """
 
     factor: int = 4

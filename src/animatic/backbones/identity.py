@@ -1,8 +1,7 @@
 """Which known model a folder holds, by the configuration of its network and never by the folder's name.
 
-A card `animatic.json` with a `model` or a `family` is believed. Without one the facts below decide; the values are
-those of the published `config.json` files. Fine-tuned copies keep their configuration, so they are used as their parent
-is.
+A card `animatic.json` with a `model` or a `family` decides. Without one the entries below do; their values are those of
+the published `config.json` files. Fine-tuned models keep the configuration of their base, and are used like it.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def known_by_card(folder: Path, card: Mapping[str, Any]) -> Preset | None:
 
 
 def known_by_config(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the known models that a network is like, the first to be assumed; empty where there is none.
+    """The names of the known models with this configuration, the most likely first; empty where there is none.
 
     `config` is its `config.json`, with the `_library` that `model_index.json` names for it.
     """

@@ -1,7 +1,7 @@
 """A model by name, folder or hub id: all in diffusers layout with a UNet or transformer, a VAE and a text encoder.
 
-What diffusers has no word for (native size, habits, vocabulary, the family whose settings the methods use) stands in
-PRESETS, or in the folder's card `animatic.json`; without a card the network's configuration tells (`identity`).
+What diffusers cannot express (native size, defaults, vocabulary, the family whose settings the methods use) is in
+PRESETS, or in the folder's card `animatic.json`; without a card the network's configuration decides (`identity`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def load(
 ) -> Components:
     """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
 
-    `device` "" is a GPU if there is one. `economy` says how to save memory; `adapt` may change the weights before that.
+    `device` "" is a GPU if there is one. `memory` are options to save memory; `adapt` may change the weights before.
     Raises `AnimaticError` where the model is unknown, incomplete or damaged.
     """
     half = memory.dtype == "float16"
@@ -85,12 +85,12 @@ def load(
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
-    """Say how a model is used that nothing says how to use."""
+    """Warn of the defaults that a model without a card is used with."""
     warn(f"{folder}: no animatic.json says how the model is used: {_usage(model)}")
 
 
 def _warn_of_recognised(model: Components, found: Found) -> None:
-    """Say which known model a folder was taken for, and how it is used therefore."""
+    """Warn which known model a folder was taken for, and with what defaults it is used."""
     name, *others = found.alike
     scheduler = model.defaults.scheduler or type(model.scheduler).__name__
     doubt = f"; {listed(others)} looks the same, which animatic card --model {others[0]} would say" if others else ""
@@ -98,14 +98,14 @@ def _warn_of_recognised(model: Components, found: Found) -> None:
 
 
 def _usage(model: Components) -> str:
-    size, habits = model.geometry, model.defaults
+    size, defaults = model.geometry, model.defaults
     frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
-    return f"{frames}, {habits.steps} steps, guidance {habits.guidance:g}"
+    return f"{frames}, {defaults.steps} steps, guidance {defaults.guidance:g}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """A model folder before its weights are read: what it says of itself, and which known model it is.
+    """A model folder before its weights are read: its configurations, and which known model it is.
 
     `index` is `model_index.json`, `card` is `animatic.json` ({} where there is none), `config` that of the network.
     `alike` are the known models that have its configuration, the first of them assumed; () where the user or the card
@@ -125,9 +125,10 @@ class Found:
         return NETWORKS[self.config["_class_name"]]
 
     def geometry(self, network: Any, vae: Any) -> Geometry:
-        """Of the card, else of the model it is, else what the configs `network` and `vae` tell.
+        """The geometry of the card, else of the known model, else by the configurations `network` and `vae`.
 
-        A model that was only recognised may have learnt another size, which its config tells then (but for Wan's).
+        A model that was only recognised may have been trained at another size, which its configuration has (except
+        Wan's).
         """
         if "geometry" in self.card:
             with reading_card(self.folder):
@@ -138,14 +139,14 @@ class Found:
             return own
 
         if not own and "patch" in vae:  # a PatchCodec takes any size
-            raise AnimaticError(f"{self.folder}: its configs tell no size; want geometry in animatic.json")
-        told = self.cls.native_geometry(network, vae)
+            raise AnimaticError(f"{self.folder}: its configs have no size; want geometry in animatic.json")
+        by_config = self.cls.native_geometry(network, vae)
         same = own and all(
-            getattr(told, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
+            getattr(by_config, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
         )
         sizeless = "sample_size" not in network and "sample_height" not in network
         inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
-        return own if own and (same or sizeless or inherited) else told
+        return own if own and (same or sizeless or inherited) else by_config
 
     def defaults(self) -> ModelDefaults:
         if "defaults" in self.card:
@@ -168,18 +169,16 @@ def found_at(place: Location) -> Found:
         warn(f"{folder}/animatic.json: {listed(odd)} is not known and not used; known are {listed(sorted(CARD))}")
 
     config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": index[part][0]}
-    told = preset is not None or not card.keys().isdisjoint(("model", "family"))
-    alike = () if told else known_by_config(config)
+    named = preset is not None or not card.keys().isdisjoint(("model", "family"))
+    alike = () if named else known_by_config(config)
     known = PRESETS[alike[0]] if alike else preset or known_by_card(folder, card)
     return Found(place.name, folder, index, card, config, known, alike)
 
 
 def concat_conditioning_of(name: str) -> ConcatConditioning | None:
-    """What the model called `name` (see `locate`) sees beside the noise, by its card: no weights are read."""
+    """The concatenated conditioning of the model called `name` (see `locate`), by its card; no weights are read."""
     preset = PRESETS.get(name)
-    if (
-        preset and preset.source and not preset.source.startswith(CONVERT_COMMAND)
-    ):  # of another maker, who writes no card
+    if preset and preset.source and not preset.source.startswith(CONVERT_COMMAND):  # its folder has no card
         return preset.concat_conditioning
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning
@@ -188,7 +187,7 @@ def concat_conditioning_of(name: str) -> ConcatConditioning | None:
 
 def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     folder, card, cls, rest = found.folder, found.card, found.cls, found.folder
-    if source := card.get("parts"):  # text encoder and VAE are another model's
+    if source := card.get("parts"):  # text encoder and VAE are those of another model
         rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
     network = cls.read(folder / cls.network_folder, dtype)

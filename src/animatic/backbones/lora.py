@@ -1,6 +1,7 @@
-"""LoRA (Hu et al. 2022): a few low-rank matrices teach a frozen network a thing; kept in diffusers' file format.
+"""LoRA: low-rank updates of the weights of a frozen network, in diffusers' file format.
 
-Trained through peft, read without it (`lora_files`): added to the weights once, so sampling costs nothing more.
+Hu et al. 2022, https://arxiv.org/abs/2106.09685. Trained with peft, read without it (`lora_files`) and added to the
+weights once, so that sampling costs the same.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def target_layers(network: nn.Module, which: str) -> list[str]:
 
 
 def add_adapters(network: nn.Module, rank: int, which: str = "space") -> None:
-    """Freeze `network` and put adapters of `rank` into the layers `which` names."""
+    """Freeze `network` and add adapters of `rank` to its layers that `which` names (see `target_layers`)."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
@@ -55,17 +56,17 @@ def add_adapters(network: nn.Module, rank: int, which: str = "space") -> None:
 
 
 def save_lora(network: nn.Module, path: Path, words: Sequence[str] = ()) -> Path:
-    """Write the adapters of `network` as diffusers names them; `teach` are the words they taught."""
+    """Write the adapters of `network` as diffusers names them; `words` are those they were trained for."""
     adapters = {name: value for name, value in network.state_dict().items() if ".lora_" in name}
     state = {f"unet.{name.replace('.default', '')}": v.detach().cpu().contiguous() for name, v in adapters.items()}
-    told = {"format": "pt", "animatic": json.dumps({"words": list(words)})}
-    write_atomically(path, save(state, told))
+    header = {"format": "pt", "animatic": json.dumps({"words": list(words)})}
+    write_atomically(path, save(state, header))
     return path
 
 
 @dataclass(frozen=True)
 class LoraRequest:
-    """A LoRA as it is asked for: FILE, FILE:SCALE or FILE:SCALE:NETWORK.
+    """A requested LoRA: FILE, FILE:SCALE or FILE:SCALE:NETWORK.
 
     `network` is "transformer" or "transformer_2", one of the two of Wan 2.2 A14B; "": all that the model has.
     """
@@ -75,13 +76,13 @@ class LoraRequest:
     network: str = ""
 
     @staticmethod
-    def of(told: str) -> LoraRequest:
-        """Raises `AnimaticError` where SCALE is no finite number."""
-        if os.path.exists(told):  # of a Path a name that is too long would raise
-            return LoraRequest(Path(told))
-        rest, _, last = told.rpartition(":")
+    def of(text: str) -> LoraRequest:
+        """The request in `text`. Raises `AnimaticError` where SCALE is no finite number."""
+        if os.path.exists(text):  # of a Path a name that is too long would raise
+            return LoraRequest(Path(text))
+        rest, _, last = text.rpartition(":")
         network = last if last in NETWORKS else ""
-        rest, _, number = (rest if network else told).rpartition(":")
+        rest, _, number = (rest if network else text).rpartition(":")
         if not rest:
             return LoraRequest(Path(number), network=network)
         try:
@@ -96,21 +97,24 @@ class LoraRequest:
 
 
 def with_loras(model: str, requests: Sequence[str], memory: MemoryOptions = NO_MEMORY_OPTIONS) -> str | Components:
-    """The model called `model` with every FILE[:SCALE[:NETWORK]] of `told` added, saving memory; else only its name."""
+    """The model called `model` with every FILE[:SCALE[:NETWORK]] of `requests` added, with memory options.
+
+    Without any of these only its name is returned.
+    """
     if not requests and memory == NO_MEMORY_OPTIONS:
         return model
 
     def add(loaded: Components) -> None:
-        for wanted in map(LoraRequest.of, requests):
-            apply_lora(loaded, wanted.file, wanted.scale, wanted.network)
+        for request in map(LoraRequest.of, requests):
+            apply_lora(loaded, request.file, request.scale, request.network)
 
     return load(model, memory=memory, adapt=add)
 
 
 def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:
-    """Add `scale` times a LoRA to the weights of `model`, in place; it then also knows the words it was taught.
+    """Add `scale` times a LoRA to the weights of `model`, in place; it can then show the words of the file.
 
-    What the file says of the text encoder is added to it. A model of two networks (Wan 2.2 A14B) gets it in both,
+    Updates of the text encoder are applied to it. A model of two networks (Wan 2.2 A14B) gets it in both,
     which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
     `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """

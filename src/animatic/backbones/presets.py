@@ -13,9 +13,9 @@ CONVERT_COMMAND = "animatic convert lavie "  # of a source: what makes it, where
 
 @dataclass(frozen=True)
 class Preset:
-    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and habits.
+    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and defaults.
 
-    `family` is whose settings the methods use; the models of one family share them.
+    `family` is the family whose settings the methods use; the models of one family share them.
     """
 
     source: str
@@ -23,7 +23,7 @@ class Preset:
     geometry: Geometry | None = None
     defaults: ModelDefaults | None = None
     dtype: str = "float16"  # on a GPU
-    concat_conditioning: ConcatConditioning | None = None  # what it finishes, where it is a finisher
+    concat_conditioning: ConcatConditioning | None = None  # of models that finish videos
     family: str = ""
 
 

@@ -40,8 +40,10 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
 
     `design` "original" computes what video-diffusion-pytorch 0.7.0's `Unet3D(dim, cond_dim, out_dim, dim_mults,
     channels, attn_heads, attn_dim_head, init_kernel_size=first_kernel, use_sparse_linear_attn=linear_attention)`
-    computes; its weights are read by `animatic convert vdp`. "fast" is a faster variant (see `spacetime`). Levels have `dim * multiples[i]` channels;
-    `blocks[i]` ResNets on the way down and as many on the way up (the original: two). `cond_dim` is the width of the
+    computes; its weights are read by `animatic convert vdp`. "fast" is a faster variant (see `spacetime`).
+
+    Levels have `dim * multiples[i]` channels, and `blocks[i]` ResNets on the way down and as many on the way up (the
+    original: two). `cond_dim` is the width of the
     condition, one vector a sample or a frame; 0: none. Any number of frames; height and width must be multiples of
     `size_multiple`. Raises `AnimaticError` where `design` is unknown or `blocks` do not match `multiples`.
     """

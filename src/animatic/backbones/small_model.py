@@ -1,4 +1,4 @@
-"""`SpaceTimeUNet` as a backbone: one vector a prompt, from words, from class names, or from nothing."""
+"""`SpaceTimeUNet` as a backbone, conditioned on one vector a prompt: of a text, of a class name, or none."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .folder import read_json, write_cards
 from .grounding import has_grounding
 from .small import SpaceTimeUNet
 
-NULL = "null"  # in Cond.extra: 1 where a row is told nothing
+NULL = "null"  # in Conditioning.extra: bool `[branch]`, true where the prompt is empty
 
 
 class ClipSentence(ClipText):
-    """The state of CLIP's end token: what a prompt says in one vector `[prompt, 1, channel]`."""
+    """CLIP's last state at the end token: one vector a prompt, `[prompt, 1, channel]`."""
 
     chunked = False
 
@@ -43,9 +43,9 @@ class ClipSentence(ClipText):
 
 
 class Labels(nn.Module):
-    """Class names, one learnt vector each; "" is no class. Stands where a text encoder stands.
+    """Class names in the place of a text encoder, one learnt vector each; "" is no class.
 
-    Without names it is deaf: the text of an unconditional model.
+    Without names it ignores prompts: for unconditional models.
     """
 
     limit = 1  # tokens a prompt
@@ -57,10 +57,10 @@ class Labels(nn.Module):
 
     @staticmethod
     def read(card: dict[str, Any]) -> Any:
-        """From `animatic.json`. (Typed loosely: it stands where `Components` wants a `ClipText`.)"""
+        """From `animatic.json`. (Not typed as a `ClipText`, which `Components` declares.)"""
         vectors = torch.tensor(card["class_vectors"])
         labels = Labels(card["classes"], vectors.shape[1])
-        if len(vectors) != max(1, len(labels.names)):  # one would stand for all
+        if len(vectors) != max(1, len(labels.names)):
             raise AnimaticError(f"{len(vectors)} class_vectors for {len(labels.names)} classes")
         labels.table.weight.data.copy_(vectors)
         return labels
@@ -84,10 +84,10 @@ class Labels(nn.Module):
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
                 raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
-        known = [self.names.index(p) if p in self.names else -1 for p in prompts]
-        known = torch.tensor(known, device=self.table.weight.device)
-        said, known = known >= 0, known.clamp(min=0)
-        return (self.table(known) * said[:, None])[:, None]
+        numbers = [self.names.index(prompt) if prompt in self.names else -1 for prompt in prompts]
+        index = torch.tensor(numbers, device=self.table.weight.device)
+        vectors = self.table(index.clamp(min=0)) * (index >= 0)[:, None]
+        return vectors[:, None]
 
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
         """The same: a class has one name."""
@@ -95,7 +95,7 @@ class Labels(nn.Module):
 
 
 class SpaceTimeBackbone(Components):
-    """A `SpaceTimeUNet` over a codec; its attention layers call `attend` themselves, so there is nothing to tap."""
+    """A `SpaceTimeUNet` with its codec; its attention layers call the hook that they are given."""
 
     provides = frozenset({"video"})
     network = SpaceTimeUNet
@@ -111,7 +111,7 @@ class SpaceTimeBackbone(Components):
         return replace(cond, extra={NULL: null})
 
     def check_scene(self, scene: Scene) -> None:
-        """Warns where a scene has words, and the model was trained without any."""
+        """Warns where a scene has a prompt, and the model was trained without text."""
         super().check_scene(scene)
         text: Any = self.text
         if isinstance(text, Labels) and not text.names and scene.prompt:
@@ -124,17 +124,17 @@ class SpaceTimeBackbone(Components):
 
 
 def pixels(channels: int = 3) -> PatchCodec:
-    """The codec that changes nothing: latents are pixels in -1..1; of 1 channel, grey: the mean of red, green, blue."""
+    """The identity codec: latents are pixels in -1..1; of 1 channel, grey: the mean of red, green, blue."""
     codec = PatchCodec(patch=1, channels=channels)
     if channels == 1:
-        codec.basis.data.fill_(3**-0.5)  # decoding is its transpose, so that each colour is the grey again
+        codec.basis.data.fill_(3**-0.5)  # decoding is the transpose, so that each colour is the grey value
         codec.deviation.data.fill_(3**0.5)
     return codec
 
 
 @quiet()
 def save_model(folder: Path, model: Components) -> None:
-    """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
+    """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what that cannot express."""
     card: dict[str, Any] = {
         "family": model.family,
         "geometry": asdict(model.geometry),
@@ -144,7 +144,7 @@ def save_model(folder: Path, model: Components) -> None:
     if isinstance(model.concat_conditioning, LearnedConditioning):
         card["concat_conditioning"] = {"kind": model.concat_conditioning.kind, **model.concat_conditioning.fields()}
     if has_grounding(model.unet):
-        model.unet.register_to_config(use_gated_attention=True)  # whose weights are in the network's own file then
+        model.unet.register_to_config(use_gated_attention=True)  # its weights are then in the network's own file
     parts = {}
     for name, part in ((model.network_folder, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)

@@ -119,10 +119,11 @@ class ChannelRMS(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Two 3 x 3 convolutions per frame with a shortcut; the embedding of timestep and condition scales and shifts (FiLM).
+    """Two 3 x 3 convolutions per frame with a shortcut, modulated by the embedding of timestep and condition (FiLM).
 
-    `embedding` is its width; 0: there is none. `norm_after` (the original): convolution, RMS norm, scale and shift, SiLU; then the same without scale and shift.
-    Otherwise the norm comes first: group norm, SiLU, convolution; then group norm with scale and shift, and so on.
+    `embedding` is its width; 0: there is none. `norm_after` (the original): convolution, RMS norm, scale and shift,
+    SiLU; then the same without scale and shift. Otherwise the norm comes first: group norm, SiLU, convolution; then
+    group norm with scale and shift, SiLU, convolution.
     """
 
     def __init__(self, channels: int, out: int, embedding: int = 0, after: bool = False) -> None:

@@ -1,4 +1,7 @@
-"""Video transformers on diffusers' stock `WanTransformer3DModel`: Wan 2.1 and 2.2, text to video."""
+"""Video transformers on diffusers' stock `WanTransformer3DModel`: Wan 2.1 and 2.2, text to video.
+
+Wan team 2025, https://arxiv.org/abs/2503.20314, https://github.com/Wan-Video.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from .folder import class_in
 class Wan(Transformer):
     """Flow matching; text in cross-attention, all frames in self-attention.
 
-    Wan 2.2 adds a second network `late` for times below `boundary`, or times told token by token (`each_token`).
+    Wan 2.2 A14B has a second network, `low_noise`, for timesteps below `boundary`. Wan 2.2 5B reads a timestep for
+    every token (`timestep_per_token`).
     """
 
     network = WanTransformer3DModel
@@ -34,7 +38,7 @@ class Wan(Transformer):
         return AttentionHooks(network, separate_kind, WanProcessor)
 
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
-        """Raises `AnimaticError` where there are two networks, and nothing says when the second takes over."""
+        """The second network. Raises `AnimaticError` where there is one, and no boundary between the two."""
         ratio = index.get("boundary_ratio")
         if class_in(index, "transformer_2"):
             if ratio is None:
@@ -55,8 +59,8 @@ class Wan(Transformer):
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         network: Any = self._hooks_at_timestep(t).network
-        seen = x.to(network.dtype)
+        latents = x.to(network.dtype)
         if self.timestep_per_token:
             frames, height, width = (n // p for n, p in zip(x.shape[2:], network.config.patch_size, strict=True))
             t = t[:, None].expand(-1, frames * height * width)
-        return network(seen, t, cond.text.to(seen)).sample.to(x.dtype)
+        return network(latents, t, cond.text.to(latents)).sample.to(x.dtype)

@@ -68,7 +68,8 @@ class Refine(NetworkStage):
     """The same clip with its details sampled anew, as far as `strength` (0 to 1) says; resized to `width` x `height`.
 
     LVD's finish is `refine:model=zeroscope-xl:strength=0.35:width=1024:height=576`; an image model refines frame by
-    frame, all from the same noise (`sdxl-refiner`, 0.1 weak to 0.5 strong). Windows share `overlap` frames, by default 4.
+    frame, all from the same noise (`sdxl-refiner`, 0.1 weak to 0.5 strong). Windows share `overlap`
+    frames, by default 4.
 
     Raises `AnimaticError` where the strength is not above 0 and at most 1, or the model is one of finishing itself.
     """
