@@ -1,4 +1,4 @@
-"""Models fetched from the hub: of each part the weights in one format and precision, after a warning with their size."""
+"""Models fetched from the hub: of each part the weights in one format and precision; a warning tells their size."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
     """The local folder of a model of the hub, with these parts of it; cached files are not fetched again.
 
     `name` is the model that needs it, "" where it was requested by its hub id. `half`: weights in float16 where the hub
-    has them in addition to float32, but for the VAE, which may compute in float32. Raises `AnimaticError` where the model is
-    not here and cannot be fetched. Warns of what is fetched, and its size.
+    has them in addition to float32, but for the VAE, which may compute in float32. Warns of what is fetched, and its size.
+
+    Raises `AnimaticError` where the model is not here and cannot be fetched.
     """
     patterns = ["model_index.json", "animatic.json", *(f"{part}/*" for part in parts)]
     try:

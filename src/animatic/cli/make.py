@@ -240,7 +240,7 @@ def _film(
                 target,
                 request.seed,
                 negative=negative,
-                negative_override=shot.negative,
+                instead=shot.negative,
                 silent=as_json,
             )
         except AnimaticError as error:

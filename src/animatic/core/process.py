@@ -1,4 +1,7 @@
-"""What a network learns: noise schedules, targets, weights and losses of diffusion and of flow matching."""
+"""Noise processes of diffusion and of flow matching: schedules, prediction targets, loss weights and losses.
+
+Ho et al. 2020, https://arxiv.org/abs/2006.11239; Lipman et al. 2023, https://arxiv.org/abs/2210.02747.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss, "huber": F.huber_loss}
 
 
 def cosine_betas(count: int, most: float = 0.9999) -> Tensor:
-    """Nichol & Dhariwal 2021, eq. 17, in float64; diffusers' own table is cut at 0.999."""
+    """Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672), eq. 17, in float64; diffusers' table ends at 0.999."""
     at = torch.linspace(0, count, count + 1, dtype=torch.float64) / count
     level = torch.cos((at + 0.008) / 1.008 * math.pi / 2) ** 2
     return (1 - level[1:] / level[:-1]).clamp(0, most)
@@ -31,23 +34,26 @@ def cosine_betas(count: int, most: float = 0.9999) -> Tensor:
 
 @dataclass(frozen=True)
 class Process:
-    """A way from clean to noise and what the network is asked on it. x_t = signal x + noise e.
+    """A noise process x_t = signal x + noise e, and what a network predicts of it.
 
-    `target` is eps, x0, v (Salimans & Ho 2022) or flow (e - x, straight paths: Lipman et al. 2023; no schedule then).
+    `target` is eps, x0, v (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512) or flow (e - x, straight paths: Lipman
+    et al. 2023; no schedule then). `schedule` is one of SCHEDULES, `levels` their number, `loss` one of LOSSES.
+    `min_snr` is gamma of the min-SNR weights (Hang et al. 2023, https://arxiv.org/abs/2303.09556); 0: all levels weigh
+    the same. `trained_scheduler` is a diffusers scheduler whose levels replace those of `schedule`.
+
+    Raises `AnimaticError` where a name is unknown, or target and schedule do not go together.
     """
 
     target: str = "v"
     schedule: str = "cosine"
     levels: int = 1000
     loss: str = "l2"
-    min_snr: float = 5.0  # Hang et al. 2023; 0: every level counts the same
-    trained_scheduler: Any = field(
-        default=None, repr=False
-    )  # a diffusers scheduler whose levels these are, whatever `schedule`
+    min_snr: float = 5.0
+    trained_scheduler: Any = field(default=None, repr=False)
 
     @staticmethod
     def of(scheduler: Any, loss: str = "l2", min_snr: float = 5.0) -> Process:
-        """The process a loaded model was trained on, read from its scheduler."""
+        """The process that a loaded model was trained with, by its scheduler."""
         names = {theirs: ours for ours, theirs in TARGETS.items()}
         target = "flow" if is_flow(scheduler) else names.get(scheduler.config.prediction_type)
         if target is None:
@@ -80,7 +86,7 @@ class Process:
         return (1 - self.betas).cumprod(0)
 
     def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(signal, noise) at levels `t` `[row]`, shaped to multiply `[row, channel, frame, height, width]`."""
+        """(signal, noise) at levels `t` `[sample]`, shaped to multiply `[sample, channel, frame, height, width]`."""
         if self.target == "flow":
             noise = (t + 1).float() / self.levels
             signal = 1 - noise
@@ -90,20 +96,21 @@ class Process:
         return signal.view(-1, 1, 1, 1, 1), noise.view(-1, 1, 1, 1, 1)
 
     def network_time(self, t: Tensor) -> Tensor:
-        """What the network is told of level `t`: its number; for flow the noise in thousandths, as solvers do."""
+        """The timestep that the network reads at level `t`: its index; of flow the noise in thousandths."""
         return (t + 1) * (1000 / self.levels) if self.target == "flow" else t
 
     def noised(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+        """Clean `x` with noise `e` at levels `t`."""
         signal, noise = self.signal_and_noise(t)
         return signal * x + noise * e
 
     def target_value(self, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
-        """The right answer."""
+        """The prediction that is exact for clean `x` and noise `e`, by `target`."""
         signal, noise = self.signal_and_noise(t)
         return {"eps": e, "x0": x, "v": signal * e - noise * x, "flow": e - x}[self.target]
 
     def weight(self, t: Tensor) -> Tensor:
-        """`[row, 1, 1, 1, 1]`: min(SNR, gamma) times (d x0 / d answer)^2, so that all targets agree on x0."""
+        """`[sample, 1, 1, 1, 1]`: min(SNR, gamma) (d x0 / d prediction)^2, the same weight of x0 for all targets."""
         signal, noise = self.signal_and_noise(t)
         if not self.min_snr:
             return torch.ones_like(signal)
@@ -111,17 +118,17 @@ class Process:
         gain = {"eps": 1 / snr.clamp(min=1e-12), "x0": 1, "v": noise**2, "flow": noise**2}[self.target]
         return snr.clamp(max=self.min_snr) * gain
 
-    def error(self, answer: Tensor, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
-        """Weighted loss per row and frame `[row, frame]`, so that a batch may count its parts as it likes."""
-        each = LOSSES[self.loss](answer.float(), self.target_value(x, e, t), reduction="none")
+    def error(self, prediction: Tensor, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
+        """The weighted loss of `prediction`, per sample and frame: `[sample, frame]`."""
+        each = LOSSES[self.loss](prediction.float(), self.target_value(x, e, t), reduction="none")
         return (self.weight(t) * each).mean((1, 3, 4))
 
     def scheduler(self, ancestral: bool = False, threshold: float = 0.0) -> Any:
-        """The diffusers scheduler that samples what was learnt: DDIM, or `ancestral` (Ho et al. 2020).
+        """The diffusers scheduler to sample a network of this process: DDIM, or `ancestral` (Ho et al. 2020).
 
-        `threshold` is for clips that lie in -1..1, and does nothing in flow matching. 1: clean estimates are clipped to
-        that at each step (Ho et al. 2020); a share below 1: this quantile of their size is scaled down to 1 where it is
-        larger (dynamic thresholding, Saharia et al. 2022, 2.3); 0: they are left as they are.
+        `threshold` is for clips in -1..1, and has no effect in flow matching. 1: clean estimates are clipped to that range
+        at each step (Ho et al. 2020); below 1: they are divided by this quantile of their absolute values where it is
+        larger than 1 (dynamic thresholding, Saharia et al. 2022, 2.3, https://arxiv.org/abs/2205.11487); 0: unchanged.
         """
         if self.target == "flow":
             return FlowMatchEulerDiscreteScheduler()

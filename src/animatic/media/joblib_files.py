@@ -1,4 +1,4 @@
-"""Videos that LVD saved with joblib: frames as one array, or as a list of arrays, and nothing beside them.
+"""Videos that LVD saved with joblib: frames as one array or a list of arrays, without metadata.
 
 A joblib file is a pickle, which may carry code. Of these only arrays of bytes are made, and anything else is refused
 before it is made (https://docs.python.org/3/library/pickle.html#restricting-globals).
@@ -35,7 +35,7 @@ def can_read(path: Path) -> bool:
 
 
 def probe(path: Path) -> Probe:
-    """Its shape, for which it has to be read."""
+    """Its shape, for which the file has to be read."""
     count, height, width, _ = read(path).frames.shape
     return Probe(count, height, width, RATE, {})
 
@@ -75,7 +75,7 @@ def _unpickler(path: Path, file: IO[bytes], most: int) -> Any:
     total = 0  # bytes of all arrays so far
 
     class Bytes(library.NumpyArrayWrapper):
-        """What stands in the pickle for an array; its values follow in the file."""
+        """The header of an array in the pickle; its values follow in the file."""
 
         def read(self, unpickler: Any, *options: Any) -> np.ndarray:
             shape, dtype = self.shape, self.dtype

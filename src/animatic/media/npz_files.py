@@ -1,7 +1,7 @@
-"""Videos as NumPy's `.npz`, of which nothing is lost: frames as they are, their rate, what they were made from.
+"""Videos as NumPy's `.npz`, without loss: frames, their rate, and metadata.
 
 Arrays of a file: `frames` uint8 `[frame, height, width, 3]`, `fps` (frames per second), `info` (JSON text). Files of
-others may hold their frames under any name where it is their only array, and say no rate.
+other programs may hold their frames under any name if it is their only array, and have no rate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def can_read(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
-    except OSError:  # said by who reads it
+    except OSError:  # reported by the reader
         return False
 
 
@@ -47,7 +47,7 @@ def probe(path: Path) -> Probe:
 
 
 def read(path: Path, most: int = 0) -> Decoded:
-    """All frames, after a look at whether they fit into `most` bytes (0: what is free)."""
+    """All frames, after a check that they fit into `most` bytes (0: what is free)."""
     with _opened(path) as archive:
         plan = _probe(path, archive)
         check_memory(path, plan.frames, plan.height, plan.width, most)
@@ -89,7 +89,7 @@ def _frames_member(path: Path, archive: zipfile.ZipFile) -> str:
 
 
 def _small_array(path: Path, archive: zipfile.ZipFile, name: str, otherwise: Any) -> np.ndarray:
-    """An array that says something of the frames, or `otherwise` where the file has none of this name."""
+    """A small array beside the frames, or `otherwise` where the file has none of this name."""
     member = f"{name}.npy"
     if member not in archive.namelist():
         return np.array(otherwise)

@@ -1,4 +1,4 @@
-"""Pictures and their animations, GIF, WebP, PNG and JPEG: Pillow knows their timing, how they lie, what they say."""
+"""Pictures and their animations, GIF, WebP, PNG and JPEG: read by Pillow with timing, orientation and metadata."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def can_read(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(12)
-    except OSError:  # said by who reads it
+    except OSError:  # reported by the reader
         return False
     if path.suffix.lower() in MOTION_JPEG:
         return False
@@ -48,7 +48,7 @@ def probe(path: Path) -> Probe:
     """Width, height and number of frames from the header; the rate is that of the first delay."""
     with opened(path) as picture:
         (delay,) = browser_durations([picture.info.get("duration") or 0])
-        count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # MPO: one picture seen by two eyes
+        count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # MPO: a stereo pair
         height, width = picture.height, picture.width
         if picture.getexif().get(ORIENTATION, 1) >= 5:
             height, width = width, height
@@ -84,7 +84,7 @@ def read(path: Path, most: int = 0) -> Decoded:
 
 
 def eight_bits(picture: Image.Image, path: Path) -> np.ndarray:
-    """A picture of any kind as uint8 `[height, width, 3]`: 16 bits scaled, what is transparent on white."""
+    """A picture of any kind as uint8 `[height, width, 3]`: 16 bits are scaled, transparency is put on white."""
     if picture.mode == "F":
         raise AnimaticError(f"{path}: its pixels are floats of no known range; want 8 or 16 bits")
     if picture.mode.startswith("I"):

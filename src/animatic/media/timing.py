@@ -1,4 +1,4 @@
-"""Frames that are shown for unequal times, at a constant frame rate and back."""
+"""Conversion between unequal frame durations and a constant frame rate."""
 
 from __future__ import annotations
 
