@@ -187,7 +187,7 @@ def test_an_unknown_key_of_a_card_is_said(tmp_path):
     card = tmp_path / "m" / "animatic.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "habit": {}, "size": 4}))
     with pytest.warns(
-        AnimaticWarning, match=r"animatic\.json: habit, size is not known and not used; known are beside"
+        AnimaticWarning, match=r"animatic\.json: habit, size is not known and not used; known are class_vectors"
     ):
         load(str(tmp_path / "m"), "cpu")
 

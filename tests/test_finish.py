@@ -77,8 +77,8 @@ def test_trained_to_finish_through_the_trainer(finishers):
         and larger.geometry.vae_spatial_ratio == 2
     )
     clip = torch.randn(1, 12, 2, 8, 8)
-    guess, told = larger.concat_conditioning.condition(larger.concat_conditioning.reduce(clip))
-    assert guess.shape == clip.shape and told.shape == (1, 3, 2, 8, 8)
+    prior, concat = larger.concat_conditioning.condition(larger.concat_conditioning.degrade(clip))
+    assert prior.shape == clip.shape and concat.shape == (1, 3, 2, 8, 8)
     with pytest.raises(AnimaticError, match="8 frames have no key at both ends; want a multiple of 4, and 1"):
         KeyframeConditioning().degrade(torch.zeros(1, 12, 8, 8, 8))
     with pytest.raises(AnimaticError, match="learn is 'upscale:1'; want clips, interpolate:FACTOR"):

@@ -211,7 +211,7 @@ def test_runs_do_not_share_memory(video):
 
 def test_negative_rows_can_be_dropped(video):
     cond = video.encode(["a", "b"], ["x", "y"])
-    assert [(r.negative, r.stream) for r in cond.branches] == [(True, 0), (True, 1), (False, 0), (False, 1)]
+    assert [(r.negative, r.sample) for r in cond.branches] == [(True, 0), (True, 1), (False, 0), (False, 1)]
     assert cond.samples == [0, 1, 0, 1]
     extra = replace(cond, extra={"pooled": torch.arange(4)})
     assert torch.equal(extra.positive.text, cond.text[2:]) and extra.positive.extra["pooled"].tolist() == [2, 3]

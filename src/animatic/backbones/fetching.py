@@ -31,7 +31,7 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
     """The local folder of a model of the hub, with these parts of it; cached files are not fetched again.
 
     `name` is the model that needs it, "" where it was requested by its hub id. `half`: weights in float16 where the hub
-    has them in addition to float32, but for the VAE, which may compute in float32. Warns of what is fetched, and its size.
+    has them in addition to float32, but for the VAE, which may compute in float32. Warns of what is fetched.
 
     Raises `AnimaticError` where the model is not here and cannot be fetched.
     """

@@ -126,7 +126,7 @@ class Process:
     def scheduler(self, ancestral: bool = False, threshold: float = 0.0) -> Any:
         """The diffusers scheduler to sample a network of this process: DDIM, or `ancestral` (Ho et al. 2020).
 
-        `threshold` is for clips in -1..1, and has no effect in flow matching. 1: clean estimates are clipped to that range
+        `threshold` is for clips in -1..1, and has no effect in flow matching. 1: clean estimates are clipped to it
         at each step (Ho et al. 2020); below 1: they are divided by this quantile of their absolute values where it is
         larger than 1 (dynamic thresholding, Saharia et al. 2022, 2.3, https://arxiv.org/abs/2205.11487); 0: unchanged.
         """
