@@ -206,7 +206,7 @@ def steps(model: Components, x: Tensor, sites: tuple[str, ...], tracks: int, cen
     step = next(iter(model.schedule(50)))
     energy = energy_of(scene, sites, model, x, centre)
     flat = x[:, :, 0] if x.shape[2] == 1 else x
-    names = model.hooks.wanted(AttentionMapRequest(torch.zeros(1, 1), sites))
+    names = model.hooks.requested_layers(AttentionMapRequest(torch.zeros(1, 1), sites))
     original = Original(model.unet, names, tracks, fused, 0.03 if centre else 0.0)
 
     def inner(x: Tensor, step: Step, cond: Conditioning) -> Tensor:

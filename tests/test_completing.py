@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from animatic.backbones import load
-from animatic.backbones.lora import adapt, apply_lora, save_lora, wanted_layers
+from animatic.backbones.lora import add_adapters, apply_lora, save_lora, target_layers
 from animatic.backbones.small import SpaceTimeUNet
 from animatic.cli import main
 from animatic.completing import Known, Reconstruction, Threshold, complete
@@ -116,7 +116,7 @@ def test_a_lora_added_to_the_weights_is_the_adapted_network(tmp_path, which):
     pytest.importorskip("peft", reason="the extra `train` is not installed")
     network = tiny.unet3d()
     plain = network.state_dict()
-    adapt(network, 2, which)
+    add_adapters(network, 2, which)
     for name, p in network.named_parameters():
         assert p.requires_grad == (".lora_" in name)
         if "lora_B" in name:
@@ -139,9 +139,9 @@ def test_a_lora_added_to_the_weights_is_the_adapted_network(tmp_path, which):
 
 def test_space_and_time_layers_share_nothing():
     for network in (tiny.unet3d(), SpaceTimeUNet(8, (1, 2))):
-        space, time, both = (set(wanted_layers(network, w)) for w in ("space", "time", "all"))
+        space, time, both = (set(target_layers(network, w)) for w in ("space", "time", "all"))
         assert space and time and not space & time and space | time == both
-    assert not any("temp" in name for name in wanted_layers(tiny.unet3d(), "space"))
+    assert not any("temp" in name for name in target_layers(tiny.unet3d(), "space"))
 
 
 def test_lora_training_leaves_the_network_and_its_time_layers(tmp_path, folder):
@@ -164,7 +164,7 @@ def test_lora_training_leaves_the_network_and_its_time_layers(tmp_path, folder):
 def test_render_with_a_lora(tmp_path, capsys):
     pytest.importorskip("peft", reason="the extra `train` is not installed")
     network = load("mini").unet
-    adapt(network, 2)
+    add_adapters(network, 2)
     for name, p in network.named_parameters():
         if "lora_B" in name:
             p.data.normal_(std=0.5)
@@ -205,4 +205,4 @@ def test_bad_loras_are_named(tmp_path, folder):
             apply_lora(model, tmp_path / "x.safetensors")
     assert all(torch.equal(v, before[k]) for k, v in model.unet.state_dict().items()), "nothing was added"
     with pytest.raises(AnimaticError, match="no layer matches 'nothing'"):
-        wanted_layers(model.unet, "nothing")
+        target_layers(model.unet, "nothing")

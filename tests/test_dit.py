@@ -12,7 +12,7 @@ from conftest import RUN, close, golden
 from diffusers import AutoencoderKLWan, CogVideoXPipeline, WanPipeline, WanTransformer3DModel
 
 from animatic.backbones import PRESETS, load
-from animatic.backbones.video_vae import frames_of
+from animatic.backbones.video_vae import decoded_pieces
 from animatic.controls.attention_maps import AttentionMaps
 from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance, WaveGuidance
@@ -189,7 +189,7 @@ def test_decoding_in_pieces_is_decoding(folders):
     for vae in (load(str(folders["cogvideox-2b"])).vae, load(str(folders["wan2.1"])).vae, patched):
         latents = torch.randn(1, 4, 5, 2, 2)
         with torch.no_grad():
-            pieces = list(frames_of(vae, latents))
+            pieces = list(decoded_pieces(vae, latents))
             assert len(pieces) > 1 and close(torch.cat(pieces, 2), vae.decode(latents).sample)
 
 
@@ -247,7 +247,7 @@ def test_maps_are_the_softmax_and_change_nothing(model):
 
 def test_gradients_survive_checkpointing_and_an_early_end(model):
     x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""]).positive
-    first = model.hooks.listening[0]
+    first = model.hooks.text_layers[0]
 
     def gradient(only):
         maps, leaf = AttentionMapRequest(torch.tensor([[1, 4]]), (first,), maps_only=only), x.clone().requires_grad_()
@@ -332,9 +332,9 @@ def test_attention_seen_per_layer_and_step_in_both_directions(model):
 
     heats, each, made = look(steps=(1, 3))
     assert heats["cat"].shape == x.shape[2:] and heats["cat"].max() == 1
-    assert [(a[2], a[3]) for a in each] == [(name, step) for step in (1, 3) for name in model.hooks.listening]
+    assert [(a[2], a[3]) for a in each] == [(name, step) for step in (1, 3) for name in model.hooks.text_layers]
     assert close(made, sample(model, model.schedule(4), x, cond, [Guidance(6.0)]), RUN)
-    if "attn2" in model.hooks.listening[0]:
+    if "attn2" in model.hooks.text_layers[0]:
         with pytest.raises(AnimaticError, match="words look at nothing"):
             look(from_text=True)
     else:

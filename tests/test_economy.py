@@ -50,7 +50,7 @@ def far(got, want):
 
 
 def test_waiting_weights_and_less_kept_change_nothing(folder, want):
-    latents, gradient, pixels = far(answers(load(folder, economy=MemoryOptions(offload=True, save_memory=True))), want)
+    latents, gradient, pixels = far(answers(load(folder, memory=MemoryOptions(offload=True, save_memory=True))), want)
     assert latents < 1e-5 and gradient < 1e-5  # of the norm: weights that come and go lie elsewhere in memory
     assert pixels < 0.1  # tiles have seams
 
@@ -61,7 +61,7 @@ def test_waiting_weights_and_less_kept_change_nothing(folder, want):
 def test_rounded_weights_change_little(folder, want, how, limit):
     if "quantize" in how:
         pytest.importorskip("torchao")
-    model = load(folder, economy=MemoryOptions(**how))
+    model = load(folder, memory=MemoryOptions(**how))
     latents, gradient, pixels = far(answers(model), want)
     assert 0 < latents < limit and 0 < gradient < 2 * limit and pixels < 4 * limit
 

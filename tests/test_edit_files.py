@@ -60,10 +60,10 @@ def test_the_source_beside_an_edit_is_the_video_in_the_file(name, here):
 
 def test_a_model_folder_and_a_lora_are_found_again(here, tmp_path, monkeypatch):
     pytest.importorskip("peft", reason="the extra `train` is not installed")
-    from animatic.backbones.lora import adapt, save_lora
+    from animatic.backbones.lora import add_adapters, save_lora
 
     network = tiny.unet3d()
-    adapt(network, 2, "all")
+    add_adapters(network, 2, "all")
     for parameter_name, parameter in network.named_parameters():
         if "lora_B" in parameter_name:
             parameter.data.normal_(std=1.0)

@@ -17,22 +17,23 @@ from test_data_faults import CLIP, fill
 from animatic.backbones import load
 from animatic.backbones.folder import read_state
 from animatic.backbones.small import SpaceTimeUNet
-from animatic.backbones.small_model import Labels, Small, pixels, save_model
+from animatic.backbones.small_model import Labels, SpaceTimeBackbone, pixels, save_model
 from animatic.cli.console import line, table
 from animatic.controls.tiles import Tiles
 from animatic.core.backbone import Geometry, ModelDefaults
+from animatic.core.process import Process
 from animatic.core.schedule import scheduler_named
 from animatic.errors import AnimaticError, AnimaticWarning
+from animatic.finishing.checks import check_memory
 from animatic.finishing.interpolate import Interpolate
 from animatic.finishing.refine import Refine
-from animatic.finishing.stage import Call, Say, Shape
-from animatic.finishing.stages import check_memory, finish, stages_of
+from animatic.finishing.stage import SamplingRun, Shape, StageContext
+from animatic.finishing.stages import finish, stages_of
 from animatic.finishing.upscale import Upscale
 from animatic.generation import render
 from animatic.methods import METHODS
 from animatic.methods.effect import without_effect
 from animatic.scene import Scene, Track, save_story
-from animatic.training.diffusion import Process
 from animatic.training.fit import DiffusionTrainer
 from animatic.training.settings import TrainingSettings
 from animatic.video import Video, joined, read_info
@@ -53,7 +54,7 @@ def small(names=(), width=1, cond=0):
     torch.manual_seed(0)
     network = SpaceTimeUNet(dim=8, multiples=(1, 2), cond_dim=cond).eval()
     geometry = Geometry(2, 16, 16, channels=3, vae_spatial_ratio=1)
-    return Small(
+    return SpaceTimeBackbone(
         "s", network, pixels(), Labels(names, width), Process("eps").scheduler(), geometry, ModelDefaults(2, 1.0)
     )
 
@@ -89,15 +90,15 @@ def test_an_option_of_a_stage_is_used_or_refused(then, message):
 
 def test_a_stage_s_windows_and_levels_are_refused_on_the_model(video):
     with pytest.raises(AnimaticError, match="windows of 4 frames share 9; want 0 to 3"):
-        finish(video, stages_of("upscale:model=mini-upscale:window=4:overlap=9"), Say())
+        finish(video, stages_of("upscale:model=mini-upscale:window=4:overlap=9"), StageContext())
     with pytest.raises(AnimaticError, match="level is 3, but mini-upscale knows no levels of noise; leave it out"):
-        finish(video, stages_of("upscale:model=mini-upscale:level=3"), Say())
+        finish(video, stages_of("upscale:model=mini-upscale:level=3"), StageContext())
 
 
 def test_guidance_of_0_is_a_wish_and_not_the_default():
     model = load("mini", "cpu")
     for said, used in ((0.0, 0.0), (None, 4.0), (2.0, 2.0)):
-        assert Call(model, Refine(guidance=said), Say(), Tiles()).guidance == used
+        assert SamplingRun(model, Refine(guidance=said), StageContext(), Tiles()).guidance == used
     assert dict(stages_of("refine:guidance=0"))["refine"] == Refine(guidance=0.0)
 
 
@@ -105,7 +106,13 @@ def test_settings_that_would_fit_are_such_as_can_be_given():
     """A stage is proposed no smaller window than it takes."""
     stage, shape = Interpolate(model="mini-interpolate", factor=12), Shape(3, 512, 512, 8.0)
     with pytest.raises(AnimaticError, match="would fit") as error:
-        check_memory("interpolate", stage, shape, Say(), replace(stage, window=13, tile=32).memory(shape, Say()))
+        check_memory(
+            "interpolate",
+            stage,
+            shape,
+            StageContext(),
+            replace(stage, window=13, tile=32).memory(shape, StageContext()),
+        )
     assert str(error.value).endswith("; interpolate:window=13:tile=32 would fit")
     assert stages_of("interpolate:12:window=13:tile=32")  # can be asked for
 
@@ -180,7 +187,7 @@ def test_an_unknown_key_of_a_card_is_said(tmp_path):
     card = tmp_path / "m" / "animatic.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "habit": {}, "size": 4}))
     with pytest.warns(
-        AnimaticWarning, match=r"animatic\.json: habit, size is not known and not used; known are beside"
+        AnimaticWarning, match=r"animatic\.json: habit, size is not known and not used; known are class_vectors"
     ):
         load(str(tmp_path / "m"), "cpu")
 
@@ -300,22 +307,24 @@ def test_a_nan_of_a_stage_s_network_is_no_black_video(video):
     with torch.no_grad():
         next(model.unet.parameters()).fill_(float("nan"))
     with pytest.raises(AnimaticError, match=r"the sample is not finite after step 1 of 1 .*; want another scheduler"):
-        Upscale(model="mini-upscale")(video, Say(loaded={"mini-upscale": model}))
+        Upscale(model="mini-upscale")(video, StageContext(loaded={"mini-upscale": model}))
 
 
 def test_a_kept_result_that_is_damaged_is_said_to_be_made_again(video, tmp_path):
     lines: list[str] = []
-    made = finish(video, stages_of("blend:2"), Say(), tmp_path / "k", watch=lines.append)
+    made = finish(video, stages_of("blend:2"), StageContext(), tmp_path / "k", watch=lines.append)
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(kept.read_bytes()[: len(kept.read_bytes()) * 2 // 3])
-    again = finish(video, stages_of("blend:2"), Say(), tmp_path / "k", watch=lines.append)
+    again = finish(video, stages_of("blend:2"), StageContext(), tmp_path / "k", watch=lines.append)
     assert np.array_equal(made.frames, again.frames)
     assert not any("taken up" in said for said in lines)
 
 
 def test_an_unknown_prompt_of_an_extended_video_is_said(video):
-    with pytest.warns(AnimaticWarning, match="extend: nothing says what the video shows, so mini is told 'a video'"):
-        finish(Video(video.frames.repeat(2, 1).repeat(2, 2), 4.0), stages_of("extend:model=mini:steps=1"), Say())
+    with pytest.warns(AnimaticWarning, match="extend: the video has no prompt, so mini is given the prompt 'a video'"):
+        finish(
+            Video(video.frames.repeat(2, 1).repeat(2, 2), 4.0), stages_of("extend:model=mini:steps=1"), StageContext()
+        )
 
 
 def test_stages_are_those_of_the_model_s_family(here):

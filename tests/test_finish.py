@@ -19,17 +19,19 @@ from animatic.backbones import load
 from animatic.backbones.concat_conditioning import KeyframeConditioning, LowResolutionConditioning, conditioning_named
 from animatic.backbones.lavie import convert_lavie
 from animatic.backbones.lavie_unet import INTERPOLATION, VSR
-from animatic.backbones.motion import between
+from animatic.backbones.motion import frame_between
 from animatic.controls.tiles import Tiles, spans
 from animatic.core.control import Control
 from animatic.core.loop import sample
 from animatic.core.schedule import Schedule
 from animatic.core.types import Branch, Conditioning
 from animatic.errors import AnimaticError
+from animatic.finishing.checks import check_memory, planned_shapes
 from animatic.finishing.interpolate import Interpolate
-from animatic.finishing.refine import Begin, Refine
-from animatic.finishing.stage import Shape, in_pieces
-from animatic.finishing.stages import Say, check_memory, drift, finish, planned, said, stages_of
+from animatic.finishing.pieces import process_in_pieces
+from animatic.finishing.refine import Refine, StartFromNoised
+from animatic.finishing.stage import Shape, StageContext
+from animatic.finishing.stages import drift, finish, stage_context, stages_of
 from animatic.finishing.upscale import Upscale
 from animatic.scene import Scene, Track
 from animatic.toy import grid_world as toyworld
@@ -52,7 +54,15 @@ def finishers(tmp_path_factory):
     """Two small networks, each trained for a step: (interpolation, upscaling)."""
     out = tmp_path_factory.mktemp("finishers")
     how = {"text": "none", "target": "x0", "schedule": "zero-snr", "min_snr": 0, "sample_every": 0, "steps": 1}
-    how |= {"batch": 1, "dim": 16, "multiples": "1,1", "blocks": "1,1", "data": "toy:64:4", "size": "64", "rate": 0.1}
+    how |= {
+        "batch_size": 1,
+        "dim": 16,
+        "multiples": "1,1",
+        "blocks": "1,1",
+        "data": "toy:64:4",
+        "size": "64",
+        "learning_rate": 0.1,
+    }
     return tuple(
         fit(TrainingSettings(learn=learn, frames=frames, out=str(out / learn[:5]), **how))
         for learn, frames in (("interpolate:4", 9), ("upscale:2", 4))
@@ -67,8 +77,8 @@ def test_trained_to_finish_through_the_trainer(finishers):
         and larger.geometry.vae_spatial_ratio == 2
     )
     clip = torch.randn(1, 12, 2, 8, 8)
-    guess, told = larger.concat_conditioning.condition(larger.concat_conditioning.degrade(clip))
-    assert guess.shape == clip.shape and told.shape == (1, 3, 2, 8, 8)
+    prior, concat = larger.concat_conditioning.condition(larger.concat_conditioning.degrade(clip))
+    assert prior.shape == clip.shape and concat.shape == (1, 3, 2, 8, 8)
     with pytest.raises(AnimaticError, match="8 frames have no key at both ends; want a multiple of 4, and 1"):
         KeyframeConditioning().degrade(torch.zeros(1, 12, 8, 8, 8))
     with pytest.raises(AnimaticError, match="learn is 'upscale:1'; want clips, interpolate:FACTOR"):
@@ -79,7 +89,7 @@ def test_a_cascade_keeps_keys_time_and_what_it_has_done(finishers, video, tmp_pa
     more, larger = finishers
     stages = stages_of(f"interpolate:4:model={more}, lanczos:0.5, upscale:2:model={larger}, blend:2")
     lines: list[str] = []
-    made = finish(video, stages, said(video, "", 0), tmp_path / "v", watch=lines.append)
+    made = finish(video, stages, stage_context(video, "", 0), tmp_path / "v", watch=lines.append)
     assert made.frames.shape == (57, 64, 64, 3) and made.fps == 32.0  # 4 x 4 x 2: every key is at its time
     assert made.info["prompt"] == "a red ball" and len(made.info["stages"]) == 4
     first = Video.load(tmp_path / "v.1-interpolate.mkv")
@@ -88,11 +98,11 @@ def test_a_cascade_keeps_keys_time_and_what_it_has_done(finishers, video, tmp_pa
 
     again: list[str] = []
     (tmp_path / "v.2-lanczos.mkv").write_bytes(b"damaged")
-    second = finish(video, stages, said(video, "", 0), tmp_path / "v", watch=again.append)
+    second = finish(video, stages, stage_context(video, "", 0), tmp_path / "v", watch=again.append)
     assert ["taken up" in line for line in again] == [True, False, True, True]
     assert np.array_equal(second.frames, made.frames)  # read from the file of the first time
     third: list[str] = []
-    finish(video, stages[:1], said(video, "another prompt", 0), tmp_path / "v", watch=third.append)
+    finish(video, stages[:1], stage_context(video, "another prompt", 0), tmp_path / "v", watch=third.append)
     assert "taken up" not in third[0]
 
 
@@ -104,13 +114,15 @@ def test_windows_of_a_still_video_change_nothing(finishers, video):
         (Interpolate, ({"window": 9},)),
     ):
         model = str(larger if stage is Upscale else more)
-        whole = stage(model=model, window=64)(still, Say()).frames.astype(int)
+        whole = stage(model=model, window=64)(still, StageContext()).frames.astype(int)
         for part in parts:
             if "tile" in part:  # what tiles change is the border that convolutions see
-                inside = np.abs(stage(model=model, **{"window": 64, **part})(still, Say()).frames.astype(int) - whole)
+                inside = np.abs(
+                    stage(model=model, **{"window": 64, **part})(still, StageContext()).frames.astype(int) - whole
+                )
                 assert np.percentile(inside, 90) <= 1
                 continue
-            assert np.abs(stage(model=model, **part)(still, Say()).frames.astype(int) - whole).max() <= 1
+            assert np.abs(stage(model=model, **part)(still, StageContext()).frames.astype(int) - whole).max() <= 1
 
 
 def test_spans_and_blending():
@@ -136,9 +148,9 @@ def test_memory_is_bounded_by_the_window(finishers, tmp_path):
     """Peak of 64 frames against that of 16, each in a process of its own."""
     script = (
         "import sys, resource, numpy as np, torch\n"
-        "from animatic.finishing.upscale import Upscale, Say\nfrom animatic.video import Video\n"
+        "from animatic.finishing.upscale import StageContext, Upscale\nfrom animatic.video import Video\n"
         "torch.set_num_threads(1)\nframes = np.zeros((int(sys.argv[1]), 32, 32, 3), np.uint8)\n"
-        f"Upscale(model={str(finishers[1])!r}, window=4, steps=1)(Video(frames, 8.0), Say())\n"
+        f"Upscale(model={str(finishers[1])!r}, window=4, steps=1)(Video(frames, 8.0), StageContext())\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     peaks = [int(subprocess.check_output([sys.executable, "-c", script, n], text=True)) for n in ("16", "64")]
@@ -147,12 +159,12 @@ def test_memory_is_bounded_by_the_window(finishers, tmp_path):
 
 def test_what_cannot_fit_is_said_before(finishers, video):
     stages = stages_of(f"upscale:2:model={finishers[1]}")
-    shape, say = Shape(64, 512, 512, 8.0), said(video, "", 0)
+    shape, say = Shape(64, 512, 512, 8.0), stage_context(video, "", 0)
     free = int(0.8 * stages[0][1].memory(shape, say))
     with pytest.raises(AnimaticError, match=r"upscale to 64 .* needs about .* are free; upscale:window=\d would fit"):
         check_memory("upscale", stages[0][1], shape, say, free)
     with pytest.raises(AnimaticError, match="no setting would fit: want a smaller target"):
-        finish(video, stages, said(video, "", 0), memory=2**20)
+        finish(video, stages, stage_context(video, "", 0), memory=2**20)
 
 
 @torch.no_grad()
@@ -173,7 +185,13 @@ def test_a_run_begins_where_it_is_told():
         asked.clear()
         schedule = Schedule(DDIMScheduler(**betas, prediction_type=name), 10)
         model = load("mini")
-        sample(model, schedule, noise, Conditioning(torch.zeros(1, 1, 1), (Branch(),)), [Begin(clip, 0.3), Watch()])
+        sample(
+            model,
+            schedule,
+            noise,
+            Conditioning(torch.zeros(1, 1, 1), (Branch(),)),
+            [StartFromNoised(clip, 0.3), Watch()],
+        )
         assert asked == [7, 8, 9]
 
 
@@ -207,31 +225,35 @@ def test_networks_of_others_finish_too(video, tmp_path):
         convert_lavie(tmp_path / "file.pt", tmp_path / kind, str(parts))
         assert CARDS[kind]["defaults"] == load(str(tmp_path / kind)).defaults
     cascade = f"interpolate:3:steps=2:model={tmp_path}/lavie-interpolation,upscale:4:steps=1:model={tmp_path}/lavie-vsr"
-    made = finish(short, stages_of(cascade), said(short, "", 0))
+    made = finish(short, stages_of(cascade), stage_context(short, "", 0))
     assert made.frames.shape == (7, 128, 128, 3) and made.fps == 24
-    assert Interpolate(model=f"{tmp_path}/lavie-interpolation", steps=1, keep=False)(short, Say()).frames.any()
+    assert Interpolate(model=f"{tmp_path}/lavie-interpolation", steps=1, keep=False)(short, StageContext()).frames.any()
 
-    large = Upscale(model=str(x4), factor=4, window=2)(short, Say(prompt="a ball"))
+    large = Upscale(model=str(x4), factor=4, window=2)(short, StageContext(prompt="a ball"))
     assert large.frames.shape == (3, 128, 128, 3)
     still = Video(np.repeat(short.frames[:1], 3, 0), 8.0)
-    frames = Upscale(model=str(x4), factor=4)(still, Say()).frames.astype(int)
+    frames = Upscale(model=str(x4), factor=4)(still, StageContext()).frames.astype(int)
     assert np.abs(frames - frames[:1]).max() <= 1  # frame by frame, but one noise for all
     with pytest.raises(AnimaticError, match="factor is 2; x4 takes powers of 4"):
-        Upscale(model=str(x4), factor=2)(short, Say())
+        Upscale(model=str(x4), factor=2)(short, StageContext())
 
     refiner, film = refiner_folder(tmp_path / "xl"), tiny.folder(tmp_path / "film", tiny.unet3d())
     for folder in (image, refiner, film):
         stage = Refine(model=str(folder), strength=0.5, steps=2, guidance=2.0, width=48, height=40)
-        assert stage(short, Say(prompt="a ball")).frames.shape == (3, 40, 48, 3)
-    little, much = (Refine(model=str(refiner), strength=s, steps=10)(short, Say()).frames.astype(int) for s in (0.1, 1))
-    known = Refine(model=str(refiner), strength=0.01, steps=10)(short, Say()).frames.astype(int)  # the codec alone
+        assert stage(short, StageContext(prompt="a ball")).frames.shape == (3, 40, 48, 3)
+    little, much = (
+        Refine(model=str(refiner), strength=s, steps=10)(short, StageContext()).frames.astype(int) for s in (0.1, 1)
+    )
+    known = Refine(model=str(refiner), strength=0.01, steps=10)(short, StageContext()).frames.astype(
+        int
+    )  # the codec alone
     assert np.abs(little - known).mean() < np.abs(much - known).mean()
     with pytest.raises(AnimaticError, match="x4 cannot refine; want a model of video or of pictures"):
-        Refine(model=str(x4))(short, Say())
+        Refine(model=str(x4))(short, StageContext())
 
 
 def test_recursion_goes_on_from_the_last_frames(video):
-    made = finish(video, stages_of("extend:2:steps=2:window=4:known=1"), said(video, "", 0))
+    made = finish(video, stages_of("extend:2:steps=2:window=4:known=1"), stage_context(video, "", 0))
     assert len(made) == 8 + 2 * 3 and made.fps == 4 and np.array_equal(made.frames[:8], video.frames)
 
 
@@ -247,13 +269,15 @@ def test_the_bundled_ones_do_better_than_arithmetic():
         scene = Scene("a thing", (thing,), place)
         truth = toyworld.draw(scene, 3, 64, 4)[0]
         keys = Video(truth[::4], 4.0, MADE)
-        made, linear = (finish(keys, stages_of(how), said(keys, "", 0)) for how in ("interpolate:4", "blend:4"))
+        made, linear = (
+            finish(keys, stages_of(how), stage_context(keys, "", 0)) for how in ("interpolate:4", "blend:4")
+        )
         assert 2 * error(made.frames, truth) < error(linear.frames, truth)  # 3 dB
 
         large = toyworld.draw(scene, 3, 128)[0]
         shrunk = large.reshape(3, 64, 2, 64, 2, 3).mean((2, 4))
         small = Video(np.floor(shrunk + 0.5).astype(np.uint8), 4.0, MADE)
-        made = finish(small, stages_of("upscale:2"), said(small, "", 0)).frames
+        made = finish(small, stages_of("upscale:2"), stage_context(small, "", 0)).frames
         cubic = np.stack([np.asarray(Image.fromarray(f).resize((128, 128), 3)) for f in small.frames])
         assert 1.05 * error(made, large) < error(cubic, large)
         flicker = [np.abs(np.diff(f.astype(float) - large, axis=0)).mean() for f in (made, cubic)]
@@ -266,7 +290,7 @@ def test_motion_is_followed():
     images[0, :, 20:36, 16:32], images[1, :, 20:36, 24:40] = 1, 1
     wanted = torch.full((3, 64, 64), -1.0)
     wanted[:, 20:36, 18:34] = 1
-    found = between(images[:1], images[1:], 1, 4)[0]
+    found = frame_between(images[:1], images[1:], 1, 4)[0]
     blended = torch.lerp(images[0], images[1], 0.25)
     assert (found - wanted).square().mean() < 0.2 * (blended - wanted).square().mean()
 
@@ -291,14 +315,14 @@ def test_colours_that_drift_are_said(video):
 )
 def test_bad_stages(then, message, video):
     with pytest.raises(AnimaticError, match=message):
-        planned(Shape.of(video), stages_of(then))
+        planned_shapes(Shape.of(video), stages_of(then))
 
 
 def test_a_video_of_nobody_wants_a_model(video):
     with pytest.raises(AnimaticError, match="no model of its own for a video whose maker is unknown; want upscale:mod"):
-        finish(Video(video.frames, 4.0), stages_of("upscale:2"), Say())
+        finish(Video(video.frames, 4.0), stages_of("upscale:2"), StageContext())
     with pytest.raises(AnimaticError, match="interpolate: 1 frame has nothing between"):
-        finish(Video(video.frames[:1], 4.0, MADE), stages_of("interpolate:4"), said(video, "", 0))
+        finish(Video(video.frames[:1], 4.0, MADE), stages_of("interpolate:4"), stage_context(video, "", 0))
 
 
 def written(path, frames, codec="libx264", pix_fmt="yuv420p", times=None, rate=8, **options):
@@ -321,7 +345,7 @@ def test_files_of_all_kinds(video, tmp_path):
     clear = np.concatenate([video.frames, np.full((8, 64, 64, 1), 255, np.uint8)], -1)
     assert Video.load(written(tmp_path / "alpha.mkv", clear, "ffv1", "bgra")).frames.shape == (8, 64, 64, 3)
     odd = Video(video.frames[:, :63, :61], 8.0)
-    assert finish(odd, stages_of("lanczos:2"), Say()).frames.shape == (8, 126, 122, 3)
+    assert finish(odd, stages_of("lanczos:2"), StageContext()).frames.shape == (8, 126, 122, 3)
     uneven = Video.load(written(tmp_path / "uneven.mkv", video.frames[:4], times=[0, 1, 4, 5], rate=8))
     assert len(uneven) >= 3 and uneven.frames.shape[1:] == (64, 64, 3)
 
@@ -362,16 +386,21 @@ def test_the_bundled_finishers_are_worth_it(capsys):
 def test_pieces_make_the_whole():
     frames = np.random.default_rng(0).integers(0, 256, (11, 2, 3, 3), np.uint8)
     seen = []
-    say = Say(tick=lambda done, count: seen.append((done, count)))
 
-    def twice(part, say):
-        say.tick(1, 1)
-        return np.repeat(part, 2, 0)[:-1]
+    def progress(done, count):
+        seen.append((done, count))
+
+    def same(piece, progress):
+        return piece
+
+    def twice(piece, progress):
+        progress(1, 1)
+        return np.repeat(piece, 2, 0)[:-1]
 
     for size, shared in ((4, 0), (4, 2), (11, 1), (20, 3)):
-        assert (in_pieces(frames, size, shared, lambda part, say: part, say) == frames).all()
-    assert (in_pieces(frames, 5, 1, twice, say, factor=2) == np.repeat(frames, 2, 0)[:-1]).all()
+        assert (process_in_pieces(frames, size, shared, same, progress) == frames).all()
+    assert (process_in_pieces(frames, 5, 1, twice, progress, factor=2) == np.repeat(frames, 2, 0)[:-1]).all()
     assert seen == [(1, 3), (2, 3), (3, 3)]
     halves = iter((np.zeros((6, 1, 1, 3), np.uint8), np.full((6, 1, 1, 3), 100, np.uint8)))
-    faded = in_pieces(frames[:10], 6, 2, lambda part, say: next(halves), say)
+    faded = process_in_pieces(frames[:10], 6, 2, lambda piece, progress: next(halves), progress)
     assert faded[:, 0, 0, 0].tolist() == [0] * 4 + [33, 67] + [100] * 4

@@ -12,8 +12,9 @@ from tiny import x4_folder
 
 from animatic.cli import main
 from animatic.errors import AnimaticError
-from animatic.finishing.stage import Shape
-from animatic.finishing.stages import Say, check_plan, finish, planned, resolved, said, stages_of
+from animatic.finishing.checks import check_plan, planned_shapes, resolved
+from animatic.finishing.stage import Shape, StageContext
+from animatic.finishing.stages import finish, stage_context, stages_of
 from animatic.video import Video, read_info
 
 FAULTS = Path(__file__).parent / "faults" / "videos"
@@ -39,18 +40,18 @@ def video():
 def test_stages_make_what_they_plan(then, video):
     clip = Video(video.frames[:4, :, :], 4.0, video.info)
     stages = stages_of(then)
-    shape = planned(Shape.of(clip), resolved(stages, "mini"))[-1]
-    assert Shape.of(finish(clip, stages, said(clip, "", 0))) == shape
+    shape = planned_shapes(Shape.of(clip), resolved(stages, "mini"))[-1]
+    assert Shape.of(finish(clip, stages, stage_context(clip, "", 0))) == shape
 
 
 def test_an_upscaler_s_own_factor_is_planned(video, tmp_path):
     """Stable Diffusion's makes four times the size, LaVie's too, whichever way they are chosen."""
     clip = Video(video.frames[:2, :16, :24], 4.0)
     x4 = f"upscale:model={x4_folder(tmp_path / 'x4')}"
-    shape = planned(Shape.of(clip), stages_of(x4))[-1]
-    assert shape == Shape(2, 64, 96, 4.0) == Shape.of(finish(clip, stages_of(x4), Say()))
-    assert planned(Shape.of(clip), stages_of("upscale:model=sd-x4"))[-1] == shape
-    assert planned(Shape.of(clip), resolved(stages_of("upscale"), "mini"))[-1] == Shape(2, 32, 48, 4.0)
+    shape = planned_shapes(Shape.of(clip), stages_of(x4))[-1]
+    assert shape == Shape(2, 64, 96, 4.0) == Shape.of(finish(clip, stages_of(x4), StageContext()))
+    assert planned_shapes(Shape.of(clip), stages_of("upscale:model=sd-x4"))[-1] == shape
+    assert planned_shapes(Shape.of(clip), resolved(stages_of("upscale"), "mini"))[-1] == Shape(2, 32, 48, 4.0)
 
 
 # ---- times and sound
@@ -60,7 +61,7 @@ def test_every_given_frame_stays_at_its_time():
     """Twice 29.97 is 59.94 frames a second; the last has none after it."""
     source = Video.load(FAULTS / "2997.mp4")
     for then, factor in (("blend:2", 2), ("motion:3", 3)):
-        made = finish(source, stages_of(then), Say())
+        made = finish(source, stages_of(then), StageContext())
         assert made.fps == pytest.approx(factor * 30000 / 1001, rel=1e-12) and len(made) == 29 * factor + 1
         assert np.array_equal(made.frames[::factor], source.frames)
 
@@ -69,14 +70,14 @@ def test_sound_goes_through_the_stages(tmp_path):
     source = Video.load(with_sound(tmp_path / "v.mp4", "aac"))
     lines: list[str] = []
     for _ in range(2):  # made, then taken up
-        made = finish(source, stages_of("blend:2,lanczos:2"), Say(), tmp_path / "kept", watch=lines.append)
+        made = finish(source, stages_of("blend:2,lanczos:2"), StageContext(), tmp_path / "kept", watch=lines.append)
         assert heard_at(made.save(tmp_path / "made.mp4"))[1] == pytest.approx(1, abs=0.03)
     assert "taken up" in lines[-1] and not any("left out" in line for line in lines)
 
-    slower = finish(source, stages_of("blend:2:fps=24"), Say(), watch=lines.append)
+    slower = finish(source, stages_of("blend:2:fps=24"), StageContext(), watch=lines.append)
     assert slower.sound is None and slower.fps == 24
     assert "blend: the sound is left out, for the frames are no longer at their times" in lines
-    assert finish(source, stages_of("blend:2:fps=16"), Say()).sound is not None
+    assert finish(source, stages_of("blend:2:fps=16"), StageContext()).sound is not None
 
 
 # ---- memory
@@ -92,10 +93,10 @@ def test_a_plan_too_large_is_refused_before_the_video_is_decoded(here, monkeypat
     )
     shape = Shape(600, 1080, 1920, 30.0)
     with pytest.raises(AnimaticError, match=r"blend to 1199 frames of 1920 x 1080 needs about 10\.4 GB, 7\.0 GB are"):
-        check_plan(shape, stages_of("blend:2"), Say(), 7 * 2**30)
-    check_plan(shape, stages_of("blend:2"), Say(), 11 * 2**30)
+        check_plan(shape, stages_of("blend:2"), StageContext(), 7 * 2**30)
+    check_plan(shape, stages_of("blend:2"), StageContext(), 11 * 2**30)
     with pytest.raises(AnimaticError, match=r"lanczos: factor is 0\.0001; nothing would be left"):
-        check_plan(shape, stages_of("blend:2,lanczos:0.0001"), Say(), 99 * 2**30)
+        check_plan(shape, stages_of("blend:2,lanczos:0.0001"), StageContext(), 99 * 2**30)
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,10 @@ def test_what_is_loaded_already_is_not_asked_for_twice(monkeypatch):
     same, twice = stages_of("lanczos:1"), stages_of("lanczos:1,lanczos:1")
     for stages, loaded, enough in ((same, False, 2.1), (same, True, 1.1), (twice, False, 3.1), (twice, True, 2.1)):
         monkeypatch.setattr("psutil.virtual_memory", lambda enough=enough: Free(int(enough * 2**30)))
-        check_plan(shape, stages, Say(), loaded=loaded)
+        check_plan(shape, stages, StageContext(), loaded=loaded)
         monkeypatch.setattr("psutil.virtual_memory", lambda enough=enough: Free(int((enough - 0.2) * 2**30)))
         with pytest.raises(AnimaticError, match="lanczos to 341 frames of 1025 x 1024 needs about"):
-            check_plan(shape, stages, Say(), loaded=loaded)
+            check_plan(shape, stages, StageContext(), loaded=loaded)
 
 
 # ---- names
@@ -158,7 +159,7 @@ def test_damage_is_said_once_and_not_passed_on(tmp_path):
     (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     source = Video.load(tmp_path / "cut.mkv")
     assert source.info["damage"].startswith(f"{tmp_path}/cut.mkv: {len(source)} of ")
-    made = finish(source, stages_of("lanczos:2"), Say()).save(tmp_path / "made.mkv", scale=1)
+    made = finish(source, stages_of("lanczos:2"), StageContext()).save(tmp_path / "made.mkv", scale=1)
     assert "damage" not in read_info(made)
 
 
@@ -177,7 +178,7 @@ def test_damage_is_said_once_and_not_passed_on(tmp_path):
 )
 def test_a_stage_by_the_wrong_model(then, message, video):
     with pytest.raises(AnimaticError, match=message):
-        finish(video, stages_of(then), said(video, "", 0))
+        finish(video, stages_of(then), stage_context(video, "", 0))
 
 
 @pytest.mark.parametrize("then", ["refine:0.5", "extend:1"])
@@ -186,7 +187,7 @@ def test_stages_by_a_video_transformer(then, video, tmp_path):
     with pytest.raises(
         AnimaticError, match=r"wan is a video transformer, which cannot (refine|extend) yet; want a UNet"
     ):
-        finish(video, stages_of(f"{then}:model={folder}"), Say())
+        finish(video, stages_of(f"{then}:model={folder}"), StageContext())
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**70)])

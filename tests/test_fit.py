@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 from animatic.backbones import load
 from animatic.cli import main
+from animatic.core.process import Process
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.scene import Scene
 from animatic.training.clips import Clips, Cut
-from animatic.training.diffusion import Process
 from animatic.training.fit import DiffusionTrainer, fit, grid
 from animatic.training.settings import TrainingSettings
 from animatic.training.sources import items_of

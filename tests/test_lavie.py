@@ -15,28 +15,29 @@ from torch import Tensor, nn
 
 from animatic.backbones import load
 from animatic.backbones.concat_conditioning import NearestKeyframeConditioning, NoisyLowResolutionConditioning
-from animatic.backbones.lavie import BETAS, CARDS, convert_lavie, fitted
+from animatic.backbones.lavie import BETAS, CARDS, convert_lavie, recognised
 from animatic.backbones.lavie_unet import (
     BASE,
     DOWN,
     INTERPOLATION,
     UP,
     VSR,
-    Frames,
+    FrameFolding,
     LaVieUNet,
-    TimeAttention,
-    TimeBlock,
+    TemporalAttention,
+    TemporalTransformerBlock,
 )
-from animatic.backbones.lora import adapt, apply_lora, save_lora
+from animatic.backbones.lora import add_adapters, apply_lora, save_lora
 from animatic.cli import main
 from animatic.controls.tiles import spans
 from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.finishing.interpolate import Interpolate, Shape, more_frames
+from animatic.finishing.checks import planned_shapes
+from animatic.finishing.interpolate import Interpolate, Shape, interpolated_shape
 from animatic.finishing.prompts import videos_of
 from animatic.finishing.recipes import RECIPES
-from animatic.finishing.stage import Call
-from animatic.finishing.stages import Say, finish, planned, said, stages_of
+from animatic.finishing.stage import SamplingRun, StageContext
+from animatic.finishing.stages import finish, stage_context, stages_of
 from animatic.finishing.upscale import Upscale
 from animatic.generation import render
 from animatic.scene import Scene, Track
@@ -112,32 +113,32 @@ def test_frame_maps():
     for count in wanted["vsr_unet_chunks"]:
         assert [list(s) for s in spans(int(count), 8, 0)] == wanted["vsr_unet_chunks"][count]
     told = wanted["durations_s"]
-    out = more_frames(Shape(16, 320, 512, 8.0), 4)
+    out = interpolated_shape(Shape(16, 320, 512, 8.0), 4)
     assert (out.frames, out.fps) == (61, 32.0)  # every key at its time; 30.5 would last as long, and be slower
     assert (out.frames - 1) / out.fps == 15 / 8
-    slow = more_frames(Shape(16, 320, 512, 8.0), 4, fps=24)
+    slow = interpolated_shape(Shape(16, 320, 512, 8.0), 4, fps=24)
     assert slow.frames / slow.fps == pytest.approx(told["interpolation_61f_24fps"], abs=1e-4)
     rounding = wanted["to_uint8"]
     levels = ((torch.tensor(rounding["x"]) + 1) * 127.5 + 0.5).floor().clamp(0, 255)
     assert levels.int().tolist() == rounding["base_and_interpolation_round_half_up"]
 
 
-def block(frames: Frames, only_text: bool = False, **how: bool) -> TimeBlock:
+def block(frames: FrameFolding, only_text: bool = False, **how: bool) -> TemporalTransformerBlock:
     like = BasicTransformerBlock(80, 2, 40, cross_attention_dim=24, only_cross_attention=only_text)
-    return filled(TimeBlock(like, frames, **how), only_text)
+    return filled(TemporalTransformerBlock(like, frames, **how), only_text)
 
 
 @torch.no_grad()
 def test_temporal_blocks():
     """g03: attention over time with and without positions, the three blocks, sparse-causal attention."""
-    wanted, frames = golden("lavie/g03_temporal_blocks.json"), Frames()
+    wanted, frames = golden("lavie/g03_temporal_blocks.json"), FrameFolding()
     frames.count = 16
     x = normal(11, 3, 16, 80).transpose(0, 1)  # recorded as [cell, frame, channel]
-    attention = filled(TimeAttention(80, 2, True, frames))
+    attention = filled(TemporalAttention(80, 2, True, frames))
     same(attention(x).transpose(0, 1), wanted["base_temporal_attention"]["out"])
     attention.positions.table.weight.zero_()
     same(attention(x).transpose(0, 1), wanted["same_with_zero_bias_table"])
-    plain = filled(TimeAttention(80, 2, False, frames))
+    plain = filled(TemporalAttention(80, 2, False, frames))
     same(plain(x).transpose(0, 1), wanted["interpolation_temporal_attention"]["out"])
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     assert close(plain(x[order]), plain(x)[order])
@@ -182,7 +183,7 @@ def test_one_frame_is_the_image_model():
     torch.manual_seed(0)
     network = LaVieUNet(**WIDE).eval()
     for module in network.modules():
-        if isinstance(module, TimeAttention):
+        if isinstance(module, TemporalAttention):
             module.to_out[0].weight.zero_()
             module.to_out[0].bias.zero_()
     image = UNet2DConditionModel(
@@ -206,7 +207,7 @@ def test_checkpoints_of_full_size(config, name):
         network = LaVieUNet(**config)
     state = {theirs(n, name == "vsr"): torch.zeros(1).expand(p.shape) for n, p in network.state_dict().items()}
     state |= {"down_blocks.1.attentions.0.transformer_blocks.0.attn_temp.rotary_emb.freqs": torch.zeros(16)}
-    kind, found, weights = fitted(state)
+    kind, found, weights = recognised(state)
     assert kind == {"base": "lavie", "interpolation": "lavie-interpolation", "vsr": "lavie-vsr"}[name]
     assert found["block_out_channels"] == network.config.block_out_channels and len(weights) == len(state) - 1
     published = golden(f"lavie/keys_{name}.json")
@@ -216,11 +217,11 @@ def test_checkpoints_of_full_size(config, name):
     }
     key = "mid_block.attentions.0.transformer_blocks.0.ff.net.2.bias"
     with pytest.raises(AnimaticError, match=f"{key} is missing; want all weights of {kind}"):
-        fitted({n: t for n, t in state.items() if n != key})
+        recognised({n: t for n, t in state.items() if n != key})
     with pytest.raises(AnimaticError, match="one_more is unknown"):
-        fitted({**state, "one_more": torch.zeros(1)})
+        recognised({**state, "one_more": torch.zeros(1)})
     with pytest.raises(AnimaticError, match=rf"{key} has shape \[3\]; want \[\d+\]"):
-        fitted({**state, key: torch.zeros(3)})
+        recognised({**state, key: torch.zeros(3)})
 
 
 def checkpoint(path, config, vsr: bool = False):
@@ -255,7 +256,7 @@ def test_conversion_round_trip(tmp_path, monkeypatch):
 
     pytest.importorskip("peft")
     image = UNet2DConditionModel(**TINY, down_block_types=DOWN, up_block_types=UP)
-    adapt(image, 2)
+    add_adapters(image, 2)
     for name, parameter in image.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter)
@@ -297,7 +298,7 @@ def test_the_released_ways_by_name():
     assert (larger.level, larger.steps, larger.guidance, larger.window, larger.overlap) == (50, 50, 5.0, 8, 0)
     assert (more.seed, larger.seed, larger.still) == (3418, 10, False)
     clip = Shape(16, 320, 512, 8.0)
-    assert planned(clip, stages_of("lavie-option-4")) == [Shape(61, 320, 512, 24.0), Shape(61, 1280, 2048, 24.0)]
+    assert planned_shapes(clip, stages_of("lavie-option-4")) == [Shape(61, 320, 512, 24.0), Shape(61, 1280, 2048, 24.0)]
 
 
 def test_upscaling_draws_as_released(tmp_path, monkeypatch):
@@ -310,10 +311,10 @@ def test_upscaling_draws_as_released(tmp_path, monkeypatch):
         seen.append((beside, noise, level))
         return noise
 
-    monkeypatch.setattr(Call, "__call__", answer)
+    monkeypatch.setattr(SamplingRun, "__call__", answer)
     grey = Video(np.full((11, 16, 16, 3), 128, np.uint8), 8.0)
     then = RECIPES["lavie-option-3"][0].replace("model=lavie-vsr", f"model={folder}")
-    finish(grey, stages_of(then), Say(seed=3))
+    finish(grey, stages_of(then), StageContext(seed=3))
 
     draws, signal = torch.Generator().manual_seed(10), float(levels_of_upscaler()[50])
     for frames, (small, first, level) in zip((8, 3), seen, strict=True):
@@ -334,10 +335,10 @@ def test_a_stage_has_a_seed_of_its_own(monkeypatch):
 
     def first_noise(then: str, seed: int) -> Tensor:
         noises.clear()
-        finish(video, stages_of(then), said(video, "", seed))
+        finish(video, stages_of(then), stage_context(video, "", seed))
         return noises[0]
 
-    monkeypatch.setattr(Call, "__call__", answer)
+    monkeypatch.setattr(SamplingRun, "__call__", answer)
     for then in ("interpolate:2", "upscale:2", "refine:0.9:model=mini"):
         own = first_noise(f"{then}:seed=7", 1)
         assert torch.equal(own, first_noise(then, 7)) and not torch.equal(own, first_noise(then, 1)), then

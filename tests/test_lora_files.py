@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from animatic.backbones import load
-from animatic.backbones.lora import Wanted, apply_lora
+from animatic.backbones.lora import LoraRequest, apply_lora
 from animatic.errors import AnimaticError
 
 peft = pytest.importorskip("peft", reason="the extra `train` is not installed")
@@ -339,16 +339,16 @@ def test_how_a_lora_is_asked_for(tmp_path):
     odd = tmp_path / "a:0.5"
     odd.write_bytes(b"")
     for told, wanted in {
-        "a.safetensors": Wanted(Path("a.safetensors")),
-        "a.safetensors:0.5": Wanted(Path("a.safetensors"), 0.5),
-        "a.safetensors:-1:transformer_2": Wanted(Path("a.safetensors"), -1.0, "transformer_2"),
-        "a.safetensors:transformer": Wanted(Path("a.safetensors"), 1.0, "transformer"),
-        "C:/a.safetensors": Wanted(Path("C:/a.safetensors")),
-        str(odd): Wanted(odd),
+        "a.safetensors": LoraRequest(Path("a.safetensors")),
+        "a.safetensors:0.5": LoraRequest(Path("a.safetensors"), 0.5),
+        "a.safetensors:-1:transformer_2": LoraRequest(Path("a.safetensors"), -1.0, "transformer_2"),
+        "a.safetensors:transformer": LoraRequest(Path("a.safetensors"), 1.0, "transformer"),
+        "C:/a.safetensors": LoraRequest(Path("C:/a.safetensors")),
+        str(odd): LoraRequest(odd),
     }.items():
-        assert Wanted.of(told) == wanted
+        assert LoraRequest.of(told) == wanted
     with pytest.raises(AnimaticError, match="scale is nan; want a number"):
-        Wanted.of("a.safetensors:nan")
+        LoraRequest.of("a.safetensors:nan")
 
 
 # what cannot be added is refused by name, and nothing is changed
@@ -391,10 +391,10 @@ def test_what_is_no_lora_of_the_network_is_named_and_counted(folders, tmp_path):
 
 
 def test_diffusers_reads_what_we_write(folders, tmp_path):
-    from animatic.backbones.lora import adapt, save_lora
+    from animatic.backbones.lora import add_adapters, save_lora
 
     network = tiny.unet2d()
-    adapt(network, 4)
+    add_adapters(network, 4)
     for name, p in network.named_parameters():
         if "lora_B" in name:
             p.data.normal_(std=LOUD)

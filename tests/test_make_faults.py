@@ -211,14 +211,14 @@ def small_model(folder: Path) -> Path:
     from diffusers import DDIMScheduler
 
     from animatic.backbones.small import SpaceTimeUNet
-    from animatic.backbones.small_model import Sentence, Small, pixels, save_model
+    from animatic.backbones.small_model import ClipSentence, SpaceTimeBackbone, pixels, save_model
     from animatic.core.backbone import Geometry
 
     words = tiny.tokenizer()
     network = SpaceTimeUNet(dim=16, multiples=(1, 2), cond_dim=tiny.WIDTH).eval()
-    text = Sentence("own", words, tiny.text_encoder(words))
+    text = ClipSentence("own", words, tiny.text_encoder(words))
     geometry = Geometry(4, 16, 16, 3, 1, fps=4.0, max_frames=8)
-    save_model(folder, Small("own", network, pixels(), text, DDIMScheduler(), geometry, ModelDefaults(2)))
+    save_model(folder, SpaceTimeBackbone("own", network, pixels(), text, DDIMScheduler(), geometry, ModelDefaults(2)))
     return folder
 
 

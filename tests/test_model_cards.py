@@ -10,7 +10,7 @@ import pytest
 import tiny
 from test_model_identity import layout_of_modelscope
 
-from animatic.backbones import PRESETS, beside_of_model, load
+from animatic.backbones import PRESETS, concat_conditioning_of, load
 from animatic.backbones.identity import KNOWN
 from animatic.backbones.locating import locate, preset_of
 from animatic.cli import main
@@ -105,7 +105,7 @@ def test_a_folder_goes_before_a_hub_id(cache, tmp_path, monkeypatch):
 
 def test_a_finisher_from_the_hub_is_known_by_its_card(cache):
     put(cache, "some-one/larger", lambda folder: shutil.copytree(MINI.parent / "mini-upscale", folder))
-    assert beside_of_model("some-one/larger") == beside_of_model("mini-upscale")
+    assert concat_conditioning_of("some-one/larger") == concat_conditioning_of("mini-upscale")
 
 
 # cards

@@ -14,13 +14,13 @@ from diffusers import UNet2DConditionModel, UNet3DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from animatic.backbones import PRESETS, load
-from animatic.backbones.cogvideox import turns
+from animatic.backbones.cogvideox import rotary_embedding
 from animatic.backbones.convert import convert_vdp
 from animatic.backbones.identity import KNOWN, known_by_card, known_by_config
 from animatic.backbones.lora import apply_lora
 from animatic.backbones.small_model import save_model
 from animatic.errors import AnimaticError
-from animatic.finishing.stages import said, stages_of
+from animatic.finishing.stages import stage_context, stages_of
 from animatic.generation import render
 from animatic.methods import METHODS, recipe_named
 from animatic.scene import Scene, Track
@@ -167,11 +167,11 @@ def test_partners_are_found_by_family(tmp_path):
     """What finishes a video of `mini` finishes one of a copy of it."""
     copy = shutil.copytree(MINI, tmp_path / "copy")
     video = render(STILL, str(copy), "none", steps=1)
-    say = said(video, "", 0)
-    assert say.maker == "mini" and video.info["model"] == "copy"
+    say = stage_context(video, "", 0)
+    assert say.source_model == "mini" and video.info["model"] == "copy"
     ((_, stage),) = stages_of("upscale:2")
     assert stage.backbone(say).name == "mini-upscale"
-    old = said(Video(video.frames, 8.0, {"model": "mini + hat:1"}), "", 0)  # of before families were written
+    old = stage_context(Video(video.frames, 8.0, {"model": "mini + hat:1"}), "", 0)  # of before families were written
     assert stage.backbone(old).name == "mini-upscale"
 
 
@@ -205,7 +205,7 @@ def test_models_of_another_kind_are_named(tmp_path):
     CLIPTextModelWithProjection(CLIPTextConfig(**{**config, "projection_dim": tiny.WIDTH})).save_pretrained(
         base / "text_encoder_2"
     )
-    with pytest.raises(AnimaticError, match="told 6 numbers of size and place where SDXL's refiner is told 5"):
+    with pytest.raises(AnimaticError, match="reads 6 numbers of size and place where SDXL's refiner reads 5"):
         load(str(base))
 
     with pytest.raises(AnimaticError, match="mini-upscale finishes videos and makes none from noise"):
@@ -232,7 +232,7 @@ def test_cogvideox_beyond_its_positions(tmp_path):
     with pytest.raises(AnimaticError, match=r"size is 32x48; this CogVideoX 1\.5 takes up to 48x32"):
         render(scene, model, "none", steps=1, frames=5, size=(32, 48))
     older = load(str(tiny.cogvideox(tmp_path / "o", rotary=True)), "cpu")
-    assert turns(older.unet.config, torch.zeros(1, 3, 4, 6, 4)) is not None
+    assert rotary_embedding(older.unet.config, torch.zeros(1, 3, 4, 6, 4)) is not None
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 99999999999999999999])

@@ -176,7 +176,7 @@ def test_guidance(video):
     plain_cond = sample(video, video.schedule(4), video.noise([0], 3, 64, 64), cond.positive)
     assert torch.equal(off, plain_cond), "scale 1 is the conditional model"
     assert not torch.allclose(run(video, [Guidance(4.0)]), off)
-    with pytest.raises(AnimaticError, match="1 latent rows but 2 rows of text"):
+    with pytest.raises(AnimaticError, match="1 latents but 2 branches of text"):
         run(video, [])
 
 

@@ -14,21 +14,21 @@ from animatic.backbones.convert import from_vdp, renamed
 from animatic.backbones.small import SpaceTimeUNet
 from animatic.backbones.spacetime import (
     ChannelRMS,
-    Features,
+    FrameLayout,
     LinearAttention,
     RelativePositions,
     ResNet,
-    TimeAttention,
+    TemporalAttention,
     apply_rotary,
     rotary_tables,
     sinusoids,
 )
 from animatic.cli import main
+from animatic.core.process import Process
 from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.scene import Scene
-from animatic.training.diffusion import Process
 
 TINY = {"dim": 16, "multiples": (1, 2), "cond_dim": 6}
 
@@ -144,7 +144,7 @@ def test_time_attention(name, alone):
     wanted = golden("vdp/g02_layers.json")[name]
     bias = filled(RelativePositions(8), {"table.weight": ("relative_attention_bias.weight", (32, 8))})(5)
     layer = filled(
-        TimeAttention(16, 8, 32),
+        TemporalAttention(16, 8, 32),
         {
             "norm.weight": ("norm.weight", (16,)),
             "qkv.weight": ("to_qkv.weight", (768, 16)),
@@ -154,7 +154,9 @@ def test_time_attention(name, alone):
     layer.norm = nn.Identity()  # the recording has neither norm nor residual
     x = normal(4, 2, 6, 5, 16)  # [row, cell, frame, channel]
     grid = x.permute(0, 2, 3, 1).flatten(0, 1)[..., None]
-    clip = Features(5, alone=None if alone is None else torch.tensor(alone), bias=bias, turns=rotary_tables(5, 32))
+    clip = FrameLayout(
+        5, focus_present=None if alone is None else torch.tensor(alone), bias=bias, rotary=rotary_tables(5, 32)
+    )
     out = (layer(grid, clip) - grid)[..., 0].unflatten(0, (2, 5)).permute(0, 3, 1, 2)
     same(out, wanted)
 
@@ -167,7 +169,7 @@ def test_layers_in_space():
          "out.weight": ("to_out.weight", (16, 256, 1, 1)), "out.bias": ("to_out.bias", (16,))},
     )  # fmt: skip
     linear.norm = nn.Identity()
-    same(unfolded(linear(folded(x), Features(3)) - folded(x)), wanted["spatial_linear_attention"])
+    same(unfolded(linear(folded(x), FrameLayout(3)) - folded(x)), wanted["spatial_linear_attention"])
     rms = filled(ChannelRMS(16), {"gain": ("gamma", (16, 1, 1, 1))})
     same(unfolded(rms(folded(x))), wanted["rms_norm"])
     norm = filled(nn.LayerNorm(16, bias=False), {"weight": ("gamma", (1, 16, 1, 1, 1))})
@@ -233,10 +235,10 @@ def test_a_picture_sees_no_other_frame(design):
             return (network(other, t, cond, **told) - network(x, t, cond, **told)).abs().amax((1, 3, 4))
 
     assert moved().min() > 1e-3  # a clip is one thing
-    for told in ({"alone": torch.tensor([True, True])}, {"images": 4}, {"images": 2}):
+    for told in ({"focus_present": torch.tensor([True, True])}, {"images": 4}, {"images": 2}):
         change = moved(**told)  # of the others: none at all, for masked cells are added as zeros
         assert change[:, [0, 1, 3]].max() == 0 and change[:, 2].min() > 0
-    mixed = moved(alone=torch.tensor([True, False]))
+    mixed = moved(focus_present=torch.tensor([True, False]))
     assert mixed[0, [0, 1, 3]].max() == 0 and mixed[1].min() > 1e-3
     other[:, :, 2] = x[:, :, 2]
     other[:, :, 1] += 1

@@ -9,7 +9,8 @@ from conftest import close
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from animatic.backbones import load
-from animatic.backbones.attention_hooks import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
+from animatic.backbones.attention_hooks import AttentionHooks, NetworkCall, unet_kind
+from animatic.backbones.attention_processors import UNetProcessor
 from animatic.core.attention import fused_attention
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 

@@ -11,13 +11,13 @@ from conftest import close, distance
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
 from animatic.core.attention import fused_attention
+from animatic.core.process import Process
 from animatic.core.types import Step
 from animatic.errors import AnimaticError
 from animatic.toy import mini
 from animatic.toy.curriculum import CurriculumConfig, TrainBatch
 from animatic.toy.grid_captions import invent
 from animatic.toy.mini import GridMiniTrainer
-from animatic.training.diffusion import Process
 from animatic.training.loss import attention_loss, phrase_tokens, sample_timesteps, weighted_mse
 from animatic.training.temporal_layers import without_temporal_layers
 

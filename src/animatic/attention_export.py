@@ -26,7 +26,7 @@ from .methods import Recipe
 from .planning.lexicon import FUNCTION
 from .prompting.styles import style_of, styled
 from .scene import Scene, Track
-from .video import Video, heat_map, png, side_by_side
+from .video import Video, attention_overlay, png, side_by_side
 
 LEAST = 192  # pixels of height to which small videos are enlarged
 ABREAST = 6  # panels beside one another
@@ -143,7 +143,7 @@ def _picture(matrix: np.ndarray) -> Image.Image:
 def panels(video: Video, heats: dict[str, np.ndarray]) -> Video:
     """Maps by phrase over the frames, side by side, `ABREAST` in a row."""
     scale = max(1, LEAST // video.frames.shape[1])
-    each = [heat_map(video, heat, phrase, scale) for phrase, heat in heats.items()]
+    each = [attention_overlay(video, heat, phrase, scale) for phrase, heat in heats.items()]
     if len(each) > ABREAST:
         blank = replace(each[0], frames=np.zeros_like(each[0].frames))
         each += [blank] * (-len(each) % ABREAST)

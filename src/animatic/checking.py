@@ -38,7 +38,7 @@ def _check_layers(take: Take, controls: Sequence[Control]) -> None:
         if not sites:
             continue
         try:
-            backbone.hooks.wanted(AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), sites))
+            backbone.hooks.requested_layers(AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), sites))
         except AnimaticError:
             layers = sites[0] if len(sites) == 1 else f"{sites[0]} and {len(sites) - 1} more"
             reason = f"method {take.method!r} reads attention layers that {backbone.name} does not have ({layers})"

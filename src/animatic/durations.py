@@ -1,7 +1,7 @@
-"""How long a clip is shown: its frames at a rate, which is the model's own unless somebody asks for another.
+"""Durations of clips: a number of frames at a frame rate, the model's own unless another is requested.
 
-A model has learnt how much happens from frame to frame, so that its frames shown at another rate move too fast or too
-slowly (CogVideoX's 49 frames are 6 s at 8 a second; within 2 s everything is three times as fast).
+A model has learnt how far objects move from frame to frame, so that at another rate motion is too fast or too
+slow (CogVideoX's 49 frames are 6 s at 8 a second; within 2 s motion is three times as fast).
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def at_rate(backbone: Backbone, fps: Any) -> Backbone:
 
 
 def clip_frames(scenes: Sequence[Scene | Timeline], geometry: Geometry, frames: int | None) -> int:
-    """How many frames a clip has: those asked for, or the model's own; 1 where all scenes are stills."""
+    """How many frames a clip has: those requested, or the model's own; 1 where all scenes are stills."""
     if frames is not None:
         return frames
     return geometry.frames if any(getattr(scene, "seconds", 1.0) for scene in scenes) else 1
 
 
 def frame_rate(scene: Scene, geometry: Geometry, frames: int | None, fps: float | None) -> float:
-    """Frames per second of a clip of `scene`, for which `frames` and `fps` were asked (None: they were not).
+    """Frames per second of a clip of `scene`, for the requested `frames` and `fps` (None: not requested).
 
     A number of frames alone fills the scene's seconds, as does a picture. Else the rate is the geometry's.
     """

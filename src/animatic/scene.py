@@ -1,4 +1,4 @@
-"""A Scene is the product: named boxes moving through time. Planners write it, people edit it, controls obey it.
+"""Scenes: named boxes moving through time. Planners write them, people edit them, controls condition models on them.
 
 Boxes are `(x0, y0, x1, y1)` in fractions of the frame, origin top left, one per key frame; `None` means absent.
 Key frames are evenly spaced over the scene. A Story is several scenes in a row.
@@ -25,13 +25,13 @@ Box = tuple[float, float, float, float]
 _STRICT = ConfigDict(extra="forbid")
 
 
-def _said(words: str) -> str:
+def _non_empty(words: str) -> str:
     if not words.strip():
         raise ValueError("found nothing; want words")
     return words
 
 
-def _framed(box: Box) -> Box:
+def _within_frame(box: Box) -> Box:
     if not all(0 <= v <= 1 for v in box):
         raise ValueError(f"found {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
     if box[0] > box[2] or box[1] > box[3]:
@@ -39,15 +39,15 @@ def _framed(box: Box) -> Box:
     return box
 
 
-_Words = Annotated[str, AfterValidator(_said)]
-_Framed = Annotated[Box, AfterValidator(_framed)]
+_Words = Annotated[str, AfterValidator(_non_empty)]
+_Framed = Annotated[Box, AfterValidator(_within_frame)]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Track:
-    """One thing through time: `phrase` as it stands in the prompt, `boxes` one per key frame.
+    """One object through time: `phrase` as it stands in the prompt, `boxes` one per key frame.
 
-    `prompt`, if given, describes the thing on its own (LMD's per-box runs).
+    `prompt`, if given, describes the object on its own (LMD's per-box runs).
     """
 
     phrase: _Words
@@ -64,7 +64,7 @@ class Track:
 
 @dataclass(frozen=True, config=_STRICT)
 class Scene:
-    """A prompt and what moves in it. `seconds` is the duration; 0 is a still image.
+    """A prompt and the tracks of its objects. `seconds` is the duration; 0 is a still image.
 
     Raises `ValueError` (a pydantic `ValidationError`) naming the field that is wrong.
     """
@@ -96,7 +96,7 @@ class Scene:
         return len(self.tracks[0].boxes) if self.tracks else 1
 
     def part(self, track: int) -> tuple[int, Scene]:
-        """Which part of a story a thing belongs to, and whose words name it: here the one there is."""
+        """(index, scene) of the part of a story that a track belongs to: here the scene itself, see `Timeline.part`."""
         return 0, self
 
     def at(self, frames: int, legacy: bool = False) -> Scene:
@@ -146,11 +146,13 @@ def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None
     for f in range(frames):
         at = f * (len(boxes) - 1) / max(1, frames - 1)
         low = min(int(at), len(boxes) - 1)
-        a, b, part = boxes[low], boxes[min(low + 1, len(boxes) - 1)], at - low
+        a = boxes[low]
+        b = boxes[min(low + 1, len(boxes) - 1)]
+        fraction = at - low
         if a and b:
-            out.append(tuple(min(1.0, u + (v - u) * part) for u, v in zip(a, b, strict=True)))  # type: ignore[arg-type]
+            out.append(tuple(min(1.0, u + (v - u) * fraction) for u, v in zip(a, b, strict=True)))  # type: ignore[arg-type]
         else:
-            out.append(a if part < 0.5 else b)
+            out.append(a if fraction < 0.5 else b)
     return tuple(out)
 
 

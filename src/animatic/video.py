@@ -1,4 +1,4 @@
-"""A video: frames and what they were made from. Boxes and maps drawn on it, several put together, contact sheets."""
+"""A video: frames with metadata and sound. Boxes and attention maps drawn on it, videos joined, contact sheets."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .core.arithmetic import ceil_div
 from .errors import AnimaticError
 from .files import replacing
-from .media.encoding import LOSSLESS, WRITERS, losses
+from .media.encoding import LOSSLESS, WRITERS, format_losses
 from .media.reading import probe, read
 from .media.sound import Sound
 from .scene import Box, Scene
@@ -33,7 +34,11 @@ def check_rate(fps: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Frames uint8 `[frame, height, width, 3]`, frames per second, what they were made from (JSON), their sound."""
+    """Frames uint8 `[frame, height, width, 3]`, frames per second, metadata (JSON), sound.
+
+    `info` is the record of how it was made, as in its files. Raises `AnimaticError` where frames have another type or
+    shape, or the rate is out of range.
+    """
 
     frames: np.ndarray
     fps: float = 8.0
@@ -74,7 +79,7 @@ class Video:
 
     def losses(self, suffix: str) -> list[str]:
         """What a file of this kind (".gif") cannot hold of this video, such as its sound: a line each."""
-        return losses(suffix, len(self), self.fps, self.sound)
+        return format_losses(suffix, len(self), self.fps, self.sound)
 
     @staticmethod
     def load(path: str | Path, most: int = 0) -> Video:
@@ -86,7 +91,7 @@ class Video:
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
-    """What a file was made from. Raises where it does not say."""
+    """The metadata of how a file was made. Raises `AnimaticError` where it has none."""
     info = probe(Path(path)).info
     if not info:
         raise AnimaticError(f"{path}: says nothing of how it was made; want a file that animatic wrote")
@@ -94,7 +99,7 @@ def read_info(path: str | Path) -> dict[str, Any]:
 
 
 def parse_size(size: str) -> tuple[int, int] | None:
-    """ "96x64" as (width, height); None where nothing is said."""
+    """ "96x64" as (width, height); None of an empty text. Raises `AnimaticError` where it is neither."""
     if not size:
         return None
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size.lower())
@@ -105,7 +110,9 @@ def parse_size(size: str) -> tuple[int, int] | None:
 
 def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:
     """The boxes of a scene, with their phrases, on the frames enlarged by `scale`."""
-    video, tracks, pages = video.enlarged(scale), scene.at(len(video)).tracks, []
+    video = video.enlarged(scale)
+    tracks = scene.at(len(video)).tracks
+    pages = []
     for f, pixels in enumerate(video.frames):
         page = Image.fromarray(pixels)
         for i, track in enumerate(tracks):
@@ -116,7 +123,8 @@ def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:
 
 
 def _outline(page: Image.Image, box: Box, phrase: str, colour: str) -> None:
-    draw, (width, height) = ImageDraw.Draw(page), page.size
+    draw = ImageDraw.Draw(page)
+    width, height = page.size
     x0, y0, x1, y1 = box[0] * (width - 1), box[1] * (height - 1), box[2] * (width - 1), box[3] * (height - 1)
     draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, min(page.size) // 80))
     font = ImageFont.load_default(max(9, min(page.size) // 14))
@@ -133,16 +141,16 @@ def sketch(scene: Scene, frames: int, height: int, width: int, fps: float = 0.0)
     return draw_boxes(Video(blank, fps or (frames / scene.seconds if scene.seconds else 8.0)), scene)
 
 
-def heat_map(video: Video, heat: np.ndarray, label: str = "", scale: int = 1) -> Video:
-    """A map `[time, height, width]` in 0..1 over the frames enlarged by `scale`: cold is dimmed, hot is red."""
+def attention_overlay(video: Video, attention: np.ndarray, label: str = "", scale: int = 1) -> Video:
+    """An attention map `[time, height, width]` in 0..1 over the frames enlarged by `scale`: 0 is dimmed, 1 is red."""
     video = video.enlarged(scale)
     height, width = video.frames.shape[1:3]
-    heat = heat[np.linspace(0, len(heat) - 1, len(video)).round().astype(int)]
+    frame_maps = attention[np.linspace(0, len(attention) - 1, len(video)).round().astype(int)]
     frames = []
-    for pixels, part in zip(video.frames, heat, strict=True):
-        small = Image.fromarray((part * 255 + 0.5).astype(np.uint8))
-        hot = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float32)[..., None] / 255
-        mixed = pixels * (0.35 + 0.3 * hot) + np.array([255, 60, 20]) * 0.6 * hot**2
+    for pixels, frame_map in zip(video.frames, frame_maps, strict=True):
+        small = Image.fromarray((frame_map * 255 + 0.5).astype(np.uint8))
+        weight = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float32)[..., None] / 255
+        mixed = pixels * (0.35 + 0.3 * weight) + np.array([255, 60, 20]) * 0.6 * weight**2
         picture = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
         ImageDraw.Draw(picture).text((3, 2), label, font=ImageFont.load_default(max(9, height // 14)), fill="white")
         frames.append(np.asarray(picture))
@@ -163,22 +171,25 @@ def joined(videos: Sequence[Video]) -> Video:
 
 def contact_sheet(video: Video, scene: Scene | None = None, columns: int = 8, title: str = "") -> Image.Image:
     """All frames on one page in reading order, numbered, the scene's boxes drawn on a second row each."""
-    scale = max(1, -(-128 // max(video.frames.shape[1:3])))
+    scale = max(1, ceil_div(128, max(video.frames.shape[1:3])))
     rows = [video.enlarged(scale).frames]
     if scene is not None and scene.tracks:
         rows.append(draw_boxes(video, scene, scale).frames)
-    count, (high, wide) = len(video), rows[0].shape[1:3]
+    count = len(video)
+    high, wide = rows[0].shape[1:3]
     columns = min(columns, count)
     margin, gap, line = 16, 6, 18
     font, bold = ImageFont.load_default(12), ImageFont.load_default(16)
     page_width = max(2 * margin + columns * wide + (columns - 1) * gap, 360)
-    words = _wrapped(title, bold, page_width - 2 * margin)
+
+    # A heading, then groups of a caption line and one row of frames for each version.
+    title_lines = _wrapped(title, bold, page_width - 2 * margin)
     group = line + len(rows) * (high + gap)
-    head = margin + 24 * len(words)
-    page = Image.new("RGB", (page_width, head + -(-count // columns) * group + margin), "white")
+    head = margin + 24 * len(title_lines)
+    page = Image.new("RGB", (page_width, head + ceil_div(count, columns) * group + margin), "white")
     draw = ImageDraw.Draw(page)
-    for i, words_line in enumerate(words):
-        draw.text((margin, margin // 2 + 24 * i), words_line, fill="#222222", font=bold)
+    for i, title_line in enumerate(title_lines):
+        draw.text((margin, margin // 2 + 24 * i), title_line, fill="#222222", font=bold)
     for f in range(count):
         x, y = margin + f % columns * (wide + gap), head + f // columns * group
         draw.text((x, y), f"{f + 1}  {f / video.fps:.2f} s", fill="#777777", font=font)

@@ -25,7 +25,7 @@ from animatic.backbones import load
 from animatic.backbones.cogvideox import CogVideoX
 from animatic.backbones.components import Components
 from animatic.backbones.grounding import add_grounding
-from animatic.backbones.presets import COG_HABITS
+from animatic.backbones.presets import COGVIDEOX_DEFAULTS
 from animatic.controls.energy import Energy, Terms
 from animatic.core.backbone import Geometry
 from animatic.core.control import Control
@@ -76,7 +76,7 @@ def transformer_model() -> CogVideoX:
     text = seeded(T5EncoderModel(T5Config(**tiny.t5_config(words))))
     return CogVideoX(
         "tiny", transformer(), None, T5Text("tiny", words, text, 16), CogVideoXDDIMScheduler(**COG_SOLVER),
-        Geometry(49, 32, 48, 4, 8, 8.0, vae_temporal_ratio=4, patch=(1, 2, 2)), COG_HABITS,
+        Geometry(49, 32, 48, 4, 8, 8.0, vae_temporal_ratio=4, patch=(1, 2, 2)), COGVIDEOX_DEFAULTS,
     )  # fmt: skip
 
 

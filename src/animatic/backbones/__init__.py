@@ -1,5 +1,5 @@
-"""Backbones: frozen generators behind one interface. `load` finds one by name or by folder."""
+"""Backbones: frozen generators behind one interface. `load` finds one by name, folder or hub id."""
 
-from .load import PRESETS, beside_of_model, load
+from .load import PRESETS, concat_conditioning_of, load
 
-__all__ = ["PRESETS", "beside_of_model", "load"]
+__all__ = ["PRESETS", "concat_conditioning_of", "load"]

@@ -1,4 +1,7 @@
-"""BERT as what a small model reads: one vector a prompt, as video-diffusion-pytorch 0.7 conditions on text."""
+"""BERT as the text encoder of a `SpaceTimeUNet`: one vector a prompt, as video-diffusion-pytorch 0.7 has it.
+
+https://github.com/lucidrains/video-diffusion-pytorch (`text.py`).
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ POOLS = ("mean", "cls")
 
 
 class BertSentence(ClipText):
-    """One vector a prompt `[prompt, 1, channel]`: the mean of its tokens' last states but the first, or the first.
+    """One vector a prompt `[prompt, 1, channel]`: the mean of all last states but the first, or the first.
 
-    Which of the two the encoder's own config says (`pooling`: "mean" or "cls"), so that a saved folder keeps it. The
+    The encoder's config says which (`pooling`: "mean" or "cls"), so that a saved folder keeps it. The
     original trains with either (`text_use_bert_cls`), but samples with the mean whatever it was trained with.
     """
 
@@ -29,17 +32,18 @@ class BertSentence(ClipText):
         return self.encoder.config.hidden_size
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        # Nobody needs states of what is only padding.
+        # Columns that are padding in every prompt are cut off.
         ids = self.tokens(prompts).to(self._device)
         padding: Any = self.tokenizer.pad_token_id
-        told = ids.ne(padding)
-        longest = int(told.sum(1).max())
-        ids, told = ids[:, :longest], told[:, :longest]
+        mask = ids.ne(padding)
+        longest = int(mask.sum(1).max())
+        ids = ids[:, :longest]
+        mask = mask[:, :longest]
 
-        states = self.encoder(input_ids=ids, attention_mask=told).last_hidden_state
+        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.encoder.config.pooling == "cls":
             return states[:, :1]
-        weight = told[:, 1:, None]
+        weight = mask[:, 1:, None]
         return (states[:, 1:] * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
 
 

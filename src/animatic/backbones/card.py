@@ -1,4 +1,4 @@
-"""The card `animatic.json` of a model folder: what it would say, and how it is written. See docs/models.md."""
+"""The card `animatic.json` of a model folder: what belongs into it, and how it is written. See docs/models.md."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from .presets import PRESETS
 
 @quiet()
 def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
-    """The card of the model in `folder`, and in one line what it goes by; no weights are read.
+    """The card of the model in `folder`, and in one line what it is based on; no weights are read.
 
-    `model` is the known model that the folder holds; "" is the one that its configuration tells. What a card says that
-    is there already stays; only what it lacks is filled in. Raises `AnimaticError` where `folder` holds no model, or
-    `model` is not known.
+    `model` is the known model that the folder holds; "": recognised by its configuration. Fields of a card that exists
+    already are kept; missing ones are filled in. Raises `AnimaticError` where `folder` holds no model, or `model` is
+    not known.
     """
     if model and model not in PRESETS:
         raise AnimaticError(f"unknown model {model!r}; known: {', '.join(PRESETS)}")
     place = Location(folder, folder.name, str(folder), PRESETS.get(model))
     found = found_at(place)
 
-    # which model it is, and how sure that is
+    # Which model it is, and on what evidence.
     kept = {key: value for key, value in found.card.items() if not (model and key in ("model", "family"))}
     named: dict[str, Any] = {}
     why = "like no known model: check geometry and defaults, which are its configs' and the defaults"
     if model:
-        named, why = {"model": model}, f"told to be {model}"
+        named, why = {"model": model}, f"named as {model}"
     elif found.alike:
         name, *others = found.alike
         doubt = f"; {listed(others)} looks the same: say --model {others[0]} if it is that" if others else ""
@@ -47,7 +47,7 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
     elif found.known:
         why = "what it lacked of the model that its card names"
 
-    # every number in full, so that it can be edited
+    # Every number is written out, so that it can be edited.
     card = named if named or found.known else {"family": "", "coordinates": False, "words": []}
     if "geometry" not in kept:
         card = {**card, "geometry": asdict(_geometry(found))}
@@ -57,9 +57,9 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
 
 
 def _geometry(found: Found) -> Geometry:
-    """The geometry without weights: configs with their defaults, of networks that take no memory."""
+    """The geometry, from configurations alone: networks are built on the meta device, without memory."""
     network_folder, vae_folder = found.folder / found.cls.network_folder, found.folder / "vae"
-    if not vae_folder.is_dir():  # it is another model's, see `parts`; only the configuration of the network tells then
+    if not vae_folder.is_dir():  # the VAE is another model's, see `parts`
         raise AnimaticError(f"{vae_folder}: no such folder; want it, or geometry in animatic.json")
     vae = read_json(vae_folder / "config.json")
     name = str(vae.get("_class_name", ""))
@@ -72,7 +72,7 @@ def _geometry(found: Found) -> Geometry:
 
 
 def write_card(folder: Path, model: str = "", force: bool = False) -> tuple[Path, str]:
-    """Write the card of `card_of` into the folder; returns its file and what it goes by.
+    """Write the card of `card_of` into the folder; returns its file and what it is based on.
 
     Raises `AnimaticError` where there is a card already, unless `force`.
     """
@@ -85,5 +85,5 @@ def write_card(folder: Path, model: str = "", force: bool = False) -> tuple[Path
 
 
 def card_text(card: dict[str, Any]) -> str:
-    """As the file holds it."""
+    """The card as JSON text."""
     return json.dumps(card, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,6 @@
-"""Gradient checkpointing of any network: layers keep their inputs alone and are computed again during backward.
+"""Gradient checkpointing of any network: layers store only their inputs and are computed again during backward.
+
+Chen et al. 2016, https://arxiv.org/abs/1604.06174.
 
 `UNet3DConditionModel` has none of its own. Non-reentrant, so that a forward pass may be cut short inside a layer.
 """
@@ -23,15 +25,15 @@ LAYERS = (*UNETS, CogVideoXBlock, WanTransformerBlock)
 
 
 def add_checkpointing(network: nn.Module) -> int:
-    """Wrap every layer of `network`, once; returns how many it has. Where no gradient is wanted nothing changes."""
+    """Wrap every layer of `network`, once; returns how many layers it has. Without gradients nothing changes."""
     layers = [layer for layer in network.modules() if isinstance(layer, LAYERS)]
     for layer in layers:
         if "forward" not in vars(layer):
-            setattr(layer, "forward", partial(_again, layer.forward))  # noqa: B010 - a method is wrapped
+            setattr(layer, "forward", partial(_checkpointed, layer.forward))  # noqa: B010 - a method is wrapped
     return len(layers)
 
 
-def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)

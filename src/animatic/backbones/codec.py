@@ -1,8 +1,8 @@
-"""A linear patch codec in the shape of a diffusers VAE: what a VAE is to Stable Diffusion, for the small `mini`.
+"""A linear patch codec with the interface of a diffusers VAE: the autoencoder of the small model `mini`.
 
-Each `patch` x `patch` block of pixels becomes `channels` numbers by principal components; decoding is the transpose.
-Blocks know nothing of each other, so their seams show. A codec may have a learnt `refiner`, which sees the neighbours
-of each block and adds to its pixels: latents and all that was trained on them stay as they are.
+Each `patch` x `patch` block of pixels becomes `channels` numbers by principal component analysis; decoding is the
+transpose. Blocks are independent, so their seams are visible. A codec may have a learnt `refiner`, a convolutional
+network on the latents whose output is added to the decoded pixels: the latents stay as they are.
 """
 
 from __future__ import annotations
@@ -41,20 +41,28 @@ class PatchCodec(ModelMixin, ConfigMixin):
         """Principal components of the blocks of `images`, each counted with `weights` `[n, 1, h, w]`.
 
         Latent channel k is divided by its standard deviation to the power `soften`, then all by one number so that
-        their root mean square is `level`: the strongest components keep most of the signal, the weakest are lifted out
-        of the noise, and a level below 1 spends more of the noise levels on where things are (Chen 2023).
+        their root mean square is `level`. A `soften` below 1 leaves strong components stronger; a level below 1 shifts
+        the noise schedule towards noise, where layout is decided (Chen 2023, https://arxiv.org/abs/2301.10972).
         """
         channels = self.channels
+
+        # Weighted mean and covariance of the blocks.
         blocks = F.pixel_unshuffle(images, self.patch).movedim(1, -1).flatten(0, -2)
         weight = F.max_pool2d(weights, self.patch).flatten()[:, None]
         mean = (blocks * weight).sum(0) / weight.sum()
         centred = blocks - mean
-        values, vectors = torch.linalg.eigh((centred * weight).T @ centred / weight.sum())
-        values, vectors = values.flip(0)[:channels].clamp(min=1e-8), vectors.flip(1)[:, :channels]
-        spread = values.sqrt() ** soften
-        spread = spread * ((centred @ vectors / spread) ** 2).mean().sqrt() / level
-        for parameter, value in ((self.mean, mean), (self.basis, vectors), (self.deviation, spread)):
-            parameter.copy_(value)
+        covariance = (centred * weight).T @ centred / weight.sum()
+
+        # The largest principal components.
+        variances, vectors = torch.linalg.eigh(covariance)
+        variances = variances.flip(0)[:channels].clamp(min=1e-8)
+        vectors = vectors.flip(1)[:, :channels]
+
+        deviation = variances.sqrt() ** soften
+        deviation = deviation * ((centred @ vectors / deviation) ** 2).mean().sqrt() / level
+        self.mean.copy_(mean)
+        self.basis.copy_(vectors)
+        self.deviation.copy_(deviation)
         return self
 
     def encode(self, images: Tensor) -> AutoencoderTinyOutput:
@@ -69,21 +77,22 @@ class PatchCodec(ModelMixin, ConfigMixin):
         return DecoderOutput(sample=images)
 
 
-def encoded(answer: Any, draw: torch.Generator | None = None) -> Tensor:
-    """The latents in what a VAE's `encode` answers: its posterior's mode, or with `draw` a sample of the posterior.
+def latents_of(encoding: Any, draw: torch.Generator | None = None) -> Tensor:
+    """The latents in the output of a VAE's `encode`: the mode of the posterior, or with `draw` a sample of it.
 
-    Autoencoders without a posterior (AutoencoderTiny, `PatchCodec`) have one answer.
+    Autoencoders without a posterior (AutoencoderTiny, `PatchCodec`) return latents.
     """
-    if isinstance(answer, AutoencoderTinyOutput):
-        return answer.latents
-    return answer.latent_dist.mode() if draw is None else answer.latent_dist.sample(draw)
+    if isinstance(encoding, AutoencoderTinyOutput):
+        return encoding.latents
+    posterior = encoding.latent_dist
+    return posterior.mode() if draw is None else posterior.sample(draw)
 
 
 def _refiner(patch: int, channels: int, width: int) -> nn.Sequential:
-    """Blocks of diffusers' `AutoencoderTiny` on the grid of latents, then all pixels of a cell at once.
+    """Blocks of diffusers' `AutoencoderTiny` at the resolution of the latents, then a pixel shuffle.
 
-    Its last layer is zero, so that it adds nothing until it is trained. On the grid, three blocks of 128 channels cost
-    less than one block of 32 channels would on the pixels.
+    Its last layer is zero, so that it adds nothing until it is trained. Three blocks of 128 channels at this
+    resolution cost less than one block of 32 channels at that of the pixels.
     """
     last = nn.Conv2d(width, 3 * patch * patch, 3, padding=1)
     for parameter in last.parameters():

@@ -1,4 +1,7 @@
-"""Video transformers on diffusers' stock `CogVideoXTransformer3DModel`: CogVideoX 2B, 5B and 1.5."""
+"""Video transformers on diffusers' stock `CogVideoXTransformer3DModel`: CogVideoX 2B, 5B and 1.5.
+
+Yang et al. 2024, https://arxiv.org/abs/2408.06072, https://github.com/zai-org/CogVideo.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,27 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor, nn
 
+from ..core.arithmetic import ceil_div
 from ..core.backbone import Geometry
 from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
-from .attention_hooks import AttentionHooks, JointProcessor, joint_kind
-from .codec import encoded
+from .attention_hooks import AttentionHooks, joint_kind
+from .attention_processors import JointProcessor
+from .codec import latents_of
 from .components import Components
 from .folder import read_json
 from .presets import WAN
-from .video_vae import frames_of, scale_of, to_bytes
+from .video_vae import decoded_pieces, latent_scaling, to_bytes
 
-BLOCKS = ("transformer_blocks", "blocks")  # of CogVideoX and Wan
-CELL = 8  # pixels of a latent cell of CogVideoX
+BLOCKS = ("transformer_blocks", "blocks")  # module lists of CogVideoX and of Wan
+VAE_SPATIAL_RATIO = 8  # of CogVideoX: pixels a side of a latent cell
 
 
 class Transformer(Components):
-    """A transformer over the latents of a video autoencoder; the sample keeps full precision, whatever the network.
+    """A transformer over the latents of a video autoencoder.
 
-    Where a token holds two latent frames (CogVideoX 1.5) the first latent frame is spare: it completes the first pair.
+    Samples are float32 whatever the type of the weights. Where a token spans two latent frames (CogVideoX 1.5) the
+    first latent frame is padding: it completes the first pair, and is dropped before decoding.
     """
 
     network_folder = "transformer"
@@ -38,33 +44,37 @@ class Transformer(Components):
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         config = read_json(folder / "config.json")
-        seen, told = config.get("in_channels"), config.get("out_channels")
-        if told and seen != told:
-            raise AnimaticError(f"{folder}: reads {seen} channels and answers {told}; want a text-to-video model")
+        inputs, outputs = config.get("in_channels"), config.get("out_channels")
+        if outputs and inputs != outputs:
+            raise AnimaticError(f"{folder}: reads {inputs} channels and answers {outputs}; want a text-to-video model")
         if config.get("added_kv_proj_dim"):
-            raise AnimaticError(f"{folder}: looks at a picture (added_kv_proj_dim); want a text-to-video model")
+            raise AnimaticError(f"{folder}: is conditioned on an image (added_kv_proj_dim); want a text-to-video model")
         return super().read(folder, dtype)
 
     @classmethod
-    def native(cls, network: Any, vae: Any) -> Geometry:
-        """Wan's config has no native size: that of Wan 2.1 then."""
+    def native_geometry(cls, network: Any, vae: Any) -> Geometry:
+        """The geometry by the configurations. Wan's has no native size: that of Wan 2.1 is assumed."""
         if "sample_frames" in network:
-            stride, pace = 2 ** (len(vae.block_out_channels) - 1), vae.temporal_compression_ratio
-            frames, height, width = network.sample_frames, network.sample_height * stride, network.sample_width * stride
+            spatial_ratio = 2 ** (len(vae.block_out_channels) - 1)
+            temporal_ratio = vae.temporal_compression_ratio
+            frames = network.sample_frames
+            height, width = network.sample_height * spatial_ratio, network.sample_width * spatial_ratio
         else:
-            stride, pace = vae.scale_factor_spatial, vae.scale_factor_temporal
+            spatial_ratio, temporal_ratio = vae.scale_factor_spatial, vae.scale_factor_temporal
             frames, height, width = WAN.frames, WAN.height, WAN.width
         channels = network.out_channels or network.in_channels
-        return Geometry(frames, height, width, channels, stride, vae_temporal_ratio=pace, patch=patch_of(network))
+        patch = patch_of(network)
+        size = frames, height, width
+        return Geometry(*size, channels, spatial_ratio, vae_temporal_ratio=temporal_ratio, patch=patch)
 
     def save_memory(self) -> Components:
-        """Checkpoints as for any network, and tiles for the autoencoder where it knows them."""
+        """Gradient checkpointing as for any network, and tiled decoding for a video autoencoder."""
         if self.geometry.vae_temporal_ratio > 1:
             self.vae.enable_tiling()
         return super().save_memory()
 
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
-        children = self.expert(step).network.named_children()
+        children = self.hooks_at(step).network.named_children()
         lists = [(name, child) for name, child in children if name in BLOCKS]
         return {f"{name}.{i}": block for name, child in lists for i, block in child.named_children()}
 
@@ -73,65 +83,79 @@ class Transformer(Components):
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """As many frames as were asked for when `pace` divides one less than them, else up to `pace` - 1 more."""
+        """Pixels of clean latents, as in `Backbone.decode`.
+
+        A clip of n requested frames comes back with n frames where the temporal ratio of the autoencoder divides n - 1,
+        else with up to ratio - 1 more.
+        """
         if self.geometry.vae_temporal_ratio == 1:
             return super().decode(latents)
         x = latents[:, :, self.geometry.patch[0] - 1 :].to(self.vae.dtype)
-        mean, scale = scale_of(self.vae, x)
-        rows = (1 / scale * x + mean).split(1)
-        films = [torch.cat([to_bytes(piece) for piece in frames_of(self.vae, row)], 1) for row in rows]
-        return torch.cat(films)[:, : (x.shape[2] - 1) * self.geometry.vae_temporal_ratio + 1]
+        mean, scale = latent_scaling(self.vae, x)
+        unscaled = (1 / scale * x + mean).split(1)
+        clips = [torch.cat([to_bytes(piece) for piece in decoded_pieces(self.vae, clip)], 1) for clip in unscaled]
+        frames = (x.shape[2] - 1) * self.geometry.vae_temporal_ratio + 1
+        return torch.cat(clips)[:, :frames]
 
     @torch.no_grad()
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
         if self.geometry.vae_temporal_ratio == 1:
             return super().to_latents(pixels, draw)
         video = pixels.to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
-        x = encoded(self.vae.encode(video), draw).float()
-        mean, scale = scale_of(self.vae, x)
+        x = latents_of(self.vae.encode(video), draw).float()
+        mean, scale = latent_scaling(self.vae, x)
         x = (x - mean) * scale
-        return torch.cat([x[:, :, :1]] * (self.geometry.patch[0] - 1) + [x], 2)
+        padding = [x[:, :, :1]] * (self.geometry.patch[0] - 1)
+        return torch.cat([*padding, x], 2)
 
 
 class CogVideoX(Transformer):
+    """CogVideoX: text and video tokens in one sequence, in every attention layer."""
+
     network = CogVideoXTransformer3DModel
 
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, joint_kind, JointProcessor)
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        seen = x.movedim(2, 1).to(self.unet.dtype)
-        answer = self.unet(seen, cond.text.to(seen), t, image_rotary_emb=turns(self.unet.config, seen)).sample
-        return answer.movedim(1, 2).to(x.dtype)
+        latents = x.movedim(2, 1).to(self.unet.dtype)  # [branch, frame, channel, height, width]
+        rotary = rotary_embedding(self.unet.config, latents)
+        prediction = self.unet(latents, cond.text.to(latents), t, image_rotary_emb=rotary).sample
+        return prediction.movedim(1, 2).to(x.dtype)
 
 
 def patch_of(config: Any) -> tuple[int, int, int]:
-    """Latent frames, rows and columns of cells that make a token."""
+    """Latent frames, and rows and columns of latent cells, of one token, by the configuration of a transformer."""
     if isinstance(config.patch_size, int):
         return config.patch_size_t or 1, config.patch_size, config.patch_size
     return tuple(config.patch_size)
 
 
-def turns(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Cosines and sines `[video token, width]` of the rotary positions in `x` `[row, frame, channel, height, width]`.
+def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Cosines and sines `[video token, width]` of rotary positions, for `x` `[branch, frame, channel, height, width]`.
 
-    None for the 2B model, which adds its positions. Raises `AnimaticError` where 1.5 has no positions for the size.
+    None for the 2B model, which adds absolute positions. Raises `AnimaticError` where the size is larger than the
+    positions of CogVideoX 1.5 reach.
     """
     if not config.use_rotary_positional_embeddings:
         return None
-    p, pairs = config.patch_size, config.patch_size_t
-    height, width = x.shape[3] // p, x.shape[4] // p
-    native = config.sample_height // p, config.sample_width // p
-    if pairs is None:  # 1.0: positions of other sizes are squeezed into the native frame
-        where: dict[str, Any] = {"crops_coords": get_resize_crop_region_for_grid((height, width), *reversed(native))}
+    patch, patch_frames = config.patch_size, config.patch_size_t
+    height, width = x.shape[3] // patch, x.shape[4] // patch
+    native = config.sample_height // patch, config.sample_width // patch
+    if patch_frames is None:  # 1.0: positions of other sizes are scaled into the native frame
+        options: dict[str, Any] = {"crops_coords": get_resize_crop_region_for_grid((height, width), *reversed(native))}
     else:
         if height > native[0] or width > native[1]:
-            cell = p * CELL
-            largest = f"{native[1] * cell}x{native[0] * cell}"
-            raise AnimaticError(f"size is {width * cell}x{height * cell}; this CogVideoX 1.5 takes up to {largest}")
-        where = {"crops_coords": None, "grid_type": "slice", "max_size": native}
-    made: Any = get_3d_rotary_pos_embed(
-        embed_dim=config.attention_head_dim, grid_size=(height, width), temporal_size=-(-x.shape[1] // (pairs or 1)),
-        device=x.device, **where,
-    )  # fmt: skip
-    return made
+            pixels = patch * VAE_SPATIAL_RATIO  # a token, a side
+            largest = f"{native[1] * pixels}x{native[0] * pixels}"
+            raise AnimaticError(f"size is {width * pixels}x{height * pixels}; this CogVideoX 1.5 takes up to {largest}")
+        options = {"crops_coords": None, "grid_type": "slice", "max_size": native}
+
+    embedding: Any = get_3d_rotary_pos_embed(
+        embed_dim=config.attention_head_dim,
+        grid_size=(height, width),
+        temporal_size=ceil_div(x.shape[1], patch_frames or 1),
+        device=x.device,
+        **options,
+    )
+    return embedding

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -17,27 +17,26 @@ from ..core.schedule import Schedule, scheduler_named
 from ..core.text import ClipText
 from ..core.types import Attend, Conditioning, Step
 from ..errors import AnimaticError, warn
-from .attention_hooks import AttentionHooks, NetworkCall, UNetProcessor, unet_kind
+from .attention_hooks import AttentionHooks, NetworkCall, unet_kind
+from .attention_processors import UNetProcessor
 from .checkpointing import add_checkpointing
-from .codec import PatchCodec, encoded
+from .codec import PatchCodec, latents_of
 from .folder import read_network
-from .grounding import grounded
-
-if TYPE_CHECKING:
-    pass
+from .grounding import has_grounding
 
 
 @dataclass(eq=False, repr=False)
 class Components(Backbone):
-    """A backbone of diffusers components: a tapped network (`unet`, transformer or not), a VAE, text, a scheduler.
+    """A backbone of diffusers components: a hooked network (`unet`, also if a transformer), VAE, text, scheduler.
 
-    diffusers decorates its classes beyond what types can say, so they stand as Any. `place` is where it computes while
-    its weights are elsewhere.
+    diffusers decorates its classes beyond what type checkers understand, so they are typed Any. With `coordinates` the
+    network reads three further channels (see `unet3d`). `words` are all that the model can show; (): anything.
+    `compute_device` is where it computes while its weights are offloaded.
     """
 
-    network: ClassVar[Any]  # the class of its network
-    network_folder: ClassVar[str] = "unet"  # the network's name in a model folder
-    full_codec: ClassVar[bool] = False  # whether its autoencoder computes in float32, whatever the network
+    network: ClassVar[Any]  # the class of the network
+    network_folder: ClassVar[str] = "unet"  # the folder of the network within a model folder
+    full_precision_vae: ClassVar[bool] = False  # the VAE computes in float32, whatever the network
 
     name: str
     unet: Any
@@ -51,7 +50,7 @@ class Components(Backbone):
     compute_device: torch.device | None = None
 
     def __post_init__(self) -> None:
-        if grounded(self.unet):
+        if has_grounding(self.unet):
             self.provides = self.provides | {"grounding"}
         self.hooks = self.hook_attention(self.unet)
 
@@ -61,80 +60,84 @@ class Components(Backbone):
         return read_network(cls.network, folder, dtype)
 
     @classmethod
-    def native(cls, network: Any, vae: Any) -> Geometry:
-        """The geometry that the configs of network and autoencoder tell of. Raises where they tell no size."""
+    def native_geometry(cls, network: Any, vae: Any) -> Geometry:
+        """The geometry by the configurations of network and VAE. Raises `AnimaticError` where they have no size."""
         if not network.sample_size:
             raise AnimaticError(
                 f"{network._name_or_path}: sample_size is not given; want it, or geometry in animatic.json"
             )
-        stride, size = 2 ** (len(vae.block_out_channels) - 1), network.sample_size
+        ratio = 2 ** (len(vae.block_out_channels) - 1)
+        size = network.sample_size
         height, width = (size, size) if isinstance(size, int) else size
-        frames, most = (16, 1024) if "video" in cls.provides else (1, 1)
-        return Geometry(frames, height * stride, width * stride, network.out_channels, stride, max_frames=most)
+        frames, max_frames = (16, 1024) if "video" in cls.provides else (1, 1)
+        return Geometry(frames, height * ratio, width * ratio, network.out_channels, ratio, max_frames=max_frames)
 
-    def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
-        """Read what else `model_index.json` tells of; most models have nothing else."""
+    def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
+        """Read further parts that `model_index.json` names; most models have none."""
 
     def hook_attention(self, network: Any) -> AttentionHooks:
-        """The network's attention layers routed through taps."""
+        """Install hooks in the attention layers of a network of this class."""
         return AttentionHooks(network, unet_kind, UNetProcessor)
 
     @abstractmethod
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        """The network's answer to `x`, its taps being served (`self.taps.call`); `t` `[row]`."""
+        """The network's prediction for `x` `[branch, channel, frame, height, width]` at timesteps `t` `[branch]`.
+
+        The attention hooks serve the call meanwhile (`self.hooks.call`).
+        """
 
     def __call__(self, x: Tensor, step: Step, cond: Conditioning, attend: Attend) -> Tensor:
         if len(x) != len(cond.branches):
-            hint = "put Guidance into the controls, or tell cond.positive"
-            raise AnimaticError(f"{len(x)} latent rows but {len(cond.branches)} rows of text; {hint}")
+            hint = "put Guidance into the controls, or pass cond.positive"
+            raise AnimaticError(f"{len(x)} latents but {len(cond.branches)} branches of text; {hint}")
         t = torch.as_tensor(step.t, device=x.device).expand(len(x))
         call = NetworkCall(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]), self.geometry.patch)
-        with self.expert(step).serving(call):
+        with self.hooks_at(step).serving(call):
             return self.predict(x, t, replace(cond, text=cond.text.to(x.dtype)))
-        return x.new_full((), torch.nan).expand_as(x)  # maps alone were wanted: there is no prediction
+        return x.new_full((), torch.nan).expand_as(x)  # only maps were requested: there is no prediction
 
-    def expert(self, step: Step) -> AttentionHooks:
-        """The taps of the network that answers at `step`, for models of several networks."""
+    def hooks_at(self, step: Step) -> AttentionHooks:
+        """The hooks of the network that is called at `step`, for models of several networks."""
         return self.hooks
 
     @property
     def networks(self) -> list[Any]:
-        """All that predict; most models have one."""
+        """All denoising networks; most models have one."""
         return [self.unet]
 
     @property
-    def multiple(self) -> int:
+    def size_multiple(self) -> int:
         """Height and width of a video must be multiples of this many pixels."""
         return self.geometry.vae_spatial_ratio
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """Where it computes."""
         return self.compute_device or self.unet.device
 
     def freeze(self) -> Components:
-        """Switch all parts to inference, without gradients of weights."""
+        """Put all parts into evaluation mode, without gradients of weights."""
         for part in (*self.networks, self.vae, self.text):
             part.eval().requires_grad_(False)
         return self
 
     def to(self, device: torch.device) -> Components:
-        """Move all parts to a device."""
+        """Move all parts, in place."""
         for part in (*self.networks, self.vae, self.text):
             part.to(device)
         return self
 
     def save_memory(self) -> Components:
-        """Checkpoint the network's layers: guided passes store some 15 times less, and take half as long again.
+        """Use gradient checkpointing: guided passes need about a fifteenth of the memory, and 1.5 times as long.
 
-        Warns where a network has no layers for it.
+        Warns where a network has no layers that can be checkpointed.
         """
         if not sum(map(add_checkpointing, self.networks)):
             warn(f"saving memory changes nothing in {self.name}: its layers cannot be computed twice")
         return self
 
     def tile_codec(self) -> None:
-        """Encode and decode in tiles that overlap; warns of codecs that cannot. `PatchCodec` is small without."""
+        """Let the VAE encode and decode in overlapping tiles; warns where it cannot. `PatchCodec` needs none."""
         if isinstance(self.vae, AutoencoderKL):
             self.vae.enable_tiling()
         elif not isinstance(self.vae, PatchCodec):
@@ -146,18 +149,20 @@ class Components(Backbone):
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         images = latents.movedim(2, 1).flatten(0, 1)
-        parts = [self._pixels(part) for part in images.split(8)]
-        return torch.cat(parts).unflatten(0, (len(latents), -1)).movedim(2, -1)
+        pixels = [self._pixels(batch) for batch in images.split(8)]
+        return torch.cat(pixels).unflatten(0, (len(latents), -1)).movedim(2, -1)
 
     def _pixels(self, images: Tensor) -> Tensor:
-        shown = self.vae.decode((images / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
-        return ((shown + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)  # half a level rounds up
+        """Latents `[image, channel, height, width]` as uint8 pixels `[image, 3, height, width]`."""
+        unscaled = (images / self.vae.config.scaling_factor).to(self.vae.dtype)
+        decoded = self.vae.decode(unscaled).sample.float()
+        return ((decoded + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)  # half a level rounds up
 
     @torch.no_grad()
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        images = pixels.flatten(0, 1).movedim(-1, 1).split(8)
-        parts = [self.vae.encode(part.to(self.device).to(self.vae.dtype) / 127.5 - 1) for part in images]
-        latents = torch.cat([encoded(part, draw) for part in parts]).to(self.unet.dtype)
+        batches = pixels.flatten(0, 1).movedim(-1, 1).split(8)
+        encodings = [self.vae.encode(batch.to(self.device).to(self.vae.dtype) / 127.5 - 1) for batch in batches]
+        latents = torch.cat([latents_of(encoding, draw) for encoding in encodings]).to(self.unet.dtype)
         latents = latents * self.vae.config.scaling_factor
         return latents.unflatten(0, (len(pixels), -1)).movedim(1, 2)
 

@@ -1,7 +1,9 @@
-"""What a finishing model sees beside the noise: key frames, or a small version; and the first guess it corrects.
+"""Concatenated conditioning of models that finish videos: channels that the network sees beside the noisy latents.
 
-Both ways round: `reduce` makes from a clean clip what will be given (training), `tell` what the network is told of it.
-Our own networks learn what the first guess lacks; networks of others learn the clip itself, their guess is zero.
+These are key frames (interpolation) or a low-resolution version (upscaling). A conditioning works in two directions:
+`degrade` makes the given frames from a clean clip, for training, and `condition` makes the channels from given frames.
+It also returns a prior, a classical estimate of the clip. Networks trained here predict the difference between clip and
+prior, divided by `residual_std`; networks of others predict the clip itself, so their prior is zero.
 """
 
 from __future__ import annotations
@@ -18,38 +20,39 @@ from torch import Tensor
 from ..core.backbone import ConcatConditioning
 from ..core.types import Conditioning
 from ..errors import AnimaticError
-from .motion import between
+from .motion import frame_between
 
-QUIET = 0.1  # what noise counts in the eyes of our own finishers: next to what stands beside it, it says little
-BACK = 2  # back projections; more gain nothing (docs/LOG.md)
-RESIDUAL_STD = 0.05  # how far off both guesses are on toy scenes; answers of unit size are learnt best (docs/LOG.md)
-CONCAT, LEVEL = (
-    "concat",
-    "level",
-)  # in Conditioning.extra: channels to see, and how noisy they are (a class of the network)
+NOISE_INPUT_SCALE = 0.1  # factor on the noisy latents that networks trained here read beside the conditioning
+BACK_PROJECTIONS = 2  # more of them do not lower the error (docs/LOG.md)
+RESIDUAL_STD = 0.05  # root mean square error of both priors on toy scenes; residuals of unit size are learnt best
+CONCAT = "concat"  # in Conditioning.extra: the channels, `[branch, channel, frame, height, width]`
+LEVEL = "level"  # in Conditioning.extra: the index of their noise level, `[branch]`, a class label of the network
+MAX_NOISE_LEVEL = 350  # of the x4 upscaler and LaVie's VSR
 
 
 class LearnedConditioning(ConcatConditioning):
-    """One that our own networks learn with."""
+    """A conditioning that networks can be trained with here."""
 
     kind: ClassVar[str]
     side = 96
-    patch: int  # pixels a side of a latent cell
+    patch: int  # pixels of a latent cell, a side
 
     @abstractmethod
     def degrade(self, clip: Tensor) -> Tensor:
-        """What is given of a clean clip."""
+        """The frames that would be given of a clean clip, latents `[sample, channel, frame, height, width]`."""
 
     def fields(self) -> dict[str, float]:
-        """For `animatic.json`, see `beside_of`."""
+        """The fields that a card stores, see `conditioning_of_card`."""
         return {"factor": self.factor, "patch": self.patch, "residual_std": self.residual_std}
 
 
 @dataclass(frozen=True)
 class KeyframeConditioning(LearnedConditioning):
-    """Every frame sees the keys around it, how far it is between them, and the guess: their blend along the motion.
+    """Interpolation: every frame sees the key frames before and after it, its place between them, and the prior.
 
-    Any factor does. A latent cell is `patch` x `patch` pixels.
+    The prior is interpolated along the motion between the key frames (see `motion`). The channels are those of the two
+    key frames, of the prior, and one more, 0 at a key frame and (factor - 1) / factor before the next. `factor` frames
+    a key frame, at least 2. A latent cell is `patch` x `patch` pixels.
     """
 
     kind = "around"
@@ -66,38 +69,48 @@ class KeyframeConditioning(LearnedConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
-        rows, _, keys = given.shape[:3]
-        at = torch.arange((keys - 1) * self.factor + 1, device=given.device)
-        part = (at % self.factor / self.factor).to(given).view(1, 1, -1, 1, 1)
-        a, b = given[:, :, at // self.factor], given[:, :, (at // self.factor + 1).clamp(max=keys - 1)]
-        guess = a.clone()
+        samples, _, keys = given.shape[:3]
+        frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
+        fraction = (frames % self.factor / self.factor).to(given).view(1, 1, -1, 1, 1)
+        key_before = given[:, :, frames // self.factor]
+        key_after = given[:, :, (frames // self.factor + 1).clamp(max=keys - 1)]
+
+        # The prior, computed in pixels: the key frames themselves, and frames between them along the motion.
+        prior = key_before.clone()
         pixels = _framewise(given, lambda x: F.pixel_shuffle(x, self.patch)).movedim(2, 1)
         before, after = pixels[:, :-1].flatten(0, 1), pixels[:, 1:].flatten(0, 1)
         for i in range(1, self.factor):
-            made = F.pixel_unshuffle(between(before, after, i, self.factor), self.patch)
-            guess[:, :, i :: self.factor] = made.unflatten(0, (rows, keys - 1)).movedim(1, 2)
-        return guess, torch.cat([a, b, guess, part.expand_as(a[:, :1])], 1)
+            between = F.pixel_unshuffle(frame_between(before, after, i, self.factor), self.patch)
+            prior[:, :, i :: self.factor] = between.unflatten(0, (samples, keys - 1)).movedim(1, 2)
+
+        return prior, torch.cat([key_before, key_after, prior, fraction.expand_as(prior[:, :1])], 1)
 
 
 @dataclass(frozen=True)
 class NearestKeyframeConditioning(ConcatConditioning):
-    """LaVie's interpolation: frame i sees key (i + 1) // factor; all is made anew, the keys too (g02)."""
+    """LaVie's interpolation: frame i sees key frame (i + 1) // factor. All frames are generated, key frames too.
+
+    Wang et al. 2023, https://arxiv.org/abs/2309.15103. The prior is zero.
+    """
 
     factor: int = 4
 
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
-        at = torch.arange((given.shape[2] - 1) * self.factor + 1, device=given.device)
-        told = given[:, :, ((at + 1) // self.factor).clamp(max=given.shape[2] - 1)]
-        return torch.zeros_like(told), told
+        keys = given.shape[2]
+        frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
+        nearest = given[:, :, ((frames + 1) // self.factor).clamp(max=keys - 1)]
+        return torch.zeros_like(nearest), nearest
 
 
 @dataclass(frozen=True)
 class LowResolutionConditioning(LearnedConditioning):
-    """Every frame sees its small version; the guess is its bicubic enlargement, projected back (Irani & Peleg 1991).
+    """Upscaling: every frame sees its low-resolution version, `[sample, 3, frame, height, width]` in -1..1.
 
-    That is, corrected until it would shrink to what was given. A latent cell is `patch` x `patch` pixels of the large.
+    The prior is its bicubic enlargement, corrected by iterative back-projection (Irani & Peleg 1991,
+    https://doi.org/10.1016/1049-9652(91)90045-L), so that its average over `factor` x `factor` pixels is what was
+    given. A latent cell is `patch` x `patch` pixels of the result.
     """
 
     kind = "smaller"
@@ -112,24 +125,26 @@ class LowResolutionConditioning(LearnedConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
-        def larger(x: Tensor) -> Tensor:
-            made = self._enlarged(x)
-            for _ in range(BACK):
-                made = made + self._enlarged(x - F.avg_pool2d(made, self.factor))
-            return F.pixel_unshuffle(made, self.patch)
+        def enlarged(x: Tensor) -> Tensor:
+            estimate = self._bicubic(x)
+            for _ in range(BACK_PROJECTIONS):
+                estimate = estimate + self._bicubic(x - F.avg_pool2d(estimate, self.factor))
+            return F.pixel_unshuffle(estimate, self.patch)
 
-        told = _framewise(given, lambda x: F.pixel_unshuffle(x, self.patch // self.factor))
-        return _framewise(given, larger), told
+        concat = _framewise(given, lambda x: F.pixel_unshuffle(x, self.patch // self.factor))
+        return _framewise(given, enlarged), concat
 
-    def _enlarged(self, images: Tensor) -> Tensor:
+    def _bicubic(self, images: Tensor) -> Tensor:
         return F.interpolate(images, scale_factor=self.factor, mode="bicubic", antialias=True)
 
 
 @dataclass(frozen=True)
 class NoisyLowResolutionConditioning(ConcatConditioning):
-    """The x4 upscaler's, and LaVie's VSR: the small clip, noised to `level` of its own schedule; the guess is zero.
+    """Noise conditioning augmentation, of Stable Diffusion's x4 upscaler and of LaVie's VSR; the prior is zero.
 
-    Latents have the height and width of the small clip. One noise for all frames, where still things are to stay still.
+    The network sees the low-resolution clip, noised to `level`, an index 0..350 into the schedule of the upscaler
+    (Ho et al. 2022, https://arxiv.org/abs/2106.15282). Latents have its height and width. With `still` all frames have
+    the same noise, so that what is at rest stays at rest. Raises `AnimaticError` where the level is out of range.
     """
 
     pixels = True
@@ -138,56 +153,59 @@ class NoisyLowResolutionConditioning(ConcatConditioning):
     channels: int = 4
 
     def __post_init__(self) -> None:
-        if self.level is None or not 0 <= self.level <= MOST_NOISE:
-            raise AnimaticError(f"level is {self.level}; the upscaler knows noise levels 0 to {MOST_NOISE}")
+        if self.level is None or not 0 <= self.level <= MAX_NOISE_LEVEL:
+            raise AnimaticError(f"level is {self.level}; the upscaler knows noise levels 0 to {MAX_NOISE_LEVEL}")
 
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
         shape = (*given.shape[:2], 1 if still else given.shape[2], *given.shape[3:])
         noise = torch.randn(shape, generator=source or torch.Generator()).to(given)
-        guess = given.new_zeros(len(given), self.channels, *given.shape[2:])
-        return guess, self.noised(given, noise)
+        prior = given.new_zeros(len(given), self.channels, *given.shape[2:])
+        return prior, self.noised(given, noise)
 
     def noised(self, given: Tensor, noise: Tensor) -> Tensor:
+        """`given` at noise level `level`: sqrt(alpha_bar) given + sqrt(1 - alpha_bar) noise."""
         betas = torch.linspace(1e-4**0.5, 0.02**0.5, 1000, dtype=torch.float64).square()
-        signal = float((1 - betas).cumprod(0)[self.level])
-        return signal**0.5 * given + (1 - signal) ** 0.5 * noise
+        alpha_bar = float((1 - betas).cumprod(0)[self.level])
+        return alpha_bar**0.5 * given + (1 - alpha_bar) ** 0.5 * noise
 
 
+# By the `kind` of a card; these names stand in model folders and must stay.
 KINDS: dict[str, type[ConcatConditioning]] = {
     "around": KeyframeConditioning,
     "smaller": LowResolutionConditioning,
     "copied": NearestKeyframeConditioning,
     "noised": NoisyLowResolutionConditioning,
 }
-MOST_NOISE = 350
 
 
 def conditioning_of_card(card: Mapping[str, Any]) -> ConcatConditioning | None:
-    """What a model folder's `animatic.json` says of it: "kind" and the fields."""
-    told = dict(card.get("concat_conditioning") or {})
-    return KINDS[told.pop("kind")](**told) if told else None
+    """The conditioning that a model folder's `animatic.json` describes by "kind" and its fields; None without one."""
+    fields = dict(card.get("concat_conditioning") or {})
+    return KINDS[fields.pop("kind")](**fields) if fields else None
 
 
 def with_concatenated(x: Tensor, cond: Conditioning) -> Tensor:
-    """`x` with what is to be seen beside it."""
+    """Latents `x` with the channels of the conditioning after their own, if it has any."""
     return torch.cat([x, cond.extra[CONCAT].to(x)], 1) if CONCAT in cond.extra else x
 
 
-def conditioning_named(told: str) -> LearnedConditioning | None:
-    """ "clips" is None; "interpolate:4" and "upscale:2" are what our own networks see."""
-    kind, _, factor = told.partition(":")
+def conditioning_named(name: str) -> LearnedConditioning | None:
+    """The conditioning for training of "interpolate:FACTOR" or "upscale:FACTOR"; None for "clips".
+
+    Raises `AnimaticError` where the name is another, or the factor below 2.
+    """
+    kind, _, factor = name.partition(":")
     if kind == "clips" and not factor:
         return None
     if kind not in ("interpolate", "upscale") or not factor.isdigit() or int(factor) < 2:
-        raise AnimaticError(f"learn is {told!r}; want clips, interpolate:FACTOR or upscale:FACTOR, such as upscale:2")
-    return (
-        KeyframeConditioning(int(factor))
-        if kind == "interpolate"
-        else LowResolutionConditioning(int(factor), int(factor))
-    )
+        raise AnimaticError(f"learn is {name!r}; want clips, interpolate:FACTOR or upscale:FACTOR, such as upscale:2")
+    if kind == "interpolate":
+        return KeyframeConditioning(int(factor))
+    return LowResolutionConditioning(int(factor), int(factor))
 
 
 def _framewise(clip: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+    """`act`, a function of images `[n, channel, height, width]`, on every frame of a clip."""
     return act(clip.movedim(2, 1).flatten(0, 1)).unflatten(0, (len(clip), -1)).movedim(1, 2)

@@ -1,4 +1,7 @@
-"""Checkpoints of others made ours: video-diffusion-pytorch's `Unet3D`."""
+"""Checkpoints of video-diffusion-pytorch's `Unet3D` converted to model folders.
+
+https://github.com/lucidrains/video-diffusion-pytorch, version 0.7.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from ..core.backbone import Geometry, ModelDefaults
+from ..core.process import Process
 from ..errors import AnimaticError
-from ..training.diffusion import Process
 from .bert import BertSentence, read_bert
 from .folder import check_state, read_checkpoint
 from .small import SpaceTimeUNet
-from .small_model import Labels, Small, pixels, save_model
+from .small_model import Labels, SpaceTimeBackbone, pixels, save_model
 
 _RESNET = {"mlp.1": "film", "block1.proj": "conv1", "block2.proj": "conv2", "res_conv": "shortcut"}
 _RESNET |= {"block1.norm.gamma": "norm1.gain", "block2.norm.gamma": "norm2.gain"}
@@ -34,8 +37,8 @@ def renamed(name: str) -> str:
     if level := re.match(r"(down|up)s\.(\d+)\.(\d)\.", name):
         way, index, part = level.groups()
         rest = name[level.end() :]
-        name = f"{'shrink' if way == 'down' else 'grow'}.{index}.{rest}" if part == "4" else ""
-        name = name or f"{way}.{index}.{_LEVEL[part]}.{rest}"
+        resampling = "shrink" if way == "down" else "grow"
+        name = f"{resampling}.{index}.{rest}" if part == "4" else f"{way}.{index}.{_LEVEL[part]}.{rest}"
     for old, new in _TOP.items():
         name = re.sub(rf"^{re.escape(old)}(?=\.|$)", new, name)
     name = re.sub(r"\.(fn\.)+", ".", name)
@@ -51,16 +54,19 @@ def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
     """
     weights = {renamed(k): v for k, v in state.items() if not k.endswith("rotary_emb.freqs")}
     network = SpaceTimeUNet(**_sizes(weights))
-    wanted = network.state_dict()
-    for name in wanted.keys() & weights.keys():
-        if weights[name].numel() == wanted[name].numel():
-            weights[name] = weights[name].reshape(wanted[name].shape)
-    check_state(weights, wanted, f"the weights of {THEIRS}")
+
+    # Some tensors have axes of length 1 more or fewer.
+    expected = network.state_dict()
+    for name in expected.keys() & weights.keys():
+        if weights[name].numel() == expected[name].numel():
+            weights[name] = weights[name].reshape(expected[name].shape)
+    check_state(weights, expected, f"the weights of {THEIRS}")
     network.load_state_dict(weights)
     return network.eval()
 
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of `SpaceTimeUNet` by the shapes of its weights."""
     try:
         dim, channels, kernel = (weights["conv_in.weight"].shape[axis] for axis in (0, 1, -1))
         widths = [weights[f"down.{i}.resnets.0.conv1.weight"].shape[0] for i in range(_count(weights))]
@@ -82,7 +88,9 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _count(weights: Mapping[str, Tensor]) -> int:
-    return 1 + max((int(m[1]) for k in weights if (m := re.match(r"down\.(\d+)\.", k))), default=-1)
+    """The number of levels."""
+    matches = (re.match(r"down\.(\d+)\.", name) for name in weights)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 def convert_vdp(
@@ -95,12 +103,14 @@ def convert_vdp(
     pool: str = "mean",
     threshold: float = 1.0,
 ) -> Path:
-    """Write the model folder of a checkpoint: of the Trainer (its averaged weights), the diffusion or the network.
+    """Write the model folder of a checkpoint of the Trainer (its averaged weights), the diffusion or the network.
 
-    `size` in pixels and `frames` are what GaussianDiffusion was told. What it is conditioned on: `classes` names
-    vectors (JSON: name -> list of numbers), or `bert` is the folder or hub id of the BERT whose `pool`ed states they
-    were (see `read_bert`). `threshold` 1 clips each clean estimate to -1..1, as the original samples; below 1 it is the
-    percentile of its dynamic thresholding (see `Process.scheduler`).
+    `size` in pixels and `frames` are the arguments of its `GaussianDiffusion`. A conditional network needs one of two
+    encoders: `classes` is a file of named vectors (JSON: name -> list of numbers), `bert` the folder or hub id of the
+    BERT whose states it was trained with, pooled by `pool` (see `read_bert`). `threshold` 1 clips each clean estimate
+    to -1..1, as the original samples; below 1 it is the percentile of its dynamic thresholding (`Process.scheduler`).
+
+    Returns `out`. Raises `AnimaticError` where the file is no such checkpoint, or an argument does not fit it.
     """
     if not 0 < threshold <= 1:
         raise AnimaticError(f"threshold is {threshold:g}; want 1 to clip, or a percentile above 0 and below 1")
@@ -108,36 +118,36 @@ def convert_vdp(
     state = state.get("ema", state.get("model", state))  # averaged weights, which its Trainer samples with
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise AnimaticError(f"{checkpoint}: holds no names with tensors; want {THEIRS}")
+
     inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
     network = from_vdp(inner or state)
     channels = network.config["in_channels"]
     if channels not in (1, 3) or network.config["out_channels"] != channels:
         raise AnimaticError(f"{checkpoint}: {channels} channels in, {network.config['out_channels']} out; want 3, or 1")
-    if size % network.stride:
-        raise AnimaticError(f"size is {size}; this network takes multiples of {network.stride}")
+    if size % network.size_multiple:
+        raise AnimaticError(f"size is {size}; this network takes multiples of {network.size_multiple}")
 
     width = network.config["cond_dim"]
-    words: Any = _words(width, classes, bert, pool)  # stands where a text encoder stands
+    encoder: Any = _encoder(width, classes, bert, pool)
     geometry = Geometry(frames, size, size, channels=channels, vae_spatial_ratio=1)
     process = Process("eps", levels=len(state["betas"]) if "betas" in state else 1000)  # its `timesteps`
-    habits = ModelDefaults(process.levels, 2.0 if width else 1.0)
+    defaults = ModelDefaults(process.levels, 2.0 if width else 1.0)
     scheduler = process.scheduler(ancestral=True, threshold=threshold)
-    save_model(out, Small(out.name, network, pixels(channels), words, scheduler, geometry, habits))
+    save_model(out, SpaceTimeBackbone(out.name, network, pixels(channels), encoder, scheduler, geometry, defaults))
     return out
 
 
-def _words(width: int, classes: Path | None, bert: str, pool: str) -> Labels | BertSentence:
-    """What tells a network conditions of `width` numbers. Raises `AnimaticError` where they have another width."""
+def _encoder(width: int, classes: Path | None, bert: str, pool: str) -> Labels | BertSentence:
+    """The text encoder of a network with conditions of `width` numbers. Raises where its vectors have another width."""
     if classes is not None and bert:
         raise AnimaticError(f"classes {classes} and bert {bert!r} are given; a network has one kind of condition")
     if bert:
-        words, whose = read_bert(bert, pool), f"bert {bert!r}"
-        own = words.width
+        encoder, source = read_bert(bert, pool), f"bert {bert!r}"
     elif classes is not None:
-        words, whose = Labels.of_file(classes), str(classes)
-        own = words.width
+        encoder, source = Labels.of_file(classes), str(classes)
     else:
         return Labels((), max(1, width))
-    if own != width:
-        raise AnimaticError(f"{whose}: vectors of {own} numbers; this network takes {width or 'no condition'}")
-    return words
+    if encoder.width != width:
+        expected = width or "no condition"
+        raise AnimaticError(f"{source}: vectors of {encoder.width} numbers; this network takes {expected}")
+    return encoder

@@ -1,4 +1,4 @@
-"""Models fetched from the hub: of each part the weights in one format and precision, their size said before."""
+"""Models fetched from the hub: of each part the weights in one format and precision; a warning tells their size."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ UNREACHABLE = (DryRunError, LocalEntryNotFoundError, OfflineModeIsEnabled)
 
 
 def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) -> Path:
-    """The folder of a model of the hub, with these parts of it; what is here already is not fetched again.
+    """The local folder of a model of the hub, with these parts of it; cached files are not fetched again.
 
-    `name` is the model that needs it, "" where it was asked for by its hub id. `half`: weights in float16 where the hub
-    has them beside those in full, but for the VAE, which may compute in full. Raises `AnimaticError` where the model is
-    not here and cannot be fetched. Warns of what is fetched, and its size.
+    `name` is the model that needs it, "" where it was requested by its hub id. `half`: weights in float16 where the hub
+    has them in addition to float32, but for the VAE, which may compute in float32. Warns of what is fetched.
+
+    Raises `AnimaticError` where the model is not here and cannot be fetched.
     """
     patterns = ["model_index.json", "animatic.json", *(f"{part}/*" for part in parts)]
     try:
@@ -42,11 +43,11 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
             return _cached(source, parts)
         sizes = {file.filename: file.file_size or 0 for file in listing}
         here = {file.filename for file in listing if file.is_cached}
-        wanted = needed(sizes, here, half)
-        if missing := [file for file in wanted if file not in here]:
+        requested = needed(sizes, here, half)
+        if missing := [file for file in requested if file not in here]:
             size = format_bytes(sum(sizes[file] for file in missing))
             warn(f"{name or source}: fetching {counted(len(missing), 'file')} of {source}, {size}")
-        return Path(snapshot_download(source, allow_patterns=wanted))
+        return Path(snapshot_download(source, allow_patterns=requested))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = type(error).__name__
         whose = f"{name}: {source}" if name else f"{source}: no folder, and as a hub id it"
@@ -59,20 +60,20 @@ def needed(files: Iterable[str], here: Collection[str] = (), half: bool = False)
     safetensors before torch's pickles; with `half` the fp16 variant, unless the full weights are `here` already.
     """
     weights: dict[str, list[str]] = defaultdict(list)
-    wanted = []
+    requested = []
     for file in files:
         if _is_weights(file):
             weights[file.partition("/")[0]].append(file)
         else:
-            wanted.append(file)
+            requested.append(file)
 
     for part, stored in weights.items():
         sets = [_weights_of(stored, ending, "") for ending in FORMATS]
         full = next(filter(None, sets), [])
         if half and part != "vae" and not (full and set(full) <= set(here)):
             sets = [chosen for ending in FORMATS for chosen in (_weights_of(stored, ending, v) for v in (HALF, ""))]
-        wanted += next(filter(None, sets), stored)
-    return sorted(wanted)
+        requested += next(filter(None, sets), stored)
+    return sorted(requested)
 
 
 def _is_weights(file: str) -> bool:
@@ -99,7 +100,7 @@ def _cached(source: str, parts: Sequence[str]) -> Path:
 
 
 class _Silent(tqdm):
-    """No bar: the listing takes a moment."""
+    """No progress bar, for the listing is short."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "disable": True})

@@ -35,7 +35,7 @@ UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, Safetens
 
 @contextmanager
 def reading(what: str, want: str = "") -> Iterator[None]:
-    """What a library says of a file that it cannot read becomes one line that begins with `what`."""
+    """Turn the errors of libraries that read a file into an `AnimaticError` of one line that begins with `what`."""
     try:
         yield
     except UNREADABLE as error:
@@ -55,8 +55,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def class_in(index: Mapping[str, Any], part: str) -> str | None:
     """The class that `model_index.json` names for a part, or None where the model has no such part."""
-    said = index.get(part)
-    return said[1] if isinstance(said, list) and len(said) == 2 else None
+    entry = index.get(part)  # [library, class]
+    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _renamed_keys(card: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def reading_card(folder: Path) -> Iterator[None]:
-    """What is wrong with the fields of `animatic.json` becomes one line."""
+    """Turn errors in the fields of `animatic.json` into an `AnimaticError` of one line."""
     try:
         yield
     except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as error:
@@ -83,7 +83,7 @@ def reading_card(folder: Path) -> Iterator[None]:
 
 
 def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> Any:
-    """A network with every weight from its file: missing ones would silently stay random, others would be dropped.
+    """A network of class `cls` with every weight from its files.
 
     Weights of grounding are left to `load_grounding`. Raises `AnimaticError` where weights are missing or damaged;
     warns where the file has weights that the network has no place for.
@@ -93,10 +93,10 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
         if missing := [part for part in parts if not (folder / part).exists()]:
             count = f"{len(missing)} of {len(parts)}"
             raise AnimaticError(f"{folder}: {count} weight files are missing, the first is {missing[0]}")
-    told: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
-    told |= _half_alone(folder, dtype)
+    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
+    options |= _half_alone(folder, dtype)
     with reading(f"{folder}: weights are missing or damaged"):
-        network, report = cls.from_pretrained(folder, **told)
+        network, report = cls.from_pretrained(folder, **options)
     if missing := sorted(report["missing_keys"]):
         raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
     if odd := sorted(name for name in report["unexpected_keys"] if not is_grounding(name)):
@@ -105,7 +105,7 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
 
 
 def _half_alone(folder: Path, dtype: torch.dtype) -> dict[str, str]:
-    """The libraries' option for a folder of float16 weights alone; warns where they are to compute in float32."""
+    """The libraries' option for a folder with float16 weights only; warns where `dtype` is float32."""
     names = [file.name for ending in ("safetensors", "bin") for file in folder.glob(f"*model*.{ending}")]
     if not names or not all(HALF.search(name) for name in names):
         return {}
@@ -122,7 +122,7 @@ def is_grounding(name: str) -> bool:
 def read_state(folder: Path) -> dict[str, Tensor]:
     """All weights in a folder, safetensors or torch's, of the latter no code; one file, or the shards of one."""
     stored = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
-    plain = [file for file in stored if len(file.suffixes) == 1]  # beside these, variants such as fp16 or non_ema
+    plain = [file for file in stored if len(file.suffixes) == 1]  # others are variants such as fp16 or non_ema
     found = plain or stored
     if not found:
         raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
@@ -141,14 +141,14 @@ def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def check_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], whose: str) -> None:
-    """Raise, naming the first tensor that is missing, unknown or of another shape."""
-    for name in sorted(wanted.keys() ^ state.keys()):
-        what = "is missing" if name in wanted else "is unknown"
-        raise AnimaticError(f"{name} {what}; want {whose}")
+def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], description: str) -> None:
+    """Raise `AnimaticError` that names the first tensor that is missing, unknown or of another shape than expected."""
+    for name in sorted(expected.keys() ^ state.keys()):
+        what = "is missing" if name in expected else "is unknown"
+        raise AnimaticError(f"{name} {what}; want {description}")
     for name, tensor in state.items():
-        if tensor.shape != wanted[name].shape:
-            raise AnimaticError(f"{name} has shape {list(tensor.shape)}; want {list(wanted[name].shape)}")
+        if tensor.shape != expected[name].shape:
+            raise AnimaticError(f"{name} has shape {list(tensor.shape)}; want {list(expected[name].shape)}")
 
 
 def read_tokenizer(folder: Path, vocabulary: int) -> Any:
@@ -167,7 +167,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Any:
 
 
 def write_cards(folder: Path, parts: Mapping[str, tuple[str, str]], card: Mapping[str, Any]) -> None:
-    """`model_index.json`, (library, class) of each part, and `animatic.json`, what diffusers has no word for."""
+    """`model_index.json`, (library, class) of each part, and `animatic.json`, what diffusers cannot express."""
     index = {"_class_name": "Video", **parts}
     for name, data in (("model_index.json", index), ("animatic.json", card)):
         files.write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())

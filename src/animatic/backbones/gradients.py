@@ -1,10 +1,10 @@
-"""What would lose taps or bend the gradient of a guided pass without a word: named, so that it can be refused."""
+"""Accelerations under which hooks are skipped or gradients are wrong without an error: found, so as to be refused."""
 
 from __future__ import annotations
 
 from torch import nn
 
-# diffusers hooks that leave a network's arithmetic as it is; all others answer from memory or recast weights
+# diffusers hooks that leave a network's arithmetic as it is; all others return cached outputs or cast weights
 FAITHFUL = {
     "peft_autocast_disable",
     "group_offloading",
@@ -14,14 +14,15 @@ FAITHFUL = {
 
 
 def incompatible_with_gradients(network: nn.Module) -> str:
-    """The acceleration in use that guided passes cannot bear, and why; "" where there is none.
+    """The acceleration in use that gives guided passes wrong gradients, and why; "" where there is none.
 
-    Measured on diffusers 0.42 and torch 2.13: pyramid attention broadcast answers a batch of two from the guided
-    batch of one, first-block caching and MagCache skip the later layers, inductor's gradient with respect to the
-    latents was off by 0.6 to 0.8 of its size on a CPU; layerwise casting leaves backward weights of the wrong type.
+    Measured on diffusers 0.42 and torch 2.13: pyramid attention broadcast reuses the outputs of the guided batch
+    of one for a batch of two, first-block caching and MagCache skip the later layers, inductor's gradient with respect
+    to the latents was off by 0.6 to 0.8 of its norm on a CPU; layerwise casting leaves weights of the wrong type for
+    backward.
     """
     for module in network.modules():
-        own = vars(module)  # asked at every guided pass: getattr of what is not there is slow on modules
+        own = vars(module)  # fast: `getattr` of a missing attribute is slow on modules
         if own.get("_compiled_call_impl") is not None or "_orig_mod" in module._modules:
             return "torch.compile, whose gradient is not to be trusted here"
         if (
@@ -29,7 +30,7 @@ def incompatible_with_gradients(network: nn.Module) -> str:
             or "ActivationQuantized" in type(module._parameters.get("weight")).__name__
         ):
             return "quantised activations, through which no gradient goes"
-        other = sorted(set(own["_diffusers_hook"].hooks) - FAITHFUL) if "_diffusers_hook" in own else []
-        if other:
-            return f"the hook {other[0]!r}, which caches, skips or recasts what the gradient needs"
+        unsafe = sorted(set(own["_diffusers_hook"].hooks) - FAITHFUL) if "_diffusers_hook" in own else []
+        if unsafe:
+            return f"the hook {unsafe[0]!r}, which caches, skips or recasts what the gradient needs"
     return ""

@@ -1,7 +1,9 @@
-"""GLIGEN's layers in a UNet (Li et al. 2023): between self- and cross-attention, pixels look at boxes with names.
+"""GLIGEN's layers in a UNet: between self- and cross-attention, visual tokens attend to boxes with phrases.
 
-`UNet2DConditionModel` has them in stock (`attention_type="gated"`). `UNet3DConditionModel` gets them here: a fuser in
-every space block, none in the time blocks, under the names that the published adapters use (IGLIGEN).
+Li et al. 2023, https://arxiv.org/abs/2301.07093, https://github.com/gligen/GLIGEN.
+
+`UNet2DConditionModel` has them in diffusers (`attention_type="gated"`). `UNet3DConditionModel` gets them here: a fuser
+in every spatial block, none in temporal blocks, under the names that the published adapters use (IGLIGEN).
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from ..errors import AnimaticError
 from .folder import is_grounding, read_json, read_state
 
 
-class Passing(nn.Module):
-    """The fuser of a time block: it is handed the boxes as all blocks are, and lets them pass."""
+class IdentityFuser(nn.Module):
+    """The fuser of a temporal block, which gets the boxes as all blocks do and ignores them."""
 
     def forward(self, x: Tensor, objs: Tensor) -> Tensor:
         return x
@@ -34,42 +36,47 @@ def add_grounding(unet: Any) -> None:
     for block in [m for m in unet.modules() if isinstance(m, BasicTransformerBlock)]:
         attn: Any = block.attn1
         fuser = GatedSelfAttentionDense(block.dim, width, attn.heads, block.dim // attn.heads)
-        block.fuser = Passing() if block in in_time else fuser
+        block.fuser = IdentityFuser() if block in in_time else fuser
     unet.position_net = GLIGENTextBoundingboxProjection(positive_len=width, out_dim=width)
 
 
-def grounded(unet: nn.Module) -> bool:
+def has_grounding(unet: nn.Module) -> bool:
+    """Whether a loaded network has grounding layers."""
     return hasattr(unet, "position_net")
 
 
 def is_gated(folder: Path) -> bool:
-    """Whether the network in a folder has grounding of its own, as its config says."""
+    """Whether the network in a folder has grounding layers, by its configuration."""
     config = read_json(folder / "config.json")
     return config.get("attention_type") == "gated" or config.get("use_gated_attention", False)
 
 
 def load_grounding(unet: Any, folder: Path) -> None:
-    """Add grounding with the weights in `folder`, which may hold others too."""
+    """Add grounding layers with the weights in `folder`, which may hold others too. Raises where they do not fit."""
     add_grounding(unet)
     state = read_state(folder)
-    wanted, found = ({n for n in names if is_grounding(n)} for names in (dict(unet.named_parameters()), state))
-    if wanted != found:
-        odd = sorted(wanted ^ found)
+    expected = {name for name, _ in unet.named_parameters() if is_grounding(name)}
+    found = {name for name in state if is_grounding(name)}
+    if expected != found:
+        odd = sorted(expected ^ found)
         raise AnimaticError(f"{folder}: its grounding does not fit; {len(odd)} weights differ, first {odd[0]}")
-    unet.load_state_dict({name: state[name] for name in wanted}, strict=False)
+    unet.load_state_dict({name: state[name] for name in expected}, strict=False)
 
 
-def boxes_told(cond: Conditioning, frames: int) -> dict[str, Tensor] | None:
-    """What `position_net` is given for a batch of rows x frames, or None where the model is told of no boxes.
+def position_net_inputs(cond: Conditioning, frames: int) -> dict[str, Tensor] | None:
+    """The inputs of `position_net` for a batch of branches x frames, or None where no boxes are given.
 
-    From `cond.extra`: "boxes" `[row, frame, object, 4]` xyxy in 0..1, "present" `[row, frame, object]`, "phrases"
-    `[row, object, channel]`.
+    From `cond.extra`: "boxes" `[branch, frame, object, 4]` xyxy in 0..1, "present" `[branch, frame, object]`, "phrases"
+    `[branch, object, channel]`. Frames are those of each branch, from its `first_frame` on.
     """
     if "boxes" not in cond.extra:
         return None
-    at = torch.tensor([[row.first_frame + i for i in range(frames)] for row in cond.branches], device=cond.text.device)
-    each = torch.arange(len(cond.branches), device=at.device)[:, None]
-    boxes, present = cond.extra["boxes"][each, at], cond.extra["present"][each, at]
+    device = cond.text.device
+    numbers = [[branch.first_frame + i for i in range(frames)] for branch in cond.branches]
+    frame = torch.tensor(numbers, device=device)
+    branch = torch.arange(len(cond.branches), device=device)[:, None]
+    boxes = cond.extra["boxes"][branch, frame]
+    present = cond.extra["present"][branch, frame]
     phrases = cond.extra["phrases"][:, None].expand(-1, frames, -1, -1)
     return {
         "boxes": boxes.flatten(0, 1).to(cond.text.dtype),

@@ -1,8 +1,7 @@
 """Which known model a folder holds, by the configuration of its network and never by the folder's name.
 
-A card `animatic.json` with a `model` or a `family` is believed. Without one the facts below decide; the values are
-those of the published `config.json` files. Fine-tuned copies keep their configuration, so they are used as their parent
-is.
+A card `animatic.json` with a `model` or a `family` decides. Without one the entries below do; their values are those of
+the published `config.json` files. Fine-tuned models keep the configuration of their base, and are used like it.
 """
 
 from __future__ import annotations
@@ -14,34 +13,37 @@ from typing import Any
 from ..errors import AnimaticError
 from .presets import PRESETS, Preset
 
-FILM = {
+VIDEO_UNET = {
     "_class_name": "UNet3DConditionModel",
     "down_block_types": ["CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"],
     "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"],
     "layers_per_block": 2,
 }
-PICTURE = {
+IMAGE_UNET = {
     "_class_name": "UNet2DConditionModel",
     "block_out_channels": [320, 640, 1280, 1280],
     "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
     "layers_per_block": 2,
     "in_channels": 4,
 }
-COG, WAN = {"_class_name": "CogVideoXTransformer3DModel"}, {"_class_name": "WanTransformer3DModel"}
+COGVIDEOX, WAN = {"_class_name": "CogVideoXTransformer3DModel"}, {"_class_name": "WanTransformer3DModel"}
 
 # (facts, the known models that have them all)
 KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
-    ({**FILM, "sample_size": [40, 72]}, ("zeroscope",)),
-    ({**FILM, "sample_size": [72, 128]}, ("zeroscope-xl",)),
-    ({**FILM, "_library": "models.unet_3d_condition"}, ("zeroscope", "zeroscope-xl")),  # as their model_index.json says
-    (FILM, ("modelscope", "zeroscope")),  # ModelScope's layout at any width; Zeroscope is a fine-tuned ModelScope
-    ({**PICTURE, "cross_attention_dim": 768}, ("sd15",)),
-    ({**PICTURE, "cross_attention_dim": 1024}, ("sd21",)),
+    ({**VIDEO_UNET, "sample_size": [40, 72]}, ("zeroscope",)),
+    ({**VIDEO_UNET, "sample_size": [72, 128]}, ("zeroscope-xl",)),
+    (
+        {**VIDEO_UNET, "_library": "models.unet_3d_condition"},
+        ("zeroscope", "zeroscope-xl"),
+    ),  # as their model_index.json says
+    (VIDEO_UNET, ("modelscope", "zeroscope")),  # ModelScope's layout at any width; Zeroscope is a fine-tuned ModelScope
+    ({**IMAGE_UNET, "cross_attention_dim": 768}, ("sd15",)),
+    ({**IMAGE_UNET, "cross_attention_dim": 1024}, ("sd21",)),
     ({"_class_name": "UNet2DConditionModel", "in_channels": 7, "num_class_embeds": 1000}, ("sd-x4",)),
     ({"_class_name": "UNet2DConditionModel", "block_out_channels": [384, 768, 1536, 1536]}, ("sdxl-refiner",)),
-    ({**COG, "num_layers": 30, "num_attention_heads": 30}, ("cogvideox-2b",)),
-    ({**COG, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": None}, ("cogvideox-5b",)),
-    ({**COG, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": 2}, ("cogvideox1.5-5b",)),
+    ({**COGVIDEOX, "num_layers": 30, "num_attention_heads": 30}, ("cogvideox-2b",)),
+    ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": None}, ("cogvideox-5b",)),
+    ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": 2}, ("cogvideox1.5-5b",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 12}, ("wan2.1-1.3b",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 24, "in_channels": 48}, ("wan2.2-5b",)),
     ({**WAN, "num_layers": 40, "num_attention_heads": 40}, ("wan2.1-14b",)),  # 2.2 A14B is used alike
@@ -70,7 +72,7 @@ def known_by_card(folder: Path, card: Mapping[str, Any]) -> Preset | None:
 
 
 def known_by_config(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the known models that a network is like, the first to be assumed; empty where there is none.
+    """The names of the known models with this configuration, the most likely first; empty where there is none.
 
     `config` is its `config.json`, with the `_library` that `model_index.json` names for it.
     """

@@ -1,7 +1,9 @@
-"""LaVie's three models as backbones, and its published checkpoints made model folders.
+"""LaVie's three models as backbones, and its published checkpoints converted to model folders.
 
-Betas are linear 1e-4 to 0.02, much noisier than Stable Diffusion's: with the image model's schedule the weights make
-bad video. Of Stable Diffusion they keep text encoder and VAE, which a converted folder takes from where `parts` says.
+Wang et al. 2023, https://arxiv.org/abs/2309.15103, https://github.com/Vchitect/LaVie.
+
+Betas are linear from 1e-4 to 0.02, much noisier than Stable Diffusion's schedule, with which these weights give bad
+video. Text encoder and VAE are those of Stable Diffusion; a converted folder names in `parts` where they are.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from .lavie_unet import BASE, INTERPOLATION, VSR, LaVieUNet
 
 BETAS: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": False}
 SD, X4 = "CompVis/stable-diffusion-v1-4", "stabilityai/stable-diffusion-x4-upscaler"
-CARDS: dict[str, dict[str, Any]] = {  # what the released programs do
+CARDS: dict[str, dict[str, Any]] = {  # settings of the released programs
     "lavie": {
         "unet": BASE, "parts": SD, "solver": DDPMScheduler, "scheduler": {},  # from 980 to 0 in 50 steps
         "geometry": Geometry(16, 320, 512), "defaults": ModelDefaults(50, 7.5),
@@ -54,7 +56,7 @@ RENAMED = {
 
 
 class LaVie(Components):
-    """Text to video, key frames to video, or small video to large: what the network was made for."""
+    """Text to video, interpolation of key frames, or super-resolution, as the network was trained for."""
 
     provides = frozenset({"text maps", "video"})
     network = LaVieUNet
@@ -64,11 +66,11 @@ class LaVie(Components):
 
 
 def models_home() -> Path:
-    """Where converted models lie unless told otherwise."""
+    """The folder of converted models, unless `--out` names another."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "animatic" / "models"
 
 
-def fitted(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+def recognised(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """(model name, network config, renamed weights) of a checkpoint, sizes read from its shapes.
 
     Raises `AnimaticError` naming the first tensor that is missing, unknown or of another shape.
@@ -91,40 +93,44 @@ def fitted(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, 
 
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Widths and depth, so that smaller networks of the same kind can be converted too."""
-    found = [re.match(r"down_blocks\.(\d+)\.resnets\.(\d+)\.conv1\.weight", name) for name in weights]
-    places = {(int(m[1]), int(m[2])): weights[m[0]].shape[0] for m in found if m}
-    text = next((w.shape[1] for n, w in weights.items() if n.endswith("attn2.to_k.weight")), None)
+    """Widths and depth by the shapes of the weights, so that smaller networks of the same kind can be converted too."""
+    matches = [re.match(r"down_blocks\.(\d+)\.resnets\.(\d+)\.conv1\.weight", name) for name in weights]
+    widths = {(int(m[1]), int(m[2])): weights[m[0]].shape[0] for m in matches if m}  # by level and layer
+    text_width = next((w.shape[1] for n, w in weights.items() if n.endswith("attn2.to_k.weight")), None)
     levels = range(4)
-    if text is None or any((i, 0) not in places for i in levels):
+    if text_width is None or any((level, 0) not in widths for level in levels):
         raise AnimaticError("a level or its text attention is missing; want all weights of one of LaVie's networks")
     return {
-        "block_out_channels": tuple(places[i, 0] for i in levels),
-        "layers_per_block": 1 + max(layer for _, layer in places),
-        "cross_attention_dim": text,
+        "block_out_channels": tuple(widths[level, 0] for level in levels),
+        "layers_per_block": 1 + max(layer for _, layer in widths),
+        "cross_attention_dim": text_width,
     }
 
 
 def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") -> Path:
-    """Write the model folder of a published checkpoint; `parts` is where text encoder, tokenizer and VAE are.
+    """Write the model folder of a published checkpoint, and return it; no code in the file is run.
 
-    No code in the file is run. `out` None is where `--model lavie` (`lavie-interpolation`, `lavie-vsr`) looks.
+    `parts` is the folder or hub id of the model with text encoder, tokenizer and VAE. `out` None is the folder where
+    `--model lavie` (`lavie-interpolation`, `lavie-vsr`) looks. Raises `AnimaticError` where the file is no such
+    checkpoint.
     """
     state = read_checkpoint(checkpoint)
-    kind, config, weights = fitted(state.get("ema", state))
-    out, card = out or models_home() / kind, CARDS[kind]
+    kind, config, weights = recognised(state.get("ema", state))
+    out = out or models_home() / kind
+    card = CARDS[kind]
     with torch.device("meta"):
         network = LaVieUNet(**config)
     network.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, assign=True)
     network.save_pretrained(out / "unet")
     solver: Any = card.get("solver", DDIMScheduler)
     solver(**BETAS, **card["scheduler"]).save_pretrained(out / "scheduler")
-    told = {
+    written = {
         "family": "lavie",
         "geometry": asdict(card["geometry"]),
         "defaults": asdict(card["defaults"]),
         "parts": parts or card["parts"],
     }
-    told |= {"concat_conditioning": card["concat_conditioning"]} if "concat_conditioning" in card else {}
-    write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", solver.__name__)}, told)
+    if "concat_conditioning" in card:
+        written["concat_conditioning"] = card["concat_conditioning"]
+    write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", solver.__name__)}, written)
     return out

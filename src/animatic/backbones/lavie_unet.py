@@ -1,8 +1,9 @@
-"""`LaVieUNet`: Stable Diffusion's UNet carried over to video (Wang et al. 2023), base, interpolation and upscaling.
+"""`LaVieUNet`: Stable Diffusion's UNet extended to video, for base model, interpolation and super-resolution.
 
-It is diffusers' own 2D network with frames folded into the batch, in which four things know of time: the group norms
-of the ResNets and of the output (statistics over all frames), the transformer blocks, and where `convolutions` say so
-temporal ResNets. All else keeps diffusers' names, so weights and LoRAs of the image model fit its spatial part.
+Wang et al. 2023, https://arxiv.org/abs/2309.15103. It is diffusers' own 2D network with frames folded into the batch.
+Three kinds of layers relate frames: group norms of the ResNets and of the output (statistics over all frames),
+transformer blocks (attention over time), and with `convolutions` temporal ResNets. All else keeps diffusers' names, so
+that weights and LoRAs of the image model fit its spatial part.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .spacetime import RelativePositions, apply_rotary, rotary_tables
 
 DOWN = ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
 UP = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
-ROTARY = 32  # channels of a head that turn with time
+ROTARY = 32  # channels of a head with rotary positions
 GROUPS = 32  # of the norms in temporal ResNets, whatever the rest of the network has
 
 BASE: dict[str, Any] = {}
@@ -36,24 +37,25 @@ VSR: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Frames:
-    """How many frames the call at hand folds into each row of the batch."""
+class FrameFolding:
+    """The number of frames of each clip in the present call, for layers to fold them into the batch and back."""
 
     count = 1
 
     def unfold(self, x: Tensor) -> Tensor:
-        """`[row * frame, channel, ...]` to `[row, channel, frame, ...]`."""
+        """`[sample * frame, channel, ...]` to `[sample, channel, frame, ...]`."""
         return x.unflatten(0, (-1, self.count)).transpose(1, 2)
 
     def fold(self, x: Tensor) -> Tensor:
+        """The inverse of `unfold`."""
         return x.transpose(1, 2).flatten(0, 1)
 
 
 class LaVieUNet(UNet2DConditionModel):
-    """Predicts for clips `[row, channel, frame, height, width]`; any number of frames.
+    """Predictions for clips `[sample, channel, frame, height, width]` of any number of frames.
 
-    Beyond `UNet2DConditionModel`: `time_last` puts attention over time behind the feed-forward, `positions` tells it
-    where frames are (rotary and relative bias), `sparse` lets a frame look in space at the first frame and the one
+    Beyond `UNet2DConditionModel`: `time_last` puts attention over time after the feed-forward, `positions` gives it
+    positions (rotary, and a relative bias), with `sparse` a frame attends in space to the first frame and the one
     before instead of itself, `convolutions` adds temporal ResNets. BASE, INTERPOLATION and VSR are the released three.
     """
 
@@ -95,30 +97,33 @@ class LaVieUNet(UNet2DConditionModel):
             use_linear_projection=use_linear_projection,
             num_class_embeds=num_class_embeds,
         )
-        self.frames = frames = Frames()
+        self.frames = frames = FrameFolding()
         for module in list(self.modules()):
             if isinstance(module, ResnetBlock2D):
                 module.norm1, module.norm2 = FrameNorm(module.norm1, frames), FrameNorm(module.norm2, frames)
             elif isinstance(module, Transformer2DModel):
                 module.transformer_blocks = nn.ModuleList(
-                    TimeBlock(block, frames, time_last, positions, sparse) for block in module.transformer_blocks
+                    TemporalTransformerBlock(block, frames, time_last, positions, sparse)
+                    for block in module.transformer_blocks
                 )
                 if convolutions:
                     width: Any = module.in_channels
-                    module.resblock_temporal = TimeResNet(width, 0, (3, 3), frames)
-                    module.register_forward_pre_hook(_through_time, with_kwargs=True)
+                    module.resblock_temporal = TemporalResNet(width, 0, (3, 3), frames)
+                    module.register_forward_pre_hook(_temporal_pre_hook, with_kwargs=True)
         self.conv_norm_out = FrameNorm(self.conv_norm_out, frames)
         if convolutions:
-            told = 4 * block_out_channels[0]
-            self.down_temporal_blocks = nn.ModuleList(TimeModule(width, told, frames) for width in block_out_channels)
-            self.mid_temporal_block = TimeModule(block_out_channels[-1], told, frames)
+            embedding = 4 * block_out_channels[0]  # width of the embedding of the timestep
+            self.down_temporal_blocks = nn.ModuleList(
+                TemporalModule(width, embedding, frames) for width in block_out_channels
+            )
+            self.mid_temporal_block = TemporalModule(block_out_channels[-1], embedding, frames)
             self.up_temporal_blocks = nn.ModuleList(
-                TimeModule(width, told, frames) for width in reversed(block_out_channels)
+                TemporalModule(width, embedding, frames) for width in reversed(block_out_channels)
             )
             blocks = (*self.down_blocks, self.mid_block, *self.up_blocks)
             added: Any = (*self.down_temporal_blocks, self.mid_temporal_block, *self.up_temporal_blocks)
             for block, module in zip(blocks, added, strict=True):
-                block.register_forward_hook(module.after, with_kwargs=True)
+                block.register_forward_hook(module.forward_hook, with_kwargs=True)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -127,24 +132,25 @@ class LaVieUNet(UNet2DConditionModel):
         encoder_hidden_states: Tensor,
         class_labels: Tensor | None = None,
     ) -> Tensor:
-        """`encoder_hidden_states` `[row, token, channel]`, `timestep` and `class_labels` `[row]`."""
-        rows, _, count = sample.shape[:3]
+        """`encoder_hidden_states` `[sample, token, channel]`, `timestep` and `class_labels` `[sample]`."""
+        samples, _, count = sample.shape[:3]
         self.frames.count = count
-        x, t = self.frames.fold(sample), torch.as_tensor(timestep, device=sample.device).expand(rows)
-        answer = super().forward(
+        x = self.frames.fold(sample)
+        t = torch.as_tensor(timestep, device=sample.device).expand(samples)
+        prediction = super().forward(
             x,
             t.repeat_interleave(count),
             encoder_hidden_states.repeat_interleave(count, 0),
             class_labels=None if class_labels is None else class_labels.repeat_interleave(count),
             return_dict=False,
         )
-        return self.frames.unfold(answer[0])
+        return self.frames.unfold(prediction[0])
 
 
 class FrameNorm(nn.GroupNorm):
-    """A group norm whose statistics run over all frames of a row."""
+    """A group norm whose statistics run over all frames of a clip."""
 
-    def __init__(self, like: nn.GroupNorm, frames: Frames) -> None:
+    def __init__(self, like: nn.GroupNorm, frames: FrameFolding) -> None:
         super().__init__(like.num_groups, like.num_channels, like.eps)
         self.frames = frames
 
@@ -159,10 +165,10 @@ class RotaryEmbedding(nn.Module):
         return apply_rotary(x, rotary_tables(x.shape[2], min(ROTARY, x.shape[3]), x.device))
 
 
-class TimeAttention(Attention):
-    """Attention of each cell through time, `[row * frame, cell, channel]`."""
+class TemporalAttention(Attention):
+    """Attention of each cell through time, `[sample * frame, cell, channel]`."""
 
-    def __init__(self, width: int, heads: int, positions: bool, frames: Frames) -> None:
+    def __init__(self, width: int, heads: int, positions: bool, frames: FrameFolding) -> None:
         super().__init__(width, heads=heads, dim_head=width // heads, bias=False)
         self.frames = frames
         self.positions = RelativePositions(heads) if positions else None
@@ -171,7 +177,7 @@ class TimeAttention(Attention):
 
     def forward(self, hidden_states: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         cells = hidden_states.shape[1]
-        x = self.frames.unfold(hidden_states).flatten(0, 1)  # [row * cell, frame, channel]
+        x = self.frames.unfold(hidden_states).flatten(0, 1)  # [sample * cell, frame, channel]
         bias = None
         if self.positions is not None:
             bias = self.positions(self.frames.count).to(x.dtype)
@@ -180,15 +186,15 @@ class TimeAttention(Attention):
         return self.frames.fold(x.unflatten(0, (-1, cells)))
 
 
-class TimeBlock(BasicTransformerBlock):
-    """Space, text, time, feed-forward; or time last."""
+class TemporalTransformerBlock(BasicTransformerBlock):
+    """Attention in space, to text and over time, then feed-forward; or over time last."""
 
     norm1: Any  # diffusers allows for None
     norm2: Any
     norm3: Any
     attn2: Any
 
-    def __init__(self, like: Any, frames: Frames, time_last: bool, positions: bool, sparse: bool) -> None:
+    def __init__(self, like: Any, frames: FrameFolding, time_last: bool, positions: bool, sparse: bool) -> None:
         super().__init__(
             like.dim,
             like.num_attention_heads,
@@ -197,7 +203,7 @@ class TimeBlock(BasicTransformerBlock):
             only_cross_attention=like.only_cross_attention,
         )
         self.frames, self.time_last, self.sparse = frames, time_last, sparse
-        self.attn_temp = TimeAttention(like.dim, like.num_attention_heads, positions, frames)
+        self.attn_temp = TemporalAttention(like.dim, like.num_attention_heads, positions, frames)
         self.norm_temp = nn.LayerNorm(like.dim)
         out: Any = self.attn_temp.to_out
         nn.init.zeros_(out[0].weight)
@@ -214,33 +220,39 @@ class TimeBlock(BasicTransformerBlock):
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         x = hidden_states
-        seen = self.norm1(x)
-        source = encoder_hidden_states if self.only_cross_attention else self._before(seen) if self.sparse else None
-        x = x + self.attn1(seen, source)
+        normed = self.norm1(x)
+        source = None  # self-attention
+        if self.only_cross_attention:
+            source = encoder_hidden_states
+        elif self.sparse:
+            source = self._sparse_source(normed)
+        x = x + self.attn1(normed, source)
         x = x + self.attn2(self.norm2(x), encoder_hidden_states)
         if not self.time_last:
             x = x + self.attn_temp(self.norm_temp(x))
         x = x + self.ff(self.norm3(x))
-        return x + self.attn_temp(self.norm_temp(x)) if self.time_last else x
+        if self.time_last:
+            x = x + self.attn_temp(self.norm_temp(x))
+        return x
 
-    def _before(self, x: Tensor) -> Tensor:
-        """The tokens of the first frame and of the one before: `[row * frame, 2 * cell, channel]`."""
+    def _sparse_source(self, x: Tensor) -> Tensor:
+        """The tokens of the first frame and of the one before: `[sample * frame, 2 * cell, channel]`."""
         clip = x.unflatten(0, (-1, self.frames.count))
         before = torch.cat([clip[:, :1], clip[:, :-1]], 1)
         return torch.cat([clip[:, :1].expand_as(clip), before], 2).flatten(0, 1)
 
 
-class TimeResNet(nn.Module):
-    """Two convolutions along time with these kernels, told the noise level where `told` is its width."""
+class TemporalResNet(nn.Module):
+    """Two convolutions along time with these kernel sizes; `embedding` is the width of the timestep's (0: unused)."""
 
-    def __init__(self, width: int, told: int, kernels: tuple[int, int], frames: Frames) -> None:
+    def __init__(self, width: int, embedding: int, kernels: tuple[int, int], frames: FrameFolding) -> None:
         super().__init__()
         self.frames = frames
         first, second = kernels
         self.norm1, self.norm2 = (nn.GroupNorm(GROUPS, width, eps=1e-6) for _ in range(2))
         self.conv1 = nn.Conv3d(width, width, (first, 1, 1), padding=(first // 2, 0, 0))
         self.conv2 = nn.Conv3d(width, width, (second, 1, 1), padding=(second // 2, 0, 0))
-        self.time_emb_proj = nn.Linear(told, width) if told else None
+        self.time_emb_proj = nn.Linear(embedding, width) if embedding else None
 
     def forward(self, x: Tensor, temb: Tensor | None = None) -> Tensor:
         x = self.frames.unfold(x)
@@ -250,13 +262,13 @@ class TimeResNet(nn.Module):
         return self.frames.fold(x + self.conv2(F.silu(self.norm2(h))))
 
 
-class TimeModule(nn.Module):
-    """What upscaling adds after each block of the network: a ResNet along time, one in space, and a closed gate."""
+class TemporalModule(nn.Module):
+    """Added after each block in super-resolution: ResNets over time and in space, then a zero-initialised layer."""
 
-    def __init__(self, width: int, told: int, frames: Frames) -> None:
+    def __init__(self, width: int, embedding: int, frames: FrameFolding) -> None:
         super().__init__()
-        self.resblocks_3d_t = TimeResNet(width, told, (5, 3), frames)
-        self.resblocks_3d_s = ResnetBlock2D(in_channels=width, temb_channels=told, groups=GROUPS)
+        self.resblocks_3d_t = TemporalResNet(width, embedding, (5, 3), frames)
+        self.resblocks_3d_s = ResnetBlock2D(in_channels=width, temb_channels=embedding, groups=GROUPS)
         for norm in ("norm1", "norm2"):
             setattr(self.resblocks_3d_s, norm, FrameNorm(getattr(self.resblocks_3d_s, norm), frames))
         self.shift_conv = nn.Conv2d(width, width, 1)
@@ -266,13 +278,16 @@ class TimeModule(nn.Module):
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
         return x + self.shift_conv(self.resblocks_3d_s(self.resblocks_3d_t(x, temb), temb))
 
-    def after(self, block: nn.Module, args: tuple[Any, ...], told: dict[str, Any], answer: Any) -> Any:
-        """A hook: what a block of the network passes on (what it keeps for the way up stays as it is)."""
-        temb = told["temb"] if "temb" in told else args[1]
-        if isinstance(answer, tuple):
-            return self(answer[0], temb), *answer[1:]
-        return self(answer, temb)
+    def forward_hook(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """A hook on a block: changes its output, and leaves those for the skip connections as they are."""
+        temb = kwargs["temb"] if "temb" in kwargs else args[1]
+        if isinstance(output, tuple):
+            return self(output[0], temb), *output[1:]
+        return self(output, temb)
 
 
-def _through_time(module: Any, args: tuple[Any, ...], told: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return (module.resblock_temporal(args[0]), *args[1:]), told
+def _temporal_pre_hook(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A hook on a transformer: a temporal ResNet before it."""
+    return (module.resblock_temporal(args[0]), *args[1:]), kwargs

@@ -1,7 +1,7 @@
 """A model by name, folder or hub id: all in diffusers layout with a UNet or transformer, a VAE and a text encoder.
 
-What diffusers has no word for (native size, habits, vocabulary, the family whose settings the methods use) stands in
-PRESETS, or in the folder's card `animatic.json`; without a card the network's configuration tells (`identity`).
+What diffusers cannot express (native size, defaults, vocabulary, the family whose settings the methods use) is in
+PRESETS, or in the folder's card `animatic.json`; without a card the network's configuration decides (`identity`).
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .locating import SHARED, Location, locate
 from .memory import apply_memory_options
-from .presets import CONVERT, PRESETS, Preset
-from .small_model import Labels, Sentence, Small
+from .presets import CONVERT_COMMAND, PRESETS, Preset
+from .small_model import ClipSentence, Labels, SpaceTimeBackbone
 from .unet2d import Refiner, RefinerText, UNet2D
 from .unet3d import UNet3D
 from .wan import Wan
 
-NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, Small, LaVie, CogVideoX, Wan)}
+NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan)}
 ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
-NO_ECONOMY = MemoryOptions()
+NO_MEMORY_OPTIONS = MemoryOptions()
 CLIP = CLIPTextModel.__name__
-WAN_WORDS = 512  # tokens that Wan was trained on
+WAN_TEXT_TOKENS = 512  # tokens that Wan was trained on
 CARD = {
     "model",
     "family",
@@ -61,36 +61,36 @@ CARD = {
 def load(
     name: str = "mini",
     device: str = "",
-    economy: MemoryOptions = NO_ECONOMY,
+    memory: MemoryOptions = NO_MEMORY_OPTIONS,
     adapt: Callable[[Components], object] = lambda model: None,
 ) -> Components:
     """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
 
-    `device` "" is a GPU if there is one. `economy` says how to save memory; `adapt` may change the weights before that.
+    `device` "" is a GPU if there is one. `memory` are options to save memory; `adapt` may change the weights before.
     Raises `AnimaticError` where the model is unknown, incomplete or damaged.
     """
-    half = economy.dtype == "float16"
+    half = memory.dtype == "float16"
     place = locate(name, half)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = found_at(place)
     own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
-    model = _read(found, getattr(torch, economy.dtype or own), half)
+    model = _read(found, getattr(torch, memory.dtype or own), half)
     if found.alike:
         _warn_of_recognised(model, found)
     elif not (found.known or {"geometry", "defaults"} <= found.card.keys()):
         _warn_of_defaults(model, found.folder)
-    model.reference, model.memory = place.reference, economy
+    model.reference, model.memory = place.reference, memory
     adapt(model.freeze())
-    return apply_memory_options(model, economy, torch.device(device))
+    return apply_memory_options(model, memory, torch.device(device))
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
-    """Say how a model is used that nothing says how to use."""
+    """Warn of the defaults that a model without a card is used with."""
     warn(f"{folder}: no animatic.json says how the model is used: {_usage(model)}")
 
 
 def _warn_of_recognised(model: Components, found: Found) -> None:
-    """Say which known model a folder was taken for, and how it is used therefore."""
+    """Warn which known model a folder was taken for, and with what defaults it is used."""
     name, *others = found.alike
     scheduler = model.defaults.scheduler or type(model.scheduler).__name__
     doubt = f"; {listed(others)} looks the same, which animatic card --model {others[0]} would say" if others else ""
@@ -98,14 +98,14 @@ def _warn_of_recognised(model: Components, found: Found) -> None:
 
 
 def _usage(model: Components) -> str:
-    size, habits = model.geometry, model.defaults
+    size, defaults = model.geometry, model.defaults
     frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
-    return f"{frames}, {habits.steps} steps, guidance {habits.guidance:g}"
+    return f"{frames}, {defaults.steps} steps, guidance {defaults.guidance:g}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """A model folder before its weights are read: what it says of itself, and which known model it is.
+    """A model folder before its weights are read: its configurations, and which known model it is.
 
     `index` is `model_index.json`, `card` is `animatic.json` ({} where there is none), `config` that of the network.
     `alike` are the known models that have its configuration, the first of them assumed; () where the user or the card
@@ -125,9 +125,10 @@ class Found:
         return NETWORKS[self.config["_class_name"]]
 
     def geometry(self, network: Any, vae: Any) -> Geometry:
-        """Of the card, else of the model it is, else what the configs `network` and `vae` tell.
+        """The geometry of the card, else of the known model, else by the configurations `network` and `vae`.
 
-        A model that was only recognised may have learnt another size, which its config tells then (but for Wan's).
+        A model that was only recognised may have been trained at another size, which its configuration has (except
+        Wan's).
         """
         if "geometry" in self.card:
             with reading_card(self.folder):
@@ -138,14 +139,14 @@ class Found:
             return own
 
         if not own and "patch" in vae:  # a PatchCodec takes any size
-            raise AnimaticError(f"{self.folder}: its configs tell no size; want geometry in animatic.json")
-        told = self.cls.native(network, vae)
+            raise AnimaticError(f"{self.folder}: its configs have no size; want geometry in animatic.json")
+        by_config = self.cls.native_geometry(network, vae)
         same = own and all(
-            getattr(told, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
+            getattr(by_config, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
         )
         sizeless = "sample_size" not in network and "sample_height" not in network
         inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
-        return own if own and (same or sizeless or inherited) else told
+        return own if own and (same or sizeless or inherited) else by_config
 
     def defaults(self) -> ModelDefaults:
         if "defaults" in self.card:
@@ -168,16 +169,16 @@ def found_at(place: Location) -> Found:
         warn(f"{folder}/animatic.json: {listed(odd)} is not known and not used; known are {listed(sorted(CARD))}")
 
     config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": index[part][0]}
-    told = preset is not None or not card.keys().isdisjoint(("model", "family"))
-    alike = () if told else known_by_config(config)
+    named = preset is not None or not card.keys().isdisjoint(("model", "family"))
+    alike = () if named else known_by_config(config)
     known = PRESETS[alike[0]] if alike else preset or known_by_card(folder, card)
     return Found(place.name, folder, index, card, config, known, alike)
 
 
-def beside_of_model(name: str) -> ConcatConditioning | None:
-    """What the model called `name` (see `locate`) sees beside the noise, by its card: no weights are read."""
+def concat_conditioning_of(name: str) -> ConcatConditioning | None:
+    """The concatenated conditioning of the model called `name` (see `locate`), by its card; no weights are read."""
     preset = PRESETS.get(name)
-    if preset and preset.source and not preset.source.startswith(CONVERT):  # of another maker, who writes no card
+    if preset and preset.source and not preset.source.startswith(CONVERT_COMMAND):  # its folder has no card
         return preset.concat_conditioning
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning
@@ -186,13 +187,13 @@ def beside_of_model(name: str) -> ConcatConditioning | None:
 
 def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     folder, card, cls, rest = found.folder, found.card, found.cls, found.folder
-    if source := card.get("parts"):  # text encoder and VAE are another model's
+    if source := card.get("parts"):  # text encoder and VAE are those of another model
         rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
     network = cls.read(folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
-    vae = _codec(rest / "vae", torch.float32 if cls.full_codec else dtype)
+    vae = _codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
 
     model = cls(
         found.name,
@@ -208,7 +209,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     model.family = found.known.family if found.known else ""
     with reading_card(folder):
         model.concat_conditioning = conditioning_of_card(card) or (found.known and found.known.concat_conditioning)
-    model.complete(folder, found.index, dtype)
+    model.read_extras(folder, found.index, dtype)
     return model
 
 
@@ -247,7 +248,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     encoder_class = class_in(read_json(folder / "model_index.json"), "text_encoder") if named else CLIP
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    if (encoder_class == "BertModel") > (cls is Small):
+    if (encoder_class == "BertModel") > (cls is SpaceTimeBackbone):
         raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
     options = {"add_pooling_layer": False} if encoder_class == "BertModel" else {}  # the states are pooled here
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
@@ -255,7 +256,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     if encoder_class == "BertModel":
         return BertSentence(name, tokenizer, encoder)
     if encoder_class == CLIP:
-        return (Sentence if cls is Small else ClipText)(name, tokenizer, encoder)
+        return (ClipSentence if cls is SpaceTimeBackbone else ClipText)(name, tokenizer, encoder)
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
-    return T5Text(name, tokenizer, encoder, min(WAN_WORDS, tokenizer.model_max_length), masked=True)
+    return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)

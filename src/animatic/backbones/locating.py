@@ -13,7 +13,7 @@ from huggingface_hub.utils import validate_repo_id
 from ..errors import AnimaticError
 from .fetching import fetched
 from .lavie import models_home
-from .presets import CONVERT, FORMER_IDS, PRESETS, Preset
+from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
 
 NETWORKS = ("unet", "transformer", "transformer_2", "scheduler")
 SHARED = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow
@@ -73,7 +73,7 @@ def _folder(name: str, preset: Preset, half: bool) -> Path:
     """The folder of a known model."""
     if not preset.source:
         return Path(str(files("animatic") / "weights" / name))
-    if preset.source.startswith(CONVERT):
+    if preset.source.startswith(CONVERT_COMMAND):
         if not (folder := models_home() / name).is_dir():
             raise AnimaticError(f"{name} is not on this machine; get its checkpoint, then: {preset.source}")
         return folder

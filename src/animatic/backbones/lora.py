@@ -1,6 +1,7 @@
-"""LoRA (Hu et al. 2022): a few low-rank matrices teach a frozen network a thing; kept in diffusers' file format.
+"""LoRA: low-rank updates of the weights of a frozen network, in diffusers' file format.
 
-Trained through peft, read without it (`lora_files`): added to the weights once, so sampling costs nothing more.
+Hu et al. 2022, https://arxiv.org/abs/2106.09685. Trained with peft, read without it (`lora_files`) and added to the
+weights once, so that sampling costs the same.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from ..errors import AnimaticError, warn
 from ..files import write_atomically
 from . import load
 from .components import Components
-from .load import NO_ECONOMY
+from .load import NO_MEMORY_OPTIONS
 from .lora_files import Update, read_lora
 
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
 TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
 
 
-def wanted_layers(network: nn.Module, which: str) -> list[str]:
+def target_layers(network: nn.Module, which: str) -> list[str]:
     """Names of the attention projections in space, in time or in both ("all"), or of all layers that match globs."""
     layers = [n for n, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     attention = [n for n in layers if n.rpartition(".")[2] in ("to_q", "to_k", "to_v", "qkv", "out") or "to_out" in n]
@@ -43,29 +44,29 @@ def wanted_layers(network: nn.Module, which: str) -> list[str]:
     return chosen
 
 
-def adapt(network: nn.Module, rank: int, which: str = "space") -> None:
-    """Freeze `network` and put adapters of `rank` into the layers `which` names."""
+def add_adapters(network: nn.Module, rank: int, which: str = "space") -> None:
+    """Freeze `network` and add adapters of `rank` to its layers that `which` names (see `target_layers`)."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise AnimaticError("LoRA needs the package peft; pip install 'animatic[train]'") from None
     network.requires_grad_(False)
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=wanted_layers(network, which))
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=target_layers(network, which))
     inject_adapter_in_model(config, network)
 
 
-def save_lora(network: nn.Module, path: Path, teach: Sequence[str] = ()) -> Path:
-    """Write the adapters of `network` as diffusers names them; `teach` are the words they taught."""
+def save_lora(network: nn.Module, path: Path, words: Sequence[str] = ()) -> Path:
+    """Write the adapters of `network` as diffusers names them; `words` are those they were trained for."""
     adapters = {name: value for name, value in network.state_dict().items() if ".lora_" in name}
     state = {f"unet.{name.replace('.default', '')}": v.detach().cpu().contiguous() for name, v in adapters.items()}
-    told = {"format": "pt", "animatic": json.dumps({"words": list(teach)})}
-    write_atomically(path, save(state, told))
+    header = {"format": "pt", "animatic": json.dumps({"words": list(words)})}
+    write_atomically(path, save(state, header))
     return path
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A LoRA as it is asked for: FILE, FILE:SCALE or FILE:SCALE:NETWORK.
+class LoraRequest:
+    """A requested LoRA: FILE, FILE:SCALE or FILE:SCALE:NETWORK.
 
     `network` is "transformer" or "transformer_2", one of the two of Wan 2.2 A14B; "": all that the model has.
     """
@@ -75,42 +76,45 @@ class Wanted:
     network: str = ""
 
     @staticmethod
-    def of(told: str) -> Wanted:
-        """Raises `AnimaticError` where SCALE is no finite number."""
-        if os.path.exists(told):  # of a Path a name that is too long would raise
-            return Wanted(Path(told))
-        rest, _, last = told.rpartition(":")
+    def of(text: str) -> LoraRequest:
+        """The request in `text`. Raises `AnimaticError` where SCALE is no finite number."""
+        if os.path.exists(text):  # of a Path a name that is too long would raise
+            return LoraRequest(Path(text))
+        rest, _, last = text.rpartition(":")
         network = last if last in NETWORKS else ""
-        rest, _, number = (rest if network else told).rpartition(":")
+        rest, _, number = (rest if network else text).rpartition(":")
         if not rest:
-            return Wanted(Path(number), network=network)
+            return LoraRequest(Path(number), network=network)
         try:
             scale = float(number)
         except ValueError:
             if os.path.exists(rest):
                 raise AnimaticError(f"{rest}: scale is {number!r}; want a number such as 0.8") from None
-            return Wanted(Path(f"{rest}:{number}"), network=network)
+            return LoraRequest(Path(f"{rest}:{number}"), network=network)
         if not math.isfinite(scale):
             raise AnimaticError(f"{rest}: scale is {number}; want a number such as 0.8")
-        return Wanted(Path(rest), scale, network)
+        return LoraRequest(Path(rest), scale, network)
 
 
-def with_loras(model: str, told: Sequence[str], economy: MemoryOptions = NO_ECONOMY) -> str | Components:
-    """The model called `model` with every FILE[:SCALE[:NETWORK]] of `told` added, saving memory; else only its name."""
-    if not told and economy == NO_ECONOMY:
+def with_loras(model: str, requests: Sequence[str], memory: MemoryOptions = NO_MEMORY_OPTIONS) -> str | Components:
+    """The model called `model` with every FILE[:SCALE[:NETWORK]] of `requests` added, with memory options.
+
+    Without any of these only its name is returned.
+    """
+    if not requests and memory == NO_MEMORY_OPTIONS:
         return model
 
     def add(loaded: Components) -> None:
-        for wanted in map(Wanted.of, told):
-            apply_lora(loaded, wanted.file, wanted.scale, wanted.network)
+        for request in map(LoraRequest.of, requests):
+            apply_lora(loaded, request.file, request.scale, request.network)
 
-    return load(model, economy=economy, adapt=add)
+    return load(model, memory=memory, adapt=add)
 
 
 def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:
-    """Add `scale` times a LoRA to the weights of `model`, in place; it then also knows the words it was taught.
+    """Add `scale` times a LoRA to the weights of `model`, in place; it can then show the words of the file.
 
-    What the file says of the text encoder is added to it. A model of two networks (Wan 2.2 A14B) gets it in both,
+    Updates of the text encoder are applied to it. A model of two networks (Wan 2.2 A14B) gets it in both,
     which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
     `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """

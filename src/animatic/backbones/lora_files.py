@@ -1,9 +1,11 @@
-"""LoRA files as they are found: which layers they change, and by how much (Hu et al. 2022, arXiv 2106.09685).
+"""LoRA files of several programs: which layers they change, and by how much.
+
+Hu et al. 2022, https://arxiv.org/abs/2106.09685.
 
 Read are files of diffusers (`unet.`, `transformer.`, `text_encoder.`) and of its training scripts
 (`processor.to_q_lora.down`), of peft (`base_model.model.`), of kohya and A1111 (`lora_unet_`, `lora_te_`, with LoCon's
 convolutions), and of Wan's own names (`diffusion_model.blocks.0.self_attn.q`, musubi's too). Renaming is diffusers'
-where it has one; kohya's names are those of the network's layers with "_" for ".", which the network itself tells.
+where it has one; kohya's names are those of the network's layers with "_" for ".", which are looked up in the network.
 
 Whatever cannot be added exactly is refused: a layer the network lacks, LoHa, LoKr, A1111's `dora_scale`.
 """
@@ -44,7 +46,7 @@ NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")  # in 
 
 @dataclass(frozen=True)
 class Update:
-    """What a file does to one layer: W -> W + scaling B A, and with DoRA each row of it is made `magnitude` long.
+    """The update of one layer: W -> W + scaling B A, and with DoRA each row of it is made `magnitude` long.
 
     `down` (A) is `[rank, ...]`, `up` (B) `[channel, rank, ...]`, `bias` and `magnitude` `[channel]`; all float32.
     """
@@ -80,7 +82,7 @@ class Update:
 @dataclass(frozen=True)
 class LoraFile:
     """The updates in a file by part of the model ("unet", "transformer_2", "text_encoder", ...; "": its network) and
-    layer, and the words that our own files say they teach."""
+    layer, and the words that files written here were trained for."""
 
     parts: dict[str, dict[str, Update]]
     words: tuple[str, ...]
@@ -162,7 +164,7 @@ def _named(file: Path, state: State, network: nn.Module, encoder: nn.Module | No
 
 
 def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
-    """Wan's own names by diffusers' converter, which is told musubi's with dots."""
+    """Wan's own names by diffusers' converter, musubi's with dots instead of underscores."""
     own = {}
     for name, value in state.items():
         if hit := MUSUBI.fullmatch(name):
@@ -204,20 +206,20 @@ def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> 
 
 
 def _configs(file: Path, header: Mapping[str, str], named: State) -> dict[str, dict[str, Any]]:
-    """peft's LoraConfig of each part: from diffusers' header, or from the file that peft writes beside its own."""
-    beside = file.with_name("adapter_config.json")
+    """peft's LoraConfig of each part: from diffusers' header, or from the file that peft writes with its own."""
+    peft_config = file.with_name("adapter_config.json")
     if "lora_adapter_metadata" in header:
-        told = _json(file, header["lora_adapter_metadata"])
-    elif file.name == NAMES[1] and beside.exists():
-        told = read_json(beside)
+        config = _json(file, header["lora_adapter_metadata"])
+    elif file.name == NAMES[1] and peft_config.exists():
+        config = read_json(peft_config)
     else:
         return {}
 
     configs: dict[str, dict[str, Any]] = {}
     parts = {hit[1] or "" for name in named if (hit := PREFIX.fullmatch(name))}
     for part in parts:
-        own = {key.removeprefix(f"{part}."): v for key, v in told.items() if part and key.startswith(f"{part}.")}
-        configs[part] = own or {key: value for key, value in told.items() if "." not in key}
+        own = {key.removeprefix(f"{part}."): v for key, v in config.items() if part and key.startswith(f"{part}.")}
+        configs[part] = own or {key: value for key, value in config.items() if "." not in key}
     return configs
 
 
@@ -260,7 +262,7 @@ def _update(file: Path, layer: str, roles: Mapping[str, Tensor], config: Mapping
 
 
 def _alpha(layer: str, config: Mapping[str, Any], rank: int) -> float:
-    """Of peft's config, whose patterns are matched at the end of a layer's name; the rank where it says nothing."""
+    """Of peft's config, whose patterns are matched at the end of a layer's name; the rank where it has none."""
     for pattern, alpha in (config.get("alpha_pattern") or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", layer):
             return float(alpha)

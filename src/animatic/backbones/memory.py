@@ -1,4 +1,4 @@
-"""Fitting a model into a machine: fewer bits a weight, weights in memory while they rest, less kept for backward."""
+"""Memory options of a loaded model: quantised weights, offloading to main memory, gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUANTIZERS = {"int8": "Int8WeightOnlyConfig", "fp8": "Float8WeightOnlyConfig"}  
 
 
 def apply_memory_options(model: Components, options: MemoryOptions, device: torch.device) -> Components:
-    """Make `model`, loaded in `dtype` and with all its adapters, work on `device`."""
+    """Apply `options` to `model`, loaded in its final type and with all adapters, and move it to `device`."""
     if options.save_memory:
         model.save_memory()
     if options.quantize:

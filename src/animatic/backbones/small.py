@@ -1,4 +1,8 @@
-"""`SpaceTimeUNet`: a small video network to train from nothing, after Video Diffusion Models (Ho et al. 2022)."""
+"""`SpaceTimeUNet`: a small video network to train from scratch.
+
+After Video Diffusion Models, Ho et al. 2022, https://arxiv.org/abs/2204.03458, in the version of
+https://github.com/lucidrains/video-diffusion-pytorch.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,14 @@ from ..errors import AnimaticError
 from .spacetime import (
     Attention,
     AttentionHook,
-    Features,
+    FrameLayout,
     LinearAttention,
     RelativePositions,
     ResNet,
     SpaceAttention,
-    TimeAttention,
-    fused,
-    groups,
+    TemporalAttention,
+    fused_attention,
+    group_count,
     rotary_tables,
     sinusoids,
 )
@@ -32,17 +36,19 @@ DESIGNS = ("fast", "original")
 
 
 class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
-    """Predicts noise, sample, velocity or flow of clips `[row, channel, frame, height, width]`.
+    """Predicts noise, sample, velocity or flow of clips `[sample, channel, frame, height, width]`.
 
     `design` "original" computes what video-diffusion-pytorch 0.7.0's `Unet3D(dim, cond_dim, out_dim, dim_mults,
     channels, attn_heads, attn_dim_head, init_kernel_size=first_kernel, use_sparse_linear_attn=linear_attention)`
-    computes; its weights are read by `animatic convert vdp`. "fast" is ours. Levels have `dim * multiples[i]` channels;
-    `blocks[i]` ResNets on the way down and as many on the way up (the original: two). `cond_dim` is the width of the
-    condition, one vector a row or a frame; 0: none. Any number of frames; height and width must be multiples of
-    `stride`.
+    computes; its weights are read by `animatic convert vdp`. "fast" is a faster variant (see `spacetime`).
+
+    Levels have `dim * multiples[i]` channels, and `blocks[i]` ResNets on the way down and as many on the way up (the
+    original: two). `cond_dim` is the width of the
+    condition, one vector a sample or a frame; 0: none. Any number of frames; height and width must be multiples of
+    `size_multiple`. Raises `AnimaticError` where `design` is unknown or `blocks` do not match `multiples`.
     """
 
-    attn_processors: ClassVar[dict[str, Any]] = {}  # none to replace: its layers call `waist` themselves
+    attn_processors: ClassVar[dict[str, Any]] = {}  # none to replace: its layers call the `attention` they are given
 
     @register_to_config
     def __init__(
@@ -66,13 +72,13 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         blocks = tuple(blocks) or (2,) * len(multiples)
         if len(blocks) != len(multiples):
             raise AnimaticError(f"blocks are {list(blocks)}; want one number for each of {len(multiples)} levels")
-        self.stride = 2 ** (len(multiples) - 1)
+        self.size_multiple = 2 ** (len(multiples) - 1)
         widths = [dim * m for m in multiples]
-        told = 4 * dim + cond_dim
+        embedding = 4 * dim + cond_dim  # channels of the embedding of timestep and condition
 
-        def through_time(channels: int) -> TimeAttention:
+        def through_time(channels: int) -> TemporalAttention:
             narrow = min(heads, max(2, channels // (2 * head_dim)))
-            return TimeAttention(channels, heads if original else narrow, head_dim)
+            return TemporalAttention(channels, heads if original else narrow, head_dim)
 
         def through_space(channels: int, level: int) -> nn.Module | None:
             if original:
@@ -85,24 +91,30 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             return SpaceAttention(channels, max(1, channels // head_dim), head_dim)
 
         def level(index: int, channels: int, out: int) -> Level:
-            first, *others = (ResNet(c, out, told, original) for c in (channels, *(out,) * (blocks[index] - 1)))
+            first, *others = (ResNet(c, out, embedding, original) for c in (channels, *(out,) * (blocks[index] - 1)))
             return Level([first, *others], through_space(out, index), through_time(out))
 
+        # Input, embeddings of timestep and condition, relative positions in time.
         self.conv_in = nn.Conv2d(in_channels, dim, first_kernel, padding=first_kernel // 2)
-        self.time_in = TimeAttention(dim, heads, head_dim) if original else None
+        self.time_in = TemporalAttention(dim, heads, head_dim) if original else None
         self.time_embed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim))
         self.null = nn.Parameter(torch.randn(1, cond_dim)) if cond_dim else None
         self.positions = RelativePositions(heads)
+
+        # Levels on the way down, the middle, and levels on the way up.
         steps = list(zip([dim, *widths[:-1]], widths, strict=True))
         self.down = nn.ModuleList([level(i, a, b) for i, (a, b) in enumerate(steps)])
         self.shrink = nn.ModuleList([nn.Conv2d(w, w, 4, stride=2, padding=1) for w in widths[:-1]])
-        self.mid1, self.mid2 = (ResNet(widths[-1], widths[-1], told, original) for _ in range(2))
+        self.mid1, self.mid2 = (ResNet(widths[-1], widths[-1], embedding, original) for _ in range(2))
         self.mid_space = full(widths[-1])
         self.mid_time = through_time(widths[-1])
         self.up = nn.ModuleList([level(i, 2 * b, a) for i, (a, b) in reversed(list(enumerate(steps)))])
         self.grow = nn.ModuleList([nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for a, _ in reversed(steps[1:])])
-        self.last = ResNet(2 * dim, dim, 0, True) if original else nn.GroupNorm(groups(dim), dim)
+
+        # Output.
+        self.last = ResNet(2 * dim, dim, 0, True) if original else nn.GroupNorm(group_count(dim), dim)
         self.conv_out = nn.Conv2d(dim, out_channels or in_channels, 1 if original else 3, padding=0 if original else 1)
+
         for name, module in self.named_modules():
             if isinstance(module, Attention):
                 module.path = name
@@ -114,50 +126,66 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         t: Tensor,
         cond: Tensor | None = None,
         null: Tensor | None = None,
-        alone: Tensor | None = None,
+        focus_present: Tensor | None = None,
         images: int = 0,
-        waist: AttentionHook = fused,
+        attention: AttentionHook = fused_attention,
     ) -> Tensor:
-        """The prediction for `x` `[row, channel, frame, height, width]` at times `t` `[row]`.
+        """The prediction for `x` `[sample, channel, frame, height, width]` at timesteps `t` `[sample]`.
 
-        `cond` is `[row, cond_dim]`, or `[row, frame, cond_dim]` where pictures have captions of their own; `null`
-        (bool, `[row]` or `[row, frame]`) says where the learnt null condition stands instead. The last `images` frames
-        of every row are pictures, and so are all frames of the rows in `alone` (bool `[row]`): none sees another.
+        `cond` is `[sample, cond_dim]`, or `[sample, frame, cond_dim]` where images have captions of their own; where
+        `null` (bool, `[sample]` or `[sample, frame]`) is true the learnt null condition replaces it. The last `images`
+        frames of every sample are independent images, and so are all frames of the samples in `focus_present` (bool
+        `[sample]`): attention over time leaves them alone. `attention` computes the attention of each layer.
+
+        Raises `AnimaticError` where a shape does not fit the network.
         """
-        rows, _, frames, *_ = x.shape
+        samples, _, frames, *_ = x.shape
         self._check(x, cond, images)
         video = frames - images
-        told = self.time_embed(sinusoids(t.expand(rows), self.config["dim"]).to(x.dtype)).repeat_interleave(frames, 0)
+
+        # One embedding a frame, of its timestep and its condition.
+        embedding = self.time_embed(sinusoids(t.expand(samples), self.config["dim"]).to(x.dtype))
+        embedding = embedding.repeat_interleave(frames, 0)
         if self.null is not None:
-            told = torch.cat([told, self._condition(cond, null, rows, frames).to(x.dtype)], -1)
+            condition = self._condition(cond, null, samples, frames).to(x.dtype)
+            embedding = torch.cat([embedding, condition], -1)
+
+        # Positions in time.
         bias = self.positions(video)
-        turning = rotary_tables(video, min(32, self.config["head_dim"]), x.device) if self.original else None
-        clip = Features(frames, images, alone, bias, turning, waist)
+        rotary = rotary_tables(video, min(32, self.config["head_dim"]), x.device) if self.original else None
+        clip = FrameLayout(frames, images, focus_present, bias, rotary, attention)
 
         h = self.conv_in(x.movedim(2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         if self.time_in is not None:
             h = self.time_in(h, clip)
-        first, skips = h, []
+        first = h
+        skips = []
         for i, level in enumerate(self.down):
-            h = level(h, told, clip)
+            h = level(h, embedding, clip)
             skips.append(h)
             if i < len(self.shrink):
                 h = self.shrink[i](h)
-        h = self.mid2(self.mid_time(self.mid_space(self.mid1(h, told), clip), clip), told)
+
+        h = self.mid1(h, embedding)
+        h = self.mid_time(self.mid_space(h, clip), clip)
+        h = self.mid2(h, embedding)
+
         for i, level in enumerate(self.up):
-            h = level(torch.cat([h, skips.pop()], 1), told, clip)
+            h = level(torch.cat([h, skips.pop()], 1), embedding, clip)
             if i < len(self.grow):
                 h = self.grow[i](h)
+
         h = self.last(torch.cat([h, first], 1)) if self.original else F.silu(self.last(h))
-        return self.conv_out(h).unflatten(0, (rows, frames)).movedim(1, 2)
+        return self.conv_out(h).unflatten(0, (samples, frames)).movedim(1, 2)
 
     def set_attn_processor(self, processors: Mapping[str, Any]) -> None:
         """Part of diffusers' protocol; there is none to set."""
 
-    def _condition(self, cond: Tensor | None, null: Tensor | None, rows: int, frames: int) -> Tensor:
+    def _condition(self, cond: Tensor | None, null: Tensor | None, samples: int, frames: int) -> Tensor:
+        """The condition of every frame, `[sample * frame, cond_dim]`."""
         assert self.null is not None
         if cond is None:
-            return self.null.expand(rows * frames, -1)
+            return self.null.expand(samples * frames, -1)
         cond = cond[:, None].expand(-1, frames, -1) if cond.dim() == 2 else cond
         if null is not None:
             where = null[:, None].expand(-1, frames) if null.dim() == 1 else null
@@ -169,10 +197,10 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         if channels != self.config["in_channels"]:
             raise AnimaticError(f"{channels} channels; this network takes {self.config['in_channels']}")
         for name, value in (("height", height), ("width", width)):
-            if value % self.stride:
-                raise AnimaticError(f"{name} is {value}; this network takes multiples of {self.stride}")
+            if value % self.size_multiple:
+                raise AnimaticError(f"{name} is {value}; this network takes multiples of {self.size_multiple}")
         if not 0 <= images <= frames:
-            raise AnimaticError(f"images is {images}; want 0 to {frames}, the frames of a row")
+            raise AnimaticError(f"images is {images}; want 0 to {frames}, the frames of a clip")
         if cond is not None and (self.null is None or cond.shape[-1] != self.config["cond_dim"]):
             raise AnimaticError(f"condition of width {cond.shape[-1]}; this network takes {self.config['cond_dim']}")
 
@@ -180,11 +208,15 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
 class Level(nn.Module):
     """ResNets, then attention in space (or none), then in time."""
 
-    def __init__(self, resnets: list[ResNet], space: nn.Module | None, time: TimeAttention) -> None:
+    def __init__(self, resnets: list[ResNet], space: nn.Module | None, time: TemporalAttention) -> None:
         super().__init__()
-        self.resnets, self.space, self.time = nn.ModuleList(resnets), space, time
+        self.resnets = nn.ModuleList(resnets)
+        self.space = space
+        self.time = time
 
-    def forward(self, x: Tensor, told: Tensor, clip: Features) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, clip: FrameLayout) -> Tensor:
         for resnet in self.resnets:
-            x = resnet(x, told)
-        return self.time(x if self.space is None else self.space(x, clip), clip)
+            x = resnet(x, embedding)
+        if self.space is not None:
+            x = self.space(x, clip)
+        return self.time(x, clip)

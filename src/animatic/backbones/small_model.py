@@ -1,4 +1,4 @@
-"""`SpaceTimeUNet` as a backbone: one vector a prompt, from words, from class names, or from nothing."""
+"""`SpaceTimeUNet` as a backbone, conditioned on one vector a prompt: of a text, of a class name, or none."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..quiet import quiet
 from ..scene import Scene
 from .codec import PatchCodec
 from .components import Components
-from .concat_conditioning import QUIET, LearnedConditioning, with_concatenated
+from .concat_conditioning import NOISE_INPUT_SCALE, LearnedConditioning, with_concatenated
 from .folder import read_json, write_cards
-from .grounding import grounded
+from .grounding import has_grounding
 from .small import SpaceTimeUNet
 
-NULL = "null"  # in Cond.extra: 1 where a row is told nothing
+NULL = "null"  # in Conditioning.extra: bool `[branch]`, true where the prompt is empty
 
 
-class Sentence(ClipText):
-    """The state of CLIP's end token: what a prompt says in one vector `[prompt, 1, channel]`."""
+class ClipSentence(ClipText):
+    """CLIP's last state at the end token: one vector a prompt, `[prompt, 1, channel]`."""
 
     chunked = False
 
@@ -43,9 +43,9 @@ class Sentence(ClipText):
 
 
 class Labels(nn.Module):
-    """Class names, one learnt vector each; "" is no class. Stands where a text encoder stands.
+    """Class names in the place of a text encoder, one learnt vector each; "" is no class.
 
-    Without names it is deaf: the text of an unconditional model.
+    Without names it ignores prompts: for unconditional models.
     """
 
     limit = 1  # tokens a prompt
@@ -57,10 +57,10 @@ class Labels(nn.Module):
 
     @staticmethod
     def read(card: dict[str, Any]) -> Any:
-        """From `animatic.json`. (Typed loosely: it stands where `Components` wants a `ClipText`.)"""
+        """From `animatic.json`. (Not typed as a `ClipText`, which `Components` declares.)"""
         vectors = torch.tensor(card["class_vectors"])
         labels = Labels(card["classes"], vectors.shape[1])
-        if len(vectors) != max(1, len(labels.names)):  # one would stand for all
+        if len(vectors) != max(1, len(labels.names)):
             raise AnimaticError(f"{len(vectors)} class_vectors for {len(labels.names)} classes")
         labels.table.weight.data.copy_(vectors)
         return labels
@@ -84,25 +84,25 @@ class Labels(nn.Module):
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
                 raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
-        known = [self.names.index(p) if p in self.names else -1 for p in prompts]
-        known = torch.tensor(known, device=self.table.weight.device)
-        said, known = known >= 0, known.clamp(min=0)
-        return (self.table(known) * said[:, None])[:, None]
+        numbers = [self.names.index(prompt) if prompt in self.names else -1 for prompt in prompts]
+        index = torch.tensor(numbers, device=self.table.weight.device)
+        vectors = self.table(index.clamp(min=0)) * (index >= 0)[:, None]
+        return vectors[:, None]
 
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
         """The same: a class has one name."""
         return self(prompts)
 
 
-class Small(Components):
-    """A `SpaceTimeUNet` over a codec; its attention layers call `attend` themselves, so there is nothing to tap."""
+class SpaceTimeBackbone(Components):
+    """A `SpaceTimeUNet` with its codec; its attention layers call the hook that they are given."""
 
     provides = frozenset({"video"})
     network = SpaceTimeUNet
 
     @property
-    def multiple(self) -> int:
-        return self.geometry.vae_spatial_ratio * self.unet.stride
+    def size_multiple(self) -> int:
+        return self.geometry.vae_spatial_ratio * self.unet.size_multiple
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
@@ -111,30 +111,30 @@ class Small(Components):
         return replace(cond, extra={NULL: null})
 
     def check_scene(self, scene: Scene) -> None:
-        """Warns where a scene has words, and the model was trained without any."""
+        """Warns where a scene has a prompt, and the model was trained without text."""
         super().check_scene(scene)
         text: Any = self.text
         if isinstance(text, Labels) and not text.names and scene.prompt:
             warn(f"{self.name} was trained without text: prompts change nothing")
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        x = with_concatenated(QUIET * x, cond) if self.concat_conditioning else x
+        x = with_concatenated(NOISE_INPUT_SCALE * x, cond) if self.concat_conditioning else x
         text = cond.text[:, 0] if self.unet.config["cond_dim"] else None
-        return self.unet(x, t, text, null=cond.extra.get(NULL), waist=self.hooks.attention)
+        return self.unet(x, t, text, null=cond.extra.get(NULL), attention=self.hooks.attention)
 
 
 def pixels(channels: int = 3) -> PatchCodec:
-    """The codec that changes nothing: latents are pixels in -1..1; of 1 channel, grey: the mean of red, green, blue."""
+    """The identity codec: latents are pixels in -1..1; of 1 channel, grey: the mean of red, green, blue."""
     codec = PatchCodec(patch=1, channels=channels)
     if channels == 1:
-        codec.basis.data.fill_(3**-0.5)  # decoding is its transpose, so that each colour is the grey again
+        codec.basis.data.fill_(3**-0.5)  # decoding is the transpose, so that each colour is the grey value
         codec.deviation.data.fill_(3**0.5)
     return codec
 
 
 @quiet()
 def save_model(folder: Path, model: Components) -> None:
-    """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what it has no word for."""
+    """Write a model folder that `load` reads: diffusers' layout, and `animatic.json` for what that cannot express."""
     card: dict[str, Any] = {
         "family": model.family,
         "geometry": asdict(model.geometry),
@@ -143,8 +143,8 @@ def save_model(folder: Path, model: Components) -> None:
     card |= {"coordinates": model.coordinates, "words": model.words}
     if isinstance(model.concat_conditioning, LearnedConditioning):
         card["concat_conditioning"] = {"kind": model.concat_conditioning.kind, **model.concat_conditioning.fields()}
-    if grounded(model.unet):
-        model.unet.register_to_config(use_gated_attention=True)  # whose weights are in the network's own file then
+    if has_grounding(model.unet):
+        model.unet.register_to_config(use_gated_attention=True)  # its weights are then in the network's own file
     parts = {}
     for name, part in ((model.network_folder, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
         part.save_pretrained(folder / name)

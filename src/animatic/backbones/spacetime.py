@@ -1,8 +1,9 @@
 """The layers of a factorised space-time U-Net: everything on `[batch * frame, channel, height, width]`, channels last.
 
 Frames are folded into the batch once, for the whole network; a layer over time unfolds them by itself. Two families
-share the layers: the original arithmetic of Video Diffusion Models (Ho et al. 2022, as video-diffusion-pytorch 0.7.0
-has it), and a faster one (group norm, attention in space at the coarse levels only, narrow heads in time).
+share the layers: the original arithmetic of Video Diffusion Models (Ho et al. 2022, https://arxiv.org/abs/2204.03458,
+as video-diffusion-pytorch 0.7.0 has it), and a faster one (group norm, attention in space at the coarse levels only,
+narrow heads in time).
 """
 
 from __future__ import annotations
@@ -21,29 +22,30 @@ AttentionHook = Callable[[str, str, Tensor, Tensor, Tensor, "Tensor | None"], Te
 """(module path, "self" or "time", q, k, v, bias) -> out, each of q, k, v `[batch, head, token, width]`."""
 
 
-def fused(path: str, kind: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+def fused_attention(path: str, kind: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention without hooks."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 @dataclass(frozen=True)
-class Features:
-    """How the frames of one call are to be read: `frames` a row, of which the last `images` are pictures.
+class FrameLayout:
+    """What the frames of one call are: `frames` a sample, of which the last `images` are independent images.
 
-    `alone` `[row]` marks rows whose frames are all pictures ("focus present"). A picture looks at itself only, in every
-    layer over time. `bias` `[head, video frame, video frame]` and `turns` `[video frame, width / 2]` (complex) are
-    the positions in time; either may be absent.
+    `focus_present` (bool `[sample]`) marks samples whose frames are all independent images. An image attends to itself
+    only, in every layer over time. `bias` `[head, video frame, video frame]` and `rotary` `[video frame, width / 2]`
+    (complex) are the positions in time; either may be absent. `attention` computes the attention of each layer.
     """
 
     frames: int
     images: int = 0
-    alone: Tensor | None = None
+    focus_present: Tensor | None = None
     bias: Tensor | None = None
-    turns: Tensor | None = None
-    waist: AttentionHook = fused
+    rotary: Tensor | None = None
+    attention: AttentionHook = fused_attention
 
 
 checkpointed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
-"""For what is cheap beside its size: computed once more in backward rather than kept."""
+"""For operations that are cheap to compute and large to store: computed again during backward."""
 
 
 def tokens(x: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ def tokens(x: Tensor) -> Tensor:
 
 
 def grid(x: Tensor, like: Tensor) -> Tensor:
-    """The way back, to the height and width of `like`."""
+    """`[n, height * width, channel]` to `[n, channel, height, width]`, the size of `like`."""
     return x.unflatten(1, like.shape[-2:]).permute(0, 3, 1, 2)
 
 
@@ -70,16 +72,19 @@ def rotary_tables(frames: int, width: int, device: torch.device | None = None) -
     return torch.polar(torch.ones_like(angles), angles)
 
 
-def apply_rotary(x: Tensor, by: Tensor) -> Tensor:
-    """`x` `[..., frame, width]` with its first channels rotated by `turns`; the others pass."""
-    width = 2 * by.shape[-1]
-    part = torch.view_as_complex(x[..., :width].float().unflatten(-1, (-1, 2)).contiguous()) * by
-    out = torch.view_as_real(part).flatten(-2).to(x.dtype)
-    return out if width == x.shape[-1] else torch.cat([out, x[..., width:]], -1)
+def apply_rotary(x: Tensor, table: Tensor) -> Tensor:
+    """`x` `[..., frame, width]` with its first channels rotated by `table` (of `rotary_tables`); the others stay."""
+    width = 2 * table.shape[-1]
+    pairs = torch.view_as_complex(x[..., :width].float().unflatten(-1, (-1, 2)).contiguous())
+    rotated = torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
+    return rotated if width == x.shape[-1] else torch.cat([rotated, x[..., width:]], -1)
 
 
 class RelativePositions(nn.Module):
-    """T5's bias: one number per head and bucket of `key - query`, exact for near frames (Raffel et al. 2020)."""
+    """T5's relative position bias: one number per head and bucket of `key - query`, exact for near frames.
+
+    Raffel et al. 2020, https://arxiv.org/abs/1910.10683.
+    """
 
     def __init__(self, heads: int, buckets: int = 32, farthest: int = 32) -> None:
         super().__init__()
@@ -87,11 +92,14 @@ class RelativePositions(nn.Module):
         self.table = nn.Embedding(buckets, heads)
 
     def bucket(self, offset: Tensor) -> Tensor:
-        side = self.buckets // 2
-        exact = side // 2
-        far = exact + torch.log(offset.abs().clamp(min=1) / exact) / math.log(self.farthest / exact) * (side - exact)
-        near = torch.where(offset.abs() < exact, offset.abs(), far.long().clamp(max=side - 1))
-        return near + side * (offset > 0)
+        """Bucket of an offset: half of the buckets for each sign, half of these exact, the others logarithmic."""
+        per_sign = self.buckets // 2
+        exact = per_sign // 2
+        distance = offset.abs()
+        logarithm = torch.log(distance.clamp(min=1) / exact) / math.log(self.farthest / exact)
+        far = (exact + logarithm * (per_sign - exact)).long().clamp(max=per_sign - 1)
+        bucket = torch.where(distance < exact, distance, far)
+        return torch.where(offset > 0, bucket + per_sign, bucket)
 
     def forward(self, frames: int) -> Tensor:
         """`[head, query, key]`."""
@@ -100,7 +108,7 @@ class RelativePositions(nn.Module):
 
 
 class ChannelRMS(nn.Module):
-    """Root-mean-square norm over channels, with a gain."""
+    """Root mean square norm over channels, with a learnt gain."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -111,47 +119,50 @@ class ChannelRMS(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Two 3 x 3 convolutions per frame with a shortcut, told time and condition by scale and shift (FiLM).
+    """Two 3 x 3 convolutions per frame with a shortcut, modulated by the embedding of timestep and condition (FiLM).
 
-    `after` (the original): convolution, RMS norm, scale and shift, SiLU; then the same without scale and shift.
-    Otherwise the norm comes first: group norm, SiLU, convolution; then group norm with scale and shift, and so on.
+    `embedding` is its width; 0: there is none. `norm_after` (the original): convolution, RMS norm, scale and shift,
+    SiLU; then the same without scale and shift. Otherwise the norm comes first: group norm, SiLU, convolution; then
+    group norm with scale and shift, SiLU, convolution.
     """
 
-    def __init__(self, channels: int, out: int, told: int = 0, after: bool = False) -> None:
+    def __init__(self, channels: int, out: int, embedding: int = 0, after: bool = False) -> None:
         super().__init__()
-        self.after = after
+        self.norm_after = after
         self.conv1, self.conv2 = nn.Conv2d(channels, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
-        self.norm1 = ChannelRMS(out) if after else nn.GroupNorm(groups(channels), channels)
-        self.norm2 = ChannelRMS(out) if after else nn.GroupNorm(groups(out), out)
-        self.film = nn.Linear(told, 2 * out) if told else None
+        self.norm1 = ChannelRMS(out) if after else nn.GroupNorm(group_count(channels), channels)
+        self.norm2 = ChannelRMS(out) if after else nn.GroupNorm(group_count(out), out)
+        self.film = nn.Linear(embedding, 2 * out) if embedding else None
         self.shortcut = nn.Identity() if channels == out else nn.Conv2d(channels, out, 1)
 
-    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
-        """`told` `[batch * frame, channel]`."""
-        if self.after:
-            h = checkpointed(self._after, self.norm1, self.conv1(x), told)
-            h = checkpointed(self._after, self.norm2, self.conv2(h), None)
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """`x` `[batch * frame, channel, height, width]`, `embedding` `[batch * frame, width]`."""
+        if self.norm_after:
+            h = checkpointed(self._normed, self.norm1, self.conv1(x), embedding)
+            h = checkpointed(self._normed, self.norm2, self.conv2(h), None)
             return h + self.shortcut(x)
         h = self.conv1(F.silu(self.norm1(x)))
-        return self.conv2(F.silu(self._told(self.norm2(h), told))) + self.shortcut(x)
+        h = F.silu(self._modulated(self.norm2(h), embedding))
+        return self.conv2(h) + self.shortcut(x)
 
-    def _after(self, norm: nn.Module, x: Tensor, told: Tensor | None) -> Tensor:
-        return F.silu(self._told(norm(x), told))
+    def _normed(self, norm: nn.Module, x: Tensor, embedding: Tensor | None) -> Tensor:
+        return F.silu(self._modulated(norm(x), embedding))
 
-    def _told(self, x: Tensor, told: Tensor | None) -> Tensor:
-        if self.film is None or told is None:
+    def _modulated(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        """`x` scaled and shifted channel by channel (FiLM, Perez et al. 2018, https://arxiv.org/abs/1709.07871)."""
+        if self.film is None or embedding is None:
             return x
-        scale, shift = self.film(F.silu(told))[..., None, None].chunk(2, 1)
+        scale, shift = self.film(F.silu(embedding))[..., None, None].chunk(2, 1)
         return torch.addcmul(shift, x, scale + 1)
 
 
-def groups(channels: int) -> int:
+def group_count(channels: int) -> int:
     """As many groups of 8 channels or more as divide them, 32 at most."""
     return math.gcd(32, max(1, channels // 8))
 
 
 class Attention(nn.Module):
-    """A norm, a projection to queries, keys and values, and one back; what is looked at is added to what was."""
+    """Multi-head attention with a layer norm before it and a residual connection, to be added by subclasses."""
 
     path = ""  # its name in the network
 
@@ -173,16 +184,19 @@ class Attention(nn.Module):
 
 
 class LinearAttention(Attention):
-    """Attention in space at linear cost: softmax of q over channels, of k over positions (Shen et al. 2021)."""
+    """Attention in space at linear cost: softmax of q over channels, of k over positions.
+
+    Shen et al. 2021, https://arxiv.org/abs/1812.01243.
+    """
 
     def __init__(self, channels: int, heads: int, width: int = 32) -> None:
         super().__init__(channels, heads, width, bias=True)
 
-    def forward(self, x: Tensor, clip: Features) -> Tensor:
+    def forward(self, x: Tensor, clip: FrameLayout) -> Tensor:
         t = tokens(x)
-        return grid(t + checkpointed(self._answer, t), x)
+        return grid(t + checkpointed(self._output, t), x)
 
-    def _answer(self, t: Tensor) -> Tensor:
+    def _output(self, t: Tensor) -> Tensor:
         q, k, v = self.projected(t)
         summary = k.softmax(-2).transpose(-1, -2) @ v
         return self.joined(q.softmax(-1) @ (summary * k.shape[-1] ** -0.5))
@@ -191,32 +205,33 @@ class LinearAttention(Attention):
 class SpaceAttention(Attention):
     """Full attention between the cells of each frame."""
 
-    def forward(self, x: Tensor, clip: Features) -> Tensor:
+    def forward(self, x: Tensor, clip: FrameLayout) -> Tensor:
         t = tokens(x)
         q, k, v = self.projected(t)
-        return grid(t + self.joined(clip.waist(self.path, "self", q, k, v, None)), x)
+        return grid(t + self.joined(clip.attention(self.path, "self", q, k, v, None)), x)
 
 
-class TimeAttention(Attention):
-    """Attention of each cell through time; a picture's answer is its own value, whatever the other frames hold."""
+class TemporalAttention(Attention):
+    """Attention of each cell over time; the output for an independent image is its own value."""
 
-    def forward(self, x: Tensor, clip: Features) -> Tensor:
-        frames = tokens(x).unflatten(0, (-1, clip.frames))  # [row, frame, cell, channel]
-        return grid((frames + checkpointed(self._answer, frames, clip)).flatten(0, 1), x)
+    def forward(self, x: Tensor, clip: FrameLayout) -> Tensor:
+        frames = tokens(x).unflatten(0, (-1, clip.frames))  # [sample, frame, cell, channel]
+        return grid((frames + checkpointed(self._output, frames, clip)).flatten(0, 1), x)
 
-    def _answer(self, frames: Tensor, clip: Features) -> Tensor:
+    def _output(self, frames: Tensor, clip: FrameLayout) -> Tensor:
         cells = frames.shape[2]
-        q, k, v = self.projected(frames.transpose(1, 2).flatten(0, 1))  # [row * cell, head, frame, width]
-        out = self._look(q, k, v, clip) if clip.frames > max(1, clip.images) else v
-        if clip.alone is not None:
-            out = torch.where(clip.alone.repeat_interleave(cells)[:, None, None, None], v, out)
+        q, k, v = self.projected(frames.transpose(1, 2).flatten(0, 1))  # [sample * cell, head, frame, width]
+        out = self._attend(q, k, v, clip) if clip.frames > max(1, clip.images) else v
+        if clip.focus_present is not None:
+            out = torch.where(clip.focus_present.repeat_interleave(cells)[:, None, None, None], v, out)
         return self.joined(out).unflatten(0, (-1, cells)).transpose(1, 2)
 
-    def _look(self, q: Tensor, k: Tensor, v: Tensor, clip: Features) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, clip: FrameLayout) -> Tensor:
         video = clip.frames - clip.images
         q, k = q[..., :video, :], k[..., :video, :]
-        if clip.turns is not None:
-            q, k = apply_rotary(q, clip.turns), apply_rotary(k, clip.turns)
+        if clip.rotary is not None:
+            q = apply_rotary(q, clip.rotary)
+            k = apply_rotary(k, clip.rotary)
         bias = None if clip.bias is None else clip.bias[None, : self.heads].to(q.dtype)
-        out = clip.waist(self.path, "time", q, k, v[..., :video, :], bias)
+        out = clip.attention(self.path, "time", q, k, v[..., :video, :], bias)
         return torch.cat([out, v[..., video:, :]], -2) if clip.images else out

@@ -1,5 +1,8 @@
-"""Image models on diffusers' stock `UNet2DConditionModel`: Stable Diffusion 1.x and 2.x,
-its x4 upscaler, the refiner of XL. A picture is one frame."""
+"""Image models on diffusers' stock `UNet2DConditionModel`: Stable Diffusion 1.x and 2.x, x4 upscaler, XL refiner.
+
+An image is a video of one frame; of several frames each is predicted on its own. Rombach et al. 2022,
+https://arxiv.org/abs/2112.10752; SDXL: Podell et al. 2023, https://arxiv.org/abs/2307.01952.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,18 @@ from ..errors import AnimaticError
 from .components import Components
 from .concat_conditioning import LEVEL, with_concatenated
 from .folder import read_json, read_network
-from .grounding import boxes_told, is_gated
+from .grounding import is_gated, position_net_inputs
 
-NUMBERS = 5  # that XL's refiner is told of a picture: height, width, top, left, aesthetic score; the base is told 6
-UGLY, BEAUTIFUL = 2.5, 6.0  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
+SIZE_CONDITIONS = 5  # of the refiner: height, width, top, left, aesthetic score; the base model has 6
+NEGATIVE_AESTHETIC, POSITIVE_AESTHETIC = (
+    2.5,
+    6.0,
+)  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
 
 
 class UNet2D(Components):
+    """Frames folded into the batch of an image model, with GLIGEN's grounding where the folder has it."""
+
     provides = frozenset({"text maps", "image"})
     network = UNet2DConditionModel
 
@@ -32,61 +40,66 @@ class UNet2D(Components):
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         """With grounding in GLIGEN's folders, the older ones too ("use_gated_attention").
 
-        Raises `AnimaticError` where it reads what only other programs tell: a mask, or the size of SDXL's base model.
+        Raises `AnimaticError` where the network needs inputs that are not supported here: a mask, or the size
+        conditions of SDXL's base model.
         """
         config = read_json(folder / "config.json")
-        seen, told = config.get("in_channels", 4), config.get("out_channels", 4)
-        if seen != told and not config.get("num_class_embeds"):  # the x4 upscaler reads the small picture
-            raise AnimaticError(f"{folder}: reads {seen} channels and answers {told}; want a text-to-image model")
-        if config.get("addition_embed_type") == "text_time" and (count := _numbers_told(folder, config)) != NUMBERS:
-            reason = f"is told {count:g} numbers of size and place where SDXL's refiner is told {NUMBERS}"
+        inputs, outputs = config.get("in_channels", 4), config.get("out_channels", 4)
+        if inputs != outputs and not config.get("num_class_embeds"):  # the x4 upscaler also reads the small image
+            raise AnimaticError(f"{folder}: reads {inputs} channels and answers {outputs}; want a text-to-image model")
+        if (
+            config.get("addition_embed_type") == "text_time"
+            and (count := _size_conditions(folder, config)) != SIZE_CONDITIONS
+        ):
+            reason = f"reads {count:g} numbers of size and place where SDXL's refiner reads {SIZE_CONDITIONS}"
             raise AnimaticError(f"{folder}: {reason}; want Stable Diffusion 1.x or 2.x, or the refiner of XL")
         return read_network(cls.network, folder, dtype, **({"attention_type": "gated"} if is_gated(folder) else {}))
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        rows, _, frames = x.shape[:3]
-        images, text = with_concatenated(x, cond).movedim(2, 1).flatten(0, 1), cond.text.repeat_interleave(frames, 0)
-        boxes = boxes_told(cond, frames)
-        told = None if boxes is None else {"gligen": boxes}
+        branches, _, frames = x.shape[:3]
+        images = with_concatenated(x, cond).movedim(2, 1).flatten(0, 1)
+        text = cond.text.repeat_interleave(frames, 0)
+        boxes = position_net_inputs(cond, frames)
         level = cond.extra.get(LEVEL)
-        answer = self.unet(
+        prediction = self.unet(
             images,
             t.repeat_interleave(frames),
             encoder_hidden_states=text,
             class_labels=None if level is None else level.repeat_interleave(frames),
-            added_cond_kwargs=self.added(x, cond),
-            cross_attention_kwargs=told,
+            added_cond_kwargs=self.added_conditioning(x, cond),
+            cross_attention_kwargs=None if boxes is None else {"gligen": boxes},
         ).sample
-        return answer.unflatten(0, (rows, frames)).movedim(1, 2)
+        return prediction.unflatten(0, (branches, frames)).movedim(1, 2)
 
-    def added(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor] | None:
-        """What some networks are told besides: nothing, here."""
+    def added_conditioning(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor] | None:
+        """Conditioning of some networks besides text and timestep: here none."""
         return None
 
 
-def _numbers_told(folder: Path, config: Mapping[str, Any]) -> float:
-    """How many numbers a network of the XL kind is told beside the summary of the prompt."""
-    summary = read_json(folder.parent / "text_encoder_2" / "config.json").get("projection_dim", 512)
-    return (config["projection_class_embeddings_input_dim"] - summary) / config["addition_time_embed_dim"]
+def _size_conditions(folder: Path, config: Mapping[str, Any]) -> float:
+    """How many numbers of size and place a network of the XL kind reads beside the pooled text embedding."""
+    pooled = read_json(folder.parent / "text_encoder_2" / "config.json").get("projection_dim", 512)
+    return (config["projection_class_embeddings_input_dim"] - pooled) / config["addition_time_embed_dim"]
 
 
 class Refiner(UNet2D):
-    """Stable Diffusion XL's refiner: a summary of the prompt, the size of the picture and how beautiful it is to be."""
+    """Stable Diffusion XL's refiner: also conditioned on the pooled text, the size and an aesthetic score."""
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)
         return replace(cond, extra={"summary": self.text.pooled([*negatives, *prompts])})
 
-    def added(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor]:
+    def added_conditioning(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor]:
         height, width = (self.geometry.vae_spatial_ratio * side for side in x.shape[3:])
-        sizes = [(height, width, 0, 0, UGLY if row.negative else BEAUTIFUL) for row in cond.branches]
-        told = {"text_embeds": cond.extra["summary"].to(x), "time_ids": torch.tensor(sizes, device=x.device).to(x)}
-        return {name: value.repeat_interleave(x.shape[2], 0) for name, value in told.items()}
+        scores = [NEGATIVE_AESTHETIC if branch.negative else POSITIVE_AESTHETIC for branch in cond.branches]
+        sizes = [(height, width, 0, 0, score) for score in scores]
+        added = {"text_embeds": cond.extra["summary"].to(x), "time_ids": torch.tensor(sizes, device=x.device).to(x)}
+        return {name: value.repeat_interleave(x.shape[2], 0) for name, value in added.items()}
 
 
 class RefinerText(ClipText):
-    """OpenCLIP bigG as SDXL reads it: the last state but one, and the projected summary."""
+    """OpenCLIP bigG as SDXL reads it: the last hidden state but one, and the pooled, projected embedding."""
 
     def states(self, ids: Tensor) -> Tensor:
         return self.encoder(input_ids=ids.to(self._device), output_hidden_states=True).hidden_states[-2]

@@ -1,4 +1,4 @@
-"""Video autoencoders, a piece of time after another: what is decoded leaves as bytes at once, never a whole film."""
+"""Decoding of video autoencoders piece by piece along time, so that only uint8 frames are held of the whole clip."""
 
 from __future__ import annotations
 
@@ -10,49 +10,58 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from torch import Tensor
 
 
-def frames_of(vae: Any, latents: Tensor) -> Iterator[Tensor]:
-    """Decode unscaled `[row, channel, frame, h, w]`: pieces `[row, 3, frame, height, width]` in -1..1, in order.
+def decoded_pieces(vae: Any, latents: Tensor) -> Iterator[Tensor]:
+    """Decode unscaled latents `[sample, channel, frame, h, w]` to pieces `[sample, 3, frame, height, width]` in -1..1.
 
-    Equal to `vae.decode`, which joins its pieces; with tiles on, what it answers is the one piece. CogVideoX's decoder
-    takes the first latent frame for one frame only where the count is odd: an even one gets its last one once more.
+    Joined along time they equal the output of `vae.decode`; with tiling there is one piece. CogVideoX's decoder turns
+    the first latent frame into a single frame only where the number of latent frames is odd: of an even number the last
+    is repeated.
     """
     decode = _wan if type(vae).__name__ == "AutoencoderKLWan" else _cogvideox
     if decode is _cogvideox and latents.shape[2] % 2 == 0:
         latents = torch.cat([latents, latents[:, :, -1:]], 2)
-    yield from (vae.decode(latents).sample,) if vae.use_tiling else decode(vae, latents)
+    if vae.use_tiling:
+        yield vae.decode(latents).sample
+    else:
+        yield from decode(vae, latents)
 
 
 def _cogvideox(vae: Any, latents: Tensor) -> Iterator[Tensor]:
-    """Three latent frames are nine frames, every two after them eight; a first one alone is one."""
-    cache, size = None, vae.num_latent_frames_batch_size
-    first = latents.shape[2] % size + (size if latents.shape[2] >= size else 0)
+    """The first piece has three latent frames (nine frames) or one (one frame), every other two (eight frames)."""
+    cache = None
+    size = vae.num_latent_frames_batch_size
+    count = latents.shape[2]
+    first = count % size + size if count >= size else count % size
     for piece in (latents[:, :, :first], *latents[:, :, first:].split(size, 2)):
         if not piece.shape[2]:
             return
-        piece = piece if vae.post_quant_conv is None else vae.post_quant_conv(piece)
+        if vae.post_quant_conv is not None:
+            piece = vae.post_quant_conv(piece)
         decoded, cache = vae.decoder(piece, conv_cache=cache)
         yield decoded
 
 
 def _wan(vae: Any, latents: Tensor) -> Iterator[Tensor]:
-    """The first latent frame is one frame, every other four."""
+    """Each latent frame is a piece: the first has one frame, every other four."""
     vae.clear_cache()
-    x, memory = vae.post_quant_conv(latents), vae._feat_map
+    x = vae.post_quant_conv(latents)
+    cache = vae._feat_map
+    patch = vae.config.patch_size
     for i in range(x.shape[2]):
-        decoded = vae.decoder(x[:, :, i : i + 1], feat_cache=memory, feat_idx=[0], first_chunk=i == 0)
-        patch = vae.config.patch_size
+        decoded = vae.decoder(x[:, :, i : i + 1], feat_cache=cache, feat_idx=[0], first_chunk=i == 0)
         yield (decoded if patch is None else unpatchify(decoded, patch)).clamp(-1, 1)
     vae.clear_cache()
 
 
 def to_bytes(pixels: Tensor) -> Tensor:
-    """-1..1 `[row, 3, frame, height, width]` to uint8 `[row, frame, height, width, 3]`."""
+    """`[sample, 3, frame, height, width]` in -1..1 to uint8 `[sample, frame, height, width, 3]`."""
     return ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
 
 
-def scale_of(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(mean, 1 / deviation) of a video autoencoder's own latents, per channel."""
-    if vae.config.get("latents_std") is None:
+def latent_scaling(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean, 1 / standard deviation) of a video autoencoder's latents per channel, as tensors like `like`."""
+    if vae.config.get("latents_std") is None:  # one factor for all channels
         return like.new_zeros(()), like.new_tensor(vae.config.scaling_factor)
-    mean, deviation = (torch.tensor(vae.config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std"))
+    mean = torch.tensor(vae.config["latents_mean"]).view(1, -1, 1, 1, 1)
+    deviation = torch.tensor(vae.config["latents_std"]).view(1, -1, 1, 1, 1)
     return mean.to(like), (1 / deviation).to(like)

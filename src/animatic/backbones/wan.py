@@ -1,4 +1,7 @@
-"""Video transformers on diffusers' stock `WanTransformer3DModel`: Wan 2.1 and 2.2, text to video."""
+"""Video transformers on diffusers' stock `WanTransformer3DModel`: Wan 2.1 and 2.2, text to video.
+
+Wan team 2025, https://arxiv.org/abs/2503.20314, https://github.com/Wan-Video.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from torch import Tensor
 
 from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
-from .attention_hooks import AttentionHooks, WanProcessor, split_kind
+from .attention_hooks import AttentionHooks, separate_kind
+from .attention_processors import WanProcessor
 from .cogvideox import Transformer
 from .folder import class_in
 
@@ -20,42 +24,43 @@ from .folder import class_in
 class Wan(Transformer):
     """Flow matching; text in cross-attention, all frames in self-attention.
 
-    Wan 2.2 adds a second network `late` for times below `boundary`, or times told token by token (`each_token`).
+    Wan 2.2 A14B has a second network, `low_noise`, for timesteps below `boundary`. Wan 2.2 5B reads a timestep for
+    every token (`timestep_per_token`).
     """
 
     network = WanTransformer3DModel
-    full_codec = True
-    late: AttentionHooks | None = None
+    full_precision_vae = True
+    low_noise: AttentionHooks | None = None
     boundary: float = 0.0
-    each_token: bool = False
+    timestep_per_token: bool = False
 
     def hook_attention(self, network: Any) -> AttentionHooks:
-        return AttentionHooks(network, split_kind, WanProcessor)
+        return AttentionHooks(network, separate_kind, WanProcessor)
 
-    def complete(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
-        """Raises `AnimaticError` where there are two networks, and nothing says when the second takes over."""
+    def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
+        """The second network. Raises `AnimaticError` where there is one, and no boundary between the two."""
         ratio = index.get("boundary_ratio")
         if class_in(index, "transformer_2"):
             if ratio is None:
                 raise AnimaticError(f"{folder}: has transformer_2, but model_index.json no boundary_ratio; want 0 to 1")
-            self.late = self.hook_attention(self.read(folder / "transformer_2", dtype))
+            self.low_noise = self.hook_attention(self.read(folder / "transformer_2", dtype))
             self.boundary = ratio * self.scheduler.config.num_train_timesteps
-        self.each_token = bool(index.get("expand_timesteps"))
+        self.timestep_per_token = bool(index.get("expand_timesteps"))
 
     @property
     def networks(self) -> list[Any]:
-        return [self.unet] if self.late is None else [self.unet, self.late.network]
+        return [self.unet] if self.low_noise is None else [self.unet, self.low_noise.network]
 
-    def expert(self, step: Step) -> AttentionHooks:
-        return self._at(torch.as_tensor(step.t))
+    def hooks_at(self, step: Step) -> AttentionHooks:
+        return self._hooks_at_timestep(torch.as_tensor(step.t))
 
-    def _at(self, t: Tensor) -> AttentionHooks:
-        return self.hooks if self.late is None or float(t.max()) >= self.boundary else self.late
+    def _hooks_at_timestep(self, t: Tensor) -> AttentionHooks:
+        return self.hooks if self.low_noise is None or float(t.max()) >= self.boundary else self.low_noise
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        network: Any = self._at(t).network
-        seen = x.to(network.dtype)
-        if self.each_token:
+        network: Any = self._hooks_at_timestep(t).network
+        latents = x.to(network.dtype)
+        if self.timestep_per_token:
             frames, height, width = (n // p for n, p in zip(x.shape[2:], network.config.patch_size, strict=True))
             t = t[:, None].expand(-1, frames * height * width)
-        return network(seen, t, cond.text.to(seen)).sample.to(x.dtype)
+        return network(latents, t, cond.text.to(latents)).sample.to(x.dtype)

@@ -22,7 +22,7 @@ from .console import bar, line
 from .options import AsJson
 
 if TYPE_CHECKING:  # the stages need torch, which takes seconds to load
-    from ..finishing.stage import Say, Stage
+    from ..finishing.stage import Stage, StageContext
 
 STAGE = "STAGE[:FACTOR][:OPTION=VALUE],..."
 STAGES = "interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2"
@@ -45,8 +45,9 @@ def finish(
     as_json: AsJson = False,
 ) -> None:
     """Finish a video file, stage by stage; results of stages are kept, so that running again goes on."""
+    from ..finishing.checks import check_plan, resolved
     from ..finishing.stage import Shape
-    from ..finishing.stages import check_plan, resolved, said, same_result, stages_of
+    from ..finishing.stages import same_result, stage_context, stages_of
 
     began = time.perf_counter()
     suffix = f".{format}"
@@ -56,8 +57,8 @@ def finish(
     # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
     probed, most = probe(video), _bytes(memory)
     check_writable(target)
-    say = said(probed, prompt, seed, instead=negative)
-    stages = resolved(stages_of(then), say.maker)
+    say = stage_context(probed, prompt, seed, negative_override=negative)
+    stages = resolved(stages_of(then), say.source_model)
     check_plan(Shape(probed.frames, probed.height, probed.width, probed.fps), stages, say, most)
 
     notes: list[str] = []
@@ -87,14 +88,14 @@ def through(
     instead: str | None = None, memory: str = "", silent: bool = False,
 ) -> Video:  # fmt: skip
     """`video` through the stages of `then`, a bar and a line for each."""
-    from ..finishing.stages import said, stages_of
+    from ..finishing.stages import stage_context, stages_of
 
-    say = said(video, prompt, seed, negative=negative, instead=instead)
+    say = stage_context(video, prompt, seed, negative=negative, negative_override=instead)
     return _through(video, stages_of(then), say, target, _bytes(memory), partial(line, silent=silent), silent)
 
 
 def _through(
-    video: Video, stages: Sequence[tuple[str, Stage]], say: Say, target: Path, memory: int,
+    video: Video, stages: Sequence[tuple[str, Stage]], say: StageContext, target: Path, memory: int,
     tell: Callable[[str], None], silent: bool,
 ) -> Video:  # fmt: skip
     from ..finishing.stages import finish as run
@@ -102,7 +103,7 @@ def _through(
     if damage := video.info.get("damage"):
         tell(f"damaged: {damage}")
     with bar("finishing", silent) as tick:
-        return run(video, stages, replace(say, tick=tick), target, memory, tell)
+        return run(video, stages, replace(say, progress=tick), target, memory, tell)
 
 
 def _bytes(told: str) -> int:

@@ -183,7 +183,8 @@ def _film(
         from ..attention_export import AttentionExport
         from ..controls.watching import Progress
         from ..durations import at_rate
-        from ..finishing.stages import ready, stages_of
+        from ..finishing.checks import check_stages
+        from ..finishing.stages import stages_of
         from ..methods import recipe_named
         from ..methods.usage import layout_of
         from ..request import GenerationRequest
@@ -205,7 +206,7 @@ def _film(
     if model.geometry.max_frames == 1 and shot.seconds is not None:
         line(f"{model.name} makes pictures: this is one, shown for {shot.seconds:g} s", as_json)
     if stages:
-        ready(stages, _shape(shown, model.geometry, request), model.family or model.name)
+        check_stages(stages, _shape(shown, model.geometry, request), model.family or model.name)
 
     with bar("rendering", as_json) as tick:
         how = how_of(request, [Progress(tick), *watchers])
@@ -235,7 +236,13 @@ def _film(
         video = replace(plain, info={**plain.info, "request": made.to_dict()})
         try:
             video = cli_finish.through(
-                video, shot.then, target, request.seed, negative=negative, instead=shot.negative, silent=as_json
+                video,
+                shot.then,
+                target,
+                request.seed,
+                negative=negative,
+                instead=shot.negative,
+                silent=as_json,
             )
         except AnimaticError as error:
             raise AnimaticError(f"{error}; the video before that is kept: {kept}") from None

@@ -53,12 +53,12 @@ class Sampling:
 
     def over(self, request: GenerationRequest, silent: bool = False) -> GenerationRequest:
         """`request` with all that was given. Raises where it cannot be; a seed that is drawn is said."""
-        from ..backbones.lora import Wanted
+        from ..backbones.lora import LoraRequest
 
         given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Sampling)}
         given["settings"] = self._settings(request)
         if self.lora is not None:
-            given["loras"] = tuple((str(w.file), w.scale, w.network) for w in map(Wanted.of, self.lora))
+            given["loras"] = tuple((str(w.file), w.scale, w.network) for w in map(LoraRequest.of, self.lora))
         if self.seed == -1:
             given["seed"] = secrets.randbelow(2**32)
             line(f"seed   {given['seed']}", silent)

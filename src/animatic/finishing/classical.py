@@ -1,4 +1,4 @@
-"""Stages without a network, named as what they are."""
+"""Stages without a network: the baselines for those with one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..backbones.motion import between
+from ..backbones.motion import frame_between
 from ..errors import AnimaticError
 from ..video import Video
-from .interpolate import more_frames
-from .stage import Say, Shape, Stage
+from .interpolate import interpolated_shape
+from .stage import Shape, Stage, StageContext
 
 
 @dataclass(frozen=True)
@@ -21,57 +21,67 @@ class Lanczos(Stage):
 
     factor: float = 2.0
 
-    def after(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Shape) -> Shape:
         height, width = (int(side * self.factor + 0.5) for side in (shape.height, shape.width))
         if min(height, width) < 1 or self.factor <= 0:
             raise AnimaticError(f"factor is {self.factor:g}; nothing would be left of {shape.width} x {shape.height}")
         return replace(shape, height=height, width=width)
 
-    def __call__(self, video: Video, say: Say) -> Video:
-        out = self.after(Shape.of(video))
+    def __call__(self, video: Video, context: StageContext) -> Video:
+        out = self.output_shape(Shape.of(video))
         return Video(resized(video.frames, out.width, out.height), video.fps, video.info)
 
 
 @dataclass(frozen=True)
 class Blend(Stage):
-    """`factor` - 1 frames between every two: the two crossfaded."""
+    """`factor` - 1 frames between every two: the two cross-faded.
+
+    `fps` other than 0 sets another frame rate than `factor` times that of the video.
+    """
 
     factor: int = 4
     fps: float = 0.0
 
-    def after(self, shape: Shape) -> Shape:
-        return more_frames(shape, self.factor, self.fps)
+    def output_shape(self, shape: Shape) -> Shape:
+        return interpolated_shape(shape, self.factor, self.fps)
 
-    def keeps_time(self, shape: Shape) -> bool:
-        return self.after(shape).fps == self.factor * shape.fps
+    def preserves_timing(self, shape: Shape) -> bool:
+        return self.output_shape(shape).fps == self.factor * shape.fps
 
-    def __call__(self, video: Video, say: Say) -> Video:
-        keys, out = torch.from_numpy(video.frames).movedim(-1, 1), self.after(Shape.of(video))
-        made = np.empty((out.frames, out.height, out.width, 3), np.uint8)
-        made[:: self.factor] = video.frames
-        for i, (a, b) in enumerate(zip(keys[:-1, None], keys[1:, None], strict=True)):
-            say.tick(i, len(keys) - 1)
-            pair = [self.between(a / 127.5 - 1, b / 127.5 - 1, k) for k in range(1, self.factor)]
-            levels = ((torch.cat(pair) + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
-            made[i * self.factor + 1 : (i + 1) * self.factor] = levels.movedim(1, -1).numpy()
-        return Video(made, out.fps, video.info)
+    def __call__(self, video: Video, context: StageContext) -> Video:
+        out = self.output_shape(Shape.of(video))
+        keys = torch.from_numpy(video.frames).movedim(-1, 1)
+        frames = np.empty((out.frames, out.height, out.width, 3), np.uint8)
+        frames[:: self.factor] = video.frames
+        for i, (before, after) in enumerate(zip(keys[:-1, None], keys[1:, None], strict=True)):
+            context.progress(i, len(keys) - 1)
+            pair = before / 127.5 - 1, after / 127.5 - 1
+            made = torch.cat([self.between(*pair, k) for k in range(1, self.factor)])
+            levels = ((made + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
+            frames[i * self.factor + 1 : (i + 1) * self.factor] = levels.movedim(1, -1).numpy()
+        return Video(frames, out.fps, video.info)
 
     def between(self, before: torch.Tensor, after: torch.Tensor, index: int) -> torch.Tensor:
+        """The frame `index` of `factor` on the way: images `[1, 3, height, width]` in -1..1."""
         return torch.lerp(before, after, index / self.factor)
 
 
 @dataclass(frozen=True)
 class Motion(Blend):
-    """The same along the motion found by bilateral block matching, up to 4 x `factor` pixels a frame."""
+    """Like `Blend`, but along the motion found by bilateral block matching (Choi et al. 2007), see `backbones.motion`.
+
+    Motions of up to 4 x `factor` pixels a frame are found.
+    """
 
     def between(self, before: torch.Tensor, after: torch.Tensor, index: int) -> torch.Tensor:
-        return between(before, after, index, self.factor)
+        return frame_between(before, after, index, self.factor)
 
 
 def resized(frames: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Frames uint8 `[frame, height, width, 3]` of another size, by Lanczos resampling."""
     if frames.shape[1:3] == (height, width):
         return frames
-    made = np.empty((len(frames), height, width, 3), np.uint8)
+    out = np.empty((len(frames), height, width, 3), np.uint8)
     for number, pixels in enumerate(frames):
-        made[number] = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
-    return made
+        out[number] = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+    return out

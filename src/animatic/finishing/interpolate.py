@@ -1,4 +1,4 @@
-"""More frames: key frames and what a model makes of them, window by window."""
+"""More frames: key frames, and between them what a model makes of them, window by window."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from ..backbones.components import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import FPS_LIMIT, Video
-from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, unit_noise
+from .pieces import Progress, as_batch, padded, process_in_pieces, unit_noise
+from .stage import WINDOWS_PER_PIECE, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
 
 @dataclass(frozen=True)
-class Interpolate(Networked):
+class Interpolate(NetworkStage):
     """`factor` - 1 frames between every two, by a model that sees key frames, at `factor` times the frame rate.
 
-    So every given frame stays at its time, and the sound fits. Tiles share the key frame at their ends. `keep` puts the
-    given key frames back (LaVie regenerates them). `fps` other than 0 sets another frame rate, as LaVie's 24 does for
-    16 frames of 8 made 61: 1.33 times slower. A `window` holds as many keys as fit into so many frames.
+    So every given frame stays at its time, and the sound fits. Neighbouring windows share one key frame. `keep` puts
+    the given key frames back (LaVie regenerates them). `fps` other than 0 sets another frame rate, as LaVie's 24 does
+    for 16 frames of 8 made 61: 1.33 times slower. A `window` holds as many keys as fit into so many frames.
+
+    Raises `AnimaticError` where the factor is below 2, the clip has one frame, or the model does not interpolate.
     """
 
     factor: int = 4
@@ -28,54 +31,60 @@ class Interpolate(Networked):
     fps: float = 0.0
 
     role = "interpolate"
-    partners = {"mini": "mini-interpolate", "lavie": "lavie-interpolation"}  # noqa: RUF012
+    default_models = {"mini": "mini-interpolate", "lavie": "lavie-interpolation"}  # noqa: RUF012
 
-    def after(self, shape: Shape) -> Shape:
-        return more_frames(shape, self.factor, self.fps)
+    def output_shape(self, shape: Shape) -> Shape:
+        return interpolated_shape(shape, self.factor, self.fps)
 
-    def keeps_time(self, shape: Shape) -> bool:
-        return self.after(shape).fps == self.factor * shape.fps
+    def preserves_timing(self, shape: Shape) -> bool:
+        return self.output_shape(shape).fps == self.factor * shape.fps
 
     @property
-    def least_window(self) -> int:
-        return self.factor + 1  # two keys and what is between
+    def minimum_window(self) -> int:
+        return self.factor + 1  # two key frames and the frames between them
 
-    def suits(self, backbone: Components) -> None:
+    def check_model(self, backbone: Components) -> None:
         if backbone.concat_conditioning is None or backbone.concat_conditioning.pixels:
-            raise AnimaticError(f"{backbone.name} does not interpolate; want {', '.join(self.partners.values())}")
+            models = ", ".join(self.default_models.values())
+            raise AnimaticError(f"{backbone.name} does not interpolate; want {models}")
 
-    def memory(self, shape: Shape, say: Say) -> int:
-        backbone, out = self.backbone(say), self.after(shape)
+    def memory(self, shape: Shape, context: StageContext) -> int:
+        backbone, out = self.backbone(context), self.output_shape(shape)
         frames = min(out.frames, self._windows(backbone).frames)
-        return super().memory(shape, say) + needed(backbone, frames, self.side(backbone), out, PIECE * frames)
+        side, piece_frames = self.tile_side(backbone), WINDOWS_PER_PIECE * frames
+        return super().memory(shape, context) + estimated_memory(backbone, frames, side, out, piece_frames)
 
     def _windows(self, backbone: Any) -> Tiles:
-        """As many key frames at once as the model was made for, or `window` frames; one key is shared."""
+        """As many key frames at once as the model was made for, or as fit into `window` frames; one is shared."""
         keys = backbone.geometry.frames // backbone.concat_conditioning.factor + 1
         if self.window:
             keys = (self.window - 1) // self.factor + 1
-        return Tiles((keys - 1) * self.factor + 1, 1, self.side(backbone))
+        return Tiles((keys - 1) * self.factor + 1, 1, self.tile_side(backbone))
 
-    def __call__(self, video: Video, say: Say) -> Video:
-        backbone, shape = self.backbone(say), self.after(Shape.of(video))
-        beside: Any = replace(backbone.concat_conditioning, factor=self.factor)  # pyright: ignore[reportArgumentType]
+    def __call__(self, video: Video, context: StageContext) -> Video:
+        backbone, shape = self.backbone(context), self.output_shape(Shape.of(video))
+        conditioning: Any = backbone.concat_conditioning
+        conditioning = replace(conditioning, factor=self.factor)
         windows = self._windows(backbone)
 
-        def make(frames: np.ndarray, say: Say) -> np.ndarray:
-            keys = backbone.to_latents(as_rows(padded(frames, backbone.multiple)))
-            guess, told = beside.condition(keys)
-            noise = unit_noise(self.noise_source(say), guess)
-            latents = guess + beside.residual_std * Call(backbone, self, say, windows)(noise, told)
+        def interpolate(frames: np.ndarray, progress: Progress) -> np.ndarray:
+            key_frames = backbone.to_latents(as_batch(padded(frames, backbone.size_multiple)))
+            prior, concat = conditioning.condition(key_frames)
+            noise = unit_noise(self.noise_source(context), prior)
+
+            # The network predicts the difference to the prior, in units of its standard deviation.
+            run = SamplingRun(backbone, self, replace(context, progress=progress), windows)
+            latents = prior + conditioning.residual_std * run(noise, concat)
             return backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
 
-        keys = PIECE * (windows.frames // self.factor) + 1
-        frames = in_pieces(video.frames, keys, 1, make, say, self.factor)
+        keys_per_piece = WINDOWS_PER_PIECE * (windows.frames // self.factor) + 1
+        frames = process_in_pieces(video.frames, keys_per_piece, 1, interpolate, context.progress, self.factor)
         if self.keep:
             frames[:: self.factor] = video.frames
         return Video(frames, shape.fps, video.info)
 
 
-def more_frames(shape: Shape, factor: int, fps: float = 0.0) -> Shape:
+def interpolated_shape(shape: Shape, factor: int, fps: float = 0.0) -> Shape:
     """The shape with `factor` - 1 frames between every two, at `factor` times its rate or at `fps` frames per second.
 
     The last frame has none after it and is shown for one new frame: the clip ends less than one old frame earlier.

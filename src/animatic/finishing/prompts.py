@@ -1,4 +1,4 @@
-"""A list of prompts in, videos out: each rendered, then finished, as LaVie's programs do with theirs."""
+"""Videos for a list of prompts: each rendered, then finished, as LaVie's programs do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from ..generation import How, check_scenes, render
 from ..methods import Recipe
 from ..scene import Scene
 from ..video import Video
+from .checks import check_stages
 from .stage import Shape
-from .stages import finish, ready, said, stages_of
+from .stages import finish, stage_context, stages_of
 
 
 def videos_of(
@@ -21,25 +22,28 @@ def videos_of(
     then: str = "",
     method: str | Recipe = "none",
     seed: int = 0,
-    **how: Unpack[How],
+    **options: Unpack[How],
 ) -> Iterator[Video]:
-    """One video a prompt, in order, each given as soon as it is made; `then` are stages, or a recipe's name.
+    """One video a prompt, in order, each yielded as soon as it is made; `then` are stages, or a recipe's name.
 
-    Every prompt begins from the same `seed`, so that a video is the same in any list (LaVie's draw one after another
-    from one generator: there the second hangs on the first). Clips have the model's own length and rate unless `how`
-    says otherwise. Raises `AnimaticError`, before the first is made, where a prompt or a stage cannot be used.
+    Every prompt starts from the same `seed`, so that a video is the same in any list. (LaVie's programs draw one after
+    another from one generator: there a video depends on those before it.) Clips have the model's own length and rate
+    unless `options` (those of `render`) say otherwise. Raises `AnimaticError`, before the first is made, where a prompt
+    or a stage cannot be used.
     """
     backbone = load(model) if isinstance(model, str) else model
-    geometry, stages = backbone.geometry, stages_of(then) if then else []
-    frames = how.get("frames") or geometry.frames
-    width, height = how.get("size") or (geometry.width, geometry.height)
+    geometry = backbone.geometry
+    stages = stages_of(then) if then else []
+    frames = options.get("frames") or geometry.frames
+    width, height = options.get("size") or (geometry.width, geometry.height)
+
     scenes = [Scene(prompt, (), seconds=frames / geometry.fps) for prompt in prompts]
     check_scenes(scenes)
-    ready(stages, Shape(frames, height, width, geometry.fps), backbone.family or backbone.name)
+    check_stages(stages, Shape(frames, height, width, geometry.fps), backbone.family or backbone.name)
 
-    def made() -> Iterator[Video]:
+    def videos() -> Iterator[Video]:
         for scene in scenes:
-            video = render(scene, backbone, method, seed, **how)
-            yield finish(video, stages, said(video, scene.prompt, seed)) if stages else video
+            video = render(scene, backbone, method, seed, **options)
+            yield finish(video, stages, stage_context(video, scene.prompt, seed)) if stages else video
 
-    return made()  # not a generator itself, which would check nothing before the first video is asked for
+    return videos()  # a nested generator, so that the checks above run before the first video is requested

@@ -1,10 +1,11 @@
-"""Stages as their authors ran them, by name, and a list of prompts taken through a model and stages."""
+"""Chains of stages as their authors ran them, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# LaVie, README: its four ways from a prompt to a video, and the two programs after the first as they were released
+# LaVie (https://github.com/Vchitect/LaVie), README: its four ways from a prompt to a video, and the two programs after
+# the first as they were released
 # (interpolation/configs/sample.yaml: all 61 frames made anew, written at 24 a second, seed 3418; vsr/sample.py: 8
 # frames at a time, none shared, each from noise of its own, seed 10). The first one's seed is the run's: 400 in its
 # examples. Prompt endings and negative words are in the models' cards.

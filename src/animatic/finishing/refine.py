@@ -1,4 +1,7 @@
-"""More detail: noised part of the way and denoised again (SDEdit, Meng et al. 2022), by an image or a video model."""
+"""More detail: a video noised part of the way and denoised again (SDEdit), by an image or a video model.
+
+Meng et al. 2022, https://arxiv.org/abs/2108.01073.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,18 @@ from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
 from ..video import Video
 from .classical import resized
-from .stage import Call, Networked, Say, Shape, as_rows, needed, padded, shared, unit_noise
+from .pieces import as_batch, overlap_within, padded, unit_noise
+from .stage import NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
 OVERLAP = 4  # frames
 
 
 @dataclass(frozen=True)
-class Begin(Control):
-    """The first levels answer what is known already, so that the run begins at noise `strength`, of all levels.
+class StartFromNoised(Control):
+    """Start sampling from `latents`, noised to the level that is the fraction `strength` of all levels from the end.
 
-    The network is not asked there, but a solver that remembers its last steps does so rightly.
+    At the levels before it the network is not called: they are answered by the prediction whose clean estimate is
+    `latents`, so that a multistep solver has the right history. `strength` is in 0..1.
     """
 
     latents: Tensor
@@ -33,32 +38,40 @@ class Begin(Control):
     run: Run | None = field(default=None, repr=False)
 
     def begin(self, run: Run) -> Control:
-        return Begin(self.latents.to(run.x), self.strength, run)
+        return StartFromNoised(self.latents.to(run.x), self.strength, run)
 
-    def first(self, step: Step) -> int:
+    def first_step(self, step: Step) -> int:
+        """The first step at which the network is called."""
         return step.count - int(self.strength * step.count)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         assert self.run is not None
-        if step.index != self.first(step) or step.clean:
-            return self.latents.to(x) if step.clean and self.first(step) == step.count else x
-        start = self.run.schedule.unit(self.run.x)
-        return self.run.schedule.noised(self.latents, start, step).to(x)
+        first = self.first_step(step)
+        if step.clean and first == step.count:  # no level is sampled: the result is the input
+            return self.latents.to(x)
+        if step.clean or step.index != first:
+            return x
+        noise = self.run.schedule.unit(self.run.x)
+        return self.run.schedule.noised(self.latents, noise, step).to(x)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         assert self.run is not None
-        if step.index >= self.first(step):
+        if step.index >= self.first_step(step):
             return inner(x, step, cond)
-        wide = x.float()
-        return answer_for(self.run, wide, torch.zeros_like(wide), step, self.latents.float()).to(x.dtype)
+        sample = x.float()
+        prediction = answer_for(self.run, sample, torch.zeros_like(sample), step, self.latents.float())
+        return prediction.to(x.dtype)
 
 
 @dataclass(frozen=True)
-class Refine(Networked):
-    """The same clip with detail made anew where `strength` (0 to 1) lets it; `width` and `height` resize it before.
+class Refine(NetworkStage):
+    """The same clip with its details sampled anew, as far as `strength` (0 to 1) says; resized to `width` x `height`.
 
     LVD's finish is `refine:model=zeroscope-xl:strength=0.35:width=1024:height=576`; an image model refines frame by
-    frame, all from one noise (`sdxl-refiner`, 0.1 weak to 0.5 strong). Windows share `overlap` frames, 4 if not given.
+    frame, all from the same noise (`sdxl-refiner`, 0.1 weak to 0.5 strong). Windows share `overlap`
+    frames, by default 4.
+
+    Raises `AnimaticError` where the strength is not above 0 and at most 1, or the model is one of finishing itself.
     """
 
     strength: float = 0.3
@@ -67,31 +80,36 @@ class Refine(Networked):
     overlap: int | None = None
 
     role = "refine"
-    least = (("width", 0), ("height", 0), ("overlap", 0))
-    partners = {"zeroscope": "zeroscope-xl", "modelscope": "zeroscope-xl", "sd15": "sdxl-refiner"}  # noqa: RUF012
+    minimums = (("width", 0), ("height", 0), ("overlap", 0))
+    default_models = {"zeroscope": "zeroscope-xl", "modelscope": "zeroscope-xl", "sd15": "sdxl-refiner"}  # noqa: RUF012
 
-    def after(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Shape) -> Shape:
         if not 0 < self.strength <= 1:
             raise AnimaticError(f"strength is {self.strength}; want more than 0, 1 at most")
         return replace(shape, width=self.width or shape.width, height=self.height or shape.height)
 
-    def suits(self, backbone: Components) -> None:
+    def check_model(self, backbone: Components) -> None:
         if backbone.concat_conditioning is not None:
             raise AnimaticError(f"{backbone.name} cannot refine; want a model of video or of pictures")
 
-    def memory(self, shape: Shape, say: Say) -> int:
-        backbone, out = self.backbone(say), self.after(shape)
+    def memory(self, shape: Shape, context: StageContext) -> int:
+        backbone, out = self.backbone(context), self.output_shape(shape)
         frames = min(shape.frames, self.window or backbone.geometry.frames)
-        return super().memory(shape, say) + needed(backbone, frames, self.tile, out)
+        return super().memory(shape, context) + estimated_memory(backbone, frames, self.tile, out)
 
-    def __call__(self, video: Video, say: Say) -> Video:
-        backbone, out = self.backbone(say), self.after(Shape.of(video))
+    def __call__(self, video: Video, context: StageContext) -> Video:
+        backbone, out = self.backbone(context), self.output_shape(Shape.of(video))
         if self.tile:
             backbone.tile_codec()
-        frames: np.ndarray = padded(resized(video.frames, out.width, out.height), backbone.multiple)
-        latents = backbone.to_latents(as_rows(frames))
-        noise = unit_noise(self.noise_source(say), latents, 1 if "image" in backbone.provides else None)
+
+        frames: np.ndarray = padded(resized(video.frames, out.width, out.height), backbone.size_multiple)
+        latents = backbone.to_latents(as_batch(frames))
+        # An image model gives every frame the same noise: else its details would flicker.
+        noise = unit_noise(self.noise_source(context), latents, 1 if "image" in backbone.provides else None)
+
         window = self.window or backbone.geometry.frames
-        windows = Tiles(window, shared(self.overlap, OVERLAP, window), self.tile)
-        made = Call(backbone, self, say, windows, [Begin(latents, self.strength)])(noise)
-        return Video(backbone.decode(made)[0, :, : out.height, : out.width].cpu().numpy(), video.fps, video.info)
+        windows = Tiles(window, overlap_within(self.overlap, OVERLAP, window), self.tile)
+        start = StartFromNoised(latents, self.strength)
+        refined = SamplingRun(backbone, self, context, windows, [start])(noise)
+        pixels = backbone.decode(refined)[0, :, : out.height, : out.width]
+        return Video(pixels.cpu().numpy(), video.fps, video.info)

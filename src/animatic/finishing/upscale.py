@@ -1,4 +1,4 @@
-"""More pixels: by a model that sees the small video beside the noise."""
+"""More pixels: by a model whose network sees the small video as further channels beside the noisy latents."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backbones import beside_of_model
+from ..backbones import concat_conditioning_of
 from ..backbones.components import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
-from .stage import PIECE, Call, Networked, Say, Shape, as_rows, in_pieces, needed, padded, shared, unit_noise
+from .pieces import Progress, as_batch, overlap_within, padded, process_in_pieces, unit_noise
+from .stage import WINDOWS_PER_PIECE, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
-DEFAULT = 2  # where it is not said which model will be used
+DEFAULT = 2  # the factor where the model is not known yet
 OVERLAP = 2  # frames
 
 
 @dataclass(frozen=True)
-class Upscale(Networked):
-    """`factor` times the height and width, 0: the model's own; a model of factor 2 works twice for 4, and so on.
+class Upscale(NetworkStage):
+    """`factor` times the height and width, 0: the model's own. A model of factor 2 is applied twice for 4, and so on.
 
-    Every frame starts from the same noise (`still`), so that still things stay still; else each has its own. `level` is
-    how much noise is on what the model sees, where it knows of it (None: its own). Tiles of `window` frames share
-    `overlap`, 2 if not given.
+    With `still` every frame starts from the same noise, so that what is at rest stays at rest; else each has its own.
+    `level` is the noise level (an index) of the video that the network sees, for networks trained with one; None: the
+    model's own. Windows of `window` frames share `overlap`, by default 2.
+
+    Raises `AnimaticError` where the factor is below 2 or no power of the model's, or the model does not upscale.
     """
 
     factor: int = 0
@@ -34,75 +37,86 @@ class Upscale(Networked):
     still: bool = True
 
     role = "upscale"
-    least = (("factor", 0), ("level", 0), ("overlap", 0))
-    partners = {"mini": "mini-upscale", "lavie": "lavie-vsr"}  # noqa: RUF012
+    minimums = (("factor", 0), ("level", 0), ("overlap", 0))
+    default_models = {"mini": "mini-upscale", "lavie": "lavie-vsr"}  # noqa: RUF012
 
-    def after(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Shape) -> Shape:
         factor = self.factor or self._model_factor()
         if factor < 2:
             raise AnimaticError(f"factor is {factor}; want 2 or more")
         return replace(shape, height=factor * shape.height, width=factor * shape.width)
 
-    def resolved(self, maker: str) -> Networked:
-        stage = super().resolved(maker)
-        return replace(stage, factor=self.factor or stage.after(Shape(1, 1, 1, 1.0)).height)
+    def resolved(self, source_model: str) -> NetworkStage:
+        stage = super().resolved(source_model)
+        return replace(stage, factor=self.factor or stage.output_shape(Shape(1, 1, 1, 1.0)).height)
 
     def _model_factor(self) -> int:
-        """What the model was made for, by its card."""
+        """The factor of the model, by its card."""
         if not self.model:
             return DEFAULT
-        beside = beside_of_model(self.model)
-        return beside.factor if beside is not None else DEFAULT
+        conditioning = concat_conditioning_of(self.model)
+        return conditioning.factor if conditioning is not None else DEFAULT
 
-    def suits(self, backbone: Components) -> None:
+    def check_model(self, backbone: Components) -> None:
         if backbone.concat_conditioning is None or not backbone.concat_conditioning.pixels:
-            raise AnimaticError(f"{backbone.name} does not upscale; want {', '.join(self.partners.values())} or sd-x4")
+            models = ", ".join(self.default_models.values())
+            raise AnimaticError(f"{backbone.name} does not upscale; want {models} or sd-x4")
         if self.level is not None and backbone.concat_conditioning.level is None:
             raise AnimaticError(f"level is {self.level}, but {backbone.name} knows no levels of noise; leave it out")
 
-    def memory(self, shape: Shape, say: Say) -> int:
-        backbone, out = self.backbone(say), self.after(shape)
+    def memory(self, shape: Shape, context: StageContext) -> int:
+        backbone, out = self.backbone(context), self.output_shape(shape)
         frames = min(shape.frames, self._windows(backbone).frames)
-        return super().memory(shape, say) + needed(backbone, frames, self.side(backbone), out, PIECE * frames)
+        side, piece_frames = self.tile_side(backbone), WINDOWS_PER_PIECE * frames
+        return super().memory(shape, context) + estimated_memory(backbone, frames, side, out, piece_frames)
 
     def _windows(self, backbone: Components) -> Tiles:
         frames = self.window or backbone.geometry.frames
-        return Tiles(frames, shared(self.overlap, OVERLAP, frames), self.side(backbone))
+        return Tiles(frames, overlap_within(self.overlap, OVERLAP, frames), self.tile_side(backbone))
 
-    def __call__(self, video: Video, say: Say) -> Video:
-        backbone = self.backbone(say)
-        beside: Any = backbone.concat_conditioning
+    def __call__(self, video: Video, context: StageContext) -> Video:
+        backbone = self.backbone(context)
+        conditioning: Any = backbone.concat_conditioning
         if self.level is not None:
-            beside = replace(beside, level=self.level)
+            conditioning = replace(conditioning, level=self.level)
         if self.tile:
             backbone.tile_codec()
-        factor = left = self.factor or beside.factor
-        while left > 1:
-            if left % beside.factor:
-                raise AnimaticError(f"factor is {factor}; {backbone.name} takes powers of {beside.factor}")
-            video, left = self._once(video, say, backbone, beside), left // beside.factor
+
+        factor = self.factor or conditioning.factor
+        remaining = factor
+        while remaining > 1:
+            if remaining % conditioning.factor:
+                raise AnimaticError(f"factor is {factor}; {backbone.name} takes powers of {conditioning.factor}")
+            video = self._once(video, context, backbone, conditioning)
+            remaining //= conditioning.factor
         return video
 
-    def _once(self, video: Video, say: Say, backbone: Components, beside: Any) -> Video:
+    def _once(self, video: Video, context: StageContext, backbone: Components, conditioning: Any) -> Video:
+        """The video upscaled by the model's own factor."""
         windows = self._windows(backbone)
-        source = self.noise_source(say)
+        source = self.noise_source(context)
 
-        def make(frames: np.ndarray, say: Say) -> np.ndarray:
-            noise = self.noise_source(say) if self.still else source
-            return self._piece(frames, say, backbone, beside, windows, noise)
+        def upscale(frames: np.ndarray, progress: Progress) -> np.ndarray:
+            noise_source = self.noise_source(context) if self.still else source
+            run = SamplingRun(backbone, self, replace(context, progress=progress), windows)
+            return self._piece(frames, run, conditioning, noise_source)
 
-        # windows that share nothing are done one by one, as LaVie does, whose draws follow each other
-        size = PIECE * windows.frames if windows.overlap else windows.frames
-        frames = in_pieces(video.frames, size, windows.overlap, make, say)
+        # Windows that share no frames are processed one by one, as LaVie does, whose draws of noise follow each other.
+        size = WINDOWS_PER_PIECE * windows.frames if windows.overlap else windows.frames
+        frames = process_in_pieces(video.frames, size, windows.overlap, upscale, context.progress)
         return Video(frames, video.fps, video.info)
 
-    def _piece(
-        self, frames: np.ndarray, say: Say, backbone: Components, beside: Any, windows: Tiles, source: torch.Generator
-    ) -> np.ndarray:
-        height, width = (beside.factor * side for side in frames.shape[1:3])
-        small = as_rows(padded(frames, max(1, backbone.multiple // beside.factor)))
+    def _piece(self, frames: np.ndarray, run: SamplingRun, conditioning: Any, source: torch.Generator) -> np.ndarray:
+        """Some frames of the clip, uint8 `[frame, height, width, 3]`, upscaled by the model's own factor."""
+        backbone = run.backbone
+        height, width = (conditioning.factor * side for side in frames.shape[1:3])
+
+        # The low resolution in -1..1, `[1, 3, frame, height, width]`.
+        small = as_batch(padded(frames, max(1, backbone.size_multiple // conditioning.factor)))
         given = (small.movedim(-1, 1).to(backbone.device, backbone.unet.dtype)) / 127.5 - 1
-        guess, told = beside.condition(given, source, self.still)
-        noise = unit_noise(source, guess, 1 if self.still else None)
-        latents = guess + beside.residual_std * Call(backbone, self, say, windows)(noise, told, beside.level)
+
+        # The network predicts the difference to the prior, in units of its standard deviation.
+        prior, concat = conditioning.condition(given, source, self.still)
+        noise = unit_noise(source, prior, 1 if self.still else None)
+        latents = prior + conditioning.residual_std * run(noise, concat, conditioning.level)
         return backbone.decode(latents)[0, :, :height, :width].cpu().numpy()

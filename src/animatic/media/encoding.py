@@ -1,4 +1,4 @@
-"""Frames to the bytes of a file, with their timing, their sound, and what they were made from inside."""
+"""Frames written to files, with their timing, their sound, and the request that they were made from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from .sound import MP4_CODECS, Muxer, Sound
 from .timing import delays, kept_frames
 
 CODECS = {  # name, pixel format, options
-    ".mp4": ("libx264", "yuv420p", {"crf": "12", "preset": "medium", "threads": "1"}),  # its bytes depend on threads
-    ".mkv": ("ffv1", "bgr0", {}),  # nothing lost
+    ".mp4": (
+        "libx264",
+        "yuv420p",
+        {"crf": "12", "preset": "medium", "threads": "1"},
+    ),  # the bytes of a file depend on the number of threads
+    ".mkv": ("ffv1", "bgr0", {}),  # lossless
 }
-LOSSLESS = (".mkv", ".npz")  # archives: frames of any size are written as they are
+LOSSLESS = (".mkv", ".npz")  # frames of any size are written unchanged
 MAX_FPS = {".gif": 50.0, ".webp": 90.0, ".png": 90.0}
 """Frames per second: browsers show each for a tenth of a second where a delay is 10 ms or less."""
 DELAY_UNIT = {".gif": 10, ".webp": 1, ".png": 1}  # ms
@@ -66,7 +70,7 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
 
 @contextmanager
 def _one_line(what: str) -> Iterator[None]:
-    """FFmpeg's refusals in one line."""
+    """Turn FFmpeg's errors into an `AnimaticError` of one line."""
     import av
 
     try:
@@ -76,9 +80,10 @@ def _one_line(what: str) -> Iterator[None]:
 
 
 def _tag(context: Any, height: int) -> None:
-    """Say which colours the file has: the pixels are sRGB's, whose primaries are BT.709's at any size."""
+    """Write the colour space into the file: pixels are sRGB, whose primaries are those of BT.709 at any size."""
     context.colorspace = BT709 if height >= HD_LINES else BT601
-    context.color_primaries = context.color_trc = BT709
+    context.color_primaries = BT709
+    context.color_trc = BT709
     context.color_range = LIMITED_RANGE
 
 
@@ -90,8 +95,8 @@ def _padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Images(Sequence[Image.Image]):
-    """Some of the frames as pictures, each made when it is asked for: Pillow goes through them more than once."""
+class LazyImages(Sequence[Image.Image]):
+    """Some of the frames as Pillow images, each made on access: Pillow iterates over them more than once."""
 
     frames: np.ndarray
     chosen: Sequence[int]
@@ -104,25 +109,26 @@ class Images(Sequence[Image.Image]):
 
 
 def _by_pillow(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, Any], sound: Sound | None) -> None:
-    """GIF, WebP or PNG, animated where there is more than one frame; of more than `MAX_FPS` a second some."""
+    """GIF, WebP or PNG, animated where there is more than one frame; frames beyond `MAX_FPS` a second are left out."""
     suffix = path.suffix
     chosen = kept_frames(len(frames), fps, MAX_FPS[suffix])
-    origin, text = json.dumps(dict(info)), PngImagePlugin.PngInfo()
+    origin = json.dumps(dict(info))
+    text = PngImagePlugin.PngInfo()
     text.add_itxt(KEY, origin)
-    how: dict[str, dict[str, Any]] = {
+    options: dict[str, dict[str, Any]] = {
         ".gif": {"comment": origin.encode(), "optimize": False},
         ".webp": {"lossless": True, "xmp": origin.encode()},
         ".png": {"pnginfo": text},
     }
     timing: dict[str, Any] = {}
     if len(chosen) > 1:
-        rest = Images(frames, chosen[1:])
+        rest = LazyImages(frames, chosen[1:])
         durations = delays(len(chosen), min(fps, MAX_FPS[suffix]), DELAY_UNIT[suffix])
         timing = {"save_all": True, "append_images": rest, "loop": 0, "duration": durations}
-    Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **how[suffix], **timing)
+    Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **options[suffix], **timing)
 
 
-def losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str]:
+def format_losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str]:
     """What a file of this kind cannot hold of `count` frames at `fps` with `sound`, a line each."""
     lines = []
     if sound is not None and suffix not in CODECS:
@@ -134,7 +140,7 @@ def losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str
 
 
 Writer = Callable[[Path, np.ndarray, float, Mapping[str, Any], Sound | None], None]
-"""Into a file: frames uint8 `[frame, height, width, 3]`, frames per second, what they were made from, their sound."""
+"""Writes frames uint8 `[frame, height, width, 3]`, frames per second, metadata and sound into a file."""
 
 WRITERS: dict[str, Writer] = {
     ".mp4": _by_ffmpeg,

@@ -1,4 +1,4 @@
-"""Files that FFmpeg reads: upright, in square pixels, in the colours and at the times that the file says."""
+"""Video files read by FFmpeg: rotated upright, with square pixels, in the file's colours and timing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from av.video.reformatter import Interpolation
 from ..errors import AnimaticError, warn
 from . import sound
 from .formats import HD_LINES, embedded_info
-from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
+from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check_memory, on_white
 from .timing import ConstantRate, constant_rate
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 UNSPECIFIED, BT709, BT601 = 2, 1, 5  # colour matrices as ITU-T H.273 numbers them
 ROUNDING = 5e-7  # of a rate
-COMPLETE = 0.9  # of the time that a file says it lasts: what is shorter is cut off
-RATE_TOLERANCE = 0.01  # by this share of it the average rate of an even video differs from the guessed one at most
+COMPLETE = 0.9  # of the stated duration: a file with less was cut off
+RATE_TOLERANCE = 0.01  # relative difference of average and estimated rate of a video with even timing, at most
 TRANSPOSED = 2  # of the three numbers of an orientation
 QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # orientations, counterclockwise
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """(container, its first video stream that is no cover picture). Raises `AnimaticError` with the true reason."""
+    """(container, its first video stream that is no cover picture). Raises `AnimaticError` with the reason."""
     try:
         with av.open(str(path)) as container:
             moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -46,7 +46,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 def probe(path: Path) -> Probe:
     """The size of a video from its metadata and first frame; where its timing is uneven, also its packets' times."""
     with opened(path) as (container, stream):
-        check(path, 1, stream.codec_context.height, stream.codec_context.width)
+        check_memory(path, 1, stream.codec_context.height, stream.codec_context.width)
         first = next(_frames(container, stream), None)
         if first is None:
             raise AnimaticError(f"{path}: has no frames")
@@ -62,12 +62,14 @@ def probe(path: Path) -> Probe:
 
 
 def read(path: Path, most: int = 0) -> Decoded:
-    """All frames of a video, at a constant rate; what could not be read is noted in `info["damage"]`."""
+    """All frames of a video, at a constant rate; what cannot be read is noted in `info["damage"]`."""
     plan = probe(path)
-    check(path, plan.frames, plan.height, plan.width, most)
+    check_memory(path, plan.frames, plan.height, plan.width, most)
 
-    # Every frame as it is decoded goes to its place: there is no second copy of any.
-    info, times, last = plan.info, [], 0.0
+    # Every frame is decoded into its place in the array: there is no second copy of any.
+    info = plan.info
+    times: list[float] = []
+    last = 0.0  # duration of the last frame
     with opened(path) as (container, stream):
         rates, seconds = _rates(stream), _seconds(container, stream)
         clock = float(stream.time_base or 0)
@@ -84,7 +86,7 @@ def read(path: Path, most: int = 0) -> Decoded:
                 raise
             add_damage(info, f"{path}: is damaged after {len(times)} frames ({_reason(path, error)})")
 
-    # A file that was cut off often ends without an error: by the time it says it lasts.
+    # A file that was cut off often ends without an error: it shows by its stated duration.
     shown = times[-1] - times[0] + (last or 1 / rates[0])
     if shown < COMPLETE * seconds:
         whole = round(len(times) * seconds / shown)
@@ -98,7 +100,7 @@ def read(path: Path, most: int = 0) -> Decoded:
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """What FFmpeg decodes; transparent VP8 and VP9 by libvpx, for FFmpeg's own decoders show what is hidden."""
+    """Decoded frames; transparent VP8 and VP9 by libvpx, for FFmpeg's own decoders drop the alpha channel."""
     clear = {name.lower(): value for name, value in stream.metadata.items()}.get("alpha_mode") == "1"
     decoder = ALPHA_DECODERS.get(stream.codec_context.name) if clear else None
     if decoder is None:
@@ -110,7 +112,7 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _rates(stream: Any) -> list[float]:
-    """Frames per second: the average first, then what else FFmpeg thinks it could be."""
+    """Frames per second: the average first, then FFmpeg's other estimates."""
     rates = [_exact(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
     if not rates:
         warn(f"{stream.container.name}: does not say how many frames a second it has; taken for {RATE:g}")
@@ -124,12 +126,12 @@ def _exact(rate: Fraction) -> float:
 
 
 def _expected(container: Any, stream: Any) -> int:
-    """How many frames the file says it has; 1 where it does not say."""
+    """The stated number of frames, else an estimate by the duration, at least 1."""
     return stream.frames or max(1, round(_seconds(container, stream) * _rates(stream)[0]))
 
 
 def _seconds(container: Any, stream: Any) -> float:
-    """How long the file says its video is, its sound aside; 0 where it does not say."""
+    """The stated duration of the video stream in seconds; 0 where there is none."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     clock = {name.lower(): value for name, value in stream.metadata.items()}.get("duration", "")  # Matroska's
@@ -163,7 +165,7 @@ def _sound(path: Path, first_frame: float, info: dict[str, Any]) -> sound.Sound 
 
 
 def _square(frame: Any, stream: Any) -> tuple[int, int]:
-    """(width, height) in square pixels of what is stored wide or high: no pixel is lost, one side grows."""
+    """(width, height) in square pixels, by the sample aspect ratio: one side is enlarged, none reduced."""
     ratio = stream.sample_aspect_ratio or Fraction(1)
     if ratio >= 1:
         return round(frame.width * ratio), frame.height
@@ -171,14 +173,14 @@ def _square(frame: Any, stream: Any) -> tuple[int, int]:
 
 
 def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
-    """A frame as it is meant to be seen, uint8 `[height, width, 3]`; `size` is (width, height) before it is turned."""
+    """A frame upright, uint8 `[height, width, 3]`; `size` is (width, height) before rotation."""
     clear = any(component.is_alpha for component in frame.format.components)
-    how: dict[str, Any] = {"format": "rgba" if clear else "rgb24"}
+    options: dict[str, Any] = {"format": "rgba" if clear else "rgb24"}
     if frame.colorspace == UNSPECIFIED and not frame.format.is_rgb:
-        how["src_colorspace"] = BT709 if frame.height >= HD_LINES else BT601
+        options["src_colorspace"] = BT709 if frame.height >= HD_LINES else BT601
     if (frame.width, frame.height) != size:
-        how |= {"width": size[0], "height": size[1], "interpolation": Interpolation.LANCZOS}
-    pixels = frame.reformat(**how).to_ndarray()
+        options |= {"width": size[0], "height": size[1], "interpolation": Interpolation.LANCZOS}
+    pixels = frame.reformat(**options).to_ndarray()
     if clear:
         pixels = on_white(pixels)
 
@@ -189,20 +191,22 @@ def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _orientation(frame: Any) -> tuple[int, int, bool]:
-    """(step along columns, along rows, whether rows are columns), of the eight ways that a picture can lie.
+    """(step along columns, along rows, whether rows are columns), of the eight orientations of a picture.
 
     The display matrix takes stored x, y to shown (a x + c y, b x + d y); other angles are rounded to quarters.
     """
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV does not know every kind of side data (Exif); it tells the angle, though no mirror
+    except ValueError:  # PyAV does not know every kind of side data (Exif); the angle is known then, but no mirroring
         return QUARTERS[round(frame.rotation / 90) % 4]
     if data is None:
         return 1, 1, False
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
     transposed = abs(int(b)) > abs(int(a))
     across, down = (c, b) if transposed else (a, d)
-    return -1 if across < 0 else 1, -1 if down < 0 else 1, transposed
+    rightward = -1 if across < 0 else 1
+    downward = -1 if down < 0 else 1
+    return rightward, downward, transposed
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Kinds of video files, and what a file says it was made from."""
+"""Kinds of video files, and the metadata of how a file was made."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"),
     *(".gif", ".webp", ".apng"),
 )
-"""What clips are looked for by, in lower case. A file is read by what it holds, whatever its name."""
+"""Suffixes by which clips are found in folders, in lower case. How a file is read depends on its content."""
 
-KEY = "animatic"  # of the metadata that says what a file was made from
-INFO_BYTES = 2**26  # most that a file may say of how it was made
-HD_LINES = 720  # from here on colours are BT.709's, below BT.601's, where a file does not say
+KEY = "animatic"  # of the metadata with the request of a file
+INFO_BYTES = 2**26  # most of metadata that is read
+HD_LINES = 720  # BT.709 from this height on, BT.601 below, where a file does not state its colours
 
 
 def embedded_info(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON that we wrote into a file, from its metadata; nothing where somebody else wrote the comment."""
+    """The JSON that animatic wrote into a file, from its metadata; empty where there is none."""
     texts = (metadata.get(name) for name in (KEY, "comment", "xmp"))
     text = next(filter(None, texts), "{}")
     try:

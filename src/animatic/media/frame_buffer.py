@@ -1,4 +1,4 @@
-"""What is read from a file: frames in one array that never needs a second copy, and what was said of them."""
+"""Frames read from a file, in one array without a second copy, and their metadata."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE = 8.0  # frames per second, where a file does not say
 
 @dataclass(frozen=True)
 class Probe:
-    """A file by its metadata, before it is decoded: `frames` is what they say, for pictures of unequal delays fewer."""
+    """A file by its metadata, before it is decoded. `frames` is a lower bound for images of unequal delays."""
 
     frames: int
     height: int
@@ -30,7 +30,7 @@ class Probe:
 
 
 class Decoded(NamedTuple):
-    """Frames uint8 `[frame, height, width, 3]`, frames per second, what was told inside, the sound."""
+    """Frames uint8 `[frame, height, width, 3]`, frames per second, metadata, sound."""
 
     frames: np.ndarray
     fps: float
@@ -39,7 +39,7 @@ class Decoded(NamedTuple):
 
 
 class FrameBuffer:
-    """Frames of one size in one array that grows where it stands, up to `most` bytes (0: what is free)."""
+    """Frames of one size in one array that grows in place, up to `most` bytes (0: what is free)."""
 
     def __init__(self, path: Path, count: int, height: int, width: int, most: int = 0) -> None:
         self.path, self.count = path, 0
@@ -55,8 +55,8 @@ class FrameBuffer:
 
     def repeated(self, rate: ConstantRate) -> np.ndarray:
         """The frames, each repeated for as many ticks as it is shown."""
-        # First those that are shown at all move together, then each to its ticks, from the last on: at neither time
-        # does what is written lie on what is still to be read.
+        # Frames that are shown at all are moved together first, then each to its ticks, the last one first: neither
+        # pass overwrites a frame that is still to be read.
         ends = np.append(rate.starts[1:], rate.count)
         kept = np.flatnonzero(ends > rate.starts)
         for place, number in enumerate(kept):
@@ -67,18 +67,18 @@ class FrameBuffer:
         return self.frames
 
     def trimmed(self) -> np.ndarray:
-        """The frames as they came."""
+        """The frames as they were appended."""
         self._grow(self.count)
         return self.frames
 
     def _grow(self, count: int) -> None:
         """Make room for `count` frames in all. Raises before it is taken."""
         height, width = self.frames.shape[1:3]
-        check(self.path, count, height, width, self.most)
+        check_memory(self.path, count, height, width, self.most)
         self.frames.resize((count, height, width, 3), refcheck=False)  # in place: no second copy
 
 
-def check(path: Path, count: int, height: int, width: int, most: int = 0) -> None:
+def check_memory(path: Path, count: int, height: int, width: int, most: int = 0) -> None:
     """Raise `AnimaticError` where so many frames need more than `most` bytes (0: what is free)."""
     needs, free = 3 * count * height * width, most or psutil.virtual_memory().available
     if needs > free:
@@ -87,7 +87,7 @@ def check(path: Path, count: int, height: int, width: int, most: int = 0) -> Non
 
 
 def format_bytes(size: int) -> str:
-    """Bytes in words."""
+    """A number of bytes as text, in MB or GB."""
     return f"{size / 2**30:.1f} GB" if size >= 2**28 else f"{size / 2**20:.1f} MB"
 
 
@@ -102,12 +102,12 @@ def on_white(pixels: np.ndarray) -> np.ndarray:
 def at_constant_rate(
     buffer: FrameBuffer, times: Sequence[float], rate: ConstantRate, info: dict[str, Any], path: Path
 ) -> np.ndarray:
-    """The frames of `buffer`, shown at `times` (seconds), at `rate`; what is lost on the way is noted in `info`."""
+    """The frames of `buffer`, shown at `times` (seconds), at `rate`; frames left out are noted in `info`."""
     if rate.lost:
         add_damage(info, f"{path}: {rate.lost} of {len(times)} frames follow within 1/{rate.fps:g} s and are left out")
     return buffer.trimmed() if rate.count == len(times) and not rate.lost else buffer.repeated(rate)
 
 
 def add_damage(info: dict[str, Any], text: str) -> None:
-    """Add to what is to be said of a file that could not be read whole."""
+    """Note in `info` that a file could not be read whole."""
     info["damage"] = "; ".join(filter(None, (info.get("damage"), text)))

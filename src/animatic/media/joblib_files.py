@@ -1,4 +1,4 @@
-"""Videos that LVD saved with joblib: frames as one array, or as a list of arrays, and nothing beside them.
+"""Videos that LVD saved with joblib: frames as one array or a list of arrays, without metadata.
 
 A joblib file is a pickle, which may carry code. Of these only arrays of bytes are made, and anything else is refused
 before it is made (https://docs.python.org/3/library/pickle.html#restricting-globals).
@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import AnimaticError
-from .frame_buffer import RATE, Decoded, Probe, check
+from .frame_buffer import RATE, Decoded, Probe, check_memory
 
 SUFFIX = ".joblib"
 OPENERS = {b"BZh": bz2.open, b"\x1f\x8b": gzip.open}  # by first bytes; LVD compresses by bz2
@@ -29,13 +29,13 @@ UNREADABLE = (
 )  # fmt: skip
 
 
-def knows(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Whether these functions read it: by its name, as pickles have no first bytes of their own."""
     return path.suffix.lower() == SUFFIX
 
 
 def probe(path: Path) -> Probe:
-    """Its shape, for which it has to be read."""
+    """Its shape, for which the file has to be read."""
     count, height, width, _ = read(path).frames.shape
     return Probe(count, height, width, RATE, {})
 
@@ -75,7 +75,7 @@ def _unpickler(path: Path, file: IO[bytes], most: int) -> Any:
     total = 0  # bytes of all arrays so far
 
     class Bytes(library.NumpyArrayWrapper):
-        """What stands in the pickle for an array; its values follow in the file."""
+        """The header of an array in the pickle; its values follow in the file."""
 
         def read(self, unpickler: Any, *options: Any) -> np.ndarray:
             shape, dtype = self.shape, self.dtype
@@ -85,7 +85,7 @@ def _unpickler(path: Path, file: IO[bytes], most: int) -> Any:
                 raise AnimaticError(f"{path}: its frames are of shape {str(shape)[:60]}")
             nonlocal total
             total += math.prod(shape)
-            check(path, math.ceil(total / 3), 1, 1, most)
+            check_memory(path, math.ceil(total / 3), 1, 1, most)
             return self.read_array(unpickler, *options)
 
     known = {

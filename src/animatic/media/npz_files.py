@@ -1,7 +1,7 @@
-"""Videos as NumPy's `.npz`, of which nothing is lost: frames as they are, their rate, what they were made from.
+"""Videos as NumPy's `.npz`, without loss: frames, their rate, and metadata.
 
 Arrays of a file: `frames` uint8 `[frame, height, width, 3]`, `fps` (frames per second), `info` (JSON text). Files of
-others may hold their frames under any name where it is their only array, and say no rate.
+other programs may hold their frames under any name if it is their only array, and have no rate.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from numpy.lib import format as npy
 
 from ..errors import AnimaticError
 from .formats import INFO_BYTES, embedded_info
-from .frame_buffer import RATE, Decoded, Probe, check
+from .frame_buffer import RATE, Decoded, Probe, check_memory
 from .sound import Sound
 
 MAGIC = b"PK\x03\x04"  # a zip archive
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def knows(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Whether these functions read it: by its first bytes, whatever its name."""
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
-    except OSError:  # said by who reads it
+    except OSError:  # reported by the reader
         return False
 
 
@@ -47,10 +47,10 @@ def probe(path: Path) -> Probe:
 
 
 def read(path: Path, most: int = 0) -> Decoded:
-    """All frames, after a look at whether they fit into `most` bytes (0: what is free)."""
+    """All frames, after a check that they fit into `most` bytes (0: what is free)."""
     with _opened(path) as archive:
         plan = _probe(path, archive)
-        check(path, plan.frames, plan.height, plan.width, most)
+        check_memory(path, plan.frames, plan.height, plan.width, most)
         with archive.open(_frames_member(path, archive)) as file:
             frames = npy.read_array(file, allow_pickle=False)
     return Decoded(np.ascontiguousarray(frames), plan.fps, plan.info, None)
@@ -89,7 +89,7 @@ def _frames_member(path: Path, archive: zipfile.ZipFile) -> str:
 
 
 def _small_array(path: Path, archive: zipfile.ZipFile, name: str, otherwise: Any) -> np.ndarray:
-    """An array that says something of the frames, or `otherwise` where the file has none of this name."""
+    """A small array beside the frames, or `otherwise` where the file has none of this name."""
     member = f"{name}.npy"
     if member not in archive.namelist():
         return np.array(otherwise)

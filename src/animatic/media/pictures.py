@@ -1,4 +1,4 @@
-"""Pictures and their animations, GIF, WebP, PNG and JPEG: Pillow knows their timing, how they lie, what they say."""
+"""Pictures and their animations, GIF, WebP, PNG and JPEG: read by Pillow with timing, orientation and metadata."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from ..errors import AnimaticError
 from .formats import embedded_info
-from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check, on_white
-from .timing import constant_rate, shown
+from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check_memory, on_white
+from .timing import browser_durations, constant_rate
 
 MAGIC = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # and WebP's, in two places
 MOTION_JPEG = (".mjpeg", ".mjpg")  # begin as a photograph does, but are videos
@@ -23,12 +23,12 @@ ORIENTATION = 0x0112  # of Exif; from 5 on rows are columns
 UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def knows(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Whether these functions read it: by its first bytes, whatever its name."""
     try:
         with path.open("rb") as file:
             head = file.read(12)
-    except OSError:  # said by who reads it
+    except OSError:  # reported by the reader
         return False
     if path.suffix.lower() in MOTION_JPEG:
         return False
@@ -47,8 +47,8 @@ def opened(path: Path) -> Iterator[Any]:
 def probe(path: Path) -> Probe:
     """Width, height and number of frames from the header; the rate is that of the first delay."""
     with opened(path) as picture:
-        (delay,) = shown([picture.info.get("duration") or 0])
-        count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # MPO: one picture seen by two eyes
+        (delay,) = browser_durations([picture.info.get("duration") or 0])
+        count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # MPO: a stereo pair
         height, width = picture.height, picture.width
         if picture.getexif().get(ORIENTATION, 1) >= 5:
             height, width = width, height
@@ -58,7 +58,7 @@ def probe(path: Path) -> Probe:
 def read(path: Path, most: int = 0) -> Decoded:
     """All frames, each for as long as a browser shows it, at a constant rate."""
     plan = probe(path)
-    check(path, plan.frames, plan.height, plan.width, most)
+    check_memory(path, plan.frames, plan.height, plan.width, most)
     buffer = FrameBuffer(path, plan.frames, plan.height, plan.width, most)
     delays: list[float] = []
     with opened(path) as picture:
@@ -76,7 +76,7 @@ def read(path: Path, most: int = 0) -> Decoded:
     if len(delays) == 1:
         fps = 1000 / delays[0] if delays[0] else RATE
         return Decoded(buffer.trimmed(), fps, plan.info, None)
-    seconds = shown(delays)
+    seconds = browser_durations(delays)
     times = np.cumsum([0.0, *seconds[:-1]]).tolist()
     together = reduce(gcd, (round(1000 * second) for second in seconds))
     rate = constant_rate(times, seconds[-1], [len(seconds) / sum(seconds), 1000 / together])
@@ -84,7 +84,7 @@ def read(path: Path, most: int = 0) -> Decoded:
 
 
 def eight_bits(picture: Image.Image, path: Path) -> np.ndarray:
-    """A picture of any kind as uint8 `[height, width, 3]`: 16 bits scaled, what is transparent on white."""
+    """A picture of any kind as uint8 `[height, width, 3]`: 16 bits are scaled, transparency is put on white."""
     if picture.mode == "F":
         raise AnimaticError(f"{path}: its pixels are floats of no known range; want 8 or 16 bits")
     if picture.mode.startswith("I"):

@@ -1,4 +1,4 @@
-"""The sound of a video, as it was compressed: taken from one file, put into another."""
+"""The sound of a video, copied as compressed packets from one file to another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MP4_CODECS = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what players expect in .mp4; others become AAC
-AAC_RATE = 48000  # samples a second at most
+AAC_RATE = 48000  # Hz at most
 LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # by the number of channels; of any other, stereo is made
 LEAD = 1.0  # seconds, see `Sound`
 PREROLL = 0.1  # seconds before the first frame that decoders may need to get going
@@ -66,7 +66,7 @@ class Muxer:
         self.next = next(self.packets, None)
 
     def until(self, seconds: float) -> None:
-        """Write all that begins before this time."""
+        """Write all packets that begin before this time."""
         while self.next is not None and self.next[0] <= seconds:
             self.container.mux(self.next[1])
             self.next = next(self.packets, None)

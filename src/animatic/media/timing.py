@@ -1,4 +1,4 @@
-"""Frames that are shown for unequal times, at a constant frame rate and back."""
+"""Conversion between unequal frame durations and a constant frame rate."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _lasting(fps: float, starts: np.ndarray, seconds: float) -> ConstantRate:
     return ConstantRate(fps, starts, max(int(starts[-1]) + 1, round(seconds * fps)))
 
 
-def shown(delays: Sequence[float]) -> list[float]:
+def browser_durations(delays: Sequence[float]) -> list[float]:
     """How long pictures with these delays (ms) are shown by browsers, in seconds."""
     return [(DEFAULT_DELAY if delay <= MIN_DELAY else delay) / 1000 for delay in delays]
 

@@ -11,8 +11,9 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
 from ..editing import Edit
-from ..finishing.stage import Networked, Shape
-from ..finishing.stages import maker_of, planned, resolved, stages_of
+from ..finishing.checks import planned_shapes, resolved
+from ..finishing.stage import NetworkStage, Shape
+from ..finishing.stages import source_model_of, stages_of
 from ..methods import METHODS, recipe_named
 from ..methods.settings import settings_of
 from ..planning.chat import Paste
@@ -135,10 +136,10 @@ class Api:
         if record.state != DONE or version >= len(record.files):
             raise Refused(f"job {id} is {record.state} and has {len(record.files)} videos; want one that is done")
         for name, stage in stages:
-            if isinstance(stage, Networked) and stage.model:
+            if isinstance(stage, NetworkStage) and stage.model:
                 self.studio.known(stage.model, f"{name}: ")
         video = self.studio.log.video(id, version)
-        for shape in planned(Shape.of(video), resolved(stages, maker_of(video))):
+        for shape in planned_shapes(Shape.of(video), resolved(stages, source_model_of(video))):
             if max(shape.width, shape.height) > limits.side or shape.frames > 8 * limits.frames:
                 size = f"{shape.frames} frames of {shape.width}x{shape.height}"
                 raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")

@@ -23,7 +23,7 @@ from ..durations import length_note
 from ..editing import Edit, render_edit
 from ..errors import AnimaticError
 from ..finishing.stages import finish as finished
-from ..finishing.stages import said, stages_of
+from ..finishing.stages import stage_context, stages_of
 from ..generation import How, Take, laid_out, render, render_story
 from ..methods import recipe_named
 from ..methods.effect import without_effect
@@ -166,7 +166,7 @@ def finish(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
     """Take a video through its stages."""
     told = wanted.after or {}
     video = log.video(told["of"], told["version"])
-    made = finished(video, stages_of(told["then"]), said(video, "", wanted.seed, tick=job.tick))
+    made = finished(video, stages_of(told["then"]), stage_context(video, "", wanted.seed, progress=job.tick))
     return [job.keep(made, "1-finished", f"{wanted.method}, then {told['then']}")]
 
 

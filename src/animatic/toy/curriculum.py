@@ -20,9 +20,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..backbones.components import Components
 from ..core.attention import fused_attention
+from ..core.process import Process
 from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
 from ..scene import Scene
-from ..training.diffusion import Process
 from ..training.loop import Trainer, claim
 from ..training.loss import sample_timesteps, weighted_mse
 from ..training.settings import TrainingSettings

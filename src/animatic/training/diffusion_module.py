@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.components import Components
-from ..backbones.concat_conditioning import QUIET, LearnedConditioning
-from ..backbones.small_model import Small
+from ..backbones.concat_conditioning import NOISE_INPUT_SCALE, LearnedConditioning
+from ..backbones.small_model import SpaceTimeBackbone
+from ..core.process import Process
 from ..core.types import Branch, Conditioning
 from .clips import Sample
-from .diffusion import Process
 from .temporal_layers import without_temporal_layers
 
 
@@ -83,7 +83,7 @@ class DiffusionTrainModule(nn.Module):
         # Prediction and loss.
         noisy = self.process.add_noise(x, e, t)
         timestep = self.process.network_timestep(t)
-        predict = self._predict_jointly if isinstance(self.model, Small) else self._predict_separately
+        predict = self._predict_jointly if isinstance(self.model, SpaceTimeBackbone) else self._predict_separately
         prediction = predict(noisy, timestep, captions, images, frame_by_frame)
         return self.process.error(prediction, x, e, t).mean()
 
@@ -109,7 +109,7 @@ class DiffusionTrainModule(nn.Module):
         prior, concatenated = conditioning.condition(given)
         residual = (x - prior) / conditioning.residual_std
         noisy = self.process.add_noise(residual, e, t)
-        prediction = self.network(torch.cat([QUIET * noisy, concatenated], 1), t)
+        prediction = self.network(torch.cat([NOISE_INPUT_SCALE * noisy, concatenated], 1), t)
         return self.process.error(prediction, residual, e, t).mean()
 
     def _encode(self, captions: Sequence[str]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..backbones.lora import adapt, save_lora
+from ..backbones.lora import add_adapters, save_lora
 from ..backbones.small_model import save_model
 from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
@@ -59,7 +59,7 @@ class DiffusionTrainer(Trainer):
         self.train_module.caches_text = settings.cache
         if settings.lora:
             self.train_module.requires_grad_(False)
-            adapt(self.model.unet, settings.lora, settings.lora_layers)
+            add_adapters(self.model.unet, settings.lora, settings.lora_layers)
 
         # What differs from the last start, and what the settings leave open.
         self.run_text.report_changes(self.text_mode, self.items, self.note)

@@ -22,12 +22,12 @@ from ..backbones.concat_conditioning import LearnedConditioning, conditioning_na
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
-from ..backbones.small_model import Labels, Sentence, Small, pixels
+from ..backbones.small_model import Labels, ClipSentence, SpaceTimeBackbone, pixels
 from ..core.backbone import Geometry, ModelDefaults
+from ..core.process import Process
 from ..core.text import ClipText
 from ..errors import AnimaticError, listed
 from .conditioning import BERT, VECTORS, RunText, check_captions
-from .diffusion import Process
 from .diffusion_module import DiffusionTrainModule
 from .matching import Note
 from .settings import TrainingSettings
@@ -252,7 +252,7 @@ def _interpolation_or_upscaling_model(settings: TrainingSettings, conditioning: 
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)
 
-    model = Small("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, ModelDefaults())
+    model = SpaceTimeBackbone("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, ModelDefaults())
     model.concat_conditioning = conditioning
     return model
 
@@ -301,7 +301,7 @@ def _new_text(kind: str, text_mode: str, items: Sequence[Item], width: int, run_
     tokenizer = run_text.tokenizer(items)
     heads = max(heads for heads in (1, 2, 4, 8) if width % heads == 0)
     encoder = new_text_encoder(tokenizer, width, heads)
-    text_class = Sentence if kind == "SpaceTimeUNet" else ClipText
+    text_class = ClipSentence if kind == "SpaceTimeUNet" else ClipText
     return text_class("the text encoder", tokenizer, encoder)
 
 

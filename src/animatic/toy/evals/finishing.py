@@ -17,14 +17,14 @@ from PIL import Image
 
 from ...finishing.classical import Blend, Lanczos, Motion
 from ...finishing.interpolate import Interpolate
-from ...finishing.stage import Say
+from ...finishing.stage import StageContext
 from ...finishing.upscale import Upscale
 from ...scene import Scene
 from ...video import Video
 from .. import grid_world as toyworld
 from ..grid_captions import invent
 
-Finisher = Callable[[Video, Say], Video]
+Finisher = Callable[[Video, StageContext], Video]
 
 KEYS, FACTOR, LARGER = 8, 4, 2
 VISIBLE = 4  # grey levels by which a moving pixel differs from a key frame around it
@@ -45,7 +45,7 @@ def interpolation(scenes: list[Scene], seed: int) -> None:
         if not moving.any():
             continue
         for name, finisher in finishers.items():
-            off = finisher(keys, Say(seed=seed + i)).frames - exact
+            off = finisher(keys, StageContext(seed=seed + i)).frames - exact
             errors.setdefault(name, []).append(float((off**2)[moving].mean()))
     for name, values in errors.items():
         _print_row(table="interpolate", what=name, n=len(values), seed=seed, **_decibels(values))
@@ -66,7 +66,7 @@ def enlargement(scenes: list[Scene], seed: int) -> None:
         cells = exact.reshape(len(exact), toyworld.SIZE, LARGER, toyworld.SIZE, LARGER, 3).mean((2, 4))
         small = Video((cells + 0.5).astype(np.uint8), 8.0)
         for name, finisher in finishers.items():
-            off = finisher(small, Say(seed=seed + i)).frames - exact
+            off = finisher(small, StageContext(seed=seed + i)).frames - exact
             errors[name].append(float((off**2).mean()))
             flicker[name].append(float(np.abs(np.diff(off, axis=0)).mean()))
     for name, values in errors.items():
@@ -74,7 +74,7 @@ def enlargement(scenes: list[Scene], seed: int) -> None:
         _print_row(table="upscale", what=name, n=len(values), seed=seed, **scores)
 
 
-def _bicubic(video: Video, say: Say) -> Video:
+def _bicubic(video: Video, say: StageContext) -> Video:
     size = video.frames.shape[2] * LARGER, video.frames.shape[1] * LARGER
     larger = [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in video.frames]
     return Video(np.stack(larger), video.fps)

@@ -13,8 +13,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteSchedu
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from torch import Tensor
 
-from ..core.schedule import is_flow
 from ..errors import AnimaticError
+from .schedule import is_flow
 
 TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction", "flow": ""}  # ours -> diffusers' prediction type
 SCHEDULES = ("cosine", "linear", "zero-snr")
@@ -47,6 +47,7 @@ class Process:
         pretrained_scheduler: A diffusers scheduler whose noise levels are used instead of those of `schedule`.
 
     Raises `AnimaticError` where a value is unknown or two of them exclude each other.
+
     """
 
     target: str = "v"
@@ -77,6 +78,7 @@ class Process:
 
     @cached_property
     def betas(self) -> Tensor:
+        """Variances of the steps, float64 `[level]`."""
         if self.pretrained_scheduler is not None:
             return self.pretrained_scheduler.betas.double()
         if self.schedule == "linear":  # Ho et al. 2020
@@ -86,6 +88,7 @@ class Process:
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
+        """Squared factors of the clean sample, float64 `[level]`."""
         if self.pretrained_scheduler is not None:
             return self.pretrained_scheduler.alphas_cumprod.double()  # CogVideoX shifts them
         return (1 - self.betas).cumprod(0)
@@ -147,6 +150,7 @@ class Process:
             threshold: Thresholding of the estimate of x0 at each step, for data in -1..1; flow matching has none.
                 1 clips it to -1..1 (Ho et al. 2020). Below 1 it is the quantile of dynamic thresholding (Saharia et
                 al. 2022, arXiv 2205.11487, section 2.3). 0 leaves it unchanged.
+
         """
         if self.target == "flow":
             return FlowMatchEulerDiscreteScheduler()

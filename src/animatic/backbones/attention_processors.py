@@ -1,0 +1,139 @@
+"""Attention processors of the three kinds of network: diffusers' own arithmetic, with `AttentionHooks` in the middle.
+
+Each computes what diffusers' stock processor of the same network computes; the attention itself, between the
+projections to queries, keys and values and the output projection, goes through `AttentionHooks.attention`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import apply_rotary_emb
+from torch import Tensor
+
+from .attention_hooks import AttentionHooks
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Replaces diffusers' attention processor of the layer `name`, of kind "self", "cross", "time" or "joint"."""
+
+    hooks: AttentionHooks
+    name: str
+    kind: str
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, text_tokens: int) -> Tensor:
+        """Attention of `[batch, head, token, width]`; the first `text_tokens` keys are text."""
+        return self.hooks.attention(self.name, self.kind, q, k, v, mask, text_tokens)
+
+
+class UNetProcessor(Processor):
+    """The arithmetic of `AttnProcessor2_0` (UNets)."""
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' Attention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        residual = hidden_states
+        shape = hidden_states.shape
+
+        # Norms, and images as sequences of their cells.
+        if attn.spatial_norm is not None:
+            hidden_states = attn.spatial_norm(hidden_states, temb)
+        if len(shape) == 4:
+            hidden_states = hidden_states.flatten(2).transpose(1, 2)
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            source = attn.norm_encoder_hidden_states(source)
+
+        q, k, v = project_qkv(attn, hidden_states, source)
+        mask = None
+        if attention_mask is not None:
+            mask = attn.prepare_attention_mask(attention_mask, k.shape[2], q.shape[0]).unflatten(0, (-1, attn.heads))
+        text_tokens = k.shape[2] if self.kind == "cross" else 0
+        out = self.attention(q, k, v, mask, text_tokens).transpose(1, 2).flatten(2).to(q.dtype)
+
+        # Output projection and dropout.
+        out = attn.to_out[1](attn.to_out[0](out))
+        if len(shape) == 4:
+            out = out.transpose(1, 2).reshape(shape)
+        if attn.residual_connection:
+            out = out + residual
+        return out / attn.rescale_output_factor
+
+
+class JointProcessor(Processor):
+    """The arithmetic of `CogVideoXAttnProcessor2_0`; hooks see queries and keys with their rotary positions applied."""
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' Attention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        text_tokens = encoder_hidden_states.shape[1]
+        x = torch.cat([encoder_hidden_states, hidden_states], 1)
+        q, k, v = project_qkv(attn, x, x)
+        if image_rotary_emb is not None:  # positions are those of video tokens alone
+            q, k = (
+                torch.cat([t[:, :, :text_tokens], apply_rotary_emb(t[:, :, text_tokens:], image_rotary_emb)], 2)  # pyright: ignore
+                for t in (q, k)
+            )
+
+        out = self.attention(q, k, v, attention_mask, text_tokens).transpose(1, 2).flatten(2)
+        out = attn.to_out[1](attn.to_out[0](out))
+        return out[:, text_tokens:], out[:, :text_tokens]
+
+
+class WanProcessor(Processor):
+    """The arithmetic of `WanAttnProcessor`, without cross-attention to an image (text-to-video models alone)."""
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' WanAttention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        q, k, v = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(source)), attn.to_v(source)
+        q, k, v = (part.unflatten(2, (attn.heads, -1)) for part in (q, k, v))
+        if rotary_emb is not None:
+            q, k = (apply_rotary(t, *rotary_emb) for t in (q, k))
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+
+        text_tokens = k.shape[2] if self.kind == "cross" else 0
+        out = self.attention(q, k, v, attention_mask, text_tokens)
+        return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2).type_as(q)))
+
+
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Wan's rotary positions: neighbouring channels of `x` `[branch, token, head, width]` are rotated as pairs.
+
+    RoPE, Su et al. 2021, https://arxiv.org/abs/2104.09864.
+    """
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = cos[..., 0::2], sin[..., 1::2]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+
+
+def project_qkv(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries of `x`, keys and values of `source`, with the layer's norms: `[batch, head, token, width]`."""
+    projections = (attn.to_q(x), attn.to_k(source), attn.to_v(source))
+    q, k, v = (projection.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for projection in projections)
+    if attn.norm_q is not None:
+        q = attn.norm_q(q)
+    if attn.norm_k is not None:
+        k = attn.norm_k(k)
+    return q, k, v

@@ -1,0 +1,111 @@
+"""Whether stages can do their work, found out before it begins: shapes, models and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+
+import psutil
+import torch
+
+from ..backbones.locating import locate
+from ..errors import AnimaticError
+from ..media.frame_buffer import format_bytes
+from .stage import NetworkStage, Shape, Stage, StageContext
+
+
+@contextmanager
+def naming_stage(name: str) -> Iterator[None]:
+    """Put the name of a stage before the messages of errors within."""
+    try:
+        yield
+    except AnimaticError as error:
+        raise AnimaticError(f"{name}: {error}") from None
+
+
+def resolved(stages: Sequence[tuple[str, Stage]], source_model: str) -> list[tuple[str, Stage]]:
+    """The stages with their models filled in, for a video made by `source_model` ("": unknown)."""
+    return [(name, stage.resolved(source_model)) for name, stage in stages]
+
+
+def planned_shapes(shape: Shape, stages: Sequence[tuple[str, Stage]]) -> list[Shape]:
+    """The shape after each stage. Raises `AnimaticError` before any work where one of them has no result."""
+    shapes = []
+    for name, stage in stages:
+        with naming_stage(name):
+            shape = stage.output_shape(shape)
+        shapes.append(shape)
+    return shapes
+
+
+def check_stages(stages: Sequence[tuple[str, Stage]], shape: Shape, source_model: str) -> None:
+    """Raise, before a video is made, where stages could not finish it: one of this shape, by `source_model`.
+
+    Networks are located and not loaded, so that the memory they need is not checked.
+    """
+    named = resolved(stages, source_model)
+    before = shape
+    for (name, stage), after in zip(named, planned_shapes(shape, named), strict=True):
+        if isinstance(stage, NetworkStage):
+            with naming_stage(name):
+                locate(stage.model)
+        else:
+            check_memory(name, stage, before, StageContext(), psutil.virtual_memory().available)
+        before = after
+
+
+def check_plan(
+    shape: Shape, stages: Sequence[tuple[str, Stage]], context: StageContext, memory: int = 0, loaded: bool = False
+) -> None:
+    """Raise before the work where any stage has no result, or needs more memory than there is.
+
+    `shape` is that of the video, whose frames need not be decoded yet; `loaded`: they are, so that their memory is no
+    longer free. `memory` is the limit in bytes; 0: what is free.
+    """
+    before = shape
+    for i, ((name, stage), after) in enumerate(zip(stages, planned_shapes(shape, stages), strict=True)):
+        limit = memory
+        if not memory and not on_gpu(stage, context.device):
+            # The input of the first stage is counted by the stage itself; later ones hold it in addition.
+            already_held = shape.bytes if loaded else 0
+            held_besides = shape.bytes if i else 0
+            limit = max(1, psutil.virtual_memory().available + already_held - held_besides)
+        check_memory(name, stage, before, context, limit)
+        before = after
+
+
+def check_memory(name: str, stage: Stage, shape: Shape, context: StageContext, memory: int = 0) -> None:
+    """Raise before the work where a stage needs more than `memory` bytes, naming settings that would fit."""
+    free = memory or free_memory(context.device)
+    needed = stage.memory(shape, context)
+    if needed <= free:
+        return
+
+    # The first setting that fits, if any does.
+    other: Stage | None = stage
+    while other is not None and other.memory(shape, context) > free:
+        other = other.with_less_memory()
+    hint = "no setting would fit: want a smaller target"
+    if other is not None:
+        changed = [f.name for f in fields(other) if getattr(other, f.name) != getattr(stage, f.name)]
+        options = ":".join(f"{option}={getattr(other, option)}" for option in changed)
+        hint = f"{name}:{options} would fit"
+
+    out = stage.output_shape(shape)
+    size = f"{out.frames} frames of {out.width} x {out.height}"
+    raise AnimaticError(f"{name} to {size} needs about {format_bytes(needed)}, {format_bytes(free)} are free; {hint}")
+
+
+def on_gpu(stage: Stage, device: str) -> bool:
+    """Whether the stage computes in the memory of a graphics card."""
+    return isinstance(stage, NetworkStage) and _is_gpu(device)
+
+
+def free_memory(device: str = "") -> int:
+    """Free bytes of the device; "" is a GPU if there is one."""
+    return torch.cuda.mem_get_info()[0] if _is_gpu(device) else psutil.virtual_memory().available
+
+
+def _is_gpu(device: str) -> bool:
+    return device.startswith("cuda") or (not device and torch.cuda.is_available())
