@@ -77,10 +77,12 @@ class GridObject:
 def invent(rng: random.Random, frames: int) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption."""
     compose = _still if frames == 1 else _moving
-    for _ in range(TRIES):
+    tries = 0
+    while True:
         objects, caption = compose(rng)
         tracks = tuple(o.track(frames) for o in objects)
-        if not _crowded(tracks):
+        tries += 1
+        if tries >= TRIES or not _crowded(tracks):
             break
     background = rng.choice(BACKGROUNDS)
 
