@@ -323,7 +323,7 @@ def test_pictures_that_are_not_used(tmp_path, capsys):
     shutil.copytree(FAULTS / "data" / "d_thumb", tmp_path / "d")
     folder = fill(tmp_path / "d", *PAIR)
     _, said, _ = dry_run(capsys, folder)
-    assert "1 picture not used; --images COUNT puts them beside clips" in said["notes"]
+    assert "1 picture not used; --images COUNT trains on them jointly" in said["notes"]
     code, _, error = dry_run(capsys, folder, "--images", "1")
     assert code == 2 and "poster.jpg: 1 of 3 have no caption" in error
     (folder / "poster.txt").write_text("a poster")

@@ -33,7 +33,7 @@ COLOURS = {
     "black": (45, 45, 52), "white": (242, 242, 248), "gray": (145, 145, 150),
 }  # fmt: skip
 
-# noun -> the hues (degrees) of what a colour paints; (0, 360) paints all, None has one natural look only
+# noun -> the hues (degrees) of what a colour paints; (0, 360) paints all, None is not paintable
 NOUNS: dict[str, tuple[int, int] | None] = {
     "bear": (0, 360), "cat": (0, 360), "dog": (0, 360), "bird": (310, 375), "fish": (0, 360), "turtle": None,
     "car": (310, 375), "boat": (0, 60), "ball": (0, 360), "balloon": (310, 375), "star": (0, 360), "book": (310, 375),

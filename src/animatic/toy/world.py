@@ -26,7 +26,7 @@ STANDING = 0.25  # pixels a frame: below it an object does not turn
 
 Square = tuple[int, int, int]  # x, y and side in pixels
 
-# noun -> the hues (degrees) of what a colour paints; (0, 360) paints all, None has one natural look only
+# noun -> the hues (degrees) of what a colour paints; (0, 360) paints all, None is not paintable
 NOUNS: dict[str, tuple[int, int] | None] = {
     "bear": (0, 360), "cat": (0, 360), "dog": (0, 360), "bird": (310, 375), "fish": (0, 360), "turtle": None,
     "car": (310, 375), "boat": (0, 60), "ball": (0, 360), "balloon": (310, 375), "star": (0, 360), "book": (310, 375),

@@ -1,10 +1,10 @@
-"""Captions that people keep beside their clips: tables, lists, and a text file for each clip.
+"""Captions of clips in the layouts that are in use: tables, lists, and one text file for each clip.
 
 | layout | known from |
 |---|---|
 | `metadata.csv`, `.jsonl` (an object a line) or `.json` (an array of them) | `imagefolder` of datasets |
 | `prompts.txt` and `videos.txt`, line by line | diffusers' training script of CogVideoX |
-| `NAME.txt` or `NAME.json` beside `NAME.mp4` | WebDataset, webuis |
+| `NAME.txt` or `NAME.json` next to `NAME.mp4` | WebDataset, webuis |
 | `captions/NAME.txt` or `labels/NAME.txt` for `videos/NAME.mp4` | CogVideo's SAT |
 
 Paths are posix paths within the folder or tar whose files they are. All text is UTF-8; a byte
@@ -44,7 +44,7 @@ def captions_beside(
     found: dict[str, str] = {}
     finder = Finder(media)
 
-    # Tables first: a text of a clip's own that says otherwise is reported below.
+    # Tables first: a clip's own text file that differs is reported below.
     in_lists: set[str] = set()
     for path in texts:
         folder, name = posixpath.split(path)
@@ -61,15 +61,20 @@ def captions_beside(
             raise AnimaticError(f"{place}{path}: {differing[0]} has another caption in another table; want one of them")
         found |= captions
 
-    # Then the text of each clip's own.
-    used, differing = set(), []
+    # Then the text file of each clip.
+    used: set[str] = set()
+    differing = []
     for path in media:
-        for beside in _own_texts(path):
-            if beside in texts and (caption := _own_caption(beside, texts, place)) is not None:
-                used.add(beside)
-                if found.setdefault(path, caption) != caption:
-                    differing.append(beside)
-                break
+        for text in _own_texts(path):
+            if text not in texts:
+                continue
+            caption = _own_caption(text, texts, place)
+            if caption is None:
+                continue
+            used.add(text)
+            if found.setdefault(path, caption) != caption:
+                differing.append(text)
+            break
 
     if differing:
         note(
@@ -103,7 +108,7 @@ def caption_text(value: Any, where: str) -> str:
 
 
 def _own_texts(path: str) -> Iterator[str]:
-    """Where the caption of one file may lie: beside it, or at its place in a folder of captions."""
+    """The paths at which the caption of a file may be: in its own folder, or at its place in a folder of captions."""
     stem, suffix = posixpath.splitext(path)
     yield f"{stem}.txt"
     yield f"{stem}.json"
@@ -111,7 +116,7 @@ def _own_texts(path: str) -> Iterator[str]:
     parts = stem.split("/")
     for name in CAPTION_FOLDERS:
         if name == "labels" and suffix.lower() in PICTURE_SUFFIXES:
-            continue  # there detectors keep their boxes
+            continue  # in data sets for detectors these hold boxes
         for i in range(len(parts)):
             yield "/".join([*parts[:i], name, *parts[i:]]) + ".txt"
             if i < len(parts) - 1:

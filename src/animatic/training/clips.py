@@ -1,7 +1,7 @@
-"""Clips to learn from, by position: an endless, shuffled row of windows of frames, pictures and captions beside them.
+"""Training samples by position: an endless, shuffled sequence of windows of frames, with pictures and captions.
 
-A run reads positions 0, 1, 2, ...: position p names an item (a new permutation every time round), a window, a crop, and
-the seed of its noise. So a sample depends on the seed and its position alone, and resuming is counting.
+A run reads positions 0, 1, 2, ... A position determines an item (by a new permutation in every epoch), a window, a crop
+and the seed of the noise. A sample depends on the seed and its position alone, so that a run resumes by counting.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SHORT = ("loop", "hold", "bounce", "skip", "black")
 
 @dataclass(frozen=True)
 class Cut:
-    """How a clip is cut out of a file: `frames` at `fps` (0: the file's own rate), resized and cropped to the size.
+    """How a clip is cut out of a file: `frames` at `fps` (0: the rate of the file), resized and cropped to the size.
 
-    A file that is too short is played round (`loop`), holds its last frame (`hold`), goes back and forth (`bounce`), is
-    left out (`skip`), or ends in `black` frames, as video-diffusion-pytorch 0.7 has it.
+    A file that is too short is repeated (`loop`), holds its last frame (`hold`), runs forwards and backwards
+    (`bounce`), is left out (`skip`), or is padded with `black` frames, as in video-diffusion-pytorch 0.7.
     """
 
     frames: int = 16
@@ -38,9 +38,9 @@ class Cut:
     height: int = 64
     fps: float = 0.0
     short: str = "loop"
-    flip: bool = False  # mirror half of them: not where captions say left or right
-    crop: bool = False  # at the file's own scale, or more where it is too small; else resized until the size is covered
-    steady: bool = False  # no chance: the first window, the middle crop (for latents that are kept)
+    flip: bool = False  # mirror half of the clips: not for captions with left or right
+    crop: bool = False  # crop at the scale of the file, enlarged where it is too small; else resize to cover the size
+    steady: bool = False  # not random: the first window and the centre crop (for cached latents)
 
     def __post_init__(self) -> None:
         if self.short not in SHORT:
@@ -48,43 +48,51 @@ class Cut:
 
     def __call__(self, video: Video, rng: random.Random, name: str = "clip") -> np.ndarray:
         """uint8 `[frame, height, width, 3]`. Raises `AnimaticError` where the file is too short to be used."""
-        count, stride, span = len(video), self._stride(video), self._span(video)
+        count = len(video)
+        span = self._span(video)
         if span > count and self.short == "skip":
             raise AnimaticError(f"{name}: {count} frames, {span} are needed; left out")
+
+        # The window; indices beyond the end are mapped to frames of the file.
         first = 0 if self.steady else rng.randint(0, max(0, count - span))
-        wanted = first + (np.arange(self.frames) * stride).astype(int)
-        chosen = video.frames[self._indices(wanted, count)]
+        requested = first + (np.arange(self.frames) * self._frame_step(video)).astype(int)
+        chosen = video.frames[self._indices(requested, count)]
         if self.short == "black":
-            chosen = chosen * (wanted < count)[:, None, None, None].astype(np.uint8)
+            chosen = chosen.copy()
+            chosen[requested >= count] = 0
+
+        # Resize, crop and mirror.
         u, v = (0.5, 0.5) if self.steady else (rng.random(), rng.random())
         chosen = _fitted(chosen, self.width, self.height, u, v, float(self.crop))
-        return chosen[:, :, ::-1].copy() if self.flip and rng.random() < 0.5 else chosen
+        if self.flip and rng.random() < 0.5:
+            return chosen[:, :, ::-1].copy()
+        return chosen
 
     def repeats(self, video: Video, name: str) -> str:
         """Why frames of a video are shown more than once, or ""."""
         if self._span(video) > len(video):
             return f"{name}: {len(video)} frames of {self._span(video)}: short is {self.short!r}"
-        if self.frames > 1 and self._stride(video) < 1:
+        if self.frames > 1 and self._frame_step(video) < 1:
             return f"{name}: {video.fps:g} frames a second: fps is {self.fps:g}"
         return ""
 
-    def _stride(self, video: Video) -> float:
+    def _frame_step(self, video: Video) -> float:
         """Frames of the file for one of the clip."""
         return video.fps / self.fps if self.fps else 1.0
 
     def _span(self, video: Video) -> int:
         """Frames of the file that a clip takes."""
-        return int((self.frames - 1) * self._stride(video)) + 1
+        return int((self.frames - 1) * self._frame_step(video)) + 1
 
-    def _indices(self, wanted: np.ndarray, count: int) -> np.ndarray:
+    def _indices(self, requested: np.ndarray, count: int) -> np.ndarray:
         match self.short:
             case "hold" | "black":
-                return wanted.clip(max=count - 1)
+                return requested.clip(max=count - 1)
             case "bounce":
                 period = max(1, 2 * count - 2)
-                return np.minimum(wanted % period, period - wanted % period)
+                return np.minimum(requested % period, period - requested % period)
             case _:
-                return wanted % count
+                return requested % count
 
 
 def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, least: float) -> np.ndarray:
@@ -99,9 +107,9 @@ def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, lea
 
 
 class ReadItem(NamedTuple):
-    """An item, cut; what is wrong with its file although it can be read; which of its frames are shown more than once.
+    """An item after cutting, what is damaged in its file, and which of its frames are repeated.
 
-    "" where it is nothing, or nobody looked: what is kept on disk was said when it was made.
+    The messages are "" where there is nothing to report, and for cached latents, whose files were reported before.
     """
 
     frames: Tensor
@@ -121,11 +129,10 @@ def read_pixels(item: Item, cut: Cut, rng: random.Random) -> ReadItem:
 
 @dataclass(frozen=True)
 class Sample:
-    """One row: `frames` uint8 `[video + pictures, height, width, 3]`, a caption for the clip and one for each picture.
+    """One sample: `frames` uint8 `[video + pictures, height, width, 3]`, with captions of the clip and of each picture.
 
-    Where latents are kept, `frames` are those: float `[video + pictures, channel, h, w]`. `skipped` are the complaints
-    about files that were passed over on the way here, `damaged` those about files that were read in part, `repeated`
-    those about files too short or too slow.
+    Where latents are cached, `frames` are latents: float `[video + pictures, channel, height, width]`. Messages are
+    about files that were `skipped`, that are `damaged` and were read in part, or whose frames are `repeated`.
     """
 
     frames: Tensor
@@ -138,7 +145,7 @@ class Sample:
 
 
 def used_items(items: Sequence[Item], frames: int, images: int, note: Note) -> Sequence[Item]:
-    """The items that a run reads: pictures only where it has a use for them. Raises where no clip is left."""
+    """The items that a run uses: pictures only where it trains on them. Raises `AnimaticError` where none is left."""
     if isinstance(items, ToyWorld) or frames == 1:
         return items
     clips = [item for item in items if not item.picture]
@@ -146,17 +153,20 @@ def used_items(items: Sequence[Item], frames: int, images: int, note: Note) -> S
         raise AnimaticError(f"{counted(len(items), 'picture')} and no clip; want clips, or frames = 1")
     if images or len(clips) == len(items):
         return items
-    note(f"{counted(len(items) - len(clips), 'picture')} not used; --images COUNT puts them beside clips")
+    note(f"{counted(len(items) - len(clips), 'picture')} not used; --images COUNT trains on them jointly")
     return clips
 
 
 class Clips(Dataset[Sample]):
-    """Position -> sample; `images` pictures stand beside each clip (from the picture files, or single frames)."""
+    """The data set position -> sample; each clip comes with `images` pictures (picture files, or single frames)."""
 
     def __init__(
         self, items: Sequence[Item], cut: Cut, images: int = 0, seed: int = 0, read: Read | None = None
     ) -> None:
-        self.cut, self.images, self.seed, self.read = cut, images, seed, read or read_pixels
+        self.cut = cut
+        self.images = images
+        self.seed = seed
+        self.read = read or read_pixels
         if isinstance(items, ToyWorld):
             self.clips: Sequence[Item] = items
             self.stills: Sequence[Item] = items
@@ -182,7 +192,7 @@ class Clips(Dataset[Sample]):
         return Sample(frames, captions, seed, names, tuple(skipped), damaged, repeated)
 
     def caption(self, position: int) -> str:
-        """That of the clip at `position`, its file not looked at."""
+        """The caption of the clip at `position`; its file is not read."""
         return self.clips[self._turn("clip", position, len(self.clips), 0)].caption or ""
 
     def _cut(
@@ -198,22 +208,31 @@ class Clips(Dataset[Sample]):
         raise AnimaticError(f"none of {counted(count, 'file')} can be used; the first: {skipped[0]}")
 
     def _turn(self, kind: str, position: int, count: int, tries: int) -> int:
-        """A new permutation every round (an affine one, which needs no memory); bad files pass on to the next."""
-        rng = random.Random(f"{self.seed}/{kind}/{position // count}")
-        start, stride = rng.randrange(count), rng.randrange(1, count + 1)
-        while np.gcd(stride, count) != 1:
-            stride = stride % count + 1
-        return (start + stride * (position % count) + tries) % count
+        """The index of the item at `position`, by a new permutation in every epoch.
+
+        It is an affine permutation, which needs no memory. After `tries` unreadable files it is the next item.
+        """
+        epoch, place = divmod(position, count)
+        rng = random.Random(f"{self.seed}/{kind}/{epoch}")
+        start = rng.randrange(count)
+        multiplier = rng.randrange(1, count + 1)
+        while np.gcd(multiplier, count) != 1:
+            multiplier = multiplier % count + 1
+        return (start + multiplier * place + tries) % count
 
 
 class Positions(Sampler[int]):
-    """The positions of one process, from `first` on: micro-batches of `batch` rows are dealt out to `world` in turn."""
+    """The positions of process `rank` of `world`, from `first` on: in turns of `batch` samples."""
 
     def __init__(self, first: int, batch: int, rank: int = 0, world: int = 1) -> None:
-        self.first, self.batch, self.rank, self.world = first, batch, rank, world
+        self.first = first
+        self.batch = batch
+        self.rank = rank
+        self.world = world
 
     def __iter__(self) -> Iterator[int]:
-        at = self.first
+        turn = self.first
         while True:
-            yield from range(at + self.rank * self.batch, at + (self.rank + 1) * self.batch)
-            at += self.world * self.batch
+            own = turn + self.rank * self.batch
+            yield from range(own, own + self.batch)
+            turn += self.world * self.batch

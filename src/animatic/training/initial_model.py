@@ -22,7 +22,7 @@ from ..backbones.concat_conditioning import LearnedConditioning, conditioning_na
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
-from ..backbones.small_model import Labels, ClipSentence, SpaceTimeBackbone, pixels
+from ..backbones.small_model import ClipSentence, Labels, SpaceTimeBackbone, pixels
 from ..core.backbone import Geometry, ModelDefaults
 from ..core.process import Process
 from ..core.text import ClipText

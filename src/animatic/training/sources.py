@@ -1,4 +1,4 @@
-"""Where clips come from: a folder, one file, tar shards, a Hugging Face data set, or the endless toy world."""
+"""Sources of clips: a folder, one file, tar shards, a Hugging Face data set, or the toy world."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from ..video import Video
 from .annotations import CAPTION_COLUMNS, TEXT_SUFFIXES, caption_text, captions_beside, first_column
 from .matching import MEDIA_SUFFIXES, Note
 
-KEYS = 8  # key frames of a film of the toy world in which things glide
-ARCHIVES = ("__MACOSX", "@eaDir")  # what systems leave beside files, as hidden as names with a dot
+KEYS = 8  # key frames of a toy-world video with interpolated frames
+ARCHIVES = ("__MACOSX", "@eaDir")  # folders that operating systems add, ignored like hidden ones
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file to learn from; `read` decodes all of it.
+    """A training file; `read` decodes all of it.
 
-    `caption` is None where nobody wrote one; `label` is the name of the folder it lies in, "" at the top. `version`
-    changes with what the file holds, for caches.
+    `caption` is None where there is none; `label` is the name of its folder, "" at the top. `version` changes with the
+    contents of the file, for caches.
     """
 
     name: str
@@ -50,9 +50,9 @@ def items_of(
 ) -> Sequence[Item]:
     """The items of "toy", "hf:NAME", a clip, a `.tar` file, or a folder of clips, pictures and `.tar` files.
 
-    "toy:128:4" is the toy world at 128 pixels, in films of 8 key frames with 3 more between each two. `note` is given
-    a line for whatever is passed over. Without `captions` none is looked for. Raises `AnimaticError` where there is
-    nothing to learn from or a caption cannot be read.
+    "toy:128:4" is the toy world at 128 pixels, with 8 key frames and 3 interpolated frames between each two. `note` is
+    called with a line for whatever is ignored. Without `captions` none are read. Raises `AnimaticError` where there are
+    no data or a caption cannot be read.
     """
     path = Path(source)
     if source.partition(":")[0] == "toy":
@@ -93,7 +93,7 @@ def _folder(root: Path, note: Note, captions: bool) -> list[Item]:
 
 
 def _walk(root: Path) -> list[str]:
-    """Paths of the files under `root`, in order; links are followed, hidden files and folders are not looked at."""
+    """Paths of the files under `root`, in order; links are followed, hidden files and folders are ignored."""
 
     def refuse(error: OSError) -> None:
         raise AnimaticError(f"{error.filename}: cannot be read ({error.strerror})")
@@ -221,25 +221,30 @@ def _hub(name: str) -> list[Item]:
 
 
 class ToyWorld(Sequence[Item]):
-    """A million films of the toy world, drawn when asked for; every one captioned."""
+    """A million random videos of the toy world, rendered on access, each with a caption."""
 
     captioned = True
 
     def __init__(self, frames: int, seed: int, size: int = toyworld.SIZE, between: int = 1) -> None:
-        self.frames, self.seed, self.size, self.between = frames, seed, size, between
+        self.frames = frames
+        self.seed = seed
+        self.size = size
+        self.between = between
 
     def without_captions(self) -> ToyWorld:
-        """The same films, every caption empty."""
-        silent = ToyWorld(self.frames, self.seed, self.size, self.between)
-        silent.captioned = False
-        return silent
+        """The same videos with empty captions."""
+        unconditional = ToyWorld(self.frames, self.seed, self.size, self.between)
+        unconditional.captioned = False
+        return unconditional
 
     @staticmethod
     def named(source: str, frames: int, seed: int) -> ToyWorld:
-        told = re.fullmatch(r"toy(?::([1-9]\d*))?(?::([1-9]\d*))?", source)
-        if told is None:
+        """The toy world of a source such as "toy" or "toy:128:4". Raises `AnimaticError` where it is something else."""
+        match = re.fullmatch(r"toy(?::([1-9]\d*))?(?::([1-9]\d*))?", source)
+        if match is None:
             raise AnimaticError(f"data is {source!r}; want toy, toy:PIXELS or toy:PIXELS:BETWEEN, such as toy:128:4")
-        size, between = int(told[1] or toyworld.SIZE), int(told[2] or 1)
+        size = int(match[1] or toyworld.SIZE)
+        between = int(match[2] or 1)
         if size % toyworld.GRID:
             raise AnimaticError(f"data is {source!r}; the toy world has multiples of {toyworld.GRID} pixels")
         return ToyWorld(frames if between == 1 else KEYS, seed, size, between)
@@ -250,8 +255,8 @@ class ToyWorld(Sequence[Item]):
     def __getitem__(self, index: int) -> Item:  # type: ignore[override]
         scene = invent(random.Random(f"{self.seed}/toy/{index}"), self.frames)
         caption = scene.prompt if self.captioned else ""
-        return Item(f"toy:{index}", caption, partial(_film, scene, self.frames, self.size, self.between))
+        return Item(f"toy:{index}", caption, partial(_render, scene, self.frames, self.size, self.between))
 
 
-def _film(scene: Scene, frames: int, size: int, between: int) -> Video:
+def _render(scene: Scene, frames: int, size: int, between: int) -> Video:
     return Video(toyworld.draw(scene, frames, size, between)[0], 8.0)
