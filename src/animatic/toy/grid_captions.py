@@ -77,7 +77,6 @@ class GridObject:
 def invent(rng: random.Random, frames: int) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption."""
     compose = _still if frames == 1 else _moving
-<<<<<<< HEAD
     tries = 1
     objects, caption = compose(rng)
     tracks = tuple(o.track(frames) for o in objects)
@@ -85,15 +84,6 @@ def invent(rng: random.Random, frames: int) -> Scene:
         tries += 1
         objects, caption = compose(rng)
         tracks = tuple(o.track(frames) for o in objects)
-=======
-    tries = 0
-    while True:
-        objects, caption = compose(rng)
-        tracks = tuple(o.track(frames) for o in objects)
-        tries += 1
-        if tries >= TRIES or not _crowded(tracks):
-            break
->>>>>>> part-D
     background = rng.choice(BACKGROUNDS)
 
     # Some captions name the background as a place, others in the words of LVD.
