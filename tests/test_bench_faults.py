@@ -122,7 +122,7 @@ def test_failures_are_in_the_exit_code_and_in_the_denominator(tmp_path, capsys):
     )  # fmt: skip
     for _ in range(2):
         code, _, said = ends(*arguments, capsys=capsys)
-        assert code == 1 and "1 x no plan: the prompt 'then it moves' names no thing" in said.replace("\n", " ")
+        assert code == 1 and "1 x no plan: the prompt 'then it moves' names no object" in said.replace("\n", " ")
     assert Run(tmp_path / "run").states() == {DONE: 1, FAILED: 1}
     overall = summarise(score(tmp_path / "run", ScoringSettings(metrics=()))).overall
     assert (overall.correct, overall.total) == (1, 2)

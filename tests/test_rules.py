@@ -173,9 +173,9 @@ def test_nothing_stands_in_the_way(prompt):
     [
         ("", "the prompt is empty"),
         ("  ", "the prompt is empty"),
-        ("walking", "names no thing"),
-        ("?!", "names no thing"),
-        ("30 cats", "names 30 things"),
+        ("walking", "names no object"),
+        ("?!", "names no object"),
+        ("30 cats", "names 30 objects"),
     ],
 )
 def test_bad_prompts(prompt, message):

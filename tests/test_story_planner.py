@@ -44,7 +44,7 @@ def test_things_go_on_from_where_they_were():
 
 def test_what_cannot_be_placed_is_told_in_words():
     (scene,) = plan_story("They run")
-    assert not scene.tracks and "words alone" in scene.reasoning
+    assert not scene.tracks and "the prompt alone" in scene.reasoning
 
 
 PETAL = (

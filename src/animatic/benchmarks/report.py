@@ -106,8 +106,9 @@ def data_uri(picture: bytes, kind: str) -> str:
 
 
 def _scored(folder: Path) -> ScoredRun:
+    run = Run(folder)
     scoring, results = read_score(folder)
-    return ScoredRun(folder.name, Run(folder), scoring, results, summarise(results))
+    return ScoredRun(folder.name, run, scoring, results, summarise(results))
 
 
 def cell(tally: Tally) -> str:

@@ -1,4 +1,4 @@
-"""Answers kept: an append-only file of JSON lines, one per reply, so that no reply is asked for twice.
+"""Cache of replies: an append-only file of JSON lines, one per reply, so that none is requested twice.
 
 An entry is found by everything that could change it: prompt, planner, model, template, settings and sample number.
 """
@@ -19,7 +19,7 @@ from ..scene import Story, parse
 
 @dataclass(frozen=True)
 class Key:
-    """What an answer depends on. `sample` counts the answers to one prompt from 0."""
+    """What a reply depends on. `sample` counts the replies to one prompt from 0."""
 
     prompt: str
     planner: str

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import AnimaticError, warn
 from .language_model import Message, ModelReply
 
-LOCAL_KEY = "none"  # servers of one's own ask for no key
+LOCAL_KEY = "none"  # a local server needs no key
 
 
 class RateLimiter:
@@ -58,24 +58,24 @@ class Server:
     def __call__(self, chat: Sequence[Message], schema: dict[str, Any] | None) -> ModelReply:
         """One reply. Raises `AnimaticError` in one line, without the key."""
         client = self._client
-        import openai  # it is there: the client is made of it
+        import openai  # installed: the client is its own
 
         while True:
             structured = schema is not None and self._structured
             self.rate.wait()
             try:
-                answer = self._ask(client, chat, schema if structured else None)
+                answer = self._request(client, chat, schema if structured else None)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if not structured or not _refuses_schema(str(error)):
-                    raise AnimaticError(f"{self.name}: refused ({self._plain(error)})") from None
-                self._structured = False  # asked once more without, and never again with
+                    raise AnimaticError(f"{self.name}: refused ({self._short_message(error)})") from None
+                self._structured = False  # repeated without a schema, as are all later requests
                 warn(f"{self.name}: the server takes no JSON schema, and is asked without one")
             except (openai.OpenAIError, ValueError) as error:
-                raise AnimaticError(self._why(error)) from None
+                raise AnimaticError(self._error_message(error)) from None
             else:
-                return self._said(answer)
+                return self._reply(answer)
 
-    def _ask(self, client: Any, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
+    def _request(self, client: Any, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
         """One call of the server."""
         import openai
 
@@ -93,7 +93,7 @@ class Server:
 
     @cached_property
     def _client(self) -> Any:
-        """The library's client, made when it is first asked."""
+        """The library's client, created at the first request."""
         try:
             import openai
         except ImportError:
@@ -105,7 +105,7 @@ class Server:
             api_key=key or LOCAL_KEY, base_url=self.base_url or None, timeout=self.timeout, max_retries=self.retries
         )
 
-    def _said(self, answer: Any) -> ModelReply:
+    def _reply(self, answer: Any) -> ModelReply:
         try:
             text, used = self._text(answer), answer.usage
         except (AttributeError, IndexError, TypeError):  # a page of HTML, or an answer of other parts
@@ -116,7 +116,7 @@ class Server:
             text, {"asked": used.prompt_tokens or 0, "answered": used.completion_tokens or 0} if used else {}
         )
 
-    def _why(self, error: Exception) -> str:
+    def _error_message(self, error: Exception) -> str:
         """What went wrong, in one line."""
         import openai
 
@@ -124,21 +124,22 @@ class Server:
             case openai.AuthenticationError():
                 return f"{self.name}: the server refused the key; set OPENAI_API_KEY to a valid one"
             case openai.NotFoundError():
-                return f"unknown model {self.name!r} ({self._plain(error)})"
+                return f"unknown model {self.name!r} ({self._short_message(error)})"
             case openai.APITimeoutError():
                 return f"{self.name}: no answer in {self.timeout:g} s, {self.retries + 1} times"
             case openai.APIConnectionError():
                 return f"{self.name}: {self.base_url or 'the OpenAI server'} cannot be reached"
             case openai.APIStatusError():
-                return f"{self.name}: the server answered {error.status_code} ({self._plain(error)})"
+                return f"{self.name}: the server answered {error.status_code} ({self._short_message(error)})"
             case _:  # a body that is no JSON, or not of the protocol
-                return f"{self.name}: the server's answer cannot be read ({self._plain(error)})"
+                return f"{self.name}: the server's answer cannot be read ({self._short_message(error)})"
 
-    def _plain(self, error: Exception) -> str:
-        """The server's words in one short line; the key, should it be quoted, is left out."""
+    def _short_message(self, error: Exception) -> str:
+        """The server's message in one short line; the key, should it be quoted, is left out."""
         key = os.environ.get("OPENAI_API_KEY", "")
         words = " ".join(str(error).split())
-        words = words.replace(key, "[key]") if key else words
+        if key:
+            words = words.replace(key, "[key]")
         return words if len(words) <= 160 else words[:159] + "\u2026"
 
 
@@ -146,15 +147,15 @@ class Server:
 class Completions(Server):
     """A base language model on such a server: it continues a text, without a chat (`/v1/completions`).
 
-    LMD and LVD ask models without instruction tuning so, for 900 tokens at most that end at an empty line. A schema
-    has no place there: the examples of the template show the form.
+    LMD and LVD use models without instruction tuning in this way, with at most 900 tokens and an empty line as the stop
+    sequence. A schema is not sent: the examples of the template show the form.
     """
 
     max_tokens: int = 900
     planner: str = "completions"
     _structured: bool = field(default=False, init=False)
 
-    def _ask(self, client: Any, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
+    def _request(self, client: Any, chat: Sequence[Message], schema: dict[str, Any] | None) -> Any:
         text = "\n\n".join(message["content"].strip() for message in chat)
         return client.completions.create(
             model=self.name,

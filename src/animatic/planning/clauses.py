@@ -1,7 +1,7 @@
-"""What a clause says of its subjects: when they are seen, where they stand, how they move, what stands beside them.
+"""Reads a clause about its subjects: when they are visible, where they stand, how they move, what is next to them.
 
-Clauses come with marks for things ("#0 walks past #1"). Patterns cut out what they have read, the most telling first;
-what is left over was not understood.
+Clauses have marks for objects ("#0 walks past #1"). Patterns cut out what they match, the most specific first; what
+remains was not understood.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PLACE = (
     r"((?:the |its )?(?:far )?(?:(?:upper|lower|top|bottom) (?:left|right)|left|right|top|bottom|middle|center|centre)"
     r"(?: hand)?(?: (?:corner|side|edge|part|half|end))?)" + OF_SCENE
 )
-SEEN = r"(?:appears? |appearing |visible |seen |shown )?(?:only )?in the "
-TIMES = (  # pattern, part of the time
-    (rf"{SEEN}first half{OF_SCENE}", (0.0, 0.5)),
-    (rf"{SEEN}(?:second|last) half{OF_SCENE}", (0.5, 1.0)),
+VISIBLE = r"(?:appears? |appearing |visible |seen |shown )?(?:only )?in the "
+TIMES = (  # pattern, fraction of the time
+    (rf"{VISIBLE}first half{OF_SCENE}", (0.0, 0.5)),
+    (rf"{VISIBLE}(?:second|last) half{OF_SCENE}", (0.5, 1.0)),
     (r"(?:disappears?|vanish(?:es)?|disappearing|vanishing)(?: halfway| in the middle)?", (0.0, 0.5)),
     (r"(?:appears?|appearing|emerges?)(?: halfway| in the middle| later| suddenly)?", (0.5, 1.0)),
 )
-RELATIONS = (  # pattern before the other thing, kind, whether the other thing comes first
+RELATIONS = (  # pattern before the other object, kind, whether the other object comes first
     (r"(?:(?:to|on|at) )?(?:the |its )?left(?: hand)?(?: side)? of", "left", False),
     (r"(?:(?:to|on|at) )?(?:the |its )?right(?: hand)?(?: side)? of", "left", True),
     (r"above|over|on top of|atop|on|upon|onto", "above", False),
@@ -59,23 +59,25 @@ GOALS: tuple[tuple[str, Spot], ...] = (
 
 
 def numbers(text: str) -> list[int]:
-    """Of the things that are marked in a text."""
+    """Indices of the objects that are marked in a text."""
     return [int(digits) for digits in re.findall(r"#(\d+)", text)]
 
 
 def spot(words: str) -> Spot:
-    """A place in words: the middle says nothing of the other axis unless it stands alone."""
+    """A place in words; an axis that the words do not give is None, unless the place is the middle alone."""
     x = 0.0 if "left" in words else 1.0 if "right" in words else None
     y = 0.0 if re.search("upper|top|above", words) else 1.0 if re.search("lower|bottom|below", words) else None
     return (0.5, 0.5) if x is None and y is None else (x, y)
 
 
 class Clause:
-    """A passage about the things numbered `who`. `read` writes down in `things` and `relations` what it says."""
+    """A passage about the objects `indices`. `read` adds what it says to `objects` and `relations`."""
 
-    def __init__(self, things: list[SceneObject], relations: list[Relation], who: list[int], text: str) -> None:
-        self.things, self.relations, self.who = things, relations, who
-        self.subjects = [things[i] for i in who]
+    def __init__(self, objects: list[SceneObject], relations: list[Relation], indices: list[int], text: str) -> None:
+        self.objects = objects
+        self.relations = relations
+        self.indices = indices
+        self.subjects = [objects[i] for i in indices]
         self.text = f" {text.replace(' , ', ' ')} "
         self.verbs = [stem for word in text.split() if (stem := verb(word))]
         self.moves: list[Spot | str] = []
@@ -84,15 +86,16 @@ class Clause:
         """Read all that can be read; returns the words that were not understood."""
         self._times()
         self._neighbours()
-        self._objects()
+        self._verb_objects()
         self._places()
-        if self.verbs or any(thing.moves for thing in self.subjects):
-            self._ways()
+        if self.verbs or any(subject.moves for subject in self.subjects):
+            self._directions()
         self._usual()
-        for thing in self.subjects:
-            thing.moves += self.moves
-            thing.action = thing.action or next((stem for stem in self.verbs if stem in IMPLIED), "")
-            thing.stops |= bool(thing.moves) and not {"stop", "pause", "halt"}.isdisjoint(self.verbs)
+
+        for subject in self.subjects:
+            subject.moves += self.moves
+            subject.action = subject.action or next((stem for stem in self.verbs if stem in IMPLIED), "")
+            subject.stops |= bool(subject.moves) and not {"stop", "pause", "halt"}.isdisjoint(self.verbs)
         return [word for word in re.findall(r"[\w'-]+", self.text) if _is_news(word)]
 
     def _take(self, pattern: str) -> list[str]:
@@ -104,22 +107,29 @@ class Clause:
         return [found[0], *(group for group in found.groups() if group)]
 
     def _relate(self, kind: str, others: Iterable[int], swap: bool = False) -> None:
-        self.relations += [
-            Relation(kind, *((other, i) if swap else (i, other))) for other in others for i in self.who if i != other
-        ]
+        for other in others:
+            for i in self.indices:
+                if i == other:
+                    continue
+                a, b = (other, i) if swap else (i, other)
+                self.relations.append(Relation(kind, a, b))
 
     def _times(self) -> None:
-        shown = [part for pattern, part in TIMES if self._take(pattern)]
-        for thing in self.subjects if shown else ():
-            thing.visible = shown[0]
+        """When the subjects are visible."""
+        found = [part for pattern, part in TIMES if self._take(pattern)]
+        if not found:
+            return
+        for subject in self.subjects:
+            subject.visible = found[0]
 
     def _neighbours(self) -> None:
-        """Where they stand to other things, or go past them."""
+        """Where the subjects stand relative to other objects, or move past them."""
         if past := self._take(PAST):
             x, y = spot(past[3])
             self.moves.append((x, y))
             for other in numbers(past[2]):
-                self.things[other].start = (None if x is None else 0.5, None if y is None else 0.5)
+                self.objects[other].start = (None if x is None else 0.5, None if y is None else 0.5)
+
         if between := self._take(rf"between {GROUP}(?: and {GROUP})?"):
             ends = numbers(between[0])
             if ends[0] == ends[-1]:
@@ -127,38 +137,52 @@ class Clause:
             else:
                 self._relate("left", ends[:1], swap=True)
                 self._relate("left", ends[-1:])
+
+        # "it" and "them" are the object before
         for words, kind, swap in RELATIONS:
             while found := self._take(rf"(?:{words}) (?:{GROUP}|it|them)"):
-                others = numbers(found[0]) or range(max(0, self.who[0] - 1), self.who[0])  # "it" is what came before
+                others = numbers(found[0]) or range(max(0, self.indices[0] - 1), self.indices[0])
                 self._relate(kind, others, swap)
 
-    def _objects(self) -> None:
-        """What they throw, chase or ride. Any other object of a verb stands beside them."""
+    def _verb_objects(self) -> None:
+        """What the subjects throw, chase or ride. Any other grammatical object stands beside them."""
         if thrown := self._take(rf"(?:throw|toss|kick|hurl|fling|lob)\w* {GROUP}"):
             left = self._take(r"to the left|leftwards?")
             self._take(r"to the right|rightwards?")
             for other in numbers(thrown[0]):
-                self.things[other].moves.append("throw left" if left else "throw right")
+                self.objects[other].moves.append("throw left" if left else "throw right")
             self._relate("beside", numbers(thrown[0]))
-            self.verbs = []  # they themselves do not move
+            self.verbs = []  # who throws does not move
+
         if found := self._take(rf"(chas|follow|push|pull|carr|drag|rid)\w* {GROUP}"):
-            others, mounted = numbers(found[0]), found[1] == "rid"
-            self._convoy([self.things[i] for i in others], mounted)
-            self._relate("above", others if mounted else ())
+            others = numbers(found[0])
+            mounted = found[1] == "rid"
+            self._convoy([self.objects[i] for i in others], mounted)
+            if mounted:
+                self._relate("above", others)
+
         while found := self._take(GROUP):
             self._relate("beside", numbers(found[0]))
 
     def _convoy(self, others: list[SceneObject], mounted: bool) -> None:
-        """They go behind other things, or upon them."""
+        """The subjects move behind other objects, or on top of them."""
         goal = self._take(FROM_TO) or self._take(rf"(?:to|towards?) {PLACE}")
         to_left = bool(goal) and spot(goal[-1])[0] == 0.0
         go: Spot = (0.0, None) if to_left else (1.0, None)
         self.moves.append(go)
-        for thing in others:
-            thing.moves = [go]
-        ahead, behind = ((0.0, 0.35), (0.65, 1.0)) if to_left else ((0.65, 1.0), (0.0, 0.35))
-        for thing, part in [(t, ahead) for t in others] + [(t, behind) for t in self.subjects]:
-            thing.x_range = thing.x_range if mounted else part
+        for item in others:
+            item.moves = [go]
+        if mounted:
+            return
+
+        # one behind the other: each in its part of the frame's width
+        ahead, behind = (0.65, 1.0), (0.0, 0.35)
+        if to_left:
+            ahead, behind = behind, ahead
+        for item in others:
+            item.x_range = ahead
+        for subject in self.subjects:
+            subject.x_range = behind
 
     def _places(self) -> None:
         """Where they are or start, and the places they go to."""
@@ -185,28 +209,34 @@ class Clause:
         self.moves += moves
 
     def _start(self, place: Spot) -> None:
-        for thing in self.subjects:
-            thing.start = place
+        for subject in self.subjects:
+            subject.start = place
 
-    def _ways(self) -> None:
-        """Ways told without a place: "up", "in a circle", "closer"."""
+    def _directions(self) -> None:
+        """Directions without a place: "up", "in a circle", "closer"."""
         paths = [name for pattern, name in PATHS if self._take(pattern)]
         goals = (goal for pattern, goal in GOALS if self._take(pattern))
         self.moves += paths or list(islice(goals, 1))
 
     def _usual(self) -> None:
-        """Where the verb alone takes them, unless that would overrule the place they were given."""
+        """The usual motion of the verb, unless it would contradict the place that is given."""
         kinds = [KINDS[stem] for stem in self.verbs]
-        usual = next((USUAL[kind] for kind in kinds if kind in USUAL), None)
         if "throw" in kinds:
-            self.moves = ["throw left" if any(move[0] == 0.0 for move in self.moves) else "throw right"]
-        elif usual and not self.moves:
-            placed = any(None not in pair for thing in self.subjects for pair in zip(usual, thing.start, strict=False))
-            if isinstance(usual, str) or not placed or any(thing.moves for thing in self.subjects):
-                self.moves = [usual]
+            to_left = any(move[0] == 0.0 for move in self.moves)
+            self.moves = ["throw left" if to_left else "throw right"]
+            return
+
+        usual = next((USUAL[kind] for kind in kinds if kind in USUAL), None)
+        if not usual or self.moves:
+            return
+        placed = any(None not in pair for item in self.subjects for pair in zip(usual, item.start, strict=False))
+        if isinstance(usual, str) or not placed or any(item.moves for item in self.subjects):
+            self.moves = [usual]
 
 
 def _is_news(word: str) -> bool:
-    """Whether a word that was left over says something: an act without a path, or a thing."""
+    """Whether a word that was left over has content: an action without a path, or an object."""
     kind = motion(word)
-    return kind == "other" if kind else is_content(word) and word not in NOT_OBJECTS | SETTINGS
+    if kind:
+        return kind == "other"
+    return is_content(word) and word not in NOT_OBJECTS | SETTINGS

@@ -1,4 +1,7 @@
-"""Planners that ask: what they share. A chat goes out, a reply comes back, is read, and on failure asked for again."""
+"""Planners over a language model: a chat is sent, the reply parsed, and requested again where it cannot be read.
+
+The prompting follows LMD (arXiv 2305.13655) and LVD (arXiv 2309.17444).
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class ModelReply:
-    """A reply and what it cost, in tokens."""
+    """A reply, and its numbers of tokens."""
 
     text: str
     usage: dict[str, int] = field(default_factory=dict)
 
 
 class LanguageModel(Protocol):
-    """A language model: `name` says what is asked, `settings` how, both for the cache."""
+    """A language model. `planner`, `name` and `settings` identify it in the cache."""
 
     @property
     def planner(self) -> str: ...
@@ -39,7 +42,7 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True)
 class PlanResult:
-    """A plan with its origin: the reply it was read from, what was changed in reading, what it cost."""
+    """A plan with its origin: the reply, what was changed in reading it, and its numbers of tokens."""
 
     story: Story
     reply: str = ""
@@ -54,10 +57,11 @@ class PlanResult:
 
 @dataclass
 class LanguageModelPlanner:
-    """A planner over a language model. `attempts`: how often an unreadable reply is asked for again, in all.
+    """A planner over a language model.
 
-    `legacy`: stills get LMD's box filter. `corrected`: the model is told what was wrong with a reply; one that only
-    continues a text is asked the same again. Without a cache nothing is kept.
+    `attempts`: how many replies are requested at most. `seconds`: duration of a scene whose reply gives none. `legacy`:
+    still images get LMD's box filter. `corrected`: a further request quotes the error; a base model, which continues a
+    text, gets the same request again. Without a cache nothing is kept.
     """
 
     model: LanguageModel

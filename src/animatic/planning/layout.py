@@ -1,4 +1,4 @@
-"""Things with motions and relations to boxes: free places are searched for, so that nothing stands in another's way."""
+"""Objects with motions and relations to boxes, placed by a search that minimises overlap."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from ..scene import Box, Track
 from .lexicon import TALL, WIDE
 from .motions import MOTIONS, Path, Spot, in_turn, line, until
 
-SIDES = (0.5, 0.42, 0.375, 0.35, 0.32, 0.32, 0.28, 0.28, 0.28, 0.25, 0.25, 0.25)  # by how many things there are
+SIDES = (0.5, 0.42, 0.375, 0.35, 0.32, 0.32, 0.28, 0.28, 0.28, 0.25, 0.25, 0.25)  # of the frame, by number of objects
 STOP = 0.6  # of the time: when a motion that "stops" does
 GRID = 9  # places tried along a free axis
-SHRINK = (1.0, 0.85, 0.7, 0.55)  # tried in turn while things overlap
+SHRINK = (1.0, 0.85, 0.7, 0.55)  # tried in turn while objects overlap
 GAP = 0.02
 OPPOSITE = {None: None, 0.0: 1.0, 0.5: 0.0, 1.0: 0.0}
 
 
 @dataclass
 class SceneObject:
-    """What a phrase names: `count` things alike. `moves` in turn, each to a spot or along a path named in MOTIONS.
+    """What a phrase names: `count` objects alike. `moves` in turn, each to a spot or along a path named in MOTIONS.
 
-    Spots are in 0..1 of the room the thing has (see motions.py), None where nothing is said.
+    Spots are in 0..1 of the range that the object can move in (see motions.py), None where the prompt does not say.
     """
 
     phrase: str
     noun: str
     count: int = 1
     size: float = 1.0
-    action: str = ""  # the word that says so
+    action: str = ""  # the verb or participle that implies a motion
     start: Spot = (None, None)
     moves: list[Spot | str] = field(default_factory=list)
     stops: bool = False
     visible: tuple[float, float] = (0.0, 1.0)  # of the time
-    x_range: tuple[float, float] = (0.0, 1.0)  # part of the room along x, for things that go one behind the other
+    x_range: tuple[float, float] = (0.0, 1.0)  # along x, for objects that move one behind the other
 
 
 @dataclass(frozen=True)
 class Relation:
-    """`kind` is "left" or "above" (`a` of `b`) or "beside"; `a` and `b` are indices of things."""
+    """`kind` is "left" or "above" (`a` of `b`) or "beside"; `a` and `b` are indices of objects."""
 
     kind: str
     a: int

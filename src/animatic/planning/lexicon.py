@@ -1,4 +1,4 @@
-"""Word lists of the offline planner. Only words that are *not* things are listed, so any noun may be one."""
+"""Word lists of the offline planner. Only words that are *not* objects are listed, so any noun may name one."""
 
 from ..prompting import english
 from .motions import Spot
@@ -66,7 +66,7 @@ IRREGULAR_VERBS = {
     "thrown": "throw", "rode": "ride", "parked": "stand", "parking": "stand", "stood": "stand", "sat": "sit",
     "lying": "lie", "leaving": "leave",
 }  # fmt: skip
-USUAL: dict[str, Spot | str] = {  # kind of motion -> where to, if nobody says
+USUAL: dict[str, Spot | str] = {  # kind of motion -> its default goal
     "go": (1.0, None), "join": (1.0, None), "up": (None, 0.0), "down": (None, 1.0), "throw": "throw right",
     "bounce": "bounce", "circle": "circle", "approach": "approach", "recede": "recede",
 }  # fmt: skip

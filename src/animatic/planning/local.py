@@ -1,4 +1,4 @@
-"""A language model in this process: transformers runs it, llguidance lets it write nothing but the scene's JSON."""
+"""A language model in this process: transformers runs it, llguidance constrains it to the JSON schema."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ class LocalModel:
         except ValueError:
             raise AnimaticError(f"{self.name}: has no chat template; want an instruction-tuned model") from None
         ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).to(model.device)
-        asked = ids["input_ids"].shape[1]
-        limit = getattr(model.config, "max_position_embeddings", asked + self.max_tokens)
-        if asked + 1 > limit:
-            raise AnimaticError(f"{self.name}: reads {limit} tokens; the chat has {asked}")
+        length = ids["input_ids"].shape[1]
+        limit = getattr(model.config, "max_position_embeddings", length + self.max_tokens)
+        if length + 1 > limit:
+            raise AnimaticError(f"{self.name}: reads {limit} tokens; the chat has {length}")
         sampling: dict[str, Any] = {"do_sample": self.temperature > 0}
         if self.temperature > 0:
             sampling["temperature"] = self.temperature
         if schema is not None:
-            sampling["logits_processor"] = [_Constraint(vocabulary, schema, asked)]
+            sampling["logits_processor"] = [_Constraint(vocabulary, schema, length)]
         torch.manual_seed(self.seed)
         with torch.no_grad():
-            out = model.generate(**ids, max_new_tokens=min(self.max_tokens, limit - asked), **sampling)
-        said = tokenizer.decode(out[0, asked:], skip_special_tokens=True)
-        return ModelReply(said, {"asked": asked, "answered": int(out.shape[1] - asked)})
+            out = model.generate(**ids, max_new_tokens=min(self.max_tokens, limit - length), **sampling)
+        text = tokenizer.decode(out[0, length:], skip_special_tokens=True)
+        return ModelReply(text, {"asked": length, "answered": int(out.shape[1] - length)})
 
     @cached_property
     def _parts(self) -> tuple[Any, Any, Any]:
-        """The tokenizer, the network, and the vocabulary as llguidance knows it; loaded when first asked."""
+        """The tokenizer, the network, and the vocabulary as llguidance knows it; loaded at the first request."""
         try:
             import llguidance.hf
         except ImportError:
@@ -93,22 +93,22 @@ def _bounded(schema: Any) -> Any:
 
 
 class _Constraint:
-    """A logits processor: what the schema does not allow next becomes impossible."""
+    """A logits processor that masks every token the schema does not allow next."""
 
     def __init__(self, vocabulary: Any, schema: dict[str, Any], start: int) -> None:
         from llguidance import LLMatcher
 
         self.matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema))))
-        self.seen, self.size = start, vocabulary.vocab_size
+        self.consumed, self.size = start, vocabulary.vocab_size
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         import numpy as np
         import torch
         from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
-        for token in input_ids[0, self.seen :].tolist():
+        for token in input_ids[0, self.consumed :].tolist():
             self.matcher.consume_token(token)
-        self.seen = input_ids.shape[1]
+        self.consumed = input_ids.shape[1]
         mask = allocate_token_bitmask(1, self.size)
         fill_next_token_bitmask(self.matcher, mask)
 

@@ -1,7 +1,7 @@
-"""Motions as paths: where a thing is at time u in 0..1. The planner writes boxes with them, the toy world films them.
+"""Motions as paths: where an object is at time u in 0..1. The planner writes boxes and the toy world renders clips.
 
-A path gives `(x, y, scale)`: x and y in 0..1 of the room the thing has (0 touches the left or top edge, 1 the
-right or bottom one), None where the motion leaves it alone; scale relative to the thing's own size.
+A path gives `(x, y, scale)`: x and y in 0..1 of the range that the object can move in (0 touches the left or top edge,
+1 the right or bottom one), None where the motion leaves it alone; scale relative to the object's own size.
 """
 
 import math
@@ -12,7 +12,7 @@ Spot = tuple[float | None, float | None]
 Path = Callable[[float], tuple[float | None, float | None, float]]
 
 CORNERS = {"upper left": (0.0, 0.0), "upper right": (1.0, 0.0), "lower left": (0.0, 1.0), "lower right": (1.0, 1.0)}
-NEAR = 0.5  # how small a thing is when far away
+NEAR = 0.5  # scale of an object that is far away
 
 
 def still(u: float) -> tuple[float | None, float | None, float]:

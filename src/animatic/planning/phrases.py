@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from . import lexicon
 from .lexicon import ADJECTIVES, COLOURS, IRREGULAR_VERBS, KINDS, NOT_OBJECTS, SINGULARS, SIZES
 
-MAX_OBJECTS = 12  # things of one kind; more cannot be told apart in a small frame
+MAX_OBJECTS = 12  # objects of a scene; more cannot be distinguished in a small frame
 PLURAL_COUNT = 3  # what "several" or a bare plural means
 
 _DETERMINER = re.compile(r"(?:(?P<the>the|this|that|these|those|its|his|her|their|my|your|our)|(?P<both>both)) ")
@@ -32,12 +32,12 @@ _ENDINGS = (
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase that took `length` words. `noun` is singular ("" where elided), `said` the head as it stands."""
+    """A noun phrase that took `length` words. `noun` is singular ("" where elided), `head` the noun as it stands."""
 
     noun: str
     head: str
     count: int
-    definite: bool  # "the car": may name a thing that is there already
+    definite: bool  # "the car": may name an object that was named before
     words: str  # from the first colour or unknown modifier to the noun, singular
     length: int
     colour: str = ""
@@ -99,7 +99,7 @@ def verb(word: str) -> str | None:
 
 
 def motion(word: str) -> str:
-    """What kind of motion a word tells, as a verb in any of its forms; "" where it is none that is known."""
+    """The kind of motion of a verb in any of its forms; "" where it is not known."""
     return KINDS.get(verb(word) or "", "")
 
 

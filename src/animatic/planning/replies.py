@@ -1,6 +1,7 @@
-"""A language model's reply, read: Scene JSON first, then the text forms of LMD (a still) and LVD (boxes per frame).
+"""Parsers of language model replies: Scene JSON, and the text forms of LMD (stills) and LVD (boxes per frame).
 
-Markdown, bullets, quotes and indentation are forgiven. What cannot be read is quoted, with what was expected.
+LMD: arXiv 2305.13655, LVD: arXiv 2309.17444. Markdown, bullets, quotes and indentation are accepted. An error quotes
+what could not be read, and says what was expected.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _REASONING = _label("reasoning")
 
 @dataclass(frozen=True)
 class ReplyObject:
-    """A named thing with one box per key frame, as the model said it: boxes may leave 0..1 or have no area."""
+    """A named object with one box per key frame, as in the reply: boxes may leave 0..1 or have no area."""
 
     phrase: str
     boxes: tuple[Box | None, ...]
@@ -40,7 +41,7 @@ class ReplyObject:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a reply says. `scene` makes it sound; benchmarks judge it as it stands."""
+    """A reply as it was read. `scene` makes a valid Scene of it; benchmarks judge it as it is."""
 
     tracks: tuple[ReplyObject, ...]
     background: str = ""
@@ -49,18 +50,18 @@ class Reply:
     seconds: float | None = None
 
     def scene(self, prompt: str, seconds: float = 2.0) -> tuple[Scene, tuple[str, ...]]:
-        """The reply as a Scene, and what had to be changed: boxes cut to the frame, names of nothing left out."""
+        """The reply as a Scene, and what was changed: boxes clipped to the frame, objects without a box left out."""
         tracks: list[Track] = []
         changes: list[str] = []
-        for thing in self.tracks:
-            boxes = tuple(None if box is None else clip(box) for box in thing.boxes)
-            cut = sum(a != b for a, b in zip(boxes, thing.boxes, strict=True))
+        for item in self.tracks:
+            boxes = tuple(None if box is None else clip(box) for box in item.boxes)
+            cut = sum(a != b for a, b in zip(boxes, item.boxes, strict=True))
             if cut:
-                changes.append(f"{thing.phrase}: {cut} of {len(boxes)} boxes cut to the frame")
+                changes.append(f"{item.phrase}: {cut} of {len(boxes)} boxes cut to the frame")
             if any(box is not None for box in boxes):
-                tracks.append(Track(thing.phrase, boxes))
+                tracks.append(Track(item.phrase, boxes))
             else:
-                changes.append(f"{thing.phrase}: no box in the frame, left out")
+                changes.append(f"{item.phrase}: no box in the frame, left out")
         seconds = seconds if self.seconds is None else self.seconds
         scene = Scene(prompt, tuple(tracks), self.background, self.negative, seconds, self.reasoning)
         return scene, tuple(changes)
@@ -90,7 +91,7 @@ def read_story(text: str) -> list[tuple[str, Reply]]:
     if not isinstance(scenes, list) or not scenes:
         raise AnimaticError(f"reply {_quote(text)}: found no JSON with scenes")
     for i, scene in enumerate(scenes):
-        _want(_names(scene, "prompt"), f"reply: scenes.{i}", scene, "an object with prompt and tracks")
+        _require(_has_text(scene, "prompt"), f"reply: scenes.{i}", scene, "an object with prompt and tracks")
     return [(scene["prompt"], _from_json(scene, f"reply: scenes.{i}.")) for i, scene in enumerate(scenes)]
 
 
@@ -130,57 +131,53 @@ def _broken(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _from_json(data: dict[str, Any], where: str) -> Reply:
-    tracks, seconds = data.get("tracks"), data.get("seconds")
-    words = {key: data.get(key) or "" for key in ("background", "negative", "reasoning")}
-    _want(isinstance(tracks, list), f"{where}tracks", tracks, "a list of phrase and boxes")
-    things = tuple(_thing(track, f"{where}tracks.{i}") for i, track in enumerate(tracks or ()))
-    lengths = sorted({len(thing.boxes) for thing in things})
-    _want(len(lengths) < 2, f"{where}tracks: the number of boxes", lengths, "the same number in every track")
-    for key, value in words.items():
-        _want(isinstance(value, str), f"{where}{key}", value, "words")
-    good = seconds is None or (isinstance(seconds, (int, float)) and 0 <= seconds < 1e6)
-    _want(good, f"{where}seconds", seconds, "a number >= 0")
-    return Reply(things, **words, seconds=seconds)
+    """A reply in Scene JSON. Names, types and ranges are validated; `where` names the object in messages."""
+    tracks = data.get("tracks")
+    _require(isinstance(tracks, list), f"{where}tracks", tracks, "a list of phrase and boxes")
+    objects = tuple(_object(track, f"{where}tracks.{i}") for i, track in enumerate(tracks or ()))
+    lengths = sorted({len(item.boxes) for item in objects})
+    _require(len(lengths) < 2, f"{where}tracks: the number of boxes", lengths, "the same number in every track")
 
+    texts = {key: data.get(key) or "" for key in ("background", "negative", "reasoning")}
+    for key, value in texts.items():
+        _require(isinstance(value, str), f"{where}{key}", value, "words")
 
-def _thing(track: Any, where: str) -> ReplyObject:
-    _want(_names(track, "phrase"), where, track, "an object with phrase and boxes")
-    boxes = track.get("boxes")
-    _want(isinstance(boxes, list) and boxes, f"{where}.boxes", boxes, "a list of [x0, y0, x1, y1] or null")
-    made = (None if box is None else _sides(box, f"{where}.boxes.{i}") for i, box in enumerate(boxes))
-    return ReplyObject(track["phrase"].strip(), tuple(made))
-
-
-def _names(value: Any, key: str) -> bool:
-    """Whether a value is an object with words under `key`."""
-    return isinstance(value, dict) and isinstance(value.get(key), str) and bool(value[key].strip())
+    seconds = data.get("seconds")
+    valid = seconds is None or (isinstance(seconds, (int, float)) and 0 <= seconds < 1e6)
+    _require(valid, f"{where}seconds", seconds, "a number >= 0")
+    return Reply(objects, **texts, seconds=seconds)
 
 
 def read_still(text: str, legacy: bool = False) -> Reply:
     """LMD's form: a list of `(name, [x, y, w, h])` in pixels of 512, a background prompt, a negative prompt."""
+    # the passages under each label; what comes before the first is the list of objects
     parts = _PART.split(text)
-    said: dict[str, list[str]] = {}
+    passages: dict[str, list[str]] = {}
     for label, value in zip(["objects", *parts[1::2]], parts[::2], strict=True):
-        said.setdefault(label.lower(), []).append(_plain(value))
-    backgrounds, negatives = said.get("background prompt", []), said.get("negative prompt", [])
+        passages.setdefault(label.lower(), []).append(_plain(value))
+    backgrounds = passages.get("background prompt", [])
+    negatives = passages.get("negative prompt", [])
     if len(backgrounds) != 1 or len(negatives) > 1:
         raise AnimaticError(
             f"reply {_quote(text)}: {len(backgrounds)} background prompts and {len(negatives)} negative prompts; "
             "want one and at most one"
         )
-    listed = said["objects"][-1]
+
+    # names and boxes; an item with an empty box is left out
+    listing = passages["objects"][-1]
+    is_empty = not listing or "no objects" in listing.lower()
     boxes: list[tuple[str, Box]] = []
-    for item in [] if not listed or "no objects" in listed.lower() else _list(listed, listed):
-        good = isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
-        _want(good, "reply: an object", item, "('name', [x, y, width, height])")
-        if item[1]:  # a name with an empty box is no thing
+    for item in [] if is_empty else _list(listing, listing):
+        valid = isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
+        _require(valid, "reply: an object", item, "('name', [x, y, width, height])")
+        if item[1]:
             boxes.append((item[0], _numbers(item[1], f"reply: box of {item[0]!r}")))
-    things = tuple(
-        ReplyObject(name.strip(". ") or name, (_fractions(box),))
-        for name, box in (legacy_filter(boxes) if legacy else boxes)
-    )
+    if legacy:
+        boxes = legacy_filter(boxes)
+    objects = tuple(ReplyObject(name.strip(". ") or name, (_fractions(box),)) for name, box in boxes)
+
     background, negative = ("" if words == "None" else words for words in (backgrounds[0], "".join(negatives)))
-    return Reply(things, background, negative, seconds=0.0)
+    return Reply(objects, background, negative, seconds=0.0)
 
 
 def read_frames(text: str) -> Reply:
@@ -190,23 +187,32 @@ def read_frames(text: str) -> Reply:
         raise AnimaticError(
             f"reply {_quote(text)}: {len(backgrounds)} lines 'Background keyword:'; want one, at the end"
         )
+
+    # the passage of each frame; where a prompt ended with "Frame 1:" the reply begins inside it
     reasoning, *parts = _FRAME.split(body)
-    numbers, values = [int(n) for n in parts[::2]], parts[1::2]
-    if numbers[:1] == [2] and "[" in reasoning:  # the answer goes on where a prompt ended with "Frame 1:"
-        numbers, values, reasoning = [1, *numbers], [reasoning, *values], ""
+    numbers = [int(n) for n in parts[::2]]
+    passages = parts[1::2]
+    if numbers[:1] == [2] and "[" in reasoning:
+        numbers = [1, *numbers]
+        passages = [reasoning, *passages]
+        reasoning = ""
     if numbers != list(range(1, FRAMES + 1)):
         raise AnimaticError(f"reply has frames {listed(numbers)}; want {listed(range(1, FRAMES + 1))} in this order")
+
+    # an object's boxes over the frames, by its id
     rows: dict[Any, tuple[str, list[Box | None]]] = {}
-    for f, value in enumerate(values):
+    for f, passage in enumerate(passages):
         where = f"reply: Frame {f + 1}: "
-        for item in _list(value, f"Frame {f + 1}: {value.strip()}"):
+        for item in _list(passage, f"Frame {f + 1}: {passage.strip()}"):
             name: Any = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
-            good = isinstance(name, str) and "box" in item and isinstance(item.get("id"), (int, float, str))
-            _want(good, f"{where}a thing", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
+            valid = isinstance(name, str) and "box" in item and isinstance(item.get("id"), (int, float, str))
+            _require(valid, f"{where}an object", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
             _, row = rows.setdefault(item["id"], (name.strip("0123456789 ") or name, [None] * FRAMES))
             row[f] = _fractions(_numbers(item["box"], f"{where}box of {name!r}"))
-    things = tuple(ReplyObject(name, tuple(row)) for name, row in rows.values())
-    return Reply(things, _plain(backgrounds[0].strip().split("\n")[0]), "", _plain(_REASONING.sub("", reasoning)))
+
+    objects = tuple(ReplyObject(name, tuple(row)) for name, row in rows.values())
+    keyword = _plain(backgrounds[0].strip().split("\n")[0])
+    return Reply(objects, keyword, "", _plain(_REASONING.sub("", reasoning)))
 
 
 def _list(text: str, line: str) -> list[Any]:
@@ -223,18 +229,10 @@ def _list(text: str, line: str) -> list[Any]:
 
 
 def _numbers(box: Any, where: str) -> Box:
-    good = isinstance(box, (list, tuple)) and len(box) == 4
-    good = good and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e6 for v in box)
-    _want(good, where, box, "four numbers")
+    valid = isinstance(box, (list, tuple)) and len(box) == 4
+    valid = valid and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e6 for v in box)
+    _require(valid, where, box, "four numbers")
     return float(box[0]), float(box[1]), float(box[2]), float(box[3])
-
-
-def _sides(box: Any, where: str) -> Box:
-    """Fractions `x0, y0, x1, y1`, perhaps somewhat outside the frame."""
-    x0, y0, x1, y1 = made = _numbers(box, where)
-    _want(all(-1 <= v <= 2 for v in made), where, box, "fractions of the frame, in 0..1")
-    _want(x0 <= x1 and y0 <= y1, where, box, "x0 <= x1 and y0 <= y1, not reversed")
-    return made
 
 
 def _fractions(box: Box) -> Box:
@@ -247,14 +245,10 @@ def _plain(text: str) -> str:
     return text.strip().strip("`*").strip()
 
 
-def _want(good: Any, where: str, value: Any, what: str) -> None:
-    if not good:
-        raise AnimaticError(f"{where} is {_quote(value)}; want {what}")
-
-
 def _quote(value: Any) -> str:
-    said = " ".join(str(value).split())
-    return repr(said if len(said) <= 90 else said[:89] + "\u2026")
+    """A value in one line of at most 90 characters, quoted."""
+    text = " ".join(str(value).split())
+    return repr(text if len(text) <= 90 else text[:89] + "\u2026")
 
 
 def to_text(scene: Scene) -> str:
@@ -263,8 +257,8 @@ def to_text(scene: Scene) -> str:
     Raises `AnimaticError` where neither does. Boxes are rounded to pixels of 512.
     """
 
-    def seen(f: int) -> list[tuple[int, str, list[int]]]:
-        """Number, phrase and `x, y, width, height` in pixels of what is there at a key frame."""
+    def present(f: int) -> list[tuple[int, str, list[int]]]:
+        """Index, phrase and `x, y, width, height` in pixels of the objects present at a key frame."""
         out = []
         for i, track in enumerate(scene.tracks):
             if box := track.boxes[f]:
@@ -273,10 +267,42 @@ def to_text(scene: Scene) -> str:
         return out
 
     if scene.seconds == 0 and scene.keys == 1:
-        listed = [(phrase, box) for _, phrase, box in seen(0)]
-        return f"{listed}\nBackground prompt: {scene.background}\nNegative prompt: {scene.negative}"
+        objects = [(phrase, box) for _, phrase, box in present(0)]
+        return f"{objects}\nBackground prompt: {scene.background}\nNegative prompt: {scene.negative}"
     if scene.tracks and scene.keys != FRAMES:
         raise AnimaticError(f"the scene has {scene.keys} key frames; the text form takes {FRAMES}, or 1 of 0 seconds")
-    rows = ([{"id": i, "name": phrase, "box": box} for i, phrase, box in seen(f)] for f in range(FRAMES))
-    frames = "\n".join(f"Frame {f}: {row}" for f, row in enumerate(rows, 1))
+
+    lines = []
+    for f in range(FRAMES):
+        row = [{"id": i, "name": phrase, "box": box} for i, phrase, box in present(f)]
+        lines.append(f"Frame {f + 1}: {row}")
+    frames = "\n".join(lines)
     return f"Reasoning: {scene.reasoning}\n{frames}\nBackground keyword: {scene.background}"
+
+
+def _object(track: Any, where: str) -> ReplyObject:
+    _require(_has_text(track, "phrase"), where, track, "an object with phrase and boxes")
+    boxes = track.get("boxes")
+    _require(isinstance(boxes, list) and boxes, f"{where}.boxes", boxes, "a list of [x0, y0, x1, y1] or null")
+    parsed = (None if box is None else _corners(box, f"{where}.boxes.{i}") for i, box in enumerate(boxes))
+    return ReplyObject(track["phrase"].strip(), tuple(parsed))
+
+
+def _has_text(value: Any, key: str) -> bool:
+    """Whether a value is an object with a text that is not empty under `key`."""
+    return isinstance(value, dict) and isinstance(value.get(key), str) and bool(value[key].strip())
+
+
+def _require(condition: Any, where: str, value: Any, what: str) -> None:
+    """Raise the one-line `AnimaticError` of a value that is not as it should be."""
+    if not condition:
+        raise AnimaticError(f"{where} is {_quote(value)}; want {what}")
+
+
+def _corners(box: Any, where: str) -> Box:
+    """Fractions `x0, y0, x1, y1`, perhaps somewhat outside the frame."""
+    corners = _numbers(box, where)
+    x0, y0, x1, y1 = corners
+    _require(all(-1 <= v <= 2 for v in corners), where, box, "fractions of the frame, in 0..1")
+    _require(x0 <= x1 and y0 <= y1, where, box, "x0 <= x1 and y0 <= y1, not reversed")
+    return corners

@@ -1,6 +1,6 @@
-"""The offline planner: English to a Scene with rules, no model. What it cannot read, it says in `reasoning`.
+"""The offline planner: English to a Scene with rules, no model. What was not understood is in `reasoning`.
 
-words -> noun phrases -> things with motions and relations -> boxes
+words -> noun phrases -> objects with motions and relations -> boxes
          phrases.py      reading.py, clauses.py               layout.py
 """
 
@@ -15,38 +15,41 @@ from .reading import Reading, read
 
 
 def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
-    """A Scene of `keys` key frames over `seconds` (0: a still of one key) from an English prompt.
+    """A Scene of `keys` key frames over `seconds` (0: a still image of one key) from an English prompt.
 
-    Raises `AnimaticError` where the prompt is empty, names nothing wanted or unwanted, or more than twelve things.
+    Raises `AnimaticError` where the prompt is empty, names no object (neither present nor absent), or more than twelve.
     """
     if not prompt.strip():
         raise AnimaticError("the prompt is empty; want a sentence")
     if keys < 1:
         raise AnimaticError(f"keys is {keys}; want at least 1")
+
     reading = read(prompt)
-    total = sum(thing.count for thing in reading.objects)
+    total = sum(item.count for item in reading.objects)
     if not total and not reading.negative:
         short = prompt if len(prompt) <= 60 else prompt[:59] + "…"
-        raise AnimaticError(f"the prompt {short!r} names no thing to place; want one, such as 'a bear walks left'")
+        raise AnimaticError(f"the prompt {short!r} names no object to place; want one, such as 'a bear walks left'")
     if total > MAX_OBJECTS:
-        raise AnimaticError(f"the prompt names {total} things to place; want at most {MAX_OBJECTS}")
+        raise AnimaticError(f"the prompt names {total} objects to place; want at most {MAX_OBJECTS}")
+
     tracks = arrange(reading.objects, reading.relations, keys if seconds > 0 else 1)
     negative = ", ".join(reading.negative)
-    return Scene(prompt.strip(), tracks, reading.background, negative, seconds, _explained(reading))
+    return Scene(prompt.strip(), tracks, reading.background, negative, seconds, _explanation(reading))
 
 
-def _explained(reading: Reading) -> str:
-    parts = [
-        f"{thing.count} x {thing.phrase}: {', then '.join(map(_told, thing.moves)) or 'still'}"
-        for thing in reading.objects
-    ]
+def _explanation(reading: Reading) -> str:
+    """What was understood, and what was not, for the scene's `reasoning`."""
+    parts = []
+    for item in reading.objects:
+        moves = ", then ".join(map(_move_in_words, item.moves)) or "still"
+        parts.append(f"{item.count} x {item.phrase}: {moves}")
     parts += reading.notes
     if reading.unread:
         parts.append("not understood: " + ", ".join(dict.fromkeys(reading.unread)))
     return "; ".join(parts)
 
 
-def _told(move: Spot | str) -> str:
+def _move_in_words(move: Spot | str) -> str:
     if isinstance(move, str):
         return move
     x, y = move

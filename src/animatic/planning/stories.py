@@ -1,9 +1,9 @@
 """The offline planner of stories: a text cut into scenes that stand alone, in the same words where nothing changes.
 
-Scenes are sentences, parts joined by "then", lines, or what stands between bars. A scene that says "it", or no subject
-at all, is told the subject of the one before; "the star" is the brown star of before; a place once told stays.
-Things go on from where they were. A long line among others is a prompt that was written for a model (DiTCtrl's, one a
-line): it is kept to the letter, and nothing is placed.
+Scenes are sentences, parts joined by "then", lines, or what stands between bars. A scene with a pronoun, or no
+subject, gets the subject of the one before; "the star" becomes "the brown star" of before; a background stays until
+another is named. Objects continue from where they were. A long line among others is taken for a prompt that was written
+for a video model (as in DiTCtrl, arXiv 2412.18597): it is kept to the letter, without a layout.
 """
 
 from __future__ import annotations
@@ -29,32 +29,34 @@ _PRONOUN = re.compile(r"^(?:it|he|she|they|the same (?:one|thing))\b", re.IGNORE
 def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
     """Scenes of `keys` key frames and `seconds` each, unless the text says otherwise ("for 2 seconds").
 
-    A thing that cannot be placed by the rules is left to the words. Raises `AnimaticError` where the text is empty or
+    A scene that the rules cannot plan has a prompt alone. Raises `AnimaticError` where the text is empty or
     has more than six scenes; long lines are not counted.
     """
-    said = _scenes(text)
-    if not said:
+    parts = _scenes(text)
+    if not parts:
         raise AnimaticError("the story is empty; want a sentence or more")
-    if (count := sum(not is_long for _, is_long in said)) > MAX_SCENES:
+    if (count := sum(not is_long for _, is_long in parts)) > MAX_SCENES:
         raise AnimaticError(f"the story has {count} scenes; want at most {MAX_SCENES}")
 
-    # what is read by rules first gets a subject and full names
-    read = [words for words, is_long in said if not is_long]
-    lasting = iter([_LASTS.search(words) for words in read])
+    # short scenes are planned by the rules, with a subject and full names of their own
+    read = [words for words, is_long in parts if not is_long]
+    durations = iter([_LASTS.search(words) for words in read])
     prompts = iter(_standing_alone([_LASTS.sub("", words) for words in read]))
     story: list[Scene] = []
-    for words, is_long in said:
+    for words, is_long in parts:
         if is_long:
             story.append(Scene(words, seconds=seconds, reasoning="a long prompt: kept as typed, nothing is placed"))
             continue
-        prompt, match = next(prompts), next(lasting)
-        long = float(match[1]) if match else seconds
-        if long <= 0:
-            raise AnimaticError(f"scene {len(story) + 1} of the story lasts {long:g} seconds; want more than 0")
-        scene = _planned(prompt, long, keys)
+
+        prompt = next(prompts)
+        match = next(durations)
+        duration = float(match[1]) if match else seconds
+        if duration <= 0:
+            raise AnimaticError(f"scene {len(story) + 1} of the story lasts {duration:g} seconds; want more than 0")
+        scene = _planned(prompt, duration, keys)
         if story and not scene.background:
             scene = replace(scene, background=story[-1].background)
-        story.append(_going_on(story[-1], scene) if story else scene)
+        story.append(_continued(story[-1], scene) if story else scene)
     return tuple(story)
 
 
@@ -64,7 +66,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def _scenes(text: str) -> list[tuple[str, bool]]:
-    """The words of each scene, and whether they are a long line's."""
+    """The text of each scene, and whether it is a long line."""
     lines = lines_of(text)
     if len(lines) < 2:
         parts = _CUT.split(text.strip().strip("|"))
@@ -79,9 +81,9 @@ def _bare(words: str) -> str:
 
 
 def _standing_alone(prompts: Sequence[str]) -> list[str]:
-    """Each prompt with a subject of its own, and things by their full names."""
+    """Each prompt with a subject of its own, and objects by their full names."""
     out: list[str] = []
-    named: dict[str, str] = {}  # noun -> how it was called at first; "" where two are called by one noun
+    named: dict[str, str] = {}  # noun -> its full phrase; "" where two objects share the noun
     for prompt in prompts:
         missing = _begins_with_verb(prompt)
         if out and (missing or _PRONOUN.search(prompt)):
@@ -90,7 +92,7 @@ def _standing_alone(prompts: Sequence[str]) -> list[str]:
         for noun, phrase in named.items():
             if phrase:
                 prompt = re.sub(rf"\bthe {noun}(?!\w)", f"the {phrase}", prompt, flags=re.IGNORECASE)
-        for phrase in _things(prompt):
+        for phrase in _phrases(prompt):
             noun = phrase.split()[-1]
             named[noun] = phrase if named.get(noun, phrase) == phrase else ""
         out.append(prompt[0].upper() + prompt[1:])
@@ -103,14 +105,14 @@ def _begins_with_verb(prompt: str) -> bool:
 
 
 def _subject(prompt: str) -> str:
-    """The words up to the end of the first thing."""
-    found = (re.search(rf"(?<!\w){re.escape(phrase)}s?(?!\w)", prompt, re.IGNORECASE) for phrase in _things(prompt))
+    """The words up to the end of the first object."""
+    found = (re.search(rf"(?<!\w){re.escape(phrase)}s?(?!\w)", prompt, re.IGNORECASE) for phrase in _phrases(prompt))
     ends = [match.end() for match in found if match]
     return prompt[: min(ends)] if ends else ""
 
 
-def _things(prompt: str) -> list[str]:
-    """What is in a scene, by its phrases."""
+def _phrases(prompt: str) -> list[str]:
+    """Phrases of the objects in a scene."""
     try:
         return [track.phrase for track in rules.plan(prompt).tracks]
     except AnimaticError:
@@ -121,30 +123,38 @@ def _planned(prompt: str, seconds: float, keys: int) -> Scene:
     try:
         return rules.plan(prompt, keys, seconds)
     except AnimaticError as error:
-        return Scene(prompt, seconds=seconds, reasoning=f"told in words alone: {error}")
+        return Scene(prompt, seconds=seconds, reasoning=f"no layout, the prompt alone: {error}")
 
 
-def _going_on(before: Scene, scene: Scene) -> Scene:
-    """Things of the scene before begin where they were; those that do not move stay there."""
-    last = {track.phrase.split()[-1]: track.boxes[-1] for track in before.tracks}
-    tracks = []
-    for track in scene.tracks:
-        was = last.pop(track.phrase.split()[-1], None)
-        tracks.append(track if was is None else replace(track, boxes=_from(was, track)))
-    return replace(scene, tracks=tuple(tracks))
+def _from(previous: Box, track: Track) -> tuple[Box | None, ...]:
+    """The track's boxes, begun at `previous` and led over to their own way by their end."""
+    boxes = track.boxes
+    first = boxes[0]
+    if first is None:
+        return boxes
+    if all(box == first for box in boxes):
+        return (previous,) * len(boxes)
 
-
-def _from(was: Box, track: Track) -> tuple[Box | None, ...]:
-    boxes, first = track.boxes, track.boxes[0]
-    if first is None or all(box == first for box in boxes):
-        return boxes if first is None else (was,) * len(boxes)
-    moves = [len({box[axis] for box in boxes if box}) > 1 for axis in (0, 1)]  # where it does not move it stays
+    # the offset fades along the axes in which the object moves, and stays along the others
+    moves = [len({box[axis] for box in boxes if box}) > 1 for axis in (0, 1)]
     out: list[Box | None] = []
     for i, box in enumerate(boxes):
         if box is None:
             out.append(None)
             continue
-        left = [1 - i / (len(boxes) - 1) if move else 1.0 for move in moves * 2]
-        x0, y0, x1, y1 = (min(1.0, max(0.0, b + k * (w - f))) for b, k, w, f in zip(box, left, was, first, strict=True))
+        fade = 1 - i / (len(boxes) - 1)
+        weights = [fade if move else 1.0 for move in moves * 2]
+        sides = zip(box, weights, previous, first, strict=True)
+        x0, y0, x1, y1 = (min(1.0, max(0.0, side + weight * (p - f))) for side, weight, p, f in sides)
         out.append((x0, y0, x1, y1))
     return tuple(out)
+
+
+def _continued(before: Scene, scene: Scene) -> Scene:
+    """The scene with its objects beginning where they ended before; those that do not move stay there."""
+    last = {track.phrase.split()[-1]: track.boxes[-1] for track in before.tracks}
+    tracks = []
+    for track in scene.tracks:
+        box = last.pop(track.phrase.split()[-1], None)
+        tracks.append(track if box is None else replace(track, boxes=_from(box, track)))
+    return replace(scene, tracks=tuple(tracks))

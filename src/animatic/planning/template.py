@@ -1,4 +1,4 @@
-"""Templates: what a language model is told, as markdown files that users may replace.
+"""Templates: the chat that a language model is given, as markdown files that users may replace.
 
 A file is a chat: headings `# system`, `# user`, `# assistant`. `{form}` stands for the description of the answer's
 form (forms.md), `{prompt}` in the last part for the caption. Examples are Scene JSON, shown in the form asked for.
@@ -29,7 +29,8 @@ BUNDLED = Path(__file__).parent / "templates"
 class Template:
     """A chat that ends where the caption is to be put.
 
-    `verbatim`: one of the papers' own, told word by word; it says itself in which form to answer, and takes no schema.
+    `kind`: image, video or story. `parts`: (role, text). `verbatim`: a template of LMD's or LVD's authors, sent word by
+    word; it describes the form of the answer itself and takes no schema.
     """
 
     kind: str
@@ -38,7 +39,7 @@ class Template:
 
     @property
     def digest(self) -> str:
-        """A short hash of all that is told: another template is another planner."""
+        """A short hash of the whole chat: replies to another template are not reused."""
         return hashlib.sha256(json.dumps([self.kind, self.parts]).encode()).hexdigest()[:16]
 
     def messages(self, prompt: str, form: Form = "json") -> list[dict[str, str]]:
@@ -46,28 +47,34 @@ class Template:
         if self.verbatim:
             caption = prompt.strip().rstrip(".")
             return [{"role": role, "content": words.replace("{prompt}", caption)} for role, words in self.parts]
+
+        # the description of the form, for the one that is requested
         forms = dict(_parts(BUNDLED / "forms.md", "json|image|video"))
-        wanted = self.kind if form == "text" else "json"
-        if wanted not in forms:
+        requested = self.kind if form == "text" else "json"
+        if requested not in forms:
             raise AnimaticError(f"a {self.kind} has no text form; want json")
-        about, caption = " ".join(forms[wanted].split()), json.dumps(prompt, ensure_ascii=False)
-        out = []
+        description = " ".join(forms[requested].split())
+        caption = json.dumps(prompt, ensure_ascii=False)
+
+        # examples are written in JSON and shown in the requested form
+        messages = []
         for role, words in self.parts:
             if role == "assistant" and form == "text":
                 words = replies.to_text(replies.read(words).scene("example", 0.0)[0])
-            out.append({"role": role, "content": words.replace("{form}", about).replace("{prompt}", caption)})
-        return out
+            content = words.replace("{form}", description).replace("{prompt}", caption)
+            messages.append({"role": role, "content": content})
+        return messages
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of the answer, as strict structured output wants it: every key required, no other allowed."""
         side = {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.01}
         box = {"anyOf": [_list(side, 4, 4), {"type": "null"}]}
         track = _object(phrase={"type": "string"}, boxes=_list(box, KINDS[self.kind], KINDS[self.kind]))
-        words = {key: {"type": "string"} for key in ("reasoning", "background", "negative")}
         tracks = _list(track, 0, MAX_TRACKS)
+        texts = {key: {"type": "string"} for key in ("reasoning", "background", "negative")}
         if self.kind != "story":
-            return _object(**words, tracks=tracks)
-        scene = _object(prompt={"type": "string"}, seconds={"type": "number"}, **words, tracks=tracks)
+            return _object(**texts, tracks=tracks)
+        scene = _object(prompt={"type": "string"}, seconds={"type": "number"}, **texts, tracks=tracks)
         return _object(scenes=_list(scene, 1, MAX_SCENES))
 
 

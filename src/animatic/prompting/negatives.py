@@ -1,7 +1,7 @@
-"""Negative prompts of the original systems: what a model is told not to show, unless `--negative` says otherwise.
+"""Negative prompts of the original systems: the defaults that `--negative` replaces.
 
-A model's own words stand in its habits (`Habits.negative`). Words of a kind of run are put after them, so that LMD's
-negative prompt for an object is LMD then LMD_OBJECT. What a scene does not want comes before both.
+A model's own negative prompt is in its defaults (`ModelDefaults.negative`). That of a kind of run is appended, so that
+LMD's negative prompt for an object is LMD, then LMD_OBJECT. A scene's own absent objects come before both.
 """
 
 # LVD, prompt.py, negative_prompt: every run, the plain models' too

@@ -1,14 +1,14 @@
-"""How a method words a scene: which text is encoded, and which words of it name each object.
+"""Prompt styles: which text of a scene is encoded, and which words of it name each object.
 
-A style makes of a scene the scene as the model is told it: `prompt` is the very text that is encoded, and every phrase
-stands in it. Controls look phrases up there and nowhere else. A recipe names its style by `worded`; without one it is
+A style maps a scene to one whose `prompt` is the text that is encoded and contains every phrase. Controls find the
+tokens of phrases in that text alone. A recipe names its style with the decorator `worded`; the default is
 `with_background`.
 
-| style | text | whose |
+| style | text | source |
 |---|---|---|
 | `as_typed` | the prompt | plain models |
 | `with_background` | `{prompt}, {background} background`, and `| {phrase}` for what it does not name | LVD |
-| `listing_objects` | `{background} with {objects}`, so that nothing unwanted is named | LMD and its baselines |
+| `listing_objects` | `{background} with {objects}`, so that absent objects are not named | LMD and its baselines |
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 PromptStyle = Callable[[Scene], Scene]
 AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
-FALLBACK_PROMPT = "a scene"  # told where a prompt is only about what is not wanted
+FALLBACK_PROMPT = "a scene"  # encoded where a prompt names absent objects only
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WordedTrack(Track):
-    """A track as a model is told it.
+    """A track in a prompt style.
 
-    `phrase` names it in the text of the scene, perhaps with others ("two apples"); `name` is what it is called alone
-    ("an apple"), and `prompt` the text of a picture of it alone ("A kitchen with an apple").
+    `phrase` names the object in the text of the scene, perhaps with others ("two apples"), `name` by itself ("an
+    apple"), and `prompt` is the text of a picture of it alone ("A kitchen with an apple").
     """
 
     name: str = ""
 
 
 def worded(style: PromptStyle) -> Callable[[AnyRecipe], AnyRecipe]:
-    """Decorates a recipe whose scenes are told in this style."""
+    """Decorator: the prompt style of a recipe."""
 
     def named(recipe: AnyRecipe) -> AnyRecipe:
         recipe.prompt_style = style  # pyright: ignore[reportFunctionMemberAccess]
@@ -60,11 +60,14 @@ def style_of(recipe: Callable[..., Any]) -> PromptStyle:
 
 
 def styled(scenes: Sequence[Scene | Timeline], style: PromptStyle) -> list[Any]:
-    """Scenes, or stories, as the model is told them."""
-    return [
-        style(scene) if isinstance(scene, Scene) else replace(scene, scenes=tuple(map(style, scene.scenes)))
-        for scene in scenes
-    ]
+    """Scenes, or timelines of stories, with the prompts that are encoded in this style."""
+    out: list[Any] = []
+    for scene in scenes:
+        if isinstance(scene, Scene):
+            out.append(style(scene))
+        else:
+            out.append(replace(scene, scenes=tuple(map(style, scene.scenes))))
+    return out
 
 
 def as_typed(scene: Scene) -> Scene:
@@ -120,7 +123,8 @@ def listing_objects(scene: Scene) -> Scene:
     """LMD's wording in plain English: "A kitchen with two apples and a cup".
 
     A background in one word or so stands behind ("a cat, grass background"). A scene that moves keeps its prompt, which
-    says how, and is told as `with_background` does, unless something is not wanted: that must not be named.
+    says how, and is worded as `with_background` does, unless it has a negative prompt: absent objects must not be
+    named.
     """
     if scene.seconds and not scene.negative:
         scene = with_background(scene)
@@ -128,13 +132,14 @@ def listing_objects(scene: Scene) -> Scene:
             scene, tracks=tuple(_worded(t, scene.background, t.phrase, article(t.phrase)) for t in scene.tracks)
         )
 
-    # tracks of one phrase are told together, in the order in which they first appear
+    # tracks of one phrase are named together, in the order in which they first appear
     names = [article(track.phrase) for track in scene.tracks]
-    together = {name: _together(name, names.count(name)) for name in names}
+    phrases_of = {name: _counted_name(name, names.count(name)) for name in names}
     tracks = tuple(
-        _worded(track, scene.background, together[name], name) for track, name in zip(scene.tracks, names, strict=True)
+        _worded(track, scene.background, phrases_of[name], name)
+        for track, name in zip(scene.tracks, names, strict=True)
     )
-    text = _within(scene.background, listing(list(together.values())) if together else "")
+    text = _within(scene.background, listing(list(phrases_of.values())) if phrases_of else "")
     return replace(scene, prompt=text or _without_unwanted(scene), tracks=tracks)
 
 
@@ -142,22 +147,22 @@ def listing_objects_published(scene: Scene) -> Scene:
     """LMD's wording as its own code makes it (utils/parse.py, convert_spec): objects in alphabetical order."""
     tracks = sorted(scene.tracks, key=lambda track: track.phrase)
     names = [track.phrase for track in tracks]
-    together = {name: _together_as_published(name, names.count(name)) for name in sorted(set(names))}
-    objects = ", ".join(together.values())
+    phrases_of = {name: _counted_as_published(name, names.count(name)) for name in sorted(set(names))}
+    objects = ", ".join(phrases_of.values())
     return replace(
         scene,
         prompt=_joined(scene.background, objects) or scene.prompt,
         tracks=tuple(
-            WordedTrack(together[t.phrase], t.boxes, _joined(scene.background, t.phrase), t.phrase) for t in tracks
+            WordedTrack(phrases_of[t.phrase], t.boxes, _joined(scene.background, t.phrase), t.phrase) for t in tracks
         ),
     )
 
 
-def _together(name: str, count: int) -> str:
+def _counted_name(name: str, count: int) -> str:
     return name if count == 1 else counted(bare(name), count)
 
 
-def _together_as_published(name: str, count: int) -> str:
+def _counted_as_published(name: str, count: int) -> str:
     """LMD takes "a " and "an " out wherever they stand, so that two of "a panda bear" are "two pandbears"."""
     return name if count == 1 else counted(name.replace("an ", "").replace("a ", ""), count)
 
@@ -167,9 +172,9 @@ def _joined(background: str, objects: str) -> str:
 
 
 def _within(background: str, objects: str) -> str:
-    """Objects before a background, which is a phrase ("A kitchen") or a mere keyword ("grass")."""
-    keyword = article(background) != background and len(background.split()) < 3 if background else False
-    if not keyword:
+    """Objects with their background, which is a phrase ("A kitchen") or a mere keyword ("grass")."""
+    is_keyword = bool(background) and article(background) != background and len(background.split()) < 3
+    if not is_keyword:
         return _joined(background, objects)
     return f"{objects}, {background} background" if objects else f"{background} background"
 
@@ -181,7 +186,7 @@ def _worded(track: Track, background: str, phrase: str, name: str) -> WordedTrac
 
 
 def _without_unwanted(scene: Scene) -> str:
-    """The prompt without the clause that says what is not wanted: "a street without cars" is "a street"."""
+    """The prompt without the clause about absent objects: "a street without cars" is "a street"."""
     text = scene.prompt
     for words in filter(None, map(str.strip, scene.negative.split(","))):
         clause = rf",?\s*\b(without|but no|with no|no|not)( any| a| an| the)?\s+{re.escape(words)}\b"
@@ -192,13 +197,17 @@ def _without_unwanted(scene: Scene) -> str:
 
 
 def object_name(track: Track) -> str:
-    """What an object is called where nothing else is told."""
-    return track.name if isinstance(track, WordedTrack) else track.prompt or track.phrase
+    """The text of a picture of the object alone."""
+    if isinstance(track, WordedTrack):
+        return track.name
+    return track.prompt or track.phrase
 
 
 def own_name(track: Track) -> str:
-    """What an object is called by itself: "an apple" of "two apples", else its phrase."""
-    return (isinstance(track, WordedTrack) and track.name) or track.phrase
+    """The object's name by itself: "an apple" of "two apples", else its phrase."""
+    if isinstance(track, WordedTrack) and track.name:
+        return track.name
+    return track.phrase
 
 
 def object_scene(scene: Scene, i: int) -> Scene:
