@@ -156,7 +156,7 @@ def test_other_schedulers_keep_the_noise_of_the_model(folders):
     for name in ("ddim", "unipc", "dpm++"):
         assert [step.noise for step in model.schedule(5, name)] == pytest.approx(own, abs=1e-3), name
     model = load(str(folders["wan2.1"]))
-    with pytest.raises(AnimaticError, match="scheduler 'ddim' knows no flow matching"):
+    with pytest.raises(AnimaticError, match="scheduler 'ddim' does not support flow matching"):
         model.schedule(5, "ddim")
     x = torch.ones(1, 4, 1, 4, 6)
     for name in ("", "flow", "dpm++"):  # a network that answers noise - sample leads to the sample
@@ -335,7 +335,7 @@ def test_attention_seen_per_layer_and_step_in_both_directions(model):
     assert [(a[2], a[3]) for a in each] == [(name, step) for step in (1, 3) for name in model.hooks.text_layers]
     assert close(made, sample(model, model.schedule(4), x, cond, [Guidance(6.0)]), RUN)
     if "attn2" in model.hooks.text_layers[0]:
-        with pytest.raises(AnimaticError, match="words look at nothing"):
+        with pytest.raises(AnimaticError, match="words attend to no cells"):
             look(from_text=True)
     else:
         _, back, again = look(steps=(1,), from_text=True, layers=("*.1.*",))

@@ -429,7 +429,7 @@ def test_frames_that_are_repeated_are_said_once(tmp_path, how, why):
     trainer.train()
     said = [note for note in notes if note.startswith("frames are repeated: ")]
     assert len(said) == bool(why) and why in "".join(said)
-    assert trainer.told()["repeated"] == (2 if why else 0)
+    assert trainer.log_values()["repeated"] == (2 if why else 0)
 
 
 def test_options_without_use_are_said(tmp_path):
@@ -439,7 +439,7 @@ def test_options_without_use_are_said(tmp_path):
         TrainingSettings(str(folder), str(tmp_path / "o"), **QUICK, frames=2, cfg_dropout=0.5, guidance=2.0),
         note=notes.append,
     )
-    assert "drop, guidance: not used, since it learns without text" in notes
+    assert "cfg_dropout, guidance: not used, since it learns without text" in notes
 
 
 def test_samples_of_what_learns_without_text_are_made(tmp_path):

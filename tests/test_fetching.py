@@ -112,8 +112,9 @@ def _etag(file):
 SCRIPT = """
 import sys
 import animatic
-from animatic.backbones.memory import Economy
-model = animatic.backbones.load("sd15", "cpu", Economy(sys.argv[1]))
+from animatic.core.backbone import MemoryOptions
+import animatic.backbones
+model = animatic.backbones.load("sd15", "cpu", MemoryOptions(sys.argv[1]))
 print(next(model.networks[0].parameters()).dtype)
 """
 

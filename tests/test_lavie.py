@@ -152,10 +152,12 @@ def test_temporal_blocks():
     vsr = block(frames, True, time_last=False, positions=True, sparse=False)
     same(vsr(x, encoder_hidden_states=text), wanted["vsr_block_only_cross"]["out"])
     attention = filled(BasicTransformerBlock(80, 2, 40, cross_attention_dim=24).attn1)
-    same(attention(x, interpolation._before(x)), wanted["sparse_causal"]["out"])
+    same(attention(x, interpolation._sparse_source(x)), wanted["sparse_causal"]["out"])
     other = x.clone()
     other[[3, 8]] += 1
-    moved = (attention(other, interpolation._before(other)) - attention(x, interpolation._before(x))).abs()
+    moved = (
+        attention(other, interpolation._sparse_source(other)) - attention(x, interpolation._sparse_source(x))
+    ).abs()
     assert [i for i, part in enumerate(moved.view(2, 5, -1).amax((0, 2)).tolist()) if part] == [3, 4]
 
 

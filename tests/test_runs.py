@@ -28,13 +28,13 @@ FILMED = settings_of(SHORT, "lvd", "mini", "none", "rules")
 WORKER = """
 import sys, time
 from animatic.toy.evals.ceiling import ToyRenderer
-from animatic.benchmarks.generate import Part, work
+from animatic.benchmarks.generate import RunPart, work
 from animatic.benchmarks.run_store import Run
 film = ToyRenderer()
 def slow(batch):
     time.sleep(0.03)
     return film(batch)
-work(Run(sys.argv[1]), Part(), maker=slow)
+work(Run(sys.argv[1]), RunPart(), maker=slow)
 """
 
 

@@ -155,7 +155,9 @@ def test_bad_numbers_over_http_are_one_line(api):
 def test_what_has_no_effect_is_said(api):
     """A method that shares between windows, on a scene without any; one that obeys boxes, without boxes."""
     one = finished(api, {"scene": _plain(STORY[0]), "method": "ditctrl", "steps": 1})
-    assert one["state"] == DONE and one["message"].startswith("ditctrl shares between windows, and the scene is seen")
+    assert one["state"] == DONE and one["message"].startswith(
+        "ditctrl shares between windows, and the scene fits in one"
+    )
     other = finished(api, {"scene": {"prompt": "a bear"}, "method": "lvd", "steps": 1})
     assert (
         other["state"] == DONE

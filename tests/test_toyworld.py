@@ -50,7 +50,7 @@ def test_colours_are_seen(noun):
 
 
 def test_unknown_things_are_named():
-    with pytest.raises(AnimaticError, match="'zebra' names nothing of the toy world; known: bear, cat"):
+    with pytest.raises(AnimaticError, match="'zebra' names no object of the toy world; known: bear, cat"):
         toyworld.identify("zebra")
     with pytest.raises(AnimaticError, match="background 'moon' is not of the toy world"):
         toyworld.backdrop("moon")
