@@ -76,7 +76,8 @@ def trained(tmp_path, **more):
         (tmp_path / "d" / f"{i}.txt").write_text("a red ball")
     settings = {
         "data": str(tmp_path / "d"), "out": str(tmp_path / "o"), "model": "mini", "frames": 1, "size": "64",
-        "steps": 1, "batch_size": 2, "warmup_steps": 1, "sample_every": 0, "learning_rate": 1e-12, "weight_decay": 0.0, **more,
+        "steps": 1, "batch_size": 2, "warmup_steps": 1, "sample_every": 0, "learning_rate": 1e-12,
+        "weight_decay": 0.0, **more,
     }  # fmt: skip
     return fit(TrainingSettings(**settings))
 
