@@ -1,0 +1,1 @@
+"""Benchmarks: cases, runs of jobs, detectors, scores, reports."""

@@ -1,0 +1,1 @@
+"""Video, picture and sound files: read, written, timed."""

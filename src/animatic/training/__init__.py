@@ -1,0 +1,1 @@
+"""Training: networks for video from scratch, and LoRA, on clips and pictures."""
