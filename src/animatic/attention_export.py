@@ -50,7 +50,7 @@ class AttentionExport:
     _matrices: dict[str, np.ndarray] = field(default_factory=dict)
 
     def controls(self, scene: Any, recipe: Recipe) -> list[Control]:
-        """Of a scene, or of a story's reel, as a method words it. Where nothing is placed, of every word."""
+        """Of a scene, or of a story's timeline, as a method words it. Where nothing is placed, of every word."""
         found: list[Control] = []
         if self.within:
             found.append(SelfAttention(self._matrix, *_layers_and_steps(self.within)))

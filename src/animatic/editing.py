@@ -67,9 +67,11 @@ def render_edit(
         raise AnimaticError("a video is inverted under the words of one scene; found a story")
     else:
         layout = layout_of(take.recipe, overlap, transitions, longer_middle)
-        reels = take.reels(stories, layout)
-        controls = edited(take.windowed(reels), [take.told(story) for story in stories], edits, take.backbone, alike)
-        videos = take.films(reels, seeds, controls, layout)
+        timelines = take.timelines(stories, layout)
+        controls = edited(
+            take.windowed(timelines), [take.told(story) for story in stories], edits, take.backbone, alike
+        )
+        videos = take.films(timelines, seeds, controls, layout)
 
     inverted = "" if video is None else hashlib.sha256(video.frames.tobytes()).hexdigest()[:16]
     request = {**videos[0].info["request"], "inverted": inverted}

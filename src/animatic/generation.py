@@ -44,7 +44,7 @@ from .video import Video
 
 
 class How(TypedDict, total=False):
-    """How to sample; what is not said, or None, is the model's habit.
+    """How to sample; what is not said, or None, is the model's default.
 
     `fps` are the frames per second it is shown at; `frames` without it fill the scene's seconds, and without both a
     clip is as long as the model makes it. `size` is (width, height) in pixels; `negative` stands for the model's own
@@ -101,7 +101,7 @@ def render_story(
 ) -> Video:
     """Render scenes in a row as one video, of any length: the model sees it in windows of its own length.
 
-    `overlap`, `transitions` and `longer_middle` lay the windows (see `stories.WindowLayout`); what is None is the
+    `overlap`, `transitions` and `longer_middle` lay the windows (see `timeline.WindowLayout`); what is None is the
     method's own. A scene lasts its `seconds`, but under methods that count scenes (`ditctrl:published`). Any method
     will do; of those that share what they show between windows see `methods.ditctrl`. Raises `AnimaticError` before any
     work where it cannot be made.
@@ -109,13 +109,13 @@ def render_story(
     check_scenes(story)
     take = Take.of(model, method, **how)
     layout = layout_of(take.recipe, overlap, transitions, longer_middle)
-    reels = take.reels([story], layout)
-    return take.films(reels, [seed], take.windowed(reels), layout)[0]
+    timelines = take.timelines([story], layout)
+    return take.films(timelines, [seed], take.windowed(timelines), layout)[0]
 
 
 @dataclass(frozen=True)
 class Take:
-    """All that decides a video but the scene and the noise: what `How` leaves open is the model's habit here.
+    """All that decides a video but the scene and the noise: what `How` leaves open is the model's default here.
 
     `frames` None are as many as the model makes by itself; `scheduler` "" is the one that the model comes with.
     """
@@ -141,23 +141,23 @@ class Take:
         if not isinstance(model, (str, os.PathLike, Backbone)):
             raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
         backbone = at_rate(model if isinstance(model, Backbone) else load(os.fspath(model)), how.get("fps"))
-        geometry, habits = backbone.geometry, backbone.defaults
+        geometry, defaults = backbone.geometry, backbone.defaults
 
         steps, guidance, frames = how.get("steps"), how.get("guidance"), how.get("frames")
         for name, value in (("steps", steps), ("frames", frames)):
             if value is not None and not isinstance(value, numbers.Integral):
                 raise AnimaticError(f"{name} is {value!r}; want a whole number")
         if guidance is not None and not math.isfinite(guidance):
-            raise AnimaticError(f"guidance is {guidance}; want a finite number, such as {habits.guidance:g}")
+            raise AnimaticError(f"guidance is {guidance}; want a finite number, such as {defaults.guidance:g}")
         width, height = _sides(how.get("size") or (geometry.width, geometry.height))
         geometry.latent(geometry.frames if frames is None else frames, height, width)  # raises where it cannot be
 
-        # the words stand in the model's habits, where controls that make runs of their own find them too
+        # kept in the model's defaults, where controls with runs of their own read it too
         if (negative := how.get("negative")) is not None:
             if not isinstance(negative, str):
                 raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
             backbone = copy(backbone)
-            backbone.defaults = replace(habits, negative=negative)
+            backbone.defaults = replace(defaults, negative=negative)
         if isinstance(method, str) and method.endswith(":published"):
             backbone = truncating(backbone)
 
@@ -168,13 +168,13 @@ class Take:
         if guidance is not None and changed.guidance not in (None, guidance):
             raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
         guidance = changed.guidance if guidance is None else guidance
-        scheduler = how.get("scheduler") or usage_of(recipe).scheduler or habits.scheduler
+        scheduler = how.get("scheduler") or usage_of(recipe).scheduler or defaults.scheduler
         return Take(
             backbone,
             name,
             changed.recipe,
             changed.values,
-            backbone.schedule(habits.steps if steps is None else steps, scheduler),
+            backbone.schedule(defaults.steps if steps is None else steps, scheduler),
             scheduler,
             guidance_of(recipe, backbone) if guidance is None else float(guidance),
             frames,
@@ -184,7 +184,7 @@ class Take:
         )
 
     def told(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """Scenes (or reels) as the method tells them: their prompts are the texts that are encoded."""
+        """Scenes (or timelines) as the method tells them: their prompts are the texts that are encoded."""
         return styled(scenes, style_of(self.recipe))
 
     def controls(self, scenes: Sequence[Scene]) -> list[Control]:
@@ -232,50 +232,54 @@ class Take:
             for i, (scene, seed) in enumerate(zip(scenes, seeds, strict=True))
         ]  # fmt: skip
 
-    def reels(self, stories: Sequence[Story], layout: WindowLayout) -> list[Timeline]:
+    def timelines(self, stories: Sequence[Story], layout: WindowLayout) -> list[Timeline]:
         """Stories laid out in windows. Raises where they do not fit into memory, or frames were asked for."""
         check_no_frames(self.frames)
         geometry, (width, height) = self.backbone.geometry, self.size
-        reels = [timeline_of(story, geometry, layout) for story in stories]
-        frames = geometry.pixel_frames(reels[0].plan.frames)
+        timelines = [timeline_of(story, geometry, layout) for story in stories]
+        frames = geometry.pixel_frames(timelines[0].plan.frames)
         latents = math.prod(geometry.latent(frames, height, width, windowed=True))
-        check_memory(frames * len(reels), height, width, latents * len(reels))
-        return reels
+        check_memory(frames * len(timelines), height, width, latents * len(timelines))
+        return timelines
 
-    def windowed(self, reels: Sequence[Timeline]) -> list[Control]:
+    def windowed(self, timelines: Sequence[Timeline]) -> list[Control]:
         """The method's controls for stories, with windows among them."""
-        controls = self.controls(cast("Sequence[Scene]", reels))  # to controls a reel is a scene
+        controls = self.controls(cast("Sequence[Scene]", timelines))  # to controls a timeline is a scene
         for control in controls:
             if isinstance(control, (Composition, Regions)):
                 raise AnimaticError(
                     f"method {self.method!r} lays out one scene; want another for a story, such as ditctrl+lvd"
                 )
         if not any(isinstance(control, Windows) for control in controls):
-            controls.append(Windows(reels))
+            controls.append(Windows(timelines))
         return controls
 
     def films(
-        self, reels: Sequence[Timeline], seeds: Sequence[int], controls: Sequence[Control], layout: WindowLayout
+        self, timelines: Sequence[Timeline], seeds: Sequence[int], controls: Sequence[Control], layout: WindowLayout
     ) -> list[Video]:
-        """A video of each reel; all have the same windows."""
+        """A video of each timeline; all have the same windows."""
         geometry, (width, height) = self.backbone.geometry, self.size
         seeds = [check_seed(seed) for seed in seeds]
-        noise = self.backbone.noise(seeds, geometry.pixel_frames(reels[0].plan.frames), height, width, windowed=True)
-        self._warn_of_no_effect(reels, controls)
-        as_told = cast("list[Timeline]", self.told(cast("Sequence[Scene]", reels)))
-        pixels, made = self.shoot(noise, encode_stories([reel.scenes for reel in as_told], self.backbone), controls)
+        noise = self.backbone.noise(
+            seeds, geometry.pixel_frames(timelines[0].plan.frames), height, width, windowed=True
+        )
+        self._warn_of_no_effect(timelines, controls)
+        as_told = cast("list[Timeline]", self.told(cast("Sequence[Scene]", timelines)))
+        pixels, made = self.shoot(
+            noise, encode_stories([timeline.scenes for timeline in as_told], self.backbone), controls
+        )
         laid = {name: value for name, value in asdict(layout).items() if name != "by_count"}  # the method says that
         return [
             Video(
                 pixels[i],
                 geometry.fps,
                 {
-                    "prompt": reel.prompt, "prompt_text": as_told[i].prompt, "seed": seed, **made,
-                    "story": json.loads(story_json(reel.scenes)),
-                    "request": self.request(reel.scenes, seed, windowed=True, **laid).to_dict(),
+                    "prompt": timeline.prompt, "prompt_text": as_told[i].prompt, "seed": seed, **made,
+                    "story": json.loads(story_json(timeline.scenes)),
+                    "request": self.request(timeline.scenes, seed, windowed=True, **laid).to_dict(),
                 },
             )
-            for i, (reel, seed) in enumerate(zip(reels, seeds, strict=True))
+            for i, (timeline, seed) in enumerate(zip(timelines, seeds, strict=True))
         ]  # fmt: skip
 
     def _warn_of_no_effect(self, shown: Sequence[Scene | Timeline], controls: Sequence[Control]) -> None:
@@ -333,14 +337,16 @@ def check_scenes(scenes: Sequence[Scene]) -> None:
 def laid_out(
     story: Story, backbone: Backbone, frames: int | None = None, layout: WindowLayout = BY_TIME
 ) -> Scene | Timeline:
-    """A story as a model shows it: in one piece if it is one scene, of `frames`, a still or short; else as a reel."""
+    """A story as a model shows it: in one piece if it is one scene, of `frames`, a still or short; else as a
+    timeline."""
     scene, native = story[0], backbone.geometry.frames
     short = native == 1 or scene.seconds * backbone.geometry.fps <= native + 0.5
     return scene if len(story) == 1 and (short or frames is not None) else timeline_of(story, backbone.geometry, layout)
 
 
 def encode(scenes: Sequence[Scene], backbone: Backbone) -> Conditioning:
-    """What a model is told of scenes as a style words them, and not to show: the scenes' words and its habit."""
+    """What a model is told of scenes as a style words them, and not to show: the scenes' words and the model's
+    defaults."""
     negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
     return backbone.encode([scene.prompt for scene in scenes], negatives)
 

@@ -90,13 +90,14 @@ def word_pattern(words: str) -> re.Pattern[str]:
 class GenerationRequest:
     """All that decides a video but the versions of the libraries. Files carry one in which nothing is left open.
 
-    `model` is a name, a folder or a hub id, `loras` are files, their scales and networks (see `training.lora.Wanted`).
-    `settings` are those of the method that are not its own, by name (see `methods.settings`). `fps` are frames per
-    second; None are those of the model, or of the scene's seconds where `frames` are given. `size` is (width, height)
-    in pixels, before any enlargement of the file. `negative` are the model's own unwanted words; a scene's stand in the
-    scene. `windowed` says that the story was made in windows, `overlap`, `transitions` and `longer_middle` how (see
-    `stories.WindowLayout`). `stages` are finishing stages (see `animatic finish`). `edits` are changes to the story,
-    one after another; `inverted` is a digest of the video whose noise this was made from, "" where there is none.
+    `model` is a name, a folder or a hub id, `loras` are files, their scales and networks (see
+    `backbones.lora.LoraRequest`). `settings` are those of the method that are not its own, by name (see
+    `methods.settings`). `fps` are frames per second; None are those of the model, or of the scene's seconds where
+    `frames` are given. `size` is (width, height) in pixels, before any enlargement of the file. `negative` are the
+    model's own unwanted words; a scene's stand in the scene. `windowed` says that the story was made in windows,
+    `overlap`, `transitions` and `longer_middle` how (see `timeline.WindowLayout`). `stages` are finishing stages (see
+    `animatic finish`). `edits` are changes to the story, one after another; `inverted` is a digest of the video whose
+    noise this was made from, "" where there is none.
     """
 
     story: Story

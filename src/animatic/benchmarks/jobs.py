@@ -22,7 +22,7 @@ REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeat
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's habit.
+    """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's default.
 
     `negative` are the model's own unwanted words, `settings` those of the method that are not its own, by name. `batch`
     jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a frame,

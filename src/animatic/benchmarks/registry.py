@@ -81,12 +81,12 @@ def detector_named(name: str) -> Detector:
     return (GroundingDino if kind == "grounding-dino" else Owl)(weights or DETECTORS[kind])
 
 
-def thresholds_for(detector: str, looking: DetectionSettings) -> DetectionSettings:
+def thresholds_for(detector: str, detection: DetectionSettings) -> DetectionSettings:
     """The published thresholds are of OWL-ViT's scores: GroundingDINO's authors take 0.25, the toy one has its own."""
     match detector.partition(":")[0]:
         case "toy":
-            return replace(looking, threshold=0.0, nms=1.1)
+            return replace(detection, threshold=0.0, nms=1.1)
         case "grounding-dino":
-            return replace(looking, threshold=0.25)
+            return replace(detection, threshold=0.25)
         case _:
-            return looking
+            return detection

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..training.settings import RENAMED
 from .console import line
 
-TRAIN = {
-    "--lowest": "--min-noise",
-    "--rough": "--noise-augmentation",
-    "--alone": "--focus-present",
-    "--drop": "--cfg-dropout",
-    "--batch": "--batch-size",
-    "--accumulate": "--gradient-accumulation",
-    "--rate": "--learning-rate",
-    "--warmup": "--warmup-steps",
-    "--clip": "--max-grad-norm",
-    "--average": "--ema-decay",
-    "--precision": "--mixed-precision",
-    "--keep": "--keep-checkpoints",
-}
+TRAIN = {f"--{old}": f"--{new.replace('_', '-')}" for old, new in RENAMED.items()}
 OPTIONS: dict[str, dict[str, str]] = {"train": TRAIN}  # by command
 
 

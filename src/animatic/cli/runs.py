@@ -34,7 +34,7 @@ def generate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first prompt; the next one has the next.")] = 0,
     repeats: Annotated[int, typer.Option(help="Videos per prompt.")] = 1,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's habit if not given.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's default if not given.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
     frames: Annotated[int | None, typer.Option(help="Number of frames.")] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")] = "",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Each field an option. What is not given is the edited video's own, or else the model's habit."""
+    """Each field an option. What is not given is the edited video's own, or else the model's default."""
 
     model: str | None = option(None, "A name of `animatic models`, a diffusers folder, or a hub id; else mini.")
     lora: list[str] | None = option(  # noqa: RUF009 - a field
@@ -38,7 +38,7 @@ class Sampling:
         None, "A setting of the method (`animatic methods NAME` lists them); may be repeated.", "NAME=VALUE"
     )
     seed: int | None = option(None, "Seed of the noise, 0 if not given; -1 draws one and says which.")
-    steps: int | None = option(None, "Denoising steps; the model's habit if not given.")
+    steps: int | None = option(None, "Denoising steps; the model's default if not given.")
     guidance: float | None = option(None, "Scale of classifier-free guidance; 1 is off.")
     negative: str | None = option(None, "What not to show, instead of the model's own words for it; '' for none.")
     frames: int | None = option(None, "Number of frames; 1 makes a picture.")

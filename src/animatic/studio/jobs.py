@@ -38,7 +38,7 @@ PREVIEW = 192  # pixels of a preview's sides, or up to twice that
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a job is asked for: a story, a model, a method and others beside it; None is the model's habit.
+    """What a job is asked for: a story, a model, a method and others beside it; None is the model's default.
 
     `after`: what is to be done to the job that it names in "of": {"version", "then"}, or {"source", "edits"}.
     """
@@ -68,7 +68,7 @@ class Wanted:
         }  # fmt: skip
 
     def laid_out(self, model: Components) -> Scene | Timeline:
-        """The story as the model shows it: one scene seen at once, or a reel seen in windows, as on the command line.
+        """The story as the model shows it: one scene at once, or a timeline in windows.
 
         Raises where the story cannot be laid out, or where `frames` is given beside the scenes' seconds.
         """
