@@ -337,16 +337,14 @@ def check_scenes(scenes: Sequence[Scene]) -> None:
 def laid_out(
     story: Story, backbone: Backbone, frames: int | None = None, layout: WindowLayout = BY_TIME
 ) -> Scene | Timeline:
-    """A story as a model shows it: in one piece if it is one scene, of `frames`, a still or short; else as a
-    timeline."""
+    """A story as a model shows it: a single scene that is a still, short or of `frames` at once, all else in windows."""
     scene, native = story[0], backbone.geometry.frames
     short = native == 1 or scene.seconds * backbone.geometry.fps <= native + 0.5
     return scene if len(story) == 1 and (short or frames is not None) else timeline_of(story, backbone.geometry, layout)
 
 
 def encode(scenes: Sequence[Scene], backbone: Backbone) -> Conditioning:
-    """What a model is told of scenes as a style words them, and not to show: the scenes' words and the model's
-    defaults."""
+    """The conditioning of scenes as a style words them; negative prompts are the scenes' and the model's default."""
     negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
     return backbone.encode([scene.prompt for scene in scenes], negatives)
 
