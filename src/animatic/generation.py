@@ -337,7 +337,7 @@ def check_scenes(scenes: Sequence[Scene]) -> None:
 def laid_out(
     story: Story, backbone: Backbone, frames: int | None = None, layout: WindowLayout = BY_TIME
 ) -> Scene | Timeline:
-    """A story as a model shows it: a single scene that is a still, short or of `frames` at once, all else in windows."""
+    """A story as a model shows it: one scene that is a still, short or of `frames` at once; all else in windows."""
     scene, native = story[0], backbone.geometry.frames
     short = native == 1 or scene.seconds * backbone.geometry.fps <= native + 0.5
     return scene if len(story) == 1 and (short or frames is not None) else timeline_of(story, backbone.geometry, layout)
