@@ -17,17 +17,24 @@ from .video import Video
 
 if TYPE_CHECKING:
     from .backbones import load
-    from .generation import render, render_batch
+    from .generation import edit, generate, generate_batch, render, render_batch
     from .planning.planners import plan
+    from .request import GenerationRequest, SamplingOptions
+    from .request_files import read_request
 
     __version__: str
 
 __all__ = [
-    "AnimaticError", "Scene", "Story", "Track", "Video",
-    "load", "load_scene", "load_story", "plan", "render", "render_batch",
+    "AnimaticError", "GenerationRequest", "SamplingOptions", "Scene", "Story", "Track", "Video",
+    "edit", "generate", "generate_batch", "load", "load_scene", "load_story", "plan", "read_request", "render",
+    "render_batch",
 ]  # fmt: skip
 
-_LATE = {"load": ".backbones", "plan": ".planning.planners", "render": ".generation", "render_batch": ".generation"}
+_LATE = {
+    "GenerationRequest": ".request", "SamplingOptions": ".request", "edit": ".generation", "generate": ".generation",
+    "generate_batch": ".generation", "load": ".backbones", "plan": ".planning.planners",
+    "read_request": ".request_files", "render": ".generation", "render_batch": ".generation",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -37,3 +44,7 @@ def __getattr__(name: str) -> Any:
     if name in _LATE:
         return getattr(import_module(_LATE[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

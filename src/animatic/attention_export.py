@@ -14,18 +14,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .callbacks import Callback
 from .controls.attention_maps import AttentionMaps
 from .controls.self_attention import SelfAttention
 from .controls.sharing import ShareKV
-from .core.backbone import Backbone
 from .core.control import Control
 from .core.types import Branch
 from .errors import AnimaticError
 from .files import write_atomically
-from .methods import Recipe
 from .planning.lexicon import FUNCTION
-from .prompting.styles import style_of, styled
 from .scene import Scene, Track
+from .timeline import Timeline
 from .video import Video, attention_overlay, png, side_by_side
 
 LEAST = 192  # pixels of height to which small videos are enlarged
@@ -33,37 +32,40 @@ ABREAST = 6  # panels beside one another
 
 
 @dataclass
-class AttentionExport:
-    """What a run's attention looked like. `whole`: its mean; `of`: LAYERS[@STEPS], globs and numbers with commas.
+class AttentionExport(Callback):
+    """A callback that records the attention of a run, for `write` after it.
 
-    With `back`, what words look at. `within`, like `of`: how text and video attend to themselves. `controls` take part
-    in the run, `write` comes after it; `means` are by phrase.
+    `whole`: its mean. `of`: LAYERS[@STEPS], globs and numbers with commas. With `back`, the attention of words to the
+    video. `within`, like `of`: how text and video attend to themselves. `masks`: those by which windows share keys and
+    values. `means` are by phrase.
     """
 
     whole: bool = False
     of: str = ""
     back: bool = False
     within: str = ""
+    masks: bool = False
     means: dict[str, np.ndarray] = field(default_factory=dict)
     _each: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    masks: int = 0  # how many were shown
+    mask_count: int = 0
     _matrices: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def controls(self, scene: Any, recipe: Recipe) -> list[Control]:
-        """Of a scene, or of a story's timeline, as a method words it. Where nothing is placed, of every word."""
-        found: list[Control] = []
+    def controls(self, controls: list[Control], shown: Sequence[Scene | Timeline]) -> list[Control]:
+        """The controls of a run with those that record attention; where nothing is placed, that to every word."""
+        if self.masks:
+            controls = [replace(c, show=self._mask) if isinstance(c, ShareKV) else c for c in controls]
+        observers: list[Control] = []
         if self.within:
-            found.append(SelfAttention(self._matrix, *_layers_and_steps(self.within)))
-        if not (self.whole or self.of):
-            if self.back:
-                raise AnimaticError("what words look at was asked for, but no attention; want the whole, or of layers")
-            return found
-        (shown,) = styled([scene], style_of(recipe))
-        if not shown.tracks:
-            parts = None if isinstance(shown, Scene) else tuple(map(_each_word, shown.scenes))
-            shown = _each_word(shown) if parts is None else replace(shown, scenes=parts)
-        sites, steps = _layers_and_steps(self.of)
-        return [*found, AttentionMaps([shown], self._mean, sites, steps, self.back, self._one if self.of else None)]
+            observers.append(SelfAttention(self._matrix, *_layers_and_steps(self.within)))
+        if self.whole or self.of:
+            layers, steps = _layers_and_steps(self.of)
+            each = self._one if self.of else None
+            observers.append(
+                AttentionMaps([_with_objects(scene) for scene in shown], self._mean, layers, steps, self.back, each)
+            )
+        elif self.back:
+            raise AnimaticError("attention of words was requested without layers; want the whole, or of layers")
+        return [*observers, *controls]
 
     def _mean(self, row: int, phrase: str, heat: Tensor) -> None:
         self.means[phrase] = heat.cpu().numpy()
@@ -71,21 +73,10 @@ class AttentionExport:
     def _one(self, row: int, phrase: str, layer: str, step: int, heat: Tensor) -> None:
         self._each.setdefault(f"{step:03}-{layer}", {})[phrase] = (heat / heat.amax().clamp(min=1e-12)).cpu().numpy()
 
-    def recipe(self, recipe: Recipe, name: str) -> Recipe:
-        """The method `name`, which shows here the masks by which its windows share, if they do."""
-
-        def watched(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-            controls = recipe(scenes, backbone, guidance)
-            return [replace(c, show=self._masks) if isinstance(c, ShareKV) else c for c in controls]
-
-        watched.__dict__.update(vars(recipe))  # how it words scenes, and how it is used
-        watched.__name__ = name
-        return watched
-
-    def _masks(self, layer: str, step: int, row: Branch, source: Tensor, own: Tensor) -> None:
+    def _mask(self, layer: str, step: int, row: Branch, source: Tensor, own: Tensor) -> None:
         for kind, mask in (("mask-source", source), ("mask-target", own)):
             self._matrix(layer, step, row.first_frame, kind, torch.cat(list(mask), 1))  # frames side by side
-            self.masks += 1
+            self.mask_count += 1
 
     def _matrix(self, layer: str, step: int, first: int, kind: str, map: Tensor) -> None:
         window = f"-from-{first}" if first else ""
@@ -122,8 +113,17 @@ def _layers_and_steps(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return sites, tuple(int(n) for n in numbers.split(",") if n)
 
 
+def _with_objects(shown: Scene | Timeline) -> Any:
+    """The scene or story itself; one without objects with every word of its prompt as one."""
+    if shown.tracks:
+        return shown
+    if isinstance(shown, Scene):
+        return _each_word(shown)
+    return replace(shown, scenes=tuple(map(_each_word, shown.scenes)))
+
+
 def _each_word(scene: Scene) -> Scene:
-    """The scene with every word of its prompt as a thing, but for those that only hold others together."""
+    """The scene with every word of its prompt as an object, but for function words."""
     words = dict.fromkeys(word for word in re.findall(r"\w\w+", scene.prompt) if word.lower() not in FUNCTION)
     return replace(scene, tracks=tuple(Track(word, ((0.0, 0.0, 1.0, 1.0),)) for word in words))
 

@@ -1,107 +1,83 @@
-"""A video made again with other words: words exchanged, added, or given more or less weight; the rest stays."""
+"""The controls of edits, and the noise of a video that is to be edited."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Unpack
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .binding import BoundRequest
 from .controls.edits import FollowSource, LocalBlend, PromptToPrompt, Reweight
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
 from .core.control import Control
 from .core.types import Step
 from .errors import AnimaticError
-from .generation import How, Take, check_scenes
 from .inversion import Unguided, invert
-from .methods import Recipe
 from .methods.ditctrl import sharing_layers
-from .methods.usage import layout_of, usage_of
-from .request import Edit, word_pattern
+from .methods.usage import usage_of
+from .prompting.styles import style_of
 from .scene import Scene, Story
+from .story_edit import Edit, word_pattern
 from .video import Video
 
 EARLY = 2 / 50  # of the run: while weights alone change, layout is taken over in these first steps (DiTCtrl)
 
 
-def render_edit(
-    source: Scene | Story,
-    edit: Edit | Sequence[Edit],
-    model: str | Backbone = "mini",
-    method: str | Recipe = "none",
-    seed: int = 0,
-    *,
-    video: Video | None = None,
-    overlap: float | None = None,
-    transitions: int | None = None,
-    longer_middle: int | None = None,
-    **how: Unpack[How],
-) -> tuple[Video, Video]:
-    """A scene, or a story in windows, as it is and as edited, from the same noise: source, target.
+def edit_controls(
+    bound: BoundRequest, controls: list[Control], stories: Sequence[Story], inverted: bool
+) -> list[Control]:
+    """The method's controls with those of the request's edits. `inverted`: the noise is that of a given video."""
+    if bound.request.edits:
+        style = style_of(bound.recipe)
+        worded = [tuple(map(style, story)) for story in stories]
+        as_published = usage_of(bound.recipe).reweights_as_published
+        controls = edited(controls, worded, bound.request.edits, bound.backbone, as_published)
+    return [*controls, Unguided()] if inverted else controls
 
-    Of several edits, each of what the one before made of it, these are the last two videos. On transformers as DiTCtrl
-    does it, through shared keys and values; on UNets by prompt-to-prompt. With `video`, of the model's size, the noise
-    is that of the video, found by inversion under the scene's own words. See `How` and `render_story` for the rest.
+
+def inverted_noise(bound: BoundRequest, video: Video | None) -> tuple[BoundRequest, Tensor]:
+    """The noise that a video would have been made from, one row for each edit and its source, and how to sample it.
+
+    Raises `AnimaticError` where the video is missing, is another one, or is not of the size that the model makes.
     """
-    edits = [edit] if isinstance(edit, Edit) else list(edit)
-    stories = [(source,) if isinstance(source, Scene) else source]
-    for each in edits:
-        stories.append(each.of_story(stories[-1]))
-    check_scenes(stories[0])
-    take, seeds = Take.of(model, method, **how), [seed] * len(stories)
-    alike = usage_of(take.recipe).reweights_as_published
-
-    if isinstance(source, Scene):
-        scenes, noise = [scene for (scene,) in stories], None
-        controls = edited(take.controls(scenes), [take.told(story) for story in stories], edits, take.backbone, alike)
-        if video is not None:
-            take, row = _backwards(take, video, take.told([source])[0].prompt)
-            noise, controls = row.expand(len(scenes), *row.shape[1:]), [*controls, Unguided()]
-        videos = take.videos(scenes, seeds, controls, noise)
-    elif video is not None:
+    request, backbone, (width, height) = bound.request, bound.backbone, bound.size
+    if video is None:
+        raise AnimaticError(f"the request edits the frames of another video ({request.inverted}); want that video")
+    if request.inverted != video.digest:
+        raise AnimaticError(f"the video has the digest {video.digest}, and the request is of {request.inverted!r}")
+    if len(request.story) != 1:
         raise AnimaticError("a video is inverted under the words of one scene; found a story")
-    else:
-        layout = layout_of(take.recipe, overlap, transitions, longer_middle)
-        timelines = take.timelines(stories, layout)
-        controls = edited(
-            take.windowed(timelines), [take.told(story) for story in stories], edits, take.backbone, alike
-        )
-        videos = take.films(timelines, seeds, controls, layout)
-
-    inverted = "" if video is None else hashlib.sha256(video.frames.tobytes()).hexdigest()[:16]
-    request = {**videos[0].info["request"], "inverted": inverted}
-    for i, made in enumerate(videos):
-        done = [asdict(edit) for edit in edits[:i]]
-        info = {**made.info, "request": {**request, "edits": done}}
-        videos[i] = replace(made, info=info)
-        if video is not None:  # frame by frame the given one: at its times, with its sound
-            videos[i] = replace(videos[i], fps=video.fps, sound=video.sound)
-    return videos[-2], videos[-1]
-
-
-def _backwards(take: Take, video: Video, prompt: str) -> tuple[Take, Tensor]:
-    """The noise that a video would have been made from, and the take that makes it of it."""
-    backbone, steps, (width, height) = take.backbone, take.schedule.steps, take.size
     if video.frames.shape[1:3] != (height, width):
         got = f"{video.frames.shape[2]}x{video.frames.shape[1]}"
         raise AnimaticError(
             f"the video measures {got}; {backbone.name} edits {width}x{height}: want --size or a resized copy"
         )
-    count, geometry = len(video), backbone.geometry
+    count, geometry, steps = len(video), backbone.geometry, bound.schedule.steps
     whole = geometry.pixel_frames(geometry.latent(count, height, width)[1])  # raises where a clip is too long
 
     # latent frames hold several frames each: the last one is repeated until they are full, and cut off again later
     frames = np.pad(video.frames, ((0, whole - count), (0, 0), (0, 0), (0, 0)), mode="edge")
     latents = backbone.to_latents(torch.from_numpy(frames)[None])
     latents = latents.to(backbone.noise([0], 1, height, width))
-    noise = invert(latents, backbone.encode([prompt], [""]), backbone, steps)
-    name = "flow" if take.schedule.flow else "ddim"
-    return replace(take, frames=count, schedule=backbone.schedule(steps, name), scheduler=name), noise
+
+    # under the scene's own words, without guidance
+    (scene,) = bound.worded(request.story)
+    noise = invert(latents, backbone.encode([scene.prompt], [""]), backbone, steps)
+    rows = noise.expand(1 + len(request.edits), *noise.shape[1:])
+
+    solver = "flow" if bound.schedule.flow else "ddim"
+    sampled = replace(
+        bound,
+        request=request.with_sampling(frames=count),
+        schedule=backbone.schedule(steps, solver),
+        scheduler=solver,
+        windowed=False,
+    )
+    return sampled, rows
 
 
 def edited(
@@ -120,7 +96,7 @@ def edited(
     for stream, edit in enumerate(edits, 1):
         if edit.swap and prompts[stream] == prompts[stream - 1]:
             text = " | ".join(prompts[stream])
-            raise AnimaticError(f"{', '.join(map(repr, edit.swap))} is not in the text that is told, {text!r}")
+            raise AnimaticError(f"{', '.join(map(repr, edit.swap))} is not in the text that is encoded, {text!r}")
 
     factors: dict[tuple[int, int], dict[int, float]] = {}
     for stream in range(1, len(stories)):
@@ -133,10 +109,10 @@ def edited(
 
     if backbone.chain(Step(0, 1, 0.0)):
         follows: list[Control] = []
-        for stream, told_of in enumerate(prompts):
+        for stream, texts in enumerate(prompts):
             if stream:
-                follows.append(FollowSource((0.0, EARLY) if told_of == prompts[0] else FollowSource.during, (stream,)))
-        only_weights = as_published and all(told_of == prompts[0] for told_of in prompts)
+                follows.append(FollowSource((0.0, EARLY) if texts == prompts[0] else FollowSource.during, (stream,)))
+        only_weights = as_published and all(texts == prompts[0] for texts in prompts)
         sites = ("*",) if only_weights else sharing_layers(backbone)
         shares = [] if any(isinstance(c, ShareKV) for c in controls) else [ShareKV(sites)]
         inside = [*follows, *shares, *weights]

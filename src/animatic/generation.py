@@ -1,357 +1,323 @@
-"""Scenes to videos: a model, a method, a seed."""
+"""One function answers every request: `generate`. A model, a method and a seed make a video of a story."""
 
 from __future__ import annotations
 
 import json
-import math
-import numbers
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import partial
 from importlib.metadata import version
-from typing import Any, TypedDict, Unpack, cast
+from pathlib import Path
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .backbones import load
-from .controls.composition import Composition
+from .binding import AnyMethod, BoundRequest, bind, check_story, load_model
+from .callbacks import FINISHING, Callback, Callbacks, together
 from .controls.finite import Finite
-from .controls.regions import Regions
-from .controls.windows import Windows
 from .core.backbone import Backbone
 from .core.control import Control
-from .core.loop import check_needs, sample
-from .core.schedule import Schedule
+from .core.loop import sample
 from .core.seeds import check_seed
-from .core.setting_values import Value
-from .core.text import truncating
 from .core.types import Branch, Conditioning
-from .durations import at_rate, clip_frames, frame_rates
+from .editing import edit_controls, inverted_noise
 from .errors import AnimaticError, warn
-from .methods import Recipe, recipe_named
-from .methods.effect import without_effect
-from .methods.settings import guidance_of, tuned
-from .methods.usage import layout_of, usage_of
-from .prompting.styles import style_of, styled
-from .request import GenerationRequest
+from .finishing.checks import check_stages
+from .finishing.stage import Shape
+from .finishing.stages import finish, stage_context, stages_of
+from .request import GenerationRequest, SamplingOptions, WindowOptions
 from .scene import Scene, Story, story_json
-from .timeline import BY_TIME, Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
-from .video import Video
+from .story_edit import Edit
+from .timeline import Timeline
+from .video import Video, check_rate
+
+Watchers = Sequence[Callback | Control]
 
 
-class How(TypedDict, total=False):
-    """How to sample; what is not said, or None, is the model's default.
-
-    `fps` are the frames per second it is shown at; `frames` without it fill the scene's seconds, and without both a
-    clip is as long as the model makes it. `size` is (width, height) in pixels; `negative` stands for the model's own
-    unwanted words ("": none), those of a scene stay; `settings` are the method's by name (see
-    `methods.settings`), such as {"energy.scale": 30}; `watch` are further controls, put outermost (progress, previews).
-    """
-
-    steps: int | None
-    guidance: float | None
-    frames: int | None
-    fps: float | None
-    size: tuple[int, int] | None
-    scheduler: str
-    negative: str | None
-    settings: Mapping[str, Value]
-    watch: Sequence[Control]
-
-
-def render(
-    scene: Scene, model: str | Backbone = "mini", method: str | Recipe = "lvd", seed: int = 0, **how: Unpack[How]
+def generate(
+    request: GenerationRequest,
+    model: Backbone | None = None,
+    callbacks: Watchers = (),
+    *,
+    method: AnyMethod | None = None,
+    video: Video | None = None,
+    keep: Path | None = None,
 ) -> Video:
-    """Render one scene. See `render_batch`, which this calls."""
-    return render_batch([scene], model, method, [seed], **how)[0]
+    """The video that a request describes. `generate(video.request)` makes the same frames again.
+
+    Args:
+        request: All that decides the video.
+        model: The model that the request names, where it is loaded already.
+        callbacks: Receive progress, notes and the render before its stages; controls among them observe the run.
+        method: A recipe of one's own in place of the method that the request names.
+        video: The video whose frames are edited; needed where `request.inverted` is its digest.
+        keep: Results of finishing stages are kept as KEEP.1-STAGE.mkv, and used again by a later run.
+
+    Raises:
+        AnimaticError: before any work, where something cannot be done.
+
+    """
+    return generate_versions(request, model, callbacks, method=method, video=video, keep=keep)[-1]
 
 
-def render_batch(
-    scenes: Sequence[Scene],
-    model: str | Backbone = "mini",
-    method: str | Recipe = "lvd",
-    seeds: Sequence[int] = (0,),
-    **how: Unpack[How],
+def generate_versions(
+    request: GenerationRequest,
+    model: Backbone | None = None,
+    callbacks: Watchers = (),
+    *,
+    method: AnyMethod | None = None,
+    video: Video | None = None,
+    keep: Path | None = None,
 ) -> list[Video]:
-    """Render several scenes at once, one seed each; see `How` for the rest. A scene of 0 seconds is a still.
+    """The video without edits, then that of each edit, all from the same noise; only the last is finished.
+
+    On transformers edits follow DiTCtrl, through shared keys and values; on UNets prompt-to-prompt. See `generate`.
+    """
+    reports = together(callbacks)
+    bound = bind(request, model or load_model(request), method)
+
+    # the story after each edit, as one batch
+    stories = [request.story]
+    for edit in request.edits:
+        stories.append(edit.of_story(stories[-1]))
+    if request.inverted or video is not None:
+        bound, noise = inverted_noise(bound, video)
+    else:
+        noise = None
+    _check_stages(bound)
+
+    videos = _sampled(bound, stories, [request.sampling.seed] * len(stories), reports, noise)
+    if video is not None:  # frame by frame the given one: at its times, with its sound
+        videos = [replace(made, fps=video.fps, sound=video.sound) for made in videos]
+    if request.finishing.stages:
+        reports.on_render(videos[-1])
+        videos[-1] = finished(videos[-1], request, reports, keep)
+    return videos
+
+
+def generate_batch(
+    requests: Sequence[GenerationRequest],
+    model: Backbone | None = None,
+    callbacks: Watchers = (),
+    *,
+    method: AnyMethod | None = None,
+) -> list[Video]:
+    """Videos of several requests in one batch. These may differ in their stories and seeds, and hold no edits.
 
     Raises `AnimaticError` before any work where something cannot be done.
     """
-    check_scenes(scenes)
-    if len(seeds) != len(scenes):
-        raise AnimaticError(f"{len(seeds)} seeds for {len(scenes)} scenes; want one each")
-    take = Take.of(model, method, **how)
-    return take.videos(scenes, seeds, take.controls(scenes))
+    if not requests:
+        return []
+    reports = together(callbacks)
+    first = requests[0]
+    for request in requests:
+        if replace(request.with_sampling(seed=first.sampling.seed), story=first.story) != first:
+            raise AnimaticError("requests of one batch differ in more than story and seed; want one batch for each")
+    if first.edits or first.inverted:
+        raise AnimaticError("a request with edits is a batch of its own; want generate")
+
+    for request in requests:
+        check_story(request.story)
+    bound = bind(first, model or load_model(first), method)
+    _check_stages(bound)
+    videos = _sampled(bound, [r.story for r in requests], [r.sampling.seed for r in requests], reports)
+    if not first.finishing.stages:
+        return videos
+    return [finished(made, request, reports) for made, request in zip(videos, requests, strict=True)]
 
 
-def render_story(
-    story: Story,
-    model: str | Backbone = "mini",
-    method: str | Recipe = "ditctrl",
+def render(
+    shown: Scene | Story,
+    model: str | os.PathLike[str] | Backbone = "mini",
+    method: AnyMethod = "",
     seed: int = 0,
     *,
-    overlap: float | None = None,
-    transitions: int | None = None,
-    longer_middle: int | None = None,
-    **how: Unpack[How],
+    callbacks: Watchers = (),
+    **options: Any,
 ) -> Video:
-    """Render scenes in a row as one video, of any length: the model sees it in windows of its own length.
+    """Render a scene, or scenes in a row as one video of any length.
 
-    `overlap`, `transitions` and `longer_middle` lay the windows (see `timeline.WindowLayout`); what is None is the
-    method's own. A scene lasts its `seconds`, but under methods that count scenes (`ditctrl:published`). Any method
-    will do; of those that share what they show between windows see `methods.ditctrl`. Raises `AnimaticError` before any
-    work where it cannot be made.
+    `method` "" is lvd, or ditctrl+lvd for what is longer than the model's clip. `options` are fields of
+    `SamplingOptions`, `WindowOptions` and `GenerationRequest`, such as `steps=20, overlap=0.5, loras=...`. A scene of 0
+    seconds is a still. Raises `AnimaticError` before any work where something cannot be done.
     """
-    check_scenes(story)
-    take = Take.of(model, method, **how)
-    layout = layout_of(take.recipe, overlap, transitions, longer_middle)
-    timelines = take.timelines([story], layout)
-    return take.films(timelines, [seed], take.windowed(timelines), layout)[0]
+    story = (shown,) if isinstance(shown, Scene) else shown
+    request = request_of(story, model, method, seed, **options)
+    return generate(request, _loaded(model), callbacks, method=_own(method))
 
 
-@dataclass(frozen=True)
-class Take:
-    """All that decides a video but the scene and the noise: what `How` leaves open is the model's default here.
-
-    `frames` None are as many as the model makes by itself; `scheduler` "" is the one that the model comes with.
-    """
-
-    backbone: Backbone
-    method: str
-    recipe: Recipe
-    settings: Mapping[str, Value]
-    schedule: Schedule
-    scheduler: str
-    guidance: float
-    frames: int | None
-    fps: float | None
-    size: tuple[int, int]
-    watch: Sequence[Control]
-
-    @staticmethod
-    def of(model: str | Backbone, method: str | Recipe, **how: Unpack[How]) -> Take:
-        """Raises where the model does not make that many frames of that size, or in so many steps."""
-        for name in how:
-            if name not in How.__annotations__:
-                raise AnimaticError(f"unknown option {name!r}; known: {', '.join(How.__annotations__)}")
-        if not isinstance(model, (str, os.PathLike, Backbone)):
-            raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
-        backbone = at_rate(model if isinstance(model, Backbone) else load(os.fspath(model)), how.get("fps"))
-        geometry, defaults = backbone.geometry, backbone.defaults
-
-        steps, guidance, frames = how.get("steps"), how.get("guidance"), how.get("frames")
-        for name, value in (("steps", steps), ("frames", frames)):
-            if value is not None and not isinstance(value, numbers.Integral):
-                raise AnimaticError(f"{name} is {value!r}; want a whole number")
-        if guidance is not None and not math.isfinite(guidance):
-            raise AnimaticError(f"guidance is {guidance}; want a finite number, such as {defaults.guidance:g}")
-        width, height = _sides(how.get("size") or (geometry.width, geometry.height))
-        geometry.latent(geometry.frames if frames is None else frames, height, width)  # raises where it cannot be
-
-        # kept in the model's defaults, where controls with runs of their own read it too
-        if (negative := how.get("negative")) is not None:
-            if not isinstance(negative, str):
-                raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
-            backbone = copy(backbone)
-            backbone.defaults = replace(defaults, negative=negative)
-        if isinstance(method, str) and method.endswith(":published"):
-            backbone = truncating(backbone)
-
-        # a method with other settings is another recipe; among them the guidance scale is the option by another name
-        name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-        recipe = recipe_named(method) if isinstance(method, str) else method
-        changed = tuned(recipe, how.get("settings") or {}, backbone, name)
-        if guidance is not None and changed.guidance not in (None, guidance):
-            raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
-        guidance = changed.guidance if guidance is None else guidance
-        scheduler = how.get("scheduler") or usage_of(recipe).scheduler or defaults.scheduler
-        return Take(
-            backbone,
-            name,
-            changed.recipe,
-            changed.values,
-            backbone.schedule(defaults.steps if steps is None else steps, scheduler),
-            scheduler,
-            guidance_of(recipe, backbone) if guidance is None else float(guidance),
-            frames,
-            how.get("fps"),
-            (width, height),
-            how.get("watch", ()),
-        )
-
-    def told(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """Scenes (or timelines) as the method tells them: their prompts are the texts that are encoded."""
-        return styled(scenes, style_of(self.recipe))
-
-    def controls(self, scenes: Sequence[Scene]) -> list[Control]:
-        """The method's controls. Raises where the model cannot show a scene, or cannot do what a control needs."""
-        for scene in scenes:
-            self.backbone.check_scene(scene)
-        controls = self.recipe(self.told(scenes), self.backbone, self.guidance)
-        try:
-            check_needs(self.backbone, controls)
-        except AnimaticError as error:
-            raise AnimaticError(
-                f"method {self.method!r}: {error}; want --method none, which any model can do"
-            ) from None
-        return controls
-
-    def videos(
-        self, scenes: Sequence[Scene], seeds: Sequence[int], controls: Sequence[Control], noise: Tensor | None = None
-    ) -> list[Video]:
-        """A video of each scene; `noise` (one row a scene) is that of the seeds if not given."""
-        geometry, (width, height) = self.backbone.geometry, self.size
-        seeds = [check_seed(seed) for seed in seeds]
-        frames = clip_frames(scenes, geometry, self.frames)
-
-        # what cannot be shown or held is refused before the work
-        rates = frame_rates(scenes, self.backbone, self.frames, self.fps)
-        latents = math.prod(geometry.latent(frames, height, width))
-        check_memory(frames * len(scenes), height, width, latents * len(scenes))
-
-        if noise is None:
-            noise = self.backbone.noise(seeds, frames, height, width)
-        self._warn_of_no_effect(scenes, controls)
-        as_told = self.told(scenes)
-        pixels, made = self.shoot(noise, encode(as_told, self.backbone), controls, seeds)
-        return [
-            Video(
-                frames=pixels[i, :frames],
-                fps=rates[i],
-                info={
-                    "prompt": scene.prompt, "prompt_text": as_told[i].prompt,
-                    "negative_text": self.backbone.defaults.negative_text(scene.negative), "seed": seed, **made,
-                    "scene": json.loads(scene.to_json()),
-                    "request": self.request((scene,), seed, frames=frames, fps=rates[i]).to_dict(),
-                },
-            )
-            for i, (scene, seed) in enumerate(zip(scenes, seeds, strict=True))
-        ]  # fmt: skip
-
-    def timelines(self, stories: Sequence[Story], layout: WindowLayout) -> list[Timeline]:
-        """Stories laid out in windows. Raises where they do not fit into memory, or frames were asked for."""
-        check_no_frames(self.frames)
-        geometry, (width, height) = self.backbone.geometry, self.size
-        timelines = [timeline_of(story, geometry, layout) for story in stories]
-        frames = geometry.pixel_frames(timelines[0].plan.frames)
-        latents = math.prod(geometry.latent(frames, height, width, windowed=True))
-        check_memory(frames * len(timelines), height, width, latents * len(timelines))
-        return timelines
-
-    def windowed(self, timelines: Sequence[Timeline]) -> list[Control]:
-        """The method's controls for stories, with windows among them."""
-        controls = self.controls(cast("Sequence[Scene]", timelines))  # to controls a timeline is a scene
-        for control in controls:
-            if isinstance(control, (Composition, Regions)):
-                raise AnimaticError(
-                    f"method {self.method!r} lays out one scene; want another for a story, such as ditctrl+lvd"
-                )
-        if not any(isinstance(control, Windows) for control in controls):
-            controls.append(Windows(timelines))
-        return controls
-
-    def films(
-        self, timelines: Sequence[Timeline], seeds: Sequence[int], controls: Sequence[Control], layout: WindowLayout
-    ) -> list[Video]:
-        """A video of each timeline; all have the same windows."""
-        geometry, (width, height) = self.backbone.geometry, self.size
-        seeds = [check_seed(seed) for seed in seeds]
-        noise = self.backbone.noise(
-            seeds, geometry.pixel_frames(timelines[0].plan.frames), height, width, windowed=True
-        )
-        self._warn_of_no_effect(timelines, controls)
-        as_told = cast("list[Timeline]", self.told(cast("Sequence[Scene]", timelines)))
-        pixels, made = self.shoot(
-            noise, encode_stories([timeline.scenes for timeline in as_told], self.backbone), controls
-        )
-        laid = {name: value for name, value in asdict(layout).items() if name != "by_count"}  # the method says that
-        return [
-            Video(
-                pixels[i],
-                geometry.fps,
-                {
-                    "prompt": timeline.prompt, "prompt_text": as_told[i].prompt, "seed": seed, **made,
-                    "story": json.loads(story_json(timeline.scenes)),
-                    "request": self.request(timeline.scenes, seed, windowed=True, **laid).to_dict(),
-                },
-            )
-            for i, (timeline, seed) in enumerate(zip(timelines, seeds, strict=True))
-        ]  # fmt: skip
-
-    def _warn_of_no_effect(self, shown: Sequence[Scene | Timeline], controls: Sequence[Control]) -> None:
-        for each in shown:
-            if why := without_effect(self.method, controls, each):
-                warn(f"scene {each.prompt[:40]!r}: {why}")
-
-    def shoot(
-        self, noise: Tensor, cond: Conditioning, controls: Sequence[Control], seeds: Sequence[int] = ()
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Frames `[row, frame, height, width, 3]`, and what they were made with."""
-        chain = [Finite(self.guidance), *self.watch, *controls]
-        latents = sample(self.backbone, self.schedule, noise, cond, chain, seeds)
-        return self.backbone.decode(latents).cpu().numpy(), {
-            "model": self.backbone.name,
-            "family": self.backbone.family,
-            "method": self.method,
-            "controls": repr(controls),
-            "steps": self.schedule.steps,
-            "scheduler": self.schedule.name,
-            "versions": versions(),
-        }
-
-    def request(self, story: Story, seed: int, **more: Any) -> GenerationRequest:
-        """What makes this video again; `more` are other fields."""
-        backbone, economy = self.backbone, self.backbone.memory
-        memory: dict[str, Any] = {}
-        if economy is not None:
-            memory = {"dtype": economy.dtype, "quantize": economy.quantize, "offload": economy.offload}
-            memory["save_memory"] = economy.save_memory
-        return GenerationRequest(
-            story, backbone.reference or backbone.name, backbone.loras, self.method, dict(self.settings), seed,
-            steps=self.schedule.steps, guidance=self.guidance, size=self.size, scheduler=self.scheduler,
-            negative=backbone.defaults.negative, **{"fps": backbone.geometry.fps, **memory, **more},
-        )  # fmt: skip
-
-
-def _sides(size: Any) -> tuple[int, int]:
-    """(width, height) as they were given. Raises where these are no two whole numbers."""
-    sides = tuple(size) if isinstance(size, Sequence) else ()
-    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
-        raise AnimaticError(f"size is {size!r}; want (width, height) in pixels, such as (64, 64)")
-    return sides
-
-
-def check_scenes(scenes: Sequence[Scene]) -> None:
-    """Raise where what is to be rendered are no scenes."""
+def render_batch(
+    scenes: Sequence[Scene | Story],
+    model: str | os.PathLike[str] | Backbone = "mini",
+    method: AnyMethod = "",
+    seeds: Sequence[int] = (0,),
+    *,
+    callbacks: Watchers = (),
+    **options: Any,
+) -> list[Video]:
+    """Render several scenes (or stories) at once, one seed each. See `render`."""
     if isinstance(scenes, (str, Scene)):
         raise AnimaticError(f"scenes is {repr(scenes)[:60]}; want a list of scenes")
-    for scene in scenes:
-        if not isinstance(scene, Scene):
-            raise AnimaticError(f"scene is {repr(scene)[:60]}; want a Scene, such as animatic.plan makes of a prompt")
+    if len(seeds) != len(scenes):
+        raise AnimaticError(f"{len(seeds)} seeds for {len(scenes)} scenes; want one each")
+    stories: list[Story] = []
+    for shown in scenes:
+        stories.append(tuple(shown) if isinstance(shown, (tuple, list)) else (cast("Scene", shown),))
+    requests = [request_of(story, model, method, seed, **options) for story, seed in zip(stories, seeds, strict=True)]
+    return generate_batch(requests, _loaded(model), callbacks, method=_own(method))
 
 
-def laid_out(
-    story: Story, backbone: Backbone, frames: int | None = None, layout: WindowLayout = BY_TIME
-) -> Scene | Timeline:
-    """A story as a model shows it: one scene that is a still, short or of `frames` at once; all else in windows."""
-    scene, native = story[0], backbone.geometry.frames
-    short = native == 1 or scene.seconds * backbone.geometry.fps <= native + 0.5
-    return scene if len(story) == 1 and (short or frames is not None) else timeline_of(story, backbone.geometry, layout)
+def edit(
+    video: Video | GenerationRequest,
+    *,
+    swap: dict[str, str] | None = None,
+    weight: dict[str, float] | None = None,
+    prompt: str = "",
+    blend: bool = False,
+    model: Backbone | None = None,
+    callbacks: Watchers = (),
+) -> Video:
+    """A video made again with words exchanged, of more or less weight, or under a new prompt; the rest stays.
+
+    See `story_edit.Edit`. Raises `AnimaticError` where the video carries no request, or a word is not in its prompt.
+    """
+    request = video.request if isinstance(video, Video) else video
+    return generate(request.edited(Edit(swap or {}, weight or {}, prompt, blend)), model, callbacks)
 
 
-def encode(scenes: Sequence[Scene], backbone: Backbone) -> Conditioning:
-    """The conditioning of scenes as a style words them; negative prompts are the scenes' and the model's default."""
-    negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
-    return backbone.encode([scene.prompt for scene in scenes], negatives)
+def request_of(
+    story: Story, model: str | os.PathLike[str] | Backbone, method: AnyMethod, seed: int, **options: Any
+) -> GenerationRequest:
+    """A request from keywords. Raises `AnimaticError` for a keyword that is no field."""
+    if not isinstance(model, (str, os.PathLike, Backbone)):
+        raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
+    sampling = {f.name for f in fields(SamplingOptions)} - {"seed"}
+    windows = {f.name for f in fields(WindowOptions)} - {"enabled"}
+    others = {"loras", "settings", "windowed", "stages"}
+    for name in options:
+        if name not in sampling | windows | others:
+            known = ", ".join(sorted(sampling | windows | others))
+            raise AnimaticError(f"unknown option {name!r}; known: {known}")
+
+    # None stands for the default, as in the fields of a request
+    given = {name: value for name, value in options.items() if value is not None}
+    request = GenerationRequest(
+        story=story,
+        model=(model.reference or model.name) if isinstance(model, Backbone) else os.fspath(model),
+        method=method if isinstance(method, str) else "",
+        sampling=SamplingOptions(seed=seed, **{name: given[name] for name in sampling & given.keys()}),
+        windows=WindowOptions(given.get("windowed"), **{name: given[name] for name in windows & given.keys()}),
+        loras=tuple(given.get("loras", ())),
+        settings=given.get("settings", {}),
+    )
+    return replace(request, finishing=replace(request.finishing, stages=given.get("stages", "")))
+
+
+def finished(video: Video, request: GenerationRequest, reports: Callbacks, keep: Path | None = None) -> Video:
+    """A render taken through the finishing stages of its request, which its file then carries."""
+    options = request.finishing
+    negative = ", ".join(dict.fromkeys(scene.negative for scene in request.story if scene.negative))
+    override = request.sampling.negative if options.negative is None else options.negative
+    tick = partial(reports.on_progress, FINISHING)
+    seed = request.sampling.seed if options.seed is None else options.seed
+    context = stage_context(video, options.prompt, seed, negative=negative, negative_override=override, progress=tick)
+    made = finish(video, stages_of(options.stages), context, keep, watch=reports.on_note)
+    if "request" not in video.info:
+        return made
+    carried = replace(GenerationRequest.of(video.info, "the render"), finishing=options)
+    return replace(made, info={**made.info, "request": carried.to_dict()})
+
+
+def _check_stages(bound: BoundRequest) -> None:
+    """Raise before the render where its stages could not finish it."""
+    if stages := bound.request.finishing.stages:
+        (shown,) = bound.shown([bound.request.story])
+        width, height = bound.size
+        shape = Shape(bound.frame_count([shown]), height, width, bound.frame_rate(shown))
+        check_stages(stages_of(stages), shape, bound.backbone.family or bound.backbone.name)
+
+
+def _sampled(
+    bound: BoundRequest,
+    stories: Sequence[Story],
+    seeds: Sequence[int],
+    reports: Callbacks,
+    noise: Tensor | None = None,
+) -> list[Video]:
+    """A video of each story; `noise` (one row a story) is drawn from the seeds if not given."""
+    backbone, (width, height) = bound.backbone, bound.size
+    seeds = [check_seed(seed) for seed in seeds]
+    shown = bound.shown(stories)
+    for each in shown:
+        check_rate(bound.frame_rate(each))
+
+    # the method's controls, and around and inside them those of edits
+    controls = bound.controls(shown)
+    for note in bound.notes(shown, controls):
+        warn(note)
+    controls = edit_controls(bound, controls, stories, noise is not None)
+
+    worded = bound.worded(shown)
+    frames = bound.frame_count(shown)
+    if noise is None:
+        noise = backbone.noise(seeds, frames, height, width, windowed=bound.windowed)
+    chain = [Finite(bound.guidance), *reports.controls(controls, worded)]
+    latents = sample(backbone, bound.schedule, noise, encode(worded, backbone), chain, seeds)
+    pixels = backbone.decode(latents).cpu().numpy()
+
+    made = {
+        "model": backbone.name,
+        "family": backbone.family,
+        "method": bound.method,
+        "controls": repr(controls),
+        "steps": bound.schedule.steps,
+        "scheduler": bound.schedule.name,
+        "versions": versions(),
+    }
+    videos = []
+    for i, (each, seed) in enumerate(zip(shown, seeds, strict=True)):
+        edits = bound.request.edits
+        story = bound.request.story if edits else stories[i]
+        request = bound.complete(story, seed, each)
+        request = replace(request, edits=edits[:i], finishing=type(request.finishing)())
+        info = {
+            "prompt": each.prompt,
+            "prompt_text": worded[i].prompt,
+            "seed": seed,
+            **made,
+            **_shown_info(each, backbone),
+            "request": request.to_dict(),
+        }
+        videos.append(Video(pixels[i, :frames], bound.frame_rate(each), info))
+    return videos
+
+
+def _shown_info(shown: Scene | Timeline, backbone: Backbone) -> dict[str, Any]:
+    """What a file says of its scene, or of its story."""
+    if isinstance(shown, Timeline):
+        return {"story": json.loads(story_json(shown.scenes))}
+    return {
+        "negative_text": backbone.defaults.negative_text(shown.negative),
+        "scene": json.loads(shown.to_json()),
+    }
 
 
 @torch.no_grad()
-def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning:
-    """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
+def encode(shown: Sequence[Scene | Timeline], backbone: Backbone) -> Conditioning:
+    """The conditioning of scenes, or of timelines, in the wording of a method.
+
+    Negative prompts are the scenes' and the model's default. Of a story the texts of its scenes stand in a row:
+    `[row, part * token, channel]`, all negative rows first.
+    """
+    if not isinstance(shown[0], Timeline):
+        scenes = cast("Sequence[Scene]", shown)
+        negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
+        return backbone.encode([scene.prompt for scene in scenes], negatives)
+
+    stories = [timeline.scenes for timeline in cast("Sequence[Timeline]", shown)]
     count, parts = len(stories), len(stories[0])
     cond = encode([scene for story in stories for scene in story], backbone)
     if cond.extra and parts > 1:
@@ -359,6 +325,15 @@ def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning
     text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
     rows = [Branch(negative, i) for negative in (True, False) for i in range(count)]
     return Conditioning(text, tuple(rows), cond.extra)
+
+
+def _loaded(model: Any) -> Backbone | None:
+    return model if isinstance(model, Backbone) else None
+
+
+def _own(method: AnyMethod) -> AnyMethod | None:
+    """A recipe of one's own; a name stands in the request."""
+    return None if isinstance(method, str) else method
 
 
 def versions() -> dict[str, str]:

@@ -1,145 +1,170 @@
-"""What a video is made with, whole. Every file carries it: the same video can be made again from it, or edited."""
+"""A generation request: all that decides a video. Every file that is written carries one whole.
+
+The command line, the studio and the benchmarks each fill one, and `generation.generate` answers it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, field, replace
-from math import isfinite
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from .core.options import option
 from .core.setting_values import Value
 from .errors import AnimaticError
-from .scene import Scene, Story, parse_story
+from .scene import Story, parse_story
+from .story_edit import Edit
 
-_STRICT = ConfigDict(extra="forbid")
+VERSION = 1  # of the JSON form
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Edit:
-    """What is to be other. `swap` words for others, `prompt` is a whole new one, `weight` is a factor by word.
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How to sample. None (or "") is the model's or the method's own value.
 
-    The prompt of a story is that of its scenes with bars between them. `blend`: only where the exchanged (or weighted)
-    words are looked at may anything change.
+    Each field is an option of the command line, and a keyword of `animatic.render`. `frames` without `fps` fill the
+    seconds of the scene; without both a clip is as long as the model's own. `size` is (width, height) in pixels, before
+    small videos are enlarged in their files.
     """
 
-    swap: Mapping[str, str] = field(default_factory=dict)
-    weight: Mapping[str, float] = field(default_factory=dict)
+    seed: Seed = option(0, "Seed of the noise, 0 if not given; -1 draws one and says which.")
+    steps: Count | None = option(None, "Denoising steps; the model's default if not given.")
+    guidance: float | None = option(None, "Scale of classifier-free guidance; 1 is off.")
+    frames: Count | None = option(None, "Number of frames; 1 makes a picture.")
+    fps: float | None = option(None, "Frames per second, the model's own if not given: DiTCtrl shows CogVideoX at 16.")
+    size: tuple[int, int] | None = option(None, "Pixels; the model's own size if not given.", "WIDTHxHEIGHT")
+    scheduler: str = option("", "ddim, dpm++, unipc, pndm, euler, or a diffusers class; the model's own if not given.")
+    negative: str | None = option(
+        None, "What not to show, instead of the model's own negative prompt; '' for none. A scene's own is kept."
+    )
+    dtype: str = option("", "Weights in float32, bfloat16 or float16; the model's own if not given.")
+    quantize: str = option("", "Weights in int8 or fp8, computing as before; needs torchao.")
+    offload: bool = option(False, "Weights wait in main memory and come to the GPU block by block.")
+    save_memory: bool = option(False, "Guided passes compute twice rather than keep; video in tiles.")
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How windows lie over a story that is longer than the model's clip; None is the method's own.
+
+    `enabled`: whether there are windows; None decides by the story and the model. See `timeline.WindowLayout` for the
+    others.
+    """
+
+    enabled: bool | None = None
+    overlap: float | None = option(
+        None, "Of a story's windows, as part of one, such as 0.5 or 9/13; else the method's.", "PART"
+    )
+    transitions: int | None = option(None, "Windows between two scenes that are given a mix of both prompts.")
+    longer_middle: int | None = option(None, "Further windows of scenes between others (ditctrl:published).")
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True)
+class FinishingOptions:
+    """The stages after the render, such as "interpolate:4,upscale:2" (see `animatic finish`), and what they are given.
+
+    `prompt` "", `negative` None and `seed` None are those of the request.
+    """
+
+    stages: str = ""
     prompt: str = ""
-    blend: bool = False
+    negative: str | None = None
+    seed: Seed | None = None
 
-    def __post_init__(self) -> None:
-        for word, factor in self.weight.items():
-            if not isfinite(factor):
-                raise AnimaticError(f"weight of {word!r} is {factor}; want a finite number, such as 2 or 0.5")
-        if not (self.swap or self.weight or self.prompt):
-            raise AnimaticError("the edit changes nothing; want words to swap, weights or a new prompt")
-
-    def of(self, scene: Scene) -> Scene:
-        """The scene with its words exchanged, in prompt, background and names. Raises where a word is not there."""
-        return self.of_story((scene,))[0]
-
-    def of_story(self, story: Story) -> Story:
-        """Every scene with its words exchanged. Raises where a word is in none of them.
-
-        Under a whole new prompt the boxes stay of what it still names.
-        """
-        if self.prompt:
-            prompts = [prompt.strip() for prompt in self.prompt.split("|")] if len(story) > 1 else [self.prompt]
-            if len(prompts) != len(story):
-                raise AnimaticError(
-                    f"the new prompt has {len(prompts)} parts for {len(story)} scenes; want A | B | ..."
-                )
-            story = tuple(_renamed(scene, prompt) for scene, prompt in zip(story, prompts, strict=True))
-
-        for old, new in self.swap.items():
-            texts = [text for s in story for text in (s.prompt, s.background, *(t.phrase for t in s.tracks))]
-            if not any(word_pattern(old).search(text) for text in texts):
-                prompts = " | ".join(scene.prompt for scene in story)
-                raise AnimaticError(f"word {old!r} is not in the prompt {prompts!r}")
-            story = tuple(_swapped(scene, old, new) for scene in story)
-        return story
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
-def _renamed(scene: Scene, prompt: str) -> Scene:
-    tracks = tuple(track for track in scene.tracks if word_pattern(track.phrase).search(prompt))
-    return replace(scene, prompt=prompt, tracks=tracks, background="")
-
-
-def _swapped(scene: Scene, old: str, new: str) -> Scene:
-    def exchanged(text: str) -> str:
-        return word_pattern(old).sub(lambda _: new, text)
-
-    tracks = tuple(replace(t, phrase=exchanged(t.phrase), prompt=exchanged(t.prompt)) for t in scene.tracks)
-    return replace(scene, prompt=exchanged(scene.prompt), background=exchanged(scene.background), tracks=tracks)
-
-
-def word_pattern(words: str) -> re.Pattern[str]:
-    """Matches whole words, whatever their case. Raises where there are none."""
-    if not words.strip():
-        raise AnimaticError("a word to change is empty; want a word of the prompt")
-    return re.compile(rf"(?<!\w){re.escape(words.strip())}(?!\w)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True)
 class GenerationRequest:
-    """All that decides a video but the versions of the libraries. Files carry one in which nothing is left open.
+    """All that decides a video but the versions of the libraries. In a file's request nothing is left open.
 
-    `model` is a name, a folder or a hub id, `loras` are files, their scales and networks (see
-    `backbones.lora.LoraRequest`). `settings` are those of the method that are not its own, by name (see
-    `methods.settings`). `fps` are frames per second; None are those of the model, or of the scene's seconds where
-    `frames` are given. `size` is (width, height) in pixels, before any enlargement of the file. `negative` are the
-    model's own unwanted words; a scene's stand in the scene. `windowed` says that the story was made in windows,
-    `overlap`, `transitions` and `longer_middle` how (see `timeline.WindowLayout`). `stages` are finishing stages (see
-    `animatic finish`). `edits` are changes to the story, one after another; `inverted` is a digest of the video whose
-    noise this was made from, "" where there is none.
+    Attributes:
+        story: One scene or several in a row.
+        model: A name, a folder or a hub id.
+        loras: (file, scale, network) of each LoRA; see `backbones.lora.LoraRequest`.
+        method: A name of `METHODS`; "": lvd, or ditctrl+lvd for what is made in windows.
+        settings: The method's settings that are not its own, by name (see `methods.settings`).
+        sampling: How to sample.
+        windows: Windows over a story.
+        finishing: Stages after the render.
+        edits: Changes to the story, one after another; the video is that of the last.
+        inverted: Digest of the video whose noise this was made from, "" where there is none. See `Video.digest`.
+
     """
 
     story: Story
     model: str = "mini"
     loras: tuple[tuple[str, float, str], ...] = ()
-    method: str = "none"
+    method: str = ""
     settings: Mapping[str, Value] = field(default_factory=dict)
-    seed: int = 0
-    steps: int | None = None
-    guidance: float | None = None
-    frames: int | None = None
-    fps: float | None = None
-    size: tuple[int, int] | None = None
-    scheduler: str = ""
-    negative: str | None = None
-    windowed: bool = False
-    overlap: float | None = None
-    transitions: int | None = None
-    longer_middle: int | None = None
-    dtype: str = ""
-    quantize: str = ""
-    offload: bool = False
-    save_memory: bool = False
-    stages: str = ""
+    sampling: SamplingOptions = SamplingOptions()
+    windows: WindowOptions = WindowOptions()
+    finishing: FinishingOptions = FinishingOptions()
     edits: tuple[Edit, ...] = ()
     inverted: str = ""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    @property
+    def prompt(self) -> str:
+        """The prompts of its scenes, with bars between them."""
+        return " | ".join(scene.prompt for scene in self.story)
+
+    def with_sampling(self, **changes: Any) -> GenerationRequest:
+        """The same request with other sampling options."""
+        return replace(self, sampling=replace(self.sampling, **changes))
+
+    def edited(self, edit: Edit) -> GenerationRequest:
+        """The same request with one more edit."""
+        return replace(self, edits=(*self.edits, edit))
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)  # pyright: ignore[reportArgumentType] - pydantic's dataclass is one
+        """As JSON holds it; `of_dict` reads it."""
+        return {"version": VERSION, **TypeAdapter(GenerationRequest).dump_python(self, mode="json")}
 
     @staticmethod
-    def of(info: Mapping[str, Any], source: str | Path) -> GenerationRequest:
-        """The request that a file carries. Raises `AnimaticError` naming `source` where it carries none."""
-        if "request" not in info:
-            raise AnimaticError(f"{source}: carries no request; want a file that animatic wrote")
+    def of_dict(data: Any, source: str | Path = "request") -> GenerationRequest:
+        """The request in decoded JSON.
+
+        Raises `AnimaticError` naming `source` and the field where it is of a newer version, has unknown fields, or
+        values out of range.
+        """
+        if not isinstance(data, Mapping):
+            raise AnimaticError(f"{source}: its request is a JSON {type(data).__name__}; want an object")
+        version = data.get("version", VERSION)
+        if version != VERSION:
+            raise AnimaticError(
+                f"{source}: its request is of version {version!r}; this program reads version {VERSION}"
+            )
+        values = {name: value for name, value in _nested(data).items() if name != "version"}
+        story = values.get("story")
+        if isinstance(story, Mapping):  # a Scene or Story as its own file holds it
+            values["story"] = parse_story(story, f"{source}: story")
         try:
-            return TypeAdapter(GenerationRequest).validate_python(info["request"])
+            return TypeAdapter(GenerationRequest).validate_python(values)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise AnimaticError(f"{source}: its request cannot be read ({place}: {first['msg']})") from None
+            reason = first["msg"].removeprefix("Value error, ")
+            raise AnimaticError(f"{source}: its request cannot be read ({place}: {reason})") from None
+
+    @staticmethod
+    def of(info: Mapping[str, Any], source: str | Path) -> GenerationRequest:
+        """The request in the metadata of a file. Raises `AnimaticError` naming `source` where there is none."""
+        if "request" not in info:
+            raise AnimaticError(f"{source}: carries no request; want a file that animatic wrote")
+        return GenerationRequest.of_dict(info["request"], source)
 
     @staticmethod
     def before_requests(info: Mapping[str, Any], source: str | Path, frames: int) -> GenerationRequest:
@@ -149,13 +174,28 @@ class GenerationRequest:
                 f"{source}: does not say what it was made from; say what it shows with --invert CAPTION"
             )
         windowed = "story" in info
-        return GenerationRequest(
-            parse_story(info["story" if windowed else "scene"], str(source)),
-            str(info.get("model", "mini")).partition(" + ")[0],
-            method=info.get("method", "none"),
+        sampling = SamplingOptions(
             seed=info.get("seed", 0),
             steps=info.get("steps"),
             frames=None if windowed else frames,
             scheduler=info.get("scheduler", ""),
-            windowed=windowed,
         )
+        return GenerationRequest(
+            parse_story(info["story" if windowed else "scene"], str(source)),
+            str(info.get("model", "mini")).partition(" + ")[0],
+            method=info.get("method", "none"),
+            sampling=sampling,
+            windows=WindowOptions(windowed),
+        )
+
+
+def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The present form of a request. Before version 1 was final its fields were not grouped."""
+    if not data.keys() & {"seed", "steps", "windowed", "stages"}:
+        return dict(data)
+    values = dict(data)
+    sampling = {f.name: values.pop(f.name) for f in fields(SamplingOptions) if f.name in values}
+    windows = {f.name: values.pop(f.name) for f in fields(WindowOptions) if f.name in values}
+    windows["enabled"] = values.pop("windowed", False)
+    finishing = {"stages": values.pop("stages", "")}
+    return {**values, "sampling": sampling, "windows": windows, "finishing": finishing}

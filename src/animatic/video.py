@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -20,6 +21,9 @@ from .media.encoding import LOSSLESS, WRITERS, format_losses
 from .media.reading import probe, read
 from .media.sound import Sound
 from .scene import Box, Scene
+
+if TYPE_CHECKING:
+    from .request import GenerationRequest
 
 FPS_LIMIT = 1000  # frames per second of a video are fewer
 SMALL = 256  # videos below this are enlarged by whole pixels when written: players blur them
@@ -53,6 +57,18 @@ class Video:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def digest(self) -> str:
+        """A hash of its frames, by which an edit of them names them."""
+        return hashlib.sha256(self.frames.tobytes()).hexdigest()[:16]
+
+    @property
+    def request(self) -> GenerationRequest:
+        """What makes it again. Raises `AnimaticError` where it was not made by animatic."""
+        from .request import GenerationRequest
+
+        return GenerationRequest.of(self.info, "the video")
 
     def enlarged(self, scale: int) -> Video:
         """Every pixel as a square of `scale` pixels."""
@@ -106,6 +122,16 @@ def parse_size(size: str) -> tuple[int, int] | None:
     if not match:
         raise AnimaticError(f"size is {size[:40]!r}; want WIDTHxHEIGHT, such as 64x64")
     return int(match[1]), int(match[2])
+
+
+def as_generated(video: Video, size: tuple[int, int]) -> Video:
+    """A video that animatic enlarged when it wrote the file, at the `size` (width, height) it was generated in."""
+    height, width = video.frames.shape[1:3]
+    scale = width // size[0]
+    if not video.info or scale < 2 or (width, height) != (scale * size[0], scale * size[1]):
+        return video
+    squares = video.frames.reshape(len(video), size[1], scale, size[0], scale, 3)
+    return replace(video, frames=(squares.mean((2, 4)) + 0.5).astype(np.uint8))
 
 
 def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:

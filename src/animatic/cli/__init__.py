@@ -101,11 +101,23 @@ def _settings(method: str, model: str, as_json: bool) -> None:
 
 
 @app.command()
-def info(file: Annotated[Path, typer.Argument(help="A video or picture made by animatic.")]) -> None:
+def info(
+    file: Annotated[Path, typer.Argument(help="A video or picture made by animatic.")],
+    request: Annotated[
+        bool, typer.Option("--request", help="Only what makes it again: `animatic render` takes it as a file.")
+    ] = False,
+) -> None:
     """Print what a result was made from."""
+    from ..request_files import request_in
     from ..video import read_info
 
-    print(json.dumps(read_info(file), indent=1, ensure_ascii=False))
+    if not request:
+        print(json.dumps(read_info(file), indent=1, ensure_ascii=False))
+        return
+    carried = request_in(file)
+    if carried is None:
+        raise AnimaticError(f"{file}: carries no request; want a file that animatic wrote")
+    print(json.dumps(carried.to_dict(), indent=1, ensure_ascii=False))
 
 
 only_finite(app)

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
-import numpy as np
 import typer
 
 from ..errors import AnimaticError
-from ..files import check_writable
-from ..scene import Scene, Story, load_story
-from ..video import Video, side_by_side
-from .console import bar, console, line
-from .sampling import Sampling, free_name, how_of, loaded
-
-if TYPE_CHECKING:
-    from ..request import Edit, GenerationRequest
+from ..request import FinishingOptions, GenerationRequest, WindowOptions
+from ..request_files import request_in
+from ..scene import Scene, Story
+from ..story_edit import Edit
+from ..video import Video, as_generated, side_by_side
+from .console import console, line
+from .outputs import DEFAULT, Out, Target
+from .requested import Choices, Sampling, is_other_model, recorded, requested
+from .video import Terminal
 
 T = TypeVar("T")
 
 
 def edit(
     source: Annotated[Path, typer.Argument(help="A scene or story file, or a video.", metavar="VIDEO_OR_SCENE")],
+    *,
+    choices: Choices,
     sampling: Sampling,
     swap: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="A word for another; repeatable.")] = None,
     weight: Annotated[
@@ -33,143 +35,109 @@ def edit(
     prompt: Annotated[
         str, typer.Option(help="A whole new prompt; of a story A | B | ... Words added are refined.")
     ] = "",
-    blend: Annotated[bool, typer.Option(help="Change only where the changed words are looked at.")] = False,
+    blend: Annotated[bool, typer.Option(help="Change only what attends to the changed words.")] = False,
     invert: Annotated[str, typer.Option(metavar="CAPTION", help="Edit these very frames: what they show.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
+    out: Out = DEFAULT,
 ) -> None:
     """Make a video again with words exchanged, added, or of more or less weight; what they do not name stays.
 
     A video that animatic made is made again as it was made, from what its file says; of any other, --invert finds the
     noise. Options about the making are the video's own if not given.
     """
-    target = out / f"{source.stem}.edit"
-    check_writable(target)
+    target = Target.of(out, f"{source.stem}.edit")
     swaps, factors = _pairs("swap", swap, str, "dog=cat"), _pairs("weight", weight, float, "pink=2")
+    change = Edit(swaps, factors, prompt, blend)
+    request, clip = _source(source, choices, invert)
+    request = requested(request, choices, sampling)
+    _print_lost(request.story, change)
+    if invert:
+        unused = [name for name in ("seed", "frames", "scheduler") if sampling.get(name) not in (None, "")]
+        if unused:
+            line(f"without effect under --invert, which takes noise and frames of the video: --{', --'.join(unused)}")
+
     with console().status("loading"):
-        from ..controls.watching import Progress
-        from ..editing import Edit, render_edit
-        from ..generation import laid_out
-        from ..methods import recipe_named
-        from ..methods.usage import layout_of
-        from ..request import GenerationRequest
+        from ..binding import load_model
+        from ..generation import generate_versions
 
-        change = Edit(swaps, factors, prompt, blend)
-        video = None if source.suffix == ".json" else Video.load(source)
-        request = _recorded(source, video, invert, bool(sampling.lora))
-        form_is_known = video is not None
-        if video is not None and "model" in video.info and _is_other(sampling.model, request.model):
-            line(f"the video was made by {request.model}; what it was made with otherwise is {sampling.model}'s own")
-            request = GenerationRequest(request.story, method=request.method, seed=request.seed, edits=request.edits)
-            form_is_known = bool(invert)
-        request = sampling.over(request)
-        model = loaded(request)
-        _tell_lost(request.story, change)
-        idle = [
-            name for name in ("seed", "frames", "scheduler") if invert and getattr(sampling, name) not in (None, "")
-        ]
-        if idle:
-            line(f"without effect under --invert, which takes noise and frames of the video: --{', --'.join(idle)}")
-
-    story = request.story
-    if not form_is_known:  # seen at once or in windows: that hangs on the model
-        layout = layout_of(recipe_named(request.method), request.overlap, request.transitions, request.longer_middle)
-        request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames, layout), Scene))
-    clip = None
-    if invert and video is not None:
+        model = load_model(request)
+    if clip is not None:
         native = (model.geometry.width, model.geometry.height)
-        clip = as_generated(video, request.size or native)
-        if request.size is None:  # the frames themselves are edited, whatever the model makes by itself
-            request = replace(request, size=(clip.frames.shape[2], clip.frames.shape[1]))
-            if request.size != native:
+        clip = as_generated(clip, request.sampling.size or native)
+        sides = (clip.frames.shape[2], clip.frames.shape[1])
+        if request.sampling.size is None:  # the frames themselves are edited, whatever the model makes by itself
+            request = request.with_sampling(size=sides)
+            if sides != native:
                 made_for = f"{model.name} was made for {native[0]}x{native[1]}"
-                line(f"the video measures {clip.frames.shape[2]}x{clip.frames.shape[1]}; {made_for} and may do worse")
-    with bar("editing") as tick:
-        made = render_edit(
-            story if request.windowed else story[0], [*request.edits, change], model, request.method, request.seed,
-            video=clip, overlap=request.overlap, transitions=request.transitions, longer_middle=request.longer_middle,
-            **how_of(request, [Progress(tick)]),
-        )  # fmt: skip
+                line(f"the video measures {sides[0]}x{sides[1]}; {made_for} and may do worse")
+        request = replace(request, inverted=clip.digest)
+
+    terminal = Terminal(silent=False)
+    try:
+        versions = generate_versions(request.edited(change), model, [terminal], video=clip)
+    finally:
+        terminal.close()
 
     # both files are of the edit: shown beside its source, it is no other video
-    beside = replace(side_by_side(made), info=made[1].info)
-    request = GenerationRequest.of(made[1].info, "the edit")
-    target = free_name(target, request, (".mp4", ".beside.mp4"))
-    for shown, suffix in ((made[1], ".mp4"), (beside, ".beside.mp4")):
-        print(shown.save(target.with_name(target.name + suffix)))
+    before, after = versions[-2:]
+    comparison = replace(side_by_side([before, after]), info=after.info)
+    (suffix,) = target.formats
+    endings = (f".{suffix}", f".beside.{suffix}")
+    target = target.free(after.request, endings)
+    for shown, ending in zip((after, comparison), endings, strict=True):
+        print(shown.save(target.file(ending)))
 
 
-def _tell_lost(story: Story, change: Edit) -> None:
-    """Say which boxes and backgrounds a whole new prompt has no use for."""
-    if change.prompt:
-        kept = {track.phrase for scene in change.of_story(story) for track in scene.tracks}
-        lost = dict.fromkeys(t.phrase for scene in story for t in scene.tracks if t.phrase not in kept)
-        if lost:
-            line(f"the new prompt does not name {', '.join(lost)}: without those boxes the edit is not steered by them")
-        for background in dict.fromkeys(scene.background for scene in story if scene.background):
-            line(f"the new prompt stands for the background {background!r}, too")
+def _source(source: Path, choices: Choices, invert: str) -> tuple[GenerationRequest, Video | None]:
+    """What is edited: the request of a file, and with `invert` its frames.
 
-
-def _recorded(source: Path, video: Video | None, invert: str, with_lora: bool) -> GenerationRequest:
-    """How a file was made, as far as it is said; what is assumed beyond that is told.
-
-    Raises where that is not enough. `with_lora`: LoRAs are given on the command line.
+    Raises where the file does not say how it was made.
     """
-    from ..request import GenerationRequest
-
-    if video is None:
-        return GenerationRequest(load_story(source))
-    info = video.info
-    if invert:
-        if damage := info.get("damage"):
-            line(f"damaged: {damage}")
-        request = GenerationRequest.of(info, source) if "request" in info else GenerationRequest((Scene(invert),))
-        scene = Scene(invert, seconds=len(video) / video.fps)
-        return replace(
-            request,
-            story=(scene,),
-            stages="",
-            method="none",
-            settings={},
-            frames=None,
-            windowed=False,
-            edits=(),
-            inverted="",
-        )
-    if "request" not in info:
-        request = GenerationRequest.before_requests(info, source, len(video))
-        if " + " in str(info.get("model", "")) and not with_lora:
+    if not invert:
+        request = recorded(source, choices)
+        if request.inverted:
             raise AnimaticError(
-                f"{source}: was made with {info['model']} and does not say where that is; want --lora FILE"
+                f"{source}: is an edit of another video's frames; edit that one, or say --invert CAPTION"
             )
-        unsaid = "guidance, size and negative words"
-        line(f"{source} does not say with what {unsaid} it was made: {request.model}'s own are taken")
-        return request
-    request = GenerationRequest.of(info, source)
-    if request.inverted:
-        raise AnimaticError(f"{source}: is an edit of another video's frames; edit that one, or say --invert CAPTION")
-    if request.stages:
-        line(f"{source} was finished by {request.stages}: the edit is of the video before that")
-    return replace(request, stages="")
+        if request.finishing.stages:
+            line(f"{source} was finished by {request.finishing.stages}: the edit is of the video before that")
+        return replace(request, finishing=FinishingOptions()), None
+
+    if source.suffix == ".json":
+        raise AnimaticError(f"{source}: has no frames to invert; want a video, or no --invert")
+    video = Video.load(source)
+    if damage := video.info.get("damage"):
+        line(f"damaged: {damage}")
+    scene = Scene(invert, seconds=len(video) / video.fps)
+    made = request_in(source) if "request" in video.info else None
+    if made is None or is_other_model(choices.model, made.model):
+        return GenerationRequest((scene,), method="none", windows=WindowOptions(False)), video
+    made = recorded(source, choices)
+    request = GenerationRequest(
+        (scene,),
+        made.model,
+        made.loras,
+        method="none",
+        sampling=replace(made.sampling, frames=None),
+        windows=WindowOptions(False),
+    )
+    return request, video
 
 
-def _is_other(model: str | None, recorded: str) -> bool:
-    """Whether another model is asked for than that of the file, which names folders by their whole path."""
-    return model is not None and recorded not in (model, str(Path(model).resolve()))
+def _print_lost(story: Story, change: Edit) -> None:
+    """Say which boxes and backgrounds a whole new prompt has no use for."""
+    if not change.prompt:
+        return
+    kept = {track.phrase for scene in change.of_story(story) for track in scene.tracks}
+    lost = dict.fromkeys(t.phrase for scene in story for t in scene.tracks if t.phrase not in kept)
+    if lost:
+        line(f"the new prompt does not name {', '.join(lost)}: without those boxes the edit is not steered by them")
+    for background in dict.fromkeys(scene.background for scene in story if scene.background):
+        line(f"the new prompt stands for the background {background!r}, too")
 
 
-def as_generated(video: Video, size: tuple[int, int]) -> Video:
-    """A video that animatic enlarged when it wrote the file, at the `size` (width, height) it was generated in."""
-    height, width = video.frames.shape[1:3]
-    scale = width // size[0]
-    if not video.info or scale < 2 or (width, height) != (scale * size[0], scale * size[1]):
-        return video
-    squares = video.frames.reshape(len(video), size[1], scale, size[0], scale, 3)
-    return replace(video, frames=(squares.mean((2, 4)) + 0.5).astype(np.uint8))
-
-
-def _pairs(option: str, told: Sequence[str] | None, kind: Callable[[str], T], like: str) -> dict[str, T]:
+def _pairs(option: str, texts: Sequence[str] | None, kind: Callable[[str], T], like: str) -> dict[str, T]:
     pairs: dict[str, T] = {}
-    for text in told or ():
+    for text in texts or ():
         word, value = (part.strip() for part in text.partition("=")[::2])
         if not (word and value):
             raise AnimaticError(f"{option} is {text!r}; want {like}")

@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import AnimaticError
-from ..files import check_writable, fresh_path
-from ..media.encoding import FORMATS, check_format
+from ..files import fresh_path
+from ..media.encoding import FORMATS
+from ..media.frame_buffer import Probe
 from ..media.reading import probe
-from ..video import Video
+from ..request import FinishingOptions, GenerationRequest
+from ..video import Video, as_generated
 from .console import bar, line
 from .options import AsJson
-
-if TYPE_CHECKING:  # the stages need torch, which takes seconds to load
-    from ..finishing.stage import Stage, StageContext
+from .outputs import DEFAULT, Out, Target
 
 STAGE = "STAGE[:FACTOR][:OPTION=VALUE],..."
 STAGES = "interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2"
@@ -35,47 +34,63 @@ def finish(
     negative: Annotated[
         str | None, typer.Option(help="What not to show, instead of the finishers' own words for it; '' for none.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise; the file's own, or 0, if not given.")] = None,
     memory: Annotated[
         str, typer.Option(help="Most memory a stage may need, such as 8GB; what is free if not given.")
     ] = "",
-    format: Annotated[str, typer.Option(help=f"One of {FORMATS}.")] = "mp4",
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    name: Annotated[str, typer.Option(help="Name of the files; that of the video if not given.")] = "",
+    format: Annotated[str, typer.Option(help=f"One of {FORMATS}; mp4 if not given.")] = "",
+    out: Out = DEFAULT,
+    name: Annotated[str, typer.Option(help="Name of the file in the folder; that of the video if not given.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Finish a video file, stage by stage; results of stages are kept, so that running again goes on."""
+    """Finish a video file, stage by stage; results of stages are kept, so that running again goes on.
+
+    The frames are those of the file, in the size that they were generated in. `render FILE --then` makes them again
+    first, without what compression took.
+    """
     from ..finishing.checks import check_plan, resolved
     from ..finishing.stage import Shape
+    from ..finishing.stages import finish as run
     from ..finishing.stages import same_result, stage_context, stages_of
 
     began = time.perf_counter()
-    suffix = f".{format}"
-    check_format(format)
-    target = out / (name or f"{video.stem}.finished")
+    target = Target.of(out, name or f"{video.stem}.finished", format)
 
-    # What cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded.
+    # what cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded
     probed, most = probe(video), _bytes(memory)
-    check_writable(target)
-    say = stage_context(probed, prompt, seed, negative_override=negative)
-    stages = resolved(stages_of(then), say.source_model)
-    check_plan(Shape(probed.frames, probed.height, probed.width, probed.fps), stages, say, most)
+    options, request = _options(probed, video, FinishingOptions(then, prompt, negative, seed))
+    context = stage_context(
+        probed, options.prompt, options.seed or 0, negative=_negative(request), negative_override=options.negative
+    )
+    stages = resolved(stages_of(then), context.source_model)
+    shape = Shape(probed.frames, probed.height, probed.width, probed.fps)
+    if request is not None and not request.finishing.stages:
+        shape = _generated_shape(shape, request)
+    check_plan(shape, stages, context, most)
 
     notes: list[str] = []
 
-    def tell(text: str) -> None:
+    def note(text: str) -> None:
         notes.append(text)
         line(text, as_json)
 
-    made = _through(Video.load(video, most), stages, say, target, most, tell, as_json)
+    given = Video.load(video, most)
+    if damage := given.info.get("damage"):
+        note(f"damaged: {damage}")
+    if (shape.width, shape.height) != (probed.width, probed.height):
+        given = as_generated(given, (shape.width, shape.height))
+    with bar("finishing", as_json) as tick:
+        made = run(given, stages, replace(context, progress=tick), target.path, most, note)
+    made = replace(made, info=_info(made, request, options, note))
 
-    # The same result may be written again; another's name is not taken.
-    wanted = target.with_name(f"{target.name}{suffix}")
+    # the same result may be written again; another's name is not taken
+    (suffix, *_) = target.formats
+    wanted = target.file(f".{suffix}")
     file = fresh_path(wanted, partial(same_result, key=made.info["key"]))
     if file != wanted:
-        tell(f"{wanted} is another result and stays as it is")
-    for loss in made.losses(suffix):
-        tell(loss)
+        note(f"{wanted} is another result and stays as it is")
+    for loss in made.losses(file.suffix):
+        note(loss)
     made.save(file, scale=1)
     line(f"video  {file}", as_json)
     if as_json:
@@ -83,37 +98,55 @@ def finish(
         print(json.dumps({**result, "seconds": round(time.perf_counter() - began, 2), "notes": notes}))
 
 
-def through(
-    video: Video, then: str, target: Path, seed: int, prompt: str = "", negative: str = "",
-    instead: str | None = None, memory: str = "", silent: bool = False,
-) -> Video:  # fmt: skip
-    """`video` through the stages of `then`, a bar and a line for each."""
-    from ..finishing.stages import stage_context, stages_of
-
-    say = stage_context(video, prompt, seed, negative=negative, negative_override=instead)
-    return _through(video, stages_of(then), say, target, _bytes(memory), partial(line, silent=silent), silent)
-
-
-def _through(
-    video: Video, stages: Sequence[tuple[str, Stage]], say: StageContext, target: Path, memory: int,
-    tell: Callable[[str], None], silent: bool,
-) -> Video:  # fmt: skip
-    from ..finishing.stages import finish as run
-
-    if damage := video.info.get("damage"):
-        tell(f"damaged: {damage}")
-    with bar("finishing", silent) as tick:
-        return run(video, stages, replace(say, progress=tick), target, memory, tell)
+def _options(probed: Probe, source: Path, given: FinishingOptions) -> tuple[FinishingOptions, GenerationRequest | None]:
+    """The options with what the file's own request says where nothing was given, and that request if there is one."""
+    if "request" not in probed.info:
+        return replace(given, seed=given.seed or 0), None
+    request = GenerationRequest.of(probed.info, source)
+    seed = request.sampling.seed if given.seed is None else given.seed
+    negative = request.sampling.negative if given.negative is None else given.negative
+    return replace(given, seed=seed, negative=negative), request
 
 
-def _bytes(told: str) -> int:
+def _negative(request: GenerationRequest | None) -> str:
+    """The negative prompts of a request's scenes."""
+    scenes = request.story if request else ()
+    return ", ".join(dict.fromkeys(scene.negative for scene in scenes if scene.negative))
+
+
+def _generated_shape(shape: Any, request: GenerationRequest) -> Any:
+    """The shape of a video in the size that it was generated in; small ones are enlarged in their files."""
+    if request.sampling.size is None:
+        return shape
+    width, height = request.sampling.size
+    scale = shape.width // width
+    is_enlarged = scale > 1 and (shape.width, shape.height) == (scale * width, scale * height)
+    return replace(shape, width=width, height=height) if is_enlarged else shape
+
+
+def _info(made: Video, request: GenerationRequest | None, options: FinishingOptions, note: Any) -> dict[str, Any]:
+    """The metadata of the result: its request is that of the input, with these stages after its own."""
+    info = dict(made.info)
+    if request is None:
+        return info
+    before = request.finishing
+    if before.stages and replace(before, stages="") != replace(options, stages=""):
+        note("the file carries no request: its stages were given different prompts or seeds")
+        del info["request"]
+        return info
+    stages = ",".join(filter(None, [before.stages, options.stages]))
+    info["request"] = replace(request, finishing=replace(options, stages=stages)).to_dict()
+    return info
+
+
+def _bytes(text: str) -> int:
     """ "8GB" or "500MB" in bytes; "" is 0."""
-    if not told:
+    if not text:
         return 0
-    match = re.fullmatch(r"(\d+(?:\.\d*)?)([MG])B", told.upper())
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)([MG])B", text.upper())
     if not match:
-        raise AnimaticError(f"memory is {told!r}; want a number and GB or MB, such as 8GB")
+        raise AnimaticError(f"memory is {text!r}; want a number and GB or MB, such as 8GB")
     size = int(float(match[1]) * {"M": 2**20, "G": 2**30}[match[2]])
     if not size:
-        raise AnimaticError(f"memory is {told!r}; want more than 0, such as 8GB")
+        raise AnimaticError(f"memory is {text!r}; want more than 0, such as 8GB")
     return size

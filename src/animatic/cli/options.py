@@ -1,37 +1,66 @@
-"""Options that commands share, and commands that are told dataclasses: one option a field."""
+"""Options that commands share, and commands whose options are made from the fields of dataclasses."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from math import isfinite
-from typing import Annotated, Any, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from ..errors import AnimaticError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
+Given = Mapping[str, Any]
+"""Values by field, of the fields that were given on the command line."""
+
+
+@dataclass(frozen=True)
+class OptionsOf:
+    """Annotates a parameter `Annotated[Given, OptionsOf(SomeDataclass)]`: an option for each of its fields.
+
+    The command is passed those that were given. Fields without a help text are no options.
+    """
+
+    bundle: type
 
 
 def by_field(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` as typer shall see it: a parameter that is a dataclass is told by options, one for each field."""
-    parameters = inspect.signature(command, eval_str=True).parameters
-    bundles: dict[str, Any] = {name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)}
-    told: list[inspect.Parameter] = []
-    for name, parameter in parameters.items():
-        told += _options(bundles[name]) if name in bundles else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
+    """`command` as typer shall see it.
 
-    def run(**words: Any) -> None:
-        for name, bundle in bundles.items():
-            words[name] = bundle(**{f.name: words.pop(f.name) for f in fields(bundle)})
-        command(**words)
+    A parameter that is a dataclass becomes one option for each field; so does one annotated with `OptionsOf`, where no
+    option has a default.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    parameters: list[inspect.Parameter] = []
+    bundles: dict[str, tuple[Any, bool]] = {}  # (dataclass, whether only what is given is passed)
+    for name, parameter in signature.parameters.items():
+        if is_dataclass(hints[name]):
+            bundles[name] = hints[name], False
+            parameters += _options(hints[name])
+        elif bundle := _optional_bundle(hints[name]):
+            bundles[name] = bundle, True
+            parameters += _options(bundle, optional=True)
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
+
+    def run(**values: Any) -> None:
+        for name, (bundle, optional) in bundles.items():
+            of_bundle = {f.name: values.pop(f.name) for f in fields(bundle) if f.name in values}
+            if optional:
+                values[name] = {field: value for field, value in of_bundle.items() if value is not None}
+            else:
+                values[name] = bundle(**of_bundle)
+        command(**values)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in told}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
 
 
@@ -56,7 +85,30 @@ def _checked(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _options(bundle: Any) -> list[inspect.Parameter]:
+def _optional_bundle(hint: Any) -> type | None:
+    """The dataclass in an annotation `Annotated[Given, OptionsOf(...)]`."""
+    if get_origin(hint) is not Annotated:
+        return None
+    return next((part.bundle for part in get_args(hint)[1:] if isinstance(part, OptionsOf)), None)
+
+
+def _options(bundle: Any, optional: bool = False) -> list[inspect.Parameter]:
+    """A keyword parameter for each field of a dataclass that has a help text; with `optional` None is its default."""
     kind, types = inspect.Parameter.KEYWORD_ONLY, get_type_hints(bundle)
-    named = [(f.name, f.default, Annotated[types[f.name], typer.Option(**f.metadata)]) for f in fields(bundle)]
-    return [inspect.Parameter(name, kind, default=default, annotation=told) for name, default, told in named]
+    parameters = []
+    for f in fields(bundle):
+        if "help" not in f.metadata:
+            continue
+        annotation = _as_typed(types[f.name]) if optional else types[f.name]
+        annotated = Annotated[annotation, typer.Option(**f.metadata)]
+        default = None if optional else f.default
+        parameters.append(inspect.Parameter(f.name, kind, default=default, annotation=annotated))
+    return parameters
+
+
+def _as_typed(hint: Any) -> Any:
+    """The type of an option for a field, None where it is not given; what is no plain value is typed as a text."""
+    (kind, *_) = [part for part in get_args(hint) if part is not NoneType] or [hint]
+    if kind not in (bool, int, float, str):
+        kind = str
+    return kind | None

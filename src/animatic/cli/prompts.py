@@ -22,41 +22,42 @@ if TYPE_CHECKING:
     from ..request import GenerationRequest
     from ..scene import Story
 
-ASKED = "asked"  # of a file's info: the digest of what was asked for, with what was left open
+REQUESTED = "asked"  # in a file's metadata: the digest of the request as it was given, with what was left open
 
 
-def film_prompts(
+def write_prompts(
     prompts: list[str],
     plan: Callable[[str, Backbone], Story],
-    film: Callable[[Story, str, int, Backbone, str], None],
+    write: Callable[[GenerationRequest, str, Backbone, dict[str, str]], None],
     request: GenerationRequest,
     out: Path,
     suffixes: list[str],
     repeats: int = 1,
     silent: bool = False,
 ) -> None:
-    """Plan each prompt and `film` it: story, name of the files in `out`, seed, model, and what marks the file.
+    """Plan each prompt and `write` its video: request, name of the files in `out`, model, and marks of the file.
 
     Every prompt has the seed of the request, so that inserting one changes no other (in LVD and LMD, and in a run of a
     benchmark, the i-th has i more); its r-th repeat has 6789 r more, as there. A video that was made before of the same
-    plan, request and library versions is left as it is. Raises at the end where some could not be made; each reason is
-    told when it occurs.
+    request and library versions is left as it is. Raises at the end where some could not be made; each reason is
+    printed when it occurs.
     """
-    from .sampling import loaded
+    from ..binding import load_model
 
     with console(silent).status("loading"):
-        model = loaded(request)
+        model = load_model(request)
     failed = 0
     for prompt, name in zip(prompts, _names(prompts), strict=True):
         try:
             story = plan(prompt, model)
             for repeat in range(repeats):
-                seed, label = request.seed + REPEAT * repeat, f"{name}-r{repeat + 1}" if repeat else name
-                asked = _digest(replace(request, story=story, seed=seed))
-                if there := _made(out / label, suffixes, asked):
+                label = f"{name}-r{repeat + 1}" if repeat else name
+                one = replace(request, story=story).with_sampling(seed=request.sampling.seed + REPEAT * repeat)
+                digest = _digest(one)
+                if there := _made(out / label, suffixes, digest):
                     line(f"there  {there}", silent)
                 else:
-                    film(story, label, seed, model, asked)
+                    write(one, label, model, {REQUESTED: digest})
         except AnimaticError as error:
             failed += 1
             line(f"failed {prompt[:60]!r}: {error}", stderr=True)
@@ -89,22 +90,22 @@ def _digest(request: GenerationRequest) -> str:
     return hashlib.sha256(json.dumps([request.to_dict(), versions()], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _made(target: Path, suffixes: list[str], asked: str) -> Path | None:
-    """The first of the files, under this name or a numbered one, that were asked for alike; None where one lacks."""
+def _made(target: Path, suffixes: list[str], digest: str) -> Path | None:
+    """The first of the files, under this name or a numbered one, of the same request; None where one is missing."""
     for number in count(1):
         name = target.name if number == 1 else f"{target.name}-{number}"
         files = [target.with_name(name + suffix) for suffix in suffixes]
         if not any(map(os.path.exists, files)):
             return None
-        if all(_asked_of(file) == asked for file in files):
+        if all(_digest_of(file) == digest for file in files):
             return files[0]
     return None
 
 
-def _asked_of(file: Path) -> str:
+def _digest_of(file: Path) -> str:
     from ..video import read_info
 
     try:
-        return str(read_info(file).get(ASKED, ""))
+        return str(read_info(file).get(REQUESTED, ""))
     except AnimaticError:
         return ""  # not there, damaged, or not ours

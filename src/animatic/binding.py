@@ -1,0 +1,326 @@
+"""A request bound to a loaded model: every open value filled in, and what cannot be done refused before any work."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+
+from .backbones import load
+from .backbones.components import Components
+from .backbones.lora import with_loras
+from .controls.composition import Composition
+from .controls.regions import Regions
+from .controls.windows import Windows
+from .core.backbone import Backbone, MemoryOptions
+from .core.control import Control
+from .core.loop import check_needs
+from .core.schedule import Schedule
+from .core.seeds import check_seed
+from .core.setting_values import Value
+from .core.text import truncating
+from .core.types import AttentionMapRequest
+from .durations import at_rate, clip_frames, frame_rate, length_note
+from .errors import AnimaticError
+from .methods import Recipe, recipe_named
+from .methods.effect import without_effect
+from .methods.settings import guidance_of, tuned
+from .methods.usage import layout_of, usage_of
+from .prompting.styles import style_of, styled
+from .request import GenerationRequest
+from .scene import Scene, Story
+from .timeline import Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
+
+ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is requested
+
+AnyMethod = str | Recipe
+
+
+@dataclass(frozen=True)
+class BoundRequest:
+    """A request on a model. `backbone` has the requested frame rate and negative prompt.
+
+    `scheduler` "" is the one that the model comes with; `settings` are those that differ from the method's own.
+    """
+
+    request: GenerationRequest
+    backbone: Backbone
+    method: str
+    recipe: Recipe
+    settings: Mapping[str, Value]
+    schedule: Schedule
+    scheduler: str
+    guidance: float
+    size: tuple[int, int]
+    layout: WindowLayout
+    windowed: bool
+
+    @property
+    def frames(self) -> int | None:
+        """The requested number of frames."""
+        return self.request.sampling.frames
+
+    def shown(self, stories: Sequence[Story]) -> list[Scene | Timeline]:
+        """Each story as the model shows it: one scene at once, or a timeline in windows.
+
+        Raises `AnimaticError` where a story does not suit the request, or the videos would not fit into memory.
+        """
+        geometry, (width, height) = self.backbone.geometry, self.size
+        shown: list[Scene | Timeline] = []
+        if self.windowed:
+            check_no_frames(self.frames)
+            shown += [timeline_of(story, geometry, self.layout) for story in stories]
+        else:
+            for story in stories:
+                if len(story) != 1:
+                    raise AnimaticError(f"{len(story)} scenes without windows; want a single scene, or windows")
+            shown += [story[0] for story in stories]
+
+        frames = self.frame_count(shown)
+        latents = math.prod(geometry.latent(frames, height, width, windowed=self.windowed))
+        check_memory(frames * len(shown), height, width, latents * len(shown))
+        return shown
+
+    def frame_count(self, shown: Sequence[Scene | Timeline]) -> int:
+        """Frames of each video; scenes in one batch have as many, and so have timelines."""
+        first = shown[0]
+        if isinstance(first, Timeline):
+            return self.backbone.geometry.pixel_frames(first.plan.frames)
+        return clip_frames(shown, self.backbone.geometry, self.frames)
+
+    def frame_rate(self, shown: Scene | Timeline) -> float:
+        """Frames per second of a video."""
+        geometry = self.backbone.geometry
+        if isinstance(shown, Timeline):
+            return geometry.fps
+        return frame_rate(shown, geometry, self.frames, self.request.sampling.fps)
+
+    def worded(self, shown: Sequence[Any]) -> list[Any]:
+        """Scenes or timelines in the wording of the method: their prompts are the texts that are encoded."""
+        return styled(shown, style_of(self.recipe))
+
+    def controls(self, shown: Sequence[Scene | Timeline]) -> list[Control]:
+        """The method's controls for scenes or timelines, with windows among them where these are needed.
+
+        Raises `AnimaticError` where the model cannot show a scene, or cannot do what a control needs.
+        """
+        scenes = cast("Sequence[Scene]", shown)  # to controls a timeline is a scene
+        for scene in scenes:
+            self.backbone.check_scene(scene)
+        controls = self.recipe(self.worded(scenes), self.backbone, self.guidance)
+        try:
+            check_needs(self.backbone, controls)
+        except AnimaticError as error:
+            raise AnimaticError(
+                f"method {self.method!r}: {error}; want --method none, which any model can do"
+            ) from None
+
+        if self.windowed:
+            for control in controls:
+                if isinstance(control, (Composition, Regions)):
+                    raise AnimaticError(
+                        f"method {self.method!r} lays out one scene; want another for a story, such as {IN_WINDOWS}"
+                    )
+            if not any(isinstance(control, Windows) for control in controls):
+                controls.append(Windows(cast("Sequence[Timeline]", shown)))
+        return controls
+
+    def notes(self, shown: Sequence[Scene | Timeline], controls: Sequence[Control]) -> list[str]:
+        """One line for each scene that the method does not affect, or that lasts otherwise than it says."""
+        notes = []
+        for each in shown:
+            if reason := without_effect(self.method, controls, each):
+                notes.append(f"scene {each.prompt[:40]!r}: {reason}")
+            if isinstance(each, Scene):
+                notes.append(length_note(each, self.backbone, self.frames, self.request.sampling.fps))
+        return [note for note in notes if note]
+
+    def complete(self, story: Story, seed: int, shown: Scene | Timeline) -> GenerationRequest:
+        """The request for one of the videos with nothing left open: what its file carries."""
+        backbone, memory = self.backbone, self.backbone.memory
+        sampling = replace(
+            self.request.sampling,
+            seed=seed,
+            steps=self.schedule.steps,
+            guidance=self.guidance,
+            frames=None if self.windowed else self.frame_count([shown]),
+            fps=self.frame_rate(shown),
+            size=self.size,
+            scheduler=self.scheduler,
+            negative=backbone.defaults.negative,
+        )
+        if memory is not None:
+            sampling = replace(
+                sampling,
+                dtype=memory.dtype,
+                quantize=memory.quantize,
+                offload=memory.offload,
+                save_memory=memory.save_memory,
+            )
+
+        windows = replace(self.request.windows, enabled=self.windowed)
+        if self.windowed:
+            layout = self.layout
+            windows = replace(
+                windows,
+                overlap=layout.overlap,
+                transitions=layout.transitions,
+                longer_middle=layout.longer_middle,
+            )
+        return replace(
+            self.request,
+            story=story,
+            model=backbone.reference or backbone.name,
+            loras=backbone.loras,
+            method=self.method,
+            settings=dict(self.settings),
+            sampling=sampling,
+            windows=windows,
+        )
+
+
+def load_model(request: GenerationRequest) -> Components:
+    """The model of a request, its LoRAs added, with its memory options."""
+    options = request.sampling
+    memory = MemoryOptions(options.dtype, options.quantize, options.offload, options.save_memory)
+    files = [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras]
+    chosen = with_loras(request.model, files, memory)
+    return load(chosen) if isinstance(chosen, str) else chosen
+
+
+def bind(request: GenerationRequest, backbone: Backbone, method: AnyMethod | None = None) -> BoundRequest:
+    """A request on a model, or with `method` in place of the one that it names.
+
+    Raises `AnimaticError` where the model does not make so many frames of that size, or in so many steps, and where a
+    setting of the method is unknown or out of range.
+    """
+    sampling = request.sampling
+    check_story(request.story)
+    _check_numbers(request)
+    backbone = _with_own_negative(at_rate(backbone, sampling.fps), sampling.negative)
+    geometry, defaults = backbone.geometry, backbone.defaults
+    if sampling.guidance is not None and not math.isfinite(sampling.guidance):
+        raise AnimaticError(f"guidance is {sampling.guidance}; want a finite number, such as {defaults.guidance:g}")
+    width, height = _sides(sampling.size or (geometry.width, geometry.height))
+    geometry.latent(
+        geometry.frames if sampling.frames is None else sampling.frames, height, width
+    )  # raises if it can't
+
+    # windows, and the method where none is requested
+    windowed = request.windows.enabled
+    if windowed is None:
+        windowed = needs_windows(request.story, backbone, sampling.frames)
+    chosen = method or request.method or (IN_WINDOWS if windowed else ONE_CLIP)
+    name = chosen if isinstance(chosen, str) else getattr(chosen, "__name__", repr(chosen))
+    recipe = recipe_named(chosen) if isinstance(chosen, str) else chosen
+    if name.endswith(":published"):
+        backbone = truncating(backbone)
+
+    # a method with other settings is another recipe; among them the guidance scale is the option by another name
+    changed = tuned(recipe, request.settings, backbone, name)
+    guidance = sampling.guidance
+    if guidance is not None and changed.guidance not in (None, guidance):
+        raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
+    if guidance is None:
+        guidance = guidance_of(recipe, backbone) if changed.guidance is None else changed.guidance
+
+    scheduler = sampling.scheduler or usage_of(recipe).scheduler or defaults.scheduler
+    windows = request.windows
+    return BoundRequest(
+        request,
+        backbone,
+        name,
+        changed.recipe,
+        changed.values,
+        backbone.schedule(defaults.steps if sampling.steps is None else sampling.steps, scheduler),
+        scheduler,
+        float(guidance),
+        (width, height),
+        layout_of(recipe, windows.overlap, windows.transitions, windows.longer_middle),
+        windowed,
+    )
+
+
+def check(request: GenerationRequest, backbone: Backbone, method: AnyMethod | None = None) -> list[str]:
+    """What will be without effect, a line each. Raises `AnimaticError` where a request can never be answered.
+
+    For queues and runs of many jobs, which ask once before the first: found are also methods that read attention layers
+    which the model does not have, and settings that only fail in a run.
+    """
+    bound = bind(request, backbone, method)
+    shown = bound.shown([request.story])
+    controls = bound.controls(shown)
+    _check_layers(bound, controls)
+    return bound.notes(shown, controls)
+
+
+def needs_windows(story: Story, backbone: Backbone, frames: int | None) -> bool:
+    """Whether a story is made in windows: not if it is one scene that is a still, short, or of `frames` at once."""
+    geometry = backbone.geometry
+    (scene, *others) = story
+    if others:
+        return True
+    at_once = geometry.frames == 1 or scene.seconds * geometry.fps <= geometry.frames + 0.5
+    return not (at_once or frames is not None)
+
+
+def check_story(story: Any) -> None:
+    """Raise `AnimaticError` where what is to be shown is not a tuple of scenes."""
+    if isinstance(story, (str, Scene)) or not isinstance(story, Sequence):
+        raise AnimaticError(f"story is {repr(story)[:60]}; want a list of scenes")
+    if not story:
+        raise AnimaticError("the story has no scenes; want at least one")
+    for scene in story:
+        if not isinstance(scene, Scene):
+            raise AnimaticError(f"scene is {repr(scene)[:60]}; want a Scene, such as animatic.plan makes of a prompt")
+
+
+def _check_numbers(request: GenerationRequest) -> None:
+    sampling = request.sampling
+    check_seed(sampling.seed)
+    for name in ("steps", "frames"):
+        value = getattr(sampling, name)
+        if value is not None and not isinstance(value, numbers.Integral):
+            raise AnimaticError(f"{name} is {value!r}; want a whole number")
+
+
+def _with_own_negative(backbone: Backbone, negative: Any) -> Backbone:
+    """`backbone` with `negative` in place of its own negative prompt, where controls with runs of their own read it."""
+    if negative is None:
+        return backbone
+    if not isinstance(negative, str):
+        raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
+    backbone = copy(backbone)
+    backbone.defaults = replace(backbone.defaults, negative=negative)
+    return backbone
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """(width, height) as they were given. Raises where these are no two whole numbers."""
+    sides = tuple(size) if isinstance(size, Sequence) else ()
+    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
+        raise AnimaticError(f"size is {size!r}; want (width, height) in pixels, such as (64, 64)")
+    return sides
+
+
+def _check_layers(bound: BoundRequest, controls: Sequence[Control]) -> None:
+    """Raise where a control reads text attention by names of layers that the network does not have."""
+    backbone: Any = bound.backbone
+    if not isinstance(backbone, Components):
+        return
+    reading = [control for control in controls if "text maps" in control.needs]
+    for owner in (part for control in reading for part in (control, getattr(control, "energy", None))):
+        layers: tuple[str, ...] = getattr(owner, "layers", ())
+        if not layers:
+            continue
+        try:
+            backbone.hooks.requested_layers(AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), layers))
+        except AnimaticError:
+            names = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
+            reason = f"method {bound.method!r} reads attention layers that {backbone.name} does not have ({names})"
+            raise AnimaticError(f"{reason}; want a method that reads all layers, such as lvd") from None
