@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import AnimaticError
 from ..planning.planners import PlannerOptions, plan_all, planner_named
+from ..request import GenerationRequest, SamplingOptions
 from ..scene import Scene, Story, Track
-from ..video import Video, parse_size
+from ..video import Video
 from .cases import Benchmark
 from .jobs import (
     FAILED,
@@ -73,9 +75,11 @@ def prepare(
     return run
 
 
-def settings_of(benchmark: Benchmark, name: str, model: str, method: str, planner: str) -> RunSettings:
+def settings_of(benchmark: Benchmark, name: str, model: str, method: str, planner: str, **sampling: Any) -> RunSettings:
     """Settings with every other value at its default. `name` is what the benchmark was called by."""
-    return RunSettings(name, digest(c.prompt for c in benchmark.cases()), benchmark.kind, model, method, planner)
+    prompts = digest(case.prompt for case in benchmark.cases())
+    request = GenerationRequest((), model, method=method, sampling=SamplingOptions(**sampling))
+    return RunSettings(name, prompts, benchmark.kind, planner, request)
 
 
 class JobRenderer:
@@ -84,37 +88,32 @@ class JobRenderer:
     def __init__(self, settings: RunSettings) -> None:
         import torch
 
-        from ..backbones import load
+        from ..binding import load_model
         from ..methods import recipe_named
 
         if not torch.cuda.is_available():
             torch.set_num_threads(settings.threads)
-        recipe_named(settings.method)  # raises where there is none
-        self.settings, self.backbone = settings, load(settings.model)
-        self.size = parse_size(settings.size)
+        recipe_named(settings.method)  # raises where there is none, before a model is loaded
+        self.settings, self.backbone = settings, load_model(settings.request)
         self._check()
 
     def _check(self) -> None:
-        """Raise where no job could ever be made: asked once, of a thing that the model knows, before the first one."""
-        from ..checking import checked
-        from ..generation import Take, laid_out
-        from ..methods.usage import usage_of
+        """Raise where no job could ever be made: asked once, of an object that the model knows, before the first."""
+        from ..binding import check
         from ..timeline import check_no_frames
 
-        s, backbone = self.settings, self.backbone
-        if s.kind != "image" and "video" not in backbone.provides:
-            raise AnimaticError(f"{s.benchmark!r} is of videos, and {backbone.name} makes pictures; want a video model")
-        if s.kind == "story":
-            check_no_frames(s.frames)
-        thing = backbone.words[0] if backbone.words else "cat"
-        seconds = 0.0 if s.kind == "image" else backbone.geometry.frames / backbone.geometry.fps
-        scene = Scene(f"a {thing}", (Track(thing, ((0.2, 0.2, 0.7, 0.7),)),), seconds=seconds)
-        take = Take.of(
-            backbone, s.method, steps=s.steps, guidance=s.guidance, frames=s.frames, size=self.size,
-            scheduler=s.scheduler, negative=s.negative, settings=s.settings,
-        )  # fmt: skip
-        story = (scene,) * (2 if s.kind == "story" else 1)
-        checked(take, laid_out(story, backbone, s.frames, usage_of(take.recipe).layout))
+        settings, backbone = self.settings, self.backbone
+        if settings.kind != "image" and "video" not in backbone.provides:
+            raise AnimaticError(
+                f"{settings.benchmark!r} is of videos, and {backbone.name} makes pictures; want a video model"
+            )
+        if settings.kind == "story":
+            check_no_frames(settings.request.sampling.frames)
+        word = backbone.words[0] if backbone.words else "cat"
+        seconds = 0.0 if settings.kind == "image" else backbone.geometry.frames / backbone.geometry.fps
+        scene = Scene(f"a {word}", (Track(word, ((0.2, 0.2, 0.7, 0.7),)),), seconds=seconds)
+        story = (scene,) * (2 if settings.kind == "story" else 1)
+        check(settings.job_request(story, settings.seed), backbone)
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
         """Render jobs together. A job that cannot be rendered becomes an outcome with its reason."""
@@ -150,23 +149,14 @@ class JobRenderer:
         return [finished(job, video, seconds, format) for job, video in zip(jobs, videos, strict=True)]
 
     def _render(self, jobs: Sequence[Job]) -> list[Video]:
-        from ..generation import render_batch, render_story
+        from ..generation import generate, generate_batch
 
-        s = self.settings
-        if s.kind == "story":
-            return [
-                render_story(
-                    self._story(job), self.backbone, s.method, job.seed,
-                    steps=s.steps, guidance=s.guidance, size=self.size, scheduler=s.scheduler,
-                    negative=s.negative, settings=s.settings,
-                )
-                for job in jobs
-            ]  # fmt: skip
-        return render_batch(
-            [self._scene(job) for job in jobs], self.backbone, s.method, [job.seed for job in jobs],
-            steps=s.steps, guidance=s.guidance, frames=s.frames, size=self.size, scheduler=s.scheduler,
-            negative=s.negative, settings=s.settings,
-        )  # fmt: skip
+        settings, backbone = self.settings, self.backbone
+        if settings.kind == "story":
+            # one after another: stories of one benchmark may have different windows
+            return [generate(settings.job_request(self._story(job), job.seed), backbone) for job in jobs]
+        requests = [settings.job_request((self._scene(job),), job.seed) for job in jobs]
+        return generate_batch(requests, backbone)
 
     def _scene(self, job: Job) -> Scene:
         """A still, or a scene as long as the model's own clip: the rate of the frames is the model's."""
@@ -177,7 +167,7 @@ class JobRenderer:
         if not scene.seconds:
             return scene
         geometry = self.backbone.geometry
-        return replace(scene, seconds=(self.settings.frames or geometry.frames) / geometry.fps)
+        return replace(scene, seconds=(self.settings.request.sampling.frames or geometry.frames) / geometry.fps)
 
     def _story(self, job: Job) -> Story:
         """Scenes as long as the model's own clips."""

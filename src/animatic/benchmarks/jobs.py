@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..core.setting_values import Value, shown
+from ..core.setting_values import shown
+from ..errors import AnimaticError
+from ..request import GenerationRequest
 from ..scene import Scene, Story
-from ..video import Video
+from ..video import Video, parse_size
 
 if TYPE_CHECKING:
     from .cases import Case
@@ -22,38 +25,81 @@ REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeat
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All that decides what a run makes. `digest` is of the benchmark's prompts; None is the model's default.
+    """All that decides what a run makes.
 
-    `negative` are the model's own unwanted words, `settings` those of the method that are not its own, by name. `batch`
-    jobs are rendered together and `threads` CPU threads used by each worker: sums, and so the last bits of a frame,
-    depend on both. `prompt_only`: the plan is kept to measure against but not shown to the method. `format` of the
-    files: "" is mp4, of stills png.
+    `benchmark` is the name it was called by, `digest` of its prompts, `kind` video, image or story. `request` is
+    that of every job but for its story and seed; its own seed is that of the first job. `batch` jobs are rendered
+    together and `threads` CPU threads used by each worker: sums, and so the last bits of a frame, depend on both.
+    `prompt_only`: the plan is kept to measure against but not shown to the method. `format` of the files: "" is mp4, of
+    stills png.
     """
 
     benchmark: str
     digest: str
     kind: str
-    model: str
-    method: str
     planner: str
+    request: GenerationRequest
     prompt_only: bool = False
-    seed: int = 0
     repeats: int = 1
-    steps: int | None = None
-    guidance: float | None = None
-    frames: int | None = None
-    size: str = ""
-    scheduler: str = ""
-    negative: str | None = None
-    settings: Mapping[str, Value] = field(default_factory=dict)
     batch: int = 1
     threads: int = 1
     format: str = ""
 
     @property
+    def model(self) -> str:
+        return self.request.model
+
+    @property
+    def method(self) -> str:
+        return self.request.method
+
+    @property
+    def seed(self) -> int:
+        return self.request.sampling.seed
+
+    @property
     def method_shown(self) -> str:
         """The method with its settings, as tables name it."""
-        return " ".join([self.method, *(f"{name}={shown(value)}" for name, value in self.settings.items())])
+        settings = [f"{name}={shown(value)}" for name, value in self.request.settings.items()]
+        return " ".join([self.method, *settings])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it; `of_dict` reads it."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**values, "request": self.request.to_dict()}
+
+    @staticmethod
+    def of_dict(data: Mapping[str, Any], source: str | Path) -> RunSettings:
+        """The settings in decoded JSON. Raises `AnimaticError` naming `source` where they are not those of a run."""
+        values = dict(data)
+        if "request" not in values:  # before version 0.2 of the package its fields stood beside the others
+            names = ("model", "method", "settings", "seed", "steps", "guidance", "frames", "scheduler", "negative")
+            request = {name: values.pop(name) for name in names if name in values}
+            request["size"] = parse_size(values.pop("size", ""))
+            values["request"] = {"story": [], **request}
+        if unknown := set(values) ^ {f.name for f in fields(RunSettings)}:
+            raise AnimaticError(f"{source}: its settings are not those of a run ({', '.join(sorted(unknown))})")
+        return RunSettings(**{**values, "request": GenerationRequest.of_dict(values["request"], source)})
+
+    def differences(self, other: RunSettings) -> list[str]:
+        """Where other settings differ from these, a line each."""
+        ours, theirs = _flat(self.to_dict()), _flat(other.to_dict())
+        return [f"{key} was {old!r}, now {theirs.get(key)!r}" for key, old in ours.items() if theirs.get(key) != old]
+
+    def job_request(self, story: Story, seed: int) -> GenerationRequest:
+        """The request of one job."""
+        return replace(self.request, story=story).with_sampling(seed=seed)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values by the last of their names, as options are called."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and name != "settings":
+            flat |= _flat(value)
+        else:
+            flat[name] = value
+    return flat
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class Run:
         self.folder = Path(folder)
         manifest = _manifest(self.folder)
         self.versions: dict[str, str] = manifest["versions"]
-        self.settings = RunSettings(**manifest["settings"])
+        self.settings = RunSettings.of_dict(manifest["settings"], self.folder / "manifest.json")
         self.owner, self.base = "", self.folder / "jobs.sqlite"
 
     @staticmethod
@@ -58,8 +57,10 @@ class Run:
             if not (folder / "manifest.json").exists():
                 _begin(folder, settings, versions, jobs)
         run = Run(folder)
-        was, now = asdict(run.settings) | run.versions, asdict(settings) | versions
-        differences = [f"{key} was {old!r}, now {now.get(key)!r}" for key, old in was.items() if now.get(key) != old]
+        differences = run.settings.differences(settings)
+        for key, old in run.versions.items():
+            if versions.get(key) != old:
+                differences.append(f"{key} was {old!r}, now {versions.get(key)!r}")
         if differences:
             raise AnimaticError(f"{folder} was begun otherwise: {'; '.join(differences)}; want another folder")
         return run
@@ -204,7 +205,7 @@ def _begin(folder: Path, settings: RunSettings, versions: dict[str, str], jobs: 
             "insert into jobs values (?, ?, ?, ?, ?, ?, null, 'todo', null, '', null, '', 0, 0, 0)",
             [(j.number, j.place, j.task, j.prompt, json.dumps(j.names), j.seed) for j in jobs],
         )
-    manifest = {"version": VERSION, "settings": asdict(settings), "versions": versions, "jobs": len(jobs)}
+    manifest = {"version": VERSION, "settings": settings.to_dict(), "versions": versions, "jobs": len(jobs)}
     write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
 
 
@@ -219,13 +220,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("version") != VERSION:
         found = data.get("version") if isinstance(data, dict) else type(data).__name__
         raise AnimaticError(f"{path}: version is {found!r}; this program reads version {VERSION}")
-    data["settings"] = {
-        "negative": None,
-        "settings": {},
-        **data.get("settings", {}),
-    }  # runs begun before there were these
-    if set(data["settings"]) != set(RunSettings.__dataclass_fields__):
-        raise AnimaticError(f"{path}: its settings are not those of a run of version {VERSION}")
     return data
 
 

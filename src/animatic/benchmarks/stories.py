@@ -21,10 +21,10 @@ from ..controls.edits import PromptToPrompt, Reweight
 from ..controls.guidance import Guidance
 from ..core.backbone import Backbone
 from ..core.loop import sample
-from ..editing import Edit, render_edit
-from ..generation import render, render_story
+from ..generation import generate_versions, render, request_of
 from ..prompting.english import article
 from ..scene import Box, Scene, Story, Track
+from ..story_edit import Edit
 from ..toy import grid_world as toyworld
 from ..toy.detector import ToyDetector, same_colour
 from ..toy.evals.mini import means
@@ -84,7 +84,7 @@ def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence
     clip = ClipMetrics(weights) if weights else None
     for method in methods:
         name = method.removeprefix("isolated ")
-        make = render_story if name == method else isolated
+        make = render if name == method else isolated
         rows: list[dict[str, float]] = []
         for i, scenes in enumerate(sampled):
             video = make(scenes, backbone, name, seed + 10 * i, steps=steps)
@@ -102,7 +102,8 @@ def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         old, new = _alike(rng)
         place = rng.choice(toyworld.BACKGROUNDS)
         scene = Scene(f"{article(old)} {PLACES[place]}")
-        videos = render_edit(scene, Edit(swap={old: new}), backbone, "none", seed + i, steps=steps)
+        request = request_of((scene,), backbone, "none", seed + i, steps=steps)
+        videos = generate_versions(request.edited(Edit(swap={old: new})), backbone)
         before, after = (detector.surest(video.frames) for video in videos)
 
         # the layout is kept where the boxes of source and edit overlap

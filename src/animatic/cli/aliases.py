@@ -8,7 +8,7 @@ from ..training.settings import RENAMED
 from .console import line
 
 TRAIN = {f"--{old}": f"--{new.replace('_', '-')}" for old, new in RENAMED.items()}
-OPTIONS: dict[str, dict[str, str]] = {"train": TRAIN}  # by command
+OPTIONS: dict[str, dict[str, str]] = {"train": TRAIN, "studio": {"--share": "--public-url"}}  # by command
 
 
 def with_present_names(words: Sequence[str]) -> list[str]:

@@ -10,21 +10,24 @@ from typing import Annotated
 
 import typer
 
-from ..core.seeds import check_seed
-from ..core.setting_values import given_settings
 from ..errors import AnimaticError
 from ..media.encoding import FORMATS, check_format
 from ..planning.planners import PlannerOptions
-from ..video import parse_size
+from ..request import FinishingOptions, GenerationRequest
+from . import finish as cli_finish
 from . import plan as cli_plan
 from .console import bar, console
+from .options import by_field
+from .requested import Choices, Sampling, Windows, requested
 
 
 def generate(
     name: Annotated[str, typer.Argument(help="lmd, lvd, NAME:TASK, or a Python file that sets BENCHMARK.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run. The same command again resumes it.")],
-    model: Annotated[str, typer.Option(help="A name of `animatic models`, or a folder in diffusers layout.")] = "mini",
-    method: Annotated[str, typer.Option(help="A name of `animatic methods`.")] = "lvd",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run. The same command again resumes it.")],
+    *,
+    choices: Choices,
+    sampling: Sampling,
+    windows: Windows,
     limit: Annotated[int | None, typer.Option(help="Only so many prompts, a fair share of every task.")] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts, from 0.")] = "0/1",
     cluster: Annotated[bool, typer.Option(help="Work on Ray: an actor per GPU, or per --threads cores.")] = False,
@@ -32,24 +35,12 @@ def generate(
     prompt_only: Annotated[
         bool | None, typer.Option(help="Show the model no plan; so for the method none, if not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the first prompt; the next one has the next.")] = 0,
     repeats: Annotated[int, typer.Option(help="Videos per prompt.")] = 1,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's default if not given.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Number of frames.")] = None,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own size if not given.")] = "",
-    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, unipc, pndm, euler, or a diffusers class.")] = "",
+    then: Annotated[str, typer.Option(metavar=cli_finish.STAGE, help=cli_finish.STAGES)] = "",
     format: Annotated[str, typer.Option(help=f"{FORMATS}; mp4, of stills png, if not given.")] = "",
     batch: Annotated[int, typer.Option(help="Prompts rendered together.")] = 1,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or one per core.")
-    ] = None,
-    negative: Annotated[
-        str | None, typer.Option(help="What not to show, instead of the model's own words for it; '' for none.")
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A setting of the method, see `animatic methods NAME`; repeatable."),
     ] = None,
     planner: cli_plan.Planner = "rules",
     cache: cli_plan.CacheFile = "",
@@ -58,35 +49,39 @@ def generate(
 ) -> None:
     """Make a video of every prompt of a benchmark. Stop it as you like: the same command resumes.
 
-    Exit code 1 says that a job of the run has failed: it stays in the run, and counts as wrong when it is scored.
+    The seed is that of the first prompt; the next one has the next. Exit code 1 says that a job of the run has failed:
+    it stays in the run, and counts as wrong when it is scored.
     """
     part = _shard(shard)
     for label, value in (("limit", limit), ("repeats", repeats), ("batch", batch), ("threads", threads)):
         if value is not None and value < 1:
             raise AnimaticError(f"{label} is {value}; want at least 1")
+    if format:
+        check_format(format)
+    request = requested(GenerationRequest((), method="lvd"), choices, sampling, windows)
+    request = replace(request, finishing=FinishingOptions(then))
     with console().status("loading"):
         from ..benchmarks import ray_workers as ray_cluster
         from ..benchmarks.generate import JobRenderer, RunPart, prepare, settings_of, work
         from ..benchmarks.registry import benchmark_named
         from ..benchmarks.run_store import Run
 
-    check_seed(seed)
-    if format:
-        check_format(format)
-    parse_size(size)  # raises where it is none
     benchmark = benchmark_named(name)
     if threads is None:
         begun = (out / "manifest.json").exists()
         threads = Run(out).settings.threads if begun else os.cpu_count() or 1
     settings = replace(
-        settings_of(benchmark, name, model, method, planner),
-        prompt_only=method == "none" if prompt_only is None else prompt_only,
-        seed=seed, repeats=repeats, steps=steps, guidance=guidance, frames=frames, size=size, scheduler=scheduler,
-        negative=negative, settings=given_settings(set or ()), batch=batch, threads=threads, format=format,
-    )  # fmt: skip
-    maker = (
-        None if cluster else JobRenderer(settings)
-    )  # what is wrong with model or method is told before anything is made
+        settings_of(benchmark, name, request.model, request.method, planner),
+        request=request,
+        prompt_only=request.method == "none" if prompt_only is None else prompt_only,
+        repeats=repeats,
+        batch=batch,
+        threads=threads,
+        format=format,
+    )
+
+    # what is wrong with model or method is said before anything is made
+    maker = None if cluster else JobRenderer(settings)
     options = PlannerOptions(
         benchmark.kind,
         cache=cli_plan.kept(cache),
@@ -104,20 +99,20 @@ def generate(
             else:
                 work(run, mine, tick, maker)
     finally:
-        failed = _tell(out)
+        failed = _print_states(out)
     if failed:
         raise typer.Exit(1)
 
 
-def _tell(out: Path) -> int:
-    """Say how many jobs are in each state, and why those failed or were left out; returns how many failed."""
+def _print_states(out: Path) -> int:
+    """Print how many jobs are in each state, and why those failed or were left out; returns how many failed."""
     from ..benchmarks.jobs import FAILED, LEFT_OUT
     from ..benchmarks.run_store import Run
 
     run = Run(out)
     jobs = run.jobs()
-    told = ", ".join(f"{count} {state}" for state, count in run.states().items())
-    console().print(f"{len(jobs)} jobs in {out}: {told}", highlight=False, soft_wrap=True)
+    counts = ", ".join(f"{count} {state}" for state, count in run.states().items())
+    console().print(f"{len(jobs)} jobs in {out}: {counts}", highlight=False, soft_wrap=True)
     for state in (FAILED, LEFT_OUT):
         for reason, count in Counter(job.reason for job in jobs if job.state == state).items():
             console().print(f"  {state}, {count} x {reason}", highlight=False, soft_wrap=True, style="dim")
@@ -133,9 +128,9 @@ def _shard(text: str) -> tuple[int, int]:
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of scored runs of one benchmark.")],
-    out: Annotated[Path, typer.Option(help="Where the page goes; a .md of the same name stands beside it.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where the page goes; a .md of the same name stands beside it.")
+    ] = Path("report.html"),
     shown: Annotated[int, typer.Option(help="Passes and failures shown of each task and run.")] = 2,
 ) -> None:
     """One page of tables, bars and contact sheets, and a markdown table, of one or more scored runs."""
@@ -146,5 +141,5 @@ def report(
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("generate")(generate)
+    app.command("generate")(by_field(generate))
     app.command("report")(report)

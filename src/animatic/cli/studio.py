@@ -22,15 +22,19 @@ def studio(
         list[str] | None,
         typer.Option(help="A name of `animatic models` or a folder; may be repeated. The first is loaded at once."),
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:SCALE[:NETWORK]]", help="A LoRA that may be requested; may be repeated."),
+    ] = None,
     planner: Annotated[str, typer.Option(help=f"A further planner to offer: one of {cli_plan.KNOWN}.")] = "",
     base_url: cli_plan.BaseUrl = "",
-    out: Annotated[Path, typer.Option(help="Folder of the run log: all that is made, and all that is served.")] = (
-        Path("out/studio")
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the run log: all that is made, and all that is served.")
+    ] = (Path("out/studio")),
     password: Annotated[
         str, typer.Option(envvar="ANIMATIC_PASSWORD", help="Asked of every visitor, with any user name.")
     ] = "",
-    share: Annotated[bool, typer.Option(help="Also open a public address, through Gradio's relay.")] = False,
+    public_url: Annotated[bool, typer.Option(help="Also open a public address, through Gradio's relay.")] = False,
     waiting: Annotated[int, typer.Option(help="Most jobs in the queue, of all users.", min=1)] = 16,
     frames: Annotated[int, typer.Option(help="Most frames of a video.", min=1)] = 64,
     steps: Annotated[int, typer.Option(help="Most denoising steps.", min=1)] = 200,
@@ -44,14 +48,14 @@ def studio(
             raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'")
         from ..planning.planners import PlannerOptions, default_cache
         from ..studio.api import Api
-        from ..studio.door import LOOPBACK
+        from ..studio.middleware import LOOPBACK
         from ..studio.server import serve
         from ..studio.work import Limits, Studio
 
         limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
         planners = {planner: PlannerOptions(base_url=base_url, cache=default_cache())} if planner else {}
-        api = Api(Studio(out, tuple(model or ("mini",)), limits), planners)
-        server = serve(api, host, port, password, share)
+        api = Api(Studio(out, tuple(model or ("mini",)), limits, tuple(lora or ())), planners)
+        server = serve(api, host, port, password, public_url)
     line(f"studio  {server.url}")
     if host not in LOOPBACK and not password:
         line("no password: whoever reaches this address can render", style="dim")

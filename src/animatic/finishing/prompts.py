@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Unpack
+from typing import Any
 
 from ..backbones import load
 from ..core.backbone import Backbone
-from ..generation import How, check_scenes, render
-from ..methods import Recipe
+from ..generation import render
 from ..scene import Scene
 from ..video import Video
 from .checks import check_stages
 from .stage import Shape
-from .stages import finish, stage_context, stages_of
+from .stages import stages_of
 
 
 def videos_of(
     prompts: Sequence[str],
     model: str | Backbone = "lavie",
     then: str = "",
-    method: str | Recipe = "none",
+    method: str = "none",
     seed: int = 0,
-    **options: Unpack[How],
+    **options: Any,
 ) -> Iterator[Video]:
     """One video a prompt, in order, each yielded as soon as it is made; `then` are stages, or a recipe's name.
 
@@ -33,17 +32,12 @@ def videos_of(
     """
     backbone = load(model) if isinstance(model, str) else model
     geometry = backbone.geometry
-    stages = stages_of(then) if then else []
     frames = options.get("frames") or geometry.frames
     width, height = options.get("size") or (geometry.width, geometry.height)
 
     scenes = [Scene(prompt, (), seconds=frames / geometry.fps) for prompt in prompts]
-    check_scenes(scenes)
+    stages = stages_of(then) if then else []
     check_stages(stages, Shape(frames, height, width, geometry.fps), backbone.family or backbone.name)
 
-    def videos() -> Iterator[Video]:
-        for scene in scenes:
-            video = render(scene, backbone, method, seed, **options)
-            yield finish(video, stages, stage_context(video, scene.prompt, seed)) if stages else video
-
-    return videos()  # a nested generator, so that the checks above run before the first video is requested
+    # a generator expression, so that the checks above run before the first video is requested
+    return (render(scene, backbone, method, seed, stages=then, **options) for scene in scenes)

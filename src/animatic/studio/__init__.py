@@ -4,7 +4,7 @@ fields.py   a method's settings as form fields, read from its controls
 log.py      what was asked for and made: a folder per render
 jobs.py     what a job can be: render, finish, edit
 work.py     the models, the queue and its worker
-api.py      plan, render, status, cancel ...: checked functions, one per errand
-door.py     what every request passes: host, password, size, known paths
+api.py      plan, render, status, cancel ...: checked functions, one per endpoint
+middleware.py     what every request passes: host, password, size, known paths
 server.py   these functions over Gradio's server, and the page in page/
 """

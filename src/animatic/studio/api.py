@@ -1,4 +1,4 @@
-"""What can be asked of the studio: one function per errand, of plain JSON values, the page's and everybody's."""
+"""What can be asked of the studio: one function per endpoint, of plain JSON values, the page's and everybody's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
-from ..editing import Edit
+from ..binding import IN_WINDOWS, ONE_CLIP, needs_windows
 from ..finishing.checks import planned_shapes, resolved
 from ..finishing.stage import NetworkStage, Shape
 from ..finishing.stages import source_model_of, stages_of
@@ -20,11 +20,13 @@ from ..planning.chat import Paste
 from ..planning.language_model import LanguageModelPlanner
 from ..planning.planners import Planner, PlannerOptions, planner_named
 from ..planning.template import load_template
-from ..scene import Scene, Story, parse_story, story_json
+from ..request import FinishingOptions, SamplingOptions, WindowOptions
+from ..scene import Story, parse_story, story_json
+from ..story_edit import Edit
 from ..video import PALETTE, parse_size
-from .jobs import Wanted
+from .job_request import JobRequest
 from .log import DONE, Record, Refused
-from .work import Studio
+from .work import Studio, with_names
 
 FINISHES = {
     "interpolate:4": "four times as many frames",
@@ -39,12 +41,17 @@ Kind = Literal["video", "image", "story"]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]
+Windows = Annotated[int, Field(ge=0, le=100)]
+Guidance = Annotated[float, Field(allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1000)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(max_length=80)]
+Path = Annotated[str, Field(max_length=400)]
 Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=2000)] | None
 
 
 class Api:
-    """The errands. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
+    """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
         """`planners` are language models by name and how they are asked, beside "rules" and "paste"."""
@@ -62,6 +69,7 @@ class Api:
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
+            "loras": self.studio.loras,
             "size": {**size, "steps": loaded.defaults.steps},
             "palette": PALETTE,
             "limits": asdict(self.limits),
@@ -108,44 +116,59 @@ class Api:
         size: str = "",
         scheduler: Name = "",
         settings: dict[str, Value] | None = None,
-        beside: list[Name] | None = None,
-        heat: bool = False,
+        compare: list[Name] | None = None,
+        attention: bool = False,
+        guidance: Guidance | None = None,
+        fps: Rate | None = None,
+        negative: str | None = None,
+        overlap: Fraction | None = None,
+        transitions: Windows | None = None,
+        longer_middle: Windows | None = None,
+        loras: list[Path] | None = None,
+        then: str = "",
     ) -> dict[str, Any]:
-        """Queue a render of a Scene or Story, in one take; returns its status at once, with its "id".
+        """Queue a render of a Scene or Story; returns its status at once, with its "id".
 
-        The frames are those of `animatic render` with the same words. `method` "" is lvd, or ditctrl+lvd for what is
+        The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
-        WIDTHxHEIGHT; `settings` by the paths of `fields`; `beside` are methods to compare with; `heat` asks for
-        attention maps.
+        WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
+        attention maps; `loras` are names that the studio was started with; `then` are finishing stages.
         """
-        sides, others, limits = parse_size(size), tuple(beside or ()), self.limits
-        asked = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
-        asked += [("size is {}", side, limits.side) for side in sides or ()]
-        _within([*asked, ("beside is {}", len(others), limits.beside)])
-        story, values = self._story(scene), settings or {}
-        wanted = Wanted(story, model, method, seed, steps, frames, sides, scheduler, values, others, heat)
+        sides, others, limits = parse_size(size), tuple(compare or ()), self.limits
+        amounts = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
+        amounts += [("size is {}", side, limits.side) for side in sides or ()]
+        _within([*amounts, ("compare is {}", len(others), limits.compare)])
+        if negative is not None:
+            _within(self._letters("negative", negative))
+
+        request = replace(
+            with_names(self._story(scene), model, loras or ()),
+            method=method,
+            settings=settings or {},
+            sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative),
+            windows=WindowOptions(None, overlap, transitions, longer_middle),
+            finishing=self._finishing(then),
+        )
         if not method:
-            seen_at_once = isinstance(wanted.laid_out(self.studio.model(model)), Scene)
-            wanted = replace(wanted, method="lvd" if seen_at_once else "ditctrl+lvd")
+            at_once = not needs_windows(request.story, self.studio.model_of(request), frames)
+            request = replace(request, method=ONE_CLIP if at_once else IN_WINDOWS)
+        wanted = JobRequest(request, others, attention)
         self.studio.check(wanted)
         return self._queued("render", wanted)
 
     def finish(self, id: Name, then: Name, version: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
         """Queue the finishing of a job's video: `then` as on the command line, such as "interpolate:4,upscale:2"."""
-        record, stages, limits = self.studio.log.get(id), stages_of(then), self.limits
+        record, finishing, limits = self.studio.log.get(id), self._finishing(then), self.limits
+        stages = stages_of(then)
         if record.state != DONE or version >= len(record.files):
             raise Refused(f"job {id} is {record.state} and has {len(record.files)} videos; want one that is done")
-        for name, stage in stages:
-            if isinstance(stage, NetworkStage) and stage.model:
-                self.studio.known(stage.model, f"{name}: ")
         video = self.studio.log.video(id, version)
         for shape in planned_shapes(Shape.of(video), resolved(stages, source_model_of(video))):
             if max(shape.width, shape.height) > limits.side or shape.frames > 8 * limits.frames:
                 size = f"{shape.frames} frames of {shape.width}x{shape.height}"
                 raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")
-        wanted = Wanted.of(record.request)
-        method = wanted.method if wanted.after else record.files[version]["method"]
-        return self._queued("finish", replace(wanted, method=method), {"of": id, "version": version, "then": then})
+        request = replace(video.request, finishing=finishing)
+        return self._queued("finish", JobRequest(request, source=(id, version)))
 
     def edit(
         self,
@@ -160,26 +183,20 @@ class Api:
         Of a story the new prompt is that of its scenes with bars between them: A | B.
         """
         _within(self._letters("prompt", prompt))
-        edit, request = Edit(swap or {}, weight or {}, prompt, blend), self._made(id).request
-        wanted, before = Wanted.of(request), request["after"] or {}
-        told = {
-            "of": id,
-            "source": before.get("source", request["story"]),
-            "edits": [*before.get("edits", ()), asdict(edit)],
-        }
-        return self._queued("edit", replace(wanted, story=edit.of_story(wanted.story)), told)
+        edit = Edit(swap or {}, weight or {}, prompt, blend)
+        before = JobRequest.of(self.studio.log.get(id).request)
+        edit.of_story(before.story)  # raises where a word is not there
+        request = replace(before.generation, finishing=FinishingOptions()).edited(edit)
+        return self._queued("edit", JobRequest(request))
 
-    def _made(self, id: str) -> Record:
-        """The job that made what a job finished, or the job itself."""
-        record = self.studio.log.get(id)
-        while record.action == "finish":
-            record = self.studio.log.get(record.request["after"]["of"])
-        return record
+    def _finishing(self, then: str) -> FinishingOptions:
+        """Stages as they were typed, of models that the studio knows."""
+        for name, stage in stages_of(then) if then else ():
+            if isinstance(stage, NetworkStage) and stage.model:
+                self.studio.known(stage.model, f"{name}: ")
+        return FinishingOptions(then)
 
-    def _queued(self, action: str, wanted: Wanted, after: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What is done to a job that was made is asked for in the words of that job, but for what was beside it."""
-        if after:
-            wanted = replace(wanted, beside=(), heat=False, after=after)
+    def _queued(self, action: str, wanted: JobRequest) -> dict[str, Any]:
         return self.status(self.studio.submit(action, wanted.to_dict()).id)
 
     def status(self, id: Name) -> dict[str, Any]:
@@ -207,24 +224,24 @@ class Api:
                 _within(self._letters("phrase", track.phrase, track.prompt))
         return story
 
-    def _letters(self, label: str, *texts: str) -> list[Asked]:
+    def _letters(self, label: str, *texts: str) -> list[Amount]:
         return [(f"{label} has {{}} letters", len(text), self.limits.letters) for text in texts]
 
 
-Asked = tuple[str, float | None, int]
-"""What is asked for, in words with a place for its number; the number; the most that there may be."""
+Amount = tuple[str, float | None, int]
+"""What is requested, in words with a place for its number; the number; the most that there may be."""
 
 
-def _within(asked: Sequence[Asked]) -> None:
-    for told, number, most in asked:
+def _within(amounts: Sequence[Amount]) -> None:
+    for text, number, most in amounts:
         if number is not None and number > most:
-            raise Refused(f"{told.format(number)}; at most {most} here")
+            raise Refused(f"{text.format(number)}; at most {most} here")
 
 
 def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
-    """One errand by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
-    if name not in ERRANDS:
-        raise Refused(f"there is no errand {name[:40]!r}; known: {', '.join(ERRANDS)}", 404)
+    """One endpoint by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
+    if name not in ENDPOINTS:
+        raise Refused(f"there is no endpoint {name[:40]!r}; known: {', '.join(ENDPOINTS)}", 404)
     try:
         return validate_call(config=ConfigDict(strict=True))(getattr(api, name))(**words)
     except ValidationError as error:
@@ -233,7 +250,7 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
         raise Refused(f"{name}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-ERRANDS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
+ENDPOINTS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
 
 
 def _with_links(told: dict[str, Any]) -> dict[str, Any]:
@@ -246,5 +263,6 @@ def _with_links(told: dict[str, Any]) -> dict[str, Any]:
 
 def _holds(record: Record, words: Sequence[str]) -> bool:
     request = record.request
-    text = f"{record.prompt} {request['model']} {request['method']} {record.state} {record.id}".lower()
+    generation = request["generation"]
+    text = f"{record.prompt} {generation['model']} {generation['method']} {record.state} {record.id}".lower()
     return all(word in text for word in words)

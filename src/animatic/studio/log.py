@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import AnimaticError, warn
 from ..files import write_atomically
 from ..video import Video
+from .job_request import present_form
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 VERSION = 1
@@ -31,7 +32,7 @@ class Refused(AnimaticError):
 
 @dataclass(frozen=True)
 class Record:
-    """A job. `action` is what to do (`jobs.ACTIONS`), `request` its words, `files` what was made: a list by method."""
+    """A job: `action` is what to do (`jobs.ACTIONS`), `request` a `JobRequest`, `files` what was made by method."""
 
     id: str
     action: str
@@ -58,7 +59,8 @@ class Log:
                 data = json.loads(path.read_text("utf-8"))
                 if data.pop("version") != VERSION or data["id"] != path.parent.name:
                     raise ValueError("not of this version or folder")
-                self._records[path.parent.name] = Record(**{**data, "files": tuple(data["files"])})
+                record = Record(**{**data, "files": tuple(data["files"])})
+                self._records[path.parent.name] = replace(record, request=present_form(record.request))
             except (OSError, ValueError, TypeError, KeyError) as error:
                 warn(f"{path}: is damaged and was left out ({error})")
 

@@ -1,4 +1,4 @@
-"""The server: the errands as plain HTTP and as Gradio's API, the files that were made, and the page."""
+"""The server: the endpoints as plain HTTP and as Gradio's API, the files that were made, and the page."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
 from ..errors import AnimaticError
-from .api import ERRANDS, Api, call
-from .door import LOOPBACK, Door
+from .api import ENDPOINTS, Api, call
 from .log import Refused
+from .middleware import LOOPBACK, RequestFilter
 
 PAGES = {  # path: file, kind
     "/": ("index.html", "text/html"),
@@ -34,11 +34,13 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
 
-    takes = {name: list(inspect.signature(getattr(api, name)).parameters) for name in ERRANDS}
+    takes = {name: list(inspect.signature(getattr(api, name)).parameters) for name in ENDPOINTS}
     counts = {name: len(words) for name, words in takes.items()}
-    door = Middleware(Door, pages=PAGES, errands=counts, most=api.limits.body, password=password, local=local)
+    request_filter = Middleware(
+        RequestFilter, pages=PAGES, endpoints=counts, most=api.limits.body, password=password, local=local
+    )
     app = gradio.Server(
-        title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[door],
+        title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[request_filter],
         exception_handlers={AnimaticError: _refusal},
     )  # fmt: skip
     page = files("animatic.studio") / "page"
@@ -47,19 +49,19 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
 
     def for_gradio(name: str) -> Callable[..., Any]:
         @functools.wraps(getattr(api, name))  # its signature too, by which Gradio names the parameters
-        def errand(*values: Any) -> Any:
+        def endpoint(*values: Any) -> Any:
             try:
                 return call(api, name, dict(zip(takes[name], values, strict=False)))
             except AnimaticError as error:
                 raise gradio.Error(str(error)[:500], print_exception=False) from None
 
-        return errand
+        return endpoint
 
-    for name in ERRANDS:
+    for name in ENDPOINTS:
         app.api(for_gradio(name), name=name, concurrency_limit=8)
 
     @app.post("/api/{name}")
-    async def errand(name: str, request: Request) -> Response:
+    async def endpoint(name: str, request: Request) -> Response:
         words = await request.json() if await request.body() else {}
         return JSONResponse(await run_in_threadpool(call, api, name, words))
 

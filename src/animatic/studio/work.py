@@ -12,14 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..backbones import load
 from ..backbones.components import Components
+from ..backbones.lora import LoraRequest
+from ..binding import load_model, needs_windows
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
 from ..methods import recipe_named
-from ..scene import save_story
-from ..timeline import Timeline
-from .jobs import ACTIONS, Job, Wanted
+from ..request import GenerationRequest
+from ..scene import Story, save_story
+from .job_request import JobRequest
+from .jobs import ACTIONS, Job
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 
 logger = logging.getLogger(__name__)
@@ -37,21 +39,28 @@ class Limits:
     tracks: int = 12
     keys: int = 64
     letters: int = 2000
-    beside: int = 2
+    compare: int = 2
     body: int = 2_000_000
     seconds: int = 60
 
 
 class Studio:
-    """Models, the log and the worker. `models` are the only names that can be asked for, the first is loaded at once.
+    """Models, the log and the worker.
 
-    The queue are the log's records that wait. What waited when the last server stopped is done now; what it was at is
-    told as failed.
+    `models` and `loras` are the only names that can be requested; the first model is loaded at once. The queue are the
+    log's records that wait. What waited when the last server stopped is done now; what it was at is marked as failed.
     """
 
-    def __init__(self, folder: str | Path, models: Sequence[str] = ("mini",), limits: Limits | None = None) -> None:
-        self.models, self.limits, self.log = tuple(models), limits or Limits(), Log(folder)
-        self._loaded: dict[str, Components] = {}
+    def __init__(
+        self,
+        folder: str | Path,
+        models: Sequence[str] = ("mini",),
+        limits: Limits | None = None,
+        loras: Sequence[str] = (),
+    ) -> None:
+        self.models, self.loras = tuple(models), tuple(loras)
+        self.limits, self.log = limits or Limits(), Log(folder)
+        self._loaded: dict[tuple[str, ...], Components] = {}  # by the names of a model and its LoRAs
         self._loading = threading.Lock()
         self._states = threading.Lock()  # held while a job goes from one state to another
         self._job: Job | None = None
@@ -64,32 +73,49 @@ class Studio:
             elif record.state == WAITING:
                 self._put(record)
 
-    def model(self, name: str) -> Components:
-        """A model by name, loaded when it is first asked for; it stays."""
+    def model(self, name: str, loras: Sequence[str] = ()) -> Components:
+        """A model by name with LoRAs, loaded when it is first requested; it stays."""
         self.known(name)
+        for lora in loras:
+            self.known_lora(lora)
+        key = (name, *loras)
         with self._loading:
-            if name not in self._loaded:
-                self._loaded[name] = load(name)
-            return self._loaded[name]
+            if key not in self._loaded:
+                self._loaded[key] = load_model(with_names((), name, loras))
+            return self._loaded[key]
 
-    def known(self, name: str, who: str = "") -> None:
-        """Raise where a model may not be asked for; `who` did."""
+    def known(self, name: str, subject: str = "") -> None:
+        """Raise where a model may not be requested; `subject` begins the message."""
         if name not in self.models:
-            raise Refused(f"{who}unknown model {name[:60]!r}; known here: {', '.join(self.models)}")
+            raise Refused(f"{subject}unknown model {name[:60]!r}; known here: {', '.join(self.models)}")
 
-    def check(self, wanted: Wanted) -> None:
+    def known_lora(self, name: str) -> None:
+        """Raise where a LoRA may not be requested."""
+        if name not in self.loras:
+            known = ", ".join(self.loras) or "none"
+            raise Refused(f"unknown LoRA {name[:60]!r}; known here: {known}")
+
+    def model_of(self, request: GenerationRequest) -> Components:
+        """The model of a request with its LoRAs."""
+        return self.model(request.model, [lora_text(lora) for lora in request.loras])
+
+    def check(self, wanted: JobRequest) -> None:
         """Raise where it cannot be done, as far as that can be told before: of a model that is not loaded, less."""
-        for method in wanted.methods:
-            recipe_named(method)
-        self.known(wanted.model)
-        if model := self._loaded.get(wanted.model):
+        request = wanted.generation
+        for each in wanted.requests:
+            recipe_named(each.method)
+        self.known(request.model)
+        loras = [lora_text(lora) for lora in request.loras]
+        for lora in loras:
+            self.known_lora(lora)
+        if model := self._loaded.get((request.model, *loras)):
             self._check_on(wanted, model)
 
-    def _check_on(self, wanted: Wanted, model: Components) -> list[str]:
+    def _check_on(self, wanted: JobRequest, model: Components) -> list[str]:
         """Raise where a model cannot do it, or a scene is longer than may be; returns what will be without effect."""
-        notes = wanted.check(model)
-        if isinstance(wanted.laid_out(model), Timeline):
-            for i, scene in enumerate(wanted.story, 1):
+        notes, request = wanted.check(model), wanted.generation
+        if needs_windows(request.story, model, request.sampling.frames):
+            for i, scene in enumerate(request.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
         return notes
@@ -152,9 +178,9 @@ class Studio:
             self._job = job = Job(record, self.log.folder / name)
         began = time.monotonic()
         try:
-            wanted = Wanted.of(record.request)
+            wanted = JobRequest.of(record.request)
             save_story(wanted.story, job.folder / "story.json")
-            model = self.model(wanted.model)
+            model = self.model_of(wanted.generation)
             notes = self._check_on(wanted, model) if record.action == "render" else []
             with _stoppable(model, job):
                 files = ACTIONS[record.action](job, wanted, model, self.log)
@@ -168,6 +194,19 @@ class Studio:
             end = {"state": FAILED, "message": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         with self._states:
             self.log.change(name, seconds=round(time.monotonic() - began, 2), **end)
+
+
+def with_names(story: Story, model: str, loras: Sequence[str]) -> GenerationRequest:
+    """A request of a story on a model with LoRAs by name, FILE[:SCALE[:NETWORK]]."""
+    added = [LoraRequest.of(text) for text in loras]
+    return GenerationRequest(story, model, tuple((str(lora.file), lora.scale, lora.network) for lora in added))
+
+
+def lora_text(lora: tuple[str, float, str]) -> str:
+    """The name of a LoRA of a request, FILE[:SCALE[:NETWORK]]."""
+    file, scale, network = lora
+    text = file if scale == 1 and not network else f"{file}:{scale:g}"
+    return f"{text}:{network}" if network else text
 
 
 @contextmanager

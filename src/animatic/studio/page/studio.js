@@ -14,7 +14,7 @@ async function ask(errand, words = {}) {
   } catch { throw new Error("the server does not answer; your scene is kept in this browser"); }
   const told = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(told.error), { refused: true });
-  return told;
+  return chosen;
 }
 
 function say(words, bad = false, action = null) {
@@ -215,7 +215,7 @@ $("stage").onpointerdown = (event) => {
 };
 
 function add(box = [0.35, 0.35, 0.65, 0.65]) {
-  if (scene().tracks.length >= options.limits.tracks) { draw(); return say(`at most ${options.limits.tracks} things here`, true); }
+  if (scene().tracks.length >= options.limits.tracks) { draw(); return say(`at most ${options.limits.tracks} objects here`, true); }
   const taken = scene().tracks.map((t) => t.phrase);
   const phrase = options.words.find((w) => scene().prompt.toLowerCase().includes(w) && !taken.includes(w)) ?? "thing";
   change(() => {
@@ -332,22 +332,35 @@ async function fields() {
 }
 
 function settings() {
-  const told = {};
+  const chosen = {};
   for (const input of $("fields").querySelectorAll("[data-path]")) {
     const kind = input.dataset.kind;
     const value = kind === "switch" ? input.checked : kind === "text" || kind === "choice" ? input.value : Number(input.value);
-    if (String(value) !== input.dataset.default) told[input.dataset.path] = value;
+    if (String(value) !== input.dataset.default) chosen[input.dataset.path] = value;
   }
-  return told;
+  return chosen;
+}
+
+const MORE = { guidance: "guidance", fps: "fps", scheduler: "scheduler", negative: "negative-prompt" };  // fields by option
+
+/** The options under "More" that hold something; an empty field is the model's own value. */
+function sampling() {
+  const chosen = { then: $("then").value };
+  for (const [option, id] of Object.entries(MORE)) {
+    const text = $(id).value.trim();
+    if (text) chosen[option] = $(id).type === "number" ? Number(text) : text;
+  }
+  return chosen;
 }
 
 async function render() {
   const number = (id) => ($(id).value ? Number($(id).value) : null);
   const story = state.story.length > 1;
-  const beside = [$("none").checked ? "none" : "", $("second").value].filter((m) => m && m !== $("method").value);
+  const compare = [$("none").checked ? "none" : "", $("second").value].filter((m) => m && m !== $("method").value);
   const job = await ask("render", {
     scene: telling(), model: $("model").value, method: $("method").value, seed: number("seed") ?? 0, steps: number("steps"),
-    frames: story ? null : number("frames"), size: $("size").value, settings: settings(), beside, heat: $("heat").checked,
+    frames: story ? null : number("frames"), size: $("size").value, settings: settings(), compare, attention: $("attention").checked,
+    ...sampling(),
   });
   localStorage.setItem(JOB, job.id);
   await watch(job.id);
@@ -419,10 +432,10 @@ function versions(job, tag = "") {
     const caption = make("figcaption", {}, make("strong", { textContent: tag + made.method }), ...["mp4", "gif", "json"].map(link));
     return make("figure", {}, screen(made.mp4, job.request.story, `Video made by ${made.method}`), caption);
   });
-  const heats = job.files.flatMap((made) => Object.keys(made).filter((k) => k.startsWith("heat")).map((k) => make("figure", {},
-    make("div", { className: "screen" }, make("video", { src: made[k], muted: true, loop: true, playsInline: true, autoplay: true, ariaLabel: "Attention heat map" })),
-    make("figcaption", {}, make("strong", { textContent: tag + "where its words were looked at" })))));
-  return [...videos, ...heats];
+  const maps = job.files.flatMap((made) => Object.keys(made).filter((k) => k === "attention" || k === "heat").map((k) => make("figure", {},
+    make("div", { className: "screen" }, make("video", { src: made[k], muted: true, loop: true, playsInline: true, autoplay: true, ariaLabel: "Attention map" })),
+    make("figcaption", {}, make("strong", { textContent: tag + "attention to its words" })))));
+  return [...videos, ...maps];
 }
 
 function controlsOf(root) {
@@ -440,7 +453,7 @@ function controlsOf(root) {
 function show(job) {
   const result = $("result");
   const title = make("h2", { textContent: job.request.story.scenes.map((s) => s.prompt).join(" / ") });
-  const about = make("p", { className: "hint", textContent: [`${job.request.model}, seed ${job.request.seed}, ${job.seconds} s`, job.message].filter(Boolean).join("; ") });
+  const about = make("p", { className: "hint", textContent: [`${job.request.generation.model}, seed ${job.request.generation.sampling.seed}, ${job.seconds} s`, job.message].filter(Boolean).join("; ") });
   const tools = make("div", { className: "bar" });
   result.replaceChildren(title, about, make("div", { className: "versions" }, ...versions(job)), tools);
   tools.append(...controlsOf(result));
@@ -494,13 +507,18 @@ function card(job) {
     : make("div", { className: "empty", textContent: job.state, title: job.message });
   const open = make("button", { textContent: "Open", ariaLabel: `Open the scene: ${words}`, onclick: () => {
     change(() => { state.story = scenesOf(job.request.story); state.at = 0; });
-    for (const id of ["model", "method", "seed", "steps", "frames"]) $(id).value = job.request[id] ?? "";
-    $("size").value = job.request.size?.join("x") ?? "";
-    $("heat").checked = job.request.heat;
-    $("none").checked = job.request.beside.includes("none");
-    $("second").value = job.request.beside.find((m) => m !== "none") ?? "";
+    const { model, method, sampling, finishing } = job.request.generation;
+    Object.assign($("model"), { value: model });
+    Object.assign($("method"), { value: method });
+    for (const id of ["seed", "steps", "frames"]) $(id).value = sampling[id] ?? "";
+    for (const [option, id] of Object.entries(MORE)) $(id).value = sampling[option] ?? "";
+    $("size").value = sampling.size?.join("x") ?? "";
+    $("then").value = finishing.stages;
+    $("attention").checked = job.request.attention;
+    $("none").checked = job.request.compare.includes("none");
+    $("second").value = job.request.compare.find((m) => m !== "none") ?? "";
     $("fields").replaceChildren();
-    changed = job.request.settings;
+    changed = job.request.generation.settings;
     $("prompt").value = scene().prompt;
     turn("studio");
     if (job.state === "done") show(job); else $("result").hidden = true;
@@ -514,7 +532,7 @@ function card(job) {
   } });
   mark.dataset.id = job.id;
   const day = job.id.replace(/(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d).*/, "$1-$2-$3 $4:$5");
-  return make("li", {}, picture, make("p", { textContent: words }), make("span", { className: "hint", textContent: `${job.request.method}, ${job.request.model}, seed ${job.request.seed}; ${day}` }), make("div", { className: "bar" }, open, mark));
+  return make("li", {}, picture, make("p", { textContent: words }), make("span", { className: "hint", textContent: `${job.request.generation.method}, ${job.request.generation.model}, seed ${job.request.generation.sampling.seed}; ${day}` }), make("div", { className: "bar" }, open, mark));
 }
 
 function compare() {

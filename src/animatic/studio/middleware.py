@@ -1,4 +1,4 @@
-"""The front door: what every request passes before anything looks at it. Known paths, small bodies of JSON, a password.
+"""The middleware: what every request passes before anything looks at it. Known paths, small bodies of JSON, a password.
 
 Of Gradio's many routes only those of its API are open: no uploads, no files, no proxy.
 """
@@ -30,17 +30,17 @@ HEADERS = {
 
 
 @dataclass
-class Door:
+class RequestFilter:
     """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body.
 
-    `errands` are the API's names in Gradio's order, with how many values each takes.
+    `endpoints` are the API's names in Gradio's order, with how many values each takes.
 
     `local`: only a loopback name may be asked for, so that no other site's page can reach in by a name of its own.
     """
 
     app: ASGIApp
     pages: Collection[str]
-    errands: Mapping[str, int]
+    endpoints: Mapping[str, int]
     most: int
     password: str = ""
     local: bool = True
@@ -111,14 +111,14 @@ class Door:
                 pass
             case ["queue", "join"]:
                 index = words.get("fn_index")
-                name = dict(enumerate(self.errands)).get(index, "") if type(index) is int else ""
+                name = dict(enumerate(self.endpoints)).get(index, "") if type(index) is int else ""
                 if not isinstance(words.get("session_hash"), str):
                     raise Refused("session_hash is missing")
             case _:
                 name = ""
-        if name not in self.errands:
-            raise Refused(f"there is no such errand; known: {', '.join(self.errands)}", 404)
-        data, count = words.get("data"), self.errands[name]
+        if name not in self.endpoints:
+            raise Refused(f"there is no such endpoint; known: {', '.join(self.endpoints)}", 404)
+        data, count = words.get("data"), self.endpoints[name]
         if not isinstance(data, list) or len(data) != count:
             raise Refused(f"{name}: data is not as it should be; want a list of {count} values")
 

@@ -1,0 +1,85 @@
+"""What a job of the studio is to do, as its record holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..backbones.components import Components
+from ..binding import check
+from ..errors import AnimaticError
+from ..request import FinishingOptions, GenerationRequest
+from ..scene import Story, story_json
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What a job is to do.
+
+    `generation` is the request of its video; `compare` are further methods for the same noise, `attention` asks for
+    attention maps. `source` is (job, version) of the video that is to be finished.
+    """
+
+    generation: GenerationRequest
+    compare: tuple[str, ...] = ()
+    attention: bool = False
+    source: tuple[str, int] | None = None
+
+    @property
+    def requests(self) -> list[GenerationRequest]:
+        """One request for each method; the settings are the first one's."""
+        first = self.generation
+        others = [name for name in dict.fromkeys(self.compare) if name != first.method]
+        return [first, *(replace(first, method=name, settings={}) for name in others)]
+
+    @property
+    def story(self) -> Story:
+        """The story that is shown: that of the last edit."""
+        story = self.generation.story
+        for edit in self.generation.edits:
+            story = edit.of_story(story)
+        return story
+
+    def check(self, model: Components) -> list[str]:
+        """Raise where one of its methods cannot do it on this model; returns what will be without effect."""
+        if self.attention and not any(scene.tracks for scene in self.story):
+            raise AnimaticError("attention maps are of objects, and the scene has none; want a box, or no maps")
+        notes = [note for request in self.requests for note in check(request, model)]
+        return list(dict.fromkeys(notes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it, with the story that is shown; `of` reads it."""
+        return {
+            "story": {"version": 1, "scenes": [json.loads(story_json((scene,))) for scene in self.story]},
+            "generation": self.generation.to_dict(),
+            "compare": list(self.compare),
+            "attention": self.attention,
+            "source": list(self.source) if self.source else None,
+        }
+
+    @staticmethod
+    def of(data: Mapping[str, Any]) -> JobRequest:
+        source = data["source"]
+        return JobRequest(
+            GenerationRequest.of_dict(data["generation"], "the job"),
+            tuple(data["compare"]),
+            data["attention"],
+            (source[0], source[1]) if source else None,
+        )
+
+
+def present_form(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's request as it is written now. In version 0.1 its fields were not grouped."""
+    if "generation" in data:
+        return dict(data)
+    names = ("model", "method", "settings", "seed", "steps", "frames", "size", "scheduler")
+    flat = {name: data[name] for name in names if name in data}
+    after = data.get("after") or {}
+    story = after.get("source", data["story"])
+    generation = GenerationRequest.of_dict({**flat, "story": story, "edits": after.get("edits", [])}, "the job")
+    windows = replace(generation.windows, enabled=None)
+    generation = replace(generation, windows=windows, finishing=FinishingOptions(after.get("then", "")))
+    source = (after["of"], after["version"]) if "then" in after else None
+    return JobRequest(generation, tuple(data.get("beside", ())), bool(data.get("heat")), source).to_dict()
