@@ -17,10 +17,10 @@ from animatic.benchmarks.jobs import DONE, FAILED
 from animatic.benchmarks.registry import BENCHMARKS, benchmark_named, detector_named
 from animatic.benchmarks.run_store import Run
 from animatic.benchmarks.scoring import ScoringSettings, score, summarise
-from animatic.checking import checked
+from animatic.binding import bind, check
 from animatic.cli import main
 from animatic.errors import MOST, AnimaticError, listed
-from animatic.generation import Take, laid_out
+from animatic.generation import render, request_of
 from animatic.planning.replies import read
 from animatic.scene import parse_story
 from animatic.video import Video
@@ -73,13 +73,13 @@ def test_layers_that_a_model_does_not_have_are_named_with_the_method(wan):
 
     model = load(str(wan))
     with pytest.raises(AnimaticError) as error:
-        checked(Take.of(model, elsewhere, steps=2), CAT)
+        check(request_of((CAT,), model, elsewhere, 0, steps=2), model, elsewhere)
     lacking = "reads attention layers that wan does not have (mid_block.attentions.0 and 1 more)"
     assert f"method 'elsewhere' {lacking}" in str(error.value)
-    assert len(checked(Take.of(model, "lvd", steps=2), CAT)) == 2
-    story = laid_out((replace(CAT, seconds=12.0),) * 2, model)
+    assert check(request_of((CAT,), model, "lvd", 0, steps=2), model) == []
+    story = (replace(CAT, seconds=12.0),) * 2
     with pytest.raises(AnimaticError, match="lays out one scene"):
-        checked(Take.of(model, "multidiffusion", steps=2), story)
+        check(request_of(story, model, "multidiffusion", 0, steps=2), model)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,15 @@ def test_layers_that_a_model_does_not_have_are_named_with_the_method(wan):
 )
 def test_what_no_job_could_be_made_with(changes, message):
     with pytest.raises(AnimaticError, match=message):
-        JobRenderer(replace(settings_of(LVD, "lvd", "mini", "none", "rules"), **changes))
+        kind = changes.pop("kind", "video")
+        settings = settings_of(LVD, "lvd", "mini", changes.pop("method", "none"), "rules", **changes)
+        JobRenderer(replace(settings, kind=kind))
 
 
 def test_a_benchmark_of_videos_wants_a_model_of_videos(pictures):
     with pytest.raises(AnimaticError, match="is of videos, and sd makes pictures"):
         JobRenderer(settings_of(LVD, "lvd", str(pictures), "none", "rules"))
-    JobRenderer(replace(settings_of(BENCHMARKS["lmd"], "lmd", str(pictures), "none", "rules"), steps=2))
+    JobRenderer(settings_of(BENCHMARKS["lmd"], "lmd", str(pictures), "none", "rules", steps=2))
 
 
 FAILING = """
@@ -127,7 +129,7 @@ def test_failures_are_in_the_exit_code_and_in_the_denominator(tmp_path, capsys):
     overall = summarise(score(tmp_path / "run", ScoringSettings(metrics=()))).overall
     assert (overall.correct, overall.total) == (1, 2)
     few = replace(LVD, cases=lambda: LVD.cases()[:1])
-    settings = replace(settings_of(few, "lvd", "mini", "none", "rules"), steps=1, frames=1, prompt_only=True)
+    settings = replace(settings_of(few, "lvd", "mini", "none", "rules", steps=1, frames=1), prompt_only=True)
     run = prepare(tmp_path / "fine", few, settings)
     work(run, RunPart(), maker=JobRenderer(settings))
     assert run.states() == {DONE: 1}
@@ -193,17 +195,18 @@ def test_measuring_and_the_studio_print_nothing_of_their_own(tmp_path, capfd):
     """Weights read by the libraries, a run made and scored, a job of the studio: Python calls, so nobody is told."""
     pytest.importorskip("gradio", reason="the studio's extra is not installed")
     from animatic.benchmarks.clip import ClipMetrics
-    from animatic.studio.work import Studio, Wanted
+    from animatic.studio.job_request import JobRequest
+    from animatic.studio.work import Studio
 
     clip = str(tiny.clip(tmp_path / "clip"))
     capfd.readouterr()
     assert "clip text" in ClipMetrics(clip)(tiny.torch.zeros(2, 64, 64, 3, dtype=tiny.torch.uint8).numpy(), "a cat")
     few = replace(LVD, cases=lambda: LVD.cases()[:1])
-    settings = replace(settings_of(few, "lvd", "mini", "none", "rules"), steps=1, frames=2, prompt_only=True)
+    settings = replace(settings_of(few, "lvd", "mini", "none", "rules", steps=1, frames=2), prompt_only=True)
     run = prepare(tmp_path / "run", few, settings)
     work(run, RunPart(), maker=JobRenderer(settings))
     studio = Studio(tmp_path / "studio")
-    job = studio.submit("render", Wanted((CAT,), method="lvd", steps=1, frames=2).to_dict())
+    job = studio.submit("render", JobRequest(request_of((CAT,), "mini", "lvd", 0, steps=1, frames=2)).to_dict())
     while studio.status(job.id)["state"] not in ("done", "failed"):
         time.sleep(0.02)
     studio.close()
@@ -240,8 +243,8 @@ FLOODS = {
     "benchmark": huge_benchmark,
     "classes": many_classes,
     "words": many_words,
-    "method": lambda folder: Take.of("mini", LONG),
-    "model": lambda folder: Take.of("y" * 250, "lvd"),
+    "method": lambda folder: bind(request_of((CAT,), "mini", LONG, 0), load("mini")),
+    "model": lambda folder: render(CAT, "y" * 250, "lvd"),
     "detector": lambda folder: detector_named(LONG),
 }
 

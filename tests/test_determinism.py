@@ -136,7 +136,7 @@ def test_who_watches_changes_nothing(mini, method):
         [Progress(lambda done, count: shown.append(done)), Preview(lambda step, frames: shown.append(frames), 1)],
         [AttentionMaps([TWO], lambda row, phrase, heat: shown.append(heat))],
     ):
-        assert apart(alone, render(TWO, mini, method, 1, watch=watch, **how).frames) <= LEVEL
+        assert apart(alone, render(TWO, mini, method, 1, callbacks=watch, **how).frames) <= LEVEL
     assert len(shown) == 3 + 2 + 2
 
 

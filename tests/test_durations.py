@@ -15,7 +15,7 @@ from animatic.cli import main
 from animatic.core.backbone import Geometry
 from animatic.durations import at_rate, frame_rate, length_note
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.generation import render, render_story
+from animatic.generation import render, request_of
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
 from animatic.video import Video
@@ -113,7 +113,7 @@ def test_a_rate_that_was_asked_for_is_kept_and_made_again(model):
     assert again.fps == 16.0
 
     story = (replace(CAT, seconds=1.125), replace(CAT, prompt="a dog", seconds=1.125))
-    slow, fast = (render_story(story, model, "none", steps=1, fps=fps) for fps in (None, 16))
+    slow, fast = (render(story, model, "none", steps=1, fps=fps) for fps in (None, 16))
     assert (slow.fps, fast.fps, GenerationRequest.of(fast.info, "it").fps) == (8.0, 16.0, 16.0)
     assert len(fast) / 16 == pytest.approx(len(slow) / 8, abs=4 / 8)  # as long, to a latent frame, of more frames
 
@@ -165,7 +165,7 @@ def test_stories_play_at_the_models_rate(here, folder):
 
 def test_benchmarks_play_at_the_models_rate(folder, recwarn):
     """A plan lasts 2 s; the model's clip 1.125 s at 8 frames a second, or what is asked for at the same rate."""
-    settings = RunSettings("b", "", "video", str(folder), "none", "rules", steps=1)
+    settings = RunSettings("b", "", "video", "rules", request_of((), str(folder), "none", 0, steps=1))
     for frames, wanted in ((None, 9), (5, 5)):
         for plan in (CAT, None):
             maker = JobRenderer(replace(settings, frames=frames))

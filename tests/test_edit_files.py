@@ -201,32 +201,36 @@ def test_a_file_of_ours_is_inverted_at_the_size_it_was_made_in(here):
 
 
 def test_no_frame_and_no_sound_is_lost_where_a_latent_frame_holds_four(tmp_path):
+    from edit_pairs import edit_pair
+
     from animatic.backbones import load
-    from animatic.editing import Edit, render_edit
+    from animatic.story_edit import Edit
 
     video = Video(np.random.default_rng(0).integers(0, 255, (10, 32, 48, 3), dtype=np.uint8), 5.0)
     video = replace(video, sound=Video.load(VIDEOS / "audio.mp4").sound)
     assert video.sound is not None
     for kind in ({}, {"pairs": True}):
         model = load(str(tiny.cogvideox(tmp_path / f"{len(kind)}", **kind)))
-        made = render_edit(Scene("a cat"), Edit(swap={"cat": "dog"}), model, steps=2, video=video)
+        made = edit_pair(Scene("a cat"), Edit(swap={"cat": "dog"}), model, steps=2, video=video)
         assert [(len(each), each.fps, each.sound) for each in made] == [(10, 5.0, video.sound)] * 2
 
 
 @pytest.mark.parametrize("edit", [{"blend": True}, {"weight": {"dog": 2.0}}])
 def test_the_source_of_a_story_is_what_it_is_alone(edit, tmp_path):
     """Under an energy too, which is asked with gradients; and told in chunks (a token a letter, 75 at once)."""
+    from edit_pairs import edit_pair
+
     from animatic.backbones import load
-    from animatic.editing import Edit, render_edit
-    from animatic.generation import render_story
+    from animatic.generation import render
     from animatic.scene import Track
+    from animatic.story_edit import Edit
 
     model = load(str(tiny.folder(tmp_path / "m", tiny.unet3d())))
     cat = Track("cat", ((0, 0, 0.5, 0.5), (0.5, 0.5, 1, 1)))
     story = (Scene("a cat runs " + "on and on " * 8, (cat,)), Scene("the cat sleeps", (cat,)))
     how = {"steps": 2, "size": (64, 64), "guidance": 4.0}
-    alone = render_story(story, model, "ditctrl+lvd", 3, **how)
-    source, target = render_edit(story, Edit(swap={"cat": "dog"}, **edit), model, "ditctrl+lvd", 3, **how)
+    alone = render(story, model, "ditctrl+lvd", 3, **how)
+    source, target = edit_pair(story, Edit(swap={"cat": "dog"}, **edit), model, "ditctrl+lvd", 3, **how)
     off = np.abs(source.frames.astype(int) - alone.frames)
     assert off.max() <= 2 and off.mean() < 0.1  # other rows beside it move last bits, which two steps carry on
     assert not np.array_equal(source.frames, target.frames)

@@ -6,6 +6,7 @@ import pytest
 import tiny
 import torch
 from conftest import RUN, close
+from edit_pairs import edit_pair
 
 from animatic.backbones import load
 from animatic.controls.edits import FollowSource, LocalBlend, PromptToPrompt
@@ -13,11 +14,11 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
 from animatic.core.loop import sample
 from animatic.core.schedule import Schedule
-from animatic.editing import Edit, render_edit
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.inversion import Backwards, invert
 from animatic.scene import Scene, Track
+from animatic.story_edit import Edit
 from animatic.video import Video
 
 SCENE = Scene("a red cat runs")
@@ -64,12 +65,12 @@ def test_the_source_is_what_it_would_be_alone(name, request):
     model = request.getfixturevalue(name)
     how = {"steps": 2, "frames": 5, "size": (48, 32)}
     alone = render(SCENE, model, "none", 3, **how)
-    source, target = render_edit(SCENE, Edit(weight={"red": 1.0}), model, seed=3, **how)
+    source, target = edit_pair(SCENE, Edit(weight={"red": 1.0}), model, seed=3, **how)
     assert apart(source, alone) <= 1 and apart(target, alone) <= 1  # other rows beside it move the last bit
-    source, target = render_edit(SCENE, Edit(weight={"cat": -30.0}), model, seed=3, **how)
+    source, target = edit_pair(SCENE, Edit(weight={"cat": -30.0}), model, seed=3, **how)
     assert apart(source, alone) <= 1 < apart(target, alone)
     with pytest.raises(AnimaticError, match="word 'pink' is not in the prompt"):
-        render_edit(SCENE, Edit(weight={"pink": 2.0}), model, **how)
+        edit_pair(SCENE, Edit(weight={"pink": 2.0}), model, **how)
 
 
 def test_sharing_keeps_the_target_near_the_source(dit):
@@ -105,7 +106,7 @@ def test_blending_changes_only_where_the_words_are(name, request):
     changed = (half[0] != half[1]).any(0).float().mean()
     assert 0 < changed < 1
     how = {"steps": 2, "frames": 1, "size": (48, 32)}
-    source, target = render_edit(SCENE, Edit(swap={"cat": "dog"}, blend=True), model, **how)
+    source, target = edit_pair(SCENE, Edit(swap={"cat": "dog"}, blend=True), model, **how)
     assert len(source) == len(target) == 1
 
 
@@ -133,6 +134,6 @@ def test_an_inverted_video_is_made_again(unet):
     assert (again - latents).abs().mean() <= (far - latents).abs().mean()
     frames = torch.randint(0, 255, (3, 32, 32, 3), dtype=torch.uint8).numpy()
     with pytest.raises(AnimaticError, match="the video measures 32x32"):
-        render_edit(SCENE, Edit(swap={"cat": "dog"}), unet, video=Video(frames, 8.0, {}))
-    made = render_edit(SCENE, Edit(swap={"cat": "dog"}), unet, size=(32, 32), steps=3, video=Video(frames, 8.0, {}))
+        edit_pair(SCENE, Edit(swap={"cat": "dog"}), unet, video=Video(frames, 8.0, {}))
+    made = edit_pair(SCENE, Edit(swap={"cat": "dog"}), unet, size=(32, 32), steps=3, video=Video(frames, 8.0, {}))
     assert made[1].frames.shape == (3, 32, 32, 3) and made[1].fps == 8

@@ -23,7 +23,7 @@ from animatic.core.loop import sample
 from animatic.core.text import ClipText, truncating
 from animatic.core.types import AttentionMapRequest
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.generation import encode, encode_stories, render_batch, render_story
+from animatic.generation import encode, encode_stories, render, render_batch
 from animatic.scene import Scene, Track
 
 FILLER = "many very quiet green trees under a wide blue sky "  # a letter is a token here: 41 of them
@@ -187,7 +187,7 @@ class TestLayers:
         story = (self.scene, Scene("a dog", (Track("dog", BOX),)))
         cond = encode_stories([story], video)
         assert cond.text.shape == (2, 2 * 154, tiny.WIDTH)
-        made = render_story(story, video, method, steps=2, size=(64, 64))
+        made = render(story, video, method, steps=2, size=(64, 64))
         assert made.frames.std() > 0
 
     def test_an_edit_leaves_its_source(self, video):

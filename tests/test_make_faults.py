@@ -20,7 +20,7 @@ from animatic.core.backbone import ModelDefaults
 from animatic.core.control import Control
 from animatic.core.seeds import check_seed
 from animatic.errors import AnimaticError
-from animatic.generation import render_story
+from animatic.generation import render
 from animatic.request import GenerationRequest
 from animatic.scene import Scene, load_story
 from animatic.video import Video, read_info
@@ -335,7 +335,7 @@ def test_a_story_of_cogvideox_fifteen_has_the_frames_of_its_windows(tmp_path):
     """Its tokens hold two latent frames, of the first one is spare: 40 frames of windows met a sample of 42."""
     model = animatic.load(str(tiny.cogvideox(tmp_path / "m", pairs=True)))
     seconds = model.geometry.frames / model.geometry.fps
-    video = render_story((Scene("a cat", seconds=2.5 * seconds),), model, "none", steps=1)
+    video = render((Scene("a cat", seconds=2.5 * seconds),), model, "none", steps=1)
     assert len(video) == 17, (
         "3 tokens of time are 6 latent frames; one is to spare, one a frame, four are 4 frames each"
     )

@@ -27,8 +27,8 @@ def test_the_prompts():
 
 def test_a_run_is_made_and_scored(tmp_path):
     model = tiny.folder(tmp_path / "model", tiny.unet3d())
-    settings = settings_of(benchmark_named("mpv"), "mpv", str(model), "ditctrl:chained", "rules")
-    settings = settings.__class__(**{**settings.__dict__, "steps": 1, "size": "16x16"})
+    mpv = benchmark_named("mpv")
+    settings = settings_of(mpv, "mpv", str(model), "ditctrl:chained", "rules", steps=1, size=(16, 16))
     run = prepare(tmp_path / "run", benchmark_named("mpv"), settings)
     assert all(len(scenes_of(job.plan or ())) == job.prompt.count("|") + 1 for job in run.jobs())
     work(run, RunPart(limit=1))

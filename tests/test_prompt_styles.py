@@ -4,9 +4,9 @@ import json
 
 import pytest
 import tiny
+from edit_pairs import edit_pair
 
 from animatic.backbones import load
-from animatic.editing import render_edit
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.methods import METHODS
@@ -20,8 +20,8 @@ from animatic.prompting.styles import (
     with_background,
     with_background_published,
 )
-from animatic.request import Edit
 from animatic.scene import Scene, Track
+from animatic.story_edit import Edit
 
 BOX = ((0.0, 0.0, 0.5, 0.5),)
 
@@ -184,6 +184,6 @@ def test_an_edit_of_words_that_are_not_told_is_refused(image_model):
     """The plain model is told no background; LMD is."""
     scene, edit = Scene("A cat", (Track("cat", BOX),), "the bear", seconds=0), Edit(swap={"bear": "dog"})
     with pytest.raises(AnimaticError, match=r"'bear' is not in the text that is told, 'A cat'"):
-        render_edit(scene, edit, image_model, "none", steps=2)
-    before, after = render_edit(scene, edit, image_model, "lmd", steps=2)
+        edit_pair(scene, edit, image_model, "none", steps=2)
+    before, after = edit_pair(scene, edit, image_model, "lmd", steps=2)
     assert before.info["prompt_text"] == "the bear with a cat" and after.info["prompt_text"] == "the dog with a cat"

@@ -71,7 +71,7 @@ def test_a_recipe_of_ones_own(model):
     )
     assert info["method"] == "mine"
     ticks = []
-    animatic.render(CAT, model, mine, steps=2, frames=2, watch=[Progress(lambda *t: ticks.append(t))])
+    animatic.render(CAT, model, mine, steps=2, frames=2, callbacks=[Progress(lambda *t: ticks.append(t))])
     assert ticks == [(0, 2), (1, 2), (2, 2)]
 
 

@@ -167,7 +167,7 @@ def test_mini_makes_what_it_knows_and_says_what_it_does_not(tmp_path):
     """The real model at one step: a batch is made as a whole, a noun it lacks is left out with the reason."""
     lmd = BENCHMARKS["lmd"]
     few = replace(lmd, cases=lambda: [lmd.cases()[i] for i in (0, 20, 200, 399)])  # backpacks, bottles, two pairs
-    settings = replace(settings_of(few, "lmd", "mini", "none", "rules"), steps=1, batch=3)
+    settings = replace(settings_of(few, "lmd", "mini", "none", "rules", steps=1), batch=3)
     run, maker = prepare(tmp_path / "run", few, settings), JobRenderer(settings)
     work(run, RunPart(), maker=maker)
     jobs = run.jobs()

@@ -17,7 +17,7 @@ from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 from animatic.errors import AnimaticError
-from animatic.generation import encode_stories, render, render_story, timeline_of
+from animatic.generation import encode_stories, render, timeline_of
 from animatic.scene import Scene, Track
 from animatic.timeline import Timeline, WindowLayout, by_count, check_memory
 
@@ -186,23 +186,23 @@ def test_stories_of_any_length(unet):
     size = unet.geometry.frames
     each = size / unet.geometry.fps
     long = tuple(Scene(s.prompt, s.tracks, seconds=n * each) for s, n in zip(SCENES, (1, 1.5, 1), strict=True))
-    video = render_story(long, unet, "ditctrl:chained", steps=1, size=(16, 16))
+    video = render(long, unet, "ditctrl:chained", steps=1, size=(16, 16))
     assert len(video) == 56 and video.info["story"]["scenes"][1]["seconds"] == 1.5 * each
     one = Scene("a cat", seconds=2 * each)
-    assert len(render_story((one,), unet, "none", steps=1, size=(16, 16), overlap=0.0)) == 32
-    short = render_story((Scene("a cat", seconds=each),), unet, "none", steps=1, size=(16, 16))
+    assert len(render((one,), unet, "none", steps=1, size=(16, 16), overlap=0.0)) == 32
+    short = render((Scene("a cat", seconds=each),), unet, "none", steps=1, size=(16, 16))
     assert close_frames(short.frames, render(Scene("a cat"), unet, "none", steps=1, size=(16, 16)).frames)
 
 
 def test_bad_stories(unet):
     with pytest.raises(AnimaticError, match="scene 2 of the story lasts 0 seconds"):
-        render_story((SCENES[0], Scene("a cat", seconds=0.0)), unet)
+        render((SCENES[0], Scene("a cat", seconds=0.0)), unet)
     with pytest.raises(AnimaticError, match=r"scene 2 lasts 0.1 s, too short to be told: the model sees 2 s, each 1 s"):
-        render_story((SCENES[0], Scene("a cat", seconds=0.1), SCENES[1]), unet)
+        render((SCENES[0], Scene("a cat", seconds=0.1), SCENES[1]), unet)
     with pytest.raises(AnimaticError, match="overlap is 1; want a fraction"):
         timeline_of(SCENES, unet.geometry, WindowLayout(overlap=1))
     with pytest.raises(AnimaticError, match="method 'lmd' lays out one scene; want another for a story"):
-        render_story(SCENES, unet, "lmd", steps=1)
+        render(SCENES, unet, "lmd", steps=1)
     cog = Geometry(49, 480, 720, 16, 8, 8.0, vae_temporal_ratio=4)
     forty = timeline_of(tuple(Scene(f"a cat {i}", seconds=6.125) for i in range(40)), cog)
     with pytest.raises(AnimaticError, match=r"1957 frames of 720x480 would take 10.\d GiB of memory, and 4.0 GiB are"):

@@ -25,13 +25,15 @@ import animatic
 from animatic import Scene, Track, Video, load, render
 from animatic.controls.watching import Progress, Stop, Stopped
 from animatic.errors import AnimaticError
+from animatic.generation import request_of
 from animatic.methods import METHODS
 from animatic.planning.planners import plan
 from animatic.scene import load_story
 from animatic.studio.api import Api
+from animatic.studio.job_request import JobRequest
 from animatic.studio.log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log
 from animatic.studio.server import serve
-from animatic.studio.work import Limits, Studio, Wanted
+from animatic.studio.work import Limits, Studio
 
 BEAR = "A bear walks from the left to the right"
 QUICK = {"steps": 2, "frames": 2}
@@ -99,7 +101,7 @@ def test_stop_changes_nothing_until_it_is_wanted(mini):
     scene, seen = plan(BEAR), []
 
     def run(*watch):
-        return render(scene, mini, "lvd", steps=2, frames=2, watch=watch).frames
+        return render(scene, mini, "lvd", steps=2, frames=2, callbacks=watch).frames
 
     assert np.array_equal(run(), run(Stop(lambda: False)))  # the same passes
     asked = iter(range(10**6))
@@ -115,14 +117,21 @@ def test_plan_render_status_files(user, bear):
     options = user.ask("options")
     assert options["models"].keys() == {"mini"} and options["methods"].keys() == METHODS.keys()
     job = user.ask(
-        "render", scene=bear, method="lvd", seed=7, beside=["none"], heat=True, settings={"energy.scale": 20}, **QUICK
+        "render",
+        scene=bear,
+        method="lvd",
+        seed=7,
+        compare=["none"],
+        attention=True,
+        settings={"energy.scale": 20},
+        **QUICK,
     )
     assert job["state"] in (WAITING, RUNNING)
     status = user.wait(job["id"])
     assert status["state"] == DONE and [f["method"] for f in status["files"]] == ["lvd", "none"]
     first, second = status["files"]
-    assert second.keys() == {"method", "json", "mp4", "gif", "mkv"} and first.keys() == second.keys() | {"heat"}
-    kinds = {"mp4": "video/mp4", "gif": "image/gif", "json": "application/json", "heat": "video/mp4"}
+    assert second.keys() == {"method", "json", "mp4", "gif", "mkv"} and first.keys() == second.keys() | {"attention"}
+    kinds = {"mp4": "video/mp4", "gif": "image/gif", "json": "application/json", "attention": "video/mp4"}
     for kind, link in first.items():
         if kind != "method":
             got = user.http.get(link)
@@ -273,7 +282,7 @@ def test_limits(user, bear):
         ({"scene": crowd}, "13 tracks; at most 12 here"),
         ({"scene": {"scenes": [bear] * 9}}, "9 scenes; at most 8 here"),
         ({"scene": {**bear, "negative": "x" * 3000}}, "negative has 3000 letters"),
-        ({"scene": bear, "beside": ["none", "lvd", "lmd"]}, "beside is 3; at most 2 here"),
+        ({"scene": bear, "compare": ["none", "lvd", "lmd"]}, "compare is 3; at most 2 here"),
         ({"scene": {**bear, "prompt": "a zebra", "tracks": [{**bear["tracks"][0], "phrase": "zebra"}]}}, "cannot show"),
     ):
         status, said = user.refused("render", **words)
@@ -350,9 +359,9 @@ def malformed(random: random.Random, scene: dict, job: str, secret: Path) -> htt
                 ("model", [1, None, "maxi", "../..", str(secret)]), ("method", [1, None, "magic", "__init__"]),
                 ("seed", [-1, 1.5, "1", None, 2**64, True]), ("steps", [0, -1, 1e9, "5", 201, []]),
                 ("frames", [0, 65, 33, "x", {}]), ("size", ["64", "60x64", "0x0", "-8x8", "9999x9999", 64, "64x64\n"]),
-                ("scheduler", ["warp", 1, "os", "__class__"]), ("heat", ["yes", 1, None]),
+                ("scheduler", ["warp", 1, "os", "__class__"]), ("attention", ["yes", 1, None]),
                 ("settings", [{"a": 1}, [], {"energy.until": 2}, {"energy.scale": "x"}, {"energy.iterations": -1}]),
-                ("beside", ["none", ["magic"], [1], ["none"] * 3]), ("unknown", [1]),
+                ("compare", ["none", ["magic"], [1], ["none"] * 3]), ("unknown", [1]),
             ])  # fmt: skip
             return post("/api/render", {"scene": scene, name: random.choice(values)})
         case 4:
@@ -468,7 +477,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
 
 def test_everything_survives_a_restart(tmp_path):
     scene = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
-    request = Wanted((scene,), method="none", steps=1, frames=1).to_dict()
+    request = JobRequest(request_of((scene,), "mini", "none", 0, steps=1, frames=1)).to_dict()
     log = Log(tmp_path)
     ids = [log.add("render", request).id for _ in range(2)]
     log.change(ids[0], state=RUNNING)  # as a killed server leaves it
@@ -495,7 +504,9 @@ def test_a_model_folder_that_is_gone_is_told_and_the_worker_goes_on(tmp_path, mi
     try:
         ends = []
         for model in (str(folder), "mini"):
-            record = studio.submit("render", Wanted((scene,), model, "none", steps=1, frames=1).to_dict())
+            record = studio.submit(
+                "render", JobRequest(request_of((scene,), model, "none", 0, steps=1, frames=1)).to_dict()
+            )
             while (state := studio.log.get(record.id)).state in (WAITING, RUNNING):
                 time.sleep(0.05)
             ends.append((state.state, state.message))
@@ -507,7 +518,10 @@ def test_a_model_folder_that_is_gone_is_told_and_the_worker_goes_on(tmp_path, mi
 def test_what_waits_is_kept_when_the_server_ends(tmp_path):
     studio = Studio(tmp_path)
     scene = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
-    ids = [studio.submit("render", Wanted((scene,), steps=200, frames=16).to_dict()).id for _ in range(2)]
+    ids = [
+        studio.submit("render", JobRequest(request_of((scene,), "mini", "lvd", 0, steps=200, frames=16)).to_dict()).id
+        for _ in range(2)
+    ]
     while studio.status(ids[0])["state"] == WAITING:
         time.sleep(0.02)
     studio.close()

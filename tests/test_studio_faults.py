@@ -85,7 +85,7 @@ def test_a_story_has_the_frames_of_the_command_line(method, api, tmp_path):
 
 def test_what_windows_share_is_seen_in_a_story(api):
     """`ditctrl` is not `none`, the fault that was reported; and the masked form is not the plain one."""
-    made = in_studio(api, STORY, method="ditctrl", seed=5, steps=3, beside=["none", "ditctrl:masked"])
+    made = in_studio(api, STORY, method="ditctrl", seed=5, steps=3, compare=["none", "ditctrl:masked"])
     frames = [video.frames.astype(int) for video in made.values()]
     assert all(np.abs(a - b).mean() > 0.3 for a, b in zip(frames, (*frames[1:], frames[0]), strict=True))
 
@@ -127,7 +127,7 @@ def test_every_wish_has_the_frames_of_the_command_line(story, words, options, ap
         ({"scene": {"scenes": [_plain(s) for s in STORY]}, "frames": 8}, "frames is 8; a story is told how long"),
         ({"scene": {"scenes": [_plain(s) for s in STORY]}, "method": "lmd"}, "lays out one scene"),
         ({"scene": {"scenes": [_plain(s) for s in STORY]}, "method": "multidiffusion"}, "lays out one scene"),
-        ({"scene": {"prompt": "a bear"}, "heat": True}, "heat maps are of things, and the scene has none"),
+        ({"scene": {"prompt": "a bear"}, "attention": True}, "attention maps are of objects, and the scene has none"),
     ],
 )
 def test_numbers_and_wishes_that_cannot_be(words, message, api):

@@ -305,19 +305,21 @@ def _shown_info(shown: Scene | Timeline, backbone: Backbone) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def encode(shown: Sequence[Scene | Timeline], backbone: Backbone) -> Conditioning:
     """The conditioning of scenes, or of timelines, in the wording of a method.
 
-    Negative prompts are the scenes' and the model's default. Of a story the texts of its scenes stand in a row:
-    `[row, part * token, channel]`, all negative rows first.
+    Negative prompts are the scenes' and the model's default.
     """
-    if not isinstance(shown[0], Timeline):
-        scenes = cast("Sequence[Scene]", shown)
-        negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
-        return backbone.encode([scene.prompt for scene in scenes], negatives)
+    if isinstance(shown[0], Timeline):
+        return encode_stories([timeline.scenes for timeline in cast("Sequence[Timeline]", shown)], backbone)
+    scenes = cast("Sequence[Scene]", shown)
+    negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
+    return backbone.encode([scene.prompt for scene in scenes], negatives)
 
-    stories = [timeline.scenes for timeline in cast("Sequence[Timeline]", shown)]
+
+@torch.no_grad()
+def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning:
+    """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
     count, parts = len(stories), len(stories[0])
     cond = encode([scene for story in stories for scene in story], backbone)
     if cond.extra and parts > 1:

@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 from conftest import close_frames
+from edit_pairs import edit_pair
 from networks import agree, transformer_model
 from seeded import recorded
 
@@ -16,13 +17,14 @@ from animatic.controls.self_attention import SelfAttention
 from animatic.core.attention import fused_attention
 from animatic.core.loop import sample
 from animatic.core.types import AttentionCall, Branch, Conditioning, Step
-from animatic.editing import edited, render_edit
+from animatic.editing import edited
 from animatic.errors import AnimaticError
-from animatic.generation import encode, encode_stories, render, render_story
+from animatic.generation import encode, encode_stories, render
 from animatic.methods import METHODS
 from animatic.methods.usage import layout_of, usage_of
-from animatic.request import Edit, GenerationRequest
+from animatic.request import GenerationRequest
 from animatic.scene import Scene
+from animatic.story_edit import Edit
 from animatic.timeline import timeline_of
 
 RECORDED = recorded("ditctrl")
@@ -95,19 +97,19 @@ def test_maps_within_text_and_video_are_ditctrls():
 def test_its_own_prompts_are_rendered_and_the_file_makes_the_same_again(tiny_dit):
     """No track, no seconds needed; what is not said is the script's own, and the request says all of it."""
     story = tuple(Scene(f"a {word} cat runs", seconds=0.0) for word in ("red", "pink", "two"))
-    video = render_story(story, tiny_dit, "ditctrl:published", 3, steps=4, overlap=1 / 3)
+    video = render(story, tiny_dit, "ditctrl:published", 3, steps=4, overlap=1 / 3)
     request = GenerationRequest.of(video.info, "test")
     assert (request.scheduler, request.transitions, request.longer_middle) == ("sat-dpm++", 2, 0)
     windows = 3 + 2 * 2
     assert len(video) == (3 + (windows - 1) * 2 - 1) * 4 + 1
     assert video.info["prompt_text"] == " | ".join(scene.prompt for scene in story)
 
-    again = render_story(
+    again = render(
         request.story, tiny_dit, request.method, 3, steps=request.steps, overlap=request.overlap,
         transitions=request.transitions, longer_middle=request.longer_middle, scheduler=request.scheduler,
     )  # fmt: skip
     assert close_frames(again.frames, video.frames)
-    longer = render_story(story, tiny_dit, "ditctrl:published", 3, steps=4, overlap=1 / 3, longer_middle=1)
+    longer = render(story, tiny_dit, "ditctrl:published", 3, steps=4, overlap=1 / 3, longer_middle=1)
     assert len(longer) == len(video) + 2 * 4
 
 
@@ -121,7 +123,7 @@ def test_a_negative_prompt_that_is_given_is_told(tiny_dit):
 def test_an_edit_of_a_published_video_weights_as_published(tiny_dit):
     """Through the door that users take: the source does not notice, and the target is not the plain method's."""
     scene, edit, how = Scene("a red cat runs"), Edit(weight={"red": 0.0}), {"steps": 4, "scheduler": "sat-dpm++"}
-    source, target = render_edit(scene, edit, tiny_dit, "ditctrl:published", 3, **how)
+    source, target = edit_pair(scene, edit, tiny_dit, "ditctrl:published", 3, **how)
     assert close_frames(source.frames, render(scene, tiny_dit, "ditctrl:published", 3, **how).frames)
     assert (target.frames != source.frames).any()
 
@@ -133,11 +135,11 @@ def test_windows_that_cannot_be(tiny_dit):
         ({"overlap": 1.0}, "overlap is 1.0; want a fraction of the window"),
     ):
         with pytest.raises(AnimaticError, match=why):
-            render_story(story, tiny_dit, "ditctrl", steps=4, **how)
+            render(story, tiny_dit, "ditctrl", steps=4, **how)
     with pytest.raises(AnimaticError, match="transitions -1"):
-        render_story(story, tiny_dit, "ditctrl:published", steps=4, transitions=-1)
+        render(story, tiny_dit, "ditctrl:published", steps=4, transitions=-1)
     with pytest.raises(AnimaticError, match="GiB of memory"):
-        render_story(story * 2, tiny_dit, "ditctrl:published", steps=4, longer_middle=10**12)
+        render(story * 2, tiny_dit, "ditctrl:published", steps=4, longer_middle=10**12)
 
 
 def test_more_windows_are_more_video(tiny_dit):
