@@ -15,7 +15,7 @@ from animatic.cli import main
 from animatic.core.backbone import Geometry
 from animatic.durations import at_rate, frame_rate, length_note
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.generation import render, request_of
+from animatic.generation import generate, render, request_of
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
 from animatic.video import Video
@@ -99,22 +99,23 @@ def test_what_lasts_otherwise_is_said(frames, fps, seconds, said):
 
 def test_python_says_what_lasts_otherwise(model):
     with pytest.warns(AnimaticWarning, match="scene 'a cat' lasts 1.12 s, not 2 s: cog makes 9 frames at 8 a second"):
-        video = render(CAT, model, "none", steps=1)
+        video = render(CAT, model, "none", steps=1, windowed=False)
     assert (len(video), video.fps) == (9, 8.0)
+    assert len(render(CAT, model, "none", steps=1)) == 17  # in windows
 
 
 def test_a_rate_that_was_asked_for_is_kept_and_made_again(model):
     with pytest.warns(AnimaticWarning, match="lasts 0.562 s, not 2 s"):
-        video = render(CAT, model, "none", steps=1, fps=16)
+        video = render(CAT, model, "none", steps=1, fps=16, windowed=False)
     assert (len(video), video.fps, model.geometry.fps) == (9, 16.0, 8.0)  # the loaded model stays as it was
     request = GenerationRequest.of(video.info, "it")
-    assert (request.frames, request.fps) == (9, 16.0)
-    again = render(request.story[0], model, "none", request.seed, steps=1, frames=request.frames, fps=request.fps)
+    assert (request.sampling.frames, request.sampling.fps) == (9, 16.0)
+    again = generate(request, model)
     assert again.fps == 16.0
 
     story = (replace(CAT, seconds=1.125), replace(CAT, prompt="a dog", seconds=1.125))
     slow, fast = (render(story, model, "none", steps=1, fps=fps) for fps in (None, 16))
-    assert (slow.fps, fast.fps, GenerationRequest.of(fast.info, "it").fps) == (8.0, 16.0, 16.0)
+    assert (slow.fps, fast.fps, fast.request.sampling.fps) == (8.0, 16.0, 16.0)
     assert len(fast) / 16 == pytest.approx(len(slow) / 8, abs=4 / 8)  # as long, to a latent frame, of more frames
 
 
@@ -168,7 +169,7 @@ def test_benchmarks_play_at_the_models_rate(folder, recwarn):
     settings = RunSettings("b", "", "video", "rules", request_of((), str(folder), "none", 0, steps=1))
     for frames, wanted in ((None, 9), (5, 5)):
         for plan in (CAT, None):
-            maker = JobRenderer(replace(settings, frames=frames))
+            maker = JobRenderer(replace(settings, request=settings.request.with_sampling(frames=frames)))
             (video,) = maker._render([Job(0, 0, "task", "a cat", ("cat",), 0, plan)])
             assert (len(video), video.fps) == (wanted, 8)
     assert not [w for w in recwarn if "lasts" in str(w.message)]

@@ -21,7 +21,6 @@ from animatic.controls.terms import BoxEnergy, Corners, Ratio
 from animatic.controls.windows import Windows
 from animatic.core.setting_values import given_settings, shown
 from animatic.errors import AnimaticError
-from animatic.generation import render
 from animatic.methods import METHODS, recipe_named
 from animatic.methods.settings import settings_of, tuned
 from animatic.request import GenerationRequest
@@ -227,7 +226,7 @@ def test_a_run_is_its_settings(here, tmp_path):
     code, _, err = here(*command, "--set", "energy.scale=30")
     assert code == 0, err
     run = Run("r")
-    assert run.settings.settings == {"energy.scale": 30}
+    assert run.settings.request.settings == {"energy.scale": 30}
     (job,) = (job for job in run.jobs() if job.file)
     assert Video.load(tmp_path / "r" / job.file).info["request"]["settings"] == {"energy.scale": 30.0}
     assert here(*command, "--set", "energy.scale=30.0")[0] == 0
@@ -237,9 +236,11 @@ def test_a_run_is_its_settings(here, tmp_path):
     assert code == 2 and "energy.scale is 'x'; want a number" in err and not (tmp_path / "s").exists()
 
     manifest = json.loads((tmp_path / "r/manifest.json").read_text())
-    del manifest["settings"]["settings"]
+    del manifest["settings"]["request"]
+    manifest["settings"] |= {"model": "mini", "method": "lvd", "seed": 0, "steps": 1, "size": "64x64"}
     (tmp_path / "r/manifest.json").write_text(json.dumps(manifest))
-    assert Run("r").settings.request.settings == {}
+    before = Run("r").settings.request  # as version 0.1 wrote it
+    assert before.settings == {} and before.sampling.size == (64, 64)
 
 
 # ---- what settings of the originals asked for that was not there

@@ -72,7 +72,7 @@ def test_every_beginning_is_a_fair_sample():
 
 def test_a_prompt_keeps_its_seed(tmp_path):
     """T24: whole or in parts; the repeat r adds 6789 r."""
-    run = prepare(tmp_path / "a", SHORT, replace(FILMED, seed=7, repeats=2))
+    run = prepare(tmp_path / "a", SHORT, replace(FILMED, request=FILMED.request.with_sampling(seed=7), repeats=2))
     assert [job.seed for job in run.jobs()] == [*range(7, 47), *range(6796, 6836)]
     with run.working():
         seen = [job for i in range(3) for job in iter(lambda i=i: (run.claim(6, (i, 3)) or [None])[0], None)]

@@ -17,9 +17,9 @@ from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 from animatic.errors import AnimaticError
-from animatic.generation import encode_stories, render, timeline_of
+from animatic.generation import encode_stories, render
 from animatic.scene import Scene, Track
-from animatic.timeline import Timeline, WindowLayout, by_count, check_memory
+from animatic.timeline import Timeline, WindowLayout, by_count, check_memory, timeline_of
 
 BOX = ((0.1, 0.1, 0.5, 0.6), (0.5, 0.4, 0.9, 0.9))
 SCENES = tuple(Scene(f"a {word} cat runs", (Track("cat", BOX),)) for word in ("red", "pink", "the"))

@@ -74,7 +74,10 @@ class BoundRequest:
         shown: list[Scene | Timeline] = []
         if self.windowed:
             check_no_frames(self.frames)
-            shown += [timeline_of(story, geometry, self.layout) for story in stories]
+            timelines = [timeline_of(story, geometry, self.layout) for story in stories]
+            if any(timeline.plan.windows != timelines[0].plan.windows for timeline in timelines):
+                raise AnimaticError("stories of one batch have different windows; want scenes of the same lengths")
+            shown += timelines
         else:
             for story in stories:
                 if len(story) != 1:

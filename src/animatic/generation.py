@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .binding import AnyMethod, BoundRequest, bind, check_story, load_model
+from .binding import AnyMethod, BoundRequest, bind, check_story, load_model, needs_windows
 from .callbacks import FINISHING, Callback, Callbacks, together
 from .controls.finite import Finite
 from .core.backbone import Backbone
@@ -122,6 +122,13 @@ def generate_batch(
     for request in requests:
         check_story(request.story)
     bound = bind(first, model or load_model(first), method)
+    for request in requests:
+        if first.windows.enabled is None and bound.windowed != needs_windows(
+            request.story, bound.backbone, first.sampling.frames
+        ):
+            raise AnimaticError(
+                "some stories of the batch are made in windows and some are not; want one batch for each"
+            )
     _check_stages(bound)
     videos = _sampled(bound, [r.story for r in requests], [r.sampling.seed for r in requests], reports)
     if not first.finishing.stages:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from .errors import AnimaticError
 from .files import read_json
+from .media.reading import probe
 from .request import GenerationRequest
 from .scene import parse_story
-from .video import read_info
 
 
 def read_request(path: str | os.PathLike[str], allowed: Iterable[str | os.PathLike[str]] = ()) -> GenerationRequest:
@@ -42,7 +42,7 @@ def request_in(path: Path) -> GenerationRequest | None:
             return GenerationRequest.of(data, path)
         return GenerationRequest(parse_story(data, str(path)))
 
-    info = read_info(path)
+    info = probe(path).info
     return GenerationRequest.of(info, path) if "request" in info else None
 
 

@@ -100,7 +100,8 @@ def _options(bundle: Any, optional: bool = False) -> list[inspect.Parameter]:
         if "help" not in f.metadata:
             continue
         annotation = _as_typed(types[f.name]) if optional else types[f.name]
-        annotated = Annotated[annotation, typer.Option(**f.metadata)]
+        metadata = dict(f.metadata)
+        annotated = Annotated[annotation, typer.Option(*metadata.pop("flags"), **metadata)]
         default = None if optional else f.default
         parameters.append(inspect.Parameter(f.name, kind, default=default, annotation=annotated))
     return parameters

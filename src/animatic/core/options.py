@@ -9,13 +9,14 @@ from dataclasses import field
 from typing import Any
 
 
-def option(default: Any, help: str, metavar: str | None = None) -> Any:
+def option(default: Any, help: str, metavar: str | None = None, flags: tuple[str, ...] = ()) -> Any:
     """A dataclass field that is also a command-line option.
 
     Args:
         default: Value of the field, and of the option, where none is given.
         help: One sentence that says what the option is, with its unit and range.
         metavar: Placeholder for the value in the help; the name of the type if not given.
+        flags: Names of the option, such as ("--out", "-o"); "--" and the name of the field if not given.
 
     """
-    return field(default=default, metadata={"help": help, "metavar": metavar})
+    return field(default=default, metadata={"help": help, "metavar": metavar, "flags": flags})

@@ -45,7 +45,11 @@ class TrainingSettings:
     data: str = option(
         "", "Training data: a folder of clips or .tar files, a file, hf:NAME[:SPLIT], or toy[:PIXELS[:BETWEEN]]."
     )
-    out: str = option("runs/out/train", "Folder for checkpoints, samples, log and model; a run found there is resumed.")
+    out: str = option(
+        "runs/out/train",
+        "Folder for checkpoints, samples, log and model; a run found there is resumed.",
+        flags=("--out", "-o"),
+    )
     learn: str = option("clips", "Task: clips (generate from noise), interpolate:FACTOR or upscale:FACTOR.")
     min_noise: float = option(0.0, "Smallest noise level that is trained, as a fraction of all levels.")
     noise_augmentation: float = option(
