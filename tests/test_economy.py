@@ -16,7 +16,6 @@ from animatic.core.backbone import MemoryOptions
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Step
 from animatic.errors import AnimaticError
-from animatic.methods import METHODS
 from animatic.scene import Scene, Track
 from animatic.video import Video
 
@@ -119,4 +118,4 @@ def test_from_the_command_line(tmp_path, monkeypatch):
 
 def test_attention_steps_are_numbers():
     with pytest.raises(AnimaticError, match="attention steps are 'last'"):
-        AttentionExport(of="*@last").controls(Scene("a cat", ()), METHODS["none"])
+        AttentionExport(of="*@last").controls()

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +16,12 @@ from torch import Tensor
 from .controls.attention_maps import AttentionMaps
 from .controls.self_attention import SelfAttention
 from .controls.sharing import ShareKV
-from .core.backbone import Backbone
 from .core.control import Control
 from .core.types import Branch
 from .errors import AnimaticError
 from .files import write_atomically
-from .methods import Recipe
+from .methods import Method
 from .planning.lexicon import FUNCTION
-from .prompting.styles import style_of, styled
-from .scene import Scene, Track
 from .video import Video, attention_overlay, png, side_by_side
 
 LEAST = 192  # pixels of height to which small videos are enlarged
@@ -49,8 +45,8 @@ class AttentionExport:
     masks: int = 0  # how many were shown
     _matrices: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def controls(self, scene: Any, recipe: Recipe) -> list[Control]:
-        """Of a scene, or of a story's timeline, as a method words it. Where nothing is placed, of every word."""
+    def controls(self) -> list[Control]:
+        """What takes part in the run; where nothing is placed in a scene or story, maps are of every word."""
         found: list[Control] = []
         if self.within:
             found.append(SelfAttention(self._matrix, *_layers_and_steps(self.within)))
@@ -58,12 +54,9 @@ class AttentionExport:
             if self.back:
                 raise AnimaticError("what words look at was asked for, but no attention; want the whole, or of layers")
             return found
-        (shown,) = styled([scene], style_of(recipe))
-        if not shown.tracks:
-            parts = None if isinstance(shown, Scene) else tuple(map(_each_word, shown.scenes))
-            shown = _each_word(shown) if parts is None else replace(shown, scenes=parts)
         sites, steps = _layers_and_steps(self.of)
-        return [*found, AttentionMaps([shown], self._mean, sites, steps, self.back, self._one if self.of else None)]
+        each = self._one if self.of else None
+        return [*found, AttentionMaps(self._mean, sites, steps, self.back, each, words=_content_words)]
 
     def _mean(self, row: int, phrase: str, heat: Tensor) -> None:
         self.means[phrase] = heat.cpu().numpy()
@@ -71,16 +64,9 @@ class AttentionExport:
     def _one(self, row: int, phrase: str, layer: str, step: int, heat: Tensor) -> None:
         self._each.setdefault(f"{step:03}-{layer}", {})[phrase] = (heat / heat.amax().clamp(min=1e-12)).cpu().numpy()
 
-    def recipe(self, recipe: Recipe, name: str) -> Recipe:
-        """The method `name`, which shows here the masks by which its windows share, if they do."""
-
-        def watched(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-            controls = recipe(scenes, backbone, guidance)
-            return [replace(c, show=self._masks) if isinstance(c, ShareKV) else c for c in controls]
-
-        watched.__dict__.update(vars(recipe))  # how it words scenes, and how it is used
-        watched.__name__ = name
-        return watched
+    def showing_masks(self, method: Method) -> Method:
+        """The method, which shows here the masks by which its windows share, if they do."""
+        return method.mapped(lambda c: replace(c, show=self._masks) if isinstance(c, ShareKV) else c)
 
     def _masks(self, layer: str, step: int, row: Branch, source: Tensor, own: Tensor) -> None:
         for kind, mask in (("mask-source", source), ("mask-target", own)):
@@ -122,10 +108,9 @@ def _layers_and_steps(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return sites, tuple(int(n) for n in numbers.split(",") if n)
 
 
-def _each_word(scene: Scene) -> Scene:
-    """The scene with every word of its prompt as a thing, but for those that only hold others together."""
-    words = dict.fromkeys(word for word in re.findall(r"\w\w+", scene.prompt) if word.lower() not in FUNCTION)
-    return replace(scene, tracks=tuple(Track(word, ((0.0, 0.0, 1.0, 1.0),)) for word in words))
+def _content_words(prompt: str) -> list[str]:
+    """Every word of a prompt, once each, but for those that only hold others together."""
+    return list(dict.fromkeys(word for word in re.findall(r"\w\w+", prompt) if word.lower() not in FUNCTION))
 
 
 def _file_name(name: str) -> str:

@@ -41,5 +41,5 @@ def _check_layers(take: Take, controls: Sequence[Control]) -> None:
             backbone.hooks.requested_layers(AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), sites))
         except AnimaticError:
             layers = sites[0] if len(sites) == 1 else f"{sites[0]} and {len(sites) - 1} more"
-            reason = f"method {take.method!r} reads attention layers that {backbone.name} does not have ({layers})"
+            reason = f"method {take.method.name!r} reads attention layers that {backbone.name} does not have ({layers})"
             raise AnimaticError(f"{reason}; want a method that reads all layers, such as lvd") from None

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .controls.edits import FollowSource, LocalBlend, PromptToPrompt, Reweight
+from .controls.edits import FollowSource, LocalBlend, PromptToPrompt
+from .controls.reweight import Reweight
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
 from .core.control import Control
@@ -19,9 +20,7 @@ from .core.types import Step
 from .errors import AnimaticError
 from .generation import How, Take, check_scenes
 from .inversion import Unguided, invert
-from .methods import Recipe
-from .methods.ditctrl import sharing_layers
-from .methods.usage import layout_of, usage_of
+from .methods import MethodLike
 from .request import Edit, word_pattern
 from .scene import Scene, Story
 from .video import Video
@@ -33,7 +32,7 @@ def render_edit(
     source: Scene | Story,
     edit: Edit | Sequence[Edit],
     model: str | Backbone = "mini",
-    method: str | Recipe = "none",
+    method: MethodLike = "none",
     seed: int = 0,
     *,
     video: Video | None = None,
@@ -54,7 +53,7 @@ def render_edit(
         stories.append(each.of_story(stories[-1]))
     check_scenes(stories[0])
     take, seeds = Take.of(model, method, **how), [seed] * len(stories)
-    alike = usage_of(take.recipe).reweights_as_published
+    alike = take.method.reweights_as_published
 
     if isinstance(source, Scene):
         scenes, noise = [scene for (scene,) in stories], None
@@ -66,10 +65,10 @@ def render_edit(
     elif video is not None:
         raise AnimaticError("a video is inverted under the words of one scene; found a story")
     else:
-        layout = layout_of(take.recipe, overlap, transitions, longer_middle)
+        layout = take.method.layout_with(overlap, transitions, longer_middle)
         timelines = take.timelines(stories, layout)
         controls = edited(
-            take.windowed(timelines), [take.told(story) for story in stories], edits, take.backbone, alike
+            take.windowed(timelines), [take.told(story) for story in stories], edits, take.backbone, alike, True
         )
         videos = take.films(timelines, seeds, controls, layout)
 
@@ -110,11 +109,13 @@ def edited(
     edits: Sequence[Edit],
     backbone: Backbone,
     as_published: bool = False,
+    in_windows: bool = False,
 ) -> list[Control]:
     """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it.
 
     `stories` are as the method words them. `as_published`: words are weighted in the unconditional rows too, and where
-    nothing but weights changes, layout is taken over in all layers, as in DiTCtrl's own code.
+    nothing but weights changes, layout is taken over in all layers, as in DiTCtrl's own code. `in_windows`: whether the
+    stories are evaluated in windows; a method's own sharing between these serves the edit too.
     """
     prompts = [[scene.prompt for scene in story] for story in stories]
     for stream, edit in enumerate(edits, 1):
@@ -137,11 +138,13 @@ def edited(
             if stream:
                 follows.append(FollowSource((0.0, EARLY) if told_of == prompts[0] else FollowSource.during, (stream,)))
         only_weights = as_published and all(told_of == prompts[0] for told_of in prompts)
-        sites = ("*",) if only_weights else sharing_layers(backbone)
-        shares = [] if any(isinstance(c, ShareKV) for c in controls) else [ShareKV(sites)]
+        if not in_windows:
+            controls = [control for control in controls if not isinstance(control, ShareKV)]
+        has_own = any(isinstance(control, ShareKV) for control in controls)
+        shares = [] if has_own else [ShareKV(("*",) if only_weights else None)]
         inside = [*follows, *shares, *weights]
     else:
-        inside = [*weights, PromptToPrompt(prompts)]
+        inside = [*weights, PromptToPrompt()]
     return [*_blends(stories, prompts, edits, backbone), *controls, *inside]
 
 
@@ -159,7 +162,7 @@ def _blends(
         for at, exchanged in ((stream - 1, edit.swap), (stream, edit.swap.values())):
             words[at] = [place for word in exchanged for place in _tokens(backbone, prompts[at], word)]
             words[at] += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == stream)]
-        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,), parts=len(stories[0])))
+        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,)))
     return blends
 
 

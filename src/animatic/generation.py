@@ -32,11 +32,10 @@ from .core.text import truncating
 from .core.types import Branch, Conditioning
 from .durations import at_rate, clip_frames, frame_rates
 from .errors import AnimaticError, warn
-from .methods import Recipe, recipe_named
-from .methods.effect import without_effect
-from .methods.settings import guidance_of, tuned
-from .methods.usage import layout_of, usage_of
-from .prompting.styles import style_of, styled
+from .methods import Method, MethodLike, as_method
+from .methods.effect import check_settings, without_effect
+from .methods.settings import GUIDANCE, checked_settings, tuned
+from .prompting.styles import styled
 from .request import GenerationRequest
 from .scene import Scene, Story, story_json
 from .timeline import BY_TIME, Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
@@ -64,7 +63,7 @@ class How(TypedDict, total=False):
 
 
 def render(
-    scene: Scene, model: str | Backbone = "mini", method: str | Recipe = "lvd", seed: int = 0, **how: Unpack[How]
+    scene: Scene, model: str | Backbone = "mini", method: MethodLike = "lvd", seed: int = 0, **how: Unpack[How]
 ) -> Video:
     """Render one scene. See `render_batch`, which this calls."""
     return render_batch([scene], model, method, [seed], **how)[0]
@@ -73,7 +72,7 @@ def render(
 def render_batch(
     scenes: Sequence[Scene],
     model: str | Backbone = "mini",
-    method: str | Recipe = "lvd",
+    method: MethodLike = "lvd",
     seeds: Sequence[int] = (0,),
     **how: Unpack[How],
 ) -> list[Video]:
@@ -91,7 +90,7 @@ def render_batch(
 def render_story(
     story: Story,
     model: str | Backbone = "mini",
-    method: str | Recipe = "ditctrl",
+    method: MethodLike = "ditctrl",
     seed: int = 0,
     *,
     overlap: float | None = None,
@@ -108,7 +107,7 @@ def render_story(
     """
     check_scenes(story)
     take = Take.of(model, method, **how)
-    layout = layout_of(take.recipe, overlap, transitions, longer_middle)
+    layout = take.method.layout_with(overlap, transitions, longer_middle)
     timelines = take.timelines([story], layout)
     return take.films(timelines, [seed], take.windowed(timelines), layout)[0]
 
@@ -121,8 +120,7 @@ class Take:
     """
 
     backbone: Backbone
-    method: str
-    recipe: Recipe
+    method: Method
     settings: Mapping[str, Value]
     schedule: Schedule
     scheduler: str
@@ -133,7 +131,7 @@ class Take:
     watch: Sequence[Control]
 
     @staticmethod
-    def of(model: str | Backbone, method: str | Recipe, **how: Unpack[How]) -> Take:
+    def of(model: str | Backbone, method: MethodLike, **how: Unpack[How]) -> Take:
         """Raises where the model does not make that many frames of that size, or in so many steps."""
         for name in how:
             if name not in How.__annotations__:
@@ -158,25 +156,24 @@ class Take:
                 raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
             backbone = copy(backbone)
             backbone.defaults = replace(defaults, negative=negative)
-        if isinstance(method, str) and method.endswith(":published"):
+        plain = as_method(method)
+        if plain.name.endswith(":published"):
             backbone = truncating(backbone)
 
-        # a method with other settings is another recipe; among them the guidance scale is the option by another name
-        name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-        recipe = recipe_named(method) if isinstance(method, str) else method
-        changed = tuned(recipe, how.get("settings") or {}, backbone, name)
-        if guidance is not None and changed.guidance not in (None, guidance):
-            raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
-        guidance = changed.guidance if guidance is None else guidance
-        scheduler = how.get("scheduler") or usage_of(recipe).scheduler or defaults.scheduler
+        # among the settings, the guidance scale is the option by another name
+        values = checked_settings(plain, how.get("settings") or {}, backbone)
+        scales = [value for path, value in values.items() if path in GUIDANCE and isinstance(value, float)]
+        if guidance is not None and any(scale != guidance for scale in scales):
+            raise AnimaticError(f"guidance is {guidance:g}, and {scales[0]:g} in the settings; want one of them")
+        changed = tuned(plain, values, backbone)
+        scheduler = how.get("scheduler") or plain.scheduler or defaults.scheduler
         return Take(
             backbone,
-            name,
-            changed.recipe,
-            changed.values,
+            changed,
+            {path: value for path, value in values.items() if path not in GUIDANCE},
             backbone.schedule(defaults.steps if steps is None else steps, scheduler),
             scheduler,
-            guidance_of(recipe, backbone) if guidance is None else float(guidance),
+            changed.guidance_on(backbone) if guidance is None else float(guidance),
             frames,
             how.get("fps"),
             (width, height),
@@ -185,18 +182,19 @@ class Take:
 
     def told(self, scenes: Sequence[Scene]) -> list[Scene]:
         """Scenes (or timelines) as the method tells them: their prompts are the texts that are encoded."""
-        return styled(scenes, style_of(self.recipe))
+        return styled(scenes, self.method.prompt_style)
 
     def controls(self, scenes: Sequence[Scene]) -> list[Control]:
         """The method's controls. Raises where the model cannot show a scene, or cannot do what a control needs."""
         for scene in scenes:
             self.backbone.check_scene(scene)
-        controls = self.recipe(self.told(scenes), self.backbone, self.guidance)
+        check_settings(self.method.name, self.settings, scenes)
+        controls = self.method.on(self.backbone)
         try:
             check_needs(self.backbone, controls)
         except AnimaticError as error:
             raise AnimaticError(
-                f"method {self.method!r}: {error}; want --method none, which any model can do"
+                f"method {self.method.name!r}: {error}; want --method none, which any model can do"
             ) from None
         return controls
 
@@ -217,7 +215,7 @@ class Take:
             noise = self.backbone.noise(seeds, frames, height, width)
         self._warn_of_no_effect(scenes, controls)
         as_told = self.told(scenes)
-        pixels, made = self.shoot(noise, encode(as_told, self.backbone), controls, seeds)
+        pixels, made = self.shoot(noise, encode(as_told, self.backbone), controls, seeds, as_told)
         return [
             Video(
                 frames=pixels[i, :frames],
@@ -248,10 +246,10 @@ class Take:
         for control in controls:
             if isinstance(control, (Composition, Regions)):
                 raise AnimaticError(
-                    f"method {self.method!r} lays out one scene; want another for a story, such as ditctrl+lvd"
+                    f"method {self.method.name!r} lays out one scene; want another for a story, such as ditctrl+lvd"
                 )
         if not any(isinstance(control, Windows) for control in controls):
-            controls.append(Windows(timelines))
+            controls.append(Windows())
         return controls
 
     def films(
@@ -266,7 +264,7 @@ class Take:
         self._warn_of_no_effect(timelines, controls)
         as_told = cast("list[Timeline]", self.told(cast("Sequence[Scene]", timelines)))
         pixels, made = self.shoot(
-            noise, encode_stories([timeline.scenes for timeline in as_told], self.backbone), controls
+            noise, encode_stories([timeline.scenes for timeline in as_told], self.backbone), controls, scenes=as_told
         )
         laid = {name: value for name, value in asdict(layout).items() if name != "by_count"}  # the method says that
         return [
@@ -284,19 +282,24 @@ class Take:
 
     def _warn_of_no_effect(self, shown: Sequence[Scene | Timeline], controls: Sequence[Control]) -> None:
         for each in shown:
-            if why := without_effect(self.method, controls, each):
+            if why := without_effect(self.method.name, controls, each):
                 warn(f"scene {each.prompt[:40]!r}: {why}")
 
     def shoot(
-        self, noise: Tensor, cond: Conditioning, controls: Sequence[Control], seeds: Sequence[int] = ()
+        self,
+        noise: Tensor,
+        cond: Conditioning,
+        controls: Sequence[Control],
+        seeds: Sequence[int] = (),
+        scenes: Sequence[Scene | Timeline] = (),
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Frames `[row, frame, height, width, 3]`, and what they were made with."""
-        chain = [Finite(self.guidance), *self.watch, *controls]
-        latents = sample(self.backbone, self.schedule, noise, cond, chain, seeds)
+        """Frames `[row, frame, height, width, 3]`, and what they were made with; `scenes` as the method words them."""
+        chain = [Finite(), *self.watch, *controls]
+        latents = sample(self.backbone, self.schedule, noise, cond, chain, seeds, scenes=scenes, guidance=self.guidance)
         return self.backbone.decode(latents).cpu().numpy(), {
             "model": self.backbone.name,
             "family": self.backbone.family,
-            "method": self.method,
+            "method": self.method.name,
             "controls": repr(controls),
             "steps": self.schedule.steps,
             "scheduler": self.schedule.name,
@@ -311,7 +314,7 @@ class Take:
             memory = {"dtype": economy.dtype, "quantize": economy.quantize, "offload": economy.offload}
             memory["save_memory"] = economy.save_memory
         return GenerationRequest(
-            story, backbone.reference or backbone.name, backbone.loras, self.method, dict(self.settings), seed,
+            story, backbone.reference or backbone.name, backbone.loras, self.method.name, dict(self.settings), seed,
             steps=self.schedule.steps, guidance=self.guidance, size=self.size, scheduler=self.scheduler,
             negative=backbone.defaults.negative, **{"fps": backbone.geometry.fps, **memory, **more},
         )  # fmt: skip

@@ -49,9 +49,9 @@ def prepare(
 ) -> Run:
     """Begin a run or take it up: a row per case, every prompt planned, what is missing from the disk opened again."""
     from ..generation import versions
-    from ..methods import recipe_named
+    from ..methods import method_named
 
-    recipe_named(settings.method)
+    method_named(settings.method)
     planner = planner_named(settings.planner, options or PlannerOptions(benchmark.kind))
     cases = benchmark.cases()
     if not cases:
@@ -85,11 +85,11 @@ class JobRenderer:
         import torch
 
         from ..backbones import load
-        from ..methods import recipe_named
+        from ..methods import method_named
 
         if not torch.cuda.is_available():
             torch.set_num_threads(settings.threads)
-        recipe_named(settings.method)  # raises where there is none
+        method_named(settings.method)  # raises where there is none
         self.settings, self.backbone = settings, load(settings.model)
         self.size = parse_size(settings.size)
         self._check()
@@ -98,7 +98,6 @@ class JobRenderer:
         """Raise where no job could ever be made: asked once, of a thing that the model knows, before the first one."""
         from ..checking import checked
         from ..generation import Take, laid_out
-        from ..methods.usage import usage_of
         from ..timeline import check_no_frames
 
         s, backbone = self.settings, self.backbone
@@ -114,7 +113,7 @@ class JobRenderer:
             scheduler=s.scheduler, negative=s.negative, settings=s.settings,
         )  # fmt: skip
         story = (scene,) * (2 if s.kind == "story" else 1)
-        checked(take, laid_out(story, backbone, s.frames, usage_of(take.recipe).layout))
+        checked(take, laid_out(story, backbone, s.frames, take.method.layout))
 
     def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
         """Render jobs together. A job that cannot be rendered becomes an outcome with its reason."""

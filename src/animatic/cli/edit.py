@@ -49,8 +49,7 @@ def edit(
         from ..controls.watching import Progress
         from ..editing import Edit, render_edit
         from ..generation import laid_out
-        from ..methods import recipe_named
-        from ..methods.usage import layout_of
+        from ..methods import method_named
         from ..request import GenerationRequest
 
         change = Edit(swaps, factors, prompt, blend)
@@ -72,7 +71,7 @@ def edit(
 
     story = request.story
     if not form_is_known:  # seen at once or in windows: that hangs on the model
-        layout = layout_of(recipe_named(request.method), request.overlap, request.transitions, request.longer_middle)
+        layout = method_named(request.method).layout_with(request.overlap, request.transitions, request.longer_middle)
         request = replace(request, windowed=not isinstance(laid_out(story, model, request.frames, layout), Scene))
     clip = None
     if invert and video is not None:

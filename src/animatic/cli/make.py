@@ -185,8 +185,7 @@ def _film(
         from ..durations import at_rate
         from ..finishing.checks import check_stages
         from ..finishing.stages import stages_of
-        from ..methods import recipe_named
-        from ..methods.usage import layout_of
+        from ..methods import method_named
         from ..request import GenerationRequest
 
         stages = stages_of(shot.then) if shot.then else []
@@ -196,11 +195,11 @@ def _film(
 
     # what the model says of the scenes: how long they are, whether they are seen at once or in windows
     story = _timed(story, shot, model.geometry, span)
-    layout = layout_of(recipe_named(request.method or LONG), **windows)
+    layout = method_named(request.method or LONG).layout_with(**windows)
     shown = rendering.laid_out(story, model, request.frames, layout)
     album = AttentionExport(shot.save_attention, shot.attention_of, shot.attention_back, shot.attention_within)
     method = request.method or ("lvd" if isinstance(shown, Scene) else LONG)
-    watchers = album.controls(shown, recipe_named(method))
+    watchers = album.controls()
     if (shot.save_attention or shot.attention_of) and not shown.tracks:
         line("nothing is placed in the scene: attention to every word of its prompt is written", as_json)
     if model.geometry.max_frames == 1 and shot.seconds is not None:
@@ -213,8 +212,8 @@ def _film(
         if isinstance(shown, Scene):
             plain = rendering.render(shown, model, method, request.seed, **how)
         else:
-            recipe = album.recipe(recipe_named(method), method) if shot.save_masks else method
-            plain = rendering.render_story(story, model, recipe, request.seed, **windows, **how)
+            watched = album.showing_masks(method_named(method)) if shot.save_masks else method
+            plain = rendering.render_story(story, model, watched, request.seed, **windows, **how)
 
     if shot.save_masks and not album.masks:
         line(f"nothing shares by a mask under {method!r}: no masks are written", as_json)

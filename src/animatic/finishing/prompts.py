@@ -8,7 +8,7 @@ from typing import Unpack
 from ..backbones import load
 from ..core.backbone import Backbone
 from ..generation import How, check_scenes, render
-from ..methods import Recipe
+from ..methods import MethodLike
 from ..scene import Scene
 from ..video import Video
 from .checks import check_stages
@@ -20,7 +20,7 @@ def videos_of(
     prompts: Sequence[str],
     model: str | Backbone = "lavie",
     then: str = "",
-    method: str | Recipe = "none",
+    method: MethodLike = "none",
     seed: int = 0,
     **options: Unpack[How],
 ) -> Iterator[Video]:

@@ -25,9 +25,8 @@ from ..errors import AnimaticError
 from ..finishing.stages import finish as finished
 from ..finishing.stages import stage_context, stages_of
 from ..generation import How, Take, laid_out, render, render_story
-from ..methods import recipe_named
+from ..methods import method_named
 from ..methods.effect import without_effect
-from ..methods.usage import usage_of
 from ..scene import Scene, Story, parse_story
 from ..timeline import BY_TIME, Timeline, check_no_frames
 from ..video import Video
@@ -72,7 +71,7 @@ class Wanted:
 
         Raises where the story cannot be laid out, or where `frames` is given beside the scenes' seconds.
         """
-        layout = usage_of(recipe_named(self.method)).layout if self.method else BY_TIME
+        layout = method_named(self.method).layout if self.method else BY_TIME
         shown = laid_out(self.story, model, self.frames, layout)
         if isinstance(shown, Timeline):
             check_no_frames(self.frames)
@@ -147,7 +146,7 @@ def make(job: Job, wanted: Wanted, model: Components, log: Log) -> Files:
             job.tick(before * count + done, len(wanted.methods) * count)
 
         album = AttentionExport(whole=wanted.heat and m == 0)
-        seen = album.controls(shown, recipe_named(name))
+        seen = album.controls()
         watch = [Preview(job.show, every=1), Stop(job.stop.is_set), Progress(tick), *seen]
         if isinstance(shown, Scene):
             video = render(shown, model, name, wanted.seed, **wanted.how(name, watch))

@@ -16,7 +16,7 @@ from ..backbones import load
 from ..backbones.components import Components
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
-from ..methods import recipe_named
+from ..methods import method_named
 from ..scene import save_story
 from ..timeline import Timeline
 from .jobs import ACTIONS, Job, Wanted
@@ -80,7 +80,7 @@ class Studio:
     def check(self, wanted: Wanted) -> None:
         """Raise where it cannot be done, as far as that can be told before: of a model that is not loaded, less."""
         for method in wanted.methods:
-            recipe_named(method)
+            method_named(method)
         self.known(wanted.model)
         if model := self._loaded.get(wanted.model):
             self._check_on(wanted, model)

@@ -17,7 +17,6 @@ from ..backbones.small_model import save_model
 from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
 from ..generation import Take
-from ..methods.baselines import none
 from ..video import Video
 from .clips import Clips, Cut, Positions, Sample, used_items
 from .conditioning import RunText, with_text_mode, without_captions
@@ -160,12 +159,12 @@ class DiffusionTrainer(Trainer):
         prompts = [self.clips.caption(i) if reads_text else "" for i in range(settings.samples)]
         guidance = settings.guidance if reads_text else 1.0
         steps = min(PREVIEW_STEPS, self.model.defaults.steps)
-        take = Take.of(self.model, none, guidance=guidance, frames=settings.frames, steps=steps)
+        take = Take.of(self.model, "none", guidance=guidance, frames=settings.frames, steps=steps)
 
         width, height = take.size
         noise = self.model.noise(range(settings.samples), settings.frames, height, width)
         cond = self.model.encode(prompts, [self.model.defaults.negative] * settings.samples)
-        pixels, _ = take.shoot(noise, cond, none((), self.model, guidance))
+        pixels, _ = take.shoot(noise, cond, take.method.on(self.model))
 
         fps = self.model.geometry.fps
         suffix = "mp4" if settings.frames > 1 else "png"
