@@ -12,15 +12,16 @@ import json
 import resource
 import subprocess
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 import typer
 
-from animatic.controls.edits import Reweight
+from animatic.controls.reweight import Reweight
 from animatic.controls.sharing import ShareKV
 from animatic.core.attention import fused_attention
+from animatic.core.control import Run
 from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 
 TEXT = 226
@@ -39,7 +40,8 @@ def peak(what: str, tokens: int, heads: int, width: int, count: int) -> float:
     cells = tokens - TEXT
     call = AttentionCall("blocks.0.attn1", "joint", 1, slice(0, TEXT), (1, 1, cells), Step(0, 50, 0.0),
                 Conditioning(torch.zeros(len(branches), 1, 1), branches), width)  # fmt: skip
-    sharing, reweight = ShareKV(), Reweight({1: {5: 2.0, 6: 2.0}})
+    nothing: Any = None  # sharing in given layers asks neither a model nor a schedule
+    sharing, reweight = ShareKV(("*",)).begin(Run(nothing, nothing, q)), Reweight({1: {5: 2.0, 6: 2.0}})
     if "masked" in what:
         sharing._words = {(0, 0): (5, 6), (1, 0): (5, 6)}
     attend = {"plain": fused_attention, "reweight": lambda *a: reweight.attend(fused_attention, *a)}.get(

@@ -39,12 +39,14 @@ def methods() -> str:
 
 def _methods() -> Iterator[str]:
     mini = load("mini")
-    known = {name: settings_of(recipe, mini) for name, recipe in METHODS.items()}
+    known = {name: settings_of(method, mini) for name, method in METHODS.items()}
     yield "# Methods and models"
     yield "\nWritten by `runs/reference.py`.\n"
-    yield "| method | what it does |\n|---|---|"
-    for name, recipe in METHODS.items():
-        yield _row(f"`{name}`", (recipe.__doc__ or "").splitlines()[0])
+    yield "| method | what it does | paper | code |\n|---|---|---|---|"
+    for name, method in METHODS.items():
+        paper = f"[{method.paper}](https://arxiv.org/abs/{method.arxiv})" if method.arxiv else method.paper
+        code = f"[{method.repository.rpartition('/')[2]}]({method.repository})" if method.repository else ""
+        yield _row(f"`{name}`", method.summary, paper, code)
     yield "\n## Settings\n"
     yield 'Given by `--set NAME=VALUE`, or `settings={"NAME": VALUE}` in Python. Defaults are those on `mini`; each'
     yield "family of models has its own: `animatic methods METHOD --model MODEL`.\n"
@@ -74,7 +76,7 @@ def flags() -> str:
 API = {  # the modules of the API reference, by the package they lie in; "*" is every public module of the package
     "core": ("The sampling loop: its types, and the base classes `Control` and `Backbone`.", "*"),
     "controls": ("Controls, one idea from one paper each.", "*"),
-    "methods": ("Recipes: lists of controls for some scenes on a model.", "*"),
+    "methods": ("Methods as data: lists of controls for each family of models.", "*"),
     "backbones": (
         "Models in diffusers layout.",
         "load",

@@ -34,6 +34,7 @@ from animatic.controls.terms import BoxEnergy
 from animatic.core.attention import fused_attention
 from animatic.core.backbone import Geometry, ModelDefaults
 from animatic.core.control import Run
+from animatic.core.encoded_prompt import EncodedPrompt
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 from animatic.methods.lmd import LAYERS as LMD_LAYERS
 from animatic.methods.lvd import LAYERS as LVD_LAYERS
@@ -195,8 +196,8 @@ def least(repeat: int, **runs: Callable[[], Any]) -> dict[str, float]:
 
 def energy_of(scene: Scene, sites: tuple[str, ...], model: Components, x: Tensor, centre: float) -> Energy:
     terms = BoxEnergy(centre=centre)
-    control = Energy([scene], terms, sites, 40.0, 1.0, 1)
-    return control.begin(Run(model, model.schedule(50), x))
+    control = Energy(terms, sites, 40.0, 1.0, 1)
+    return control.begin(Run(model, model.schedule(50), x, scenes=[scene]))
 
 
 def steps(model: Components, x: Tensor, sites: tuple[str, ...], tracks: int, centre: float, fused: bool, repeat: int):
@@ -251,7 +252,7 @@ def energy(repeat: int) -> dict[str, Any]:
     sizes = [(5, 20, 36), (10, 10, 18), (10, 10, 18), (10, 10, 18), (10, 10, 18), (5, 20, 36)]
     for frames, tracks, centre in ((24, 2, 0.0), (24, 2, 0.23), (48, 3, 0.23)):
         scene = replace(SCENE, tracks=SCENE.tracks[:tracks])
-        targets = Targets.of([scene], text, frames, torch.device("cpu"))
+        targets = Targets.of([scene], [EncodedPrompt.of(scene, text)], frames, torch.device("cpu"))
         shape = targets.tokens.shape[1]
         found = {
             str(i): torch.rand(1, frames, heads, h, w, shape).requires_grad_() for i, (heads, h, w) in enumerate(sizes)
@@ -317,7 +318,7 @@ def off(repeat: int) -> dict[str, Any]:
     model, x = backbone(UNet2D, unet), torch.randn(2, 4, 1, 32, 32)
     cond = Conditioning(torch.randn(2, WORDS, 768), (Branch(True), Branch(False)))
     step = next(iter(model.schedule(50)))
-    layout = LayoutAttention([SCENE]).begin(Run(model, model.schedule(50), x[:1]))
+    layout = LayoutAttention().begin(Run(model, model.schedule(50), x[:1], scenes=[SCENE]))
 
     def attend(site: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return layout.attend(fused_attention, site, q, k, v, mask)

@@ -67,10 +67,10 @@ def test_layers_that_a_model_does_not_have_are_named_with_the_method(wan):
     from animatic.controls.energy import Energy
     from animatic.controls.guidance import Guidance
     from animatic.controls.terms import BoxEnergy
+    from animatic.methods import ANY, Method
 
-    def elsewhere(scenes, backbone, guidance):
-        return [Guidance(guidance), Energy(scenes, BoxEnergy(), ("mid_block.attentions.0", "up_blocks.1.*"))]
-
+    energy = Energy(BoxEnergy(), ("mid_block.attentions.0", "up_blocks.1.*"))
+    elsewhere = Method("elsewhere", "An energy on the layers of another network.", {ANY: (Guidance(), energy)})
     model = load(str(wan))
     with pytest.raises(AnimaticError) as error:
         check(request_of((CAT,), model, elsewhere, 0, steps=2), model, elsewhere)

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from conftest import RUN, close, golden
-from test_terms import PAIR, closed, lmd_targets
+from test_terms import closed, lmd_targets
 
 from animatic.backbones import load
 from animatic.controls.compositing import centred, composed, enlarged, mass, offsets, shifted
@@ -100,14 +100,8 @@ def test_transfer_equals_the_original(weight, key):
         own = torch.stack([ramp, ramp.flip(0), ramp]).view(3, 1, 1, n, n)
         reference[str(i), 0] = own.expand(3, 1, 3, n, n)
 
-    class Words:
-        """Where LMD found the last word of "a" (two tokens) and "b"."""
-
-        def positions(self, prompt, phrase):
-            return {"a": (2, 3), "b": (6,)}[phrase]
-
-    goal, scene = lmd_targets(12), Scene("a b", tuple(PAIR))
-    transfer = Transfer(weight, [scene], [(0, 0), (0, 1), (0, 2)], Words(), reference)
+    goal = lmd_targets(12)
+    transfer = Transfer(weight, [(0, 0), (0, 1), (0, 2)], reference)
     assert transfer(maps, goal, Step(0, 1, 0.0)).item() == pytest.approx(want - without, rel=1e-4)
     assert transfer(maps, goal, Step(1, 2, 0.0)).item() == 0, "nothing is known of that level"
 
@@ -115,19 +109,21 @@ def test_transfer_equals_the_original(weight, key):
 def run(model, controls, scenes=(CATS,), steps=5):
     cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
     noise = model.noise(range(len(scenes)), 1, 64, 64)
-    return sample(model, model.schedule(steps, "ddim"), noise, cond, [Guidance(2.0), *controls])
+    return sample(
+        model, model.schedule(steps, "ddim"), noise, cond, [Guidance(), *controls], scenes=scenes, guidance=2.0
+    )
 
 
-def composition(scenes=(CATS,), **settings) -> Composition:
-    energy = Energy(scenes, BoxEnergy(), scale=100.0, until=0.4, iterations=1)
-    return Composition(scenes, energy, (Guidance(2.0), energy), **settings)
+def composition(**settings) -> Composition:
+    energy = Energy(BoxEnergy(), scale=100.0, until=0.4, iterations=1)
+    return Composition(energy, (Guidance(), energy), **settings)
 
 
 def test_off_it_is_its_energy_alone(model):
     off = composition(frozen=0.0, transfer=0.0)
     assert torch.equal(run(model, [off]), run(model, [off.energy])), "off, it does the same passes"
     empty = replace(CATS, tracks=())
-    assert torch.equal(run(model, [composition((empty,))], (empty,)), run(model, [], (empty,)))
+    assert torch.equal(run(model, [composition()], (empty,)), run(model, [], (empty,)))
 
 
 def test_on_it_holds_the_sample_to_its_things(model):
@@ -151,7 +147,7 @@ def test_on_it_holds_the_sample_to_its_things(model):
             begun.append(super().begin(run))
             return begun[0]
 
-    run(model, [Spy(made.scenes, still, made.object_controls)])
+    run(model, [Spy(still, made.object_controls)])
     laid = begun[0]._latents
     cover = laid.cover[:, None].expand_as(seen[0])
     for level in (1, 2):
@@ -164,8 +160,8 @@ def test_on_it_holds_the_sample_to_its_things(model):
 def test_rows_are_composed_apart(model):
     """Two scenes at once equal two runs, given the same noise of their things."""
     other = Scene("a dog", (Track("dog", ((0.0, 0.0, 0.5, 0.5),)),), seconds=0)
-    together = run(model, [composition((CATS, other))], (CATS, other))
-    assert close(together[:1], run(model, [composition((CATS,))]), RUN)
+    together = run(model, [composition()], (CATS, other))
+    assert close(together[:1], run(model, [composition()]), RUN)
 
 
 def test_attention_masks_lie_in_their_boxes():

@@ -134,7 +134,7 @@ def test_who_watches_changes_nothing(mini, method):
     shown = []
     for watch in (
         [Progress(lambda done, count: shown.append(done)), Preview(lambda step, frames: shown.append(frames), 1)],
-        [AttentionMaps([TWO], lambda row, phrase, heat: shown.append(heat))],
+        [AttentionMaps(lambda row, phrase, heat: shown.append(heat))],
     ):
         assert apart(alone, render(TWO, mini, method, 1, callbacks=watch, **how).frames) <= LEVEL
     assert len(shown) == 3 + 2 + 2
@@ -206,10 +206,11 @@ def test_numbers_that_were_broken_before_are_not_blamed_on_the_scale(tmp_path):
     """What an energy says where the network itself answers NaN."""
     model = load(str(tiny.folder(tmp_path / "model", tiny.unet2d())))
     model.unet.conv_in.weight.data.fill_(torch.nan)
-    energy = Energy([TWO], BoxEnergy(), scale=30)
+    energy = Energy(BoxEnergy(), scale=30)
     cond = model.encode([TWO.prompt], [""])
+    noise = model.noise([0], 1, 32, 32)
     with pytest.raises(AnimaticError, match="step 0: the model's attention is not finite, before any update") as error:
-        sample(model, model.schedule(2), model.noise([0], 1, 32, 32), cond, [Guidance(2.0), energy])
+        sample(model, model.schedule(2), noise, cond, [Guidance(2.0), energy], scenes=[TWO])
     assert "lower scale" not in str(error.value)
 
 

@@ -272,7 +272,7 @@ def test_layout_energy_lowers_its_own_energy(model):
             return energies[-1]
 
     schedule = model.schedule(4)
-    energy = Energy([SCENE], Kept(), scale=20, until=0.5, iterations=4).begin(Run(model, schedule, x))
+    energy = Energy(Kept(), scale=20, until=0.5, iterations=4).begin(Run(model, schedule, x, scenes=[SCENE]))
     with torch.no_grad():
         energy.steer(lambda x, step, cond: model(x, step, cond, fused_attention), x, next(iter(schedule)), cond)
     assert all(b < a for a, b in pairwise(energies)), energies
@@ -285,8 +285,8 @@ def test_layout_attention_moves_attention_into_the_box(model):
 
     def shares(box, **how):
         scene = replace(SCENE, tracks=(Track("cat", (box,) * 3),))
-        control, maps = LayoutAttention([scene], **how), AttentionMapRequest(torch.tensor([token, token]))
-        bound = control.begin(Run(model, model.schedule(4), x))
+        control, maps = LayoutAttention(**how), AttentionMapRequest(torch.tensor([token, token]))
+        bound = control.begin(Run(model, model.schedule(4), x, scenes=[scene]))
         with torch.no_grad():
             model(x[[0, 0]], STEP, replace(cond, map_request=maps), lambda *a: bound.attend(fused_attention, *a))
         p = torch.stack(list(maps.found.values())).mean((0, 2, 3, -1))
@@ -301,7 +301,7 @@ def test_layout_attention_moves_attention_into_the_box(model):
 def test_layout_attention_is_a_bias_on_the_logits(model):
     """Its channels in queries and keys against the bias written out, tokens x tokens."""
     x, cond = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""])
-    control = LayoutAttention([SCENE]).begin(Run(model, model.schedule(4), x))
+    control = LayoutAttention().begin(Run(model, model.schedule(4), x, scenes=[SCENE]))
     step, looked = replace(STEP, noise=0.7), []
 
     def listen(site, q, k, v, mask):
@@ -325,9 +325,9 @@ def test_attention_seen_per_layer_and_step_in_both_directions(model):
     def look(**how):
         heats, each = {}, []
         heat = AttentionMaps(
-            [SCENE], lambda row, phrase, map: heats.update({phrase: map}), each=lambda *a: each.append(a), **how
+            lambda row, phrase, map: heats.update({phrase: map}), each=lambda *a: each.append(a), **how
         )
-        made = sample(model, model.schedule(4), x, cond, [heat, Guidance(6.0)])
+        made = sample(model, model.schedule(4), x, cond, [heat, Guidance(6.0)], scenes=[SCENE])
         return heats, each, made
 
     heats, each, made = look(steps=(1, 3))

@@ -38,7 +38,8 @@ def unet(tmp_path_factory):
 
 def pair(model, controls, prompts=("a red cat runs", "a red dog runs"), steps=4):
     x = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0)).expand(len(prompts), -1, -1, -1, -1).contiguous()
-    return sample(model, model.schedule(steps), x, model.encode(prompts, [""] * len(prompts)), controls)
+    cond, scenes = model.encode(prompts, [""] * len(prompts)), [Scene(prompt) for prompt in prompts]
+    return sample(model, model.schedule(steps), x, cond, controls, scenes=scenes)
 
 
 def test_what_an_edit_says():
@@ -86,12 +87,12 @@ def test_sharing_keeps_the_target_near_the_source(dit):
 def test_prompt_to_prompt(unet):
     words = ("a red cat runs", "a red dog runs")
     free = pair(unet, [Guidance(4.0)], words)
-    off = pair(unet, [Guidance(4.0), PromptToPrompt(words, cross=0.0, self_until=0.0)], words)
-    led = pair(unet, [Guidance(4.0), PromptToPrompt(words, cross=1.0, self_until=1.0)], words)
+    off = pair(unet, [Guidance(4.0), PromptToPrompt(cross=0.0, self_until=0.0)], words)
+    led = pair(unet, [Guidance(4.0), PromptToPrompt(cross=1.0, self_until=1.0)], words)
     assert close(off, free, RUN) and close(led[0], free[0], RUN)
     assert not torch.allclose(led[1], free[1], atol=1e-4) and not torch.allclose(led[1], led[0], atol=1e-4)
     more = ("a cat", "a cat runs fast")
-    refined = pair(unet, [Guidance(4.0), PromptToPrompt(more)], more)
+    refined = pair(unet, [Guidance(4.0), PromptToPrompt()], more)
     assert not torch.allclose(refined[1], refined[0], atol=1e-4), "added words are heard"
 
 

@@ -288,7 +288,7 @@ def test_a_method_with_effect_says_nothing():
     model = load("mini", "cpu")
     boxed = replace(SCENE, tracks=(BALL,))
     for method in ("lvd", "lmd", "lvd+", "multidiffusion", "none"):
-        assert without_effect(method, METHODS[method]([boxed], model, 4.0), boxed) == ""
+        assert without_effect(method, METHODS[method].on(model), boxed) == ""
 
 
 def test_the_text_that_a_model_is_told_is_in_the_file():

@@ -64,7 +64,7 @@ def mark(folder, **words):
 def run(model, controls, frames=3, scene=CATS):
     cond = model.encode([scene.prompt], [""])
     noise = model.noise([0], frames, 64, 64)
-    return sample(model, model.schedule(4, "ddim"), noise, cond, [Guidance(2.0), *controls])
+    return sample(model, model.schedule(4, "ddim"), noise, cond, [Guidance(2.0), *controls], scenes=[scene])
 
 
 def frames_of(model) -> int:
@@ -73,15 +73,15 @@ def frames_of(model) -> int:
 
 def test_off_is_the_identity(model):
     frames = frames_of(model)
-    assert torch.equal(run(model, [Gligen([CATS], until=0)], frames), run(model, [], frames)), "the same passes"
+    assert torch.equal(run(model, [Gligen(until=0)], frames), run(model, [], frames)), "the same passes"
 
 
 def test_on_it_tells_the_boxes(model):
     frames = frames_of(model)
-    with_boxes = run(model, [Gligen([CATS], until=1)], frames)
+    with_boxes = run(model, [Gligen(until=1)], frames)
     moved = replace(CATS, tracks=(CATS.tracks[0], Track("dog", ((0.0, 0.5, 0.5, 1),) * 2)))
     renamed = replace(CATS, tracks=(replace(CATS.tracks[0], phrase="dog"), CATS.tracks[1]))
-    for other in (run(model, [], frames), *(run(model, [Gligen([s], until=1)], frames) for s in (moved, renamed))):
+    for other in (run(model, [], frames), *(run(model, [Gligen(until=1)], frames, s) for s in (moved, renamed))):
         assert (with_boxes - other).abs().max() > 1e-4
 
 
@@ -96,7 +96,7 @@ def test_it_ends_after_its_share_of_the_steps(model):
             told.append("boxes" in cond.extra)
             return cond
 
-    run(model, [Gligen([CATS], until=0.5), Look()], frames_of(model))
+    run(model, [Gligen(until=0.5), Look()], frames_of(model))
     assert told == [True, True, False, False]
 
 
@@ -123,7 +123,7 @@ def test_frames_are_told_their_own_boxes(model):
 
 
 def test_negative_rows_are_told_nothing(model):
-    gligen, cond = Gligen([CATS], until=1), model.encode([CATS.prompt], [""])
+    gligen, cond = Gligen(until=1), model.encode([CATS.prompt], [""])
     extra = named_boxes([CATS], model.text, 1)
     told = replace(gligen, _conditioning=extra).condition(cond, Step(0, 4, 0.0)).extra["present"]
     assert told[0].sum() == 0 and told[1].sum() == 2
@@ -137,7 +137,7 @@ def test_image_folders_old_and_new(tmp_path):
     del config["attention_type"]
     (folder / "unet" / "config.json").write_text(json.dumps({**config, "use_gated_attention": True}))
     old = load(str(folder))
-    assert close(run(new, [Gligen([CATS], until=1)], 1), run(old, [Gligen([CATS], until=1)], 1), RUN)
+    assert close(run(new, [Gligen(until=1)], 1), run(old, [Gligen(until=1)], 1), RUN)
 
 
 def test_adapters_beside_the_model(tmp_path):

@@ -125,7 +125,7 @@ def test_the_site_is_built_without_a_complaint(site):
         "animatic.core.control.Control.condition",
         "animatic.core.backbone.Backbone.__call__",
         "animatic.controls.energy.Energy",
-        "animatic.methods.lvd.lvd",
+        "animatic.methods.method.Method",
         "animatic.backbones.load.load",
         "animatic.backbones.components.Components",
     ],

@@ -25,9 +25,9 @@ def model(tmp_path_factory):
 
 def run(model, *controls, scenes=(SCENE,), scale=2.0, show=None, layers=("*",)):
     cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
-    watch = [AttentionMaps(scenes, show, layers)] if show else []
+    watch = [AttentionMaps(show, layers)] if show else []
     noise = model.noise(range(len(scenes)), 3, 64, 64)
-    return sample(model, model.schedule(3, "ddim"), noise, cond, [*watch, Guidance(scale), *controls])
+    return sample(model, model.schedule(3, "ddim"), noise, cond, [*watch, Guidance(scale), *controls], scenes=scenes)
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])
@@ -43,8 +43,8 @@ def test_maps_are_of_their_row_and_follow_control(model):
     other = Scene("a dog", (Track("dog", ((0.5, 0.5, 1, 1),) * 3),))
     seen = {}
     controls = [
-        LayoutAttention([SCENE, other]),
-        Energy([SCENE, other], BoxEnergy(), scale=1.0, until=0.5, iterations=1),
+        LayoutAttention(),
+        Energy(BoxEnergy(), scale=1.0, until=0.5, iterations=1),
     ]
     run(model, *controls, scenes=(SCENE, other), show=lambda row, phrase, heat: seen.update({(row, phrase): heat}))
     assert set(seen) == {(0, "cat"), (0, "dog"), (1, "dog")}

@@ -29,25 +29,25 @@ def run(model, *controls, scenes=(CAT,)):
     frames = 3 if "video" in model.provides else 1
     cond = model.encode([s.prompt for s in scenes], [""] * len(scenes))
     noise = model.noise(range(len(scenes)), frames, 64, 64)
-    return sample(model, model.schedule(3, "ddim"), noise, cond, [Guidance(2.0), *controls])
+    return sample(model, model.schedule(3, "ddim"), noise, cond, [Guidance(2.0), *controls], scenes=scenes)
 
 
 def test_identity_when_off_and_effect_when_on(model):
     plain_run = run(model)
     for off in (
-        LayoutAttention([CAT], 0, 0),
-        LayoutAttention([CAT], until=0),
-        LayoutAttention([CAT], layers=("nowhere",)),
+        LayoutAttention(0, 0),
+        LayoutAttention(until=0),
+        LayoutAttention(layers=("nowhere",)),
     ):
         assert torch.equal(run(model, off), plain_run), "off, it does the same passes"
-    assert close(run(model, LayoutAttention([replace(CAT, tracks=())])), plain_run, RUN), "a bias of zeros"
-    assert not torch.allclose(run(model, LayoutAttention([CAT])), plain_run)
+    assert close(run(model, LayoutAttention(), scenes=(replace(CAT, tracks=()),)), plain_run, RUN), "a bias of zeros"
+    assert not torch.allclose(run(model, LayoutAttention()), plain_run)
 
 
 def test_rows_do_not_mix(model):
     dog = Scene("a cat and a dog", (Track("dog", ((0.5, 0, 1, 1),) * 3),))
-    both = run(model, LayoutAttention([CAT, dog]), scenes=(CAT, dog))
-    assert close(both[:1], run(model, LayoutAttention([CAT])), RUN)
+    both = run(model, LayoutAttention(), scenes=(CAT, dog))
+    assert close(both[:1], run(model, LayoutAttention()), RUN)
 
 
 def test_words_are_looked_at_in_their_boxes(model):
@@ -60,7 +60,7 @@ def test_words_are_looked_at_in_their_boxes(model):
     def shares(control):
         maps = AttentionMapRequest(torch.tensor([[token], [token]]))
 
-        bound = control.begin(Run(model, model.schedule(4), x, cond))
+        bound = control.begin(Run(model, model.schedule(4), x, cond, scenes=[CAT]))
         step = Step(0, 4, 999, noise=1.0)
         with torch.no_grad():
             model(x[[0, 0]], step, replace(cond, map_request=maps), lambda *a: bound.attend(fused_attention, *a))
@@ -68,13 +68,13 @@ def test_words_are_looked_at_in_their_boxes(model):
         half = p.shape[-1] // 2
         return p[:, 0, :half, :half].mean((1, 2)) / p[:, 0].mean((1, 2)), p
 
-    (negative, positive), maps = shares(LayoutAttention([CAT], 2, 4))
-    (negative_off, positive_off), maps_off = shares(LayoutAttention([CAT], 0, 0))
+    (negative, positive), maps = shares(LayoutAttention(2, 4))
+    (negative_off, positive_off), maps_off = shares(LayoutAttention(0, 0))
     assert positive > 2 * positive_off and negative == pytest.approx(negative_off.item(), rel=1e-5)
     if frames == 3:  # absent in the second frame: hardly looked at
         assert maps[1, 1].mean() < 0.1 * maps_off[1, 1].mean()
 
 
-def test_scenes_must_match_samples(model):
-    with pytest.raises(AnimaticError, match="2 scenes for 1 samples"):
-        run(model, LayoutAttention([CAT, CAT]))
+def test_it_needs_scenes(model):
+    with pytest.raises(AnimaticError, match="LayoutAttention needs scenes"):
+        LayoutAttention().begin(Run(model, model.schedule(3), model.noise([0], 1, 64, 64)))

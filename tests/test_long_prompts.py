@@ -153,9 +153,9 @@ class TestLayers:
         """The map of the word is that of its column, asked by hand."""
         seen = {}
         x = video.noise([0], 3, 64, 64)
-        heat = AttentionMaps([self.scene], lambda row, phrase, map: seen.update({phrase: map}), steps=(0,))
+        heat = AttentionMaps(lambda row, phrase, map: seen.update({phrase: map}), steps=(0,))
         cond = encode([self.scene], video)
-        sample(video, video.schedule(1), x, cond, [heat, Guidance(1.0)])
+        sample(video, video.schedule(1), x, cond, [heat, Guidance(1.0)], scenes=[self.scene])
 
         tokens = video.text.positions(self.scene.prompt, "cat")
         assert all(token > 77 for token in tokens)
@@ -170,15 +170,15 @@ class TestLayers:
         """The word stands in the second chunk: a track moves the frames, another place moves them elsewhere."""
         terms = {"lvd": BoxEnergy(), "boxdiff": BoxDiff(), "backward-guidance": Ratio()}
         if method == "layout-attention":
-            control = LayoutAttention([self.scene])
+            control = LayoutAttention()
         elif method == "lmd":
-            energy = Energy([self.scene], BoxEnergy(), scale=30, until=0.5, iterations=1)
-            control = Composition([self.scene], energy, (Guidance(2.0),))
+            energy = Energy(BoxEnergy(), scale=30, until=0.5, iterations=1)
+            control = Composition(energy, (Guidance(2.0),))
         else:
-            control = Energy([self.scene], terms[method], scale=30, until=0.5, iterations=1)
+            control = Energy(terms[method], scale=30, until=0.5, iterations=1)
         x, cond = video.noise([0], 3, 64, 64), encode([self.scene], video)
         none = sample(video, video.schedule(2), x, cond, [Guidance(2.0)])
-        steered = sample(video, video.schedule(2), x, cond, [Guidance(2.0), control])
+        steered = sample(video, video.schedule(2), x, cond, [Guidance(2.0), control], scenes=[self.scene])
         assert steered.isfinite().all() and not torch.allclose(steered, none, atol=1e-3)
 
     @pytest.mark.parametrize("method", ["ditctrl", "ditctrl:masked", "ditctrl+lvd", "boxdiff", "layout-attention"])
@@ -194,7 +194,8 @@ class TestLayers:
         prompts = [LONG, LONG.replace("cat", "dog")]
         x = video.noise([0, 0], 3, 64, 64)
         cond = video.encode(prompts, ["", ""])
-        one, other = sample(video, video.schedule(2), x, cond, [Guidance(2.0), PromptToPrompt(prompts)])
+        scenes = [Scene(prompt) for prompt in prompts]
+        one, other = sample(video, video.schedule(2), x, cond, [Guidance(2.0), PromptToPrompt()], scenes=scenes)
         alone = sample(video, video.schedule(2), x[:1], video.encode(prompts[:1], [""]), [Guidance(2.0)])[0]
         scale = float(alone.abs().max())
         assert torch.allclose(one, alone, atol=1e-4 * scale) and not torch.allclose(one, other, atol=1e-3 * scale)

@@ -19,12 +19,12 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.sharing import ShareKV
 from animatic.controls.terms import BoxEnergy, Corners, Ratio
 from animatic.controls.windows import Windows
+from animatic.core.encoded_prompt import EncodedPrompt
 from animatic.core.setting_values import given_settings, shown
 from animatic.errors import AnimaticError
-from animatic.methods import METHODS, recipe_named
+from animatic.methods import METHODS, method_named
 from animatic.methods.settings import settings_of, tuned
 from animatic.request import GenerationRequest
-from animatic.timeline import timeline_of
 from animatic.video import Video
 
 BEAR = Scene("A red bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),), seconds=1.0)
@@ -36,8 +36,8 @@ def mini():
     return load("mini")
 
 
-def controls(method, values, model, scenes=(BEAR,)):
-    return tuned(recipe_named(method), values, model, method).recipe(list(scenes), model, 4.0)
+def controls(method, values, model):
+    return tuned(method_named(method), values, model).on(model)
 
 
 def numbers(found):
@@ -52,17 +52,16 @@ def one(kind, found):
 def test_every_setting_of_every_method_is_named_shown_and_settable(mini):
     """What is shown as the present value can be typed, and changes nothing."""
     for name in METHODS:
-        recipe = recipe_named(name)
-        known = settings_of(recipe, mini)
+        method = method_named(name)
+        known = settings_of(method, mini)
         assert known
         for setting in known.values():
             assert setting.help and setting.path == setting.path.lower() and setting.range
             field = setting.path.rpartition(".")[2]
             assert re.search(rf"\b{field}\b", setting.help), f"{setting.path}: its class does not say what it is"
             typed = given_settings([f"{setting.path}={shown(setting.default)}"])
-            shown_as = timeline_of((replace(BEAR, seconds=3.0),) * 2, mini.geometry) if "ditctrl" in name else BEAR
-            plain, same = (r([shown_as], mini, 4.0) for r in (recipe, tuned(recipe, typed, mini, name).recipe))
-            assert numbers(same) == numbers(plain), setting.path
+            same = settings_of(tuned(method, typed, mini), mini)
+            assert numbers(same) == numbers(known), setting.path
 
 
 @pytest.mark.parametrize(
@@ -102,18 +101,17 @@ def test_runs_of_single_things_have_settings_of_their_own(mini):
     values = {"composition.object_controls.energy.scale": 7, "composition.energy.scale": 9, "composition.frozen": 0.3}
     (made,) = (c for c in controls("lmd", values, mini) if hasattr(c, "object_controls"))
     assert one(Energy, made.object_controls).scale == 7 and made.energy.scale == 9 and made.frozen == 0.3
-    assert one(Guidance, made.object_controls).scale == 4.0
+    assert one(Guidance, made.object_controls).scale is None, "that of the run"
 
 
 def test_settings_of_windows_are_of_stories(mini):
-    story = timeline_of((replace(BEAR, seconds=3.0), replace(BEAR, seconds=3.0)), mini.geometry)
     values = {"windows.during": "0.1,0.4", "windows.batch": 2, "sharekv.threshold": "none", "windows.source": "first"}
-    found = controls("ditctrl", values, mini, (story,))
+    found = controls("ditctrl", values, mini)
     windows = one(Windows, found)
     assert (windows.during, windows.batch, windows.source) == ((0.1, 0.4), 2, "first")
     assert one(ShareKV, found).threshold is None
     with pytest.raises(AnimaticError, match=r"windows.batch is set, but ditctrl has no windows for this scene"):
-        controls("ditctrl", {"windows.batch": 2}, mini)
+        render(BEAR, mini, "ditctrl", settings={"windows.batch": 2}, **QUICK)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ def test_settings_of_windows_are_of_stories(mini):
 )
 def test_bad_settings_are_one_line(values, message, mini):
     with pytest.raises(AnimaticError, match=re.escape(message)) as refusal:
-        tuned(recipe_named("lvd"), values, mini, "lvd")
+        tuned(method_named("lvd"), values, mini)
     assert "\n" not in str(refusal.value)
 
 
@@ -250,7 +248,7 @@ def test_corners_are_added_with_their_weight(mini):
     """LVD's --boxdiff_loss_scale: the silhouette's edges beside the box energy."""
     from animatic.controls.targets import Targets
 
-    targets = Targets.of([BEAR], mini.text, 2, torch.device("cpu"))
+    targets = Targets.of([BEAR], [EncodedPrompt.of(BEAR, mini.text)], 2, torch.device("cpu"))
     found = {"layer": torch.rand(1, 2, 3, 8, 8, targets.tokens.shape[1])}
     for legacy, normed in ((False, True), (True, False)):
         whole = BoxEnergy(corners=0.5, normed=normed, legacy=legacy)(found, targets)

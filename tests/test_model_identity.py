@@ -22,7 +22,7 @@ from animatic.backbones.small_model import save_model
 from animatic.errors import AnimaticError
 from animatic.finishing.stages import stage_context, stages_of
 from animatic.generation import render
-from animatic.methods import METHODS, recipe_named
+from animatic.methods import METHODS, method_named
 from animatic.scene import Scene, Track
 from animatic.training.fit import fit
 from animatic.training.settings import TrainingSettings
@@ -50,7 +50,7 @@ def steering(model):
     found = {}
     for name in METHODS:
         try:
-            found[name] = repr(recipe_named(name)([STILL], model, model.defaults.guidance))
+            found[name] = repr(method_named(name).on(model))
         except AnimaticError:
             continue
     return found
@@ -107,7 +107,7 @@ def test_modelscope_is_known_by_its_layout(tmp_path):
     with pytest.warns(UserWarning, match=r"text-to-video-ms-1\.7b: taken for modelscope .* dpm\+\+; zeroscope "):
         model = load(str(layout_of_modelscope(tmp_path / "text-to-video-ms-1.7b")), "cpu")
     assert model.family == "modelscope"
-    energy = recipe_named("lvd")([SCENE], model, 9.0)[1]
+    energy = method_named("lvd").on(model)[1]
     assert (len(energy.layers), energy.scale, energy.until) == (6, 5 * 267, 0.25)
     assert model.defaults == PRESETS["modelscope"].defaults and model.geometry == PRESETS["modelscope"].geometry
 
@@ -122,7 +122,7 @@ def test_modelscope_is_known_by_its_layout(tmp_path):
 
     (other / "animatic.json").write_text(json.dumps({"family": "zeroscope"}))  # what the warning advises
     told = load(str(other), "cpu")
-    assert told.family == "zeroscope" and recipe_named("lvd")([SCENE], told, 9.0)[1].scale == 5 * 400
+    assert told.family == "zeroscope" and method_named("lvd").on(told)[1].scale == 5 * 400
     assert told.geometry == PRESETS["zeroscope"].geometry
 
 

@@ -78,13 +78,13 @@ def test_an_energy_goes_downhill_at_each_evaluation(image):
     """As LMD's own loop does with this solver: what is known of the level is told by its place in the timesteps."""
     noise = image.noise([5], 1, 64, 64)
     cond = image.encode([PICTURE.prompt], [""])
-    energy = Energy([PICTURE], BoxEnergy(), scale=50.0, until=0.5, iterations=2)
-    made = sample(image, image.schedule(STEPS), noise, cond, [Guidance(5.0), energy])
+    energy = Energy(BoxEnergy(), scale=50.0, until=0.5, iterations=2)
+    made = sample(image, image.schedule(STEPS), noise, cond, [Guidance(5.0), energy], scenes=[PICTURE])
 
     # by hand, with the gradient that the control takes and the solver of diffusers
     solver, schedule, x = PNDMScheduler(**STABLE), image.schedule(STEPS), noise
     solver.set_timesteps(STEPS)
-    own, moved = energy.begin(Run(image, schedule, noise, cond)), 0
+    own, moved = energy.begin(Run(image, schedule, noise, cond, scenes=[PICTURE])), 0
 
     def network(x, step, cond):
         return image(x, step, cond, fused_attention)

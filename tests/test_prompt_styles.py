@@ -7,16 +7,16 @@ import tiny
 from edit_pairs import edit_pair
 
 from animatic.backbones import load
+from animatic.controls.guidance import Guidance
 from animatic.errors import AnimaticError
 from animatic.generation import render
-from animatic.methods import METHODS
+from animatic.methods import METHODS, as_method
 from animatic.prompting.english import article, counted, listing
 from animatic.prompting.styles import (
     as_typed,
     listing_objects,
     listing_objects_published,
     object_scene,
-    style_of,
     with_background,
     with_background_published,
 )
@@ -128,12 +128,12 @@ def test_an_object_alone(track, prompt, phrase):
 
 
 def test_styles_of_methods():
-    """A method without tracks tells its prompt as typed; a stranger's recipe is worded as LVD's."""
-    styles = {name: style_of(recipe) for name, recipe in METHODS.items()}
+    """A method without tracks tells its prompt as typed; a stranger's method is worded as LVD's."""
+    styles = {name: method.prompt_style for name, method in METHODS.items()}
     assert styles["none"] is as_typed and styles["lvd"] is with_background
     lmds = {name for name, style in styles.items() if style is listing_objects}
     assert lmds >= {"lmd", "lmd:sam", "lmd+", "lmd+:sam", "gligen", "boxdiff", "backward-guidance", "multidiffusion"}
-    assert style_of(lambda scenes, backbone, guidance: []) is with_background
+    assert as_method([Guidance()]).prompt_style is with_background
     for name, style in styles.items():
         if not name.endswith("published"):
             assert style(Scene("A cat.", background="sea")).prompt in ("A cat.", "sea background"), name

@@ -10,10 +10,11 @@ from conftest import RUN, close
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.regions import Regions
-from animatic.core.control import Control
+from animatic.core.control import Control, Run
 from animatic.core.loop import sample
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
+from animatic.timeline import Timeline, by_count
 
 CAT = Scene("a cat", (Track("cat", ((0.0, 0.0, 0.5, 1.0),)),), background="a road", seconds=0)
 
@@ -26,14 +27,14 @@ def model(request, tmp_path_factory):
 
 def run(model, scene, controls, steps=3, solver="ddim"):
     cond, noise = model.encode([scene.prompt], [""]), model.noise([0], 1, 64, 64)
-    return sample(model, model.schedule(steps, solver), noise, cond, controls)
+    return sample(model, model.schedule(steps, solver), noise, cond, controls, scenes=[scene])
 
 
 @pytest.mark.parametrize("solver", ["ddim", "dpm++"])
 def test_one_region_is_the_model_itself(model, solver):
     empty = replace(CAT, tracks=(), prompt="a road")
     want = run(model, empty, [Guidance(2.0)], solver=solver)
-    assert close(run(model, empty, [Regions([empty], 0.0), Guidance(2.0)], solver=solver), want, RUN)
+    assert close(run(model, empty, [Regions(0.0), Guidance(2.0)], solver=solver), want, RUN)
 
 
 def test_each_region_answers_to_its_own_words(model):
@@ -41,7 +42,7 @@ def test_each_region_answers_to_its_own_words(model):
     sides = []
     for words in ("cat", "dog"):
         scene = replace(CAT, tracks=(replace(CAT.tracks[0], prompt=words),))
-        sides.append(run(model, scene, [Regions([scene], 0.0), Guidance(2.0)], steps=1))
+        sides.append(run(model, scene, [Regions(0.0), Guidance(2.0)], steps=1))
     change = (sides[0] - sides[1]).abs().amax((0, 1, 2, 3))
     assert (change[:4] > 1e-6).all() and (change[4:] == 0).all()  # masked: multiplied by zero
 
@@ -49,7 +50,7 @@ def test_each_region_answers_to_its_own_words(model):
 def test_later_things_stand_in_front(model):
     both = replace(CAT, tracks=(*CAT.tracks, Track("dog", ((0.0, 0.0, 1.0, 1.0),))))
     alone = replace(CAT, tracks=(both.tracks[1],))
-    made = [run(model, s, [Regions([s], 0.0), Guidance(2.0)], steps=1) for s in (both, alone)]
+    made = [run(model, s, [Regions(0.0), Guidance(2.0)], steps=1) for s in (both, alone)]
     assert close(*made, RUN)
 
 
@@ -63,7 +64,7 @@ def test_bootstrapping_asks_before_a_plain_colour(model):
             seen.append(x.clone())
             return inner(x, step, cond)
 
-    run(model, CAT, [Regions([CAT], 0.5), Look(), Guidance(2.0)], steps=2)
+    run(model, CAT, [Regions(0.5), Look(), Guidance(2.0)], steps=2)
     (first, later) = seen
     noise = model.noise([0], 1, 64, 64)[0]
     background, cat = first
@@ -83,5 +84,9 @@ def test_latents_of_pixels_come_back(model):
 
 
 def test_bad_input(model):
-    with pytest.raises(AnimaticError, match="2 scenes for 1 samples"):
-        run(model, CAT, [Regions([CAT, CAT]), Guidance(2.0)])
+    x = model.noise([0], 1, 64, 64)
+    with pytest.raises(AnimaticError, match="Regions needs scenes"):
+        Regions().begin(Run(model, model.schedule(3), x))
+    story = Timeline((CAT, CAT), by_count(2, 1, 0, 0))
+    with pytest.raises(AnimaticError, match="Regions lays out single scenes; found a story"):
+        Regions().begin(Run(model, model.schedule(3), x, scenes=[story]))

@@ -11,7 +11,7 @@ import animatic
 from animatic.controls.guidance import Guidance
 from animatic.controls.watching import Progress
 from animatic.errors import AnimaticError
-from animatic.methods import METHODS, recipe_named
+from animatic.methods import method_named
 from animatic.scene import Scene, Track, parse
 
 CAT = Scene("a cat", (Track("cat", ((0, 0, 0.4, 0.4), (0.6, 0, 1, 0.4))),), background="forest", seconds=1.5)
@@ -61,15 +61,10 @@ def test_stills_and_batches(model):
         animatic.render_batch([still, still], model, "none", [1], steps=2)
 
 
-def test_a_recipe_of_ones_own(model):
-    def mine(scenes, backbone, guidance):
-        return [Guidance(guidance + 1)]
-
-    assert (
-        "Guidance(scale=3.0)"
-        in (info := animatic.render(CAT, model, mine, steps=2, frames=2, guidance=2.0).info)["controls"]
-    )
-    assert info["method"] == "mine"
+def test_a_list_of_controls_is_a_method(model):
+    mine = [Guidance(3.0)]
+    info = animatic.render(CAT, model, mine, steps=2, frames=2, guidance=2.0).info
+    assert "Guidance(scale=3.0)" in info["controls"] and info["method"] == "Guidance"
     ticks = []
     animatic.render(CAT, model, mine, steps=2, frames=2, callbacks=[Progress(lambda *t: ticks.append(t))])
     assert ticks == [(0, 2), (1, 2), (2, 2)]
@@ -77,11 +72,10 @@ def test_a_recipe_of_ones_own(model):
 
 def test_unknown_names(model):
     with pytest.raises(AnimaticError, match="unknown method 'magic'; known: none, lvd"):
-        recipe_named("magic")
+        method_named("magic")
     with pytest.raises(AnimaticError, match="unknown scheduler 'warp'"):
         animatic.render(CAT, model, "none", steps=2, scheduler="warp")
     with pytest.raises(AnimaticError, match="frames is 2000"):
         animatic.render(CAT, model, "none", steps=2, frames=2000)
-    assert all(recipe.__doc__ for recipe in METHODS.values())
     with pytest.raises(AttributeError):
         _ = animatic.nothing

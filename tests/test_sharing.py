@@ -5,9 +5,12 @@ import torch
 from conftest import close, golden
 from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
 
-from animatic.controls.edits import Reweight, aligned
-from animatic.controls.sharing import SharedAttention, ShareKV
+from animatic.controls.edits import aligned
+from animatic.controls.reweight import Reweight
+from animatic.controls.shared_attention import SharedAttention
+from animatic.controls.sharing import ShareKV
 from animatic.core.attention import fused_attention
+from animatic.core.control import Run
 from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 
 GRID = (2, 2, 3)
@@ -35,7 +38,8 @@ def site(told, grid=GRID, kind="joint", words=5, step=STEP, name="transformer_bl
 
 def sharing(**told):
     words = told.pop("words", {})
-    control = ShareKV(**told)
+    run = Run(None, None, None)  # sharing in given layers asks neither a model nor a schedule
+    control = ShareKV(**{"layers": ("*",), **told}).begin(run)
     control._words.update(words)
     return control
 
@@ -52,10 +56,10 @@ def test_sharing_is_the_originals():
     q, k, v = qkv()
     base = fused_attention(site(rows()), q, k, v, None)
     matches(base, want["plain"])
-    shared = ShareKV().attend(fused_attention, site(rows()), q, k, v, None)
+    shared = sharing().attend(fused_attention, site(rows()), q, k, v, None)
     matches(shared, want["active"])
     assert close(shared[::2], base[::2], 8), "a source is not changed"
-    for off, told in ((ShareKV(), rows(False)), (ShareKV(("*.2.*",)), rows())):
+    for off, told in ((sharing(), rows(False)), (sharing(layers=("*.2.*",)), rows())):
         assert torch.equal(off.attend(fused_attention, site(told), q, k, v, None), base), "off, it hands everything on"
 
 
@@ -69,7 +73,7 @@ def test_masks_are_the_originals():
     theirs = control._mask(site(rows()), rows()[3])
     assert theirs is not None and (theirs.flatten() >= 0.3).float().tolist() == want["mask_guided"]["tgt_mask"]
     matches(got, want["mask_guided"]["active"])
-    shared = ShareKV().attend(fused_attention, site(rows()), q, k, v, None)
+    shared = sharing().attend(fused_attention, site(rows()), q, k, v, None)
     assert close(got[:, :, :5], shared[:, :, :5], 16), "text rows are those of unmasked sharing"
 
 
@@ -107,7 +111,7 @@ def test_gathered_keys_are_masked_attention(words):
 
 def test_own_text_stays():
     q, k, v = qkv()
-    got = ShareKV(own_text=True).attend(fused_attention, site(rows()), q, k, v, None)
+    got = sharing(own_text=True).attend(fused_attention, site(rows()), q, k, v, None)
     k2 = torch.cat([k[1:2, :, :5], k[:1, :, 5:]], 2)
     v2 = torch.cat([v[1:2, :, :5], v[:1, :, 5:]], 2)
     assert close(got[1:2], fused_attention(site(rows()), q[1:2], k2, v2, None), 16)
@@ -130,7 +134,7 @@ def test_folded_rows_share_frame_by_frame():
     q, k, v = qkv()
     told = (Branch(), Branch(sample=1, kv_source=Branch()))
     at = AttentionCall("a.attn1", "self", 2, slice(0, 0), (2, 1, 17), STEP, Conditioning(torch.zeros(2, 1, 1), told))
-    got = ShareKV().attend(fused_attention, at, q, k, v, None)
+    got = sharing().attend(fused_attention, at, q, k, v, None)
     assert close(got[:2], fused_attention(at, q, k, v, None)[:2], 8)
     assert close(got[2:], fused_attention(at, q[2:], k[:2], v[:2], None), 16)
 
@@ -149,7 +153,7 @@ def test_reweighting_is_the_originals(tokens, factor, name):
 def test_reweighting_what_is_shared():
     want = golden("ditctrl/g04_attention.json")["reweight"]["step1_shares_kv"]
     q, k, v = qkv()
-    share, control = ShareKV(), Reweight({1: {2: 0.5}}, negative=True)
+    share, control = sharing(), Reweight({1: {2: 0.5}}, negative=True)
 
     def told(site, q, k, v, mask):
         return control.attend(fused_attention, site, q, k, v, mask)
@@ -189,7 +193,7 @@ def test_what_is_shared_was_turned():
         return torch.cat([x[:, :, :5], apply_rotary_emb(x[:, :, 5:], positions)], 2)
 
     at = site(rows(), grid=(3, 2, 3))
-    right = ShareKV().attend(fused_attention, at, turned(q), turned(k), v, None)
+    right = sharing().attend(fused_attention, at, turned(q), turned(k), v, None)
     theirs = fused_attention(at, q[1::2], turned(k)[::2], v[::2], None)
     off = want["target_Q_rotated_K_rotated"]
     assert float((right[1::2] - theirs).abs().max()) == pytest.approx(off["target_rows"], abs=1e-5)

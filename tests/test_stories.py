@@ -38,20 +38,22 @@ def unet(tmp_path_factory):
 
 def told(model, plan, controls, steps=4, scenes=SCENES):
     x = torch.randn(1, 4, plan.frames, 4, 6, generator=torch.manual_seed(0))
-    scenes = scenes[: len(plan.edges) - 1]
-    return sample(model, model.schedule(steps), x, encode_stories([scenes], model), controls)
+    scenes = tuple(scenes[: len(plan.edges) - 1])
+    return sample(
+        model, model.schedule(steps), x, encode_stories([scenes], model), controls, scenes=[Timeline(scenes, plan)]
+    )
 
 
-def shared(reel, masked=False, **how):
+def shared(masked=False, **how):
     how = {"source": "previous", "during": (0.25, 0.75), **how}
-    return [Guidance(6.0), Windows([reel], **how), ShareKV(LAST, object_scenes=[reel] if masked else None)]
+    return [Guidance(6.0), Windows(**how), ShareKV(LAST, masked)]
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_window_once_equals_the_pairs(dit, masked):
     """g11: rows that are shared begin in the middle, where they were left unshared; the result is the same."""
     plan = by_count(3, 3, 1, 1)
-    reel, counts, made = Timeline(SCENES, plan), [], []
+    counts, made = [], []
     for how in ({"pairs": True}, {"batch": 8}, {"batch": 1}):
         count = 0
 
@@ -60,11 +62,11 @@ def test_every_window_once_equals_the_pairs(dit, masked):
             count += len(out[0])
 
         hooks = [block.attn1.register_forward_hook(hook) for block in dit.unet.transformer_blocks]
-        made.append(told(dit, plan, shared(reel, masked, **how)))
+        made.append(told(dit, plan, shared(masked, **how)))
         for handle in hooks:
             handle.remove()
         counts.append(count)
-    off = told(dit, plan, shared(reel, during=(0.0, 0.0)))
+    off = told(dit, plan, shared(during=(0.0, 0.0)))
     assert all(close(m, made[0], RUN) for m in made)
     assert (made[0] - off).abs().mean() > 1e-4
     windows, steps, sharing, layers = 5, 4, 2, 4
@@ -75,36 +77,36 @@ def test_every_window_once_equals_the_pairs(dit, masked):
 @pytest.mark.parametrize("source", ["chained", "first"])
 def test_windows_may_be_asked_together_or_one_by_one(dit, source):
     plan = by_count(2, 3, 1, 1)
-    reel = Timeline(SCENES[:2], plan)
-    one, all_ = (told(dit, plan, shared(reel, source=source, batch=batch)) for batch in (1, 8))
+    one, all_ = (told(dit, plan, shared(source=source, batch=batch)) for batch in (1, 8))
     assert close(one, all_, RUN)
-    assert not torch.allclose(one, told(dit, plan, [Guidance(6.0), Windows([reel])]), atol=1e-4)
+    assert not torch.allclose(one, told(dit, plan, [Guidance(6.0), Windows()]), atol=1e-4)
 
 
 def test_one_window_is_no_window(dit):
     plan = by_count(1, 3, 1, 1)
-    reel = Timeline(SCENES[:1], plan)
     plain_run = told(dit, plan, [Guidance(6.0)])
     for how in ({"pairs": True}, {}):
-        assert close(told(dit, plan, shared(reel, **how)), plain_run, RUN)
+        assert close(told(dit, plan, shared(**how)), plain_run, RUN)
 
 
 def test_sharing_needs_things_only_where_it_is_masked(unet):
     bare = (Scene("a cat"), Scene("a dog"))
     reel = Timeline(bare, by_count(2, 3, 1, 0))
     with pytest.raises(AnimaticError, match="masked sharing needs objects"):
-        ShareKV(object_scenes=[reel]).begin(Run(unet, unet.schedule(2), torch.zeros(1, 4, 5, 8, 8)))
+        ShareKV(masked=True).begin(Run(unet, unet.schedule(2), torch.zeros(1, 4, 5, 8, 8), scenes=[reel]))
+    one = Run(unet, unet.schedule(2), torch.zeros(1, 4, 5, 8, 8), scenes=bare[:1])
+    assert not ShareKV(masked=True).begin(one)._words, "a single scene has no windows that share"
 
 
 @pytest.mark.parametrize("name", ["dit", "unet"])
 def test_sharing_by_masks_wherever_words_are_looked_at(name, request):
     """In one sequence with the cells, or in layers of their own, before those that share."""
     model, plan = request.getfixturevalue(name), by_count(2, 3, 1, 0)
-    sites, reel = LAST if name == "dit" else ("up_blocks.*.attn1",), Timeline(SCENES[:2], plan)
+    sites = LAST if name == "dit" else ("up_blocks.*.attn1",)
 
     def run(masked):
-        share = ShareKV(sites, object_scenes=[reel] if masked else None)
-        return told(model, plan, [Guidance(6.0), Windows([reel], source="previous", during=(0.0, 1.0)), share])
+        share = ShareKV(sites, masked)
+        return told(model, plan, [Guidance(6.0), Windows(source="previous", during=(0.0, 1.0)), share])
 
     masked = run(True)
     assert masked.isfinite().all() and not torch.allclose(masked, run(False), atol=1e-4)
@@ -124,7 +126,7 @@ def test_maps_are_of_the_windows_that_were_told_the_word():
 
     maps = AttentionMapRequest(torch.tensor([[1, 7]]), maps_only=True)
     cond = Conditioning(torch.zeros(1, 10, 1), (Branch(),), map_request=maps)
-    Windows([Timeline(SCENES[:2], plan)]).denoise(inner, torch.zeros(1, 1, 6, 1, 1), Step(0, 2, 0.0), cond)
+    Windows().over([Timeline(SCENES[:2], plan)]).denoise(inner, torch.zeros(1, 1, 6, 1, 1), Step(0, 2, 0.0), cond)
     found = maps.found["layer"][0, :, 0, 0, 0]
     assert asked == [[[1, 2], [1, 2]]]
     assert found[:, 0].tolist() == [1, 1, 1, 1, 0, 0] and found[:, 1].tolist() == pytest.approx([0, 0, 3, 3, 3, 3])
@@ -144,20 +146,19 @@ def test_an_energy_guides_windows_that_share(name, request):
     model = request.getfixturevalue(name)
     sites = LAST if name == "dit" else ("up_blocks.*.attn1",)
 
-    def guided(scenes):
-        return Energy(scenes, BoxEnergy(), scale=20.0, until=1.0, iterations=1)
+    guided = Energy(BoxEnergy(), scale=20.0, until=1.0, iterations=1)
 
     x = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0))
     alone = Timeline(SCENES[:1], by_count(1, 3, 1, 1))
     cond = model.encode([SCENES[0].prompt], [""])
-    got = sample(model, model.schedule(2), x, cond, [Guidance(3.0), guided([alone]), Windows([alone]), ShareKV(sites)])
-    want = sample(model, model.schedule(2), x, cond, [Guidance(3.0), guided([SCENES[0]])])
+    controls = [Guidance(3.0), guided, Windows(), ShareKV(sites)]
+    got = sample(model, model.schedule(2), x, cond, controls, scenes=[alone])
+    want = sample(model, model.schedule(2), x, cond, [Guidance(3.0), guided], scenes=SCENES[:1])
     assert close(got, want, RUN)
     plan = by_count(2, 3, 1, 0)
-    reel = Timeline(SCENES[:2], plan)
-    windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(sites)]
+    windows = [Windows(source="previous", during=(0.0, 1.0)), ShareKV(sites)]
     free = told(model, plan, [Guidance(3.0), *windows], 2)
-    steered = told(model, plan, [Guidance(3.0), guided([reel]), *windows], 2)
+    steered = told(model, plan, [Guidance(3.0), guided, *windows], 2)
     assert steered.isfinite().all() and not torch.allclose(steered, free, atol=1e-5)
 
 
@@ -169,14 +170,13 @@ def test_layout_attention_inside_a_story(name, request):
     x = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0))
     cond = model.encode([SCENES[0].prompt], [""])
     one, scene = (
-        sample(model, model.schedule(2), x, cond, [Guidance(3.0), LayoutAttention([s]), *more])
-        for s, more in ((alone, [Windows([alone])]), (SCENES[0], []))
+        sample(model, model.schedule(2), x, cond, [Guidance(3.0), LayoutAttention(), Windows()], scenes=[s])
+        for s in (alone, SCENES[0])
     )
     assert close(one, scene, RUN)
     plan = by_count(2, 3, 1, 1)
-    reel = Timeline(SCENES[:2], plan)
-    windows = [Windows([reel], source="previous", during=(0.0, 1.0)), ShareKV(LAST, object_scenes=[reel])]
-    got = told(model, plan, [Guidance(3.0), LayoutAttention([reel]), *windows], 2)
+    windows = [Windows(source="previous", during=(0.0, 1.0)), ShareKV(LAST, masked=True)]
+    got = told(model, plan, [Guidance(3.0), LayoutAttention(), *windows], 2)
     assert got.isfinite().all()
     assert not torch.allclose(got, told(model, plan, [Guidance(3.0), *windows], 2), atol=1e-4)
 
@@ -231,7 +231,7 @@ def test_work_at_full_size(pairs, forwards):
 
     reel = Timeline(SCENES, by_count(3, 13, 9, 2))
     sites = tuple(f"transformer_blocks.{i}.attn1" for i in range(25, 30))
-    windows = Windows([reel], source="previous", pairs=pairs)
+    windows = Windows(source="previous", pairs=pairs).over([reel])
     share = ShareKV(sites).begin(Run(Chain(), None, None))
     cond, x = Conditioning(torch.zeros(2, 6, 1), (Branch(True), Branch())), torch.zeros(2, 1, 37, 1, 1)
 

@@ -19,7 +19,7 @@ from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning
 from animatic.generation import encode_stories
-from animatic.methods import recipe_named
+from animatic.methods import method_named
 from animatic.scene import Scene, Track
 from animatic.timeline import timeline_of
 
@@ -47,14 +47,16 @@ def lasting(story, model, windows=1.0):
 
 
 def latents(model, story, chain):
-    """Clean latents of a story under the controls that `chain` gives for its reel."""
+    """Clean latents of a story under the controls `chain`."""
     story = lasting(story, model)
     reel = timeline_of(story, model.geometry)
-    controls = chain([reel])
+    controls = chain
     if not any(isinstance(control, Windows) for control in controls):
-        controls = [*controls, Windows([reel])]
+        controls = [*controls, Windows()]
     noise = model.noise([0], 2 * model.geometry.frames, 32, 48, windowed=True)[:, :, : reel.plan.frames]
-    return sample(model, model.schedule(2), noise, encode_stories([story], model), controls)
+    return sample(
+        model, model.schedule(2), noise, encode_stories([story], model), controls, scenes=[reel], guidance=2.0
+    )
 
 
 def steered(model, chain):
@@ -66,17 +68,17 @@ def steered(model, chain):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_boxes_steer_a_story_of_a_unet(unet, method):
-    assert min(steered(unet, lambda reels: recipe_named(method)(reels, unet, 2.0))) > EFFECT
+    assert min(steered(unet, method_named(method).on(unet))) > EFFECT
 
 
 @pytest.mark.parametrize("method", ["lvd", "lvd:weak", "layout-attention", "ditctrl+lvd"])
 def test_boxes_steer_a_story_of_a_transformer(dit, method):
-    assert min(steered(dit, lambda reels: recipe_named(method)(reels, dit, 2.0))) > EFFECT
+    assert min(steered(dit, method_named(method).on(dit))) > EFFECT
 
 
 @pytest.mark.parametrize("terms", [BoxDiff(), Ratio()])
 def test_other_energies_steer_a_story_of_a_transformer(dit, terms):
-    chain = lambda reels: [Guidance(2.0), Energy(reels, terms, scale=100, until=0.6, iterations=1)]  # noqa: E731
+    chain = [Guidance(2.0), Energy(terms, scale=100, until=0.6, iterations=1)]
     assert min(steered(dit, chain)) > EFFECT
 
 
@@ -86,7 +88,7 @@ def test_every_word_of_each_prompt_is_asked(kind, request):
     story = lasting(STORY, model)
     reel, cond = timeline_of(story, model.geometry), encode_stories([story], model)
     x = torch.zeros(1, 4, reel.plan.frames, 4, 6)
-    goal = Targets.in_run([reel], Run(model, model.schedule(2), x, cond), every_word=True)
+    goal = Targets.in_run(Run(model, model.schedule(2), x, cond, scenes=[reel]), every_word=True)
     size = cond.text.shape[1] // 2
     assert goal.tokens_per_prompt == size == model.text.limit and goal.tokens.tolist() == [list(range(2 * size))]
     asked = {int(goal.tokens[0, column]) for column in goal.columns}
@@ -107,7 +109,7 @@ def test_layout_attention_finds_the_words_of_a_later_part(dit):
     def inside(control):
         """The share of the attention to "dog" that is in its box, frame by frame."""
         maps = AttentionMapRequest(torch.tensor([dit.text.positions("the red dog", "dog")]))
-        bound = control.begin(Run(dit, dit.schedule(2), x, whole))
+        bound = control.begin(Run(dit, dit.schedule(2), x, whole, scenes=[reel]))
         cond = Conditioning(whole.text[1:, size:], (row,), map_request=maps)
         with torch.no_grad():
             dit(x[:, :, last:], step, cond, lambda *a: bound.attend(fused_attention, *a))
@@ -115,5 +117,5 @@ def test_layout_attention_finds_the_words_of_a_later_part(dit):
         mask = torch.from_numpy(reel.masks(reel.plan.frames, *p.shape[1:]))[1, last:].float()
         return (p * mask).sum((1, 2)) / p.sum((1, 2)), mask.amax((1, 2)) > 0
 
-    (on, there), (off, _) = inside(LayoutAttention([reel])), inside(LayoutAttention([reel], 0, 0))
+    (on, there), (off, _) = inside(LayoutAttention()), inside(LayoutAttention(0, 0))
     assert there.any() and bool((on[there] > 1.5 * off[there]).all())

@@ -14,8 +14,6 @@ pytest.importorskip("gradio", reason="the studio's extra is not installed")
 from animatic import Scene, Track, Video, load
 from animatic.cli import main
 from animatic.errors import AnimaticError
-from animatic.methods import recipe_named
-from animatic.methods.settings import tuned
 from animatic.scene import save_story
 from animatic.studio.api import Api, call
 from animatic.studio.log import CANCELLED, DONE, FAILED, Refused
@@ -164,16 +162,6 @@ def test_what_has_no_effect_is_said(api):
         and other["message"] == "lvd needs boxes, and there are none: the video is that of 'none'"
     )
     assert not finished(api, {"scene": _plain(STORY[0]), "method": "lvd", "steps": 1})["message"]
-
-
-def test_a_setting_of_a_control_that_is_not_there_is_refused(mini):
-    def moody(scenes, backbone, guidance):
-        controls = recipe_named("lvd")(scenes, backbone, guidance)
-        return controls if not scenes[0].tracks else controls[:1]
-
-    recipe = tuned(moody, {"energy.scale": 3.0}, mini, "moody").recipe
-    with pytest.raises(AnimaticError, match=r"energy.scale is set, but moody has no energy for this scene"):
-        recipe([STORY[0]], mini, 4.0)
 
 
 def edited(api, job, **words):

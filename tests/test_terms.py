@@ -8,6 +8,7 @@ from conftest import golden
 
 from animatic.controls.energy import Targets
 from animatic.controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sum, Sync, Term, top_mean
+from animatic.core.encoded_prompt import EncodedPrompt
 from animatic.core.types import Step
 from animatic.scene import Scene, Track
 
@@ -46,10 +47,9 @@ def targets(tracks: list[tuple[Track, list[int]]], frames: int, tokens: int) -> 
     things = [(0, (i,)) for i, (_, some) in enumerate(tracks) for _ in some]
     share = torch.tensor([1 / len(some) / len(tracks) for _, some in tracks for _ in some])
     scene = Scene("a b c", tuple(t for t, _ in tracks))
-    rows = torch.zeros(len(columns), dtype=torch.long)
-    return Targets(
-        torch.arange(tokens)[None], rows, torch.tensor(columns, dtype=torch.long), share, [scene], things, frames, True
-    )
+    rows, prompts = torch.zeros(len(columns), dtype=torch.long), [EncodedPrompt((scene.prompt,), tokens, Words())]
+    numbers = torch.tensor(columns, dtype=torch.long)
+    return Targets(torch.arange(tokens)[None], rows, numbers, share, [scene], prompts, things, frames, True)
 
 
 def energy(terms: Term, maps: list[tuple[torch.Tensor, int, int]], goal: Targets) -> torch.Tensor:
@@ -141,12 +141,22 @@ PAIR = [
 ]
 
 
+class Words:
+    """Where LMD found the words of "a" (two tokens) and "b"."""
+
+    def positions(self, prompt, phrase):
+        return {"a": (2, 3), "b": (6,)}[phrase]
+
+
 def lmd_targets(tokens):
     """LMD's two phrases: one of two boxes and two tokens, one of one box and one token."""
     share = torch.tensor([0.25, 0.25, 0.5])
     things = [(0, (0, 1)), (0, (0, 1)), (0, (2,))]
     columns, rows = torch.tensor([2, 3, 6]), torch.zeros(3, dtype=torch.long)
-    return Targets(torch.arange(tokens)[None], rows, columns, share, [Scene("a b", tuple(PAIR))], things, 1, True)
+    prompts = [EncodedPrompt(("a b",), tokens, Words())]
+    return Targets(
+        torch.arange(tokens)[None], rows, columns, share, [Scene("a b", tuple(PAIR))], prompts, things, 1, True
+    )
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_words_are_mixed_as_the_original_mixes_them(name, values, transitions, m
     """g01: prompts with the "embeddings" 1, 2, 4; a negative row is told the prompt that weighs more."""
     want = golden("ditctrl/g01_layout.json")["embedding_schedule_A1_B2_C4"][name]
     plan = by_count(len(values), 13, 6, transitions, middle)
-    windows = Windows([Timeline(tuple(Scene("a") for _ in values), plan)])
+    windows = Windows().over([Timeline(tuple(Scene("a") for _ in values), plan)])
     text = torch.tensor(values, dtype=torch.float32)[:, None, None]
     for negative, key in ((False, "cond"), (True, "uncond_owner")):
         rows = [windows._branch(Branch(negative), k, False) for k in range(len(plan.windows))]
@@ -42,7 +42,7 @@ def test_words_are_mixed_as_the_original_mixes_them(name, values, transitions, m
 
 def blended(plan: WindowPlan, step: Step | None = None, **told) -> torch.Tensor:
     """Weight of each window in each frame: windows answer with their own number as a one-hot channel."""
-    windows = Windows([Timeline((Scene("a"),) * (len(plan.edges) - 1), plan)], **told)
+    windows = Windows(**told).over([Timeline((Scene("a"),) * (len(plan.edges) - 1), plan)])
     firsts = [w.first for w in plan.windows]
 
     def inner(x, step, cond):
@@ -71,10 +71,9 @@ def test_blending_is_the_originals(tile, index):
 
 
 def test_the_profile_is_the_originals():
-    reel = Timeline((Scene("a"),), by_count(1, 13, 6, 1))
     want = golden("ditctrl/g02_blend.json")["triangular_window_13"]
-    assert Windows([reel])._profile(13).tolist() == pytest.approx(want, abs=1e-6)
-    assert Windows([reel], profile="flat")._profile(4).tolist() == [1, 1, 1, 1]
+    assert Windows()._profile(13).tolist() == pytest.approx(want, abs=1e-6)
+    assert Windows(profile="flat")._profile(4).tolist() == [1, 1, 1, 1]
 
 
 def test_plans_by_time():

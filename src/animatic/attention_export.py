@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from .core.types import Branch
 from .errors import AnimaticError
 from .files import write_atomically
 from .planning.lexicon import FUNCTION
-from .scene import Scene, Track
+from .scene import Scene
 from .timeline import Timeline
 from .video import Video, attention_overlay, png, side_by_side
 
@@ -60,9 +59,7 @@ class AttentionExport(Callback):
         if self.whole or self.of:
             layers, steps = _layers_and_steps(self.of)
             each = self._one if self.of else None
-            observers.append(
-                AttentionMaps([_with_objects(scene) for scene in shown], self._mean, layers, steps, self.back, each)
-            )
+            observers.append(AttentionMaps(self._mean, layers, steps, self.back, each, words=_content_words))
         elif self.back:
             raise AnimaticError("attention of words was requested without layers; want the whole, or of layers")
         return [*observers, *controls]
@@ -113,19 +110,9 @@ def _layers_and_steps(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return sites, tuple(int(n) for n in numbers.split(",") if n)
 
 
-def _with_objects(shown: Scene | Timeline) -> Any:
-    """The scene or story itself; one without objects with every word of its prompt as one."""
-    if shown.tracks:
-        return shown
-    if isinstance(shown, Scene):
-        return _each_word(shown)
-    return replace(shown, scenes=tuple(map(_each_word, shown.scenes)))
-
-
-def _each_word(scene: Scene) -> Scene:
-    """The scene with every word of its prompt as an object, but for function words."""
-    words = dict.fromkeys(word for word in re.findall(r"\w\w+", scene.prompt) if word.lower() not in FUNCTION)
-    return replace(scene, tracks=tuple(Track(word, ((0.0, 0.0, 1.0, 1.0),)) for word in words))
+def _content_words(prompt: str) -> list[str]:
+    """Every word of a prompt, once each, but for function words: what is recorded where nothing is placed."""
+    return list(dict.fromkeys(word for word in re.findall(r"\w\w+", prompt) if word.lower() not in FUNCTION))
 
 
 def _file_name(name: str) -> str:

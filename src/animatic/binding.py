@@ -27,18 +27,15 @@ from .core.text import truncating
 from .core.types import AttentionMapRequest
 from .durations import at_rate, clip_frames, frame_rate, length_note
 from .errors import AnimaticError
-from .methods import Recipe, recipe_named
-from .methods.effect import without_effect
-from .methods.settings import guidance_of, tuned
-from .methods.usage import layout_of, usage_of
-from .prompting.styles import style_of, styled
+from .methods import Method, MethodLike, as_method
+from .methods.effect import check_settings, without_effect
+from .methods.settings import GUIDANCE, checked_settings, tuned
+from .prompting.styles import styled
 from .request import GenerationRequest
 from .scene import Scene, Story
 from .timeline import Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
 
 ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is requested
-
-AnyMethod = str | Recipe
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,7 @@ class BoundRequest:
 
     request: GenerationRequest
     backbone: Backbone
-    method: str
-    recipe: Recipe
+    method: Method
     settings: Mapping[str, Value]
     schedule: Schedule
     scheduler: str
@@ -105,39 +101,38 @@ class BoundRequest:
 
     def worded(self, shown: Sequence[Any]) -> list[Any]:
         """Scenes or timelines in the wording of the method: their prompts are the texts that are encoded."""
-        return styled(shown, style_of(self.recipe))
+        return styled(shown, self.method.prompt_style)
 
     def controls(self, shown: Sequence[Scene | Timeline]) -> list[Control]:
         """The method's controls for scenes or timelines, with windows among them where these are needed.
 
         Raises `AnimaticError` where the model cannot show a scene, or cannot do what a control needs.
         """
-        scenes = cast("Sequence[Scene]", shown)  # to controls a timeline is a scene
-        for scene in scenes:
+        for scene in cast("Sequence[Scene]", shown):  # which has the tracks of a timeline too
             self.backbone.check_scene(scene)
-        controls = self.recipe(self.worded(scenes), self.backbone, self.guidance)
+        check_settings(self.method.name, self.settings, shown)
+        controls = self.method.on(self.backbone)
         try:
             check_needs(self.backbone, controls)
         except AnimaticError as error:
             raise AnimaticError(
-                f"method {self.method!r}: {error}; want --method none, which any model can do"
+                f"method {self.method.name!r}: {error}; want --method none, which any model can do"
             ) from None
 
         if self.windowed:
             for control in controls:
                 if isinstance(control, (Composition, Regions)):
-                    raise AnimaticError(
-                        f"method {self.method!r} lays out one scene; want another for a story, such as {IN_WINDOWS}"
-                    )
+                    refusal = f"method {self.method.name!r} lays out one scene"
+                    raise AnimaticError(f"{refusal}; want another for a story, such as {IN_WINDOWS}")
             if not any(isinstance(control, Windows) for control in controls):
-                controls.append(Windows(cast("Sequence[Timeline]", shown)))
+                controls.append(Windows())
         return controls
 
     def notes(self, shown: Sequence[Scene | Timeline], controls: Sequence[Control]) -> list[str]:
         """One line for each scene that the method does not affect, or that lasts otherwise than it says."""
         notes = []
         for each in shown:
-            if reason := without_effect(self.method, controls, each):
+            if reason := without_effect(self.method.name, controls, each):
                 notes.append(f"scene {each.prompt[:40]!r}: {reason}")
             if isinstance(each, Scene):
                 notes.append(length_note(each, self.backbone, self.frames, self.request.sampling.fps))
@@ -180,7 +175,7 @@ class BoundRequest:
             story=story,
             model=backbone.reference or backbone.name,
             loras=backbone.loras,
-            method=self.method,
+            method=self.method.name,
             settings=dict(self.settings),
             sampling=sampling,
             windows=windows,
@@ -196,7 +191,7 @@ def load_model(request: GenerationRequest) -> Components:
     return load(chosen) if isinstance(chosen, str) else chosen
 
 
-def bind(request: GenerationRequest, backbone: Backbone, method: AnyMethod | None = None) -> BoundRequest:
+def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | None = None) -> BoundRequest:
     """A request on a model, or with `method` in place of the one that it names.
 
     Raises `AnimaticError` where the model does not make so many frames of that size, or in so many steps, and where a
@@ -219,37 +214,37 @@ def bind(request: GenerationRequest, backbone: Backbone, method: AnyMethod | Non
     if windowed is None:
         windowed = needs_windows(request.story, backbone, sampling.frames)
     chosen = method or request.method or (IN_WINDOWS if windowed else ONE_CLIP)
-    name = chosen if isinstance(chosen, str) else getattr(chosen, "__name__", repr(chosen))
-    recipe = recipe_named(chosen) if isinstance(chosen, str) else chosen
-    if name.endswith(":published"):
+    plain = as_method(chosen)
+    if plain.name.endswith(":published"):
         backbone = truncating(backbone)
 
-    # a method with other settings is another recipe; among them the guidance scale is the option by another name
-    changed = tuned(recipe, request.settings, backbone, name)
+    # among the settings, the guidance scale is the option by another name
+    values = checked_settings(plain, request.settings, backbone)
     guidance = sampling.guidance
-    if guidance is not None and changed.guidance not in (None, guidance):
-        raise AnimaticError(f"guidance is {guidance:g}, and {changed.guidance:g} in the settings; want one of them")
+    scales = [value for path, value in values.items() if path in GUIDANCE and isinstance(value, float)]
+    if guidance is not None and any(scale != guidance for scale in scales):
+        raise AnimaticError(f"guidance is {guidance:g}, and {scales[0]:g} in the settings; want one of them")
+    changed = tuned(plain, values, backbone)
     if guidance is None:
-        guidance = guidance_of(recipe, backbone) if changed.guidance is None else changed.guidance
+        guidance = changed.guidance_on(backbone)
 
-    scheduler = sampling.scheduler or usage_of(recipe).scheduler or defaults.scheduler
+    scheduler = sampling.scheduler or plain.scheduler or defaults.scheduler
     windows = request.windows
     return BoundRequest(
         request,
         backbone,
-        name,
-        changed.recipe,
-        changed.values,
+        changed,
+        {path: value for path, value in values.items() if path not in GUIDANCE},
         backbone.schedule(defaults.steps if sampling.steps is None else sampling.steps, scheduler),
         scheduler,
         float(guidance),
         (width, height),
-        layout_of(recipe, windows.overlap, windows.transitions, windows.longer_middle),
+        plain.layout_with(windows.overlap, windows.transitions, windows.longer_middle),
         windowed,
     )
 
 
-def check(request: GenerationRequest, backbone: Backbone, method: AnyMethod | None = None) -> list[str]:
+def check(request: GenerationRequest, backbone: Backbone, method: MethodLike | None = None) -> list[str]:
     """What will be without effect, a line each. Raises `AnimaticError` where a request can never be answered.
 
     For queues and runs of many jobs, which ask once before the first: found are also methods that read attention layers
@@ -325,5 +320,5 @@ def _check_layers(bound: BoundRequest, controls: Sequence[Control]) -> None:
             backbone.hooks.requested_layers(AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), layers))
         except AnimaticError:
             names = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
-            reason = f"method {bound.method!r} reads attention layers that {backbone.name} does not have ({names})"
+            reason = f"method {bound.method.name!r} reads attention layers that {backbone.name} does not have ({names})"
             raise AnimaticError(f"{reason}; want a method that reads all layers, such as lvd") from None

@@ -133,7 +133,8 @@ def complete(
     full[:, :, mask] = backbone.to_latents(torch.from_numpy(known.frames.copy())[None]).to(noise)
     cond = backbone.encode([scene.prompt], [backbone.defaults.negative_text(scene.negative)])
     scale = next((c.scale for c in controls if isinstance(c, Guidance)), 1.0)
-    chain = [Finite(scale), Known(full, mask), Reconstruction(full, mask, weight), *controls]
+    chain = [Finite(), Known(full, mask), Reconstruction(full, mask, weight), *controls]
     schedule = backbone.schedule(backbone.defaults.steps if steps is None else steps, backbone.defaults.scheduler)
-    pixels = backbone.decode(sample(backbone, schedule, noise, cond, chain)).cpu().numpy()
+    latents = sample(backbone, schedule, noise, cond, chain, [seed], scenes=[scene], guidance=scale)
+    pixels = backbone.decode(latents).cpu().numpy()
     return Video(pixels[0], geometry.fps, {"prompt": scene.prompt, "seed": seed, "controls": repr(chain[2:])})

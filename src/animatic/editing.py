@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 
 from .binding import BoundRequest
-from .controls.edits import FollowSource, LocalBlend, PromptToPrompt, Reweight
+from .controls.edits import FollowSource, LocalBlend, PromptToPrompt
+from .controls.reweight import Reweight
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
 from .core.control import Control
 from .core.types import Step
 from .errors import AnimaticError
 from .inversion import Unguided, invert
-from .methods.ditctrl import sharing_layers
-from .methods.usage import usage_of
-from .prompting.styles import style_of
 from .scene import Scene, Story
 from .story_edit import Edit, word_pattern
 from .video import Video
@@ -32,10 +30,9 @@ def edit_controls(
 ) -> list[Control]:
     """The method's controls with those of the request's edits. `inverted`: the noise is that of a given video."""
     if bound.request.edits:
-        style = style_of(bound.recipe)
+        style, as_published = bound.method.prompt_style, bound.method.reweights_as_published
         worded = [tuple(map(style, story)) for story in stories]
-        as_published = usage_of(bound.recipe).reweights_as_published
-        controls = edited(controls, worded, bound.request.edits, bound.backbone, as_published)
+        controls = edited(controls, worded, bound.request.edits, bound.backbone, as_published, bound.windowed)
     return [*controls, Unguided()] if inverted else controls
 
 
@@ -86,56 +83,60 @@ def edited(
     edits: Sequence[Edit],
     backbone: Backbone,
     as_published: bool = False,
+    in_windows: bool = False,
 ) -> list[Control]:
-    """A method's controls, and those of edits around and inside them: stream 0 is the source, the others follow it.
+    """A method's controls, and those of edits around and inside them: sample 0 is the source, the others follow it.
 
     `stories` are as the method words them. `as_published`: words are weighted in the unconditional rows too, and where
-    nothing but weights changes, layout is taken over in all layers, as in DiTCtrl's own code.
+    nothing but weights changes, layout is taken over in all layers, as in DiTCtrl's own code. `in_windows`: whether the
+    stories are evaluated in windows; a method's own sharing between these serves the edit too.
     """
     prompts = [[scene.prompt for scene in story] for story in stories]
-    for stream, edit in enumerate(edits, 1):
-        if edit.swap and prompts[stream] == prompts[stream - 1]:
-            text = " | ".join(prompts[stream])
+    for sample, edit in enumerate(edits, 1):
+        if edit.swap and prompts[sample] == prompts[sample - 1]:
+            text = " | ".join(prompts[sample])
             raise AnimaticError(f"{', '.join(map(repr, edit.swap))} is not in the text that is encoded, {text!r}")
 
     factors: dict[tuple[int, int], dict[int, float]] = {}
-    for stream in range(1, len(stories)):
-        for edit in edits[:stream]:
+    for sample in range(1, len(stories)):
+        for edit in edits[:sample]:
             for word, factor in edit.weight.items():
                 # a word that an earlier edit weighted may be exchanged by now; the last edit's must be there
-                for part, token in _tokens(backbone, prompts[stream], word, wanted=edit is edits[stream - 1]):
-                    factors.setdefault((stream, part), {})[token] = factor
+                for part, token in _tokens(backbone, prompts[sample], word, wanted=edit is edits[sample - 1]):
+                    factors.setdefault((sample, part), {})[token] = factor
     weights: list[Control] = [Reweight(factors, negative=as_published)] if factors else []
 
     if backbone.chain(Step(0, 1, 0.0)):
         follows: list[Control] = []
-        for stream, texts in enumerate(prompts):
-            if stream:
-                follows.append(FollowSource((0.0, EARLY) if texts == prompts[0] else FollowSource.during, (stream,)))
+        for sample, texts in enumerate(prompts):
+            if sample:
+                follows.append(FollowSource((0.0, EARLY) if texts == prompts[0] else FollowSource.during, (sample,)))
         only_weights = as_published and all(texts == prompts[0] for texts in prompts)
-        sites = ("*",) if only_weights else sharing_layers(backbone)
-        shares = [] if any(isinstance(c, ShareKV) for c in controls) else [ShareKV(sites)]
+        if not in_windows:
+            controls = [control for control in controls if not isinstance(control, ShareKV)]
+        has_own = any(isinstance(control, ShareKV) for control in controls)
+        shares = [] if has_own else [ShareKV(("*",) if only_weights else None)]
         inside = [*follows, *shares, *weights]
     else:
-        inside = [*weights, PromptToPrompt(prompts)]
+        inside = [*weights, PromptToPrompt()]
     return [*_blends(stories, prompts, edits, backbone), *controls, *inside]
 
 
 def _blends(
     stories: Sequence[Sequence[Scene]], prompts: Sequence[Sequence[str]], edits: Sequence[Edit], backbone: Backbone
 ) -> list[Control]:
-    """Where an edit blends, its stream may differ from the one before only at its words."""
+    """Where an edit blends, its sample may differ from the one before only at its words."""
     blends: list[Control] = []
-    for stream, edit in enumerate(edits, 1):
+    for sample, edit in enumerate(edits, 1):
         if not edit.blend:
             continue
         if not (edit.swap or edit.weight):
             raise AnimaticError("blending needs words that are swapped or weighted; a new prompt names none")
         words: list[list[tuple[int, int]]] = [[] for _ in stories]
-        for at, exchanged in ((stream - 1, edit.swap), (stream, edit.swap.values())):
+        for at, exchanged in ((sample - 1, edit.swap), (sample, edit.swap.values())):
             words[at] = [place for word in exchanged for place in _tokens(backbone, prompts[at], word)]
-            words[at] += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == stream)]
-        blends.append(LocalBlend(words, source=stream - 1, targets=(stream,), parts=len(stories[0])))
+            words[at] += [p for word in edit.weight for p in _tokens(backbone, prompts[at], word, wanted=at == sample)]
+        blends.append(LocalBlend(words, source=sample - 1, targets=(sample,)))
     return blends
 
 

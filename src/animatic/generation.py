@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .binding import AnyMethod, BoundRequest, bind, check_story, load_model, needs_windows
+from .binding import BoundRequest, bind, check_story, load_model, needs_windows
 from .callbacks import FINISHING, Callback, Callbacks, together
 from .controls.finite import Finite
 from .core.backbone import Backbone
@@ -28,6 +28,7 @@ from .errors import AnimaticError, warn
 from .finishing.checks import check_stages
 from .finishing.stage import Shape
 from .finishing.stages import finish, stage_context, stages_of
+from .methods import MethodLike
 from .request import GenerationRequest, SamplingOptions, WindowOptions
 from .scene import Scene, Story, story_json
 from .story_edit import Edit
@@ -42,7 +43,7 @@ def generate(
     model: Backbone | None = None,
     callbacks: Watchers = (),
     *,
-    method: AnyMethod | None = None,
+    method: MethodLike | None = None,
     video: Video | None = None,
     keep: Path | None = None,
 ) -> Video:
@@ -52,7 +53,7 @@ def generate(
         request: All that decides the video.
         model: The model that the request names, where it is loaded already.
         callbacks: Receive progress, notes and the render before its stages; controls among them observe the run.
-        method: A recipe of one's own in place of the method that the request names.
+        method: A `Method` or a list of controls in place of the method that the request names.
         video: The video whose frames are edited; needed where `request.inverted` is its digest.
         keep: Results of finishing stages are kept as KEEP.1-STAGE.mkv, and used again by a later run.
 
@@ -68,7 +69,7 @@ def generate_versions(
     model: Backbone | None = None,
     callbacks: Watchers = (),
     *,
-    method: AnyMethod | None = None,
+    method: MethodLike | None = None,
     video: Video | None = None,
     keep: Path | None = None,
 ) -> list[Video]:
@@ -103,7 +104,7 @@ def generate_batch(
     model: Backbone | None = None,
     callbacks: Watchers = (),
     *,
-    method: AnyMethod | None = None,
+    method: MethodLike | None = None,
 ) -> list[Video]:
     """Videos of several requests in one batch. These may differ in their stories and seeds, and hold no edits.
 
@@ -139,7 +140,7 @@ def generate_batch(
 def render(
     shown: Scene | Story,
     model: str | os.PathLike[str] | Backbone = "mini",
-    method: AnyMethod = "",
+    method: MethodLike = "",
     seed: int = 0,
     *,
     callbacks: Watchers = (),
@@ -159,7 +160,7 @@ def render(
 def render_batch(
     scenes: Sequence[Scene | Story],
     model: str | os.PathLike[str] | Backbone = "mini",
-    method: AnyMethod = "",
+    method: MethodLike = "",
     seeds: Sequence[int] = (0,),
     *,
     callbacks: Watchers = (),
@@ -196,7 +197,7 @@ def edit(
 
 
 def request_of(
-    story: Story, model: str | os.PathLike[str] | Backbone, method: AnyMethod, seed: int, **options: Any
+    story: Story, model: str | os.PathLike[str] | Backbone, method: MethodLike, seed: int, **options: Any
 ) -> GenerationRequest:
     """A request from keywords. Raises `AnimaticError` for a keyword that is no field."""
     if not isinstance(model, (str, os.PathLike, Backbone)):
@@ -271,14 +272,16 @@ def _sampled(
     frames = bound.frame_count(shown)
     if noise is None:
         noise = backbone.noise(seeds, frames, height, width, windowed=bound.windowed)
-    chain = [Finite(bound.guidance), *reports.controls(controls, worded)]
-    latents = sample(backbone, bound.schedule, noise, encode(worded, backbone), chain, seeds)
+    chain = [Finite(), *reports.controls(controls, worded)]
+    latents = sample(
+        backbone, bound.schedule, noise, encode(worded, backbone), chain, seeds, scenes=worded, guidance=bound.guidance
+    )
     pixels = backbone.decode(latents).cpu().numpy()
 
     made = {
         "model": backbone.name,
         "family": backbone.family,
-        "method": bound.method,
+        "method": bound.method.name,
         "controls": repr(controls),
         "steps": bound.schedule.steps,
         "scheduler": bound.schedule.name,
@@ -340,8 +343,8 @@ def _loaded(model: Any) -> Backbone | None:
     return model if isinstance(model, Backbone) else None
 
 
-def _own(method: AnyMethod) -> AnyMethod | None:
-    """A recipe of one's own; a name stands in the request."""
+def _own(method: MethodLike) -> MethodLike | None:
+    """A method of one's own; a name stands in the request."""
     return None if isinstance(method, str) else method
 
 

@@ -22,7 +22,7 @@ from animatic.benchmarks import registry
 from animatic.benchmarks.run_store import Run
 from animatic.cli import app
 from animatic.finishing.stages import stages_of
-from animatic.methods import recipe_named
+from animatic.methods import method_named
 from animatic.methods.settings import settings_of
 from animatic.video import Video
 
@@ -56,7 +56,7 @@ def test_every_option_and_setting_of_ours_is_real(system):
         words = {word for p in OURS[flag.command].params for word in (*p.opts, *p.secondary_opts)}
         assert option in words, f"{flag.theirs}: animatic {flag.command} has no {option}"
         if option == "--set":
-            assert value in settings_of(recipe_named(flag.method), mini), flag.theirs
+            assert value in settings_of(method_named(flag.method), mini), flag.theirs
         if option == "--then":
             assert stages_of(value)
 
@@ -64,7 +64,7 @@ def test_every_option_and_setting_of_ours_is_real(system):
 def test_overall_flags_of_the_baselines():
     """LMD's --overall_loss_scale, --overall_loss_threshold, --overall_max_iter, --overall_max_index_step."""
     for method in ("backward-guidance:published", "boxdiff:published"):
-        known_settings = settings_of(recipe_named(method), load("mini"))
+        known_settings = settings_of(method_named(method), load("mini"))
         assert {"energy.scale", "energy.threshold", "energy.iterations", "energy.until"} <= known_settings.keys()
 
 

@@ -27,10 +27,12 @@ ORIGINAL_TABLE = "time_rel_pos_bias.relative_attention_bias."
 
 def plain_run(backbone, want, prompt, frames, schedule, guidance, negative=NEGATIVE):
     """The latents after the first four steps."""
-    controls = METHODS["none"]([], backbone, guidance)
+    controls = METHODS["none"].on(backbone)
     width, height = want["size"]
     noise = backbone.noise([5], frames, height, width)
-    return sample(backbone, schedule.again(3), noise, backbone.encode([prompt], [negative]), controls)
+    return sample(
+        backbone, schedule.again(3), noise, backbone.encode([prompt], [negative]), controls, guidance=guidance
+    )
 
 
 @pytest.mark.parametrize("family", ["modelscope", "zeroscope"])

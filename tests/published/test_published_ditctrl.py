@@ -15,13 +15,13 @@ from animatic.backbones import load
 from animatic.controls.guidance import ZeroNegative
 from animatic.controls.self_attention import SelfAttention
 from animatic.core.attention import fused_attention
+from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 from animatic.editing import edited
 from animatic.errors import AnimaticError
 from animatic.generation import encode, encode_stories, render
 from animatic.methods import METHODS
-from animatic.methods.usage import layout_of, usage_of
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
 from animatic.story_edit import Edit
@@ -47,14 +47,14 @@ def test_a_story_is_what_ditctrl_made(model, name):
     """Plan of windows, mixed prompts, zeros for the negative, sharing, blending, guidance and solver in one run."""
     want = RECORDED["stories"][name]
     story = tuple(map(Scene, want["prompts"]))
-    layout = layout_of(METHOD, want["overlap"] / 13, want["transitions"], want["longer_middle"])
+    layout = METHOD.layout_with(want["overlap"] / 13, want["transitions"], want["longer_middle"])
     reel = timeline_of(story, model.geometry, layout)
     assert reel.plan.frames == want["frames"]
 
-    schedule = model.schedule(want["steps"], usage_of(METHOD).scheduler).again(want["levels"] - 1)
-    controls = METHOD([reel], model, GUIDANCE)
+    schedule = model.schedule(want["steps"], METHOD.scheduler).again(want["levels"] - 1)
     noise = model.noise([5], model.geometry.pixel_frames(reel.plan.frames), 32, 48, windowed=True)
-    agree(sample(model, schedule, noise, encode_stories([story], model), controls), want["latents"])
+    cond = encode_stories([story], model)
+    agree(sample(model, schedule, noise, cond, METHOD.on(model), scenes=[reel], guidance=GUIDANCE), want["latents"])
 
 
 @pytest.mark.parametrize("name", RECORDED["edits"])
@@ -67,10 +67,10 @@ def test_an_edit_is_what_ditctrl_made(model, name):
     scenes = [Scene(source), edit.of(Scene(source))]
     assert scenes[1].prompt == target
 
-    schedule = model.schedule(want["steps"], usage_of(METHOD).scheduler).again(want["levels"] - 1)
-    controls = edited(METHOD(scenes, model, GUIDANCE), [[scene] for scene in scenes], [edit], model, as_published=True)
+    schedule = model.schedule(want["steps"], METHOD.scheduler).again(want["levels"] - 1)
+    controls = edited(METHOD.on(model), [[scene] for scene in scenes], [edit], model, as_published=True)
     noise = model.noise([5], 49, 32, 48).expand(2, -1, -1, -1, -1)
-    made = sample(model, schedule, noise, encode(scenes, model), controls)
+    made = sample(model, schedule, noise, encode(scenes, model), controls, scenes=scenes, guidance=GUIDANCE)
     for x, latents in zip(made, want["latents"], strict=True):
         agree(x, latents)
 
@@ -114,8 +114,10 @@ def test_its_own_prompts_are_rendered_and_the_file_makes_the_same_again(tiny_dit
 
 
 def test_a_negative_prompt_that_is_given_is_told(tiny_dit):
-    zeros, told = (METHOD([Scene("a cat", negative=words)], tiny_dit, GUIDANCE) for words in ("", "a dog"))
-    assert [sum(isinstance(c, ZeroNegative) for c in controls) for controls in (zeros, told)] == [1, 0]
+    x = tiny_dit.noise([0], 1, 32, 48)
+    for words, zeros in (("", True), ("a dog", False)):
+        run = Run(tiny_dit, tiny_dit.schedule(4), x, scenes=[Scene("a cat", negative=words)])
+        assert isinstance(ZeroNegative().begin(run), ZeroNegative) is zeros
     a, b = (render(Scene("a cat"), tiny_dit, "ditctrl:published", steps=4, negative=n) for n in ("", "a dog"))
     assert (a.frames != b.frames).any()
 
@@ -146,7 +148,7 @@ def test_more_windows_are_more_video(tiny_dit):
     """The plan is of the window's length: 9 of 13 latent frames on CogVideoX-2B, as near as may be elsewhere."""
     story = tuple(Scene(f"a cat {i}") for i in range(5))
     counts = [
-        timeline_of(story, tiny_dit.geometry, layout_of(METHOD, 1 / 3, transitions)).plan.frames
+        timeline_of(story, tiny_dit.geometry, METHOD.layout_with(1 / 3, transitions)).plan.frames
         for transitions in range(4)
     ]
     assert [b - a for a, b in pairwise(counts)] == [4 * 2] * 3

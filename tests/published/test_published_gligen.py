@@ -12,7 +12,7 @@ from animatic.controls.energy import Energy
 from animatic.controls.grounding import Gligen
 from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompting.styles import style_of, styled
+from animatic.prompting.styles import styled
 
 RECORDED = recorded("gligen")["runs"]
 
@@ -44,15 +44,15 @@ def check(models, name, **other):
         scene = replace(scene, tracks=tracks)
     guidance, solver, frames = (9.0, "dpm++", 4) if moves else (7.5, "ddim", 1)
 
-    scenes, losses, counted = styled([scene], style_of(method)), [], Counted()
+    scenes, losses, counted = styled([scene], method.prompt_style), [], Counted()
     backbone.defaults = replace(backbone.defaults, negative=NEGATIVE)
-    controls = [as_recorded(control, want) for control in method(scenes, backbone, guidance)]
+    controls = [as_recorded(control, want) for control in method.on(backbone)]
     controls = [replace(c, **other) if isinstance(c, Gligen) else heard(c, losses) for c in controls]
 
     width, height = want["size"]
     noise, cond = backbone.noise([5], frames, height, width), backbone.encode([scenes[0].prompt], [NEGATIVE])
     schedule = backbone.schedule(want["steps"], solver)
-    x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], seeds=[5])
+    x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], [5], scenes=scenes, guidance=guidance)
 
     assert list(counted.passes.values()) == want["passes"]
     assert losses == pytest.approx(want["losses"], rel=1e-4)

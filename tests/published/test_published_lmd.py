@@ -12,7 +12,7 @@ from animatic.controls.energy import Energy
 from animatic.controls.regions import Regions
 from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompting.styles import style_of, styled
+from animatic.prompting.styles import styled
 from animatic.scene import Track
 
 RECORDED = recorded("lmd")["runs"]
@@ -72,14 +72,15 @@ def test_it_gives_what_lmd_gave(models, name):
     backbone = models[name.startswith(("gligen", "lmd+"))]
     backbone.defaults = replace(backbone.defaults, negative=NEGATIVE)
     losses, counted = [], Counted()
-    scenes = styled([CROWDED if name.startswith("multi") else STILL], style_of(method))
-    guidance = method.guidance(backbone) if hasattr(method, "guidance") else 7.5
-    controls = [as_recorded(control, losses) for control in method(scenes, backbone, guidance)]
+    scenes = styled([CROWDED if name.startswith("multi") else STILL], method.prompt_style)
+    backbone.defaults = replace(backbone.defaults, guidance=7.5)
+    guidance = method.guidance_on(backbone)
+    controls = [as_recorded(control, losses) for control in method.on(backbone)]
 
     noise = backbone.noise([5], 1, want["size"], want["size"])
     cond = backbone.encode([scenes[0].prompt], [NEGATIVE])
     schedule = backbone.schedule(want["steps"], want.get("scheduler", "ddim"))
-    x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], seeds=[5])
+    x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], [5], scenes=scenes, guidance=guidance)
 
     assert list(counted.passes.values()) == want["passes"]
     assert losses == pytest.approx(want["losses"], rel=1e-4)

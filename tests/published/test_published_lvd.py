@@ -1,5 +1,7 @@
 """LVD's methods as published give what LVD's own code gave (lvd.json says how it was recorded)."""
 
+from dataclasses import replace
+
 import pytest
 from networks import Counted, agree, heard, model, video_network
 from scenes import MOVING
@@ -8,7 +10,7 @@ from seeded import NEGATIVE, recorded
 from animatic.controls.energy import Energy
 from animatic.core.loop import sample
 from animatic.methods import METHODS
-from animatic.prompting.styles import style_of, styled
+from animatic.prompting.styles import styled
 
 RECORDED = recorded("lvd")["runs"]
 
@@ -35,15 +37,15 @@ def test_it_gives_what_lvd_gave(models, name):
     width, height = want["size"]
     schedule = backbone.schedule(40, "dpm++")
     controls, losses, counted = [], [], Counted()
-    scenes = styled([MOVING], style_of(METHODS[method]))
-    for control in METHODS[method](scenes, backbone, 9.0):
+    scenes = styled([MOVING], METHODS[method].prompt_style)
+    for control in METHODS[method].on(backbone):
         if isinstance(control, Energy) and "threshold" in want:
-            control.threshold = want["threshold"]
+            control = replace(control, threshold=want["threshold"])
         controls.append(heard(control, losses))
 
     noise = backbone.noise([5], want.get("frames", 4), height, width)
     cond = backbone.encode([scenes[0].prompt], [NEGATIVE])
-    x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted])
+    x = sample(backbone, schedule.again(3), noise, cond, [*controls, counted], scenes=scenes, guidance=9.0)
 
     assert list(counted.passes.values()) == want["passes"]
     assert losses == pytest.approx(want["losses"], rel=1e-4)

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from ..core.attention import matches_any
 from ..core.backbone import Backbone, Geometry, ModelDefaults
 from ..core.schedule import Schedule, scheduler_named
 from ..core.text import ClipText
@@ -99,6 +100,11 @@ class Components(Backbone):
     def hooks_at(self, step: Step) -> AttentionHooks:
         """The hooks of the network that is called at `step`, for models of several networks."""
         return self.hooks
+
+    def text_layer_heads(self, layers: Sequence[str]) -> dict[str, int]:
+        modules = dict(self.unet.named_modules())
+        names = [name for name in self.hooks.text_layers if matches_any(name, layers)]
+        return {name: getattr(modules.get(name), "heads", 0) for name in names}
 
     @property
     def networks(self) -> list[Any]:

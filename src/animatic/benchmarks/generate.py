@@ -51,9 +51,9 @@ def prepare(
 ) -> Run:
     """Begin a run or take it up: a row per case, every prompt planned, what is missing from the disk opened again."""
     from ..generation import versions
-    from ..methods import recipe_named
+    from ..methods import method_named
 
-    recipe_named(settings.method)
+    method_named(settings.method)
     planner = planner_named(settings.planner, options or PlannerOptions(benchmark.kind))
     cases = benchmark.cases()
     if not cases:
@@ -89,11 +89,11 @@ class JobRenderer:
         import torch
 
         from ..binding import load_model
-        from ..methods import recipe_named
+        from ..methods import method_named
 
         if not torch.cuda.is_available():
             torch.set_num_threads(settings.threads)
-        recipe_named(settings.method)  # raises where there is none, before a model is loaded
+        method_named(settings.method)  # raises where there is none, before a model is loaded
         self.settings, self.backbone = settings, load_model(settings.request)
         self._check()
 

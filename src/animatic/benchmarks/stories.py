@@ -17,8 +17,9 @@ import torch
 import typer
 
 from ..backbones import load
-from ..controls.edits import PromptToPrompt, Reweight
+from ..controls.edits import PromptToPrompt
 from ..controls.guidance import Guidance
+from ..controls.reweight import Reweight
 from ..core.backbone import Backbone
 from ..core.loop import sample
 from ..generation import generate_versions, render, request_of
@@ -137,14 +138,15 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
 
         # the source and one edit per factor, from the same noise
         controls = [
-            Guidance(backbone.defaults.guidance),
+            Guidance(),
             Reweight({1 + k: {token: factor} for k, factor in enumerate(FACTORS)}),
-            PromptToPrompt([prompt] * count),
+            PromptToPrompt(),
         ]
         noise = backbone.noise([seed + i], backbone.geometry.frames, toyworld.SIZE, toyworld.SIZE)
         cond = backbone.encode([prompt] * count, [""] * count)
         x = noise.expand(count, -1, -1, -1, -1).contiguous()
-        videos = backbone.decode(sample(backbone, backbone.schedule(steps), x, cond, controls)).numpy()
+        scenes = [Scene(prompt)] * count
+        videos = backbone.decode(sample(backbone, backbone.schedule(steps), x, cond, controls, scenes=scenes)).numpy()
 
         # colour inside the boxes that are detected in the source
         detections = detector.surest(videos[0])

@@ -75,24 +75,24 @@ def methods(
     model: Annotated[str, typer.Option(help="The model whose settings they are.")] = "mini",
     as_json: AsJson = False,
 ) -> None:
-    """List the methods known by name, or the settings of one."""
+    """List the methods known by name with their papers and repositories, or the settings of one."""
     from ..methods import METHODS
 
     if name:
         _settings(name, model, as_json)
         return
-    rows = [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in METHODS.items()]
-    table(("method", "what it does"), rows, as_json)
+    rows = [(name, each.summary, each.paper, each.arxiv, each.repository) for name, each in METHODS.items()]
+    table(("method", "what it does", "paper", "arXiv", "repository"), rows, as_json)
 
 
 def _settings(method: str, model: str, as_json: bool) -> None:
     """Every setting of a method on a model: its name, what it is there, and one sentence."""
     from ..backbones import load
     from ..core.setting_values import shown
-    from ..methods import recipe_named
+    from ..methods import method_named
     from ..methods.settings import settings_of
 
-    known = settings_of(recipe_named(method), load(model)).values()
+    known = settings_of(method_named(method), load(model)).values()
     if as_json:
         print(json.dumps([setting.to_dict() for setting in known]))
         return

@@ -118,7 +118,7 @@ def write_generated(
         terminal.close()
 
     if attention.save_masks and not export.mask_count:
-        line(f"nothing shares by a mask under {bound.method!r}: no masks are written", as_json)
+        line(f"nothing shares by a mask under {bound.method.name!r}: no masks are written", as_json)
     if not request.finishing.stages:
         _print_length(bound, video, request, as_json)
         sheet, plan = target.write_plan(video, shown, request)
@@ -152,6 +152,6 @@ def _print_length(bound: BoundRequest, video: Video, request: GenerationRequest,
     wanted = sum(scene.seconds for scene in request.story)
     lasts = len(video) / video.fps
     if bound.windowed and abs(lasts - wanted) > 1 / video.fps:
-        counts = f"{bound.method} counts scenes"
+        counts = f"{bound.method.name} counts scenes"
         reason = counts if bound.layout.by_count else f"{bound.backbone.name} makes whole pieces of time"
         line(f"lasts {lasts:.2f} s, not {wanted:g} s: {reason}", as_json)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..core.attention import matches_any, predict_with_maps, resized
 from ..core.control import Control, Run
+from ..core.encoded_prompt import segments
 from ..core.types import Attend, AttentionCall, Conditioning, Denoise, Step
 from ..errors import AnimaticError
-from ..scene import Scene
+from ..scene import Scene, Track
+from ..timeline import Timeline
 from .targets import Targets
 
 ShowLayer = Callable[[int, str, str, int, Tensor], None]
@@ -27,16 +29,16 @@ class AttentionMaps(Control):
     The mean is over tokens, heads, layers that match `layers` (globs) and noise levels, those numbered in `steps` or
     all, on the grid of the latents, in 0..1 of its own maximum. Objects of the same words share a map. `each` is called
     for every layer and noise level. With `from_text` it is the attention of words to cells, in layers where text and
-    video are one sequence, not that of cells to words; memory is then layers x cells x words. Predictions do not
-    change.
+    video are one sequence, not that of cells to words; memory is then layers x cells x words. `words`: which words of a
+    prompt have maps where a sample has no tracks at all; none if not given. Predictions do not change.
     """
 
-    scenes: Sequence[Scene] = field(repr=False)
     show: Callable[[int, str, Tensor], None]
     layers: tuple[str, ...] = ("*",)
     steps: tuple[int, ...] = ()
     from_text: bool = False
     each: ShowLayer | None = None
+    words: Callable[[str], Sequence[str]] | None = None
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
     _sum: Tensor = field(init=False, repr=False)
@@ -46,8 +48,9 @@ class AttentionMaps(Control):
         if late := [step for step in self.steps if step >= len(run.schedule)]:
             last = len(run.schedule) - 1
             raise AnimaticError(f"attention of step {late[0]} is requested; this run has steps 0 to {last}")
+        scenes = [self._with_words(scene) for scene in run.scenes_for(self)]
         own = copy(self)
-        own._targets = Targets.in_run(self.scenes, run)
+        own._targets = Targets.in_run(replace(run, scenes=scenes))
         own._sum = run.x.new_zeros(len(own._targets.samples), *run.x.shape[2:], dtype=torch.float32)
         own._word_maps = {}
         return own
@@ -104,10 +107,22 @@ class AttentionMaps(Control):
             return f"words attend to no cells in {layers}; want layers with text and video in one sequence"
         return f"no attention maps in {layers}: another control replaces their text"
 
+    def _with_words(self, sample: Scene | Timeline) -> Scene | Timeline:
+        """The scene, or story, with the words to map as its tracks where it has no tracks."""
+        if sample.tracks or self.words is None:
+            return sample
+
+        whole_frame = ((0.0, 0.0, 1.0, 1.0),)
+        scenes = []
+        for scene in segments(sample):
+            tracks = tuple(Track(word, whole_frame) for word in self.words(scene.prompt))
+            scenes.append(replace(scene, tracks=tracks))
+        return scenes[0] if isinstance(sample, Scene) else replace(sample, scenes=tuple(scenes))
+
     def _pairs(self) -> dict[tuple[int, str], list[int]]:
         """The pairs of each sample and phrase."""
         pairs: dict[tuple[int, str], list[int]] = {}
         for pair, (sample, tracks) in enumerate(self._targets.objects):
-            phrase = self.scenes[sample].tracks[tracks[0]].phrase
+            phrase = self._targets.scenes[sample].tracks[tracks[0]].phrase
             pairs.setdefault((sample, phrase), []).append(pair)
         return pairs

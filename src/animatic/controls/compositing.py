@@ -13,14 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import AnimaticError
 from ..scene import Box, Scene
+from ..timeline import Timeline
 
 Placement = Literal["floor", "middle", "kept"]
 PARTS = 8  # objects are shifted by whole eighths of the canvas, so that 8 x 8 attention shifts by whole cells
 
 
-def one(scene: Scene, track: int) -> Scene:
+def one(scene: Scene | Timeline, track: int) -> Scene:
     """The scene with one of its tracks alone."""
+    if not isinstance(scene, Scene):
+        raise AnimaticError("objects are composited in single scenes; found a story in windows")
     return replace(scene, tracks=(scene.tracks[track],))
 
 

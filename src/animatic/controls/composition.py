@@ -9,15 +9,14 @@ energy compares its attention with that of the objects (attention transfer).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..core.attention import matches_any, mean_map, predict_with_maps
-from ..core.backbone import Backbone
-from ..core.control import Control, Run, one_each
+from ..core.control import Control, Run
+from ..core.encoded_prompt import EncodedPrompt
 from ..core.loop import sample
 from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..prompting.styles import object_scene
@@ -36,9 +35,10 @@ WARM_UP = 5  # the first 1 / WARM_UP of the noise levels is left out of an objec
 class Composition(Control):
     """Generates each object on its own under `object_controls`, then the scene from the composited latents.
 
-    `object_controls`: the controls of the objects' run, which are given scenes of one object each. `energy`: guides the
-    scene. `transfer`: weight of attention transfer, added to it. `mask`: how objects are cut out. `mask_layers`: the
-    layers whose attention makes the masks, if not those of the energy (LMD's for Segment Anything: one of its own).
+    `object_controls`: the controls of the objects' run, whose scenes have one object each. `energy`: guides the scene.
+    `transfer`: weight of attention transfer, added to it; where the energy is `per_head`, so is this weight. `mask`:
+    how objects are cut out. `mask_layers`: the layers whose attention makes the masks (LMD's for Segment Anything: one
+    of its own); where there are none, or the model has none of them, those of the energy.
     `centre`: an object is generated in the middle and shifted to its box, else it is generated in its box. `placement`:
     a centred box is `floor` above the bottom, in the middle, or kept at its height. `floor`: fraction of the canvas
     below a centred box. `sideways`: objects are shifted to their boxes horizontally only. `blend` r: noise inside an
@@ -49,7 +49,6 @@ class Composition(Control):
     is `energy` alone.
     """
 
-    scenes: Sequence[Scene] = field(repr=False)
     energy: Energy
     object_controls: tuple[Control, ...]
     mask: Masking = field(default_factory=AttentionMask)
@@ -68,32 +67,38 @@ class Composition(Control):
     _latents: ComposedLatents | None = field(default=None, repr=False)
 
     def begin(self, run: Run) -> Composition:
-        one_each(self, self.scenes, run.x)
-        objects = [(sample, i) for sample, scene in enumerate(self.scenes) for i in range(len(scene.tracks))]
+        scenes = run.single_scenes_for(self)
+        objects = [(sample, track) for sample, scene in enumerate(scenes) for track in range(len(scene.tracks))]
         if not objects or not (self.frozen or self.transfer):
             return replace(self, energy=self.energy.begin(run))
 
         # generate every object on its own
         frames, height, width = run.x.shape[2:]
-        single = [self._single(object_scene(self.scenes[sample].at(frames), i)) for sample, i in objects]
+        single = [self._single(object_scene(scenes[sample].at(frames), track)) for sample, track in objects]
         boxes = masks_of(single, frames, height, width, self.legacy).to(run.x.device)
         recorder = self._generate(run, single, boxes, objects)
 
-        # cut the objects out, and shift them to their boxes
+        # cut the objects out
         masks = self.mask(recorder.mean_attention(), lambda: run.backbone.decode(recorder.levels[-1]), boxes)
-        offset = self._offsets(masks, objects, frames, height, width)
+
+        # shift them to their boxes, and composite their latents
+        offset = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+        if self.centre:
+            goals = [one(scenes[sample].at(frames), track) for sample, track in objects]
+            offset = self._offsets(masks, goals)
         held = recorder.levels[: self._last_held(run) + 1]
         levels = [shifted(x.movedim(1, 2), offset).movedim(1, 2) for x in held]
         samples = [sample for sample, _ in objects]
         latents = ComposedLatents(*composed(run.x, levels, shifted(masks, offset), samples))
 
         # the energy of the scene, with attention transfer
-        reference = {key: shifted(maps, offset) for key, maps in recorder.maps.items()}
         terms = self.energy.terms
         if self.transfer:
-            transfer = Transfer(self.transfer, self.scenes, objects, run.backbone.text, reference)
+            reference = {key: shifted(maps, offset) for key, maps in recorder.maps.items()}
+            transfer = Transfer(self.transfer / self.energy.heads(run), objects, reference)
             terms = Sum(((1.0, terms), (1.0, transfer)))
-        return replace(self, energy=replace(self.energy, terms=terms).begin(run), _latents=latents)
+        energy = replace(self.energy, terms=terms)
+        return replace(self, energy=energy.begin(run), _latents=latents)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if self._latents is not None and self.frozen:
@@ -112,15 +117,16 @@ class Composition(Control):
         boxes = tuple(box and centred(box, self.floor, self.placement) for box in track.boxes)
         return replace(scene, tracks=(replace(track, boxes=boxes),))
 
-    def _offsets(self, masks: Tensor, objects: Sequence[ObjectIndex], frames: int, height: int, width: int) -> Tensor:
-        """From where each object was generated to its box, in eighths: int `[object, frame, (x, y)]`."""
-        offset = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
-        if self.centre:
-            goals = [one(self.scenes[sample].at(frames), i) for sample, i in objects]
-            if self.legacy:
-                offset = offsets_published(masks, goals)
-            else:
-                offset = offsets(masks, masks_of(goals, frames, height, width))
+    def _offsets(self, masks: Tensor, goals: Sequence[Scene]) -> Tensor:
+        """From where each object was generated to its box, in eighths: int `[object, frame, (x, y)]`.
+
+        `masks` `[object, frame, height, width]`: where the objects are; `goals`: scenes of the box of each.
+        """
+        if self.legacy:
+            offset = offsets_published(masks, goals)
+        else:
+            frames, height, width = masks.shape[1:]
+            offset = offsets(masks, masks_of(goals, frames, height, width))
         if self.sideways:
             offset[..., 1] = 0
         return offset
@@ -141,21 +147,22 @@ class Composition(Control):
 
         # the run ends at the last noise level that is used
         recorded = self.energy.until if self.transfer else 0.0
-        recorder = ObjectRecorder(single, run.backbone, self.energy.layers, recorded, self.mask_layers)
         stop = None
         if not self.mask.needs_pixels:
             stop = max(self._last_held(run), int(len(run.schedule) * recorded), 1)
 
+        # attention is recorded of the layers of the energy, and of those that make the masks
+        has_own_layers = bool(run.backbone.text_layer_heads(self.mask_layers))
+        mask_layers = self.mask_layers if has_own_layers else self.energy.layers
+        prompts = [EncodedPrompt.of(scene, run.backbone.text) for scene in single]
+        recorder = ObjectRecorder(single, prompts, self.energy.layers, mask_layers, recorded)
+
         negatives = [run.backbone.defaults.negative_text(scene.negative, self.negative) for scene in single]
         cond = run.backbone.encode([scene.prompt for scene in single], negatives)
-        controls = [recorder, *(of_scenes(control, single) for control in self.object_controls)]
-        sample(run.backbone, run.schedule.again(stop), noise, cond, controls)
+        schedule = run.schedule.again(stop)
+        controls = [recorder, *self.object_controls]
+        sample(run.backbone, schedule, noise, cond, controls, scenes=single, guidance=run.guidance)
         return recorder
-
-
-def of_scenes(control: Any, scenes: Sequence[Scene]) -> Any:
-    """A control with other scenes; one that has none is the same."""
-    return replace(control, scenes=scenes) if "scenes" in {f.name for f in fields(control)} else control
 
 
 @dataclass(frozen=True)
@@ -181,19 +188,23 @@ class ObjectRecorder(Control):
     needs = frozenset({"text maps"})
 
     def __init__(
-        self, scenes: Sequence[Scene], backbone: Backbone, layers: tuple[str, ...], until: float,
-        mask_layers: tuple[str, ...] = (),
-    ) -> None:  # fmt: skip
-        """`layers`: those whose maps are kept, at levels before the fraction `until`.
+        self,
+        scenes: Sequence[Scene],
+        prompts: Sequence[EncodedPrompt],
+        layers: tuple[str, ...],
+        mask_layers: tuple[str, ...],
+        until: float,
+    ) -> None:
+        """`layers`: those whose maps are kept, at levels before the fraction `until`; `mask_layers`: of the masks.
 
-        `mask_layers`: those of `mean_attention`, the same if none is given.
+        The word of an object is the last token of its phrase in its prompt.
         """
-        text = backbone.text
-        words = [text.positions(scene.prompt, scene.tracks[0].phrase)[-1] for scene in scenes]
+        pairs = zip(scenes, prompts, strict=True)
+        words = [prompt.positions(scene.tracks[0].phrase)[-1] for scene, prompt in pairs]
         self.words = torch.tensor(words)[:, None]
         self.layers = layers
+        self.mask_layers = mask_layers
         self.until = until
-        self.mask_layers = mask_layers or layers
         self.levels: list[Tensor] = []
         self.maps: dict[tuple[str, int], Tensor] = {}  # by layer and level: `[object, frame, head, height, width]`
         self._means: list[Tensor] = []

@@ -1,39 +1,25 @@
 """Edits: a video generated again with other words. One sample is the source, others follow it where words agree.
 
 Prompt-to-prompt (Hertz et al. 2022, arXiv 2208.01626, https://github.com/google/prompt-to-prompt) in cross-attention;
-word swap and reweighting of DiTCtrl (Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl) in
-layers that attend to text and video in one sequence. No map of tokens x tokens is stored: attention by the source's
-maps is attention with the source's queries and keys, and reweighting adds the contribution of a few columns.
+word swap of DiTCtrl (Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl) in layers that attend to
+text and video in one sequence. No map of tokens x tokens is stored: attention by the source's maps is attention with
+the source's queries and keys. Reweighting is in `reweight.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
-from functools import partial
-from math import isfinite
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.attention import (
-    ALL,
-    TEXT_KINDS,
-    attention_with_columns,
-    branch_by_branch,
-    matches_any,
-    one_hot,
-    part_of_mask,
-    predict_with_maps,
-    resized_in_time,
-)
+from ..core.attention import matches_any, predict_with_maps, resized_in_time
 from ..core.control import Control, Run
 from ..core.types import Attend, AttentionCall, Branch, Conditioning, Denoise, Span, Step
-from ..errors import AnimaticError
 
 
 @dataclass
@@ -57,83 +43,6 @@ class FollowSource(Control):
         if not reads or branch.kv_source is not None:
             return branch
         return replace(branch, kv_source=replace(branch, sample=0))
-
-
-@dataclass
-class Reweight(Control):
-    """Multiplies the attention to some words by a factor, without renormalising: `factors` by sample, {token: factor}.
-
-    For stories they are by (sample, prompt); where a branch has a mean of prompts, each counts by its weight. In layers
-    where text and video are one sequence, the words' own attention to the video is multiplied too (DiTCtrl). `layers`:
-    globs. `during`: the span of the run. Branches of negative prompts, whose words are others, are unchanged unless
-    `negative`.
-    """
-
-    factors: Mapping[int, Mapping[int, float]] | Mapping[tuple[int, int], Mapping[int, float]]
-    layers: tuple[str, ...] = ("*",)
-    during: Span = (0.0, 1.0)
-    negative: bool = False
-    needs = frozenset({"text maps"})
-
-    def __post_init__(self) -> None:
-        for factors in self.factors.values():
-            for factor in factors.values():
-                if not isfinite(factor):
-                    raise AnimaticError(f"factor is {factor}; want a finite number, such as 2 or 0.5")
-
-    def attend(
-        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
-    ) -> Tensor:
-        if call.kind not in TEXT_KINDS or not call.step.within(self.during) or not matches_any(call.layer, self.layers):
-            return inner(call, q, k, v, mask)
-        branches = call.cond.branches
-        if call.kind == "joint" and len(branches) > 1:
-            return branch_by_branch(partial(self.attend, inner), call, q, k, v, mask)
-        factors = [self._of(branch) for branch in branches]
-        most = max(map(len, factors))
-        if not most:
-            return inner(call, q, k, v, mask)
-
-        # tokens and (factor - 1), padded to one length by token 0 with factor 1: `[branch, token]`
-        padded = [[*by_token, *[0] * (most - len(by_token))] for by_token in factors]
-        tokens = torch.tensor(padded, device=q.device)
-        padded = [[*by_token.values(), *[1.0] * (most - len(by_token))] for by_token in factors]
-        change = torch.tensor(padded, device=q.device) - 1
-
-        entries = len(q) // len(branches)
-        change = change.repeat_interleave(entries, 0).to(q.dtype)[:, None]
-        index = tokens.repeat_interleave(entries, 0)[:, None, :, None]
-
-        def at_words(x: Tensor) -> Tensor:
-            """`x` `[batch, head, token, channel]` at the weighted words."""
-            return x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[-1]))
-
-        # output += sum over words of (factor - 1) * probability * value
-        out, probabilities = attention_with_columns(inner, call, q, k, v, mask, one_hot(tokens, k.shape[2]))
-        added = (probabilities * change[..., None, :]) @ at_words(v)
-        if call.kind == "cross":
-            return out + added
-
-        # joint layers: only cells attend to the words with a factor
-        text = call.text_keys.stop
-        added[:, :, :text] = 0
-
-        # the words' own attention to the video: all of their output times the factor, less the part that is text
-        only_text = torch.cat([v[:, :, :text], torch.zeros_like(v[:, :, text:])], 2)
-        from_text = inner(call, at_words(q), k, only_text, part_of_mask(mask, ALL, slice(text)))
-        words_added = change[..., None] * (at_words(out) - from_text)
-        return (out + added).scatter_add(2, index.expand_as(from_text), words_added)
-
-    def _of(self, branch: Branch) -> dict[int, float]:
-        """The factors of a branch, by token."""
-        if branch.negative and not self.negative:
-            return {}
-        by: Mapping[Any, Mapping[int, float]] = self.factors
-        mixed = dict(by.get(branch.sample, {}))
-        for prompt, weight in branch.prompt_weights:
-            for token, factor in by.get((branch.sample, prompt), {}).items():
-                mixed[token] = mixed.get(token, 1.0) + weight * (factor - 1)
-        return mixed
 
 
 def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
@@ -167,12 +76,11 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
 class PromptToPrompt(Control):
     """Samples attend to their words as the first sample does to its own, in cross-attention.
 
-    `prompts` by sample, the source first; of a story a list of its scenes' prompts. Where words correspond (see
-    `aligned`) the source's attention is used, up to the fraction `cross` of the run; added words keep their own. Up to
-    the fraction `self_until`, self-attention is the source's. `layers`: globs.
+    The prompts are those of the run's scenes or stories. Where words correspond (see `aligned`) the source's attention
+    is used, up to the fraction `cross` of the run; added words keep their own. Up to the fraction `self_until`,
+    self-attention is the source's. `layers`: globs.
     """
 
-    prompts: Sequence[str | Sequence[str]]
     cross: float = 0.8
     self_until: float = 0.4
     layers: tuple[str, ...] = ("*",)
@@ -180,18 +88,20 @@ class PromptToPrompt(Control):
     _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False)  # by sample, by prompt
 
     def begin(self, run: Run) -> PromptToPrompt:
-        text = run.backbone.text
-        device = run.x.device
-        stories = [[prompt] if isinstance(prompt, str) else prompt for prompt in self.prompts]
-        size = text.limit if run.cond is None else run.cond.text.shape[1] // len(stories[0])
-        tokens = [[[str(token) for token in text.token_ids(prompt)] for prompt in story] for story in stories]
+        run.scenes_for(self)
+        own = copy(self)
+        own._matrices = []
 
-        bound = copy(self)
-        bound._matrices = []
-        for story in tokens:
-            pairs = [aligned(source, target, size) for source, target in zip(tokens[0], story, strict=True)]
-            bound._matrices.append([(matrix.to(device), own.to(device)) for matrix, own in pairs])
-        return bound
+        # token ids as words, by sample and by prompt of its story; the source is sample 0
+        size = run.tokens_per_prompt
+        stories = []
+        for prompt in run.prompts:
+            stories.append([list(map(str, prompt.token_ids(segment))) for segment in range(len(prompt.texts))])
+
+        for story in stories:
+            pairs = [aligned(source, target, size) for source, target in zip(stories[0], story, strict=True)]
+            own._matrices.append([(matrix.to(run.x.device), added.to(run.x.device)) for matrix, added in pairs])
+        return own
 
     def attend(
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
@@ -199,6 +109,8 @@ class PromptToPrompt(Control):
         until = {"cross": self.cross, "self": self.self_until}.get(call.kind, 0.0)
         if call.step.fraction >= until or not matches_any(call.layer, self.layers):
             return inner(call, q, k, v, mask)
+
+        # the branch that each branch follows; itself for the source's own
         branches = call.cond.branches
         sources = [_source_of(branches, i) for i in range(len(branches))]
         if sources == list(range(len(branches))):
@@ -233,9 +145,13 @@ class PromptToPrompt(Control):
         weights = branch.prompt_weights
         if len(weights) == 1:
             return by_prompt[weights[0][0]]
-        first_matrix, first_own = by_prompt[0]
-        matrix = sum((weight * by_prompt[prompt][0] for prompt, weight in weights), torch.zeros_like(first_matrix))
-        own = sum((weight * by_prompt[prompt][1] for prompt, weight in weights), torch.zeros_like(first_own))
+
+        # a mean of prompts: the mean of their matrices, by weight
+        matrix, own = (torch.zeros_like(part) for part in by_prompt[0])
+        for prompt, weight in weights:
+            prompt_matrix, prompt_own = by_prompt[prompt]
+            matrix = matrix + weight * prompt_matrix
+            own = own + weight * prompt_own
         return matrix, own
 
 
@@ -257,10 +173,10 @@ def _source_of(branches: Sequence[Branch], i: int) -> int:
 class LocalBlend(Control):
     """Local blend: a sample differs from the `source` sample only where the words are attended to (Hertz et al.).
 
-    `words` are the tokens by sample, for stories of `parts` scenes (scene, token); `targets` are the samples that are
-    blended, all but the source if none is given. Attention is a mean over heads, `layers` (globs) and noise levels so
-    far; a cell may differ where it, or a neighbour, has `threshold` of the frame's maximum. `begins`: the fraction of
-    the run from which samples are blended.
+    `words` are token positions by sample, in stories (segment, token); `targets` are the samples that are blended, all
+    but the source if none is given. Attention is a mean over heads, `layers` (globs) and noise levels so far; a cell
+    may differ where it, or a neighbour, has `threshold` of the frame's maximum. `begins`: the fraction of the run from
+    which samples are blended.
     """
 
     words: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, int]]]
@@ -269,26 +185,28 @@ class LocalBlend(Control):
     layers: tuple[str, ...] = ("*",)
     source: int = 0
     targets: tuple[int, ...] = ()
-    parts: int = 1
     needs = frozenset({"text maps"})
+    _tokens: Tensor = field(init=False, repr=False)  # positions in the sequence of all segments `[sample, word]`
     _seen: list[Tensor] = field(init=False, repr=False)  # mean attention at each level `[sample, frame, height, width]`
 
     def begin(self, run: Run) -> LocalBlend:
+        size = run.tokens_per_prompt
+        most = max(map(len, self.words))
+        rows: list[list[int]] = []
+        for words in self.words:
+            row = [word if isinstance(word, int) else word[0] * size + word[1] for word in words]
+
+            # samples of fewer words repeat their last
+            last = row[-1] if row else 0
+            rows.append(row + [last] * (most - len(row)))
+
         own = copy(self)
+        own._tokens = torch.tensor(rows, device=run.x.device)
         own._seen = []
         return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        # tokens of stories count in the sequence of all prompts; samples of fewer words repeat their last
-        size = cond.text.shape[1] // self.parts
-        most = max(map(len, self.words))
-        tokens = []
-        for words in self.words:
-            flat = [word if isinstance(word, int) else word[0] * size + word[1] for word in words]
-            tokens.append([*flat, *[flat[-1] if flat else 0] * (most - len(flat))])
-        tokens = torch.tensor(tokens, device=x.device)
-
-        prediction, found = predict_with_maps(inner, x, step, cond, tokens, self.layers)
+        prediction, found = predict_with_maps(inner, x, step, cond, self._tokens, self.layers)
         layers = [resized_in_time(maps.mean((2, 5)), x.shape[2:]) for maps in found.values()]
         self._seen.append(torch.stack(layers).mean(0))
         return prediction
@@ -296,6 +214,8 @@ class LocalBlend(Control):
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if step.fraction < self.begins or not self._seen:
             return x
+
+        # the mean over the levels so far, with a neighbourhood of 3 x 3 cells
         attention = F.max_pool3d(torch.stack(self._seen).mean(0), (1, 3, 3), 1, (0, 1, 1))
         strongest = attention.amax((2, 3), keepdim=True).clamp(min=1e-12)
         differs = attention / strongest > self.threshold

@@ -10,7 +10,7 @@ The energy is evaluated on the conditional branches alone, through `inner`, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -18,10 +18,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.control import Control, Run, one_each
+from ..core.control import Control, Run
 from ..core.types import AttentionMapRequest, Conditioning, Denoise, Fraction, Step
 from ..errors import AnimaticError
-from ..scene import Scene
 from .targets import Targets
 
 
@@ -72,10 +71,11 @@ class Energy(Control):
 
     With `legacy` the energy that is compared is carried over between levels, as in LMD and LVD, so that a sample once
     at or below the threshold is never guided again, and boxes are rounded to cells as there. With `separate_objects`
-    objects of the same words are targets of their own (LVD), not one.
+    objects of the same words are targets of their own (LVD), not one. With `per_head` `scale` and `threshold` are those
+    of an energy that is a sum over attention heads, as LMD's numbers are, while the terms here are means: the one is
+    multiplied, the other divided by the mean number of heads of the layers that are read.
     """
 
-    scenes: Sequence[Scene] = field(repr=False)
     terms: Terms
     layers: tuple[str, ...] = ("*",)
     scale: float = 5.0
@@ -85,18 +85,37 @@ class Energy(Control):
     step_size: Callable[[Step], float] = NoiseLevel()
     legacy: bool = False
     separate_objects: bool = False
+    per_head: bool = False
     needs = frozenset({"text maps"})
     _targets: Targets = field(init=False, repr=False)
     _last: Tensor = field(init=False, repr=False)  # the energy of each sample after its last step
     _scheduler: str = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Energy:
-        one_each(self, self.scenes, run.x)
+        run.scenes_for(self)
         own = copy(self)
-        own._targets = Targets.in_run(self.scenes, run, self.legacy, self.terms.every_word, self.separate_objects)
+        heads = self.heads(run)
+        own.scale = self.scale * heads
+        own.threshold = self.threshold / heads
+
+        own._targets = Targets.in_run(run, self.legacy, self.terms.every_word, self.separate_objects)
         own._scheduler = run.schedule.name
         own._last = run.x.new_full((len(run.x),), torch.inf)
         return own
+
+    def heads(self, run: Run) -> float:
+        """The mean number of heads of the layers that are read where `per_head` is set, else 1.
+
+        Raises `AnimaticError` where the model has none of these layers.
+        """
+        if not self.per_head:
+            return 1
+        counts = [count for count in run.backbone.text_layer_heads(self.layers).values() if count]
+        if not counts:
+            layers = ", ".join(self.layers)
+            hint = "want others, such as --set energy.layers=*, or per_head off"
+            raise AnimaticError(f"Energy is per head, and no text attention layer in {layers} has heads; {hint}")
+        return sum(counts) / len(counts)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if step.clean or step.fraction >= self.until or not len(self._targets.samples):

@@ -16,21 +16,20 @@ from ..errors import AnimaticError
 class Finite(Control):
     """Raises `AnimaticError` at the first noise level whose sample holds infinities or NaN, the clean one included.
 
-    Put it first in the list, so that it checks a sample before other controls use it. `guidance`: the guidance scale,
-    for the message.
+    Put it first in the list, so that it checks a sample before other controls use it.
     """
 
-    guidance: float
-    _scheduler: str = field(init=False, repr=False, default="")
+    _run: Run = field(init=False, repr=False)
 
     def begin(self, run: Run) -> Finite:
         own = copy(self)
-        own._scheduler = run.schedule.name
+        own._run = run
         return own
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if not bool(x.isfinite().all()):
-            where = f"step {step.index} of {step.count} of {self._scheduler} at guidance {self.guidance:g}"
+            scheduler, guidance = self._run.schedule.name, self._run.guidance
+            where = f"step {step.index} of {step.count} of {scheduler} at guidance {guidance:g}"
             raise AnimaticError(
                 f"the sample is not finite after {where}; want another scheduler, less guidance, or float32 weights"
             )

@@ -12,12 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..core.control import Control, Run, one_each
+from ..core.control import Control, Run
+from ..core.encoded_prompt import segments
 from ..core.text import ClipText
 from ..core.types import Conditioning, Fraction, Step
 from ..errors import AnimaticError
 from ..prompting.styles import object_scene, own_name
 from ..scene import Scene, Track
+from ..timeline import Timeline
 
 MOST = 30  # objects that GLIGEN was trained with
 Naming = Literal["name", "phrase", "prompt"]
@@ -34,7 +36,6 @@ class Gligen(Control):
     as GLIGEN's pipelines count them.
     """
 
-    scenes: Sequence[Scene] = field(repr=False)
     until: Fraction = 0.4  # LMD+, LVD-GLIGEN README
     guided: Literal["boxes", "nothing", "no word"] = "boxes"
     legacy: bool = False
@@ -43,8 +44,8 @@ class Gligen(Control):
     _conditioning: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
-        one_each(self, self.scenes, run.x)
-        fields = named_boxes(self.scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
+        scenes = run.scenes_for(self)
+        fields = named_boxes(scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
         return replace(self, _conditioning={name: value.to(run.x.device) for name, value in fields.items()})
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
@@ -69,7 +70,7 @@ class Gligen(Control):
 
 @torch.no_grad()
 def named_boxes(
-    scenes: Sequence[Scene], text: ClipText, frames: int, legacy: bool = False, naming: Naming = "name"
+    scenes: Sequence[Scene | Timeline], text: ClipText, frames: int, legacy: bool = False, naming: Naming = "name"
 ) -> dict[str, Tensor]:
     """GLIGEN's inputs of a batch of scenes.
 
@@ -98,8 +99,10 @@ def named_boxes(
     return {"boxes": boxes, "present": present, "phrases": phrases}
 
 
-def _named(scene: Scene, track: Track, i: int, naming: Naming) -> str:
+def _named(scene: Scene | Timeline, track: Track, i: int, naming: Naming) -> str:
     """The text that is encoded for track `i`."""
     if naming == "prompt":
-        return object_scene(scene, i).prompt
+        segment, own_scene = scene.part(i)
+        before = sum(len(earlier.tracks) for earlier in segments(scene)[:segment])
+        return object_scene(own_scene, i - before).prompt
     return track.phrase if naming == "phrase" else own_name(track)

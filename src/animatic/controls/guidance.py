@@ -11,19 +11,25 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core.control import Control
+from ..core.control import Control, Run
+from ..core.encoded_prompt import segments
 from ..core.types import Conditioning, Denoise, Step
+from ..errors import AnimaticError
 
 
 @dataclass
 class Guidance(Control):
     """prediction = unconditional + scale * (conditional - unconditional).
 
-    `scale`: the same as --guidance; at 1 only the conditional branches are evaluated. `x` has one entry a sample, and
-    is repeated for the branches.
+    `scale`: the same as --guidance; None is that of the run. At 1 only the conditional branches are evaluated. `x` has
+    one entry a sample, and is repeated for the branches.
     """
 
-    scale: float
+    scale: float | None = None
+
+    def begin(self, run: Run) -> Guidance:
+        scale = run.guidance if self.scale is None else self.scale
+        return replace(self, scale=scale)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         scale = self.at(step)
@@ -37,16 +43,28 @@ class Guidance(Control):
 
     def at(self, step: Step) -> float:
         """The scale at a noise level."""
+        return self._bound()
+
+    def _bound(self) -> float:
+        """The scale, which `begin` has taken from the run where it was left open."""
+        if self.scale is None:
+            raise AnimaticError("guidance has no scale before the run begins; want Guidance(7.5), or begin(run) first")
         return self.scale
 
 
 @dataclass
 class ZeroNegative(Control):
-    """Unconditional branches are conditioned on zeros instead of an encoded text.
+    """Unconditional branches are conditioned on zeros instead of an encoded text where a run has no negative prompt.
 
     `force_uc_zero_embeddings` of CogVideoX's SAT code (Yang et al. 2024, arXiv 2408.06072,
     https://github.com/THUDM/CogVideo).
     """
+
+    def begin(self, run: Run) -> Control:
+        defaults = run.backbone.defaults
+        parts = [part for scene in run.scenes for part in segments(scene)]
+        has_negative = any(defaults.negative_text(part.negative) for part in parts)
+        return Control() if has_negative else self
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         negative = torch.tensor([branch.negative for branch in cond.branches], device=cond.text.device)
@@ -58,9 +76,10 @@ class WaveGuidance(Guidance):
     """CogVideoX's "dynamic" guidance: 1 + scale (1 - cos(pi ((count - t) / count)^5)) / 2, t in training timesteps.
 
     Yang et al. 2024, arXiv 2408.06072; DiTCtrl and diffusers have it so too. As t is far larger than `count`, the scale
-    does not rise over the run: it is a fixed sequence between 1 and 1 + scale. `scale`: the same as --guidance.
+    does not rise over the run: it is a fixed sequence between 1 and 1 + scale. `scale`: the same as --guidance; None is
+    that of the run.
     """
 
     def at(self, step: Step) -> float:
         turns = (step.count - float(step.t)) / step.count
-        return 1 + self.scale * (1 - math.cos(math.pi * turns**5)) / 2
+        return 1 + self._bound() * (1 - math.cos(math.pi * turns**5)) / 2

@@ -19,9 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.attention import TEXT_KINDS, matches_any
-from ..core.control import Control, Run, one_each
+from ..core.control import Control, Run
 from ..core.types import Attend, AttentionCall, Branch, Fraction, Step
-from ..scene import Scene
 from .targets import Targets
 
 
@@ -34,7 +33,6 @@ class LayoutAttention(Control):
     `until`: the first fraction of the noise levels, in which it is active. `layers`: the attention layers (globs).
     """
 
-    scenes: Sequence[Scene] = field(repr=False)
     inside: float = 4.0
     outside: float = 8.0
     until: Fraction = 0.6
@@ -45,10 +43,10 @@ class LayoutAttention(Control):
     _biases: dict[tuple, tuple[Tensor, Tensor]] = field(init=False, repr=False)
 
     def begin(self, run: Run) -> LayoutAttention:
-        one_each(self, self.scenes, run.x)
+        run.scenes_for(self)
         own = copy(self)
         own._frames_per_token = run.backbone.geometry.patch[0]
-        own._targets = Targets.in_run(self.scenes, run)
+        own._targets = Targets.in_run(run)
         own._biases = {}
         return own
 

@@ -6,14 +6,14 @@ https://github.com/TonyLianLong/LLM-groundedDiffusion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..core.control import Control, Run, one_each
+from ..core.control import Control, Run
 from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..errors import warn
 from ..prompting.styles import object_name
@@ -34,7 +34,6 @@ class Regions(Control):
     first noise.
     """
 
-    scenes: Sequence[Scene] = field(repr=False)
     bootstrap: Fraction = 0.4  # 20 of 50 steps
     negative: str = ""
     around: str = ""
@@ -48,26 +47,22 @@ class Regions(Control):
     _picks: Tensor = field(init=False, repr=False)  # the colour of each region at each level, where `legacy`
 
     def begin(self, run: Run) -> Regions:
-        one_each(self, self.scenes, run.x)
-        frames, height, width = run.x.shape[2:]
         prompts: list[str] = []
         negatives: list[str] = []
         masks: list[Tensor] = []
         samples: list[int] = []
-        for sample, scene in enumerate(self.scenes):
-            # as published, boxes are of pixels, and the first pixel of each cell decides
-            ratio = run.backbone.geometry.vae_spatial_ratio if self.legacy else 1
-            boxes = torch.from_numpy(scene.masks(frames, height * ratio, width * ratio, self.legacy))
-            boxes = boxes[..., ::ratio, ::ratio]
+        for sample, scene in enumerate(run.single_scenes_for(self)):
+            boxes = self._boxes(scene, run)
 
-            # a cell belongs to the last track that covers it
+            # the background is what no box covers; a cell of several boxes belongs to the last track
             in_front = boxes.flip(0).cumsum(0).flip(0) - boxes.int()
             visible = boxes & (in_front == 0)
-
-            regions = [(self._background(scene), ~boxes.any(0), self.around)]
+            regions = [(self._background(scene), self.around, ~boxes.any(0))]
             for track, mask in zip(scene.tracks, visible, strict=True):
-                regions.append((object_name(track), mask, self.negative))
-            for prompt, mask, negative in regions:
+                regions.append((object_name(track), self.negative, mask))
+
+            # every region is a sample of its own to the network
+            for prompt, negative, mask in regions:
                 prompts.append(prompt)
                 negatives.append(run.backbone.defaults.negative_text(scene.negative, negative))
                 masks.append(mask)
@@ -83,6 +78,16 @@ class Regions(Control):
         elif self.bootstrap:
             own._colours = own._paint(run)
         return own
+
+    def _boxes(self, scene: Scene, run: Run) -> Tensor:
+        """Cells inside each track's box: bool `[track, frame, height, width]`.
+
+        As published boxes are of pixels, and the first pixel of each cell decides.
+        """
+        frames, height, width = run.x.shape[2:]
+        ratio = run.backbone.geometry.vae_spatial_ratio if self.legacy else 1
+        pixels = torch.from_numpy(scene.masks(frames, height * ratio, width * ratio, self.legacy))
+        return pixels[..., ::ratio, ::ratio]
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         # one entry a region: its sample, in front of a plain colour while bootstrapping
@@ -107,7 +112,7 @@ class Regions(Control):
 
     def _by_sample(self, draw: Callable[[int, torch.Generator], Tensor], seed: int) -> Tensor:
         """Draws for each sample's regions, from one seed for every sample, so that none depends on the batch."""
-        counts = [self._samples.count(sample) for sample in range(len(self.scenes))]
+        counts = [self._samples.count(sample) for sample in range(len(self._run.scenes))]
         return torch.cat([draw(count, torch.Generator().manual_seed(seed)) for count in counts])
 
     def _paint(self, run: Run) -> Tensor:
@@ -121,7 +126,7 @@ class Regions(Control):
         count = max(1, sum(i / steps < self.bootstrap for i in range(steps)))
         latents: list[Tensor] = []
         picks: list[Tensor] = []
-        for sample in range(len(self.scenes)):
+        for sample in range(len(self._run.scenes)):
             # colours first, then one after the other the samples that the VAE's posterior gives of them
             draw = torch.Generator().manual_seed(run.seed(sample))
             colours = torch.rand(count, 1, 1, 1, 1, 3, generator=draw) * 255

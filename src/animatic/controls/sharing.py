@@ -8,30 +8,29 @@ projection, norm and rotary embedding, so that models with rotary positions shar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.prefix_cache import State, record, replay
 from ..core.attention import (
-    ALL,
     TEXT_KINDS,
     attention_with_columns,
     branch_by_branch,
     matches_any,
     part_of_mask,
-    resized_in_time,
 )
+from ..core.backbone import Backbone
 from ..core.control import Control, Run
 from ..core.types import Attend, AttentionCall, Branch, Conditioning, Denoise, Step
 from ..errors import AnimaticError
-from ..scene import Scene
-from ..timeline import Timeline
+from .shared_attention import KeysAndValues, MaskPair, ObjectAttention, SharedAttention
+
+ONE_IN = 6  # one in so many layers of a transformer shares: CogVideoX-2B's last 5 of 30, in DiTCtrl's released script
 
 MaskKey = tuple[int, int, bool]
 """(sample, first frame, whether it reads): a mask's key, the same for a branch of either sign."""
@@ -40,55 +39,52 @@ ShowMasks = Callable[[str, int, Branch, Tensor, Tensor], None]
 """(layer, step, branch that reads, the source's mask, its own), masks `[frame, height, width]` in 0..1."""
 
 
-@dataclass(frozen=True)
-class ObjectAttention:
-    """Attention to the words of the objects, summed over `count` layers: `[frame, height, width]`."""
+def sharing_layers(backbone: Backbone) -> tuple[str, ...]:
+    """Globs of the layers that share: a transformer's last blocks, the self-attention of a UNet's up blocks.
 
-    total: Tensor
-    count: int
-
-    def mask(self, grid: tuple[int, int, int]) -> Tensor:
-        """The mean on a layer's grid, scaled to 0..1 in each frame."""
-        mean = _on(grid, self.total / self.count)
-        low = mean.amin((1, 2), keepdim=True)
-        high = mean.amax((1, 2), keepdim=True)
-        return (mean - low) / (high - low + 1e-6)
+    DiTCtrl shares in the last five of CogVideoX-2B's 30 blocks; other transformers share in the last sixth of theirs.
+    """
+    blocks = list(backbone.chain(Step(0, 1, 0.0)))
+    if not blocks:
+        return ("up_blocks.*.attn1",)
+    count = max(1, len(blocks) // ONE_IN)
+    return tuple(f"{block}.attn1" for block in blocks[-count:])
 
 
 @dataclass
 class ShareKV(Control):
     """In the layers `layers` (globs), branches with a source attend to its keys and values. Put it last in the list.
 
-    With `object_scenes` (one scene or story a sample) sharing is guided by masks: cells that show the objects attend
-    only to cells of the source that show them, the other cells to the others. The mask of a branch is the attention of
-    its cells to the words of all tracks, averaged over the layers so far. `threshold`: the value of the mask, scaled to
-    0..1, from which a cell shows an object; None leaves the mask soft. Before the first layer that attends to text
-    there is no mask, and all cells are read. `own_text`: a branch keeps its own text keys, in layers where text and
-    video are one sequence. `show` is called in each layer that shares by masks.
+    `layers` None are those of `sharing_layers`. Without branches that have a source it is the identity. With `masked`
+    sharing between the windows of stories is guided by masks: cells that show the objects attend only to cells of the
+    source that show them, the other cells to the others. The mask of a branch is the attention of its cells to the
+    words of all tracks, averaged over the layers so far. `threshold`: the value of the mask, scaled to 0..1, from which
+    a cell shows an object; None leaves the mask soft. Before the first layer that attends to text there is no mask, and
+    all cells are read. `own_text`: a branch keeps its own text keys, in layers where text and video are one sequence.
+    `show` is called in each layer that shares by masks.
     """
 
-    layers: tuple[str, ...] = ("*",)
-    object_scenes: Sequence[Scene | Timeline] | None = field(default=None, repr=False)
+    layers: tuple[str, ...] | None = None
+    masked: bool = False
     threshold: float | None = 0.3
     own_text: bool = False
     show: ShowMasks | None = field(default=None, repr=False)
+    _layers: tuple[str, ...] = field(init=False, repr=False, default=())  # `layers`, or those of the model
     _words: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)  # by sample and prompt
-    _bank: dict[tuple[str, Branch], tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=dict, repr=False)
+    _bank: dict[tuple[str, Branch], KeysAndValues] = field(default_factory=dict, repr=False)
     _seen: dict[MaskKey, ObjectAttention] = field(default_factory=dict, repr=False)
     _states: dict[Branch, tuple[State, ObjectAttention | None]] = field(default_factory=dict, repr=False)
     _run: Run = field(init=False, repr=False)
 
     def begin(self, run: Run) -> ShareKV:
-        words: dict[tuple[int, int], tuple[int, ...]] = {}
-        for sample, scene in enumerate(self.object_scenes or ()):
-            for i, track in enumerate(scene.tracks):
-                prompt, part = scene.part(i)
-                tokens = run.backbone.text.positions(part.prompt, track.phrase)
-                words[sample, prompt] = (*words.get((sample, prompt), ()), *tokens)
-
-        if self.object_scenes is not None and not any(words.values()):
+        """Raises `AnimaticError` where sharing between windows is masked, and no story has an object."""
+        masked = self.masked and bool(run.timelines)
+        words = words_of_objects(run) if masked else {}
+        if masked and not any(words.values()):
             raise AnimaticError("masked sharing needs objects; no scene has a track whose phrase is in its prompt")
+
         own = replace(self, _words=words, _bank={}, _seen={}, _states={})
+        own._layers = sharing_layers(run.backbone) if self.layers is None else self.layers
         own._run = run
         return own
 
@@ -130,7 +126,7 @@ class ShareKV(Control):
     def _prefix(self, step: Step) -> list[nn.Module]:
         """The blocks of a transformer before the first whose self-attention shares; none of other networks."""
         chain = self._run.backbone.chain(step)
-        sharing = [i for i, name in enumerate(chain) if matches_any(f"{name}.attn1", self.layers)]
+        sharing = [i for i, name in enumerate(chain) if matches_any(f"{name}.attn1", self._layers)]
         return list(chain.values())[: sharing[0] if sharing else 0]
 
     def _keep(self, cond: Conditioning, i: int, state: State) -> None:
@@ -143,50 +139,68 @@ class ShareKV(Control):
     def attend(
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        branches = call.cond.branches
-        width = call.head_width or q.shape[-1]
-
         # in layers that attend to text, add up the attention to the words of objects
         out = None
         if self._words and call.kind in TEXT_KINDS:
             out = self._measure(inner, call, q, k, v, mask)
 
-        read = {branch.kv_source for branch in branches} | call.cond.reused
-        if call.kind not in ("self", "joint") or read <= {None} or not matches_any(call.layer, self.layers):
+        # a layer that does not share, or whose keys nobody reads
+        read = {branch.kv_source for branch in call.cond.branches} | call.cond.reused
+        shares = call.kind in ("self", "joint") and matches_any(call.layer, self._layers)
+        if not shares or read <= {None}:
             return inner(call, q, k, v, mask) if out is None else out
 
-        # store the keys and values that are read, here or in later calls
-        entries = len(q) // len(branches)
-        keys, values = list(k.split(entries)), list(v.split(entries))
-        for branch, own_k, own_v in zip(branches, keys, values, strict=True):
-            if branch in read:
-                self._bank[call.layer, branch] = own_k, own_v[..., :width], self._mask(call, branch)
-
-        # replace those of the branches that have a source
-        masks: dict[int, tuple[Tensor | None, Tensor | None]] = {}
-        for i, branch in enumerate(branches):
-            if branch.kv_source is None:
-                continue
-            keys[i], values[i], source_mask = self._read(call, branch, branch.kv_source, keys[i], values[i], width)
-            own_mask = self._mask(call, branch)
-            masks[i] = own_mask, source_mask
-            if self.show and own_mask is not None and source_mask is not None and not branch.negative:
-                self.show(call.layer, call.step.index, branch, source_mask, own_mask)
-        if all(own_mask is None or source_mask is None for own_mask, source_mask in masks.values()):
+        # exchange the keys and values of the branches that have a source
+        self._store(call, k, v, read)
+        keys, values, masks = self._exchanged(call, k, v)
+        if not any(pair.known for pair in masks.values()):
             return inner(call, q, torch.cat(keys), torch.cat(values), mask)
 
         # with masks, the branches that read are computed one by one
         unshared = inner(call, q, k, v, mask) if out is None else out
+        entries = len(q) // len(call.cond.branches)
         outputs = list(unshared.split(entries))
-        for i, (own_mask, source_mask) in masks.items():
+        for i, pair in masks.items():
             batch = slice(i * entries, (i + 1) * entries)
             part = part_of_mask(mask, batch)
             shared = SharedAttention(inner, call.of_branch(i), q[batch], keys[i], values[i], part)
-            if own_mask is None or source_mask is None:
+            if pair.own is None or pair.source is None:
                 outputs[i] = shared.unmasked()
             else:
-                outputs[i] = shared.masked(own_mask, source_mask, self.threshold)
+                outputs[i] = shared.masked(pair.own, pair.source, self.threshold)
         return torch.cat(outputs)
+
+    def _store(self, call: AttentionCall, k: Tensor, v: Tensor, read: Set[Branch | None]) -> None:
+        """Store the keys and values of the branches that are read, in this call of the network or in later ones."""
+        entries = len(k) // len(call.cond.branches)
+        width = call.head_width or k.shape[-1]
+        for branch, own_k, own_v in zip(call.cond.branches, k.split(entries), v.split(entries), strict=True):
+            if branch in read:
+                self._bank[call.layer, branch] = KeysAndValues(own_k, own_v[..., :width], self._mask(call, branch))
+
+    def _exchanged(
+        self, call: AttentionCall, k: Tensor, v: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], dict[int, MaskPair]]:
+        """Keys and values of every branch, its source's where it has one, and the masks of those that do, by index."""
+        branches = call.cond.branches
+        entries = len(k) // len(branches)
+        keys, values = list(k.split(entries)), list(v.split(entries))
+        masks: dict[int, MaskPair] = {}
+        for i, branch in enumerate(branches):
+            if branch.kv_source is None:
+                continue
+            source = self._bank[call.layer, branch.kv_source]
+
+            # the gradient of an energy of this sample must not reach another
+            if branch.kv_source.sample != branch.sample:
+                source = source.detached()
+
+            words = call.text_keys.stop if self.own_text else 0
+            keys[i], values[i] = source.for_reader(keys[i], values[i], words)
+            masks[i] = pair = MaskPair(self._mask(call, branch), source.mask)
+            if self.show and pair.own is not None and pair.source is not None and not branch.negative:
+                self.show(call.layer, call.step.index, branch, pair.source, pair.own)
+        return keys, values, masks
 
     def _measure(
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
@@ -210,8 +224,7 @@ class ShareKV(Control):
             if branch.negative:
                 continue
             known = self._seen.get(_mask_key(branch), ObjectAttention(torch.zeros_like(cells), 0))
-            total = known.total + _on(known.total.shape, cells)
-            self._seen[_mask_key(branch)] = ObjectAttention(total, known.count + 1)
+            self._seen[_mask_key(branch)] = known.plus(cells)
         return out
 
     def _tokens(self, branch: Branch) -> Sequence[int]:
@@ -226,97 +239,17 @@ class ShareKV(Control):
         attention = self._seen.get(_mask_key(branch))
         return None if attention is None else attention.mask(call.grid)
 
-    def _read(
-        self, call: AttentionCall, branch: Branch, source: Branch, k: Tensor, v: Tensor, width: int
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The source's keys, values and mask. Channels of `v` beyond `width` are map requests: the branch's own."""
-        source_k, source_v, source_mask = self._bank[call.layer, source]
 
-        # the gradient of an energy of this sample must not reach another
-        if source.sample != branch.sample:
-            source_k, source_v = source_k.detach(), source_v.detach()
-
-        words = call.text_keys.stop if self.own_text else 0
-        if words:
-            source_k = torch.cat([k[:, :, :words], source_k[:, :, words:]], 2)
-            source_v = torch.cat([v[:, :, :words, :width], source_v[:, :, words:]], 2)
-        return source_k, torch.cat([source_v, v[..., width:]], -1), source_mask
-
-
-@dataclass(frozen=True)
-class SharedAttention:
-    """Attention of one branch to another's keys: `[entry, head, token, channel]`, text first where there is any."""
-
-    inner: Attend
-    call: AttentionCall
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    mask: Tensor | None
-
-    def unmasked(self) -> Tensor:
-        """Attention to all keys."""
-        return self.inner(self.call, self.q, self.k, self.v, self.mask)
-
-    def masked(self, own_mask: Tensor, source_mask: Tensor, threshold: float | None) -> Tensor:
-        """Object cells attend to object cells, the others to the others, by masks `[frame, height, width]` in 0..1.
-
-        Text attends to everything, and every cell attends to the text. Only the keys of each group are gathered, so
-        that attention stays fused and no mask of tokens x tokens is stored. A group without keys attends to all.
-        """
-        words = self.call.text_keys.stop
-        entries = len(self.q)
-        own_mask, source_mask = own_mask.reshape(entries, -1), source_mask.reshape(entries, -1)
-        if threshold is None:
-            return self._soft(own_mask.to(self.q), source_mask.to(self.q), words)
-
-        text = torch.arange(words, device=self.q.device)
-        out = self.q.new_empty(*self.q.shape[:3], self.v.shape[-1])
-        for entry in range(entries):
-            out[entry, :, :words] = self._some(entry, text)
-            for shown in (True, False):
-                queries = words + _cells(own_mask[entry] >= threshold, shown)
-                keys = torch.cat([text, words + _cells(source_mask[entry] >= threshold, shown)])
-                if len(queries):
-                    out[entry, :, queries] = self._some(entry, queries, keys if len(keys) else ALL)
-        return out
-
-    def _some(self, entry: int, queries: Tensor, keys: Tensor | slice = ALL) -> Tensor:
-        """Attention of some queries of one entry to some keys: `[head, query, channel]`."""
-        one = slice(entry, entry + 1)
-        mask = part_of_mask(self.mask, one, queries, keys)
-        return self.inner(self.call, self.q[one, :, queries], self.k[one, :, keys], self.v[one, :, keys], mask)[0]
-
-    def _soft(self, own_mask: Tensor, source_mask: Tensor, words: int) -> Tensor:
-        """Attention to object cells and to the others, mixed by the mask of the query `[entry, cell]`.
-
-        Keys are weighted by their mask, through its logarithm in the logits.
-        """
-        least = torch.finfo(source_mask.dtype).tiny
-        outputs = []
-        for weight in (source_mask, 1 - source_mask):
-            bias = F.pad(weight.clamp(min=least).log(), (words, 0))[:, None, None]
-            if self.mask is not None:
-                bias = self.mask + bias
-            outputs.append(self.inner(self.call, self.q, self.k, self.v, bias))
-
-        fraction = F.pad(own_mask, (words, 0))[:, None, :, None]
-        out = fraction * outputs[0] + (1 - fraction) * outputs[1]
-        if words:
-            mask = part_of_mask(self.mask, ALL, slice(words))
-            out[:, :, :words] = self.inner(self.call, self.q[:, :, :words], self.k, self.v, mask)
-        return out
-
-
-def _cells(mask: Tensor, shown: bool) -> Tensor:
-    """Indices of the cells `[cell]` whose mask is `shown`."""
-    return (mask == shown).nonzero()[:, 0]
+def words_of_objects(run: Run) -> dict[tuple[int, int], tuple[int, ...]]:
+    """Token positions of all objects' phrases, within their prompt, by sample and prompt of its story."""
+    words: dict[tuple[int, int], tuple[int, ...]] = {}
+    for sample, (scene, prompt) in enumerate(zip(run.scenes, run.prompts, strict=True)):
+        for i, track in enumerate(scene.tracks):
+            segment, _ = scene.part(i)
+            known = words.get((sample, segment), ())
+            words[sample, segment] = (*known, *prompt.positions_within(track.phrase, segment))
+    return words
 
 
 def _mask_key(branch: Branch) -> MaskKey:
     return branch.sample, branch.first_frame, branch.kv_source is not None
-
-
-def _on(grid: Sequence[int], x: Tensor) -> Tensor:
-    """`[frame, height, width]` on another grid."""
-    return resized_in_time(x[None], grid)[0]

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ..core.text import ClipText
 from ..core.types import Step
-from ..scene import Scene
 from .compositing import masks_of, one
 from .targets import Targets
 
@@ -23,13 +21,12 @@ class Transfer:
 
     A is the attention of the last word of an object's phrase, A' that of the object generated on its own, M its box
     (LMD). Objects of the same phrase divide its weight evenly, phrases that of the scene. `objects`: sample and track
-    of each object. `reference`: A' by layer and noise level, `[object, frame, head, height, width]`.
+    of each object in the scenes of the targets. `reference`: A' by layer and noise level,
+    `[object, frame, head, height, width]`.
     """
 
     weight: float
-    scenes: Sequence[Scene] = field(repr=False)
     objects: Sequence[tuple[int, int]] = field(repr=False)
-    text: ClipText = field(repr=False)
     reference: Mapping[tuple[str, int], Tensor] = field(repr=False)
     every_word = False
 
@@ -44,7 +41,7 @@ class Transfer:
         """Energy `[sample]` of one layer's maps `[sample, frame, head, height, width, token]`."""
         samples, columns, weights = self._words(targets)
         height, width = maps.shape[3:5]
-        single = [one(self.scenes[sample], track) for sample, track in self.objects]
+        single = [one(targets.scenes[sample], track) for sample, track in self.objects]
         boxes = masks_of(single, targets.frames, height, width, targets.legacy)
         boxes = boxes.flatten(-2)[:, :, None]  # [object, frame, 1, cell]
         boxes = boxes.to(maps.device)
@@ -60,13 +57,13 @@ class Transfer:
     def _words(self, targets: Targets) -> tuple[list[int], list[int], Tensor]:
         """Of each object: its sample, the column of its word in the maps, its weight."""
         requests = targets.tokens.tolist()
-        phrases = [(sample, self.scenes[sample].tracks[track].phrase) for sample, track in self.objects]
+        phrases = [(sample, targets.scenes[sample].tracks[track].phrase) for sample, track in self.objects]
         samples = [sample for sample, _ in phrases]
 
         columns = []
         weights = []
         for sample, phrase in phrases:
-            last_word = self.text.positions(self.scenes[sample].prompt, phrase)[-1]
+            last_word = targets.prompts[sample].positions(phrase)[-1]
             columns.append(requests[sample].index(last_word))
             distinct = len({other for s, other in phrases if s == sample})
             weights.append(1 / (phrases.count((sample, phrase)) * distinct))

@@ -9,6 +9,7 @@ averaged, not solver steps, so that one solver of any kind serves the whole vide
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
@@ -16,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..core.control import Control, Run, one_each
+from ..core.control import Control, Run
 from ..core.types import AttentionMapRequest, Branch, Conditioning, Denoise, Span, Step
 from ..errors import AnimaticError
 from ..timeline import Timeline, Window
@@ -30,8 +31,9 @@ WindowPass = tuple[int, bool, int]  # window, whether it reads its source, how m
 class Windows(Control):
     """Each window is denoised with its own prompts; predictions are averaged, weighted by `profile`.
 
-    Put it after guidance and energies, before `ShareKV`. The text of its conditioning is that of all prompts of a story
-    in one sequence (`[branch, prompt * token, channel]`); token positions of map requests count in that sequence.
+    The windows are those of the run's stories, see `timeline.WindowPlan`; single scenes are denoised whole. Put it
+    after guidance and energies, before `ShareKV`. The text of its conditioning is that of all prompts of a story in one
+    sequence (`[branch, prompt * token, channel]`); token positions of map requests count in that sequence.
 
     `profile`: the weight of a window's frames, rising towards its middle ("triangle") or constant ("flat"). `source`:
     whose keys and values a window reads: none (""); those of the "previous" window as it is without reading (DiTCtrl:
@@ -41,30 +43,42 @@ class Windows(Control):
     window is evaluated once. `batch`: how many windows are evaluated together.
     """
 
-    timelines: Sequence[Timeline] = field(repr=False)
     profile: Literal["triangle", "flat"] = "triangle"
     source: Source = ""
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: Annotated[int, Field(ge=1)] = 4
+    _timelines: Sequence[Timeline] = field(init=False, repr=False, default=())
 
-    def begin(self, run: Run) -> Windows:
-        one_each(self, self.timelines, run.x)
-        plans = {timeline.plan for timeline in self.timelines}
+    def begin(self, run: Run) -> Control:
+        """Raises `AnimaticError` where stories of one batch differ in their windows, or do not cover the sample."""
+        timelines = run.timelines
+        if not timelines:
+            return Control()
+
+        plans = {timeline.plan for timeline in timelines}
         grids = {(plan.frames, plan.size, tuple(window.first for window in plan.windows)) for plan in plans}
-        if len(grids) != 1:
+        if len(grids) != 1 or len(timelines) != len(run.scenes):
             raise AnimaticError("stories of one batch must have windows at the same frames")
 
-        planned = next(iter(plans)).frames
+        planned = timelines[0].plan.frames
         if planned != run.x.shape[2]:
             raise AnimaticError(f"the windows cover {planned} frames; the sample has {run.x.shape[2]}")
-        return self
+        return self.over(timelines)
+
+    def over(self, timelines: Sequence[Timeline]) -> Windows:
+        """The control with the windows of these stories, one a sample."""
+        own = copy(self)
+        own._timelines = timelines
+        return own
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        size = self.timelines[0].plan.size
-        prompts = max(len(timeline.scenes) for timeline in self.timelines)
-        text = cond.text.unflatten(1, (prompts, -1))  # [branch, prompt, token, channel]
+        size = self._timelines[0].plan.size
         profile = self._profile(size).to(x)
+
+        # the prompts of a story, which are one sequence in the conditioning: [branch, prompt, token, channel]
+        prompts = max(len(timeline.scenes) for timeline in self._timelines)
+        text = cond.text.unflatten(1, (prompts, -1))
         maps = None
         if cond.map_request is not None:
             maps = WindowedMaps(cond.map_request, text.shape[2], x.shape[2])
@@ -73,21 +87,20 @@ class Windows(Control):
         weight = x.new_zeros(x.shape[2])
         calls = self._calls(step, cond.branches)
         for i, call in enumerate(calls):
-            # the windows of this call, and for each the index of the whole video's branch that it belongs to
+            # evaluate the windows of this call; `parents` are the indices of the whole videos' branches
             branches = tuple(branch for branch, _ in call)
             parents = [cond.branches.index(_whole(branch)) for branch in branches]
-            later = [branch for following in calls[i + 1 :] for branch, _ in following]
             windowed = Conditioning(
                 text=torch.stack([_mixed(text[p], branch) for p, branch in zip(parents, branches, strict=True)]),
                 branches=branches,
                 extra={name: value[parents] for name, value in cond.extra.items()},
                 map_request=None if maps is None else maps.request_for(parents),
-                reused=frozenset().union(*(_read_by(branch) for branch in later)),
+                reused=_read_by_later(calls[i + 1 :]),
             )
             latents = [x[p, :, _frames(branch, size)] for p, branch in zip(parents, branches, strict=True)]
             predictions = inner(torch.stack(latents), step, windowed)
 
-            # every branch has the same windows: weights are summed for the first alone
+            # add them up: every branch has the same windows, so that weights are summed for the first alone
             for prediction, parent, (branch, times) in zip(predictions, parents, call, strict=True):
                 frames = _frames(branch, size)
                 total[parent, :, frames] += times * profile[:, None, None] * prediction
@@ -119,7 +132,7 @@ class Windows(Control):
 
     def _passes(self, reading: bool) -> Iterator[list[WindowPass]]:
         """The windows of each call of the network; `reading`: whether the step is one in which sources are read."""
-        count = len(self.timelines[0].plan.windows)
+        count = len(self._timelines[0].plan.windows)
         if self.pairs and count > 1:
             for k in range(count - 1):
                 yield [(k, False, 1), (k + 1, reading, 1)]
@@ -169,7 +182,7 @@ class Windows(Control):
 
     def _window(self, whole: Branch, k: int) -> Window:
         """Window `k` of a sample. In negative branches it has the one prompt that weighs most, as in DiTCtrl."""
-        window = self.timelines[whole.sample].plan.windows[k]
+        window = self._timelines[whole.sample].plan.windows[k]
         if not whole.negative:
             return window
         heaviest, _ = max(window.prompt_weights, key=lambda pair: (pair[1], pair[0]))
@@ -191,6 +204,15 @@ def _read_by(branch: Branch) -> set[Branch]:
     if branch.kv_source is None:
         return set()
     return {branch.kv_source, replace(branch, kv_source=None)}
+
+
+def _read_by_later(calls: Sequence[Sequence[WindowBranch]]) -> frozenset[Branch]:
+    """The branches that these calls of the network will read."""
+    read: set[Branch] = set()
+    for call in calls:
+        for branch, _ in call:
+            read |= _read_by(branch)
+    return frozenset(read)
 
 
 def _mixed(text: Tensor, branch: Branch) -> Tensor:
@@ -227,9 +249,11 @@ class WindowedMaps:
             total = self.total.setdefault(name, maps.new_zeros(shape))
             weight = self.weight.setdefault(name, maps.new_zeros(*shape[:2], shape[-1]))
             for i, (parent, branch) in enumerate(zip(parents, branches, strict=True)):
+                # a token counts in the windows that are conditioned on its prompt
                 prompts = torch.tensor([prompt for prompt, _ in branch.prompt_weights], device=maps.device)
                 present = torch.isin(self.request.tokens[parent] // self.tokens_per_prompt, prompts)
                 scale = profile[:, None].to(maps) * present  # [frame, token]
+
                 frames = _frames(branch, maps.shape[1])
                 total[parent, frames] += maps[i] * scale[:, None, None, None]
                 weight[parent, frames] += scale

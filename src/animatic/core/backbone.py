@@ -201,6 +201,10 @@ class Backbone(ABC):
         """The blocks by name, in order, of a network in which each block reads the one before alone; {} for a UNet."""
         return {}
 
+    def text_layer_heads(self, layers: Sequence[str]) -> dict[str, int]:
+        """The text attention layers whose name matches `layers` (globs), and how many heads each has; 0: not known."""
+        return {}
+
     def check_scene(self, scene: Scene) -> None:
         """Raise `AnimaticError` where the model cannot show an object of the scene, or is one that finishes videos."""
         if self.concat_conditioning is not None:

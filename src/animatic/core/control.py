@@ -22,22 +22,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..scene import Scene
 from .backbone import Backbone
+from .encoded_prompt import EncodedPrompt, segments
 from .schedule import Schedule
 from .types import Attend, AttentionCall, Conditioning, Denoise, Step
+
+if TYPE_CHECKING:
+    from ..timeline import Timeline
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that a control takes part in: the model, its noise levels, and `x`, the first sample (pure noise).
+    """The run that a control takes part in: the model, its noise levels, and what the samples are made of.
 
-    `cond` is the conditioning before any control's `condition`; None where a control is used outside the loop. `seeds`
-    are those of the samples' noise, for controls that draw noise of their own.
+    `x`: the first sample (pure noise), `[sample, channel, frame, height, width]`. `cond`: the conditioning before any
+    control's `condition`; None where a control is used outside the loop. `seeds`: those of the samples' noise, for
+    controls that draw noise of their own. `scenes`: one scene or story a sample, in the wording of the method, so that
+    their prompts are the texts that were encoded; () where the run has prompts alone. `guidance`: the guidance scale.
     """
 
     backbone: Backbone
@@ -45,23 +52,60 @@ class Run:
     x: Tensor
     cond: Conditioning | None = None
     seeds: Sequence[int] = ()
+    scenes: Sequence[Scene | Timeline] = ()
+    guidance: float = 1.0
 
     def seed(self, sample: int) -> int:
         """The seed of a sample's noise; 0 where it is not known."""
         return self.seeds[sample] if self.seeds else 0
 
+    @property
+    def tokens_per_prompt(self) -> int:
+        """Tokens of each prompt in the conditioning, where those of a story form one sequence."""
+        if self.cond is None:
+            return self.backbone.text.limit
+        most = max((len(segments(scene)) for scene in self.scenes), default=1)
+        return self.cond.text.shape[1] // most
+
+    @property
+    def prompts(self) -> list[EncodedPrompt]:
+        """The texts that were encoded, one prompt a sample."""
+        size = self.tokens_per_prompt
+        return [EncodedPrompt.of(scene, self.backbone.text, size) for scene in self.scenes]
+
+    @property
+    def timelines(self) -> list[Timeline]:
+        """The stories of the run; [] where its samples are single scenes."""
+        return [scene for scene in self.scenes if not isinstance(scene, Scene)]
+
+    def scenes_for(self, control: Control) -> Sequence[Scene | Timeline]:
+        """The scenes. Raises `AnimaticError` where the run has none, which this control cannot do without."""
+        if not self.scenes:
+            name = type(control).__name__
+            raise AnimaticError(f"{name} needs scenes, and the run has prompts alone; want sample(..., scenes=[...])")
+        return self.scenes
+
+    def single_scenes_for(self, control: Control) -> list[Scene]:
+        """The scenes, for a control that does not know stories. Raises `AnimaticError` where there is one, or none."""
+        single = [scene for scene in self.scenes_for(control) if isinstance(scene, Scene)]
+        if len(single) != len(self.scenes):
+            raise AnimaticError(f"{type(control).__name__} lays out single scenes; found a story in windows")
+        return single
+
 
 class Control:
     """One idea from one paper. Override one or two verbs; every default is the identity.
 
-    `needs` are capabilities that the backbone must list in `provides`; they are checked before anything runs. A control
-    raises `AnimaticError` where its settings do not suit the run.
+    The public fields of a control are settings alone: numbers, names, choices, functions to call. What belongs to one
+    run (scenes, prompts, the guidance scale) comes with `Run` and is bound by `begin`. `needs` are capabilities that
+    the backbone must list in `provides`; they are checked before anything runs. A control raises `AnimaticError` where
+    its settings do not suit the run.
     """
 
     needs: frozenset[str] = frozenset()
 
     def begin(self, run: Run) -> Control:
-        """The control that takes part in one run.
+        """The control that takes part in one run; `Control()`, which changes nothing, where this one has no part in it.
 
         A control that keeps state returns a fresh copy of itself here and never writes to itself, so that one object
         serves any number of runs.
@@ -93,10 +137,3 @@ class Control:
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         """The sample from which the solver takes `step`, in the scheduler's units; the result where `step.clean`."""
         return x
-
-
-def one_each(control: Control, scenes: Sequence[Any], x: Tensor) -> None:
-    """Raise where a control does not have exactly one scene for each sample of `x`."""
-    if len(scenes) != len(x):
-        name = type(control).__name__
-        raise AnimaticError(f"{name} has {len(scenes)} scenes for {len(x)} samples; want one each")

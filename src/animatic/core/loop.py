@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..errors import AnimaticError
+from ..scene import Scene
 from .attention import fused_attention
 from .backbone import Backbone
 from .control import Control, Run
 from .schedule import Schedule
 from .types import Attend, Conditioning, Denoise, Step
 
+if TYPE_CHECKING:
+    from ..timeline import Timeline
+
 
 @torch.no_grad()
 def sample(
     backbone: Backbone, schedule: Schedule, x: Tensor, cond: Conditioning, controls: Sequence[Control] = (),
-    seeds: Sequence[int] = (),
+    seeds: Sequence[int] = (), *, scenes: Sequence[Scene | Timeline] = (), guidance: float | None = None,
 ) -> Tensor:  # fmt: skip
     """Denoise `x` (unit noise, `[sample, channel, frame, height, width]`) into clean latents under `controls`.
 
-    `seeds` are those from which `x` was drawn, one a sample, where they are known.
+    `seeds` are those from which `x` was drawn, one a sample, where they are known. `scenes` are what `cond` was encoded
+    from, one scene or story a sample, in the wording of the method; controls that need none do without. `guidance` is
+    the guidance scale, None the model's own. Raises `AnimaticError` where the model does not provide what a control
+    needs, or where there is not one scene for each sample.
     """
     check_needs(backbone, controls)
+    if scenes and len(scenes) != len(x):
+        raise AnimaticError(f"{len(scenes)} scenes for {len(x)} samples; want one each")
+    guidance = backbone.defaults.guidance if guidance is None else guidance
+
+    # bind the controls, which are settings alone, to this run
     x = schedule.start(x)
-    run = Run(backbone, schedule, x, cond, seeds)
+    run = Run(backbone, schedule, x, cond, seeds, scenes, guidance)
     controls = [control.begin(run) for control in controls]
 
     # attention: the first control is the outermost

@@ -125,6 +125,7 @@ def _parsed(text: str, hint: Any) -> Any:
     kinds = list(_alternatives(hint))
     if NoneType in kinds and text.lower() == "none":
         return None
+    kinds = [kind for kind in kinds if kind is not NoneType]
     parts = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), None)
     if parts and ("," in text or len(kinds) == 1):
         return [_parsed(part.strip(), parts[0]) for part in text.split(",") if part.strip()]

@@ -8,6 +8,7 @@ from typing import Any
 from ..backbones import load
 from ..core.backbone import Backbone
 from ..generation import render
+from ..methods import MethodLike
 from ..scene import Scene
 from ..video import Video
 from .checks import check_stages
@@ -19,7 +20,7 @@ def videos_of(
     prompts: Sequence[str],
     model: str | Backbone = "lavie",
     then: str = "",
-    method: str = "none",
+    method: MethodLike = "none",
     seed: int = 0,
     **options: Any,
 ) -> Iterator[Video]:

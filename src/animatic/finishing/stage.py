@@ -225,11 +225,12 @@ class SamplingRun:
             extra[LEVEL] = torch.full((branches,), level, device=noise.device)
 
         progress = Progress(context.progress)
-        controls = [Finite(self.guidance), progress, *self.controls, Guidance(self.guidance), self.windows]
+        controls = [Finite(), progress, *self.controls, Guidance(), self.windows]
         check_needs(backbone, controls)
         steps = defaults.steps if self.stage.steps is None else self.stage.steps
         schedule = backbone.schedule(steps, defaults.scheduler)
-        return sample(backbone, schedule, noise, replace(conditioning, extra=extra), controls)
+        cond = replace(conditioning, extra=extra)
+        return sample(backbone, schedule, noise, cond, controls, guidance=self.guidance)
 
 
 def estimated_memory(backbone: Components, frames: int, tile: int, out: Shape, piece_frames: int = 0) -> int:

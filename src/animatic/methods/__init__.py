@@ -1,67 +1,81 @@
-"""Methods by name. Each has a recipe, which returns a list of controls for given scenes on a given model."""
+"""Methods by name. Each is data: a list of controls for each family of models, with its paper and its repository."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
+from typing import Any
 
-from ..core.backbone import Backbone
 from ..core.control import Control
 from ..errors import AnimaticError
-from ..scene import Scene
-from . import published
-from .baselines import backward_guidance, boxdiff, gligen, layout_attention, multidiffusion, none
-from .ditctrl import chained, ditctrl, masked, with_gligen, with_lvd
-from .lmd import lmd, lmd_plus, lmd_plus_sam, lmd_sam
-from .lvd import benchmark, lvd, lvd_gligen, lvd_plus, weak
+from . import baselines, ditctrl, lmd, lvd, published
+from .method import ANY, Method, MethodLike
 
-Recipe = Callable[[Sequence[Scene], Backbone, float], list[Control]]
-"""(scenes, model, guidance scale) -> controls, the first outermost. A story is one scene here, a `Timeline`."""
+__all__ = ["ANY", "METHODS", "Method", "MethodLike", "as_method", "method_named"]
 
-METHODS: dict[str, Recipe] = {
-    "none": none,
-    "lvd": lvd,
-    "lvd:weak": weak,
-    "lvd:benchmark": benchmark,
-    "lvd-gligen": lvd_gligen,
-    "lvd+": lvd_plus,
-    "lvd:published": published.lvd,
-    "lvd:weak:published": published.lvd_weak,
-    "lvd:benchmark:published": published.lvd_benchmark,
-    "lvd-gligen:published": published.lvd_gligen,
-    "lvd+:published": published.lvd_plus,
-    "layout-attention": layout_attention,
-    "lmd": lmd,
-    "lmd:sam": lmd_sam,
-    "lmd+": lmd_plus,
-    "lmd+:sam": lmd_plus_sam,
-    "gligen": gligen,
-    "boxdiff": boxdiff,
-    "backward-guidance": backward_guidance,
-    "multidiffusion": multidiffusion,
-    "lmd:published": published.lmd,
-    "lmd+:published": published.lmd_plus,
-    "gligen:published": published.gligen,
-    "boxdiff:published": published.boxdiff,
-    "backward-guidance:published": published.backward_guidance,
-    "multidiffusion:published": published.multidiffusion,
-    "ditctrl": ditctrl,
-    "ditctrl:masked": masked,
-    "ditctrl:chained": chained,
-    "ditctrl:published": published.ditctrl,
-    "ditctrl+lvd": with_lvd,
-    "ditctrl+gligen": with_gligen,
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        baselines.NONE,
+        lvd.LVD,
+        lvd.WEAK,
+        lvd.BENCHMARK,
+        lvd.LVD_GLIGEN,
+        lvd.LVD_PLUS,
+        published.LVD,
+        published.LVD_WEAK,
+        published.LVD_BENCHMARK,
+        published.LVD_GLIGEN,
+        published.LVD_PLUS,
+        baselines.LAYOUT_ATTENTION,
+        lmd.LMD,
+        lmd.LMD_SAM,
+        lmd.LMD_PLUS,
+        lmd.LMD_PLUS_SAM,
+        baselines.GLIGEN,
+        baselines.BOXDIFF,
+        baselines.BACKWARD_GUIDANCE,
+        baselines.MULTIDIFFUSION,
+        published.LMD,
+        published.LMD_PLUS,
+        published.GLIGEN,
+        published.BOXDIFF,
+        published.BACKWARD_GUIDANCE,
+        published.MULTIDIFFUSION,
+        ditctrl.DITCTRL,
+        ditctrl.MASKED,
+        ditctrl.CHAINED,
+        published.DITCTRL,
+        ditctrl.WITH_LVD,
+        ditctrl.WITH_GLIGEN,
+    )
 }
 
 
-def recipe_named(name: str) -> Recipe:
-    """A recipe by name: of METHODS, or of an installed package's entry point in the group `animatic.methods`.
+def method_named(name: str) -> Method:
+    """A method by name: of METHODS, or of an installed package's entry point in the group `animatic.methods`.
 
-    Raises `AnimaticError` where there is none.
+    An entry point is a `Method` or a list of controls. Raises `AnimaticError` where there is none, or it is neither.
     """
     if name in METHODS:
         return METHODS[name]
     others = entry_points(group="animatic.methods")
     if name in others.names:
-        return others[name].load()
+        return replace(as_method(others[name].load()), name=name)
     raise AnimaticError(f"unknown method {name!r}; known: {', '.join([*METHODS, *sorted(others.names)])}")
+
+
+def as_method(given: Any) -> Method:
+    """A method from its name, from a `Method`, or from a list of controls for every model.
+
+    Raises `AnimaticError` where it is none of these.
+    """
+    if isinstance(given, str):
+        return method_named(given)
+    if isinstance(given, Method):
+        return given
+    if isinstance(given, Sequence) and all(isinstance(control, Control) for control in given):
+        kinds = " + ".join(type(control).__name__ for control in given) or "no controls"
+        return Method(kinds, f"Controls of your own: {kinds}.", {ANY: tuple(given)})
+    raise AnimaticError(f"method is {repr(given)[:60]}; want a name, a Method, or a list of controls")

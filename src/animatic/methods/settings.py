@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 from ..controls.boxdiff import BoxDiff
 from ..controls.energy import LinearDecay, NoiseLevel
+from ..controls.guidance import Guidance
 from ..controls.masks import AttentionMask, SamMask
+from ..controls.sharing import ShareKV, sharing_layers
 from ..controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sync
 from ..core.backbone import Backbone
 from ..core.control import Control
 from ..core.setting_values import Value, allowed_values, choice_of, is_settable, kind_of, limit_of, read, shown
 from ..errors import AnimaticError
-from ..scene import Scene
-from ..timeline import Timeline, Window, WindowPlan
-from . import Recipe
+from .method import ANY, Method
 
 KINDS: tuple[Mapping[str, type], ...] = (
     {
@@ -36,8 +36,6 @@ KINDS: tuple[Mapping[str, type], ...] = (
 """Parts of a control that can be exchanged for another kind: an energy's terms and step size, a composition's mask."""
 
 GUIDANCE = ("guidance.scale", "waveguidance.scale")  # other names of `--guidance`
-_ONE = Scene("A bear")  # settings do not depend on the scene, but some exist only for scenes, or only for stories
-_SEVERAL = Timeline((_ONE,), WindowPlan((Window(0, ((0, 1.0),)),), 1, 1, (0.0, 1.0)))
 
 
 @dataclass(frozen=True)
@@ -68,53 +66,59 @@ class Setting:
         return {**values, "default": default, "range": self.range}
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """A method with settings changed.
-
-    `values` are the changed ones by name, as the types of their fields; `guidance` is the guidance scale where that was
-    among them.
-    """
-
-    recipe: Recipe
-    values: Mapping[str, Value]
-    guidance: float | None
-
-
-def settings_of(recipe: Recipe, backbone: Backbone) -> dict[str, Setting]:
+def settings_of(method: Method, backbone: Backbone) -> dict[str, Setting]:
     """The settings of a method on a model by name, with their values there."""
-    return {setting.path: setting for setting in _settings(_examples(recipe, backbone, guidance_of(recipe, backbone)))}
+    controls = [_filled(control, method, backbone) for control in method.on(backbone)]
+    return {setting.path: setting for setting in _settings(controls)}
 
 
-def tuned(recipe: Recipe, given: Mapping[str, Value], backbone: Backbone, method: str) -> Tuned:
-    """The method with settings changed, as `given` by name: values, or texts that are read as the field's type.
+def checked_settings(method: Method, given: Mapping[str, Value], backbone: Backbone) -> dict[str, Value]:
+    """Settings as `given` by name, values or texts, as the types of their fields.
 
     Raises `AnimaticError` where a name is unknown, or a value of another type or out of range.
     """
-    if not given:
-        return Tuned(recipe, {}, None)
-    values = _checked(_by_name(given), recipe, backbone, method)
-    scale = next((values[path] for path in GUIDANCE if path in values), None)
-
-    def changed(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-        controls = recipe(scenes, backbone, guidance)
-        for path, value in values.items():
-            if path not in GUIDANCE:
-                controls = _changed(controls, path, value, method)
-        return controls
-
-    changed.__dict__.update(vars(recipe))  # the wording of prompts, and other attributes of the recipe
-    changed.__name__ = method
-    rest = {path: value for path, value in values.items() if path not in GUIDANCE}
-    return Tuned(changed, rest, None if scale is None else float(scale))  # type: ignore[arg-type]
+    controls = [_filled(control, method, backbone) for control in method.on(backbone)]
+    values: dict[str, Value] = {}
+    for path, value in _by_name(given).items():
+        # read again for each value: another kind of a part has other settings
+        known = {setting.path: setting for setting in _settings(controls)}
+        if path not in known:
+            raise AnimaticError(_unknown(path, known, method, backbone))
+        setting = known[path]
+        values[path] = read(value, setting.hint, path, setting.default)
+        controls = _changed(controls, path, values[path])
+    return values
 
 
-def guidance_of(recipe: Recipe, backbone: Backbone) -> float:
-    """The guidance scale where none is given: the method's on this model, if it has one of its own, or the model's."""
-    own: Callable[[Backbone], float | None] | None = getattr(recipe, "guidance", None)
-    if own is not None:
-        return own(backbone) or backbone.defaults.guidance
-    return backbone.defaults.guidance
+def tuned(method: Method, given: Mapping[str, Value], backbone: Backbone) -> Method:
+    """The method with settings changed for the family of a model, as `given` by name; see `checked_settings`.
+
+    The guidance scale among them becomes the method's own, so that objects that are generated on their own have it too.
+    """
+    controls = method.on(backbone)
+    guidance = method.guidance
+    for path, value in checked_settings(method, given, backbone).items():
+        if path not in GUIDANCE:
+            controls = _changed(controls, path, value)
+        elif isinstance(value, int | float):
+            guidance = {ANY: float(value)}
+    return replace(method, controls={**method.controls, backbone.family: tuple(controls)}, guidance=guidance)
+
+
+def _filled(control: Any, method: Method, backbone: Backbone) -> Any:
+    """A control with what its run would fill in, as it is listed: the guidance scale, the layers that share."""
+    if isinstance(control, Guidance) and control.scale is None:
+        return replace(control, scale=method.guidance_on(backbone))
+    if isinstance(control, ShareKV) and control.layers is None:
+        return replace(control, layers=sharing_layers(backbone))
+
+    # controls of its own, such as those of the objects' run of a composition
+    own = {f.name: getattr(control, f.name) for f in _fields_of(control)}
+    filled: dict[str, Any] = {}
+    for name, value in own.items():
+        if is_controls(value):
+            filled[name] = tuple(_filled(each, method, backbone) for each in value)
+    return replace(control, **filled) if filled else control
 
 
 def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
@@ -127,46 +131,19 @@ def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
     return named
 
 
-def _checked(given: Mapping[str, Value], recipe: Recipe, backbone: Backbone, method: str) -> dict[str, Value]:
-    examples = _examples(recipe, backbone, guidance_of(recipe, backbone))
-    values: dict[str, Value] = {}
-    for path, value in given.items():
-        # read again for each value: another kind of a part has other settings
-        known = {setting.path: setting for setting in _settings(examples)}
-        if path not in known:
-            raise AnimaticError(_unknown(path, known, method, backbone))
-        setting = known[path]
-        values[path] = read(value, setting.hint, path, setting.default)
-
-        control = path.split(".")[0]
-        for i, controls in enumerate(examples):
-            if control in dict(_named(controls)):
-                examples[i] = _changed(controls, path, values[path], method)
-    return values
-
-
-def _unknown(path: str, known: Mapping[str, Setting], method: str, backbone: Backbone) -> str:
+def _unknown(path: str, known: Mapping[str, Setting], method: Method, backbone: Backbone) -> str:
     """The message for an unknown setting, with similar ones and their values, or all where none is similar."""
     tail = path.rpartition(".")[2]
     near = [name for name in known if name.rpartition(".")[2] == tail]
     near += [name for name in difflib.get_close_matches(path, known, 5) if name not in near]
     listed = ", ".join(f"{name}={shown(known[name].default)}" for name in near or known)
-    return f"{method} on {backbone.name} has no setting {path[:80]!r}; {'near' if near else 'known'}: {listed}"
+    return f"{method.name} on {backbone.name} has no setting {path[:80]!r}; {'near' if near else 'known'}: {listed}"
 
 
-def _examples(recipe: Recipe, backbone: Backbone, guidance: float) -> list[list[Control]]:
-    return [recipe([scene], backbone, guidance) for scene in (_ONE, _SEVERAL)]  # type: ignore[list-item]
-
-
-def _settings(examples: Sequence[Sequence[Control]]) -> Iterator[Setting]:
-    """The settings of all controls, each name once."""
-    seen: set[str] = set()
-    for controls in examples:
-        for name, control in _named(controls):
-            for setting in _walk(control, name):
-                if setting.path not in seen:
-                    seen.add(setting.path)
-                    yield setting
+def _settings(controls: Sequence[Control]) -> Iterator[Setting]:
+    """The settings of all controls."""
+    for name, control in _named(controls):
+        yield from _walk(control, name)
 
 
 def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
@@ -180,12 +157,8 @@ def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
 
 def _walk(owner: Any, prefix: str) -> Iterator[Setting]:
     """The settings of a control or of a part of one, its own parts included."""
-    if not is_dataclass(owner):
-        return
-    hints = get_type_hints(type(owner), include_extras=True)
-    for f in fields(owner):
-        if f.name.startswith("_") or not f.repr:
-            continue
+    hints = get_type_hints(type(owner), include_extras=True) if is_dataclass(owner) else {}
+    for f in _fields_of(owner):
         value = getattr(owner, f.name)
         path = f"{prefix}.{f.name}"
         help = _help(type(owner), f.name)
@@ -203,6 +176,13 @@ def _walk(owner: Any, prefix: str) -> Iterator[Setting]:
             yield from _walk(value, path)
 
 
+def _fields_of(owner: Any) -> list[Field[Any]]:
+    """The fields of a control, or of a part of one, that may be settings; [] where it is no dataclass."""
+    if not is_dataclass(owner):
+        return []
+    return [f for f in fields(owner) if f.repr and not f.name.startswith("_")]
+
+
 def is_controls(value: Any) -> bool:
     """Whether a field holds controls of its own."""
     return isinstance(value, tuple) and bool(value) and all(isinstance(each, Control) for each in value)
@@ -213,12 +193,10 @@ def _kinds_of(value: Any) -> Mapping[str, type]:
     return next((kinds for kinds in KINDS if type(value) in kinds.values()), {})
 
 
-def _changed(controls: Sequence[Control], path: str, value: Value, method: str) -> list[Control]:
+def _changed(controls: Sequence[Control], path: str, value: Value) -> list[Control]:
     """The controls with the setting at `path` set to `value`."""
     key, *parts = path.split(".")
     named = dict(_named(controls))
-    if key not in named:
-        raise AnimaticError(f"{path} is set, but {method} has no {key} for this scene")
     named[key] = _with(named[key], parts, value)
     return list(named.values())
 

@@ -1,7 +1,7 @@
 """Prompt styles: which text of a scene is encoded, and which words of it name each object.
 
 A style maps a scene to one whose `prompt` is the text that is encoded and contains every phrase. Controls find the
-tokens of phrases in that text alone. A recipe names its style with the decorator `worded`; the default is
+tokens of phrases in that text alone. A method names its style, see `methods.method.Method`; the default is
 `with_background`.
 
 | style | text | source |
@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..timeline import Timeline
 
 PromptStyle = Callable[[Scene], Scene]
-AnyRecipe = TypeVar("AnyRecipe", bound=Callable[..., Any])
 FALLBACK_PROMPT = "a scene"  # encoded where a prompt names absent objects only
 
 
@@ -42,21 +41,6 @@ class WordedTrack(Track):
     """
 
     name: str = ""
-
-
-def worded(style: PromptStyle) -> Callable[[AnyRecipe], AnyRecipe]:
-    """Decorator: the prompt style of a recipe."""
-
-    def named(recipe: AnyRecipe) -> AnyRecipe:
-        recipe.prompt_style = style  # pyright: ignore[reportFunctionMemberAccess]
-        return recipe
-
-    return named
-
-
-def style_of(recipe: Callable[..., Any]) -> PromptStyle:
-    """The style of a recipe: the one it names, else LVD's."""
-    return getattr(recipe, "prompt_style", with_background)
 
 
 def styled(scenes: Sequence[Scene | Timeline], style: PromptStyle) -> list[Any]:

@@ -14,7 +14,7 @@ from ..binding import IN_WINDOWS, ONE_CLIP, needs_windows
 from ..finishing.checks import planned_shapes, resolved
 from ..finishing.stage import NetworkStage, Shape
 from ..finishing.stages import source_model_of, stages_of
-from ..methods import METHODS, recipe_named
+from ..methods import METHODS, method_named
 from ..methods.settings import settings_of
 from ..planning.chat import Paste
 from ..planning.language_model import LanguageModelPlanner
@@ -65,7 +65,7 @@ class Api:
         size = {"width": geometry.width, "height": geometry.height, "frames": geometry.frames}
         return {
             "models": {n: PRESETS[n].about if n in PRESETS else "a model folder" for n in self.studio.models},
-            "methods": {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in METHODS.items()},
+            "methods": {name: method.summary for name, method in METHODS.items()},
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
@@ -103,7 +103,7 @@ class Api:
 
     def fields(self, model: Name = "mini", method: Name = "lvd") -> list[dict[str, Any]]:
         """The settings of a method on a model: path, kind, default, most, choices, range, help."""
-        return [each.to_dict() for each in settings_of(recipe_named(method), self.studio.model(model)).values()]
+        return [each.to_dict() for each in settings_of(method_named(method), self.studio.model(model)).values()]
 
     def render(
         self,

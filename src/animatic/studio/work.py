@@ -17,7 +17,7 @@ from ..backbones.lora import LoraRequest
 from ..binding import load_model, needs_windows
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
-from ..methods import recipe_named
+from ..methods import method_named
 from ..request import GenerationRequest
 from ..scene import Story, save_story
 from .job_request import JobRequest
@@ -103,7 +103,7 @@ class Studio:
         """Raise where it cannot be done, as far as that can be told before: of a model that is not loaded, less."""
         request = wanted.generation
         for each in wanted.requests:
-            recipe_named(each.method)
+            method_named(each.method)
         self.known(request.model)
         loras = [lora_text(lora) for lora in request.loras]
         for lora in loras:

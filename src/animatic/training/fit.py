@@ -166,7 +166,7 @@ class DiffusionTrainer(Trainer):
         geometry = self.model.geometry
         noise = self.model.noise(range(settings.samples), settings.frames, geometry.height, geometry.width)
         cond = self.model.encode(prompts, [self.model.defaults.negative] * settings.samples)
-        latents = loop.sample(self.model, schedule, noise, cond, [Finite(guidance), Guidance(guidance)])
+        latents = loop.sample(self.model, schedule, noise, cond, [Finite(), Guidance()], guidance=guidance)
         pixels = self.model.decode(latents).cpu().numpy()
 
         fps = self.model.geometry.fps

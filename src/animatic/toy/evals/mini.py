@@ -19,13 +19,12 @@ import typer
 
 from ...backbones import load
 from ...benchmarks.cases import centred, middle
-from ...core.backbone import Backbone
-from ...core.control import Control
 from ...generation import render_batch
-from ...methods import METHODS, Recipe
-from ...methods.lvd import lvd
+from ...methods import METHODS, Method
+from ...methods.lvd import LVD
 from ...planning.rules import plan as plan_scene
 from ...prompting.english import article
+from ...prompting.styles import with_background
 from ...scene import Box, Scene, Track
 from ...video import Video
 from .. import grid_world as toyworld
@@ -77,14 +76,19 @@ def with_random_box(rng: random.Random, case: SingleObjectCase) -> SingleObjectC
     return replace(case, scene=replace(case.scene, tracks=(Track(phrase, boxes),)))
 
 
-def wrong_token(scenes: Sequence[Scene], backbone: Backbone, guidance: float) -> list[Control]:
-    """LVD with the energy on the article instead of the object's name: a control experiment."""
-    changed = []
-    for scene in scenes:
-        article_of_prompt = scene.prompt.split()[0]
-        tracks = tuple(replace(track, phrase=article_of_prompt) for track in scene.tracks)
-        changed.append(replace(scene, tracks=tracks))
-    return lvd(changed, backbone, guidance)
+def naming_article(scene: Scene) -> Scene:
+    """LVD's wording, in which the first word of the prompt, its article, stands for every object."""
+    worded = with_background(scene)
+    first_word = worded.prompt.split()[0]
+    return replace(worded, tracks=tuple(replace(track, phrase=first_word) for track in worded.tracks))
+
+
+WRONG_TOKEN = replace(
+    LVD,
+    name="wrong token",
+    summary="LVD with the energy on the article instead of the object's name: a control experiment.",
+    prompt_style=naming_article,
+)
 
 
 def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
@@ -147,21 +151,21 @@ def main(
     moving = prompts(rng, n, known, moving=True)
     boxed = [with_random_box(rng, case) for case in prompts(rng, n, known, moving=False)]
     planned = [replace(case, scene=plan_scene(case.scene.prompt)) for case in moving]
-    rows: dict[str, list[tuple[str, list[SingleObjectCase], Recipe]]] = {
+    rows: dict[str, list[tuple[str, list[SingleObjectCase], Method]]] = {
         "words": [("none", moving, METHODS["none"])],
         "plan": [("lvd", planned, METHODS["lvd"])],
         "boxes": [
             *((name, boxed, METHODS[name]) for name in METHODS if not name.endswith(":published")),
-            ("wrong token", boxed, wrong_token),
+            (WRONG_TOKEN.name, boxed, WRONG_TOKEN),
         ],
     }
     for table in tables.split(","):
-        for name, cases, recipe in (row for row in rows[table] if not methods or row[0] in methods.split(",")):
+        for name, cases, method in (row for row in rows[table] if not methods or row[0] in methods.split(",")):
             results = []
             for i in range(0, n, BATCH):
                 scenes = [case.scene for case in cases[i : i + BATCH]]
                 own = range(seed + i, seed + i + len(scenes))
-                for k, video in enumerate(render_batch(scenes, backbone, recipe, own, steps=steps), i):
+                for k, video in enumerate(render_batch(scenes, backbone, method, own, steps=steps), i):
                     results.append(score(cases[k], video, detector))
                     if keep:
                         video.save(keep / f"{table}-{name.replace(' ', '-')}-{k:03d}.webp")

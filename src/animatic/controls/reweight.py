@@ -1,0 +1,113 @@
+"""Attention to some words is multiplied by a factor.
+
+Reweighting of prompt-to-prompt (Hertz et al. 2022, arXiv 2208.01626, https://github.com/google/prompt-to-prompt) in
+cross-attention, and of DiTCtrl (Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl) in layers
+that attend to text and video in one sequence. No map of tokens x tokens is stored: the contribution of a few columns is
+added to the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.attention import (
+    ALL,
+    TEXT_KINDS,
+    attention_with_columns,
+    branch_by_branch,
+    matches_any,
+    one_hot,
+    part_of_mask,
+)
+from ..core.control import Control
+from ..core.types import Attend, AttentionCall, Branch, Span
+from ..errors import AnimaticError
+
+Factors = Mapping[int, float]  # by token
+
+
+@dataclass
+class Reweight(Control):
+    """Multiplies the attention to some words by a factor, without renormalising: `factors` by sample, {token: factor}.
+
+    For stories they are by (sample, prompt); where a branch has a mean of prompts, each counts by its weight. In layers
+    where text and video are one sequence, the words' own attention to the video is multiplied too (DiTCtrl). `layers`:
+    globs. `during`: the span of the run. Branches of negative prompts, whose words are others, are unchanged unless
+    `negative`.
+    """
+
+    factors: Mapping[int, Factors] | Mapping[tuple[int, int], Factors]
+    layers: tuple[str, ...] = ("*",)
+    during: Span = (0.0, 1.0)
+    negative: bool = False
+    needs = frozenset({"text maps"})
+
+    def __post_init__(self) -> None:
+        for factors in self.factors.values():
+            for factor in factors.values():
+                if not isfinite(factor):
+                    raise AnimaticError(f"factor is {factor}; want a finite number, such as 2 or 0.5")
+
+    def attend(
+        self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        if call.kind not in TEXT_KINDS or not call.step.within(self.during) or not matches_any(call.layer, self.layers):
+            return inner(call, q, k, v, mask)
+        branches = call.cond.branches
+        if call.kind == "joint" and len(branches) > 1:
+            return branch_by_branch(partial(self.attend, inner), call, q, k, v, mask)
+        factors = [self._of(branch) for branch in branches]
+        if not any(factors):
+            return inner(call, q, k, v, mask)
+
+        # words and (factor - 1) of each batch entry: [batch, 1, word, 1] and [batch, 1, word]
+        tokens, change = _padded(factors, q.device)
+        entries = len(q) // len(branches)
+        change = change.repeat_interleave(entries, 0).to(q.dtype)[:, None]
+        index = tokens.repeat_interleave(entries, 0)[:, None, :, None]
+
+        def at_words(x: Tensor) -> Tensor:
+            """`x` `[batch, head, token, channel]` at the weighted words."""
+            return x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[-1]))
+
+        # output += sum over words of (factor - 1) * probability * value
+        out, probabilities = attention_with_columns(inner, call, q, k, v, mask, one_hot(tokens, k.shape[2]))
+        added = (probabilities * change[..., None, :]) @ at_words(v)
+        if call.kind == "cross":
+            return out + added
+
+        # joint layers: only cells attend to the words with a factor
+        text = call.text_keys.stop
+        added[:, :, :text] = 0
+
+        # the words' own attention to the video: all of their output times the factor, less the part that is text
+        only_text = torch.cat([v[:, :, :text], torch.zeros_like(v[:, :, text:])], 2)
+        from_text = inner(call, at_words(q), k, only_text, part_of_mask(mask, ALL, slice(text)))
+        words_added = change[..., None] * (at_words(out) - from_text)
+        return (out + added).scatter_add(2, index.expand_as(from_text), words_added)
+
+    def _of(self, branch: Branch) -> dict[int, float]:
+        """The factors of a branch, by token."""
+        if branch.negative and not self.negative:
+            return {}
+        by: Mapping[Any, Factors] = self.factors
+        mixed = dict(by.get(branch.sample, {}))
+        for prompt, weight in branch.prompt_weights:
+            for token, factor in by.get((branch.sample, prompt), {}).items():
+                mixed[token] = mixed.get(token, 1.0) + weight * (factor - 1)
+        return mixed
+
+
+def _padded(factors: Sequence[Factors], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tokens and (factor - 1), `[branch, token]` each; branches of fewer words are padded by token 0 with factor 1."""
+    most = max(map(len, factors))
+    tokens = [[*by_token, *[0] * (most - len(by_token))] for by_token in factors]
+    values = [[*by_token.values(), *[1.0] * (most - len(by_token))] for by_token in factors]
+    return torch.tensor(tokens, device=device), torch.tensor(values, device=device) - 1

@@ -1,0 +1,148 @@
+"""Attention of one branch to the keys and values of another, everywhere or guided by masks of the objects.
+
+Mask-guided KV sharing of DiTCtrl (Cai et al. 2025, arXiv 2412.18597, https://github.com/TencentARC/DiTCtrl).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..core.attention import ALL, part_of_mask, resized_in_time
+from ..core.types import Attend, AttentionCall
+
+
+@dataclass(frozen=True)
+class KeysAndValues:
+    """What a layer computed for a branch: `k`, `v` `[entry, head, token, channel]`, and where it shows the objects."""
+
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+
+    def detached(self) -> KeysAndValues:
+        """Without a way back for gradients."""
+        return KeysAndValues(self.k.detach(), self.v.detach(), self.mask)
+
+    def for_reader(self, k: Tensor, v: Tensor, words: int) -> tuple[Tensor, Tensor]:
+        """Keys and values for a branch that reads these in place of its own `k`, `v`, but for its first `words` tokens.
+
+        Channels of `v` beyond those of a head are map requests: the reader keeps its own.
+        """
+        source_k, source_v = self.k, self.v
+        width = source_v.shape[-1]
+        if words:
+            source_k = torch.cat([k[:, :, :words], source_k[:, :, words:]], 2)
+            source_v = torch.cat([v[:, :, :words, :width], source_v[:, :, words:]], 2)
+        return source_k, torch.cat([source_v, v[..., width:]], -1)
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    """Where a branch and its source show the objects: `[frame, height, width]` in 0..1, None where not known."""
+
+    own: Tensor | None
+    source: Tensor | None
+
+    @property
+    def known(self) -> bool:
+        """Whether both are known."""
+        return self.own is not None and self.source is not None
+
+
+@dataclass(frozen=True)
+class ObjectAttention:
+    """Attention to the words of the objects, summed over `count` layers: `[frame, height, width]`."""
+
+    total: Tensor
+    count: int
+
+    def plus(self, cells: Tensor) -> ObjectAttention:
+        """With the attention of one more layer, `[frame, height, width]` on a grid of its own."""
+        return ObjectAttention(self.total + _on(self.total.shape, cells), self.count + 1)
+
+    def mask(self, grid: tuple[int, int, int]) -> Tensor:
+        """The mean on a layer's grid, scaled to 0..1 in each frame."""
+        mean = _on(grid, self.total / self.count)
+        low = mean.amin((1, 2), keepdim=True)
+        high = mean.amax((1, 2), keepdim=True)
+        return (mean - low) / (high - low + 1e-6)
+
+
+@dataclass(frozen=True)
+class SharedAttention:
+    """Attention of one branch to another's keys: `[entry, head, token, channel]`, text first where there is any."""
+
+    inner: Attend
+    call: AttentionCall
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+
+    def unmasked(self) -> Tensor:
+        """Attention to all keys."""
+        return self.inner(self.call, self.q, self.k, self.v, self.mask)
+
+    def masked(self, own_mask: Tensor, source_mask: Tensor, threshold: float | None) -> Tensor:
+        """Object cells attend to object cells, the others to the others, by masks `[frame, height, width]` in 0..1.
+
+        Text attends to everything, and every cell attends to the text. Only the keys of each group are gathered, so
+        that attention stays fused and no mask of tokens x tokens is stored. A group without keys attends to all.
+        """
+        words = self.call.text_keys.stop
+        entries = len(self.q)
+        own_mask, source_mask = own_mask.reshape(entries, -1), source_mask.reshape(entries, -1)
+        if threshold is None:
+            return self._soft(own_mask.to(self.q), source_mask.to(self.q), words)
+
+        text = torch.arange(words, device=self.q.device)
+        out = self.q.new_empty(*self.q.shape[:3], self.v.shape[-1])
+        for entry in range(entries):
+            out[entry, :, :words] = self._some(entry, text)
+            for shown in (True, False):
+                queries = words + _cells(own_mask[entry] >= threshold, shown)
+                keys = torch.cat([text, words + _cells(source_mask[entry] >= threshold, shown)])
+                if len(queries):
+                    out[entry, :, queries] = self._some(entry, queries, keys if len(keys) else ALL)
+        return out
+
+    def _some(self, entry: int, queries: Tensor, keys: Tensor | slice = ALL) -> Tensor:
+        """Attention of some queries of one entry to some keys: `[head, query, channel]`."""
+        one = slice(entry, entry + 1)
+        mask = part_of_mask(self.mask, one, queries, keys)
+        return self.inner(self.call, self.q[one, :, queries], self.k[one, :, keys], self.v[one, :, keys], mask)[0]
+
+    def _soft(self, own_mask: Tensor, source_mask: Tensor, words: int) -> Tensor:
+        """Attention to object cells and to the others, mixed by the mask of the query `[entry, cell]`.
+
+        Keys are weighted by their mask, through its logarithm in the logits.
+        """
+        least = torch.finfo(source_mask.dtype).tiny
+        outputs = []
+        for weight in (source_mask, 1 - source_mask):
+            bias = F.pad(weight.clamp(min=least).log(), (words, 0))[:, None, None]
+            if self.mask is not None:
+                bias = self.mask + bias
+            outputs.append(self.inner(self.call, self.q, self.k, self.v, bias))
+
+        fraction = F.pad(own_mask, (words, 0))[:, None, :, None]
+        out = fraction * outputs[0] + (1 - fraction) * outputs[1]
+        if words:
+            mask = part_of_mask(self.mask, ALL, slice(words))
+            out[:, :, :words] = self.inner(self.call, self.q[:, :, :words], self.k, self.v, mask)
+        return out
+
+
+def _cells(mask: Tensor, shown: bool) -> Tensor:
+    """Indices of the cells `[cell]` whose mask is `shown`."""
+    return (mask == shown).nonzero()[:, 0]
+
+
+def _on(grid: Sequence[int], x: Tensor) -> Tensor:
+    """`[frame, height, width]` on another grid."""
+    return resized_in_time(x[None], grid)[0]
