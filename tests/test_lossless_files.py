@@ -90,7 +90,7 @@ def test_a_run_keeps_its_videos_without_loss(here):
     assert here("bench", "generate", "lvd", *told, "--format", "npz")[0] == 0
     made = sorted(Path("run/made").glob("*.npz"))
     assert len(made) == 2 and Video.load(made[0]).frames.shape == (2, 64, 64, 3)
-    assert read_info(made[0])["request"]["steps"] == 1
+    assert read_info(made[0])["request"]["sampling"]["steps"] == 1
     assert here("bench", "score", "run", "--workers", "1")[0] == 0
     code, _, err = here("bench", "generate", "lvd", *told)
     assert code == 2 and "format was 'npz', now ''" in err

@@ -261,7 +261,7 @@ def test_a_file_of_long_prompts_is_a_story_of_them(here, tmp_path):
     assert code == 0, err
     assert [scene.prompt for scene in load_story("out/cats.json")] == [f"{prompt}." for prompt in prompts]
     request = GenerationRequest.of(read_info(Path("out/cats.mp4")), "the video")
-    assert (request.overlap, request.transitions, request.method) == (6 / 13, 1, "ditctrl:published")
+    assert (request.windows.overlap, request.windows.transitions, request.method) == (6 / 13, 1, "ditctrl:published")
 
     code, _, err = here("make", "--story", "cats.txt", "--overlap", "6:13")
     assert code != 0 and "overlap is '6:13'; want a part of a window, such as 0.5 or 9/13" in err

@@ -166,10 +166,10 @@ def test_python_carries_them_in_the_request(mini):
     values = {"energy.scale": 30, "energy.iterations": [2, 1], "guidance.scale": 2}
     video, plain = (render(BEAR, mini, "lvd", 3, settings=s, **QUICK) for s in (values, {}))
     request = GenerationRequest.of(json.loads(json.dumps(video.info)), "it")
-    assert request.settings == {"energy.scale": 30.0, "energy.iterations": (2, 1)} and request.guidance == 2
+    assert request.settings == {"energy.scale": 30.0, "energy.iterations": (2, 1)} and request.sampling.guidance == 2
     assert "scale=30" in video.info["controls"] and not np.array_equal(video.frames, plain.frames)
 
-    again = render(BEAR, mini, "lvd", 3, settings=request.settings, guidance=request.guidance, **QUICK)
+    again = render(BEAR, mini, "lvd", 3, settings=request.settings, guidance=request.sampling.guidance, **QUICK)
     assert np.array_equal(again.frames, video.frames)
     with pytest.raises(AnimaticError, match=r"guidance is 3, and 2 in the settings; want one of them"):
         render(BEAR, mini, "lvd", settings={"guidance.scale": 2}, guidance=3.0, **QUICK)

@@ -107,7 +107,7 @@ def test_it_goes_by_name_and_again_by_its_request(image, method):
     first = render(PICTURE, image, method, 3, scheduler="pndm", steps=4, frames=1)
     assert first.info["steps"] == 4
     assert first.info["scheduler"] == "PNDMScheduler"
-    assert first.info["request"]["steps"] == 4
+    assert first.info["request"]["sampling"]["steps"] == 4
     other = render(PICTURE, image, method, 3, scheduler="ddim", steps=4, frames=1)
     assert (first.frames != other.frames).any()
 

@@ -20,7 +20,7 @@ from animatic.core.loop import sample
 from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 from animatic.editing import edited
 from animatic.errors import AnimaticError
-from animatic.generation import encode, encode_stories, render
+from animatic.generation import encode, encode_stories, generate, render
 from animatic.methods import METHODS
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
@@ -99,15 +99,13 @@ def test_its_own_prompts_are_rendered_and_the_file_makes_the_same_again(tiny_dit
     story = tuple(Scene(f"a {word} cat runs", seconds=0.0) for word in ("red", "pink", "two"))
     video = render(story, tiny_dit, "ditctrl:published", 3, steps=4, overlap=1 / 3)
     request = GenerationRequest.of(video.info, "test")
-    assert (request.scheduler, request.transitions, request.longer_middle) == ("sat-dpm++", 2, 0)
+    windows = request.windows
+    assert (request.sampling.scheduler, windows.transitions, windows.longer_middle) == ("sat-dpm++", 2, 0)
     windows = 3 + 2 * 2
     assert len(video) == (3 + (windows - 1) * 2 - 1) * 4 + 1
     assert video.info["prompt_text"] == " | ".join(scene.prompt for scene in story)
 
-    again = render(
-        request.story, tiny_dit, request.method, 3, steps=request.steps, overlap=request.overlap,
-        transitions=request.transitions, longer_middle=request.longer_middle, scheduler=request.scheduler,
-    )  # fmt: skip
+    again = generate(request, tiny_dit)
     assert close_frames(again.frames, video.frames)
     longer = render(story, tiny_dit, "ditctrl:published", 3, steps=4, overlap=1 / 3, longer_middle=1)
     assert len(longer) == len(video) + 2 * 4
