@@ -101,10 +101,9 @@ def test_negative_replaces_the_models_own_words(model, tmp_path, here):
     off = np.abs(own.frames.astype(int) - said.frames)
     assert off.max() <= 1, "the same words, by habit or given: one level for the last bits of a sum"
     assert not np.array_equal(own.frames, plain.frames) and other.defaults.negative == "dog"
-    assert [GenerationRequest.of(v.info, "").negative for v in (own, plain, said)] == ["dog", "", "dog"]
-    assert (
-        GenerationRequest.of(read_info(made(here, "a red ball", "--negative", "dog, cat")), "").negative == "dog, cat"
-    )
+    assert [v.request.sampling.negative for v in (own, plain, said)] == ["dog", "", "dog"]
+    file = made(here, "a red ball", "--negative", "dog, cat")
+    assert GenerationRequest.of(read_info(file), file).sampling.negative == "dog, cat"
 
 
 def test_a_video_says_how_long_it_lasts_where_that_is_not_what_was_asked(here, tmp_path):
@@ -141,7 +140,7 @@ BAD = {
     ),
     "attention back": (
         ("make", "a bear", "--attention-back", *QUICK),
-        "what words look at was asked for, but no atten",
+        "attention of words was requested without layers",
     ),
     "story file": (("make", "--story", "scenes.txt"), "scenes.txt: cannot be read"),
     "then, model": (("make", "a cat", "--then", "interpolate:4:model=nowhere"), "interpolate: unknown model 'nowhere'"),
@@ -174,7 +173,7 @@ def test_a_stage_that_fails_loses_no_render(here):
     # it goes on from there, and what is finished says what it went through
     assert here("finish", "out/a-red-ball.0-render.mkv", "--then", "lanczos:2", "--out", ".")[0] == 0
     assert here(*how, "lanczos:2")[0] == 0
-    assert GenerationRequest.of(read_info("out/a-red-ball.mp4"), "").stages == "lanczos:2"
+    assert GenerationRequest.of(read_info("out/a-red-ball.mp4"), "").finishing.stages == "lanczos:2"
     assert here(*how, "lanczos:4")[0] == 0, "other stages are another result"
     assert Video.load("out/a-red-ball.mp4").frames.shape[1] == 128 * 2
     assert Video.load("out/a-red-ball-2.mp4").frames.shape[1] == 256
@@ -194,7 +193,7 @@ class Broken(Control):
 @pytest.mark.parametrize("since", [0, 2])
 def test_what_is_not_finite_is_no_video(model, since):
     """Black frames and exit code 0 before: the sample was decoded whatever it was."""
-    how = {"steps": 3, "frames": 2, "size": (64, 64), "guidance": 4.0, "watch": [Broken(since)]}
+    how = {"steps": 3, "frames": 2, "size": (64, 64), "guidance": 4.0, "callbacks": [Broken(since)]}
     wanted = f"not finite after step {since + 1} of 3 of DDIMScheduler at guidance 4;"
     with pytest.raises(AnimaticError, match=wanted):
         animatic.render(Scene("a cat"), model, "none", **how)
@@ -292,7 +291,7 @@ def test_attention_within_and_masks_are_files(here):
     ("call", "message"),
     [
         (lambda m: animatic.render("a cat", m), "scene is 'a cat'; want a Scene, such as animatic.plan makes"),
-        (lambda m: animatic.render([Scene("a cat")], m), r"scene is \[Scene\(.*; want a Scene"),
+        (lambda m: animatic.render([1], m), r"scene is 1; want a Scene"),
         (lambda m: animatic.render_batch(Scene("a cat"), m), "scenes is Scene\\(.*; want a list of scenes"),
         (lambda m: animatic.render(Scene("a cat"), m, step=3), "unknown option 'step'; known: steps, guidance"),
         (lambda m: animatic.render(Scene("a cat"), m, guidance=math.inf), "guidance is inf; want a finite number"),

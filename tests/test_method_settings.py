@@ -178,7 +178,7 @@ def test_python_carries_them_in_the_request(mini):
 def test_a_story_takes_settings(mini):
     story = (replace(BEAR, seconds=2.0), replace(BEAR, seconds=2.0))
     made = render(story, mini, "ditctrl", settings={"windows.during": "0,1"}, steps=2)
-    assert made.info["request"]["settings"] == {"windows.during": (0.0, 1.0)}
+    assert made.info["request"]["settings"] == {"windows.during": [0.0, 1.0]}
     assert not np.array_equal(made.frames, render(story, mini, "ditctrl", steps=2).frames)
 
 

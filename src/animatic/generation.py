@@ -152,8 +152,7 @@ def render(
     `SamplingOptions`, `WindowOptions` and `GenerationRequest`, such as `steps=20, overlap=0.5, loras=...`. A scene of 0
     seconds is a still. Raises `AnimaticError` before any work where something cannot be done.
     """
-    story = (shown,) if isinstance(shown, Scene) else shown
-    request = request_of(story, model, method, seed, **options)
+    request = request_of(_story(shown), model, method, seed, **options)
     return generate(request, _loaded(model), callbacks, method=_own(method))
 
 
@@ -171,10 +170,9 @@ def render_batch(
         raise AnimaticError(f"scenes is {repr(scenes)[:60]}; want a list of scenes")
     if len(seeds) != len(scenes):
         raise AnimaticError(f"{len(seeds)} seeds for {len(scenes)} scenes; want one each")
-    stories: list[Story] = []
-    for shown in scenes:
-        stories.append(tuple(shown) if isinstance(shown, (tuple, list)) else (cast("Scene", shown),))
-    requests = [request_of(story, model, method, seed, **options) for story, seed in zip(stories, seeds, strict=True)]
+    requests = []
+    for shown, seed in zip(scenes, seeds, strict=True):
+        requests.append(request_of(_story(shown), model, method, seed, **options))
     return generate_batch(requests, _loaded(model), callbacks, method=_own(method))
 
 
@@ -207,7 +205,8 @@ def request_of(
     others = {"loras", "settings", "windowed", "stages"}
     for name in options:
         if name not in sampling | windows | others:
-            known = ", ".join(sorted(sampling | windows | others))
+            names = [f.name for kind in (SamplingOptions, WindowOptions) for f in fields(kind)]
+            known = ", ".join(name for name in [*names, *sorted(others)] if name not in ("seed", "enabled"))
             raise AnimaticError(f"unknown option {name!r}; known: {known}")
 
     # None stands for the default, as in the fields of a request
@@ -337,6 +336,10 @@ def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning
     text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
     rows = [Branch(negative, i) for negative in (True, False) for i in range(count)]
     return Conditioning(text, tuple(rows), cond.extra)
+
+
+def _story(shown: Scene | Story) -> Story:
+    return tuple(shown) if isinstance(shown, (tuple, list)) else (cast("Scene", shown),)
 
 
 def _loaded(model: Any) -> Backbone | None:

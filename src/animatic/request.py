@@ -39,7 +39,9 @@ class SamplingOptions:
     guidance: float | None = option(None, "Scale of classifier-free guidance; 1 is off.")
     frames: Count | None = option(None, "Number of frames; 1 makes a picture.")
     fps: float | None = option(None, "Frames per second, the model's own if not given: DiTCtrl shows CogVideoX at 16.")
-    size: tuple[int, int] | None = option(None, "Pixels; the model's own size if not given.", "WIDTHxHEIGHT")
+    size: tuple[int, int] | None = option(
+        None, "Pixels; the model's own size if not given.", "WIDTHxHEIGHT", as_text=True
+    )
     scheduler: str = option("", "ddim, dpm++, unipc, pndm, euler, or a diffusers class; the model's own if not given.")
     negative: str | None = option(
         None, "What not to show, instead of the model's own negative prompt; '' for none. A scene's own is kept."
@@ -62,7 +64,7 @@ class WindowOptions:
 
     enabled: bool | None = None
     overlap: float | None = option(
-        None, "Of a story's windows, as part of one, such as 0.5 or 9/13; else the method's.", "PART"
+        None, "Of a story's windows, as part of one, such as 0.5 or 9/13; else the method's.", "PART", as_text=True
     )
     transitions: int | None = option(None, "Windows between two scenes that are given a mix of both prompts.")
     longer_middle: int | None = option(None, "Further windows of scenes between others (ditctrl:published).")

@@ -99,8 +99,12 @@ def _options(bundle: Any, optional: bool = False) -> list[inspect.Parameter]:
     for f in fields(bundle):
         if "help" not in f.metadata:
             continue
-        annotation = _as_typed(types[f.name]) if optional else types[f.name]
         metadata = dict(f.metadata)
+        annotation = types[f.name]
+        if metadata.pop("as_text"):
+            annotation = str | None
+        elif optional:
+            annotation = _as_typed(annotation)
         annotated = Annotated[annotation, typer.Option(*metadata.pop("flags"), **metadata)]
         default = None if optional else f.default
         parameters.append(inspect.Parameter(f.name, kind, default=default, annotation=annotated))
@@ -108,8 +112,6 @@ def _options(bundle: Any, optional: bool = False) -> list[inspect.Parameter]:
 
 
 def _as_typed(hint: Any) -> Any:
-    """The type of an option for a field, None where it is not given; what is no plain value is typed as a text."""
+    """The type of an option for a field, None where it is not given."""
     (kind, *_) = [part for part in get_args(hint) if part is not NoneType] or [hint]
-    if kind not in (bool, int, float, str):
-        kind = str
     return kind | None

@@ -9,14 +9,17 @@ from dataclasses import field
 from typing import Any
 
 
-def option(default: Any, help: str, metavar: str | None = None, flags: tuple[str, ...] = ()) -> Any:
+def option(
+    default: Any, help: str, metavar: str | None = None, flags: tuple[str, ...] = (), as_text: bool = False
+) -> Any:
     """A dataclass field that is also a command-line option.
 
     Args:
         default: Value of the field, and of the option, where none is given.
         help: One sentence that says what the option is, with its unit and range.
         metavar: Placeholder for the value in the help; the name of the type if not given.
+        as_text: Whether the command line takes a text for it, which the command then reads.
         flags: Names of the option, such as ("--out", "-o"); "--" and the name of the field if not given.
 
     """
-    return field(default=default, metadata={"help": help, "metavar": metavar, "flags": flags})
+    return field(default=default, metadata={"help": help, "metavar": metavar, "flags": flags, "as_text": as_text})
