@@ -50,20 +50,14 @@ def at(text, place, skip=0):
 
 
 COMMA = TEXT.replace('"negative": "",', '"negative": "",,')
-TRAILING = TEXT.rstrip("}\n") + ",\n}"
-IN_LIST = TEXT.replace("0.8\n    ]", "0.8,\n    ]", 1)
-POINT = TEXT.replace("0.1,", ".02,", 1)
-COMMENT = TEXT.replace('"background"', '// the place\n "background"')
-QUOTES = TEXT.replace('"background"', "'background'")
-WRITTEN = f"Here is the scene:\n```json\n{POINT}\n```\nI hope it helps."
+UNQUOTED = TEXT.replace("0.8\n    ]", "80 %\n    ]", 1)
+MISSING = TEXT.replace("0.1,", "0.1", 1)
+WRITTEN = f"Here is the scene:\n```json\n{UNQUOTED}\n```\nI hope it helps."
 BROKEN = {
-    "trailing comma": (TRAILING, at(TRAILING, ",\n}", 2), "a comma before the end of a list or object"),
-    "in a list": (IN_LIST, at(IN_LIST, "0.8,\n    ]", 9), "a comma before the end of a list or object"),
-    "two commas": (COMMA, at(COMMA, ",,", 1), "double quotes"),
-    "no leading 0": (POINT, at(POINT, ".02"), "such as .5 for 0.5"),
-    "comment": (COMMENT, at(COMMENT, "//"), "a comment"),
-    "single quotes": (QUOTES, at(QUOTES, "'background'"), "double quotes"),
-    "after words": (WRITTEN, at(WRITTEN, ".02"), "such as .5 for 0.5"),
+    "two commas": (COMMA, at(COMMA, ",,", 1), "two commas in a row"),
+    "a per cent sign": (UNQUOTED, at(UNQUOTED, "%"), "'%' is not expected here"),
+    "a comma is missing": (MISSING, at(MISSING, "0.2"), "'0' is not expected here"),
+    "after words": (WRITTEN, at(WRITTEN, "%"), "'%' is not expected here"),
 }
 
 
@@ -86,8 +80,10 @@ def test_what_is_cut_ends_inside_its_json(cut, fence):
 
 def test_broken_stories_and_depth():
     story = json.dumps({"scenes": [{"prompt": "a bear", "seconds": 2, **GOOD}]})
-    with pytest.raises(AnimaticError, match="a comma before the end"):
-        read_story(story[:-1] + ",}")
+    ((_, reply),) = read_story(story[:-1] + ",}")
+    assert reply.repairs == ("the JSON has a trailing comma",)
+    with pytest.raises(AnimaticError, match="two commas in a row"):
+        read_story(story[:-1] + ",,}")
     with pytest.raises(AnimaticError, match="nested too deep"):
         read('{"tracks": ' + "[" * 100_000)
 

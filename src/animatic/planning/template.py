@@ -16,12 +16,11 @@ from typing import Any, Literal
 from ..errors import AnimaticError
 from ..files import read_text
 from . import replies
+from .answer_form import KINDS, answer_schema
 from .python_template import read_python_template
-from .replies import MAX_TRACKS
+from .reply import MAX_SCENES as MAX_SCENES  # stories cut their scenes to it as well
 
 Form = Literal["json", "text"]
-KINDS = {"image": 1, "video": 6, "story": 6}  # key frames
-MAX_SCENES = 6  # of a story, at most
 BUNDLED = Path(__file__).parent / "templates"
 
 
@@ -66,26 +65,8 @@ class Template:
         return messages
 
     def schema(self) -> dict[str, Any]:
-        """JSON schema of the answer, as strict structured output wants it: every key required, no other allowed."""
-        side = {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.01}
-        box = {"anyOf": [_list(side, 4, 4), {"type": "null"}]}
-        track = _object(phrase={"type": "string"}, boxes=_list(box, KINDS[self.kind], KINDS[self.kind]))
-        tracks = _list(track, 0, MAX_TRACKS)
-        texts = {key: {"type": "string"} for key in ("reasoning", "background", "negative")}
-        if self.kind != "story":
-            return _object(**texts, tracks=tracks)
-        scene = _object(prompt={"type": "string"}, seconds={"type": "number"}, **texts, tracks=tracks)
-        return _object(scenes=_list(scene, 1, MAX_SCENES))
-
-
-def _list(item: dict[str, Any], least: int, most: int) -> dict[str, Any]:
-    return {"type": "array", "items": item, "minItems": least, "maxItems": most}
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False,
-    }  # fmt: skip
+        """JSON schema of the answer, as strict structured output wants it."""
+        return answer_schema(self.kind)
 
 
 def load_template(kind: str = "video", path: str | Path = "") -> Template:
