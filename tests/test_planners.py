@@ -393,13 +393,48 @@ def test_a_template_of_ones_own(tmp_path):
     (tmp_path / "t.md").write_text("# system\nLay out. {form}\n# user\nDo {prompt}\n")
     mine = load_template("video", tmp_path / "t.md")
     assert mine.messages("x")[-1]["content"] == 'Do "x"' and mine.digest != load_template("video").digest
-    (tmp_path / "t.md").write_text("# system\nLay out.\n")
-    with pytest.raises(AnimaticError, match="end in a user part"):
-        load_template("video", tmp_path / "t.md")
-    with pytest.raises(AnimaticError, match="cannot be read"):
-        load_template("video", tmp_path / "none.md")
     with pytest.raises(AnimaticError, match="unknown kind 'song'"):
         load_template("song")
+
+
+ASK = "# user\nDo {prompt}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("# system\nLay out.\n", "end in a user part"),
+        ("", "end in a user part"),
+        (f"Lay out.\n{ASK}", "begins with 'Lay out.'; want a heading"),
+        (f"# system\n\n{ASK}", "part 1, '# system', is empty"),
+        (f"# user\nA cat\n# assistant\nSure!\n{ASK}", "part 2 is no answer of kind video: reply 'Sure!'"),
+        (f"# user\nA cat\n# assistant\n{GOOD[:-9]}\n{ASK}", "part 2 is no answer of kind video: reply ends inside"),
+        (b"\xff\xfe", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_bad_template_is_one_line(text, reason, here, tmp_path):
+    file = tmp_path / "own.md"
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    for command in (["plan", "a bear"], ["make", "a bear"], ["bench", "plan", "lvd"]):
+        code, _, err = here(
+            *command, "--planner", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--template", str(file)
+        )
+        assert code == 2 and err.startswith("error: ") and reason in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "story"])
+def test_a_folder_of_templates(kind, serve, tmp_path):
+    """Layouts, dynamic layouts and stories each have a file; one that lacks is named."""
+    answer = json.loads(GOOD)
+    reply = json.dumps({"scenes": [{"prompt": "a bear", "seconds": 2, **answer}]}) if kind == "story" else GOOD
+    (tmp_path / f"{kind}.md").write_text(f"# user\nMine\n# assistant\n{reply}\n# user\nDo {{prompt}}\n")
+    planner, server = serve(reply, kind=kind, template=str(tmp_path))
+    assert planner.plan("a bear").scene.tracks
+    assert [message["content"] for message in server.asked[0]["messages"]] == ["Mine", reply, 'Do "a bear"']
+    with pytest.raises(AnimaticError, match="cannot be read"):
+        load_template("story" if kind == "image" else "image", tmp_path)
 
 
 def test_scenes_from_the_cache_are_checked():

@@ -82,6 +82,7 @@ def make(
     repeats: Repeats = 1,
     planner: cli_plan.Planner = "rules",
     base_url: cli_plan.BaseUrl = "",
+    template: cli_plan.Template = "",
     *,
     shot: Shot,
     as_json: AsJson = False,
@@ -90,12 +91,12 @@ def make(
     if (prompt is not None) + bool(story) + (prompts is not None) != 1:
         raise AnimaticError("make takes a prompt, --prompts FILE, or --story FILE or TEXT")
     if story and Path(story).suffix == ".json":
-        if planner != "rules" or base_url:
-            raise AnimaticError(f"{story} is planned already; leave out --planner and --base-url")
+        if planner != "rules" or base_url or template:
+            raise AnimaticError(f"{story} is planned already; leave out --planner, --base-url and --template")
         return _film(load_story(story), shot, as_json)
     cache = "" if planner == "rules" else default_cache()
     span = _span(shot.model or "mini")
-    told = PlannerOptions("story" if story else "video", span, base_url=base_url, cache=cache)
+    told = PlannerOptions("story" if story else "video", span, template, base_url=base_url, cache=cache)
     chosen = planner_named(planner, told)
 
     def plan(text: str, model: Backbone | None = None) -> Story:

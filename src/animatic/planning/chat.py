@@ -45,7 +45,8 @@ class Server:
 
     `base_url` "" is OpenAI's. The key is read from OPENAI_API_KEY; a server of one's own needs none. `timeout`: seconds
     for one reply in all, retries included. `retries`: of what may pass (429 with its Retry-After, 5xx, a broken line),
-    with growing pauses. `limits`: of an answer's size. `progress` is given the number of characters that have come.
+    with growing pauses. `limits`: of an answer's size. `progress` is given the number of characters that have
+    come, and 0 at the end.
 
     A scene is asked for with a JSON schema, else as a tool's arguments, else in words alone; what a server refuses is
     remembered for the process.
@@ -144,6 +145,9 @@ class Server:
                             self.progress(answer.characters)
             except httpx2.HTTPError as error:
                 raise AnimaticError(f"the connection broke ({error})") from None
+            finally:
+                if self.progress is not None:
+                    self.progress(0)
         return answer
 
     def _error_message(self, error: Exception) -> str:

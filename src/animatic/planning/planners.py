@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -148,7 +148,8 @@ class PlannerOptions:
 
     `kind`: image, video or story. `seconds`: duration of a scene. `template`: file with the chat for a language model,
     "" the bundled one. `cache`: file of kept replies, "" none. `form`: json or text replies. `timeout`: seconds per
-    request. `rate`: requests per minute, 0 for no limit. `legacy`: still images get LMD's box filter.
+    reply, retries included. `rate`: requests per minute, 0 for no limit. `legacy`: still images get LMD's box filter.
+    `progress`: given the number of characters of an answer as it comes, and 0 at its end.
     """
 
     kind: str = "video"
@@ -162,6 +163,7 @@ class PlannerOptions:
     rate: float = 0.0
     reply: str = ""  # file of a pasted reply; "" reads standard input
     legacy: bool = False
+    progress: Callable[[int], None] | None = None
 
 
 def planner_named(name: str, options: PlannerOptions | None = None) -> Planner:
@@ -184,8 +186,10 @@ def planner_named(name: str, options: PlannerOptions | None = None) -> Planner:
             return ImportedReplies(what, Cache(o.cache), o.seconds)
         case ["openai", what] if what:
             model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=RateLimiter(o.rate))
+            model.progress = o.progress
         case ["completions", what] if what:
             model = Completions(what, o.base_url, o.temperature, timeout=o.timeout, rate=RateLimiter(o.rate))
+            model.progress = o.progress
         case ["local", what] if what:
             model = LocalModel(what, o.temperature)
         case ["paste"]:
