@@ -24,8 +24,9 @@ class PlanScore:
     """What a planner reached.
 
     `settings`: its options, as text. `seed`: of its sampling, "-" where it has none. `failures`: the cases whose
-    predicate does not hold. `unread`: case -> why it was not planned, which counts as wrong. `seconds`: of a prompt, on average,
-    replies from the cache included; `cached` is how many those were. `tokens`: of all replies, asked and answered.
+    predicate does not hold. `unread`: case -> why it was not planned, which counts as wrong. `seconds`: of a prompt, on
+    average, replies from the cache included; `cached` is how many those were. `tokens`: of all replies, asked and
+    answered.
     """
 
     planner: str

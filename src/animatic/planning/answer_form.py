@@ -23,9 +23,8 @@ from pydantic import (
 
 from ..errors import AnimaticError
 from .box_units import in_fractions
-from .reply import MAX_SCENES, MAX_TRACKS, Reply, ReplyObject, quote
+from .reply import KINDS, MAX_SCENES, MAX_TRACKS, Reply, ReplyObject, quote
 
-KINDS = {"image": 1, "video": 6, "story": 6}  # key frames that are asked for
 OTHER_NAMES = {  # key of the form -> what models call it as well
     "phrase": ("name", "label", "object"),
     "boxes": ("bboxes", "bbox", "box"),

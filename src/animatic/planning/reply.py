@@ -8,6 +8,7 @@ from typing import Any
 from ..scene import Box, Scene, Track
 from .boxes import clip
 
+KINDS = {"image": 1, "video": 6, "story": 6}  # what is planned -> key frames that are asked for
 MAX_TRACKS = 30  # tracks; GLIGEN takes no more
 MAX_SCENES = 6  # of a story
 MAX_QUOTED = 90  # characters of a value in a message

@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 from ..errors import AnimaticError
 from ..files import read_text
-from . import replies
-from .answer_form import KINDS, answer_schema
 from .python_template import read_python_template
+from .reply import KINDS
 from .reply import MAX_SCENES as MAX_SCENES  # stories cut their scenes to it as well
 
 Form = Literal["json", "text"]
@@ -57,6 +56,8 @@ class Template:
         caption = json.dumps(prompt, ensure_ascii=False)
 
         # examples are written in JSON and shown in the requested form
+        from . import replies
+
         messages = []
         for role, words in self.parts:
             if role == "assistant" and form == "text":
@@ -67,6 +68,8 @@ class Template:
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of the answer, as strict structured output wants it."""
+        from .answer_form import answer_schema  # here: the offline planner needs no forms of answers
+
         return answer_schema(self.kind)
 
 
@@ -99,6 +102,8 @@ def load_template(kind: str = "video", path: str | Path = "") -> Template:
 
 def _check_examples(file: Path, kind: str, parts: tuple[tuple[str, str], ...]) -> None:
     """Raise `AnimaticError` where a part is empty, or an example answer could not be read as a model's is."""
+    from . import replies
+
     for i, (role, words) in enumerate(parts, 1):
         if not words:
             raise AnimaticError(f"template {file}: part {i}, '# {role}', is empty; want words under it")
