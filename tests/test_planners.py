@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from chat_server import GOOD, KEY
@@ -395,6 +396,15 @@ def test_a_template_of_ones_own(tmp_path):
     assert mine.messages("x")[-1]["content"] == 'Do "x"' and mine.digest != load_template("video").digest
     with pytest.raises(AnimaticError, match="unknown kind 'song'"):
         load_template("song")
+
+
+def test_the_template_of_the_guide(tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "guide" / "planner.md").read_text("utf-8")
+    (tmp_path / "own.md").write_text(page.split("````markdown\n")[1].split("````")[0])
+    chat = load_template("video", tmp_path / "own.md").messages('a "red" ball')
+    assert [message["role"] for message in chat] == ["system", "user", "assistant", "user"]
+    assert chat[-1]["content"] == 'Caption: "a \\"red\\" ball"' and "{form}" not in chat[0]["content"]
+    assert "Frame 1:" in load_template("video", tmp_path / "own.md").messages("a ball", "text")[2]["content"]
 
 
 ASK = "# user\nDo {prompt}\n"

@@ -65,10 +65,11 @@ def options_of_each(names: Sequence[str], options: PlannerOptions) -> list[Plann
 
     Raises `AnimaticError` where none of the planners uses one that is given.
     """
+    # options that only some planners use; one of another package may use any
+    others = {field for used in OPTIONS_OF_PLANNER.values() for field in used}
     left_out: list[set[str]] = []
     for name in names:
         kind = name.partition(":")[0]
-        others = {field for used in OPTIONS_OF_PLANNER.values() for field in used}
         left_out.append(others - set(OPTIONS_OF_PLANNER.get(kind, others)))
 
     # what no planner uses is refused as for a single one
@@ -95,6 +96,7 @@ def measure(
     tokens: Counter[str] = Counter()
     cached = 0
 
+    # what cannot be planned counts as wrong, with its reason
     started = time.monotonic()
     for done, (i, result) in enumerate(plan_all(planner, [case.prompt for case in cases], workers), 1):
         if isinstance(result, AnimaticError):
@@ -106,6 +108,7 @@ def measure(
         tick(done, len(cases))
     seconds = (time.monotonic() - started) / len(cases)
 
+    # the same predicates as for replies and videos
     judged = judge(cases, layouts, rules_named(rules))
     seed = str(getattr(getattr(planner, "model", None), "seed", "-"))
     settings = _settings(name, options)
@@ -174,6 +177,8 @@ def write_plan_report(scores: PlanScores, out: Path) -> list[Path]:
         "cell": cell,
         "Tally": Tally,
     }
+
+    # the scores first: a page can be written from them again
     kept = out.with_suffix(".json")
     write_atomically(kept, (json.dumps(asdict(scores), indent=1) + "\n").encode())
     pages = [out, out.with_suffix(".md")]

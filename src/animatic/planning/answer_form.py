@@ -53,6 +53,7 @@ def _number(value: Any, info: ValidationInfo) -> Any:
         raise ValueError("a truth value is no number")
     if not isinstance(value, str):
         return value
+    # "2%" has its unit with it; "2" has that of the reply
     digits = value.strip().removesuffix("%")
     number = float(digits)  # raises ValueError, which pydantic reports
     if digits == value.strip():
@@ -88,6 +89,7 @@ class _Form(BaseModel):
     def _renamed(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict):
             return data
+        # a key that is there counts before its other names
         data = dict(data)
         for key in cls.model_fields.keys() - data.keys():
             for other in OTHER_NAMES.get(key, ()):
@@ -129,6 +131,7 @@ class SceneForm(_Form):
     def _texts(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict):
             return data
+        # under their other names as well: pydantic runs this before `_renamed`
         data = dict(data)
         for key in ("reasoning", "background", "negative"):
             name = next((name for name in (key, *OTHER_NAMES.get(key, ())) if name in data), key)
@@ -160,6 +163,7 @@ class ReadStory(_Form):
 
 def answer_schema(kind: str) -> dict[str, Any]:
     """JSON schema of an answer of a kind (image, video, story), with as many boxes a track as it has key frames."""
+    # from the inside out: a track's row of boxes, tracks, a scene, a story
     keys = KINDS[kind]
     row: Any = Annotated[list[StrictCorners | None], Field(min_length=keys, max_length=keys)]
     track = create_model("Track", __base__=_Form, phrase=(str, ...), boxes=(row, ...))
@@ -206,6 +210,7 @@ def _reply(scene: ReadScene, where: str, repairs: dict[str, None]) -> Reply:
             f"{where}tracks: the number of boxes is {quote(lengths)}; want the same number in every track"
         )
 
+    # the unit is found over all boxes of a scene
     rows, unit = in_fractions([track.boxes for track in scene.tracks], where)
     objects = tuple(ReplyObject(track.phrase, row) for track, row in zip(scene.tracks, rows, strict=True))
     notes = (*repairs, unit) if unit else tuple(repairs)

@@ -27,12 +27,19 @@ def in_fractions(rows: Rows, where: str) -> tuple[list[tuple[Box | None, ...]], 
     boxes = [box for row in rows for box in row if box is not None]
     size, unit = _unit(boxes, where)
 
+    # each box is checked in the unit that the reply has, so that a message quotes its own numbers
     converted: list[tuple[Box | None, ...]] = []
     for i, row in enumerate(rows):
+        fractions: list[Box | None] = []
         for j, box in enumerate(row):
-            if box is not None:
-                _check(box, size, f"{where}tracks.{i}.boxes.{j}")
-        converted.append(tuple(None if box is None else _scaled(box, size) for box in row))
+            if box is None:
+                fractions.append(None)
+                continue
+            _check(box, size, f"{where}tracks.{i}.boxes.{j}")
+            fractions.append(_scaled(box, size))
+        converted.append(tuple(fractions))
+
+    # a unit that was only found by range is said
     largest = max((max(box) for box in boxes), default=0.0)
     note = f"boxes with numbers up to {largest:g} are read as {unit}" if unit else ""
     return converted, note
@@ -40,6 +47,7 @@ def in_fractions(rows: Rows, where: str) -> tuple[list[tuple[Box | None, ...]], 
 
 def _unit(boxes: Sequence[Box], where: str) -> tuple[float, str]:
     """What the frame measures in the unit of these boxes, and the unit's name; 1 and "" of fractions."""
+    # whole numbers above 1 are no fractions: [0, 0, 1, 2] would be cut to the whole frame
     largest = max((max(box) for box in boxes), default=0.0)
     are_whole = all(value == int(value) for box in boxes for value in box)
     are_fractions = largest <= 1 or (largest <= OUTSIDE[1] and not are_whole)

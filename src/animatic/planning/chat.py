@@ -76,6 +76,7 @@ class Server:
         if not self._key and not self.base_url:
             raise AnimaticError("no key: set OPENAI_API_KEY, or give --base-url for a server of your own")
 
+        # each refusal takes something away, so that this ends
         features = features_of(self.base_url, self.name)
         while True:
             body = self._body(chat, schema, features)
@@ -127,6 +128,7 @@ class Server:
         answer = Answer()
         shown = time.monotonic()
         async with asyncio.timeout(self.timeout), limited_client(self.limits, statuses) as http:
+            # the client retries what may pass; the time limit is around it all
             client = openai.AsyncOpenAI(
                 api_key=self._key or LOCAL_KEY, base_url=self.base_url or None, timeout=None,
                 max_retries=self.retries, http_client=http,
@@ -137,6 +139,8 @@ class Server:
                     if "event-stream" not in response.headers.get("content-type", ""):
                         answer.add(await response.read())
                         return answer
+
+                    # lines are taken by hand: fields that the client's own types do not have are kept
                     async for line in response.iter_lines():
                         if not answer.add_line(line):
                             break

@@ -19,10 +19,13 @@ def read(text: str, legacy: bool = False) -> Reply:
     What stands in `<think>` is left out. What was repaired is in `Reply.repairs`. Raises `AnimaticError` that quotes
     the line it could not read and says what was expected.
     """
+    # JSON first: the text forms' labels may stand in its strings
     answer = _answer(text)
     found = last_object(answer, "tracks")
     if found is not None:
         return _with_repairs(read_answer(found.value), found.repairs)
+
+    # then the text forms, by their labels
     if is_frames(answer):
         return read_frames(answer)
     if is_still(answer):
@@ -38,6 +41,8 @@ def read_story(text: str) -> list[tuple[str, Reply]]:
     found = last_object(answer, "scenes")
     if found is None:
         raise AnimaticError(f"reply {quote(answer)}: found no JSON with scenes")
+
+    # what was repaired in the text is kept with the first scene
     (prompt, first), *others = read_story_answer(found.value)
     return [(prompt, _with_repairs(first, found.repairs)), *others]
 

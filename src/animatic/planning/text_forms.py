@@ -153,13 +153,17 @@ def _passages(body: str) -> tuple[str, list[str]]:
 def _item(item: Any, where: str) -> tuple[Any, str, Box | None]:
     """Id, name without its count, and box of an object in a frame; no box where it is null or empty."""
     name: Any = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
-    valid = isinstance(name, str) and "box" in item
-    valid = valid and isinstance(item.get("id"), (int, float, str)) and not isinstance(item["id"], bool)
+    number: Any = item.get("id") if isinstance(item, dict) else None
+    is_number = isinstance(number, (int, float, str)) and not isinstance(number, bool)
+    valid = isinstance(name, str) and is_number and "box" in item
     _require(valid, f"{where}an object", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
+
+    # models number what the prompt counts: "car 1", "car 2"
+    phrase = _COUNT.sub("", name.strip()) or name
     box = item["box"]
     if box is None or box == []:
-        return item["id"], _COUNT.sub("", name.strip()) or name, None
-    return item["id"], _COUNT.sub("", name.strip()) or name, _numbers(box, f"{where}box of {name!r}")
+        return number, phrase, None
+    return number, phrase, _numbers(box, f"{where}box of {name!r}")
 
 
 def _shared_ids(frames: list[list[tuple[Any, str, Box | None]]]) -> list[Any]:
@@ -173,14 +177,18 @@ def _shared_ids(frames: list[list[tuple[Any, str, Box | None]]]) -> list[Any]:
 
 def _list(text: str, line: str) -> list[Any]:
     """The list in a passage, Python's or JSON's, without fences, bullets and a comment after " - "."""
-    start, stop = text.find("["), text.rfind("]")
-    straight = re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', text))
+    # chat pages turn quotes into typographic ones
+    straight = re.sub("[\u201c\u201d]", '"', text)
+    straight = re.sub("[\u2018\u2019]", "'", straight)
+    start = straight.find("[")
+    stop = straight.rfind("]")
     part = straight[start : stop + 1] if 0 <= start < stop else straight.strip()
+
+    # the originals read Python's literals; other models write JSON
     value = None
     try:
         value = ast.literal_eval(part)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        # null is no Python
         try:
             value = json.loads(part)
         except (ValueError, RecursionError):
