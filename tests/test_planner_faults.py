@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -110,6 +112,7 @@ def test_options_of_many_prompts_and_of_one(tmp_path, capsys):
     (tmp_path / "prompts.txt").write_text("a bear\n")
     listed = ["plan", "--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "out")]
     assert "takes no prompt, --draw or --sample" in fails(*listed, "--sample", "2", capsys=capsys)[0]
+    assert "--reply is one reply" in fails(*listed, "--planner", "paste", "--reply", "r.txt", capsys=capsys)[0]
     assert "candidates is 3" in fails("plan", "a bear", "--candidates", "3", capsys=capsys)[0]
     assert "price is 'nan,1'" in fails("plan", "a bear", "--price", "nan,1", capsys=capsys)[0]
 
@@ -140,3 +143,12 @@ def test_imported_replies_last_as_long_as_asked(tmp_path):
     planner = planner_named("cached:m", PlannerOptions(seconds=4.0, cache=cache))
     assert isinstance(planner, ImportedReplies)
     assert planner.plan("a bear").scene.seconds == 4.0 and planner.plan("a cat").scene.seconds == 7.0
+
+
+def test_the_offline_planner_imports_nothing_of_servers_and_replies():
+    code = "import sys, animatic.planning.planners as p; p.plan('a cat'); print(*sys.modules)"
+    modules = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert "animatic.planning.rules" in modules
+    assert not modules & {"openai", "httpx2", "json5", "animatic.planning.chat", "animatic.planning.answer_form"}
