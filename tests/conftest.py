@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a missing
 import numpy as np
 import pytest
 import torch
+from chat_server import serve as serve  # a fixture
 from torch import Tensor
 
 THREADS = torch.get_num_threads()

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -50,20 +52,14 @@ def at(text, place, skip=0):
 
 
 COMMA = TEXT.replace('"negative": "",', '"negative": "",,')
-TRAILING = TEXT.rstrip("}\n") + ",\n}"
-IN_LIST = TEXT.replace("0.8\n    ]", "0.8,\n    ]", 1)
-POINT = TEXT.replace("0.1,", ".02,", 1)
-COMMENT = TEXT.replace('"background"', '// the place\n "background"')
-QUOTES = TEXT.replace('"background"', "'background'")
-WRITTEN = f"Here is the scene:\n```json\n{POINT}\n```\nI hope it helps."
+UNQUOTED = TEXT.replace("0.8\n    ]", "80 %\n    ]", 1)
+MISSING = TEXT.replace("0.1,", "0.1", 1)
+WRITTEN = f"Here is the scene:\n```json\n{UNQUOTED}\n```\nI hope it helps."
 BROKEN = {
-    "trailing comma": (TRAILING, at(TRAILING, ",\n}", 2), "a comma before the end of a list or object"),
-    "in a list": (IN_LIST, at(IN_LIST, "0.8,\n    ]", 9), "a comma before the end of a list or object"),
-    "two commas": (COMMA, at(COMMA, ",,", 1), "double quotes"),
-    "no leading 0": (POINT, at(POINT, ".02"), "such as .5 for 0.5"),
-    "comment": (COMMENT, at(COMMENT, "//"), "a comment"),
-    "single quotes": (QUOTES, at(QUOTES, "'background'"), "double quotes"),
-    "after words": (WRITTEN, at(WRITTEN, ".02"), "such as .5 for 0.5"),
+    "two commas": (COMMA, at(COMMA, ",,", 1), "two commas in a row"),
+    "a per cent sign": (UNQUOTED, at(UNQUOTED, "%"), "'%' is not expected here"),
+    "a comma is missing": (MISSING, at(MISSING, "0.2"), "'0' is not expected here"),
+    "after words": (WRITTEN, at(WRITTEN, "%"), "'%' is not expected here"),
 }
 
 
@@ -86,8 +82,10 @@ def test_what_is_cut_ends_inside_its_json(cut, fence):
 
 def test_broken_stories_and_depth():
     story = json.dumps({"scenes": [{"prompt": "a bear", "seconds": 2, **GOOD}]})
-    with pytest.raises(AnimaticError, match="a comma before the end"):
-        read_story(story[:-1] + ",}")
+    ((_, reply),) = read_story(story[:-1] + ",}")
+    assert reply.repairs == ("the JSON has a trailing comma",)
+    with pytest.raises(AnimaticError, match="two commas in a row"):
+        read_story(story[:-1] + ",,}")
     with pytest.raises(AnimaticError, match="nested too deep"):
         read('{"tracks": ' + "[" * 100_000)
 
@@ -114,6 +112,7 @@ def test_options_of_many_prompts_and_of_one(tmp_path, capsys):
     (tmp_path / "prompts.txt").write_text("a bear\n")
     listed = ["plan", "--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "out")]
     assert "takes no prompt, --draw or --sample" in fails(*listed, "--sample", "2", capsys=capsys)[0]
+    assert "--reply is one reply" in fails(*listed, "--planner", "paste", "--reply", "r.txt", capsys=capsys)[0]
     assert "candidates is 3" in fails("plan", "a bear", "--candidates", "3", capsys=capsys)[0]
     assert "price is 'nan,1'" in fails("plan", "a bear", "--price", "nan,1", capsys=capsys)[0]
 
@@ -144,3 +143,12 @@ def test_imported_replies_last_as_long_as_asked(tmp_path):
     planner = planner_named("cached:m", PlannerOptions(seconds=4.0, cache=cache))
     assert isinstance(planner, ImportedReplies)
     assert planner.plan("a bear").scene.seconds == 4.0 and planner.plan("a cat").scene.seconds == 7.0
+
+
+def test_the_offline_planner_imports_nothing_of_servers_and_replies():
+    code = "import sys, animatic.planning.planners as p; p.plan('a cat'); print(*sys.modules)"
+    modules = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert "animatic.planning.rules" in modules
+    assert not modules & {"openai", "httpx2", "json5", "animatic.planning.chat", "animatic.planning.answer_form"}

@@ -14,10 +14,19 @@ from typing import Annotated
 import typer
 
 from ..benchmarks.cases import RULES, BenchmarkResult, Layout, Tally, judge, rules_named
+from ..benchmarks.plan_scores import (
+    PlanScore,
+    PlanScores,
+    kept_scores,
+    measure,
+    options_of_each,
+    with_score,
+    write_plan_report,
+)
 from ..benchmarks.registry import BENCHMARKS, benchmark_named
 from ..errors import AnimaticError
 from ..planning.cache import read_replies
-from ..planning.planners import PlannerOptions, plan_all, planner_named
+from ..planning.planners import PlannerOptions
 from ..planning.replies import read
 from . import plan as cli_plan
 from . import runs as cli_runs
@@ -149,9 +158,16 @@ def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
 @app.command()
 def plan(
     name: Name,
-    planner: cli_plan.Planner = "rules",
+    planner: Annotated[
+        list[str] | None,
+        typer.Option(help=f"One of {cli_plan.KNOWN}; may be repeated, to compare. rules if not given."),
+    ] = None,
     rules: Strict = "published",
     limit: Annotated[int | None, typer.Option(help="Only the first prompts.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A page of the scores, .html; .md and .json go with it. The same page again adds."),
+    ] = None,
     base_url: cli_plan.BaseUrl = "",
     template: cli_plan.Template = "",
     form: cli_plan.Form = "json",
@@ -162,29 +178,42 @@ def plan(
     workers: cli_plan.Workers = 4,
     as_json: AsJson = False,
 ) -> None:
-    """Plan every prompt with a planner and score the scenes."""
+    """Plan every prompt with one planner or several, and score the scenes."""
     benchmark = benchmark_named(name)
     if benchmark.kind == "story":
         raise AnimaticError(f"benchmark {name!r} has no predicates on plans; measure what is generated from them")
     if limit is not None and limit < 1:
         raise AnimaticError(f"limit is {limit}; want at least 1")
-    cases = benchmark.cases()[:limit]
+    rules_named(rules)
     options = PlannerOptions(
         benchmark.kind, 2.0, template, cli_plan.kept(cache), base_url, form, temperature, timeout, rate,
         legacy=benchmark.name == "lmd",
     )  # fmt: skip
-    chosen = planner_named(planner, options)
-    layouts: list[Layout | None] = [None] * len(cases)
-    reasons: dict[int, str] = {}
-    with bar("planning", as_json) as tick:
-        for done, (i, result) in enumerate(plan_all(chosen, [case.prompt for case in cases], workers), 1):
-            if isinstance(result, AnimaticError):
-                reasons[i] = str(result)
-            else:
-                layouts[i] = result.scene
-            tick(done, len(cases))
-    told = {"planner": planner, "rules": rules}
-    _report(name, judge(cases, layouts, rules_named(rules)), told, reasons, as_json)
+    names = list(dict.fromkeys(planner or ["rules"]))
+
+    # a page is written after each planner: what was measured stays
+    scores: list[PlanScore] = []
+    found = PlanScores(name, rules, limit, [])
+    if out is not None:
+        found = kept_scores(out, found)
+    files: list[Path] = []
+    for each, own in zip(names, options_of_each(names, options), strict=True):
+        with bar(f"planning with {each}", as_json) as tick:
+            scores.append(measure(each, own, benchmark, limit, rules, workers, tick))
+        if out is not None:
+            found = with_score(found, scores[-1])
+            files = write_plan_report(found, out)
+
+    if as_json:
+        every = [{**asdict(score), "overall": asdict(score.overall)} for score in scores]
+        told = {"benchmark": name, "rules": rules}
+        print(json.dumps({**told, **every[0]} if len(every) == 1 else {**told, "limit": limit, "scores": every}))
+        return
+    for score in scores:
+        _tell_tallies(f"{name}: {score.planner}, {rules}", {**score.tasks, "overall": score.overall})
+        _tell_reasons("", score.unread.values())
+    for file in files:
+        print(file)
 
 
 def _report(

@@ -44,6 +44,14 @@ def bar(label: str, silent: bool = False) -> Iterator[Callable[[int, int], None]
             progress.stop()
 
 
+def show_characters(count: int) -> None:
+    """How much of an answer has come, on one line of a terminal; 0 clears the line."""
+    if sys.stderr.isatty():
+        words = f"answer: {count:,} characters" if count else ""
+        sys.stderr.write(f"\r{words}\x1b[K")
+        sys.stderr.flush()
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool = False) -> None:
     """Rows as a table, or as a list of JSON objects on one line."""
     if as_json:

@@ -49,6 +49,7 @@ def make(
     repeats: Repeats = 1,
     planner: cli_plan.Planner = "rules",
     base_url: cli_plan.BaseUrl = "",
+    template: cli_plan.Template = "",
     *,
     choices: Choices,
     sampling: Sampling,
@@ -64,8 +65,8 @@ def make(
     if (prompt is not None) + bool(story) + (prompts is not None) != 1:
         raise AnimaticError("make takes a prompt, --prompts FILE, or --story FILE or TEXT")
     file = story if story and Path(story).suffix == ".json" else prompt if prompt and _is_result(prompt) else None
-    if file is not None and (planner != "rules" or base_url):
-        raise AnimaticError(f"{file} is planned already; leave out --planner and --base-url")
+    if file is not None and (planner != "rules" or base_url or template):
+        raise AnimaticError(f"{file} is planned already; leave out --planner, --base-url and --template")
 
     # a file says what to make; a prompt is planned, for as long as the model's own clip
     if file is not None:
@@ -75,7 +76,7 @@ def make(
         return _write(request, output, out, name, attention, as_json, seconds)
     span = _span(choices.model or "mini")
     cache = "" if planner == "rules" else default_cache()
-    options = PlannerOptions("story" if story else "video", span, base_url=base_url, cache=cache)
+    options = PlannerOptions("story" if story else "video", span, template, base_url=base_url, cache=cache)
     chosen = planner_named(planner, options)
 
     def plan(text: str, model: Backbone | None = None) -> Story:

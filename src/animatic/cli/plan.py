@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from ..planning.language_model import PlanResult
 from ..planning.planners import KNOWN, PlannerOptions, default_cache, import_replies, plan_all, planner_named
 from ..planning.planners import Planner as AnyPlanner
 from ..scene import Story, load_story, save_story, story_json
-from .console import bar, console, line
+from .console import bar, console, line, show_characters
 from .prompts import read_prompts
 
 Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
@@ -26,11 +27,16 @@ Kind = Annotated[str, typer.Option(help="video, image or story.")]
 BaseUrl = Annotated[
     str, typer.Option(help="Server of an openai: or completions: planner, such as http://localhost:8000/v1.")
 ]
-Template = Annotated[str, typer.Option(help="A template of your own (markdown), or the prompt.py of LMD or LVD.")]
+Template = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE", help="Your own template (markdown, or a folder of them), or LMD's or LVD's prompt.py."
+    ),
+]
 Form = Annotated[str, typer.Option(help="What to ask for: json (with the scene's schema) or text.")]
 CacheFile = Annotated[str, typer.Option("--cache", help="File of replies; 'none' keeps none.")]
 Temperature = Annotated[float, typer.Option(help="Of a language model.")]
-Timeout = Annotated[float, typer.Option(help="Seconds per call of a server.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for a server's reply, in all.")]
 RateLimit = Annotated[float, typer.Option("--rate", help="Most calls a minute; 0 is no limit.")]
 Workers = Annotated[int, typer.Option(help="Prompts asked at a time.")]
 
@@ -65,6 +71,10 @@ def plan(
     """Plan a prompt: words to boxes in time."""
     prices = _prices(price)
     options = PlannerOptions(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
+    if prompts is None:
+        options = replace(options, progress=show_characters)
+    elif reply:
+        raise AnimaticError("--reply is one reply, to one prompt; want a prompt instead of --prompts")
     chosen = planner_named(planner, options)
     if prompts is not None:
         if prompt or out is None or draw or sample:

@@ -45,6 +45,7 @@ def generate(
     planner: cli_plan.Planner = "rules",
     cache: cli_plan.CacheFile = "",
     base_url: cli_plan.BaseUrl = "",
+    template: cli_plan.Template = "",
     temperature: cli_plan.Temperature = 0.25,
 ) -> None:
     """Make a video of every prompt of a benchmark. Stop it as you like: the same command resumes.
@@ -84,6 +85,7 @@ def generate(
     maker = None if cluster else JobRenderer(settings)
     options = PlannerOptions(
         benchmark.kind,
+        template=template,
         cache=cli_plan.kept(cache),
         base_url=base_url,
         temperature=temperature,

@@ -28,6 +28,7 @@ def studio(
     ] = None,
     planner: Annotated[str, typer.Option(help=f"A further planner to offer: one of {cli_plan.KNOWN}.")] = "",
     base_url: cli_plan.BaseUrl = "",
+    template: cli_plan.Template = "",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run log: all that is made, and all that is served.")
     ] = (Path("out/studio")),
@@ -41,8 +42,9 @@ def studio(
     side: Annotated[int, typer.Option(help="Most pixels of a side.", min=1)] = 1024,
 ) -> None:
     """Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`."""
-    if base_url and not planner:
-        raise AnimaticError(f"base-url is {base_url!r} without a planner; want --planner openai:MODEL too")
+    for name, value in (("base-url", base_url), ("template", template)):
+        if value and not planner:
+            raise AnimaticError(f"{name} is {value!r} without a planner; want --planner openai:MODEL too")
     with console().status("loading"):
         if not find_spec("gradio"):
             raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'")
@@ -53,7 +55,8 @@ def studio(
         from ..studio.work import Limits, Studio
 
         limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
-        planners = {planner: PlannerOptions(base_url=base_url, cache=default_cache())} if planner else {}
+        options = PlannerOptions(template=template, base_url=base_url, cache=default_cache())
+        planners = {planner: options} if planner else {}
         api = Api(Studio(out, tuple(model or ("mini",)), limits, tuple(lora or ())), planners)
         server = serve(api, host, port, password, public_url)
     line(f"studio  {server.url}")

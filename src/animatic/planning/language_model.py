@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from ..errors import AnimaticError
 from ..scene import Scene, Story
-from . import replies
 from .cache import Cache, Entry, Key
+from .reply import MAX_TRACKS
 from .template import Form, Template
 
 Message = dict[str, str]
@@ -124,6 +124,8 @@ class LanguageModelPlanner:
 
     def read(self, prompt: str, text: str) -> PlanResult:
         """A reply as a plan. Raises `AnimaticError` where it has neither a box in the frame nor a negative prompt."""
+        from . import replies  # here: the offline planner reads none
+
         if self.template.kind == "story":
             parts = replies.read_story(text)
         else:
@@ -136,8 +138,8 @@ class LanguageModelPlanner:
             scene, changes = reply.scene(scene_prompt, seconds)
             if not scene.tracks and not scene.negative and (reply.tracks or not reply.background):
                 raise AnimaticError("reply: no box in the frame; want at least one")
-            if len(scene.tracks) > replies.MAX_TRACKS:
-                raise AnimaticError(f"reply: {len(scene.tracks)} tracks; want at most {replies.MAX_TRACKS}")
+            if len(scene.tracks) > MAX_TRACKS:
+                raise AnimaticError(f"reply: {len(scene.tracks)} tracks; want at most {MAX_TRACKS}")
             scenes.append(scene)
             warnings += changes
         return PlanResult(tuple(scenes), text, tuple(warnings))

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -19,9 +19,8 @@ from ..errors import AnimaticError
 from ..files import read_text
 from ..prompting.english import article
 from ..scene import Scene
-from . import replies, rules
+from . import rules
 from .cache import Cache, Entry, Key, read_replies
-from .chat import Completions, Paste, RateLimiter, Server
 from .language_model import LanguageModel, LanguageModelPlanner, PlanResult
 from .local import LocalModel
 from .stories import lines_of, plan_story
@@ -111,6 +110,8 @@ class ImportedReplies:
             )
         if not entry.scenes:
             raise AnimaticError(entry.error)
+        from . import replies
+
         untimed = replies.read(entry.reply).seconds is None
         story = tuple(replace(scene, seconds=self.seconds) if untimed else scene for scene in entry.story)
         return PlanResult(story, entry.reply, entry.warnings, cached=True)
@@ -125,6 +126,8 @@ def import_replies(path: str, name: str, cache: Cache, filter: bool = True) -> t
 
     `filter`: boxes of still images are filtered and scaled by LMD's rules first (`boxes.legacy_filter`).
     """
+    from . import replies
+
     good = 0
     bad = 0
     for prompt, texts in read_replies(path).items():
@@ -148,7 +151,8 @@ class PlannerOptions:
 
     `kind`: image, video or story. `seconds`: duration of a scene. `template`: file with the chat for a language model,
     "" the bundled one. `cache`: file of kept replies, "" none. `form`: json or text replies. `timeout`: seconds per
-    request. `rate`: requests per minute, 0 for no limit. `legacy`: still images get LMD's box filter.
+    reply, retries included. `rate`: requests per minute, 0 for no limit. `legacy`: still images get LMD's box filter.
+    `progress`: given the number of characters of an answer as it comes, and 0 at its end.
     """
 
     kind: str = "video"
@@ -162,6 +166,7 @@ class PlannerOptions:
     rate: float = 0.0
     reply: str = ""  # file of a pasted reply; "" reads standard input
     legacy: bool = False
+    progress: Callable[[int], None] | None = None
 
 
 def planner_named(name: str, options: PlannerOptions | None = None) -> Planner:
@@ -182,10 +187,8 @@ def planner_named(name: str, options: PlannerOptions | None = None) -> Planner:
             return AsTypedPlanner(o.kind, o.seconds)
         case ["cached", what] if what:
             return ImportedReplies(what, Cache(o.cache), o.seconds)
-        case ["openai", what] if what:
-            model = Server(what, o.base_url, o.temperature, timeout=o.timeout, rate=RateLimiter(o.rate))
-        case ["completions", what] if what:
-            model = Completions(what, o.base_url, o.temperature, timeout=o.timeout, rate=RateLimiter(o.rate))
+        case ["openai" | "completions" as kind, what] if what:
+            model = _server(kind, what, o)
         case ["local", what] if what:
             model = LocalModel(what, o.temperature)
         case ["paste"]:
@@ -202,8 +205,18 @@ def planner_named(name: str, options: PlannerOptions | None = None) -> Planner:
     template = load_template(o.kind, o.template)
     return LanguageModelPlanner(
         model, template, o.form, cache, seconds=o.seconds, legacy=o.legacy or template.verbatim,
-        corrected=not isinstance(model, Completions),
+        corrected=not name.startswith("completions:"),  # a base model cannot follow a complaint
     )  # fmt: skip
+
+
+def _server(kind: str, name: str, o: PlannerOptions) -> LanguageModel:
+    """A model on a server: a chat model ("openai"), or a base model ("completions")."""
+    from .chat import Completions, RateLimiter, Server  # here: the offline planner asks nobody
+
+    model_class = Server if kind == "openai" else Completions
+    return model_class(
+        name, o.base_url, o.temperature, timeout=o.timeout, rate=RateLimiter(o.rate), progress=o.progress
+    )
 
 
 def check_used(name: str, options: PlannerOptions) -> None:
@@ -218,6 +231,8 @@ def check_used(name: str, options: PlannerOptions) -> None:
 
 def _pasted(o: PlannerOptions, form: Form) -> LanguageModelPlanner:
     """A reply pasted by a person: read once from a file or a pipe, up to three times at a terminal."""
+    from .chat import Paste
+
     model = Paste(partial(read_text, o.reply) if o.reply else lambda: sys.stdin.read())
     attempts = 3 if not o.reply and sys.stdin.isatty() else 1
     cache = Cache(o.cache) if o.cache else None

@@ -15,13 +15,12 @@ from typing import Any, Literal
 
 from ..errors import AnimaticError
 from ..files import read_text
-from . import replies
 from .python_template import read_python_template
-from .replies import MAX_TRACKS
+from .reply import KINDS
+from .reply import MAX_SCENES as MAX_SCENES  # stories cut their scenes to it as well
 
 Form = Literal["json", "text"]
-KINDS = {"image": 1, "video": 6, "story": 6}  # key frames
-MAX_SCENES = 6  # of a story, at most
+ROLES = "system|user|assistant"
 BUNDLED = Path(__file__).parent / "templates"
 
 
@@ -57,6 +56,8 @@ class Template:
         caption = json.dumps(prompt, ensure_ascii=False)
 
         # examples are written in JSON and shown in the requested form
+        from . import replies
+
         messages = []
         for role, words in self.parts:
             if role == "assistant" and form == "text":
@@ -66,47 +67,62 @@ class Template:
         return messages
 
     def schema(self) -> dict[str, Any]:
-        """JSON schema of the answer, as strict structured output wants it: every key required, no other allowed."""
-        side = {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.01}
-        box = {"anyOf": [_list(side, 4, 4), {"type": "null"}]}
-        track = _object(phrase={"type": "string"}, boxes=_list(box, KINDS[self.kind], KINDS[self.kind]))
-        tracks = _list(track, 0, MAX_TRACKS)
-        texts = {key: {"type": "string"} for key in ("reasoning", "background", "negative")}
-        if self.kind != "story":
-            return _object(**texts, tracks=tracks)
-        scene = _object(prompt={"type": "string"}, seconds={"type": "number"}, **texts, tracks=tracks)
-        return _object(scenes=_list(scene, 1, MAX_SCENES))
+        """JSON schema of the answer, as strict structured output wants it."""
+        from .answer_form import answer_schema  # here: the offline planner needs no forms of answers
 
-
-def _list(item: dict[str, Any], least: int, most: int) -> dict[str, Any]:
-    return {"type": "array", "items": item, "minItems": least, "maxItems": most}
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False,
-    }  # fmt: skip
+        return answer_schema(self.kind)
 
 
 def load_template(kind: str = "video", path: str | Path = "") -> Template:
-    """The template of a kind (image, video, story), or one's own from a file: markdown, or LMD's or LVD's prompt.py."""
+    """The template of a kind (image, video, story), or one's own.
+
+    `path`: a markdown file, LMD's or LVD's prompt.py, or a folder with a file of the kind's name, such as video.md; ""
+    is the bundled one. Raises `AnimaticError` in one line where it is none, or where an example is no answer.
+    """
     if kind not in KINDS:
         raise AnimaticError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-    file = Path(path or BUNDLED / f"{kind}.md")
+    file = Path(path or BUNDLED)
+    if file.is_dir():
+        file = file / f"{kind}.md"
     if file.suffix == ".py":
         own, parts = read_python_template(file)
         if own != kind:
             raise AnimaticError(f"template {file}: is of kind {own}, not {kind}; want --kind {own}")
         return Template(kind, parts, verbatim=True)
-    parts = _parts(file, "system|user|assistant")
+
+    parts = _parts(file, ROLES)
     if not parts or parts[-1][0] != "user" or "{prompt}" not in parts[-1][1]:
         raise AnimaticError(
             f"template {file}: want parts '# system', '# user', ... that end in a user part with {{prompt}}"
         )
+    if file.parent != BUNDLED:  # a test reads the examples of our own
+        _check_examples(file, kind, parts)
     return Template(kind, parts)
 
 
+def _check_examples(file: Path, kind: str, parts: tuple[tuple[str, str], ...]) -> None:
+    """Raise `AnimaticError` where a part is empty, or an example answer could not be read as a model's is."""
+    from . import replies
+
+    for i, (role, words) in enumerate(parts, 1):
+        if not words:
+            raise AnimaticError(f"template {file}: part {i}, '# {role}', is empty; want words under it")
+        if role != "assistant":
+            continue
+        try:
+            if kind == "story":
+                replies.read_story(words)
+            else:
+                replies.read(words)
+        except AnimaticError as error:
+            raise AnimaticError(f"template {file}: part {i} is no answer of kind {kind}: {error}") from None
+
+
 def _parts(file: Path, headings: str) -> tuple[tuple[str, str], ...]:
-    """The parts of a markdown file under headings of these names."""
+    """The parts of a markdown file under headings of these names; nothing may stand before the first."""
     found = re.split(rf"^# ({headings})[ \t]*$", read_text(file), flags=re.MULTILINE)
+    if found[0].strip():
+        raise AnimaticError(
+            f"template {file}: begins with {found[0].strip()[:40]!r}; want a heading, one of {headings}"
+        )
     return tuple((name, words.strip()) for name, words in zip(found[1::2], found[2::2], strict=True))

@@ -1,0 +1,257 @@
+"""The text forms of LMD (stills) and LVD (boxes per frame), read and written.
+
+LMD: arXiv 2305.13655, https://github.com/TonyLianLong/LLM-groundedDiffusion; LVD: arXiv 2309.17444,
+https://github.com/TonyLianLong/LLM-groundedVideoDiffusion. Markdown, bullets, quotes and indentation are accepted. An
+error quotes what could not be read, and says what was expected.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import Any
+
+from ..errors import AnimaticError, listed
+from ..scene import Box, Scene
+from .boxes import legacy_filter
+from .reply import Reply, ReplyObject, quote
+
+CANVAS = 512  # pixels of both text forms
+FRAMES = 6  # of LVD's
+
+
+def _label(words: str) -> re.Pattern[str]:
+    return re.compile(rf"[*_`#>\s-]*\b{words}[*_`]*\s*:[*_` ]*", re.IGNORECASE)
+
+
+_PART = _label("(objects|background prompt|negative prompt)")
+_FRAME = _label(r"frame[ _]?(\d+)")
+_LIST_BEGINS = re.compile(r"[\s*_`>-]*(?:json|python)?\s*\[")  # after the label of a frame; elsewhere it is prose
+_KEYWORD = _label("background keyword")
+_REASONING = _label("reasoning")
+_COUNT = re.compile(r"^\d+\s+|\s+\d+$|(?<=[a-z]{2})\d+$")  # "car 1", "car1", "2 cats", but not "R2D2"
+
+
+def is_frames(text: str) -> bool:
+    """Whether a text has a mark of LVD's form."""
+    return bool(_FRAME.search(text) or _KEYWORD.search(text))
+
+
+def is_still(text: str) -> bool:
+    """Whether a text has a mark of LMD's form."""
+    return any(match[1].lower() == "background prompt" for match in _PART.finditer(text))
+
+
+def read_still(text: str, legacy: bool = False) -> Reply:
+    """LMD's form: a list of `(name, [x, y, w, h])` in pixels of 512, a background prompt, a negative prompt.
+
+    `legacy`: LMD's box filter and scaling. Raises `AnimaticError` that quotes what could not be read.
+    """
+    # the passages under each label; what comes before the first is the list of objects
+    parts = _PART.split(text)
+    passages: dict[str, list[str]] = {}
+    for label, value in zip(["objects", *parts[1::2]], parts[::2], strict=True):
+        passages.setdefault(label.lower(), []).append(_plain(value))
+    backgrounds = passages.get("background prompt", [])
+    negatives = passages.get("negative prompt", [])
+    if len(backgrounds) != 1 or len(negatives) > 1:
+        raise AnimaticError(
+            f"reply {quote(text)}: {len(backgrounds)} background prompts and {len(negatives)} negative prompts; "
+            "want one and at most one"
+        )
+
+    # names and boxes; an item with an empty box is left out
+    listing = passages["objects"][-1]
+    is_empty = not listing or "no objects" in listing.lower()
+    boxes: list[tuple[str, Box]] = []
+    for item in [] if is_empty else _list(listing, listing):
+        valid = isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
+        _require(valid, "reply: an object", item, "('name', [x, y, width, height])")
+        if item[1]:
+            boxes.append((item[0], _numbers(item[1], f"reply: box of {item[0]!r}")))
+
+    # boxes in fractions are made pixels, which LMD's filter knows
+    repairs = ()
+    if _are_fractions([box for _, box in boxes]):
+        boxes = [(name, (x * CANVAS, y * CANVAS, w * CANVAS, h * CANVAS)) for name, (x, y, w, h) in boxes]
+        repairs = ("boxes with numbers up to 1 are read as fractions",)
+    if legacy:
+        boxes = legacy_filter(boxes)
+    objects = tuple(ReplyObject(name.strip(". ") or name, (_fractions(box),)) for name, box in boxes)
+
+    background = "" if backgrounds[0] == "None" else backgrounds[0]
+    negative = "".join(negatives)
+    negative = "" if negative == "None" else negative
+    return Reply(objects, background, negative, seconds=0.0, repairs=repairs)
+
+
+def read_frames(text: str) -> Reply:
+    """LVD's form: per frame a list of `{"id", "name", "box": [x, y, w, h]}` in pixels of 512, and a keyword.
+
+    Raises `AnimaticError` that quotes what could not be read.
+    """
+    body, *backgrounds = _KEYWORD.split(text)
+    if len(backgrounds) > 1:
+        raise AnimaticError(
+            f"reply {quote(text)}: {len(backgrounds)} lines 'Background keyword:'; want one, at the end"
+        )
+    repairs: list[str] = [] if backgrounds else ["no line 'Background keyword:'; the background is left open"]
+    reasoning, passages = _passages(body)
+
+    # the objects of each frame
+    frames: list[list[tuple[Any, str, Box | None]]] = []
+    for f, passage in enumerate(passages, 1):
+        items = _list(passage, f"Frame {f}: {passage.strip()}")
+        frames.append([_item(item, f"reply: Frame {f}: ") for item in items])
+
+    # boxes in fractions are made pixels
+    scale = 1.0
+    if _are_fractions([box for frame in frames for _, _, box in frame if box is not None]):
+        scale = float(CANVAS)
+        repairs.append("boxes with numbers up to 1 are read as fractions")
+
+    # an object's boxes over the frames, by its id; objects that share one are told apart by their names
+    shared = _shared_ids(frames)
+    repairs += [f"id {quote(i)} is that of two objects in one frame; they are read as two" for i in shared]
+    rows: dict[tuple[Any, ...], tuple[str, list[Box | None]]] = {}
+    for f, frame in enumerate(frames):
+        seen: list[tuple[Any, str]] = []
+        for number, name, box in frame:
+            seen.append((number, name))
+            key = (number, name, seen.count((number, name))) if number in shared else (number,)
+            _, row = rows.setdefault(key, (name, [None] * FRAMES))
+            if box is not None:
+                x, y, w, h = box
+                row[f] = _fractions((x * scale, y * scale, w * scale, h * scale))
+
+    objects = tuple(ReplyObject(name, tuple(row)) for name, row in rows.values())
+    keyword = _plain(backgrounds[0].strip().split("\n")[0]) if backgrounds else ""
+    return Reply(objects, keyword, "", _plain(_REASONING.sub("", reasoning)), repairs=tuple(repairs))
+
+
+def _passages(body: str) -> tuple[str, list[str]]:
+    """The reasoning, and the passage of each frame. A label that no list follows is prose: "in Frame 1: it sits"."""
+    labels = [match for match in _FRAME.finditer(body) if _LIST_BEGINS.match(body, match.end())]
+    numbers = [int(label[1]) for label in labels]
+    ends = [label.start() for label in labels[1:]] + [len(body)]
+    passages = [body[label.end() : end] for label, end in zip(labels, ends, strict=True)]
+    reasoning = body[: labels[0].start()] if labels else body
+
+    # where a prompt ended with "Frame 1:" the reply begins inside it
+    if numbers[:1] == [2] and "[" in reasoning:
+        numbers = [1, *numbers]
+        passages = [reasoning, *passages]
+        reasoning = ""
+    if numbers != list(range(1, FRAMES + 1)):
+        raise AnimaticError(
+            f"reply has frames {listed(numbers) or 'without lists'}; want {listed(range(1, FRAMES + 1))} in this order"
+        )
+    return reasoning, passages
+
+
+def _item(item: Any, where: str) -> tuple[Any, str, Box | None]:
+    """Id, name without its count, and box of an object in a frame; no box where it is null or empty."""
+    name: Any = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
+    number: Any = item.get("id") if isinstance(item, dict) else None
+    is_number = isinstance(number, (int, float, str)) and not isinstance(number, bool)
+    valid = isinstance(name, str) and is_number and "box" in item
+    _require(valid, f"{where}an object", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
+
+    # models number what the prompt counts: "car 1", "car 2"
+    phrase = _COUNT.sub("", name.strip()) or name
+    box = item["box"]
+    if box is None or box == []:
+        return number, phrase, None
+    return number, phrase, _numbers(box, f"{where}box of {name!r}")
+
+
+def _shared_ids(frames: list[list[tuple[Any, str, Box | None]]]) -> list[Any]:
+    """Ids that two objects of one frame have, in their order."""
+    shared: dict[Any, None] = {}
+    for frame in frames:
+        numbers = [number for number, _, _ in frame]
+        shared |= dict.fromkeys(number for number in numbers if numbers.count(number) > 1)
+    return list(shared)
+
+
+def _list(text: str, line: str) -> list[Any]:
+    """The list in a passage, Python's or JSON's, without fences, bullets and a comment after " - "."""
+    # chat pages turn quotes into typographic ones
+    straight = re.sub("[\u201c\u201d]", '"', text)
+    straight = re.sub("[\u2018\u2019]", "'", straight)
+    start = straight.find("[")
+    stop = straight.rfind("]")
+    part = straight[start : stop + 1] if 0 <= start < stop else straight.strip()
+
+    # the originals read Python's literals; other models write JSON
+    value = None
+    try:
+        value = ast.literal_eval(part)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        try:
+            value = json.loads(part)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list):
+        raise AnimaticError(f"reply: {quote(line)}; want a list of names and boxes")
+    return value
+
+
+def _numbers(box: Any, where: str) -> Box:
+    valid = isinstance(box, (list, tuple)) and len(box) == 4
+    valid = valid and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e6 for v in box)
+    _require(valid, where, box, "four numbers")
+    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+
+
+def _are_fractions(boxes: list[Box]) -> bool:
+    """Whether all numbers are of 0..1, and one is not whole: no object measures less than a pixel."""
+    numbers = [value for box in boxes for value in box]
+    return any(value != int(value) for value in numbers) and all(0 <= value <= 1 for value in numbers)
+
+
+def _fractions(box: Box) -> Box:
+    """Pixels `x, y, width, height` to fractions `x0, y0, x1, y1`."""
+    x, y, w, h = box
+    return x / CANVAS, y / CANVAS, (x + w) / CANVAS, (y + h) / CANVAS
+
+
+def _plain(text: str) -> str:
+    return text.strip().strip("`*").strip()
+
+
+def _require(condition: Any, where: str, value: Any, what: str) -> None:
+    """Raise the one-line `AnimaticError` of a value that is not as it should be."""
+    if not condition:
+        raise AnimaticError(f"{where} is {quote(value)}; want {what}")
+
+
+def to_text(scene: Scene) -> str:
+    """A Scene in the text form that fits it: LMD's for a still, LVD's for six key frames.
+
+    Raises `AnimaticError` where neither does. Boxes are rounded to pixels of 512.
+    """
+    if scene.seconds == 0 and scene.keys == 1:
+        objects = [(phrase, box) for _, phrase, box in _present(scene, 0)]
+        return f"{objects}\nBackground prompt: {scene.background}\nNegative prompt: {scene.negative}"
+    if scene.tracks and scene.keys != FRAMES:
+        raise AnimaticError(f"the scene has {scene.keys} key frames; the text form takes {FRAMES}, or 1 of 0 seconds")
+
+    lines = []
+    for f in range(FRAMES):
+        row = [{"id": i, "name": phrase, "box": box} for i, phrase, box in _present(scene, f)]
+        lines.append(f"Frame {f + 1}: {row}")
+    frames = "\n".join(lines)
+    return f"Reasoning: {scene.reasoning}\n{frames}\nBackground keyword: {scene.background}"
+
+
+def _present(scene: Scene, f: int) -> list[tuple[int, str, list[int]]]:
+    """Index, phrase and `x, y, width, height` in pixels of the objects present at a key frame."""
+    present = []
+    for i, track in enumerate(scene.tracks):
+        box = track.boxes[f]
+        if box is not None:
+            x0, y0, x1, y1 = (round(v * CANVAS) for v in box)
+            present.append((i, track.phrase, [x0, y0, x1 - x0, y1 - y0]))
+    return present
