@@ -34,7 +34,7 @@ from .durations import at_rate, clip_frames, frame_rates
 from .errors import AnimaticError, warn
 from .methods import Method, MethodLike, as_method
 from .methods.effect import check_settings, without_effect
-from .methods.settings import GUIDANCE, checked_settings, tuned
+from .methods.settings import GUIDANCE, checked_settings, filled, tuned
 from .prompting.styles import styled
 from .request import GenerationRequest
 from .scene import Scene, Story, story_json
@@ -300,7 +300,7 @@ class Take:
             "model": self.backbone.name,
             "family": self.backbone.family,
             "method": self.method.name,
-            "controls": repr(controls),
+            "controls": repr(filled(controls, self.guidance, self.backbone)),
             "steps": self.schedule.steps,
             "scheduler": self.schedule.name,
             "versions": versions(),
