@@ -52,6 +52,8 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
     if page == "control.md":
         plain, calmed = map(float, re.findall(r"[\d.]+", said))
         assert calmed < 0.8 * plain
+    elif page == "method.md":
+        assert said.startswith("lvd Energy(") and "\nsharp Energy(terms=Sum(" in said
     elif page == "backbone.md":
         assert "(4, 32, 32, 3) [  0 128 128]" in said
     elif page == "planner.md":
@@ -62,7 +64,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
         assert said.startswith("done /made/")
 
 
-@pytest.mark.parametrize("page", ["control.md", "backbone.md", "planner.md", "benchmark.md"])
+@pytest.mark.parametrize("page", ["control.md", "method.md", "backbone.md", "planner.md", "benchmark.md"])
 def test_an_example_to_start_from_has_less_than_40_lines(page):
     assert all(code.count("\n") < 40 for code in blocks(page, "python"))
 

@@ -29,6 +29,7 @@ from .finishing.checks import check_stages
 from .finishing.stage import Shape
 from .finishing.stages import finish, stage_context, stages_of
 from .methods import MethodLike
+from .methods.settings import filled
 from .request import GenerationRequest, SamplingOptions, WindowOptions
 from .scene import Scene, Story, story_json
 from .story_edit import Edit
@@ -281,7 +282,7 @@ def _sampled(
         "model": backbone.name,
         "family": backbone.family,
         "method": bound.method.name,
-        "controls": repr(controls),
+        "controls": repr(filled(controls, bound.guidance, backbone)),
         "steps": bound.schedule.steps,
         "scheduler": bound.schedule.name,
         "versions": versions(),

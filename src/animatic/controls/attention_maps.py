@@ -40,9 +40,11 @@ class AttentionMaps(Control):
     each: ShowLayer | None = None
     words: Callable[[str], Sequence[str]] | None = None
     needs = frozenset({"text maps"})
-    _targets: Targets = field(init=False, repr=False)
-    _sum: Tensor = field(init=False, repr=False)
-    _word_maps: dict[str, Tensor] = field(init=False, repr=False)  # by layer, of one evaluation of the network
+    _targets: Targets = field(init=False, repr=False, compare=False)
+    _sum: Tensor = field(init=False, repr=False, compare=False)
+    _word_maps: dict[str, Tensor] = field(
+        init=False, repr=False, compare=False
+    )  # by layer, of one evaluation of the network
 
     def begin(self, run: Run) -> AttentionMaps:
         if late := [step for step in self.steps if step >= len(run.schedule)]:

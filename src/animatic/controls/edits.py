@@ -85,7 +85,7 @@ class PromptToPrompt(Control):
     self_until: float = 0.4
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False)  # by sample, by prompt
+    _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False, compare=False)  # by sample, by prompt
 
     def begin(self, run: Run) -> PromptToPrompt:
         run.scenes_for(self)
@@ -186,8 +186,12 @@ class LocalBlend(Control):
     source: int = 0
     targets: tuple[int, ...] = ()
     needs = frozenset({"text maps"})
-    _tokens: Tensor = field(init=False, repr=False)  # positions in the sequence of all segments `[sample, word]`
-    _seen: list[Tensor] = field(init=False, repr=False)  # mean attention at each level `[sample, frame, height, width]`
+    _tokens: Tensor = field(
+        init=False, repr=False, compare=False
+    )  # positions in the sequence of all segments `[sample, word]`
+    _seen: list[Tensor] = field(
+        init=False, repr=False, compare=False
+    )  # mean attention at each level `[sample, frame, height, width]`
 
     def begin(self, run: Run) -> LocalBlend:
         size = run.tokens_per_prompt

@@ -87,9 +87,9 @@ class Energy(Control):
     separate_objects: bool = False
     per_head: bool = False
     needs = frozenset({"text maps"})
-    _targets: Targets = field(init=False, repr=False)
-    _last: Tensor = field(init=False, repr=False)  # the energy of each sample after its last step
-    _scheduler: str = field(init=False, repr=False)
+    _targets: Targets = field(init=False, repr=False, compare=False)
+    _last: Tensor = field(init=False, repr=False, compare=False)  # the energy of each sample after its last step
+    _scheduler: str = field(init=False, repr=False, compare=False)
 
     def begin(self, run: Run) -> Energy:
         run.scenes_for(self)

@@ -19,7 +19,7 @@ class Finite(Control):
     Put it first in the list, so that it checks a sample before other controls use it.
     """
 
-    _run: Run = field(init=False, repr=False)
+    _run: Run = field(init=False, repr=False, compare=False)
 
     def begin(self, run: Run) -> Finite:
         own = copy(self)

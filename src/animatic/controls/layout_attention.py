@@ -38,9 +38,9 @@ class LayoutAttention(Control):
     until: Fraction = 0.6
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _frames_per_token: int = field(init=False, repr=False)  # latent frames
-    _targets: Targets = field(init=False, repr=False)
-    _biases: dict[tuple, tuple[Tensor, Tensor]] = field(init=False, repr=False)
+    _frames_per_token: int = field(init=False, repr=False, compare=False)  # latent frames
+    _targets: Targets = field(init=False, repr=False, compare=False)
+    _biases: dict[tuple, tuple[Tensor, Tensor]] = field(init=False, repr=False, compare=False)
 
     def begin(self, run: Run) -> LayoutAttention:
         run.scenes_for(self)

@@ -39,12 +39,14 @@ class Regions(Control):
     around: str = ""
     seed: int = 0
     legacy: bool = False
-    _run: Run = field(init=False, repr=False)
-    _cond: Conditioning = field(init=False, repr=False)
-    _masks: Tensor = field(init=False, repr=False)
-    _colours: Tensor = field(init=False, repr=False)
-    _samples: list[int] = field(init=False, repr=False)  # of each region
-    _picks: Tensor = field(init=False, repr=False)  # the colour of each region at each level, where `legacy`
+    _run: Run = field(init=False, repr=False, compare=False)
+    _cond: Conditioning = field(init=False, repr=False, compare=False)
+    _masks: Tensor = field(init=False, repr=False, compare=False)
+    _colours: Tensor = field(init=False, repr=False, compare=False)
+    _samples: list[int] = field(init=False, repr=False, compare=False)  # of each region
+    _picks: Tensor = field(
+        init=False, repr=False, compare=False
+    )  # the colour of each region at each level, where `legacy`
 
     def begin(self, run: Run) -> Regions:
         prompts: list[str] = []

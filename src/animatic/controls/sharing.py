@@ -69,12 +69,14 @@ class ShareKV(Control):
     threshold: float | None = 0.3
     own_text: bool = False
     show: ShowMasks | None = field(default=None, repr=False)
-    _layers: tuple[str, ...] = field(init=False, repr=False, default=())  # `layers`, or those of the model
+    _layers: tuple[str, ...] = field(
+        init=False, repr=False, compare=False, default=()
+    )  # `layers`, or those of the model
     _words: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)  # by sample and prompt
     _bank: dict[tuple[str, Branch], KeysAndValues] = field(default_factory=dict, repr=False)
     _seen: dict[MaskKey, ObjectAttention] = field(default_factory=dict, repr=False)
     _states: dict[Branch, tuple[State, ObjectAttention | None]] = field(default_factory=dict, repr=False)
-    _run: Run = field(init=False, repr=False)
+    _run: Run = field(init=False, repr=False, compare=False)
 
     def begin(self, run: Run) -> ShareKV:
         """Raises `AnimaticError` where sharing between windows is masked, and no story has an object."""

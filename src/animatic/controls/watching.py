@@ -32,7 +32,7 @@ class Preview(Control):
 
     show: Callable[[Step, Tensor], None]
     every: int = 5
-    _run: Run = field(init=False, repr=False)
+    _run: Run = field(init=False, repr=False, compare=False)
 
     def begin(self, run: Run) -> Preview:
         own = copy(self)

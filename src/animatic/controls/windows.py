@@ -48,7 +48,7 @@ class Windows(Control):
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: Annotated[int, Field(ge=1)] = 4
-    _timelines: Sequence[Timeline] = field(init=False, repr=False, default=())
+    _timelines: Sequence[Timeline] = field(init=False, repr=False, compare=False, default=())
 
     def begin(self, run: Run) -> Control:
         """Raises `AnimaticError` where stories of one batch differ in their windows, or do not cover the sample."""

@@ -68,7 +68,7 @@ class Setting:
 
 def settings_of(method: Method, backbone: Backbone) -> dict[str, Setting]:
     """The settings of a method on a model by name, with their values there."""
-    controls = [_filled(control, method, backbone) for control in method.on(backbone)]
+    controls = filled(method.on(backbone), method.guidance_on(backbone), backbone)
     return {setting.path: setting for setting in _settings(controls)}
 
 
@@ -77,7 +77,7 @@ def checked_settings(method: Method, given: Mapping[str, Value], backbone: Backb
 
     Raises `AnimaticError` where a name is unknown, or a value of another type or out of range.
     """
-    controls = [_filled(control, method, backbone) for control in method.on(backbone)]
+    controls = filled(method.on(backbone), method.guidance_on(backbone), backbone)
     values: dict[str, Value] = {}
     for path, value in _by_name(given).items():
         # read again for each value: another kind of a part has other settings
@@ -105,20 +105,25 @@ def tuned(method: Method, given: Mapping[str, Value], backbone: Backbone) -> Met
     return replace(method, controls={**method.controls, backbone.family: tuple(controls)}, guidance=guidance)
 
 
-def _filled(control: Any, method: Method, backbone: Backbone) -> Any:
-    """A control with what its run would fill in, as it is listed: the guidance scale, the layers that share."""
+def filled(controls: Sequence[Control], guidance: float, backbone: Backbone) -> list[Control]:
+    """Controls with the settings that they take from their run, to be shown: guidance scale, layers that share."""
+    return [_filled(control, guidance, backbone) for control in controls]
+
+
+def _filled(control: Any, guidance: float, backbone: Backbone) -> Any:
+    """`filled` for one control."""
     if isinstance(control, Guidance) and control.scale is None:
-        return replace(control, scale=method.guidance_on(backbone))
+        return replace(control, scale=guidance)
     if isinstance(control, ShareKV) and control.layers is None:
         return replace(control, layers=sharing_layers(backbone))
 
     # controls of its own, such as those of the objects' run of a composition
     own = {f.name: getattr(control, f.name) for f in _fields_of(control)}
-    filled: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for name, value in own.items():
         if is_controls(value):
-            filled[name] = tuple(_filled(each, method, backbone) for each in value)
-    return replace(control, **filled) if filled else control
+            nested[name] = tuple(filled(value, guidance, backbone))
+    return replace(control, **nested) if nested else control
 
 
 def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
