@@ -130,7 +130,8 @@ class AttentionHooks:
         # Height and width at this layer follow from the number of its video tokens.
         frames, height, width = (size // token for size, token in zip(call.grid, call.patch, strict=True))
         entries_per_branch = len(q) // len(call.cond.branches)
-        video_tokens = q.shape[2] - text_tokens if kind == "joint" else q.shape[2]
+        queries = q.shape[2]
+        video_tokens = queries - text_tokens if kind == "joint" else queries
         cells = entries_per_branch * video_tokens // frames
         grid = (frames, *grid_of(height, width, cells, name))
 
@@ -176,13 +177,14 @@ def grid_of(height: int, width: int, cells: int, name: str) -> tuple[int, int]:
     Each level of a UNet halves both sides and rounds up (a convolution of stride 2, padded by 1): 75 x 50 becomes
     38 x 25, 19 x 13, 10 x 7. No two levels have equally many cells. Raises `AnimaticError` where no level has `cells`.
     """
-    level = (height, width)
-    while level[0] * level[1] > max(cells, 1):
-        level = (ceil_div(level[0], 2), ceil_div(level[1], 2))
+    level_height, level_width = height, width
+    while level_height * level_width > max(cells, 1):
+        level_height = ceil_div(level_height, 2)
+        level_width = ceil_div(level_width, 2)
 
-    if level[0] * level[1] != cells:
+    if level_height * level_width != cells:
         raise AnimaticError(f"layer {name} has {cells} positions; no level of {height} x {width} cells has as many")
-    return level
+    return level_height, level_width
 
 
 def unet_kind(name: str) -> str:

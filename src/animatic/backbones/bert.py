@@ -40,11 +40,15 @@ class BertSentence(ClipText):
         ids = ids[:, :longest]
         mask = mask[:, :longest]
 
-        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        output = self.encoder(input_ids=ids, attention_mask=mask)
+        states = output.last_hidden_state
         if self.encoder.config.pooling == "cls":
             return states[:, :1]
+
+        # The mean over the tokens, without the class token and padding.
         weight = mask[:, 1:, None]
-        return (states[:, 1:] * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        total = (states[:, 1:] * weight).sum(1, keepdim=True)
+        return total / weight.sum(1, keepdim=True)
 
 
 def read_bert(source: str, pool: str = "mean") -> BertSentence:

@@ -1,4 +1,4 @@
-"""Models fetched from the hub: of each part the weights in one format and precision; a warning tells their size."""
+"""Models fetched from the hub: of each part the weights in one format and precision; a warning gives their size."""
 
 from __future__ import annotations
 
@@ -37,14 +37,17 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
     """
     patterns = ["model_index.json", "animatic.json", *(f"{part}/*" for part in parts)]
     try:
+        # What the hub has, and what of it is here already.
         try:
             listing: Any = snapshot_download(source, allow_patterns=patterns, dry_run=True, tqdm_class=_Silent)
         except UNREACHABLE:
             return _cached(source, parts)
         sizes = {file.filename: file.file_size or 0 for file in listing}
         here = {file.filename for file in listing if file.is_cached}
+
         requested = needed(sizes, here, half)
-        if missing := [file for file in requested if file not in here]:
+        missing = [file for file in requested if file not in here]
+        if missing:
             size = format_bytes(sum(sizes[file] for file in missing))
             warn(f"{name or source}: fetching {counted(len(missing), 'file')} of {source}, {size}")
         return Path(snapshot_download(source, allow_patterns=requested))

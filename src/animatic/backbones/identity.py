@@ -76,4 +76,7 @@ def known_by_config(config: Mapping[str, Any]) -> tuple[str, ...]:
 
     `config` is its `config.json`, with the `_library` that `model_index.json` names for it.
     """
-    return next((names for facts, names in KNOWN if all(config.get(k) == v for k, v in facts.items())), ())
+    for facts, names in KNOWN:
+        if all(config.get(key) == value for key, value in facts.items()):
+            return names
+    return ()

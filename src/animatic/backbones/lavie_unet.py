@@ -136,14 +136,13 @@ class LaVieUNet(UNet2DConditionModel):
         samples, _, count = sample.shape[:3]
         self.frames.count = count
         x = self.frames.fold(sample)
+
+        # Frames are samples of the image network; what belongs to a clip is repeated for each of its frames.
         t = torch.as_tensor(timestep, device=sample.device).expand(samples)
-        prediction = super().forward(
-            x,
-            t.repeat_interleave(count),
-            encoder_hidden_states.repeat_interleave(count, 0),
-            class_labels=None if class_labels is None else class_labels.repeat_interleave(count),
-            return_dict=False,
-        )
+        t = t.repeat_interleave(count)
+        text = encoder_hidden_states.repeat_interleave(count, 0)
+        labels = None if class_labels is None else class_labels.repeat_interleave(count)
+        prediction = super().forward(x, t, text, class_labels=labels, return_dict=False)
         return self.frames.unfold(prediction[0])
 
 
@@ -162,7 +161,9 @@ class RotaryEmbedding(nn.Module):
     """Rotary positions of queries and keys `[batch, head, frame, width]`; diffusers' place for it is `norm_q`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return apply_rotary(x, rotary_tables(x.shape[2], min(ROTARY, x.shape[3]), x.device))
+        frames, width = x.shape[2:]
+        tables = rotary_tables(frames, min(ROTARY, width), x.device)
+        return apply_rotary(x, tables)
 
 
 class TemporalAttention(Attention):
@@ -238,8 +239,10 @@ class TemporalTransformerBlock(BasicTransformerBlock):
     def _sparse_source(self, x: Tensor) -> Tensor:
         """The tokens of the first frame and of the one before: `[sample * frame, 2 * cell, channel]`."""
         clip = x.unflatten(0, (-1, self.frames.count))
-        before = torch.cat([clip[:, :1], clip[:, :-1]], 1)
-        return torch.cat([clip[:, :1].expand_as(clip), before], 2).flatten(0, 1)
+        first = clip[:, :1]
+        before = torch.cat([first, clip[:, :-1]], 1)
+        source = torch.cat([first.expand_as(clip), before], 2)
+        return source.flatten(0, 1)
 
 
 class TemporalResNet(nn.Module):
@@ -249,7 +252,8 @@ class TemporalResNet(nn.Module):
         super().__init__()
         self.frames = frames
         first, second = kernels
-        self.norm1, self.norm2 = (nn.GroupNorm(GROUPS, width, eps=1e-6) for _ in range(2))
+        self.norm1 = nn.GroupNorm(GROUPS, width, eps=1e-6)
+        self.norm2 = nn.GroupNorm(GROUPS, width, eps=1e-6)
         self.conv1 = nn.Conv3d(width, width, (first, 1, 1), padding=(first // 2, 0, 0))
         self.conv2 = nn.Conv3d(width, width, (second, 1, 1), padding=(second // 2, 0, 0))
         self.time_emb_proj = nn.Linear(embedding, width) if embedding else None
@@ -258,8 +262,10 @@ class TemporalResNet(nn.Module):
         x = self.frames.unfold(x)
         h = self.conv1(F.silu(self.norm1(x)))
         if self.time_emb_proj is not None and temb is not None:
-            h = h + self.frames.unfold(self.time_emb_proj(F.silu(temb)))[..., None, None]
-        return self.frames.fold(x + self.conv2(F.silu(self.norm2(h))))
+            shift = self.time_emb_proj(F.silu(temb))
+            h = h + self.frames.unfold(shift)[..., None, None]
+        h = self.conv2(F.silu(self.norm2(h)))
+        return self.frames.fold(x + h)
 
 
 class TemporalModule(nn.Module):

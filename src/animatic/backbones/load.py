@@ -93,12 +93,15 @@ def _warn_of_recognised(model: Components, found: Found) -> None:
     """Warn which known model a folder was taken for, and with what defaults it is used."""
     name, *others = found.alike
     scheduler = model.defaults.scheduler or type(model.scheduler).__name__
-    doubt = f"; {listed(others)} looks the same, which animatic card --model {others[0]} would say" if others else ""
-    warn(f"{found.folder}: taken for {name} by its configuration: {_usage(model)}, {scheduler}{doubt}")
+    warning = f"{found.folder}: taken for {name} by its configuration: {_usage(model)}, {scheduler}"
+    if others:
+        warning += f"; {listed(others)} has the same one, which animatic card --model {others[0]} would say"
+    warn(warning)
 
 
 def _usage(model: Components) -> str:
-    size, defaults = model.geometry, model.defaults
+    size = model.geometry
+    defaults = model.defaults
     frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
     return f"{frames}, {defaults.steps} steps, guidance {defaults.guidance:g}"
 
@@ -141,12 +144,16 @@ class Found:
         if not own and "patch" in vae:  # a PatchCodec takes any size
             raise AnimaticError(f"{self.folder}: its configs have no size; want geometry in animatic.json")
         by_config = self.cls.native_geometry(network, vae)
-        same = own and all(
-            getattr(by_config, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
-        )
-        sizeless = "sample_size" not in network and "sample_height" not in network
-        inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
-        return own if own and (same or sizeless or inherited) else by_config
+        if not own:
+            return by_config
+
+        # A recognised model has the known geometry unless its configuration really says another.
+        compared = ("channels", "vae_spatial_ratio", "height", "width")
+        is_same = all(getattr(by_config, name) == getattr(own, name) for name in compared)
+        has_no_size = "sample_size" not in network and "sample_height" not in network
+        inherited_size = INHERITED.get(self.alike[0], 0)
+        is_inherited = network.get("sample_size") == inherited_size
+        return own if is_same or has_no_size or is_inherited else by_config
 
     def defaults(self) -> ModelDefaults:
         if "defaults" in self.card:
@@ -157,7 +164,7 @@ class Found:
 
 def found_at(place: Location) -> Found:
     """Raises `AnimaticError` where the place is no model folder, or one of another kind of model."""
-    folder, preset = place.folder, place.preset
+    folder = place.folder
     index = read_json(folder / "model_index.json")
     card = read_card(folder)
     part = "transformer" if "transformer" in index else "unet"
@@ -165,13 +172,16 @@ def found_at(place: Location) -> Found:
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
 
-    if odd := sorted(card.keys() - CARD):
-        warn(f"{folder}/animatic.json: {listed(odd)} is not known and not used; known are {listed(sorted(CARD))}")
+    unknown = sorted(card.keys() - CARD)
+    if unknown:
+        warn(f"{folder}/animatic.json: {listed(unknown)} is not known and not used; known are {listed(sorted(CARD))}")
 
-    config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": index[part][0]}
-    named = preset is not None or not card.keys().isdisjoint(("model", "family"))
-    alike = () if named else known_by_config(config)
-    known = PRESETS[alike[0]] if alike else preset or known_by_card(folder, card)
+    # Which known model it is: as requested, by its card, or else by its configuration.
+    library = index[part][0]
+    config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": library}
+    is_named = place.preset is not None or not card.keys().isdisjoint(("model", "family"))
+    alike = () if is_named else known_by_config(config)
+    known = PRESETS[alike[0]] if alike else place.preset or known_by_card(folder, card)
     return Found(place.name, folder, index, card, config, known, alike)
 
 
@@ -186,30 +196,38 @@ def concat_conditioning_of(name: str) -> ConcatConditioning | None:
 
 
 def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
-    folder, card, cls, rest = found.folder, found.card, found.cls, found.folder
-    if source := card.get("parts"):  # text encoder and VAE are those of another model
+    # Text encoder and VAE may be those of another model.
+    rest = found.folder
+    source = found.card.get("parts")
+    if source:
         rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
-    network = cls.read(folder / cls.network_folder, dtype)
+    cls = found.cls
+    network = cls.read(found.folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
     vae = _codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
+    if "class_vectors" in found.card:
+        text = _labels(found.folder, found.card)
+    else:
+        text = _text(found.name, cls, network, rest, dtype)
 
     model = cls(
         found.name,
         network,
         vae,
-        _labels(folder, card) if "class_vectors" in card else _text(found.name, cls, network, rest, dtype),
-        _scheduler(folder / "scheduler"),
+        text,
+        _scheduler(found.folder / "scheduler"),
         found.geometry(network.config, vae.config),
         found.defaults(),
-        card.get("coordinates", False),
-        tuple(card.get("words", ())),
+        found.card.get("coordinates", False),
+        tuple(found.card.get("words", ())),
     )
     model.family = found.known.family if found.known else ""
-    with reading_card(folder):
-        model.concat_conditioning = conditioning_of_card(card) or (found.known and found.known.concat_conditioning)
-    model.read_extras(folder, found.index, dtype)
+    with reading_card(found.folder):
+        own = conditioning_of_card(found.card)
+        model.concat_conditioning = own or (found.known and found.known.concat_conditioning)
+    model.read_extras(found.folder, found.index, dtype)
     return model
 
 
@@ -243,20 +261,26 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
     if cls is Refiner:  # reads with the second of SDXL's two encoders
         encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
-        return RefinerText(name, read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size), encoder)
-    named = (folder / "model_index.json").exists()  # not where parts alone lie
-    encoder_class = class_in(read_json(folder / "model_index.json"), "text_encoder") if named else CLIP
+        tokenizer = read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size)
+        return RefinerText(name, tokenizer, encoder)
+
+    # Which encoder; a folder of parts alone has no index, and holds CLIP.
+    index_file = folder / "model_index.json"
+    encoder_class = class_in(read_json(index_file), "text_encoder") if index_file.exists() else CLIP
+    is_bert = encoder_class == "BertModel"
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    if (encoder_class == "BertModel") > (cls is SpaceTimeBackbone):
+    if is_bert and cls is not SpaceTimeBackbone:
         raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
-    options = {"add_pooling_layer": False} if encoder_class == "BertModel" else {}  # the states are pooled here
+
+    options = {"add_pooling_layer": False} if is_bert else {}  # the states are pooled here
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
     tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
-    if encoder_class == "BertModel":
+    if is_bert:
         return BertSentence(name, tokenizer, encoder)
     if encoder_class == CLIP:
-        return (ClipSentence if cls is SpaceTimeBackbone else ClipText)(name, tokenizer, encoder)
+        text_class = ClipSentence if cls is SpaceTimeBackbone else ClipText
+        return text_class(name, tokenizer, encoder)
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
     return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)

@@ -65,8 +65,9 @@ def is_hub_id(name: str) -> bool:
 
 def preset_of(hub_id: str) -> str:
     """The name of the known model whose weights have this hub id, or had it; "" where there is none."""
-    names = {preset.source.lower(): name for name, preset in PRESETS.items() if is_hub_id(preset.source)}
-    return {**FORMER_IDS, **names}.get(hub_id.lower(), "")
+    present = {preset.source.lower(): name for name, preset in PRESETS.items() if is_hub_id(preset.source)}
+    names = {**FORMER_IDS, **present}
+    return names.get(hub_id.lower(), "")
 
 
 def _folder(name: str, preset: Preset, half: bool) -> Path:

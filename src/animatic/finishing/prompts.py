@@ -37,13 +37,18 @@ def videos_of(
     frames = options.get("frames") or geometry.frames
     width, height = options.get("size") or (geometry.width, geometry.height)
 
-    scenes = [Scene(prompt, (), seconds=frames / geometry.fps) for prompt in prompts]
+    seconds = frames / geometry.fps
+    scenes = [Scene(prompt, (), seconds=seconds) for prompt in prompts]
     check_scenes(scenes)
-    check_stages(stages, Shape(frames, height, width, geometry.fps), backbone.family or backbone.name)
+    shape = Shape(frames, height, width, geometry.fps)
+    check_stages(stages, shape, backbone.family or backbone.name)
 
     def videos() -> Iterator[Video]:
         for scene in scenes:
             video = render(scene, backbone, method, seed, **options)
-            yield finish(video, stages, stage_context(video, scene.prompt, seed)) if stages else video
+            if stages:
+                context = stage_context(video, scene.prompt, seed)
+                video = finish(video, stages, context)
+            yield video
 
     return videos()  # a nested generator, so that the checks above run before the first video is requested
