@@ -13,7 +13,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..core.backbone import Backbone, Geometry, ModelDefaults
-from ..core.schedule import Schedule, scheduler_named
+from ..core.schedule import Schedule
+from ..core.schedulers import scheduler_named
 from ..core.text import ClipText
 from ..core.types import Attend, Conditioning, Step
 from ..errors import AnimaticError, warn

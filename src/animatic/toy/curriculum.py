@@ -24,7 +24,8 @@ from ..core.attention import fused_attention
 from ..core.process import Process
 from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
 from ..scene import Scene
-from ..training.loop import Trainer, claim
+from ..training.checkpoints import claim
+from ..training.loop import Trainer
 from ..training.loss import sample_timesteps, weighted_mse
 from ..training.settings import TrainingSettings
 from . import grid_world as toyworld

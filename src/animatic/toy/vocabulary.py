@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import CLIPTokenizer
 
-END = "</w>"  # closes the last piece of a word in CLIP's byte-level BPE
+from ..training.text_encoder import END
 
 
 def with_words(tokenizer: Any, words: Sequence[str]) -> Any:

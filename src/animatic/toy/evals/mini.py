@@ -136,7 +136,7 @@ def moved(finds: Sequence[Detection | None]) -> str:
 
 def seen_captions(plan: Path) -> set[str]:
     """Every caption of a training run in lower case, generated again from its `plan.json`."""
-    from ...training.loop import renamed_keys
+    from ...training.checkpoints import renamed_keys
     from ..curriculum import RENAMED, CurriculumConfig
 
     written = json.loads(plan.read_text())
