@@ -54,6 +54,7 @@ class UNetProcessor(Processor):
         if encoder_hidden_states is not None and attn.norm_cross:
             source = attn.norm_encoder_hidden_states(source)
 
+        # Attention of [batch, head, token, width]; the mask is expanded as diffusers expands it.
         q, k, v = project_qkv(attn, hidden_states, source)
         mask = None
         if attention_mask is not None:
@@ -93,6 +94,7 @@ class JointProcessor(Processor):
             q = torch.cat([q[:, :, :text_tokens], q_video], 2)  # pyright: ignore
             k = torch.cat([k[:, :, :text_tokens], k_video], 2)  # pyright: ignore
 
+        # Output projection and dropout, then text and video apart again.
         out = self.attention(q, k, v, attention_mask, text_tokens)
         merged = out.transpose(1, 2).flatten(2)  # [branch, token, head * width]
         projected = attn.to_out[1](attn.to_out[0](merged))
@@ -110,6 +112,7 @@ class WanProcessor(Processor):
         attention_mask: Tensor | None = None,
         rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
+        # Wan normalises queries and keys over all heads, before these are split.
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         q = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, (attn.heads, -1))
         k = attn.norm_k(attn.to_k(source)).unflatten(2, (attn.heads, -1))
@@ -121,6 +124,7 @@ class WanProcessor(Processor):
             k = apply_rotary(k, *rotary_emb)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
 
+        # In cross-attention every key is text.
         text_tokens = k.shape[2] if self.kind == "cross" else 0
         out = self.attention(q, k, v, attention_mask, text_tokens)
         merged = out.transpose(1, 2).flatten(2).type_as(q)
@@ -132,10 +136,14 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     RoPE, Su et al. 2021, https://arxiv.org/abs/2104.09864.
     """
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    # The tables have every value twice, one for each channel of a pair.
     cos = cos[..., 0::2]
     sin = sin[..., 1::2]
-    rotated = torch.stack([a * cos - b * sin, a * sin + b * cos], -1)
+    pairs = x.unflatten(-1, (-1, 2))
+    a, b = pairs.unbind(-1)
+    first = a * cos - b * sin
+    second = a * sin + b * cos
+    rotated = torch.stack([first, second], -1)
     return rotated.flatten(-2).type_as(x)
 
 

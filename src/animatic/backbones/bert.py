@@ -40,6 +40,7 @@ class BertSentence(ClipText):
         ids = ids[:, :longest]
         mask = mask[:, :longest]
 
+        # `pooling` "cls" is the state of the first token, [CLS].
         output = self.encoder(input_ids=ids, attention_mask=mask)
         states = output.last_hidden_state
         if self.encoder.config.pooling == "cls":
@@ -62,5 +63,7 @@ def read_bert(source: str, pool: str = "mean") -> BertSentence:
     with reading(f"BERT {source!r} cannot be read", want):
         tokenizer = AutoTokenizer.from_pretrained(source)
         encoder = BertModel.from_pretrained(source, add_pooling_layer=False)
+
+    # The pooling is stored in the encoder's config, where a saved model keeps it.
     encoder.config.update({"pooling": pool})
     return BertSentence(source, tokenizer, encoder.requires_grad_(False).eval())

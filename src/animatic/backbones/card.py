@@ -31,6 +31,8 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
     """
     if model and model not in PRESETS:
         raise AnimaticError(f"unknown model {model!r}; known: {', '.join(PRESETS)}")
+
+    # The folder alone says where it is: its name decides nothing.
     place = Location(folder, folder.name, str(folder), PRESETS.get(model))
     found = found_at(place)
 
@@ -63,12 +65,14 @@ def _geometry(found: Found) -> Geometry:
     if not vae_folder.is_dir():  # the VAE is another model's, see `parts`
         raise AnimaticError(f"{vae_folder}: no such folder; want it, or geometry in animatic.json")
 
+    # The class of the autoencoder, whose configuration has the ratio of pixels to latents.
     vae_config = read_json(vae_folder / "config.json")
     name = str(vae_config.get("_class_name", ""))
     vae_class: Any = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
     if vae_class is None:
         raise AnimaticError(f"{vae_folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
 
+    # Errors name the folder, as they do of a network that is read.
     network_config = read_json(network_folder / "config.json")
     network_config["_name_or_path"] = str(network_folder)
     with torch.device("meta"):

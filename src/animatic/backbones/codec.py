@@ -31,6 +31,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
         super().__init__()
         self.patch = patch
         self.channels = channels
+
+        # Before it is fitted the codec keeps the first values of a block as they are.
         pixels = 3 * patch * patch
         first_axes = torch.eye(pixels)[:, :channels].clone()
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
@@ -80,6 +82,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
 
     def decode(self, latents: Tensor) -> DecoderOutput:
         blocks = (latents.movedim(1, -1) * self.deviation) @ self.basis.T + self.mean
+
+        # Blocks side by side, and what the refiner adds to all of them.
         images = F.pixel_shuffle(blocks.movedim(-1, 1), self.patch)
         if self.refiner is not None:
             images = images + self.refiner(latents)
@@ -103,6 +107,7 @@ def _refiner(patch: int, channels: int, width: int) -> nn.Sequential:
     Its last layer is zero, so that it adds nothing until it is trained. Three blocks of 128 channels at this
     resolution cost less than one block of 32 channels at that of the pixels.
     """
+    # The last layer has a block of pixels for each latent cell.
     first = nn.Conv2d(channels, width, 3, padding=1)
     blocks = [AutoencoderTinyBlock(width, width, "relu") for _ in range(REFINER_BLOCKS)]
     last = nn.Conv2d(width, 3 * patch * patch, 3, padding=1)

@@ -44,6 +44,8 @@ class Transformer(Components):
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         config = read_json(folder / "config.json")
+
+        # Models of images or of poses have further input channels.
         inputs, outputs = config.get("in_channels"), config.get("out_channels")
         if outputs and inputs != outputs:
             raise AnimaticError(f"{folder}: reads {inputs} channels and answers {outputs}; want a text-to-video model")
@@ -62,6 +64,8 @@ class Transformer(Components):
         else:
             spatial_ratio, temporal_ratio = vae.scale_factor_spatial, vae.scale_factor_temporal
             frames, height, width = WAN.frames, WAN.height, WAN.width
+
+        # CogVideoX's config has no out_channels where they are those of the input.
         channels = network.out_channels or network.in_channels
         patch = patch_of(network)
         size = frames, height, width
@@ -100,6 +104,7 @@ class Transformer(Components):
         mean, scale = latent_scaling(self.vae, x)
         unscaled = 1 / scale * x + mean
 
+        # One clip at a time, each piece by piece along time: only bytes are held of a whole clip.
         clips = []
         for clip in unscaled.split(1):
             pieces = [to_bytes(piece) for piece in decoded_pieces(self.vae, clip)]
@@ -113,6 +118,8 @@ class Transformer(Components):
             return super().to_latents(pixels, draw)
         video = pixels.to(self.device).movedim(-1, 1)  # [sample, 3, frame, height, width]
         scaled = video.to(self.vae.dtype) / 127.5 - 1
+
+        # Latents in units of standard deviations.
         x = latents_of(self.vae.encode(scaled), draw).float()
         mean, scale = latent_scaling(self.vae, x)
         x = (x - mean) * scale
@@ -152,6 +159,8 @@ def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
     """
     if not config.use_rotary_positional_embeddings:
         return None
+
+    # Sizes in tokens.
     patch = config.patch_size
     patch_frames = config.patch_size_t
     height = x.shape[3] // patch
@@ -168,6 +177,7 @@ def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
             raise AnimaticError(f"size is {width * pixels}x{height * pixels}; this CogVideoX 1.5 takes up to {largest}")
         options = {"crops_coords": None, "grid_type": "slice", "max_size": native}
 
+    # diffusers' table for tokens in the order frame, row, column.
     embedding: Any = get_3d_rotary_pos_embed(
         embed_dim=config.attention_head_dim,
         grid_size=(height, width),

@@ -69,6 +69,8 @@ class Components(Backbone):
                 f"{network._name_or_path}: sample_size is not given; want it, or geometry in animatic.json"
             )
         height, width = (size, size) if isinstance(size, int) else size
+
+        # Each level of the VAE but the first halves both sides.
         ratio = 2 ** (len(vae.block_out_channels) - 1)
         frames, max_frames = (16, 1024) if "video" in cls.provides else (1, 1)
         return Geometry(frames, height * ratio, width * ratio, network.out_channels, ratio, max_frames=max_frames)
@@ -91,6 +93,8 @@ class Components(Backbone):
         if len(x) != len(cond.branches):
             hint = "put Guidance into the controls, or pass cond.positive"
             raise AnimaticError(f"{len(x)} latents but {len(cond.branches)} branches of text; {hint}")
+
+        # What the attention layers need to know of this call.
         t = torch.as_tensor(step.t, device=x.device).expand(len(x))
         grid = (x.shape[2], x.shape[3], x.shape[4])
         call = NetworkCall(step, cond, attend, grid, self.geometry.patch)
@@ -157,18 +161,23 @@ class Components(Backbone):
         # Eight frames at a time, which bounds the memory of the VAE.
         images = latents.movedim(2, 1).flatten(0, 1)
         pixels = torch.cat([self._pixels(batch) for batch in images.split(8)])
+
+        # [sample, frame, 3, height, width] to channels last.
         by_sample = pixels.unflatten(0, (len(latents), -1))
         return by_sample.movedim(2, -1)
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Latents `[image, channel, height, width]` as uint8 pixels `[image, 3, height, width]`."""
         unscaled = images / self.vae.config.scaling_factor
-        decoded = self.vae.decode(unscaled.to(self.vae.dtype)).sample.float()
-        levels = ((decoded + 1) * 127.5 + 0.5).floor()  # half a level rounds up
-        return levels.clamp(0, 255).to(torch.uint8)
+        output = self.vae.decode(unscaled.to(self.vae.dtype))
+        decoded = output.sample.float()  # in -1..1
+        levels = (decoded + 1) * 127.5
+        rounded = (levels + 0.5).floor()  # half a level rounds up
+        return rounded.clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
+        # Eight frames at a time, each an image for the VAE.
         encodings = []
         for batch in pixels.flatten(0, 1).movedim(-1, 1).split(8):
             images = batch.to(self.device).to(self.vae.dtype) / 127.5 - 1

@@ -61,6 +61,7 @@ class KeyframeConditioning(LearnedConditioning):
     residual_std: float = RESIDUAL_STD
 
     def degrade(self, clip: Tensor) -> Tensor:
+        # The last frame must be a key frame, too.
         if clip.shape[2] % self.factor != 1:
             frames = f"{clip.shape[2]} frames"
             raise AnimaticError(f"{frames} have no key at both ends; want a multiple of {self.factor}, and 1")
@@ -69,6 +70,7 @@ class KeyframeConditioning(LearnedConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
+        # The last key frame ends the clip: there are factor - 1 frames between two, none after it.
         samples, _, keys = given.shape[:3]
         frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
 
@@ -90,6 +92,7 @@ class KeyframeConditioning(LearnedConditioning):
             by_sample = latents.unflatten(0, (samples, keys - 1))
             prior[:, :, i :: self.factor] = by_sample.movedim(1, 2)
 
+        # The place between the key frames is a channel of its own.
         time = fraction.expand_as(prior[:, :1])
         return prior, torch.cat([key_before, key_after, prior, time], 1)
 
@@ -106,6 +109,7 @@ class NearestKeyframeConditioning(ConcatConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
+        # The key frame of each frame; the first has one frame less than the others.
         keys = given.shape[2]
         frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
         key = (frames + 1) // self.factor
@@ -134,12 +138,14 @@ class LowResolutionConditioning(LearnedConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
+        # Iterative back-projection: what averages to something else than was given is enlarged and added.
         def enlarged(x: Tensor) -> Tensor:
             estimate = self._bicubic(x)
             for _ in range(BACK_PROJECTIONS):
                 estimate = estimate + self._bicubic(x - F.avg_pool2d(estimate, self.factor))
             return F.pixel_unshuffle(estimate, self.patch)
 
+        # The given pixels, at the resolution of the latents.
         concat = _framewise(given, lambda x: F.pixel_unshuffle(x, self.patch // self.factor))
         return _framewise(given, enlarged), concat
 
@@ -169,6 +175,8 @@ class NoisyLowResolutionConditioning(ConcatConditioning):
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
         samples, channels, frames, height, width = given.shape
+
+        # With `still` one frame of noise serves for all.
         shape = (samples, channels, 1 if still else frames, height, width)
         noise = torch.randn(shape, generator=source or torch.Generator()).to(given)
         prior = given.new_zeros(samples, self.channels, frames, height, width)
@@ -213,6 +221,8 @@ def conditioning_named(name: str) -> LearnedConditioning | None:
     kind, _, factor = name.partition(":")
     if kind == "clips" and not factor:
         return None
+
+    # KeyframeConditioning and LowResolutionConditioning need a factor of 2 or more.
     if kind not in ("interpolate", "upscale") or not factor.isdigit() or int(factor) < 2:
         raise AnimaticError(f"learn is {name!r}; want clips, interpolate:FACTOR or upscale:FACTOR, such as upscale:2")
     if kind == "interpolate":

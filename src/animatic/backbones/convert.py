@@ -34,6 +34,7 @@ _LEVEL = {"0": "resnets.0", "1": "resnets.1", "2": "space", "3": "time"}
 
 def renamed(name: str) -> str:
     """The name in `SpaceTimeUNet` of a parameter of video-diffusion-pytorch's `Unet3D`."""
+    # Levels are numbered lists there: ResNet, ResNet, attention in space, attention over time, resampling.
     level = re.match(r"(down|up)s\.(\d+)\.(\d)\.", name)
     if level:
         way, index, part = level.groups()
@@ -66,6 +67,7 @@ def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
         if tensor.numel() == expected[name].numel():
             weights[name] = tensor.reshape(expected[name].shape)
 
+    # Anything else that differs is an error.
     check_state(weights, expected, f"the weights of {THEIRS}")
     network.load_state_dict(weights)
     return network.eval()
@@ -84,6 +86,8 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         cond_dim = shapes["null"][1] if "null" in shapes else 0
     except (KeyError, ValueError, IndexError) as error:
         raise AnimaticError(f"not the shapes of a network ({error}); want {THEIRS}") from None
+
+    # Its heads have one width; each level multiplies the first width.
     return {
         "dim": dim,
         "first_kernel": first[-1],
@@ -100,9 +104,12 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _count(weights: Mapping[str, Tensor]) -> int:
     """The number of levels."""
-    matches = [re.match(r"down\.(\d+)\.", name) for name in weights]
-    indices = [int(match[1]) for match in matches if match]
-    return 1 + max(indices, default=-1)
+    indices = [-1]
+    for name in weights:
+        match = re.match(r"down\.(\d+)\.", name)
+        if match:
+            indices.append(int(match[1]))
+    return max(indices) + 1
 
 
 def convert_vdp(
@@ -137,6 +144,7 @@ def convert_vdp(
     inner = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     network = from_vdp(inner or state)
 
+    # It generates pixels, which need no autoencoder.
     channels = network.config["in_channels"]
     if channels not in (1, 3) or network.config["out_channels"] != channels:
         raise AnimaticError(f"{checkpoint}: {channels} channels in, {network.config['out_channels']} out; want 3, or 1")
@@ -166,6 +174,8 @@ def _encoder(width: int, classes: Path | None, bert: str, pool: str) -> Labels |
         encoder, source = Labels.of_file(classes), str(classes)
     else:
         return Labels((), max(1, width))
+
+    # A BERT or vectors of another width would fail in the first layer that reads them.
     if encoder.width != width:
         expected = width or "no condition"
         raise AnimaticError(f"{source}: vectors of {encoder.width} numbers; this network takes {expected}")

@@ -45,6 +45,7 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
         sizes = {file.filename: file.file_size or 0 for file in listing}
         here = {file.filename for file in listing if file.is_cached}
 
+        # A hub may hold each part in several formats and precisions.
         requested = needed(sizes, here, half)
         missing = [file for file in requested if file not in here]
         if missing:
@@ -70,6 +71,7 @@ def needed(files: Iterable[str], here: Collection[str] = (), half: bool = False)
         else:
             requested.append(file)
 
+    # Of each part the first complete set: its format first, its precision second.
     for part, stored in weights.items():
         sets = [_weights_of(stored, ending, "") for ending in FORMATS]
         full = next(filter(None, sets), [])
@@ -95,6 +97,7 @@ def _weights_of(stored: Sequence[str], ending: str, variant: str) -> list[str]:
 
 def _cached(source: str, parts: Sequence[str]) -> Path:
     """The folder of a model as far as it was fetched before. Raises `LocalEntryNotFoundError` where it was not."""
+    # Any file that is read of the model shows where its folder is in the cache.
     for file in ("model_index.json", *(f"{part}/config.json" for part in parts)):
         found = try_to_load_from_cache(source, file)
         if isinstance(found, str):

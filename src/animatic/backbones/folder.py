@@ -98,6 +98,7 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
             count = f"{len(missing)} of {len(shards)}"
             raise AnimaticError(f"{folder}: {count} weight files are missing, the first is {missing[0]}")
 
+    # `output_loading_info` gives the names of missing and unexpected weights.
     options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
     options |= _half_alone(folder, dtype)
     with reading(f"{folder}: weights are missing or damaged"):
@@ -116,6 +117,8 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
 def _half_alone(folder: Path, dtype: torch.dtype) -> dict[str, str]:
     """The libraries' option for a folder with float16 weights only; warns where `dtype` is float32."""
     names = [file.name for ending in ("safetensors", "bin") for file in folder.glob(f"*model*.{ending}")]
+
+    # A folder that has float32, too, is read as usual.
     if not names or not all(HALF.search(name) for name in names):
         return {}
     if dtype == torch.float32:
@@ -139,6 +142,7 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     if len(found) > 1 and not are_shards:
         raise AnimaticError(f"{folder}: {found[0].name} and {found[1].name} are both whole weights; want one of them")
 
+    # safetensors, or a pickle read without running code.
     state: dict[str, Tensor] = {}
     with reading(f"{folder}: weights are damaged"):
         for file in found:
@@ -160,6 +164,8 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], des
     for name in sorted(expected.keys() ^ state.keys()):
         what = "is missing" if name in expected else "is unknown"
         raise AnimaticError(f"{name} {what}; want {description}")
+
+    # The names agree; the shapes must, too.
     for name, tensor in state.items():
         shape = list(tensor.shape)
         wanted = list(expected[name].shape)
@@ -172,10 +178,14 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Any:
     found = [file for file in ("tokenizer.json", "vocab.json", "spiece.model") if (folder / file).exists()]
     if not found:  # else an empty one is made up
         raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json, vocab.json or spiece.model")
+
+    # transformers would name a missing package in many lines.
     if found == ["spiece.model"] and not find_spec("sentencepiece"):
         raise AnimaticError(f"{folder}: spiece.model needs sentencepiece and protobuf; pip install 'animatic[t5]'")
     with reading(f"{folder}: the tokenizer cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    # Tokens beyond the embedding's table would fail in the first call, or read past it on a GPU.
     if len(tokenizer) > vocabulary:
         counts = f"{len(tokenizer)} tokens, but the text encoder knows {vocabulary}"
         raise AnimaticError(f"{folder}: {counts}; they do not belong together")

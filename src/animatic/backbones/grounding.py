@@ -37,6 +37,7 @@ def add_grounding(unet: Any) -> None:
         if isinstance(module, TransformerTemporalModel):
             in_time.update(module.modules())
 
+    # One fuser for each transformer block, as wide as its self-attention.
     width = unet.config.cross_attention_dim
     blocks = [module for module in unet.modules() if isinstance(module, BasicTransformerBlock)]
     for block in blocks:
@@ -60,6 +61,8 @@ def is_gated(folder: Path) -> bool:
 def load_grounding(unet: Any, folder: Path) -> None:
     """Add grounding layers with the weights in `folder`, which may hold others too. Raises where they do not fit."""
     add_grounding(unet)
+
+    # All of the grounding, and nothing that belongs to it is left over.
     state = read_state(folder)
     expected = {name for name, _ in unet.named_parameters() if is_grounding(name)}
     found = {name for name in state if is_grounding(name)}
@@ -85,6 +88,7 @@ def position_net_inputs(cond: Conditioning, frames: int) -> dict[str, Tensor] | 
     frame = torch.tensor(numbers, device=device)
     branch = torch.arange(len(cond.branches), device=device)[:, None]
 
+    # Frames are entries of the network's batch; phrases are the same in all frames of a branch.
     boxes = cond.extra["boxes"][branch, frame].flatten(0, 1)
     present = cond.extra["present"][branch, frame].flatten(0, 1)
     phrases = cond.extra["phrases"][:, None].expand(-1, frames, -1, -1)

@@ -63,6 +63,7 @@ def known_by_card(folder: Path, card: Mapping[str, Any]) -> Preset | None:
             raise AnimaticError(f"{folder}/animatic.json: model is {card['model']!r}; want one of {', '.join(PRESETS)}")
         return PRESETS[card["model"]]
 
+    # Of several models of a family the first one listed stands for it: dict keys keep the last value.
     families = {preset.family: preset for preset in reversed(PRESETS.values()) if preset.family}
     family = card.get("family", "")
     if family not in ("", *families):

@@ -82,11 +82,16 @@ def recognised(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[s
             for theirs, ours in RENAMED.items():
                 name = name.replace(theirs, ours)
             weights[name] = tensor
+
+    # The three networks differ in what they read: noisy latents, key frames with them, or small frames and a noise
+    # level.
     inputs = weights.get("conv_in.weight")
     if inputs is None or inputs.dim() != 4:
         raise AnimaticError("conv_in.weight is missing; want lavie_base.pt, lavie_interpolation.pt or lavie_vsr.pt")
     vsr = "class_embedding.weight" in weights
     kind = "lavie-vsr" if vsr else "lavie-interpolation" if inputs.shape[1] == 8 else "lavie"
+
+    # Every weight must have its place, before anything is written.
     config = {**CARDS[kind]["unet"], **_sizes(weights)}
     with torch.device("meta"):
         check_state(weights, LaVieUNet(**config).state_dict(), f"all weights of {kind}, and no others")
@@ -105,6 +110,7 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         if text_width is None and name.endswith("attn2.to_k.weight"):
             text_width = tensor.shape[1]
 
+    # LaVie's networks have four levels.
     levels = range(4)
     if text_width is None or any((level, 0) not in widths for level in levels):
         raise AnimaticError("a level or its text attention is missing; want all weights of one of LaVie's networks")
@@ -134,10 +140,12 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
     network.load_state_dict(contiguous, assign=True)
     network.save_pretrained(out / "unet")
 
+    # The scheduler of the released program, with LaVie's betas.
     solver: Any = card.get("solver", DDIMScheduler)
     scheduler = solver(**BETAS, **card["scheduler"])
     scheduler.save_pretrained(out / "scheduler")
 
+    # The card says the rest; text encoder and VAE stay where they are.
     written = {
         "family": "lavie",
         "geometry": asdict(card["geometry"]),

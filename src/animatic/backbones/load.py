@@ -71,15 +71,25 @@ def load(
     """
     half = memory.dtype == "float16"
     place = locate(name, half)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = found_at(place)
-    own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
-    model = _read(found, getattr(torch, memory.dtype or own), half)
+
+    # The type: as requested, else on a GPU the model's own, which bundled models leave open.
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = memory.dtype
+    if not dtype:
+        is_published = found.known is not None and found.known.source
+        dtype = found.known.dtype if found.known and is_published and device.startswith("cuda") else "float32"
+    model = _read(found, getattr(torch, dtype), half)
+
+    has_card = {"geometry", "defaults"} <= found.card.keys()
     if found.alike:
         _warn_of_recognised(model, found)
-    elif not (found.known or {"geometry", "defaults"} <= found.card.keys()):
+    elif not found.known and not has_card:
         _warn_of_defaults(model, found.folder)
-    model.reference, model.memory = place.reference, memory
+
+    # Weights are changed before they are quantised or offloaded.
+    model.reference = place.reference
+    model.memory = memory
     adapt(model.freeze())
     return apply_memory_options(model, memory, torch.device(device))
 
@@ -137,6 +147,8 @@ class Found:
             with reading_card(self.folder):
                 patch = tuple(self.card["geometry"].get("patch", (1, 1, 1)))
                 return Geometry(**{**self.card["geometry"], "patch": patch})
+
+        # The known model's, where somebody named the model.
         own = self.known and self.known.geometry
         if own and not self.alike:
             return own
@@ -172,6 +184,7 @@ def found_at(place: Location) -> Found:
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
 
+    # A misspelt key would have no effect without a word.
     unknown = sorted(card.keys() - CARD)
     if unknown:
         warn(f"{folder}/animatic.json: {listed(unknown)} is not known and not used; known are {listed(sorted(CARD))}")
@@ -190,6 +203,8 @@ def concat_conditioning_of(name: str) -> ConcatConditioning | None:
     preset = PRESETS.get(name)
     if preset and preset.source and not preset.source.startswith(CONVERT_COMMAND):  # its folder has no card
         return preset.concat_conditioning
+
+    # A folder's card goes before what is known of the model.
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning
     return conditioning_of_card(read_card(found.folder)) or by_preset
@@ -202,6 +217,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     if source:
         rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
+    # The refiner has the class of Stable Diffusion's network, and reads more.
     cls = found.cls
     network = cls.read(found.folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
@@ -212,6 +228,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     else:
         text = _text(found.name, cls, network, rest, dtype)
 
+    # The model, and what its card or the known model says besides.
     model = cls(
         found.name,
         network,
@@ -242,6 +259,8 @@ def _codec(folder: Path, dtype: torch.dtype) -> Any:
     cls = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
     if cls is None:
         raise AnimaticError(f"{folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
+
+    # Some VAEs overflow in half precision (SDXL's), which their config says.
     return read_network(cls, folder, torch.float32 if config.get("force_upcast") else dtype)
 
 
@@ -273,6 +292,7 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     if is_bert and cls is not SpaceTimeBackbone:
         raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
 
+    # Encoder and tokenizer, then the class that reads them in the network's way.
     options = {"add_pooling_layer": False} if is_bert else {}  # the states are pooled here
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
     tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)

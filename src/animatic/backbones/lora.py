@@ -30,12 +30,12 @@ from .lora_files import Update, read_lora
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
 TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
 
-
 PROJECTIONS = ("to_q", "to_k", "to_v", "qkv", "out")  # diffusers' layers of attention, and those of SpaceTimeUNet
 
 
 def target_layers(network: nn.Module, which: str) -> list[str]:
     """Names of the attention projections in space, in time or in both ("all"), or of all layers that match globs."""
+    # Attention layers have the names of diffusers, or those of SpaceTimeUNet.
     layers = [name for name, module in network.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
     if which in ("space", "time", "all"):
         attention = [name for name in layers if name.rpartition(".")[2] in PROJECTIONS or "to_out" in name]
@@ -91,11 +91,15 @@ class LoraRequest:
         """The request in `text`. Raises `AnimaticError` where SCALE is no finite number."""
         if os.path.exists(text):  # of a Path a name that is too long would raise
             return LoraRequest(Path(text))
+
+        # From the end: the network, then the scale; a path may hold colons, too.
         rest, _, last = text.rpartition(":")
         network = last if last in NETWORKS else ""
         rest, _, number = (rest if network else text).rpartition(":")
         if not rest:
             return LoraRequest(Path(number), network=network)
+
+        # Where the last part is no number it belongs to the path.
         try:
             scale = float(number)
         except ValueError:
@@ -129,6 +133,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
     which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
     `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """
+    # Which layers of which networks the file is for.
     encoder = getattr(model.text, "encoder", None)
     lora = read_lora(file, model.unet, encoder)
     targets = _targets(model, network)
@@ -149,6 +154,8 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
                     changes.append((layer, update))
                 else:
                     misfits.append(f"{part}.{name}" if part.startswith("text") else name)
+
+    # One layer that does not fit means another network: nothing was changed yet.
     if misfits:
         others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})" if misfits[1:] else ""
         whose = f"does not fit {model.name}; want a LoRA of this network"
@@ -177,6 +184,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
 
 def _targets(model: Components, network: str) -> dict[str, Any]:
     """The networks that are to be changed, by their part in a model folder."""
+    # Two names, of which the second is there where the model has a second network.
     found = dict(zip((model.network_folder, "transformer_2"), model.networks, strict=False))
     if not network:
         return found

@@ -58,6 +58,7 @@ class Update:
     magnitude: Tensor | None = None
 
     def fits(self, layer: nn.Module | None) -> bool:
+        # Rows of B are output channels; A has as many numbers a row as the weight, kernel included.
         weight = getattr(layer, "weight", None)
         if weight is None or len(weight) != len(self.up) or self.up.shape[1] != len(self.down):
             return False
@@ -101,6 +102,7 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
     Raises `AnimaticError` where it is none, is incomplete, has numbers that are not finite, or tensors that are no
     LoRA; warns where Wan's names come with changes of norms, which diffusers does not read either.
     """
+    # A folder holds one file, by diffusers' or peft's name.
     if os.path.isdir(file):
         present = [file / name for name in NAMES if (file / name).exists()]
         file = present[0] if present else file / NAMES[0]
@@ -125,6 +127,7 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
         count = f"{len(unknown)} of {len(named)} tensors are no plain LoRA or DoRA of peft"
         raise AnimaticError(f"{file}: {count}, the first is {unknown[0]}; want lora_A and lora_B pairs alone")
 
+    # peft stores alpha in a file of its own.
     configs = _configs(file, header, named)
     is_of_peft = any(name.startswith("base_model.model.") for name in state)
     if not configs and is_of_peft:
@@ -155,12 +158,14 @@ def _check(file: Path, state: State) -> None:
 
 def _named(file: Path, state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
     """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`."""
+    # Prefixes and names of other programs, one after another.
     state = {name.removeprefix("base_model.model."): value for name, value in state.items()}
     if type(network).__name__ == "WanTransformer3DModel":
         state = _from_wan(file, state)
     state = {name.removeprefix("diffusion_model."): value for name, value in state.items()}
     state = _from_kohya(state, network, encoder)
 
+    # Endings of kohya and of old training scripts.
     named = {}
     for name, value in state.items():
         for old, new in ENDINGS.items():
@@ -191,6 +196,7 @@ def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
     if not any(name.startswith("diffusion_model.") for name in own):
         return own
 
+    # Wan's files may change norms and biases, which diffusers' converter drops without a word.
     left_out = [name for name, value in own.items() if _unread(name) and value.any()]
     if left_out:
         count = f"{len(left_out)} tensors that change norms or whole layers are left out, as by diffusers"
@@ -214,6 +220,7 @@ def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> 
         names = [name for name, _ in module.named_modules()] if module else []
         layers[part] = {name.replace(".", "_"): name for name in names}
 
+    # "_" stands for "." and for itself: the names of the network decide.
     named = {}
     for name, value in state.items():
         match = KOHYA.fullmatch(name)
@@ -283,6 +290,7 @@ def _update(file: Path, layer: str, roles: Mapping[str, Tensor], config: Mapping
         alpha = _alpha(layer, config, rank)
     scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
+    # Everything is computed in float32.
     bias = roles.get("lora_B.bias")
     if bias is not None:
         bias = bias.float()

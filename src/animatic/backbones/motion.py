@@ -22,6 +22,7 @@ def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Ten
     `index` is in 0..factor. Motions of up to 4 x `factor` pixels are found where the shorter side has 64 pixels, and
     proportionally larger ones in larger images.
     """
+    # The frames are padded by the largest motion, so that each shift is a view.
     height, width = before.shape[-2:]
     step = max(1, min(height, width) // 64)  # pixels between the motions that are tried
     margin = factor * SEARCH_RADIUS * step
@@ -44,6 +45,8 @@ def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Ten
     for y, x in motions:
         source = moved(padded_before, index * y, index * x)
         target = moved(padded_after, (index - factor) * y, (index - factor) * x)
+
+        # The cost of a motion: how much the two frames differ along it, and a little for its length.
         difference = (source - target).abs().mean(1, keepdim=True)
         cost = _block_mean(difference) + MOTION_PENALTY / step * (y * y + x * x) ** 0.5
         blend = torch.lerp(source, target, index / factor)
@@ -59,6 +62,7 @@ def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Ten
 
 def _block_mean(difference: Tensor) -> Tensor:
     """The mean over blocks around each pixel, by differences of cumulative sums; zero beyond the border."""
+    # A block reaches BLOCK // 2 to both sides; one more row before it makes the difference of two sums.
     before = BLOCK // 2 + 1
     after = BLOCK // 2
     for dim in (-1, -2):

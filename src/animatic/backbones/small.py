@@ -194,6 +194,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             if i < len(self.grow):
                 h = self.grow[i](h)
 
+        # The original joins the first features once more; the other has a norm in their place.
         if self.original:
             h = self.last(torch.cat([h, first], 1))
         else:
@@ -209,9 +210,12 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         assert self.null is not None
         if cond is None:
             return self.null.expand(samples * frames, -1)
+
+        # One condition a sample is repeated for each frame.
         if cond.dim() == 2:
             cond = cond[:, None].expand(-1, frames, -1)
         if null is not None:
+            # Where it is null the learnt condition takes its place.
             if null.dim() == 1:
                 null = null[:, None].expand(-1, frames)
             cond = torch.where(null[..., None], self.null.to(cond.dtype), cond)

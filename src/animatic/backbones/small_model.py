@@ -73,6 +73,7 @@ class Labels(nn.Module):
     @staticmethod
     def of_file(file: Path) -> Labels:
         """From JSON: name -> list of numbers, as many for each. Raises `AnimaticError` where it is not that."""
+        # torch.tensor refuses rows of different lengths.
         vectors = read_json(file)
         try:
             table = torch.tensor([list(map(float, vector)) for vector in vectors.values()])
@@ -89,6 +90,8 @@ class Labels(nn.Module):
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
                 raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
+
+        # -1 is no class; the table's first vector is then multiplied by 0.
         numbers = [self.names.index(prompt) if prompt in self.names else -1 for prompt in prompts]
         index = torch.tensor(numbers, device=self.table.weight.device)
         is_class = index >= 0
@@ -113,6 +116,8 @@ class SpaceTimeBackbone(Components):
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)
+
+        # The network replaces the condition of these branches by its learnt null.
         null = torch.tensor([not p for p in (*negatives, *prompts)], device=cond.text.device)
         return replace(cond, extra={NULL: null})
 
@@ -126,6 +131,8 @@ class SpaceTimeBackbone(Components):
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         if self.concat_conditioning:
             x = with_concatenated(NOISE_INPUT_SCALE * x, cond)
+
+        # The one state of a prompt, [branch, channel].
         text = cond.text[:, 0] if self.unet.config["cond_dim"] else None
         return self.unet(x, t, text, null=cond.extra.get(NULL), attention=self.hooks.attention)
 
@@ -155,6 +162,7 @@ def save_model(folder: Path, model: Components) -> None:
     if has_grounding(model.unet):
         model.unet.register_to_config(use_gated_attention=True)  # its weights are then in the network's own file
 
+    # Each part in a folder of its own, and its class for `model_index.json`.
     parts: dict[str, tuple[str, str]] = {}
     saved = {model.network_folder: model.unet, "vae": model.vae, "scheduler": model.scheduler}
     for name, part in saved.items():

@@ -80,13 +80,16 @@ def rotary_tables(frames: int, width: int, device: torch.device | None = None) -
 
 def apply_rotary(x: Tensor, table: Tensor) -> Tensor:
     """`x` `[..., frame, width]` with its first channels rotated by `table` (of `rotary_tables`); the others stay."""
+    # Complex numbers are float32 here: torch has no complex type for bfloat16.
     width = 2 * table.shape[-1]
     pairs = x[..., :width].float().unflatten(-1, (-1, 2))
-    turned = torch.view_as_complex(pairs.contiguous()) * table
-    rotated = torch.view_as_real(turned).flatten(-2).to(x.dtype)
+    numbers = torch.view_as_complex(pairs.contiguous())
+    turned = torch.view_as_real(numbers * table)
+    rotated = turned.flatten(-2).to(x.dtype)
     if width == x.shape[-1]:
         return rotated
-    return torch.cat([rotated, x[..., width:]], -1)
+    rest = x[..., width:]
+    return torch.cat([rotated, rest], -1)
 
 
 class RelativePositions(nn.Module):
@@ -105,6 +108,8 @@ class RelativePositions(nn.Module):
         per_sign = self.buckets // 2
         exact = per_sign // 2
         distance = offset.abs()
+
+        # Beyond the exact ones, buckets grow with the logarithm up to `farthest`.
         ratio = distance.clamp(min=1) / exact
         logarithm = torch.log(ratio) / math.log(self.farthest / exact)
         far = (exact + logarithm * (per_sign - exact)).long()
@@ -128,6 +133,7 @@ class ChannelRMS(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        # F.normalize divides by the norm, which is sqrt(channels) times the root mean square.
         gain = self.gain * len(self.gain) ** 0.5
         return F.normalize(x, dim=1) * gain.view(1, -1, 1, 1)
 
@@ -159,6 +165,7 @@ class ResNet(nn.Module):
             h = checkpointed(self._normed, self.norm2, self.conv2(h), None)
             return h + self.shortcut(x)
 
+        # Norm first: group norm, SiLU, convolution; the second norm is modulated.
         h = self.conv1(F.silu(self.norm1(x)))
         h = self._modulated(self.norm2(h), embedding)
         h = self.conv2(F.silu(h))
@@ -218,10 +225,12 @@ class LinearAttention(Attention):
         return grid(t + checkpointed(self._output, t), x)
 
     def _output(self, t: Tensor) -> Tensor:
+        # Keys and values are summed up first, whatever the number of cells.
         q, k, v = self.projected(t)
-        cells = k.shape[-1] ** -0.5
+        scale = k.shape[-1] ** -0.5
         summary = k.softmax(-2).transpose(-1, -2) @ v  # [n, head, width, width]
-        return self.joined(q.softmax(-1) @ (summary * cells))
+        weights = q.softmax(-1)
+        return self.joined(weights @ (summary * scale))
 
 
 class SpaceAttention(Attention):
@@ -257,6 +266,7 @@ class TemporalAttention(Attention):
         return by_cell.transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, clip: FrameLayout) -> Tensor:
+        # The frames of the video; the pictures behind it keep their own values.
         video = clip.frames - clip.images
         q = q[..., :video, :]
         k = k[..., :video, :]

@@ -24,10 +24,7 @@ from .folder import read_json, read_network
 from .grounding import is_gated, position_net_inputs
 
 SIZE_CONDITIONS = 5  # of the refiner: height, width, top, left, aesthetic score; the base model has 6
-NEGATIVE_AESTHETIC, POSITIVE_AESTHETIC = (
-    2.5,
-    6.0,
-)  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
+NEGATIVE_AESTHETIC, POSITIVE_AESTHETIC = 2.5, 6.0  # scores of the two branches (Podell et al. 2023)
 
 
 class UNet2D(Components):
@@ -43,6 +40,7 @@ class UNet2D(Components):
         Raises `AnimaticError` where the network needs inputs that are not supported here: a mask, or the size
         conditions of SDXL's base model.
         """
+        # Inpainting models read a mask and a masked image in addition to the latents.
         config = read_json(folder / "config.json")
         inputs = config.get("in_channels", 4)
         outputs = config.get("out_channels", 4)
@@ -55,6 +53,8 @@ class UNet2D(Components):
             if count != SIZE_CONDITIONS:
                 reason = f"reads {count:g} numbers of size and place where SDXL's refiner reads {SIZE_CONDITIONS}"
                 raise AnimaticError(f"{folder}: {reason}; want Stable Diffusion 1.x or 2.x, or the refiner of XL")
+
+        # diffusers builds the grounding layers where its config says so; older folders do not.
         options = {"attention_type": "gated"} if is_gated(folder) else {}
         return read_network(cls.network, folder, dtype, **options)
 

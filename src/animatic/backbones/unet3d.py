@@ -29,6 +29,7 @@ class UNet3D(Components):
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network, with grounding from its own folder (IGLIGEN's) or from the folder `grounding` next to it."""
+        # The stock class has no grounding layers: they are added to the loaded network.
         unet = read_network(cls.network, folder, dtype)
         separate = folder.parent / "grounding"
         if separate.is_dir() or is_gated(folder):
@@ -38,6 +39,8 @@ class UNet3D(Components):
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         inputs = torch.cat([x, coordinates(x)], 1) if self.coordinates else x
+
+        # Its forward does not call position_net: the fusers get the objects' tokens themselves.
         boxes = position_net_inputs(cond, x.shape[2])
         attention = None
         if boxes is not None:

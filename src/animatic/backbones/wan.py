@@ -39,6 +39,7 @@ class Wan(Transformer):
 
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         """The second network. Raises `AnimaticError` where there is one, and no boundary between the two."""
+        # Above the boundary the first network is called, below it the second.
         ratio = index.get("boundary_ratio")
         if class_in(index, "transformer_2"):
             if ratio is None:
@@ -62,6 +63,8 @@ class Wan(Transformer):
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         network: Any = self._hooks_at_timestep(t).network
+
+        # One timestep for each token, the same for all: 5B's way to keep given frames clean.
         latents = x.to(network.dtype)
         if self.timestep_per_token:
             sizes = zip(x.shape[2:], network.config.patch_size, strict=True)

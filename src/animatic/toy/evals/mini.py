@@ -29,8 +29,9 @@ from ...prompting.english import article
 from ...scene import Box, Scene, Track
 from ...video import Video
 from .. import grid_world as toyworld
-from ..detector import Detection, ToyDetector, same_colour
+from ..detector import ToyDetector, same_colour
 from ..grid_captions import ING, PLACES, VERBS, WAYS, capitalised
+from ..residual import Detection
 
 STRAIGHT = ("right", "left", "up", "down")
 BATCH = 10

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,93 +19,20 @@ import typer
 
 from ...backbones import load
 from ...benchmarks.cases import Tally, centred, middle
-from ...benchmarks.detect import overlap
 from ...core.backbone import Backbone
 from ...generation import render_batch
-from ...planning.motions import line
-from ...prompting.english import article
 from ...scene import Box, Scene, Track
-from ..captions import EASES, ING, VERBS, ToyObject, held_out
-from ..detector import Detection, ToyDetector, behind, same_colour
-from ..grid_captions import PLACES, WAYS, capitalised, enumeration
+from ..detector import ToyDetector, same_colour
+from ..residual import Detection, behind
 from ..scan import OFF_GRID
-from ..world import BACKGROUNDS, COLOURABLE, COLOURS, FRAMES, SIZE, draw, place, tight
-from .mini import STRAIGHT, moved
+from ..world import FRAMES, SIZE, draw, place, tight
+from .held_out import HeldOutCase, held_out_cases
+from .mini import moved
 
 BATCH = 10
 NEAR = 3.0  # largest error of a centre, in pixels
 FILLED = (0.75, 1.33)  # the area of one whole object, in areas of its sprite
 VISIBLE = 0.02  # squared colour distance from the backdrop at which a pixel belongs to an object
-SIDES = {1: (20, 36), 3: (16, 24)}  # pixels, by the number of objects
-
-
-@dataclass(frozen=True)
-class HeldOutCase:
-    """A prompt with the (noun, colour) of each object, and the motion of a single one; "" where none is named."""
-
-    scene: Scene
-    objects: tuple[tuple[str, str], ...]
-    motion: str = ""
-
-
-def cases(
-    rng: random.Random, count: int, nouns: Sequence[str], objects: int = 1, boxes: bool = True
-) -> list[HeldOutCase]:
-    """Held-out cases.
-
-    With `boxes` objects move between two places that the prompt does not imply; without, the prompt names a motion.
-    """
-    made: list[HeldOutCase] = []
-    while len(made) < count:
-        background = rng.choice(BACKGROUNDS)
-        chosen = _unseen(rng, nouns, objects, background)
-        if chosen is None:
-            continue
-
-        motion = "" if boxes else rng.choice(STRAIGHT)
-        tracks = _apart(rng, chosen) if boxes else ()
-        prompt = enumeration([article(f"{colour} {noun}".strip()) for noun, colour in chosen])
-        if motion:
-            verb = VERBS.get(chosen[0][0], "move")
-            prompt += f" {ING[verb]} {rng.choice(WAYS[motion])}"
-        prompt += rng.choice((" " + PLACES[background], f", {background} background"))
-        scene = Scene(capitalised(prompt), tracks, background)
-        made.append(HeldOutCase(scene, tuple(chosen), motion))
-    return made
-
-
-def _unseen(rng: random.Random, nouns: Sequence[str], objects: int, background: str) -> list[tuple[str, str]] | None:
-    """`objects` held-out pairs of noun and colour, no noun twice; None where the draw has a noun twice, or too few."""
-    pairs = [(noun, colour) for noun in nouns for colour in (tuple(COLOURS) if noun in COLOURABLE else ("",))]
-    unseen = [(noun, colour) for noun, colour in pairs if held_out(noun, colour, background)]
-    if len({noun for noun, _ in unseen}) < objects:
-        return None
-    chosen = rng.sample(unseen, objects)
-    return chosen if len({noun for noun, _ in chosen}) == objects else None
-
-
-def _apart(rng: random.Random, objects: Sequence[tuple[str, str]]) -> tuple[Track, ...]:
-    """A track for each object between two random places, with easing; boxes never overlap."""
-    while True:
-        tracks = []
-        for noun, colour in objects:
-            start = (rng.random(), rng.random())
-            end = (rng.random(), rng.random())
-            side = rng.randint(*SIDES[len(objects)])
-            ease = rng.choice(EASES[:2])
-            moving = ToyObject(noun, colour, side, start, line(start, end), ease)
-            tracks.append(moving.track(FRAMES))
-        if not _any_overlap(tracks):
-            return tuple(tracks)
-
-
-def _any_overlap(tracks: Sequence[Track]) -> bool:
-    """Whether two boxes overlap in any frame."""
-    for one, other in combinations(tracks, 2):
-        for p, q in zip(one.boxes, other.boxes, strict=True):
-            if p and q and overlap(p, q) > 0:
-                return True
-    return False
 
 
 def judge_one(case: HeldOutCase, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
@@ -266,9 +191,9 @@ def main(
     nouns = [noun for noun in OFF_GRID.nouns if all(noun in loaded.words for loaded in models.values())]
     detector = ToyDetector(world=OFF_GRID, exact=True)
     chosen = {
-        "words": cases(random.Random(seed), n, nouns, boxes=False),
-        "boxes": cases(random.Random(seed + 1), n, nouns),
-        "three": cases(random.Random(seed + 2), n, nouns, objects=3),
+        "words": held_out_cases(random.Random(seed), n, nouns, boxes=False),
+        "boxes": held_out_cases(random.Random(seed + 1), n, nouns),
+        "three": held_out_cases(random.Random(seed + 2), n, nouns, objects=3),
     }
 
     def row(table: str, name: str, method: str, videos: Sequence[np.ndarray]) -> None:
