@@ -17,8 +17,8 @@ from animatic.errors import AnimaticError
 from animatic.toy.curriculum import RENAMED as RENAMED_PLAN
 from animatic.toy.curriculum import CurriculumConfig
 from animatic.toy.train_mini import MiniCurriculum
+from animatic.training.checkpoints import claim
 from animatic.training.fit import fit
-from animatic.training.loop import claim
 from animatic.training.settings import RENAMED, TrainingSettings
 
 WEIGHTS = Path(animatic.__file__).parent / "weights"

@@ -89,7 +89,7 @@ def test_layers_that_a_model_does_not_have_are_named_with_the_method(wan):
         ({"size": (60, 64)}, "width is 60; this model takes multiples of 8"),
         ({"steps": 0}, "steps is 0"),
         ({"scheduler": "warp"}, "unknown scheduler 'warp'"),
-        ({"kind": "story", "frames": 4}, "frames is 4; a story is told how long"),
+        ({"kind": "story", "frames": 4}, "frames is 4; a story lasts the seconds"),
         ({"kind": "story", "method": "lmd"}, "lays out one scene"),
     ],
 )
@@ -264,6 +264,6 @@ def test_lists_and_messages():
 
 
 def test_a_story_file_has_no_other_fields():
-    with pytest.raises(AnimaticError, match="unknown field 'seconds' beside scenes"):
+    with pytest.raises(AnimaticError, match="unknown field 'seconds' next to scenes"):
         parse_story({"scenes": [{"prompt": "a bear"}], "seconds": 9})
     assert len(parse_story({"version": 1, "scenes": [{"prompt": "a bear"}]})) == 1

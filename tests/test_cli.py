@@ -182,7 +182,7 @@ def test_a_story_is_made(here):
     for wrong, why in (
         (("A cat", "--story", "A dog"), "make takes a prompt, --prompts FILE, or --story"),
         (("A cat", "--seconds", "0"), "seconds is 0.0 for a story"),
-        (("--story", text, "--frames", "8"), "frames is 8; a story is told how long it lasts by its seconds"),
+        (("--story", text, "--frames", "8"), "frames is 8; a story lasts the seconds of its scenes; leave it out"),
     ):
         code, _, err = here("make", *wrong, *told)
         assert code == 2 and why in err

@@ -87,7 +87,10 @@ def test_inputs_that_are_right(name, captions, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("d_first", "a.mp4: 1 of 3 have no caption; want NAME.txt beside it, metadata.csv or .jsonl, or --text none"),
+        (
+            "d_first",
+            "a.mp4: 1 of 3 have no caption; want NAME.txt next to it, metadata.csv or .jsonl, or --text none",
+        ),
         ("d_cap", "2.txt: byte 8 is no UTF-8; want a text saved as UTF-8"),
         ("d_short", "metadata.csv: line 2 has no text; want 2 columns"),
         ("d_jsonl", "metadata.jsonl: line 1: its text is \"['a cat', 'one cat']\", not a sentence; want one caption"),

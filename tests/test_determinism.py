@@ -22,7 +22,8 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.terms import BoxEnergy
 from animatic.controls.watching import Preview, Progress
 from animatic.core.loop import sample
-from animatic.core.schedule import Schedule, scheduler_named
+from animatic.core.schedule import Schedule
+from animatic.core.schedulers import scheduler_named
 from animatic.errors import AnimaticError
 from animatic.generation import render, render_batch
 from animatic.scene import Scene, Track

@@ -21,7 +21,8 @@ from animatic.controls.terms import BoxEnergy
 from animatic.core.attention import fused_attention
 from animatic.core.control import Run
 from animatic.core.loop import sample
-from animatic.core.schedule import Schedule, scheduler_named
+from animatic.core.schedule import Schedule
+from animatic.core.schedulers import scheduler_named
 from animatic.core.types import AttentionMapRequest, Step
 from animatic.errors import AnimaticError
 from animatic.generation import render

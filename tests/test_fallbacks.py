@@ -22,7 +22,7 @@ from animatic.cli.console import line, table
 from animatic.controls.tiles import Tiles
 from animatic.core.backbone import Geometry, ModelDefaults
 from animatic.core.process import Process
-from animatic.core.schedule import scheduler_named
+from animatic.core.schedulers import scheduler_named
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.finishing.checks import check_memory
 from animatic.finishing.interpolate import Interpolate

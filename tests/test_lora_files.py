@@ -211,7 +211,7 @@ def test_a_folder_of_peft(folders, tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 16, "peft_type": "LORA"}))
     apply_lora(model, tmp_path)
     (tmp_path / "adapter_config.json").unlink()
-    with pytest.warns(UserWarning, match=r"no adapter_config\.json beside it; its alpha is taken to be its rank"):
+    with pytest.warns(UserWarning, match=r"no adapter_config\.json in its folder; its alpha is taken to be its rank"):
         apply_lora(load(str(folders["sd"][0]), "cpu"), tmp_path)
     for name, (down, up) in pairs.items():
         got = model.unet.get_submodule(name).weight - before[f"{name}.weight"]

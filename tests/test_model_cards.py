@@ -170,7 +170,7 @@ def test_every_known_model_is_carded_under_any_folder_name(tmp_path, capsys, num
 def test_a_card_settles_what_looks_the_same(tmp_path, capsys):
     folder = layout_of_modelscope(tmp_path / "m")
     code, _, err = command(capsys, "card", folder, "--print")
-    assert code == 0 and "zeroscope looks the same: say --model zeroscope if it is that" in err
+    assert code == 0 and "zeroscope has the same one: say --model zeroscope if it is that" in err
     assert not (folder / "animatic.json").exists()
     assert command(capsys, "card", folder, "--model", "zeroscope")[0] == 0
     assert load(str(folder), "cpu").geometry == PRESETS["zeroscope"].geometry

@@ -16,6 +16,7 @@ from animatic.toy import world
 from animatic.toy.captions import EASES, ToyObject, held_out, invent
 from animatic.toy.detector import ToyDetector, same_colour
 from animatic.toy.evals import offgrid as evaluate
+from animatic.toy.evals.held_out import held_out_cases
 from animatic.toy.grid_captions import invent as invent_on_grid
 from animatic.toy.scan import OFF_GRID
 from animatic.toy.train_decoder import refined
@@ -110,7 +111,7 @@ def test_scenes_are_what_their_captions_say(frames: int) -> None:
 
 
 def test_some_triples_are_held_out_of_every_background() -> None:
-    cases = evaluate.cases(random.Random(0), 40, tuple(world.NOUNS))
+    cases = held_out_cases(random.Random(0), 40, tuple(world.NOUNS))
     assert all(held_out(*case.objects[0], case.scene.background) for case in cases)
     assert len({case.scene.background for case in cases}) >= 8 and len({case.objects[0][0] for case in cases}) >= 15
 

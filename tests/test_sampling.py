@@ -14,7 +14,7 @@ from animatic.controls.guidance import Guidance
 from animatic.controls.watching import Preview, Progress
 from animatic.core.control import Control
 from animatic.core.loop import sample
-from animatic.core.schedule import scheduler_named
+from animatic.core.schedulers import scheduler_named
 from animatic.errors import AnimaticError
 
 SOLVERS = ["ddim", "dpm++", "unipc", "euler"]

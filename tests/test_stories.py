@@ -197,7 +197,7 @@ def test_stories_of_any_length(unet):
 def test_bad_stories(unet):
     with pytest.raises(AnimaticError, match="scene 2 of the story lasts 0 seconds"):
         render((SCENES[0], Scene("a cat", seconds=0.0)), unet)
-    with pytest.raises(AnimaticError, match=r"scene 2 lasts 0.1 s, too short to be told: the model sees 2 s, each 1 s"):
+    with pytest.raises(AnimaticError, match=r"scene 2 lasts 0.1 s, too short to be shown: the model sees 2 s, each 1"):
         render((SCENES[0], Scene("a cat", seconds=0.1), SCENES[1]), unet)
     with pytest.raises(AnimaticError, match="overlap is 1; want a fraction"):
         timeline_of(SCENES, unet.geometry, WindowLayout(overlap=1))

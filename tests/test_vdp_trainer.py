@@ -24,9 +24,10 @@ from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
 from animatic.generation import render
 from animatic.scene import Scene
+from animatic.training.checkpoints import claim
 from animatic.training.clips import Cut
 from animatic.training.fit import DiffusionTrainer, fit
-from animatic.training.loop import claim, new_ema
+from animatic.training.loop import new_ema
 from animatic.video import Video
 
 

@@ -72,7 +72,8 @@ def length_note(scene: Scene, backbone: Backbone, frames: int | None, fps: float
     geometry = backbone.geometry
     if not scene.seconds or (frames is not None and fps is not None):
         return ""
-    count, rate = clip_frames([scene], geometry, frames), frame_rate(scene, geometry, frames, fps)
+    count = clip_frames([scene], geometry, frames)
+    rate = frame_rate(scene, geometry, frames, fps)
     lasts = count / rate
     if abs(lasts - scene.seconds) <= 1.001 / rate:  # a frame, and what rounding adds
         return ""

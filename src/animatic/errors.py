@@ -13,15 +13,19 @@ class AnimaticError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        half = MOST // 2
-        super().__init__(message if len(message) <= MOST else f"{message[:half]} … {message[-half:]}")
+        if len(message) > MOST:
+            half = MOST // 2
+            message = f"{message[:half]} … {message[-half:]}"
+        super().__init__(message)
 
 
 def listed(names: Iterable[object], most: int = 12) -> str:
     """Names with commas; of more than `most` the first ones and how many more, so that a message stays short."""
     words = [str(name) for name in names]
     rest = len(words) - most
-    return ", ".join(words) if rest <= 0 else f"{', '.join(words[:most])} and {rest:,} more"
+    if rest <= 0:
+        return ", ".join(words)
+    return f"{', '.join(words[:most])} and {rest:,} more"
 
 
 def counted(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Files read and written whole: what goes wrong is told in one line, and a file is written or left as it was."""
+"""Files read and written whole: what goes wrong is one line, and a file is written or left as it was."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_writable(target: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside `path` to write to: it takes the place of `path` at the end, or is gone on an error."""
+    """A temporary file next to `path` to write to: it takes the place of `path` at the end, or is gone on an error."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,13 +70,19 @@ def fresh_path(
     replaceable: Callable[[Path], bool] = lambda file: False,
     suffixes: Sequence[str] = (),
 ) -> Path:
-    """Where a result can be written without losing another: `path`, or NAME-2, NAME-3, ... beside it.
+    """Where a result can be written without losing another: `path`, or NAME-2, NAME-3, ... in its folder.
 
     A name is free where no file has it, or where `replaceable(file)` says that the file is the same result (same input,
     same settings). With `suffixes` (".mp4", ".gif") `path` has none itself, and is free where it is with all of them.
     """
     path = Path(path)
-    stem, endings = (path.name, suffixes) if suffixes else (path.stem, (path.suffix,))
+    if suffixes:
+        stem = path.name
+        endings = suffixes
+    else:
+        stem = path.stem
+        endings = (path.suffix,)
+
     for number in count(1):
         name = stem if number == 1 else f"{stem}-{number}"
         files = [path.with_name(name + ending) for ending in endings]

@@ -25,11 +25,13 @@ from .errors import AnimaticError
 
 
 class Backwards:
-    """A schedule from clean to noise, for `sample`: the step told is the noisier end of the way."""
+    """A schedule from clean to noise, for `sample`: each step is the noisier end of its way."""
 
     def __init__(self, schedule: Schedule) -> None:
-        self._schedule, levels = schedule, list(schedule)
-        self._ways = [(high, low) for high, low in pairwise(levels)][::-1]
+        self._schedule = schedule
+        levels = list(schedule)
+        self._ways = list(pairwise(levels))  # (high, low) noise
+        self._ways.reverse()
 
     def __iter__(self) -> Iterator[Step]:
         for i, (high, _) in enumerate(self._ways):
@@ -47,15 +49,19 @@ class Backwards:
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """The noisier sample from which a DDIM (or Euler) step with this prediction leads to `x`: both are linear."""
+        # x = kept * noisier + added * prediction: the two factors are found by steps from (1, 0) and (0, 1).
         high, low = self._ways[step.index]
-        one, none = (x.new_tensor(v, dtype=torch.float64) for v in (1.0, 0.0))
-        kept, added = (float(self._forward(*pair, high, low)) for pair in ((one, none), (none, one)))
+        one = x.new_tensor(1.0, dtype=torch.float64)
+        none = x.new_tensor(0.0, dtype=torch.float64)
+        kept = float(self._forward(one, none, high, low))
+        added = float(self._forward(none, one, high, low))
         return (x - added * prediction) / kept
 
     def _forward(self, x: Tensor, prediction: Tensor, high: Step, low: Step) -> Tensor:
         clean = self._schedule.estimate(x, prediction, high)
         signal = self._schedule.noised(clean, torch.zeros_like(clean), high)
-        return self._schedule.noised(clean, (x - signal) / (high.gain * high.noise), low)
+        noise = (x - signal) / (high.gain * high.noise)
+        return self._schedule.noised(clean, noise, low)
 
 
 @dataclass
@@ -68,25 +74,29 @@ class Implicit(Control):
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         answer = inner(x, step, cond)
         for _ in range(self.times):
-            answer = inner(self.schedule.advance(x, answer, step), step, cond)
+            noisier = self.schedule.advance(x, answer, step)
+            answer = inner(noisier, step, cond)
         return answer
 
 
 @dataclass
 class Unguided(Control):
-    """One stream is told its own prompt where it would be told what not to show: guidance of any scale leaves it alone.
+    """The unconditional branch of one sample gets the conditional text: guidance of any scale leaves it alone.
 
-    Inversion is unguided, and so is the way back from its noise to the frames; the other streams keep their guidance.
+    Inversion is unguided, and so is the way back from its noise to the frames; the other samples keep their guidance.
     """
 
     sample: int = 0
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
+        # The row of each branch; an unconditional one of this sample takes that of its conditional branch.
         rows = list(range(len(cond.branches)))
-        for i, row in enumerate(cond.branches):
-            if row.negative and row.sample == self.sample:
-                rows[i] = cond.branches.index(replace(row, negative=False))
-        return replace(cond, text=cond.text[rows], extra={name: value[rows] for name, value in cond.extra.items()})
+        for i, branch in enumerate(cond.branches):
+            if branch.negative and branch.sample == self.sample:
+                conditional = replace(branch, negative=False)
+                rows[i] = cond.branches.index(conditional)
+        extra = {name: value[rows] for name, value in cond.extra.items()}
+        return replace(cond, text=cond.text[rows], extra=extra)
 
 
 @torch.no_grad()

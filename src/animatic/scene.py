@@ -32,9 +32,10 @@ def _non_empty(words: str) -> str:
 
 
 def _within_frame(box: Box) -> Box:
+    x0, y0, x1, y1 = box
     if not all(0 <= v <= 1 for v in box):
         raise ValueError(f"found {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
-    if box[0] > box[2] or box[1] > box[3]:
+    if x0 > x1 or y0 > y1:
         raise ValueError(f"found {list(box)}, reversed; want x0 <= x1 and y0 <= y1")
     return box
 
@@ -107,7 +108,8 @@ class Scene:
         if frames < 1:
             raise AnimaticError(f"frames is {frames}; want at least 1")
         rule = _lvd_frames if legacy else _linear_frames
-        return replace(self, tracks=tuple(replace(t, boxes=rule(t.boxes, frames)) for t in self.tracks))
+        tracks = tuple(replace(track, boxes=rule(track.boxes, frames)) for track in self.tracks)
+        return replace(self, tracks=tracks)
 
     def masks(self, frames: int, height: int, width: int, legacy: bool = False) -> np.ndarray:
         """Cells inside each box: bool `[track, frame, height, width]`, all False where absent.
@@ -117,9 +119,12 @@ class Scene:
         masks = np.zeros((len(self.tracks), frames, height, width), bool)
         for i, track in enumerate(self.at(frames, legacy).tracks):
             for f, box in enumerate(track.boxes):
-                if box is not None:
-                    x, y = (cells(box[k], box[k + 2], n, legacy) for k, n in ((0, width), (1, height)))
-                    masks[i, f, y, x] = True
+                if box is None:
+                    continue
+                x0, y0, x1, y1 = box
+                rows = cells(y0, y1, height, legacy)
+                columns = cells(x0, x1, width, legacy)
+                masks[i, f, rows, columns] = True
         return masks
 
     def to_json(self) -> str:
@@ -138,45 +143,65 @@ def lasting(story: Story, seconds: float) -> Story:
     total = sum(scene.seconds for scene in story)
     if not (math.isfinite(seconds) and seconds > 0 and total > 0):
         raise AnimaticError(f"seconds is {seconds} for a story of {total:g} s; want more than 0 of both")
-    return tuple(replace(scene, seconds=scene.seconds * seconds / total) for scene in story)
+    scenes = []
+    for scene in story:
+        scenes.append(replace(scene, seconds=scene.seconds * seconds / total))
+    return tuple(scenes)
 
 
 def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
+    last = len(boxes) - 1
     out: list[Box | None] = []
     for f in range(frames):
-        at = f * (len(boxes) - 1) / max(1, frames - 1)
-        low = min(int(at), len(boxes) - 1)
-        a = boxes[low]
-        b = boxes[min(low + 1, len(boxes) - 1)]
+        # Where the frame lies between two key frames.
+        at = f * last / max(1, frames - 1)
+        low = min(int(at), last)
         fraction = at - low
-        if a and b:
-            out.append(tuple(min(1.0, u + (v - u) * fraction) for u, v in zip(a, b, strict=True)))  # type: ignore[arg-type]
-        else:
+        a = boxes[low]
+        b = boxes[min(low + 1, last)]
+        if a is None or b is None:
             out.append(a if fraction < 0.5 else b)
+            continue
+
+        # Rounding may exceed 1 by its last digit.
+        x0, y0, x1, y1 = (min(1.0, u + (v - u) * fraction) for u, v in zip(a, b, strict=True))
+        out.append((x0, y0, x1, y1))
     return tuple(out)
 
 
 def _lvd_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
     """LVD's interpolation: knots at i/(k-1) but presence in bins of 1/k, so gaps are interpolated across."""
+    count = len(boxes)
     present = [i for i, box in enumerate(boxes) if box is not None]
     if not present:
         return (None,) * frames
-    knots = np.array(present) / max(1, len(boxes) - 1)
+    knots = np.array(present) / max(1, count - 1)
     values = np.array([boxes[i] for i in present])
+
     times = np.linspace(0, 1 - 1e-5, frames)
     columns = [np.interp(times, knots, values[:, c]) for c in range(4)]
-    seen = [boxes[int(t * len(boxes))] is not None for t in times]
-    return tuple(tuple(float(c[f]) for c in columns) if seen[f] else None for f in range(frames))  # type: ignore[misc]
+    out: list[Box | None] = []
+    for f, time in enumerate(times):
+        if boxes[int(time * count)] is None:
+            out.append(None)
+        else:
+            x0, y0, x1, y1 = (float(column[f]) for column in columns)
+            out.append((x0, y0, x1, y1))
+    return tuple(out)
 
 
 def cells(low: float, high: float, count: int, legacy: bool = False) -> slice:
     """The cells of a row of `count` that the span `low..high` (0..1) covers, rounded half to even."""
     if legacy:  # start and length are rounded apart, then cut to the grid
         start = round(low * count)
-        return slice(max(0, start), max(0, min(count, start + round((high - low) * count))))
-    start, stop = round(low * count), round(high * count)
+        stop = start + round((high - low) * count)
+        return slice(max(0, start), max(0, min(count, stop)))
+
+    start = round(low * count)
+    stop = round(high * count)
     if start == stop:
-        start = min(count - 1, int((low + high) / 2 * count))
+        centre = (low + high) / 2
+        start = min(count - 1, int(centre * count))
         stop = start + 1
     return slice(start, stop)
 
@@ -187,14 +212,14 @@ def parse(data: Any, name: str = "scene") -> Scene:
         raise AnimaticError(f"{name}: found {type(data).__name__}; want a JSON object with prompt and tracks")
     if data.get("version", VERSION) != VERSION:
         raise AnimaticError(f"{name}: version is {data['version']!r}; this program reads version {VERSION}")
+    fields = {key: value for key, value in data.items() if key != "version"}
     try:
-        return TypeAdapter(Scene).validate_python({k: v for k, v in data.items() if k != "version"})
+        return TypeAdapter(Scene).validate_python(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        raise AnimaticError(
-            f"{name}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        place = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise AnimaticError(f"{name}: {place}: {reason}" if place else f"{name}: {reason}") from None
 
 
 def load_story(path: str | os.PathLike[str]) -> Story:
@@ -204,17 +229,21 @@ def load_story(path: str | os.PathLike[str]) -> Story:
 
 def parse_story(data: Any, name: str = "story") -> Story:
     """Every scene of decoded JSON, a Scene or a Story. Raises `AnimaticError` naming `name` and the field."""
-    if isinstance(data, dict) and "scenes" in data:
-        if not isinstance(data["scenes"], list) or not data["scenes"]:
-            raise AnimaticError(f"{name}: scenes is {data['scenes']!r}; want a list of at least one scene")
-        for key in sorted(data.keys() - {"scenes", "version"}):
-            raise AnimaticError(f"{name}: unknown field {key!r} beside scenes; want it in a scene")
-        version = data.get("version", VERSION)
-        return tuple(
-            parse({"version": version, **s} if isinstance(s, dict) else s, f"{name}: scenes.{i}")
-            for i, s in enumerate(data["scenes"])
-        )
-    return (parse(data, name),)
+    if not (isinstance(data, dict) and "scenes" in data):
+        return (parse(data, name),)
+    scenes = data["scenes"]
+    if not isinstance(scenes, list) or not scenes:
+        raise AnimaticError(f"{name}: scenes is {scenes!r}; want a list of at least one scene")
+    for key in sorted(data.keys() - {"scenes", "version"}):
+        raise AnimaticError(f"{name}: unknown field {key!r} next to scenes; want it in a scene")
+
+    version = data.get("version", VERSION)
+    story = []
+    for i, scene in enumerate(scenes):
+        if isinstance(scene, dict):
+            scene = {"version": version, **scene}
+        story.append(parse(scene, f"{name}: scenes.{i}"))
+    return tuple(story)
 
 
 def load_scene(path: str | os.PathLike[str]) -> Scene:

@@ -1,6 +1,6 @@
 """A story on one axis of time: which frames are whose, and the windows in which a model sees them.
 
-A model sees `size` frames at a time. Windows of that size lie over the whole video, each told the words of its time:
+A model sees `size` frames at a time. Windows of that size lie over the whole video, each with the prompt of its time:
 one scene's, or near a border a mix of two (DiTCtrl, Cai et al. 2025). Frames here are the model's own, latent ones.
 """
 
@@ -25,7 +25,7 @@ PromptWeights = tuple[tuple[int, float], ...]  # scenes and their weights, which
 
 @dataclass(frozen=True)
 class Window:
-    """The frames from `first` on, and the words they are told."""
+    """The frames from `first` on, and the weights of the scenes' prompts there."""
 
     first: int
     prompt_weights: PromptWeights
@@ -42,7 +42,7 @@ class WindowPlan:
 
     def times(self, count: int) -> WindowPlan:
         """The same with `count` frames for each: for models that take several together."""
-        windows = tuple(replace(w, first=w.first * count) for w in self.windows)
+        windows = tuple(replace(window, first=window.first * count) for window in self.windows)
         return replace(self, windows=windows, size=self.size * count, frames=self.frames * count)
 
 
@@ -74,16 +74,28 @@ def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int
     stride = _stride(size, overlap)
     if scenes < 1 or transitions < 0 or middle < 0:
         raise AnimaticError(f"scenes {scenes}, transitions {transitions}, middle {middle}; want at least 1, 0 and 0")
-    parts: list[PromptWeights] = []
+
+    # The weights of each window: a ramp from the scene before, then the scene alone.
+    weights: list[PromptWeights] = []
+    last: list[int] = []  # of each scene, its last window alone
     for i in range(scenes):
         if i:
-            weights = (j / (transitions + 1) for j in range(1, transitions + 1))
-            parts += [((i - 1, 1 - w), (i, w)) for w in weights]
-        parts += [((i, 1.0),)] * (1 + middle * (0 < i < scenes - 1))
-    frames = size + (len(parts) - 1) * stride
-    last = [max(k for k, p in enumerate(parts) if p == ((i, 1.0),)) for i in range(scenes)]
-    edges = [((k + (k + transitions + 1)) / 2 * stride + size / 2) / frames for k in last[:-1]]
-    windows = tuple(Window(k * stride, p) for k, p in enumerate(parts))
+            for j in range(1, transitions + 1):
+                weight = j / (transitions + 1)
+                weights.append(((i - 1, 1 - weight), (i, weight)))
+        is_between = 0 < i < scenes - 1
+        alone = 1 + middle if is_between else 1
+        weights += [((i, 1.0),)] * alone
+        last.append(len(weights) - 1)
+    windows = tuple(Window(k * stride, own) for k, own in enumerate(weights))
+    frames = size + (len(weights) - 1) * stride
+
+    # Scenes change half-way between the last window of one and the first of the next.
+    edges = []
+    for window in last[:-1]:
+        following = window + transitions + 1
+        centre = (window + following) / 2 * stride + size / 2
+        edges.append(centre / frames)
     return WindowPlan(windows, size, frames, (0.0, *edges, 1.0))
 
 
@@ -98,21 +110,32 @@ def by_time(lengths: Sequence[int], size: int, overlap: int, transitions: int) -
         if length < 1:
             raise AnimaticError(f"scene {i + 1} of the story has {length} frames; want at least 1")
     borders = [0, *accumulate(lengths)]
-    frames = max(size, borders[-1])
-    firsts = [*range(0, frames - size, stride), frames - size]
-    ends = [b * frames / borders[-1] for b in borders]
-    windows = tuple(Window(first, _words(first + size / 2, ends, (transitions + 1) * stride)) for first in firsts)
-    return WindowPlan(windows, size, frames, tuple(e / frames for e in ends))
+    total = borders[-1]
+    frames = max(size, total)
+    ends = [border * frames / total for border in borders]
+
+    ramp = (transitions + 1) * stride
+    windows = []
+    for first in [*range(0, frames - size, stride), frames - size]:
+        weights = _prompt_weights(first + size / 2, ends, ramp)
+        windows.append(Window(first, weights))
+    return WindowPlan(tuple(windows), size, frames, tuple(end / frames for end in ends))
 
 
-def _words(at: float, ends: Sequence[float], ramp: float) -> PromptWeights:
-    """Which scenes' words a window whose middle is `at` is told."""
+def _prompt_weights(centre: float, ends: Sequence[float], ramp: float) -> PromptWeights:
+    """The weights of the scenes' prompts for a window with this centre; scene i is between `ends[i]` and the next."""
     for i in range(1, len(ends) - 1):
-        half = min(ramp, ends[i] - ends[i - 1], ends[i + 1] - ends[i]) / 2
-        if abs(at - ends[i]) < half:
-            weight = (at - ends[i] + half) / (2 * half)
+        before = ends[i] - ends[i - 1]
+        after = ends[i + 1] - ends[i]
+        half = min(ramp, before, after) / 2
+        offset = centre - ends[i]
+        if abs(offset) < half:
+            weight = (offset + half) / (2 * half)
             return (i - 1, 1 - weight), (i, weight)
-    return ((min(sum(at >= e for e in ends[1:]), len(ends) - 2), 1.0),)
+
+    scene = sum(centre >= end for end in ends[1:])
+    scene = min(scene, len(ends) - 2)
+    return ((scene, 1.0),)
 
 
 def _stride(size: int, overlap: int) -> int:
@@ -123,9 +146,9 @@ def _stride(size: int, overlap: int) -> int:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A story as one take, for controls: like a Scene whose things each belong to one of its parts.
+    """A story on one axis of time, for controls: like a Scene whose tracks each belong to one of its scenes.
 
-    `edges` are the parts' beginnings and ends, from 0 to 1. A thing is absent outside its own part.
+    A track is absent outside its own scene.
     """
 
     scenes: Story
@@ -140,7 +163,7 @@ class Timeline:
         return tuple(track for scene in self.scenes for track in scene.tracks)
 
     def part(self, track: int) -> tuple[int, Scene]:
-        """The part that a thing belongs to, and its scene."""
+        """(index, scene) of the scene that a track belongs to."""
         ends = list(accumulate(len(scene.tracks) for scene in self.scenes))
         at = sum(track >= end for end in ends)
         return at, self.scenes[at]
@@ -150,10 +173,14 @@ class Timeline:
         borders = [round(edge * frames) for edge in self.plan.edges]
         tracks: list[Track] = []
         for scene, (first, last) in zip(self.scenes, pairwise(borders), strict=True):
-            for track in scene.at(max(1, last - first), legacy).tracks:
-                boxes = (None,) * first + track.boxes[: last - first] + (None,) * (frames - last)
+            before = (None,) * first
+            after = (None,) * (frames - last)
+            own = scene.at(max(1, last - first), legacy)
+            for track in own.tracks:
+                boxes = before + track.boxes[: last - first] + after
                 tracks.append(replace(track, boxes=boxes))
-        return Scene(self.prompt, tuple(tracks), seconds=sum(scene.seconds for scene in self.scenes))
+        seconds = sum(scene.seconds for scene in self.scenes)
+        return Scene(self.prompt, tuple(tracks), seconds=seconds)
 
     def masks(self, frames: int, height: int, width: int, legacy: bool = False) -> np.ndarray:
         """Cells inside each box: bool `[track, frame, height, width]`, all False where absent."""
@@ -170,41 +197,48 @@ def timeline_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME
     if not 0 <= layout.overlap < 1:
         raise AnimaticError(f"overlap is {layout.overlap}; want a fraction of the window, from 0 to less than 1")
     if layout.longer_middle and not layout.by_count:
-        raise AnimaticError(
-            f"longer_middle is {layout.longer_middle}, and scenes last their seconds here; want longer scenes"
-        )
-    token = geometry.patch[0]  # frames of the latents that the model takes together
-    size = geometry.latent(geometry.frames, geometry.height, geometry.width)[1] // token
+        given = f"longer_middle is {layout.longer_middle}"
+        raise AnimaticError(f"{given}, and scenes last their seconds here; want longer scenes")
+
+    # Everything is counted in tokens: the latent frames that the model takes together.
+    token = geometry.patch[0]
+    height, width = geometry.height, geometry.width
+    _, latent_frames, *_ = geometry.latent(geometry.frames, height, width)
+    size = latent_frames // token
     overlap = round(layout.overlap * size)
+    stride = size - overlap
     if layout.by_count:
         windows = len(story) * (1 + layout.transitions + layout.longer_middle)  # no fewer than there will be
-        check_memory(windows * (size - overlap) * token, geometry.height, geometry.width, latents=0)
-        return Timeline(
-            story, by_count(len(story), size, overlap, layout.transitions, layout.longer_middle).times(token)
-        )
+        check_memory(windows * stride * token, height, width, latents=0)
+        plan = by_count(len(story), size, overlap, layout.transitions, layout.longer_middle)
+        return Timeline(story, plan.times(token))
 
     for i, scene in enumerate(story):
         if scene.seconds == 0:
             raise AnimaticError(f"scene {i + 1} of the story lasts 0 seconds; want more than 0")
     rate = geometry.fps / geometry.vae_temporal_ratio / token
     ends = [round(seconds * rate) for seconds in accumulate(scene.seconds for scene in story)]
-    lengths = [max(1, b - a) for a, b in pairwise([0, *ends])]
+    lengths = [max(1, end - begin) for begin, end in pairwise([0, *ends])]
 
-    # windows of a length that no machine could show are not even listed
-    check_memory(geometry.pixel_frames(sum(lengths) * token), geometry.height, geometry.width, latents=0)
+    # Windows of a length that no machine could show are not even listed.
+    frames = geometry.pixel_frames(sum(lengths) * token)
+    check_memory(frames, height, width, latents=0)
     plan = by_time(lengths, size, overlap, layout.transitions)
+
+    # A scene is shown where it has most of the weight in some window.
     for i, scene in enumerate(story):
-        if max(dict(window.prompt_weights).get(i, 0.0) for window in plan.windows) <= 0.5:
-            seen = f"{size / rate:.2g} s, each {(size - overlap) / rate:.2g} s after the last"
-            told_of = f"scene {i + 1} lasts {scene.seconds:g} s, too short to be told"
-            raise AnimaticError(f"{told_of}: the model sees {seen}; want longer scenes")
+        weights = [dict(window.prompt_weights).get(i, 0.0) for window in plan.windows]
+        if max(weights) <= 0.5:
+            window = f"{size / rate:.2g} s, each {stride / rate:.2g} s after the last"
+            lasts = f"scene {i + 1} lasts {scene.seconds:g} s, too short to be shown"
+            raise AnimaticError(f"{lasts}: the model sees {window}; want longer scenes")
     return Timeline(story, plan.times(token))
 
 
 def check_no_frames(frames: int | None) -> None:
     """Raise `AnimaticError` where frames are asked of a story, whose scenes last their seconds."""
     if frames is not None:
-        raise AnimaticError(f"frames is {frames}; a story is told how long it lasts by its seconds")
+        raise AnimaticError(f"frames is {frames}; a story lasts the seconds of its scenes; leave it out")
 
 
 def check_memory(frames: int, height: int, width: int, latents: int, free: int | None = None) -> None:
@@ -212,10 +246,11 @@ def check_memory(frames: int, height: int, width: int, latents: int, free: int |
 
     Counted are its pixels, once as floats and once as bytes, and eight copies of `latents` floats.
     """
-    needed = frames * height * width * 3 * 5 + latents * 4 * 8
+    pixels = frames * height * width * 3
+    needed = pixels * 5 + latents * 4 * 8
     free = psutil.virtual_memory().available if free is None else free
-    if needed > free:
-        raise AnimaticError(
-            f"{frames} frames of {width}x{height} would take {needed / 2**30:.1f} GiB of memory, and "
-            f"{free / 2**30:.1f} GiB are free; want fewer or shorter scenes, or a smaller size"
-        )
+    if needed <= free:
+        return
+    needs = f"{frames} frames of {width}x{height} would take {needed / 2**30:.1f} GiB of memory"
+    has = f"{free / 2**30:.1f} GiB are free"
+    raise AnimaticError(f"{needs}, and {has}; want fewer or shorter scenes, or a smaller size")

@@ -50,9 +50,10 @@ class Video:
     sound: Sound | None = None
 
     def __post_init__(self) -> None:
-        shape = self.frames.shape
-        if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
-            raise AnimaticError(f"frames are {self.frames.dtype} {list(shape)}; want uint8 [frame, height, width, 3]")
+        frames = self.frames
+        shape = frames.shape
+        if frames.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+            raise AnimaticError(f"frames are {frames.dtype} {list(shape)}; want uint8 [frame, height, width, 3]")
         check_rate(self.fps)
 
     def __len__(self) -> int:
@@ -72,7 +73,10 @@ class Video:
 
     def enlarged(self, scale: int) -> Video:
         """Every pixel as a square of `scale` pixels."""
-        return self if scale == 1 else replace(self, frames=self.frames.repeat(scale, 1).repeat(scale, 2))
+        if scale == 1:
+            return self
+        wider = self.frames.repeat(scale, 2)
+        return replace(self, frames=wider.repeat(scale, 1))
 
     def save(self, path: str | Path, scale: int | None = None) -> Path:
         """Write .mp4, .gif, .webp, .png (animated where needed), or without loss .mkv (FFV1) or .npz, atomically.
@@ -80,12 +84,15 @@ class Video:
         `scale` enlarges by whole pixels; None brings small videos to 256, but for what is written without loss.
         """
         path = Path(path)
-        if path.suffix not in WRITERS:
+        suffix = path.suffix
+        if suffix not in WRITERS:
             raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")
         if scale is None:
-            scale = 1 if path.suffix in LOSSLESS else max(1, SMALL // max(self.frames.shape[1:3]))
+            longer = max(self.frames.shape[1:3])
+            scale = 1 if suffix in LOSSLESS else max(1, SMALL // longer)
+        frames = self.enlarged(scale).frames
         with replacing(path) as temporary:
-            WRITERS[path.suffix](temporary, self.enlarged(scale).frames, self.fps, self.info, self.sound)
+            WRITERS[suffix](temporary, frames, self.fps, self.info, self.sound)
         return path
 
     def encoded(self, suffix: str, scale: int | None = None) -> bytes:
@@ -142,7 +149,8 @@ def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:
     for f, pixels in enumerate(video.frames):
         page = Image.fromarray(pixels)
         for i, track in enumerate(tracks):
-            if (box := track.boxes[f]) is not None:
+            box = track.boxes[f]
+            if box is not None:
                 _outline(page, box, track.phrase, PALETTE[i % len(PALETTE)])
         pages.append(np.asarray(page))
     return replace(video, frames=np.stack(pages))
@@ -151,34 +159,49 @@ def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:
 def _outline(page: Image.Image, box: Box, phrase: str, colour: str) -> None:
     draw = ImageDraw.Draw(page)
     width, height = page.size
-    x0, y0, x1, y1 = box[0] * (width - 1), box[1] * (height - 1), box[2] * (width - 1), box[3] * (height - 1)
-    draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, min(page.size) // 80))
-    font = ImageFont.load_default(max(9, min(page.size) // 14))
+    shorter = min(page.size)
+    x0, x1 = (x * (width - 1) for x in box[0::2])
+    y0, y1 = (y * (height - 1) for y in box[1::2])
+    draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, shorter // 80))
+
+    # The label stands above the box where there is room, else inside it.
+    font = ImageFont.load_default(max(9, shorter // 14))
     left, top, right, bottom = draw.textbbox((0, 0), phrase, font=font)
-    wide, high = right - left + 4, bottom - top + 4
-    x, y = min(x0, max(0, width - wide)), y0 - high if y0 >= high else y0
-    draw.rectangle((x, y, x + wide, y + high), fill=colour)
+    label_width = right - left + 4
+    label_height = bottom - top + 4
+    x = min(x0, max(0, width - label_width))
+    y = y0 - label_height if y0 >= label_height else y0
+    draw.rectangle((x, y, x + label_width, y + label_height), fill=colour)
     draw.text((x + 2 - left, y + 2 - top), phrase, font=font, fill="white")
 
 
 def sketch(scene: Scene, frames: int, height: int, width: int, fps: float = 0.0) -> Video:
     """The boxes of a scene alone, on light grey, at `fps` frames a second (0: `frames` in its seconds)."""
     blank = np.full((frames, height, width, 3), 238, np.uint8)
-    return draw_boxes(Video(blank, fps or (frames / scene.seconds if scene.seconds else 8.0)), scene)
+    if not fps:
+        fps = frames / scene.seconds if scene.seconds else 8.0
+    return draw_boxes(Video(blank, fps), scene)
 
 
 def attention_overlay(video: Video, attention: np.ndarray, label: str = "", scale: int = 1) -> Video:
     """An attention map `[time, height, width]` in 0..1 over the frames enlarged by `scale`: 0 is dimmed, 1 is red."""
     video = video.enlarged(scale)
     height, width = video.frames.shape[1:3]
-    frame_maps = attention[np.linspace(0, len(attention) - 1, len(video)).round().astype(int)]
+    font = ImageFont.load_default(max(9, height // 14))
+    red = np.array([255, 60, 20])
+
+    # The attention of the nearest latent frame.
+    places = np.linspace(0, len(attention) - 1, len(video)).round().astype(int)
     frames = []
-    for pixels, frame_map in zip(video.frames, frame_maps, strict=True):
+    for pixels, frame_map in zip(video.frames, attention[places], strict=True):
         small = Image.fromarray((frame_map * 255 + 0.5).astype(np.uint8))
-        weight = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float32)[..., None] / 255
-        mixed = pixels * (0.35 + 0.3 * weight) + np.array([255, 60, 20]) * 0.6 * weight**2
+        large = small.resize((width, height), Image.Resampling.BILINEAR)
+        weight = np.asarray(large, np.float32)[..., None] / 255
+
+        dimmed = pixels * (0.35 + 0.3 * weight)
+        mixed = dimmed + red * 0.6 * weight**2
         picture = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
-        ImageDraw.Draw(picture).text((3, 2), label, font=ImageFont.load_default(max(9, height // 14)), fill="white")
+        ImageDraw.Draw(picture).text((3, 2), label, font=font, fill="white")
         frames.append(np.asarray(picture))
     return replace(video, frames=np.stack(frames))
 
@@ -190,37 +213,48 @@ def side_by_side(videos: Sequence[Video]) -> Video:
 
 def joined(videos: Sequence[Video]) -> Video:
     """Videos of one size and frame rate, one after another. Raises `AnimaticError` where their rates differ."""
-    if rates := {video.fps for video in videos if video.fps != videos[0].fps}:
-        raise AnimaticError(f"videos of {videos[0].fps:g} and {min(rates):g} frames a second; want one rate")
-    return Video(np.concatenate([v.frames for v in videos]), videos[0].fps, videos[0].info)
+    first = videos[0]
+    others = [video.fps for video in videos if video.fps != first.fps]
+    if others:
+        raise AnimaticError(f"videos of {first.fps:g} and {min(others):g} frames a second; want one rate")
+    frames = np.concatenate([video.frames for video in videos])
+    return Video(frames, first.fps, first.info)
 
 
 def contact_sheet(video: Video, scene: Scene | None = None, columns: int = 8, title: str = "") -> Image.Image:
     """All frames on one page in reading order, numbered, the scene's boxes drawn on a second row each."""
-    scale = max(1, ceil_div(128, max(video.frames.shape[1:3])))
+    height, width = video.frames.shape[1:3]
+    scale = max(1, ceil_div(128, max(height, width)))
     rows = [video.enlarged(scale).frames]
     if scene is not None and scene.tracks:
         rows.append(draw_boxes(video, scene, scale).frames)
-    count = len(video)
-    high, wide = rows[0].shape[1:3]
-    columns = min(columns, count)
-    margin, gap, line = 16, 6, 18
-    font, bold = ImageFont.load_default(12), ImageFont.load_default(16)
-    page_width = max(2 * margin + columns * wide + (columns - 1) * gap, 360)
+    height *= scale
+    width *= scale
 
-    # A heading, then groups of a caption line and one row of frames for each version.
+    # A heading, then groups of a caption line and one row of frames for each version; all in pixels.
+    margin, gap, line, title_line = 16, 6, 18, 24
+    count = len(video)
+    columns = min(columns, count)
+    page_width = max(2 * margin + columns * width + (columns - 1) * gap, 360)
+    bold = ImageFont.load_default(16)
+    font = ImageFont.load_default(12)
     title_lines = _wrapped(title, bold, page_width - 2 * margin)
-    group = line + len(rows) * (high + gap)
-    head = margin + 24 * len(title_lines)
-    page = Image.new("RGB", (page_width, head + ceil_div(count, columns) * group + margin), "white")
+    head = margin + title_line * len(title_lines)
+    group = line + len(rows) * (height + gap)
+    page_height = head + ceil_div(count, columns) * group + margin
+
+    page = Image.new("RGB", (page_width, page_height), "white")
     draw = ImageDraw.Draw(page)
-    for i, title_line in enumerate(title_lines):
-        draw.text((margin, margin // 2 + 24 * i), title_line, fill="#222222", font=bold)
+    for i, text in enumerate(title_lines):
+        draw.text((margin, margin // 2 + title_line * i), text, fill="#222222", font=bold)
     for f in range(count):
-        x, y = margin + f % columns * (wide + gap), head + f // columns * group
+        row, column = divmod(f, columns)
+        x = margin + column * (width + gap)
+        y = head + row * group
         draw.text((x, y), f"{f + 1}  {f / video.fps:.2f} s", fill="#777777", font=font)
         for r, frames in enumerate(rows):
-            page.paste(Image.fromarray(frames[f]), (x, y + line + r * (high + gap)))
+            top = y + line + r * (height + gap)
+            page.paste(Image.fromarray(frames[f]), (x, top))
     return page
 
 

@@ -15,7 +15,8 @@ from animatic.backbones.convert import convert_vdp, from_vdp
 from animatic.controls.guidance import Guidance
 from animatic.core.loop import sample
 from animatic.core.process import Process
-from animatic.core.schedule import Schedule, scheduler_named
+from animatic.core.schedule import Schedule
+from animatic.core.schedulers import scheduler_named
 from animatic.errors import AnimaticError
 from animatic.training.fit import fit
 from animatic.training.settings import TrainingSettings

@@ -84,12 +84,14 @@ class AttentionHooks:
         Raises `AnimaticError` where a requested layer was not called, or where an acceleration in use would give wrong
         gradients (see `gradients`).
         """
+        # Refused before anything is computed: such gradients would be wrong without an error.
         request = call.cond.map_request
         requested = self.requested_layers(request)
         reason = incompatible_with_gradients(self.network) if requested and torch.is_grad_enabled() else ""
         if reason:
             raise AnimaticError(f"guided passes cannot run with {reason}; guide without it, or switch it on afterwards")
 
+        # The call stays known with gradients: checkpointed layers are called again during backward.
         self.call = call
         self.requested_count = len(requested)
         try:
@@ -100,6 +102,7 @@ class AttentionHooks:
             if not torch.is_grad_enabled():
                 self.call = None
 
+        # A layer whose processor was replaced after loading never answers.
         missing = [name for name in requested if request and name not in request.found]
         if missing:
             count = f"{len(missing)} of {len(requested)} attention layers did not answer ({missing[0]})"
@@ -130,10 +133,12 @@ class AttentionHooks:
         # Height and width at this layer follow from the number of its video tokens.
         frames, height, width = (size // token for size, token in zip(call.grid, call.patch, strict=True))
         entries_per_branch = len(q) // len(call.cond.branches)
-        video_tokens = q.shape[2] - text_tokens if kind == "joint" else q.shape[2]
+        queries = q.shape[2]
+        video_tokens = queries - text_tokens if kind == "joint" else queries
         cells = entries_per_branch * video_tokens // frames
         grid = (frames, *grid_of(height, width, cells, name))
 
+        # What hooks read of the layer.
         text_keys = slice(0, text_tokens)
         layer = AttentionCall(name, kind, entries_per_branch, text_keys, grid, call.step, call.cond, v.shape[-1])
         return self.attend(layer, call, q, k, v, mask)
@@ -146,6 +151,7 @@ class AttentionHooks:
         if request is None or layer.kind not in TEXT_KINDS or not matches_any(layer.layer, request.layers):
             return call.attend(layer, q, k, v, mask)
 
+        # Probabilities of the requested tokens, computed with the output in one call.
         columns = one_hot(request.tokens, k.shape[2])
         out, probabilities = attention_with_columns(call.attend, layer, q, k, v, mask, columns)
         if layer.layer not in request.found:
@@ -160,12 +166,15 @@ class AttentionHooks:
         """`[branch, frame, head, height, width, requested token]` of `[batch, head, query, requested token]`."""
         if layer.kind == "joint":
             probabilities = probabilities[:, :, layer.text_keys.stop :]  # of video queries
+
+        # [batch, head, query, token] to [branch, entry, head, height, width, token], entries being frames or clips.
         by_branch = probabilities.unflatten(0, (-1, layer.entries_per_branch))
         by_cell = by_branch.unflatten(3, (-1, *layer.grid[1:]))
         maps = by_cell.movedim(3, 2).flatten(1, 2)
         if request.mean_over_heads:
             maps = maps.mean(2, keepdim=True)
 
+        # A token of several latent frames has one map for all of them.
         frames_per_token = call.grid[0] // layer.grid[0]
         return maps if frames_per_token == 1 else maps.repeat_interleave(frames_per_token, 1)
 
@@ -176,13 +185,14 @@ def grid_of(height: int, width: int, cells: int, name: str) -> tuple[int, int]:
     Each level of a UNet halves both sides and rounds up (a convolution of stride 2, padded by 1): 75 x 50 becomes
     38 x 25, 19 x 13, 10 x 7. No two levels have equally many cells. Raises `AnimaticError` where no level has `cells`.
     """
-    level = (height, width)
-    while level[0] * level[1] > max(cells, 1):
-        level = (ceil_div(level[0], 2), ceil_div(level[1], 2))
+    level_height, level_width = height, width
+    while level_height * level_width > max(cells, 1):
+        level_height = ceil_div(level_height, 2)
+        level_width = ceil_div(level_width, 2)
 
-    if level[0] * level[1] != cells:
+    if level_height * level_width != cells:
         raise AnimaticError(f"layer {name} has {cells} positions; no level of {height} x {width} cells has as many")
-    return level
+    return level_height, level_width
 
 
 def unet_kind(name: str) -> str:

@@ -54,6 +54,7 @@ class UNetProcessor(Processor):
         if encoder_hidden_states is not None and attn.norm_cross:
             source = attn.norm_encoder_hidden_states(source)
 
+        # Attention of [batch, head, token, width]; the mask is expanded as diffusers expands it.
         q, k, v = project_qkv(attn, hidden_states, source)
         mask = None
         if attention_mask is not None:
@@ -81,18 +82,23 @@ class JointProcessor(Processor):
         attention_mask: Tensor | None = None,
         image_rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
+        # Text tokens come first in the joint sequence.
         text_tokens = encoder_hidden_states.shape[1]
         x = torch.cat([encoder_hidden_states, hidden_states], 1)
         q, k, v = project_qkv(attn, x, x)
-        if image_rotary_emb is not None:  # positions are those of video tokens alone
-            q, k = (
-                torch.cat([t[:, :, :text_tokens], apply_rotary_emb(t[:, :, text_tokens:], image_rotary_emb)], 2)  # pyright: ignore
-                for t in (q, k)
-            )
 
-        out = self.attention(q, k, v, attention_mask, text_tokens).transpose(1, 2).flatten(2)
-        out = attn.to_out[1](attn.to_out[0](out))
-        return out[:, text_tokens:], out[:, :text_tokens]
+        # Positions are those of video tokens alone.
+        if image_rotary_emb is not None:
+            q_video = apply_rotary_emb(q[:, :, text_tokens:], image_rotary_emb)  # pyright: ignore
+            k_video = apply_rotary_emb(k[:, :, text_tokens:], image_rotary_emb)  # pyright: ignore
+            q = torch.cat([q[:, :, :text_tokens], q_video], 2)  # pyright: ignore
+            k = torch.cat([k[:, :, :text_tokens], k_video], 2)  # pyright: ignore
+
+        # Output projection and dropout, then text and video apart again.
+        out = self.attention(q, k, v, attention_mask, text_tokens)
+        merged = out.transpose(1, 2).flatten(2)  # [branch, token, head * width]
+        projected = attn.to_out[1](attn.to_out[0](merged))
+        return projected[:, text_tokens:], projected[:, :text_tokens]
 
 
 class WanProcessor(Processor):
@@ -106,16 +112,23 @@ class WanProcessor(Processor):
         attention_mask: Tensor | None = None,
         rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
+        # Wan normalises queries and keys over all heads, before these are split.
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        q, k, v = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(source)), attn.to_v(source)
-        q, k, v = (part.unflatten(2, (attn.heads, -1)) for part in (q, k, v))
+        q = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, (attn.heads, -1))
+        k = attn.norm_k(attn.to_k(source)).unflatten(2, (attn.heads, -1))
+        v = attn.to_v(source).unflatten(2, (attn.heads, -1))
+
+        # Positions are applied to [branch, token, head, width], attention takes [branch, head, token, width].
         if rotary_emb is not None:
-            q, k = (apply_rotary(t, *rotary_emb) for t in (q, k))
+            q = apply_rotary(q, *rotary_emb)
+            k = apply_rotary(k, *rotary_emb)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
 
+        # In cross-attention every key is text.
         text_tokens = k.shape[2] if self.kind == "cross" else 0
         out = self.attention(q, k, v, attention_mask, text_tokens)
-        return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2).type_as(q)))
+        merged = out.transpose(1, 2).flatten(2).type_as(q)
+        return attn.to_out[1](attn.to_out[0](merged))
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -123,9 +136,15 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     RoPE, Su et al. 2021, https://arxiv.org/abs/2104.09864.
     """
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cos[..., 0::2], sin[..., 1::2]
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+    # The tables have every value twice, one for each channel of a pair.
+    cos = cos[..., 0::2]
+    sin = sin[..., 1::2]
+    pairs = x.unflatten(-1, (-1, 2))
+    a, b = pairs.unbind(-1)
+    first = a * cos - b * sin
+    second = a * sin + b * cos
+    rotated = torch.stack([first, second], -1)
+    return rotated.flatten(-2).type_as(x)
 
 
 def project_qkv(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:

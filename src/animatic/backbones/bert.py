@@ -40,11 +40,16 @@ class BertSentence(ClipText):
         ids = ids[:, :longest]
         mask = mask[:, :longest]
 
-        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        # `pooling` "cls" is the state of the first token, [CLS].
+        output = self.encoder(input_ids=ids, attention_mask=mask)
+        states = output.last_hidden_state
         if self.encoder.config.pooling == "cls":
             return states[:, :1]
+
+        # The mean over the tokens, without the class token and padding.
         weight = mask[:, 1:, None]
-        return (states[:, 1:] * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        total = (states[:, 1:] * weight).sum(1, keepdim=True)
+        return total / weight.sum(1, keepdim=True)
 
 
 def read_bert(source: str, pool: str = "mean") -> BertSentence:
@@ -58,5 +63,7 @@ def read_bert(source: str, pool: str = "mean") -> BertSentence:
     with reading(f"BERT {source!r} cannot be read", want):
         tokenizer = AutoTokenizer.from_pretrained(source)
         encoder = BertModel.from_pretrained(source, add_pooling_layer=False)
+
+    # The pooling is stored in the encoder's config, where a saved model keeps it.
     encoder.config.update({"pooling": pool})
     return BertSentence(source, tokenizer, encoder.requires_grad_(False).eval())

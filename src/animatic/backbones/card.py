@@ -31,6 +31,8 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
     """
     if model and model not in PRESETS:
         raise AnimaticError(f"unknown model {model!r}; known: {', '.join(PRESETS)}")
+
+    # The folder alone says where it is: its name decides nothing.
     place = Location(folder, folder.name, str(folder), PRESETS.get(model))
     found = found_at(place)
 
@@ -42,7 +44,7 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
         named, why = {"model": model}, f"named as {model}"
     elif found.alike:
         name, *others = found.alike
-        doubt = f"; {listed(others)} looks the same: say --model {others[0]} if it is that" if others else ""
+        doubt = f"; {listed(others)} has the same one: say --model {others[0]} if it is that" if others else ""
         named, why = {"model": name}, f"taken for {name} by its configuration{doubt}"
     elif found.known:
         why = "what it lacked of the model that its card names"
@@ -58,17 +60,25 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
 
 def _geometry(found: Found) -> Geometry:
     """The geometry, from configurations alone: networks are built on the meta device, without memory."""
-    network_folder, vae_folder = found.folder / found.cls.network_folder, found.folder / "vae"
+    network_folder = found.folder / found.cls.network_folder
+    vae_folder = found.folder / "vae"
     if not vae_folder.is_dir():  # the VAE is another model's, see `parts`
         raise AnimaticError(f"{vae_folder}: no such folder; want it, or geometry in animatic.json")
-    vae = read_json(vae_folder / "config.json")
-    name = str(vae.get("_class_name", ""))
+
+    # The class of the autoencoder, whose configuration has the ratio of pixels to latents.
+    vae_config = read_json(vae_folder / "config.json")
+    name = str(vae_config.get("_class_name", ""))
     vae_class: Any = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
     if vae_class is None:
         raise AnimaticError(f"{vae_folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
-    network = {**read_json(network_folder / "config.json"), "_name_or_path": str(network_folder)}
+
+    # Errors name the folder, as they do of a network that is read.
+    network_config = read_json(network_folder / "config.json")
+    network_config["_name_or_path"] = str(network_folder)
     with torch.device("meta"):
-        return found.geometry(found.cls.network.from_config(network).config, vae_class.from_config(vae).config)
+        network = found.cls.network.from_config(network_config)
+        vae = vae_class.from_config(vae_config)
+    return found.geometry(network.config, vae.config)
 
 
 def write_card(folder: Path, model: str = "", force: bool = False) -> tuple[Path, str]:

@@ -27,6 +27,8 @@ LAYERS = (*UNETS, CogVideoXBlock, WanTransformerBlock)
 def add_checkpointing(network: nn.Module) -> int:
     """Wrap every layer of `network`, once; returns how many layers it has. Without gradients nothing changes."""
     layers = [layer for layer in network.modules() if isinstance(layer, LAYERS)]
+
+    # A layer whose forward is replaced already is left alone, so that a second call changes nothing.
     for layer in layers:
         if "forward" not in vars(layer):
             setattr(layer, "forward", partial(_checkpointed, layer.forward))  # noqa: B010 - a method is wrapped

@@ -29,10 +29,14 @@ class PatchCodec(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, patch: int = 8, channels: int = 32, scaling_factor: float = 1.0, refiner_width: int = 0) -> None:
         super().__init__()
-        self.patch, self.channels = patch, channels
+        self.patch = patch
+        self.channels = channels
+
+        # Before it is fitted the codec keeps the first values of a block as they are.
         pixels = 3 * patch * patch
+        first_axes = torch.eye(pixels)[:, :channels].clone()
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
-        self.basis = nn.Parameter(torch.eye(pixels)[:, :channels].clone(), requires_grad=False)
+        self.basis = nn.Parameter(first_axes, requires_grad=False)
         self.deviation = nn.Parameter(torch.ones(channels), requires_grad=False)
         self.refiner = _refiner(patch, channels, refiner_width) if refiner_width else None
 
@@ -44,22 +48,28 @@ class PatchCodec(ModelMixin, ConfigMixin):
         their root mean square is `level`. A `soften` below 1 leaves strong components stronger; a level below 1 shifts
         the noise schedule towards noise, where layout is decided (Chen 2023, https://arxiv.org/abs/2301.10972).
         """
-        channels = self.channels
+        # Blocks as vectors, [block, 3 patch^2], and their weights: the largest of a pixel in them.
+        unshuffled = F.pixel_unshuffle(images, self.patch)
+        blocks = unshuffled.movedim(1, -1).flatten(0, -2)
+        weight = F.max_pool2d(weights, self.patch).flatten()[:, None]
 
         # Weighted mean and covariance of the blocks.
-        blocks = F.pixel_unshuffle(images, self.patch).movedim(1, -1).flatten(0, -2)
-        weight = F.max_pool2d(weights, self.patch).flatten()[:, None]
-        mean = (blocks * weight).sum(0) / weight.sum()
+        total = weight.sum()
+        mean = (blocks * weight).sum(0) / total
         centred = blocks - mean
-        covariance = (centred * weight).T @ centred / weight.sum()
+        covariance = (centred * weight).T @ centred / total
 
-        # The largest principal components.
+        # The largest principal components; eigh gives them in ascending order.
         variances, vectors = torch.linalg.eigh(covariance)
-        variances = variances.flip(0)[:channels].clamp(min=1e-8)
-        vectors = vectors.flip(1)[:, :channels]
+        variances = variances.flip(0)[: self.channels].clamp(min=1e-8)
+        vectors = vectors.flip(1)[:, : self.channels]
 
+        # Their scale.
         deviation = variances.sqrt() ** soften
-        deviation = deviation * ((centred @ vectors / deviation) ** 2).mean().sqrt() / level
+        latents = centred @ vectors / deviation
+        root_mean_square = (latents**2).mean().sqrt()
+        deviation = deviation * root_mean_square / level
+
         self.mean.copy_(mean)
         self.basis.copy_(vectors)
         self.deviation.copy_(deviation)
@@ -67,10 +77,13 @@ class PatchCodec(ModelMixin, ConfigMixin):
 
     def encode(self, images: Tensor) -> AutoencoderTinyOutput:
         blocks = F.pixel_unshuffle(images, self.patch).movedim(1, -1)
-        return AutoencoderTinyOutput(latents=((blocks - self.mean) @ self.basis / self.deviation).movedim(-1, 1))
+        latents = (blocks - self.mean) @ self.basis / self.deviation
+        return AutoencoderTinyOutput(latents=latents.movedim(-1, 1))
 
     def decode(self, latents: Tensor) -> DecoderOutput:
         blocks = (latents.movedim(1, -1) * self.deviation) @ self.basis.T + self.mean
+
+        # Blocks side by side, and what the refiner adds to all of them.
         images = F.pixel_shuffle(blocks.movedim(-1, 1), self.patch)
         if self.refiner is not None:
             images = images + self.refiner(latents)
@@ -94,8 +107,10 @@ def _refiner(patch: int, channels: int, width: int) -> nn.Sequential:
     Its last layer is zero, so that it adds nothing until it is trained. Three blocks of 128 channels at this
     resolution cost less than one block of 32 channels at that of the pixels.
     """
+    # The last layer has a block of pixels for each latent cell.
+    first = nn.Conv2d(channels, width, 3, padding=1)
+    blocks = [AutoencoderTinyBlock(width, width, "relu") for _ in range(REFINER_BLOCKS)]
     last = nn.Conv2d(width, 3 * patch * patch, 3, padding=1)
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
-    blocks = [AutoencoderTinyBlock(width, width, "relu") for _ in range(REFINER_BLOCKS)]
-    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), *blocks, last, nn.PixelShuffle(patch))
+    return nn.Sequential(first, nn.ReLU(), *blocks, last, nn.PixelShuffle(patch))

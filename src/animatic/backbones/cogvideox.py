@@ -44,6 +44,8 @@ class Transformer(Components):
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         config = read_json(folder / "config.json")
+
+        # Models of images or of poses have further input channels.
         inputs, outputs = config.get("in_channels"), config.get("out_channels")
         if outputs and inputs != outputs:
             raise AnimaticError(f"{folder}: reads {inputs} channels and answers {outputs}; want a text-to-video model")
@@ -62,6 +64,8 @@ class Transformer(Components):
         else:
             spatial_ratio, temporal_ratio = vae.scale_factor_spatial, vae.scale_factor_temporal
             frames, height, width = WAN.frames, WAN.height, WAN.width
+
+        # CogVideoX's config has no out_channels where they are those of the input.
         channels = network.out_channels or network.in_channels
         patch = patch_of(network)
         size = frames, height, width
@@ -74,9 +78,11 @@ class Transformer(Components):
         return super().save_memory()
 
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
-        children = self.hooks_at(step).network.named_children()
-        lists = [(name, child) for name, child in children if name in BLOCKS]
-        return {f"{name}.{i}": block for name, child in lists for i, block in child.named_children()}
+        blocks: dict[str, nn.Module] = {}
+        for name, child in self.hooks_at(step).network.named_children():
+            if name in BLOCKS:
+                blocks |= {f"{name}.{i}": block for i, block in child.named_children()}
+        return blocks
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         return super().noise(seeds, frames, height, width, windowed).float()
@@ -88,23 +94,37 @@ class Transformer(Components):
         A clip of n requested frames comes back with n frames where the temporal ratio of the autoencoder divides n - 1,
         else with up to ratio - 1 more.
         """
-        if self.geometry.vae_temporal_ratio == 1:
+        ratio = self.geometry.vae_temporal_ratio
+        if ratio == 1:
             return super().decode(latents)
-        x = latents[:, :, self.geometry.patch[0] - 1 :].to(self.vae.dtype)
+
+        # Latents in units of the VAE, without the frames that pad the first temporal patch, see `to_latents`.
+        padding = self.geometry.patch[0] - 1
+        x = latents[:, :, padding:].to(self.vae.dtype)
         mean, scale = latent_scaling(self.vae, x)
-        unscaled = (1 / scale * x + mean).split(1)
-        clips = [torch.cat([to_bytes(piece) for piece in decoded_pieces(self.vae, clip)], 1) for clip in unscaled]
-        frames = (x.shape[2] - 1) * self.geometry.vae_temporal_ratio + 1
+        unscaled = 1 / scale * x + mean
+
+        # One clip at a time, each piece by piece along time: only bytes are held of a whole clip.
+        clips = []
+        for clip in unscaled.split(1):
+            pieces = [to_bytes(piece) for piece in decoded_pieces(self.vae, clip)]
+            clips.append(torch.cat(pieces, 1))
+        frames = (x.shape[2] - 1) * ratio + 1
         return torch.cat(clips)[:, :frames]
 
     @torch.no_grad()
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
         if self.geometry.vae_temporal_ratio == 1:
             return super().to_latents(pixels, draw)
-        video = pixels.to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
-        x = latents_of(self.vae.encode(video), draw).float()
+        video = pixels.to(self.device).movedim(-1, 1)  # [sample, 3, frame, height, width]
+        scaled = video.to(self.vae.dtype) / 127.5 - 1
+
+        # Latents in units of standard deviations.
+        x = latents_of(self.vae.encode(scaled), draw).float()
         mean, scale = latent_scaling(self.vae, x)
         x = (x - mean) * scale
+
+        # The first latent frame is repeated, so that latent frames fill whole temporal patches.
         padding = [x[:, :, :1]] * (self.geometry.patch[0] - 1)
         return torch.cat([*padding, x], 2)
 
@@ -139,11 +159,17 @@ def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
     """
     if not config.use_rotary_positional_embeddings:
         return None
-    patch, patch_frames = config.patch_size, config.patch_size_t
-    height, width = x.shape[3] // patch, x.shape[4] // patch
-    native = config.sample_height // patch, config.sample_width // patch
+
+    # Sizes in tokens.
+    patch = config.patch_size
+    patch_frames = config.patch_size_t
+    height = x.shape[3] // patch
+    width = x.shape[4] // patch
+    native = (config.sample_height // patch, config.sample_width // patch)
+
     if patch_frames is None:  # 1.0: positions of other sizes are scaled into the native frame
-        options: dict[str, Any] = {"crops_coords": get_resize_crop_region_for_grid((height, width), *reversed(native))}
+        crop = get_resize_crop_region_for_grid((height, width), *reversed(native))
+        options: dict[str, Any] = {"crops_coords": crop}
     else:
         if height > native[0] or width > native[1]:
             pixels = patch * VAE_SPATIAL_RATIO  # a token, a side
@@ -151,6 +177,7 @@ def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
             raise AnimaticError(f"size is {width * pixels}x{height * pixels}; this CogVideoX 1.5 takes up to {largest}")
         options = {"crops_coords": None, "grid_type": "slice", "max_size": native}
 
+    # diffusers' table for tokens in the order frame, row, column.
     embedding: Any = get_3d_rotary_pos_embed(
         embed_dim=config.attention_head_dim,
         grid_size=(height, width),

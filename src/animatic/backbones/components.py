@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..core.attention import matches_any
 from ..core.backbone import Backbone, Geometry, ModelDefaults
-from ..core.schedule import Schedule, scheduler_named
+from ..core.schedule import Schedule
+from ..core.schedulers import scheduler_named
 from ..core.text import ClipText
 from ..core.types import Attend, Conditioning, Step
 from ..errors import AnimaticError, warn
@@ -63,13 +64,15 @@ class Components(Backbone):
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:
         """The geometry by the configurations of network and VAE. Raises `AnimaticError` where they have no size."""
-        if not network.sample_size:
+        size = network.sample_size
+        if not size:
             raise AnimaticError(
                 f"{network._name_or_path}: sample_size is not given; want it, or geometry in animatic.json"
             )
-        ratio = 2 ** (len(vae.block_out_channels) - 1)
-        size = network.sample_size
         height, width = (size, size) if isinstance(size, int) else size
+
+        # Each level of the VAE but the first halves both sides.
+        ratio = 2 ** (len(vae.block_out_channels) - 1)
         frames, max_frames = (16, 1024) if "video" in cls.provides else (1, 1)
         return Geometry(frames, height * ratio, width * ratio, network.out_channels, ratio, max_frames=max_frames)
 
@@ -91,11 +94,17 @@ class Components(Backbone):
         if len(x) != len(cond.branches):
             hint = "put Guidance into the controls, or pass cond.positive"
             raise AnimaticError(f"{len(x)} latents but {len(cond.branches)} branches of text; {hint}")
+
+        # What the attention layers need to know of this call.
         t = torch.as_tensor(step.t, device=x.device).expand(len(x))
-        call = NetworkCall(step, cond, attend, (x.shape[2], x.shape[3], x.shape[4]), self.geometry.patch)
+        grid = (x.shape[2], x.shape[3], x.shape[4])
+        call = NetworkCall(step, cond, attend, grid, self.geometry.patch)
+        cast = replace(cond, text=cond.text.to(x.dtype))
+
+        # Where only maps were requested the hooks leave the network early: there is no prediction.
         with self.hooks_at(step).serving(call):
-            return self.predict(x, t, replace(cond, text=cond.text.to(x.dtype)))
-        return x.new_full((), torch.nan).expand_as(x)  # only maps were requested: there is no prediction
+            return self.predict(x, t, cast)
+        return x.new_full((), torch.nan).expand_as(x)
 
     def hooks_at(self, step: Step) -> AttentionHooks:
         """The hooks of the network that is called at `step`, for models of several networks."""
@@ -150,27 +159,39 @@ class Components(Backbone):
             warn(f"{self.name}: its {type(self.vae).__name__} encodes and decodes whole frames, not in tiles")
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
-        return super().noise(seeds, frames, height, width, windowed).to(self.device, self.unet.dtype)
+        drawn = super().noise(seeds, frames, height, width, windowed)
+        return drawn.to(self.device, self.unet.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
+        # Eight frames at a time, which bounds the memory of the VAE.
         images = latents.movedim(2, 1).flatten(0, 1)
-        pixels = [self._pixels(batch) for batch in images.split(8)]
-        return torch.cat(pixels).unflatten(0, (len(latents), -1)).movedim(2, -1)
+        pixels = torch.cat([self._pixels(batch) for batch in images.split(8)])
+
+        # [sample, frame, 3, height, width] to channels last.
+        by_sample = pixels.unflatten(0, (len(latents), -1))
+        return by_sample.movedim(2, -1)
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Latents `[image, channel, height, width]` as uint8 pixels `[image, 3, height, width]`."""
-        unscaled = (images / self.vae.config.scaling_factor).to(self.vae.dtype)
-        decoded = self.vae.decode(unscaled).sample.float()
-        return ((decoded + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)  # half a level rounds up
+        unscaled = images / self.vae.config.scaling_factor
+        output = self.vae.decode(unscaled.to(self.vae.dtype))
+        decoded = output.sample.float()  # in -1..1
+        levels = (decoded + 1) * 127.5
+        rounded = (levels + 0.5).floor()  # half a level rounds up
+        return rounded.clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        batches = pixels.flatten(0, 1).movedim(-1, 1).split(8)
-        encodings = [self.vae.encode(batch.to(self.device).to(self.vae.dtype) / 127.5 - 1) for batch in batches]
-        latents = torch.cat([latents_of(encoding, draw) for encoding in encodings]).to(self.unet.dtype)
-        latents = latents * self.vae.config.scaling_factor
-        return latents.unflatten(0, (len(pixels), -1)).movedim(1, 2)
+        # Eight frames at a time, each an image for the VAE.
+        encodings = []
+        for batch in pixels.flatten(0, 1).movedim(-1, 1).split(8):
+            images = batch.to(self.device).to(self.vae.dtype) / 127.5 - 1
+            encodings.append(latents_of(self.vae.encode(images), draw))
+
+        latents = torch.cat(encodings).to(self.unet.dtype) * self.vae.config.scaling_factor
+        by_sample = latents.unflatten(0, (len(pixels), -1))  # [sample, frame, channel, height, width]
+        return by_sample.movedim(1, 2)
 
     def schedule(self, steps: int, name: str = "") -> Schedule:
         return Schedule(scheduler_named(name, self.scheduler) if name else self.scheduler, steps)

@@ -1,4 +1,4 @@
-"""Concatenated conditioning of models that finish videos: channels that the network sees beside the noisy latents.
+"""Concatenated conditioning of models that finish videos: channels that the network reads with the noisy latents.
 
 These are key frames (interpolation) or a low-resolution version (upscaling). A conditioning works in two directions:
 `degrade` makes the given frames from a clean clip, for training, and `condition` makes the channels from given frames.
@@ -22,7 +22,7 @@ from ..core.types import Conditioning
 from ..errors import AnimaticError
 from .motion import frame_between
 
-NOISE_INPUT_SCALE = 0.1  # factor on the noisy latents that networks trained here read beside the conditioning
+NOISE_INPUT_SCALE = 0.1  # factor on the noisy latents that networks trained here read with the conditioning
 BACK_PROJECTIONS = 2  # more of them do not lower the error (docs/LOG.md)
 RESIDUAL_STD = 0.05  # root mean square error of both priors on toy scenes; residuals of unit size are learnt best
 CONCAT = "concat"  # in Conditioning.extra: the channels, `[branch, channel, frame, height, width]`
@@ -61,6 +61,7 @@ class KeyframeConditioning(LearnedConditioning):
     residual_std: float = RESIDUAL_STD
 
     def degrade(self, clip: Tensor) -> Tensor:
+        # The last frame must be a key frame, too.
         if clip.shape[2] % self.factor != 1:
             frames = f"{clip.shape[2]} frames"
             raise AnimaticError(f"{frames} have no key at both ends; want a multiple of {self.factor}, and 1")
@@ -69,21 +70,31 @@ class KeyframeConditioning(LearnedConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
+        # The last key frame ends the clip: there are factor - 1 frames between two, none after it.
         samples, _, keys = given.shape[:3]
         frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
-        fraction = (frames % self.factor / self.factor).to(given).view(1, 1, -1, 1, 1)
-        key_before = given[:, :, frames // self.factor]
-        key_after = given[:, :, (frames // self.factor + 1).clamp(max=keys - 1)]
+
+        # For each frame the key frames around it, and how far it is on the way between them, in 0..1.
+        key = frames // self.factor
+        key_before = given[:, :, key]
+        key_after = given[:, :, (key + 1).clamp(max=keys - 1)]
+        fraction = frames % self.factor / self.factor
+        fraction = fraction.to(given).view(1, 1, -1, 1, 1)
 
         # The prior, computed in pixels: the key frames themselves, and frames between them along the motion.
         prior = key_before.clone()
         pixels = _framewise(given, lambda x: F.pixel_shuffle(x, self.patch)).movedim(2, 1)
-        before, after = pixels[:, :-1].flatten(0, 1), pixels[:, 1:].flatten(0, 1)
+        before = pixels[:, :-1].flatten(0, 1)
+        after = pixels[:, 1:].flatten(0, 1)
         for i in range(1, self.factor):
-            between = F.pixel_unshuffle(frame_between(before, after, i, self.factor), self.patch)
-            prior[:, :, i :: self.factor] = between.unflatten(0, (samples, keys - 1)).movedim(1, 2)
+            between = frame_between(before, after, i, self.factor)
+            latents = F.pixel_unshuffle(between, self.patch)
+            by_sample = latents.unflatten(0, (samples, keys - 1))
+            prior[:, :, i :: self.factor] = by_sample.movedim(1, 2)
 
-        return prior, torch.cat([key_before, key_after, prior, fraction.expand_as(prior[:, :1])], 1)
+        # The place between the key frames is a channel of its own.
+        time = fraction.expand_as(prior[:, :1])
+        return prior, torch.cat([key_before, key_after, prior, time], 1)
 
 
 @dataclass(frozen=True)
@@ -98,9 +109,11 @@ class NearestKeyframeConditioning(ConcatConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
+        # The key frame of each frame; the first has one frame less than the others.
         keys = given.shape[2]
         frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
-        nearest = given[:, :, ((frames + 1) // self.factor).clamp(max=keys - 1)]
+        key = (frames + 1) // self.factor
+        nearest = given[:, :, key.clamp(max=keys - 1)]
         return torch.zeros_like(nearest), nearest
 
 
@@ -125,12 +138,14 @@ class LowResolutionConditioning(LearnedConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
+        # Iterative back-projection: what averages to something else than was given is enlarged and added.
         def enlarged(x: Tensor) -> Tensor:
             estimate = self._bicubic(x)
             for _ in range(BACK_PROJECTIONS):
                 estimate = estimate + self._bicubic(x - F.avg_pool2d(estimate, self.factor))
             return F.pixel_unshuffle(estimate, self.patch)
 
+        # The given pixels, at the resolution of the latents.
         concat = _framewise(given, lambda x: F.pixel_unshuffle(x, self.patch // self.factor))
         return _framewise(given, enlarged), concat
 
@@ -159,15 +174,20 @@ class NoisyLowResolutionConditioning(ConcatConditioning):
     def condition(
         self, given: Tensor, source: torch.Generator | None = None, still: bool = True
     ) -> tuple[Tensor, Tensor]:
-        shape = (*given.shape[:2], 1 if still else given.shape[2], *given.shape[3:])
+        samples, channels, frames, height, width = given.shape
+
+        # With `still` one frame of noise serves for all.
+        shape = (samples, channels, 1 if still else frames, height, width)
         noise = torch.randn(shape, generator=source or torch.Generator()).to(given)
-        prior = given.new_zeros(len(given), self.channels, *given.shape[2:])
+        prior = given.new_zeros(samples, self.channels, frames, height, width)
         return prior, self.noised(given, noise)
 
     def noised(self, given: Tensor, noise: Tensor) -> Tensor:
         """`given` at noise level `level`: sqrt(alpha_bar) given + sqrt(1 - alpha_bar) noise."""
-        betas = torch.linspace(1e-4**0.5, 0.02**0.5, 1000, dtype=torch.float64).square()
-        alpha_bar = float((1 - betas).cumprod(0)[self.level])
+        # The betas of the upscaler of Stable Diffusion, whose square roots are evenly spaced.
+        roots = torch.linspace(1e-4**0.5, 0.02**0.5, 1000, dtype=torch.float64)
+        alpha_bars = (1 - roots.square()).cumprod(0)
+        alpha_bar = float(alpha_bars[self.level])
         return alpha_bar**0.5 * given + (1 - alpha_bar) ** 0.5 * noise
 
 
@@ -188,7 +208,9 @@ def conditioning_of_card(card: Mapping[str, Any]) -> ConcatConditioning | None:
 
 def with_concatenated(x: Tensor, cond: Conditioning) -> Tensor:
     """Latents `x` with the channels of the conditioning after their own, if it has any."""
-    return torch.cat([x, cond.extra[CONCAT].to(x)], 1) if CONCAT in cond.extra else x
+    if CONCAT not in cond.extra:
+        return x
+    return torch.cat([x, cond.extra[CONCAT].to(x)], 1)
 
 
 def conditioning_named(name: str) -> LearnedConditioning | None:
@@ -199,6 +221,8 @@ def conditioning_named(name: str) -> LearnedConditioning | None:
     kind, _, factor = name.partition(":")
     if kind == "clips" and not factor:
         return None
+
+    # KeyframeConditioning and LowResolutionConditioning need a factor of 2 or more.
     if kind not in ("interpolate", "upscale") or not factor.isdigit() or int(factor) < 2:
         raise AnimaticError(f"learn is {name!r}; want clips, interpolate:FACTOR or upscale:FACTOR, such as upscale:2")
     if kind == "interpolate":
@@ -208,4 +232,6 @@ def conditioning_named(name: str) -> LearnedConditioning | None:
 
 def _framewise(clip: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
     """`act`, a function of images `[n, channel, height, width]`, on every frame of a clip."""
-    return act(clip.movedim(2, 1).flatten(0, 1)).unflatten(0, (len(clip), -1)).movedim(1, 2)
+    images = clip.movedim(2, 1).flatten(0, 1)
+    by_sample = act(images).unflatten(0, (len(clip), -1))
+    return by_sample.movedim(1, 2)

@@ -34,15 +34,20 @@ _LEVEL = {"0": "resnets.0", "1": "resnets.1", "2": "space", "3": "time"}
 
 def renamed(name: str) -> str:
     """The name in `SpaceTimeUNet` of a parameter of video-diffusion-pytorch's `Unet3D`."""
-    if level := re.match(r"(down|up)s\.(\d+)\.(\d)\.", name):
+    # Levels are numbered lists there: ResNet, ResNet, attention in space, attention over time, resampling.
+    level = re.match(r"(down|up)s\.(\d+)\.(\d)\.", name)
+    if level:
         way, index, part = level.groups()
         rest = name[level.end() :]
         resampling = "shrink" if way == "down" else "grow"
         name = f"{resampling}.{index}.{rest}" if part == "4" else f"{way}.{index}.{_LEVEL[part]}.{rest}"
+
+    # Whole words at the start, wrappers (`fn`) anywhere, then words after a dot.
     for old, new in _TOP.items():
         name = re.sub(rf"^{re.escape(old)}(?=\.|$)", new, name)
     name = re.sub(r"\.(fn\.)+", ".", name)
-    for old, new in {**_RESNET, "norm.gamma": "norm.weight", "to_qkv": "qkv", "to_out": "out"}.items():
+    inner = {**_RESNET, "norm.gamma": "norm.weight", "to_qkv": "qkv", "to_out": "out"}
+    for old, new in inner.items():
         name = re.sub(rf"\.{re.escape(old)}(?=\.|$)", f".{new}", name)
     return name
 
@@ -52,14 +57,17 @@ def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
 
     Raises `AnimaticError` where a tensor is missing, unknown or of another shape (before 0.7.0 it was another network).
     """
-    weights = {renamed(k): v for k, v in state.items() if not k.endswith("rotary_emb.freqs")}
+    weights = {renamed(name): tensor for name, tensor in state.items() if not name.endswith("rotary_emb.freqs")}
     network = SpaceTimeUNet(**_sizes(weights))
 
     # Some tensors have axes of length 1 more or fewer.
     expected = network.state_dict()
     for name in expected.keys() & weights.keys():
-        if weights[name].numel() == expected[name].numel():
-            weights[name] = weights[name].reshape(expected[name].shape)
+        tensor = weights[name]
+        if tensor.numel() == expected[name].numel():
+            weights[name] = tensor.reshape(expected[name].shape)
+
+    # Anything else that differs is an error.
     check_state(weights, expected, f"the weights of {THEIRS}")
     network.load_state_dict(weights)
     return network.eval()
@@ -67,30 +75,41 @@ def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of `SpaceTimeUNet` by the shapes of its weights."""
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
     try:
-        dim, channels, kernel = (weights["conv_in.weight"].shape[axis] for axis in (0, 1, -1))
-        widths = [weights[f"down.{i}.resnets.0.conv1.weight"].shape[0] for i in range(_count(weights))]
-        heads = weights["positions.table.weight"].shape[1]
-        return {
-            "dim": dim,
-            "first_kernel": kernel,
-            "multiples": [w // dim for w in widths],
-            "in_channels": channels,
-            "out_channels": weights["conv_out.weight"].shape[0],
-            "cond_dim": weights["null"].shape[1] if "null" in weights else 0,
-            "design": "original",
-            "heads": heads,
-            "head_dim": weights["time_in.out.weight"].shape[1] // heads,
-            "linear_attention": "down.0.space.qkv.weight" in weights,
-        }
+        first = shapes["conv_in.weight"]  # [dim, in_channels, 1, kernel, kernel]
+        dim = first[0]
+        widths = [shapes[f"down.{i}.resnets.0.conv1.weight"][0] for i in range(_count(weights))]
+        heads = shapes["positions.table.weight"][1]
+        time_width = shapes["time_in.out.weight"][1]
+        out_channels = shapes["conv_out.weight"][0]
+        cond_dim = shapes["null"][1] if "null" in shapes else 0
     except (KeyError, ValueError, IndexError) as error:
         raise AnimaticError(f"not the shapes of a network ({error}); want {THEIRS}") from None
+
+    # Its heads have one width; each level multiplies the first width.
+    return {
+        "dim": dim,
+        "first_kernel": first[-1],
+        "multiples": [width // dim for width in widths],
+        "in_channels": first[1],
+        "out_channels": out_channels,
+        "cond_dim": cond_dim,
+        "design": "original",
+        "heads": heads,
+        "head_dim": time_width // heads,
+        "linear_attention": "down.0.space.qkv.weight" in shapes,
+    }
 
 
 def _count(weights: Mapping[str, Tensor]) -> int:
     """The number of levels."""
-    matches = (re.match(r"down\.(\d+)\.", name) for name in weights)
-    return 1 + max((int(match[1]) for match in matches if match), default=-1)
+    indices = [-1]
+    for name in weights:
+        match = re.match(r"down\.(\d+)\.", name)
+        if match:
+            indices.append(int(match[1]))
+    return max(indices) + 1
 
 
 def convert_vdp(
@@ -114,26 +133,34 @@ def convert_vdp(
     """
     if not 0 < threshold <= 1:
         raise AnimaticError(f"threshold is {threshold:g}; want 1 to clip, or a percentile above 0 and below 1")
-    state = read_checkpoint(checkpoint)
-    state = state.get("ema", state.get("model", state))  # averaged weights, which its Trainer samples with
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise AnimaticError(f"{checkpoint}: holds no names with tensors; want {THEIRS}")
 
-    inner = {k.removeprefix("denoise_fn."): v for k, v in state.items() if k.startswith("denoise_fn.")}
+    # The averaged weights, which its Trainer samples with; of the diffusion, the part that is the network.
+    state = read_checkpoint(checkpoint)
+    state = state.get("ema", state.get("model", state))
+    is_state = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not is_state:
+        raise AnimaticError(f"{checkpoint}: holds no names with tensors; want {THEIRS}")
+    prefix = "denoise_fn."
+    inner = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     network = from_vdp(inner or state)
+
+    # It generates pixels, which need no autoencoder.
     channels = network.config["in_channels"]
     if channels not in (1, 3) or network.config["out_channels"] != channels:
         raise AnimaticError(f"{checkpoint}: {channels} channels in, {network.config['out_channels']} out; want 3, or 1")
     if size % network.size_multiple:
         raise AnimaticError(f"size is {size}; this network takes multiples of {network.size_multiple}")
 
+    # What a model folder has besides the network.
     width = network.config["cond_dim"]
     encoder: Any = _encoder(width, classes, bert, pool)
     geometry = Geometry(frames, size, size, channels=channels, vae_spatial_ratio=1)
-    process = Process("eps", levels=len(state["betas"]) if "betas" in state else 1000)  # its `timesteps`
+    levels = len(state["betas"]) if "betas" in state else 1000  # its `timesteps`
+    process = Process("eps", levels=levels)
     defaults = ModelDefaults(process.levels, 2.0 if width else 1.0)
     scheduler = process.scheduler(ancestral=True, threshold=threshold)
-    save_model(out, SpaceTimeBackbone(out.name, network, pixels(channels), encoder, scheduler, geometry, defaults))
+    model = SpaceTimeBackbone(out.name, network, pixels(channels), encoder, scheduler, geometry, defaults)
+    save_model(out, model)
     return out
 
 
@@ -147,6 +174,8 @@ def _encoder(width: int, classes: Path | None, bert: str, pool: str) -> Labels |
         encoder, source = Labels.of_file(classes), str(classes)
     else:
         return Labels((), max(1, width))
+
+    # A BERT or vectors of another width would fail in the first layer that reads them.
     if encoder.width != width:
         expected = width or "no condition"
         raise AnimaticError(f"{source}: vectors of {encoder.width} numbers; this network takes {expected}")

@@ -1,4 +1,4 @@
-"""Models fetched from the hub: of each part the weights in one format and precision; a warning tells their size."""
+"""Models fetched from the hub: of each part the weights in one format and precision; a warning gives their size."""
 
 from __future__ import annotations
 
@@ -37,14 +37,18 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
     """
     patterns = ["model_index.json", "animatic.json", *(f"{part}/*" for part in parts)]
     try:
+        # What the hub has, and what of it is here already.
         try:
             listing: Any = snapshot_download(source, allow_patterns=patterns, dry_run=True, tqdm_class=_Silent)
         except UNREACHABLE:
             return _cached(source, parts)
         sizes = {file.filename: file.file_size or 0 for file in listing}
         here = {file.filename for file in listing if file.is_cached}
+
+        # A hub may hold each part in several formats and precisions.
         requested = needed(sizes, here, half)
-        if missing := [file for file in requested if file not in here]:
+        missing = [file for file in requested if file not in here]
+        if missing:
             size = format_bytes(sum(sizes[file] for file in missing))
             warn(f"{name or source}: fetching {counted(len(missing), 'file')} of {source}, {size}")
         return Path(snapshot_download(source, allow_patterns=requested))
@@ -67,6 +71,7 @@ def needed(files: Iterable[str], here: Collection[str] = (), half: bool = False)
         else:
             requested.append(file)
 
+    # Of each part the first complete set: its format first, its precision second.
     for part, stored in weights.items():
         sets = [_weights_of(stored, ending, "") for ending in FORMATS]
         full = next(filter(None, sets), [])
@@ -92,6 +97,7 @@ def _weights_of(stored: Sequence[str], ending: str, variant: str) -> list[str]:
 
 def _cached(source: str, parts: Sequence[str]) -> Path:
     """The folder of a model as far as it was fetched before. Raises `LocalEntryNotFoundError` where it was not."""
+    # Any file that is read of the model shows where its folder is in the cache.
     for file in ("model_index.json", *(f"{part}/config.json" for part in parts)):
         found = try_to_load_from_cache(source, file)
         if isinstance(found, str):

@@ -66,10 +66,11 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _renamed_keys(card: dict[str, Any]) -> dict[str, Any]:
-    return {
-        RENAMED_KEYS.get(key, key): _renamed_keys(value) if isinstance(value, dict) else value
-        for key, value in card.items()
-    }
+    renamed = {}
+    for key, value in card.items():
+        present = RENAMED_KEYS.get(key, key)
+        renamed[present] = _renamed_keys(value) if isinstance(value, dict) else value
+    return renamed
 
 
 @contextmanager
@@ -88,25 +89,36 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
     Weights of grounding are left to `load_grounding`. Raises `AnimaticError` where weights are missing or damaged;
     warns where the file has weights that the network has no place for.
     """
+    # All shards that an index names.
     for listed in folder.glob("*.index.json"):
-        parts = sorted(set(read_json(listed).get("weight_map", {}).values()))
-        if missing := [part for part in parts if not (folder / part).exists()]:
-            count = f"{len(missing)} of {len(parts)}"
+        weight_map = read_json(listed).get("weight_map", {})
+        shards = sorted(set(weight_map.values()))
+        missing = [shard for shard in shards if not (folder / shard).exists()]
+        if missing:
+            count = f"{len(missing)} of {len(shards)}"
             raise AnimaticError(f"{folder}: {count} weight files are missing, the first is {missing[0]}")
+
+    # `output_loading_info` gives the names of missing and unexpected weights.
     options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
     options |= _half_alone(folder, dtype)
     with reading(f"{folder}: weights are missing or damaged"):
         network, report = cls.from_pretrained(folder, **options)
-    if missing := sorted(report["missing_keys"]):
+
+    # diffusers initialises missing weights at random, and leaves out unexpected ones.
+    missing = sorted(report["missing_keys"])
+    if missing:
         raise AnimaticError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
-    if odd := sorted(name for name in report["unexpected_keys"] if not is_grounding(name)):
-        warn(f"{folder}: {len(odd)} weights have no place in {cls.__name__}, the first is {odd[0]}")
+    unexpected = sorted(name for name in report["unexpected_keys"] if not is_grounding(name))
+    if unexpected:
+        warn(f"{folder}: {len(unexpected)} weights have no place in {cls.__name__}, the first is {unexpected[0]}")
     return network
 
 
 def _half_alone(folder: Path, dtype: torch.dtype) -> dict[str, str]:
     """The libraries' option for a folder with float16 weights only; warns where `dtype` is float32."""
     names = [file.name for ending in ("safetensors", "bin") for file in folder.glob(f"*model*.{ending}")]
+
+    # A folder that has float32, too, is read as usual.
     if not names or not all(HALF.search(name) for name in names):
         return {}
     if dtype == torch.float32:
@@ -126,10 +138,16 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     found = plain or stored
     if not found:
         raise AnimaticError(f"{folder}: no weights; want diffusion_pytorch_model.safetensors")
-    if found[1:] and not all(SHARD.search(file.name) for file in found):
+    are_shards = all(SHARD.search(file.name) for file in found)
+    if len(found) > 1 and not are_shards:
         raise AnimaticError(f"{folder}: {found[0].name} and {found[1].name} are both whole weights; want one of them")
+
+    # safetensors, or a pickle read without running code.
+    state: dict[str, Tensor] = {}
     with reading(f"{folder}: weights are damaged"):
-        return {name: value for file in found for name, value in load_state_dict(file).items()}
+        for file in found:
+            state.update(load_state_dict(file))
+    return state
 
 
 def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
@@ -146,9 +164,13 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], des
     for name in sorted(expected.keys() ^ state.keys()):
         what = "is missing" if name in expected else "is unknown"
         raise AnimaticError(f"{name} {what}; want {description}")
+
+    # The names agree; the shapes must, too.
     for name, tensor in state.items():
-        if tensor.shape != expected[name].shape:
-            raise AnimaticError(f"{name} has shape {list(tensor.shape)}; want {list(expected[name].shape)}")
+        shape = list(tensor.shape)
+        wanted = list(expected[name].shape)
+        if shape != wanted:
+            raise AnimaticError(f"{name} has shape {shape}; want {wanted}")
 
 
 def read_tokenizer(folder: Path, vocabulary: int) -> Any:
@@ -156,10 +178,14 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Any:
     found = [file for file in ("tokenizer.json", "vocab.json", "spiece.model") if (folder / file).exists()]
     if not found:  # else an empty one is made up
         raise AnimaticError(f"{folder}: no tokenizer; want tokenizer.json, vocab.json or spiece.model")
+
+    # transformers would name a missing package in many lines.
     if found == ["spiece.model"] and not find_spec("sentencepiece"):
         raise AnimaticError(f"{folder}: spiece.model needs sentencepiece and protobuf; pip install 'animatic[t5]'")
     with reading(f"{folder}: the tokenizer cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    # Tokens beyond the embedding's table would fail in the first call, or read past it on a GPU.
     if len(tokenizer) > vocabulary:
         counts = f"{len(tokenizer)} tokens, but the text encoder knows {vocabulary}"
         raise AnimaticError(f"{folder}: {counts}; they do not belong together")
@@ -169,5 +195,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Any:
 def write_cards(folder: Path, parts: Mapping[str, tuple[str, str]], card: Mapping[str, Any]) -> None:
     """`model_index.json`, (library, class) of each part, and `animatic.json`, what diffusers cannot express."""
     index = {"_class_name": "Video", **parts}
-    for name, data in (("model_index.json", index), ("animatic.json", card)):
-        files.write_atomically(folder / name, (json.dumps(data, indent=1) + "\n").encode())
+    contents = {"model_index.json": index, "animatic.json": card}
+    for name, data in contents.items():
+        text = json.dumps(data, indent=1) + "\n"
+        files.write_atomically(folder / name, text.encode())

@@ -25,12 +25,14 @@ def incompatible_with_gradients(network: nn.Module) -> str:
         own = vars(module)  # fast: `getattr` of a missing attribute is slow on modules
         if own.get("_compiled_call_impl") is not None or "_orig_mod" in module._modules:
             return "torch.compile, whose gradient is not to be trusted here"
-        if (
-            "quantized" in type(module).__module__
-            or "ActivationQuantized" in type(module._parameters.get("weight")).__name__
-        ):
+
+        # Quantised weights alone are fine: they are constants.
+        weight_class = type(module._parameters.get("weight")).__name__
+        if "quantized" in type(module).__module__ or "ActivationQuantized" in weight_class:
             return "quantised activations, through which no gradient goes"
-        unsafe = sorted(set(own["_diffusers_hook"].hooks) - FAITHFUL) if "_diffusers_hook" in own else []
+
+        registry = own.get("_diffusers_hook")
+        unsafe = sorted(set(registry.hooks) - FAITHFUL) if registry is not None else []
         if unsafe:
             return f"the hook {unsafe[0]!r}, which caches, skips or recasts what the gradient needs"
     return ""

@@ -31,9 +31,16 @@ class IdentityFuser(nn.Module):
 
 def add_grounding(unet: Any) -> None:
     """Give a `UNet3DConditionModel` its `position_net` and fusers, which are identities until trained or loaded."""
+    # Transformers over time get no boxes: those belong to a frame.
+    in_time: set[Any] = set()
+    for module in unet.modules():
+        if isinstance(module, TransformerTemporalModel):
+            in_time.update(module.modules())
+
+    # One fuser for each transformer block, as wide as its self-attention.
     width = unet.config.cross_attention_dim
-    in_time = {m for t in unet.modules() if isinstance(t, TransformerTemporalModel) for m in t.modules()}
-    for block in [m for m in unet.modules() if isinstance(m, BasicTransformerBlock)]:
+    blocks = [module for module in unet.modules() if isinstance(module, BasicTransformerBlock)]
+    for block in blocks:
         attn: Any = block.attn1
         fuser = GatedSelfAttentionDense(block.dim, width, attn.heads, block.dim // attn.heads)
         block.fuser = IdentityFuser() if block in in_time else fuser
@@ -54,6 +61,8 @@ def is_gated(folder: Path) -> bool:
 def load_grounding(unet: Any, folder: Path) -> None:
     """Add grounding layers with the weights in `folder`, which may hold others too. Raises where they do not fit."""
     add_grounding(unet)
+
+    # All of the grounding, and nothing that belongs to it is left over.
     state = read_state(folder)
     expected = {name for name, _ in unet.named_parameters() if is_grounding(name)}
     found = {name for name in state if is_grounding(name)}
@@ -71,15 +80,20 @@ def position_net_inputs(cond: Conditioning, frames: int) -> dict[str, Tensor] | 
     """
     if "boxes" not in cond.extra:
         return None
+    dtype = cond.text.dtype
     device = cond.text.device
+
+    # Index arrays [branch, frame], and [branch, 1] to go with them.
     numbers = [[branch.first_frame + i for i in range(frames)] for branch in cond.branches]
     frame = torch.tensor(numbers, device=device)
     branch = torch.arange(len(cond.branches), device=device)[:, None]
-    boxes = cond.extra["boxes"][branch, frame]
-    present = cond.extra["present"][branch, frame]
+
+    # Frames are entries of the network's batch; phrases are the same in all frames of a branch.
+    boxes = cond.extra["boxes"][branch, frame].flatten(0, 1)
+    present = cond.extra["present"][branch, frame].flatten(0, 1)
     phrases = cond.extra["phrases"][:, None].expand(-1, frames, -1, -1)
     return {
-        "boxes": boxes.flatten(0, 1).to(cond.text.dtype),
-        "masks": present.flatten(0, 1).to(cond.text.dtype),
+        "boxes": boxes.to(dtype),
+        "masks": present.to(dtype),
         "positive_embeddings": phrases.flatten(0, 1),
     }

@@ -63,6 +63,7 @@ def known_by_card(folder: Path, card: Mapping[str, Any]) -> Preset | None:
             raise AnimaticError(f"{folder}/animatic.json: model is {card['model']!r}; want one of {', '.join(PRESETS)}")
         return PRESETS[card["model"]]
 
+    # Of several models of a family the first one listed stands for it: dict keys keep the last value.
     families = {preset.family: preset for preset in reversed(PRESETS.values()) if preset.family}
     family = card.get("family", "")
     if family not in ("", *families):
@@ -76,4 +77,7 @@ def known_by_config(config: Mapping[str, Any]) -> tuple[str, ...]:
 
     `config` is its `config.json`, with the `_library` that `model_index.json` names for it.
     """
-    return next((names for facts, names in KNOWN if all(config.get(k) == v for k, v in facts.items())), ())
+    for facts, names in KNOWN:
+        if all(config.get(key) == value for key, value in facts.items()):
+            return names
+    return ()

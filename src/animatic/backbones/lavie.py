@@ -67,7 +67,8 @@ class LaVie(Components):
 
 def models_home() -> Path:
     """The folder of converted models, unless `--out` names another."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "animatic" / "models"
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "animatic" / "models"
 
 
 def recognised(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
@@ -81,11 +82,16 @@ def recognised(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[s
             for theirs, ours in RENAMED.items():
                 name = name.replace(theirs, ours)
             weights[name] = tensor
+
+    # The three networks differ in what they read: noisy latents, key frames with them, or small frames and a noise
+    # level.
     inputs = weights.get("conv_in.weight")
     if inputs is None or inputs.dim() != 4:
         raise AnimaticError("conv_in.weight is missing; want lavie_base.pt, lavie_interpolation.pt or lavie_vsr.pt")
     vsr = "class_embedding.weight" in weights
     kind = "lavie-vsr" if vsr else "lavie-interpolation" if inputs.shape[1] == 8 else "lavie"
+
+    # Every weight must have its place, before anything is written.
     config = {**CARDS[kind]["unet"], **_sizes(weights)}
     with torch.device("meta"):
         check_state(weights, LaVieUNet(**config).state_dict(), f"all weights of {kind}, and no others")
@@ -94,9 +100,17 @@ def recognised(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any], dict[s
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Widths and depth by the shapes of the weights, so that smaller networks of the same kind can be converted too."""
-    matches = [re.match(r"down_blocks\.(\d+)\.resnets\.(\d+)\.conv1\.weight", name) for name in weights]
-    widths = {(int(m[1]), int(m[2])): weights[m[0]].shape[0] for m in matches if m}  # by level and layer
-    text_width = next((w.shape[1] for n, w in weights.items() if n.endswith("attn2.to_k.weight")), None)
+    widths: dict[tuple[int, int], int] = {}  # by level and layer
+    text_width = None
+    for name, tensor in weights.items():
+        match = re.match(r"down_blocks\.(\d+)\.resnets\.(\d+)\.conv1\.weight", name)
+        if match:
+            level, layer = match.groups()
+            widths[int(level), int(layer)] = tensor.shape[0]
+        if text_width is None and name.endswith("attn2.to_k.weight"):
+            text_width = tensor.shape[1]
+
+    # LaVie's networks have four levels.
     levels = range(4)
     if text_width is None or any((level, 0) not in widths for level in levels):
         raise AnimaticError("a level or its text attention is missing; want all weights of one of LaVie's networks")
@@ -111,19 +125,27 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
     """Write the model folder of a published checkpoint, and return it; no code in the file is run.
 
     `parts` is the folder or hub id of the model with text encoder, tokenizer and VAE. `out` None is the folder where
-    `--model lavie` (`lavie-interpolation`, `lavie-vsr`) looks. Raises `AnimaticError` where the file is no such
+    `--model lavie` (`lavie-interpolation`, `lavie-vsr`) reads. Raises `AnimaticError` where the file is no such
     checkpoint.
     """
     state = read_checkpoint(checkpoint)
     kind, config, weights = recognised(state.get("ema", state))
     out = out or models_home() / kind
     card = CARDS[kind]
+
+    # The network, built without memory: its weights are those of the file.
     with torch.device("meta"):
         network = LaVieUNet(**config)
-    network.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, assign=True)
+    contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+    network.load_state_dict(contiguous, assign=True)
     network.save_pretrained(out / "unet")
+
+    # The scheduler of the released program, with LaVie's betas.
     solver: Any = card.get("solver", DDIMScheduler)
-    solver(**BETAS, **card["scheduler"]).save_pretrained(out / "scheduler")
+    scheduler = solver(**BETAS, **card["scheduler"])
+    scheduler.save_pretrained(out / "scheduler")
+
+    # The card says the rest; text encoder and VAE stay where they are.
     written = {
         "family": "lavie",
         "geometry": asdict(card["geometry"]),
@@ -132,5 +154,6 @@ def convert_lavie(checkpoint: Path, out: Path | None = None, parts: str = "") ->
     }
     if "concat_conditioning" in card:
         written["concat_conditioning"] = card["concat_conditioning"]
-    write_cards(out, {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", solver.__name__)}, written)
+    classes = {"unet": ("animatic", "LaVieUNet"), "scheduler": ("diffusers", solver.__name__)}
+    write_cards(out, classes, written)
     return out

@@ -97,33 +97,39 @@ class LaVieUNet(UNet2DConditionModel):
             use_linear_projection=use_linear_projection,
             num_class_embeds=num_class_embeds,
         )
-        self.frames = frames = FrameFolding()
+        frames = FrameFolding()
+        self.frames = frames
+
+        # Layers of the image network that are replaced, or get one before them.
         for module in list(self.modules()):
             if isinstance(module, ResnetBlock2D):
-                module.norm1, module.norm2 = FrameNorm(module.norm1, frames), FrameNorm(module.norm2, frames)
+                module.norm1 = FrameNorm(module.norm1, frames)
+                module.norm2 = FrameNorm(module.norm2, frames)
             elif isinstance(module, Transformer2DModel):
-                module.transformer_blocks = nn.ModuleList(
-                    TemporalTransformerBlock(block, frames, time_last, positions, sparse)
-                    for block in module.transformer_blocks
-                )
+                blocks = module.transformer_blocks
+                extended = [TemporalTransformerBlock(block, frames, time_last, positions, sparse) for block in blocks]
+                module.transformer_blocks = nn.ModuleList(extended)
                 if convolutions:
                     width: Any = module.in_channels
                     module.resblock_temporal = TemporalResNet(width, 0, (3, 3), frames)
                     module.register_forward_pre_hook(_temporal_pre_hook, with_kwargs=True)
         self.conv_norm_out = FrameNorm(self.conv_norm_out, frames)
         if convolutions:
-            embedding = 4 * block_out_channels[0]  # width of the embedding of the timestep
-            self.down_temporal_blocks = nn.ModuleList(
-                TemporalModule(width, embedding, frames) for width in block_out_channels
-            )
-            self.mid_temporal_block = TemporalModule(block_out_channels[-1], embedding, frames)
-            self.up_temporal_blocks = nn.ModuleList(
-                TemporalModule(width, embedding, frames) for width in reversed(block_out_channels)
-            )
-            blocks = (*self.down_blocks, self.mid_block, *self.up_blocks)
-            added: Any = (*self.down_temporal_blocks, self.mid_temporal_block, *self.up_temporal_blocks)
-            for block, module in zip(blocks, added, strict=True):
-                block.register_forward_hook(module.forward_hook, with_kwargs=True)
+            self._add_temporal_blocks(block_out_channels)
+
+    def _add_temporal_blocks(self, widths: Sequence[int]) -> None:
+        """A module over time after each block, which a hook calls; their names are those of the published weights."""
+        embedding = 4 * widths[0]  # width of the embedding of the timestep
+        down = [TemporalModule(width, embedding, self.frames) for width in widths]
+        middle = TemporalModule(widths[-1], embedding, self.frames)
+        up = [TemporalModule(width, embedding, self.frames) for width in reversed(widths)]
+        self.down_temporal_blocks = nn.ModuleList(down)
+        self.mid_temporal_block = middle
+        self.up_temporal_blocks = nn.ModuleList(up)
+
+        blocks = (*self.down_blocks, self.mid_block, *self.up_blocks)
+        for block, module in zip(blocks, (*down, middle, *up), strict=True):
+            block.register_forward_hook(module.forward_hook, with_kwargs=True)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -136,14 +142,13 @@ class LaVieUNet(UNet2DConditionModel):
         samples, _, count = sample.shape[:3]
         self.frames.count = count
         x = self.frames.fold(sample)
+
+        # Frames are samples of the image network; what belongs to a clip is repeated for each of its frames.
         t = torch.as_tensor(timestep, device=sample.device).expand(samples)
-        prediction = super().forward(
-            x,
-            t.repeat_interleave(count),
-            encoder_hidden_states.repeat_interleave(count, 0),
-            class_labels=None if class_labels is None else class_labels.repeat_interleave(count),
-            return_dict=False,
-        )
+        t = t.repeat_interleave(count)
+        text = encoder_hidden_states.repeat_interleave(count, 0)
+        labels = None if class_labels is None else class_labels.repeat_interleave(count)
+        prediction = super().forward(x, t, text, class_labels=labels, return_dict=False)
         return self.frames.unfold(prediction[0])
 
 
@@ -162,7 +167,9 @@ class RotaryEmbedding(nn.Module):
     """Rotary positions of queries and keys `[batch, head, frame, width]`; diffusers' place for it is `norm_q`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return apply_rotary(x, rotary_tables(x.shape[2], min(ROTARY, x.shape[3]), x.device))
+        frames, width = x.shape[2:]
+        tables = rotary_tables(frames, min(ROTARY, width), x.device)
+        return apply_rotary(x, tables)
 
 
 class TemporalAttention(Attention):
@@ -180,10 +187,11 @@ class TemporalAttention(Attention):
         x = self.frames.unfold(hidden_states).flatten(0, 1)  # [sample * cell, frame, channel]
         bias = None
         if self.positions is not None:
-            bias = self.positions(self.frames.count).to(x.dtype)
-            bias = bias.expand(len(x), -1, -1, -1).flatten(0, 1)  # any attention processor takes it so
+            by_head = self.positions(self.frames.count).to(x.dtype)
+            bias = by_head.expand(len(x), -1, -1, -1).flatten(0, 1)  # any attention processor takes it so
         x = super().forward(x, attention_mask=bias)
-        return self.frames.fold(x.unflatten(0, (-1, cells)))
+        by_cell = x.unflatten(0, (-1, cells))
+        return self.frames.fold(by_cell)
 
 
 class TemporalTransformerBlock(BasicTransformerBlock):
@@ -202,9 +210,13 @@ class TemporalTransformerBlock(BasicTransformerBlock):
             cross_attention_dim=like.cross_attention_dim,
             only_cross_attention=like.only_cross_attention,
         )
-        self.frames, self.time_last, self.sparse = frames, time_last, sparse
+        self.frames = frames
+        self.time_last = time_last
+        self.sparse = sparse
         self.attn_temp = TemporalAttention(like.dim, like.num_attention_heads, positions, frames)
         self.norm_temp = nn.LayerNorm(like.dim)
+
+        # Attention over time begins as the identity.
         out: Any = self.attn_temp.to_out
         nn.init.zeros_(out[0].weight)
 
@@ -219,6 +231,7 @@ class TemporalTransformerBlock(BasicTransformerBlock):
         class_labels: Tensor | None = None,
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
+        # What attention in space reads: the frame itself, the text alone, or two other frames.
         x = hidden_states
         normed = self.norm1(x)
         source = None  # self-attention
@@ -227,6 +240,8 @@ class TemporalTransformerBlock(BasicTransformerBlock):
         elif self.sparse:
             source = self._sparse_source(normed)
         x = x + self.attn1(normed, source)
+
+        # Residual branches in the order of the published network.
         x = x + self.attn2(self.norm2(x), encoder_hidden_states)
         if not self.time_last:
             x = x + self.attn_temp(self.norm_temp(x))
@@ -238,8 +253,10 @@ class TemporalTransformerBlock(BasicTransformerBlock):
     def _sparse_source(self, x: Tensor) -> Tensor:
         """The tokens of the first frame and of the one before: `[sample * frame, 2 * cell, channel]`."""
         clip = x.unflatten(0, (-1, self.frames.count))
-        before = torch.cat([clip[:, :1], clip[:, :-1]], 1)
-        return torch.cat([clip[:, :1].expand_as(clip), before], 2).flatten(0, 1)
+        first = clip[:, :1]
+        before = torch.cat([first, clip[:, :-1]], 1)
+        source = torch.cat([first.expand_as(clip), before], 2)
+        return source.flatten(0, 1)
 
 
 class TemporalResNet(nn.Module):
@@ -249,7 +266,8 @@ class TemporalResNet(nn.Module):
         super().__init__()
         self.frames = frames
         first, second = kernels
-        self.norm1, self.norm2 = (nn.GroupNorm(GROUPS, width, eps=1e-6) for _ in range(2))
+        self.norm1 = nn.GroupNorm(GROUPS, width, eps=1e-6)
+        self.norm2 = nn.GroupNorm(GROUPS, width, eps=1e-6)
         self.conv1 = nn.Conv3d(width, width, (first, 1, 1), padding=(first // 2, 0, 0))
         self.conv2 = nn.Conv3d(width, width, (second, 1, 1), padding=(second // 2, 0, 0))
         self.time_emb_proj = nn.Linear(embedding, width) if embedding else None
@@ -258,8 +276,11 @@ class TemporalResNet(nn.Module):
         x = self.frames.unfold(x)
         h = self.conv1(F.silu(self.norm1(x)))
         if self.time_emb_proj is not None and temb is not None:
-            h = h + self.frames.unfold(self.time_emb_proj(F.silu(temb)))[..., None, None]
-        return self.frames.fold(x + self.conv2(F.silu(self.norm2(h))))
+            # The embedding shifts every channel, the same in all cells.
+            shift = self.time_emb_proj(F.silu(temb))
+            h = h + self.frames.unfold(shift)[..., None, None]
+        h = self.conv2(F.silu(self.norm2(h)))
+        return self.frames.fold(x + h)
 
 
 class TemporalModule(nn.Module):
@@ -276,7 +297,9 @@ class TemporalModule(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        return x + self.shift_conv(self.resblocks_3d_s(self.resblocks_3d_t(x, temb), temb))
+        over_time = self.resblocks_3d_t(x, temb)
+        in_space = self.resblocks_3d_s(over_time, temb)
+        return x + self.shift_conv(in_space)
 
     def forward_hook(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """A hook on a block: changes its output, and leaves those for the skip connections as they are."""

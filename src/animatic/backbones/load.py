@@ -71,15 +71,25 @@ def load(
     """
     half = memory.dtype == "float16"
     place = locate(name, half)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     found = found_at(place)
-    own = found.known.dtype if device.startswith("cuda") and found.known and found.known.source else "float32"
-    model = _read(found, getattr(torch, memory.dtype or own), half)
+
+    # The type: as requested, else on a GPU the model's own, which bundled models leave open.
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = memory.dtype
+    if not dtype:
+        is_published = found.known is not None and found.known.source
+        dtype = found.known.dtype if found.known and is_published and device.startswith("cuda") else "float32"
+    model = _read(found, getattr(torch, dtype), half)
+
+    has_card = {"geometry", "defaults"} <= found.card.keys()
     if found.alike:
         _warn_of_recognised(model, found)
-    elif not (found.known or {"geometry", "defaults"} <= found.card.keys()):
+    elif not found.known and not has_card:
         _warn_of_defaults(model, found.folder)
-    model.reference, model.memory = place.reference, memory
+
+    # Weights are changed before they are quantised or offloaded.
+    model.reference = place.reference
+    model.memory = memory
     adapt(model.freeze())
     return apply_memory_options(model, memory, torch.device(device))
 
@@ -93,12 +103,15 @@ def _warn_of_recognised(model: Components, found: Found) -> None:
     """Warn which known model a folder was taken for, and with what defaults it is used."""
     name, *others = found.alike
     scheduler = model.defaults.scheduler or type(model.scheduler).__name__
-    doubt = f"; {listed(others)} looks the same, which animatic card --model {others[0]} would say" if others else ""
-    warn(f"{found.folder}: taken for {name} by its configuration: {_usage(model)}, {scheduler}{doubt}")
+    warning = f"{found.folder}: taken for {name} by its configuration: {_usage(model)}, {scheduler}"
+    if others:
+        warning += f"; {listed(others)} has the same one, which animatic card --model {others[0]} would say"
+    warn(warning)
 
 
 def _usage(model: Components) -> str:
-    size, defaults = model.geometry, model.defaults
+    size = model.geometry
+    defaults = model.defaults
     frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
     return f"{frames}, {defaults.steps} steps, guidance {defaults.guidance:g}"
 
@@ -134,6 +147,8 @@ class Found:
             with reading_card(self.folder):
                 patch = tuple(self.card["geometry"].get("patch", (1, 1, 1)))
                 return Geometry(**{**self.card["geometry"], "patch": patch})
+
+        # The known model's, where somebody named the model.
         own = self.known and self.known.geometry
         if own and not self.alike:
             return own
@@ -141,12 +156,16 @@ class Found:
         if not own and "patch" in vae:  # a PatchCodec takes any size
             raise AnimaticError(f"{self.folder}: its configs have no size; want geometry in animatic.json")
         by_config = self.cls.native_geometry(network, vae)
-        same = own and all(
-            getattr(by_config, n) == getattr(own, n) for n in ("channels", "vae_spatial_ratio", "height", "width")
-        )
-        sizeless = "sample_size" not in network and "sample_height" not in network
-        inherited = bool(self.alike) and network.get("sample_size") == INHERITED.get(self.alike[0], 0)
-        return own if own and (same or sizeless or inherited) else by_config
+        if not own:
+            return by_config
+
+        # A recognised model has the known geometry unless its configuration really says another.
+        compared = ("channels", "vae_spatial_ratio", "height", "width")
+        is_same = all(getattr(by_config, name) == getattr(own, name) for name in compared)
+        has_no_size = "sample_size" not in network and "sample_height" not in network
+        inherited_size = INHERITED.get(self.alike[0], 0)
+        is_inherited = network.get("sample_size") == inherited_size
+        return own if is_same or has_no_size or is_inherited else by_config
 
     def defaults(self) -> ModelDefaults:
         if "defaults" in self.card:
@@ -157,7 +176,7 @@ class Found:
 
 def found_at(place: Location) -> Found:
     """Raises `AnimaticError` where the place is no model folder, or one of another kind of model."""
-    folder, preset = place.folder, place.preset
+    folder = place.folder
     index = read_json(folder / "model_index.json")
     card = read_card(folder)
     part = "transformer" if "transformer" in index else "unet"
@@ -165,13 +184,17 @@ def found_at(place: Location) -> Found:
     if kind not in NETWORKS:
         raise AnimaticError(f"{folder}: its {part} is {kind!r}; want one of {', '.join(NETWORKS)}")
 
-    if odd := sorted(card.keys() - CARD):
-        warn(f"{folder}/animatic.json: {listed(odd)} is not known and not used; known are {listed(sorted(CARD))}")
+    # A misspelt key would have no effect without a word.
+    unknown = sorted(card.keys() - CARD)
+    if unknown:
+        warn(f"{folder}/animatic.json: {listed(unknown)} is not known and not used; known are {listed(sorted(CARD))}")
 
-    config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": index[part][0]}
-    named = preset is not None or not card.keys().isdisjoint(("model", "family"))
-    alike = () if named else known_by_config(config)
-    known = PRESETS[alike[0]] if alike else preset or known_by_card(folder, card)
+    # Which known model it is: as requested, by its card, or else by its configuration.
+    library = index[part][0]
+    config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": library}
+    is_named = place.preset is not None or not card.keys().isdisjoint(("model", "family"))
+    alike = () if is_named else known_by_config(config)
+    known = PRESETS[alike[0]] if alike else place.preset or known_by_card(folder, card)
     return Found(place.name, folder, index, card, config, known, alike)
 
 
@@ -180,36 +203,48 @@ def concat_conditioning_of(name: str) -> ConcatConditioning | None:
     preset = PRESETS.get(name)
     if preset and preset.source and not preset.source.startswith(CONVERT_COMMAND):  # its folder has no card
         return preset.concat_conditioning
+
+    # A folder's card goes before what is known of the model.
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning
     return conditioning_of_card(read_card(found.folder)) or by_preset
 
 
 def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
-    folder, card, cls, rest = found.folder, found.card, found.cls, found.folder
-    if source := card.get("parts"):  # text encoder and VAE are those of another model
+    # Text encoder and VAE may be those of another model.
+    rest = found.folder
+    source = found.card.get("parts")
+    if source:
         rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
 
-    network = cls.read(folder / cls.network_folder, dtype)
+    # The refiner has the class of Stable Diffusion's network, and reads more.
+    cls = found.cls
+    network = cls.read(found.folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
     vae = _codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
+    if "class_vectors" in found.card:
+        text = _labels(found.folder, found.card)
+    else:
+        text = _text(found.name, cls, network, rest, dtype)
 
+    # The model, and what its card or the known model says besides.
     model = cls(
         found.name,
         network,
         vae,
-        _labels(folder, card) if "class_vectors" in card else _text(found.name, cls, network, rest, dtype),
-        _scheduler(folder / "scheduler"),
+        text,
+        _scheduler(found.folder / "scheduler"),
         found.geometry(network.config, vae.config),
         found.defaults(),
-        card.get("coordinates", False),
-        tuple(card.get("words", ())),
+        found.card.get("coordinates", False),
+        tuple(found.card.get("words", ())),
     )
     model.family = found.known.family if found.known else ""
-    with reading_card(folder):
-        model.concat_conditioning = conditioning_of_card(card) or (found.known and found.known.concat_conditioning)
-    model.read_extras(folder, found.index, dtype)
+    with reading_card(found.folder):
+        own = conditioning_of_card(found.card)
+        model.concat_conditioning = own or (found.known and found.known.concat_conditioning)
+    model.read_extras(found.folder, found.index, dtype)
     return model
 
 
@@ -224,6 +259,8 @@ def _codec(folder: Path, dtype: torch.dtype) -> Any:
     cls = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
     if cls is None:
         raise AnimaticError(f"{folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
+
+    # Some VAEs overflow in half precision (SDXL's), which their config says.
     return read_network(cls, folder, torch.float32 if config.get("force_upcast") else dtype)
 
 
@@ -243,20 +280,27 @@ def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: t
     """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
     if cls is Refiner:  # reads with the second of SDXL's two encoders
         encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
-        return RefinerText(name, read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size), encoder)
-    named = (folder / "model_index.json").exists()  # not where parts alone lie
-    encoder_class = class_in(read_json(folder / "model_index.json"), "text_encoder") if named else CLIP
+        tokenizer = read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size)
+        return RefinerText(name, tokenizer, encoder)
+
+    # Which encoder; a folder of parts alone has no index, and holds CLIP.
+    index_file = folder / "model_index.json"
+    encoder_class = class_in(read_json(index_file), "text_encoder") if index_file.exists() else CLIP
+    is_bert = encoder_class == "BertModel"
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    if (encoder_class == "BertModel") > (cls is SpaceTimeBackbone):
+    if is_bert and cls is not SpaceTimeBackbone:
         raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
-    options = {"add_pooling_layer": False} if encoder_class == "BertModel" else {}  # the states are pooled here
+
+    # Encoder and tokenizer, then the class that reads them in the network's way.
+    options = {"add_pooling_layer": False} if is_bert else {}  # the states are pooled here
     encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
     tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
-    if encoder_class == "BertModel":
+    if is_bert:
         return BertSentence(name, tokenizer, encoder)
     if encoder_class == CLIP:
-        return (ClipSentence if cls is SpaceTimeBackbone else ClipText)(name, tokenizer, encoder)
+        text_class = ClipSentence if cls is SpaceTimeBackbone else ClipText
+        return text_class(name, tokenizer, encoder)
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
     return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)

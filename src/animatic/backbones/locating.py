@@ -44,6 +44,7 @@ def locate(name: str, half: bool = False) -> Location:
         folder = Path(name)
         return Location(folder, folder.name, str(folder.resolve()))
 
+    # On the hub; ids of known models give their settings, too.
     known = ", ".join(PRESETS)
     if not is_hub_id(name):
         raise AnimaticError(
@@ -65,8 +66,10 @@ def is_hub_id(name: str) -> bool:
 
 def preset_of(hub_id: str) -> str:
     """The name of the known model whose weights have this hub id, or had it; "" where there is none."""
-    names = {preset.source.lower(): name for name, preset in PRESETS.items() if is_hub_id(preset.source)}
-    return {**FORMER_IDS, **names}.get(hub_id.lower(), "")
+    # Ids of the hub are the same in upper and lower case.
+    present = {preset.source.lower(): name for name, preset in PRESETS.items() if is_hub_id(preset.source)}
+    names = {**FORMER_IDS, **present}
+    return names.get(hub_id.lower(), "")
 
 
 def _folder(name: str, preset: Preset, half: bool) -> Path:

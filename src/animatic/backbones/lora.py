@@ -30,15 +30,22 @@ from .lora_files import Update, read_lora
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
 TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
 
+PROJECTIONS = ("to_q", "to_k", "to_v", "qkv", "out")  # diffusers' layers of attention, and those of SpaceTimeUNet
+
 
 def target_layers(network: nn.Module, which: str) -> list[str]:
     """Names of the attention projections in space, in time or in both ("all"), or of all layers that match globs."""
-    layers = [n for n, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    attention = [n for n in layers if n.rpartition(".")[2] in ("to_q", "to_k", "to_v", "qkv", "out") or "to_out" in n]
-    in_time = [n for n in attention if any(fnmatchcase(n, glob) for glob in TIME)]
-    chosen = {"space": [n for n in attention if n not in in_time], "time": in_time, "all": attention}.get(which)
-    if chosen is None:
-        chosen = [n for n in layers if any(fnmatchcase(n, glob.strip()) for glob in which.split(","))]
+    # Attention layers have the names of diffusers, or those of SpaceTimeUNet.
+    layers = [name for name, module in network.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    if which in ("space", "time", "all"):
+        attention = [name for name in layers if name.rpartition(".")[2] in PROJECTIONS or "to_out" in name]
+        in_time = [name for name in attention if any(fnmatchcase(name, glob) for glob in TIME)]
+        in_space = [name for name in attention if name not in in_time]
+        chosen = {"space": in_space, "time": in_time, "all": attention}[which]
+    else:
+        globs = [glob.strip() for glob in which.split(",")]
+        chosen = [name for name in layers if any(fnmatchcase(name, glob) for glob in globs)]
+
     if not chosen:
         raise AnimaticError(f"no layer matches {which!r}; want space, time, all, or globs such as *attn2.to_k")
     return chosen
@@ -57,8 +64,12 @@ def add_adapters(network: nn.Module, rank: int, which: str = "space") -> None:
 
 def save_lora(network: nn.Module, path: Path, words: Sequence[str] = ()) -> Path:
     """Write the adapters of `network` as diffusers names them; `words` are those they were trained for."""
-    adapters = {name: value for name, value in network.state_dict().items() if ".lora_" in name}
-    state = {f"unet.{name.replace('.default', '')}": v.detach().cpu().contiguous() for name, v in adapters.items()}
+    state = {}
+    for name, value in network.state_dict().items():
+        if ".lora_" in name:
+            plain = name.replace(".default", "")  # peft's name of the only adapter
+            state[f"unet.{plain}"] = value.detach().cpu().contiguous()
+
     header = {"format": "pt", "animatic": json.dumps({"words": list(words)})}
     write_atomically(path, save(state, header))
     return path
@@ -80,11 +91,15 @@ class LoraRequest:
         """The request in `text`. Raises `AnimaticError` where SCALE is no finite number."""
         if os.path.exists(text):  # of a Path a name that is too long would raise
             return LoraRequest(Path(text))
+
+        # From the end: the network, then the scale; a path may hold colons, too.
         rest, _, last = text.rpartition(":")
         network = last if last in NETWORKS else ""
         rest, _, number = (rest if network else text).rpartition(":")
         if not rest:
             return LoraRequest(Path(number), network=network)
+
+        # Where the last part is no number it belongs to the path.
         try:
             scale = float(number)
         except ValueError:
@@ -118,6 +133,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
     which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
     `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """
+    # Which layers of which networks the file is for.
     encoder = getattr(model.text, "encoder", None)
     lora = read_lora(file, model.unet, encoder)
     targets = _targets(model, network)
@@ -125,6 +141,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
         hint = f"{file}:{scale:g}:transformer for one of them, {file}:{scale:g}:transformer_2 for the other"
         warn(f"{file}: added to both networks of {model.name}; say {hint}")
 
+    # The layer of each update; nothing is changed unless everything fits.
     changes: list[tuple[nn.Module, Update]] = []
     misfits = []
     for part, updates in lora.parts.items():
@@ -137,27 +154,37 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
                     changes.append((layer, update))
                 else:
                     misfits.append(f"{part}.{name}" if part.startswith("text") else name)
+
+    # One layer that does not fit means another network: nothing was changed yet.
     if misfits:
         others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})" if misfits[1:] else ""
         whose = f"does not fit {model.name}; want a LoRA of this network"
         raise AnimaticError(f"{file}: its layer {misfits[0]}{others} {whose}")
 
-    with torch.no_grad():  # nothing is changed unless everything fits
+    with torch.no_grad():
         for layer, update in changes:
             weight: Any = layer.weight
             weight.copy_(update.weight(weight, scale))
             if update.bias is not None:
                 bias: Any = layer.bias
-                bias += (scale * update.scaling * update.bias).to(bias)
+                change = scale * update.scaling * update.bias
+                bias += change.to(bias)
+
+    # What files say about the model; one without a list of words takes any.
     where = f":{network}" if network else ""
     model.name = f"{model.name} + {file.stem}:{scale:g}{where}"
     model.loras = (*model.loras, (str(file.resolve()), scale, network))
-    model.words = (*model.words, *(w for w in lora.words if w not in model.words)) if model.words else ()
+    if model.words:
+        added = [word for word in lora.words if word not in model.words]
+        model.words = (*model.words, *added)
+    else:
+        model.words = ()
     return model
 
 
 def _targets(model: Components, network: str) -> dict[str, Any]:
     """The networks that are to be changed, by their part in a model folder."""
+    # Two names, of which the second is there where the model has a second network.
     found = dict(zip((model.network_folder, "transformer_2"), model.networks, strict=False))
     if not network:
         return found

@@ -58,25 +58,33 @@ class Update:
     magnitude: Tensor | None = None
 
     def fits(self, layer: nn.Module | None) -> bool:
+        # Rows of B are output channels; A has as many numbers a row as the weight, kernel included.
         weight = getattr(layer, "weight", None)
         if weight is None or len(weight) != len(self.up) or self.up.shape[1] != len(self.down):
             return False
-        bias = getattr(layer, "bias", None)
-        channels = [len(part) for part in (self.bias, self.magnitude) if part is not None]
-        whole = weight.numel() == len(self.up) * self.down[0].numel() and set(channels) <= {len(weight)}
-        return whole and (self.bias is None or bias is not None)
+        if weight.numel() != len(self.up) * self.down[0].numel():
+            return False
+
+        # One number for each output channel.
+        vectors = [vector for vector in (self.bias, self.magnitude) if vector is not None]
+        if any(len(vector) != len(weight) for vector in vectors):
+            return False
+        has_bias = getattr(layer, "bias", None) is not None
+        return self.bias is None or has_bias
 
     def weight(self, old: Tensor, scale: float) -> Tensor:
         """The weight of the layer with `scale` times the update, float32, in the shape of `old`."""
-        change = (self.up.flatten(1) @ self.down.flatten(1)) * (scale * self.scaling)
+        product = self.up.flatten(1) @ self.down.flatten(1)
+        change = product * (scale * self.scaling)
         new = old.float() + change.view_as(old).to(old.device)
         if self.magnitude is None:
             return new
 
-        # Liu et al. 2024 (arXiv 2402.09353), equation 5: direction from the sum, length from the magnitude vector
+        # Liu et al. 2024 (arXiv 2402.09353), equation 5: direction from the sum, length from the magnitude vector.
         length = new.flatten(1).norm(dim=1)
         factor = self.magnitude.to(new.device) / length
-        return factor.view(-1, *[1] * (new.dim() - 1)) * new
+        by_channel = factor.view(-1, *[1] * (new.dim() - 1))
+        return by_channel * new
 
 
 @dataclass(frozen=True)
@@ -94,34 +102,40 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
     Raises `AnimaticError` where it is none, is incomplete, has numbers that are not finite, or tensors that are no
     LoRA; warns where Wan's names come with changes of norms, which diffusers does not read either.
     """
+    # A folder holds one file, by diffusers' or peft's name.
     if os.path.isdir(file):
-        file = next((file / name for name in NAMES if (file / name).exists()), file / NAMES[0])
+        present = [file / name for name in NAMES if (file / name).exists()]
+        file = present[0] if present else file / NAMES[0]
     state, header = _open(file)
     if not any("lora" in name or "hada_" in name or "lokr_" in name for name in state):
         raise AnimaticError(f"{file}: no LoRA in it; want layers named lora_A and lora_B, or lora_down and lora_up")
     _check(file, state)
 
+    # The tensors by part ("", "unet", "text_encoder"), layer and role ("lora_A.weight").
     named = _named(file, state, network, encoder)
     grouped: dict[str, dict[str, dict[str, Tensor]]] = {}
-    strange = []
+    unknown = []
     for key, value in named.items():
         role = ROLE.fullmatch(key)
         if role is None:
-            strange.append(key)
+            unknown.append(key)
             continue
         part, layer = PREFIX.fullmatch(role[1]).groups()  # type: ignore[union-attr]
-        grouped.setdefault(part or "", {}).setdefault(layer, {})[role[2]] = value
-    if strange:
-        count = f"{len(strange)} of {len(named)} tensors are no plain LoRA or DoRA of peft"
-        raise AnimaticError(f"{file}: {count}, the first is {strange[0]}; want lora_A and lora_B pairs alone")
+        layers = grouped.setdefault(part or "", {})
+        layers.setdefault(layer, {})[role[2]] = value
+    if unknown:
+        count = f"{len(unknown)} of {len(named)} tensors are no plain LoRA or DoRA of peft"
+        raise AnimaticError(f"{file}: {count}, the first is {unknown[0]}; want lora_A and lora_B pairs alone")
 
+    # peft stores alpha in a file of its own.
     configs = _configs(file, header, named)
-    if not configs and any(name.startswith("base_model.model.") for name in state):
-        warn(f"{file}: no adapter_config.json beside it; its alpha is taken to be its rank")
-    parts = {
-        part: {layer: _update(file, layer, roles, configs.get(part, {})) for layer, roles in layers.items()}
-        for part, layers in grouped.items()
-    }
+    is_of_peft = any(name.startswith("base_model.model.") for name in state)
+    if not configs and is_of_peft:
+        warn(f"{file}: no adapter_config.json in its folder; its alpha is taken to be its rank")
+    parts = {}
+    for part, layers in grouped.items():
+        config = configs.get(part, {})
+        parts[part] = {layer: _update(file, layer, roles, config) for layer, roles in layers.items()}
     return LoraFile(parts, _words(file, header))
 
 
@@ -134,32 +148,41 @@ def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _check(file: Path, state: State) -> None:
-    bad = [name for name, value in state.items() if not torch.isfinite(value.float()).all()]
+    bad = []
+    for name, value in state.items():
+        if not torch.isfinite(value.float()).all():
+            bad.append(name)
     if bad:
         raise AnimaticError(f"{file}: {len(bad)} tensors hold numbers that are not finite, the first is {bad[0]}")
 
 
 def _named(file: Path, state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
     """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`."""
+    # Prefixes and names of other programs, one after another.
     state = {name.removeprefix("base_model.model."): value for name, value in state.items()}
     if type(network).__name__ == "WanTransformer3DModel":
         state = _from_wan(file, state)
-    state = _from_kohya({name.removeprefix("diffusion_model."): v for name, v in state.items()}, network, encoder)
+    state = {name.removeprefix("diffusion_model."): value for name, value in state.items()}
+    state = _from_kohya(state, network, encoder)
 
+    # Endings of kohya and of old training scripts.
     named = {}
     for name, value in state.items():
         for old, new in ENDINGS.items():
             name = name.replace(old, new)
         named[name] = value
 
+    # diffusers' own conversions, one for the network and one for text encoders.
     texts = {name: value for name, value in named.items() if name.startswith("text_encoder.")}
-    others = convert_unet_state_dict_to_peft({name: v for name, v in named.items() if name not in texts})
+    others = {name: value for name, value in named.items() if name not in texts}
+    others = convert_unet_state_dict_to_peft(others)
     if any("to_out_lora" in name for name in texts):  # the training scripts' old names
         texts = convert_state_dict_to_peft(convert_state_dict_to_diffusers(texts))
-    flat = encoder is not None and not hasattr(encoder, "text_model")  # so is CLIP since transformers 5
-    texts = {
-        name.replace("text_encoder.text_model.", "text_encoder.") if flat else name: v for name, v in texts.items()
-    }
+
+    # CLIP has no inner `text_model` since transformers 5.
+    is_flat = encoder is not None and not hasattr(encoder, "text_model")
+    if is_flat:
+        texts = {name.replace("text_encoder.text_model.", "text_encoder."): value for name, value in texts.items()}
     return {**others, **texts}
 
 
@@ -173,6 +196,7 @@ def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
     if not any(name.startswith("diffusion_model.") for name in own):
         return own
 
+    # Wan's files may change norms and biases, which diffusers' converter drops without a word.
     left_out = [name for name, value in own.items() if _unread(name) and value.any()]
     if left_out:
         count = f"{len(left_out)} tensors that change norms or whole layers are left out, as by diffusers"
@@ -190,17 +214,22 @@ def _unread(name: str) -> bool:
 
 def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
     """kohya's names with dots: `lora_unet_mid_block_resnets_0_conv1` is the network's mid_block.resnets.0.conv1."""
-    layers = {
-        "unet": {name.replace(".", "_"): name for name, _ in network.named_modules()},
-        "text_encoder": {name.replace(".", "_"): name for name, _ in encoder.named_modules()} if encoder else {},
-    }
+    modules = {"unet": network, "text_encoder": encoder}
+    layers: dict[str, dict[str, str]] = {}
+    for part, module in modules.items():
+        names = [name for name, _ in module.named_modules()] if module else []
+        layers[part] = {name.replace(".", "_"): name for name in names}
+
+    # "_" stands for "." and for itself: the names of the network decide.
     named = {}
     for name, value in state.items():
-        if hit := KOHYA.fullmatch(name):
-            part = "unet" if hit[1] == "unet" else "text_encoder"
-            flat = hit[2].removeprefix("text_model_") if part == "text_encoder" else hit[2]
-            layer = layers[part].get(flat) or layers[part].get(hit[2]) or hit[2]
-            name = f"{part}.{layer}.{hit[3]}"
+        match = KOHYA.fullmatch(name)
+        if match:
+            prefix, underscored, role = match.groups()
+            part = "unet" if prefix == "unet" else "text_encoder"
+            flat = underscored.removeprefix("text_model_") if part == "text_encoder" else underscored
+            layer = layers[part].get(flat) or layers[part].get(underscored) or underscored
+            name = f"{part}.{layer}.{role}"
         named[name] = value
     return named
 
@@ -215,11 +244,15 @@ def _configs(file: Path, header: Mapping[str, str], named: State) -> dict[str, d
     else:
         return {}
 
+    # Keys of one part begin with its name; others are for every part that has none of its own.
+    common = {key: value for key, value in config.items() if "." not in key}
+    matches = [PREFIX.fullmatch(name) for name in named]
+    parts = {match[1] or "" for match in matches if match}
     configs: dict[str, dict[str, Any]] = {}
-    parts = {hit[1] or "" for name in named if (hit := PREFIX.fullmatch(name))}
     for part in parts:
-        own = {key.removeprefix(f"{part}."): v for key, v in config.items() if part and key.startswith(f"{part}.")}
-        configs[part] = own or {key: value for key, value in config.items() if "." not in key}
+        prefix = f"{part}."
+        own = {key.removeprefix(prefix): value for key, value in config.items() if part and key.startswith(prefix)}
+        configs[part] = own or common
     return configs
 
 
@@ -239,7 +272,8 @@ def _words(file: Path, header: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _update(file: Path, layer: str, roles: Mapping[str, Tensor], config: Mapping[str, Any]) -> Update:
-    down, up = roles.get("lora_A.weight"), roles.get("lora_B.weight")
+    down = roles.get("lora_A.weight")
+    up = roles.get("lora_B.weight")
     if down is None or up is None:
         raise AnimaticError(f"{file}: {layer} has {', '.join(sorted(roles))}, which has no partner; want a whole LoRA")
     if down.dim() < 2 or up.dim() < 2 or not down.numel():
@@ -248,17 +282,22 @@ def _update(file: Path, layer: str, roles: Mapping[str, Tensor], config: Mapping
     if config.get("use_dora") and "lora_magnitude_vector" not in roles:
         raise AnimaticError(f"{file}: a DoRA, but {layer} has no lora_magnitude_vector; want a whole one")
 
+    # alpha / rank, or of rsLoRA alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732).
     rank = len(down)
-    alpha = float(roles["alpha"].flatten()[0]) if "alpha" in roles else _alpha(layer, config, rank)
+    if "alpha" in roles:
+        alpha = float(roles["alpha"].flatten()[0])
+    else:
+        alpha = _alpha(layer, config, rank)
     scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
-    bias, magnitude = (roles.get(role) for role in ("lora_B.bias", "lora_magnitude_vector"))
-    return Update(
-        down.float(),
-        up.float(),
-        scaling,
-        None if bias is None else bias.float(),
-        None if magnitude is None else magnitude.float().flatten(),
-    )
+
+    # Everything is computed in float32.
+    bias = roles.get("lora_B.bias")
+    if bias is not None:
+        bias = bias.float()
+    magnitude = roles.get("lora_magnitude_vector")
+    if magnitude is not None:
+        magnitude = magnitude.float().flatten()
+    return Update(down.float(), up.float(), scaling, bias, magnitude)
 
 
 def _alpha(layer: str, config: Mapping[str, Any], rank: int) -> float:

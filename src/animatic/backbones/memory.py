@@ -20,6 +20,8 @@ def apply_memory_options(model: Components, options: MemoryOptions, device: torc
         ao = import_module("torchao.quantization")  # optional, and heavy
         for part in (*model.networks, model.text):
             ao.quantize_(part, getattr(ao, QUANTIZERS[options.quantize])())
+
+    # Without offloading everything is moved at once.
     if not options.offload:
         return model.to(device)
     from diffusers.hooks import apply_group_offloading

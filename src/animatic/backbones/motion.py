@@ -22,28 +22,37 @@ def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Ten
     `index` is in 0..factor. Motions of up to 4 x `factor` pixels are found where the shorter side has 64 pixels, and
     proportionally larger ones in larger images.
     """
+    # The frames are padded by the largest motion, so that each shift is a view.
     height, width = before.shape[-2:]
     step = max(1, min(height, width) // 64)  # pixels between the motions that are tried
     margin = factor * SEARCH_RADIUS * step
-    padded_before, padded_after = (F.pad(image, (margin,) * 4, mode="replicate") for image in (before, after))
+    padded_before = F.pad(before, (margin,) * 4, mode="replicate")
+    padded_after = F.pad(after, (margin,) * 4, mode="replicate")
 
     def moved(image: Tensor, down: int, right: int) -> Tensor:
-        return image[..., margin - down : margin - down + height, margin - right : margin - right + width]
+        top = margin - down
+        left = margin - right
+        return image[..., top : top + height, left : left + width]
 
+    # All motions, the shorter ones first.
     offsets = [step * i for i in range(-SEARCH_RADIUS, SEARCH_RADIUS + 1)]
     motions = [(y, x) for y in offsets for x in offsets]
+    motions.sort(key=lambda motion: motion[0] ** 2 + motion[1] ** 2)
 
-    # Per pixel the blend along the motion of least cost, shorter motions first.
+    # Per pixel the blend along the motion of least cost.
     best: Tensor | None = None
     lowest: Tensor | None = None
-    for y, x in sorted(motions, key=lambda motion: motion[0] ** 2 + motion[1] ** 2):
+    for y, x in motions:
         source = moved(padded_before, index * y, index * x)
         target = moved(padded_after, (index - factor) * y, (index - factor) * x)
-        cost = _block_mean((source - target).abs().mean(1, keepdim=True))
-        cost = cost + MOTION_PENALTY / step * (y * y + x * x) ** 0.5
+
+        # The cost of a motion: how much the two frames differ along it, and a little for its length.
+        difference = (source - target).abs().mean(1, keepdim=True)
+        cost = _block_mean(difference) + MOTION_PENALTY / step * (y * y + x * x) ** 0.5
         blend = torch.lerp(source, target, index / factor)
         if best is None or lowest is None:
-            best, lowest = blend, cost
+            best = blend
+            lowest = cost
         else:
             best = torch.where(cost < lowest, blend, best)
             lowest = torch.minimum(cost, lowest)
@@ -53,9 +62,13 @@ def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Ten
 
 def _block_mean(difference: Tensor) -> Tensor:
     """The mean over blocks around each pixel, by differences of cumulative sums; zero beyond the border."""
+    # A block reaches BLOCK // 2 to both sides; one more row before it makes the difference of two sums.
+    before = BLOCK // 2 + 1
+    after = BLOCK // 2
     for dim in (-1, -2):
-        margin = (BLOCK // 2 + 1, BLOCK // 2) if dim == -1 else (0, 0, BLOCK // 2 + 1, BLOCK // 2)
+        margin = (before, after) if dim == -1 else (0, 0, before, after)
         size = difference.shape[dim]
         total = F.pad(difference, margin).cumsum(dim)
-        difference = (total.narrow(dim, BLOCK, size) - total.narrow(dim, 0, size)) / BLOCK
+        block_sum = total.narrow(dim, BLOCK, size) - total.narrow(dim, 0, size)
+        difference = block_sum / BLOCK
     return difference

@@ -36,6 +36,7 @@ def record(layer: nn.Module, keep: Callable[[int, State], None], count: int) -> 
 @contextmanager
 def replay(layers: Sequence[nn.Module], states: Sequence[State]) -> Iterator[None]:
     """Skip `layers`: each returns what was recorded of the last of them, `states` by branch."""
+    # Every skipped layer returns the output of the last: the others' outputs are read by none.
     outputs = [torch.stack(branches) for branches in zip(*states, strict=True)]
     out: Any = tuple(outputs) if len(outputs) > 1 else outputs[0]
     forwards = [layer.forward for layer in layers]

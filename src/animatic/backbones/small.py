@@ -68,12 +68,14 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         super().__init__()
         if design not in DESIGNS:
             raise AnimaticError(f"design is {design!r}; want one of {', '.join(DESIGNS)}")
-        self.original = original = design == "original"
         blocks = tuple(blocks) or (2,) * len(multiples)
         if len(blocks) != len(multiples):
             raise AnimaticError(f"blocks are {list(blocks)}; want one number for each of {len(multiples)} levels")
+        original = design == "original"
+        self.original = original
         self.size_multiple = 2 ** (len(multiples) - 1)
-        widths = [dim * m for m in multiples]
+        widths = [dim * multiple for multiple in multiples]
+        lowest = widths[-1]
         embedding = 4 * dim + cond_dim  # channels of the embedding of timestep and condition
 
         def through_time(channels: int) -> TemporalAttention:
@@ -83,7 +85,8 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         def through_space(channels: int, level: int) -> nn.Module | None:
             if original:
                 return LinearAttention(channels, heads) if linear_attention else None
-            return full(channels) if level >= len(multiples) - 2 else None
+            is_low = level >= len(multiples) - 2
+            return full(channels) if is_low else None
 
         def full(channels: int) -> SpaceAttention:
             if original:
@@ -91,8 +94,10 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             return SpaceAttention(channels, max(1, channels // head_dim), head_dim)
 
         def level(index: int, channels: int, out: int) -> Level:
-            first, *others = (ResNet(c, out, embedding, original) for c in (channels, *(out,) * (blocks[index] - 1)))
-            return Level([first, *others], through_space(out, index), through_time(out))
+            resnets = [ResNet(channels, out, embedding, original)]
+            for _ in range(blocks[index] - 1):
+                resnets.append(ResNet(out, out, embedding, original))
+            return Level(resnets, through_space(out, index), through_time(out))
 
         # Input, embeddings of timestep and condition, relative positions in time.
         self.conv_in = nn.Conv2d(in_channels, dim, first_kernel, padding=first_kernel // 2)
@@ -101,19 +106,26 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         self.null = nn.Parameter(torch.randn(1, cond_dim)) if cond_dim else None
         self.positions = RelativePositions(heads)
 
-        # Levels on the way down, the middle, and levels on the way up.
+        # Levels on the way down.
         steps = list(zip([dim, *widths[:-1]], widths, strict=True))
         self.down = nn.ModuleList([level(i, a, b) for i, (a, b) in enumerate(steps)])
-        self.shrink = nn.ModuleList([nn.Conv2d(w, w, 4, stride=2, padding=1) for w in widths[:-1]])
-        self.mid1, self.mid2 = (ResNet(widths[-1], widths[-1], embedding, original) for _ in range(2))
-        self.mid_space = full(widths[-1])
-        self.mid_time = through_time(widths[-1])
-        self.up = nn.ModuleList([level(i, 2 * b, a) for i, (a, b) in reversed(list(enumerate(steps)))])
-        self.grow = nn.ModuleList([nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for a, _ in reversed(steps[1:])])
+        self.shrink = nn.ModuleList([nn.Conv2d(width, width, 4, stride=2, padding=1) for width in widths[:-1]])
+
+        # The middle.
+        self.mid1 = ResNet(lowest, lowest, embedding, original)
+        self.mid2 = ResNet(lowest, lowest, embedding, original)
+        self.mid_space = full(lowest)
+        self.mid_time = through_time(lowest)
+
+        # Levels on the way up, which also read what the way down has left.
+        upwards = list(reversed(list(enumerate(steps))))
+        self.up = nn.ModuleList([level(i, 2 * b, a) for i, (a, b) in upwards])
+        self.grow = nn.ModuleList([nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for _, (a, _) in upwards[:-1]])
 
         # Output.
+        kernel = 1 if original else 3
         self.last = ResNet(2 * dim, dim, 0, True) if original else nn.GroupNorm(group_count(dim), dim)
-        self.conv_out = nn.Conv2d(dim, out_channels or in_channels, 1 if original else 3, padding=0 if original else 1)
+        self.conv_out = nn.Conv2d(dim, out_channels or in_channels, kernel, padding=kernel // 2)
 
         for name, module in self.named_modules():
             if isinstance(module, Attention):
@@ -144,7 +156,8 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         video = frames - images
 
         # One embedding a frame, of its timestep and its condition.
-        embedding = self.time_embed(sinusoids(t.expand(samples), self.config["dim"]).to(x.dtype))
+        angles = sinusoids(t.expand(samples), self.config["dim"])
+        embedding = self.time_embed(angles.to(x.dtype))
         embedding = embedding.repeat_interleave(frames, 0)
         if self.null is not None:
             condition = self._condition(cond, null, samples, frames).to(x.dtype)
@@ -155,10 +168,14 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         rotary = rotary_tables(video, min(32, self.config["head_dim"]), x.device) if self.original else None
         clip = FrameLayout(frames, images, focus_present, bias, rotary, attention)
 
-        h = self.conv_in(x.movedim(2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        # Convolutions see frames as images: [sample * frame, channel, height, width].
+        images_in = x.movedim(2, 1).flatten(0, 1)
+        h = self.conv_in(images_in.contiguous(memory_format=torch.channels_last))
         if self.time_in is not None:
             h = self.time_in(h, clip)
         first = h
+
+        # Down, middle and up.
         skips = []
         for i, level in enumerate(self.down):
             h = level(h, embedding, clip)
@@ -167,16 +184,23 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 h = self.shrink[i](h)
 
         h = self.mid1(h, embedding)
-        h = self.mid_time(self.mid_space(h, clip), clip)
+        h = self.mid_space(h, clip)
+        h = self.mid_time(h, clip)
         h = self.mid2(h, embedding)
 
         for i, level in enumerate(self.up):
-            h = level(torch.cat([h, skips.pop()], 1), embedding, clip)
+            h = torch.cat([h, skips.pop()], 1)
+            h = level(h, embedding, clip)
             if i < len(self.grow):
                 h = self.grow[i](h)
 
-        h = self.last(torch.cat([h, first], 1)) if self.original else F.silu(self.last(h))
-        return self.conv_out(h).unflatten(0, (samples, frames)).movedim(1, 2)
+        # The original joins the first features once more; the other has a norm in their place.
+        if self.original:
+            h = self.last(torch.cat([h, first], 1))
+        else:
+            h = F.silu(self.last(h))
+        by_sample = self.conv_out(h).unflatten(0, (samples, frames))
+        return by_sample.movedim(1, 2)
 
     def set_attn_processor(self, processors: Mapping[str, Any]) -> None:
         """Part of diffusers' protocol; there is none to set."""
@@ -186,23 +210,31 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         assert self.null is not None
         if cond is None:
             return self.null.expand(samples * frames, -1)
-        cond = cond[:, None].expand(-1, frames, -1) if cond.dim() == 2 else cond
+
+        # One condition a sample is repeated for each frame.
+        if cond.dim() == 2:
+            cond = cond[:, None].expand(-1, frames, -1)
         if null is not None:
-            where = null[:, None].expand(-1, frames) if null.dim() == 1 else null
-            cond = torch.where(where[..., None], self.null.to(cond.dtype), cond)
+            # Where it is null the learnt condition takes its place.
+            if null.dim() == 1:
+                null = null[:, None].expand(-1, frames)
+            cond = torch.where(null[..., None], self.null.to(cond.dtype), cond)
         return cond.flatten(0, 1)
 
     def _check(self, x: Tensor, cond: Tensor | None, images: int) -> None:
         channels, frames, height, width = x.shape[1:]
-        if channels != self.config["in_channels"]:
-            raise AnimaticError(f"{channels} channels; this network takes {self.config['in_channels']}")
+        own_channels = self.config["in_channels"]
+        if channels != own_channels:
+            raise AnimaticError(f"{channels} channels; this network takes {own_channels}")
         for name, value in (("height", height), ("width", width)):
             if value % self.size_multiple:
                 raise AnimaticError(f"{name} is {value}; this network takes multiples of {self.size_multiple}")
         if not 0 <= images <= frames:
             raise AnimaticError(f"images is {images}; want 0 to {frames}, the frames of a clip")
-        if cond is not None and (self.null is None or cond.shape[-1] != self.config["cond_dim"]):
-            raise AnimaticError(f"condition of width {cond.shape[-1]}; this network takes {self.config['cond_dim']}")
+
+        cond_dim = self.config["cond_dim"]
+        if cond is not None and (self.null is None or cond.shape[-1] != cond_dim):
+            raise AnimaticError(f"condition of width {cond.shape[-1]}; this network takes {cond_dim}")
 
 
 class Level(nn.Module):

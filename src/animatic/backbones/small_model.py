@@ -35,11 +35,15 @@ class ClipSentence(ClipText):
         return self.encoder.config.hidden_size
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        ids = self.tokens(prompts).to(next(self.encoder.parameters()).device)
+        device = next(self.encoder.parameters()).device
+        ids = self.tokens(prompts).to(device)
         states = self.encoder(input_ids=ids).last_hidden_state
+
+        # The state at the first end token, which has read the whole prompt.
         closing: Any = self.tokenizer.eos_token_id
         end = ids.eq(closing).int().argmax(1)
-        return states[torch.arange(len(ids)), end][:, None]
+        prompt = torch.arange(len(ids))
+        return states[prompt, end][:, None]
 
 
 class Labels(nn.Module):
@@ -52,7 +56,8 @@ class Labels(nn.Module):
 
     def __init__(self, names: Sequence[str], width: int) -> None:
         super().__init__()
-        self.names, self.width = tuple(names), width
+        self.names = tuple(names)
+        self.width = width
         self.table = nn.Embedding(max(1, len(self.names)), max(1, width))
 
     @staticmethod
@@ -68,6 +73,7 @@ class Labels(nn.Module):
     @staticmethod
     def of_file(file: Path) -> Labels:
         """From JSON: name -> list of numbers, as many for each. Raises `AnimaticError` where it is not that."""
+        # torch.tensor refuses rows of different lengths.
         vectors = read_json(file)
         try:
             table = torch.tensor([list(map(float, vector)) for vector in vectors.values()])
@@ -84,9 +90,12 @@ class Labels(nn.Module):
         for prompt in prompts:
             if self.names and prompt and prompt not in self.names:
                 raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
+
+        # -1 is no class; the table's first vector is then multiplied by 0.
         numbers = [self.names.index(prompt) if prompt in self.names else -1 for prompt in prompts]
         index = torch.tensor(numbers, device=self.table.weight.device)
-        vectors = self.table(index.clamp(min=0)) * (index >= 0)[:, None]
+        is_class = index >= 0
+        vectors = self.table(index.clamp(min=0)) * is_class[:, None]
         return vectors[:, None]
 
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
@@ -107,6 +116,8 @@ class SpaceTimeBackbone(Components):
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)
+
+        # The network replaces the condition of these branches by its learnt null.
         null = torch.tensor([not p for p in (*negatives, *prompts)], device=cond.text.device)
         return replace(cond, extra={NULL: null})
 
@@ -118,7 +129,10 @@ class SpaceTimeBackbone(Components):
             warn(f"{self.name} was trained without text: prompts change nothing")
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        x = with_concatenated(NOISE_INPUT_SCALE * x, cond) if self.concat_conditioning else x
+        if self.concat_conditioning:
+            x = with_concatenated(NOISE_INPUT_SCALE * x, cond)
+
+        # The one state of a prompt, [branch, channel].
         text = cond.text[:, 0] if self.unet.config["cond_dim"] else None
         return self.unet(x, t, text, null=cond.extra.get(NULL), attention=self.hooks.attention)
 
@@ -139,23 +153,30 @@ def save_model(folder: Path, model: Components) -> None:
         "family": model.family,
         "geometry": asdict(model.geometry),
         "defaults": asdict(model.defaults),
+        "coordinates": model.coordinates,
+        "words": model.words,
     }
-    card |= {"coordinates": model.coordinates, "words": model.words}
-    if isinstance(model.concat_conditioning, LearnedConditioning):
-        card["concat_conditioning"] = {"kind": model.concat_conditioning.kind, **model.concat_conditioning.fields()}
+    conditioning = model.concat_conditioning
+    if isinstance(conditioning, LearnedConditioning):
+        card["concat_conditioning"] = {"kind": conditioning.kind, **conditioning.fields()}
     if has_grounding(model.unet):
         model.unet.register_to_config(use_gated_attention=True)  # its weights are then in the network's own file
-    parts = {}
-    for name, part in ((model.network_folder, model.unet), ("vae", model.vae), ("scheduler", model.scheduler)):
+
+    # Each part in a folder of its own, and its class for `model_index.json`.
+    parts: dict[str, tuple[str, str]] = {}
+    saved = {model.network_folder: model.unet, "vae": model.vae, "scheduler": model.scheduler}
+    for name, part in saved.items():
         part.save_pretrained(folder / name)
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "animatic"
         parts[name] = (library, type(part).__name__)
+
+    # Text encoder and tokenizer; classes are part of the card.
     text: Any = model.text
     if isinstance(text, Labels):
-        card |= {"classes": text.names, "class_vectors": text.table.weight.detach().cpu().tolist()}
+        vectors = text.table.weight.detach().cpu()
+        card |= {"classes": text.names, "class_vectors": vectors.tolist()}
     else:
-        text.encoder.save_pretrained(folder / "text_encoder")
-        text.tokenizer.save_pretrained(folder / "tokenizer")
         for name, part in (("text_encoder", text.encoder), ("tokenizer", text.tokenizer)):
+            part.save_pretrained(folder / name)
             parts[name] = ("transformers", type(part).__name__)
     write_cards(folder, parts, card)

@@ -55,29 +55,41 @@ def tokens(x: Tensor) -> Tensor:
 
 def grid(x: Tensor, like: Tensor) -> Tensor:
     """`[n, height * width, channel]` to `[n, channel, height, width]`, the size of `like`."""
-    return x.unflatten(1, like.shape[-2:]).permute(0, 3, 1, 2)
+    height, width = like.shape[-2:]
+    by_cell = x.unflatten(1, (height, width))
+    return by_cell.permute(0, 3, 1, 2)
 
 
 def sinusoids(t: Tensor, width: int) -> Tensor:
     """`[n, width]`: sines, then cosines of t at frequencies 1 to 1e-4 (Vaswani et al. 2017, both ends included)."""
     half = width // 2
-    angles = t.float()[:, None] * torch.exp(torch.arange(half, device=t.device) * (-math.log(1e4) / (half - 1)))
+    step = -math.log(1e4) / (half - 1)
+    frequencies = torch.exp(torch.arange(half, device=t.device) * step)
+    angles = t.float()[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
 def rotary_tables(frames: int, width: int, device: torch.device | None = None) -> Tensor:
     """Rotary positions as complex numbers `[frame, width / 2]`; channel pairs are neighbours (Su et al. 2021)."""
-    frequencies = 1e4 ** (-torch.arange(0, width, 2, device=device) / width)
-    angles = torch.arange(frames, device=device)[:, None] * frequencies
+    exponents = -torch.arange(0, width, 2, device=device) / width
+    frequencies = 1e4**exponents
+    positions = torch.arange(frames, device=device)
+    angles = positions[:, None] * frequencies
     return torch.polar(torch.ones_like(angles), angles)
 
 
 def apply_rotary(x: Tensor, table: Tensor) -> Tensor:
     """`x` `[..., frame, width]` with its first channels rotated by `table` (of `rotary_tables`); the others stay."""
+    # Complex numbers are float32 here: torch has no complex type for bfloat16.
     width = 2 * table.shape[-1]
-    pairs = torch.view_as_complex(x[..., :width].float().unflatten(-1, (-1, 2)).contiguous())
-    rotated = torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
-    return rotated if width == x.shape[-1] else torch.cat([rotated, x[..., width:]], -1)
+    pairs = x[..., :width].float().unflatten(-1, (-1, 2))
+    numbers = torch.view_as_complex(pairs.contiguous())
+    turned = torch.view_as_real(numbers * table)
+    rotated = turned.flatten(-2).to(x.dtype)
+    if width == x.shape[-1]:
+        return rotated
+    rest = x[..., width:]
+    return torch.cat([rotated, rest], -1)
 
 
 class RelativePositions(nn.Module):
@@ -96,15 +108,21 @@ class RelativePositions(nn.Module):
         per_sign = self.buckets // 2
         exact = per_sign // 2
         distance = offset.abs()
-        logarithm = torch.log(distance.clamp(min=1) / exact) / math.log(self.farthest / exact)
-        far = (exact + logarithm * (per_sign - exact)).long().clamp(max=per_sign - 1)
+
+        # Beyond the exact ones, buckets grow with the logarithm up to `farthest`.
+        ratio = distance.clamp(min=1) / exact
+        logarithm = torch.log(ratio) / math.log(self.farthest / exact)
+        far = (exact + logarithm * (per_sign - exact)).long()
+        far = far.clamp(max=per_sign - 1)
         bucket = torch.where(distance < exact, distance, far)
         return torch.where(offset > 0, bucket + per_sign, bucket)
 
     def forward(self, frames: int) -> Tensor:
         """`[head, query, key]`."""
         at = torch.arange(frames, device=self.table.weight.device)
-        return self.table(self.bucket(at - at[:, None])).permute(2, 0, 1)
+        offset = at - at[:, None]
+        bias = self.table(self.bucket(offset))  # [query, key, head]
+        return bias.permute(2, 0, 1)
 
 
 class ChannelRMS(nn.Module):
@@ -115,7 +133,9 @@ class ChannelRMS(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(x, dim=1) * (self.gain * len(self.gain) ** 0.5).view(1, -1, 1, 1)
+        # F.normalize divides by the norm, which is sqrt(channels) times the root mean square.
+        gain = self.gain * len(self.gain) ** 0.5
+        return F.normalize(x, dim=1) * gain.view(1, -1, 1, 1)
 
 
 class ResNet(nn.Module):
@@ -129,9 +149,12 @@ class ResNet(nn.Module):
     def __init__(self, channels: int, out: int, embedding: int = 0, after: bool = False) -> None:
         super().__init__()
         self.norm_after = after
-        self.conv1, self.conv2 = nn.Conv2d(channels, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.norm1 = ChannelRMS(out) if after else nn.GroupNorm(group_count(channels), channels)
         self.norm2 = ChannelRMS(out) if after else nn.GroupNorm(group_count(out), out)
+
+        # FiLM (Perez et al. 2018, arXiv 1709.07871); the name is a key of checkpoints.
         self.film = nn.Linear(embedding, 2 * out) if embedding else None
         self.shortcut = nn.Identity() if channels == out else nn.Conv2d(channels, out, 1)
 
@@ -141,9 +164,12 @@ class ResNet(nn.Module):
             h = checkpointed(self._normed, self.norm1, self.conv1(x), embedding)
             h = checkpointed(self._normed, self.norm2, self.conv2(h), None)
             return h + self.shortcut(x)
+
+        # Norm first: group norm, SiLU, convolution; the second norm is modulated.
         h = self.conv1(F.silu(self.norm1(x)))
-        h = F.silu(self._modulated(self.norm2(h), embedding))
-        return self.conv2(h) + self.shortcut(x)
+        h = self._modulated(self.norm2(h), embedding)
+        h = self.conv2(F.silu(h))
+        return h + self.shortcut(x)
 
     def _normed(self, norm: nn.Module, x: Tensor, embedding: Tensor | None) -> Tensor:
         return F.silu(self._modulated(norm(x), embedding))
@@ -175,7 +201,9 @@ class Attention(nn.Module):
 
     def projected(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values `[n, head, token, width]` of `[n, token, channel]`."""
-        q, k, v = self.qkv(self.norm(t)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(self.norm(t))
+        by_head = qkv.unflatten(-1, (3, self.heads, -1))  # [n, token, 3, head, width]
+        q, k, v = by_head.permute(2, 0, 3, 1, 4)
         return q, k, v
 
     def joined(self, out: Tensor) -> Tensor:
@@ -197,9 +225,12 @@ class LinearAttention(Attention):
         return grid(t + checkpointed(self._output, t), x)
 
     def _output(self, t: Tensor) -> Tensor:
+        # Keys and values are summed up first, whatever the number of cells.
         q, k, v = self.projected(t)
-        summary = k.softmax(-2).transpose(-1, -2) @ v
-        return self.joined(q.softmax(-1) @ (summary * k.shape[-1] ** -0.5))
+        scale = k.shape[-1] ** -0.5
+        summary = k.softmax(-2).transpose(-1, -2) @ v  # [n, head, width, width]
+        weights = q.softmax(-1)
+        return self.joined(weights @ (summary * scale))
 
 
 class SpaceAttention(Attention):
@@ -208,7 +239,8 @@ class SpaceAttention(Attention):
     def forward(self, x: Tensor, clip: FrameLayout) -> Tensor:
         t = tokens(x)
         q, k, v = self.projected(t)
-        return grid(t + self.joined(clip.attention(self.path, "self", q, k, v, None)), x)
+        out = clip.attention(self.path, "self", q, k, v, None)
+        return grid(t + self.joined(out), x)
 
 
 class TemporalAttention(Attention):
@@ -216,22 +248,36 @@ class TemporalAttention(Attention):
 
     def forward(self, x: Tensor, clip: FrameLayout) -> Tensor:
         frames = tokens(x).unflatten(0, (-1, clip.frames))  # [sample, frame, cell, channel]
-        return grid((frames + checkpointed(self._output, frames, clip)).flatten(0, 1), x)
+        added = frames + checkpointed(self._output, frames, clip)
+        return grid(added.flatten(0, 1), x)
 
     def _output(self, frames: Tensor, clip: FrameLayout) -> Tensor:
         cells = frames.shape[2]
-        q, k, v = self.projected(frames.transpose(1, 2).flatten(0, 1))  # [sample * cell, head, frame, width]
-        out = self._attend(q, k, v, clip) if clip.frames > max(1, clip.images) else v
+        over_time = frames.transpose(1, 2).flatten(0, 1)  # [sample * cell, frame, channel]
+        q, k, v = self.projected(over_time)
+        has_several = clip.frames > max(1, clip.images)
+        out = self._attend(q, k, v, clip) if has_several else v
+
+        # A frame that attends to itself alone gets its own value.
         if clip.focus_present is not None:
-            out = torch.where(clip.focus_present.repeat_interleave(cells)[:, None, None, None], v, out)
-        return self.joined(out).unflatten(0, (-1, cells)).transpose(1, 2)
+            alone = clip.focus_present.repeat_interleave(cells)
+            out = torch.where(alone[:, None, None, None], v, out)
+        by_cell = self.joined(out).unflatten(0, (-1, cells))
+        return by_cell.transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, clip: FrameLayout) -> Tensor:
+        # The frames of the video; the pictures behind it keep their own values.
         video = clip.frames - clip.images
-        q, k = q[..., :video, :], k[..., :video, :]
+        q = q[..., :video, :]
+        k = k[..., :video, :]
         if clip.rotary is not None:
             q = apply_rotary(q, clip.rotary)
             k = apply_rotary(k, clip.rotary)
-        bias = None if clip.bias is None else clip.bias[None, : self.heads].to(q.dtype)
+        bias = None
+        if clip.bias is not None:
+            bias = clip.bias[None, : self.heads].to(q.dtype)
+
         out = clip.attention(self.path, "time", q, k, v[..., :video, :], bias)
-        return torch.cat([out, v[..., video:, :]], -2) if clip.images else out
+        if not clip.images:
+            return out
+        return torch.cat([out, v[..., video:, :]], -2)

@@ -24,10 +24,7 @@ from .folder import read_json, read_network
 from .grounding import is_gated, position_net_inputs
 
 SIZE_CONDITIONS = 5  # of the refiner: height, width, top, left, aesthetic score; the base model has 6
-NEGATIVE_AESTHETIC, POSITIVE_AESTHETIC = (
-    2.5,
-    6.0,
-)  # aesthetic scores of the negative and the positive pass (Podell et al. 2023)
+NEGATIVE_AESTHETIC, POSITIVE_AESTHETIC = 2.5, 6.0  # scores of the two branches (Podell et al. 2023)
 
 
 class UNet2D(Components):
@@ -43,33 +40,44 @@ class UNet2D(Components):
         Raises `AnimaticError` where the network needs inputs that are not supported here: a mask, or the size
         conditions of SDXL's base model.
         """
+        # Inpainting models read a mask and a masked image in addition to the latents.
         config = read_json(folder / "config.json")
-        inputs, outputs = config.get("in_channels", 4), config.get("out_channels", 4)
-        if inputs != outputs and not config.get("num_class_embeds"):  # the x4 upscaler also reads the small image
+        inputs = config.get("in_channels", 4)
+        outputs = config.get("out_channels", 4)
+        is_upscaler = bool(config.get("num_class_embeds"))  # the x4 upscaler also reads the small image
+        if inputs != outputs and not is_upscaler:
             raise AnimaticError(f"{folder}: reads {inputs} channels and answers {outputs}; want a text-to-image model")
-        if (
-            config.get("addition_embed_type") == "text_time"
-            and (count := _size_conditions(folder, config)) != SIZE_CONDITIONS
-        ):
-            reason = f"reads {count:g} numbers of size and place where SDXL's refiner reads {SIZE_CONDITIONS}"
-            raise AnimaticError(f"{folder}: {reason}; want Stable Diffusion 1.x or 2.x, or the refiner of XL")
-        return read_network(cls.network, folder, dtype, **({"attention_type": "gated"} if is_gated(folder) else {}))
+
+        if config.get("addition_embed_type") == "text_time":
+            count = _size_conditions(folder, config)
+            if count != SIZE_CONDITIONS:
+                reason = f"reads {count:g} numbers of size and place where SDXL's refiner reads {SIZE_CONDITIONS}"
+                raise AnimaticError(f"{folder}: {reason}; want Stable Diffusion 1.x or 2.x, or the refiner of XL")
+
+        # diffusers builds the grounding layers where its config says so; older folders do not.
+        options = {"attention_type": "gated"} if is_gated(folder) else {}
+        return read_network(cls.network, folder, dtype, **options)
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        # Frames are images of the network; what belongs to a branch is repeated for each of its frames.
         branches, _, frames = x.shape[:3]
         images = with_concatenated(x, cond).movedim(2, 1).flatten(0, 1)
         text = cond.text.repeat_interleave(frames, 0)
-        boxes = position_net_inputs(cond, frames)
         level = cond.extra.get(LEVEL)
-        prediction = self.unet(
+        if level is not None:
+            level = level.repeat_interleave(frames)
+        boxes = position_net_inputs(cond, frames)
+
+        output = self.unet(
             images,
             t.repeat_interleave(frames),
             encoder_hidden_states=text,
-            class_labels=None if level is None else level.repeat_interleave(frames),
+            class_labels=level,
             added_cond_kwargs=self.added_conditioning(x, cond),
             cross_attention_kwargs=None if boxes is None else {"gligen": boxes},
-        ).sample
-        return prediction.unflatten(0, (branches, frames)).movedim(1, 2)
+        )
+        by_branch = output.sample.unflatten(0, (branches, frames))
+        return by_branch.movedim(1, 2)
 
     def added_conditioning(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor] | None:
         """Conditioning of some networks besides text and timestep: here none."""
@@ -77,7 +85,7 @@ class UNet2D(Components):
 
 
 def _size_conditions(folder: Path, config: Mapping[str, Any]) -> float:
-    """How many numbers of size and place a network of the XL kind reads beside the pooled text embedding."""
+    """How many numbers of size and place a network of the XL kind reads with the pooled text embedding."""
     pooled = read_json(folder.parent / "text_encoder_2" / "config.json").get("projection_dim", 512)
     return (config["projection_class_embeddings_input_dim"] - pooled) / config["addition_time_embed_dim"]
 
@@ -91,11 +99,20 @@ class Refiner(UNet2D):
         return replace(cond, extra={"summary": self.text.pooled([*negatives, *prompts])})
 
     def added_conditioning(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor]:
-        height, width = (self.geometry.vae_spatial_ratio * side for side in x.shape[3:])
-        scores = [NEGATIVE_AESTHETIC if branch.negative else POSITIVE_AESTHETIC for branch in cond.branches]
-        sizes = [(height, width, 0, 0, score) for score in scores]
-        added = {"text_embeds": cond.extra["summary"].to(x), "time_ids": torch.tensor(sizes, device=x.device).to(x)}
-        return {name: value.repeat_interleave(x.shape[2], 0) for name, value in added.items()}
+        frames, height, width = x.shape[2:]
+        ratio = self.geometry.vae_spatial_ratio
+
+        # Original size, crop and aesthetic score, as in diffusers' pipeline of the refiner.
+        sizes = []
+        for branch in cond.branches:
+            score = NEGATIVE_AESTHETIC if branch.negative else POSITIVE_AESTHETIC
+            sizes.append((ratio * height, ratio * width, 0, 0, score))
+        time_ids = torch.tensor(sizes, device=x.device).to(x)
+        summary = cond.extra["summary"].to(x)
+        return {
+            "text_embeds": summary.repeat_interleave(frames, 0),
+            "time_ids": time_ids.repeat_interleave(frames, 0),
+        }
 
 
 class RefinerText(ClipText):

@@ -29,6 +29,7 @@ class UNet3D(Components):
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network, with grounding from its own folder (IGLIGEN's) or from the folder `grounding` next to it."""
+        # The stock class has no grounding layers: they are added to the loaded network.
         unet = read_network(cls.network, folder, dtype)
         separate = folder.parent / "grounding"
         if separate.is_dir() or is_gated(folder):
@@ -38,9 +39,15 @@ class UNet3D(Components):
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         inputs = torch.cat([x, coordinates(x)], 1) if self.coordinates else x
+
+        # Its forward does not call position_net: the fusers get the objects' tokens themselves.
         boxes = position_net_inputs(cond, x.shape[2])
-        attention = None if boxes is None else {"gligen": {"objs": self.unet.position_net(**boxes)}}
-        return self.unet(inputs, t, encoder_hidden_states=cond.text, cross_attention_kwargs=attention).sample
+        attention = None
+        if boxes is not None:
+            objects = self.unet.position_net(**boxes)
+            attention = {"gligen": {"objs": objects}}
+        output = self.unet(inputs, t, encoder_hidden_states=cond.text, cross_attention_kwargs=attention)
+        return output.sample
 
 
 def coordinates(x: Tensor) -> Tensor:
@@ -48,7 +55,10 @@ def coordinates(x: Tensor) -> Tensor:
     frames, height, width = x.shape[2:]
 
     def ramp(count: int) -> Tensor:
-        return torch.linspace(-1, 1, count, device=x.device, dtype=x.dtype) if count > 1 else x.new_zeros(1)
+        if count == 1:
+            return x.new_zeros(1)
+        return torch.linspace(-1, 1, count, device=x.device, dtype=x.dtype)
 
     time, y, x_axis = torch.meshgrid(ramp(frames), ramp(height), ramp(width), indexing="ij")
-    return torch.stack([x_axis, y, time]).expand(len(x), -1, -1, -1, -1)
+    stacked = torch.stack([x_axis, y, time])
+    return stacked.expand(len(x), -1, -1, -1, -1)

@@ -55,13 +55,15 @@ def _wan(vae: Any, latents: Tensor) -> Iterator[Tensor]:
 
 def to_bytes(pixels: Tensor) -> Tensor:
     """`[sample, 3, frame, height, width]` in -1..1 to uint8 `[sample, frame, height, width, 3]`."""
-    return ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+    levels = ((pixels.float() + 1) * 127.5).round()
+    return levels.clamp(0, 255).to(torch.uint8).movedim(1, -1)
 
 
 def latent_scaling(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     """(mean, 1 / standard deviation) of a video autoencoder's latents per channel, as tensors like `like`."""
-    if vae.config.get("latents_std") is None:  # one factor for all channels
-        return like.new_zeros(()), like.new_tensor(vae.config.scaling_factor)
-    mean = torch.tensor(vae.config["latents_mean"]).view(1, -1, 1, 1, 1)
-    deviation = torch.tensor(vae.config["latents_std"]).view(1, -1, 1, 1, 1)
+    config = vae.config
+    if config.get("latents_std") is None:  # one factor for all channels
+        return like.new_zeros(()), like.new_tensor(config.scaling_factor)
+    mean = torch.tensor(config["latents_mean"]).view(1, -1, 1, 1, 1)
+    deviation = torch.tensor(config["latents_std"]).view(1, -1, 1, 1, 1)
     return mean.to(like), (1 / deviation).to(like)

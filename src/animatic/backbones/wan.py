@@ -39,6 +39,7 @@ class Wan(Transformer):
 
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         """The second network. Raises `AnimaticError` where there is one, and no boundary between the two."""
+        # Above the boundary the first network is called, below it the second.
         ratio = index.get("boundary_ratio")
         if class_in(index, "transformer_2"):
             if ratio is None:
@@ -55,12 +56,19 @@ class Wan(Transformer):
         return self._hooks_at_timestep(torch.as_tensor(step.t))
 
     def _hooks_at_timestep(self, t: Tensor) -> AttentionHooks:
-        return self.hooks if self.low_noise is None or float(t.max()) >= self.boundary else self.low_noise
+        if self.low_noise is None:
+            return self.hooks
+        is_high = float(t.max()) >= self.boundary
+        return self.hooks if is_high else self.low_noise
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         network: Any = self._hooks_at_timestep(t).network
+
+        # One timestep for each token, the same for all: 5B's way to keep given frames clean.
         latents = x.to(network.dtype)
         if self.timestep_per_token:
-            frames, height, width = (n // p for n, p in zip(x.shape[2:], network.config.patch_size, strict=True))
+            sizes = zip(x.shape[2:], network.config.patch_size, strict=True)
+            frames, height, width = (size // patch for size, patch in sizes)
             t = t[:, None].expand(-1, frames * height * width)
-        return network(latents, t, cond.text.to(latents)).sample.to(x.dtype)
+        output = network(latents, t, cond.text.to(latents))
+        return output.sample.to(x.dtype)

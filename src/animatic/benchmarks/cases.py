@@ -129,13 +129,17 @@ class Tally:
 
     def interval(self, z: float = 1.96) -> tuple[float, float]:
         """Wilson's score interval of the accuracy, 95 % by default."""
-        if not self.total:
+        n = self.total
+        if not n:
             return 0.0, 1.0
-        n, p = self.total, self.accuracy
+        p = self.accuracy
         centre = p + z * z / (2 * n)
-        spread = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        variance = p * (1 - p) / n + z * z / (4 * n * n)
+        spread = z * sqrt(variance)
         scale = 1 + z * z / n
-        return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+        low = max(0.0, (centre - spread) / scale)
+        high = min(1.0, (centre + spread) / scale)
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -175,13 +179,15 @@ def first_track(layout: Layout, words: str) -> LayoutTrack | None:
 
 def middle(box: Box) -> tuple[float, float]:
     """The centre of a box."""
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    x0, y0, x1, y1 = box
+    return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def centred(box: Box, goal: Box) -> bool:
     """Whether the centre of a box lies in another box."""
     x, y = middle(box)
-    return goal[0] <= x <= goal[2] and goal[1] <= y <= goal[3]
+    x0, y0, x1, y1 = goal
+    return x0 <= x <= x1 and y0 <= y <= y1
 
 
 def area(box: Box) -> float:

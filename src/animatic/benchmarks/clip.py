@@ -25,17 +25,22 @@ class ClipMetrics:
         is that of the first frame standing still, the control that a score of evenness must be read against. Of a
         prompt beyond the text tower's 77 tokens the end is not seen.
         """
+        model = self.model
         words = self.processor.tokenizer([prompt], return_tensors="pt", truncation=True)
-        pooled_text = self.model.text_model(**words.to(self.model.device)).pooler_output
-        pixels = self.processor.image_processor(images=list(frames), return_tensors="pt")["pixel_values"]
-        pooled = self.model.vision_model(pixels.to(self.model.device)).pooler_output
-        image = self.model.visual_projection(pooled).float().cpu().numpy()
-        text = self.model.text_projection(pooled_text).float().cpu().numpy()
-        both = [cosines(np.stack([frame, text[0]]))[0] for frame in image]
-        values = {"clip text": float(np.mean(both))}
+        pooled_text = model.text_model(**words.to(model.device)).pooler_output
+        inputs = self.processor.image_processor(images=list(frames), return_tensors="pt")
+        pixels = inputs["pixel_values"].to(model.device)
+        pooled = model.vision_model(pixels).pooler_output
+
+        # Features of frames `[frame, channel]` and of the prompt `[1, channel]` in the common space.
+        image = model.visual_projection(pooled).float().cpu().numpy()
+        text = model.text_projection(pooled_text).float().cpu().numpy()
+        similarities = [cosines(np.stack([frame, text[0]]))[0] for frame in image]
+        values = {"clip text": float(np.mean(similarities))}
         if len(frames) > 1:
             features = pooled.float().cpu().numpy()
+            frozen = features[:1].repeat(len(features), 0)
             values["clip consistency"] = float(cosines(image).mean())
             values["cscv"] = cscv(features)
-            values["cscv frozen"] = cscv(features[:1].repeat(len(features), 0))
+            values["cscv frozen"] = cscv(frozen)
         return values

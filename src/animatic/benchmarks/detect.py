@@ -63,13 +63,15 @@ def detect(
 
     tracks: list[Track] = []
     for q, query in enumerate(queries):
-        # the boxes of this query in each frame, best first
-        boxes = [[d.box for d in frame if d.query == q] for frame in kept]
+        # The boxes of this query in each frame, best first.
+        boxes = [[detection.box for detection in frame if detection.query == q] for frame in kept]
         if settings.whole_pixels:
             boxes = [[_rounded(box, height, width) for box in frame] for frame in boxes]
 
-        # the best box of every frame, then the second best, ...
-        ranks = list(zip_longest(*boxes)) or [(None,) * len(frames)]
+        # The best box of every frame, then the second best, ...
+        ranks = list(zip_longest(*boxes))
+        if not ranks:
+            ranks = [(None,) * len(frames)]
         if not all_boxes:
             ranks = ranks[:1]
         tracks += [Track(query, rank) for rank in ranks]
@@ -94,9 +96,9 @@ def suppress(found: Sequence[DetectedBox], settings: DetectionSettings) -> list[
 
 def overlap(a: Box, b: Box) -> float:
     """Intersection over union; 0 where neither has an area."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    intersection = max(0.0, width) * max(0.0, height)
+    left, top = max(a[0], b[0]), max(a[1], b[1])
+    right, bottom = min(a[2], b[2]), min(a[3], b[3])
+    intersection = max(0.0, right - left) * max(0.0, bottom - top)
     union = area(a) + area(b) - intersection
     return intersection / union if union > 0 else 0.0
 

@@ -60,12 +60,20 @@ class VideoMAE(Features):
 
     @torch.no_grad()
     def forward(self, videos: Tensor) -> Tensor:
-        frames = torch.from_numpy(np.linspace(0, videos.shape[1] - 1, self.net.config.num_frames).round()).long()
-        clip = list(videos[0, frames].permute(0, 2, 3, 1).cpu().numpy())
-        pixels = torch.as_tensor(np.asarray(self.processor(clip, return_tensors="np")["pixel_values"]))
-        size = self.net.config.image_size
-        pixels = F.interpolate(pixels.flatten(0, -4), (size, size), mode="bilinear")[None]
-        return self.net(pixels.to(self.net.device)).last_hidden_state.mean(1)
+        config = self.net.config
+
+        # As many frames as the network reads, evenly spaced.
+        last = videos.shape[1] - 1
+        frames = torch.from_numpy(np.linspace(0, last, config.num_frames).round()).long()
+        clip = videos[0, frames].permute(0, 2, 3, 1).cpu().numpy()
+
+        # The processor normalises; its size is not always the network's.
+        processed = self.processor(list(clip), return_tensors="np")["pixel_values"]
+        pixels = torch.as_tensor(np.asarray(processed)).flatten(0, -4)
+        size = (config.image_size, config.image_size)
+        resized = F.interpolate(pixels, size, mode="bilinear")[None]
+        states = self.net(resized.to(self.net.device)).last_hidden_state
+        return states.mean(1)
 
 
 def _whole(file: Path) -> Video:
@@ -88,11 +96,13 @@ class FrechetVideoDistance:
 
     def of_run(self, run: Run, real: str) -> dict[str, float]:
         """`mean` is the distance of a run's videos to those in the folder `real`; `n` and `real` are their numbers."""
-        files = sorted(p for p in Path(real).glob("**/*") if p.suffix.lower() in KINDS)
+        files = sorted(path for path in Path(real).glob("**/*") if path.suffix.lower() in KINDS)
         jobs = [job for job in run.jobs() if job.state == DONE and job.frames > 1]
         if len(files) < 2 or len(jobs) < 2:
             raise AnimaticError(f"FVD: {len(jobs)} videos against {len(files)} in {real}; want at least 2 of each")
-        distance = self((run.video(job) for job in jobs), map(_whole, files))
+
+        generated = (run.video(job) for job in jobs)
+        distance = self(generated, map(_whole, files))
         return {"mean": distance, "n": len(jobs), "real": len(files)}
 
     def __call__(self, ours: Iterable[Video], real: Iterable[Video]) -> float:

@@ -47,15 +47,17 @@ def sheet(rows: dict[str, list[Video]], every: int) -> Image.Image:
         frames = [frame for video in videos for frame in video.frames[::every]]
         strips[name] = np.concatenate(frames, 1)
 
-    # one strip below the other, the method's name at the left
+    # One strip below the other, the method's name at the left.
     height, width = next(iter(strips.values())).shape[:2]
-    page = Image.new("RGB", (width + 150, (height + 6) * len(strips)), "white")
+    row_height = height + 6
+    left = 150
+    page = Image.new("RGB", (width + left, row_height * len(strips)), "white")
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(14)
     for i, (name, strip) in enumerate(strips.items()):
-        top = i * (height + 6)
+        top = i * row_height
         draw.text((6, top + height // 2 - 8), name, fill="#222222", font=font)
-        page.paste(Image.fromarray(strip), (150, top))
+        page.paste(Image.fromarray(strip), (left, top))
     return page
 
 
@@ -75,19 +77,25 @@ def main(
     """Write controls.html, videos.png and images.png."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    # the same scenes with every method, as videos and as still images
+    # The same scenes with every method, as videos and as still images.
     parts = {}
     for title, methods, still in (("Videos", VIDEO_METHODS, False), ("Images", IMAGE_METHODS, True)):
         chosen = [case.scene for case in cases_of(scenes, seed, still)]
         videos = render_all(chosen, methods, model, steps, seed)
         parts[title] = chosen, videos
-        write_atomically(folder / f"{title.lower()}.png", png(sheet(videos, every=4)))
+        page = sheet(videos, every=4)
+        write_atomically(folder / f"{title.lower()}.png", png(page))
 
-    # the tables measured elsewhere (toy.evals.controls)
-    numbers = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    keys = list(dict.fromkeys(key for row in numbers for key in row))
-    page = page_template("gallery.html").render(parts=parts, numbers=numbers, keys=keys, picture=picture)
-    write_atomically(folder / "controls.html", page.encode())
+    # The tables measured elsewhere (toy.evals.controls).
+    numbers = []
+    keys: dict[str, None] = {}
+    for file in sorted(folder.glob("*.json")):
+        row = json.loads(file.read_text())
+        numbers.append(row)
+        keys |= dict.fromkeys(row)
+    template = page_template("gallery.html")
+    html = template.render(parts=parts, numbers=numbers, keys=list(keys), picture=picture)
+    write_atomically(folder / "controls.html", html.encode())
 
 
 if __name__ == "__main__":

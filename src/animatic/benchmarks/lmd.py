@@ -23,7 +23,11 @@ def cases() -> list[Case]:
 
 
 def _negation() -> list[Case]:
-    return [_counted("negation", f"without {plurals(noun)[0]}", noun, 0) for noun in OBJECTS for _ in range(10)]
+    cases = []
+    for noun in OBJECTS:
+        plural = plurals(noun)[0]
+        cases += [_counted("negation", f"without {plural}", noun, 0) for _ in range(10)]
+    return cases
 
 
 def _numeracy() -> list[Case]:
@@ -36,7 +40,8 @@ def _numeracy() -> list[Case]:
 
 
 def _counted(task: str, words: str, noun: str, count: int) -> Case:
-    return Case(task, f"{PREFIX} {words}", partial(_counts, noun=noun, count=count), (article(noun),), all_boxes=True)
+    holds = partial(_counts, noun=noun, count=count)
+    return Case(task, f"{PREFIX} {words}", holds, (article(noun),), all_boxes=True)
 
 
 def _attribution() -> list[Case]:
@@ -44,7 +49,8 @@ def _attribution() -> list[Case]:
     for colours, nouns in coloured_pairs(OBJECTS):
         names = tuple(article(f"{colour} {noun}") for colour, noun in zip(colours, nouns, strict=True))
         prompt = f"{PREFIX} with {' and '.join(names)}"
-        cases.append(Case("attribution", prompt, partial(_has_all, names=names), names, all_boxes=True))
+        holds = partial(_has_all, names=names)
+        cases.append(Case("attribution", prompt, holds, names, all_boxes=True))
     return cases
 
 
@@ -64,9 +70,11 @@ def _spatial() -> list[Case]:
     for seed in range(25):
         rng = np.random.RandomState(seed)
         for a, b in SIDES:
-            names = tuple(article(str(noun)) for noun in rng.choice(OBJECTS, 2, replace=False))
+            nouns = rng.choice(OBJECTS, 2, replace=False)
+            names = tuple(article(str(noun)) for noun in nouns)
             prompt = f"{PREFIX} with {names[0]} on the {a} and {names[1]} on the {b}"
-            cases.append(Case("spatial", prompt, partial(_stand, names=names, side=a), names, all_boxes=True))
+            holds = partial(_stand, names=names, side=a)
+            cases.append(Case("spatial", prompt, holds, names, all_boxes=True))
     return cases
 
 
@@ -94,11 +102,12 @@ def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
 
 def _stand(layout: Layout, rules: Rules, names: tuple[str, ...], side: str) -> bool:
     """Whether the first object stands on the given side of the second one."""
-    a, b = (_box(first_track(layout, name), rules) for name in names)
-    if a is None or b is None:
+    one, other = (_box(first_track(layout, name), rules) for name in names)
+    if one is None or other is None:
         return False
     axis = 0 if side in ("left", "right") else 1
-    return rules.is_on_side(middle(a)[axis], side, middle(b)[axis])
+    place = middle(one)[axis]
+    return rules.is_on_side(place, side, middle(other)[axis])
 
 
 def _present(layout: Layout, rules: Rules) -> list[str]:

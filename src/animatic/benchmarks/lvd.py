@@ -47,9 +47,10 @@ def _numeracy() -> list[Case]:
 def _attribution() -> list[Case]:
     cases = []
     for colours, nouns in coloured_pairs(NOUNS):
-        names = tuple(f"{c} {n}" for c, n in zip(colours, nouns, strict=True))
-        prompt = f"{PREFIX} with {article(names[0])} and {article(names[1])}"
-        cases.append(Case("attribution", prompt, partial(_has_all, names=names), names))
+        one, two = (f"{colour} {noun}" for colour, noun in zip(colours, nouns, strict=True))
+        prompt = f"{PREFIX} with {article(one)} and {article(two)}"
+        holds = partial(_has_all, names=(one, two))
+        cases.append(Case("attribution", prompt, holds, (one, two)))
     return cases
 
 
@@ -65,19 +66,21 @@ def _visibility() -> list[Case]:
 def _dynamic() -> list[Case]:
     cases = []
 
-    # one object crosses the frame
+    # One object crosses the frame.
     for noun in NOUNS:
         for a, b in WAYS:
             prompt = f"{PREFIX} with {article(noun)} moving from the {a} to the {b}"
-            cases += [Case("dynamic", prompt, partial(_moves, noun=noun, goal=b), (noun,))] * 5
+            crossing = Case("dynamic", prompt, partial(_moves, noun=noun, goal=b), (noun,))
+            cases += [crossing] * 5
 
-    # one object passes another
+    # One object passes another.
     for seed in range(25):
         rng = np.random.RandomState(seed)
         for a, b in WAYS:
             one, two = (str(noun) for noun in rng.choice(NOUNS, 2, replace=False))
             prompt = f"{PREFIX} with {article(one)} moving from the {a} of {article(two)} to its {b}"
-            cases.append(Case("dynamic", prompt, partial(_passes, names=(one, two), goal=b), (one, two)))
+            holds = partial(_passes, names=(one, two), goal=b)
+            cases.append(Case("dynamic", prompt, holds, (one, two)))
     return cases
 
 
@@ -98,8 +101,10 @@ def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     tracks = [track for track in layout.tracks if not rules.named or noun in track.phrase.split()]
     if not tracks:
         return count == 0
-    frames = zip(*(track.boxes for track in tracks), strict=True)
-    votes = Counter(sum(map(rules.is_present, boxes)) for boxes in frames)
+    votes = Counter[int]()
+    for boxes in zip(*(track.boxes for track in tracks), strict=True):
+        present = sum(map(rules.is_present, boxes))
+        votes[present] += 1
     return max(votes, key=lambda number: (votes[number], -number)) == count
 
 
@@ -133,15 +138,22 @@ def _spots(layout: Layout, rules: Rules, noun: str, *frames: int) -> list[tuple[
 
 def _moves(layout: Layout, rules: Rules, noun: str, goal: str) -> bool:
     spots = _spots(layout, rules, noun, 0, -1)
-    return bool(spots) and rules.is_on_side(spots[-1][0], goal, spots[0][0])
+    if not spots:
+        return False
+    (begin, _), (end, _) = spots
+    return rules.is_on_side(end, goal, begin)
 
 
 def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> bool:
     """Whether the first object begins on one side of the second and ends on the other."""
-    one, two = (_spots(layout, rules, name, 0, -1) for name in names)
+    one = _spots(layout, rules, names[0], 0, -1)
+    two = _spots(layout, rules, names[1], 0, -1)
     if not one or not two:
         return False
-    return rules.is_on_side(two[0][0], goal, one[0][0]) and rules.is_on_side(one[-1][0], goal, two[-1][0])
+    (one_begin, _), (one_end, _) = one
+    (two_begin, _), (two_end, _) = two
+    begins_before = rules.is_on_side(two_begin, goal, one_begin)
+    return begins_before and rules.is_on_side(one_end, goal, two_end)
 
 
 def _visits(layout: Layout, rules: Rules, noun: str, stops: tuple[str, ...]) -> bool:

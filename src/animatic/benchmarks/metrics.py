@@ -34,15 +34,20 @@ def agreement(plan: Scene, detections: Scene, frames: int, indices: Sequence[int
     planned = plan.at(frames)
     inside: list[float] = []
     ious: list[float] = []
-    for query in dict.fromkeys(track.phrase for track in detections.tracks):
+    queries = dict.fromkeys(track.phrase for track in detections.tracks)
+    for query in queries:
         goals = [track for track in planned.tracks if _words(query) <= _words(track.phrase)]
         finds = [track for track in detections.tracks if track.phrase == query]
         for i, frame in enumerate(indices):
             goal_boxes = [box for track in goals if (box := track.boxes[frame]) is not None]
             found_boxes = [box for track in finds if (box := track.boxes[i]) is not None]
             for goal, found in _pairs(goal_boxes, found_boxes):
-                inside.append(float(found is not None and centred(found, goal)))
-                ious.append(0.0 if found is None else overlap(found, goal))
+                if found is None:
+                    inside.append(0.0)
+                    ious.append(0.0)
+                else:
+                    inside.append(float(centred(found, goal)))
+                    ious.append(overlap(found, goal))
     if not inside:
         return {}
     return {"in box": float(np.mean(inside)), "iou": float(np.mean(ious))}
@@ -52,13 +57,17 @@ def _pairs(goals: list[Box], found: list[Box]) -> list[tuple[Box, Box | None]]:
     """Each goal with a detected box of its own: greedily by overlap, then by distance."""
 
     def cost(pair: tuple[int, int]) -> tuple[float, float]:
-        goal, box = goals[pair[0]], found[pair[1]]
-        (x, y), (u, v) = middle(goal), middle(box)
-        return -overlap(goal, box), (x - u) ** 2 + (y - v) ** 2
+        goal = goals[pair[0]]
+        box = found[pair[1]]
+        x, y = middle(goal)
+        u, v = middle(box)
+        distance = (x - u) ** 2 + (y - v) ** 2
+        return -overlap(goal, box), distance
 
     every_pair = [(g, f) for g in range(len(goals)) for f in range(len(found))]
+    every_pair.sort(key=cost)
     assigned: dict[int, int] = {}
-    for g, f in sorted(every_pair, key=cost):
+    for g, f in every_pair:
         if g not in assigned and f not in assigned.values():
             assigned[g] = f
     return [(goal, found[assigned[g]] if g in assigned else None) for g, goal in enumerate(goals)]
@@ -66,7 +75,8 @@ def _pairs(goals: list[Box], found: list[Box]) -> list[tuple[Box, Box | None]]:
 
 def cosines(features: np.ndarray) -> np.ndarray:
     """Cosine of each frame's features with the next frame's: `[frame, channel]` -> `[frame - 1]`."""
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = features / lengths
     return (unit[1:] * unit[:-1]).sum(1)
 
 
@@ -101,9 +111,10 @@ def motion(frames: np.ndarray) -> dict[str, float]:
     if len(frames) < 3:
         return {}
 
-    # all videos are measured at one size
-    scale = SHORT / min(frames.shape[1:3])
-    size = (round(frames.shape[2] * scale), round(frames.shape[1] * scale))
+    # All videos are measured at one size.
+    height, width = frames.shape[1:3]
+    scale = SHORT / min(height, width)
+    size = (round(width * scale), round(height * scale))
     large = [cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) for frame in frames]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in large]
     flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -112,26 +123,29 @@ def motion(frames: np.ndarray) -> dict[str, float]:
         """Mean speed of the fastest 5 % of pixels, in pixels per frame."""
         speed = np.linalg.norm(flow.calc(a, b, None), axis=-1).ravel()
         count = max(1, len(speed) // 20)
-        return float(np.sort(speed)[-count:].mean())
+        top = np.sort(speed)[-count:]
+        return float(top.mean())
 
-    # smoothness: warp both neighbours of every second frame halfway along the flow, and compare their mean with it
+    # Smoothness: both neighbours of every second frame are warped halfway along the flow, and their mean is compared.
     y, x = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
     errors = []
     for i in range(1, len(large) - 1, 2):
         half = flow.calc(grey[i - 1], grey[i + 1], None) / 2
         warped = []
         for k in (-1, 1):
-            map_x, map_y = x + k * half[..., 0], y + k * half[..., 1]
+            map_x = x + k * half[..., 0]
+            map_y = y + k * half[..., 1]
             side = cv2.remap(large[i + k], map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             warped.append(side.astype(np.float32))
         interpolated = (warped[0] + warped[1]) / 2
-        errors.append(np.abs(interpolated - large[i]).mean() / 255)
+        error = np.abs(interpolated - large[i]).mean()
+        errors.append(error / 255)
 
-    # dynamic degree: enough frames with fast pixels
+    # Dynamic degree: enough frames with fast pixels.
     speeds = [fastest(a, b) for a, b in pairwise(grey)]
     fast = sum(speed > FAST for speed in speeds)
-    moving = fast >= max(1, round(len(frames) / 4))
-    return {"dynamic": float(moving), "smoothness": 1 - float(np.mean(errors))}
+    is_moving = fast >= max(1, round(len(frames) / 4))
+    return {"dynamic": float(is_moving), "smoothness": 1 - float(np.mean(errors))}
 
 
 def _words(phrase: str) -> set[str]:

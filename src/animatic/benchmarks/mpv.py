@@ -32,7 +32,9 @@ def prompts_of(text: str) -> list[str]:
     """ "A {red|blue} car" -> "A red car", "A blue car"."""
     found = re.search(r"\{(.*?)\}", text)
     assert found is not None  # the file is ours
-    return [text[: found.start()] + words + text[found.end() :] for words in found[1].split("|")]
+    before = text[: found.start()]
+    after = text[found.end() :]
+    return [before + words + after for words in found[1].split("|")]
 
 
 def _toys(prompts: list[str]) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 from ..errors import AnimaticError
 from ..prompting.english import article
 from ..quiet import quiet
-from ..scene import Box
 from .detect import DetectedBox
 
 FRAMES = 16  # per forward pass
@@ -30,17 +29,18 @@ class Owl:
     def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
         """Every candidate box of each frame (see `detect.Detector`); thresholds are the caller's."""
         texts = [f"a photo of {named(query)}" for query in queries]  # the prompt of LMD and LVD
+        size = frames.shape[1:3]
         found: list[list[DetectedBox]] = []
         for part in np.split(frames, range(FRAMES, len(frames), FRAMES)):
             images = list(part)
             inputs = self.processor(text=[texts] * len(part), images=images, return_tensors="pt", truncation=True)
             outputs = self.model(**inputs.to(self.model.device))
 
-            # boxes in pixels to fractions of the frame
-            sizes = [frame.shape[:2] for frame in part]
+            # Boxes in pixels to fractions of the frame.
+            sizes = [size] * len(part)
             results = self.processor.post_process_grounded_object_detection(outputs, 0.0, target_sizes=sizes)
             for result in results:
-                found.append(_found(result["labels"], result["boxes"], result["scores"], frames.shape[1:3]))
+                found.append(_found(result["labels"], result["boxes"], result["scores"], size))
         return found
 
 
@@ -53,21 +53,24 @@ class GroundingDino:
     @torch.no_grad()
     def find(self, frames: np.ndarray, queries: Sequence[str]) -> list[list[DetectedBox]]:
         """Every candidate box of each frame (see `detect.Detector`); thresholds are the caller's."""
+        size = frames.shape[1:3]
         found: list[list[DetectedBox]] = [[] for _ in frames]
         for (q, query), start in product(enumerate(queries), range(0, len(frames), FRAMES)):
             part = list(frames[start : start + FRAMES])
             text = [f"{query.lower()}."] * len(part)
-            inputs = self.processor(text=text, images=part, return_tensors="pt").to(self.model.device)
+            inputs = self.processor(text=text, images=part, return_tensors="pt")
+            inputs = inputs.to(self.model.device)
             outputs = self.model(**inputs)
 
-            # with one query per pass, every box belongs to it
-            sizes = [frame.shape[:2] for frame in part]
+            # With one query per pass, every box belongs to it.
+            sizes = [size] * len(part)
             results = self.processor.post_process_grounded_object_detection(
                 outputs, inputs["input_ids"], threshold=0.0, text_threshold=1.0, target_sizes=sizes
             )
             for f, result in enumerate(results, start):
-                labels = torch.full((len(result["scores"]),), q)
-                found[f] += _found(labels, result["boxes"], result["scores"], frames.shape[1:3])
+                scores = result["scores"]
+                labels = torch.full((len(scores),), q)
+                found[f] += _found(labels, result["boxes"], scores, size)
         return found
 
 
@@ -80,17 +83,22 @@ def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[An
     """A model and its processor from a folder or the hub. Raises `AnimaticError` where they are not at hand."""
     try:
         with quiet():
-            model, processor = kind.from_pretrained(weights), processing.from_pretrained(weights)
+            model = kind.from_pretrained(weights)
+            processor = processing.from_pretrained(weights)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AnimaticError(f"{weights}: weights are not on this machine and cannot be fetched ({reason})") from None
-    return model.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu"), processor
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.eval().requires_grad_(False).to(device), processor
 
 
 def _found(labels: Tensor, boxes: Tensor, scores: Tensor, size: tuple[int, ...]) -> list[DetectedBox]:
     """Boxes in pixels to boxes in 0..1, clipped to the frame."""
     height, width = size
-    fractions = boxes.cpu().double() / torch.tensor([width, height, width, height])
-    clipped: list[Box] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in fractions.clamp(0, 1).tolist()]
-    triples = zip(labels.tolist(), clipped, scores.tolist(), strict=True)
-    return [DetectedBox(query, box, score) for query, box, score in triples]
+    whole = torch.tensor([width, height, width, height])
+    fractions = (boxes.cpu().double() / whole).clamp(0, 1)
+    found = []
+    for query, box, score in zip(labels.tolist(), fractions.tolist(), scores.tolist(), strict=True):
+        x0, y0, x1, y1 = box
+        found.append(DetectedBox(query, (x0, y0, x1, y1), score))
+    return found

@@ -54,9 +54,11 @@ def benchmark_named(name: str) -> Benchmark:
 def _of_task(benchmark: Benchmark, task: str) -> Benchmark:
     """A benchmark with the cases of one task alone, judged as the whole is."""
     cases = benchmark.cases()
-    if task not in (tasks := list(dict.fromkeys(case.task for case in cases))):
+    tasks = list(dict.fromkeys(case.task for case in cases))
+    if task not in tasks:
         raise AnimaticError(f"benchmark {benchmark.name!r} has no task {task!r}; want one of {', '.join(tasks)}")
-    return replace(benchmark, cases=lambda: [case for case in cases if case.task == task])
+    chosen = [case for case in cases if case.task == task]
+    return replace(benchmark, cases=lambda: chosen)
 
 
 def _benchmark(made: Any, name: str) -> Benchmark:

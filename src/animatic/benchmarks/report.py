@@ -44,9 +44,13 @@ class PublishedRow:
 
 def published(benchmark: str, stage: int = 2) -> list[PublishedRow]:
     """The published rows of a benchmark: stage 1 of plans, stage 2 of what was generated."""
-    rows = json.loads((files("animatic.benchmarks") / "published.json").read_text("utf-8"))
-    every = [PublishedRow(**{**row, "scores": tuple(row["scores"])}) for row in rows]
-    return [row for row in every if row.benchmark == benchmark and row.stage == stage]
+    text = (files("animatic.benchmarks") / "published.json").read_text("utf-8")
+    chosen = []
+    for fields in json.loads(text):
+        row = PublishedRow(**{**fields, "scores": tuple(fields["scores"])})
+        if row.benchmark == benchmark and row.stage == stage:
+            chosen.append(row)
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -69,28 +73,31 @@ def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
     if out.suffix != ".html":
         raise AnimaticError(f"{out}: want a name that ends in .html")
     runs = [_scored(folder) for folder in folders]
-    names = {r.run.settings.benchmark for r in runs}
+    names = {scored.run.settings.benchmark for scored in runs}
     if len(names) > 1:
         raise AnimaticError(f"the runs are of {' and '.join(sorted(names))}; want runs of one benchmark")
 
-    # what both pages show
+    # What both pages show.
     name = names.pop()
+    metrics = dict.fromkeys(metric for scored in runs for metric in scored.summary.means)
     values = {
         "benchmark": name,
         "tasks": list(runs[0].summary.tasks),
         "runs": runs,
         "published": published(name),
         "source": SOURCES.get(name, ""),
-        "metrics": list(dict.fromkeys(metric for r in runs for metric in r.summary.means)),
+        "metrics": list(metrics),
         "cell": cell,
         "fast": FAST,
     }
 
-    # the page alone has examples
-    page = page_template("report.html").render({**values, "examples": {r.name: examples(r, shown) for r in runs}})
+    # The page alone has examples.
+    shown_examples = {scored.name: examples(scored, shown) for scored in runs}
+    page = page_template("report.html").render({**values, "examples": shown_examples})
     write_atomically(out, page.encode())
     markdown = out.with_suffix(".md")
-    write_atomically(markdown, page_template("report.md").render(values).encode())
+    table = page_template("report.md").render(values)
+    write_atomically(markdown, table.encode())
     return [out, markdown]
 
 
@@ -125,9 +132,11 @@ def examples(scored: ScoredRun, shown: int) -> dict[str, dict[bool, list[dict[st
     chosen: dict[str, dict[bool, list[dict[str, str]]]] = {}
     for result in scored.results:
         kinds = chosen.setdefault(result.task, {True: [], False: []})
-        if result.passed is None or len(kinds[result.passed]) >= shown:
+        if result.passed is None:
             continue
-        kinds[result.passed].append(_example(scored.run, jobs[result.number], result))
+        same_kind = kinds[result.passed]
+        if len(same_kind) < shown:
+            same_kind.append(_example(scored.run, jobs[result.number], result))
     return chosen
 
 

@@ -143,22 +143,28 @@ class Run:
         """Write what was made, then say so in its row: a crash in between makes it again."""
         file = ""
         if outcome.state == DONE:
-            file = f"made/{outcome.number:05d}{outcome.suffix}"
+            name = f"made/{outcome.number:05d}"
+            file = name + outcome.suffix
             if plan is not None:
-                save_story(scenes_of(plan), self.folder / f"made/{outcome.number:05d}.json")
+                save_story(scenes_of(plan), self.folder / f"{name}.json")
             write_atomically(self.folder / file, outcome.data)
+
+        # Only where this process still owns the job: another may have taken it over.
+        made = (outcome.state, outcome.reason, outcome.seconds, file, *outcome.shape)
         with _changing(self.base) as base:
             base.execute(
                 "update jobs set state = ?, reason = ?, seconds = ?, file = ?, frames = ?, height = ?, width = ?,"
                 " owner = null where number = ? and state = 'running' and owner = ?",
-                (outcome.state, outcome.reason, outcome.seconds, file, *outcome.shape, outcome.number, self.owner),
+                (*made, outcome.number, self.owner),
             )
 
     def reopen(self, failed: bool = False) -> None:
         """Make again what is gone from the disk, and with `failed` what failed."""
-        jobs = self.jobs()
-        again = [(job.number,) for job in jobs if job.state == DONE and not (self.folder / job.file).exists()]
-        again += [(job.number,) for job in jobs if job.state == FAILED and failed]
+        again = []
+        for job in self.jobs():
+            is_gone = job.state == DONE and not (self.folder / job.file).exists()
+            if is_gone or (failed and job.state == FAILED):
+                again.append((job.number,))
         with _changing(self.base) as base:
             base.executemany("update jobs set state = 'todo', reason = '' where number = ?", again)
 
@@ -171,15 +177,17 @@ class Run:
         count, height, width = video.frames.shape[:3]
         scale = max(1, width // job.width)
         if (count, height // scale, width // scale) != (job.frames, job.height, job.width):
-            raise AnimaticError(
-                f"{path}: {count} frames of {width}x{height}; want {job.frames} of {job.width}x{job.height}"
-            )
+            found = f"{count} frames of {width}x{height}"
+            raise AnimaticError(f"{path}: {found}; want {job.frames} of {job.width}x{job.height}")
         if scale == 1:
             return video
+
+        # The mean of each block of pixels; five times as quick as numpy's over a reshaped array.
         total = np.zeros((count, job.height, job.width, 3), np.uint32)
-        for y, x in product(range(scale), repeat=2):  # five times as quick as a mean of blocks
+        for y, x in product(range(scale), repeat=2):
             total += video.frames[:, y::scale, x::scale]
-        return Video((total / scale**2 + 0.5).astype(np.uint8), video.fps, video.info)
+        mean = total / scale**2
+        return Video((mean + 0.5).astype(np.uint8), video.fps, video.info)
 
     def _release(self) -> None:
         with suppress(AnimaticError), _changing(self.base) as base:  # a full disk takes no row: then the lock is gone
@@ -195,18 +203,22 @@ class Run:
 
 
 def _begin(folder: Path, settings: RunSettings, versions: dict[str, str], jobs: Sequence[Job]) -> None:
-    stray = [p.name for p in folder.iterdir() if p.name not in (".lock", "jobs.sqlite", "jobs.sqlite-journal")]
+    own = (".lock", "jobs.sqlite", "jobs.sqlite-journal")
+    stray = [path.name for path in folder.iterdir() if path.name not in own]
     if stray:
         raise AnimaticError(f"{folder} holds {stray[0]} and no manifest.json; want an empty folder or a run")
-    (folder / "jobs.sqlite").unlink(missing_ok=True)  # of a preparation that was cut
-    with _changing(folder / "jobs.sqlite") as base:
+
+    database = folder / "jobs.sqlite"
+    database.unlink(missing_ok=True)  # of a preparation that was cut
+    rows = [(job.number, job.place, job.task, job.prompt, json.dumps(job.names), job.seed) for job in jobs]
+    with _changing(database) as base:
         base.execute(_TABLE)
-        base.executemany(
-            "insert into jobs values (?, ?, ?, ?, ?, ?, null, 'todo', null, '', null, '', 0, 0, 0)",
-            [(j.number, j.place, j.task, j.prompt, json.dumps(j.names), j.seed) for j in jobs],
-        )
+        base.executemany("insert into jobs values (?, ?, ?, ?, ?, ?, null, 'todo', null, '', null, '', 0, 0, 0)", rows)
+
+    # The manifest comes last: without it the folder is no run.
     manifest = {"version": VERSION, "settings": settings.to_dict(), "versions": versions, "jobs": len(jobs)}
-    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    text = json.dumps(manifest, indent=1) + "\n"
+    write_atomically(folder / "manifest.json", text.encode())
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -224,10 +236,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    fields = {key: value for key, value in dict(row).items() if key != "owner"}
-    story = parse_story(json.loads(row["plan"]), f"plan of job {row['number']}") if row["plan"] else ()
-    plan = story[0] if len(story) == 1 else story or None
-    return Job(**{**fields, "names": tuple(json.loads(row["names"])), "plan": plan})
+    fields = dict(row)
+    del fields["owner"]
+    fields["names"] = tuple(json.loads(row["names"]))
+    fields["plan"] = None
+    if row["plan"]:
+        story = parse_story(json.loads(row["plan"]), f"plan of job {row['number']}")
+        fields["plan"] = story[0] if len(story) == 1 else story
+    return Job(**fields)
 
 
 @contextmanager

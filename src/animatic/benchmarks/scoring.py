@@ -68,13 +68,11 @@ class ScoringSettings:
     def of_benchmark(self, benchmark: Benchmark) -> ScoringSettings:
         """The same settings, every None replaced by the default of the benchmark and detector."""
         defaults = thresholds_for(self.detector, benchmark.detection)
-        return replace(
-            self,
-            threshold=defaults.threshold if self.threshold is None else self.threshold,
-            nms=defaults.nms if self.nms is None else self.nms,
-            class_aware=defaults.class_aware if self.class_aware is None else self.class_aware,
-            frames=self.frames or benchmark.frames,
-        )
+        filled: dict[str, Any] = {"frames": self.frames or benchmark.frames}
+        for name in ("threshold", "nms", "class_aware"):
+            value = getattr(self, name)
+            filled[name] = getattr(defaults, name) if value is None else value
+        return replace(self, **filled)
 
     def detection(self, benchmark: Benchmark) -> DetectionSettings:
         """How detections become a layout."""
@@ -129,18 +127,22 @@ class Judge:
     def __call__(self, job: Job) -> CaseResult:
         """Judge one job. A job that failed, or whose file is missing or damaged, does not pass; `reason` says why."""
         result = CaseResult(job.number, job.task, job.state, reason=job.reason)
+        if job.state == FAILED:
+            return replace(result, passed=False)
         if job.state != DONE:
-            return replace(result, passed=False) if job.state == FAILED else result
+            return result
         try:
             frames = self.run.video(job).frames
         except AnimaticError as error:
             return replace(result, passed=False, state=FAILED, reason=str(error))
-        values = self._measured(frames, job.prompt.split(" | ") if self.story else [job.prompt])
+
+        prompts = job.prompt.split(" | ") if self.story else [job.prompt]
+        values = self._measured(frames, prompts)
         if self.story:
             return replace(result, values=values)
-        case = self.cases[job.number % len(self.cases)]
 
-        # detect the queried objects in evenly spaced frames, then compare them with the plan and the predicate
+        # Detect the queried objects in evenly spaced frames, then compare them with the plan and the predicate.
+        case = self.cases[job.number % len(self.cases)]
         indices = sampled_frames(len(frames), self.scoring.frames or self.benchmark.frames)
         detections = detect(self.detector, frames[indices], case.queries, case.prompt, self.detection, case.all_boxes)
         if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
@@ -157,8 +159,10 @@ class Judge:
         if self.clip:
             values |= self.clip(frames, prompts[0])
             if len(prompts) > 1:
-                parts = zip(np.array_split(frames, len(prompts)), prompts, strict=True)
-                values["clip text"] = float(np.mean([self.clip(part, prompt)["clip text"] for part, prompt in parts]))
+                similarities = []
+                for part, prompt in zip(np.array_split(frames, len(prompts)), prompts, strict=True):
+                    similarities.append(self.clip(part, prompt)["clip text"])
+                values["clip text"] = float(np.mean(similarities))
         return {name: value for name, value in values.items() if isfinite(value)}
 
 
@@ -215,8 +219,9 @@ def _to_json(result: CaseResult) -> dict[str, Any]:
 def _from_json(fields: dict[str, Any]) -> CaseResult:
     """A result as `score` wrote it; files written by earlier versions have the names of FORMER_FIELDS."""
     fields = {FORMER_FIELDS.get(name, name): value for name, value in fields.items()}
+    detections = fields["detections"]
     fields["frames"] = tuple(fields["frames"])
-    fields["detections"] = parse(fields["detections"]) if fields["detections"] else None
+    fields["detections"] = parse(detections) if detections else None
     return CaseResult(**fields)
 
 
@@ -227,9 +232,10 @@ def read_score(folder: str | os.PathLike[str]) -> tuple[ScoringSettings, list[Ca
         data = json.loads(path.read_text("utf-8"))
         if data["version"] != VERSION:
             raise AnimaticError(f"{path}: version is {data['version']!r}; this program reads version {VERSION}")
-        settings = ScoringSettings(**{**data["scoring"], "metrics": tuple(data["scoring"]["metrics"])})
-        results = [_from_json(fields) for fields in data["results" if "results" in data else "verdicts"]]
-        return settings, results
+        scoring = data["scoring"]
+        settings = ScoringSettings(**{**scoring, "metrics": tuple(scoring["metrics"])})
+        rows = data["results"] if "results" in data else data["verdicts"]  # their name in version 0.1
+        return settings, [_from_json(fields) for fields in rows]
     except FileNotFoundError:
         raise AnimaticError(f"{folder} has no score; run: animatic bench score {folder}") from None
     except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -260,14 +266,23 @@ def summarise(results: Sequence[CaseResult]) -> Summary:
     """Tallies per task and mean metrics; cases that were not judged (`passed` is None) are left out of the tallies."""
     tasks: dict[str, Tally] = {result.task: Tally() for result in results}
     values: dict[str, list[float]] = {}
+    failed: dict[int, str] = {}
+    left_out: dict[int, str] = {}
+    unmade = 0
     for result in results:
         if result.passed is not None:
             tasks[result.task] += Tally(int(result.passed), 1)
         for name, value in result.values.items():
             values.setdefault(name, []).append(value)
 
-    means = {name: (float(np.mean(numbers)), len(numbers)) for name, numbers in values.items()}
-    failed = {result.number: result.reason for result in results if result.state == FAILED}
-    left_out = {result.number: result.reason for result in results if result.state == LEFT_OUT}
-    unmade = sum(result.passed is None and result.state not in (LEFT_OUT, DONE) for result in results)
+        if result.state == FAILED:
+            failed[result.number] = result.reason
+        elif result.state == LEFT_OUT:
+            left_out[result.number] = result.reason
+        elif result.state != DONE and result.passed is None:
+            unmade += 1
+
+    means = {}
+    for name, numbers in values.items():
+        means[name] = (float(np.mean(numbers)), len(numbers))
     return Summary(tasks, means, failed, left_out, unmade)

@@ -46,41 +46,50 @@ MIN_KEPT_IOU = 0.6
 def story(rng: random.Random) -> Story:
     """Three scenes of one moving object; at each border one word changes, its colour or the place."""
     noun = rng.choice(toyworld.COLOURABLE)
-    colours, places = rng.sample(tuple(toyworld.COLOURS), 2), rng.sample(toyworld.BACKGROUNDS, 2)
+    first_colour, second_colour = rng.sample(tuple(toyworld.COLOURS), 2)
+    first_place, second_place = rng.sample(toyworld.BACKGROUNDS, 2)
 
-    # colour and place of each scene
-    settings = [(colours[0], places[0])]
-    settings.append(rng.choice([(colours[1], places[0]), (colours[0], places[1])]))
-    settings.append((colours[1], places[1]))
+    # Colour and place of each scene.
+    between = rng.choice([(second_colour, first_place), (first_colour, second_place)])
+    settings = [(first_colour, first_place), between, (second_colour, second_place)]
 
-    # the object moves on from where the scene before ended
+    # The object moves on from where the scene before ended.
     w, h = (side * 4 / toyworld.GRID for side in toyworld.aspect(noun))
-    stops = [(rng.random() * (1 - w), rng.random() * (1 - h)) for _ in range(4)]
-    boxes: list[Box] = [(x, y, x + w, y + h) for x, y in stops]
+    boxes: list[Box] = []
+    for _ in range(4):
+        x = rng.random() * (1 - w)
+        y = rng.random() * (1 - h)
+        boxes.append((x, y, x + w, y + h))
 
     scenes = []
     for i, (colour, place) in enumerate(settings):
-        prompt = f"{article(f'{colour} {noun}')} {PLACES[place]}"
-        track = Track(f"{colour} {noun}", (boxes[i], boxes[i + 1]))
+        phrase = f"{colour} {noun}"
+        track = Track(phrase, (boxes[i], boxes[i + 1]))
+        prompt = f"{article(phrase)} {PLACES[place]}"
         scenes.append(Scene(prompt, (track,), background=place))
     return tuple(scenes)
 
 
 def isolated(scenes: Story, backbone: Backbone, method: str, seed: int, steps: int) -> Video:
     """Every scene a clip of its own, one after the other."""
-    return joined([render(scene, backbone, method, seed + i, steps=steps) for i, scene in enumerate(scenes)])
+    videos = []
+    for i, scene in enumerate(scenes):
+        videos.append(render(scene, backbone, method, seed + i, steps=steps))
+    return joined(videos)
 
 
 def colours(frames: np.ndarray) -> np.ndarray:
     """Mean colours of 8 x 8 patches in -1..1: `[frame, 192]`."""
     count, height, width = frames.shape[:3]
-    cells = frames.reshape(count, 8, height // 8, 8, width // 8, 3).mean((2, 4))
-    return cells.reshape(count, -1) / 127.5 - 1
+    cells = frames.reshape(count, 8, height // 8, 8, width // 8, 3)
+    means = cells.mean((2, 4)).reshape(count, -1)
+    return means / 127.5 - 1
 
 
 def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence[str], weights: str) -> Iterator[Row]:
     """A row per method. "isolated METHOD" renders each scene as a clip of its own, other names render whole stories."""
-    rng, detector = random.Random(seed), ToyDetector()
+    rng = random.Random(seed)
+    detector = ToyDetector()
     sampled = [story(rng) for _ in range(n)]
     clip = ClipMetrics(weights) if weights else None
     for method in methods:
@@ -97,7 +106,8 @@ def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence
 
 def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
     """Word swap: whether the new object is generated, and where the old one was."""
-    rng, detector = random.Random(seed), ToyDetector()
+    rng = random.Random(seed)
+    detector = ToyDetector()
     rows = []
     for i in range(n):
         old, new = _alike(rng)
@@ -107,7 +117,7 @@ def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         videos = generate_versions(request.edited(Edit(swap={old: new})), backbone)
         before, after = (detector.surest(video.frames) for video in videos)
 
-        # the layout is kept where the boxes of source and edit overlap
+        # The layout is kept where the boxes of source and edit overlap.
         ious = [overlap(a.box, b.box) if a and b else 0.0 for a, b in zip(before, after, strict=True)]
         iou = float(np.mean(ious))
         kept = iou >= MIN_KEPT_IOU
@@ -121,64 +131,71 @@ def _alike(rng: random.Random) -> tuple[str, str]:
     """Two nouns of much the same shape: a car's box cannot be a person's."""
     while True:
         a, b = rng.sample(tuple(toyworld.NOUNS), 2)
-        if overlap(*(toyworld.tight(noun, 0, 0, toyworld.GRID) for noun in (a, b))) >= MIN_SPRITE_OVERLAP:
+        box_of_a = toyworld.tight(a, 0, 0, toyworld.GRID)
+        box_of_b = toyworld.tight(b, 0, 0, toyworld.GRID)
+        if overlap(box_of_a, box_of_b) >= MIN_SPRITE_OVERLAP:
             return a, b
 
 
 def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
     """Attention reweighting of a colour's token by five factors: how much of the colour the object's pixels have."""
-    rng, detector = random.Random(seed), ToyDetector()
+    rng = random.Random(seed)
+    detector = ToyDetector()
     rows = []
     count = 1 + len(FACTORS)
     for i in range(n):
         noun = rng.choice(("ball", "cat", "dog", "bear", "star", "cup"))
         colour = rng.choice(("red", "blue", "green"))
-        prompt = f"{article(f'{colour} {noun}')} {PLACES[rng.choice(toyworld.BACKGROUNDS)]}"
+        place = rng.choice(toyworld.BACKGROUNDS)
+        prompt = f"{article(f'{colour} {noun}')} {PLACES[place]}"
         (token,) = backbone.text.positions(prompt, colour)
 
-        # the source and one edit per factor, from the same noise
-        controls = [
-            Guidance(),
-            Reweight({1 + k: {token: factor} for k, factor in enumerate(FACTORS)}),
-            PromptToPrompt(),
-        ]
+        # The source and one edit per factor, from the same noise.
+        factors = {1 + k: {token: factor} for k, factor in enumerate(FACTORS)}
+        controls = [Guidance(), Reweight(factors), PromptToPrompt()]
         noise = backbone.noise([seed + i], backbone.geometry.frames, toyworld.SIZE, toyworld.SIZE)
-        cond = backbone.encode([prompt] * count, [""] * count)
         x = noise.expand(count, -1, -1, -1, -1).contiguous()
         scenes = [Scene(prompt)] * count
-        videos = backbone.decode(sample(backbone, backbone.schedule(steps), x, cond, controls, scenes=scenes)).numpy()
+        cond = backbone.encode([prompt] * count, [""] * count)
+        latents = sample(backbone, backbone.schedule(steps), x, cond, controls, scenes=scenes)
+        videos = backbone.decode(latents).numpy()
 
-        # colour inside the boxes that are detected in the source
+        # Colour inside the boxes that are detected in the source.
         detections = detector.surest(videos[0])
         target = np.array(toyworld.COLOURS[colour])
         values = []
         for video in videos:
-            pairs = zip(video, detections, strict=True)
-            values.append(np.mean([_hue(frame, d.box, target) for frame, d in pairs if d]))
+            hues = [_hue(frame, d.box, target) for frame, d in zip(video, detections, strict=True) if d]
+            values.append(np.mean(hues))
         if not np.isnan(values).any():
             rows.append(values[1:])
 
+    # A source without detections counts as not monotone.
     table = np.array(rows).reshape(-1, len(FACTORS))
     increasing = (np.diff(table) > 0).all(1)
+    means_by_factor = [round(float(value), 4) for value in table.mean(0)] if rows else []
     yield {
         "found": len(rows),
         "factors": FACTORS,
-        "colour": [round(float(v), 4) for v in table.mean(0)] if rows else [],
-        "monotone": round(int(increasing.sum()) / n, 3),  # a source without detections counts as not monotone
+        "colour": means_by_factor,
+        "monotone": round(int(increasing.sum()) / n, 3),
     }
 
 
 def _hue(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
     """How far the pixels in the middle half of a box are from grey in the direction of a colour; 1 is that colour."""
-    (x, y), w, h = middle(box), (box[2] - box[0]) / 4, (box[3] - box[1]) / 4
-    edges = (np.clip(round(v * toyworld.SIZE), 0, toyworld.SIZE - 1) for v in (x - w, y - h, x + w, y + h))
-    x0, y0, x1, y1 = map(int, edges)
+    x, y = middle(box)
+    w = (box[2] - box[0]) / 4
+    h = (box[3] - box[1]) / 4
+    last = toyworld.SIZE - 1
+    x0, y0, x1, y1 = (int(np.clip(round(edge * toyworld.SIZE), 0, last)) for edge in (x - w, y - h, x + w, y + h))
     pixels = frame[y0 : y1 + 1, x0 : x1 + 1].astype(float)
 
-    # projection of the chroma on the colour's own
+    # Projection of the chroma on the colour's own.
     chroma = pixels - pixels.mean(-1, keepdims=True)
     target = colour - colour.mean()
-    return float((chroma @ target).mean() / (target @ target))
+    projected = (chroma @ target).mean()
+    return float(projected / (target @ target))
 
 
 def main(
@@ -220,4 +237,5 @@ def prompt_accuracy(scenes: Story, video: Video, detector: ToyDetector) -> float
 
 def _mostly(detections: Sequence[Any], noun: str) -> bool:
     """Whether the best detection is of this noun in half of the frames or more."""
-    return bool(np.mean([d is not None and d.noun == noun for d in detections]) >= 0.5)
+    hits = [d is not None and d.noun == noun for d in detections]
+    return bool(np.mean(hits) >= 0.5)

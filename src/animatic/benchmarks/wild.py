@@ -36,9 +36,16 @@ def object_count(number: int) -> Check:
 def goes(noun: str, x: int = 0, y: int = 0) -> Check:
     """From its first to its last box each object of the name moves in this direction; 0 is by less than MIN_SHIFT."""
 
-    def way(track: LayoutTrack) -> tuple[int, ...]:
-        ends = (middle(present(track)[i]) for i in (0, -1))
-        return tuple((b - a > MIN_SHIFT) - (b - a < -MIN_SHIFT) for a, b in zip(*ends, strict=True))
+    def direction(begin: float, end: float) -> int:
+        shift = end - begin
+        if abs(shift) <= MIN_SHIFT:
+            return 0
+        return 1 if shift > 0 else -1
+
+    def way(track: LayoutTrack) -> tuple[int, int]:
+        boxes = present(track)
+        (x0, y0), (x1, y1) = middle(boxes[0]), middle(boxes[-1])
+        return direction(x0, x1), direction(y0, y1)
 
     return lambda layout: {way(track) for track in named(layout, noun)} == {(x, y)}
 
@@ -57,8 +64,14 @@ def order(noun: str, other: str, axis: int) -> Check:
     """The first is left of (axis 0) or above (axis 1) the second in every frame that shows both."""
 
     def before(a: LayoutTrack, b: LayoutTrack) -> bool:
-        pairs = [(p, q) for p, q in zip(a.boxes, b.boxes, strict=True) if p is not None and q is not None]
-        return bool(pairs) and all(middle(p)[axis] < middle(q)[axis] for p, q in pairs)
+        shown = False
+        for p, q in zip(a.boxes, b.boxes, strict=True):
+            if p is None or q is None:
+                continue
+            shown = True
+            if middle(p)[axis] >= middle(q)[axis]:
+                return False
+        return shown
 
     return firsts(before, noun, other)
 
@@ -68,14 +81,23 @@ def at(noun: str, frame: int, left: bool | None = None, top: bool | None = None)
 
     def inside(track: LayoutTrack) -> bool:
         box = track.boxes[frame]
-        return box is not None and all(low in (None, v < 0.5) for v, low in zip(middle(box), (left, top), strict=True))
+        if box is None:
+            return False
+        x, y = middle(box)
+        return left in (None, x < 0.5) and top in (None, y < 0.5)
 
     return firsts(inside, noun)
 
 
 def visible(noun: str, first: bool, last: bool) -> Check:
     """Whether the object is present in the first and in the last frame."""
-    return firsts(lambda track: (track.boxes[0] is not None, track.boxes[-1] is not None) == (first, last), noun)
+
+    def check(track: LayoutTrack) -> bool:
+        begins = track.boxes[0] is not None
+        ends = track.boxes[-1] is not None
+        return (begins, ends) == (first, last)
+
+    return firsts(check, noun)
 
 
 def grows(noun: str, by: int) -> Check:
@@ -100,7 +122,13 @@ def arcs(noun: str) -> Check:
 
 def larger(noun: str, other: str) -> Check:
     """In its first frame the object is larger than the other one in its own."""
-    return firsts(lambda a, b: area(present(a)[0]) > area(present(b)[0]), noun, other)
+
+    def check(a: LayoutTrack, b: LayoutTrack) -> bool:
+        first_a = present(a)[0]
+        first_b = present(b)[0]
+        return area(first_a) > area(first_b)
+
+    return firsts(check, noun, other)
 
 
 PROMPTS: tuple[tuple[str, tuple[Check, ...]], ...] = (

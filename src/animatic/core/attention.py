@@ -86,9 +86,12 @@ def predict_with_maps(
 
 def mean_map(found: Mapping[str, Tensor]) -> Tensor:
     """Mean over layers and heads, on the grid of the largest layer: `[branch, frame, token, height, width]`."""
-    means = [maps.float().mean(2).movedim(-1, 2) for maps in found.values()]
-    largest = max((m.shape[-2:] for m in means), key=lambda size: size[0] * size[1])
-    return torch.stack([resized(m, largest) for m in means]).mean(0)
+    means = []
+    for maps in found.values():
+        over_heads = maps.float().mean(2)
+        means.append(over_heads.movedim(-1, 2))
+    largest = max((mean.shape[-2:] for mean in means), key=lambda size: size[0] * size[1])
+    return torch.stack([resized(mean, largest) for mean in means]).mean(0)
 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -47,10 +47,15 @@ def thinned(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
 
     diffusers' own DDIM assumes that all steps have the same length, which rounding of this spacing does not give.
     """
-    times = torch.linspace(0, scheduler.config.num_train_timesteps - 1, steps, dtype=torch.float64).round().long()
+    levels = scheduler.config.num_train_timesteps
+    times = torch.linspace(0, levels - 1, steps, dtype=torch.float64).round().long()
+
+    # The betas whose table is that of the visited levels.
     kept = scheduler.alphas_cumprod.double()[times]
-    betas = 1 - kept / torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
-    changed = {"num_train_timesteps": steps, "trained_betas": betas.tolist(), "timestep_spacing": "leading"}
-    changed |= {"rescale_betas_zero_snr": False, "steps_offset": 0}
+    before = torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
+    betas = 1 - kept / before
+
     options = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
-    return type(scheduler)(**{**options, **changed}), times.flip(0)
+    options |= {"num_train_timesteps": steps, "trained_betas": betas.tolist(), "timestep_spacing": "leading"}
+    options |= {"rescale_betas_zero_snr": False, "steps_offset": 0}
+    return type(scheduler)(**options), times.flip(0)

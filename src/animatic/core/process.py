@@ -14,7 +14,7 @@ from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from torch import Tensor
 
 from ..errors import AnimaticError
-from .schedule import is_flow
+from .schedulers import is_flow
 
 TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction", "flow": ""}  # ours -> diffusers' prediction type
 SCHEDULES = ("cosine", "linear", "zero-snr")
@@ -28,7 +28,8 @@ def cosine_betas(count: int, most: float = 0.9999) -> Tensor:
     Betas are clipped at `most`; the table of diffusers is clipped at 0.999.
     """
     time = torch.linspace(0, count, count + 1, dtype=torch.float64) / count
-    alpha_bar = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+    angle = (time + 0.008) / 1.008 * math.pi / 2
+    alpha_bar = torch.cos(angle) ** 2
     betas = 1 - alpha_bar[1:] / alpha_bar[:-1]
     return betas.clamp(0, most)
 
@@ -60,16 +61,19 @@ class Process:
     @staticmethod
     def of(scheduler: Any, loss: str = "l2", min_snr: float = 5.0) -> Process:
         """The process that a loaded model was trained with, by the configuration of its scheduler."""
+        config = scheduler.config
+        kind = config.prediction_type
         names = {theirs: ours for ours, theirs in TARGETS.items()}
-        target = "flow" if is_flow(scheduler) else names.get(scheduler.config.prediction_type)
+        target = "flow" if is_flow(scheduler) else names.get(kind)
         if target is None:
-            kind = scheduler.config.prediction_type
             raise AnimaticError(f"the scheduler's prediction_type is {kind!r}; want {', '.join(filter(None, names))}")
-        return Process(target, "cosine", scheduler.config.num_train_timesteps, loss, min_snr, scheduler)
+        return Process(target, "cosine", config.num_train_timesteps, loss, min_snr, scheduler)
 
     def __post_init__(self) -> None:
-        for name, known in (("target", TARGETS), ("schedule", SCHEDULES), ("loss", LOSSES)):
-            if (value := getattr(self, name)) not in known:
+        choices = {"target": TARGETS, "schedule": SCHEDULES, "loss": LOSSES}
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if value not in known:
                 raise AnimaticError(f"{name} is {value!r}; want one of {', '.join(known)}")
         if self.target == "flow" and self.schedule != "cosine":
             raise AnimaticError(f"schedule is {self.schedule!r} with target 'flow', which has none; want eps, x0 or v")

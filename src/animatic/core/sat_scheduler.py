@@ -47,9 +47,11 @@ class CogVideoXSATDPMScheduler(CogVideoXDPMScheduler):
     def _at_solver_level(self, v: Tensor, timestep: int, sample: Tensor) -> Tensor:
         """The v that implies, at the solver's level, the clean sample that `v` implies at the table's nearest one."""
         level = self.alphas_cumprod[timestep].sqrt()
-        nearest = self._table[(self._table - level).abs().argmin()]
+        distance = (self._table - level).abs()
+        nearest = self._table[distance.argmin()]
         clean = nearest * sample - (1 - nearest**2).sqrt() * v
-        return ((level * sample - clean) / (1 - level**2).sqrt()).to(v.dtype)
+        implied = (level * sample - clean) / (1 - level**2).sqrt()
+        return implied.to(v.dtype)
 
 
 def _stretched(signal: Tensor, first: Tensor) -> Tensor:

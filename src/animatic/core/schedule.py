@@ -16,48 +16,11 @@ import diffusers
 import torch
 from torch import Tensor
 
-from ..errors import AnimaticError, warn
+from ..errors import AnimaticError
 from ..quiet import quiet
 from .levels import check_plms, lands, thinned
-from .sat_scheduler import CogVideoXSATDPMScheduler
+from .schedulers import EXPLODING, SHORT, check_runs, is_flow
 from .types import Step
-
-SHORT = {
-    "ddim": "DDIMScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "pndm": "PNDMScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "flow": "FlowMatchEulerDiscreteScheduler",
-    "sat-dpm++": "CogVideoXSATDPMScheduler",  # see `sat_scheduler`
-}
-
-# what runs, by the units of the sample: sqrt(alpha_bar) clean + sqrt(1 - alpha_bar) noise; clean + sigma noise;
-# (1 - sigma) clean + sigma noise, which some of the first have too where prediction_type is "flow_prediction"
-PRESERVING = frozenset(f"{name}Scheduler" for name in (
-    "CogVideoXDDIM", "CogVideoXDPM", "CogVideoXSATDPM", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
-    "DPMSolverMultistep", "DPMSolverSinglestep", "LCM", "PNDM", "SASolver", "TCD", "UniPCMultistep",
-))  # fmt: skip
-EXPLODING = frozenset({"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"})
-FLOW = frozenset({"FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"})
-
-# what does not run, why, and the nearest that does
-OFTEN = "evaluates the network more than once a step"
-BACK = "goes from videos to noise"
-OTHER_UNITS = "is not one whose noise levels are known here"
-REFUSED = {
-    "DDIMInverseScheduler": (BACK, "ddim"),
-    "DPMSolverMultistepInverseScheduler": (BACK, "dpm++"),
-    "HeunDiscreteScheduler": (OFTEN, "euler or dpm++"),
-    "KDPM2DiscreteScheduler": (OFTEN, "euler or dpm++"),
-    "KDPM2AncestralDiscreteScheduler": (OFTEN, "EulerAncestralDiscreteScheduler"),
-    "DPMSolverSDEScheduler": (OFTEN, "SASolverScheduler"),
-    "FlowMatchHeunDiscreteScheduler": (OFTEN, "flow"),
-    "EDMEulerScheduler": (OTHER_UNITS, "euler"),
-    "EDMDPMSolverMultistepScheduler": (OTHER_UNITS, "dpm++"),
-    "CosineDPMSolverMultistepScheduler": (OTHER_UNITS, "dpm++"),
-    "IPNDMScheduler": (OTHER_UNITS, "DEISMultistepScheduler"),
-}
 
 
 class Schedule:
@@ -73,8 +36,8 @@ class Schedule:
         self.name = type(scheduler).__name__
         self.flow = is_flow(scheduler)
         check_runs(self.name, self.flow)
-        if not 1 <= steps <= scheduler.config.num_train_timesteps:
-            most = scheduler.config.num_train_timesteps
+        most = scheduler.config.num_train_timesteps
+        if not 1 <= steps <= most:
             raise AnimaticError(f"steps is {steps}; {self.name} takes 1 to {most}")
         if not (self.flow or "Euler" in self.name or hasattr(scheduler, "alphas_cumprod")):
             raise AnimaticError(
@@ -86,7 +49,8 @@ class Schedule:
         self._stop = stop
         self._scheduler = copy.deepcopy(scheduler)
         network_times: Tensor | None = None  # where they differ from the scheduler's
-        if self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace" and steps > 1:
+        is_linspace_ddim = self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace"
+        if is_linspace_ddim and steps > 1:
             self._scheduler, network_times = thinned(scheduler, steps)
         try:
             with quiet():
@@ -98,7 +62,7 @@ class Schedule:
         self._times = self._scheduler.timesteps
         self._network_times = self._times if network_times is None else network_times
 
-        # solvers without a generator are deterministic
+        # Solvers without a generator are deterministic.
         self._draws: list[torch.Generator] = []
         self._draws_noise = "generator" in signature(self._scheduler.step).parameters
         self._clean: Tensor | None = None  # the last clean estimate, an argument of CogVideoX's solver
@@ -114,19 +78,24 @@ class Schedule:
             times = f"{len(self._times)} times in {steps} steps"
             raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
 
-        # zero terminal SNR (Lin et al. 2023, arXiv 2305.08891): the first level is pure noise
+        # Zero terminal SNR (Lin et al. 2023, arXiv 2305.08891): the first level is pure noise.
+        is_empty = False
+        if not self.flow:
+            first_level = int(self._times[0])
+            is_empty = bool(self._scheduler.alphas_cumprod[first_level] == 0)
         sigmas = torch.as_tensor(getattr(self._scheduler, "sigmas", 0.0))
-        empty = not self.flow and bool(self._scheduler.alphas_cumprod[int(self._times[0])] == 0)
-        if not bool(sigmas.isfinite().all()) or (empty and self.name == "PNDMScheduler"):
+        is_finite = bool(sigmas.isfinite().all())
+        if not is_finite or (is_empty and self.name == "PNDMScheduler"):
             reason = "divides by the signal of the first noise level, and this model's has none (zero terminal SNR)"
             raise AnimaticError(f"{self.name} {reason}; want ddim, dpm++ or unipc")
-        if empty and config.prediction_type == "epsilon":
+        if is_empty and config.prediction_type == "epsilon":
             reason = "a model that predicts noise cannot begin where there is nothing else (zero terminal SNR)"
             raise AnimaticError(f"{self.name}: {reason}; want a schedule without rescale_betas_zero_snr")
 
         if self.name.startswith("CogVideoX") and not lands(self._given, steps):
-            near = [n for n in range(max(1, steps - 2), min(steps + 3, 1000)) if lands(self._given, n)]
-            want = " or ".join(map(str, near)) or "a divisor of 1000"
+            candidates = range(max(1, steps - 2), min(steps + 3, 1000))
+            near = [str(count) for count in candidates if lands(self._given, count)]
+            want = " or ".join(near) or "a divisor of 1000"
             raise AnimaticError(f"steps is {steps}, with which {self.name} never comes to a clean sample; want {want}")
 
     def __iter__(self) -> Iterator[Step]:
@@ -150,8 +119,10 @@ class Schedule:
             return float(self._scheduler.sigmas[index]), 1.0
         if self.name in EXPLODING:
             sigma = float(self._scheduler.sigmas[index])
-            return sigma / (sigma**2 + 1) ** 0.5, (sigma**2 + 1) ** 0.5
-        return float((1 - self._scheduler.alphas_cumprod[t]) ** 0.5), 1.0
+            gain = (sigma**2 + 1) ** 0.5
+            return sigma / gain, gain
+        alpha_bar = self._scheduler.alphas_cumprod[t]
+        return float((1 - alpha_bar) ** 0.5), 1.0
 
     def signal(self, step: Step) -> float:
         """sqrt(alpha_bar) at a step, from the table: 1 - `noise`^2 loses its digits where the signal is small."""
@@ -161,13 +132,14 @@ class Schedule:
             return 1 - step.noise
         if self.name in EXPLODING:
             return 1 / step.gain
-        return float(self._scheduler.alphas_cumprod[int(self._times[step.index])]) ** 0.5
+        t = int(self._times[step.index])
+        return float(self._scheduler.alphas_cumprod[t]) ** 0.5
 
     def start(self, noise: Tensor) -> Tensor:
         """The first sample, from unit noise `[sample, channel, ...]`, which also seeds a stochastic solver's noise."""
         self._draws = [torch.Generator().manual_seed(_seed_of(sample)) for sample in noise]
         self._clean = None
-        return noise * self._scheduler.init_noise_sigma if not self.flow else noise
+        return noise if self.flow else noise * self._scheduler.init_noise_sigma
 
     def unit(self, first: Tensor) -> Tensor:
         """The unit noise of a first sample: the inverse of `start`."""
@@ -186,20 +158,24 @@ class Schedule:
         if isinstance(self._scheduler, diffusers.CogVideoXDPMScheduler):
             return self._advance_with_noise(x, prediction, step.index)
         draws = {"generator": self._draws} if self._draws_noise else {}
-        after = self._scheduler.step(prediction.float(), self._times[step.index], x.float(), **draws).prev_sample
-        return after.to(x.dtype)
+        t = self._times[step.index]
+        output = self._scheduler.step(prediction.float(), t, x.float(), **draws)
+        return output.prev_sample.to(x.dtype)
 
     def _advance_with_noise(self, x: Tensor, prediction: Tensor, index: int) -> Tensor:
         """A step of CogVideoX's solver; its noise is `[sample, frame, channel, height, width]`, as in its pipeline."""
         before = self._times[index - 1] if index else None
-        x, self._clean = self._scheduler.step(
-            prediction.movedim(2, 1), self._clean, self._times[index], before, x.movedim(2, 1), generator=self._draws
+        by_frame = x.movedim(2, 1)
+        prediction_by_frame = prediction.movedim(2, 1)
+        after, self._clean = self._scheduler.step(
+            prediction_by_frame, self._clean, self._times[index], before, by_frame, generator=self._draws
         )
-        return x.movedim(1, 2)
+        return after.movedim(1, 2)
 
     def estimate(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """The clean sample that a prediction implies, in the units of clean latents."""
-        x, sigma = x / step.gain, step.noise
+        x = x / step.gain
+        sigma = step.noise
         if self.flow:
             return x - sigma * prediction
         alpha = self.signal(step)
@@ -214,88 +190,7 @@ class Schedule:
                 raise AnimaticError(f"prediction_type is {other!r}; want epsilon, v_prediction or sample")
 
 
-def is_flow(scheduler: Any) -> bool:
-    """Whether it is of flow matching: samples are interpolated linearly between noise and clean."""
-    return "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction"
-
-
-def check_runs(name: str, flow: bool = False) -> None:
-    """Raise where a scheduler class of diffusers does not run here, or would give wrong results."""
-    if name not in PRESERVING | EXPLODING | FLOW:
-        reason, nearest = REFUSED.get(name, (OTHER_UNITS, "flow" if flow else "ddim"))
-        raise AnimaticError(f"{name} {reason}; want {nearest}")
-
-
 def _seed_of(noise: Tensor) -> int:
     """A seed from the signs of a sample's first 63 numbers, which no rounding changes."""
     signs = noise.flatten()[:63].signbit().tolist()
     return sum(int(negative) << i for i, negative in enumerate(signs))
-
-
-SHIFTS = {"snr_shift_scale": 1.0, "rescale_betas_zero_snr": False}  # options that shift the noise table, when off
-
-
-def scheduler_named(name: str, like: Any) -> Any:
-    """Another diffusers scheduler, with the noise table and the prediction type of `like`.
-
-    `name` is one of SHORT or a class name of diffusers. Raises `AnimaticError` where there is no such scheduler, or it
-    does not fit models of `like`.
-    """
-    name_of_class = SHORT.get(name, name)
-    cls: Any = getattr(diffusers, name_of_class, None)
-    if name_of_class == CogVideoXSATDPMScheduler.__name__:
-        cls = CogVideoXSATDPMScheduler
-    if not isinstance(cls, type) or not cls.__name__.endswith("Scheduler"):
-        raise AnimaticError(f"unknown scheduler {name!r}; known: {', '.join(SHORT)} and diffusers' class names")
-    check_runs(cls.__name__, is_flow(like))
-
-    config = {k: v for k, v in like.config.items() if k != "algorithm_type"}
-    takes = signature(cls).parameters
-    config = {k: plain for k, plain in SHIFTS.items() if k in takes} | config  # CogVideoX's own shift by default
-    if "skip_prk_steps" in takes:  # as Stable Diffusion's folders have it
-        config.setdefault("skip_prk_steps", True)
-    if is_flow(like):
-        shift = config.get("flow_shift", config.get("shift", 1.0))
-        if cls.__name__ not in FLOW and "use_flow_sigmas" not in takes:
-            raise AnimaticError(
-                f"scheduler {name!r} does not support flow matching, which the model was trained with; want flow"
-            )
-        config |= {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift, "shift": shift}
-    elif cls.__name__ in FLOW:
-        predicted = f"this model predicts {like.config.prediction_type}"
-        raise AnimaticError(f"scheduler {name!r} is for models of flow matching, and {predicted}; want ddim or dpm++")
-    elif any(config.get(k, plain) != plain and k not in takes for k, plain in SHIFTS.items()):
-        # other schedulers have no option for the shift: give them the betas of the shifted table
-        level = like.alphas_cumprod
-        config["trained_betas"] = (1 - level / torch.cat([level.new_ones(1), level[:-1]])).tolist()
-    try:
-        with quiet():  # diffusers warns of options that the class does not have
-            scheduler: Any = cls.from_config(config)
-    except TypeError as error:  # its class requires an option that no scheduler of these models has
-        raise AnimaticError(f"scheduler {name!r} is for other models ({error}); want {', '.join(SHORT)}") from None
-    _keep_bounds(scheduler, like, name)
-    return scheduler
-
-
-def _keep_bounds(scheduler: Any, like: Any, name: str) -> None:
-    """Make `scheduler` clip or threshold clean estimates where, and only where, `like` does.
-
-    Some clip by default, which would damage latents. Solvers without `clip_sample` clip by a threshold that may not
-    exceed its range. Raises where a solver can do neither; models that predict v or x0 run without clipping, with a
-    warning.
-    """
-    config = like.config
-    takes = signature(type(scheduler)).parameters
-    clips = bool(config.get("clip_sample", False))
-    if type(like).__name__.startswith("CogVideoX"):  # these have the option and never clip
-        clips = False
-    needs = (clips and config.prediction_type == "epsilon") or config.get("thresholding", False)
-    if "clip_sample" in takes:
-        scheduler.register_to_config(clip_sample=clips)
-    elif clips and "thresholding" in takes:
-        scheduler.register_to_config(thresholding=True, sample_max_value=config.get("clip_sample_range", 1.0))
-    elif needs and "thresholding" not in takes:
-        bounds = "bounds clean estimates, as this model of pixels needs"
-        raise AnimaticError(f"scheduler {name!r} is not one that {bounds}; want ddim, dpm++ or unipc")
-    elif clips:
-        warn(f"scheduler {name!r} does not clip clean estimates, which the model's own does")

@@ -88,9 +88,12 @@ def check_memory(name: str, stage: Stage, shape: Shape, context: StageContext, m
         other = other.with_less_memory()
     hint = "no setting would fit: want a smaller target"
     if other is not None:
-        changed = [f.name for f in fields(other) if getattr(other, f.name) != getattr(stage, f.name)]
-        options = ":".join(f"{option}={getattr(other, option)}" for option in changed)
-        hint = f"{name}:{options} would fit"
+        options = []
+        for field in fields(other):
+            value = getattr(other, field.name)
+            if value != getattr(stage, field.name):
+                options.append(f"{field.name}={value}")
+        hint = f"{name}:{':'.join(options)} would fit"
 
     out = stage.output_shape(shape)
     size = f"{out.frames} frames of {out.width} x {out.height}"

@@ -22,7 +22,8 @@ class Lanczos(Stage):
     factor: float = 2.0
 
     def output_shape(self, shape: Shape) -> Shape:
-        height, width = (int(side * self.factor + 0.5) for side in (shape.height, shape.width))
+        height = int(shape.height * self.factor + 0.5)
+        width = int(shape.width * self.factor + 0.5)
         if min(height, width) < 1 or self.factor <= 0:
             raise AnimaticError(f"factor is {self.factor:g}; nothing would be left of {shape.width} x {shape.height}")
         return replace(shape, height=height, width=width)
@@ -49,16 +50,22 @@ class Blend(Stage):
         return self.output_shape(shape).fps == self.factor * shape.fps
 
     def __call__(self, video: Video, context: StageContext) -> Video:
+        # Key frames keep their pixels; those between them are made in -1..1, `[1, 3, height, width]` each.
         out = self.output_shape(Shape.of(video))
-        keys = torch.from_numpy(video.frames).movedim(-1, 1)
         frames = np.empty((out.frames, out.height, out.width, 3), np.uint8)
         frames[:: self.factor] = video.frames
-        for i, (before, after) in enumerate(zip(keys[:-1, None], keys[1:, None], strict=True)):
+
+        keys = torch.from_numpy(video.frames).movedim(-1, 1)
+        for i in range(len(keys) - 1):
             context.progress(i, len(keys) - 1)
-            pair = before / 127.5 - 1, after / 127.5 - 1
-            made = torch.cat([self.between(*pair, k) for k in range(1, self.factor)])
-            levels = ((made + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
-            frames[i * self.factor + 1 : (i + 1) * self.factor] = levels.movedim(1, -1).numpy()
+            before = keys[i : i + 1] / 127.5 - 1
+            after = keys[i + 1 : i + 2] / 127.5 - 1
+            made = torch.cat([self.between(before, after, k) for k in range(1, self.factor)])
+
+            levels = ((made + 1) * 127.5 + 0.5).floor().clamp(0, 255)
+            first = i * self.factor + 1
+            pixels = levels.to(torch.uint8).movedim(1, -1)
+            frames[first : first + self.factor - 1] = pixels.numpy()
         return Video(frames, out.fps, video.info)
 
     def between(self, before: torch.Tensor, after: torch.Tensor, index: int) -> torch.Tensor:

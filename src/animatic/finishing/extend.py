@@ -48,7 +48,8 @@ class Extend(NetworkStage):
         if self.clips < 1 or not 1 <= self.known <= shape.frames:
             options = f"clips is {self.clips}, known is {self.known}"
             raise AnimaticError(f"{options}; want 1 clip or more from 1 to {shape.frames} known frames")
-        return replace(shape, frames=shape.frames + self.clips * (self._window(shape) - self.known))
+        new = self._window(shape) - self.known  # frames that a clip adds
+        return replace(shape, frames=shape.frames + self.clips * new)
 
     def check_model(self, backbone: Components) -> None:
         if backbone.concat_conditioning is not None:
@@ -64,12 +65,12 @@ class Extend(NetworkStage):
             used = f"{backbone.name} is given the prompt {DEFAULT_PROMPT!r}"
             warn(f"extend: the video has no prompt, so {used}; see --prompt")
         scene = Scene(context.prompt or DEFAULT_PROMPT, negative=context.negative)
-
-        count = self._window(Shape.of(video))
-        known = [True] * self.known + [False] * (count - self.known)
         scale = backbone.defaults.guidance if self.guidance is None else self.guidance
         guidance = (Guidance(scale),)
 
+        # Each clip begins with the last frames of the one before, which are given.
+        count = self._window(Shape.of(video))
+        known = [True] * self.known + [False] * (count - self.known)
         frames = video.frames
         for clip in range(self.clips):
             context.progress(clip, self.clips)

@@ -49,34 +49,41 @@ class Interpolate(NetworkStage):
             raise AnimaticError(f"{backbone.name} does not interpolate; want {models}")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
-        backbone, out = self.backbone(context), self.output_shape(shape)
+        backbone = self.backbone(context)
+        out = self.output_shape(shape)
         frames = min(out.frames, self._windows(backbone).frames)
-        side, piece_frames = self.tile_side(backbone), WINDOWS_PER_PIECE * frames
+        piece_frames = WINDOWS_PER_PIECE * frames
+        side = self.tile_side(backbone)
         return super().memory(shape, context) + estimated_memory(backbone, frames, side, out, piece_frames)
 
     def _windows(self, backbone: Any) -> Tiles:
         """As many key frames at once as the model was made for, or as fit into `window` frames; one is shared."""
-        keys = backbone.geometry.frames // backbone.concat_conditioning.factor + 1
         if self.window:
             keys = (self.window - 1) // self.factor + 1
-        return Tiles((keys - 1) * self.factor + 1, 1, self.tile_side(backbone))
+        else:
+            keys = backbone.geometry.frames // backbone.concat_conditioning.factor + 1
+        frames = (keys - 1) * self.factor + 1
+        return Tiles(frames, 1, self.tile_side(backbone))
 
     def __call__(self, video: Video, context: StageContext) -> Video:
-        backbone, shape = self.backbone(context), self.output_shape(Shape.of(video))
-        conditioning: Any = backbone.concat_conditioning
-        conditioning = replace(conditioning, factor=self.factor)
+        backbone = self.backbone(context)
+        shape = self.output_shape(Shape.of(video))
+        conditioning: Any = replace(backbone.concat_conditioning, factor=self.factor)  # type: ignore[type-var]
         windows = self._windows(backbone)
 
         def interpolate(frames: np.ndarray, progress: Progress) -> np.ndarray:
-            key_frames = backbone.to_latents(as_batch(padded(frames, backbone.size_multiple)))
+            whole_cells = padded(frames, backbone.size_multiple)
+            key_frames = backbone.to_latents(as_batch(whole_cells))
             prior, concat = conditioning.condition(key_frames)
             noise = unit_noise(self.noise_source(context), prior)
 
             # The network predicts the difference to the prior, in units of its standard deviation.
             run = SamplingRun(backbone, self, replace(context, progress=progress), windows)
-            latents = prior + conditioning.residual_std * run(noise, concat)
-            return backbone.decode(latents)[0, :, : shape.height, : shape.width].cpu().numpy()
+            residual = run(noise, concat)
+            pixels = backbone.decode(prior + conditioning.residual_std * residual)
+            return pixels[0, :, : shape.height, : shape.width].cpu().numpy()
 
+        # Neighbouring pieces share a key frame.
         keys_per_piece = WINDOWS_PER_PIECE * (windows.frames // self.factor) + 1
         frames = process_in_pieces(video.frames, keys_per_piece, 1, interpolate, context.progress, self.factor)
         if self.keep:

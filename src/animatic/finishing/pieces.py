@@ -39,12 +39,14 @@ def process_in_pieces(
         processed = process(frames[first:stop], piece_progress)
         start = first * factor
         end = start + len(processed)
-        if result is None:
-            result = np.empty(((len(frames) - 1) * factor + 1, *processed.shape[1:]), np.uint8)
+        if result is None:  # the first piece shows the height and width
+            count = (len(frames) - 1) * factor + 1
+            result = np.empty((count, *processed.shape[1:]), np.uint8)
 
         # Frames of both this piece and the one before: the weight of this piece rises linearly.
         common = written - start
-        weight = (np.arange(1, common + 1) / (common + 1))[:, None, None, None]
+        weight = np.arange(1, common + 1) / (common + 1)
+        weight = weight[:, None, None, None]
         faded = result[start:written] * (1 - weight) + processed[:common] * weight
         result[start:written] = (faded + 0.5).astype(np.uint8)
 
@@ -77,7 +79,8 @@ def padded(frames: np.ndarray, multiple: int) -> np.ndarray:
     height, width = (-side % multiple for side in frames.shape[1:3])
     if not height and not width:
         return frames
-    return np.pad(frames, [(0, 0), (0, height), (0, width), (0, 0)], mode="edge")
+    after = [(0, 0), (0, height), (0, width), (0, 0)]
+    return np.pad(frames, after, mode="edge")
 
 
 def as_batch(frames: np.ndarray) -> Tensor:

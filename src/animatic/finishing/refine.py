@@ -93,23 +93,29 @@ class Refine(NetworkStage):
             raise AnimaticError(f"{backbone.name} cannot refine; want a model of video or of pictures")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
-        backbone, out = self.backbone(context), self.output_shape(shape)
+        backbone = self.backbone(context)
         frames = min(shape.frames, self.window or backbone.geometry.frames)
-        return super().memory(shape, context) + estimated_memory(backbone, frames, self.tile, out)
+        needed = estimated_memory(backbone, frames, self.tile, self.output_shape(shape))
+        return super().memory(shape, context) + needed
 
     def __call__(self, video: Video, context: StageContext) -> Video:
-        backbone, out = self.backbone(context), self.output_shape(Shape.of(video))
+        backbone = self.backbone(context)
+        out = self.output_shape(Shape.of(video))
         if self.tile:
             backbone.tile_codec()
 
-        frames: np.ndarray = padded(resized(video.frames, out.width, out.height), backbone.size_multiple)
-        latents = backbone.to_latents(as_batch(frames))
+        larger = resized(video.frames, out.width, out.height)
+        whole_cells: np.ndarray = padded(larger, backbone.size_multiple)
+        latents = backbone.to_latents(as_batch(whole_cells))
+
         # An image model gives every frame the same noise: else its details would flicker.
-        noise = unit_noise(self.noise_source(context), latents, 1 if "image" in backbone.provides else None)
+        noise_frames = 1 if "image" in backbone.provides else None
+        noise = unit_noise(self.noise_source(context), latents, noise_frames)
 
         window = self.window or backbone.geometry.frames
         windows = Tiles(window, overlap_within(self.overlap, OVERLAP, window), self.tile)
         start = StartFromNoised(latents, self.strength)
-        refined = SamplingRun(backbone, self, context, windows, [start])(noise)
-        pixels = backbone.decode(refined)[0, :, : out.height, : out.width]
-        return Video(pixels.cpu().numpy(), video.fps, video.info)
+        run = SamplingRun(backbone, self, context, windows, [start])
+        pixels = backbone.decode(run(noise))
+        cropped = pixels[0, :, : out.height, : out.width]
+        return Video(cropped.cpu().numpy(), video.fps, video.info)

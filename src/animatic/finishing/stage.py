@@ -50,7 +50,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage needs to know of one run beside its own settings.
+    """What a stage needs to know of one run besides its own settings.
 
     `prompt` describes the video. `negative` is the negative prompt of its scene, put before the one of the stage's
     model; `negative_override`, if not None, replaces the latter. `source_model` is the family or name of the model that
@@ -206,17 +206,19 @@ class SamplingRun:
     def __call__(self, noise: Tensor, concat: Tensor | None = None, level: int | None = None) -> Tensor:
         """Clean latents from unit noise `[1, channel, frame, height, width]`.
 
-        `concat` are channels for the network to see beside the noisy latents, `level` is how much noise is on them, as
+        `concat` are channels that the network reads with the noisy latents, `level` is how much noise is on them, as
         the index of a noise level.
         """
-        backbone, context = self.backbone, self.context
+        backbone = self.backbone
+        context = self.context
         defaults = backbone.defaults
         if context.negative_override is not None:
             defaults = replace(defaults, negative=context.negative_override)
 
         # Conditioning: the prompts, and what the network sees of the given video.
+        prompt = context.prompt + defaults.prompt_suffix
         negative = defaults.negative_text(context.negative)
-        conditioning = backbone.encode([context.prompt + defaults.prompt_suffix], [negative])
+        conditioning = backbone.encode([prompt], [negative])
         branches = len(conditioning.branches)
         extra: dict[str, Any] = dict(conditioning.extra)
         if concat is not None:
@@ -241,8 +243,9 @@ def estimated_memory(backbone: Components, frames: int, tile: int, out: Shape, p
     of 8 frames (of a tile, where there are tiles); attention is taken to be fused.
     """
     ratio = backbone.geometry.vae_spatial_ratio
-    rows, columns = (ceil_div(side, ratio) for side in (out.height, out.width))
-    cells = min(rows, tile or out.height) * min(columns, tile or out.width)
+    rows = ceil_div(out.height, ratio)
+    columns = ceil_div(out.width, ratio)
+    cells = min(rows, tile or rows) * min(columns, tile or columns)
 
     # One call of the network, for the conditional and the unconditional branch.
     config = backbone.unet.config
@@ -253,9 +256,12 @@ def estimated_memory(backbone: Components, frames: int, tile: int, out: Shape, p
 
     # Decoding, in float32 at the full resolution.
     vae_channels = backbone.vae.config.get("block_out_channels", (3,))[0]
-    decoding = 3 * min(8, out.frames) * cells * ratio**2 * vae_channels * 4
+    pixels = cells * ratio**2
+    decoding = 3 * min(8, out.frames) * pixels * vae_channels * 4
 
-    parameters = [*backbone.unet.parameters(), *backbone.vae.parameters()]
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-    latents = 10 * min(piece_frames, out.frames) * backbone.geometry.channels * rows * columns * bytes_per_number
+    weights = 0
+    for parameter in [*backbone.unet.parameters(), *backbone.vae.parameters()]:
+        weights += parameter.numel() * parameter.element_size()
+    numbers = min(piece_frames, out.frames) * backbone.geometry.channels * rows * columns
+    latents = 10 * numbers * bytes_per_number
     return weights + latents + max(call, decoding)

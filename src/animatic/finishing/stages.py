@@ -46,17 +46,22 @@ def stages_of(text: str) -> list[tuple[str, Stage]]:
 
     Raises `AnimaticError` where a stage or option is unknown, or a value is not of its type.
     """
-    parts = [part.strip() for part in text.split(",")]
-    return [_stage(stage) for part in parts for stage in RECIPES.get(part, (part,))]
+    stages = []
+    for part in text.split(","):
+        part = part.strip()
+        stages += [_stage(stage) for stage in RECIPES.get(part, (part,))]
+    return stages
 
 
 def _stage(text: str) -> tuple[str, Stage]:
     name, *options = text.split(":")
     if name not in STAGES:
         raise AnimaticError(f"unknown stage {name!r}; known: {', '.join([*STAGES, *RECIPES])}")
-    hints = typing.get_type_hints(STAGES[name])
-    types = {f.name: hints[f.name] for f in fields(STAGES[name])}
+    stage_class = STAGES[name]
+    hints = typing.get_type_hints(stage_class)
+    types = {field.name: hints[field.name] for field in fields(stage_class)}
 
+    # A value without a name is that of the stage's main option.
     values: dict[str, Any] = {}
     for option in options:
         key, equals, value = option.partition("=")
@@ -68,7 +73,7 @@ def _stage(text: str) -> tuple[str, Stage]:
             raise AnimaticError(f"{text}: {key} is given twice; want one of them")
         values[key] = _value(text, key, value, types[key])
     with naming_stage(text):
-        return name, STAGES[name](**values)
+        return name, stage_class(**values)
 
 
 def _value(stage: str, key: str, value: str, kind: Any) -> Any:
@@ -110,12 +115,16 @@ def finish(
             watch(f"{name}: the sound is left out, for the frames are no longer at their times")
             video = replace(video, sound=None)
 
-        # The result of an earlier run.
+        # The result of an earlier run, whose key says by what settings it was made.
         key = hashlib.sha256(f"{key}/{stage!r}".encode()).hexdigest()
-        file = keep and fresh_path(keep.with_name(f"{keep.name}.{i}-{name}.mkv"), partial(same_result, key=key))
-        if file and (made := _kept_result(file, watch)) is not None:
+        file = None
+        if keep:
+            named = keep.with_name(f"{keep.name}.{i}-{name}.mkv")
+            file = fresh_path(named, partial(same_result, key=key))
+        kept = _kept_result(file, watch) if file else None
+        if kept is not None:
             watch(f"{name}: taken up from {file}")
-            video = made
+            video = kept
             continue
 
         with naming_stage(name):
@@ -123,9 +132,9 @@ def finish(
         moved = drift(video, made)
         info = _info_after(video, stage, context, key, moved)
 
-        size = f"{len(made)} frames, {made.frames.shape[2]} x {made.frames.shape[1]}, {made.fps:g} fps"
+        height, width = made.frames.shape[1:3]
         note = f"; colours moved by {moved:.1f} of 255 levels" if moved > DRIFT else ""
-        watch(f"{name}: {size}{note}")
+        watch(f"{name}: {len(made)} frames, {width} x {height}, {made.fps:g} fps{note}")
         video = Video(made.frames, made.fps, info, video.sound)
         if file:
             video.save(file, scale=1)
@@ -135,29 +144,32 @@ def finish(
 def _info_after(video: Video, stage: Stage, context: StageContext, key: str, moved: float) -> dict[str, Any]:
     """The metadata of the result of a stage: that of its input, and how it was made."""
     info = {name: value for name, value in video.info.items() if name != "damage"}
-    return {
-        **info,
-        "prompt": context.prompt,
-        "stages": [*video.info.get("stages", []), repr(stage)],
-        "key": key,
-        "drift": round(moved, 2),
-    }
+    info["prompt"] = context.prompt
+    info["stages"] = [*video.info.get("stages", []), repr(stage)]
+    info["key"] = key
+    info["drift"] = round(moved, 2)
+    return info
 
 
 def drift(before: Video, after: Video) -> float:
     """The largest change of the mean of a colour, in levels of 255, of the first, middle and last frames."""
 
     def means(video: Video) -> np.ndarray:
-        places = (int(fraction * (len(video) - 1) + 0.5) for fraction in (0.0, 0.5, 1.0))
+        last = len(video) - 1
+        places = (0, int(last / 2 + 0.5), last)
         return np.array([video.frames[place].mean((0, 1)) for place in places])
 
-    return float(np.abs(means(before) - means(after)).max())
+    change = np.abs(means(before) - means(after))
+    return float(change.max())
 
 
 def _key(video: Video, context: StageContext) -> str:
     """A hash of everything that a result depends on besides its stages."""
-    settings = [context.prompt, context.negative, context.negative_override, context.seed, context.source_model]
-    digest = hashlib.sha256(json.dumps([*settings, video.fps, video.frames.shape]).encode())
+    settings = [
+        context.prompt, context.negative, context.negative_override, context.seed, context.source_model,
+        video.fps, video.frames.shape,
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(settings).encode())
     digest.update(np.ascontiguousarray(video.frames).data)
     digest.update(video.sound.data if video.sound else b"")
     return digest.hexdigest()

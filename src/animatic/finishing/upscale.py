@@ -1,4 +1,4 @@
-"""More pixels: by a model whose network sees the small video as further channels beside the noisy latents."""
+"""More pixels: by a model whose network reads the small video as further channels with the noisy latents."""
 
 from __future__ import annotations
 
@@ -58,16 +58,19 @@ class Upscale(NetworkStage):
         return conditioning.factor if conditioning is not None else DEFAULT
 
     def check_model(self, backbone: Components) -> None:
-        if backbone.concat_conditioning is None or not backbone.concat_conditioning.pixels:
+        conditioning = backbone.concat_conditioning
+        if conditioning is None or not conditioning.pixels:
             models = ", ".join(self.default_models.values())
             raise AnimaticError(f"{backbone.name} does not upscale; want {models} or sd-x4")
-        if self.level is not None and backbone.concat_conditioning.level is None:
+        if self.level is not None and conditioning.level is None:
             raise AnimaticError(f"level is {self.level}, but {backbone.name} knows no levels of noise; leave it out")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
-        backbone, out = self.backbone(context), self.output_shape(shape)
+        backbone = self.backbone(context)
+        out = self.output_shape(shape)
         frames = min(shape.frames, self._windows(backbone).frames)
-        side, piece_frames = self.tile_side(backbone), WINDOWS_PER_PIECE * frames
+        piece_frames = WINDOWS_PER_PIECE * frames
+        side = self.tile_side(backbone)
         return super().memory(shape, context) + estimated_memory(backbone, frames, side, out, piece_frames)
 
     def _windows(self, backbone: Components) -> Tiles:
@@ -109,14 +112,17 @@ class Upscale(NetworkStage):
     def _piece(self, frames: np.ndarray, run: SamplingRun, conditioning: Any, source: torch.Generator) -> np.ndarray:
         """Some frames of the clip, uint8 `[frame, height, width, 3]`, upscaled by the model's own factor."""
         backbone = run.backbone
-        height, width = (conditioning.factor * side for side in frames.shape[1:3])
+        factor = conditioning.factor
+        height, width = (factor * side for side in frames.shape[1:3])
 
         # The low resolution in -1..1, `[1, 3, frame, height, width]`.
-        small = as_batch(padded(frames, max(1, backbone.size_multiple // conditioning.factor)))
-        given = (small.movedim(-1, 1).to(backbone.device, backbone.unet.dtype)) / 127.5 - 1
+        multiple = max(1, backbone.size_multiple // factor)
+        small = as_batch(padded(frames, multiple)).movedim(-1, 1)
+        given = small.to(backbone.device, backbone.unet.dtype) / 127.5 - 1
 
         # The network predicts the difference to the prior, in units of its standard deviation.
         prior, concat = conditioning.condition(given, source, self.still)
         noise = unit_noise(source, prior, 1 if self.still else None)
-        latents = prior + conditioning.residual_std * run(noise, concat, conditioning.level)
-        return backbone.decode(latents)[0, :, :height, :width].cpu().numpy()
+        residual = run(noise, concat, conditioning.level)
+        pixels = backbone.decode(prior + conditioning.residual_std * residual)
+        return pixels[0, :, :height, :width].cpu().numpy()

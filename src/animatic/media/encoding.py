@@ -41,25 +41,30 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
     import av
 
     suffix = path.suffix
+    is_mp4 = suffix == ".mp4"
     codec, layout, options = CODECS[suffix]
     height, width = frames.shape[1:3]
-    if suffix == ".mp4":  # 4:2:0 colour wants even sizes
-        height, width = height + height % 2, width + width % 2
-    flags = {"movflags": "use_metadata_tags+faststart"} if suffix == ".mp4" else {}
+    if is_mp4:  # 4:2:0 colour wants even sizes
+        height += height % 2
+        width += width % 2
+    flags = {"movflags": "use_metadata_tags+faststart"} if is_mp4 else {}
     origin = json.dumps(dict(info))
 
     with _one_line(f"{width} x {height} as {codec}"), av.open(str(path), "w", options=flags) as container:
         container.metadata.update({KEY: origin, "title": str(info.get("prompt", "")), "comment": origin})
         rate = Fraction(fps).limit_denominator(1001)  # 1001: broadcast's 30000/1001
         stream = container.add_stream(codec, rate=rate, options=options)
-        stream.height, stream.width, stream.pix_fmt = height, width, layout
-        if suffix == ".mp4":
+        stream.height = height
+        stream.width = width
+        stream.pix_fmt = layout
+        if is_mp4:
             _tag(stream.codec_context, height)
-        tracks = Muxer(container, sound, MP4_CODECS if suffix == ".mp4" else ())
+        tracks = Muxer(container, sound, MP4_CODECS if is_mp4 else ())
 
+        # Sound is written as time goes on, so that players find both tracks close together.
         for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(_padded(pixels, height, width), format="rgb24")
-            if suffix == ".mp4":
+            if is_mp4:
                 matrix = stream.codec_context.colorspace
                 frame = frame.reformat(format=layout, dst_colorspace=matrix, dst_color_range=LIMITED_RANGE)
             container.mux(stream.encode(frame))
@@ -90,7 +95,9 @@ def _tag(context: Any, height: int) -> None:
 def _padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """One frame with its last row and column repeated up to this size."""
     if pixels.shape[:2] != (height, width):
-        pixels = np.pad(pixels, ((0, height - len(pixels)), (0, width - pixels.shape[1]), (0, 0)), mode="edge")
+        below = height - pixels.shape[0]
+        right = width - pixels.shape[1]
+        pixels = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
     return np.ascontiguousarray(pixels)
 
 
@@ -111,31 +118,39 @@ class LazyImages(Sequence[Image.Image]):
 def _by_pillow(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, Any], sound: Sound | None) -> None:
     """GIF, WebP or PNG, animated where there is more than one frame; frames beyond `MAX_FPS` a second are left out."""
     suffix = path.suffix
-    chosen = kept_frames(len(frames), fps, MAX_FPS[suffix])
     origin = json.dumps(dict(info))
+
+    # Where each format keeps the metadata.
     text = PngImagePlugin.PngInfo()
     text.add_itxt(KEY, origin)
-    options: dict[str, dict[str, Any]] = {
+    metadata: dict[str, dict[str, Any]] = {
         ".gif": {"comment": origin.encode(), "optimize": False},
         ".webp": {"lossless": True, "xmp": origin.encode()},
         ".png": {"pnginfo": text},
     }
-    timing: dict[str, Any] = {}
+    options = metadata[suffix]
+
+    fastest = MAX_FPS[suffix]
+    chosen = kept_frames(len(frames), fps, fastest)
     if len(chosen) > 1:
         rest = LazyImages(frames, chosen[1:])
-        durations = delays(len(chosen), min(fps, MAX_FPS[suffix]), DELAY_UNIT[suffix])
-        timing = {"save_all": True, "append_images": rest, "loop": 0, "duration": durations}
-    Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **options[suffix], **timing)
+        durations = delays(len(chosen), min(fps, fastest), DELAY_UNIT[suffix])
+        options |= {"save_all": True, "append_images": rest, "loop": 0, "duration": durations}
+    Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **options)
 
 
 def format_losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str]:
     """What a file of this kind cannot hold of `count` frames at `fps` with `sound`, a line each."""
+    kind = suffix[1:]
     lines = []
     if sound is not None and suffix not in CODECS:
-        lines.append(f"{suffix[1:]} holds no sound: it is left out; mp4 and mkv keep it")
-    if suffix in MAX_FPS and (left := count - len(kept_frames(count, fps, MAX_FPS[suffix]))):
-        fastest = f"{suffix[1:]} shows {MAX_FPS[suffix]:g} frames a second at most"
-        lines.append(f"{fastest}: {left} of {count} frames are left out, the timing is kept")
+        lines.append(f"{kind} holds no sound: it is left out; mp4 and mkv keep it")
+    if suffix in MAX_FPS:
+        fastest = MAX_FPS[suffix]
+        lost = count - len(kept_frames(count, fps, fastest))
+        if lost:
+            limit = f"{kind} shows {fastest:g} frames a second at most"
+            lines.append(f"{limit}: {lost} of {count} frames are left out, the timing is kept")
     return lines
 
 

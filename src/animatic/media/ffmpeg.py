@@ -34,9 +34,11 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """(container, its first video stream that is no cover picture). Raises `AnimaticError` with the reason."""
     try:
         with av.open(str(path)) as container:
-            moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+            streams = container.streams
+            moving = [stream for stream in streams.video if not stream.disposition & Disposition.attached_pic]
             if not moving or container.format.name == "tty":  # which draws any text as a terminal would
-                kinds = ", ".join(sorted({s.type for s in container.streams} - {"video"})) or "text or a cover picture"
+                others = {stream.type for stream in streams} - {"video"}
+                kinds = ", ".join(sorted(others)) or "text or a cover picture"
                 raise AnimaticError(f"{path}: has no video, only {kinds}")
             yield container, moving[0]
     except (OSError, av.FFmpegError) as error:
@@ -53,12 +55,20 @@ def probe(path: Path) -> Probe:
         width, height = _square(first, stream)
         if _orientation(first)[TRANSPOSED]:
             width, height = height, width
-        rates, count, info = _rates(stream), _expected(container, stream), _info(container)
+
+        rates = _rates(stream)
+        count = _expected(container, stream)
+        info = _info(container)
         has_sound = bool(container.streams.audio)
-        uneven = len(rates) > 1 and max(rates) - min(rates) > RATE_TOLERANCE * max(rates)
-    plan = _packet_rate(path, rates) if uneven else None
-    fps = plan.fps if plan else rates[0]
-    return Probe(plan.count if plan else count, height, width, fps, info, has_sound)
+
+    # Where the stated rates disagree, the times of the packets decide.
+    fps = rates[0]
+    is_uneven = len(rates) > 1 and max(rates) - min(rates) > RATE_TOLERANCE * max(rates)
+    plan = _packet_rate(path, rates) if is_uneven else None
+    if plan:
+        fps = plan.fps
+        count = plan.count
+    return Probe(count, height, width, fps, info, has_sound)
 
 
 def read(path: Path, most: int = 0) -> Decoded:
@@ -71,7 +81,8 @@ def read(path: Path, most: int = 0) -> Decoded:
     times: list[float] = []
     last = 0.0  # duration of the last frame
     with opened(path) as (container, stream):
-        rates, seconds = _rates(stream), _seconds(container, stream)
+        rates = _rates(stream)
+        seconds = _seconds(container, stream)
         clock = float(stream.time_base or 0)
         buffer = FrameBuffer(path, _expected(container, stream), plan.height, plan.width, most)
         size: tuple[int, int] | None = None
@@ -80,7 +91,8 @@ def read(path: Path, most: int = 0) -> Decoded:
                 size = size or _square(frame, stream)  # later frames of another size are brought to the first's
                 buffer.append(_upright(frame, size))
                 times.append(len(times) / rates[0] if frame.time is None else frame.time)
-                last = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
+                has_duration = frame.duration and frame.time_base
+                last = float(frame.duration * frame.time_base) if has_duration else 0.0
         except (OSError, av.FFmpegError) as error:
             if not times:
                 raise
@@ -96,7 +108,8 @@ def read(path: Path, most: int = 0) -> Decoded:
     if len(times) == 1:
         return Decoded(buffer.trimmed(), rates[0], info, track)
     rate = constant_rate(times, last, rates, clock)
-    return Decoded(at_constant_rate(buffer, times, rate, info, path), rate.fps, info, track)
+    frames = at_constant_rate(buffer, times, rate, info, path)
+    return Decoded(frames, rate.fps, info, track)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
@@ -121,22 +134,32 @@ def _rates(stream: Any) -> list[float]:
 
 def _exact(rate: Fraction) -> float:
     """Broadcast's 24, 30 and 60 thousand 1001sts, which Matroska rounds to nanoseconds."""
-    broadcast = Fraction(1000 * round(rate * 1001 / 1000), 1001)
-    return float(broadcast if abs(rate - broadcast) < ROUNDING * rate else rate)
+    thousands = round(rate * 1001 / 1000)
+    broadcast = Fraction(1000 * thousands, 1001)
+    is_broadcast = abs(rate - broadcast) < ROUNDING * rate
+    return float(broadcast if is_broadcast else rate)
 
 
 def _expected(container: Any, stream: Any) -> int:
     """The stated number of frames, else an estimate by the duration, at least 1."""
-    return stream.frames or max(1, round(_seconds(container, stream) * _rates(stream)[0]))
+    if stream.frames:
+        return stream.frames
+    seconds = _seconds(container, stream)
+    rate = _rates(stream)[0]
+    return max(1, round(seconds * rate))
 
 
 def _seconds(container: Any, stream: Any) -> float:
     """The stated duration of the video stream in seconds; 0 where there is none."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    clock = {name.lower(): value for name, value in stream.metadata.items()}.get("duration", "")  # Matroska's
-    if match := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", clock):
-        return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
+
+    # Matroska's is a clock in its metadata.
+    metadata = {name.lower(): value for name, value in stream.metadata.items()}
+    clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", metadata.get("duration", ""))
+    if clock:
+        hours, minutes, seconds = clock.groups()
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     return (container.duration or 0) / av.time_base
 
 
@@ -144,12 +167,15 @@ def _packet_rate(path: Path, rates: list[float]) -> ConstantRate | None:
     """The constant rate for an uneven video by the times of its packets, nothing decoded; None of fewer than two."""
     with opened(path) as (container, stream):
         packets = [p for p in container.demux(stream) if p.pts is not None and p.time_base and not p.is_discard]
-    shown = sorted(packets, key=lambda packet: packet.pts)
-    if len(shown) < 2:
+    if len(packets) < 2:
         return None
-    last = float((shown[-1].duration or 0) * shown[-1].time_base)
-    clock = float(shown[-1].time_base)
-    return constant_rate([float(packet.pts * packet.time_base) for packet in shown], last, rates, clock)
+    packets.sort(key=lambda packet: packet.pts)
+    times = [float(packet.pts * packet.time_base) for packet in packets]
+
+    final = packets[-1]
+    duration = float((final.duration or 0) * final.time_base)
+    clock = float(final.time_base)
+    return constant_rate(times, duration, rates, clock)
 
 
 def _info(container: Any) -> dict[str, Any]:

@@ -62,8 +62,10 @@ class FrameBuffer:
         for place, number in enumerate(kept):
             self.frames[place] = self.frames[number]
         self._grow(rate.count)
-        for place, number in reversed(list(enumerate(kept))):
-            self.frames[rate.starts[number] : ends[number]] = self.frames[place].copy()
+        for place in reversed(range(len(kept))):
+            number = kept[place]
+            start, end = rate.starts[number], ends[number]
+            self.frames[start:end] = self.frames[place].copy()
         return self.frames
 
     def trimmed(self) -> np.ndarray:
@@ -80,23 +82,29 @@ class FrameBuffer:
 
 def check_memory(path: Path, count: int, height: int, width: int, most: int = 0) -> None:
     """Raise `AnimaticError` where so many frames need more than `most` bytes (0: what is free)."""
-    needs, free = 3 * count * height * width, most or psutil.virtual_memory().available
-    if needs > free:
-        size = f"{count} frames of {width} x {height} need {format_bytes(needs)}"
+    needed = 3 * count * height * width
+    free = most or psutil.virtual_memory().available
+    if needed > free:
+        size = f"{count} frames of {width} x {height} need {format_bytes(needed)}"
         raise AnimaticError(f"{path}: {size}, {format_bytes(free)} are free; want a shorter or smaller video")
 
 
 def format_bytes(size: int) -> str:
     """A number of bytes as text, in MB or GB."""
-    return f"{size / 2**30:.1f} GB" if size >= 2**28 else f"{size / 2**20:.1f} MB"
+    if size >= 2**28:
+        return f"{size / 2**30:.1f} GB"
+    return f"{size / 2**20:.1f} MB"
 
 
 def on_white(pixels: np.ndarray) -> np.ndarray:
     """Pixels `[height, width, 4]` whose last channel is opacity, on white as on a page: uint8 `[height, width, 3]`."""
+    colours = pixels[..., :3]
     opacity = pixels[..., 3:].astype(np.uint16)
     if (opacity == 255).all():
-        return pixels[..., :3]
-    return ((pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+        return colours
+    mixed = colours * opacity + 255 * (255 - opacity)
+    rounded = (mixed + 127) // 255
+    return rounded.astype(np.uint8)
 
 
 def at_constant_rate(
@@ -105,7 +113,8 @@ def at_constant_rate(
     """The frames of `buffer`, shown at `times` (seconds), at `rate`; frames left out are noted in `info`."""
     if rate.lost:
         add_damage(info, f"{path}: {rate.lost} of {len(times)} frames follow within 1/{rate.fps:g} s and are left out")
-    return buffer.trimmed() if rate.count == len(times) and not rate.lost else buffer.repeated(rate)
+    is_even = rate.count == len(times) and not rate.lost
+    return buffer.trimmed() if is_even else buffer.repeated(rate)
 
 
 def add_damage(info: dict[str, Any], text: str) -> None:

@@ -48,7 +48,10 @@ def read(path: Path, most: int = 0) -> Decoded:
     try:
         with path.open("rb") as file:
             start = file.read(3)
-        opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
+        opener: Any = open
+        for magic, compressed in OPENERS.items():
+            if start.startswith(magic):
+                opener = compressed
         with opener(path, "rb") as file:
             found = _unpickler(path, file, most).load()
     except AnimaticError:  # is a ValueError, too
@@ -56,6 +59,7 @@ def read(path: Path, most: int = 0) -> Decoded:
     except UNREADABLE as error:
         raise AnimaticError(f"{path}: cannot be read as joblib ({' '.join(str(error).split())})") from None
 
+    # A video is one array, or a list of its frames.
     frames = found if isinstance(found, list) else [found]
     if not frames or not all(isinstance(array, np.ndarray) and array.shape == frames[0].shape for array in frames):
         raise AnimaticError(f"{path}: holds no frames of one size; want an array, or a list of arrays")
@@ -91,7 +95,7 @@ def _unpickler(path: Path, file: IO[bytes], most: int) -> Any:
     known = {
         ("joblib.numpy_pickle", "NumpyArrayWrapper"): Bytes,
         ("numpy", "dtype"): np.dtype,
-        ("numpy", "ndarray"): object,  # named beside each array, never made
+        ("numpy", "ndarray"): object,  # named with each array, never made
     }
 
     class OnlyArrays(library.NumpyUnpickler):

@@ -37,7 +37,8 @@ def can_read(path: Path) -> bool:
 
 def write(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, Any], sound: Sound | None) -> None:
     """All frames in one compressed array. Sound has no place in such a file (`encoding.losses` says so)."""
-    np.savez_compressed(path, frames=frames, fps=np.float64(fps), info=np.array(json.dumps(dict(info))))
+    origin = np.array(json.dumps(dict(info)))
+    np.savez_compressed(path, frames=frames, fps=np.float64(fps), info=origin)
 
 
 def probe(path: Path) -> Probe:
@@ -66,16 +67,21 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _probe(path: Path, archive: zipfile.ZipFile) -> Probe:
-    with archive.open(_frames_member(path, archive)) as file:
+    member = _frames_member(path, archive)
+    with archive.open(member) as file:
         shape, dtype = _header(file)
     if dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
         raise AnimaticError(f"{path}: its frames are {dtype} {list(shape)}; want uint8 [frame, height, width, 3]")
 
     rate = _small_array(path, archive, "fps", RATE)
-    if rate.shape or rate.dtype.kind not in "fiu" or not (0 < float(rate) < np.inf):
+    is_number = not rate.shape and rate.dtype.kind in "fiu"
+    if not is_number or not (0 < float(rate) < np.inf):
         raise AnimaticError(f"{path}: fps is {str(rate)[:40]}; want one number above 0")
-    info = embedded_info({"comment": str(_small_array(path, archive, "info", "{}"))})
-    return Probe(shape[0], shape[1], shape[2], float(rate), info)
+
+    comment = str(_small_array(path, archive, "info", "{}"))
+    info = embedded_info({"comment": comment})
+    count, height, width, _ = shape
+    return Probe(count, height, width, float(rate), info)
 
 
 def _frames_member(path: Path, archive: zipfile.ZipFile) -> str:
@@ -89,7 +95,7 @@ def _frames_member(path: Path, archive: zipfile.ZipFile) -> str:
 
 
 def _small_array(path: Path, archive: zipfile.ZipFile, name: str, otherwise: Any) -> np.ndarray:
-    """A small array beside the frames, or `otherwise` where the file has none of this name."""
+    """A small array stored with the frames, or `otherwise` where the file has none of this name."""
     member = f"{name}.npy"
     if member not in archive.namelist():
         return np.array(otherwise)

@@ -49,10 +49,12 @@ def probe(path: Path) -> Probe:
     with opened(path) as picture:
         (delay,) = browser_durations([picture.info.get("duration") or 0])
         count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # MPO: a stereo pair
-        height, width = picture.height, picture.width
-        if picture.getexif().get(ORIENTATION, 1) >= 5:
-            height, width = width, height
-        return Probe(count, height, width, 1 / delay, embedded_info(picture.info))
+        width, height = picture.size
+        is_turned = picture.getexif().get(ORIENTATION, 1) >= 5
+        if is_turned:
+            width, height = height, width
+        info = embedded_info(picture.info)
+    return Probe(count, height, width, 1 / delay, info)
 
 
 def read(path: Path, most: int = 0) -> Decoded:
@@ -65,7 +67,8 @@ def read(path: Path, most: int = 0) -> Decoded:
         for number in range(plan.frames):
             try:
                 picture.seek(number)
-                buffer.append(eight_bits(ImageOps.exif_transpose(picture), path))
+                upright = ImageOps.exif_transpose(picture)
+                buffer.append(eight_bits(upright, path))
             except UNREADABLE:
                 if not delays:
                     raise
@@ -76,11 +79,15 @@ def read(path: Path, most: int = 0) -> Decoded:
     if len(delays) == 1:
         fps = 1000 / delays[0] if delays[0] else RATE
         return Decoded(buffer.trimmed(), fps, plan.info, None)
+
+    # The slower rates are tried first: the mean, then the one that has all times on its ticks.
     seconds = browser_durations(delays)
     times = np.cumsum([0.0, *seconds[:-1]]).tolist()
-    together = reduce(gcd, (round(1000 * second) for second in seconds))
-    rate = constant_rate(times, seconds[-1], [len(seconds) / sum(seconds), 1000 / together])
-    return Decoded(at_constant_rate(buffer, times, rate, plan.info, path), rate.fps, plan.info, None)
+    mean_rate = len(seconds) / sum(seconds)
+    common_ms = reduce(gcd, (round(1000 * second) for second in seconds))
+    rate = constant_rate(times, seconds[-1], [mean_rate, 1000 / common_ms])
+    frames = at_constant_rate(buffer, times, rate, plan.info, path)
+    return Decoded(frames, rate.fps, plan.info, None)
 
 
 def eight_bits(picture: Image.Image, path: Path) -> np.ndarray:

@@ -37,31 +37,43 @@ def constant_rate(times: Sequence[float], last: float, rates: Iterable[float], c
     where frames come faster than `MAX_FPS`, that.
     """
     at = np.maximum.accumulate(np.asarray(times, float) - times[0])
+
+    # The stated rates, the fastest, and the one of the smallest gap; none much above the mean rate of the frames.
+    candidates = {*rates, MAX_FPS}
     gaps = np.diff(at)
-    average = (len(at) - 1) / (at[-1] - clock) if len(at) > 1 and at[-1] > clock else 0.0
-    candidates = {*rates, MAX_FPS} | ({1 / gaps.min()} if len(gaps) and gaps.min() > 0 else set())
+    if len(gaps) and gaps.min() > 0:
+        candidates.add(1 / gaps.min())
+    average = 0.0
+    if len(at) > 1 and at[-1] > clock:
+        average = (len(at) - 1) / (at[-1] - clock)
     limit = max(MAX_FPS, average * (1 + 1e-3))
     known = sorted(rate for rate in candidates if 0 < rate <= limit)
 
     # Times that lie on a rate's ticks.
     for fps in known:
-        starts = np.rint(at * fps).astype(int)
+        ticks = at * fps
+        starts = np.rint(ticks).astype(int)
         tolerance = min(MOST_ROUNDED, max(TICK_TOLERANCE, clock * fps))
-        if (np.diff(starts) > 0).all() and np.abs(at * fps - starts).max() <= tolerance:
+        is_rising = (np.diff(starts) > 0).all()
+        if is_rising and np.abs(ticks - starts).max() <= tolerance:
             return _lasting(fps, starts, at[-1] + last)
 
     # Times that jitter: a frame whose tick is taken waits for the next.
     numbers = np.arange(len(at))
     for fps in known:
-        starts = np.maximum.accumulate(np.rint(at * fps).astype(int) - numbers) + numbers
-        if (starts - at * fps).max() <= 1:
+        ticks = at * fps
+        free = np.rint(ticks).astype(int) - numbers
+        starts = np.maximum.accumulate(free) + numbers
+        if (starts - ticks).max() <= 1:
             return _lasting(fps, starts, at[-1] + last)
 
-    return _lasting(MAX_FPS, np.rint(at * MAX_FPS).astype(int), at[-1] + last)
+    starts = np.rint(at * MAX_FPS).astype(int)
+    return _lasting(MAX_FPS, starts, at[-1] + last)
 
 
 def _lasting(fps: float, starts: np.ndarray, seconds: float) -> ConstantRate:
-    return ConstantRate(fps, starts, max(int(starts[-1]) + 1, round(seconds * fps)))
+    least = int(starts[-1]) + 1  # the last frame is shown for a tick at least
+    return ConstantRate(fps, starts, max(least, round(seconds * fps)))
 
 
 def browser_durations(delays: Sequence[float]) -> list[float]:
@@ -79,5 +91,8 @@ def kept_frames(count: int, fps: float, fastest: float) -> list[int]:
 
 def delays(count: int, fps: float, unit: int) -> list[int]:
     """How long each of `count` frames is shown in ms, in multiples of `unit`: rounded so that the clip never drifts."""
-    ends = [round(1000 * number / fps / unit) * unit for number in range(count + 1)]
+    ends = []
+    for number in range(count + 1):
+        milliseconds = 1000 * number / fps
+        ends.append(round(milliseconds / unit) * unit)
     return [end - begin for begin, end in pairwise(ends)]

@@ -99,8 +99,13 @@ def _form_as_published(text: str, phrase: str) -> str:
     """What names a phrase by LVD's rule: itself, without digits, its last word, or that one's plural; "" if nothing."""
     words = phrase.strip("0123456789 ")
     last = words.split(" ")[-1]
-    forms = [phrase, words, last, last and inflection().plural(last)]
-    return next((form for form in forms if form and re.search(rf"\b{re.escape(form)}\b", text)), "")
+    forms = [phrase, words, last]
+    if last:
+        forms.append(inflection().plural(last))
+    for form in forms:
+        if form and re.search(rf"\b{re.escape(form)}\b", text):
+            return form
+    return ""
 
 
 def listing_objects(scene: Scene) -> Scene:
@@ -112,34 +117,34 @@ def listing_objects(scene: Scene) -> Scene:
     """
     if scene.seconds and not scene.negative:
         scene = with_background(scene)
-        return replace(
-            scene, tracks=tuple(_worded(t, scene.background, t.phrase, article(t.phrase)) for t in scene.tracks)
-        )
+        worded = [_worded(track, scene.background, track.phrase, article(track.phrase)) for track in scene.tracks]
+        return replace(scene, tracks=tuple(worded))
 
-    # tracks of one phrase are named together, in the order in which they first appear
+    # Tracks of one phrase are named together, in the order in which they first appear.
     names = [article(track.phrase) for track in scene.tracks]
     phrases_of = {name: _counted_name(name, names.count(name)) for name in names}
-    tracks = tuple(
-        _worded(track, scene.background, phrases_of[name], name)
-        for track, name in zip(scene.tracks, names, strict=True)
-    )
-    text = _within(scene.background, listing(list(phrases_of.values())) if phrases_of else "")
-    return replace(scene, prompt=text or _without_unwanted(scene), tracks=tracks)
+    tracks = []
+    for track, name in zip(scene.tracks, names, strict=True):
+        tracks.append(_worded(track, scene.background, phrases_of[name], name))
+
+    objects = listing(list(phrases_of.values())) if phrases_of else ""
+    text = _within(scene.background, objects)
+    return replace(scene, prompt=text or _without_unwanted(scene), tracks=tuple(tracks))
 
 
 def listing_objects_published(scene: Scene) -> Scene:
     """LMD's wording as its own code makes it (utils/parse.py, convert_spec): objects in alphabetical order."""
-    tracks = sorted(scene.tracks, key=lambda track: track.phrase)
-    names = [track.phrase for track in tracks]
-    phrases_of = {name: _counted_as_published(name, names.count(name)) for name in sorted(set(names))}
+    ordered = sorted(scene.tracks, key=lambda track: track.phrase)
+    names = [track.phrase for track in ordered]
+    phrases_of = {name: _counted_as_published(name, names.count(name)) for name in names}
+    tracks = []
+    for track in ordered:
+        alone = _joined(scene.background, track.phrase)
+        tracks.append(WordedTrack(phrases_of[track.phrase], track.boxes, alone, track.phrase))
+
     objects = ", ".join(phrases_of.values())
-    return replace(
-        scene,
-        prompt=_joined(scene.background, objects) or scene.prompt,
-        tracks=tuple(
-            WordedTrack(phrases_of[t.phrase], t.boxes, _joined(scene.background, t.phrase), t.phrase) for t in tracks
-        ),
-    )
+    prompt = _joined(scene.background, objects) or scene.prompt
+    return replace(scene, prompt=prompt, tracks=tuple(tracks))
 
 
 def _counted_name(name: str, count: int) -> str:
@@ -148,7 +153,10 @@ def _counted_name(name: str, count: int) -> str:
 
 def _counted_as_published(name: str, count: int) -> str:
     """LMD takes "a " and "an " out wherever they stand, so that two of "a panda bear" are "two pandbears"."""
-    return name if count == 1 else counted(name.replace("an ", "").replace("a ", ""), count)
+    if count == 1:
+        return name
+    without_articles = name.replace("an ", "").replace("a ", "")
+    return counted(without_articles, count)
 
 
 def _joined(background: str, objects: str) -> str:
@@ -206,4 +214,5 @@ def object_scene(scene: Scene, i: int) -> Scene:
 
 def stands(text: str, words: str) -> bool:
     """Whether these very words are in the text."""
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
+    pattern = rf"(?<!\w){re.escape(words)}(?!\w)"
+    return re.search(pattern, text, re.IGNORECASE) is not None

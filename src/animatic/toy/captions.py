@@ -10,12 +10,22 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from ..planning.motions import CORNERS, MOTIONS, Path, legs, line, still, until
-from ..prompting.english import article, number, plurals
 from ..scene import Box, Scene, Track
-from .grid_captions import ADJECTIVES, LIVELY, PLACES, WAYS
+from .drawing import crowded
+from .grid_captions import (
+    ADJECTIVES,
+    LIVELY,
+    RELATIONS,
+    TOSSES,
+    WAYS,
+    corner_caption,
+    enumeration,
+    mention,
+    phrase,
+    phrase_of_many,
+)
 from .grid_captions import ING as OLD_ING
 from .grid_captions import VERBS as OLD_VERBS
 from .world import BACKGROUNDS, COLOURABLE, COLOURS, LARGEST, NOUNS, SIZE, SMALLEST, tight
@@ -46,15 +56,6 @@ SPOTS: dict[str, tuple[float | None, float | None]] = {
     "at the bottom": (None, 0.94), "in the middle": (0.5, 0.5),
     **{f"in the {name} corner": spot for name, spot in CORNERS.items()},
 }  # fmt: skip
-RELATIONS = (
-    (0, "to the left of", "to the right of", ("on the left", "on the right")),
-    (1, "above", "below", ("at the top", "at the bottom")),
-)
-TOSSES = {
-    "bounce": "bounces up and down",
-    "throw right": "is thrown to the right",
-    "throw left": "is thrown to the left",
-}
 
 
 @dataclass
@@ -81,16 +82,21 @@ class ToyObject:
             if not self.visible[0] <= u <= self.visible[1]:
                 boxes.append(None)
                 continue
+
+            # A path leaves open what the motion does not change.
             x, y, scale = self.path(self.ease(u))
             side = max(SMALLEST, min(LARGEST, self.side * scale))
-            x, y = (self.spot[0] if x is None else x), (self.spot[1] if y is None else y)
-            boxes.append(tight(self.noun, x * (SIZE - side), y * (SIZE - side), side))
+            x = self.spot[0] if x is None else x
+            y = self.spot[1] if y is None else y
+            span = SIZE - side
+            boxes.append(tight(self.noun, x * span, y * span, side))
         return Track(f"{self.colour} {self.noun}".strip(), tuple(boxes))
 
 
 def held_out(noun: str, colour: str, background: str) -> bool:
     """Whether this triple is reserved for evaluation: no training scene shows it."""
-    return zlib.crc32(f"{noun}/{colour}/{background}".encode()) % HELD_OUT == 0
+    triple = f"{noun}/{colour}/{background}"
+    return zlib.crc32(triple.encode()) % HELD_OUT == 0
 
 
 def invent(rng: random.Random, frames: int) -> Scene:
@@ -105,56 +111,30 @@ def invent(rng: random.Random, frames: int) -> Scene:
         tracks = tuple(o.track(frames) for o in objects)
         tries += 1
         backgrounds = [b for b in BACKGROUNDS if not any(held_out(o.noun, o.colour, b) for o in objects)]
-        if backgrounds and (tries >= TRIES or not _crowded(tracks)):
+        if backgrounds and (tries >= TRIES or not crowded(tracks, 4)):
             break
+
     background = rng.choice(backgrounds)
-
-    # The background: 40 % of captions name it as a place, 35 % in the words of LVD, the others leave it open.
-    mention = rng.random()
-    if mention < 0.4:
-        caption = caption.rstrip(".") + " " + PLACES[background]
-    elif mention < 0.75:
-        caption = caption.rstrip(".") + f", {background} background"
-    if rng.random() < 0.5:
-        caption = caption[0].upper() + caption[1:]
+    caption = mention(rng, caption, background)
     return Scene(caption, tracks, background, seconds=2.0 if frames > 1 else 0.0)
-
-
-def _crowded(tracks: Sequence[Track]) -> bool:
-    """Whether two objects overlap by more than a quarter of the smaller one in any frame."""
-
-    def area(box: Box) -> float:
-        return (box[2] - box[0]) * (box[3] - box[1])
-
-    def intersection(p: Box, q: Box) -> float:
-        width = min(p[2], q[2]) - max(p[0], q[0])
-        height = min(p[3], q[3]) - max(p[1], q[1])
-        return max(0.0, width) * max(0.0, height)
-
-    pairs = [pair for a, b in combinations(tracks, 2) for pair in zip(a.boxes, b.boxes, strict=True)]
-    return any(p and q and intersection(p, q) > min(area(p), area(q)) / 4 for p, q in pairs)
 
 
 def _object(rng: random.Random, sides: tuple[int, int], excluded: Sequence[str] = ()) -> ToyObject:
     noun = rng.choice([n for n in NOUNS if n not in excluded])
-    colour = rng.choice(tuple(COLOURS)) if noun in COLOURABLE and rng.random() < 0.7 else ""
-    return ToyObject(noun, colour, rng.randint(*sides), (rng.random(), rng.random()))
+    has_colour = noun in COLOURABLE and rng.random() < 0.7
+    colour = rng.choice(tuple(COLOURS)) if has_colour else ""
+    side = rng.randint(*sides)
+    spot = (rng.random(), rng.random())
+    return ToyObject(noun, colour, side, spot)
 
 
 def _objects(rng: random.Random, count: int) -> list[ToyObject]:
     """`count` objects of different nouns."""
     objects: list[ToyObject] = []
     for _ in range(count):
-        objects.append(_object(rng, SIDES_OF_MANY[count], [o.noun for o in objects]))
+        nouns = [o.noun for o in objects]
+        objects.append(_object(rng, SIDES_OF_MANY[count], nouns))
     return objects
-
-
-def _name(o: ToyObject, size: str = "", adjective: str = "") -> str:
-    return article(" ".join(word for word in (size, adjective, o.colour, o.noun) if word))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
 
 
 def _still(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
@@ -164,10 +144,12 @@ def _still(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
 
     size = rng.choice(("small", "big", "", "", ""))
     o = _object(rng, SIDES[size])
-    caption = opener + _name(o, size)
+    caption = opener + phrase(o, size)
     if rng.random() < 0.3:
         where, (x, y) = rng.choice(list(SPOTS.items()))
-        o.spot = (o.spot[0] if x is None else x, o.spot[1] if y is None else y)
+        x = o.spot[0] if x is None else x
+        y = o.spot[1] if y is None else y
+        o.spot = (x, y)
         caption += " " + where
     return [o], caption
 
@@ -176,9 +158,9 @@ def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tu
     if kind < 0.2:  # several of a kind
         count = rng.randint(2, 5)
         first = _object(rng, SIDES_OF_MANY[count])
-        objects = [ToyObject(first.noun, first.colour, first.side, (rng.random(), rng.random())) for _ in range(count)]
-        words = (number(count), adjective and ADJECTIVES.get(first.noun, ""), first.colour, plurals(first.noun)[0])
-        return objects, opener + " ".join(word for word in words if word)
+        spots = [(rng.random(), rng.random()) for _ in range(count)]
+        objects = [ToyObject(first.noun, first.colour, first.side, spot) for spot in spots]
+        return objects, opener + phrase_of_many(first, count, bool(adjective))
 
     if kind < 0.4:  # two, with a spatial relation
         a, b = objects = _objects(rng, 2)
@@ -187,7 +169,9 @@ def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tu
         high = rng.uniform(0.85, 1)
         a.spot = (low, a.spot[1]) if axis == 0 else (a.spot[0], low)
         b.spot = (high, b.spot[1]) if axis == 0 else (b.spot[0], high)
-        one, two = (_name(o) for o in objects)
+
+        one = phrase(a)
+        two = phrase(b)
         wording = rng.random()
         if wording < 0.5:
             return objects, f"{opener}{one} {words[0]} and {two} {words[1]}"
@@ -197,27 +181,32 @@ def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tu
 
     count = 2 if kind < 0.65 else 3 if kind < 0.88 else rng.randint(4, 5)
     objects = _objects(rng, count)
-    return objects, opener + _listed([_name(o) for o in objects])
+    names = [phrase(o) for o in objects]
+    return objects, opener + enumeration(names)
 
 
 def _moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     lively = f"{LIVELY} with "
     if kind < 0.2:  # several, some of which move, without words for the motion
-        objects, caption = _several(rng, rng.choice(("", lively)), "moving", kind / 0.2)
+        opener = rng.choice(("", lively))
+        objects, caption = _several(rng, opener, "moving", kind / 0.2)
         for o in objects:
             if rng.random() < 0.5:
                 _drift(rng, o)
         return objects, caption
+
     if kind < 0.32:  # two or three, each with its own motion
-        objects = _objects(rng, 2 if rng.random() < 0.7 else 3)
+        count = 2 if rng.random() < 0.7 else 3
+        objects = _objects(rng, count)
         clauses = []
         for o in objects:
             way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 0, 0, 0))[0]
             o.path = MOTIONS[way]
             o.ease = _ease(rng)
-            verb = ING[VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"]
-            clauses.append(f"{_name(o)} {verb} {rng.choice(WAYS[way])}")
-        return objects, _listed(clauses)
+            verb = VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
+            words = rng.choice(WAYS[way])
+            clauses.append(f"{phrase(o)} {ING[verb]} {words}")
+        return objects, enumeration(clauses)
     return _one_moving(rng, (kind - 0.32) / 0.68)
 
 
@@ -226,44 +215,56 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     size = rng.choice(("small", "big", "", "", "", ""))
     o = _object(rng, SIDES[size])
     o.ease = _ease(rng)
-    name, verb = _name(o, size), VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
+    name = phrase(o, size)
+    verb = VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
 
     if kind < 0.1:  # visible in one half only
         half = rng.choice(("first", "second"))
         o.visible = (0.0, 0.5) if half == "first" else (0.5, 1.0)
-        named = _name(o, "", ADJECTIVES.get(o.noun, ""))
+        named = phrase(o, "", ADJECTIVES.get(o.noun, ""))
         return [o], f"{LIVELY} in which {named} appears only in the {half} half of the video"
+
     if kind < 0.19:  # a sequence of corners, in the words of LVD
         stops = rng.sample(list(CORNERS), 3)
-        o.path, o.ease = legs(*(CORNERS[stop] for stop in stops)), EASES[0]
-        corners = [f"the {stop} of the scene" for stop in stops]
-        first = f"a realistic lively video of a top-down viewed scene in which {_name(o)} initially on {corners[0]}."
-        return [o], f"{first} It first moves to {corners[1]} and then moves to {corners[2]}."
+        o.path = legs(*(CORNERS[stop] for stop in stops))
+        o.ease = EASES[0]
+        return [o], corner_caption(phrase(o), stops)
+
     if kind < 0.28:  # past another object
         other = _object(rng, (16, 26), (o.noun,))
-        o.side, way = rng.randint(16, 26), rng.choice(("left", "right"))
-        other.spot = (0.5, rng.choice((rng.uniform(0.0, 0.1), rng.uniform(0.9, 1.0))))
-        o.spot, o.path = (0.0, 1.0 - other.spot[1]), MOTIONS[way]
+        o.side = rng.randint(16, 26)
+        way = rng.choice(("left", "right"))
+        top = rng.uniform(0.0, 0.1)
+        bottom = rng.uniform(0.9, 1.0)
+        other.spot = (0.5, rng.choice((top, bottom)))
+        o.spot = (0.0, 1.0 - other.spot[1])
+        o.path = MOTIONS[way]
         start = "right" if way == "left" else "left"
-        return [o, other], f"{lively}{_name(o)} moving from the {start} of {_name(other)} to its {way}"
+        return [o, other], f"{lively}{phrase(o)} moving from the {start} of {phrase(other)} to its {way}"
+
     if kind < 0.42:  # moving, without words for the direction
         _drift(rng, o)
-        return [o], rng.choice((name, f"{name} {ING[verb]}", lively + _name(o, size, "moving")))
+        wordings = (name, f"{name} {ING[verb]}", lively + phrase(o, size, "moving"))
+        return [o], rng.choice(wordings)
     if kind < 0.49:
-        return [o], f"{name} {rng.choice(('standing still', 'that does not move'))}"
+        stillness = rng.choice(("standing still", "that does not move"))
+        return [o], f"{name} {stillness}"
     if kind < 0.57:
         toss = rng.choice(list(TOSSES))
-        o.path, o.ease = MOTIONS[toss], EASES[0]
+        o.path = MOTIONS[toss]
+        o.ease = EASES[0]
         return [o], f"{name} {TOSSES[toss]}"
 
     # One motion, in one of many wordings.
     way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
     o.path = MOTIONS[way]
     if way in ("approach", "recede"):
-        o.side, name = LARGEST, _name(o)
+        o.side = LARGEST
+        name = phrase(o)
     words = rng.choice(WAYS[way])
     if rng.random() < 0.08:
-        o.path, words = until(o.path, 0.6), words + " and stops"
+        o.path = until(o.path, 0.6)
+        words += " and stops"
     if rng.random() < 0.35:
         return [o], f"{lively}{name} {ING[verb]} {words}"
     predicate = ING[verb] if rng.random() < 0.5 else THIRD.get(verb, verb + "s")
@@ -283,8 +284,10 @@ def _drift(rng: random.Random, o: ToyObject) -> None:
         return
     size = rng.uniform(0.75, 1.25)
 
-    def arc(u: float) -> tuple[float, float, float]:  # a quadratic Bezier curve
-        x, y = (start[k] * (1 - u) ** 2 + 2 * bend[k] * u * (1 - u) + end[k] * u**2 for k in (0, 1))
+    def arc(u: float) -> tuple[float, float, float]:
+        """A quadratic Bezier curve."""
+        points = zip(start, bend, end, strict=True)
+        x, y = (a * (1 - u) ** 2 + 2 * b * u * (1 - u) + c * u**2 for a, b, c in points)
         return x, y, 1 + (size - 1) * u
 
     o.path = arc

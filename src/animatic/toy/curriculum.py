@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -23,7 +24,8 @@ from ..core.attention import fused_attention
 from ..core.process import Process
 from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
 from ..scene import Scene
-from ..training.loop import Trainer, claim
+from ..training.checkpoints import claim
+from ..training.loop import Trainer
 from ..training.loss import sample_timesteps, weighted_mse
 from ..training.settings import TrainingSettings
 from . import grid_world as toyworld
@@ -73,6 +75,14 @@ def stacked(drawn: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
     return torch.stack(videos), pad_sequence(covers, batch_first=True)
 
 
+def images_and_cover(drawn: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
+    """Drawn single frames as images `[n, 3, y, x]` in -1..1, and their cover by any object `[n, 1, y, x]` in 0..1."""
+    videos = np.concatenate([video for video, _ in drawn])
+    cover = np.stack([cover.max(0) for _, cover in drawn])
+    images = torch.from_numpy(videos).movedim(-1, 1)
+    return images / 127.5 - 1, torch.from_numpy(cover)
+
+
 @dataclass(frozen=True)
 class CurriculumConfig:
     """The hyperparameters of a run; the defaults are those of `mini`. Steps are optimiser steps.
@@ -103,13 +113,20 @@ class CurriculumConfig:
     def batch(self, step: int) -> TrainBatch:
         """The batch of a step; it depends on the seed and the step alone."""
         rng = random.Random(f"{self.seed}/{step}")
-        noise_seed = rng.getrandbits(63)
+        return TrainBatch(step, *self.drawn(step, rng, invent, FRAMES), rng)
 
+    def drawn(
+        self, step: int, rng: random.Random, invent: Callable[[random.Random, int], Scene], clip_frames: int
+    ) -> tuple[int, int, list[Scene], list[str]]:
+        """Noise seed, number of frames, scenes and captions of a step."""
+        noise_seed = rng.getrandbits(63)
         is_still = step < self.still_steps or rng.random() < self.still_fraction
-        count, frames = (self.stills, 1) if is_still else (self.clips, FRAMES)
+        count = self.stills if is_still else self.clips
+        frames = 1 if is_still else clip_frames
+
         scenes = [invent(rng, frames) for _ in range(count)]
         captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
-        return TrainBatch(step, noise_seed, frames, scenes, captions, rng)
+        return noise_seed, frames, scenes, captions
 
     def settings(self, out: Path) -> TrainingSettings:
         """The settings of the training loop for a run in the folder `out`."""
@@ -200,17 +217,20 @@ class CurriculumTrainer(Trainer):
         """
         # Noise the latents.
         x = self.model.to_latents(videos)
-        t = sample_timesteps(len(x), self.process.levels, self.curriculum.timestep_exponent).to(x.device)
+        t = sample_timesteps(len(x), self.process.levels, self.curriculum.timestep_exponent)
+        t = t.to(x.device)
         e = torch.randn_like(x)
         noisy = self.process.add_noise(x, e, t)
 
         # Predict.
+        text = self.model.text(batch.captions)
         branches = tuple(Branch(sample=i) for i in range(len(x)))
-        cond = Conditioning(self.model.text(batch.captions), branches, extra or {}, map_request)
+        cond = Conditioning(text, branches, extra or {}, map_request)
         prediction = self.model(noisy, Step(0, 1, t), cond, fused_attention)
 
         # Compare with the target.
-        signal, _ = self.process.signal_and_noise(t)
-        any_object = covers.amax(1)
         target = self.process.prediction_target(x, e, t)
-        return weighted_mse(prediction, target, any_object, signal.flatten().square())
+        signal, _ = self.process.signal_and_noise(t)
+        signal_power = signal.flatten().square()
+        any_object = covers.amax(1)
+        return weighted_mse(prediction, target, any_object, signal_power)

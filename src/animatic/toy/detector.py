@@ -8,33 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..benchmarks.detect import DetectedBox
 from ..errors import AnimaticError
-from ..scene import Box
-from .grid_world import BACKGROUNDS, COLOURS, SIZE, backdrop
+from .grid_world import COLOURS, SIZE
+from .residual import Detection, Residual, squared_distance
 from .scan import HALF, ON_GRID, PAD, POWER, STEP, SpritePlacement, World, scan
-
-RIM = 3  # pixels around a silhouette that must match the backdrop
-UNKNOWN = 0.03  # median squared colour distance above which a backdrop is not one of the world's
-
-
-class Detection(NamedTuple):
-    """A detected sprite: `colour` "" is the natural one, `box` is tight, in 0..1.
-
-    `score` in 0..1 is the lesser of the explained fraction of the difference from the bare backdrop, and the cosine
-    between the edges of the sprite and of the frame. 1 is a perfect sprite.
-    """
-
-    noun: str
-    colour: str
-    box: Box
-    score: float
 
 
 class ToyDetector:
@@ -58,8 +40,11 @@ class ToyDetector:
     ) -> None:
         if not (0 < threshold <= 1 and 0 < visible <= 1 and most >= 1):
             raise AnimaticError(f"threshold {threshold}, visible {visible}, most {most}; want 0..1, 0..1, at least 1")
-        self.threshold, self.visible, self.most = threshold, visible, most
-        self.world, self.exact = world, exact
+        self.threshold = threshold
+        self.visible = visible
+        self.most = most
+        self.world = world
+        self.exact = exact
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[list[Detection]]:
@@ -67,7 +52,7 @@ class ToyDetector:
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (SIZE, SIZE, 3):
             shape = list(frames.shape)
             raise AnimaticError(f"frames are {frames.dtype} {shape}; want uint8 [frame, {SIZE}, {SIZE}, 3]")
-        residuals = [_Residual(frame, self.world) for frame in frames.astype(np.float32) / 255]
+        residuals = [Residual(frame, self.world) for frame in frames.astype(np.float32) / 255]
 
         # One detection per frame and round, in the frames that still have something unexplained.
         active = residuals
@@ -76,9 +61,12 @@ class ToyDetector:
             if not active:
                 break
             pictures = [residual.picture() for residual in active]
-            candidates = scan(pictures, [residual.noise for residual in active], self.world)
+            noise = [residual.noise for residual in active]
+            candidates = scan(pictures, noise, self.world)
+
             pairs = zip(active, candidates, strict=True)
             active = [residual for residual, placements in pairs if self._detect_one(residual, placements)]
+
         return [sorted(residual.found, key=lambda d: -d.score) for residual in residuals]
 
     def surest(self, frames: np.ndarray) -> list[Detection | None]:
@@ -93,16 +81,30 @@ class ToyDetector:
         names = [self.world.identify(query) for query in queries]
         found = []
         for detections in self(frames):
-            matches = [(_matching_queries(detection, names, self.world), detection) for detection in detections]
-            found.append([DetectedBox(queries[0], d.box, d.score) for queries, d in matches if queries])
+            boxes = []
+            for detection in detections:
+                query = self._matching_query(detection, names)
+                if query is not None:
+                    boxes.append(DetectedBox(query, detection.box, detection.score))
+            found.append(boxes)
         return found
 
-    def _detect_one(self, residual: _Residual, placements: Sequence[SpritePlacement]) -> bool:
+    def _matching_query(self, detection: Detection, names: Sequence[tuple[str, str]]) -> int | None:
+        """Index of the first query with the noun of a detection, and with its colour where it names one."""
+        for i, (noun, colour) in enumerate(names):
+            if noun != detection.noun:
+                continue
+            if not colour or same_colour(noun, colour, detection.colour, self.world):
+                return i
+        return None
+
+    def _detect_one(self, residual: Residual, placements: Sequence[SpritePlacement]) -> bool:
         """Add the best placement above the thresholds to the detections; returns whether there is one.
 
         The score includes the similarity of edges, because a blur of the right colour is no sprite.
         """
-        best, chosen = 0.0, None
+        best = 0.0
+        chosen = None
         for place in placements:
             if self.exact:
                 place = _refined(residual, place)
@@ -111,32 +113,42 @@ class ToyDetector:
                 continue
             if fraction < self.threshold or gain * fraction**POWER <= best:
                 continue  # the similarity of edges can only lower the score
+
             score = min(fraction, residual.edge_similarity(place))
-            if score >= self.threshold and gain * score**POWER > best:
-                best, chosen = gain * score**POWER, (place, score)
+            rank = gain * score**POWER
+            if score >= self.threshold and rank > best:
+                best = rank
+                chosen = (place, score)
+
         if chosen is None:
             return False
         residual.exclude(*chosen)
         return True
 
 
-def _refined(residual: _Residual, place: SpritePlacement) -> SpritePlacement:
+def _refined(residual: Residual, place: SpritePlacement) -> SpritePlacement:
     """The placement near `place` with the highest rank, by hill climbing in steps of a pixel."""
 
     def rank(near: SpritePlacement) -> float:
         gain, fraction, _ = residual.gain(near)
         return max(gain, 0.0) * fraction**POWER
 
-    world = residual.world
-    best, at = rank(place), place
+    def is_allowed(near: SpritePlacement) -> bool:
+        if not residual.world.smallest <= near.side <= residual.world.largest:
+            return False
+        first = min(near.x, near.y)
+        last = max(near.x, near.y) + near.side
+        return first >= -PAD and last <= SIZE + PAD
+
+    best = rank(place)
+    at = place
     for _ in range(HALF + STEP):  # the resolution of the scan
-        steps = [(dx, dy, d) for dx, dy, d in _STEPS if world.smallest <= at.side + d <= world.largest]
-        around = [at._replace(x=at.x + dx, y=at.y + dy, side=at.side + d) for dx, dy, d in steps]
-        around = [p for p in around if min(p.x, p.y) >= -PAD and max(p.x, p.y) + p.side <= SIZE + PAD]
-        higher, found = max((rank(near), near) for near in around)
+        around = [at._replace(x=at.x + dx, y=at.y + dy, side=at.side + larger) for dx, dy, larger in _STEPS]
+        higher, found = max((rank(near), near) for near in around if is_allowed(near))
         if higher <= best:
             break
-        best, at = higher, found
+        best = higher
+        at = found
     return at
 
 
@@ -145,12 +157,6 @@ _STEPS = (
     (0, 0, 1), (-1, -1, 1), (-1, 0, 1), (0, -1, 1),  # larger: which corner stays
     (0, 0, -1), (1, 1, -1), (1, 0, -1), (0, 1, -1),
 )  # fmt: skip
-
-
-def _matching_queries(detection: Detection, names: Sequence[tuple[str, str]], world: World) -> list[int]:
-    """Indices of the queries with the noun of a detection, and with its colour where they name one."""
-    nouns = [(i, colour) for i, (noun, colour) in enumerate(names) if noun == detection.noun]
-    return [i for i, colour in nouns if not colour or same_colour(detection.noun, colour, detection.colour, world)]
 
 
 @cache
@@ -165,127 +171,4 @@ def same_colour(noun: str, a: str, b: str, world: World = ON_GRID) -> bool:
         picture = world.sprite(noun, colour, world.largest, False)
         return picture[..., :3].sum((0, 1)) / picture[..., 3].sum()
 
-    return (a or b) == min(COLOURS, key=lambda colour: float(_squared(mean(colour) - mean(""))))
-
-
-class _Residual:
-    """What is still unexplained in one frame.
-
-    `weight` is 0 at pixels of sprites that were detected. `noise` is the squared colour distance per pixel that is due
-    to white noise; `least_gain` is a summed squared distance that noise and a wrong backdrop do not reach.
-    """
-
-    def __init__(self, frame: np.ndarray, world: World) -> None:
-        """Compare a frame `[64, 64, 3]` in 0..1 with its backdrop."""
-        self.world = world
-        under = behind(frame)
-        off = frame - under
-
-        # The noise, by the median of fourth differences: they vanish where a picture is smooth.
-        grain = np.diff(np.diff(off, 2, 0), 2, 1) / 6
-        self.noise = 3 * min(float(np.median(np.abs(grain))) / 0.6745, 0.12) ** 2 + 1e-4
-        self.least_gain = max(0.2, 40 * max(self.noise, float(np.median(_squared(off))) * 3 / 2.366))
-
-        # Sprites may exceed the frame, so that it gets a border of weight 0.
-        border = ((PAD + RIM,) * 2, (PAD + RIM,) * 2)
-        self.frame, self.under = (np.pad(picture, (*border, (0, 0))) for picture in (frame, under))
-        self.weight = np.pad(np.ones((SIZE, SIZE), np.float32), border)
-        self.found: list[Detection] = []
-
-    def picture(self) -> np.ndarray:
-        """Frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]`, the input of `scan`."""
-        return np.concatenate([self.frame, self.under, self.weight[..., None]], -1)[RIM:-RIM, RIM:-RIM]
-
-    def may_hold_a_sprite(self) -> bool:
-        """Whether the unexplained difference in any square of the largest sprite suffices for a detection.
-
-        It is computed with a summed-area table, and saves most scans.
-        """
-        excess = self.weight * (_squared(self.frame - self.under) - self.noise)
-        total = np.pad(excess, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
-        k = self.world.largest + 2 * RIM
-        squares = total[k:, k:] - total[:-k, k:] - total[k:, :-k] + total[:-k, :-k]
-        return float(squares.max()) > self.least_gain
-
-    def compare(self, place: SpritePlacement) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        """The frame at a placement, and the sprite there, both as differences from the backdrop, `[y, x, 3]`.
-
-        Also the weight of each pixel, and the fraction (0..1) of the silhouette that no detection covers.
-        """
-        rgb, alpha, halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)
-        here = _window(place)
-        under, weight = self.under[here], self.weight[here]
-        visible = float((weight * alpha[..., 0]).sum() / alpha.sum())
-        return self.frame[here] - under, rgb - under * alpha, halo * weight, visible
-
-    def gain(self, place: SpritePlacement) -> tuple[float, float, float]:
-        """The gain of a sprite, the fraction (0..1) of the local difference that it is, and its visible fraction."""
-        seen, drawn, weight, visible = self.compare(place)
-        bare = float((_squared(seen) * weight).sum())
-        gain = bare - float((_squared(seen - drawn) * weight).sum())
-        fraction = gain / max(gain, bare - self.noise * float(weight.sum()), 1e-9)
-        return gain, fraction, visible
-
-    def edge_similarity(self, place: SpritePlacement) -> float:
-        seen, drawn, weight, _ = self.compare(place)
-        return _edge_similarity(seen, drawn, weight, self.noise)
-
-    def exclude(self, place: SpritePlacement, score: float) -> None:
-        """Add a detection and exclude the pixels that it explains; what is in front of it stays."""
-        box = self.world.tight(place.noun, place.x, place.y, place.side)
-        self.found.append(Detection(place.noun, place.colour, box, score))
-        halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)[2]
-        here = _window(place)
-        seen, drawn, *_ = self.compare(place)
-        self.weight[here] *= 1 - halo * (_squared(seen - drawn) < 0.06 + 4 * self.noise)
-
-
-def _squared(difference: np.ndarray) -> np.ndarray:
-    """Squared length of colours: `[..., 3]` -> `[...]`."""
-    return np.einsum("...c,...c->...", difference, difference)
-
-
-@cache
-def _backdrops() -> np.ndarray:
-    return np.stack([backdrop(name) for name in BACKGROUNDS])
-
-
-def behind(frame: np.ndarray) -> np.ndarray:
-    """The painted backdrop that fits best, in the tone of the frame; if none fits, the median colour of each row."""
-    best = _backdrops()[np.minimum(_squared(_backdrops() - frame), 0.1).mean((1, 2)).argmin()]
-    tone = np.zeros(3, np.float32)
-    for _ in range(3):  # towards the mode, so that large objects do not tint the backdrop
-        apart = _squared(frame - best - tone)
-        tone = np.clip((frame - best)[apart <= np.median(apart)].mean(0), -0.1, 0.1)
-    if np.median(_squared(frame - best - tone)) < UNKNOWN:
-        return best + tone
-    return np.broadcast_to(np.median(frame, axis=1, keepdims=True), frame.shape)
-
-
-def _window(place: SpritePlacement) -> tuple[slice, slice]:
-    """The pixels of a place and its rim, in a frame with its border."""
-    top, left, span = place.y + PAD, place.x + PAD, place.side + 2 * RIM
-    return slice(top, top + span), slice(left, left + span)
-
-
-@cache
-def _stamp(
-    world: World, noun: str, colour: str, side: int, mirrored: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Premultiplied colour, alpha and halo (the silhouette and its rim), `RIM` pixels wider than `side` all round."""
-    picture = np.pad(world.sprite(noun, colour, side, mirrored), ((RIM, RIM), (RIM, RIM), (0, 0)))
-    solid = torch.from_numpy(picture[..., 3] > 0.1).float()[None]
-    halo = F.max_pool2d(solid, 2 * RIM + 1, 1, RIM)[0].numpy()
-    return picture[..., :3], picture[..., 3:], halo
-
-
-def _edge_similarity(seen: np.ndarray, drawn: np.ndarray, weight: np.ndarray, noise: float) -> float:
-    """Cosine, in 0..1, between differences of pixels two apart in two pictures `[y, x, 3]`, the first one noisy."""
-    cross = power = own = 1e-6
-    for axis in (0, 1):
-        s, d, w = (a.swapaxes(0, axis) for a in (seen, drawn, weight))
-        s, d, w = s[2:] - s[:-2], d[2:] - d[:-2], w[2:] * w[:-2]
-        cross += float(((s * d).sum(-1) * w).sum())
-        power += float(((_squared(s) - 2 * noise) * w).sum())
-        own += float((_squared(d) * w).sum())
-    return float(np.clip(cross / np.sqrt(max(power, 1e-6) * own), 0, 1))
+    return (a or b) == min(COLOURS, key=lambda colour: float(squared_distance(mean(colour) - mean(""))))

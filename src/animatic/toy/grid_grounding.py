@@ -78,18 +78,23 @@ def recorded_box_attention(unet: nn.Module, frames: int, objects: int) -> Iterat
     def record(name: str, attention: Any, hidden: Tensor) -> None:
         # The sequence is the pixels and then MOST boxes; only pixels are queries.
         pixels = hidden.shape[1] - MOST
-        q = attention.to_q(hidden[:, :pixels]).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-        k = attention.to_k(hidden).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-        probabilities = (q @ k.transpose(-1, -2) * attention.scale).softmax(-1)
+        q = attention.to_q(hidden[:, :pixels])
+        k = attention.to_k(hidden)
+        q = q.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        k = k.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        logits = q @ k.transpose(-1, -2) * attention.scale
+        probabilities = logits.softmax(-1)
         to_boxes = probabilities[..., pixels : pixels + objects]
 
         side = round(pixels**0.5)
-        maps[name] = to_boxes.unflatten(2, (side, side)).unflatten(0, (-1, frames))
+        by_cell = to_boxes.unflatten(2, (side, side))
+        maps[name] = by_cell.unflatten(0, (-1, frames))
 
     handles = []
     for name, layer in unet.named_modules():
         if isinstance(layer, GatedSelfAttentionDense):
-            handles.append(layer.attn.register_forward_pre_hook(partial(_call_with_input, record, name)))
+            hook = partial(_call_with_input, record, name)
+            handles.append(layer.attn.register_forward_pre_hook(hook))
     try:
         yield maps
     finally:
@@ -117,8 +122,8 @@ class GridGroundingTrainer(CurriculumTrainer):
         boxes = named_boxes(batch.scenes, self.model.text, batch.frames)
         boxes = {name: value.to(device) for name, value in boxes.items()}
         dropped = [batch.rng.random() < self.curriculum.box_dropout for _ in batch.scenes]
-        kept = ~torch.tensor(dropped, device=device)
-        boxes["present"] = boxes["present"] * kept[:, None, None]
+        is_kept = ~torch.tensor(dropped, device=device)
+        boxes["present"] = boxes["present"] * is_kept[:, None, None]
 
         # The maps have one column for each track.
         objects = covers.shape[1]

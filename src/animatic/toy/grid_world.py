@@ -9,14 +9,13 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
-from PIL import Image
 
 from ..errors import AnimaticError
 from ..prompting.english import plurals
 from ..scene import Box, Scene
+from .drawing import Canvas, drawn_part, is_paintable, repaint, stamp, stored_sprite, tight_box
 
 SIZE = 64  # pixels
 GRID = 8  # cells
@@ -48,7 +47,9 @@ def _all(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _clouds(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (np.hypot((x - 0.25) / 2, y - 0.2) < 0.07) | (np.hypot((x - 0.75) / 2, y - 0.55) < 0.06)
+    left = np.hypot((x - 0.25) / 2, y - 0.2) < 0.07
+    right = np.hypot((x - 0.75) / 2, y - 0.55) < 0.06
+    return left | right
 
 
 _DAY, _MOON, _LINE = ((110, 185, 250), (205, 235, 255)), (250, 240, 190), (240, 240, 240)
@@ -90,33 +91,28 @@ def identify(phrase: str) -> tuple[str, str]:
     """`(noun, colour)` named by a phrase, colour "" where none is named. Raises where the noun is unknown."""
     words = phrase.lower().split()
     known = {form: noun for noun in NOUNS for form in (noun, plurals(noun)[0])}
-    nouns = [known[w] for w in words if w in known]
+    nouns = [known[word] for word in words if word in known]
     if not nouns:
         raise AnimaticError(f"phrase {phrase!r} names no object of the toy world; known: {', '.join(NOUNS)}")
-    colours = [w for w in words if w in COLOURS]
-    return nouns[-1], colours[0] if colours and nouns[-1] in COLOURABLE else ""
+
+    noun = nouns[-1]
+    colours = [word for word in words if word in COLOURS]
+    colour = colours[0] if colours and noun in COLOURABLE else ""
+    return noun, colour
 
 
 @cache
 def _picture(noun: str, colour: str) -> np.ndarray:
     """A sprite at its stored size: float `[72, 72, rgba]` in 0..1, its paintable hues in `colour`."""
-    file = files("animatic.training") / "sprites" / f"{noun}.png"
-    with file.open("rb") as stream:
-        rgba = np.asarray(Image.open(stream).convert("RGBA"), np.float32) / 255
+    rgba = np.asarray(stored_sprite(noun), np.float32) / 255
     if not colour:
         return rgba
-    rgb, paint = rgba[..., :3], NOUNS[noun] or (0, 0)
-    hsv = np.array([colorsys.rgb_to_hsv(*p) for p in rgb.reshape(-1, 3)]).reshape(rgb.shape)
-    reach = paint[1] - paint[0]
-    painted = (np.mod(hsv[..., 0] * 360 - paint[0], 360) <= reach) & (hsv[..., 1] > 0.25) | (reach >= 360)
-    light = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    middle = np.median(light[painted & (rgba[..., 3] > 0.5)])
-    shade = (light / middle)[..., None]
-    target = np.array(COLOURS[colour], np.float32) / 255
-    dark, bright = target * np.clip(0.15 + 0.85 * shade, 0, 1), np.clip(shade - 1, 0, 1) * 0.8
-    out = rgba.copy()
-    out[..., :3] = np.where(painted[..., None], dark + (1 - dark) * bright, rgb)
-    return out
+
+    pixels = rgba[..., :3].reshape(-1, 3)
+    hsv = np.array([colorsys.rgb_to_hsv(*pixel) for pixel in pixels])
+    hue, saturation, _ = hsv.reshape(*rgba.shape[:2], 3).transpose(2, 0, 1)
+    painted = is_paintable(hue * 360, saturation, NOUNS[noun] or (0, 0))
+    return repaint(rgba, painted, COLOURS[colour])
 
 
 @cache
@@ -125,34 +121,24 @@ def sprite(noun: str, colour: str, side: int) -> np.ndarray:
     return stamp(_picture(noun, colour), side)
 
 
-def stamp(rgba: np.ndarray, side: int) -> np.ndarray:
-    """A square picture, float `[n, n, rgba]` in 0..1, resized to `side` pixels, its colours premultiplied by alpha."""
-    rgba = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
-    planes = [Image.fromarray(rgba[..., c]).resize((side, side), Image.Resampling.BOX) for c in range(4)]
-    return np.stack([np.asarray(p) for p in planes], -1)
-
-
 @cache
 def aspect(noun: str) -> tuple[float, float]:
     """Width and height of the drawn part of a sprite, as fractions of its square."""
-    alpha = _picture(noun, "")[..., 3] > 0.3
-    return float(alpha.any(0).sum() / alpha.shape[1]), float(alpha.any(1).sum() / alpha.shape[0])
+    return drawn_part(_picture(noun, ""))
 
 
 def tight(noun: str, x: float, y: float, side: float) -> Box:
     """The box of a sprite whose square of `side` cells stands at cell (x, y), cut to the frame."""
-    w, h = aspect(noun)
-    cx, cy = (x + side / 2) / GRID, (y + side / 2) / GRID
-    half_w, half_h = w * side / GRID / 2, h * side / GRID / 2
-    return max(0.0, cx - half_w), max(0.0, cy - half_h), min(1.0, cx + half_w), min(1.0, cy + half_h)
+    return tight_box(aspect(noun), x, y, side, GRID)
 
 
 def place(box: Box) -> Square:
     """The square `(x, y, side)` in cells for a box: the inverse of `tight`, rounded to the grid."""
-    longer = max(box[2] - box[0], box[3] - box[1])
+    x0, y0, x1, y1 = box
+    longer = max(x1 - x0, y1 - y0)
     side = int(np.clip(round(longer * GRID), SMALLEST, LARGEST))
-    x = round((box[0] + box[2]) / 2 * GRID - side / 2)
-    y = round((box[1] + box[3]) / 2 * GRID - side / 2)
+    x = round((x0 + x1) / 2 * GRID - side / 2)
+    y = round((y0 + y1) / 2 * GRID - side / 2)
     return x, y, side
 
 
@@ -171,36 +157,31 @@ def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple
     scene = scene.at(frames)
     cell = size // GRID
     count = (frames - 1) * between + 1
-    video = np.repeat(backdrop(scene.background, size)[None], count, 0)
-    cover = np.zeros((len(scene.tracks), count, size, size), np.float32)
+    canvas = Canvas(backdrop(scene.background, size), count, len(scene.tracks))
+
     for i, track in enumerate(scene.tracks):
         noun, colour = identify(track.phrase)
         keys = [None if box is None else place(box) for box in track.boxes]
         for f in range(count):
-            square = _interpolated(keys, *divmod(f, between), between)
+            key, part = divmod(f, between)
+            square = _interpolated(keys, key, part, between)
             if square is None:
                 continue
 
-            # The part of the sprite inside the frame, in whole pixels.
+            # Between key frames places are no whole cells, but pixels are whole. floor(v + 0.5) rounds halves up, where
+            # round() takes the even number and would let a sprite jump.
             x, y, side = (int(np.floor(cell * v + 0.5)) for v in square)
-            top, left, bottom, right = max(0, y), max(0, x), min(size, y + side), min(size, x + side)
-            inside = sprite(noun, colour, side)[top - y : bottom - y, left - x : right - x]
-            here = (f, slice(top, bottom), slice(left, right))
-
-            # Compositing with premultiplied alpha over what is behind it.
-            alpha = inside[..., 3:]
-            video[here] = video[here] * (1 - alpha) + inside[..., :3]
-            cover[:, *here] *= 1 - alpha[..., 0]
-            cover[i, *here] = alpha[..., 0]
-    return (video * 255 + 0.5).astype(np.uint8), cover
+            canvas.paste(sprite(noun, colour, side), i, f, x, y)
+    return canvas.finished()
 
 
 def _interpolated(keys: Sequence[Square | None], key: int, part: int, between: int) -> tuple[float, ...] | None:
     """The square at `part / between` from a key frame to the next; where one is absent, of the nearer."""
-    a, b = keys[key], keys[min(key + 1, len(keys) - 1)]
-    if a is None or b is None:
-        return a if 2 * part < between else b
-    return tuple(u + (v - u) * part / between for u, v in zip(a, b, strict=True))
+    here = keys[key]
+    following = keys[min(key + 1, len(keys) - 1)]
+    if here is None or following is None:
+        return here if 2 * part < between else following
+    return tuple(a + (b - a) * part / between for a, b in zip(here, following, strict=True))
 
 
 @cache
@@ -209,8 +190,12 @@ def backdrop(name: str, size: int = SIZE) -> np.ndarray:
     if name not in BACKGROUNDS:
         raise AnimaticError(f"background {name!r} is not of the toy world; known: {', '.join(BACKGROUNDS)}")
     y, x = np.mgrid[0:size, 0:size] / size
-    picture, part = np.zeros((size, size, 3)), y[..., None]
+    height = y[..., None]
+
+    # Each layer is a vertical gradient, painted over the ones before where its mask says.
+    picture = np.zeros((size, size, 3))
     for top, bottom, where in BACKDROPS[name]:
-        layer = (np.array(top) * (1 - part) + np.array(bottom) * part) / 255
-        picture = np.where(where(x, y)[..., None], layer, picture)
+        layer = (np.array(top) * (1 - height) + np.array(bottom) * height) / 255
+        is_covered = where(x, y)[..., None]
+        picture = np.where(is_covered, layer, picture)
     return picture.astype(np.float32)

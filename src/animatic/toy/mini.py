@@ -13,7 +13,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from diffusers import DDIMScheduler, UNet3DConditionModel
@@ -31,7 +30,7 @@ from ..training.loss import attention_loss, phrase_tokens
 from ..training.temporal_layers import without_temporal_layers
 from ..training.text_encoder import new_text_encoder, train_tokenizer
 from . import grid_world as toyworld
-from .curriculum import FRAMES, CurriculumConfig, CurriculumTrainer, TrainBatch
+from .curriculum import FRAMES, CurriculumConfig, CurriculumTrainer, TrainBatch, images_and_cover
 from .grid_captions import invent
 
 LENGTH = 64  # tokens in a prompt
@@ -98,8 +97,7 @@ def new_tokenizer(rng: random.Random) -> Any:
 def fit_codec(rng: random.Random) -> PatchCodec:
     """The codec, fitted to single frames in which a pixel of an object has five times the weight of the background."""
     drawn = [toyworld.draw(invent(rng, 1), 1) for _ in range(2000)]
-    images = torch.from_numpy(np.concatenate([video for video, _ in drawn])).movedim(-1, 1) / 127.5 - 1
-    cover = torch.from_numpy(np.stack([cover.max(0) for _, cover in drawn]))
+    images, cover = images_and_cover(drawn)
     codec = PatchCodec(GEOMETRY.vae_spatial_ratio, GEOMETRY.channels)
     return codec.fit(images, 1 + 4 * cover)
 
@@ -124,8 +122,9 @@ class GridMiniTrainer(CurriculumTrainer):
         with without_temporal_layers(self.model.unet) if only_stills else nullcontext():
             error = self.error(batch, videos, covers, map_request=request)
 
-        # A token's target is the cover of all tracks that it names.
-        token_covers = (names_track[..., None, None, None] * covers[:, None]).amax(2)
+        # A token's target is the cover of all tracks that it names, [sample, token, frame, height, width].
+        by_track = names_track[..., None, None, None] * covers[:, None]
+        token_covers = by_track.amax(2)
         is_named = names_track.any(-1).to(token_covers)
         return error, attention_loss(request.found, token_covers, is_named)
 

@@ -96,27 +96,41 @@ def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """
 
     def half(colour: str, appearances: Sequence[tuple[str, bool]]) -> Tensor:
+        """The sprites at half resolution, `[appearance, rgba, s, s]`."""
         stamps = np.stack([world.sprite(noun, colour, side, mirrored) for noun, mirrored in appearances])
-        return F.avg_pool2d(torch.from_numpy(stamps).movedim(-1, 1), HALF)
+        channels_first = torch.from_numpy(stamps).movedim(-1, 1)
+        return F.avg_pool2d(channels_first, HALF)
 
-    every = half("", world.appearances)
     painted = world.painted
-    natural, alpha = every[:, :3], every[:, 3:]
+    every = half("", world.appearances)
+    natural = every[:, :3]
+    alpha = every[:, 3:]
 
     # A painted sprite as base + colour * slope, from its rendering in two colours.
-    black, white = (half(colour, world.appearances[:painted])[:, :3] for colour in ("black", "white"))
-    low, high = (torch.tensor(COLOURS[colour])[:, None, None] / 255 for colour in ("black", "white"))
+    black = half("black", world.appearances[:painted])[:, :3]
+    white = half("white", world.appearances[:painted])[:, :3]
+    low = torch.tensor(COLOURS["black"])[:, None, None] / 255
+    high = torch.tensor(COLOURS["white"])[:, None, None] / 255
     slope = ((white - black) / (high - low)).mean(1, keepdim=True)
     base = black - low * slope
 
-    # Filters of the colour, and of its square divided by alpha.
-    by_colour = torch.eye(3)[:, :, None, None] * slope[:, None]  # [painted, 3, 3, s, s]
-    rgb = torch.cat([natural[:painted, None], base[:, None], by_colour, torch.zeros_like(base)[:, None]], 1)
-    squares = [(natural[:painted] ** 2).sum(1, True), (base**2).sum(1, True), 2 * base * slope, slope**2]
-    both = torch.cat([rgb, torch.cat(squares, 1)[:, :, None] / alpha[:painted, None].clamp(min=1e-3)], 2)
-    plain = torch.cat([natural, (natural**2).sum(1, True) / alpha.clamp(min=1e-3)], 1)[painted:]
-    halo = F.max_pool2d(F.pad((alpha > 0.1).float(), (1,) * 4), 3, 1, 1)
-    return both.flatten(0, 1), plain, alpha, halo
+    # The filters of the colour, [painted, 6, 3, s, s]: natural, constant, red, green, blue, squared.
+    by_colour = torch.eye(3)[:, :, None, None] * slope[:, None]
+    no_colour = torch.zeros_like(base)[:, None]
+    rgb = torch.cat([natural[:painted, None], base[:, None], by_colour, no_colour], 1)
+
+    # The filters of its square divided by alpha, as the fourth channel: [painted, 6, 1, s, s].
+    natural_squared = (natural**2).sum(1, True)
+    base_squared = (base**2).sum(1, True)
+    coefficients = torch.cat([natural_squared[:painted], base_squared, 2 * base * slope, slope**2], 1)
+    floored = alpha.clamp(min=1e-3)
+    squares = coefficients[:, :, None] / floored[:painted, None]
+
+    both = torch.cat([rgb, squares], 2).flatten(0, 1)
+    plain = torch.cat([natural, natural_squared / floored], 1)[painted:]
+    silhouette = (alpha > 0.1).float()
+    halo = F.max_pool2d(F.pad(silhouette, (1,) * 4), 3, 1, 1)
+    return both, plain, alpha, halo
 
 
 @cache
@@ -124,8 +138,10 @@ def _mix() -> Tensor:
     """The weights of the six filters of a painted noun in the gain of each shade: `[shade, 6]`."""
     colours = torch.tensor(list(COLOURS.values())) / 255
     one = torch.ones(len(colours), 1)
-    named = torch.cat([0 * one, one, colours, (colours**2).sum(1, True)], 1)
-    return torch.cat([torch.eye(6)[:1], named])
+    squared = (colours**2).sum(1, True)
+    named = torch.cat([0 * one, one, colours, squared], 1)
+    natural = torch.eye(6)[:1]
+    return torch.cat([natural, named])
 
 
 def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = ON_GRID) -> list[list[SpritePlacement]]:
@@ -135,37 +151,57 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = 
     distance per pixel that is white noise. Gain here is alpha * (|f - b|^2 - |f - c|^2), f the frame, b the backdrop,
     c the sprite's colour: five correlations.
     """
-    half = F.avg_pool2d(torch.from_numpy(np.stack(pictures)).movedim(-1, 1), HALF)
-    f, b, w = half[:, :3], half[:, 3:6], half[:, 6:]
+    stacked = torch.from_numpy(np.stack(pictures)).movedim(-1, 1)
+    half = F.avg_pool2d(stacked, HALF)  # [picture, 7, s, s]
+    f = half[:, :3]
+    b = half[:, 3:6]
+    w = half[:, 6:]
     white = torch.tensor(noise)[:, None, None, None] / HALF**2
+
+    # What the filters are correlated with: over the sprite, under it, and the difference that is to be explained.
     over = torch.cat([2 * w * f, -w], 1)
     under = w * (2 * f * b - b**2).sum(1, keepdim=True)
-    apart = F.pad(w * (((f - b) ** 2).sum(1, keepdim=True) - white), (1,) * 4)
-    painted, row = world.painted, torch.arange(len(pictures))[:, None]
+    difference = ((f - b) ** 2).sum(1, keepdim=True) - white
+    apart = F.pad(w * difference, (1,) * 4)
 
     # The best candidates of each size, at local maxima of the rank.
-    ranks, places = [], []
+    painted = world.painted
+    row = torch.arange(len(pictures))[:, None]
+    ranks = []
+    places = []
     for side in range(world.smallest, world.largest + 1, STEP):
         filters, plain, alpha, halo = _bank(world, side)
+
+        # The gain of every shade of painted nouns [picture, noun, shade, y, x], and of the others.
         parts = F.conv2d(over, filters).unflatten(1, (painted, 6))
-        shades = (_mix() @ parts.flatten(3)).unflatten(3, parts.shape[3:])
-        gain = torch.cat([shades.amax(2), F.conv2d(over, plain)], 1) - F.conv2d(under, alpha)
-        fraction = gain.clamp(min=0) / torch.maximum(F.conv2d(apart, halo), gain).clamp(min=1e-3)
+        shades = _mix() @ parts.flatten(3)
+        shades = shades.unflatten(3, parts.shape[3:])
+        best_shade = shades.amax(2)
+        gain = torch.cat([best_shade, F.conv2d(over, plain)], 1) - F.conv2d(under, alpha)
+
+        # The rank, kept at local maxima alone: one per noun and size at a place.
+        local = torch.maximum(F.conv2d(apart, halo), gain).clamp(min=1e-3)
+        fraction = gain.clamp(min=0) / local
         rank = gain * fraction**POWER
         near = F.max_pool2d(rank.contiguous(memory_format=torch.channels_last), 3, 1, 1)  # three times as fast
-        rank, at = (rank * (rank == near)).flatten(1).topk(PEAKS)  # one per noun and size at a place
+        is_peak = rank == near
+        rank, at = (rank * is_peak).flatten(1).topk(PEAKS)
+
+        # Where they are, in pixels of the frame.
         noun, y, x = torch.unravel_index(at, gain.shape[1:])
-        shade = shades[row, noun.clamp(max=painted - 1), :, y, x].argmax(-1) * (noun < painted)
+        is_painted = noun < painted
+        shade = shades[row, noun.clamp(max=painted - 1), :, y, x].argmax(-1) * is_painted
+        sides = torch.full_like(x, side)
         ranks.append(rank)
-        places.append(torch.stack([noun, shade, torch.full_like(x, side), x * HALF - PAD, y * HALF - PAD], -1))
+        places.append(torch.stack([noun, shade, sides, x * HALF - PAD, y * HALF - PAD], -1))
 
     # The best of all sizes.
     values, order = torch.cat(ranks, 1).topk(PEAKS)
     best = torch.cat(places, 1)[row, order]
-    return [
-        [_placement(world, *place) for value, place in zip(*found, strict=True) if value > 0]
-        for found in zip(values.tolist(), best.tolist(), strict=True)
-    ]
+    found = []
+    for ranked, numbers in zip(values.tolist(), best.tolist(), strict=True):
+        found.append([_placement(world, *place) for value, place in zip(ranked, numbers, strict=True) if value > 0])
+    return found
 
 
 def _placement(world: World, appearance: int, shade: int, side: int, x: int, y: int) -> SpritePlacement:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from torch import Tensor
@@ -24,6 +23,7 @@ from ..backbones.codec import PatchCodec
 from ..training.loop import Trainer
 from ..training.settings import TrainingSettings
 from .captions import invent
+from .curriculum import images_and_cover
 from .world import SIZE, draw
 
 WIDTH = 128  # channels of the refiner
@@ -36,13 +36,13 @@ def frames(seed: str, count: int) -> tuple[Tensor, Tensor]:
     """Images `[count, 3, SIZE, SIZE]` in -1..1, and their cover by objects `[count, 1, SIZE, SIZE]` in 0..1."""
     rng = random.Random(seed)
     drawn = [draw(invent(rng, 1), 1) for _ in range(count)]
-    images = torch.from_numpy(np.concatenate([video for video, _ in drawn])).movedim(-1, 1) / 127.5 - 1
-    return images, torch.from_numpy(np.stack([cover.max(0) for _, cover in drawn]))
+    return images_and_cover(drawn)
 
 
 def psnr(decoded: Tensor, images: Tensor, weight: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of images in -1..1, with the weights `weight` `[image, 1, height, width]`."""
-    error = ((decoded.clamp(-1, 1) - images).square() / 4 * weight).sum() / (3 * weight.sum())
+    squared = (decoded.clamp(-1, 1) - images).square() / 4  # in 0..1
+    error = (squared * weight).sum() / (3 * weight.sum())
     return float(-10 * error.log10())
 
 

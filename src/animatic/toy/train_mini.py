@@ -65,13 +65,7 @@ class MiniCurriculum(CurriculumConfig):
     def batch(self, step: int) -> OffGridBatch:
         """The batch of a step; it depends on the seed and the step alone."""
         rng = random.Random(f"{self.seed}/off-grid/{step}")
-        noise_seed = rng.getrandbits(63)
-
-        is_still = step < self.still_steps or rng.random() < self.still_fraction
-        count, frames = (self.stills, 1) if is_still else (self.clips, FRAMES)
-        scenes = [invent(rng, frames) for _ in range(count)]
-        captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
-        return OffGridBatch(step, noise_seed, frames, scenes, captions, rng)
+        return OffGridBatch(step, *self.drawn(step, rng, invent, FRAMES), rng)
 
     def settings(self, out: Path) -> TrainingSettings:
         return replace(
@@ -82,18 +76,23 @@ class MiniCurriculum(CurriculumConfig):
 def words_to_learn() -> list[str]:
     """Every word of the captions that is no token of the present `mini`."""
     nouns = [noun for noun in NOUNS if noun not in OLD_NOUNS]
+    plural_nouns = [plurals(noun)[0] for noun in nouns]
     verbs = set(VERBS.values())
-    forms = [*(THIRD.get(verb, verb + "s") for verb in verbs), *(ING[verb] for verb in verbs)]
-    return sorted({*nouns, *(plurals(noun)[0] for noun in nouns), *forms, "five"})
+    third_person = [THIRD.get(verb, verb + "s") for verb in verbs]
+    participles = [ING[verb] for verb in verbs]
+    return sorted({*nouns, *plural_nouns, *third_person, *participles, "five"})
 
 
 def start(seed: int = 0) -> UNet3D:
     """The present `mini` without its grounding, with embeddings for the new words, ready to train."""
     present = load("mini", "cpu")
-    unet = read_network(UNet3DConditionModel, Path(str(files("animatic") / "weights" / "mini" / "unet")), torch.float32)
+    folder = Path(str(files("animatic") / "weights" / "mini" / "unet"))
+    unet = read_network(UNet3DConditionModel, folder, torch.float32)
     disable_dropout(unet)
 
-    tokenizer, encoder = with_words(present.text.tokenizer, words_to_learn()), present.text.encoder
+    # The vocabulary grows; old words keep their embeddings.
+    tokenizer = with_words(present.text.tokenizer, words_to_learn())
+    encoder = present.text.encoder
     embed_new_words(encoder, tokenizer, list(OLD_NOUNS), seed)
     encoder.requires_grad_(True)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import CLIPTokenizer
 
-END = "</w>"  # closes the last piece of a word in CLIP's byte-level BPE
+from ..training.text_encoder import END
 
 
 def with_words(tokenizer: Any, words: Sequence[str]) -> Any:
@@ -43,13 +43,16 @@ def embed_new_words(encoder: Any, tokenizer: Any, alike: Sequence[str], seed: in
     A new noun begins as a random mixture of known nouns in this way.
     """
     old: Any = encoder.get_input_embeddings()
-    known = torch.tensor([tokenizer.convert_tokens_to_ids(word + END) for word in alike])
-    mean = old.weight[known].mean(0)
-    deviation = old.weight[known].std(0)
+    ids = [tokenizer.convert_tokens_to_ids(word + END) for word in alike]
+    known = old.weight[torch.tensor(ids)]
+    mean = known.mean(0)
+    deviation = known.std(0)
 
     table = nn.Embedding(len(tokenizer), old.embedding_dim)
-    noise = torch.randn(table.weight.shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(table.weight.shape, generator=generator)
     table.weight.copy_(mean + deviation * noise)
     table.weight[: len(old.weight)] = old.weight
+
     encoder.set_input_embeddings(table)
     encoder.config.vocab_size = len(tokenizer)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from importlib.resources import files
 
 import numpy as np
-from PIL import Image
 
 from ..errors import AnimaticError
 from ..prompting.english import plurals
 from ..scene import Box, Scene
+from .drawing import Canvas, drawn_part, is_paintable, repaint, stamp, stored_sprite, tight_box
 from .grid_world import BACKGROUNDS as BACKGROUNDS  # part of this world's interface
-from .grid_world import COLOURS, SIZE, backdrop, stamp
+from .grid_world import COLOURS, SIZE, backdrop
 
 FRAMES = 16  # of a clip
 FPS = 8.0
@@ -48,8 +47,10 @@ def identify(phrase: str) -> tuple[str, str]:
     if not nouns:
         raise AnimaticError(f"phrase {phrase!r} names no object of the toy world; known: {', '.join(NOUNS)}")
 
+    noun = nouns[-1]
     colours = [word for word in words if word in COLOURS]
-    return nouns[-1], colours[0] if colours and nouns[-1] in COLOURABLE else ""
+    colour = colours[0] if colours and noun in COLOURABLE else ""
+    return noun, colour
 
 
 _FORMS = {form: noun for noun in NOUNS for form in (noun, plurals(noun)[0])}
@@ -66,24 +67,26 @@ def sprite(noun: str, colour: str, side: int, mirrored: bool = False) -> np.ndar
 @cache
 def aspect(noun: str) -> tuple[float, float]:
     """Width and height of the drawn part of a sprite, as fractions of its square."""
-    alpha = _painted(noun, "")[..., 3] > 0.3
-    return float(alpha.any(0).sum() / alpha.shape[1]), float(alpha.any(1).sum() / alpha.shape[0])
+    return drawn_part(_painted(noun, ""))
 
 
 def tight(noun: str, x: float, y: float, side: float) -> Box:
     """The box of a sprite whose square of `side` pixels stands at pixel (x, y), cut to the frame."""
-    w, h = aspect(noun)
-    cx, cy = (x + side / 2) / SIZE, (y + side / 2) / SIZE
-    half_w, half_h = w * side / SIZE / 2, h * side / SIZE / 2
-    return max(0.0, cx - half_w), max(0.0, cy - half_h), min(1.0, cx + half_w), min(1.0, cy + half_h)
+    return tight_box(aspect(noun), x, y, side, SIZE)
 
 
 def place(box: Box) -> Square:
     """The square `(x, y, side)` in pixels for a box: the inverse of `tight`, rounded to whole pixels."""
-    longer = max(box[2] - box[0], box[3] - box[1])
+    x0, y0, x1, y1 = box
+    longer = max(x1 - x0, y1 - y0)
     side = int(np.clip(np.floor(longer * SIZE + 0.5), SMALLEST, LARGEST))
-    x, y = ((box[k] + box[k + 2]) / 2 * SIZE - side / 2 for k in (0, 1))
-    return int(np.floor(x + 0.5)), int(np.floor(y + 0.5)), side
+
+    # floor(v + 0.5) rounds halves up, where round() takes the even number.
+    x = (x0 + x1) / 2 * SIZE - side / 2
+    y = (y0 + y1) / 2 * SIZE - side / 2
+    left = int(np.floor(x + 0.5))
+    top = int(np.floor(y + 0.5))
+    return left, top, side
 
 
 def mirrored(noun: str, boxes: Sequence[Box | None]) -> list[bool]:
@@ -96,13 +99,19 @@ def mirrored(noun: str, boxes: Sequence[Box | None]) -> list[bool]:
     if noun not in FACING or not present:
         return [False] * len(boxes)
 
-    # speed of the centre in pixels a frame, by central differences over the frames in which it is there
-    centres = np.array([(box[0] + box[2]) / 2 * SIZE for box in boxes if box is not None])
+    # Speed of the centre in pixels a frame, by central differences over the frames in which it is there.
+    there = [box for box in boxes if box is not None]
+    centres = np.array([(box[0] + box[2]) / 2 * SIZE for box in there])
     speed = np.gradient(centres) if len(centres) > 1 else np.zeros(1)
     signs = np.where(speed > STANDING, 1, np.where(speed < -STANDING, -1, 0))
 
-    first = next((sign for sign in signs if sign), None)
-    facing = first or (1 if sum(place(boxes[present[0]])[:2]) % 2 else -1)  # type: ignore[arg-type]
+    # What it faces before its first motion: -1 is left, as sprites are stored.
+    facing = next((sign for sign in signs if sign), None)
+    if not facing:
+        x, y, _ = place(there[0])
+        facing = 1 if (x + y) % 2 else -1
+
+    # From then on it keeps the direction of its last motion.
     turned = [False] * len(boxes)
     for i, sign in zip(present, signs, strict=True):
         facing = sign or facing
@@ -116,9 +125,7 @@ def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
     Later tracks stand in front. Phrases and background must be of the toy world.
     """
     scene = scene.at(frames)
-    video = np.repeat(backdrop(scene.background)[None], frames, 0)
-    cover = np.zeros((len(scene.tracks), frames, SIZE, SIZE), np.float32)
-
+    canvas = Canvas(backdrop(scene.background), frames, len(scene.tracks))
     for i, track in enumerate(scene.tracks):
         noun, colour = identify(track.phrase)
         turned = mirrored(noun, track.boxes)
@@ -126,43 +133,20 @@ def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
             if box is None:
                 continue
             x, y, side = place(box)
-
-            # The part of the sprite inside the frame.
-            top, left, bottom, right = max(0, y), max(0, x), min(SIZE, y + side), min(SIZE, x + side)
-            inside = sprite(noun, colour, side, turned[f])[top - y : bottom - y, left - x : right - x]
-            here = (f, slice(top, bottom), slice(left, right))
-
-            # Compositing with premultiplied alpha over what is behind it.
-            alpha = inside[..., 3:]
-            video[here] = video[here] * (1 - alpha) + inside[..., :3]
-            cover[:, *here] *= 1 - alpha[..., 0]
-            cover[i, *here] = alpha[..., 0]
-    return (video * 255 + 0.5).astype(np.uint8), cover
+            canvas.paste(sprite(noun, colour, side, turned[f]), i, f, x, y)
+    return canvas.finished()
 
 
 @cache
 def _painted(noun: str, colour: str) -> np.ndarray:
     """One sprite at its stored size: float `[72, 72, rgba]` in 0..1, its paintable hues in `colour`."""
-    file = files("animatic.training") / "sprites" / f"{noun}.png"
-    with file.open("rb") as stream:
-        picture = Image.open(stream).convert("RGBA")
+    picture = stored_sprite(noun)
     rgba = np.asarray(picture, np.float32) / 255
     if not colour:
         return rgba
 
-    # which pixels are painted: those of the noun's hues that are not gray
-    low, high = NOUNS[noun] or (0, 0)
     hsv = np.asarray(picture.convert("RGB").convert("HSV"), np.float32) / 255
-    hue, saturation = hsv[..., 0] * 360, hsv[..., 1]
-    painted = (np.mod(hue - low, 360) <= high - low) & (saturation > 0.25) | (high - low >= 360)
-
-    # their light, relative to their own median, shades the colour towards black and towards white
-    rgb = rgba[..., :3]
-    light = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    shade = (light / np.median(light[painted & (rgba[..., 3] > 0.5)]))[..., None]
-    target = np.array(COLOURS[colour], np.float32) / 255
-    dark = target * np.clip(0.15 + 0.85 * shade, 0, 1)
-    bright = np.clip(shade - 1, 0, 1) * 0.8
-    out = rgba.copy()
-    out[..., :3] = np.where(painted[..., None], dark + (1 - dark) * bright, rgb)
-    return out
+    hue = hsv[..., 0] * 360
+    saturation = hsv[..., 1]
+    painted = is_paintable(hue, saturation, NOUNS[noun] or (0, 0))
+    return repaint(rgba, painted, COLOURS[colour])

@@ -32,7 +32,7 @@ CAPTION_COLUMNS = ("text", "caption", "prompt")
 FILE_COLUMNS = ("file_name", "filename", "file", "path", "file_path", "video", "video_path", "media_path")
 
 
-def captions_beside(
+def captions_of_files(
     place: str, media: Sequence[str], texts: Mapping[str, Callable[[], bytes]], note: Note
 ) -> dict[str, str]:
     """The captions of the files `media`, by their paths; files that have none are left out.
@@ -96,13 +96,18 @@ def decoded(data: bytes, name: str) -> str:
 
 def first_column(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The first of these columns that a row has, in any case of letters."""
+    # Of columns that differ in case alone the first counts.
     known = {str(column).strip().lower(): column for column in reversed(list(row))}
-    return next((known[name] for name in names if name in known), None)
+    for name in names:
+        if name in known:
+            return known[name]
+    return None
 
 
 def caption_text(value: Any, where: str) -> str:
     """A caption as it stands in a table. Raises `AnimaticError`, naming the row, where it is no text."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    is_text = isinstance(value, str | int) and not isinstance(value, bool)
+    if not is_text:
         raise AnimaticError(f"{where}: its text is {str(value)[:40]!r}, not a sentence; want one caption a file")
     return str(value).strip()
 
@@ -143,20 +148,23 @@ def _json(text: str, where: str) -> Any:
 
 def _table_rows(name: str, text: str) -> Iterator[CaptionRow]:
     """The rows of a table, by the kind of its name."""
-    rows = {".csv": _csv_rows, ".jsonl": _json_lines, ".json": _json_array}[posixpath.splitext(name)[1]]
-    for where, row in rows(name, text):
-        columns = first_column(row, FILE_COLUMNS), first_column(row, CAPTION_COLUMNS)
-        if columns[0] is None or columns[1] is None:
+    readers = {".csv": _csv_rows, ".jsonl": _json_lines, ".json": _json_array}
+    _, suffix = posixpath.splitext(name)
+    for where, row in readers[suffix](name, text):
+        file_column = first_column(row, FILE_COLUMNS)
+        caption_column = first_column(row, CAPTION_COLUMNS)
+        if file_column is None or caption_column is None:
             raise AnimaticError(f"{where}: its columns are {listed(row)}; want file_name and text")
-        file, caption = (row[column] for column in columns)
+        file = row[file_column]
         if not isinstance(file, str) or not file.strip():
             raise AnimaticError(f"{where}: its file_name is {str(file)[:40]!r}; want the path of a file")
-        yield CaptionRow(where, file.strip(), caption_text(caption, where))
+        yield CaptionRow(where, file.strip(), caption_text(row[caption_column], where))
 
 
 def _csv_rows(name: str, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Rows by the names of the first line; commas, semicolons or tabs, whichever that line has most of."""
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    first_line, _, _ = text.partition("\n")
+    delimiter = max(",;\t", key=first_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if any(row)]
@@ -165,18 +173,20 @@ def _csv_rows(name: str, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     if not rows:
         raise AnimaticError(f"{name}: is empty; want a first line of file_name,text")
 
-    head = rows[0][1]
+    _, head = rows[0]
     if any(cell.lower().endswith(MEDIA_SUFFIXES) for cell in head):
         raise AnimaticError(f"{name}: line 1 is {listed(head)[:60]!r}; want the names of the columns, file_name,text")
+
+    columns = len(head)
     for line, row in rows[1:]:
         where = f"{name}: line {line}"
-        if len(row) > len(head):
+        if len(row) > columns:
             raise AnimaticError(
-                f"{where} has {len(row)} columns, not {len(head)}; a text with {delimiter!r} wants quotes"
+                f"{where} has {len(row)} columns, not {columns}; a text with {delimiter!r} wants quotes"
             )
-        if len(row) < len(head):
+        if len(row) < columns:
             missing = ", ".join(head[len(row) :])
-            raise AnimaticError(f"{where} has no {missing}; want {len(head)} columns")
+            raise AnimaticError(f"{where} has no {missing}; want {columns} columns")
         yield where, dict(zip(head, row, strict=True))
 
 
@@ -184,8 +194,9 @@ def _json_lines(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if text.lstrip().startswith("["):
         raise AnimaticError(f"{name}: is a JSON array; want one object a line, or the name metadata.json")
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a caption may hold other separators
+        where = f"{name}: line {number}"
         if line.strip():
-            yield f"{name}: line {number}", _object(_json(line, f"{name}: line {number}"), f"{name}: line {number}")
+            yield where, _object(_json(line, where), where)
 
 
 def _json_array(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -193,7 +204,8 @@ def _json_array(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if not isinstance(rows, list):
         raise AnimaticError(f"{name}: is {type(rows).__name__}; want an array of objects")
     for number, row in enumerate(rows, 1):
-        yield f"{name}: row {number}", _object(row, f"{name}: row {number}")
+        where = f"{name}: row {number}"
+        yield where, _object(row, where)
 
 
 def _object(row: Any, where: str) -> dict[str, Any]:
@@ -204,9 +216,11 @@ def _object(row: Any, where: str) -> dict[str, Any]:
 
 def _list_rows(place: str, path: str, videos: str, texts: Mapping[str, Callable[[], bytes]]) -> Iterator[CaptionRow]:
     """`prompts.txt` and `videos.txt`, whose lines belong together."""
-    prompts = decoded(texts[path](), place + path).rstrip().split("\n")
+    prompts_file = place + path
+    prompts = decoded(texts[path](), prompts_file).rstrip().split("\n")
     files = decoded(texts[videos](), place + videos).rstrip().split("\n")
     if len(prompts) != len(files):
-        raise AnimaticError(f"{place}{path}: {len(prompts)} lines for {len(files)} of {LISTS[1]}; want one a video")
+        raise AnimaticError(f"{prompts_file}: {len(prompts)} lines for {len(files)} of {LISTS[1]}; want one a video")
     for number, (prompt, file) in enumerate(zip(prompts, files, strict=True), 1):
-        yield CaptionRow(f"{place}{videos}: line {number}", file.strip(), prompt.strip())
+        where = f"{place}{videos}: line {number}"
+        yield CaptionRow(where, file.strip(), prompt.strip())

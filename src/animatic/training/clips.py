@@ -55,7 +55,8 @@ class Cut:
 
         # The window; indices beyond the end are mapped to frames of the file.
         first = 0 if self.steady else rng.randint(0, max(0, count - span))
-        requested = first + (np.arange(self.frames) * self._frame_step(video)).astype(int)
+        offsets = np.arange(self.frames) * self._frame_step(video)
+        requested = first + offsets.astype(int)
         chosen = video.frames[self._indices(requested, count)]
         if self.short == "black":
             chosen = chosen.copy()
@@ -70,8 +71,9 @@ class Cut:
 
     def repeats(self, video: Video, name: str) -> str:
         """Why frames of a video are shown more than once, or ""."""
-        if self._span(video) > len(video):
-            return f"{name}: {len(video)} frames of {self._span(video)}: short is {self.short!r}"
+        span = self._span(video)
+        if span > len(video):
+            return f"{name}: {len(video)} frames of {span}: short is {self.short!r}"
         if self.frames > 1 and self._frame_step(video) < 1:
             return f"{name}: {video.fps:g} frames a second: fps is {self.fps:g}"
         return ""
@@ -97,13 +99,21 @@ class Cut:
 
 def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, least: float) -> np.ndarray:
     """Resized until the size is covered, to no less than `least`; then cropped at (u, v) of the room left."""
-    if frames.shape[1:3] == (height, width):
+    old_height, old_width = frames.shape[1:3]
+    if (old_height, old_width) == (height, width):
         return frames
-    scale = max(width / frames.shape[2], height / frames.shape[1], least)
-    wide, high = max(width, round(frames.shape[2] * scale)), max(height, round(frames.shape[1] * scale))
-    x, y = int(u * (wide - width) + 0.5), int(v * (high - height) + 0.5)
-    resized = [Image.fromarray(f).resize((wide, high), Image.Resampling.LANCZOS) for f in frames]
-    return np.stack([np.asarray(picture)[y : y + height, x : x + width] for picture in resized])
+    scale = max(width / old_width, height / old_height, least)
+    new_width = max(width, round(old_width * scale))
+    new_height = max(height, round(old_height * scale))
+    left = int(u * (new_width - width) + 0.5)
+    top = int(v * (new_height - height) + 0.5)
+
+    cropped = []
+    for frame in frames:
+        picture = Image.fromarray(frame).resize((new_width, new_height), Image.Resampling.LANCZOS)
+        pixels = np.asarray(picture)
+        cropped.append(pixels[top : top + height, left : left + width])
+    return np.stack(cropped)
 
 
 class ReadItem(NamedTuple):
@@ -124,7 +134,8 @@ def read_pixels(item: Item, cut: Cut, rng: random.Random) -> ReadItem:
     """uint8 `[frame, height, width, 3]`."""
     video = item.read()
     frames = torch.from_numpy(cut(video, rng, item.name))
-    return ReadItem(frames, str(video.info.get("damage", "")), cut.repeats(video, item.name))
+    damage = str(video.info.get("damage", ""))
+    return ReadItem(frames, damage, cut.repeats(video, item.name))
 
 
 @dataclass(frozen=True)
@@ -179,21 +190,26 @@ class Clips(Dataset[Sample]):
         rng = random.Random(f"{self.seed}/{position}")
         seed = rng.getrandbits(63)
         skipped: list[str] = []
-        still = replace(self.cut, frames=1)
+
+        # A clip, and the pictures that are trained with it.
         parts = [self._cut(self.clips, "clip", position, self.cut, rng, skipped)]
-        for at in range(position * self.images, (position + 1) * self.images):
+        still = replace(self.cut, frames=1)
+        first = position * self.images
+        for at in range(first, first + self.images):
             parts.append(self._cut(self.stills, "still", at, still, rng, skipped))
 
         read, items = zip(*parts, strict=True)
-        captions, names = tuple(item.caption or "" for item in items), tuple(item.name for item in items)
-        damaged = tuple(item.damage for item in read if item.damage)
-        repeated = tuple(item.repeated for item in read if item.repeated)
-        frames = torch.cat([r.frames for r in read])
+        frames = torch.cat([part.frames for part in read])
+        captions = tuple(item.caption or "" for item in items)
+        names = tuple(item.name for item in items)
+        damaged = tuple(part.damage for part in read if part.damage)
+        repeated = tuple(part.repeated for part in read if part.repeated)
         return Sample(frames, captions, seed, names, tuple(skipped), damaged, repeated)
 
     def caption(self, position: int) -> str:
         """The caption of the clip at `position`; its file is not read."""
-        return self.clips[self._turn("clip", position, len(self.clips), 0)].caption or ""
+        clip = self._turn("clip", position, len(self.clips), 0)
+        return self.clips[clip].caption or ""
 
     def _cut(
         self, items: Sequence[Item], kind: str, position: int, cut: Cut, rng: random.Random, skipped: list[str]

@@ -63,7 +63,7 @@ def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, S
     if by_folder:
         items = [replace(item, caption=item.label or None) for item in items]
     if missing := [item.name for item in items if item.caption is None]:
-        noun, expected = "caption", "NAME.txt beside it, metadata.csv or .jsonl"
+        noun, expected = "caption", "NAME.txt next to it, metadata.csv or .jsonl"
         if by_folder:
             noun, expected = "class", "a folder of its class"
         raise AnimaticError(
@@ -110,9 +110,12 @@ class RunText:
     """The tokenizer, classes and captions of a run, which are stored in its folder `out` from its first step on."""
 
     def __init__(self, out: Path) -> None:
-        self.out, self.file = out, out / "data.json"
+        self.out = out
+        self.file = out / "data.json"
         self.resumed = any((out / "checkpoints").glob("step-*"))
-        self.before: dict[str, Any] = read_json(self.file) if self.resumed and self.file.exists() else {}
+        self.before: dict[str, Any] = {}
+        if self.resumed and self.file.exists():
+            self.before = read_json(self.file)
         if not isinstance(self.before, dict):
             raise AnimaticError(f"{self.file}: is not what a run writes; want another --out")
         self.own_tokenizer: Any = None  # where the run has trained one
@@ -120,17 +123,17 @@ class RunText:
     def tokenizer(self, items: Sequence[Item]) -> Any:
         """The tokenizer of the run; a new run trains one on the captions."""
         folders = (self.out / "tokenizer", self.out / "model" / "tokenizer")  # the latter of older runs
-        stored = next((folder for folder in folders if folder.is_dir()), None) if self.resumed else None
-        if stored is None:
+        stored = [folder for folder in folders if self.resumed and folder.is_dir()]
+        if not stored:
             count = TOY_CAPTIONS if isinstance(items, ToyWorld) else len(items)
-            self.own_tokenizer = train_tokenizer([items[i].caption or "" for i in range(count)])
+            captions = [items[i].caption or "" for i in range(count)]
+            self.own_tokenizer = train_tokenizer(captions)
             return self.own_tokenizer
         try:
-            self.own_tokenizer = AutoTokenizer.from_pretrained(stored)
+            self.own_tokenizer = AutoTokenizer.from_pretrained(stored[0])
         except (OSError, ValueError) as error:
-            raise AnimaticError(
-                f"{stored}: cannot be read ({str(error).splitlines()[0]}); want another --out"
-            ) from None
+            reason = str(error).splitlines()[0]
+            raise AnimaticError(f"{stored[0]}: cannot be read ({reason}); want another --out") from None
         return self.own_tokenizer
 
     def classes(self, items: Sequence[Item]) -> list[str]:
@@ -151,37 +154,40 @@ class RunText:
         before: dict[str, str] | None = self.before.get("captions")
         if before is None or isinstance(items, ToyWorld):
             return
-        if (was := self.before.get("text", mode)) != mode:
-            raise AnimaticError(f"{self.out} learns with text {was}, now it would be {mode}; want another --out")
+        mode_before = self.before.get("text", mode)
+        if mode_before != mode:
+            raise AnimaticError(
+                f"{self.out} learns with text {mode_before}, now it would be {mode}; want another --out"
+            )
 
         # Captions and clips that changed.
         now = _captions(items)
         changed = [name for name, caption in now.items() if before.get(name, caption) != caption]
-        added, gone = now.keys() - before.keys(), before.keys() - now.keys()
+        added = now.keys() - before.keys()
+        gone = before.keys() - now.keys()
         parts = []
         if changed:
             name = changed[0]
-            parts.append(
-                f"{counted(len(changed), 'caption')} changed ({name}: {before[name][:40]!r} is now {now[name][:40]!r})"
-            )
-        if added:
-            parts.append(f"{counted(len(added), 'clip')} added ({listed(sorted(added), 1)})")
-        if gone:
-            parts.append(f"{counted(len(gone), 'clip')} gone ({listed(sorted(gone), 1)})")
+            example = f"{name}: {before[name][:40]!r} is now {now[name][:40]!r}"
+            parts.append(f"{counted(len(changed), 'caption')} changed ({example})")
+        for names, what in ((added, "added"), (gone, "gone")):
+            if names:
+                parts.append(f"{counted(len(names), 'clip')} {what} ({listed(sorted(names), 1)})")
         if parts:
             note(f"data: since the last start {', '.join(parts)}")
 
         # Words that the tokenizer has not seen.
-        new = sorted(_words(now) - set(self.before.get("words", ())))
+        seen = set(self.before.get("words", ()))
+        new = sorted(_words(now) - seen)
         if self.own_tokenizer is not None and new:
-            note(
-                f"text: {counted(len(new), 'word')} unknown to the run's tokenizer, which spells them: {listed(new, 8)}"
-            )
+            count = counted(len(new), "word")
+            note(f"text: {count} unknown to the run's tokenizer, which spells them: {listed(new, 8)}")
 
     def save(self, mode: str, text: Any, items: Sequence[Item]) -> None:
         """Write what a resumed run needs; every file is written completely or not at all."""
         if self.own_tokenizer is not None and not self.resumed:
-            part, final = self.out / ".part-tokenizer", self.out / "tokenizer"
+            part = self.out / ".part-tokenizer"
+            final = self.out / "tokenizer"
             try:
                 shutil.rmtree(part, ignore_errors=True)
                 self.own_tokenizer.save_pretrained(part)
@@ -191,12 +197,14 @@ class RunText:
                 raise AnimaticError(f"{final}: cannot be written ({error.strerror})") from None
 
         # The toy world has no files whose captions could change.
-        if not isinstance(items, ToyWorld):
-            captions = _captions(items)
-            classes = list(text.names) if isinstance(text, Labels) else []
-            words = self.before.get("words") or sorted(_words(captions))
-            data = {"text": mode, "captions": captions, "classes": classes, "words": words}
-            write_atomically(self.file, (json.dumps(data, ensure_ascii=False) + "\n").encode())
+        if isinstance(items, ToyWorld):
+            return
+        captions = _captions(items)
+        classes = list(text.names) if isinstance(text, Labels) else []
+        words = self.before.get("words") or sorted(_words(captions))
+        data = {"text": mode, "captions": captions, "classes": classes, "words": words}
+        encoded = json.dumps(data, ensure_ascii=False) + "\n"
+        write_atomically(self.file, encoded.encode())
 
 
 def _captions(items: Sequence[Item]) -> dict[str, str]:

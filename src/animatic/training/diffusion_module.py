@@ -68,13 +68,16 @@ class DiffusionTrainModule(nn.Module):
         generators = [random.Random(sample.seed) for sample in samples]
         first_level = int(self.min_noise * self.process.levels)
         levels = [rng.randrange(first_level, self.process.levels) for rng in generators]
+        noises = [_noise(rng.getrandbits(63), x.shape[1:]) for rng in generators]
+        are_single = [rng.random() < focus_present for rng in generators]
         t = torch.tensor(levels, device=x.device)
-        e = torch.stack([_noise(rng.getrandbits(63), x.shape[1:]) for rng in generators]).to(x)
-        frame_by_frame = torch.tensor([rng.random() < focus_present for rng in generators], device=x.device)
+        e = torch.stack(noises).to(x)
+        frame_by_frame = torch.tensor(are_single, device=x.device)
 
         # Models that interpolate or upscale read no captions.
-        if isinstance(self.model.concat_conditioning, LearnedConditioning):
-            return self._residual_loss(self.model.concat_conditioning, x, e, t, generators)
+        conditioning = self.model.concat_conditioning
+        if isinstance(conditioning, LearnedConditioning):
+            return self._residual_loss(conditioning, x, e, t, generators)
 
         captions = []
         for rng, sample in zip(generators, samples, strict=True):
@@ -100,16 +103,19 @@ class DiffusionTrainModule(nn.Module):
         The given clip is noised by a random amount up to `noise_augmentation`, so that the model tolerates the
         artefacts of generated clips.
         """
+        # The given clip, with noise of its own.
         given = conditioning.degrade(x)
         sigmas = [self.noise_augmentation * rng.random() for rng in generators]
+        noises = [_noise(rng.getrandbits(63), given.shape[1:]) for rng in generators]
         sigma = torch.tensor(sigmas).view(-1, 1, 1, 1, 1).to(x)
-        augmentation = torch.stack([_noise(rng.getrandbits(63), given.shape[1:]) for rng in generators]).to(x)
-        given = given + sigma * augmentation
+        given = given + sigma * torch.stack(noises).to(x)
 
+        # The network predicts the difference to the prior, in units of its standard deviation.
         prior, concatenated = conditioning.condition(given)
         residual = (x - prior) / conditioning.residual_std
         noisy = self.process.add_noise(residual, e, t)
-        prediction = self.network(torch.cat([NOISE_INPUT_SCALE * noisy, concatenated], 1), t)
+        inputs = torch.cat([NOISE_INPUT_SCALE * noisy, concatenated], 1)
+        prediction = self.network(inputs, t)
         return self.process.error(prediction, residual, e, t).mean()
 
     def _encode(self, captions: Sequence[str]) -> Tensor:
@@ -128,14 +134,17 @@ class DiffusionTrainModule(nn.Module):
     ) -> Tensor:
         """The prediction for videos and pictures in one call, for networks that know where the pictures begin."""
         # One caption for all frames of the video, and one for each picture.
-        frames_per_caption = torch.tensor([x.shape[2] - images, *[1] * images], device=x.device)
+        video_frames = x.shape[2] - images
+        frames_per_caption = torch.tensor([video_frames, *[1] * images], device=x.device)
         is_empty = torch.tensor([[not caption for caption in row] for row in captions], device=x.device)
         null = is_empty.repeat_interleave(frames_per_caption, 1)
 
         conditioning = None
         if self.reads_text:
-            embeddings = self._encode([caption for row in captions for caption in row])[:, 0]
-            conditioning = embeddings.unflatten(0, (len(x), -1)).repeat_interleave(frames_per_caption, 1)
+            every_caption = [caption for row in captions for caption in row]
+            embeddings = self._encode(every_caption)[:, 0]
+            by_sample = embeddings.unflatten(0, (len(x), -1))
+            conditioning = by_sample.repeat_interleave(frames_per_caption, 1)
         return self.network(x, t, conditioning, null, frame_by_frame, images)
 
     def _predict_separately(
@@ -154,27 +163,31 @@ class DiffusionTrainModule(nn.Module):
         if len(videos) and video_frames > 1:
             video_captions = [captions[i][0] for i in videos.tolist()]
             answers = self._predict(x[videos, :, :video_frames], t[videos], video_captions)
-            prediction = prediction.index_put((videos,), F.pad(answers, (0, 0, 0, 0, 0, images)))
+            padded = F.pad(answers, (0, 0, 0, 0, 0, images))
+            prediction = prediction.index_put((videos,), padded)
 
-        # Single frames, as a batch of videos of one frame.
-        single = [
-            (i, f)
-            for i in range(len(x))
-            for f in range(x.shape[2])
-            if f >= video_frames or frame_by_frame[i] or video_frames == 1
-        ]
+        # Single frames as (sample, frame).
+        single: list[tuple[int, int]] = []
+        for i in range(len(x)):
+            is_single = bool(frame_by_frame[i]) or video_frames == 1
+            first = 0 if is_single else video_frames
+            single += [(i, f) for f in range(first, x.shape[2])]
+
+        # They are a batch of videos of one frame.
         if single:
             sample, frame = torch.tensor(single, device=x.device).T
             frame_captions = [captions[i][max(0, f - video_frames + 1)] for i, f in single]
+            frames = x[sample, :, frame][:, :, None]
             with without_temporal_layers(self.network):
-                answers = self._predict(x[sample, :, frame][:, :, None], t[sample], frame_captions)
+                answers = self._predict(frames, t[sample], frame_captions)
             by_frame = prediction.movedim(2, 1).index_put((sample, frame), answers[:, :, 0])
             prediction = by_frame.movedim(1, 2)
         return prediction
 
     def _predict(self, x: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
         branches = tuple(Branch(sample=i) for i in range(len(x)))
-        return self.model.predict(x, t, Conditioning(self._encode(captions), branches))
+        conditioning = Conditioning(self._encode(captions), branches)
+        return self.model.predict(x, t, conditioning)
 
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:

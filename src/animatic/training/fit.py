@@ -47,8 +47,9 @@ class DiffusionTrainer(Trainer):
         self.repeated: set[str] = set()
 
         # The data, and what each clip is conditioned on.
-        text = "none" if settings.learn != "clips" else settings.text
-        items = items_of(settings.data, settings.frames, settings.seed, self.note, captions=text != "none")
+        text = settings.text if settings.learn == "clips" else "none"
+        reads_captions = text != "none"
+        items = items_of(settings.data, settings.frames, settings.seed, self.note, captions=reads_captions)
         items = used_items(items, settings.frames, settings.images, self.note)
         text_mode, items = with_text_mode(text, items, self.note)
         self.run_text = RunText(self.out)
@@ -67,7 +68,8 @@ class DiffusionTrainer(Trainer):
         if settings.sample_every and self.model.concat_conditioning:
             self.note(f"samples: none, since --learn {settings.learn} needs a video to start from")
         is_toy = settings.data.partition(":")[0] == "toy"
-        if not settings.fps and settings.frames > 1 and not is_toy:
+        has_own_rates = not settings.fps and settings.frames > 1 and not is_toy
+        if has_own_rates:
             self.note(f"fps: that of each file; videos of the model play at {self.model.geometry.fps:g}, see --fps")
 
         # Clips as the network takes them, or cached latents.
@@ -93,17 +95,21 @@ class DiffusionTrainer(Trainer):
         with torch.no_grad():
             loss = self.loss(self.train_module, samples).item()
 
-        sizes = [parameter.numel() for parameter in self.train_module.parameters()]
-        trained = sum(p.numel() for p in self.train_module.parameters() if p.requires_grad)
+        total = trained = 0
+        for parameter in self.train_module.parameters():
+            total += parameter.numel()
+            if parameter.requires_grad:
+                trained += parameter.numel()
         bytes_per_parameter = 16  # float32: the weight, its average, and the two moments of Adam
+        megabytes = trained * bytes_per_parameter / 2**20
         return {
             "clips": len(self.clips.clips),
             "pictures": len(self.clips.stills) if settings.images else 0,
             "text": self.text_mode,
             "network": type(self.model.unet).__name__,
-            "parameters": sum(sizes),
+            "parameters": total,
             "trained": trained,
-            "checkpoint MB": round(trained * bytes_per_parameter / 2**20, 1),
+            "checkpoint MB": round(megabytes, 1),
             "first captions": [sample.captions[0] for sample in samples],
             "first loss": round(loss, 4),
             "skipped": len(self.skipped),
@@ -128,7 +134,10 @@ class DiffusionTrainer(Trainer):
         self._report_files(batch)
         settings = self.settings
         frames = torch.stack([sample.frames for sample in batch]).to(self.model.device)
-        x = frames.movedim(1, 2) if settings.cache else self.model.to_latents(frames)
+        if settings.cache:  # the frames are latents already
+            x = frames.movedim(1, 2)
+        else:
+            x = self.model.to_latents(frames)
         return train_module(x, batch, settings.images, settings.cfg_dropout, settings.focus_present)
 
     def _report_files(self, samples: Sequence[Sample]) -> None:
@@ -191,7 +200,8 @@ def grid(videos: Sequence[Video], border: int = 2) -> Video:
     columns = math.ceil(len(videos) ** 0.5)
     rows = ceil_div(len(videos), columns)
     frames, height, width = videos[0].frames.shape[:3]
-    cell_height, cell_width = height + 2 * border, width + 2 * border
+    cell_height = height + 2 * border
+    cell_width = width + 2 * border
     page = np.zeros((frames, rows * cell_height, columns * cell_width, 3), np.uint8)
 
     for i, video in enumerate(videos):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
-import diffusers
 import torch
 from torch import nn
 
 from ..backbones import PRESETS, load
-from ..backbones.bert import BertSentence, read_bert
 from ..backbones.codec import PatchCodec
 from ..backbones.cogvideox import patch_of
 from ..backbones.components import Components
@@ -22,7 +18,7 @@ from ..backbones.concat_conditioning import LearnedConditioning, conditioning_na
 from ..backbones.load import NETWORKS, TRANSFORMERS
 from ..backbones.locating import is_hub_id
 from ..backbones.small import SpaceTimeUNet
-from ..backbones.small_model import ClipSentence, Labels, SpaceTimeBackbone, pixels
+from ..backbones.small_model import Labels, SpaceTimeBackbone, pixels
 from ..core.backbone import Geometry, ModelDefaults
 from ..core.process import Process
 from ..core.text import ClipText
@@ -30,18 +26,9 @@ from ..errors import AnimaticError, listed
 from .conditioning import BERT, VECTORS, RunText, check_captions
 from .diffusion_module import DiffusionTrainModule
 from .matching import Note
+from .new_network import KINDS, WIDTH, check_size, frozen_text, network_config, new_network, new_text
 from .settings import TrainingSettings
 from .sources import Item
-from .text_encoder import new_text_encoder
-
-WIDTH = 128  # channels of the conditioning of a new small network
-KINDS: dict[str, tuple[str, Callable[[Any], int]]] = {
-    # class -> the config field for the width of its text, and what height and width of its latents are multiples of
-    "SpaceTimeUNet": ("cond_dim", lambda config: 2 ** (len(config.multiples) - 1)),
-    "UNet3DConditionModel": ("cross_attention_dim", lambda config: 2 ** (len(config.block_out_channels) - 1)),
-    "CogVideoXTransformer3DModel": ("text_embed_dim", lambda config: config.patch_size),
-    "WanTransformer3DModel": ("text_dim", lambda config: config.patch_size[-1]),
-}
 
 
 def new_train_module(
@@ -136,14 +123,14 @@ def _new_model(
 ) -> tuple[Components, str]:
     """A model with random weights that generates pixels, and its text mode."""
     width, height = settings.pixels
-    config = _config(settings)
+    config = network_config(settings)
     kind: str = config.pop("_class_name")
     width_field, _ = KINDS[kind]
 
     # Text: the width of the network's conditioning is that of the text encoder.
     if text_mode != "none" and not config.get(width_field, WIDTH):
         text_mode = _without_text(settings, f"{width_field} of {kind} is {config[width_field]}", note)
-    pretrained_text: Any = _pretrained_text(settings, kind) if text_mode != "none" else None
+    pretrained_text: Any = frozen_text(settings, kind) if text_mode != "none" else None
     if kind == "SpaceTimeUNet":
         if text_mode == "none":
             config[width_field] = 0
@@ -154,8 +141,8 @@ def _new_model(
     elif text_mode == "labels":
         raise AnimaticError(f"text is 'labels'; {kind} reads token states: want none or own")
 
-    network = _network(kind, config)
-    text = pretrained_text or _new_text(kind, text_mode, items, network.config[width_field], run_text)
+    network = new_network(kind, config)
+    text = pretrained_text or new_text(kind, text_mode, items, network.config[width_field], run_text)
 
     # What a new network of this configuration cannot be trained for is refused before data are read.
     channels = config.get("out_channels") or config.get("in_channels", 3)
@@ -241,73 +228,20 @@ def _interpolation_or_upscaling_model(settings: TrainingSettings, conditioning: 
     codec = PatchCodec(conditioning.patch, 3 * conditioning.patch**2)
     geometry = Geometry(settings.frames, height, width, codec.channels, conditioning.patch)
 
-    # The network sees the noisy residual and the conditioning, whose channels are counted on an empty clip.
+    # The network reads the noisy residual and the conditioning, whose channels are counted on an empty clip.
     shape = geometry.latent(settings.frames, height, width)
-    prior, concatenated = conditioning.condition(conditioning.degrade(torch.zeros(1, *shape)))
+    empty = torch.zeros(1, *shape)
+    prior, concatenated = conditioning.condition(conditioning.degrade(empty))
     channels = prior.shape[1]
-    network = SpaceTimeUNet(in_channels=channels + concatenated.shape[1], out_channels=channels, **settings.sizes)
+    inputs = channels + concatenated.shape[1]
+    network = SpaceTimeUNet(in_channels=inputs, out_channels=channels, **settings.sizes)
     check_size(network, shape[3], shape[2])
 
     # With a last layer of zeros the residual is zero, and the result the prior.
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)
 
-    model = SpaceTimeBackbone("", network, codec, cast(ClipText, Labels((), 1)), None, geometry, ModelDefaults())
+    text = cast(ClipText, Labels((), 1))
+    model = SpaceTimeBackbone("", network, codec, text, None, geometry, ModelDefaults())
     model.concat_conditioning = conditioning
     return model
-
-
-def _config(settings: TrainingSettings) -> dict[str, Any]:
-    """The configuration of the new network, with its `_class_name`."""
-    if settings.model in ("small", "small-original"):
-        design = "fast" if settings.model == "small" else "original"
-        return {"_class_name": "SpaceTimeUNet", "design": design, **settings.sizes}
-    path = Path(settings.model)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        known = "small, small-original, a model folder or a network's config.json"
-        raise AnimaticError(f"model {settings.model!r} cannot be read ({type(error).__name__}); want {known}") from None
-    if not isinstance(config, dict) or config.get("_class_name") not in KINDS:
-        raise AnimaticError(f"{path}: its _class_name is not one of {', '.join(KINDS)}")
-    return {k: v for k, v in config.items() if k != "_diffusers_version"}
-
-
-def _network(kind: str, config: dict[str, Any]) -> Any:
-    cls: Any = SpaceTimeUNet if kind == "SpaceTimeUNet" else getattr(diffusers, kind)
-    try:
-        return cls(**config)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
-
-
-def _pretrained_text(settings: TrainingSettings, kind: str) -> BertSentence | Labels | None:
-    """The frozen text encoder of `--text bert:...`, or the vectors of `--text vectors:...`; else None."""
-    if ":" not in settings.text:
-        return None
-    if kind != "SpaceTimeUNet":
-        raise AnimaticError(f"text is {settings.text!r}; {kind} reads token states: want none or own")
-    if settings.text.startswith(BERT):
-        return read_bert(settings.text.removeprefix(BERT))
-    return Labels.of_file(Path(settings.text.removeprefix(VECTORS))).requires_grad_(False)
-
-
-def _new_text(kind: str, text_mode: str, items: Sequence[Item], width: int, run_text: RunText) -> Any:
-    """A text encoder or class embeddings with random weights, of `width` channels."""
-    if text_mode == "none":
-        return Labels((), max(1, width))
-    if text_mode == "labels":
-        return Labels(run_text.classes(items), width)
-    tokenizer = run_text.tokenizer(items)
-    heads = max(heads for heads in (1, 2, 4, 8) if width % heads == 0)
-    encoder = new_text_encoder(tokenizer, width, heads)
-    text_class = ClipSentence if kind == "SpaceTimeUNet" else ClipText
-    return text_class("the text encoder", tokenizer, encoder)
-
-
-def check_size(network: Any, width: int, height: int) -> None:
-    """Raise `AnimaticError` where the latents' width or height is no multiple of what the network needs."""
-    multiple = KINDS[type(network).__name__][1](network.config)
-    for name, value in (("width", width), ("height", height)):
-        if value % multiple:
-            raise AnimaticError(f"{name} is {value}; this network takes multiples of {multiple}")

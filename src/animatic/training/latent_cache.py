@@ -24,11 +24,13 @@ class LatentCache:
 
     def __call__(self, item: Item, cut: Cut, rng: random.Random) -> ReadItem:
         key = f"{item.name}\n{item.version}\n{cut}\n{self.codec_config}"
-        file = self.folder / f"{hashlib.sha1(key.encode()).hexdigest()}.safetensors"
+        digest = hashlib.sha1(key.encode()).hexdigest()
+        file = self.folder / f"{digest}.safetensors"
         try:
             return ReadItem(load_file(file)["x"])
         except (OSError, SafetensorError):  # not cached yet, or damaged
             read = read_pixels(item, cut, rng)
-            x = self.model.to_latents(read.frames[None])[0].movedim(1, 0).cpu().contiguous()
+            latents = self.model.to_latents(read.frames[None])[0]
+            x = latents.movedim(1, 0).cpu().contiguous()  # [frame, channel, height, width]
             write_atomically(file, save({"x": x}))
             return read._replace(frames=x)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -19,14 +18,12 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..backbones.components import Components
 from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
-from ..files import read_json, write_atomically
+from .checkpoints import claim, load_checkpoint, save_checkpoint
 from .matching import Note
 from .settings import RENAMED, TrainingSettings
 
@@ -34,11 +31,6 @@ logger = logging.getLogger(__name__)
 
 Watch = Callable[[int, int, dict[str, Any]], None]
 """Called after each step with (steps done, steps in all, values of the log: loss, rate, videos/s, eta s, and more)."""
-
-FREE = frozenset(
-    "out steps clip_steps decay save_every keep_checkpoints sample_every samples guidance threshold log workers".split()
-)
-"""Settings that may change when a run is resumed; a change of any other makes it a different run."""
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
@@ -100,7 +92,7 @@ class Trainer(ABC):
         """Write samples of the model as it is now."""
 
     def log_values(self) -> dict[str, Any]:
-        """Further values for the log of a step, beside loss, learning rate and throughput."""
+        """Further values for the log of a step, in addition to loss, learning rate and throughput."""
         return {}
 
     def train(self, stop_at: int | None = None) -> Path:
@@ -131,7 +123,7 @@ class Trainer(ABC):
         ema.to(accelerator.device)
 
         # Resume.
-        self._resume(ema)
+        self.step = load_checkpoint(accelerator, self.out, ema)
         if settings.log:
             accelerator.init_trackers("animatic", config=asdict(settings))
         last_step = settings.steps if stop_at is None else min(stop_at, settings.steps)
@@ -139,7 +131,8 @@ class Trainer(ABC):
             self.note(f"{self.out} has {self.step} steps; --steps {last_step} adds none")
 
         batches = self.batches()
-        start_time, start_step = time.monotonic(), self.step
+        start_time = time.monotonic()
+        start_step = self.step
         while self.step < last_step:
             loss = self._optimiser_step(train_module, optimiser, parameters, batches)
             if self.step % settings.ema_every == 0:
@@ -155,7 +148,7 @@ class Trainer(ABC):
 
             # Checkpoints and samples.
             if self.step % settings.save_every == 0 or self.step == last_step:
-                self._save(ema)
+                save_checkpoint(accelerator, self.out, self.step, ema, settings.keep_checkpoints)
             is_sampling_step = settings.sample_every and self.step % settings.sample_every == 0
             if is_sampling_step and accelerator.is_main_process:
                 with self._ema_weights(ema, parameters):
@@ -201,76 +194,20 @@ class Trainer(ABC):
         """Pass the values of a step to `watch`, to `log.jsonl` and to the tracker."""
         settings = self.settings
         clips_per_step = settings.batch_size * settings.gradient_accumulation * self.accelerator.num_processes
+        seconds_left = seconds_per_step * (settings.steps - self.step)
         values = {
             "loss": round(loss, 5),
             "rate": settings.learning_rate_at(self.step - 1),
             "videos/s": round(clips_per_step / seconds_per_step, 2),
-            "eta s": round(seconds_per_step * (settings.steps - self.step)),
-            **self.log_values(),
+            "eta s": round(seconds_left),
         }
+        values |= self.log_values()
 
         self.watch(self.step, settings.steps, values)
         with (self.out / "log.jsonl").open("a") as log:
             print(json.dumps({"step": self.step, **values}), file=log)
         if settings.log:
             self.accelerator.log(values, step=self.step)
-
-    def _save(self, ema: EMAModel) -> None:
-        """Write a checkpoint under a temporary name, rename it once it is complete, and delete the oldest ones.
-
-        accelerate's own rotation (`ProjectConfiguration.total_limit`) deletes old checkpoints before the new one is
-        written, and writes it in place: a full disk or a killed process would leave none that is complete.
-        """
-        final = self.out / "checkpoints" / f"step-{self.step:07d}"
-        partial = final.with_name(f".part-{final.name}")
-        is_main_process = self.accelerator.is_main_process
-
-        # accelerate writes weights, optimiser and random states; averaged weights and step counters are added.
-        try:
-            if is_main_process:
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir(parents=True)
-            self.accelerator.wait_for_everyone()
-            self.accelerator.save_state(str(partial), safe_serialization=True)
-            if is_main_process:
-                averaged = {str(i): p.detach().contiguous() for i, p in enumerate(ema.shadow_params)}
-                save_file(averaged, partial / "average.safetensors")
-                progress = {"step": self.step, "averaged": ema.optimization_step}
-                (partial / "progress.json").write_text(json.dumps(progress))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            reason = str(error).splitlines()[0]
-            raise AnimaticError(
-                f"{final}: cannot be written ({reason}); earlier checkpoints are whole, run again"
-            ) from None
-
-        # Only a complete checkpoint gets its final name, and only then are older ones deleted.
-        self.accelerator.wait_for_everyone()
-        if is_main_process:
-            shutil.rmtree(final, ignore_errors=True)
-            partial.rename(final)
-            for outdated in sorted(final.parent.glob("step-*"))[: -self.settings.keep_checkpoints]:
-                shutil.rmtree(outdated)
-
-    def _resume(self, ema: EMAModel) -> None:
-        """Load the latest checkpoint, if there is one."""
-        checkpoints = sorted((self.out / "checkpoints").glob("step-*"))
-        if not checkpoints:
-            return
-
-        latest = checkpoints[-1]
-        try:
-            self.accelerator.load_state(str(latest))
-            progress = json.loads((latest / "progress.json").read_text())
-            averaged = load_file(latest / "average.safetensors")
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-            reason = "; ".join(line.strip() for line in str(error).splitlines()[:2])  # the first names no layer
-            raise AnimaticError(f"{latest}: cannot be resumed ({reason}); want a checkpoint of this run") from None
-
-        for i, shadow in enumerate(ema.shadow_params):
-            shadow.data.copy_(averaged[str(i)])
-        self.step = progress["step"]
-        ema.optimization_step = progress["averaged"]
 
     @contextmanager
     def _ema_weights(self, ema: EMAModel, parameters: list[Any]) -> Iterator[None]:
@@ -304,28 +241,3 @@ def new_ema(parameters: list[Any], settings: TrainingSettings) -> EMAModel:
     min_decay = settings.ema_decay if copying_updates else 0.0
     first_averaged = max(0, copying_updates - 1)
     return EMAModel(parameters, settings.ema_decay, min_decay=min_decay, update_after_step=first_averaged, foreach=True)
-
-
-def renamed_keys(stored: Mapping[str, Any], fields: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """A file of an earlier version with the present names of its keys: old names by the table `renamed`."""
-    return {name if name in fields else renamed.get(name, name): value for name, value in stored.items()}
-
-
-def claim(file: Path, now: Mapping[str, Any], renamed: Mapping[str, str] = RENAMED) -> None:
-    """Write the settings `now` of a run into its folder, as JSON.
-
-    `renamed` maps the keys of earlier versions to present ones. Raises `AnimaticError` where the file holds another
-    value of a setting that may not change, see `FREE`.
-    """
-    before = read_json(file) if file.exists() else now
-    if not isinstance(before, dict):
-        raise AnimaticError(f"{file}: is not what a run writes; want another --out")
-    before = renamed_keys(before, now, renamed)
-
-    for name, value in now.items():
-        # A run that began before a setting existed did what is now its default.
-        previous = before.get(name, getattr(TrainingSettings, name, None))
-        if name not in FREE and previous != value:
-            change = f"{name} was {previous!r}, now {value!r}"
-            raise AnimaticError(f"{file.parent} holds another run: {change}; want the same, or another --out")
-    write_atomically(file, (json.dumps(now, indent=1) + "\n").encode())

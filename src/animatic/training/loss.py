@@ -21,8 +21,10 @@ def sample_timesteps(count: int, levels: int, exponent: float = 0.7) -> Tensor:
     They are `u ** exponent * levels` for stratified uniform `u`: an exponent below 1 prefers noisy levels, where the
     layout of a scene is decided.
     """
-    u = (torch.randperm(count) + torch.rand(count)) / count
-    return (u**exponent * levels).long().clamp(max=levels - 1)
+    strata = torch.randperm(count) + torch.rand(count)
+    u = strata / count
+    t = (u**exponent * levels).long()
+    return t.clamp(max=levels - 1)
 
 
 def weighted_mse(
@@ -41,8 +43,9 @@ def weighted_mse(
     """
     height, width = target.shape[-2:]
     object_fraction = F.adaptive_avg_pool2d(cover, (height, width))[:, None]
+    cell_weight = 1 + object_weight * object_fraction
     squared_error = (prediction - target).square()
-    error = ((1 + object_weight * object_fraction) * squared_error).flatten(1).mean(1)
+    error = (cell_weight * squared_error).flatten(1).mean(1)
 
     level_weight = (12 * (1 - alpha_bar)).clamp(max=1)  # 1 / (SNR + 1) = 1 - alpha_bar
     return (error * level_weight).mean()
@@ -76,11 +79,14 @@ def attention_loss(maps: Mapping[str, Tensor], covers: Tensor, valid: Tensor) ->
     total = covers.new_zeros(())
     for probabilities in maps.values():
         mass = probabilities.mean(2).movedim(-1, 1)  # [sample, token, frame, height, width]
-        object_cover = F.adaptive_max_pool2d(covers.flatten(0, 1), mass.shape[-2:]).view_as(mass)
+        grid = mass.shape[-2:]
+        object_cover = F.adaptive_max_pool2d(covers.flatten(0, 1), grid).view_as(mass)
         inside = object_cover > MOSTLY_OBJECT
-        counted = valid[..., None] * inside.any(-1).any(-1)
+        is_present = inside.any(-1).any(-1)
+        counted = valid[..., None] * is_present
 
-        fraction_inside = (mass * inside).sum((-2, -1)) / (mass.sum((-2, -1)) + 1e-6)
+        mass_inside = (mass * inside).sum((-2, -1))
+        fraction_inside = mass_inside / (mass.sum((-2, -1)) + 1e-6)
         squared = (counted * (1 - fraction_inside).square()).sum()
         total = total + squared / counted.sum().clamp(min=1)
     return total / max(1, len(maps))

@@ -80,8 +80,11 @@ class Finder:
 
     def exactly(self, folder: str, name: str) -> str | None:
         """The file at this path, relative to `folder`; "./1.mp4" and "a\\1.mp4" are paths too."""
-        paths = [posixpath.normpath(posixpath.join(folder, n)) for n in (name, name.replace("\\", "/"))]
-        return next((path for path in paths if path in self.known), None)
+        for written in (name, name.replace("\\", "/")):
+            path = posixpath.normpath(posixpath.join(folder, written))
+            if path in self.known:
+                return path
+        return None
 
     def by_end(self, row: CaptionRow) -> list[str]:
         """The files whose paths share the longest end with that of a row, endings like ".mp4" being optional.
@@ -92,8 +95,12 @@ class Finder:
         for i in range(len(parts)):
             end = "/".join(parts[i:])
             stem, suffix = posixpath.splitext(end)
-            found = self._ends.get(end) or (self._ends.get(stem) if suffix in MEDIA_SUFFIXES else None) or []
-            if len({posixpath.splitext(path)[0] for path in found}) > 1:
+            found = self._ends.get(end) or []
+            if not found and suffix in MEDIA_SUFFIXES:
+                found = self._ends.get(stem) or []
+
+            stems = {posixpath.splitext(path)[0] for path in found}
+            if len(stems) > 1:
                 raise AnimaticError(
                     f"{row.where}: {row.file!r} may be {listed(found, 3)}; want paths within the folder"
                 )

@@ -155,9 +155,12 @@ class TrainingSettings:
     def pixels(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         parts = self.size.lower().split("x")
-        if len(parts) > 2 or not all(part.isdigit() and int(part) for part in parts):
+        are_positive = all(part.isdigit() and int(part) for part in parts)
+        if len(parts) > 2 or not are_positive:
             raise AnimaticError(f"size is {self.size!r}; want SIDE or WIDTHxHEIGHT, such as 64 or 64x48")
-        return int(parts[0]), int(parts[-1])
+        width = int(parts[0])
+        height = int(parts[-1])
+        return width, height
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -168,8 +171,8 @@ class TrainingSettings:
     def _numbers(self, name: str, example: str) -> tuple[int, ...]:
         """The positive integers of a setting such as "1,2,4,8"."""
         value: str = getattr(self, name)
-        parts = value.split(",")
-        if not all(part.strip().isdigit() and int(part) for part in parts):
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isdigit() and int(part) for part in parts):
             raise AnimaticError(f"{name} are {value!r}; want numbers with commas, such as {example}")
         return tuple(int(part) for part in parts)
 

@@ -22,7 +22,7 @@ from ..scene import Scene
 from ..toy import grid_world as toyworld
 from ..toy.grid_captions import invent
 from ..video import Video
-from .annotations import CAPTION_COLUMNS, TEXT_SUFFIXES, caption_text, captions_beside, first_column
+from .annotations import CAPTION_COLUMNS, TEXT_SUFFIXES, caption_text, captions_of_files, first_column
 from .matching import MEDIA_SUFFIXES, Note
 
 KEYS = 8  # key frames of a toy-world video with interpolated frames
@@ -84,7 +84,8 @@ def _folder(root: Path, note: Note, captions: bool) -> list[Item]:
         kinds = ", ".join(MEDIA_SUFFIXES)
         raise AnimaticError(f"{root}: no clips or pictures in it; want {kinds}, or .tar shards of them")
 
-    others = [path for path in paths if not path.lower().endswith((*MEDIA_SUFFIXES, *TEXT_SUFFIXES, ".tar"))]
+    known = (*MEDIA_SUFFIXES, *TEXT_SUFFIXES, ".tar")
+    others = [path for path in paths if not path.lower().endswith(known)]
     if others:
         kinds = Counter(posixpath.splitext(path)[1] or "no ending" for path in others)
         counts = listed(f"{kind} ({count})" for kind, count in kinds.most_common())
@@ -98,13 +99,21 @@ def _walk(root: Path) -> list[str]:
     def refuse(error: OSError) -> None:
         raise AnimaticError(f"{error.filename}: cannot be read ({error.strerror})")
 
-    paths, seen = [], set()
+    paths: list[str] = []
+    seen: set[str] = set()
     for folder, inner, files in os.walk(root, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
-        inner[:] = [] if real in seen else [name for name in inner if not _hidden(name)]  # a link may lead back
-        if real not in seen:
-            paths += [Path(folder, name).relative_to(root).as_posix() for name in files if not _hidden(name)]
+        if real in seen:  # a link may lead back
+            inner.clear()
+            continue
         seen.add(real)
+
+        # os.walk goes into the folders that are left in its list.
+        inner[:] = [name for name in inner if not _hidden(name)]
+        for name in files:
+            if not _hidden(name):
+                path = Path(folder, name).relative_to(root)
+                paths.append(path.as_posix())
     return sorted(paths, key=lambda path: path.split("/"))
 
 
@@ -120,12 +129,13 @@ def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iter
     """The clips and pictures among `paths`, which lie under `root`, with their captions."""
     media = _of_kind(paths, MEDIA_SUFFIXES)
     texts = {_in_lower_case(path): partial(_bytes, root / path) for path in _of_kind(paths, TEXT_SUFFIXES)}
-    found = captions_beside(f"{root}/", media, texts, note) if media and captions else {}
+    found = captions_of_files(f"{root}/", media, texts, note) if media and captions else {}
     for path in media:
         file = root / path
         state = file.stat()
         version = f"{state.st_size} {state.st_mtime_ns}"
-        yield Item(str(file), found.get(path), partial(Video.load, file), *_kind_and_label(path), version)
+        read = partial(Video.load, file)
+        yield Item(str(file), found.get(path), read, *_kind_and_label(path), version)
 
 
 def _in_lower_case(path: str) -> str:
@@ -148,20 +158,30 @@ def _kind_and_label(path: str) -> tuple[bool, str]:
 
 def _shard(path: Path, note: Note, captions: bool) -> Iterator[Item]:
     """A tar file as a folder; its index is read once, its clips later by their offset, so it must be uncompressed."""
+    members: dict[str, tarfile.TarInfo] = {}
+    texts: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:") as tar:
-            members = {m.name: m for m in tar.getmembers() if m.isfile() and not any(map(_hidden, _parts(m.name)))}
-            texts = {n: tar.extractfile(members[n]).read() for n in _of_kind(members, TEXT_SUFFIXES)}  # type: ignore[union-attr]
+            for member in tar.getmembers():
+                is_hidden = any(map(_hidden, _parts(member.name)))
+                if member.isfile() and not is_hidden:
+                    members[member.name] = member
+            for name in _of_kind(members, TEXT_SUFFIXES):
+                content: Any = tar.extractfile(members[name])
+                texts[name] = content.read()
     except (tarfile.TarError, OSError) as error:
         raise AnimaticError(f"{path}: cannot be read as an uncompressed tar file ({error})") from None
+
     media = _of_kind(members, MEDIA_SUFFIXES)
     readers = {_in_lower_case(name): partial(bytes, data) for name, data in texts.items()}
-    found = captions_beside(f"{path}:", media, readers, note) if media and captions else {}
+    found = captions_of_files(f"{path}:", media, readers, note) if media and captions else {}
     for name in media:
         member = members[name]
+        _, suffix = posixpath.splitext(name)
         label = f"{path}:{name}"
-        read = partial(_member, path, member.offset_data, member.size, posixpath.splitext(name)[1], label)
-        yield Item(label, found.get(name), read, *_kind_and_label(name), f"{member.size} {member.mtime}")
+        read = partial(_member, path, member.offset_data, member.size, suffix, label)
+        version = f"{member.size} {member.mtime}"
+        yield Item(label, found.get(name), read, *_kind_and_label(name), version)
 
 
 def _parts(name: str) -> list[str]:
@@ -195,28 +215,35 @@ def _hub(name: str) -> list[Item]:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise AnimaticError(f"hf:{name} cannot be had ({type(error).__name__}: {reason})") from None
-    column = next((c for c in ("video", "image") if c in table.column_names), None)
-    if column is None:
+
+    # Clips or pictures, left as files: they are decoded here, when they are read.
+    present = [column for column in ("video", "image") if column in table.column_names]
+    if not present:
         raise AnimaticError(f"hf:{name}: columns are {listed(table.column_names)}; want video or image")
+    column = present[0]
     kind = datasets.Video if column == "video" else datasets.Image
     table = table.cast_column(column, kind(decode=False))
 
     def read(row: int) -> Video:
         media = table[row][column]
         suffix = Path(media.get("path") or "").suffix or (".mp4" if column == "video" else ".png")
-        return _decoded(media["bytes"] or Path(media["path"]).read_bytes(), suffix, f"hf:{name}[{row}]")
+        content = media["bytes"] or Path(media["path"]).read_bytes()
+        return _decoded(content, suffix, f"hf:{name}[{row}]")
 
     # A caption may be missing in some rows; a class is a number whose name the table's features know.
-    words = first_column(table.features, CAPTION_COLUMNS)
-    captions = table[words] if words else [None] * len(table)
+    caption_column = first_column(table.features, CAPTION_COLUMNS)
+    captions = table[caption_column] if caption_column else [None] * len(table)
     classes = table.features.get("label")
-    labels = table["label"] if isinstance(classes, datasets.ClassLabel) else []
-    names = ["" if label is None or label < 0 else classes.int2str(label) for label in labels] or [""] * len(table)
+    has_classes = isinstance(classes, datasets.ClassLabel)
+    labels = table["label"] if has_classes else [None] * len(table)
+
     version = str(getattr(table, "_fingerprint", ""))
     items = []
-    for i, caption in enumerate(captions):
-        text = None if caption is None else caption_text(caption, f"hf:{name}[{i}]")
-        items.append(Item(f"hf:{name}[{i}]", text, partial(read, i), column == "image", names[i], version))
+    for i, (caption, label) in enumerate(zip(captions, labels, strict=True)):
+        where = f"hf:{name}[{i}]"
+        text = None if caption is None else caption_text(caption, where)
+        class_name = "" if label is None or label < 0 else classes.int2str(label)
+        items.append(Item(where, text, partial(read, i), column == "image", class_name, version))
     return items
 
 
@@ -253,9 +280,11 @@ class ToyWorld(Sequence[Item]):
         return 1_000_000
 
     def __getitem__(self, index: int) -> Item:  # type: ignore[override]
-        scene = invent(random.Random(f"{self.seed}/toy/{index}"), self.frames)
+        rng = random.Random(f"{self.seed}/toy/{index}")
+        scene = invent(rng, self.frames)
         caption = scene.prompt if self.captioned else ""
-        return Item(f"toy:{index}", caption, partial(_render, scene, self.frames, self.size, self.between))
+        read = partial(_render, scene, self.frames, self.size, self.between)
+        return Item(f"toy:{index}", caption, read)
 
 
 def _render(scene: Scene, frames: int, size: int, between: int) -> Video:

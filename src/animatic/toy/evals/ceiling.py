@@ -35,15 +35,20 @@ class ToyRenderer:
                 toyworld.identify(name)
         except AnimaticError as error:
             return Outcome(job.number, LEFT_OUT, str(error))
+
         plan, *more = scenes_of(job.plan or Scene(job.prompt))
         if more:
             return Outcome(job.number, FAILED, f"a story of {len(more) + 1} scenes; want one")
-        place = plan.background if plan.background in toyworld.BACKGROUNDS else "grass"
+
+        # Planners name backgrounds freely; the toy world has ten.
+        is_known = plan.background in toyworld.BACKGROUNDS
+        drawable = replace(plan, background=plan.background if is_known else "grass")
         try:
-            frames, _ = toyworld.draw(replace(plan, background=place), FRAMES if plan.seconds else 1)
+            frames, _ = toyworld.draw(drawable, FRAMES if plan.seconds else 1)
         except AnimaticError as error:
             return Outcome(job.number, FAILED, str(error))
-        return finished(job, Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed}))
+        video = Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed})
+        return finished(job, video)
 
 
 def main(name: str, out: Annotated[Path, typer.Option()], limit: int | None = None, planner: str = "rules") -> None:

@@ -33,19 +33,21 @@ def cases_of(n: int, seed: int, still: bool) -> list[SingleObjectCase]:
     """`n` random scenes of one object in a box that the prompt does not imply; with `still` their first frames."""
     rng = random.Random(seed)
     cases = [with_random_box(rng, case) for case in prompts(rng, n, set(), moving=False)]
-    return [replace(case, scene=replace(case.scene.at(1), seconds=0.0)) for case in cases] if still else cases
+    if not still:
+        return cases
+    return [replace(case, scene=replace(case.scene.at(1), seconds=0.0)) for case in cases]
 
 
 def measured(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
     """The scores of `mini.score`, the intersection over union with the box, and the error of the background."""
     boxes = case.scene.at(len(video)).tracks[0].boxes
     finds = detector.surest(video.frames)
-    ious = [overlap(d.box, b) if d and b else 0.0 for d, b in zip(finds, boxes, strict=True)]
-    return {
-        **score(case, video, detector),
-        "IoU": float(np.mean(ious)),
-        "background error": background_error(video, boxes, case.scene.background),
-    }
+    ious = [overlap(d.box, box) if d and box else 0.0 for d, box in zip(finds, boxes, strict=True)]
+
+    result = score(case, video, detector)
+    result["IoU"] = float(np.mean(ious))
+    result["background error"] = background_error(video, boxes, case.scene.background)
+    return result
 
 
 def background_error(video: Video, boxes: Sequence[Box | None], background: str) -> float:
@@ -56,9 +58,12 @@ def background_error(video: Video, boxes: Sequence[Box | None], background: str)
     for frame, box in zip(video.frames, boxes, strict=True):
         outside = np.ones((height, width), bool)
         if box is not None:
-            x0, y0, x1, y1 = (round(v * n) for v, n in zip(box, (width, height, width, height), strict=True))
-            outside[max(0, y0 - 8) : y1 + 8, max(0, x0 - 8) : x1 + 8] = False
-        errors.append(np.abs(frame.astype(np.float32) - expected)[outside].mean() / 255)
+            x0, x1 = (round(x * width) for x in box[0::2])
+            y0, y1 = (round(y * height) for y in box[1::2])
+            top, left = max(0, y0 - 8), max(0, x0 - 8)  # a cell is 8 pixels
+            outside[top : y1 + 8, left : x1 + 8] = False
+        off = np.abs(frame.astype(np.float32) - expected)
+        errors.append(off[outside].mean() / 255)
     return float(np.mean(errors))
 
 
@@ -77,24 +82,35 @@ def main(
     import resource  # Unix alone has it; the rest of this file is for everybody
 
     torch.set_num_threads(1)
-    backbone, detector, cases = load(model), ToyDetector(), cases_of(n, seed, still)
-    results, seconds = [], 0.0
+    backbone = load(model)
+    detector = ToyDetector()
+    cases = cases_of(n, seed, still)
+    suffix = "png" if still else "webp"
+
+    results = []
+    seconds = 0.0
     for k in range(seeds):
         for i in range(0, n, batch):
             part = cases[i : i + batch]
-            own = range(seed + 1000 * k + i, seed + 1000 * k + i + len(part))
+            scenes = [case.scene for case in part]
+            first = seed + 1000 * k + i
+            own_seeds = range(first, first + len(part))
+
+            # Scoring is not counted.
             began = time.process_time()
-            made = render_batch([case.scene for case in part], backbone, method, own, steps=steps)
+            videos = render_batch(scenes, backbone, method, own_seeds, steps=steps)
             seconds += time.process_time() - began
-            results += [measured(case, video, detector) for case, video in zip(part, made, strict=True)]
-            for number, video in zip(own, made, strict=True):
+
+            for case, number, video in zip(part, own_seeds, videos, strict=True):
+                results.append(measured(case, video, detector))
                 if keep:
-                    video.save(keep / f"{method.replace(':', '-')}-{number:04d}.{'png' if still else 'webp'}")
-    row = {
-        "method": method, "model": model, "still": still, "n": n * seeds, "seed": seed, "steps": steps,
-        **means(results), "cpu seconds": round(seconds / (n * seeds), 2),
-        "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    }  # fmt: skip
+                    video.save(keep / f"{method.replace(':', '-')}-{number:04d}.{suffix}")
+
+    count = n * seeds
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+    row = {"method": method, "model": model, "still": still, "n": count, "seed": seed, "steps": steps}
+    row |= means(results)
+    row |= {"cpu seconds": round(seconds / count, 2), "peak MB": round(peak)}
     print(json.dumps(row), flush=True)
 
 

@@ -40,13 +40,16 @@ def interpolation(scenes: list[Scene], seed: int) -> None:
     errors: dict[str, list[float]] = {}
     for i, scene in enumerate(scenes):
         truth, _ = toyworld.draw(scene, KEYS, toyworld.SIZE, FACTOR)
-        keys, exact = Video(truth[::FACTOR], 4.0), truth.astype(float)
+        keys = Video(truth[::FACTOR], 4.0)
+        exact = truth.astype(float)
         moving = _moving(exact)
         if not moving.any():
             continue
         for name, finisher in finishers.items():
-            off = finisher(keys, StageContext(seed=seed + i)).frames - exact
-            errors.setdefault(name, []).append(float((off**2)[moving].mean()))
+            made = finisher(keys, StageContext(seed=seed + i))
+            squared = (made.frames - exact) ** 2
+            errors.setdefault(name, []).append(float(squared[moving].mean()))
+
     for name, values in errors.items():
         _print_row(table="interpolate", what=name, n=len(values), seed=seed, **_decibels(values))
 
@@ -63,20 +66,32 @@ def enlargement(scenes: list[Scene], seed: int) -> None:
     for i, scene in enumerate(scenes):
         truth, _ = toyworld.draw(scene, KEYS, LARGER * toyworld.SIZE, 2)
         exact = truth.astype(float)
-        cells = exact.reshape(len(exact), toyworld.SIZE, LARGER, toyworld.SIZE, LARGER, 3).mean((2, 4))
-        small = Video((cells + 0.5).astype(np.uint8), 8.0)
+
+        # Means of LARGER x LARGER pixels.
+        squares = exact.reshape(len(exact), toyworld.SIZE, LARGER, toyworld.SIZE, LARGER, 3)
+        pixels = squares.mean((2, 4)) + 0.5
+        small = Video(pixels.astype(np.uint8), 8.0)
+
         for name, finisher in finishers.items():
-            off = finisher(small, StageContext(seed=seed + i)).frames - exact
+            made = finisher(small, StageContext(seed=seed + i))
+            off = made.frames - exact
+            change = np.abs(np.diff(off, axis=0))
             errors[name].append(float((off**2).mean()))
-            flicker[name].append(float(np.abs(np.diff(off, axis=0)).mean()))
+            flicker[name].append(float(change.mean()))
+
     for name, values in errors.items():
-        scores = {**_decibels(values), "flicker": round(float(np.mean(flicker[name])), 3)}
+        mean_flicker = float(np.mean(flicker[name]))
+        scores = {**_decibels(values), "flicker": round(mean_flicker, 3)}
         _print_row(table="upscale", what=name, n=len(values), seed=seed, **scores)
 
 
-def _bicubic(video: Video, say: StageContext) -> Video:
-    size = video.frames.shape[2] * LARGER, video.frames.shape[1] * LARGER
-    larger = [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in video.frames]
+def _bicubic(video: Video, context: StageContext) -> Video:
+    height, width = video.frames.shape[1:3]
+    size = (width * LARGER, height * LARGER)
+    larger = []
+    for frame in video.frames:
+        picture = Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC)
+        larger.append(np.asarray(picture))
     return Video(np.stack(larger), video.fps)
 
 
@@ -84,18 +99,22 @@ def _moving(exact: np.ndarray) -> np.ndarray:
     """Moving pixels, bool `[frame, height, width]`; none in key frames, which are given."""
     at = np.arange(len(exact))
     keys = exact[::FACTOR]
-    before, after = keys[at // FACTOR], keys[np.minimum(at // FACTOR + 1, len(keys) - 1)]
-    differs = np.maximum(np.abs(before - after), np.abs(exact - before)).max(-1) > VISIBLE
-    return differs & (at % FACTOR > 0)[:, None, None]
+    before = keys[at // FACTOR]
+    after = keys[np.minimum(at // FACTOR + 1, len(keys) - 1)]
+
+    between_keys = np.abs(before - after)
+    from_key = np.abs(exact - before)
+    differs = np.maximum(between_keys, from_key).max(-1) > VISIBLE
+    is_no_key = at % FACTOR > 0
+    return differs & is_no_key[:, None, None]
 
 
 def _decibels(errors: list[float]) -> dict[str, float]:
     """PSNR of the mean squared error over all clips, and the mean PSNR of single clips (60 dB at most), in dB."""
-    each = 10 * np.log10(255**2 / np.maximum(errors, 255**2 / 1e6))
-    return {
-        "psnr": round(float(10 * np.log10(255**2 / np.mean(errors))), 2),
-        "mean of psnr": round(float(each.mean()), 2),
-    }
+    least = 255**2 / 1e6  # 60 dB
+    of_clips = 10 * np.log10(255**2 / np.maximum(errors, least))
+    overall = 10 * np.log10(255**2 / np.mean(errors))
+    return {"psnr": round(float(overall), 2), "mean of psnr": round(float(of_clips.mean()), 2)}
 
 
 def _print_row(**values: object) -> None:
@@ -110,8 +129,9 @@ def main(
     """Print a line of JSON for each method of interpolation and upscaling."""
     torch.set_num_threads(1)
     scenes = [invent(random.Random(f"finishing/{seed}/{i}"), KEYS) for i in range(n)]
+    measures = {"interpolate": interpolation, "upscale": enlargement}
     for table in tables.split(","):
-        {"interpolate": interpolation, "upscale": enlargement}[table](scenes, seed)
+        measures[table](scenes, seed)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from ...prompting.styles import with_background
 from ...scene import Box, Scene, Track
 from ...video import Video
 from .. import grid_world as toyworld
-from ..detector import Detection, ToyDetector, same_colour
-from ..grid_captions import ING, PLACES, VERBS, WAYS
+from ..detector import ToyDetector, same_colour
+from ..grid_captions import ING, PLACES, VERBS, WAYS, capitalised
+from ..residual import Detection
 
 STRAIGHT = ("right", "left", "up", "down")
 BATCH = 10
@@ -49,20 +50,23 @@ class SingleObjectCase:
 def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> list[SingleObjectCase]:
     """`count` prompts about one object, each with a background; none is in `known` (lower case)."""
     cases: list[SingleObjectCase] = []
+    used = set(known)
     while len(cases) < count:
         noun = rng.choice(tuple(toyworld.NOUNS))
         colour = rng.choice(tuple(toyworld.COLOURS)) if noun in toyworld.COLOURABLE else ""
-        way = rng.choice(STRAIGHT) if moving else ""
+        motion = rng.choice(STRAIGHT) if moving else ""
         background = rng.choice(toyworld.BACKGROUNDS)
-        words = [article(f"{colour} {noun}".strip())]
-        if way:
-            words += [ING[VERBS.get(noun, "move")], rng.choice(WAYS[way])]
-        place = rng.choice((" " + PLACES[background], f", {background} background"))
-        prompt = " ".join(words) + place
-        if prompt.lower() not in known and prompt not in {case.scene.prompt for case in cases}:
-            cases.append(
-                SingleObjectCase(Scene(prompt[0].upper() + prompt[1:], background=background), noun, colour, way)
-            )
+
+        prompt = article(f"{colour} {noun}".strip())
+        if motion:
+            verb = ING[VERBS.get(noun, "move")]
+            prompt += f" {verb} {rng.choice(WAYS[motion])}"
+        prompt += rng.choice((" " + PLACES[background], f", {background} background"))
+
+        if prompt.lower() not in used:
+            used.add(prompt.lower())
+            scene = Scene(capitalised(prompt), background=background)
+            cases.append(SingleObjectCase(scene, noun, colour, motion))
     return cases
 
 
@@ -70,10 +74,17 @@ def with_random_box(rng: random.Random, case: SingleObjectCase) -> SingleObjectC
     """The case with a box that moves straight between two random places, which the prompt does not imply."""
     w, h = toyworld.aspect(case.noun)
     side = rng.choice((3, 4, 5)) / toyworld.GRID
-    ends = [(rng.random() * (1 - w * side), rng.random() * (1 - h * side)) for _ in range(2)]
-    boxes: tuple[Box, ...] = tuple((x, y, x + w * side, y + h * side) for x, y in ends)
+    width = w * side
+    height = h * side
+
+    boxes: list[Box] = []
+    for _ in range(2):
+        x = rng.random() * (1 - width)
+        y = rng.random() * (1 - height)
+        boxes.append((x, y, x + width, y + height))
     phrase = f"{case.colour} {case.noun}".strip()
-    return replace(case, scene=replace(case.scene, tracks=(Track(phrase, boxes),)))
+    track = Track(phrase, tuple(boxes))
+    return replace(case, scene=replace(case.scene, tracks=(track,)))
 
 
 def naming_article(scene: Scene) -> Scene:
@@ -96,15 +107,18 @@ def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[s
     finds = detector.surest(video.frames)
     nouns = [d is not None and d.noun == case.noun for d in finds]
     colours = [d is not None and same_colour(d.noun, case.colour, d.colour) for d in finds]
-    result: dict[str, float | None] = {
-        "noun": float(np.mean(nouns) >= 0.5),
-        "colour": float(np.mean(colours) >= 0.5) if case.colour else None,
-        "way": float(moved(finds) == case.motion) if case.motion else None,
-    }
+
+    # None where the prompt does not name it.
+    result: dict[str, float | None] = {"noun": float(np.mean(nouns) >= 0.5), "colour": None, "way": None}
+    if case.colour:
+        result["colour"] = float(np.mean(colours) >= 0.5)
+    if case.motion:
+        result["way"] = float(moved(finds) == case.motion)
+
     if case.scene.tracks:
         boxes = case.scene.at(len(video)).tracks[0].boxes
-        pairs = zip(finds, boxes, strict=True)
-        result["in box"] = float(np.mean([bool(d and b and centred(d.box, b)) for d, b in pairs]))
+        hits = [bool(d and box and centred(d.box, box)) for d, box in zip(finds, boxes, strict=True)]
+        result["in box"] = float(np.mean(hits))
         result["noun frames"] = float(np.mean(nouns))
     return result
 
@@ -112,8 +126,12 @@ def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[s
 def moved(finds: Sequence[Detection | None]) -> str:
     """Direction of the best detection, from the first third of the frames to the last; "" below `FAR`."""
     third = max(1, len(finds) // 3)
-    first, last = ([middle(d.box) for d in part if d] for part in (finds[:third], finds[-third:]))
-    dx, dy = np.mean(last, 0) - np.mean(first, 0) if first and last else (0.0, 0.0)
+    first = [middle(d.box) for d in finds[:third] if d]
+    last = [middle(d.box) for d in finds[-third:] if d]
+    if not (first and last):
+        return ""
+
+    dx, dy = np.mean(last, 0) - np.mean(first, 0)
     if max(abs(dx), abs(dy)) < FAR:
         return ""
     if abs(dx) >= abs(dy):
@@ -123,13 +141,15 @@ def moved(finds: Sequence[Detection | None]) -> str:
 
 def seen_captions(plan: Path) -> set[str]:
     """Every caption of a training run in lower case, generated again from its `plan.json`."""
-    from ...training.loop import renamed_keys
+    from ...training.checkpoints import renamed_keys
     from ..curriculum import RENAMED, CurriculumConfig
 
-    curriculum = CurriculumConfig(**renamed_keys(json.loads(plan.read_text()), CurriculumConfig.__dict__, RENAMED))
+    written = json.loads(plan.read_text())
+    curriculum = CurriculumConfig(**renamed_keys(written, CurriculumConfig.__dict__, RENAMED))
     captions: set[str] = set()
     for step in range(curriculum.steps):
-        captions.update(scene.prompt.lower() for scene in curriculum.batch(step).scenes)
+        batch = curriculum.batch(step)
+        captions.update(scene.prompt.lower() for scene in batch.scenes)
     return captions
 
 
@@ -146,26 +166,34 @@ def main(
     methods: Annotated[str, typer.Option(help="Which rows to measure; all if not given.")] = "",
 ) -> None:
     """Print one line of JSON per table row: settings, n, and the mean of every score."""
-    backbone, detector, rng = load(model), ToyDetector(), random.Random(seed)
+    backbone = load(model)
+    detector = ToyDetector()
+    rng = random.Random(seed)
     known = seen_captions(plan) if plan else set()
+
+    # The cases of the tables: in words, with the boxes of the rules planner, with random boxes.
     moving = prompts(rng, n, known, moving=True)
     boxed = [with_random_box(rng, case) for case in prompts(rng, n, known, moving=False)]
     planned = [replace(case, scene=plan_scene(case.scene.prompt)) for case in moving]
+    published = [name for name in METHODS if name.endswith(":published")]
     rows: dict[str, list[tuple[str, list[SingleObjectCase], Method]]] = {
         "words": [("none", moving, METHODS["none"])],
         "plan": [("lvd", planned, METHODS["lvd"])],
-        "boxes": [
-            *((name, boxed, METHODS[name]) for name in METHODS if not name.endswith(":published")),
-            (WRONG_TOKEN.name, boxed, WRONG_TOKEN),
-        ],
+        "boxes": [(name, boxed, METHODS[name]) for name in METHODS if name not in published],
     }
+    rows["boxes"].append((WRONG_TOKEN.name, boxed, WRONG_TOKEN))
+
+    requested = methods.split(",") if methods else []
     for table in tables.split(","):
-        for name, cases, method in (row for row in rows[table] if not methods or row[0] in methods.split(",")):
+        for name, cases, method in rows[table]:
+            if requested and name not in requested:
+                continue
             results = []
             for i in range(0, n, BATCH):
                 scenes = [case.scene for case in cases[i : i + BATCH]]
-                own = range(seed + i, seed + i + len(scenes))
-                for k, video in enumerate(render_batch(scenes, backbone, method, own, steps=steps), i):
+                seeds = range(seed + i, seed + i + len(scenes))
+                videos = render_batch(scenes, backbone, method, seeds, steps=steps)
+                for k, video in enumerate(videos, i):
                     results.append(score(cases[k], video, detector))
                     if keep:
                         video.save(keep / f"{table}-{name.replace(' ', '-')}-{k:03d}.webp")
@@ -177,11 +205,13 @@ def means(results: Sequence[Mapping[str, float | None]], digits: int = 3) -> dic
     """Mean of every score over the cases that have it, with their number where it is not all."""
     out: dict[str, float] = {}
     for key in {**results[0], **results[-1]}:
-        values = [v for r in results if (v := r.get(key)) is not None]
-        if values:
-            out[key] = round(float(np.mean(values)), digits)
-            if len(values) < len(results):
-                out[f"{key} n"] = len(values)
+        values = [value for result in results if (value := result.get(key)) is not None]
+        if not values:
+            continue
+        mean = float(np.mean(values))
+        out[key] = round(mean, digits)
+        if len(values) < len(results):
+            out[f"{key} n"] = len(values)
     return out
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,77 +21,18 @@ from ...backbones import load
 from ...benchmarks.cases import Tally, centred, middle
 from ...core.backbone import Backbone
 from ...generation import render_batch
-from ...planning.motions import line
-from ...prompting.english import article
 from ...scene import Box, Scene, Track
-from ..captions import EASES, ING, VERBS, ToyObject, held_out
-from ..detector import Detection, ToyDetector, behind, same_colour
-from ..grid_captions import PLACES, WAYS
+from ..detector import ToyDetector, same_colour
+from ..residual import Detection, behind
 from ..scan import OFF_GRID
-from ..world import BACKGROUNDS, COLOURABLE, COLOURS, FRAMES, SIZE, draw, place, tight
-from .mini import STRAIGHT, moved
+from ..world import FRAMES, SIZE, draw, place, tight
+from .held_out import HeldOutCase, held_out_cases
+from .mini import moved
 
 BATCH = 10
 NEAR = 3.0  # largest error of a centre, in pixels
 FILLED = (0.75, 1.33)  # the area of one whole object, in areas of its sprite
 VISIBLE = 0.02  # squared colour distance from the backdrop at which a pixel belongs to an object
-SIDES = {1: (20, 36), 3: (16, 24)}  # pixels, by the number of objects
-
-
-@dataclass(frozen=True)
-class HeldOutCase:
-    """A prompt with the (noun, colour) of each object, and the motion of a single one; "" where none is named."""
-
-    scene: Scene
-    objects: tuple[tuple[str, str], ...]
-    motion: str = ""
-
-
-def cases(
-    rng: random.Random, count: int, nouns: Sequence[str], objects: int = 1, boxes: bool = True
-) -> list[HeldOutCase]:
-    """Held-out cases.
-
-    With `boxes` objects move between two places that the prompt does not imply; without, the prompt names a motion.
-    """
-    made: list[HeldOutCase] = []
-    while len(made) < count:
-        background = rng.choice(BACKGROUNDS)
-        triples = [(noun, colour) for noun in nouns for colour in (tuple(COLOURS) if noun in COLOURABLE else ("",))]
-        unseen = [(noun, colour) for noun, colour in triples if held_out(noun, colour, background)]
-        if len({noun for noun, _ in unseen}) < objects:
-            continue
-        chosen = rng.sample(unseen, objects)
-        if len({noun for noun, _ in chosen}) < objects:
-            continue
-        way = "" if boxes else rng.choice(STRAIGHT)
-        tracks = _apart(rng, chosen) if boxes else ()
-        words = ", ".join(article(f"{colour} {noun}".strip()) for noun, colour in chosen[:-1])
-        last = article(" ".join(word for word in (chosen[-1][1], chosen[-1][0]) if word))
-        prompt = f"{words} and {last}" if words else last
-        if way:
-            prompt += f" {ING[VERBS.get(chosen[0][0], 'move')]} {rng.choice(WAYS[way])}"
-        prompt += rng.choice((" " + PLACES[background], f", {background} background"))
-        scene = Scene(prompt[0].upper() + prompt[1:], tracks, background)
-        made.append(HeldOutCase(scene, tuple(chosen), way))
-    return made
-
-
-def _apart(rng: random.Random, objects: Sequence[tuple[str, str]]) -> tuple[Track, ...]:
-    """A track for each object between two random places, with easing; boxes never overlap."""
-    while True:
-        tracks = []
-        for noun, colour in objects:
-            start, end = ((rng.random(), rng.random()) for _ in range(2))
-            side = rng.randint(*SIDES[len(objects)])
-            tracks.append(ToyObject(noun, colour, side, start, line(start, end), rng.choice(EASES[:2])).track(FRAMES))
-        pairs = [(a, b) for i, a in enumerate(tracks) for b in tracks[:i]]
-        if not any(_touch(p, q) for a, b in pairs for p, q in zip(a.boxes, b.boxes, strict=True)):
-            return tuple(tracks)
-
-
-def _touch(p: Box | None, q: Box | None) -> bool:
-    return bool(p and q and min(p[2], q[2]) > max(p[0], q[0]) and min(p[3], q[3]) > max(p[1], q[1]))
 
 
 def judge_one(case: HeldOutCase, frames: np.ndarray, finds: Sequence[Sequence[Detection]]) -> dict[str, float]:
@@ -104,17 +44,26 @@ def judge_one(case: HeldOutCase, frames: np.ndarray, finds: Sequence[Sequence[De
     tracks = case.scene.at(len(frames)).tracks
     boxes = tracks[0].boxes if tracks else (None,) * len(frames)
     parts = [judge_frame(case, *of) for of in zip(frames, finds, boxes, strict=True)]
-    result = {key: float(np.mean([part[key] for part in parts if key in part])) for key in parts[0] | parts[-1]}
-    result |= {key: float(result[key] >= 0.5) for key in ("noun", "colour") if key in result}
 
-    # how it moves
+    # Means over frames; the object has its noun where most frames show it.
+    result: dict[str, float] = {}
+    for key in parts[0] | parts[-1]:
+        values = [part[key] for part in parts if key in part]
+        result[key] = float(np.mean(values))
+    for key in ("noun", "colour"):
+        if key in result:
+            result[key] = float(result[key] >= 0.5)
+
+    # How it moves.
     surest = [next(iter(found), None) for found in finds]
     if case.motion:
         result["way"] = float(moved(surest) == case.motion)
-    if (jerky := jerk_of_finds(surest)) is not None:
-        result["jerk"] = jerky
+    measured_jerk = jerk_of_finds(surest)
+    if measured_jerk is not None:
+        result["jerk"] = measured_jerk
     if tracks:  # to whole pixels, as the world draws it
-        drawn = [tight(case.objects[0][0], *place(box)) for box in boxes if box]
+        noun = case.objects[0][0]
+        drawn = [tight(noun, *place(box)) for box in boxes if box]
         result["jerk of truth"] = jerk([middle(box) for box in drawn])
     return result
 
@@ -123,21 +72,22 @@ def judge_frame(case: HeldOutCase, frame: np.ndarray, finds: Sequence[Detection]
     """The scores of one frame, by its best detection and the number of detections; `box` is the one of the scene."""
     noun, colour = case.objects[0]
     best = next(iter(finds), None)
-    result = {"noun": float(best is not None and best.noun == noun), "one object": float(len(finds) == 1)}
+    is_single = len(finds) == 1
+    result = {"noun": float(best is not None and best.noun == noun), "one object": float(is_single)}
     if colour:
-        result["colour"] = float(best is not None and same_colour(best.noun, colour, best.colour, OFF_GRID))
+        is_right = best is not None and same_colour(best.noun, colour, best.colour, OFF_GRID)
+        result["colour"] = float(is_right)
 
     area = None if best is None else filled(frame, best, case.scene.background)
     if area is not None:
         result["area"] = area
-    result["one whole object"] = float(len(finds) == 1 and area is not None and FILLED[0] <= area <= FILLED[1])
+    low, high = FILLED
+    result["one whole object"] = float(is_single and area is not None and low <= area <= high)
 
     if box is not None:
         off = np.inf if best is None else distance(best.box, box)
-        result |= {
-            "within 3 px": float(off <= NEAR),
-            "centre in box": float(best is not None and centred(best.box, box)),
-        }
+        result["within 3 px"] = float(off <= NEAR)
+        result["centre in box"] = float(best is not None and centred(best.box, box))
         if best is not None:
             result["px off"] = off
     return result
@@ -147,11 +97,16 @@ def judge_all(case: HeldOutCase, finds: Sequence[Sequence[Detection]]) -> dict[s
     """Whether each of several objects is in its box with its colour, in at least half of the frames."""
 
     def there(noun: str, colour: str, box: Box | None, found: Sequence[Detection]) -> bool:
-        named = [d for d in found if d.noun == noun and (not colour or same_colour(noun, colour, d.colour, OFF_GRID))]
-        return box is not None and any(centred(d.box, box) for d in named)
+        if box is None:
+            return False
+        named = [d for d in found if d.noun == noun]
+        if colour:
+            named = [d for d in named if same_colour(noun, colour, d.colour, OFF_GRID)]
+        return any(centred(d.box, box) for d in named)
 
+    tracks = case.scene.at(len(finds)).tracks
     right = []
-    for (noun, colour), track in zip(case.objects, case.scene.at(len(finds)).tracks, strict=True):
+    for (noun, colour), track in zip(case.objects, tracks, strict=True):
         hits = [there(noun, colour, box, found) for box, found in zip(track.boxes, finds, strict=True)]
         right.append(np.mean(hits) >= 0.5)
     return {"all right": float(all(right)), "objects right": float(np.mean(right))}
@@ -160,33 +115,42 @@ def judge_all(case: HeldOutCase, finds: Sequence[Sequence[Detection]]) -> dict[s
 def filled(frame: np.ndarray, found: Detection, background: str) -> float | None:
     """The area that is not backdrop, in areas of the detected sprite; None where the sprite resembles the backdrop."""
     phrase = f"{found.colour} {found.noun}".strip()
-    rendered, cover = draw(Scene(phrase, (Track(phrase, (found.box,)),), background), 1)
+    alone = Scene(phrase, (Track(phrase, (found.box,)),), background)
+    rendered, cover = draw(alone, 1)
     drawn = covered(rendered[0])
-    return covered(frame) / drawn if drawn > 0.8 * (cover > 0.5).sum() else None
+    is_distinct = drawn > 0.8 * (cover > 0.5).sum()
+    return covered(frame) / drawn if is_distinct else None
 
 
 def covered(frame: np.ndarray) -> int:
     """The number of pixels of uint8 `[SIZE, SIZE, 3]` that differ from its backdrop."""
     picture = frame.astype(np.float32) / 255
-    return int((((picture - behind(picture)) ** 2).sum(-1) > VISIBLE).sum())
+    squared = ((picture - behind(picture)) ** 2).sum(-1)
+    return int((squared > VISIBLE).sum())
 
 
 def jerk_of_finds(finds: Sequence[Detection | None]) -> float | None:
     """The jerk of the detections, over frames with the noun of the two frames before; None where there is none."""
-    runs = [run for run in zip(finds, finds[1:], finds[2:], strict=False) if None not in run]
-    alike = [run for run in runs if len({found.noun for found in run if found}) == 1]
-    return float(np.mean([jerk([middle(found.box) for found in run if found]) for run in alike])) if alike else None
+    jerks = []
+    for run in zip(finds, finds[1:], finds[2:], strict=False):
+        detections = [found for found in run if found]
+        is_one_object = len({found.noun for found in detections}) == 1
+        if len(detections) == 3 and is_one_object:
+            jerks.append(jerk([middle(found.box) for found in detections]))
+    return float(np.mean(jerks)) if jerks else None
 
 
 def jerk(centres: Sequence[tuple[float, float]]) -> float:
     """Mean length of the second difference of centres in 0..1, in pixels."""
-    bends = np.diff(np.array(centres) * SIZE, 2, axis=0)
+    pixels = np.array(centres) * SIZE
+    bends = np.diff(pixels, 2, axis=0)
     return float(np.hypot(*bends.T).mean()) if len(bends) else 0.0
 
 
 def distance(box: Box, other: Box) -> float:
     """Between the centres of two boxes, in pixels."""
-    return float(np.hypot(*np.subtract(middle(box), middle(other))) * SIZE)
+    offset = np.subtract(middle(box), middle(other))
+    return float(np.hypot(*offset) * SIZE)
 
 
 def videos(model: Backbone, chosen: Sequence[HeldOutCase], method: str, seed: int, steps: int) -> list[np.ndarray]:
@@ -194,16 +158,19 @@ def videos(model: Backbone, chosen: Sequence[HeldOutCase], method: str, seed: in
     for i in range(0, len(chosen), BATCH):
         scenes = [case.scene for case in chosen[i : i + BATCH]]
         seeds = range(seed + i, seed + i + len(scenes))
-        frames += [video.frames for video in render_batch(scenes, model, method, seeds, steps=steps)]
+        rendered = render_batch(scenes, model, method, seeds, steps=steps)
+        frames += [video.frames for video in rendered]
     return frames
 
 
 def summary(results: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Mean and n of every score over the cases that have it; for fractions also Wilson's 95 % interval over cases."""
     table: dict[str, Any] = {}
-    for key in dict.fromkeys(key for result in results for key in result):
+    keys = dict.fromkeys(key for result in results for key in result)
+    for key in keys:
         values = [result[key] for result in results if key in result]
-        table[key] = {"mean": round(float(np.mean(values)), 3), "n": len(values)}
+        mean = float(np.mean(values))
+        table[key] = {"mean": round(mean, 3), "n": len(values)}
         if set(values) <= {0.0, 1.0}:
             low, high = Tally(int(sum(values)), len(values)).interval()
             table[key]["interval"] = [round(low, 3), round(high, 3)]
@@ -224,33 +191,42 @@ def main(
     nouns = [noun for noun in OFF_GRID.nouns if all(noun in loaded.words for loaded in models.values())]
     detector = ToyDetector(world=OFF_GRID, exact=True)
     chosen = {
-        "words": cases(random.Random(seed), n, nouns, boxes=False),
-        "boxes": cases(random.Random(seed + 1), n, nouns),
-        "three": cases(random.Random(seed + 2), n, nouns, objects=3),
+        "words": held_out_cases(random.Random(seed), n, nouns, boxes=False),
+        "boxes": held_out_cases(random.Random(seed + 1), n, nouns),
+        "three": held_out_cases(random.Random(seed + 2), n, nouns, objects=3),
     }
 
     def row(table: str, name: str, method: str, videos: Sequence[np.ndarray]) -> None:
         results = [_judged(case, frames, detector) for case, frames in zip(chosen[table], videos, strict=True)]
-        print(json.dumps({"table": table, "model": name, "method": method, **summary(results)}), flush=True)
+        values = {"table": table, "model": name, "method": method, **summary(results)}
+        print(json.dumps(values), flush=True)
 
+    # Rendered by the world: the scores of a perfect model.
     requested = tables.split(",")
-    for table in ("boxes", "three"):
-        if "truth" in requested:  # rendered by the world: the scores of a perfect model
-            row(table, "the world", "drawn", [draw(case.scene, FRAMES)[0] for case in chosen[table]])
+    if "truth" in requested:
+        for table in ("boxes", "three"):
+            drawn = [draw(case.scene, FRAMES)[0] for case in chosen[table]]
+            row(table, "the world", "drawn", drawn)
 
     for table in ("words", "boxes", "three"):
-        for method in methods.split(",") if table != "words" else ("none",):
-            for i, (name, loaded) in enumerate(models.items() if table in requested else ()):
+        if table not in requested:
+            continue
+        with_boxes = table != "words"
+        for method in methods.split(",") if with_boxes else ("none",):
+            for i, (name, loaded) in enumerate(models.items()):
                 made = videos(loaded, chosen[table], method, seed, steps)
                 if keep:
                     keep.mkdir(parents=True, exist_ok=True)
-                    np.save(keep / f"{table}-{method}-{i}-{Path(name).name}.npy", np.stack(made))
+                    file = keep / f"{table}-{method}-{i}-{Path(name).name}.npy"
+                    np.save(file, np.stack(made))
                 row(table, name, method, made)
 
 
 def _judged(case: HeldOutCase, frames: np.ndarray, detector: ToyDetector) -> dict[str, float]:
     finds = detector(frames)
-    return judge_one(case, frames, finds) if len(case.objects) == 1 else judge_all(case, finds)
+    if len(case.objects) == 1:
+        return judge_one(case, frames, finds)
+    return judge_all(case, finds)
 
 
 if __name__ == "__main__":
