@@ -193,7 +193,7 @@ def test_a_changed_method_is_edited_as_it_was_made(api, tmp_path, capsys):
     job = finished(api, {"scene": _plain(STORY[0]), "steps": 1, "settings": {"guidance.scale": 2, "energy.scale": 7}})
     video = api.studio.log.file(job["id"], job["files"][0]["mp4"].rpartition("/")[2])
     request = Video.load(video).info["request"]
-    assert request["guidance"] == 2 and request["settings"] == {"energy.scale": 7}
+    assert request["sampling"]["guidance"] == 2 and request["settings"] == {"energy.scale": 7}
     with pytest.raises(SystemExit) as end:
         main(["edit", str(video), "--swap", "bear=cat", "--out", str(tmp_path)])
     assert not end.value.code, capsys.readouterr().err

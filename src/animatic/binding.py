@@ -128,14 +128,11 @@ class BoundRequest:
                 controls.append(Windows())
         return controls
 
-    def notes(self, shown: Sequence[Scene | Timeline], controls: Sequence[Control]) -> list[str]:
-        """One line for each scene that the method does not affect, or that lasts otherwise than it says."""
-        notes = []
-        for each in shown:
-            if reason := without_effect(self.method.name, controls, each):
-                notes.append(f"scene {each.prompt[:40]!r}: {reason}")
-            if isinstance(each, Scene):
-                notes.append(length_note(each, self.backbone, self.frames, self.request.sampling.fps))
+    def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
+        """One line where the method has no effect on a scene, one where its clip lasts otherwise than it says."""
+        notes = [without_effect(self.method.name, controls, shown)]
+        if isinstance(shown, Scene):
+            notes.append(length_note(shown, self.backbone, self.frames, self.request.sampling.fps))
         return [note for note in notes if note]
 
     def complete(self, story: Story, seed: int, shown: Scene | Timeline) -> GenerationRequest:
@@ -251,8 +248,8 @@ def check(request: GenerationRequest, backbone: Backbone, method: MethodLike | N
     which the model does not have, and settings that only fail in a run.
     """
     bound = bind(request, backbone, method)
-    shown = bound.shown([request.story])
-    controls = bound.controls(shown)
+    (shown,) = bound.shown([request.story])
+    controls = bound.controls([shown])
     _check_layers(bound, controls)
     return bound.notes(shown, controls)
 

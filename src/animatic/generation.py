@@ -264,8 +264,9 @@ def _sampled(
 
     # the method's controls, and around and inside them those of edits
     controls = bound.controls(shown)
-    for note in bound.notes(shown, controls):
-        warn(note)
+    for each in shown:
+        for note in bound.notes(each, controls):
+            warn(note if note.startswith("scene ") else f"scene {each.prompt[:40]!r}: {note}")
     controls = edit_controls(bound, controls, stories, noise is not None)
 
     worded = bound.worded(shown)
