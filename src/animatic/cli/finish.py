@@ -54,10 +54,10 @@ def finish(
     from ..finishing.stages import same_result, stage_context, stages_of
 
     began = time.perf_counter()
-    target = Target.of(out, name or f"{video.stem}.finished", format)
 
     # what cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded
     probed, most = probe(video), _bytes(memory)
+    target = Target.of(out, name or f"{video.stem}.finished", format)
     options, request = _options(probed, video, FinishingOptions(then, prompt, negative, seed))
     context = stage_context(
         probed, options.prompt, options.seed or 0, negative=_negative(request), negative_override=options.negative
