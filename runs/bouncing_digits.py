@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from animatic.backbones import load
-from animatic.generation import render_batch
+from animatic.rendering import render_batch
 from animatic.scene import Scene
 from animatic.training.fit import fit, grid
 from animatic.training.settings import TrainingSettings

@@ -20,7 +20,7 @@ from build_sprites import cut_out
 
 from animatic.backbones import load
 from animatic.backbones.lora import apply_lora
-from animatic.generation import render_batch
+from animatic.rendering import render_batch
 from animatic.scene import Scene
 from animatic.toy import grid_world as toyworld
 from animatic.toy.detector import ToyDetector

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from animatic.core.backbone import Backbone
-from animatic.generation import generate_versions, request_of
+from animatic.generation import generate_versions
+from animatic.rendering import request_of
 from animatic.scene import Scene, Story
 from animatic.story_edit import Edit
 from animatic.video import Video

@@ -17,11 +17,12 @@ from animatic.benchmarks.jobs import DONE, FAILED
 from animatic.benchmarks.registry import BENCHMARKS, benchmark_named, detector_named
 from animatic.benchmarks.run_store import Run
 from animatic.benchmarks.scoring import ScoringSettings, score, summarise
-from animatic.binding import bind, check
+from animatic.binding import bind
+from animatic.checking import check
 from animatic.cli import main
 from animatic.errors import MOST, AnimaticError, listed
-from animatic.generation import render, request_of
 from animatic.planning.replies import read
+from animatic.rendering import render, request_of
 from animatic.scene import parse_story
 from animatic.video import Video
 

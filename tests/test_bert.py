@@ -15,7 +15,7 @@ from animatic.backbones import load
 from animatic.backbones.bert import read_bert
 from animatic.backbones.convert import convert_vdp, from_vdp
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene
 from animatic.training.fit import DiffusionTrainer, fit
 from animatic.video import Video

@@ -25,7 +25,7 @@ from animatic.core.loop import sample
 from animatic.core.schedule import Schedule
 from animatic.core.schedulers import scheduler_named
 from animatic.errors import AnimaticError
-from animatic.generation import render, render_batch
+from animatic.rendering import render, render_batch
 from animatic.scene import Scene, Track
 
 LEVEL = 1  # of 255
@@ -145,7 +145,7 @@ SCRIPT = """
 import sys
 import numpy as np, torch
 torch.set_num_threads(int(sys.argv[2]))
-from animatic.generation import render
+from animatic.rendering import render
 from test_determinism import TWO
 how = {"steps": 3, "frames": 4}
 videos = {m: render(TWO, "mini", m, 1, **how).frames for m in ("none", "lvd", "lmd")}

@@ -25,7 +25,7 @@ from animatic.core.schedule import Schedule
 from animatic.core.schedulers import scheduler_named
 from animatic.core.types import AttentionMapRequest, Step
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 
 KINDS = {

@@ -15,7 +15,8 @@ from animatic.cli import main
 from animatic.core.backbone import Geometry
 from animatic.durations import at_rate, frame_rate, length_note
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.generation import generate, render, request_of
+from animatic.generation import generate
+from animatic.rendering import render, request_of
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
 from animatic.video import Video

@@ -221,7 +221,7 @@ def test_the_source_of_a_story_is_what_it_is_alone(edit, tmp_path):
     from edit_pairs import edit_pair
 
     from animatic.backbones import load
-    from animatic.generation import render
+    from animatic.rendering import render
     from animatic.scene import Track
     from animatic.story_edit import Edit
 

@@ -15,8 +15,8 @@ from animatic.controls.sharing import ShareKV
 from animatic.core.loop import sample
 from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.generation import render
 from animatic.inversion import Backwards, invert
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 from animatic.story_edit import Edit
 from animatic.video import Video

@@ -30,9 +30,9 @@ from animatic.finishing.refine import Refine
 from animatic.finishing.stage import SamplingRun, Shape, StageContext
 from animatic.finishing.stages import finish, stages_of
 from animatic.finishing.upscale import Upscale
-from animatic.generation import render
 from animatic.methods import METHODS
 from animatic.methods.effect import without_effect
+from animatic.rendering import render
 from animatic.scene import Scene, Track, save_story
 from animatic.training.fit import DiffusionTrainer
 from animatic.training.settings import TrainingSettings

@@ -17,7 +17,7 @@ from animatic.backbones import load
 from animatic.cli import main
 from animatic.core.process import Process
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene
 from animatic.training.clips import Clips, Cut
 from animatic.training.fit import DiffusionTrainer, fit, grid

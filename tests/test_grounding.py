@@ -19,8 +19,8 @@ from animatic.core.control import Control
 from animatic.core.loop import sample
 from animatic.core.types import Branch, Conditioning, Step
 from animatic.errors import AnimaticError
-from animatic.generation import render
 from animatic.methods import METHODS
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 
 CATS = Scene("a cat and a dog", (Track("cat", ((0, 0, 0.4, 0.4), None)), Track("dog", ((0.5, 0.5, 1, 1),) * 2)))

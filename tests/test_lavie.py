@@ -39,7 +39,7 @@ from animatic.finishing.recipes import RECIPES
 from animatic.finishing.stage import SamplingRun, StageContext
 from animatic.finishing.stages import finish, stage_context, stages_of
 from animatic.finishing.upscale import Upscale
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 from animatic.video import Video
 

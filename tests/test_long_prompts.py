@@ -23,7 +23,8 @@ from animatic.core.loop import sample
 from animatic.core.text import ClipText, truncating
 from animatic.core.types import AttentionMapRequest
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.generation import encode, encode_stories, render, render_batch
+from animatic.generation import encode, encode_stories
+from animatic.rendering import render, render_batch
 from animatic.scene import Scene, Track
 
 FILLER = "many very quiet green trees under a wide blue sky "  # a letter is a token here: 41 of them

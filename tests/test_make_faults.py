@@ -20,7 +20,7 @@ from animatic.core.backbone import ModelDefaults
 from animatic.core.control import Control
 from animatic.core.seeds import check_seed
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.request import GenerationRequest
 from animatic.scene import Scene, load_story
 from animatic.video import Video, read_info

@@ -15,7 +15,7 @@ from animatic.backbones.identity import KNOWN
 from animatic.backbones.locating import locate, preset_of
 from animatic.cli import main
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene
 
 MINI = Path(str(files("animatic") / "weights" / "mini"))

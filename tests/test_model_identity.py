@@ -21,8 +21,8 @@ from animatic.backbones.lora import apply_lora
 from animatic.backbones.small_model import save_model
 from animatic.errors import AnimaticError
 from animatic.finishing.stages import stage_context, stages_of
-from animatic.generation import render
 from animatic.methods import METHODS, method_named
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 from animatic.training.fit import fit
 from animatic.training.settings import TrainingSettings

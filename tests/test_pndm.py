@@ -16,7 +16,7 @@ from animatic.core.control import Control, Run
 from animatic.core.loop import sample
 from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 
 # Stable Diffusion 1.5, scheduler/scheduler_config.json

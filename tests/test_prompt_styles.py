@@ -9,7 +9,6 @@ from edit_pairs import edit_pair
 from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.errors import AnimaticError
-from animatic.generation import render
 from animatic.methods import METHODS, as_method
 from animatic.prompting.english import article, counted, listing
 from animatic.prompting.styles import (
@@ -20,6 +19,7 @@ from animatic.prompting.styles import (
     with_background,
     with_background_published,
 )
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 from animatic.story_edit import Edit
 

@@ -14,7 +14,7 @@ from animatic.controls.guidance import Guidance
 from animatic.core.control import Control
 from animatic.core.loop import sample
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene, Track
 
 SIDES = range(128, 1025, 8)  # pixels: 113 x 113 = 12,769 sizes

@@ -27,7 +27,7 @@ from animatic.cli import main
 from animatic.core.process import Process
 from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene
 
 TINY = {"dim": 16, "multiples": (1, 2), "cond_dim": 6}

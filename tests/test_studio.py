@@ -25,9 +25,9 @@ import animatic
 from animatic import Scene, Track, Video, load, render
 from animatic.controls.watching import Progress, Stop, Stopped
 from animatic.errors import AnimaticError
-from animatic.generation import request_of
 from animatic.methods import METHODS
 from animatic.planning.planners import plan
+from animatic.rendering import request_of
 from animatic.scene import load_story
 from animatic.studio.api import Api
 from animatic.studio.job_request import JobRequest

@@ -22,7 +22,7 @@ from animatic.backbones.small_model import pixels
 from animatic.cli import main
 from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
-from animatic.generation import render
+from animatic.rendering import render
 from animatic.scene import Scene
 from animatic.training.checkpoints import claim
 from animatic.training.clips import Cut

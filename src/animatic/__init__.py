@@ -17,8 +17,9 @@ from .video import Video
 
 if TYPE_CHECKING:
     from .backbones import load
-    from .generation import edit, generate, generate_batch, render, render_batch
+    from .generation import generate, generate_batch
     from .planning.planners import plan
+    from .rendering import edit, render, render_batch
     from .request import GenerationRequest, SamplingOptions
     from .request_files import read_request
 
@@ -31,9 +32,9 @@ __all__ = [
 ]  # fmt: skip
 
 _LATE = {
-    "GenerationRequest": ".request", "SamplingOptions": ".request", "edit": ".generation", "generate": ".generation",
+    "GenerationRequest": ".request", "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation",
     "generate_batch": ".generation", "load": ".backbones", "plan": ".planning.planners",
-    "read_request": ".request_files", "render": ".generation", "render_batch": ".generation",
+    "read_request": ".request_files", "render": ".rendering", "render_batch": ".rendering",
 }  # fmt: skip
 
 

@@ -9,8 +9,6 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import torch
-
 from .backbones import load
 from .backbones.components import Components
 from .backbones.lora import with_loras
@@ -24,7 +22,6 @@ from .core.schedule import Schedule
 from .core.seeds import check_seed
 from .core.setting_values import Value
 from .core.text import truncating
-from .core.types import AttentionMapRequest
 from .durations import at_rate, clip_frames, frame_rate, length_note
 from .errors import AnimaticError
 from .methods import Method, MethodLike, as_method
@@ -241,19 +238,6 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     )
 
 
-def check(request: GenerationRequest, backbone: Backbone, method: MethodLike | None = None) -> list[str]:
-    """What will be without effect, a line each. Raises `AnimaticError` where a request can never be answered.
-
-    For queues and runs of many jobs, which ask once before the first: found are also methods that read attention layers
-    which the model does not have, and settings that only fail in a run.
-    """
-    bound = bind(request, backbone, method)
-    (shown,) = bound.shown([request.story])
-    controls = bound.controls([shown])
-    _check_layers(bound, controls)
-    return bound.notes(shown, controls)
-
-
 def needs_windows(story: Story, backbone: Backbone, frames: int | None) -> bool:
     """Whether a story is made in windows: not if it is one scene that is a still, short, or of `frames` at once."""
     geometry = backbone.geometry
@@ -301,21 +285,3 @@ def _sides(size: Any) -> tuple[int, int]:
     if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
         raise AnimaticError(f"size is {size!r}; want (width, height) in pixels, such as (64, 64)")
     return sides
-
-
-def _check_layers(bound: BoundRequest, controls: Sequence[Control]) -> None:
-    """Raise where a control reads text attention by names of layers that the network does not have."""
-    backbone: Any = bound.backbone
-    if not isinstance(backbone, Components):
-        return
-    reading = [control for control in controls if "text maps" in control.needs]
-    for owner in (part for control in reading for part in (control, getattr(control, "energy", None))):
-        layers: tuple[str, ...] = getattr(owner, "layers", ())
-        if not layers:
-            continue
-        try:
-            backbone.hooks.requested_layers(AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), layers))
-        except AnimaticError:
-            names = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
-            reason = f"method {bound.method.name!r} reads attention layers that {backbone.name} does not have ({names})"
-            raise AnimaticError(f"{reason}; want a method that reads all layers, such as lvd") from None

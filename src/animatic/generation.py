@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -30,9 +29,8 @@ from .finishing.stage import Shape
 from .finishing.stages import finish, stage_context, stages_of
 from .methods import MethodLike
 from .methods.settings import filled
-from .request import GenerationRequest, SamplingOptions, WindowOptions
+from .request import GenerationRequest
 from .scene import Scene, Story, story_json
-from .story_edit import Edit
 from .timeline import Timeline
 from .video import Video, check_rate
 
@@ -136,92 +134,6 @@ def generate_batch(
     if not first.finishing.stages:
         return videos
     return [finished(made, request, reports) for made, request in zip(videos, requests, strict=True)]
-
-
-def render(
-    shown: Scene | Story,
-    model: str | os.PathLike[str] | Backbone = "mini",
-    method: MethodLike = "",
-    seed: int = 0,
-    *,
-    callbacks: Watchers = (),
-    **options: Any,
-) -> Video:
-    """Render a scene, or scenes in a row as one video of any length.
-
-    `method` "" is lvd, or ditctrl+lvd for what is longer than the model's clip. `options` are fields of
-    `SamplingOptions`, `WindowOptions` and `GenerationRequest`, such as `steps=20, overlap=0.5, loras=...`. A scene of 0
-    seconds is a still. Raises `AnimaticError` before any work where something cannot be done.
-    """
-    request = request_of(_story(shown), model, method, seed, **options)
-    return generate(request, _loaded(model), callbacks, method=_own(method))
-
-
-def render_batch(
-    scenes: Sequence[Scene | Story],
-    model: str | os.PathLike[str] | Backbone = "mini",
-    method: MethodLike = "",
-    seeds: Sequence[int] = (0,),
-    *,
-    callbacks: Watchers = (),
-    **options: Any,
-) -> list[Video]:
-    """Render several scenes (or stories) at once, one seed each. See `render`."""
-    if isinstance(scenes, (str, Scene)):
-        raise AnimaticError(f"scenes is {repr(scenes)[:60]}; want a list of scenes")
-    if len(seeds) != len(scenes):
-        raise AnimaticError(f"{len(seeds)} seeds for {len(scenes)} scenes; want one each")
-    requests = []
-    for shown, seed in zip(scenes, seeds, strict=True):
-        requests.append(request_of(_story(shown), model, method, seed, **options))
-    return generate_batch(requests, _loaded(model), callbacks, method=_own(method))
-
-
-def edit(
-    video: Video | GenerationRequest,
-    *,
-    swap: dict[str, str] | None = None,
-    weight: dict[str, float] | None = None,
-    prompt: str = "",
-    blend: bool = False,
-    model: Backbone | None = None,
-    callbacks: Watchers = (),
-) -> Video:
-    """A video made again with words exchanged, of more or less weight, or under a new prompt; the rest stays.
-
-    See `story_edit.Edit`. Raises `AnimaticError` where the video carries no request, or a word is not in its prompt.
-    """
-    request = video.request if isinstance(video, Video) else video
-    return generate(request.edited(Edit(swap or {}, weight or {}, prompt, blend)), model, callbacks)
-
-
-def request_of(
-    story: Story, model: str | os.PathLike[str] | Backbone, method: MethodLike, seed: int, **options: Any
-) -> GenerationRequest:
-    """A request from keywords. Raises `AnimaticError` for a keyword that is no field."""
-    if not isinstance(model, (str, os.PathLike, Backbone)):
-        raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
-    sampling = {f.name for f in fields(SamplingOptions)} - {"seed"}
-    windows = {f.name for f in fields(WindowOptions)} - {"enabled"}
-    others = {"loras", "settings", "windowed", "stages"}
-    for name in options:
-        if name not in sampling | windows | others:
-            names = [f.name for kind in (SamplingOptions, WindowOptions) for f in fields(kind)]
-            known = ", ".join(name for name in [*names, *sorted(others)] if name not in ("seed", "enabled"))
-            raise AnimaticError(f"unknown option {name!r}; known: {known}")
-
-    # None stands for the default, as in the fields of a request
-    given = {name: value for name, value in options.items() if value is not None}
-    request = GenerationRequest(
-        story=story,
-        model=(model.reference or model.name) if isinstance(model, Backbone) else os.fspath(model),
-        method=method if isinstance(method, str) else "",
-        sampling=SamplingOptions(seed=seed, **{name: given[name] for name in sampling & given.keys()}),
-        windows=WindowOptions(given.get("windowed"), **{name: given[name] for name in windows & given.keys()}),
-        loras=tuple(given.get("loras", ())),
-        settings=given.get("settings", {}),
-    )
-    return replace(request, finishing=replace(request.finishing, stages=given.get("stages", "")))
 
 
 def finished(video: Video, request: GenerationRequest, reports: Callbacks, keep: Path | None = None) -> Video:
@@ -338,19 +250,6 @@ def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning
     text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
     rows = [Branch(negative, i) for negative in (True, False) for i in range(count)]
     return Conditioning(text, tuple(rows), cond.extra)
-
-
-def _story(shown: Scene | Story) -> Story:
-    return tuple(shown) if isinstance(shown, (tuple, list)) else (cast("Scene", shown),)
-
-
-def _loaded(model: Any) -> Backbone | None:
-    return model if isinstance(model, Backbone) else None
-
-
-def _own(method: MethodLike) -> MethodLike | None:
-    """A method of one's own; a name stands in the request."""
-    return None if isinstance(method, str) else method
 
 
 def versions() -> dict[str, str]:

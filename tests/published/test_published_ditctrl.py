@@ -20,8 +20,9 @@ from animatic.core.loop import sample
 from animatic.core.types import AttentionCall, Branch, Conditioning, Step
 from animatic.editing import edited
 from animatic.errors import AnimaticError
-from animatic.generation import encode, encode_stories, generate, render
+from animatic.generation import encode, encode_stories, generate
 from animatic.methods import METHODS
+from animatic.rendering import render
 from animatic.request import GenerationRequest
 from animatic.scene import Scene
 from animatic.story_edit import Edit

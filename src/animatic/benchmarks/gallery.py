@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..backbones import load
 from ..files import write_atomically
-from ..generation import render_batch
+from ..rendering import render_batch
 from ..scene import Scene
 from ..toy.evals.controls import cases_of
 from ..video import Video, draw_boxes, png

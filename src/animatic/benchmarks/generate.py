@@ -99,7 +99,7 @@ class JobRenderer:
 
     def _check(self) -> None:
         """Raise where no job could ever be made: asked once, of an object that the model knows, before the first."""
-        from ..binding import check
+        from ..checking import check
         from ..timeline import check_no_frames
 
         settings, backbone = self.settings, self.backbone

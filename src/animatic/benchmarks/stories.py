@@ -22,8 +22,9 @@ from ..controls.guidance import Guidance
 from ..controls.reweight import Reweight
 from ..core.backbone import Backbone
 from ..core.loop import sample
-from ..generation import generate_versions, render, request_of
+from ..generation import generate_versions
 from ..prompting.english import article
+from ..rendering import render, request_of
 from ..scene import Box, Scene, Story, Track
 from ..story_edit import Edit
 from ..toy import grid_world as toyworld

@@ -116,19 +116,19 @@ def score(
     values = {metric: {"mean": mean, "n": n} for metric, (mean, n) in made.means.items()}
     if distance is not None:
         values["fvd"] = distance.of_run(run, real)
-    told = {"benchmark": settings.benchmark, "model": settings.model, "method": settings.method_shown}
-    told |= {"seed": str(settings.seed), "detector": detector, "rules": rules}
+    settings_shown = {"benchmark": settings.benchmark, "model": settings.model, "method": settings.method_shown}
+    settings_shown |= {"seed": str(settings.seed), "detector": detector, "rules": rules}
     tallies = {**made.tasks, "overall": made.overall}
     if as_json:
         counts = {"tasks": {task: asdict(tally) for task, tally in tallies.items()}, "metrics": values}
         rest = {"failed": len(made.failed), "left_out": len(made.left_out), "unmade": made.unmade}
-        print(json.dumps({**told, **counts, **rest}))
+        print(json.dumps({**settings_shown, **counts, **rest}))
         return
-    _tell_tallies(", ".join(told.values()), tallies)
+    _print_tallies(", ".join(settings_shown.values()), tallies)
     if values:
         table(("metric", "mean", "n"), [(k, f"{v['mean']:.4f}", v["n"]) for k, v in values.items()])
-    _tell_reasons("failed, counted as wrong: ", made.failed.values())
-    _tell_reasons("left out, not counted: ", made.left_out.values())
+    _print_reasons("failed, counted as wrong: ", made.failed.values())
+    _print_reasons("left out, not counted: ", made.left_out.values())
     if made.unmade:
         print(f"{made.unmade} of {len(verdicts)} jobs are not made yet, and not counted")
 
@@ -148,8 +148,8 @@ def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
             layouts[i] = read(text, legacy=benchmark.name == "lmd")
         except AnimaticError as error:
             reasons[i] = str(error)
-    told = {"replies": str(replies), "rules": rules}
-    _report(name, judge(cases, layouts, judge_by), told, reasons, as_json)
+    settings_shown = {"replies": str(replies), "rules": rules}
+    _report(name, judge(cases, layouts, judge_by), settings_shown, reasons, as_json)
     others = kept.keys() - {case.prompt.rstrip(".") for case in cases}
     if others:
         print(f"{len(others)} prompts of {replies} are none of {name}; not counted", file=sys.stderr)
@@ -206,12 +206,18 @@ def plan(
 
     if as_json:
         every = [{**asdict(score), "overall": asdict(score.overall)} for score in scores]
-        told = {"benchmark": name, "rules": rules}
-        print(json.dumps({**told, **every[0]} if len(every) == 1 else {**told, "limit": limit, "scores": every}))
+        settings_shown = {"benchmark": name, "rules": rules}
+        print(
+            json.dumps(
+                {**settings_shown, **every[0]}
+                if len(every) == 1
+                else {**settings_shown, "limit": limit, "scores": every}
+            )
+        )
         return
     for score in scores:
-        _tell_tallies(f"{name}: {score.planner}, {rules}", {**score.tasks, "overall": score.overall})
-        _tell_reasons("", score.unread.values())
+        _print_tallies(f"{name}: {score.planner}, {rules}", {**score.tasks, "overall": score.overall})
+        _print_reasons("", score.unread.values())
     for file in files:
         print(file)
 
@@ -223,11 +229,11 @@ def _report(
         counts = {**asdict(score), "overall": asdict(score.overall)}
         print(json.dumps({"benchmark": name, **settings, **counts, "unread": reasons}))
         return
-    _tell_tallies(f"{name}: {', '.join(settings.values())}", {**score.tasks, "overall": score.overall})
-    _tell_reasons("", reasons.values())
+    _print_tallies(f"{name}: {', '.join(settings.values())}", {**score.tasks, "overall": score.overall})
+    _print_reasons("", reasons.values())
 
 
-def _tell_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
+def _print_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
     """A table of what was right, task by task."""
     rows = []
     for task, tally in tallies.items():
@@ -236,7 +242,7 @@ def _tell_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
     table((title, "correct", "share", "95 % (Wilson)"), rows)
 
 
-def _tell_reasons(label: str, reasons: Iterable[str]) -> None:
+def _print_reasons(label: str, reasons: Iterable[str]) -> None:
     """Each reason once, with how often it was given."""
     for reason, count in Counter(reasons).items():
         print(f"{label}{count} x {reason}")

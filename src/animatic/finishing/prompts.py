@@ -7,8 +7,8 @@ from typing import Any
 
 from ..backbones import load
 from ..core.backbone import Backbone
-from ..generation import render
 from ..methods import MethodLike
+from ..rendering import render
 from ..scene import Scene
 from ..video import Video
 from .checks import check_stages

@@ -62,10 +62,14 @@ class Api:
         """What there is to choose from: models, methods, planners, limits."""
         loaded = self.studio.model(self.studio.models[0])
         geometry = loaded.geometry
+        models = {}
+        for name in self.studio.models:
+            models[name] = PRESETS[name].about if name in PRESETS else "a model folder"
+        methods = {name: method.summary for name, method in METHODS.items()}
         size = {"width": geometry.width, "height": geometry.height, "frames": geometry.frames}
         return {
-            "models": {n: PRESETS[n].about if n in PRESETS else "a model folder" for n in self.studio.models},
-            "methods": {name: method.summary for name, method in METHODS.items()},
+            "models": models,
+            "methods": methods,
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
@@ -253,12 +257,13 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
 ENDPOINTS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
 
 
-def _with_links(told: dict[str, Any]) -> dict[str, Any]:
-    """Files as links; a preview's too."""
-    told["files"] = [
-        {k: v if k == "method" else f"/made/{told['id']}/{v}" for k, v in version.items()} for version in told["files"]
-    ]
-    return told
+def _with_links(status: dict[str, Any]) -> dict[str, Any]:
+    """A status with addresses in place of the names of files."""
+    address = f"/made/{status['id']}"
+    linked = []
+    for version in status["files"]:
+        linked.append({kind: name if kind == "method" else f"{address}/{name}" for kind, name in version.items()})
+    return {**status, "files": linked}
 
 
 def _holds(record: Record, words: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backbones.components import Components
-from ..binding import check
+from ..checking import check
 from ..errors import AnimaticError
 from ..request import FinishingOptions, GenerationRequest
 from ..scene import Story, story_json

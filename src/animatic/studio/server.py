@@ -84,14 +84,14 @@ def _refusal(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)[:500]}, error.status if isinstance(error, Refused) else 400)
 
 
-def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "", share: bool = False) -> Running:
+def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "", public_url: bool = False) -> Running:
     """Serve in the background. Raises `AnimaticError` where the port is taken, or sharing is open to everybody."""
-    if share and not password:
-        raise AnimaticError("share is on without a password; want one, for everybody could come in")
-    app = build(api, host in LOOPBACK and not share, password)
+    if public_url and not password:
+        raise AnimaticError("public_url is on without a password; want one, for everybody could come in")
+    app = build(api, host in LOOPBACK and not public_url, password)
     try:
         _, local, public = app.launch(
-            server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, show_error=True,
+            server_name=host, server_port=port, share=public_url, prevent_thread_lock=True, quiet=True, show_error=True,
             ssr_mode=False, run_history=False, footer_links=[], mcp_server=False, pwa=False,
         )  # fmt: skip
     except OSError:

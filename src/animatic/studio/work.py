@@ -100,7 +100,7 @@ class Studio:
         return self.model(request.model, [lora_text(lora) for lora in request.loras])
 
     def check(self, wanted: JobRequest) -> None:
-        """Raise where it cannot be done, as far as that can be told before: of a model that is not loaded, less."""
+        """Raise where it cannot be done, as far as that is known before: of a model that is not loaded, less."""
         request = wanted.generation
         for each in wanted.requests:
             method_named(each.method)
@@ -139,12 +139,12 @@ class Studio:
         """A record, with its place in the queue or its progress."""
         with self._states:
             record, job = self.log.get(name), self._job
-            told = asdict(record)
+            status = asdict(record)
             if record.state == WAITING:
-                told["place"] = self._waiting().index(name) + 1
+                status["place"] = self._waiting().index(name) + 1
         if job is not None and job.record.id == name and record.state == RUNNING:
-            told |= {"done": job.done, "count": job.count, "rest": job.rest, "preview": job.shown}
-        return told
+            status |= {"done": job.done, "count": job.count, "rest": job.rest, "preview": job.shown}
+        return status
 
     def preview(self, name: str) -> bytes:
         """The last job's frames as it would show them by now: animated webp."""

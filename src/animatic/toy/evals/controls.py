@@ -21,7 +21,7 @@ import typer
 
 from ...backbones import load
 from ...benchmarks.detect import overlap
-from ...generation import render_batch
+from ...rendering import render_batch
 from ...scene import Box
 from ...video import Video
 from ..detector import ToyDetector

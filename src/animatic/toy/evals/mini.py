@@ -19,12 +19,12 @@ import typer
 
 from ...backbones import load
 from ...benchmarks.cases import centred, middle
-from ...generation import render_batch
 from ...methods import METHODS, Method
 from ...methods.lvd import LVD
 from ...planning.rules import plan as plan_scene
 from ...prompting.english import article
 from ...prompting.styles import with_background
+from ...rendering import render_batch
 from ...scene import Box, Scene, Track
 from ...video import Video
 from .. import grid_world as toyworld

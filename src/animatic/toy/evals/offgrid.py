@@ -20,7 +20,7 @@ import typer
 from ...backbones import load
 from ...benchmarks.cases import Tally, centred, middle
 from ...core.backbone import Backbone
-from ...generation import render_batch
+from ...rendering import render_batch
 from ...scene import Box, Scene, Track
 from ..detector import ToyDetector, same_colour
 from ..residual import Detection, behind
