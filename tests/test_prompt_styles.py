@@ -183,7 +183,7 @@ def test_negative_words_of_kinds_of_run(image_model, monkeypatch):
 def test_an_edit_of_words_that_are_not_told_is_refused(image_model):
     """The plain model is told no background; LMD is."""
     scene, edit = Scene("A cat", (Track("cat", BOX),), "the bear", seconds=0), Edit(swap={"bear": "dog"})
-    with pytest.raises(AnimaticError, match=r"'bear' is not in the text that is told, 'A cat'"):
+    with pytest.raises(AnimaticError, match=r"'bear' is not in the text that is encoded, 'A cat'"):
         edit_pair(scene, edit, image_model, "none", steps=2)
     before, after = edit_pair(scene, edit, image_model, "lmd", steps=2)
     assert before.info["prompt_text"] == "the bear with a cat" and after.info["prompt_text"] == "the dog with a cat"

@@ -77,7 +77,8 @@ def recorded(source: Path, choices: Choices) -> GenerationRequest:
             raise AnimaticError(f"{source}: was made with {made_with} and does not say where that is; want --lora FILE")
         open_values = "guidance, size and negative words"
         line(f"{source} does not say with what {open_values} it was made: {request.model}'s own are taken")
-    if is_other_model(choices.model, request.model):
+    is_scene_alone = request == GenerationRequest(request.story)
+    if not is_scene_alone and is_other_model(choices.model, request.model):
         line(f"{source} was made by {request.model}; what it was made with otherwise is {choices.model}'s own")
 
     # files that the request names may be read if the user names them too; those that are replaced do not matter
