@@ -97,7 +97,7 @@ def test_checkpoints_samples_and_the_model(tmp_path):
     assert len(sheet) == 3
     model = load(str(made))
     assert model.provides == {"video"} and model.geometry.frames == 3
-    video = render(Scene("a bear", (), seconds=0.5), model, "none", seed=1, steps=2)
+    video = render(Scene("a bear", (), seconds=3 / 8), model, "none", seed=1, steps=2)
     assert video.frames.shape == (3, 16, 16, 3)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in log] == [1, 2, 3, 4, 5] and log[0]["videos/s"] > 0 and log[-1]["eta s"] == 0

@@ -199,7 +199,7 @@ def looked_into(command, folder):
     if "generate" in words:
         run = Run(folder / words[words.index("--out") + 1])
         files = [run.folder / job.file for job in run.jobs() if job.file]
-        assert run.settings.settings.keys() >= given.keys() and len(files) == 1
+        assert run.settings.request.settings.keys() >= given.keys() and len(files) == 1
     elif "make" in words or words[1:3] == ["render", "--prompts"]:
         made = folder / words[words.index("--out") + 1]
         files = [f for f in made.iterdir() if f.suffix in (".mp4", ".png") and "sheet" not in f.name]
