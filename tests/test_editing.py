@@ -1,5 +1,7 @@
 """Edits on tiny real networks: the source stays what it was, the target is other only as far as it was told."""
 
+from dataclasses import replace
+
 import diffusers
 import numpy as np
 import pytest
@@ -138,3 +140,16 @@ def test_an_inverted_video_is_made_again(unet):
         edit_pair(SCENE, Edit(swap={"cat": "dog"}), unet, video=Video(frames, 8.0, {}))
     made = edit_pair(SCENE, Edit(swap={"cat": "dog"}), unet, size=(32, 32), steps=3, video=Video(frames, 8.0, {}))
     assert made[1].frames.shape == (3, 32, 32, 3) and made[1].fps == 8
+
+
+@pytest.mark.parametrize("method", ["ditctrl", "ditctrl:masked", "ditctrl:chained"])
+@pytest.mark.parametrize("name", ["dit", "unet"])
+def test_a_story_whose_windows_share_is_edited(name, method, request):
+    """A window of the target follows the source's, and reads what the target's window before it computed."""
+    model = request.getfixturevalue(name)
+    seconds = model.geometry.frames / model.geometry.fps
+    story = tuple(replace(SCENE, prompt=f"a red {noun} runs", seconds=seconds) for noun in ("cat", "dog"))
+    story = tuple(replace(s, tracks=(Track(s.prompt.split()[2], ((0.0, 0.0, 0.5, 0.5),)),)) for s in story)
+    how = {"steps": 5, "size": (48, 32)}
+    source, target = edit_pair(story, Edit(swap={"red": "blue"}), model, method, 3, **how)
+    assert apart(source, render(story, model, method, 3, **how)) <= 1 < apart(target, source)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..core.attention import matches_any, predict_with_maps, resized
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.encoded_prompt import segments
 from ..core.types import Attend, AttentionCall, Conditioning, Denoise, Step
 from ..errors import AnimaticError
@@ -40,11 +40,9 @@ class AttentionMaps(Control):
     each: ShowLayer | None = None
     words: Callable[[str], Sequence[str]] | None = None
     needs = frozenset({"text maps"})
-    _targets: Targets = field(init=False, repr=False, compare=False)
-    _sum: Tensor = field(init=False, repr=False, compare=False)
-    _word_maps: dict[str, Tensor] = field(
-        init=False, repr=False, compare=False
-    )  # by layer, of one evaluation of the network
+    _targets: Targets = bound()
+    _sum: Tensor = bound()
+    _word_maps: dict[str, Tensor] = bound()  # by layer, of one evaluation of the network
 
     def begin(self, run: Run) -> AttentionMaps:
         if late := [step for step in self.steps if step >= len(run.schedule)]:
@@ -60,6 +58,7 @@ class AttentionMaps(Control):
     def attend(
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
+        # words as queries: only layers with text and video in one sequence have them
         if self.from_text and call.kind == "joint" and matches_any(call.layer, self.layers):
             tokens = self._targets.tokens[call.cond.samples][:, None, :, None]
             words = q.gather(2, tokens.expand(-1, q.shape[1], -1, q.shape[3]))
@@ -83,6 +82,7 @@ class AttentionMaps(Control):
         if not found:
             raise AnimaticError(self._nothing_found())
 
+        # add up the layers, of conditional branches alone
         for layer, maps in found.items():
             # conditional branches come last
             conditional = maps[-len(targets.tokens) :].float().mean(2).movedim(-1, 1)

@@ -39,6 +39,8 @@ def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box
     `placement`: with "middle" it is centred from top to bottom too, with "kept" it stays at its height.
     """
     width, height = box[2] - box[0], box[3] - box[1]
+
+    # a box that is taller than the space above the floor begins at the top
     tops = {"floor": max(0.0, 1 - floor - height), "middle": 0.5 - height / 2, "kept": box[1]}
     top = tops[placement]
     return (0.5 - width / 2, top, 0.5 + width / 2, top + height)
@@ -47,6 +49,7 @@ def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box
 def middle(mask: Tensor) -> tuple[float, float]:
     """(x, y) in 0..1 of the middle of the bounding box of a mask `[height, width]`."""
     height, width = mask.shape
+    # rows and columns that the mask reaches
     rows = mask.any(1).nonzero().flatten().tolist()
     columns = mask.any(0).nonzero().flatten().tolist()
     x = (columns[0] + columns[-1] + 1) / 2 / width
@@ -66,6 +69,7 @@ def offsets(masks: Tensor, goals: Tensor) -> Tensor:
     `masks` and `goals` are `[object, frame, height, width]`; where one of them is empty the offset is 0.
     """
     out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+    # absent objects are not moved
     both = masks.any(-1).any(-1) & goals.any(-1).any(-1)
     for i, frame in both.nonzero().tolist():
         out[i, frame] = _eighths(middle(masks[i, frame]), middle(goals[i, frame]))
@@ -79,6 +83,7 @@ def offsets_published(masks: Tensor, goals: Sequence[Scene]) -> Tensor:
     """
     out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
     for i, scene in enumerate(goals):
+        # the box itself is the goal, however it is rounded to cells
         for frame, box in enumerate(scene.tracks[0].boxes):
             if box is None or not masks[i, frame].any():
                 continue
@@ -98,6 +103,7 @@ def shifted(x: Tensor, offset: Tensor) -> Tensor:
     out = torch.zeros_like(x)
     for i in range(x.shape[0]):
         for frame in range(x.shape[1]):
+            # whole cells of this grid; what leaves the canvas is lost
             right = round(int(offset[i, frame, 0]) * width / PARTS)
             down = round(int(offset[i, frame, 1]) * height / PARTS)
             to_y, from_y = _overlap(down, height)
@@ -147,10 +153,13 @@ def composed(
     composited = [torch.zeros_like(x) for _ in levels]
     surroundings = enlarged(masks)
 
+    # large objects first: small ones are in front
     by_size = masks.sum((1, 2, 3)).argsort(descending=True, stable=True)
     for i in by_size.tolist():
         sample = samples[i]
         start[sample] = torch.where(surroundings[i], levels[0][i], start[sample])
+
+        # latents of every level inside the mask alone
         for target, own in zip(composited, levels, strict=True):
             target[sample] = torch.where(masks[i], own[i], target[sample])
         cover[sample] |= masks[i]

@@ -69,6 +69,7 @@ class Composition(Control):
     def begin(self, run: Run) -> Composition:
         scenes = run.single_scenes_for(self)
         objects = [(sample, track) for sample, scene in enumerate(scenes) for track in range(len(scene.tracks))]
+        # nothing to composite, or nothing that composited objects would change
         if not objects or not (self.frozen or self.transfer):
             return replace(self, energy=self.energy.begin(run))
 
@@ -113,6 +114,8 @@ class Composition(Control):
         """The scene in which an object is generated: its box is centred if `centre` is set."""
         if not self.centre:
             return scene
+
+        # its size stays, in every frame that it is in
         (track,) = scene.tracks
         boxes = tuple(box and centred(box, self.floor, self.placement) for box in track.boxes)
         return replace(scene, tracks=(replace(track, boxes=boxes),))
@@ -127,6 +130,7 @@ class Composition(Control):
         else:
             frames, height, width = masks.shape[1:]
             offset = offsets(masks, masks_of(goals, frames, height, width))
+        # axis 1 is vertical
         if self.sideways:
             offset[..., 1] = 0
         return offset
@@ -147,7 +151,7 @@ class Composition(Control):
 
         # the run ends at the last noise level that is used
         recorded = self.energy.until if self.transfer else 0.0
-        stop = None
+        stop = None  # the clean one
         if not self.mask.needs_pixels:
             stop = max(self._last_held(run), int(len(run.schedule) * recorded), 1)
 
@@ -157,6 +161,7 @@ class Composition(Control):
         prompts = [EncodedPrompt.of(scene, run.backbone.text) for scene in single]
         recorder = ObjectRecorder(single, prompts, self.energy.layers, mask_layers, recorded)
 
+        # the objects' run: their own scenes, the guidance of this one
         negatives = [run.backbone.defaults.negative_text(scene.negative, self.negative) for scene in single]
         cond = run.backbone.encode([scene.prompt for scene in single], negatives)
         schedule = run.schedule.again(stop)
@@ -214,11 +219,14 @@ class ObjectRecorder(Control):
         return torch.stack(self._means[len(self._means) // WARM_UP :]).mean(0)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        # one evaluation answers for both kinds of layers
         requested = tuple(dict.fromkeys((*self.layers, *self.mask_layers)))
         prediction, found = predict_with_maps(inner, x, step, cond, self.words.to(x.device), requested)
 
         for_masks = {name: maps for name, maps in found.items() if matches_any(name, self.mask_layers)}
         self._means.append(mean_map(for_masks)[:, :, 0])
+
+        # references of attention transfer
         if step.fraction < self.until:
             for name, maps in found.items():
                 if matches_any(name, self.layers):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 import torch
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.attention import matches_any, predict_with_maps, resized_in_time
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import Attend, AttentionCall, Branch, Conditioning, Denoise, Span, Step
 
 
@@ -39,6 +39,7 @@ class FollowSource(Control):
 
     def _following(self, branch: Branch) -> Branch:
         """The branch with the source's as its `kv_source`, unless it has one or belongs to a sample that reads none."""
+        # a window's own source goes first
         reads = branch.sample in self.samples if self.samples else branch.sample > 0
         if not reads or branch.kv_source is not None:
             return branch
@@ -55,6 +56,7 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
     matrix = torch.zeros(size, size)
     own = torch.zeros(size)
     matcher = SequenceMatcher(None, list(source), list(target), autojunk=False)
+    # deleted tokens have no counterpart: the attention to them is dropped
     for kind, first, stop, target_first, target_stop in matcher.get_opcodes():
         if kind == "equal":
             matrix[range(first, stop), range(target_first, target_stop)] = 1
@@ -85,7 +87,7 @@ class PromptToPrompt(Control):
     self_until: float = 0.4
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _matrices: list[list[tuple[Tensor, Tensor]]] = field(init=False, repr=False, compare=False)  # by sample, by prompt
+    _matrices: list[list[tuple[Tensor, Tensor]]] = bound()  # by sample, by prompt
 
     def begin(self, run: Run) -> PromptToPrompt:
         run.scenes_for(self)
@@ -98,6 +100,7 @@ class PromptToPrompt(Control):
         for prompt in run.prompts:
             stories.append([list(map(str, prompt.token_ids(segment))) for segment in range(len(prompt.texts))])
 
+        # prompt by prompt: stories of one batch have as many scenes
         for story in stories:
             pairs = [aligned(source, target, size) for source, target in zip(stories[0], story, strict=True)]
             own._matrices.append([(matrix.to(run.x.device), added.to(run.x.device)) for matrix, added in pairs])
@@ -137,6 +140,7 @@ class PromptToPrompt(Control):
 
     def _alignment(self, branch: Branch) -> tuple[Tensor, Tensor]:
         """How the tokens of a branch correspond to the source's (see `aligned`); negative prompts to themselves."""
+        # negative prompts are not edited
         if branch.negative:
             own = self._matrices[0][0][1]
             return torch.eye(len(own), device=own.device), torch.zeros_like(own)
@@ -158,13 +162,16 @@ class PromptToPrompt(Control):
 def _source_of(branches: Sequence[Branch], i: int) -> int:
     """Index of the first sample's branch that branch `i` follows: of the same window, and alike in reading a source.
 
-    Branches of negative prompts follow none.
+    Branches of negative prompts follow none, nor do those that are evaluated without the source (sharing by masks
+    computes the branches that read one by one).
     """
     branch = branches[i]
     if branch.negative:
         return i
     source = replace(branch, sample=0, kv_source=None)
     candidates = [j for j, other in enumerate(branches) if replace(other, kv_source=None) == source]
+    if not candidates:
+        return i
     reads = branch.kv_source is not None
     return next((j for j in candidates if (branches[j].kv_source is not None) == reads), candidates[0])
 
@@ -186,12 +193,8 @@ class LocalBlend(Control):
     source: int = 0
     targets: tuple[int, ...] = ()
     needs = frozenset({"text maps"})
-    _tokens: Tensor = field(
-        init=False, repr=False, compare=False
-    )  # positions in the sequence of all segments `[sample, word]`
-    _seen: list[Tensor] = field(
-        init=False, repr=False, compare=False
-    )  # mean attention at each level `[sample, frame, height, width]`
+    _tokens: Tensor = bound()  # positions in the sequence of all segments `[sample, word]`
+    _seen: list[Tensor] = bound()  # mean attention at each level `[sample, frame, height, width]`
 
     def begin(self, run: Run) -> LocalBlend:
         size = run.tokens_per_prompt
@@ -211,6 +214,7 @@ class LocalBlend(Control):
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         prediction, found = predict_with_maps(inner, x, step, cond, self._tokens, self.layers)
+        # mean over heads and words, on the grid of the latents
         layers = [resized_in_time(maps.mean((2, 5)), x.shape[2:]) for maps in found.values()]
         self._seen.append(torch.stack(layers).mean(0))
         return prediction
@@ -224,6 +228,7 @@ class LocalBlend(Control):
         strongest = attention.amax((2, 3), keepdim=True).clamp(min=1e-12)
         differs = attention / strongest > self.threshold
 
+        # elsewhere the sample is the source's
         blended = x.clone()
         others = [i for i in range(len(x)) if i != self.source]
         for i in self.targets or others:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import AttentionMapRequest, Conditioning, Denoise, Fraction, Step
 from ..errors import AnimaticError
 from .targets import Targets
@@ -87,13 +87,15 @@ class Energy(Control):
     separate_objects: bool = False
     per_head: bool = False
     needs = frozenset({"text maps"})
-    _targets: Targets = field(init=False, repr=False, compare=False)
-    _last: Tensor = field(init=False, repr=False, compare=False)  # the energy of each sample after its last step
-    _scheduler: str = field(init=False, repr=False, compare=False)
+    _targets: Targets = bound()
+    _last: Tensor = bound()  # the energy of each sample after its last step
+    _scheduler: str = bound()
 
     def begin(self, run: Run) -> Energy:
         run.scenes_for(self)
         own = copy(self)
+
+        # the energies are means over heads: numbers that are meant for a sum become those of a mean
         heads = self.heads(run)
         own.scale = self.scale * heads
         own.threshold = self.threshold / heads
@@ -121,6 +123,7 @@ class Energy(Control):
         if step.clean or step.fraction >= self.until or not len(self._targets.samples):
             return x
 
+        # samples above the threshold are guided; at the beginning of a level all are, unless `legacy`
         last = self._last if self.legacy else torch.full_like(self._last, torch.inf)
         active = last > self.threshold
         iterations = self._iterations_at(step.index) if bool(active.any()) else 0
@@ -145,9 +148,12 @@ class Energy(Control):
     def _gradient(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> tuple[Tensor, Tensor]:
         """The energy `[sample]` and its gradient, of the shape of `x`."""
         with torch.enable_grad():
+            # the passes of an energy need maps alone, and only of the conditional branches
             x = x.detach().requires_grad_()
             request = AttentionMapRequest(self._targets.tokens, self.layers, maps_only=True)
             inner(x, step, replace(cond.positive, map_request=request))
+
+            # samples do not depend on each other: the gradient of the sum holds that of each
             energy = self.terms(request.found, self._targets, step)
             (gradient,) = torch.autograd.grad(energy.sum(), x)
         return energy, gradient
@@ -165,4 +171,6 @@ class Energy(Control):
         """Most gradient steps at the noise level of this index."""
         if isinstance(self.iterations, int):
             return self.iterations
+
+        # the last number holds for all levels that follow
         return self.iterations[min(index, len(self.iterations) - 1)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
 
@@ -19,7 +19,7 @@ class Finite(Control):
     Put it first in the list, so that it checks a sample before other controls use it.
     """
 
-    _run: Run = field(init=False, repr=False, compare=False)
+    _run: Run = bound()
 
     def begin(self, run: Run) -> Finite:
         own = copy(self)
@@ -27,6 +27,7 @@ class Finite(Control):
         return own
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        # one synchronisation with the device for each step
         if not bool(x.isfinite().all()):
             scheduler, guidance = self._run.schedule.name, self._run.guidance
             where = f"step {step.index} of {step.count} of {scheduler} at guidance {guidance:g}"

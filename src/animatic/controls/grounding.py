@@ -44,6 +44,7 @@ class Gligen(Control):
     _conditioning: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
+        # boxes and encoded names of all samples: they are the same at every level
         scenes = run.scenes_for(self)
         fields = named_boxes(scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
         return replace(self, _conditioning={name: value.to(run.x.device) for name, value in fields.items()})
@@ -53,10 +54,12 @@ class Gligen(Control):
         if not self._active(step) or (guided and self.guided == "no word"):
             return cond
 
+        # which branches are conditioned on boxes; the others have the null embedding
         grounded = torch.tensor([not branch.negative for branch in cond.branches], device=cond.text.device)
         if guided and self.guided == "nothing":
             grounded = torch.zeros_like(grounded)
 
+        # of each branch the boxes of its sample
         fields = {name: value[cond.samples] for name, value in self._conditioning.items()}
         fields["present"] = fields["present"] * grounded[:, None, None]
         return replace(cond, extra={**cond.extra, **fields})
@@ -79,12 +82,15 @@ def named_boxes(
     perhaps with others ("two cats"); or the "prompt" of an image of it alone ("a lawn with a cat"). Raises
     `AnimaticError` where a scene has more than 30 tracks.
     """
+    # slots for 30 objects in every frame; unused ones stay empty
     boxes = torch.zeros(len(scenes), frames, MOST, 4)
     present = torch.zeros(len(scenes), frames, MOST)
     names: list[tuple[int, int, str]] = []
     for s, scene in enumerate(scenes):
         if len(scene.tracks) > MOST:
             raise AnimaticError(f"a scene has {len(scene.tracks)} tracks; GLIGEN takes at most {MOST}")
+
+        # boxes are cut to the frame; where one is absent its slot stays empty
         for i, track in enumerate(scene.at(frames, legacy).tracks):
             names.append((s, i, _named(scene, track, i, naming)))
             for f, box in enumerate(track.boxes):
@@ -92,6 +98,7 @@ def named_boxes(
                     boxes[s, f, i] = torch.tensor(box).clamp(0, 1)
                     present[s, f, i] = 1.0
 
+    # names are encoded together, and laid into the slots of their objects
     pooled = text.pooled([name for _, _, name in names])
     phrases = pooled.new_zeros(len(scenes), MOST, pooled.shape[-1])
     for (s, i, _), state in zip(names, pooled, strict=True):

@@ -28,14 +28,17 @@ class Guidance(Control):
     scale: float | None = None
 
     def begin(self, run: Run) -> Guidance:
+        # a copy: methods share their controls between runs
         scale = run.guidance if self.scale is None else self.scale
         return replace(self, scale=scale)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        # at scale 1 the unconditional branches cancel out
         scale = self.at(step)
         if scale == 1:
             return inner(x, step, cond.positive)
 
+        # one evaluation of the network for all branches
         prediction = inner(x[cond.samples], step, cond)
         unconditional = prediction[[i for i, branch in enumerate(cond.branches) if branch.negative]]
         conditional = prediction[[i for i, branch in enumerate(cond.branches) if not branch.negative]]
@@ -43,9 +46,9 @@ class Guidance(Control):
 
     def at(self, step: Step) -> float:
         """The scale at a noise level."""
-        return self._bound()
+        return self._scale()
 
-    def _bound(self) -> float:
+    def _scale(self) -> float:
         """The scale, which `begin` has taken from the run where it was left open."""
         if self.scale is None:
             raise AnimaticError("guidance has no scale before the run begins; want Guidance(7.5), or begin(run) first")
@@ -61,12 +64,14 @@ class ZeroNegative(Control):
     """
 
     def begin(self, run: Run) -> Control:
+        # a negative prompt of any scene, or of the model, is an encoded text for all
         defaults = run.backbone.defaults
         parts = [part for scene in run.scenes for part in segments(scene)]
         has_negative = any(defaults.negative_text(part.negative) for part in parts)
         return Control() if has_negative else self
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
+        # conditional branches keep their text
         negative = torch.tensor([branch.negative for branch in cond.branches], device=cond.text.device)
         return replace(cond, text=cond.text.masked_fill(negative[:, None, None], 0.0))
 
@@ -81,5 +86,6 @@ class WaveGuidance(Guidance):
     """
 
     def at(self, step: Step) -> float:
+        # t runs to 1000 and count to some 50, so that the power is not of a fraction: as in the original
         turns = (step.count - float(step.t)) / step.count
-        return 1 + self._bound() * (1 - math.cos(math.pi * turns**5)) / 2
+        return 1 + self._scale() * (1 - math.cos(math.pi * turns**5)) / 2

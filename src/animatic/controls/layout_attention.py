@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.attention import TEXT_KINDS, matches_any
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import Attend, AttentionCall, Branch, Fraction, Step
 from .targets import Targets
 
@@ -38,9 +38,9 @@ class LayoutAttention(Control):
     until: Fraction = 0.6
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
-    _frames_per_token: int = field(init=False, repr=False, compare=False)  # latent frames
-    _targets: Targets = field(init=False, repr=False, compare=False)
-    _biases: dict[tuple, tuple[Tensor, Tensor]] = field(init=False, repr=False, compare=False)
+    _frames_per_token: int = bound()  # latent frames
+    _targets: Targets = bound()
+    _biases: dict[tuple, tuple[Tensor, Tensor]] = bound()
 
     def begin(self, run: Run) -> LayoutAttention:
         run.scenes_for(self)
@@ -74,6 +74,7 @@ class LayoutAttention(Control):
 
         The first `tokens_per_prompt` of the keys are the tokens of one prompt.
         """
+        # the same in every evaluation at this size: it is made once
         key = (grid, branches, keys)
         if key not in self._biases:
             push = self._push(grid, branches, tokens_per_prompt)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..errors import warn
 from ..prompting.styles import object_name
@@ -39,14 +39,12 @@ class Regions(Control):
     around: str = ""
     seed: int = 0
     legacy: bool = False
-    _run: Run = field(init=False, repr=False, compare=False)
-    _cond: Conditioning = field(init=False, repr=False, compare=False)
-    _masks: Tensor = field(init=False, repr=False, compare=False)
-    _colours: Tensor = field(init=False, repr=False, compare=False)
-    _samples: list[int] = field(init=False, repr=False, compare=False)  # of each region
-    _picks: Tensor = field(
-        init=False, repr=False, compare=False
-    )  # the colour of each region at each level, where `legacy`
+    _run: Run = bound()
+    _cond: Conditioning = bound()
+    _masks: Tensor = bound()
+    _colours: Tensor = bound()
+    _samples: list[int] = bound()  # of each region
+    _picks: Tensor = bound()  # the colour of each region at each level, where `legacy`
 
     def begin(self, run: Run) -> Regions:
         prompts: list[str] = []
@@ -99,12 +97,14 @@ class Regions(Control):
             colours = self._plain_published(regions, step) if self.legacy else self._plain(regions, step)
             regions = masks * regions + (1 - masks) * colours
 
+        # the regions' prompts take the place of the scene's; the masks of a sample sum to 1 everywhere
         guided = any(branch.negative for branch in cond.branches)
         predictions = inner(regions, step, self._cond if guided else self._cond.positive) * masks
         return torch.zeros_like(x).index_add(0, torch.tensor(self._samples, device=x.device), predictions)
 
     def _background(self, scene: Scene) -> str:
         """The prompt around the boxes; where `legacy` the scene's background, even if it is empty."""
+        # LMD encodes an empty prompt where a layout has no background
         if scene.background or (self.legacy and scene.tracks):
             return scene.background
         if not scene.tracks:
@@ -119,11 +119,13 @@ class Regions(Control):
 
     def _paint(self, run: Run) -> Tensor:
         """Latents of plain colours, one a region."""
+        # as 8-bit pixels
         colours = self._by_sample(lambda count, draw: torch.rand(count, 1, 1, 1, 3, generator=draw), self.seed) * 255
         return self._encoded(colours.round(), run)
 
     def _paint_published(self, run: Run) -> tuple[Tensor, Tensor]:
         """(latents of all colours, sample by sample; index `[level, region]` of each region's colour, -1: none)."""
+        # as many colours as there are levels with bootstrapping
         steps = len(run.schedule)
         count = max(1, sum(i / steps < self.bootstrap for i in range(steps)))
         latents: list[Tensor] = []
@@ -145,6 +147,7 @@ class Regions(Control):
 
     def _encoded(self, colours: Tensor, run: Run, draw: torch.Generator | None = None) -> Tensor:
         """Latents of frames in one colour each, `colours` `[n, 1, 1, 1, 3]` in 0..255."""
+        # one frame is encoded and repeated
         height, width = (n * run.backbone.geometry.vae_spatial_ratio for n in run.x.shape[3:])
         latents = run.backbone.to_latents(colours.expand(-1, 1, height, width, 3), draw)
         return latents.expand(-1, -1, run.x.shape[2], -1, -1)

@@ -50,6 +50,7 @@ class Reweight(Control):
     needs = frozenset({"text maps"})
 
     def __post_init__(self) -> None:
+        # before any run, so that a bad factor is named where it was given
         for factors in self.factors.values():
             for factor in factors.values():
                 if not isfinite(factor):
@@ -97,9 +98,12 @@ class Reweight(Control):
         """The factors of a branch, by token."""
         if branch.negative and not self.negative:
             return {}
+
+        # by sample, or by sample and prompt
         by: Mapping[Any, Factors] = self.factors
         mixed = dict(by.get(branch.sample, {}))
         for prompt, weight in branch.prompt_weights:
+            # a prompt that counts by half moves the factor half as far from 1
             for token, factor in by.get((branch.sample, prompt), {}).items():
                 mixed[token] = mixed.get(token, 1.0) + weight * (factor - 1)
         return mixed
@@ -107,6 +111,7 @@ class Reweight(Control):
 
 def _padded(factors: Sequence[Factors], device: torch.device) -> tuple[Tensor, Tensor]:
     """Tokens and (factor - 1), `[branch, token]` each; branches of fewer words are padded by token 0 with factor 1."""
+    # all branches are one batch, and need as many words
     most = max(map(len, factors))
     tokens = [[*by_token, *[0] * (most - len(by_token))] for by_token in factors]
     values = [[*by_token.values(), *[1.0] * (most - len(by_token))] for by_token in factors]

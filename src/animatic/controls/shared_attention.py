@@ -36,6 +36,7 @@ class KeysAndValues:
         source_k, source_v = self.k, self.v
         width = source_v.shape[-1]
         if words:
+            # text comes first in the sequence
             source_k = torch.cat([k[:, :, :words], source_k[:, :, words:]], 2)
             source_v = torch.cat([v[:, :, :words, :width], source_v[:, :, words:]], 2)
         return source_k, torch.cat([source_v, v[..., width:]], -1)
@@ -68,6 +69,8 @@ class ObjectAttention:
     def mask(self, grid: tuple[int, int, int]) -> Tensor:
         """The mean on a layer's grid, scaled to 0..1 in each frame."""
         mean = _on(grid, self.total / self.count)
+
+        # 1e-6 as in DiTCtrl: a frame without contrast is 0 everywhere
         low = mean.amin((1, 2), keepdim=True)
         high = mean.amax((1, 2), keepdim=True)
         return (mean - low) / (high - low + 1e-6)
@@ -96,19 +99,26 @@ class SharedAttention:
         """
         words = self.call.text_keys.stop
         entries = len(self.q)
-        own_mask, source_mask = own_mask.reshape(entries, -1), source_mask.reshape(entries, -1)
+        own_mask = own_mask.reshape(entries, -1)
+        source_mask = source_mask.reshape(entries, -1)
         if threshold is None:
             return self._soft(own_mask.to(self.q), source_mask.to(self.q), words)
+        own_shows = own_mask >= threshold
+        source_shows = source_mask >= threshold
 
         text = torch.arange(words, device=self.q.device)
         out = self.q.new_empty(*self.q.shape[:3], self.v.shape[-1])
         for entry in range(entries):
+            # text queries read every key
             out[entry, :, :words] = self._some(entry, text)
+
+            # cells of the objects, then the others; every group reads the text too
             for shown in (True, False):
-                queries = words + _cells(own_mask[entry] >= threshold, shown)
-                keys = torch.cat([text, words + _cells(source_mask[entry] >= threshold, shown)])
-                if len(queries):
-                    out[entry, :, queries] = self._some(entry, queries, keys if len(keys) else ALL)
+                queries = words + _cells(own_shows[entry], shown)
+                if not len(queries):
+                    continue
+                keys = torch.cat([text, words + _cells(source_shows[entry], shown)])
+                out[entry, :, queries] = self._some(entry, queries, keys if len(keys) else ALL)
         return out
 
     def _some(self, entry: int, queries: Tensor, keys: Tensor | slice = ALL) -> Tensor:
@@ -122,6 +132,7 @@ class SharedAttention:
 
         Keys are weighted by their mask, through its logarithm in the logits.
         """
+        # attention to the objects of the source, and to the rest of it; the text has weight 1 in both
         least = torch.finfo(source_mask.dtype).tiny
         outputs = []
         for weight in (source_mask, 1 - source_mask):
@@ -130,9 +141,11 @@ class SharedAttention:
                 bias = self.mask + bias
             outputs.append(self.inner(self.call, self.q, self.k, self.v, bias))
 
+        # each cell has as much of the first as it shows an object
         fraction = F.pad(own_mask, (words, 0))[:, None, :, None]
         out = fraction * outputs[0] + (1 - fraction) * outputs[1]
         if words:
+            # text queries read every key
             mask = part_of_mask(self.mask, ALL, slice(words))
             out[:, :, :words] = self.inner(self.call, self.q[:, :, :words], self.k, self.v, mask)
         return out

@@ -25,7 +25,7 @@ from ..core.attention import (
     part_of_mask,
 )
 from ..core.backbone import Backbone
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import Attend, AttentionCall, Branch, Conditioning, Denoise, Step
 from ..errors import AnimaticError
 from .shared_attention import KeysAndValues, MaskPair, ObjectAttention, SharedAttention
@@ -69,14 +69,12 @@ class ShareKV(Control):
     threshold: float | None = 0.3
     own_text: bool = False
     show: ShowMasks | None = field(default=None, repr=False)
-    _layers: tuple[str, ...] = field(
-        init=False, repr=False, compare=False, default=()
-    )  # `layers`, or those of the model
+    _layers: tuple[str, ...] = bound(default=())  # `layers`, or those of the model
     _words: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)  # by sample and prompt
     _bank: dict[tuple[str, Branch], KeysAndValues] = field(default_factory=dict, repr=False)
     _seen: dict[MaskKey, ObjectAttention] = field(default_factory=dict, repr=False)
     _states: dict[Branch, tuple[State, ObjectAttention | None]] = field(default_factory=dict, repr=False)
-    _run: Run = field(init=False, repr=False, compare=False)
+    _run: Run = bound()
 
     def begin(self, run: Run) -> ShareKV:
         """Raises `AnimaticError` where sharing between windows is masked, and no story has an object."""
@@ -110,6 +108,7 @@ class ShareKV(Control):
         if not prefix or torch.is_grad_enabled() or cond.map_request is not None:
             return nullcontext()
 
+        # where an earlier call evaluated all of these branches without a source: replay
         unshared = [replace(branch, kv_source=None) for branch in cond.branches]
         pairs = list(zip(cond.branches, unshared, strict=True))
         if all(branch.kv_source is not None and twin in self._states for branch, twin in pairs):
@@ -121,6 +120,7 @@ class ShareKV(Control):
                     self._seen[_mask_key(branch)] = attention
             return replay(prefix, states)
 
+        # where later calls will: record
         if cond.reused:
             return record(prefix[-1], partial(self._keep, cond), len(cond.branches))
         return nullcontext()
@@ -146,7 +146,7 @@ class ShareKV(Control):
         if self._words and call.kind in TEXT_KINDS:
             out = self._measure(inner, call, q, k, v, mask)
 
-        # a layer that does not share, or whose keys nobody reads
+        # nothing to share: another layer, or one whose keys no branch reads, now or later
         read = {branch.kv_source for branch in call.cond.branches} | call.cond.reused
         shares = call.kind in ("self", "joint") and matches_any(call.layer, self._layers)
         if not shares or read <= {None}:
@@ -177,8 +177,13 @@ class ShareKV(Control):
         entries = len(k) // len(call.cond.branches)
         width = call.head_width or k.shape[-1]
         for branch, own_k, own_v in zip(call.cond.branches, k.split(entries), v.split(entries), strict=True):
-            if branch in read:
-                self._bank[call.layer, branch] = KeysAndValues(own_k, own_v[..., :width], self._mask(call, branch))
+            # an edit lets branches read from another sample (`FollowSource`), of which windows do not know
+            known_as = branch
+            if branch.kv_source is not None and branch.kv_source.sample != branch.sample:
+                known_as = replace(branch, kv_source=None)
+            if known_as in read:
+                stored = KeysAndValues(own_k, own_v[..., :width], self._mask(call, branch))
+                self._bank[call.layer, known_as] = stored
 
     def _exchanged(
         self, call: AttentionCall, k: Tensor, v: Tensor
@@ -197,9 +202,11 @@ class ShareKV(Control):
             if branch.kv_source.sample != branch.sample:
                 source = source.detached()
 
+            # exchange, and note where source and reader show the objects
             words = call.text_keys.stop if self.own_text else 0
             keys[i], values[i] = source.for_reader(keys[i], values[i], words)
-            masks[i] = pair = MaskPair(self._mask(call, branch), source.mask)
+            pair = MaskPair(self._mask(call, branch), source.mask)
+            masks[i] = pair
             if self.show and pair.own is not None and pair.source is not None and not branch.negative:
                 self.show(call.layer, call.step.index, branch, pair.source, pair.own)
         return keys, values, masks
@@ -214,12 +221,13 @@ class ShareKV(Control):
         if not any(self._tokens(branch) for branch in branches):
             return inner(call, q, k, v, mask)
 
+        # one column of keys: the words of the objects of each branch
         column = torch.zeros(len(branches), k.shape[2], 1, device=k.device, dtype=v.dtype)
         for i, branch in enumerate(branches):
             column[i, list(self._tokens(branch))] = 1
         out, attention = attention_with_columns(inner, call, q, k, v, mask, column)
 
-        # mean over heads, at the cells
+        # mean over heads, at the cells; negative prompts name no objects
         first_cell = call.text_keys.stop if call.kind == "joint" else 0
         attention = attention[..., 0].float().mean(1)[:, first_cell:]
         for branch, cells in zip(branches, attention.reshape(len(branches), *call.grid), strict=True):
@@ -233,6 +241,7 @@ class ShareKV(Control):
         """Positions of the words of objects in the prompt that weighs most in a branch."""
         if branch.negative:
             return ()
+        # of two that weigh the same, the later
         prompt, _ = max(branch.prompt_weights, key=lambda pair: (pair[1], pair[0]))
         return self._words.get((branch.sample, prompt), ())
 

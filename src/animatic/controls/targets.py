@@ -77,6 +77,7 @@ class Targets:
         weights: list[float] = []
         objects: list[tuple[int, tuple[int, ...]]] = []
         for sample, (scene, prompt) in enumerate(zip(scenes, prompts, strict=True)):
+            # objects of the same words, and the tokens whose maps they need
             groups = _groups(scene, prompt, separate_objects)
             request = _request(groups, prompt.size if every_word else 0)
             requests.append(request)
@@ -108,6 +109,7 @@ class Targets:
 
     def masks(self, height: int, width: int) -> Tensor:
         """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
+        # one mask for each pair: where any of its objects is
         size = (height, width)
         if size not in self._masks:
             by_track = [torch.from_numpy(s.masks(self.frames, height, width, self.legacy)) for s in self.scenes]
@@ -123,6 +125,7 @@ class Targets:
 
 def _groups(scene: Scene | Timeline, prompt: EncodedPrompt, separate_objects: bool) -> list[Group]:
     """The objects of a scene or story that share a target, in the order of their first track."""
+    # objects of the same tokens join the group that the first of them began
     groups: list[Group] = []
     by_tokens: dict[tuple[int, ...], int] = {}  # the place of a group in the list
     for i, track in enumerate(scene.tracks):
@@ -142,8 +145,11 @@ def _groups(scene: Scene | Timeline, prompt: EncodedPrompt, separate_objects: bo
 
 def _request(groups: Sequence[Group], tokens_per_prompt: int) -> list[int]:
     """The tokens to request for these groups; with `tokens_per_prompt` all of each prompt that names one."""
+    # each token once, in the order in which objects name them
     named = dict.fromkeys(token for group in groups for token in group.tokens)
     if not tokens_per_prompt:
         return list(named)
+
+    # whole prompts: BoxDiff's softmax is over all words of a prompt
     prompts = sorted({token // tokens_per_prompt for token in named})
     return [prompt * tokens_per_prompt + i for prompt in prompts for i in range(tokens_per_prompt)]

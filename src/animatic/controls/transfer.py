@@ -40,12 +40,14 @@ class Transfer:
     def layer(self, maps: Tensor, reference: Tensor, targets: Targets) -> Tensor:
         """Energy `[sample]` of one layer's maps `[sample, frame, head, height, width, token]`."""
         samples, columns, weights = self._words(targets)
+
+        # the box of each object, which is 1 for every head: [object, frame, 1, cell]
         height, width = maps.shape[3:5]
         single = [one(targets.scenes[sample], track) for sample, track in self.objects]
         boxes = masks_of(single, targets.frames, height, width, targets.legacy)
-        boxes = boxes.flatten(-2)[:, :, None]  # [object, frame, 1, cell]
-        boxes = boxes.to(maps.device)
+        boxes = boxes.flatten(-2)[:, :, None].to(maps.device)
 
+        # attention in the box, now and when the object was generated on its own
         attention = maps.float().movedim(-1, 1)[samples, columns]  # [object, frame, head, height, width]
         current = _distribution(attention.flatten(-2) * boxes)
         single_object = _distribution(reference.flatten(-2) * boxes)
@@ -63,6 +65,7 @@ class Transfer:
         columns = []
         weights = []
         for sample, phrase in phrases:
+            # the last word of a phrase is its noun
             last_word = targets.prompts[sample].positions(phrase)[-1]
             columns.append(requests[sample].index(last_word))
             distinct = len({other for s, other in phrases if s == sample})

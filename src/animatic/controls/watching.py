@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import Attend, AttentionCall, Conditioning, Denoise, Step
 
 
@@ -32,7 +32,7 @@ class Preview(Control):
 
     show: Callable[[Step, Tensor], None]
     every: int = 5
-    _run: Run = field(init=False, repr=False, compare=False)
+    _run: Run = bound()
 
     def begin(self, run: Run) -> Preview:
         own = copy(self)

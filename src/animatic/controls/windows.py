@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.types import AttentionMapRequest, Branch, Conditioning, Denoise, Span, Step
 from ..errors import AnimaticError
 from ..timeline import Timeline, Window
@@ -48,7 +48,7 @@ class Windows(Control):
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: Annotated[int, Field(ge=1)] = 4
-    _timelines: Sequence[Timeline] = field(init=False, repr=False, compare=False, default=())
+    _timelines: Sequence[Timeline] = bound(default=())
 
     def begin(self, run: Run) -> Control:
         """Raises `AnimaticError` where stories of one batch differ in their windows, or do not cover the sample."""
@@ -56,6 +56,7 @@ class Windows(Control):
         if not timelines:
             return Control()
 
+        # samples of a batch are cut at the same frames; their prompts may change at others
         plans = {timeline.plan for timeline in timelines}
         grids = {(plan.frames, plan.size, tuple(window.first for window in plan.windows)) for plan in plans}
         if len(grids) != 1 or len(timelines) != len(run.scenes):
@@ -133,16 +134,19 @@ class Windows(Control):
     def _passes(self, reading: bool) -> Iterator[list[WindowPass]]:
         """The windows of each call of the network; `reading`: whether the step is one in which sources are read."""
         count = len(self._timelines[0].plan.windows)
+        # DiTCtrl's own order: every inner window is evaluated twice
         if self.pairs and count > 1:
             for k in range(count - 1):
                 yield [(k, False, 1), (k + 1, reading, 1)]
             return
 
+        # every window once, so many in a call
         for first in range(0, count, self.batch):
             windows = range(first, min(first + self.batch, count))
             if self.source == "previous":
                 yield from self._averaged_passes(windows, count, reading)
             else:
+                # the first window has none before it
                 reads = reading and self.source != ""
                 yield [(k, reads and k > 0, 1) for k in windows]
 
@@ -167,6 +171,7 @@ class Windows(Control):
         if not reads or not self.source:
             return branch
 
+        # "chained": the source reads its own source, and so on back to the first window
         source = self._unshared(whole, 0)
         if self.source == "previous":
             source = self._unshared(whole, k - 1)
@@ -185,6 +190,7 @@ class Windows(Control):
         window = self._timelines[whole.sample].plan.windows[k]
         if not whole.negative:
             return window
+        # of two that weigh the same, the later
         heaviest, _ = max(window.prompt_weights, key=lambda pair: (pair[1], pair[0]))
         return replace(window, prompt_weights=((heaviest, 1.0),))
 
@@ -217,6 +223,7 @@ def _read_by_later(calls: Sequence[Sequence[WindowBranch]]) -> frozenset[Branch]
 
 def _mixed(text: Tensor, branch: Branch) -> Tensor:
     """The mean of `text` `[prompt, token, channel]` by the branch's prompt weights: `[token, channel]`."""
+    # one prompt as it is, without a rounding of its own
     if len(branch.prompt_weights) == 1:
         return text[branch.prompt_weights[0][0]]
     return sum((weight * text[prompt] for prompt, weight in branch.prompt_weights), torch.zeros_like(text[0]))
@@ -245,6 +252,7 @@ class WindowedMaps:
     ) -> None:
         """Add the maps of one call, weighted by `profile` `[frame]`."""
         for name, maps in windowed.found.items():
+            # sums over the whole video, made when a layer first answers
             shape = (len(self.request.tokens), self.frames, *maps.shape[2:])
             total = self.total.setdefault(name, maps.new_zeros(shape))
             weight = self.weight.setdefault(name, maps.new_zeros(*shape[:2], shape[-1]))

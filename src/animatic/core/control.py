@@ -21,8 +21,8 @@ comes after it in the list, down to the network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import MISSING, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -91,6 +91,11 @@ class Run:
         if len(single) != len(self.scenes):
             raise AnimaticError(f"{type(control).__name__} lays out single scenes; found a story in windows")
         return single
+
+
+def bound(default: Any = MISSING) -> Any:
+    """A dataclass field of a control that `begin` binds: it is no setting, and is neither shown nor compared."""
+    return field(init=False, repr=False, compare=False, default=default)
 
 
 class Control:

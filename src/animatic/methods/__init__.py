@@ -60,6 +60,8 @@ def method_named(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
+
+    # of an installed package: known by the name of its entry point, whatever it calls itself
     others = entry_points(group="animatic.methods")
     if name in others.names:
         return replace(as_method(others[name].load()), name=name)
@@ -75,6 +77,8 @@ def as_method(given: Any) -> Method:
         return method_named(given)
     if isinstance(given, Method):
         return given
+
+    # a list of controls is named by their classes
     if isinstance(given, Sequence) and all(isinstance(control, Control) for control in given):
         kinds = " + ".join(type(control).__name__ for control in given) or "no controls"
         return Method(kinds, f"Controls of your own: {kinds}.", {ANY: tuple(given)})

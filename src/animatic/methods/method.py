@@ -52,6 +52,7 @@ class Method:
 
     def guidance_on(self, backbone: Backbone) -> float:
         """The guidance scale where none is given: the method's own on this model if it has one, or the model's."""
+        # a family may say None: that the model's own suits it better than the method's
         own = self.guidance.get(backbone.family, self.guidance.get(ANY))
         return backbone.defaults.guidance if own is None else own
 
@@ -74,6 +75,7 @@ MethodLike = str | Method | Sequence[Control]
 
 def combined(*parts: Control | Mapping[str, Control]) -> Controls:
     """Controls by family of one control after the other; a mapping holds one for each family, `ANY` among them."""
+    # a control alone is the same for every family
     mappings = [{ANY: part} if isinstance(part, Control) else part for part in parts]
     families = dict.fromkeys(family for mapping in mappings for family in mapping)
     return {family: tuple(mapping.get(family, mapping[ANY]) for mapping in mappings) for family in families}

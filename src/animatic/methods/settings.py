@@ -95,6 +95,7 @@ def tuned(method: Method, given: Mapping[str, Value], backbone: Backbone) -> Met
 
     The guidance scale among them becomes the method's own, so that objects that are generated on their own have it too.
     """
+    # the scale belongs to the method, all other values to their control
     controls = method.on(backbone)
     guidance = method.guidance
     for path, value in checked_settings(method, given, backbone).items():
@@ -129,6 +130,7 @@ def _filled(control: Any, guidance: float, backbone: Backbone) -> Any:
 def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
     """Names in lower case; kinds before what belongs to them."""
     named: dict[str, Value] = {}
+    # few dots first: another kind of a part decides which settings the part has
     for name in sorted(given, key=lambda name: name.count(".")):
         if name.lower() in named:
             raise AnimaticError(f"setting {name.lower()!r} is given twice; want one of them")
@@ -138,6 +140,7 @@ def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
 
 def _unknown(path: str, known: Mapping[str, Setting], method: Method, backbone: Backbone) -> str:
     """The message for an unknown setting, with similar ones and their values, or all where none is similar."""
+    # the same field of another control, and names that are spelt alike
     tail = path.rpartition(".")[2]
     near = [name for name in known if name.rpartition(".")[2] == tail]
     near += [name for name in difflib.get_close_matches(path, known, 5) if name not in near]
@@ -168,6 +171,7 @@ def _walk(owner: Any, prefix: str) -> Iterator[Setting]:
         path = f"{prefix}.{f.name}"
         help = _help(type(owner), f.name)
         hint = hints[f.name]
+        # a value; controls of its own; or a part, which may have other kinds
         if is_settable(hint):
             yield Setting(path, kind_of(hint), value, limit_of(hint), choice_of(hint), help, hint)
         elif is_controls(value):
@@ -208,6 +212,7 @@ def _changed(controls: Sequence[Control], path: str, value: Value) -> list[Contr
 
 def _with(owner: Any, parts: Sequence[str], value: Any) -> Any:
     """A copy in which the field at the path `parts` is `value`."""
+    # down the path: into controls, into a part, or to the field itself
     name, *more = parts
     old = getattr(owner, name)
     if is_controls(old) and more:
@@ -231,6 +236,7 @@ def _other_kind(kind: type, old: Any) -> Any:
 
 def _help(cls: type, name: str) -> str:
     """The clause of a docstring that begins with the field's name, else the first that has it, else the first."""
+    # clauses end at semicolons, and at full stops before a capital or a name
     text = " ".join((cls.__doc__ or "").split())
     clauses = re.split(r"(?<=;)\s|(?<=\.)\s(?=[A-Z`])", text)
     begins = [clause for clause in clauses if re.match(rf"(With )?`{name}`", clause)]
