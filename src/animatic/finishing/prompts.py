@@ -37,6 +37,7 @@ def videos_of(
     frames = options.get("frames") or geometry.frames
     width, height = options.get("size") or (geometry.width, geometry.height)
 
+    # Everything is checked before the first video is made: a list may take days.
     seconds = frames / geometry.fps
     scenes = [Scene(prompt, (), seconds=seconds) for prompt in prompts]
     check_scenes(scenes)
