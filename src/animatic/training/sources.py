@@ -88,11 +88,9 @@ def _folder(root: Path, note: Note, captions: bool) -> list[Item]:
     known = (*MEDIA_SUFFIXES, *TEXT_SUFFIXES, ".tar")
     others = [path for path in paths if not path.lower().endswith(known)]
     if others:
-        suffixes = [posixpath.splitext(path)[1] for path in others]
-        kinds = Counter(suffix or "no ending" for suffix in suffixes)
+        kinds = Counter(posixpath.splitext(path)[1] or "no ending" for path in others)
         counts = listed(f"{kind} ({count})" for kind, count in kinds.most_common())
-        count = counted(len(others), "file")
-        note(f"{root}: {count} of other kinds passed over: {counts}")
+        note(f"{root}: {counted(len(others), 'file')} of other kinds passed over: {counts}")
     return items
 
 
@@ -133,9 +131,7 @@ def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iter
     """The clips and pictures among `paths`, which lie under `root`, with their captions."""
     # Captions are found for all files together: tables name many.
     media = _of_kind(paths, MEDIA_SUFFIXES)
-    texts = {}
-    for path in _of_kind(paths, TEXT_SUFFIXES):
-        texts[_in_lower_case(path)] = partial(_bytes, root / path)
+    texts = {_in_lower_case(path): partial(_bytes, root / path) for path in _of_kind(paths, TEXT_SUFFIXES)}
     found = captions_of_files(f"{root}/", media, texts, note) if media and captions else {}
     for path in media:
         file = root / path
