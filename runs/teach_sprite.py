@@ -24,7 +24,7 @@ from animatic.rendering import render_batch
 from animatic.scene import Scene
 from animatic.toy import grid_world as toyworld
 from animatic.toy.detector import ToyDetector
-from animatic.toy.grid_captions import PLACES
+from animatic.toy.wording import PLACES
 from animatic.training.fit import fit
 from animatic.training.settings import TrainingSettings
 from animatic.video import Video

@@ -15,8 +15,9 @@ from animatic.benchmarks import fvd
 from animatic.benchmarks.generate import JobRenderer, RunPart, prepare, settings_of, work
 from animatic.benchmarks.jobs import DONE, FAILED
 from animatic.benchmarks.registry import BENCHMARKS, benchmark_named, detector_named
+from animatic.benchmarks.results import summarise
 from animatic.benchmarks.run_store import Run
-from animatic.benchmarks.scoring import ScoringSettings, score, summarise
+from animatic.benchmarks.scoring import ScoringSettings, score
 from animatic.binding import bind
 from animatic.checking import check
 from animatic.cli import main

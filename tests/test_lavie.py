@@ -16,17 +16,8 @@ from torch import Tensor, nn
 from animatic.backbones import load
 from animatic.backbones.concat_conditioning import NearestKeyframeConditioning, NoisyLowResolutionConditioning
 from animatic.backbones.lavie import BETAS, CARDS, convert_lavie, recognised
-from animatic.backbones.lavie_unet import (
-    BASE,
-    DOWN,
-    INTERPOLATION,
-    UP,
-    VSR,
-    FrameFolding,
-    LaVieUNet,
-    TemporalAttention,
-    TemporalTransformerBlock,
-)
+from animatic.backbones.lavie_layers import FrameFolding, TemporalAttention, TemporalTransformerBlock
+from animatic.backbones.lavie_unet import BASE, DOWN, INTERPOLATION, UP, VSR, LaVieUNet
 from animatic.backbones.lora import add_adapters, apply_lora, save_lora
 from animatic.cli import main
 from animatic.controls.tiles import spans

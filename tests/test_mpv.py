@@ -9,7 +9,8 @@ from animatic.benchmarks.generate import RunPart, prepare, settings_of, work
 from animatic.benchmarks.jobs import scenes_of
 from animatic.benchmarks.mpv import cases
 from animatic.benchmarks.registry import benchmark_named
-from animatic.benchmarks.scoring import ScoringSettings, score, summarise
+from animatic.benchmarks.results import summarise
+from animatic.benchmarks.scoring import ScoringSettings, score
 from animatic.cli import main
 from animatic.toy.grid_world import identify
 

@@ -13,11 +13,12 @@ from animatic.backbones.codec import PatchCodec
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 from animatic.toy import world
-from animatic.toy.captions import EASES, ToyObject, held_out, invent
+from animatic.toy.captions import held_out, invent
 from animatic.toy.detector import ToyDetector, same_colour
 from animatic.toy.evals import offgrid as evaluate
 from animatic.toy.evals.held_out import held_out_cases
 from animatic.toy.grid_captions import invent as invent_on_grid
+from animatic.toy.objects import EASES, ToyObject
 from animatic.toy.scan import OFF_GRID
 from animatic.toy.train_decoder import refined
 from animatic.toy.train_dit import DitCurriculum, DitTrainer

@@ -19,7 +19,8 @@ from animatic.benchmarks.generate import RunPart, prepare, settings_of, work
 from animatic.benchmarks.metrics import agreement, cscv, motion
 from animatic.benchmarks.registry import BENCHMARKS, DETECTORS, benchmark_named, detector_named
 from animatic.benchmarks.report import published
-from animatic.benchmarks.scoring import ScoringSettings, read_score, score, summarise
+from animatic.benchmarks.results import summarise
+from animatic.benchmarks.scoring import ScoringSettings, read_score, score
 from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track

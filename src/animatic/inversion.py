@@ -102,6 +102,7 @@ class Unguided(Control):
 @torch.no_grad()
 def invert(latents: Tensor, cond: Conditioning, backbone: Backbone, steps: int, times: int = 3) -> Tensor:
     """Noise that leads to `latents` in `steps` unguided steps of DDIM, or of Euler where the model is of flow."""
+    # Deterministic solvers of one step, whose inverse is known.
     flows = "flow" if backbone.schedule(steps).flow else "ddim"
     schedule: Any = Backwards(backbone.schedule(steps, flows))
     noise = sample(backbone, schedule, latents, cond, [Guidance(1.0), Implicit(schedule, times)])

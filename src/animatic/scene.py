@@ -32,6 +32,7 @@ def _non_empty(words: str) -> str:
 
 
 def _within_frame(box: Box) -> Box:
+    # pydantic puts the name of the field before these messages.
     x0, y0, x1, y1 = box
     if not all(0 <= v <= 1 for v in box):
         raise ValueError(f"found {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
@@ -107,6 +108,8 @@ class Scene:
         """
         if frames < 1:
             raise AnimaticError(f"frames is {frames}; want at least 1")
+
+        # LVD's rule differs where boxes are absent; it is kept for its published numbers.
         rule = _lvd_frames if legacy else _linear_frames
         tracks = tuple(replace(track, boxes=rule(track.boxes, frames)) for track in self.tracks)
         return replace(self, tracks=tracks)
@@ -116,6 +119,7 @@ class Scene:
 
         A box that rounds to nothing still covers the cell under its centre, unless `legacy` (LVD's rounding).
         """
+        # One box a frame, then the cells under it.
         masks = np.zeros((len(self.tracks), frames, height, width), bool)
         for i, track in enumerate(self.at(frames, legacy).tracks):
             for f, box in enumerate(track.boxes):
@@ -143,6 +147,8 @@ def lasting(story: Story, seconds: float) -> Story:
     total = sum(scene.seconds for scene in story)
     if not (math.isfinite(seconds) and seconds > 0 and total > 0):
         raise AnimaticError(f"seconds is {seconds} for a story of {total:g} s; want more than 0 of both")
+
+    # Every scene by the same factor.
     scenes = []
     for scene in story:
         scenes.append(replace(scene, seconds=scene.seconds * seconds / total))
@@ -175,9 +181,12 @@ def _lvd_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, .
     present = [i for i, box in enumerate(boxes) if box is not None]
     if not present:
         return (None,) * frames
+
+    # Boxes at their key frames; between them numpy interpolates, absent ones are skipped.
     knots = np.array(present) / max(1, count - 1)
     values = np.array([boxes[i] for i in present])
 
+    # The last time is a little less than 1, so that it falls into the last bin.
     times = np.linspace(0, 1 - 1e-5, frames)
     columns = [np.interp(times, knots, values[:, c]) for c in range(4)]
     out: list[Box | None] = []
@@ -212,6 +221,8 @@ def parse(data: Any, name: str = "scene") -> Scene:
         raise AnimaticError(f"{name}: found {type(data).__name__}; want a JSON object with prompt and tracks")
     if data.get("version", VERSION) != VERSION:
         raise AnimaticError(f"{name}: version is {data['version']!r}; this program reads version {VERSION}")
+
+    # pydantic names the field that is wrong, and refuses unknown ones.
     fields = {key: value for key, value in data.items() if key != "version"}
     try:
         return TypeAdapter(Scene).validate_python(fields)
@@ -237,6 +248,7 @@ def parse_story(data: Any, name: str = "story") -> Story:
     for key in sorted(data.keys() - {"scenes", "version"}):
         raise AnimaticError(f"{name}: unknown field {key!r} next to scenes; want it in a scene")
 
+    # Scenes of a story have its version.
     version = data.get("version", VERSION)
     story = []
     for i, scene in enumerate(scenes):
@@ -258,6 +270,8 @@ def story_json(story: Iterable[Scene]) -> str:
     scenes = tuple(story)
     if len(scenes) == 1:
         return scenes[0].to_json()
+
+    # A story of one scene is written as that scene.
     return _dumps({"version": VERSION, "scenes": [asdict(scene) for scene in scenes]})
 
 

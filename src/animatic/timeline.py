@@ -109,11 +109,14 @@ def by_time(lengths: Sequence[int], size: int, overlap: int, transitions: int) -
     for i, length in enumerate(lengths):
         if length < 1:
             raise AnimaticError(f"scene {i + 1} of the story has {length} frames; want at least 1")
+
+    # A story shorter than a window is stretched to it.
     borders = [0, *accumulate(lengths)]
     total = borders[-1]
     frames = max(size, total)
     ends = [border * frames / total for border in borders]
 
+    # A ramp of this length has `transitions` windows' centres in it.
     ramp = (transitions + 1) * stride
     windows = []
     for first in [*range(0, frames - size, stride), frames - size]:
@@ -133,6 +136,7 @@ def _prompt_weights(centre: float, ends: Sequence[float], ramp: float) -> Prompt
             weight = (offset + half) / (2 * half)
             return (i - 1, 1 - weight), (i, weight)
 
+    # Away from borders the window shows one scene alone.
     scene = sum(centre >= end for end in ends[1:])
     scene = min(scene, len(ends) - 2)
     return ((scene, 1.0),)
@@ -164,6 +168,7 @@ class Timeline:
 
     def part(self, track: int) -> tuple[int, Scene]:
         """(index, scene) of the scene that a track belongs to."""
+        # Tracks are numbered through the scenes.
         ends = list(accumulate(len(scene.tracks) for scene in self.scenes))
         at = sum(track >= end for end in ends)
         return at, self.scenes[at]
@@ -173,6 +178,7 @@ class Timeline:
         borders = [round(edge * frames) for edge in self.plan.edges]
         tracks: list[Track] = []
         for scene, (first, last) in zip(self.scenes, pairwise(borders), strict=True):
+            # A track is absent before and after its scene.
             before = (None,) * first
             after = (None,) * (frames - last)
             own = scene.at(max(1, last - first), legacy)
@@ -216,6 +222,8 @@ def timeline_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME
     for i, scene in enumerate(story):
         if scene.seconds == 0:
             raise AnimaticError(f"scene {i + 1} of the story lasts 0 seconds; want more than 0")
+
+    # Ends are rounded, not lengths: rounding errors do not add up.
     rate = geometry.fps / geometry.vae_temporal_ratio / token
     ends = [round(seconds * rate) for seconds in accumulate(scene.seconds for scene in story)]
     lengths = [max(1, end - begin) for begin, end in pairwise([0, *ends])]
@@ -246,6 +254,7 @@ def check_memory(frames: int, height: int, width: int, latents: int, free: int |
 
     Counted are its pixels, once as floats and once as bytes, and eight copies of `latents` floats.
     """
+    # Five bytes a number: a float and a byte.
     pixels = frames * height * width * 3
     needed = pixels * 5 + latents * 4 * 8
     free = psutil.virtual_memory().available if free is None else free

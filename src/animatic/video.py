@@ -91,6 +91,8 @@ class Video:
             longer = max(self.frames.shape[1:3])
             scale = 1 if suffix in LOSSLESS else max(1, SMALL // longer)
         frames = self.enlarged(scale).frames
+
+        # Under another name first: a file is whole or not there.
         with replacing(path) as temporary:
             WRITERS[suffix](temporary, frames, self.fps, self.info, self.sound)
         return path
@@ -125,6 +127,8 @@ def parse_size(size: str) -> tuple[int, int] | None:
     """ "96x64" as (width, height); None of an empty text. Raises `AnimaticError` where it is neither."""
     if not size:
         return None
+
+    # Five digits are enough, and keep the numbers small.
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size.lower())
     if not match:
         raise AnimaticError(f"size is {size[:40]!r}; want WIDTHxHEIGHT, such as 64x64")
@@ -145,6 +149,8 @@ def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:
     """The boxes of a scene, with their phrases, on the frames enlarged by `scale`."""
     video = video.enlarged(scale)
     tracks = scene.at(len(video)).tracks
+
+    # Each track keeps its colour in all frames.
     pages = []
     for f, pixels in enumerate(video.frames):
         page = Image.fromarray(pixels)
@@ -157,6 +163,7 @@ def draw_boxes(video: Video, scene: Scene, scale: int = 1) -> Video:
 
 
 def _outline(page: Image.Image, box: Box, phrase: str, colour: str) -> None:
+    # The last row and column belong to the frame, hence - 1.
     draw = ImageDraw.Draw(page)
     width, height = page.size
     shorter = min(page.size)
@@ -178,6 +185,8 @@ def _outline(page: Image.Image, box: Box, phrase: str, colour: str) -> None:
 def sketch(scene: Scene, frames: int, height: int, width: int, fps: float = 0.0) -> Video:
     """The boxes of a scene alone, on light grey, at `fps` frames a second (0: `frames` in its seconds)."""
     blank = np.full((frames, height, width, 3), 238, np.uint8)
+
+    # A still has no seconds: any rate will do.
     if not fps:
         fps = frames / scene.seconds if scene.seconds else 8.0
     return draw_boxes(Video(blank, fps), scene)
@@ -198,6 +207,7 @@ def attention_overlay(video: Video, attention: np.ndarray, label: str = "", scal
         large = small.resize((width, height), Image.Resampling.BILINEAR)
         weight = np.asarray(large, np.float32)[..., None] / 255
 
+        # Dark where there is no attention, red where it is high.
         dimmed = pixels * (0.35 + 0.3 * weight)
         mixed = dimmed + red * 0.6 * weight**2
         picture = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
@@ -217,6 +227,8 @@ def joined(videos: Sequence[Video]) -> Video:
     others = [video.fps for video in videos if video.fps != first.fps]
     if others:
         raise AnimaticError(f"videos of {first.fps:g} and {min(others):g} frames a second; want one rate")
+
+    # The first video's metadata stand for all.
     frames = np.concatenate([video.frames for video in videos])
     return Video(frames, first.fps, first.info)
 
@@ -247,6 +259,8 @@ def contact_sheet(video: Video, scene: Scene | None = None, columns: int = 8, ti
     draw = ImageDraw.Draw(page)
     for i, text in enumerate(title_lines):
         draw.text((margin, margin // 2 + title_line * i), text, fill="#222222", font=bold)
+
+    # In reading order.
     for f in range(count):
         row, column = divmod(f, columns)
         x = margin + column * (width + gap)
@@ -260,6 +274,8 @@ def contact_sheet(video: Video, scene: Scene | None = None, columns: int = 8, ti
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:
     lines: list[str] = []
+
+    # As many words a line as fit.
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"

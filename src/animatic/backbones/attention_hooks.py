@@ -131,7 +131,8 @@ class AttentionHooks:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
         # Height and width at this layer follow from the number of its video tokens.
-        frames, height, width = (size // token for size, token in zip(call.grid, call.patch, strict=True))
+        sizes = zip(call.grid, call.patch, strict=True)
+        frames, height, width = (size // token for size, token in sizes)
         entries_per_branch = len(q) // len(call.cond.branches)
         queries = q.shape[2]
         video_tokens = queries - text_tokens if kind == "joint" else queries
@@ -148,7 +149,8 @@ class AttentionHooks:
     ) -> Tensor:
         """`call.attend`, and the maps that the call requests of this layer."""
         request = call.cond.map_request
-        if request is None or layer.kind not in TEXT_KINDS or not matches_any(layer.layer, request.layers):
+        is_requested = request is not None and matches_any(layer.layer, request.layers)
+        if request is None or not is_requested or layer.kind not in TEXT_KINDS:
             return call.attend(layer, q, k, v, mask)
 
         # Probabilities of the requested tokens, computed with the output in one call.
@@ -169,7 +171,8 @@ class AttentionHooks:
 
         # [batch, head, query, token] to [branch, entry, head, height, width, token], entries being frames or clips.
         by_branch = probabilities.unflatten(0, (-1, layer.entries_per_branch))
-        by_cell = by_branch.unflatten(3, (-1, *layer.grid[1:]))
+        _, height, width = layer.grid
+        by_cell = by_branch.unflatten(3, (-1, height, width))
         maps = by_cell.movedim(3, 2).flatten(1, 2)
         if request.mean_over_heads:
             maps = maps.mean(2, keepdim=True)

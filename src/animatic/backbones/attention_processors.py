@@ -58,12 +58,15 @@ class UNetProcessor(Processor):
         q, k, v = project_qkv(attn, hidden_states, source)
         mask = None
         if attention_mask is not None:
-            mask = attn.prepare_attention_mask(attention_mask, k.shape[2], q.shape[0]).unflatten(0, (-1, attn.heads))
+            expanded = attn.prepare_attention_mask(attention_mask, k.shape[2], len(q))
+            mask = expanded.unflatten(0, (-1, attn.heads))
         text_tokens = k.shape[2] if self.kind == "cross" else 0
-        out = self.attention(q, k, v, mask, text_tokens).transpose(1, 2).flatten(2).to(q.dtype)
+        out = self.attention(q, k, v, mask, text_tokens)
+        merged = out.transpose(1, 2).flatten(2).to(q.dtype)
 
         # Output projection and dropout.
-        out = attn.to_out[1](attn.to_out[0](out))
+        projection, dropout = attn.to_out
+        out = dropout(projection(merged))
         if len(shape) == 4:
             out = out.transpose(1, 2).reshape(shape)
         if attn.residual_connection:
@@ -91,8 +94,10 @@ class JointProcessor(Processor):
         if image_rotary_emb is not None:
             q_video = apply_rotary_emb(q[:, :, text_tokens:], image_rotary_emb)  # pyright: ignore
             k_video = apply_rotary_emb(k[:, :, text_tokens:], image_rotary_emb)  # pyright: ignore
-            q = torch.cat([q[:, :, :text_tokens], q_video], 2)  # pyright: ignore
-            k = torch.cat([k[:, :, :text_tokens], k_video], 2)  # pyright: ignore
+            q_text = q[:, :, :text_tokens]
+            q = torch.cat([q_text, q_video], 2)  # pyright: ignore
+            k_text = k[:, :, :text_tokens]
+            k = torch.cat([k_text, k_video], 2)  # pyright: ignore
 
         # Output projection and dropout, then text and video apart again.
         out = self.attention(q, k, v, attention_mask, text_tokens)
@@ -114,15 +119,18 @@ class WanProcessor(Processor):
     ) -> Tensor:
         # Wan normalises queries and keys over all heads, before these are split.
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        q = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, (attn.heads, -1))
-        k = attn.norm_k(attn.to_k(source)).unflatten(2, (attn.heads, -1))
+        split = (attn.heads, -1)
+        q = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, split)
+        k = attn.norm_k(attn.to_k(source)).unflatten(2, split)
         v = attn.to_v(source).unflatten(2, (attn.heads, -1))
 
         # Positions are applied to [branch, token, head, width], attention takes [branch, head, token, width].
         if rotary_emb is not None:
             q = apply_rotary(q, *rotary_emb)
             k = apply_rotary(k, *rotary_emb)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        q = q.transpose(1, 2)
+        k = k.transpose(1, 2)
+        v = v.transpose(1, 2)
 
         # In cross-attention every key is text.
         text_tokens = k.shape[2] if self.kind == "cross" else 0
@@ -149,8 +157,13 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def project_qkv(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of `x`, keys and values of `source`, with the layer's norms: `[batch, head, token, width]`."""
-    projections = (attn.to_q(x), attn.to_k(source), attn.to_v(source))
-    q, k, v = (projection.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for projection in projections)
+
+    def split(projected: Tensor) -> Tensor:
+        return projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+    q = split(attn.to_q(x))
+    k = split(attn.to_k(source))
+    v = split(attn.to_v(source))
     if attn.norm_q is not None:
         q = attn.norm_q(q)
     if attn.norm_k is not None:

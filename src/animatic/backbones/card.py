@@ -7,17 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 
 from ..core.backbone import Geometry
 from ..errors import AnimaticError, listed
 from ..files import write_atomically
 from ..quiet import quiet
-from .codec import PatchCodec
 from .folder import read_json
 from .load import Found, found_at
 from .locating import Location
+from .parts import vae_class_in
 from .presets import PRESETS
 
 
@@ -37,15 +36,21 @@ def card_of(folder: Path, model: str = "") -> tuple[dict[str, Any], str]:
     found = found_at(place)
 
     # Which model it is, and on what evidence.
-    kept = {key: value for key, value in found.card.items() if not (model and key in ("model", "family"))}
+    kept = dict(found.card)
+    if model:  # the name that is given replaces these
+        kept.pop("model", None)
+        kept.pop("family", None)
     named: dict[str, Any] = {}
     why = "like no known model: check geometry and defaults, which are its configs' and the defaults"
     if model:
         named, why = {"model": model}, f"named as {model}"
     elif found.alike:
         name, *others = found.alike
-        doubt = f"; {listed(others)} has the same one: say --model {others[0]} if it is that" if others else ""
-        named, why = {"model": name}, f"taken for {name} by its configuration{doubt}"
+        doubt = ""
+        if others:
+            doubt = f"; {listed(others)} has the same one: say --model {others[0]} if it is that"
+        named = {"model": name}
+        why = f"taken for {name} by its configuration{doubt}"
     elif found.known:
         why = "what it lacked of the model that its card names"
 
@@ -64,13 +69,7 @@ def _geometry(found: Found) -> Geometry:
     vae_folder = found.folder / "vae"
     if not vae_folder.is_dir():  # the VAE is another model's, see `parts`
         raise AnimaticError(f"{vae_folder}: no such folder; want it, or geometry in animatic.json")
-
-    # The class of the autoencoder, whose configuration has the ratio of pixels to latents.
-    vae_config = read_json(vae_folder / "config.json")
-    name = str(vae_config.get("_class_name", ""))
-    vae_class: Any = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
-    if vae_class is None:
-        raise AnimaticError(f"{vae_folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
+    vae_class, vae_config = vae_class_in(vae_folder)
 
     # Errors name the folder, as they do of a network that is read.
     network_config = read_json(network_folder / "config.json")

@@ -81,7 +81,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
         return AutoencoderTinyOutput(latents=latents.movedim(-1, 1))
 
     def decode(self, latents: Tensor) -> DecoderOutput:
-        blocks = (latents.movedim(1, -1) * self.deviation) @ self.basis.T + self.mean
+        components = latents.movedim(1, -1) * self.deviation
+        blocks = components @ self.basis.T + self.mean
 
         # Blocks side by side, and what the refiner adds to all of them.
         images = F.pixel_shuffle(blocks.movedim(-1, 1), self.patch)
@@ -113,4 +114,5 @@ def _refiner(patch: int, channels: int, width: int) -> nn.Sequential:
     last = nn.Conv2d(width, 3 * patch * patch, 3, padding=1)
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
-    return nn.Sequential(first, nn.ReLU(), *blocks, last, nn.PixelShuffle(patch))
+    unshuffle = nn.PixelShuffle(patch)
+    return nn.Sequential(first, nn.ReLU(), *blocks, last, unshuffle)

@@ -81,7 +81,8 @@ class Transformer(Components):
         blocks: dict[str, nn.Module] = {}
         for name, child in self.hooks_at(step).network.named_children():
             if name in BLOCKS:
-                blocks |= {f"{name}.{i}": block for i, block in child.named_children()}
+                for i, block in child.named_children():
+                    blocks[f"{name}.{i}"] = block
         return blocks
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
@@ -125,7 +126,8 @@ class Transformer(Components):
         x = (x - mean) * scale
 
         # The first latent frame is repeated, so that latent frames fill whole temporal patches.
-        padding = [x[:, :, :1]] * (self.geometry.patch[0] - 1)
+        missing = self.geometry.patch[0] - 1
+        padding = [x[:, :, :1]] * missing
         return torch.cat([*padding, x], 2)
 
 

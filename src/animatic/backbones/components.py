@@ -97,8 +97,8 @@ class Components(Backbone):
 
         # What the attention layers need to know of this call.
         t = torch.as_tensor(step.t, device=x.device).expand(len(x))
-        grid = (x.shape[2], x.shape[3], x.shape[4])
-        call = NetworkCall(step, cond, attend, grid, self.geometry.patch)
+        _, _, frames, height, width = x.shape
+        call = NetworkCall(step, cond, attend, (frames, height, width), self.geometry.patch)
         cast = replace(cond, text=cond.text.to(x.dtype))
 
         # Where only maps were requested the hooks leave the network early: there is no prediction.
@@ -166,7 +166,8 @@ class Components(Backbone):
     def decode(self, latents: Tensor) -> Tensor:
         # Eight frames at a time, which bounds the memory of the VAE.
         images = latents.movedim(2, 1).flatten(0, 1)
-        pixels = torch.cat([self._pixels(batch) for batch in images.split(8)])
+        batches = [self._pixels(batch) for batch in images.split(8)]
+        pixels = torch.cat(batches)
 
         # [sample, frame, 3, height, width] to channels last.
         by_sample = pixels.unflatten(0, (len(latents), -1))
@@ -185,11 +186,14 @@ class Components(Backbone):
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
         # Eight frames at a time, each an image for the VAE.
         encodings = []
-        for batch in pixels.flatten(0, 1).movedim(-1, 1).split(8):
-            images = batch.to(self.device).to(self.vae.dtype) / 127.5 - 1
-            encodings.append(latents_of(self.vae.encode(images), draw))
+        channels_first = pixels.flatten(0, 1).movedim(-1, 1)
+        for batch in channels_first.split(8):
+            images = batch.to(self.device)
+            scaled = images.to(self.vae.dtype) / 127.5 - 1
+            encodings.append(latents_of(self.vae.encode(scaled), draw))
 
-        latents = torch.cat(encodings).to(self.unet.dtype) * self.vae.config.scaling_factor
+        unscaled = torch.cat(encodings).to(self.unet.dtype)
+        latents = unscaled * self.vae.config.scaling_factor
         by_sample = latents.unflatten(0, (len(pixels), -1))  # [sample, frame, channel, height, width]
         return by_sample.movedim(1, 2)
 

@@ -72,18 +72,21 @@ class KeyframeConditioning(LearnedConditioning):
     ) -> tuple[Tensor, Tensor]:
         # The last key frame ends the clip: there are factor - 1 frames between two, none after it.
         samples, _, keys = given.shape[:3]
-        frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
+        count = (keys - 1) * self.factor + 1
+        frames = torch.arange(count, device=given.device)
 
         # For each frame the key frames around it, and how far it is on the way between them, in 0..1.
         key = frames // self.factor
         key_before = given[:, :, key]
-        key_after = given[:, :, (key + 1).clamp(max=keys - 1)]
+        next_key = (key + 1).clamp(max=keys - 1)
+        key_after = given[:, :, next_key]
         fraction = frames % self.factor / self.factor
         fraction = fraction.to(given).view(1, 1, -1, 1, 1)
 
         # The prior, computed in pixels: the key frames themselves, and frames between them along the motion.
         prior = key_before.clone()
-        pixels = _framewise(given, lambda x: F.pixel_shuffle(x, self.patch)).movedim(2, 1)
+        shuffled = _framewise(given, lambda x: F.pixel_shuffle(x, self.patch))
+        pixels = shuffled.movedim(2, 1)
         before = pixels[:, :-1].flatten(0, 1)
         after = pixels[:, 1:].flatten(0, 1)
         for i in range(1, self.factor):
@@ -111,7 +114,8 @@ class NearestKeyframeConditioning(ConcatConditioning):
     ) -> tuple[Tensor, Tensor]:
         # The key frame of each frame; the first has one frame less than the others.
         keys = given.shape[2]
-        frames = torch.arange((keys - 1) * self.factor + 1, device=given.device)
+        count = (keys - 1) * self.factor + 1
+        frames = torch.arange(count, device=given.device)
         key = (frames + 1) // self.factor
         nearest = given[:, :, key.clamp(max=keys - 1)]
         return torch.zeros_like(nearest), nearest
@@ -142,11 +146,13 @@ class LowResolutionConditioning(LearnedConditioning):
         def enlarged(x: Tensor) -> Tensor:
             estimate = self._bicubic(x)
             for _ in range(BACK_PROJECTIONS):
-                estimate = estimate + self._bicubic(x - F.avg_pool2d(estimate, self.factor))
+                averaged = F.avg_pool2d(estimate, self.factor)
+                estimate = estimate + self._bicubic(x - averaged)
             return F.pixel_unshuffle(estimate, self.patch)
 
         # The given pixels, at the resolution of the latents.
-        concat = _framewise(given, lambda x: F.pixel_unshuffle(x, self.patch // self.factor))
+        block = self.patch // self.factor
+        concat = _framewise(given, lambda x: F.pixel_unshuffle(x, block))
         return _framewise(given, enlarged), concat
 
     def _bicubic(self, images: Tensor) -> Tensor:

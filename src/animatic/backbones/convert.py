@@ -40,7 +40,8 @@ def renamed(name: str) -> str:
         way, index, part = level.groups()
         rest = name[level.end() :]
         resampling = "shrink" if way == "down" else "grow"
-        name = f"{resampling}.{index}.{rest}" if part == "4" else f"{way}.{index}.{_LEVEL[part]}.{rest}"
+        place = f"{way}.{index}.{_LEVEL[part]}" if part in _LEVEL else f"{resampling}.{index}"
+        name = f"{place}.{rest}"
 
     # Whole words at the start, wrappers (`fn`) anywhere, then words after a dot.
     for old, new in _TOP.items():
@@ -57,7 +58,10 @@ def from_vdp(state: Mapping[str, Tensor]) -> SpaceTimeUNet:
 
     Raises `AnimaticError` where a tensor is missing, unknown or of another shape (before 0.7.0 it was another network).
     """
-    weights = {renamed(name): tensor for name, tensor in state.items() if not name.endswith("rotary_emb.freqs")}
+    weights = {}
+    for name, tensor in state.items():
+        if not name.endswith("rotary_emb.freqs"):  # a table, computed anew
+            weights[renamed(name)] = tensor
     network = SpaceTimeUNet(**_sizes(weights))
 
     # Some tensors have axes of length 1 more or fewer.
@@ -79,7 +83,8 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     try:
         first = shapes["conv_in.weight"]  # [dim, in_channels, 1, kernel, kernel]
         dim = first[0]
-        widths = [shapes[f"down.{i}.resnets.0.conv1.weight"][0] for i in range(_count(weights))]
+        levels = range(_count(weights))
+        widths = [shapes[f"down.{i}.resnets.0.conv1.weight"][0] for i in levels]
         heads = shapes["positions.table.weight"][1]
         time_width = shapes["time_in.out.weight"][1]
         out_channels = shapes["conv_out.weight"][0]

@@ -50,7 +50,8 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
         missing = [file for file in requested if file not in here]
         if missing:
             size = format_bytes(sum(sizes[file] for file in missing))
-            warn(f"{name or source}: fetching {counted(len(missing), 'file')} of {source}, {size}")
+            count = counted(len(missing), "file")
+            warn(f"{name or source}: fetching {count} of {source}, {size}")
         return Path(snapshot_download(source, allow_patterns=requested))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = type(error).__name__
@@ -75,8 +76,11 @@ def needed(files: Iterable[str], here: Collection[str] = (), half: bool = False)
     for part, stored in weights.items():
         sets = [_weights_of(stored, ending, "") for ending in FORMATS]
         full = next(filter(None, sets), [])
-        if half and part != "vae" and not (full and set(full) <= set(here)):
-            sets = [chosen for ending in FORMATS for chosen in (_weights_of(stored, ending, v) for v in (HALF, ""))]
+        is_here = bool(full) and set(full) <= set(here)
+        if half and part != "vae" and not is_here:
+            sets = []
+            for ending in FORMATS:
+                sets += [_weights_of(stored, ending, variant) for variant in (HALF, "")]
         requested += next(filter(None, sets), stored)
     return sorted(requested)
 

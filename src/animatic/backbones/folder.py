@@ -55,8 +55,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def class_in(index: Mapping[str, Any], part: str) -> str | None:
     """The class that `model_index.json` names for a part, or None where the model has no such part."""
-    entry = index.get(part)  # [library, class]
-    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    entry: Any = index.get(part)  # [library, class]
+    is_pair = isinstance(entry, list) and len(entry) == 2
+    return entry[1] if is_pair else None
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -79,7 +80,9 @@ def reading_card(folder: Path) -> Iterator[None]:
     try:
         yield
     except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as error:
-        reason = str(error) if isinstance(error, AnimaticError) else f"{type(error).__name__}: {error}"
+        reason = str(error)
+        if not isinstance(error, AnimaticError):
+            reason = f"{type(error).__name__}: {reason}"
         raise AnimaticError(f"{folder}/animatic.json: cannot be used ({reason}); see docs/models.md") from None
 
 
@@ -116,7 +119,9 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
 
 def _half_alone(folder: Path, dtype: torch.dtype) -> dict[str, str]:
     """The libraries' option for a folder with float16 weights only; warns where `dtype` is float32."""
-    names = [file.name for ending in ("safetensors", "bin") for file in folder.glob(f"*model*.{ending}")]
+    names = []
+    for ending in ("safetensors", "bin"):
+        names += [file.name for file in folder.glob(f"*model*.{ending}")]
 
     # A folder that has float32, too, is read as usual.
     if not names or not all(HALF.search(name) for name in names):
@@ -133,7 +138,8 @@ def is_grounding(name: str) -> bool:
 
 def read_state(folder: Path) -> dict[str, Tensor]:
     """All weights in a folder, safetensors or torch's, of the latter no code; one file, or the shards of one."""
-    stored = sorted(folder.glob("diffusion_pytorch_model*.safetensors")) or sorted(folder.glob("*.bin"))
+    stored = sorted(folder.glob("diffusion_pytorch_model*.safetensors"))
+    stored = stored or sorted(folder.glob("*.bin"))
     plain = [file for file in stored if len(file.suffixes) == 1]  # others are variants such as fp16 or non_ema
     found = plain or stored
     if not found:

@@ -91,7 +91,8 @@ def position_net_inputs(cond: Conditioning, frames: int) -> dict[str, Tensor] | 
     # Frames are entries of the network's batch; phrases are the same in all frames of a branch.
     boxes = cond.extra["boxes"][branch, frame].flatten(0, 1)
     present = cond.extra["present"][branch, frame].flatten(0, 1)
-    phrases = cond.extra["phrases"][:, None].expand(-1, frames, -1, -1)
+    phrases = cond.extra["phrases"][:, None]
+    phrases = phrases.expand(-1, frames, -1, -1)
     return {
         "boxes": boxes.to(dtype),
         "masks": present.to(dtype),

@@ -62,7 +62,8 @@ class LaVie(Components):
     network = LaVieUNet
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        return self.unet(with_concatenated(x, cond), t, cond.text, class_labels=cond.extra.get(LEVEL))
+        inputs = with_concatenated(x, cond)
+        return self.unet(inputs, t, cond.text, class_labels=cond.extra.get(LEVEL))
 
 
 def models_home() -> Path:
@@ -112,7 +113,8 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
     # LaVie's networks have four levels.
     levels = range(4)
-    if text_width is None or any((level, 0) not in widths for level in levels):
+    has_all = all((level, 0) in widths for level in levels)
+    if text_width is None or not has_all:
         raise AnimaticError("a level or its text attention is missing; want all weights of one of LaVie's networks")
     return {
         "block_out_channels": tuple(widths[level, 0] for level in levels),

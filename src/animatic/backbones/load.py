@@ -11,38 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..core.backbone import ConcatConditioning, Geometry, MemoryOptions, ModelDefaults
-from ..core.text import ClipText, T5Text
 from ..errors import AnimaticError, counted, listed, warn
 from ..quiet import quiet
-from .bert import BertSentence
-from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .components import Components
 from .concat_conditioning import conditioning_of_card
 from .fetching import fetched
-from .folder import class_in, read_card, read_json, read_network, read_tokenizer, reading, reading_card
+from .folder import class_in, read_card, read_json, reading_card
 from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .locating import SHARED, Location, locate
 from .memory import apply_memory_options
+from .parts import read_codec, read_labels, read_scheduler, read_text_encoder
 from .presets import CONVERT_COMMAND, PRESETS, Preset
-from .small_model import ClipSentence, Labels, SpaceTimeBackbone
-from .unet2d import Refiner, RefinerText, UNet2D
+from .small_model import SpaceTimeBackbone
+from .unet2d import Refiner, UNet2D
 from .unet3d import UNet3D
 from .wan import Wan
 
 NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan)}
-ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
 NO_MEMORY_OPTIONS = MemoryOptions()
-CLIP = CLIPTextModel.__name__
-WAN_TEXT_TOKENS = 512  # tokens that Wan was trained on
 CARD = {
     "model",
     "family",
@@ -112,7 +104,8 @@ def _warn_of_recognised(model: Components, found: Found) -> None:
 def _usage(model: Components) -> str:
     size = model.geometry
     defaults = model.defaults
-    frames = f"{counted(size.frames, 'frame')} of {size.width}x{size.height} at {size.fps:g} a second"
+    length = f"{counted(size.frames, 'frame')} of {size.width}x{size.height}"
+    frames = f"{length} at {size.fps:g} a second"
     return f"{frames}, {defaults.steps} steps, guidance {defaults.guidance:g}"
 
 
@@ -192,9 +185,13 @@ def found_at(place: Location) -> Found:
     # Which known model it is: as requested, by its card, or else by its configuration.
     library = index[part][0]
     config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": library}
-    is_named = place.preset is not None or not card.keys().isdisjoint(("model", "family"))
+    names_model = not card.keys().isdisjoint(("model", "family"))
+    is_named = place.preset is not None or names_model
     alike = () if is_named else known_by_config(config)
-    known = PRESETS[alike[0]] if alike else place.preset or known_by_card(folder, card)
+    if alike:
+        known = PRESETS[alike[0]]
+    else:
+        known = place.preset or known_by_card(folder, card)
     return Found(place.name, folder, index, card, config, known, alike)
 
 
@@ -215,92 +212,29 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     rest = found.folder
     source = found.card.get("parts")
     if source:
-        rest = Path(source) if Path(source).is_dir() else fetched(found.name, source, SHARED, half)
+        folder = Path(source)
+        rest = folder if folder.is_dir() else fetched(found.name, source, SHARED, half)
 
     # The refiner has the class of Stable Diffusion's network, and reads more.
     cls = found.cls
     network = cls.read(found.folder / cls.network_folder, dtype)
     if network.config.get("addition_embed_type") == "text_time":
         cls = Refiner
-    vae = _codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
+    vae = read_codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
     if "class_vectors" in found.card:
-        text = _labels(found.folder, found.card)
+        text = read_labels(found.folder, found.card)
     else:
-        text = _text(found.name, cls, network, rest, dtype)
+        text = read_text_encoder(found.name, cls, network, rest, dtype)
 
     # The model, and what its card or the known model says besides.
-    model = cls(
-        found.name,
-        network,
-        vae,
-        text,
-        _scheduler(found.folder / "scheduler"),
-        found.geometry(network.config, vae.config),
-        found.defaults(),
-        found.card.get("coordinates", False),
-        tuple(found.card.get("words", ())),
-    )
+    scheduler = read_scheduler(found.folder / "scheduler")
+    geometry = found.geometry(network.config, vae.config)
+    coordinates = found.card.get("coordinates", False)
+    words = tuple(found.card.get("words", ()))
+    model = cls(found.name, network, vae, text, scheduler, geometry, found.defaults(), coordinates, words)
     model.family = found.known.family if found.known else ""
     with reading_card(found.folder):
         own = conditioning_of_card(found.card)
         model.concat_conditioning = own or (found.known and found.known.concat_conditioning)
     model.read_extras(found.folder, found.index, dtype)
     return model
-
-
-def _labels(folder: Path, card: dict[str, Any]) -> Any:
-    with reading_card(folder):
-        return Labels.read(card)
-
-
-def _codec(folder: Path, dtype: torch.dtype) -> Any:
-    config = read_json(folder / "config.json")
-    name = str(config.get("_class_name", ""))
-    cls = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
-    if cls is None:
-        raise AnimaticError(f"{folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
-
-    # Some VAEs overflow in half precision (SDXL's), which their config says.
-    return read_network(cls, folder, torch.float32 if config.get("force_upcast") else dtype)
-
-
-def _scheduler(folder: Path) -> Any:
-    name = str(read_json(folder / "scheduler_config.json").get("_class_name", ""))
-    cls = getattr(diffusers, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
-        raise AnimaticError(f"{folder}: no diffusers scheduler is named in scheduler_config.json, but {name!r}")
-    try:
-        with reading(f"{folder}: cannot be read"), quiet():
-            return cls.from_pretrained(folder)
-    except TypeError as error:  # its class wants what no scheduler of these models has
-        raise AnimaticError(f"{folder}: {name} is no scheduler of these models ({error})") from None
-
-
-def _text(name: str, cls: type[Components], network: Any, folder: Path, dtype: torch.dtype) -> ClipText:
-    """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
-    if cls is Refiner:  # reads with the second of SDXL's two encoders
-        encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
-        tokenizer = read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size)
-        return RefinerText(name, tokenizer, encoder)
-
-    # Which encoder; a folder of parts alone has no index, and holds CLIP.
-    index_file = folder / "model_index.json"
-    encoder_class = class_in(read_json(index_file), "text_encoder") if index_file.exists() else CLIP
-    is_bert = encoder_class == "BertModel"
-    if encoder_class not in ENCODERS:
-        raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
-    if is_bert and cls is not SpaceTimeBackbone:
-        raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
-
-    # Encoder and tokenizer, then the class that reads them in the network's way.
-    options = {"add_pooling_layer": False} if is_bert else {}  # the states are pooled here
-    encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
-    tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
-    if is_bert:
-        return BertSentence(name, tokenizer, encoder)
-    if encoder_class == CLIP:
-        text_class = ClipSentence if cls is SpaceTimeBackbone else ClipText
-        return text_class(name, tokenizer, encoder)
-    if cls is CogVideoX:
-        return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
-    return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)

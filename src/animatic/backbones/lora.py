@@ -157,7 +157,9 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
 
     # One layer that does not fit means another network: nothing was changed yet.
     if misfits:
-        others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})" if misfits[1:] else ""
+        others = ""
+        if len(misfits) > 1:
+            others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})"
         whose = f"does not fit {model.name}; want a LoRA of this network"
         raise AnimaticError(f"{file}: its layer {misfits[0]}{others} {whose}")
 

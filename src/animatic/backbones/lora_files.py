@@ -21,24 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
-from diffusers.utils.state_dict_utils import (
-    convert_state_dict_to_diffusers,
-    convert_state_dict_to_peft,
-    convert_unet_state_dict_to_peft,
-)
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import AnimaticError, warn
 from .folder import read_json
+from .lora_names import State, peft_names
 
-State = Mapping[str, Tensor]
-
-KOHYA = re.compile(r"lora_(unet|te1?)_([^.]+)\.(.+)")
-MUSUBI = re.compile(r"lora_unet_blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)\.(.+)")
-ENDINGS = {".lora_down.": ".lora_A.", ".lora_up.": ".lora_B.", "lora_linear_layer.down": "lora_A"}
-ENDINGS |= {"lora_linear_layer.up": "lora_B", ".default.weight": ".weight"}
 PREFIX = re.compile(r"(?:(unet|transformer|transformer_2|text_encoder|text_encoder_2)\.)?(.+)")
 ROLE = re.compile(r"(.+)\.(lora_A\.weight|lora_B\.weight|lora_B\.bias|lora_magnitude_vector|alpha)(?:\.weight)?")
 NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")  # in a folder: diffusers', peft's
@@ -60,9 +49,13 @@ class Update:
     def fits(self, layer: nn.Module | None) -> bool:
         # Rows of B are output channels; A has as many numbers a row as the weight, kernel included.
         weight = getattr(layer, "weight", None)
-        if weight is None or len(weight) != len(self.up) or self.up.shape[1] != len(self.down):
+        if weight is None:
             return False
-        if weight.numel() != len(self.up) * self.down[0].numel():
+        rank = len(self.down)
+        if len(weight) != len(self.up) or self.up.shape[1] != rank:
+            return False
+        numbers_per_row = self.down[0].numel()
+        if weight.numel() != len(self.up) * numbers_per_row:
             return False
 
         # One number for each output channel.
@@ -83,7 +76,8 @@ class Update:
         # Liu et al. 2024 (arXiv 2402.09353), equation 5: direction from the sum, length from the magnitude vector.
         length = new.flatten(1).norm(dim=1)
         factor = self.magnitude.to(new.device) / length
-        by_channel = factor.view(-1, *[1] * (new.dim() - 1))
+        other_axes = [1] * (new.dim() - 1)
+        by_channel = factor.view(-1, *other_axes)
         return by_channel * new
 
 
@@ -107,12 +101,13 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
         present = [file / name for name in NAMES if (file / name).exists()]
         file = present[0] if present else file / NAMES[0]
     state, header = _open(file)
-    if not any("lora" in name or "hada_" in name or "lokr_" in name for name in state):
+    is_lora = any("lora" in name or "hada_" in name or "lokr_" in name for name in state)
+    if not is_lora:
         raise AnimaticError(f"{file}: no LoRA in it; want layers named lora_A and lora_B, or lora_down and lora_up")
     _check(file, state)
 
     # The tensors by part ("", "unet", "text_encoder"), layer and role ("lora_A.weight").
-    named = _named(file, state, network, encoder)
+    named = peft_names(file, state, network, encoder)
     grouped: dict[str, dict[str, dict[str, Tensor]]] = {}
     unknown = []
     for key, value in named.items():
@@ -142,7 +137,8 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
 def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(file, "pt") as data:
-            return {key: data.get_tensor(key) for key in data.keys()}, data.metadata() or {}  # noqa: SIM118 - no dict
+            tensors = {key: data.get_tensor(key) for key in data.keys()}  # noqa: SIM118 - no dict
+            return tensors, data.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise AnimaticError(f"{file}: cannot be read ({error}); want a LoRA in safetensors") from None
 
@@ -154,84 +150,6 @@ def _check(file: Path, state: State) -> None:
             bad.append(name)
     if bad:
         raise AnimaticError(f"{file}: {len(bad)} tensors hold numbers that are not finite, the first is {bad[0]}")
-
-
-def _named(file: Path, state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
-    """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`."""
-    # Prefixes and names of other programs, one after another.
-    state = {name.removeprefix("base_model.model."): value for name, value in state.items()}
-    if type(network).__name__ == "WanTransformer3DModel":
-        state = _from_wan(file, state)
-    state = {name.removeprefix("diffusion_model."): value for name, value in state.items()}
-    state = _from_kohya(state, network, encoder)
-
-    # Endings of kohya and of old training scripts.
-    named = {}
-    for name, value in state.items():
-        for old, new in ENDINGS.items():
-            name = name.replace(old, new)
-        named[name] = value
-
-    # diffusers' own conversions, one for the network and one for text encoders.
-    texts = {name: value for name, value in named.items() if name.startswith("text_encoder.")}
-    others = {name: value for name, value in named.items() if name not in texts}
-    others = convert_unet_state_dict_to_peft(others)
-    if any("to_out_lora" in name for name in texts):  # the training scripts' old names
-        texts = convert_state_dict_to_peft(convert_state_dict_to_diffusers(texts))
-
-    # CLIP has no inner `text_model` since transformers 5.
-    is_flat = encoder is not None and not hasattr(encoder, "text_model")
-    if is_flat:
-        texts = {name.replace("text_encoder.text_model.", "text_encoder."): value for name, value in texts.items()}
-    return {**others, **texts}
-
-
-def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
-    """Wan's own names by diffusers' converter, musubi's with dots instead of underscores."""
-    own = {}
-    for name, value in state.items():
-        if hit := MUSUBI.fullmatch(name):
-            name = "diffusion_model.blocks.{}.{}.{}.{}".format(*hit.groups())
-        own[name] = value
-    if not any(name.startswith("diffusion_model.") for name in own):
-        return own
-
-    # Wan's files may change norms and biases, which diffusers' converter drops without a word.
-    left_out = [name for name, value in own.items() if _unread(name) and value.any()]
-    if left_out:
-        count = f"{len(left_out)} tensors that change norms or whole layers are left out, as by diffusers"
-        warn(f"{file}: {count}; the first is {left_out[0]}")
-    try:
-        return WanLoraLoaderMixin.lora_state_dict(own)  # type: ignore[return-value]
-    except (KeyError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise AnimaticError(f"{file}: its names are not those of a Wan LoRA ({reason})") from None
-
-
-def _unread(name: str) -> bool:
-    return name.endswith(".diff") or (name.endswith(".diff_b") and "norm" in name)
-
-
-def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
-    """kohya's names with dots: `lora_unet_mid_block_resnets_0_conv1` is the network's mid_block.resnets.0.conv1."""
-    modules = {"unet": network, "text_encoder": encoder}
-    layers: dict[str, dict[str, str]] = {}
-    for part, module in modules.items():
-        names = [name for name, _ in module.named_modules()] if module else []
-        layers[part] = {name.replace(".", "_"): name for name in names}
-
-    # "_" stands for "." and for itself: the names of the network decide.
-    named = {}
-    for name, value in state.items():
-        match = KOHYA.fullmatch(name)
-        if match:
-            prefix, underscored, role = match.groups()
-            part = "unet" if prefix == "unet" else "text_encoder"
-            flat = underscored.removeprefix("text_model_") if part == "text_encoder" else underscored
-            layer = layers[part].get(flat) or layers[part].get(underscored) or underscored
-            name = f"{part}.{layer}.{role}"
-        named[name] = value
-    return named
 
 
 def _configs(file: Path, header: Mapping[str, str], named: State) -> dict[str, dict[str, Any]]:
@@ -251,7 +169,10 @@ def _configs(file: Path, header: Mapping[str, str], named: State) -> dict[str, d
     configs: dict[str, dict[str, Any]] = {}
     for part in parts:
         prefix = f"{part}."
-        own = {key.removeprefix(prefix): value for key, value in config.items() if part and key.startswith(prefix)}
+        own = {}
+        for key, value in config.items():
+            if part and key.startswith(prefix):
+                own[key.removeprefix(prefix)] = value
         configs[part] = own or common
     return configs
 

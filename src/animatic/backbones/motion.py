@@ -44,11 +44,13 @@ def frame_between(before: Tensor, after: Tensor, index: int, factor: int) -> Ten
     lowest: Tensor | None = None
     for y, x in motions:
         source = moved(padded_before, index * y, index * x)
-        target = moved(padded_after, (index - factor) * y, (index - factor) * x)
+        after_index = index - factor
+        target = moved(padded_after, after_index * y, after_index * x)
 
         # The cost of a motion: how much the two frames differ along it, and a little for its length.
         difference = (source - target).abs().mean(1, keepdim=True)
-        cost = _block_mean(difference) + MOTION_PENALTY / step * (y * y + x * x) ** 0.5
+        length = (y * y + x * x) ** 0.5
+        cost = _block_mean(difference) + MOTION_PENALTY / step * length
         blend = torch.lerp(source, target, index / factor)
         if best is None or lowest is None:
             best = blend
@@ -69,6 +71,8 @@ def _block_mean(difference: Tensor) -> Tensor:
         margin = (before, after) if dim == -1 else (0, 0, before, after)
         size = difference.shape[dim]
         total = F.pad(difference, margin).cumsum(dim)
-        block_sum = total.narrow(dim, BLOCK, size) - total.narrow(dim, 0, size)
+        upper = total.narrow(dim, BLOCK, size)
+        lower = total.narrow(dim, 0, size)
+        block_sum = upper - lower
         difference = block_sum / BLOCK
     return difference

@@ -102,14 +102,17 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         # Input, embeddings of timestep and condition, relative positions in time.
         self.conv_in = nn.Conv2d(in_channels, dim, first_kernel, padding=first_kernel // 2)
         self.time_in = TemporalAttention(dim, heads, head_dim) if original else None
-        self.time_embed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim))
+        wide = 4 * dim
+        self.time_embed = nn.Sequential(nn.Linear(dim, wide), nn.GELU(), nn.Linear(wide, wide))
         self.null = nn.Parameter(torch.randn(1, cond_dim)) if cond_dim else None
         self.positions = RelativePositions(heads)
 
         # Levels on the way down.
         steps = list(zip([dim, *widths[:-1]], widths, strict=True))
-        self.down = nn.ModuleList([level(i, a, b) for i, (a, b) in enumerate(steps)])
-        self.shrink = nn.ModuleList([nn.Conv2d(width, width, 4, stride=2, padding=1) for width in widths[:-1]])
+        down = [level(i, a, b) for i, (a, b) in enumerate(steps)]
+        self.down = nn.ModuleList(down)
+        shrink = [nn.Conv2d(width, width, 4, stride=2, padding=1) for width in widths[:-1]]
+        self.shrink = nn.ModuleList(shrink)
 
         # The middle.
         self.mid1 = ResNet(lowest, lowest, embedding, original)
@@ -119,8 +122,10 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
 
         # Levels on the way up, which also read what the way down has left.
         upwards = list(reversed(list(enumerate(steps))))
-        self.up = nn.ModuleList([level(i, 2 * b, a) for i, (a, b) in upwards])
-        self.grow = nn.ModuleList([nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for _, (a, _) in upwards[:-1]])
+        up = [level(i, 2 * b, a) for i, (a, b) in upwards]
+        self.up = nn.ModuleList(up)
+        grow = [nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for _, (a, _) in upwards[:-1]]
+        self.grow = nn.ModuleList(grow)
 
         # Output.
         kernel = 1 if original else 3
@@ -165,7 +170,9 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
 
         # Positions in time.
         bias = self.positions(video)
-        rotary = rotary_tables(video, min(32, self.config["head_dim"]), x.device) if self.original else None
+        rotary = None
+        if self.original:
+            rotary = rotary_tables(video, min(32, self.config["head_dim"]), x.device)
         clip = FrameLayout(frames, images, focus_present, bias, rotary, attention)
 
         # Convolutions see frames as images: [sample * frame, channel, height, width].
@@ -218,7 +225,8 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             # Where it is null the learnt condition takes its place.
             if null.dim() == 1:
                 null = null[:, None].expand(-1, frames)
-            cond = torch.where(null[..., None], self.null.to(cond.dtype), cond)
+            learnt = self.null.to(cond.dtype)
+            cond = torch.where(null[..., None], learnt, cond)
         return cond.flatten(0, 1)
 
     def _check(self, x: Tensor, cond: Tensor | None, images: int) -> None:
@@ -233,7 +241,9 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             raise AnimaticError(f"images is {images}; want 0 to {frames}, the frames of a clip")
 
         cond_dim = self.config["cond_dim"]
-        if cond is not None and (self.null is None or cond.shape[-1] != cond_dim):
+        if cond is None:
+            return
+        if self.null is None or cond.shape[-1] != cond_dim:
             raise AnimaticError(f"condition of width {cond.shape[-1]}; this network takes {cond_dim}")
 
 

@@ -58,7 +58,8 @@ class Labels(nn.Module):
         super().__init__()
         self.names = tuple(names)
         self.width = width
-        self.table = nn.Embedding(max(1, len(self.names)), max(1, width))
+        rows = max(1, len(self.names))
+        self.table = nn.Embedding(rows, max(1, width))
 
     @staticmethod
     def read(card: dict[str, Any]) -> Any:
@@ -76,7 +77,8 @@ class Labels(nn.Module):
         # torch.tensor refuses rows of different lengths.
         vectors = read_json(file)
         try:
-            table = torch.tensor([list(map(float, vector)) for vector in vectors.values()])
+            rows = [list(map(float, vector)) for vector in vectors.values()]
+            table = torch.tensor(rows)
             labels = Labels(list(vectors), table.shape[1])
             if not bool(table.isfinite().all()):
                 raise ValueError("a number is not finite")
@@ -92,7 +94,9 @@ class Labels(nn.Module):
                 raise AnimaticError(f"unknown class {prompt[:60]!r}; this model knows {listed(self.names)}")
 
         # -1 is no class; the table's first vector is then multiplied by 0.
-        numbers = [self.names.index(prompt) if prompt in self.names else -1 for prompt in prompts]
+        numbers = []
+        for prompt in prompts:
+            numbers.append(self.names.index(prompt) if prompt in self.names else -1)
         index = torch.tensor(numbers, device=self.table.weight.device)
         is_class = index >= 0
         vectors = self.table(index.clamp(min=0)) * is_class[:, None]
@@ -118,7 +122,8 @@ class SpaceTimeBackbone(Components):
         cond = super().encode(prompts, negatives)
 
         # The network replaces the condition of these branches by its learnt null.
-        null = torch.tensor([not p for p in (*negatives, *prompts)], device=cond.text.device)
+        is_empty = [not prompt for prompt in (*negatives, *prompts)]
+        null = torch.tensor(is_empty, device=cond.text.device)
         return replace(cond, extra={NULL: null})
 
     def check_scene(self, scene: Scene) -> None:

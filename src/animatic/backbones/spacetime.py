@@ -82,7 +82,8 @@ def apply_rotary(x: Tensor, table: Tensor) -> Tensor:
     """`x` `[..., frame, width]` with its first channels rotated by `table` (of `rotary_tables`); the others stay."""
     # Complex numbers are float32 here: torch has no complex type for bfloat16.
     width = 2 * table.shape[-1]
-    pairs = x[..., :width].float().unflatten(-1, (-1, 2))
+    first = x[..., :width].float()
+    pairs = first.unflatten(-1, (-1, 2))
     numbers = torch.view_as_complex(pairs.contiguous())
     turned = torch.view_as_real(numbers * table)
     rotated = turned.flatten(-2).to(x.dtype)
@@ -178,7 +179,8 @@ class ResNet(nn.Module):
         """`x` scaled and shifted channel by channel (FiLM, Perez et al. 2018, https://arxiv.org/abs/1709.07871)."""
         if self.film is None or embedding is None:
             return x
-        scale, shift = self.film(F.silu(embedding))[..., None, None].chunk(2, 1)
+        modulation = self.film(F.silu(embedding))
+        scale, shift = modulation[..., None, None].chunk(2, 1)
         return torch.addcmul(shift, x, scale + 1)
 
 
@@ -228,7 +230,8 @@ class LinearAttention(Attention):
         # Keys and values are summed up first, whatever the number of cells.
         q, k, v = self.projected(t)
         scale = k.shape[-1] ** -0.5
-        summary = k.softmax(-2).transpose(-1, -2) @ v  # [n, head, width, width]
+        weights = k.softmax(-2).transpose(-1, -2)
+        summary = weights @ v  # [n, head, width, width]
         weights = q.softmax(-1)
         return self.joined(weights @ (summary * scale))
 
@@ -277,7 +280,9 @@ class TemporalAttention(Attention):
         if clip.bias is not None:
             bias = clip.bias[None, : self.heads].to(q.dtype)
 
-        out = clip.attention(self.path, "time", q, k, v[..., :video, :], bias)
+        v_video = v[..., :video, :]
+        out = clip.attention(self.path, "time", q, k, v_video, bias)
         if not clip.images:
             return out
-        return torch.cat([out, v[..., video:, :]], -2)
+        v_images = v[..., video:, :]
+        return torch.cat([out, v_images], -2)

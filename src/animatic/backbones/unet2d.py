@@ -67,14 +67,16 @@ class UNet2D(Components):
         if level is not None:
             level = level.repeat_interleave(frames)
         boxes = position_net_inputs(cond, frames)
+        attention = None if boxes is None else {"gligen": boxes}
+        added = self.added_conditioning(x, cond)
 
         output = self.unet(
             images,
             t.repeat_interleave(frames),
             encoder_hidden_states=text,
             class_labels=level,
-            added_cond_kwargs=self.added_conditioning(x, cond),
-            cross_attention_kwargs=None if boxes is None else {"gligen": boxes},
+            added_cond_kwargs=added,
+            cross_attention_kwargs=attention,
         )
         by_branch = output.sample.unflatten(0, (branches, frames))
         return by_branch.movedim(1, 2)
@@ -96,7 +98,8 @@ class Refiner(UNet2D):
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)
-        return replace(cond, extra={"summary": self.text.pooled([*negatives, *prompts])})
+        summary = self.text.pooled([*negatives, *prompts])
+        return replace(cond, extra={"summary": summary})
 
     def added_conditioning(self, x: Tensor, cond: Conditioning) -> dict[str, Tensor]:
         frames, height, width = x.shape[2:]

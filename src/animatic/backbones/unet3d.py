@@ -38,7 +38,9 @@ class UNet3D(Components):
         return unet
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        inputs = torch.cat([x, coordinates(x)], 1) if self.coordinates else x
+        inputs = x
+        if self.coordinates:
+            inputs = torch.cat([x, coordinates(x)], 1)
 
         # Its forward does not call position_net: the fusers get the objects' tokens themselves.
         boxes = position_net_inputs(cond, x.shape[2])

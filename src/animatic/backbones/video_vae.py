@@ -19,7 +19,8 @@ def decoded_pieces(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     """
     decode = _wan if type(vae).__name__ == "AutoencoderKLWan" else _cogvideox
     if decode is _cogvideox and latents.shape[2] % 2 == 0:
-        latents = torch.cat([latents, latents[:, :, -1:]], 2)
+        last = latents[:, :, -1:]
+        latents = torch.cat([latents, last], 2)
     if vae.use_tiling:
         yield vae.decode(latents).sample
     else:
@@ -32,7 +33,8 @@ def _cogvideox(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     size = vae.num_latent_frames_batch_size
     count = latents.shape[2]
     first = count % size + size if count >= size else count % size
-    for piece in (latents[:, :, :first], *latents[:, :, first:].split(size, 2)):
+    rest = latents[:, :, first:].split(size, 2)
+    for piece in (latents[:, :, :first], *rest):
         if not piece.shape[2]:
             return
         if vae.post_quant_conv is not None:
@@ -48,8 +50,10 @@ def _wan(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     cache = vae._feat_map
     patch = vae.config.patch_size
     for i in range(x.shape[2]):
-        decoded = vae.decoder(x[:, :, i : i + 1], feat_cache=cache, feat_idx=[0], first_chunk=i == 0)
-        yield (decoded if patch is None else unpatchify(decoded, patch)).clamp(-1, 1)
+        frame = x[:, :, i : i + 1]
+        decoded = vae.decoder(frame, feat_cache=cache, feat_idx=[0], first_chunk=i == 0)
+        pixels = decoded if patch is None else unpatchify(decoded, patch)
+        yield pixels.clamp(-1, 1)
     vae.clear_cache()
 
 

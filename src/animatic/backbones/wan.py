@@ -69,6 +69,7 @@ class Wan(Transformer):
         if self.timestep_per_token:
             sizes = zip(x.shape[2:], network.config.patch_size, strict=True)
             frames, height, width = (size // patch for size, patch in sizes)
-            t = t[:, None].expand(-1, frames * height * width)
+            tokens = frames * height * width
+            t = t[:, None].expand(-1, tokens)
         output = network(latents, t, cond.text.to(latents))
         return output.sample.to(x.dtype)

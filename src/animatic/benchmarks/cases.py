@@ -44,11 +44,13 @@ class Rules:
         if box is None:
             return False
         if self.positive:
-            return box[2] > box[0] and box[3] > box[1]
+            x0, y0, x1, y1 = box
+            return x1 > x0 and y1 > y0
         return box[2] != 0 and box[3] != 0
 
     def is_on_side(self, a: float, side: str, b: float) -> bool:
         """Whether `a` lies on a side of `b`: left, top or upper is the smaller coordinate, any other the larger."""
+        # By at least the margin.
         low, high = (a, b) if side in ("left", "top", "upper") else (b, a)
         return low + self.margin < high
 
@@ -132,9 +134,12 @@ class Tally:
         n = self.total
         if not n:
             return 0.0, 1.0
+
+        # Unlike the normal approximation it is right for few cases, and for accuracies near 0 and 1.
         p = self.accuracy
         centre = p + z * z / (2 * n)
-        variance = p * (1 - p) / n + z * z / (4 * n * n)
+        of_mean = p * (1 - p) / n
+        variance = of_mean + z * z / (4 * n * n)
         spread = z * sqrt(variance)
         scale = 1 + z * z / n
         low = max(0.0, (centre - spread) / scale)
@@ -159,8 +164,10 @@ def judge(cases: Sequence[Case], layouts: Sequence[Layout | None], rules: Rules 
     tasks: dict[str, Tally] = {}
     failures: list[int] = []
     for i, (case, layout) in enumerate(zip(cases, layouts, strict=True)):
+        # An unreadable reply or a failed job is a wrong answer, as in the papers.
         passed = layout is not None and case.holds(layout, rules)
-        tasks[case.task] = tasks.get(case.task, Tally()) + Tally(int(passed), 1)
+        before = tasks.get(case.task, Tally())
+        tasks[case.task] = before + Tally(int(passed), 1)
         if not passed:
             failures.append(i)
     return BenchmarkResult(tasks, tuple(failures))
@@ -191,4 +198,5 @@ def centred(box: Box, goal: Box) -> bool:
 
 
 def area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+    x0, y0, x1, y1 = box
+    return (x1 - x0) * (y1 - y0)

@@ -25,6 +25,7 @@ class ClipMetrics:
         is that of the first frame standing still, the control that a score of evenness must be read against. Of a
         prompt beyond the text tower's 77 tokens the end is not seen.
         """
+        # Each tower once: the pooled output before the projection is what CSCV is measured on.
         model = self.model
         words = self.processor.tokenizer([prompt], return_tensors="pt", truncation=True)
         pooled_text = model.text_model(**words.to(model.device)).pooler_output
@@ -35,9 +36,13 @@ class ClipMetrics:
         # Features of frames `[frame, channel]` and of the prompt `[1, channel]` in the common space.
         image = model.visual_projection(pooled).float().cpu().numpy()
         text = model.text_projection(pooled_text).float().cpu().numpy()
-        similarities = [cosines(np.stack([frame, text[0]]))[0] for frame in image]
+        similarities = []
+        for frame in image:
+            pair = np.stack([frame, text[0]])
+            similarities.append(cosines(pair)[0])
         values = {"clip text": float(np.mean(similarities))}
         if len(frames) > 1:
+            # A single frame has no next one.
             features = pooled.float().cpu().numpy()
             frozen = features[:1].repeat(len(features), 0)
             values["clip consistency"] = float(cosines(image).mean())

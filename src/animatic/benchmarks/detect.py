@@ -40,7 +40,8 @@ class Detector(Protocol):
 
 def sampled_frames(frames: int, count: int) -> list[int]:
     """Indices of `count` evenly spaced frames, first and last included (LVD: 6 of 16 are 0 3 6 9 12 15)."""
-    return [round(float(i)) for i in np.linspace(0, frames - 1, count)]
+    evenly = np.linspace(0, frames - 1, count)
+    return [round(float(i)) for i in evenly]
 
 
 def detect(
@@ -57,6 +58,7 @@ def detect(
         frames: uint8 `[frame, height, width, 3]`.
         all_boxes: further tracks of the same phrase, the n-th with the n-th best box of each frame; for counting.
     """
+    # Without a query there is nothing to detect: the scene has no tracks.
     height, width = frames.shape[1:3]
     found = detector.find(frames, queries) if queries else []
     kept = [suppress(boxes, settings) for boxes in found]
@@ -74,6 +76,8 @@ def detect(
             ranks = [(None,) * len(frames)]
         if not all_boxes:
             ranks = ranks[:1]
+
+        # A frame without a box of this rank has None.
         tracks += [Track(query, rank) for rank in ranks]
     return Scene(prompt, tuple(tracks), seconds=2.0 if len(frames) > 1 else 0.0)
 
@@ -86,9 +90,12 @@ def suppress(found: Sequence[DetectedBox], settings: DetectionSettings) -> list[
     candidates = [box for box in found if box.score >= settings.threshold]
     candidates.sort(key=lambda box: -box.score)
 
+    # Only boxes that are kept suppress others.
     kept: list[DetectedBox] = []
     for candidate in candidates:
-        rivals = [k for k in kept if not settings.class_aware or k.query == candidate.query]
+        rivals = kept
+        if settings.class_aware:
+            rivals = [box for box in kept if box.query == candidate.query]
         if all(overlap(candidate.box, rival.box) < settings.nms for rival in rivals):
             kept.append(candidate)
     return kept
@@ -96,9 +103,11 @@ def suppress(found: Sequence[DetectedBox], settings: DetectionSettings) -> list[
 
 def overlap(a: Box, b: Box) -> float:
     """Intersection over union; 0 where neither has an area."""
-    left, top = max(a[0], b[0]), max(a[1], b[1])
-    right, bottom = min(a[2], b[2]), min(a[3], b[3])
-    intersection = max(0.0, right - left) * max(0.0, bottom - top)
+    x0, y0, x1, y1 = a
+    u0, v0, u1, v1 = b
+    width = min(x1, u1) - max(x0, u0)
+    height = min(y1, v1) - max(y0, v0)
+    intersection = max(0.0, width) * max(0.0, height)
     union = area(a) + area(b) - intersection
     return intersection / union if union > 0 else 0.0
 

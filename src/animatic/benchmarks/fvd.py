@@ -38,6 +38,8 @@ class I3D(Features):
 
     def __init__(self, file: str) -> None:
         super().__init__()
+
+        # TorchScript is code: only a file that the user names is loaded.
         try:
             self.net = torch.jit.load(file).eval()
         except (RuntimeError, ValueError) as error:
@@ -45,6 +47,7 @@ class I3D(Features):
 
     @torch.no_grad()
     def forward(self, videos: Tensor) -> Tensor:
+        # The released network scales and resizes by itself.
         return self.net(videos.transpose(1, 2).float(), rescale=True, resize=True, return_features=True)
 
 
@@ -54,6 +57,7 @@ class VideoMAE(Features):
     def __init__(self, weights: str) -> None:
         from transformers import VideoMAEImageProcessorPil, VideoMAEModel
 
+        # The processor without torchvision, which is not a dependency.
         super().__init__()
         self.net, self.processor = loaded(VideoMAEModel, weights, VideoMAEImageProcessorPil)
         self.num_features = self.net.config.hidden_size
@@ -64,8 +68,10 @@ class VideoMAE(Features):
 
         # As many frames as the network reads, evenly spaced.
         last = videos.shape[1] - 1
-        frames = torch.from_numpy(np.linspace(0, last, config.num_frames).round()).long()
-        clip = videos[0, frames].permute(0, 2, 3, 1).cpu().numpy()
+        evenly = np.linspace(0, last, config.num_frames).round()
+        frames = torch.from_numpy(evenly).long()
+        chosen = videos[0, frames].permute(0, 2, 3, 1)
+        clip = chosen.cpu().numpy()
 
         # The processor normalises; its size is not always the network's.
         processed = self.processor(list(clip), return_tensors="np")["pixel_values"]
@@ -96,7 +102,9 @@ class FrechetVideoDistance:
 
     def of_run(self, run: Run, real: str) -> dict[str, float]:
         """`mean` is the distance of a run's videos to those in the folder `real`; `n` and `real` are their numbers."""
-        files = sorted(path for path in Path(real).glob("**/*") if path.suffix.lower() in KINDS)
+        # Stills have no motion to compare, and a covariance needs two samples.
+        found = Path(real).glob("**/*")
+        files = sorted(path for path in found if path.suffix.lower() in KINDS)
         jobs = [job for job in run.jobs() if job.state == DONE and job.frames > 1]
         if len(files) < 2 or len(jobs) < 2:
             raise AnimaticError(f"FVD: {len(jobs)} videos against {len(files)} in {real}; want at least 2 of each")
@@ -110,8 +118,11 @@ class FrechetVideoDistance:
             from torchmetrics.image.fid import FrechetInceptionDistance
         except ImportError:
             raise AnimaticError("FVD needs torchmetrics; install animatic[measure]") from None
+
+        # The distance of FID is that of FVD: only the features differ.
         metric: Any = FrechetInceptionDistance(feature=self.features)
         for videos, flag in ((real, True), (ours, False)):
             for video in videos:
-                metric.update(torch.from_numpy(video.frames).movedim(-1, 1)[None], real=flag)
+                clip = torch.from_numpy(video.frames).movedim(-1, 1)
+                metric.update(clip[None], real=flag)
         return float(metric.compute())

@@ -31,24 +31,30 @@ def render_all(
     scenes: Sequence[Scene], methods: Sequence[str], model: str, steps: int, seed: int
 ) -> dict[str, list[Video]]:
     """Every method's videos of all scenes from the same seeds, with the planned boxes drawn."""
+    # One model for all methods.
     backbone = load(model)
     seeds = range(seed, seed + len(scenes))
+
+    # The same seeds for every method, so that differences are the method's.
     rendered = {}
     for name in methods:
         videos = render_batch(scenes, backbone, name, seeds, steps=steps)
-        rendered[name] = [draw_boxes(video, scene, SCALE) for video, scene in zip(videos, scenes, strict=True)]
+        pairs = zip(videos, scenes, strict=True)
+        rendered[name] = [draw_boxes(video, scene, SCALE) for video, scene in pairs]
     return rendered
 
 
 def sheet(rows: dict[str, list[Video]], every: int) -> Image.Image:
     """A contact sheet with a row per method: every `every`-th frame of each scene from left to right."""
+    # All frames of a method in one row.
     strips = {}
     for name, videos in rows.items():
         frames = [frame for video in videos for frame in video.frames[::every]]
         strips[name] = np.concatenate(frames, 1)
 
     # One strip below the other, the method's name at the left.
-    height, width = next(iter(strips.values())).shape[:2]
+    first = next(iter(strips.values()))
+    height, width = first.shape[:2]
     row_height = height + 6
     left = 150
     page = Image.new("RGB", (width + left, row_height * len(strips)), "white")
@@ -56,7 +62,8 @@ def sheet(rows: dict[str, list[Video]], every: int) -> Image.Image:
     font = ImageFont.load_default(14)
     for i, (name, strip) in enumerate(strips.items()):
         top = i * row_height
-        draw.text((6, top + height // 2 - 8), name, fill="#222222", font=font)
+        middle = top + height // 2
+        draw.text((6, middle - 8), name, fill="#222222", font=font)
         page.paste(Image.fromarray(strip), (left, top))
     return page
 

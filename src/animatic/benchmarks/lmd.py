@@ -25,8 +25,10 @@ def cases() -> list[Case]:
 def _negation() -> list[Case]:
     cases = []
     for noun in OBJECTS:
+        # Ten prompts of one wording: they differ in the seeds of their videos.
         plural = plurals(noun)[0]
-        cases += [_counted("negation", f"without {plural}", noun, 0) for _ in range(10)]
+        case = _counted("negation", f"without {plural}", noun, 0)
+        cases += [case] * 10
     return cases
 
 
@@ -34,8 +36,10 @@ def _numeracy() -> list[Case]:
     cases = []
     for count in range(1, 6):
         for noun in OBJECTS:
+            # One to five objects, in words.
             name = noun if count == 1 else plurals(noun)[0]
-            cases += [_counted("numeracy", f"with {number(count)} {name}", noun, count) for _ in range(2)]
+            case = _counted("numeracy", f"with {number(count)} {name}", noun, count)
+            cases += [case] * 2
     return cases
 
 
@@ -47,8 +51,9 @@ def _counted(task: str, words: str, noun: str, count: int) -> Case:
 def _attribution() -> list[Case]:
     cases = []
     for colours, nouns in coloured_pairs(OBJECTS):
-        names = tuple(article(f"{colour} {noun}") for colour, noun in zip(colours, nouns, strict=True))
-        prompt = f"{PREFIX} with {' and '.join(names)}"
+        one, two = (article(f"{colour} {noun}") for colour, noun in zip(colours, nouns, strict=True))
+        names = (one, two)
+        prompt = f"{PREFIX} with {one} and {two}"
         holds = partial(_has_all, names=names)
         cases.append(Case("attribution", prompt, holds, names, all_boxes=True))
     return cases
@@ -58,6 +63,7 @@ def coloured_pairs(nouns: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     """Two colours and two nouns for each seed 0..99, as both papers draw them (NumPy's legacy generator)."""
     drawn = []
     for seed in range(100):
+        # RandomState, not default_rng: other draws would be other prompts.
         rng = np.random.RandomState(seed)
         colours = [str(colour) for colour in rng.choice(COLOURS, 2, replace=False)]
         pair = [str(noun) for noun in rng.choice(nouns, 2, replace=False)]
@@ -70,9 +76,11 @@ def _spatial() -> list[Case]:
     for seed in range(25):
         rng = np.random.RandomState(seed)
         for a, b in SIDES:
+            # Two objects for each seed and direction.
             nouns = rng.choice(OBJECTS, 2, replace=False)
             names = tuple(article(str(noun)) for noun in nouns)
-            prompt = f"{PREFIX} with {names[0]} on the {a} and {names[1]} on the {b}"
+            one, two = names
+            prompt = f"{PREFIX} with {one} on the {a} and {two} on the {b}"
             holds = partial(_stand, names=names, side=a)
             cases.append(Case("spatial", prompt, holds, names, all_boxes=True))
     return cases
@@ -80,6 +88,7 @@ def _spatial() -> list[Case]:
 
 def _box(track: LayoutTrack | None, rules: Rules) -> Box | None:
     """An object's box where it counts as present; in the published evaluation, wherever there is one."""
+    # Stills have one frame.
     box = track.boxes[0] if track else None
     if rules.positive and not rules.is_present(box):
         return None
@@ -90,12 +99,15 @@ def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     """Whether `count` phrases contain the noun; with `rules.named`, end in it or in its plural."""
     phrases = _present(layout, rules)
     if rules.named:
+        # "an apple" ends in its noun; "apple pie" does not.
         forms = (noun, *plurals(noun))
-        return sum(phrase.split()[-1] in forms for phrase in phrases) == count
+        heads = [phrase.split()[-1] for phrase in phrases]
+        return sum(head in forms for head in heads) == count
     return sum(noun in phrase for phrase in phrases) == count
 
 
 def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
+    # A phrase may say more than the name.
     phrases = _present(layout, rules)
     return all(any(name in phrase for phrase in phrases) for name in names)
 
@@ -105,6 +117,8 @@ def _stand(layout: Layout, rules: Rules, names: tuple[str, ...], side: str) -> b
     one, other = (_box(first_track(layout, name), rules) for name in names)
     if one is None or other is None:
         return False
+
+    # Compared are the centres.
     axis = 0 if side in ("left", "right") else 1
     place = middle(one)[axis]
     return rules.is_on_side(place, side, middle(other)[axis])

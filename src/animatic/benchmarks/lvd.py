@@ -37,7 +37,10 @@ def _numeracy() -> list[Case]:
     cases = []
     for count in range(1, 5):
         for adjective, noun in OBJECTS:
-            name = f"{adjective} {noun if count == 1 else plurals(noun)[0]}"
+            form = noun if count == 1 else plurals(noun)[0]
+            name = f"{adjective} {form}"
+
+            # Five cases of each prompt, with other seeds.
             prompt = f"{PREFIX} with {number(count)} {name}"
             holds = partial(_counts, noun=noun, count=count)
             cases += [Case("numeracy", prompt, holds, (noun,), all_boxes=True)] * 5
@@ -47,6 +50,7 @@ def _numeracy() -> list[Case]:
 def _attribution() -> list[Case]:
     cases = []
     for colours, nouns in coloured_pairs(NOUNS):
+        # The same draws as LMD's, from LVD's nouns.
         one, two = (f"{colour} {noun}" for colour, noun in zip(colours, nouns, strict=True))
         prompt = f"{PREFIX} with {article(one)} and {article(two)}"
         holds = partial(_has_all, names=(one, two))
@@ -58,8 +62,11 @@ def _visibility() -> list[Case]:
     cases = []
     for adjective, noun in OBJECTS:
         for half in ("second", "first"):
-            prompt = f"{PREFIX} in which {article(f'{adjective} {noun}')} appears only in the {half} half of the video"
-            cases += [Case("visibility", prompt, partial(_half, noun=noun, half=half), (noun,))] * 10
+            # Ten cases of each prompt.
+            name = article(f"{adjective} {noun}")
+            prompt = f"{PREFIX} in which {name} appears only in the {half} half of the video"
+            case = Case("visibility", prompt, partial(_half, noun=noun, half=half), (noun,))
+            cases += [case] * 10
     return cases
 
 
@@ -88,31 +95,39 @@ def _sequential() -> list[Case]:
     cases = []
     for noun in NOUNS:
         for stops in CORNERS:
-            prompt = (
-                f"{TOP_DOWN} in which {article(noun)} initially on the {stops[0]} of the scene. It first moves to the "
-                f"{stops[1]} of the scene and then moves to the {stops[2]} of the scene."
-            )
-            cases += [Case("sequential", prompt, partial(_visits, noun=noun, stops=stops), (noun,))] * 5
+            # The corners in LVD's words.
+            first, second, third = (f"the {stop} of the scene" for stop in stops)
+            opening = f"{TOP_DOWN} in which {article(noun)} initially on {first}."
+            prompt = f"{opening} It first moves to {second} and then moves to {third}."
+            case = Case("sequential", prompt, partial(_visits, noun=noun, stops=stops), (noun,))
+            cases += [case] * 5
     return cases
 
 
 def _counts(layout: Layout, rules: Rules, noun: str, count: int) -> bool:
     """Whether most frames have `count` boxes (the smaller number on a tie); names count with `rules.named` only."""
-    tracks = [track for track in layout.tracks if not rules.named or noun in track.phrase.split()]
+    tracks = list(layout.tracks)
+    if rules.named:
+        tracks = [track for track in tracks if noun in track.phrase.split()]
     if not tracks:
         return count == 0
     votes = Counter[int]()
     for boxes in zip(*(track.boxes for track in tracks), strict=True):
         present = sum(map(rules.is_present, boxes))
         votes[present] += 1
+
     return max(votes, key=lambda number: (votes[number], -number)) == count
 
 
 def _has_all(layout: Layout, rules: Rules, names: tuple[str, ...]) -> bool:
     """Whether each object is present in half of the frames or more."""
     for name in names:
+        # A detection that flickers counts where it is there half of the time.
         track = first_track(layout, name)
-        if track is None or sum(map(rules.is_present, track.boxes)) < len(track.boxes) / 2:
+        if track is None:
+            return False
+        present = sum(map(rules.is_present, track.boxes))
+        if present < len(track.boxes) / 2:
             return False
     return True
 
@@ -122,15 +137,20 @@ def _half(layout: Layout, rules: Rules, noun: str, half: str) -> bool:
     track = first_track(layout, noun)
     if track is None:
         return False
+
+    # Six frames: two at the beginning, two that do not count, two at the end.
     centre = len(track.boxes) // 2
-    early = any(map(rules.is_present, track.boxes[: centre - 1]))
-    late = any(map(rules.is_present, track.boxes[centre + 1 :]))
+    boxes = track.boxes
+    early = any(map(rules.is_present, boxes[: centre - 1]))
+    late = any(map(rules.is_present, boxes[centre + 1 :]))
     return early and not late if half == "first" else late and not early
 
 
 def _spots(layout: Layout, rules: Rules, noun: str, *frames: int) -> list[tuple[float, float]]:
     """Centres of an object in some frames; empty where it is not present in all of them."""
     track = first_track(layout, noun)
+
+    # A missing box anywhere spoils the comparison.
     boxes = [track.boxes[f] for f in frames] if track else []
     spots = [middle(box) for box in boxes if box and rules.is_present(box)]
     return spots if len(spots) == len(boxes) else []
@@ -140,6 +160,8 @@ def _moves(layout: Layout, rules: Rules, noun: str, goal: str) -> bool:
     spots = _spots(layout, rules, noun, 0, -1)
     if not spots:
         return False
+
+    # From the first frame to the last.
     (begin, _), (end, _) = spots
     return rules.is_on_side(end, goal, begin)
 
@@ -150,6 +172,8 @@ def _passes(layout: Layout, rules: Rules, names: tuple[str, str], goal: str) -> 
     two = _spots(layout, rules, names[1], 0, -1)
     if not one or not two:
         return False
+
+    # Only the horizontal places are compared.
     (one_begin, _), (one_end, _) = one
     (two_begin, _), (two_end, _) = two
     begins_before = rules.is_on_side(two_begin, goal, one_begin)
@@ -161,11 +185,15 @@ def _visits(layout: Layout, rules: Rules, noun: str, stops: tuple[str, ...]) -> 
     track = first_track(layout, noun)
     if track is None:
         return False
-    spots = _spots(layout, rules, noun, 0, len(track.boxes) // 2, -1)
+
+    # The corners, in order.
+    centre = len(track.boxes) // 2
+    spots = _spots(layout, rules, noun, 0, centre, -1)
     if not spots:
         return False
     for (x, y), stop in zip(spots, stops, strict=True):
         height, side = stop.split()
-        if not (rules.is_on_side(x, side, 0.5) and rules.is_on_side(y, height, 0.5)):
+        is_there = rules.is_on_side(x, side, 0.5) and rules.is_on_side(y, height, 0.5)
+        if not is_there:
             return False
     return True

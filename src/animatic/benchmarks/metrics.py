@@ -31,16 +31,22 @@ def agreement(plan: Scene, detections: Scene, frames: int, indices: Sequence[int
         centre inside, and `iou`. An undetected object counts 0. Only planned objects that `detections` has a track for
         are counted; the result is empty where there is none.
     """
+    # Of each query the planned boxes of its objects, compared frame by frame with what was detected.
     planned = plan.at(frames)
     inside: list[float] = []
     ious: list[float] = []
     queries = dict.fromkeys(track.phrase for track in detections.tracks)
     for query in queries:
-        goals = [track for track in planned.tracks if _words(query) <= _words(track.phrase)]
+        words = _words(query)
+        goals = [track for track in planned.tracks if words <= _words(track.phrase)]
+
+        # Several tracks of one query are its boxes, the best first.
         finds = [track for track in detections.tracks if track.phrase == query]
         for i, frame in enumerate(indices):
             goal_boxes = [box for track in goals if (box := track.boxes[frame]) is not None]
             found_boxes = [box for track in finds if (box := track.boxes[i]) is not None]
+
+            # Objects of one phrase are exchangeable: each goal gets the detection that fits it best.
             for goal, found in _pairs(goal_boxes, found_boxes):
                 if found is None:
                     inside.append(0.0)
@@ -64,17 +70,22 @@ def _pairs(goals: list[Box], found: list[Box]) -> list[tuple[Box, Box | None]]:
         distance = (x - u) ** 2 + (y - v) ** 2
         return -overlap(goal, box), distance
 
+    # The best pair first; each box is used once.
     every_pair = [(g, f) for g in range(len(goals)) for f in range(len(found))]
     every_pair.sort(key=cost)
     assigned: dict[int, int] = {}
     for g, f in every_pair:
         if g not in assigned and f not in assigned.values():
             assigned[g] = f
-    return [(goal, found[assigned[g]] if g in assigned else None) for g, goal in enumerate(goals)]
+    pairs: list[tuple[Box, Box | None]] = []
+    for g, goal in enumerate(goals):
+        pairs.append((goal, found[assigned[g]] if g in assigned else None))
+    return pairs
 
 
 def cosines(features: np.ndarray) -> np.ndarray:
     """Cosine of each frame's features with the next frame's: `[frame, channel]` -> `[frame - 1]`."""
+    # Vectors of length 1, whose products are cosines.
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     unit = features / lengths
     return (unit[1:] * unit[:-1]).sum(1)
@@ -86,6 +97,7 @@ def cscv(features: np.ndarray) -> float:
     1 is the most even. A still video, or one that changes at constant speed, also gets 1, so the value must be read
     together with the dynamic degree. NaN where the mean is 0.
     """
+    # float64, since small differences of numbers near 1 are measured.
     similarities = cosines(features.astype(np.float64))
     mean = similarities.mean()
     if not mean:
@@ -117,20 +129,25 @@ def motion(frames: np.ndarray) -> dict[str, float]:
     size = (round(width * scale), round(height * scale))
     large = [cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR) for frame in frames]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in large]
+
+    # DIS: fast, and on this measure close enough to a learnt flow.
     flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def fastest(a: Any, b: Any) -> float:
         """Mean speed of the fastest 5 % of pixels, in pixels per frame."""
-        speed = np.linalg.norm(flow.calc(a, b, None), axis=-1).ravel()
+        motions = flow.calc(a, b, None)
+        speed = np.linalg.norm(motions, axis=-1).ravel()
         count = max(1, len(speed) // 20)
         top = np.sort(speed)[-count:]
         return float(top.mean())
 
     # Smoothness: both neighbours of every second frame are warped halfway along the flow, and their mean is compared.
-    y, x = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
+    new_width, new_height = size
+    y, x = np.mgrid[0:new_height, 0:new_width].astype(np.float32)
     errors = []
     for i in range(1, len(large) - 1, 2):
-        half = flow.calc(grey[i - 1], grey[i + 1], None) / 2
+        whole = flow.calc(grey[i - 1], grey[i + 1], None)
+        half = whole / 2
         warped = []
         for k in (-1, 1):
             map_x = x + k * half[..., 0]
@@ -149,4 +166,5 @@ def motion(frames: np.ndarray) -> dict[str, float]:
 
 
 def _words(phrase: str) -> set[str]:
+    # Articles do not name an object.
     return set(phrase.lower().split()) - {"a", "an", "the"}

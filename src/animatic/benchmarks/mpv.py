@@ -21,10 +21,15 @@ def cases() -> list[Case]:
     for line in lines:
         if line.startswith("#"):
             continue
+
+        # A line is the kind of transition, and a story with its alternatives in braces.
         kind, _, text = line.partition(": ")
+
+        # The first of each kind show objects that the toy world has, which a model may be asked for.
         number = sum(case.task == kind for case in made)
         prompts = prompts_of(text)
-        made.append(Case(kind, " | ".join(prompts), _unjudged, _toys(prompts) if number < TOY else (prompts[0],)))
+        queries = _toys(prompts) if number < TOY else (prompts[0],)
+        made.append(Case(kind, " | ".join(prompts), _unjudged, queries))
     return made
 
 
@@ -32,6 +37,8 @@ def prompts_of(text: str) -> list[str]:
     """ "A {red|blue} car" -> "A red car", "A blue car"."""
     found = re.search(r"\{(.*?)\}", text)
     assert found is not None  # the file is ours
+
+    # What stands around the braces is common to all parts.
     before = text[: found.start()]
     after = text[found.end() :]
     return [before + words + after for words in found[1].split("|")]

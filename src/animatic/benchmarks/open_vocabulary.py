@@ -31,6 +31,8 @@ class Owl:
         texts = [f"a photo of {named(query)}" for query in queries]  # the prompt of LMD and LVD
         size = frames.shape[1:3]
         found: list[list[DetectedBox]] = []
+
+        # As many frames at once as memory allows, all queries with each of them.
         for part in np.split(frames, range(FRAMES, len(frames), FRAMES)):
             images = list(part)
             inputs = self.processor(text=[texts] * len(part), images=images, return_tensors="pt", truncation=True)
@@ -40,7 +42,8 @@ class Owl:
             sizes = [size] * len(part)
             results = self.processor.post_process_grounded_object_detection(outputs, 0.0, target_sizes=sizes)
             for result in results:
-                found.append(_found(result["labels"], result["boxes"], result["scores"], size))
+                boxes = _found(result["labels"], result["boxes"], result["scores"], size)
+                found.append(boxes)
         return found
 
 
@@ -55,8 +58,11 @@ class GroundingDino:
         """Every candidate box of each frame (see `detect.Detector`); thresholds are the caller's."""
         size = frames.shape[1:3]
         found: list[list[DetectedBox]] = [[] for _ in frames]
-        for (q, query), start in product(enumerate(queries), range(0, len(frames), FRAMES)):
+        starts = range(0, len(frames), FRAMES)
+        for (q, query), start in product(enumerate(queries), starts):
             part = list(frames[start : start + FRAMES])
+
+            # Its prompts are lower case and end with a full stop, as it was trained.
             text = [f"{query.lower()}."] * len(part)
             inputs = self.processor(text=text, images=part, return_tensors="pt")
             inputs = inputs.to(self.model.device)
@@ -76,7 +82,8 @@ class GroundingDino:
 
 def named(query: str) -> str:
     """The query with an article."""
-    return query if query.split()[0] in ("a", "an", "the") else article(query)
+    first = query.split()[0]
+    return query if first in ("a", "an", "the") else article(query)
 
 
 def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[Any, Any]:
@@ -88,6 +95,8 @@ def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[An
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AnimaticError(f"{weights}: weights are not on this machine and cannot be fetched ({reason})") from None
+
+    # Frozen: nothing here is trained.
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.eval().requires_grad_(False).to(device), processor
 
@@ -95,10 +104,13 @@ def loaded(kind: Any, weights: str, processing: Any = AutoProcessor) -> tuple[An
 def _found(labels: Tensor, boxes: Tensor, scores: Tensor, size: tuple[int, ...]) -> list[DetectedBox]:
     """Boxes in pixels to boxes in 0..1, clipped to the frame."""
     height, width = size
+
+    # float64, so that a box at the edge is exactly at the edge.
     whole = torch.tensor([width, height, width, height])
     fractions = (boxes.cpu().double() / whole).clamp(0, 1)
     found = []
-    for query, box, score in zip(labels.tolist(), fractions.tolist(), scores.tolist(), strict=True):
+    triples = zip(labels.tolist(), fractions.tolist(), scores.tolist(), strict=True)
+    for query, box, score in triples:
         x0, y0, x1, y1 = box
         found.append(DetectedBox(query, (x0, y0, x1, y1), score))
     return found

@@ -37,15 +37,21 @@ def benchmark_named(name: str) -> Benchmark:
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
+
+    # Those of other packages are loaded only when asked for by name.
     others = entry_points(group="animatic.benchmarks")
     if name in others.names:
         return _benchmark(others[name].load(), name)
+
+    # A task of any of these.
     whole, colon, task = name.rpartition(":")
     if colon and not name.endswith(".py"):
         return _of_task(benchmark_named(whole), task)
     if not name.endswith(".py"):
         known = ", ".join([*BENCHMARKS, *sorted(others.names)])
         raise AnimaticError(f"unknown benchmark {name!r}; known: {known}, or a Python file that sets BENCHMARK")
+
+    # A file of Python, which is run: its name is the user's own.
     if not os.path.isfile(name):
         raise AnimaticError(f"{name}: no such file")
     return _benchmark(runpy.run_path(name).get("BENCHMARK"), name)
@@ -57,6 +63,8 @@ def _of_task(benchmark: Benchmark, task: str) -> Benchmark:
     tasks = list(dict.fromkeys(case.task for case in cases))
     if task not in tasks:
         raise AnimaticError(f"benchmark {benchmark.name!r} has no task {task!r}; want one of {', '.join(tasks)}")
+
+    # Numbers and seeds of the cases are those of the smaller benchmark.
     chosen = [case for case in cases if case.task == task]
     return replace(benchmark, cases=lambda: chosen)
 
@@ -72,6 +80,8 @@ def detector_named(name: str) -> Detector:
     kind, _, weights = name.partition(":")
     if kind not in DETECTORS:
         raise AnimaticError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}, or one with :WEIGHTS")
+
+    # The toy detector needs no weights, the others load transformers' models.
     if kind == "toy":
         if weights:
             raise AnimaticError(f"detector is {name!r}; the toy detector has no weights: want toy")

@@ -21,8 +21,9 @@ from ..video import Video, draw_boxes
 from .cases import Tally
 from .jobs import Job
 from .metrics import FAST
+from .results import CaseResult, Summary, summarise
 from .run_store import Run
-from .scoring import CaseResult, ScoringSettings, Summary, read_score, summarise
+from .scoring import ScoringSettings, read_score
 
 SOURCES = {
     "lmd": "LMD, arXiv 2305.13655, README of the authors' code (SD 1.5, OWL-ViT)",
@@ -45,6 +46,8 @@ class PublishedRow:
 def published(benchmark: str, stage: int = 2) -> list[PublishedRow]:
     """The published rows of a benchmark: stage 1 of plans, stage 2 of what was generated."""
     text = (files("animatic.benchmarks") / "published.json").read_text("utf-8")
+
+    # As the papers print them, in per cent.
     chosen = []
     for fields in json.loads(text):
         row = PublishedRow(**{**fields, "scores": tuple(fields["scores"])})
@@ -93,6 +96,8 @@ def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
 
     # The page alone has examples.
     shown_examples = {scored.name: examples(scored, shown) for scored in runs}
+
+    # What is measured is escaped: prompts may hold anything.
     page = page_template("report.html").render({**values, "examples": shown_examples})
     write_atomically(out, page.encode())
     markdown = out.with_suffix(".md")
@@ -103,6 +108,7 @@ def write(folders: Sequence[Path], out: Path, shown: int = 2) -> list[Path]:
 
 def page_template(name: str) -> Template:
     """A page of this folder, to be filled in; values are escaped in html."""
+    # Jinja's blocks leave no empty lines behind.
     page = Environment(autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True)
     return page.from_string((files("animatic.benchmarks") / name).read_text("utf-8"))
 
@@ -114,6 +120,8 @@ def data_uri(picture: bytes, kind: str) -> str:
 
 def _scored(folder: Path) -> ScoredRun:
     run = Run(folder)
+
+    # What was counted is counted again, with this version.
     scoring, results = read_score(folder)
     return ScoredRun(folder.name, run, scoring, results, summarise(results))
 
@@ -123,7 +131,8 @@ def cell(tally: Tally) -> str:
     if not tally.total:
         return "-"
     low, high = tally.interval()
-    return f"{tally.accuracy:.1%} ({100 * low:.0f}-{100 * high:.0f})"
+    interval = f"{100 * low:.0f}-{100 * high:.0f}"
+    return f"{tally.accuracy:.1%} ({interval})"
 
 
 def examples(scored: ScoredRun, shown: int) -> dict[str, dict[bool, list[dict[str, str]]]]:
@@ -134,6 +143,8 @@ def examples(scored: ScoredRun, shown: int) -> dict[str, dict[bool, list[dict[st
         kinds = chosen.setdefault(result.task, {True: [], False: []})
         if result.passed is None:
             continue
+
+        # In the order of the cases, so that two reports show the same ones.
         same_kind = kinds[result.passed]
         if len(same_kind) < shown:
             same_kind.append(_example(scored.run, jobs[result.number], result))
@@ -141,11 +152,13 @@ def examples(scored: ScoredRun, shown: int) -> dict[str, dict[bool, list[dict[st
 
 
 def _example(run: Run, job: Job, result: CaseResult) -> dict[str, str]:
+    # Without detections there is no picture: the reason is shown instead.
     note = result.reason or f"job {job.number}, seed {job.seed}"
     picture = ""
     if result.detections is not None:
         try:
-            picture = strip(run.video(job).frames[list(result.frames)], result.detections)
+            frames = run.video(job).frames[list(result.frames)]
+            picture = strip(frames, result.detections)
         except AnimaticError as error:
             note = str(error)
     return {"prompt": job.prompt, "note": note, "picture": picture}
@@ -153,6 +166,7 @@ def _example(run: Run, job: Job, result: CaseResult) -> dict[str, str]:
 
 def strip(frames: np.ndarray, seen: Scene) -> str:
     """Frames in a row with the boxes of `seen`, as a data URI."""
+    # Small frames are enlarged by whole pixels, large rows are made smaller.
     scale = max(1, round(TALL / frames.shape[1]))
     drawn = draw_boxes(Video(frames), seen, scale).frames
     row = Image.fromarray(np.concatenate(list(drawn), 1))

@@ -42,6 +42,8 @@ class Run:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+
+        # Settings and versions never change; everything else is in the database.
         manifest = _manifest(self.folder)
         self.versions: dict[str, str] = manifest["versions"]
         self.settings = RunSettings.of_dict(manifest["settings"], self.folder / "manifest.json")
@@ -56,6 +58,8 @@ class Run:
         with locked(folder / ".lock"):
             if not (folder / "manifest.json").exists():
                 _begin(folder, settings, versions, jobs)
+
+        # A run is of one model and one version: anything else would mix two in one table.
         run = Run(folder)
         differences = run.settings.differences(settings)
         for key, old in run.versions.items():
@@ -79,6 +83,7 @@ class Run:
         """Store plans by job number in one transaction; a job without one fails, unless prompts alone are used."""
         with _changing(self.base) as base:
             for number, plan in plans:
+                # A job without a plan cannot be made, unless its prompt alone is used.
                 if isinstance(plan, AnimaticError):
                     state = TODO if self.settings.prompt_only else FAILED
                     values = (None, state, f"no plan: {plan}", number)
@@ -94,6 +99,7 @@ class Run:
     def working(self) -> Iterator[None]:
         """Take part in the work. What this process leaves undone is free again after it, however it ends."""
         self.owner = uuid.uuid4().hex
+        # The lock shows other processes that this one lives.
         path = self.folder / "owners" / self.owner
         try:
             with locked(path):
@@ -132,6 +138,7 @@ class Run:
     def progress(self, limit: int | None = None, shard: tuple[int, int] = (0, 1)) -> tuple[int, int]:
         """How many jobs of a part (see `claim`) need nothing more, of how many."""
         counted = f"select total(state not in ('todo', 'running')), count(*) from jobs where {_PART}"
+
         with _reading(self.base) as base:
             done, count = base.execute(counted, self._part(limit, shard)).fetchone()
         return int(done), count
@@ -141,6 +148,7 @@ class Run:
 
     def keep(self, outcome: Outcome, plan: Scene | Story | None) -> None:
         """Write what was made, then say so in its row: a crash in between makes it again."""
+        # The files first: a row that says "done" is true whenever it is read.
         file = ""
         if outcome.state == DONE:
             name = f"made/{outcome.number:05d}"
@@ -160,9 +168,11 @@ class Run:
 
     def reopen(self, failed: bool = False) -> None:
         """Make again what is gone from the disk, and with `failed` what failed."""
+        # A file that somebody deleted is made again with the same seed.
         again = []
         for job in self.jobs():
-            is_gone = job.state == DONE and not (self.folder / job.file).exists()
+            is_there = (self.folder / job.file).exists()
+            is_gone = job.state == DONE and not is_there
             if is_gone or (failed and job.state == FAILED):
                 again.append((job.number,))
         with _changing(self.base) as base:
@@ -174,9 +184,12 @@ class Run:
         if not path.exists():
             raise AnimaticError(f"{path}: is missing")
         video = Video.load(path)
+
+        # Small videos are written enlarged by whole pixels.
         count, height, width = video.frames.shape[:3]
         scale = max(1, width // job.width)
-        if (count, height // scale, width // scale) != (job.frames, job.height, job.width):
+        size = (count, height // scale, width // scale)
+        if size != (job.frames, job.height, job.width):
             found = f"{count} frames of {width}x{height}"
             raise AnimaticError(f"{path}: {found}; want {job.frames} of {job.width}x{job.height}")
         if scale == 1:
@@ -190,12 +203,14 @@ class Run:
         return Video((mean + 0.5).astype(np.uint8), video.fps, video.info)
 
     def _release(self) -> None:
+        # Also after an error: other processes may go on.
         with suppress(AnimaticError), _changing(self.base) as base:  # a full disk takes no row: then the lock is gone
             base.execute(_FREE, (self.owner,))
 
     def _bury(self, base: sqlite3.Connection) -> None:
         """Release the jobs of processes that died."""
         for (owner,) in base.execute("select distinct owner from jobs where state = 'running'").fetchall():
+            # A dead process holds no lock; its own name is skipped, since it holds this one.
             path = self.folder / "owners" / owner
             if owner != self.owner and not is_held(path):
                 base.execute(_FREE, (owner,))
@@ -208,9 +223,13 @@ def _begin(folder: Path, settings: RunSettings, versions: dict[str, str], jobs: 
     if stray:
         raise AnimaticError(f"{folder} holds {stray[0]} and no manifest.json; want an empty folder or a run")
 
+    # The jobs, in one transaction.
     database = folder / "jobs.sqlite"
     database.unlink(missing_ok=True)  # of a preparation that was cut
-    rows = [(job.number, job.place, job.task, job.prompt, json.dumps(job.names), job.seed) for job in jobs]
+    rows = []
+    for job in jobs:
+        names = json.dumps(job.names)
+        rows.append((job.number, job.place, job.task, job.prompt, names, job.seed))
     with _changing(database) as base:
         base.execute(_TABLE)
         base.executemany("insert into jobs values (?, ?, ?, ?, ?, ?, null, 'todo', null, '', null, '', 0, 0, 0)", rows)
@@ -224,6 +243,7 @@ def _begin(folder: Path, settings: RunSettings, versions: dict[str, str], jobs: 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
+        # A folder without a manifest is no run.
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise AnimaticError(f"{path}: cannot be read ({error.strerror}); want the folder of a run") from None
@@ -238,10 +258,13 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _job(row: sqlite3.Row) -> Job:
     fields = dict(row)
     del fields["owner"]
+
+    # Names and plan are JSON in the table.
     fields["names"] = tuple(json.loads(row["names"]))
     fields["plan"] = None
     if row["plan"]:
-        story = parse_story(json.loads(row["plan"]), f"plan of job {row['number']}")
+        data = json.loads(row["plan"])
+        story = parse_story(data, f"plan of job {row['number']}")
         fields["plan"] = story[0] if len(story) == 1 else story
     return Job(**fields)
 
@@ -260,6 +283,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def _changing(path: Path) -> Iterator[sqlite3.Connection]:
     with _reading(path) as base:
+        # The write lock is taken at once: two claims of one batch cannot cross.
         base.execute("begin immediate")
         yield base
         base.execute("commit")

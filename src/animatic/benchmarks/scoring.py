@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from math import isfinite
 from multiprocessing import get_context
@@ -20,16 +20,16 @@ import numpy as np
 
 from ..errors import AnimaticError
 from ..files import write_atomically
-from ..scene import Scene, parse
-from .cases import Benchmark, DetectionSettings, Tally, rules_named
+from ..scene import Scene
+from .cases import Benchmark, DetectionSettings, rules_named
 from .detect import detect, sampled_frames
-from .jobs import DONE, FAILED, LEFT_OUT, Job, Progress, digest, no_progress
+from .jobs import DONE, FAILED, Job, Progress, digest, no_progress
 from .metrics import agreement, motion
 from .registry import benchmark_named, detector_named, thresholds_for
+from .results import CaseResult, from_json, to_json
 from .run_store import Run
 
 VERSION = 1
-FORMER_FIELDS = {"held": "passed", "looked": "frames", "seen": "detections"}  # of a result in score.json
 METRICS = ("plan", "motion", "clip")
 CHUNK = 5  # jobs sent to a process at a time
 
@@ -60,6 +60,8 @@ class ScoringSettings:
                 raise AnimaticError(f"{name} is {value}; want 0 or more, such as 0.1")
         if self.frames is not None and self.frames < 1:
             raise AnimaticError(f"frames is {self.frames}; want at least 1")
+
+        # Misspelt names are errors before the first video is read.
         rules_named(self.rules)  # raises where there are none
         for name in self.metrics:
             if name not in METRICS:
@@ -67,6 +69,7 @@ class ScoringSettings:
 
     def of_benchmark(self, benchmark: Benchmark) -> ScoringSettings:
         """The same settings, every None replaced by the default of the benchmark and detector."""
+        # Thresholds were published for one detector; others have their own.
         defaults = thresholds_for(self.detector, benchmark.detection)
         filled: dict[str, Any] = {"frames": self.frames or benchmark.frames}
         for name in ("threshold", "nms", "class_aware"):
@@ -83,24 +86,6 @@ class ScoringSettings:
         )
 
 
-@dataclass(frozen=True)
-class CaseResult:
-    """The result of one job.
-
-    `passed`: whether the case's predicate holds for the detections, None where it was not evaluated. `frames`: indices
-    of the frames given to the detector. `values`: metrics by name.
-    """
-
-    number: int
-    task: str
-    state: str
-    passed: bool | None = None
-    reason: str = ""
-    frames: tuple[int, ...] = ()
-    detections: Scene | None = None
-    values: dict[str, float] = field(default_factory=dict)
-
-
 class Judge:
     """A benchmark's predicates and a detector at work on a run's videos."""
 
@@ -113,11 +98,14 @@ class Judge:
         if digest(case.prompt for case in self.cases) != settings.digest:
             raise AnimaticError(f"{folder} was made from other prompts than {settings.benchmark!r} has now")
 
+        # A case is found by its number: with other prompts it would be another case.
         self.story = self.benchmark.kind == "story"
         if not self.story and not any(case.queries for case in self.cases):
             raise AnimaticError(f"benchmark {settings.benchmark!r} has no queries to detect; only plans can be scored")
         self.detector = detector_named(scoring.detector)
         self.detection = scoring.detection(self.benchmark)
+
+        # CLIP is loaded only where it is asked for.
         self.clip = None
         if "clip" in scoring.metrics:
             from .clip import WEIGHTS, ClipMetrics
@@ -131,11 +119,14 @@ class Judge:
             return replace(result, passed=False)
         if job.state != DONE:
             return result
+
+        # A damaged file counts as a failed job, with its reason.
         try:
             frames = self.run.video(job).frames
         except AnimaticError as error:
             return replace(result, passed=False, state=FAILED, reason=str(error))
 
+        # Metrics of the video alone; a story has no boxes to judge.
         prompts = job.prompt.split(" | ") if self.story else [job.prompt]
         values = self._measured(frames, prompts)
         if self.story:
@@ -144,7 +135,8 @@ class Judge:
         # Detect the queried objects in evenly spaced frames, then compare them with the plan and the predicate.
         case = self.cases[job.number % len(self.cases)]
         indices = sampled_frames(len(frames), self.scoring.frames or self.benchmark.frames)
-        detections = detect(self.detector, frames[indices], case.queries, case.prompt, self.detection, case.all_boxes)
+        chosen = frames[indices]
+        detections = detect(self.detector, chosen, case.queries, case.prompt, self.detection, case.all_boxes)
         if "plan" in self.scoring.metrics and isinstance(job.plan, Scene):
             values = agreement(job.plan, detections, len(frames), indices) | values
         passed = case.holds(detections, rules_named(self.scoring.rules))
@@ -159,8 +151,10 @@ class Judge:
         if self.clip:
             values |= self.clip(frames, prompts[0])
             if len(prompts) > 1:
+                # A story shows its prompts one after another, in parts of equal length.
                 similarities = []
-                for part, prompt in zip(np.array_split(frames, len(prompts)), prompts, strict=True):
+                parts = np.array_split(frames, len(prompts))
+                for part, prompt in zip(parts, prompts, strict=True):
                     similarities.append(self.clip(part, prompt)["clip text"])
                 values["clip text"] = float(np.mean(similarities))
         return {name: value for name, value in values.items() if isfinite(value)}
@@ -174,17 +168,20 @@ def score(
     scoring = scoring.of_benchmark(benchmark_named(run.settings.benchmark))
     jobs = run.jobs()
 
+    # In the order of the jobs, whatever process judged them.
     results: list[CaseResult] = []
     for result in _judged(str(folder), scoring, jobs, workers):
         results.append(result)
         tick(len(results), len(jobs))
 
+    # Everything that the numbers depend on is written with them.
     data = {
         "version": VERSION,
         "scoring": asdict(scoring),
-        "results": [_to_json(result) for result in results],
+        "results": [to_json(result) for result in results],
     }
-    write_atomically(Path(folder) / "score.json", (json.dumps(data) + "\n").encode())
+    text = json.dumps(data) + "\n"
+    write_atomically(Path(folder) / "score.json", text.encode())
     return results
 
 
@@ -193,6 +190,8 @@ def _judged(folder: str, scoring: ScoringSettings, jobs: Sequence[Job], workers:
     if workers <= 1:
         yield from map(judge, jobs)
         return
+
+    # Spawned: a forked process must not use torch's threads.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         yield from pool.map(partial(_result, folder, scoring), jobs, chunksize=CHUNK)
 
@@ -202,27 +201,13 @@ def _judge(folder: str, scoring: ScoringSettings) -> Judge:
     """One judge per process of the pool, which lives for one call of `score`."""
     import torch
 
+    # Processes share the cores; one thread each is fastest.
     torch.set_num_threads(1)
     return Judge(folder, scoring)
 
 
 def _result(folder: str, scoring: ScoringSettings, job: Job) -> CaseResult:
     return _judge(folder, scoring)(job)
-
-
-def _to_json(result: CaseResult) -> dict[str, Any]:
-    fields = asdict(result)
-    fields["detections"] = json.loads(result.detections.to_json()) if result.detections else None
-    return fields
-
-
-def _from_json(fields: dict[str, Any]) -> CaseResult:
-    """A result as `score` wrote it; files written by earlier versions have the names of FORMER_FIELDS."""
-    fields = {FORMER_FIELDS.get(name, name): value for name, value in fields.items()}
-    detections = fields["detections"]
-    fields["frames"] = tuple(fields["frames"])
-    fields["detections"] = parse(detections) if detections else None
-    return CaseResult(**fields)
 
 
 def read_score(folder: str | os.PathLike[str]) -> tuple[ScoringSettings, list[CaseResult]]:
@@ -232,57 +217,13 @@ def read_score(folder: str | os.PathLike[str]) -> tuple[ScoringSettings, list[Ca
         data = json.loads(path.read_text("utf-8"))
         if data["version"] != VERSION:
             raise AnimaticError(f"{path}: version is {data['version']!r}; this program reads version {VERSION}")
+
+        # JSON has no tuples.
         scoring = data["scoring"]
         settings = ScoringSettings(**{**scoring, "metrics": tuple(scoring["metrics"])})
         rows = data["results"] if "results" in data else data["verdicts"]  # their name in version 0.1
-        return settings, [_from_json(fields) for fields in rows]
+        return settings, [from_json(fields) for fields in rows]
     except FileNotFoundError:
         raise AnimaticError(f"{folder} has no score; run: animatic bench score {folder}") from None
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise AnimaticError(f"{path}: is damaged ({error!r}); score again") from None
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A run in numbers.
-
-    `tasks`: tallies of the judged cases; failed jobs count as wrong. `means`: (mean, number of videos) of each metric.
-    `failed` and `left_out`: reasons by job number; what the model cannot show is left out and not counted. `unmade`:
-    number of jobs that are not generated yet, not counted either.
-    """
-
-    tasks: dict[str, Tally]
-    means: dict[str, tuple[float, int]]
-    failed: dict[int, str]
-    left_out: dict[int, str]
-    unmade: int
-
-    @property
-    def overall(self) -> Tally:
-        return sum(self.tasks.values(), Tally())
-
-
-def summarise(results: Sequence[CaseResult]) -> Summary:
-    """Tallies per task and mean metrics; cases that were not judged (`passed` is None) are left out of the tallies."""
-    tasks: dict[str, Tally] = {result.task: Tally() for result in results}
-    values: dict[str, list[float]] = {}
-    failed: dict[int, str] = {}
-    left_out: dict[int, str] = {}
-    unmade = 0
-    for result in results:
-        if result.passed is not None:
-            tasks[result.task] += Tally(int(result.passed), 1)
-        for name, value in result.values.items():
-            values.setdefault(name, []).append(value)
-
-        if result.state == FAILED:
-            failed[result.number] = result.reason
-        elif result.state == LEFT_OUT:
-            left_out[result.number] = result.reason
-        elif result.state != DONE and result.passed is None:
-            unmade += 1
-
-    means = {}
-    for name, numbers in values.items():
-        means[name] = (float(np.mean(numbers)), len(numbers))
-    return Summary(tasks, means, failed, left_out, unmade)

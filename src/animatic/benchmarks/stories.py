@@ -30,7 +30,7 @@ from ..story_edit import Edit
 from ..toy import grid_world as toyworld
 from ..toy.detector import ToyDetector, same_colour
 from ..toy.evals.mini import means
-from ..toy.grid_captions import PLACES
+from ..toy.wording import PLACES
 from ..video import Video, joined
 from .cases import middle
 from .clip import ClipMetrics
@@ -46,6 +46,7 @@ MIN_KEPT_IOU = 0.6
 
 def story(rng: random.Random) -> Story:
     """Three scenes of one moving object; at each border one word changes, its colour or the place."""
+    # Two colours and two places.
     noun = rng.choice(toyworld.COLOURABLE)
     first_colour, second_colour = rng.sample(tuple(toyworld.COLOURS), 2)
     first_place, second_place = rng.sample(toyworld.BACKGROUNDS, 2)
@@ -55,13 +56,15 @@ def story(rng: random.Random) -> Story:
     settings = [(first_colour, first_place), between, (second_colour, second_place)]
 
     # The object moves on from where the scene before ended.
-    w, h = (side * 4 / toyworld.GRID for side in toyworld.aspect(noun))
+    aspect = toyworld.aspect(noun)
+    w, h = (side * 4 / toyworld.GRID for side in aspect)
     boxes: list[Box] = []
     for _ in range(4):
         x = rng.random() * (1 - w)
         y = rng.random() * (1 - h)
         boxes.append((x, y, x + w, y + h))
 
+    # A scene begins where the one before has ended.
     scenes = []
     for i, (colour, place) in enumerate(settings):
         phrase = f"{colour} {noun}"
@@ -73,6 +76,7 @@ def story(rng: random.Random) -> Story:
 
 def isolated(scenes: Story, backbone: Backbone, method: str, seed: int, steps: int) -> Video:
     """Every scene a clip of its own, one after the other."""
+    # A seed of its own for each scene, as for any two clips.
     videos = []
     for i, scene in enumerate(scenes):
         videos.append(render(scene, backbone, method, seed + i, steps=steps))
@@ -82,6 +86,8 @@ def isolated(scenes: Story, backbone: Backbone, method: str, seed: int, steps: i
 def colours(frames: np.ndarray) -> np.ndarray:
     """Mean colours of 8 x 8 patches in -1..1: `[frame, 192]`."""
     count, height, width = frames.shape[:3]
+
+    # 64 patches, whatever the size of the frames.
     cells = frames.reshape(count, 8, height // 8, 8, width // 8, 3)
     means = cells.mean((2, 4)).reshape(count, -1)
     return means / 127.5 - 1
@@ -94,12 +100,20 @@ def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence
     sampled = [story(rng) for _ in range(n)]
     clip = ClipMetrics(weights) if weights else None
     for method in methods:
+        # The same stories and seeds for every method.
         name = method.removeprefix("isolated ")
         make = render if name == method else isolated
         rows: list[dict[str, float]] = []
         for i, scenes in enumerate(sampled):
             video = make(scenes, backbone, name, seed + 10 * i, steps=steps)
-            evenness = clip(video.frames, "")["cscv"] if clip else cscv(colours(video.frames))
+
+            # Without CLIP mean colours show cuts, too.
+            if clip:
+                evenness = clip(video.frames, "")["cscv"]
+            else:
+                evenness = cscv(colours(video.frames))
+
+            # Whether each part shows its own prompt.
             accuracy = prompt_accuracy(scenes, video, detector)
             rows.append({"cscv": evenness, **motion(video.frames), "text": accuracy})
         yield {"method": method, "features": weights or "colours", **means(rows, 4)}
@@ -112,6 +126,8 @@ def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
     rows = []
     for i in range(n):
         old, new = _alike(rng)
+
+        # A prompt and its edit differ in one noun.
         place = rng.choice(toyworld.BACKGROUNDS)
         scene = Scene(f"{article(old)} {PLACES[place]}")
         request = request_of((scene,), backbone, "none", seed + i, steps=steps)
@@ -119,7 +135,9 @@ def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         before, after = (detector.surest(video.frames) for video in videos)
 
         # The layout is kept where the boxes of source and edit overlap.
-        ious = [overlap(a.box, b.box) if a and b else 0.0 for a, b in zip(before, after, strict=True)]
+        ious = []
+        for a, b in zip(before, after, strict=True):
+            ious.append(overlap(a.box, b.box) if a and b else 0.0)
         iou = float(np.mean(ious))
         kept = iou >= MIN_KEPT_IOU
         had_old = _mostly(before, old)
@@ -148,7 +166,8 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         noun = rng.choice(("ball", "cat", "dog", "bear", "star", "cup"))
         colour = rng.choice(("red", "blue", "green"))
         place = rng.choice(toyworld.BACKGROUNDS)
-        prompt = f"{article(f'{colour} {noun}')} {PLACES[place]}"
+        phrase = f"{colour} {noun}"
+        prompt = f"{article(phrase)} {PLACES[place]}"
         (token,) = backbone.text.positions(prompt, colour)
 
         # The source and one edit per factor, from the same noise.
@@ -166,30 +185,34 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         target = np.array(toyworld.COLOURS[colour])
         values = []
         for video in videos:
-            hues = [_hue(frame, d.box, target) for frame, d in zip(video, detections, strict=True) if d]
+            hues = []
+            for frame, found in zip(video, detections, strict=True):
+                if found:
+                    hues.append(_hue(frame, found.box, target))
             values.append(np.mean(hues))
         if not np.isnan(values).any():
             rows.append(values[1:])
 
-    # A source without detections counts as not monotone.
+    # One row a prompt, one column a factor; a source without detections counts as not monotone.
     table = np.array(rows).reshape(-1, len(FACTORS))
     increasing = (np.diff(table) > 0).all(1)
     means_by_factor = [round(float(value), 4) for value in table.mean(0)] if rows else []
-    yield {
-        "found": len(rows),
-        "factors": FACTORS,
-        "colour": means_by_factor,
-        "monotone": round(int(increasing.sum()) / n, 3),
-    }
+    monotone = int(increasing.sum()) / n
+    yield {"found": len(rows), "factors": FACTORS, "colour": means_by_factor, "monotone": round(monotone, 3)}
 
 
 def _hue(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
     """How far the pixels in the middle half of a box are from grey in the direction of a colour; 1 is that colour."""
+    # The middle of the box, where there is no background.
     x, y = middle(box)
     w = (box[2] - box[0]) / 4
     h = (box[3] - box[1]) / 4
     last = toyworld.SIZE - 1
-    x0, y0, x1, y1 = (int(np.clip(round(edge * toyworld.SIZE), 0, last)) for edge in (x - w, y - h, x + w, y + h))
+    edges = []
+    for edge in (x - w, y - h, x + w, y + h):
+        pixel = round(edge * toyworld.SIZE)
+        edges.append(int(np.clip(pixel, 0, last)))
+    x0, y0, x1, y1 = edges
     pixels = frame[y0 : y1 + 1, x0 : x1 + 1].astype(float)
 
     # Projection of the chroma on the colour's own.
@@ -217,7 +240,8 @@ def main(
         else:
             rows = {"swap": swaps, "weight": weights}[table](backbone, n, seed, steps)
         for row in rows:
-            print(json.dumps({"table": table, "n": n, "seed": seed, "steps": steps, **row}), flush=True)
+            values = {"table": table, "n": n, "seed": seed, "steps": steps, **row}
+            print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":
@@ -238,5 +262,6 @@ def prompt_accuracy(scenes: Story, video: Video, detector: ToyDetector) -> float
 
 def _mostly(detections: Sequence[Any], noun: str) -> bool:
     """Whether the best detection is of this noun in half of the frames or more."""
+    # A detection in each frame, or None.
     hits = [d is not None and d.noun == noun for d in detections]
     return bool(np.mean(hits) >= 0.5)

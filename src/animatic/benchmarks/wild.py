@@ -42,9 +42,11 @@ def goes(noun: str, x: int = 0, y: int = 0) -> Check:
             return 0
         return 1 if shift > 0 else -1
 
+    # Both axes, from the first box to the last.
     def way(track: LayoutTrack) -> tuple[int, int]:
         boxes = present(track)
-        (x0, y0), (x1, y1) = middle(boxes[0]), middle(boxes[-1])
+        x0, y0 = middle(boxes[0])
+        x1, y1 = middle(boxes[-1])
         return direction(x0, x1), direction(y0, y1)
 
     return lambda layout: {way(track) for track in named(layout, noun)} == {(x, y)}
@@ -64,6 +66,7 @@ def order(noun: str, other: str, axis: int) -> Check:
     """The first is left of (axis 0) or above (axis 1) the second in every frame that shows both."""
 
     def before(a: LayoutTrack, b: LayoutTrack) -> bool:
+        # A frame without one of them says nothing; at least one must show both.
         shown = False
         for p, q in zip(a.boxes, b.boxes, strict=True):
             if p is None or q is None:
@@ -83,6 +86,8 @@ def at(noun: str, frame: int, left: bool | None = None, top: bool | None = None)
         box = track.boxes[frame]
         if box is None:
             return False
+
+        # None leaves an axis open.
         x, y = middle(box)
         return left in (None, x < 0.5) and top in (None, y < 0.5)
 

@@ -91,6 +91,7 @@ def score(
         wanted = " is a benchmark; want --replies FILE, or the folder of a run"
         raise AnimaticError(f"{name}{wanted if name in BENCHMARKS else ': no such run'}")
     from ..benchmarks import scoring
+    from ..benchmarks.results import summarise
     from ..benchmarks.run_store import Run
 
     run = Run(name)
@@ -112,7 +113,7 @@ def score(
         distance = FrechetVideoDistance(features)
     with bar("scoring", as_json) as tick:
         verdicts = scoring.score(name, how, workers, tick)
-    made = scoring.summarise(verdicts)
+    made = summarise(verdicts)
     values = {metric: {"mean": mean, "n": n} for metric, (mean, n) in made.means.items()}
     if distance is not None:
         values["fvd"] = distance.of_run(run, real)

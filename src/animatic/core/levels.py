@@ -34,6 +34,7 @@ def lands(scheduler: Any, steps: int) -> bool:
 
     Each computed timestep must be within one of the next, and the last below 0.
     """
+    # Their step computes the next timestep by itself: it must be the one that follows.
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps)
     times = scheduler.timesteps

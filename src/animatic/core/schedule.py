@@ -36,6 +36,8 @@ class Schedule:
         self.name = type(scheduler).__name__
         self.flow = is_flow(scheduler)
         check_runs(self.name, self.flow)
+
+        # What the scheduler cannot do is refused before anything is computed.
         most = scheduler.config.num_train_timesteps
         if not 1 <= steps <= most:
             raise AnimaticError(f"steps is {steps}; {self.name} takes 1 to {most}")
@@ -48,6 +50,8 @@ class Schedule:
         self.steps = steps
         self._stop = stop
         self._scheduler = copy.deepcopy(scheduler)
+
+        # DDIM with these spacings is computed on a table of the visited levels alone, see `thinned`.
         network_times: Tensor | None = None  # where they differ from the scheduler's
         is_linspace_ddim = self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace"
         if is_linspace_ddim and steps > 1:
@@ -92,6 +96,7 @@ class Schedule:
             reason = "a model that predicts noise cannot begin where there is nothing else (zero terminal SNR)"
             raise AnimaticError(f"{self.name}: {reason}; want a schedule without rescale_betas_zero_snr")
 
+        # CogVideoX's solvers compute the next timestep themselves, and may miss the last one.
         if self.name.startswith("CogVideoX") and not lands(self._given, steps):
             candidates = range(max(1, steps - 2), min(steps + 3, 1000))
             near = [str(count) for count in candidates if lands(self._given, count)]
@@ -121,6 +126,8 @@ class Schedule:
             sigma = float(self._scheduler.sigmas[index])
             gain = (sigma**2 + 1) ** 0.5
             return sigma / gain, gain
+
+        # Variance preserving: signal^2 + noise^2 = 1.
         alpha_bar = self._scheduler.alphas_cumprod[t]
         return float((1 - alpha_bar) ** 0.5), 1.0
 
@@ -157,6 +164,8 @@ class Schedule:
         """One solver step. It is computed, and its noise drawn, in float32, whatever the dtype of the network."""
         if isinstance(self._scheduler, diffusers.CogVideoXDPMScheduler):
             return self._advance_with_noise(x, prediction, step.index)
+
+        # Stochastic solvers draw from a generator of each sample.
         draws = {"generator": self._draws} if self._draws_noise else {}
         t = self._times[step.index]
         output = self._scheduler.step(prediction.float(), t, x.float(), **draws)
@@ -164,6 +173,7 @@ class Schedule:
 
     def _advance_with_noise(self, x: Tensor, prediction: Tensor, index: int) -> Tensor:
         """A step of CogVideoX's solver; its noise is `[sample, frame, channel, height, width]`, as in its pipeline."""
+        # diffusers' class wants frames before channels, and its own last estimate.
         before = self._times[index - 1] if index else None
         by_frame = x.movedim(2, 1)
         prediction_by_frame = prediction.movedim(2, 1)
@@ -174,6 +184,7 @@ class Schedule:
 
     def estimate(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """The clean sample that a prediction implies, in the units of clean latents."""
+        # In units of sqrt(alpha_bar) clean + sqrt(1 - alpha_bar) noise.
         x = x / step.gain
         sigma = step.noise
         if self.flow:
@@ -192,5 +203,6 @@ class Schedule:
 
 def _seed_of(noise: Tensor) -> int:
     """A seed from the signs of a sample's first 63 numbers, which no rounding changes."""
+    # 63 bits: torch takes no larger seed.
     signs = noise.flatten()[:63].signbit().tolist()
     return sum(int(negative) << i for i, negative in enumerate(signs))

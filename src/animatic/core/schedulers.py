@@ -66,6 +66,8 @@ def check_runs(name: str, flow: bool = False) -> None:
     """Raise where a scheduler class of diffusers does not run here, or would give wrong results."""
     if name in PRESERVING | EXPLODING | FLOW:
         return
+
+    # Known reasons first; of any other class the units are not known.
     unknown = (OTHER_UNITS, "flow" if flow else "ddim")
     reason, nearest = REFUSED.get(name, unknown)
     raise AnimaticError(f"{name} {reason}; want {nearest}")
@@ -109,6 +111,7 @@ def scheduler_named(name: str, like: Any) -> Any:
             before = torch.cat([level.new_ones(1), level[:-1]])
             config["trained_betas"] = (1 - level / before).tolist()
 
+    # Options that the class does not have are warned of by diffusers, and ignored.
     try:
         with quiet():  # diffusers warns of options that the class does not have
             scheduler: Any = cls.from_config(config)
@@ -125,6 +128,7 @@ def _keep_bounds(scheduler: Any, like: Any, name: str) -> None:
     exceed its range. Raises where a solver can do neither; models that predict v or x0 run without clipping, with a
     warning.
     """
+    # Whether the model's own scheduler bounds its estimates, and how.
     config = like.config
     takes = signature(type(scheduler)).parameters
     clips = bool(config.get("clip_sample", False))

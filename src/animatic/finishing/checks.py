@@ -26,6 +26,7 @@ def naming_stage(name: str) -> Iterator[None]:
 
 def resolved(stages: Sequence[tuple[str, Stage]], source_model: str) -> list[tuple[str, Stage]]:
     """The stages with their models filled in, for a video made by `source_model` ("": unknown)."""
+    # Networks of stages depend on what made the video.
     return [(name, stage.resolved(source_model)) for name, stage in stages]
 
 
@@ -33,6 +34,7 @@ def planned_shapes(shape: Shape, stages: Sequence[tuple[str, Stage]]) -> list[Sh
     """The shape after each stage. Raises `AnimaticError` before any work where one of them has no result."""
     shapes = []
     for name, stage in stages:
+        # Each stage gets what the one before makes.
         with naming_stage(name):
             shape = stage.output_shape(shape)
         shapes.append(shape)
@@ -44,6 +46,7 @@ def check_stages(stages: Sequence[tuple[str, Stage]], shape: Shape, source_model
 
     Networks are located and not loaded, so that the memory they need is not checked.
     """
+    # Shapes first: they cost nothing; then whether each model is there.
     named = resolved(stages, source_model)
     before = shape
     for (name, stage), after in zip(named, planned_shapes(shape, named), strict=True):
@@ -64,7 +67,9 @@ def check_plan(
     longer free. `memory` is the limit in bytes; 0: what is free.
     """
     before = shape
-    for i, ((name, stage), after) in enumerate(zip(stages, planned_shapes(shape, stages), strict=True)):
+    shapes = planned_shapes(shape, stages)
+    for i, ((name, stage), after) in enumerate(zip(stages, shapes, strict=True)):
+        # On a GPU the stage asks what is free there.
         limit = memory
         if not memory and not on_gpu(stage, context.device):
             # The input of the first stage is counted by the stage itself; later ones hold it in addition.
@@ -95,6 +100,7 @@ def check_memory(name: str, stage: Stage, shape: Shape, context: StageContext, m
                 options.append(f"{field.name}={value}")
         hint = f"{name}:{':'.join(options)} would fit"
 
+    # What was asked for, what it takes, and what would fit.
     out = stage.output_shape(shape)
     size = f"{out.frames} frames of {out.width} x {out.height}"
     raise AnimaticError(f"{name} to {size} needs about {format_bytes(needed)}, {format_bytes(free)} are free; {hint}")
@@ -107,7 +113,9 @@ def on_gpu(stage: Stage, device: str) -> bool:
 
 def free_memory(device: str = "") -> int:
     """Free bytes of the device; "" is a GPU if there is one."""
-    return torch.cuda.mem_get_info()[0] if _is_gpu(device) else psutil.virtual_memory().available
+    if _is_gpu(device):
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available
 
 
 def _is_gpu(device: str) -> bool:

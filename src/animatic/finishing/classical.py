@@ -22,6 +22,7 @@ class Lanczos(Stage):
     factor: float = 2.0
 
     def output_shape(self, shape: Shape) -> Shape:
+        # Rounded to whole pixels.
         height = int(shape.height * self.factor + 0.5)
         width = int(shape.width * self.factor + 0.5)
         if min(height, width) < 1 or self.factor <= 0:
@@ -30,7 +31,8 @@ class Lanczos(Stage):
 
     def __call__(self, video: Video, context: StageContext) -> Video:
         out = self.output_shape(Shape.of(video))
-        return Video(resized(video.frames, out.width, out.height), video.fps, video.info)
+        frames = resized(video.frames, out.width, out.height)
+        return Video(frames, video.fps, video.info)
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,12 @@ class Blend(Stage):
             context.progress(i, len(keys) - 1)
             before = keys[i : i + 1] / 127.5 - 1
             after = keys[i + 1 : i + 2] / 127.5 - 1
-            made = torch.cat([self.between(before, after, k) for k in range(1, self.factor)])
+            between = [self.between(before, after, k) for k in range(1, self.factor)]
+            made = torch.cat(between)
 
-            levels = ((made + 1) * 127.5 + 0.5).floor().clamp(0, 255)
+            # Half a level rounds up, as in decoding.
+            levels = (made + 1) * 127.5
+            levels = (levels + 0.5).floor().clamp(0, 255)
             first = i * self.factor + 1
             pixels = levels.to(torch.uint8).movedim(1, -1)
             frames[first : first + self.factor - 1] = pixels.numpy()
@@ -90,5 +95,6 @@ def resized(frames: np.ndarray, width: int, height: int) -> np.ndarray:
         return frames
     out = np.empty((len(frames), height, width, 3), np.uint8)
     for number, pixels in enumerate(frames):
-        out[number] = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+        picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+        out[number] = np.asarray(picture)
     return out

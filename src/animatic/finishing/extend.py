@@ -57,6 +57,7 @@ class Extend(NetworkStage):
 
     def _window(self, shape: Shape) -> int:
         """Frames of each new clip, the known ones among them."""
+        # At least one new frame.
         return self.window or max(shape.frames, self.known + 1)
 
     def __call__(self, video: Video, context: StageContext) -> Video:
@@ -64,18 +65,23 @@ class Extend(NetworkStage):
         if not context.prompt:
             used = f"{backbone.name} is given the prompt {DEFAULT_PROMPT!r}"
             warn(f"extend: the video has no prompt, so {used}; see --prompt")
+
+        # Guidance of the model's own scale, unless another is set.
         scene = Scene(context.prompt or DEFAULT_PROMPT, negative=context.negative)
         scale = backbone.defaults.guidance if self.guidance is None else self.guidance
         guidance = (Guidance(scale),)
 
         # Each clip begins with the last frames of the one before, which are given.
         count = self._window(Shape.of(video))
-        known = [True] * self.known + [False] * (count - self.known)
+        unknown = count - self.known
+        known = [True] * self.known + [False] * unknown
         frames = video.frames
         for clip in range(self.clips):
             context.progress(clip, self.clips)
             last = Video(frames[-self.known :], video.fps)
             seed = self.noise_seed(context) + clip
             more = complete(scene, backbone, last, known, guidance, seed, self.steps, self.weight)
+
+            # Of the new clip the frames that were not known.
             frames = np.concatenate([frames, more.frames[self.known :]])
         return Video(frames, video.fps, video.info)

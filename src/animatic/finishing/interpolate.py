@@ -52,6 +52,8 @@ class Interpolate(NetworkStage):
         backbone = self.backbone(context)
         out = self.output_shape(shape)
         frames = min(out.frames, self._windows(backbone).frames)
+
+        # A long clip is made piece by piece: so many frames are held as latents.
         piece_frames = WINDOWS_PER_PIECE * frames
         side = self.tile_side(backbone)
         return super().memory(shape, context) + estimated_memory(backbone, frames, side, out, piece_frames)
@@ -62,6 +64,8 @@ class Interpolate(NetworkStage):
             keys = (self.window - 1) // self.factor + 1
         else:
             keys = backbone.geometry.frames // backbone.concat_conditioning.factor + 1
+
+        # Neighbouring windows share a key frame.
         frames = (keys - 1) * self.factor + 1
         return Tiles(frames, 1, self.tile_side(backbone))
 
@@ -69,6 +73,8 @@ class Interpolate(NetworkStage):
         backbone = self.backbone(context)
         shape = self.output_shape(Shape.of(video))
         conditioning: Any = replace(backbone.concat_conditioning, factor=self.factor)  # type: ignore[type-var]
+
+        # The conditioning of the model with this number of frames a key frame.
         windows = self._windows(backbone)
 
         def interpolate(frames: np.ndarray, progress: Progress) -> np.ndarray:
@@ -81,11 +87,14 @@ class Interpolate(NetworkStage):
             run = SamplingRun(backbone, self, replace(context, progress=progress), windows)
             residual = run(noise, concat)
             pixels = backbone.decode(prior + conditioning.residual_std * residual)
-            return pixels[0, :, : shape.height, : shape.width].cpu().numpy()
+            cropped = pixels[0, :, : shape.height, : shape.width]
+            return cropped.cpu().numpy()
 
         # Neighbouring pieces share a key frame.
         keys_per_piece = WINDOWS_PER_PIECE * (windows.frames // self.factor) + 1
         frames = process_in_pieces(video.frames, keys_per_piece, 1, interpolate, context.progress, self.factor)
+
+        # The model makes key frames, too; the given ones are exact.
         if self.keep:
             frames[:: self.factor] = video.frames
         return Video(frames, shape.fps, video.info)
@@ -100,6 +109,8 @@ def interpolated_shape(shape: Shape, factor: int, fps: float = 0.0) -> Shape:
         raise AnimaticError(f"factor is {factor}; want 2 or more frames for each one")
     if shape.frames < 2:
         raise AnimaticError("1 frame has nothing between; want a video of 2 frames or more")
+
+    # The frames between are shown in the time that one frame had.
     rate = fps or factor * shape.fps
     if not 0 < rate < FPS_LIMIT:
         raise AnimaticError(f"that makes {rate:g} frames a second; want more than 0, less than {FPS_LIMIT}")

@@ -36,6 +36,7 @@ def process_in_pieces(
         def piece_progress(step: int, count: int, i: int = i) -> None:
             progress(i * count + step, len(pieces) * count)
 
+        # Frames are counted in those of the result from here on.
         processed = process(frames[first:stop], piece_progress)
         start = first * factor
         end = start + len(processed)
@@ -47,7 +48,8 @@ def process_in_pieces(
         common = written - start
         weight = np.arange(1, common + 1) / (common + 1)
         weight = weight[:, None, None, None]
-        faded = result[start:written] * (1 - weight) + processed[:common] * weight
+        before = result[start:written] * (1 - weight)
+        faded = before + processed[:common] * weight
         result[start:written] = (faded + 0.5).astype(np.uint8)
 
         result[written:end] = processed[common:]
@@ -69,6 +71,7 @@ def unit_noise(source: torch.Generator, like: Tensor, frames: int | None = None)
 
     It is drawn on the CPU, so that it is the same for every device. `frames` 1: every frame has the same noise.
     """
+    # One frame of noise is expanded, not copied.
     shape = list(like.shape)
     shape[2] = frames or shape[2]
     return torch.randn(shape, generator=source).to(like).expand_as(like)
@@ -76,10 +79,12 @@ def unit_noise(source: torch.Generator, like: Tensor, frames: int | None = None)
 
 def padded(frames: np.ndarray, multiple: int) -> np.ndarray:
     """Frames whose height and width are multiples of `multiple`: the last rows and columns are repeated."""
-    height, width = (-side % multiple for side in frames.shape[1:3])
-    if not height and not width:
+    height, width = frames.shape[1:3]
+    below = -height % multiple
+    right = -width % multiple
+    if not below and not right:
         return frames
-    after = [(0, 0), (0, height), (0, width), (0, 0)]
+    after = [(0, 0), (0, below), (0, right), (0, 0)]
     return np.pad(frames, after, mode="edge")
 
 

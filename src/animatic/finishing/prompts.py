@@ -36,9 +36,12 @@ def videos_of(
     frames = options.get("frames") or geometry.frames
     width, height = options.get("size") or (geometry.width, geometry.height)
 
-    scenes = [Scene(prompt, (), seconds=frames / geometry.fps) for prompt in prompts]
+    # Everything is checked before the first video is made: a list may take days.
+    seconds = frames / geometry.fps
+    scenes = [Scene(prompt, (), seconds=seconds) for prompt in prompts]
     stages = stages_of(then) if then else []
-    check_stages(stages, Shape(frames, height, width, geometry.fps), backbone.family or backbone.name)
+    shape = Shape(frames, height, width, geometry.fps)
+    check_stages(stages, shape, backbone.family or backbone.name)
 
     # a generator expression, so that the checks above run before the first video is requested
     return (render(scene, backbone, method, seed, stages=then, **options) for scene in scenes)

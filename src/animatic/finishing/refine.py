@@ -51,6 +51,8 @@ class StartFromNoised(Control):
             return self.latents.to(x)
         if step.clean or step.index != first:
             return x
+
+        # At the first level: the given clip with this run's noise.
         noise = self.run.schedule.unit(self.run.x)
         return self.run.schedule.noised(self.latents, noise, step).to(x)
 
@@ -58,8 +60,11 @@ class StartFromNoised(Control):
         assert self.run is not None
         if step.index >= self.first_step(step):
             return inner(x, step, cond)
+
+        # Before the first level: the prediction whose clean estimate is the given clip.
         sample = x.float()
-        prediction = answer_for(self.run, sample, torch.zeros_like(sample), step, self.latents.float())
+        nothing = torch.zeros_like(sample)
+        prediction = answer_for(self.run, sample, nothing, step, self.latents.float())
         return prediction.to(x.dtype)
 
 
@@ -104,6 +109,7 @@ class Refine(NetworkStage):
         if self.tile:
             backbone.tile_codec()
 
+        # Resized in pixels, then encoded.
         larger = resized(video.frames, out.width, out.height)
         whole_cells: np.ndarray = padded(larger, backbone.size_multiple)
         latents = backbone.to_latents(as_batch(whole_cells))
@@ -112,6 +118,7 @@ class Refine(NetworkStage):
         noise_frames = 1 if "image" in backbone.provides else None
         noise = unit_noise(self.noise_source(context), latents, noise_frames)
 
+        # Windows over time, tiles in space, as many as fit into memory.
         window = self.window or backbone.geometry.frames
         windows = Tiles(window, overlap_within(self.overlap, OVERLAP, window), self.tile)
         start = StartFromNoised(latents, self.strength)

@@ -157,6 +157,7 @@ class NetworkStage(Stage):
 
     def resolved(self, source_model: str) -> NetworkStage:
         """With its model filled in: the one requested, else the default for the model that made the video."""
+        # "lavie-vsr + x.safetensors" is of the family lavie.
         family = source_model.partition(" ")[0].partition("-")[0]
         name = self.model or self.default_models.get(family, "")
         if not name:
@@ -222,10 +223,12 @@ class SamplingRun:
         branches = len(conditioning.branches)
         extra: dict[str, Any] = dict(conditioning.extra)
         if concat is not None:
-            extra[CONCAT] = concat.to(noise).expand(branches, -1, -1, -1, -1)
+            channels = concat.to(noise)
+            extra[CONCAT] = channels.expand(branches, -1, -1, -1, -1)
         if level is not None:
             extra[LEVEL] = torch.full((branches,), level, device=noise.device)
 
+        # The loop of rendering, with the stage's own controls.
         progress = Progress(context.progress)
         controls = [Finite(), progress, *self.controls, Guidance(), self.windows]
         check_needs(backbone, controls)
@@ -245,7 +248,9 @@ def estimated_memory(backbone: Components, frames: int, tile: int, out: Shape, p
     ratio = backbone.geometry.vae_spatial_ratio
     rows = ceil_div(out.height, ratio)
     columns = ceil_div(out.width, ratio)
-    cells = min(rows, tile or rows) * min(columns, tile or columns)
+    tile_rows = min(rows, tile or rows)
+    tile_columns = min(columns, tile or columns)
+    cells = tile_rows * tile_columns
 
     # One call of the network, for the conditional and the unconditional branch.
     config = backbone.unet.config
@@ -257,11 +262,14 @@ def estimated_memory(backbone: Components, frames: int, tile: int, out: Shape, p
     # Decoding, in float32 at the full resolution.
     vae_channels = backbone.vae.config.get("block_out_channels", (3,))[0]
     pixels = cells * ratio**2
-    decoding = 3 * min(8, out.frames) * pixels * vae_channels * 4
+    decoded = min(8, out.frames)
+    decoding = 3 * decoded * pixels * vae_channels * 4
 
+    # Weights of network and autoencoder, and ten sets of latents.
     weights = 0
     for parameter in [*backbone.unet.parameters(), *backbone.vae.parameters()]:
         weights += parameter.numel() * parameter.element_size()
-    numbers = min(piece_frames, out.frames) * backbone.geometry.channels * rows * columns
+    held = min(piece_frames, out.frames)
+    numbers = held * backbone.geometry.channels * rows * columns
     latents = 10 * numbers * bytes_per_number
     return weights + latents + max(call, decoding)

@@ -46,6 +46,7 @@ def stages_of(text: str) -> list[tuple[str, Stage]]:
 
     Raises `AnimaticError` where a stage or option is unknown, or a value is not of its type.
     """
+    # A recipe stands for its stages.
     stages = []
     for part in text.split(","):
         part = part.strip()
@@ -57,6 +58,8 @@ def _stage(text: str) -> tuple[str, Stage]:
     name, *options = text.split(":")
     if name not in STAGES:
         raise AnimaticError(f"unknown stage {name!r}; known: {', '.join([*STAGES, *RECIPES])}")
+
+    # Options are the fields of the stage.
     stage_class = STAGES[name]
     hints = typing.get_type_hints(stage_class)
     types = {field.name: hints[field.name] for field in fields(stage_class)}
@@ -78,11 +81,17 @@ def _stage(text: str) -> tuple[str, Stage]:
 
 def _value(stage: str, key: str, value: str, kind: Any) -> Any:
     """The value of an option as its type `kind`; of `int | None` as int."""
-    kind = next((part for part in typing.get_args(kind) if part is not type(None)), kind)
+    types = [part for part in typing.get_args(kind) if part is not type(None)]
+    if types:
+        kind = types[0]
+
+    # `None` among the types means that the option may be left out.
     if kind is bool:
         if value.lower() not in ("yes", "no", "true", "false"):
             raise AnimaticError(f"{stage}: {key} is {value!r}; want yes or no")
         return value.lower() in ("yes", "true")
+
+    # int and float read their own text.
     try:
         number = kind(value)
     except ValueError:
@@ -116,7 +125,8 @@ def finish(
             video = replace(video, sound=None)
 
         # The result of an earlier run, whose key says by what settings it was made.
-        key = hashlib.sha256(f"{key}/{stage!r}".encode()).hexdigest()
+        text = f"{key}/{stage!r}"
+        key = hashlib.sha256(text.encode()).hexdigest()
         file = None
         if keep:
             named = keep.with_name(f"{keep.name}.{i}-{name}.mkv")
@@ -127,6 +137,7 @@ def finish(
             video = kept
             continue
 
+        # The stage itself, and how far it moved the colours.
         with naming_stage(name):
             made = stage(video, context)
         moved = drift(video, made)
@@ -134,7 +145,8 @@ def finish(
 
         height, width = made.frames.shape[1:3]
         note = f"; colours moved by {moved:.1f} of 255 levels" if moved > DRIFT else ""
-        watch(f"{name}: {len(made)} frames, {width} x {height}, {made.fps:g} fps{note}")
+        size = f"{len(made)} frames, {width} x {height}"
+        watch(f"{name}: {size}, {made.fps:g} fps{note}")
         video = Video(made.frames, made.fps, info, video.sound)
         if file:
             video.save(file, scale=1)
@@ -143,9 +155,11 @@ def finish(
 
 def _info_after(video: Video, stage: Stage, context: StageContext, key: str, moved: float) -> dict[str, Any]:
     """The metadata of the result of a stage: that of its input, and how it was made."""
+    # Damage of the input is mended: the result is whole.
     info = {name: value for name, value in video.info.items() if name != "damage"}
     info["prompt"] = context.prompt
-    info["stages"] = [*video.info.get("stages", []), repr(stage)]
+    before = video.info.get("stages", [])
+    info["stages"] = [*before, repr(stage)]
     info["key"] = key
     info["drift"] = round(moved, 2)
     return info
@@ -154,10 +168,12 @@ def _info_after(video: Video, stage: Stage, context: StageContext, key: str, mov
 def drift(before: Video, after: Video) -> float:
     """The largest change of the mean of a colour, in levels of 255, of the first, middle and last frames."""
 
+    # Single frames are enough to see a shift of colour.
     def means(video: Video) -> np.ndarray:
         last = len(video) - 1
         places = (0, int(last / 2 + 0.5), last)
-        return np.array([video.frames[place].mean((0, 1)) for place in places])
+        colours = [video.frames[place].mean((0, 1)) for place in places]
+        return np.array(colours)
 
     change = np.abs(means(before) - means(after))
     return float(change.max())
@@ -169,6 +185,8 @@ def _key(video: Video, context: StageContext) -> str:
         context.prompt, context.negative, context.negative_override, context.seed, context.source_model,
         video.fps, video.frames.shape,
     ]  # fmt: skip
+
+    # Frames, rate, sound and texts: anything else that changes them is in the stages' own fields.
     digest = hashlib.sha256(json.dumps(settings).encode())
     digest.update(np.ascontiguousarray(video.frames).data)
     digest.update(video.sound.data if video.sound else b"")

@@ -68,6 +68,8 @@ class Upscale(NetworkStage):
     def memory(self, shape: Shape, context: StageContext) -> int:
         backbone = self.backbone(context)
         out = self.output_shape(shape)
+
+        # As many frames as a piece of the clip has.
         frames = min(shape.frames, self._windows(backbone).frames)
         piece_frames = WINDOWS_PER_PIECE * frames
         side = self.tile_side(backbone)
@@ -111,6 +113,7 @@ class Upscale(NetworkStage):
 
     def _piece(self, frames: np.ndarray, run: SamplingRun, conditioning: Any, source: torch.Generator) -> np.ndarray:
         """Some frames of the clip, uint8 `[frame, height, width, 3]`, upscaled by the model's own factor."""
+        # The model enlarges by its own factor; padding makes whole cells of it.
         backbone = run.backbone
         factor = conditioning.factor
         height, width = (factor * side for side in frames.shape[1:3])

@@ -40,6 +40,7 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
     """H.264 that every browser plays, or FFV1."""
     import av
 
+    # Codec, pixel format and options by the kind of file.
     suffix = path.suffix
     is_mp4 = suffix == ".mp4"
     codec, layout, options = CODECS[suffix]
@@ -51,7 +52,8 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
     origin = json.dumps(dict(info))
 
     with _one_line(f"{width} x {height} as {codec}"), av.open(str(path), "w", options=flags) as container:
-        container.metadata.update({KEY: origin, "title": str(info.get("prompt", "")), "comment": origin})
+        title = str(info.get("prompt", ""))
+        container.metadata.update({KEY: origin, "title": title, "comment": origin})
         rate = Fraction(fps).limit_denominator(1001)  # 1001: broadcast's 30000/1001
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.height = height
@@ -130,18 +132,22 @@ def _by_pillow(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
     }
     options = metadata[suffix]
 
+    # Browsers show no more than so many frames a second of these formats.
     fastest = MAX_FPS[suffix]
     chosen = kept_frames(len(frames), fps, fastest)
     if len(chosen) > 1:
         rest = LazyImages(frames, chosen[1:])
         durations = delays(len(chosen), min(fps, fastest), DELAY_UNIT[suffix])
         options |= {"save_all": True, "append_images": rest, "loop": 0, "duration": durations}
-    Image.fromarray(frames[0]).save(path, suffix[1:].upper(), **options)
+    first = Image.fromarray(frames[0])
+    first.save(path, suffix[1:].upper(), **options)
 
 
 def format_losses(suffix: str, count: int, fps: float, sound: Sound | None) -> list[str]:
     """What a file of this kind cannot hold of `count` frames at `fps` with `sound`, a line each."""
     kind = suffix[1:]
+
+    # Formats of pictures hold no sound, and have a fastest rate.
     lines = []
     if sound is not None and suffix not in CODECS:
         lines.append(f"{kind} holds no sound: it is left out; mp4 and mkv keep it")

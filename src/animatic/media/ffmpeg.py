@@ -63,7 +63,8 @@ def probe(path: Path) -> Probe:
 
     # Where the stated rates disagree, the times of the packets decide.
     fps = rates[0]
-    is_uneven = len(rates) > 1 and max(rates) - min(rates) > RATE_TOLERANCE * max(rates)
+    difference = max(rates) - min(rates)
+    is_uneven = len(rates) > 1 and difference > RATE_TOLERANCE * max(rates)
     plan = _packet_rate(path, rates) if is_uneven else None
     if plan:
         fps = plan.fps
@@ -90,20 +91,24 @@ def read(path: Path, most: int = 0) -> Decoded:
             for frame in _frames(container, stream):
                 size = size or _square(frame, stream)  # later frames of another size are brought to the first's
                 buffer.append(_upright(frame, size))
-                times.append(len(times) / rates[0] if frame.time is None else frame.time)
+                evenly = len(times) / rates[0]
+                times.append(evenly if frame.time is None else frame.time)
                 has_duration = frame.duration and frame.time_base
                 last = float(frame.duration * frame.time_base) if has_duration else 0.0
         except (OSError, av.FFmpegError) as error:
             if not times:
                 raise
-            add_damage(info, f"{path}: is damaged after {len(times)} frames ({_reason(path, error)})")
+            reason = _reason(path, error)
+            add_damage(info, f"{path}: is damaged after {len(times)} frames ({reason})")
 
     # A file that was cut off often ends without an error: it shows by its stated duration.
-    shown = times[-1] - times[0] + (last or 1 / rates[0])
+    last_shown = last or 1 / rates[0]
+    shown = times[-1] - times[0] + last_shown
     if shown < COMPLETE * seconds:
         whole = round(len(times) * seconds / shown)
         add_damage(info, f"{path}: {len(times)} of about {whole} frames could be read")
 
+    # Sound begins with the first frame that was read.
     track = _sound(path, times[0], info)
     if len(times) == 1:
         return Decoded(buffer.trimmed(), rates[0], info, track)
@@ -114,7 +119,8 @@ def read(path: Path, most: int = 0) -> Decoded:
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
     """Decoded frames; transparent VP8 and VP9 by libvpx, for FFmpeg's own decoders drop the alpha channel."""
-    clear = {name.lower(): value for name, value in stream.metadata.items()}.get("alpha_mode") == "1"
+    metadata = {name.lower(): value for name, value in stream.metadata.items()}
+    clear = metadata.get("alpha_mode") == "1"
     decoder = ALPHA_DECODERS.get(stream.codec_context.name) if clear else None
     if decoder is None:
         yield from container.decode(stream)
@@ -134,6 +140,7 @@ def _rates(stream: Any) -> list[float]:
 
 def _exact(rate: Fraction) -> float:
     """Broadcast's 24, 30 and 60 thousand 1001sts, which Matroska rounds to nanoseconds."""
+    # 23.976, 29.97 and 59.94 frames a second.
     thousands = round(rate * 1001 / 1000)
     broadcast = Fraction(1000 * thousands, 1001)
     is_broadcast = abs(rate - broadcast) < ROUNDING * rate
@@ -166,9 +173,15 @@ def _seconds(container: Any, stream: Any) -> float:
 def _packet_rate(path: Path, rates: list[float]) -> ConstantRate | None:
     """The constant rate for an uneven video by the times of its packets, nothing decoded; None of fewer than two."""
     with opened(path) as (container, stream):
-        packets = [p for p in container.demux(stream) if p.pts is not None and p.time_base and not p.is_discard]
+        packets = []
+        for packet in container.demux(stream):
+            is_shown = packet.pts is not None and not packet.is_discard
+            if is_shown and packet.time_base:
+                packets.append(packet)
     if len(packets) < 2:
         return None
+
+    # Packets are stored in the order of decoding, not of showing.
     packets.sort(key=lambda packet: packet.pts)
     times = [float(packet.pts * packet.time_base) for packet in packets]
 

@@ -102,6 +102,8 @@ def on_white(pixels: np.ndarray) -> np.ndarray:
     opacity = pixels[..., 3:].astype(np.uint16)
     if (opacity == 255).all():
         return colours
+
+    # Integers, rounded: the same on every machine.
     mixed = colours * opacity + 255 * (255 - opacity)
     rounded = (mixed + 127) // 255
     return rounded.astype(np.uint8)
@@ -112,11 +114,13 @@ def at_constant_rate(
 ) -> np.ndarray:
     """The frames of `buffer`, shown at `times` (seconds), at `rate`; frames left out are noted in `info`."""
     if rate.lost:
-        add_damage(info, f"{path}: {rate.lost} of {len(times)} frames follow within 1/{rate.fps:g} s and are left out")
+        lost = f"{rate.lost} of {len(times)} frames"
+        add_damage(info, f"{path}: {lost} follow within 1/{rate.fps:g} s and are left out")
     is_even = rate.count == len(times) and not rate.lost
     return buffer.trimmed() if is_even else buffer.repeated(rate)
 
 
 def add_damage(info: dict[str, Any], text: str) -> None:
     """Note in `info` that a file could not be read whole."""
-    info["damage"] = "; ".join(filter(None, (info.get("damage"), text)))
+    damages = (info.get("damage"), text)
+    info["damage"] = "; ".join(filter(None, damages))

@@ -61,7 +61,8 @@ def read(path: Path, most: int = 0) -> Decoded:
 
     # A video is one array, or a list of its frames.
     frames = found if isinstance(found, list) else [found]
-    if not frames or not all(isinstance(array, np.ndarray) and array.shape == frames[0].shape for array in frames):
+    are_arrays = bool(frames) and all(isinstance(array, np.ndarray) for array in frames)
+    if not are_arrays or any(array.shape != frames[0].shape for array in frames):
         raise AnimaticError(f"{path}: holds no frames of one size; want an array, or a list of arrays")
     video = np.stack(frames) if isinstance(found, list) else frames[0]
     if video.ndim != 4 or video.shape[-1] != 3 or 0 in video.shape:

@@ -32,7 +32,8 @@ def can_read(path: Path) -> bool:
         return False
     if path.suffix.lower() in MOTION_JPEG:
         return False
-    return head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return is_webp or head.startswith(MAGIC)
 
 
 @contextmanager

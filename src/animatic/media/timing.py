@@ -36,7 +36,8 @@ def constant_rate(times: Sequence[float], last: float, rates: Iterable[float], c
     last frame is shown. Where no rate fits, the slowest at which no frame is lost and none is late by more than a tick;
     where frames come faster than `MAX_FPS`, that.
     """
-    at = np.maximum.accumulate(np.asarray(times, float) - times[0])
+    since_first = np.asarray(times, float) - times[0]
+    at = np.maximum.accumulate(since_first)
 
     # The stated rates, the fastest, and the one of the smallest gap; none much above the mean rate of the frames.
     candidates = {*rates, MAX_FPS}
@@ -85,8 +86,11 @@ def kept_frames(count: int, fps: float, fastest: float) -> list[int]:
     """Which of `count` frames are shown where at most `fastest` a second can be: all, or some, time kept."""
     if fps <= fastest:
         return list(range(count))
+
+    # A frame for each tick: the one that is shown then.
     ticks = max(1, round(count * fastest / fps))
-    return [min(count - 1, int(tick * fps / fastest + 1e-6)) for tick in range(ticks)]
+    shown = [int(tick * fps / fastest + 1e-6) for tick in range(ticks)]
+    return [min(count - 1, number) for number in shown]
 
 
 def delays(count: int, fps: float, unit: int) -> list[int]:

@@ -97,6 +97,7 @@ def with_background_published(scene: Scene) -> Scene:
 
 def _form_as_published(text: str, phrase: str) -> str:
     """What names a phrase by LVD's rule: itself, without digits, its last word, or that one's plural; "" if nothing."""
+    # LVD's order of attempts.
     words = phrase.strip("0123456789 ")
     last = words.split(" ")[-1]
     forms = [phrase, words, last]
@@ -127,6 +128,7 @@ def listing_objects(scene: Scene) -> Scene:
     for track, name in zip(scene.tracks, names, strict=True):
         tracks.append(_worded(track, scene.background, phrases_of[name], name))
 
+    # Where nothing is left to say the scene's own prompt stands.
     objects = listing(list(phrases_of.values())) if phrases_of else ""
     text = _within(scene.background, objects)
     return replace(scene, prompt=text or _without_unwanted(scene), tracks=tuple(tracks))
@@ -134,6 +136,7 @@ def listing_objects(scene: Scene) -> Scene:
 
 def listing_objects_published(scene: Scene) -> Scene:
     """LMD's wording as its own code makes it (utils/parse.py, convert_spec): objects in alphabetical order."""
+    # In alphabetical order, which the original gets from a sorted set.
     ordered = sorted(scene.tracks, key=lambda track: track.phrase)
     names = [track.phrase for track in ordered]
     phrases_of = {name: _counted_as_published(name, names.count(name)) for name in names}

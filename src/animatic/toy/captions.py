@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from ..planning.motions import CORNERS, MOTIONS, Path, legs, line, still, until
-from ..scene import Box, Scene, Track
+from ..planning.motions import CORNERS, MOTIONS, legs, line, until
+from ..scene import Scene
 from .drawing import crowded
-from .grid_captions import (
+from .grid_captions import ING as OLD_ING
+from .grid_captions import VERBS as OLD_VERBS
+from .objects import EASES, WEIGHTS_OF_EASES, Ease, ToyObject
+from .wording import (
     ADJECTIVES,
     LIVELY,
     RELATIONS,
     TOSSES,
     WAYS,
+    WEIGHTS_OF_WAYS,
     corner_caption,
     enumeration,
     mention,
     phrase,
     phrase_of_many,
+    place,
 )
-from .grid_captions import ING as OLD_ING
-from .grid_captions import VERBS as OLD_VERBS
-from .world import BACKGROUNDS, COLOURABLE, COLOURS, LARGEST, NOUNS, SIZE, SMALLEST, tight
+from .world import BACKGROUNDS, COLOURABLE, COLOURS, LARGEST, NOUNS
 
 VERBS = {
     **OLD_VERBS, "horse": "run", "rabbit": "hop", "duck": "swim", "plane": "fly", "rocket": "fly", "butterfly": "fly",
@@ -42,14 +44,7 @@ SIDES_OF_MANY = {2: (18, 32), 3: (16, 26), 4: (16, 24), 5: (16, 20)}  # by the n
 HELD_OUT = 16  # one in HELD_OUT triples of noun, colour and background is never trained on
 TRIES = 30  # attempts to draw a scene whose objects do not overlap
 
-Ease = Callable[[float], float]  # easing: time -> position on the path, both in 0..1
-EASES: tuple[Ease, ...] = (
-    lambda u: u,
-    lambda u: u * u * (3 - 2 * u),  # ease in and out
-    lambda u: u * (2 - u),  # ease out
-    lambda u: (u + u * u) / 2,  # ease in
-)
-WEIGHTS_OF_EASES = (5, 3, 1, 1)
+WEIGHTS_OF_WAYS_TOGETHER = (*WEIGHTS_OF_WAYS[:8], 0, 0, 0)  # of several objects none circles, approaches or recedes
 
 SPOTS: dict[str, tuple[float | None, float | None]] = {
     "on the left": (0.06, None), "on the right": (0.94, None), "at the top": (None, 0.06),
@@ -58,43 +53,9 @@ SPOTS: dict[str, tuple[float | None, float | None]] = {
 }  # fmt: skip
 
 
-@dataclass
-class ToyObject:
-    """An object and its path.
-
-    `side` is in pixels; `spot` and `path` are in fractions of the range of places inside the frame; `visible` is the
-    interval of time, in 0..1, in which the object is there.
-    """
-
-    noun: str
-    colour: str
-    side: int
-    spot: tuple[float, float]
-    path: Path = still
-    ease: Ease = EASES[0]
-    visible: tuple[float, float] = (0.0, 1.0)
-
-    def track(self, frames: int) -> Track:
-        """Its boxes in `frames` key frames, not rounded to pixels; a single frame shows the middle of the path."""
-        boxes: list[Box | None] = []
-        for f in range(frames):
-            u = f / (frames - 1) if frames > 1 else 0.5
-            if not self.visible[0] <= u <= self.visible[1]:
-                boxes.append(None)
-                continue
-
-            # A path leaves open what the motion does not change.
-            x, y, scale = self.path(self.ease(u))
-            side = max(SMALLEST, min(LARGEST, self.side * scale))
-            x = self.spot[0] if x is None else x
-            y = self.spot[1] if y is None else y
-            span = SIZE - side
-            boxes.append(tight(self.noun, x * span, y * span, side))
-        return Track(f"{self.colour} {self.noun}".strip(), tuple(boxes))
-
-
 def held_out(noun: str, colour: str, background: str) -> bool:
     """Whether this triple is reserved for evaluation: no training scene shows it."""
+    # A hash that is the same on every machine and in every version of Python.
     triple = f"{noun}/{colour}/{background}"
     return zlib.crc32(triple.encode()) % HELD_OUT == 0
 
@@ -110,6 +71,8 @@ def invent(rng: random.Random, frames: int) -> Scene:
         objects, caption = compose(rng, kind)
         tracks = tuple(o.track(frames) for o in objects)
         tries += 1
+
+        # Held-out triples are never shown: some objects leave no background.
         backgrounds = [b for b in BACKGROUNDS if not any(held_out(o.noun, o.colour, b) for o in objects)]
         if backgrounds and (tries >= TRIES or not crowded(tracks, 4)):
             break
@@ -121,6 +84,8 @@ def invent(rng: random.Random, frames: int) -> Scene:
 
 def _object(rng: random.Random, sides: tuple[int, int], excluded: Sequence[str] = ()) -> ToyObject:
     noun = rng.choice([n for n in NOUNS if n not in excluded])
+
+    # Three in ten have their natural colour, whatever the noun.
     has_colour = noun in COLOURABLE and rng.random() < 0.7
     colour = rng.choice(tuple(COLOURS)) if has_colour else ""
     side = rng.randint(*sides)
@@ -132,6 +97,7 @@ def _objects(rng: random.Random, count: int) -> list[ToyObject]:
     """`count` objects of different nouns."""
     objects: list[ToyObject] = []
     for _ in range(count):
+        # A second object of a noun would make the caption ambiguous.
         nouns = [o.noun for o in objects]
         objects.append(_object(rng, SIDES_OF_MANY[count], nouns))
     return objects
@@ -142,6 +108,7 @@ def _still(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     if kind >= 0.5:
         return _several(rng, opener, "", (kind - 0.5) / 0.5)
 
+    # One object; a third of the captions say where it is.
     size = rng.choice(("small", "big", "", "", ""))
     o = _object(rng, SIDES[size])
     caption = opener + phrase(o, size)
@@ -167,19 +134,21 @@ def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tu
         axis, first, second, words = rng.choice(RELATIONS)
         low = rng.uniform(0, 0.15)
         high = rng.uniform(0.85, 1)
-        a.spot = (low, a.spot[1]) if axis == 0 else (a.spot[0], low)
-        b.spot = (high, b.spot[1]) if axis == 0 else (b.spot[0], high)
+        place(a, axis, low)
+        place(b, axis, high)
 
+        # Both directions of a relation are said, and the absolute places.
         one = phrase(a)
         two = phrase(b)
         wording = rng.random()
         if wording < 0.5:
-            return objects, f"{opener}{one} {words[0]} and {two} {words[1]}"
+            left, right = words
+            return objects, f"{opener}{one} {left} and {two} {right}"
         if wording < 0.75:
             return objects, f"{opener}{one} {first} {two}"
         return objects, f"{opener}{two} {second} {one}"
 
-    count = 2 if kind < 0.65 else 3 if kind < 0.88 else rng.randint(4, 5)
+    count = rng.randint(4, 5) if kind >= 0.88 else 2 if kind < 0.65 else 3
     objects = _objects(rng, count)
     names = [phrase(o) for o in objects]
     return objects, opener + enumeration(names)
@@ -200,23 +169,28 @@ def _moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         objects = _objects(rng, count)
         clauses = []
         for o in objects:
-            way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 0, 0, 0))[0]
+            # Each object with a motion, an easing and words of its own.
+            way = rng.choices(list(WAYS), WEIGHTS_OF_WAYS_TOGETHER)[0]
             o.path = MOTIONS[way]
             o.ease = _ease(rng)
-            verb = VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
+            verb = _verb(rng, o)
             words = rng.choice(WAYS[way])
             clauses.append(f"{phrase(o)} {ING[verb]} {words}")
         return objects, enumeration(clauses)
+
+    # Two in three captions are of one moving object.
     return _one_moving(rng, (kind - 0.32) / 0.68)
 
 
 def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     lively = f"{LIVELY} with "
+
+    # What several kinds of caption need is drawn first, whether or not it is used.
     size = rng.choice(("small", "big", "", "", "", ""))
     o = _object(rng, SIDES[size])
     o.ease = _ease(rng)
     name = phrase(o, size)
-    verb = VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
+    verb = _verb(rng, o)
 
     if kind < 0.1:  # visible in one half only
         half = rng.choice(("first", "second"))
@@ -240,11 +214,13 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         o.spot = (0.0, 1.0 - other.spot[1])
         o.path = MOTIONS[way]
         start = "right" if way == "left" else "left"
-        return [o, other], f"{lively}{phrase(o)} moving from the {start} of {phrase(other)} to its {way}"
+        name = phrase(o)
+        return [o, other], f"{lively}{name} moving from the {start} of {phrase(other)} to its {way}"
 
     if kind < 0.42:  # moving, without words for the direction
         _drift(rng, o)
-        wordings = (name, f"{name} {ING[verb]}", lively + phrase(o, size, "moving"))
+        moving = phrase(o, size, "moving")
+        wordings = (name, f"{name} {ING[verb]}", lively + moving)
         return [o], rng.choice(wordings)
     if kind < 0.49:
         stillness = rng.choice(("standing still", "that does not move"))
@@ -256,11 +232,13 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         return [o], f"{name} {TOSSES[toss]}"
 
     # One motion, in one of many wordings.
-    way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
+    way = rng.choices(list(WAYS), WEIGHTS_OF_WAYS)[0]
     o.path = MOTIONS[way]
     if way in ("approach", "recede"):
         o.side = LARGEST
         name = phrase(o)
+
+    # The words of the motion; some say that it stops.
     words = rng.choice(WAYS[way])
     if rng.random() < 0.08:
         o.path = until(o.path, 0.6)
@@ -271,15 +249,28 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     return [o], f"{name} {predicate} {words}"
 
 
+def _verb(rng: random.Random, o: ToyObject) -> str:
+    """What such an object does, or "move"."""
+    return VERBS.get(o.noun, "move") if rng.random() < 0.6 else "move"
+
+
+def _bezier(u: float, start: float, bend: float, end: float) -> float:
+    """A coordinate of a quadratic Bezier curve at `u` in 0..1."""
+    return start * (1 - u) ** 2 + 2 * bend * u * (1 - u) + end * u**2
+
+
 def _ease(rng: random.Random) -> Ease:
     return rng.choices(EASES, WEIGHTS_OF_EASES)[0]
 
 
 def _drift(rng: random.Random, o: ToyObject) -> None:
     """A random path: straight with constant size, or a curve on which the object grows or shrinks a little."""
-    start, bend, end = ((rng.random(), rng.random()) for _ in range(3))
+    start = (rng.random(), rng.random())
+    bend = (rng.random(), rng.random())
+    end = (rng.random(), rng.random())
     o.ease = _ease(rng)
     if rng.random() < 0.5:
+        # Half of the paths are straight.
         o.path = line(start, end)
         return
     size = rng.uniform(0.75, 1.25)
@@ -287,7 +278,7 @@ def _drift(rng: random.Random, o: ToyObject) -> None:
     def arc(u: float) -> tuple[float, float, float]:
         """A quadratic Bezier curve."""
         points = zip(start, bend, end, strict=True)
-        x, y = (a * (1 - u) ** 2 + 2 * b * u * (1 - u) + c * u**2 for a, b, c in points)
+        x, y = (_bezier(u, *coordinates) for coordinates in points)
         return x, y, 1 + (size - 1) * u
 
     o.path = arc

@@ -119,11 +119,13 @@ class CurriculumConfig:
         self, step: int, rng: random.Random, invent: Callable[[random.Random, int], Scene], clip_frames: int
     ) -> tuple[int, int, list[Scene], list[str]]:
         """Noise seed, number of frames, scenes and captions of a step."""
+        # The order of the draws is part of every run, and must stay.
         noise_seed = rng.getrandbits(63)
         is_still = step < self.still_steps or rng.random() < self.still_fraction
         count = self.stills if is_still else self.clips
         frames = 1 if is_still else clip_frames
 
+        # Dropped captions train the unconditional branch.
         scenes = [invent(rng, frames) for _ in range(count)]
         captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
         return noise_seed, frames, scenes, captions
@@ -186,18 +188,18 @@ class CurriculumTrainer(Trainer):
         """(weighted velocity error, attention loss), both scalars."""
 
     def batches(self) -> Iterator[TrainBatch]:
+        # Every process takes each n-th batch.
         processes = self.accelerator.num_processes
         first = self.step * processes + self.accelerator.process_index
         return map(self.curriculum.batch, itertools.count(first, processes))
 
     def loss(self, train_module: Any, batch: TrainBatch) -> Tensor:
+        # Timesteps and noise depend on the batch alone: a resumed run draws the same.
         torch.manual_seed(batch.noise_seed)
         error, attention = train_module(batch)
-        self.last_values = {
-            "frames": batch.frames,
-            "error": round(error.item(), 4),
-            "attention loss": round(attention.item(), 4),
-        }
+        self.last_values["frames"] = batch.frames
+        self.last_values["error"] = round(error.item(), 4)
+        self.last_values["attention loss"] = round(attention.item(), 4)
         return error + self.curriculum.attention_weight * attention
 
     def log_values(self) -> dict[str, Any]:

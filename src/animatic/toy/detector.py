@@ -49,10 +49,12 @@ class ToyDetector:
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[list[Detection]]:
         """The detections in each frame of uint8 `[frame, 64, 64, 3]`, best first; frames are independent."""
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (SIZE, SIZE, 3):
+        is_right = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[1:] == (SIZE, SIZE, 3)
+        if not is_right:
             shape = list(frames.shape)
             raise AnimaticError(f"frames are {frames.dtype} {shape}; want uint8 [frame, {SIZE}, {SIZE}, 3]")
-        residuals = [Residual(frame, self.world) for frame in frames.astype(np.float32) / 255]
+        pictures = frames.astype(np.float32) / 255
+        residuals = [Residual(picture, self.world) for picture in pictures]
 
         # One detection per frame and round, in the frames that still have something unexplained.
         active = residuals
@@ -78,6 +80,7 @@ class ToyDetector:
 
         Raises `AnimaticError` where a query names no object of the toy world.
         """
+        # Queries as nouns and colours; a detection without a query is left out.
         names = [self.world.identify(query) for query in queries]
         found = []
         for detections in self(frames):
@@ -140,11 +143,16 @@ def _refined(residual: Residual, place: SpritePlacement) -> SpritePlacement:
         last = max(near.x, near.y) + near.side
         return first >= -PAD and last <= SIZE + PAD
 
+    # Uphill until no step of a pixel is better.
     best = rank(place)
     at = place
     for _ in range(HALF + STEP):  # the resolution of the scan
-        around = [at._replace(x=at.x + dx, y=at.y + dy, side=at.side + larger) for dx, dy, larger in _STEPS]
-        higher, found = max((rank(near), near) for near in around if is_allowed(near))
+        around = []
+        for dx, dy, larger in _STEPS:
+            near = at._replace(x=at.x + dx, y=at.y + dy, side=at.side + larger)
+            if is_allowed(near):
+                around.append(near)
+        higher, found = max((rank(near), near) for near in around)
         if higher <= best:
             break
         best = higher
@@ -169,6 +177,10 @@ def same_colour(noun: str, a: str, b: str, world: World = ON_GRID) -> bool:
 
     def mean(colour: str) -> np.ndarray:
         picture = world.sprite(noun, colour, world.largest, False)
-        return picture[..., :3].sum((0, 1)) / picture[..., 3].sum()
+        total = picture[..., :3].sum((0, 1))
+        return total / picture[..., 3].sum()
 
-    return (a or b) == min(COLOURS, key=lambda colour: float(squared_distance(mean(colour) - mean(""))))
+    # The natural colours equal the named colour nearest to them on the mean.
+    natural = mean("")
+    nearest = min(COLOURS, key=lambda colour: float(squared_distance(mean(colour) - natural)))
+    return (a or b) == nearest

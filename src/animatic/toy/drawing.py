@@ -24,6 +24,7 @@ def stored_sprite(noun: str) -> Image.Image:
 
 def is_paintable(hue: np.ndarray, saturation: np.ndarray, hues: tuple[int, int]) -> np.ndarray:
     """Which pixels a colour paints: those of the noun's `hues` in degrees that are not gray; (0, 360) means all."""
+    # Hues are an angle: the interval may pass 360.
     low, high = hues
     width = high - low
     in_hues = np.mod(hue - low, 360) <= width
@@ -39,7 +40,8 @@ def repaint(rgba: np.ndarray, painted: np.ndarray, colour: tuple[int, int, int])
     rgb = rgba[..., :3]
     light = rgb @ np.array(LUMA, np.float32)
     is_inside = painted & (rgba[..., 3] > 0.5)
-    shade = (light / np.median(light[is_inside]))[..., None]
+    relative = light / np.median(light[is_inside])
+    shade = relative[..., None]
 
     target = np.array(colour, np.float32) / 255
     dark = target * np.clip(0.15 + 0.85 * shade, 0, 1)
@@ -53,14 +55,17 @@ def repaint(rgba: np.ndarray, painted: np.ndarray, colour: tuple[int, int, int])
 
 def stamp(rgba: np.ndarray, side: int) -> np.ndarray:
     """A square picture, float `[n, n, rgba]` in 0..1, resized to `side` pixels, its colours premultiplied by alpha."""
+    # Premultiplied, so that transparent pixels do not tint the edge.
     alpha = rgba[..., 3:]
-    premultiplied = np.concatenate([rgba[..., :3] * alpha, alpha], -1)
+    colours = rgba[..., :3] * alpha
+    premultiplied = np.concatenate([colours, alpha], -1)
 
     # PIL resizes pictures of floats one channel at a time.
     planes = []
     for channel in range(4):
         plane = Image.fromarray(premultiplied[..., channel])
-        planes.append(np.asarray(plane.resize((side, side), Image.Resampling.BOX)))
+        resized = plane.resize((side, side), Image.Resampling.BOX)
+        planes.append(np.asarray(resized))
     return np.stack(planes, -1)
 
 
@@ -75,13 +80,16 @@ def drawn_part(rgba: np.ndarray) -> tuple[float, float]:
 
 def tight_box(aspect: tuple[float, float], x: float, y: float, side: float, whole: int) -> Box:
     """The box of a sprite whose square of `side` stands at (x, y) in a frame of `whole`, cut to the frame."""
+    # The centre of the square is that of the drawn part.
     w, h = aspect
     cx = (x + side / 2) / whole
     cy = (y + side / 2) / whole
     half_w = w * side / whole / 2
     half_h = h * side / whole / 2
-    left, top = max(0.0, cx - half_w), max(0.0, cy - half_h)
-    right, bottom = min(1.0, cx + half_w), min(1.0, cy + half_h)
+    left = max(0.0, cx - half_w)
+    top = max(0.0, cy - half_h)
+    right = min(1.0, cx + half_w)
+    bottom = min(1.0, cy + half_h)
     return left, top, right, bottom
 
 
@@ -128,7 +136,10 @@ def crowded(tracks: Sequence[Track], parts: int) -> bool:
     """Whether two objects overlap by more than 1 / `parts` of the smaller one in any frame."""
     for one, other in combinations(tracks, 2):
         for p, q in zip(one.boxes, other.boxes, strict=True):
-            if p and q and _intersection(p, q) > min(_area(p), _area(q)) / parts:
+            if p is None or q is None:
+                continue
+            smaller = min(_area(p), _area(q))
+            if _intersection(p, q) > smaller / parts:
                 return True
     return False
 

@@ -8,18 +8,26 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..planning.motions import CORNERS, MOTIONS, Path, legs, line, still, until
-from ..prompting.english import article, number, plurals
 from ..scene import Box, Scene, Track
 from .drawing import crowded
 from .grid_world import BACKGROUNDS, COLOURABLE, COLOURS, GRID, LARGEST, NOUNS, SMALLEST, tight
+from .wording import (
+    ADJECTIVES,
+    LIVELY,
+    RELATIONS,
+    TOSSES,
+    WAYS,
+    WEIGHTS_OF_WAYS,
+    corner_caption,
+    enumeration,
+    mention,
+    phrase,
+    phrase_of_many,
+    place,
+)
 
-PLACES = {
-    "grass": "on the grass", "sky": "in the sky", "night": "at night", "beach": "on the beach", "snow": "in the snow",
-    "road": "on the road", "sea": "in the sea", "forest": "in a forest", "room": "in a room", "desert": "in the desert",
-}  # fmt: skip
 VERBS = {
     "bear": "walk", "cat": "walk", "dog": "walk", "person": "walk", "turtle": "walk", "bird": "fly", "balloon": "fly",
     "fish": "swim", "car": "drive", "boat": "sail", "ball": "roll",
@@ -28,26 +36,6 @@ ING = {
     "walk": "walking", "fly": "flying", "swim": "swimming", "drive": "driving", "sail": "sailing", "roll": "rolling",
     "move": "moving",
 }  # fmt: skip
-ADJECTIVES = {"car": "moving", "cat": "lively", "bird": "flying", "ball": "moving", "dog": "walking"}  # LVD's five
-WAYS = {
-    "right": ("from the left to the right", "from left to right", "to the right"),
-    "left": ("from the right to the left", "from right to left", "to the left"),
-    "up": ("from the bottom to the top", "up", "upwards"),
-    "down": ("from the top to the bottom", "down", "downwards"),
-    "down right": ("from the upper left to the lower right", "diagonally down to the right"),
-    "down left": ("from the upper right to the lower left", "diagonally down to the left"),
-    "up right": ("from the lower left to the upper right", "diagonally up to the right"),
-    "up left": ("from the lower right to the upper left", "diagonally up to the left"),
-    "circle": ("in a circle", "around in a circle"),
-    "approach": ("closer", "towards the camera"),
-    "recede": ("away", "away from the camera"),
-}
-LIVELY = "a realistic lively video of a scene"  # how LVD's benchmark opens
-TOSSES = {
-    "bounce": "bounces up and down",
-    "throw right": "is thrown to the right",
-    "throw left": "is thrown to the left",
-}
 TRIES = 20  # attempts to draw a scene whose objects do not overlap
 SIDES = {"small": (3, 3), "big": (5, 5), "": (4, 4)}
 
@@ -66,6 +54,7 @@ class GridObject:
     def track(self, frames: int) -> Track:
         boxes: list[Box | None] = []
         for f in range(frames):
+            # Time in 0..1; a single frame shows the middle.
             u = f / (frames - 1) if frames > 1 else 0.5
             if not self.visible[0] <= u <= self.visible[1]:
                 boxes.append(None)
@@ -76,9 +65,13 @@ class GridObject:
             side = max(SMALLEST, min(LARGEST, round(self.side * scale)))
             x = self.spot[0] if x is None else x
             y = self.spot[1] if y is None else y
+
+            # Whole cells.
             span = GRID - side
-            boxes.append(tight(self.noun, round(x * span), round(y * span), side))
-        return Track(f"{self.colour} {self.noun}".strip(), tuple(boxes))
+            left, top = round(x * span), round(y * span)
+            boxes.append(tight(self.noun, left, top, side))
+        phrase = f"{self.colour} {self.noun}".strip()
+        return Track(phrase, tuple(boxes))
 
 
 def invent(rng: random.Random, frames: int) -> Scene:
@@ -92,58 +85,18 @@ def invent(rng: random.Random, frames: int) -> Scene:
         objects, caption = compose(rng)
         tracks = tuple(o.track(frames) for o in objects)
 
+    # The background is drawn last: it does not depend on the objects.
     background = rng.choice(BACKGROUNDS)
     caption = mention(rng, caption, background)
     return Scene(caption, tracks, background, seconds=2.0 if frames > 1 else 0.0)
-
-
-def mention(rng: random.Random, caption: str, background: str) -> str:
-    """The caption with its background: 40 % name it as a place, 35 % in the words of LVD, the others leave it open."""
-    kind = rng.random()
-    if kind < 0.4:
-        caption = caption.rstrip(".") + " " + PLACES[background]
-    elif kind < 0.75:
-        caption = caption.rstrip(".") + f", {background} background"
-    return capitalised(caption) if rng.random() < 0.5 else caption
-
-
-def capitalised(caption: str) -> str:
-    """With a capital first letter; the others stay, unlike with `str.capitalize`."""
-    return caption[0].upper() + caption[1:]
-
-
-class Named(Protocol):
-    """What has a noun and a colour: an object of either world."""
-
-    noun: str
-    colour: str
-
-
-def phrase(o: Named, size: str = "", adjective: str = "") -> str:
-    """A noun phrase with its article: "a big moving red car"."""
-    words = (size, adjective, o.colour, o.noun)
-    return article(" ".join(word for word in words if word))
-
-
-def phrase_of_many(o: Named, count: int, is_moving: bool) -> str:
-    """The phrase of several of a kind: "three moving red cars"."""
-    adjective = ADJECTIVES.get(o.noun, "") if is_moving else ""
-    plural = plurals(o.noun)[0]
-    words = (number(count), adjective, o.colour, plural)
-    return " ".join(word for word in words if word)
-
-
-def enumeration(names: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    if len(names) == 1:
-        return names[0]
-    return ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def _object(
     rng: random.Random, excluded: Sequence[str] = (), size: str = "", sides: tuple[int, int] | None = None
 ) -> GridObject:
     noun = rng.choice([n for n in NOUNS if n not in excluded])
+
+    # Three in ten have their natural colour, whatever the noun.
     has_colour = noun in COLOURABLE and rng.random() < 0.7
     colour = rng.choice(tuple(COLOURS)) if has_colour else ""
     side = rng.randint(*(sides or SIDES[size]))
@@ -156,10 +109,6 @@ _SPOTS: dict[str, tuple[float | None, float | None]] = {
     "at the bottom": (None, 0.92), "in the middle": (0.5, 0.5),
     **{f"in the {name} corner": spot for name, spot in CORNERS.items()},
 }  # fmt: skip
-RELATIONS = (
-    (0, "to the left of", "to the right of", ("on the left", "on the right")),
-    (1, "above", "below", ("at the top", "at the bottom")),
-)
 
 
 def _still(rng: random.Random) -> tuple[list[GridObject], str]:
@@ -171,7 +120,9 @@ def _still(rng: random.Random) -> tuple[list[GridObject], str]:
         caption = opener + phrase(o, size)
         if rng.random() < 0.3:
             where, (x, y) = rng.choice(list(_SPOTS.items()))
-            o.spot = (o.spot[0] if x is None else x, o.spot[1] if y is None else y)
+            x = o.spot[0] if x is None else x
+            y = o.spot[1] if y is None else y
+            o.spot = (x, y)
             caption += " " + where
         return [o], caption
     return _several(rng, opener, "")
@@ -193,6 +144,8 @@ def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Grid
     for _ in range(count):
         nouns = [o.noun for o in objects]
         objects.append(_object(rng, nouns, sides=sides))
+
+    # Most captions list the objects.
     names = [phrase(o) for o in objects]
     if count > 2 or kind >= 0.5:
         return objects, opener + enumeration(names)
@@ -203,10 +156,11 @@ def _several(rng: random.Random, opener: str, adjective: str) -> tuple[list[Grid
     axis, first, second, words = rng.choice(RELATIONS)
     low = rng.uniform(0, 0.15)
     high = rng.uniform(0.85, 1)
-    a.spot = (low, a.spot[1]) if axis == 0 else (a.spot[0], low)
-    b.spot = (high, b.spot[1]) if axis == 0 else (b.spot[0], high)
+    place(a, axis, low)
+    place(b, axis, high)
     if rng.random() < 0.5:
-        return objects, f"{opener}{one} {words[0]} and {two} {words[1]}"
+        left, right = words
+        return objects, f"{opener}{one} {left} and {two} {right}"
     if rng.random() < 0.5:
         return objects, f"{opener}{one} {first} {two}"
     return objects, f"{opener}{two} {second} {one}"
@@ -222,6 +176,7 @@ def _moving(rng: random.Random) -> tuple[list[GridObject], str]:
             _drift(rng, objects[0])
         return objects, caption
 
+    # One object, whose caption may name its size.
     size = rng.choice(("small", "big", "", "", "", ""))
     o = _object(rng, size=size)
     name = phrase(o, size)
@@ -246,11 +201,13 @@ def _moving(rng: random.Random) -> tuple[list[GridObject], str]:
         o.spot = (0.0, 1.0 - other.spot[1])
         o.path = MOTIONS[way]
         start = "right" if way == "left" else "left"
-        return [o, other], f"{lively}{phrase(o)} moving from the {start} of {phrase(other)} to its {way}"
+        name = phrase(o)
+        return [o, other], f"{lively}{name} moving from the {start} of {phrase(other)} to its {way}"
 
     if kind < 0.44:  # moving, without words for the direction
         _drift(rng, o)
-        wordings = (name, f"{name} {ING[verb]}", lively + phrase(o, size, "moving"))
+        moving = phrase(o, size, "moving")
+        wordings = (name, f"{name} {ING[verb]}", lively + moving)
         return [o], rng.choice(wordings)
     if kind < 0.5:
         stillness = rng.choice(("standing still", "that does not move"))
@@ -261,11 +218,13 @@ def _moving(rng: random.Random) -> tuple[list[GridObject], str]:
         return [o], f"{name} {TOSSES[motion]}"
 
     # One motion, in one of many wordings.
-    way = rng.choices(list(WAYS), (7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1))[0]
+    way = rng.choices(list(WAYS), WEIGHTS_OF_WAYS)[0]
     o.path = MOTIONS[way]
     if way in ("approach", "recede"):
         o.side = 5
         name = phrase(o)
+
+    # The words of the motion; some say that it stops.
     words = rng.choice(WAYS[way])
     if rng.random() < 0.08:
         o.path = until(o.path, 0.6)
@@ -275,13 +234,6 @@ def _moving(rng: random.Random) -> tuple[list[GridObject], str]:
     third_person = "flies" if verb == "fly" else verb + "s"
     predicate = ING[verb] if rng.random() < 0.5 else third_person
     return [o], f"{name} {predicate} {words}"
-
-
-def corner_caption(name: str, stops: Sequence[str]) -> str:
-    """LVD's wording of a motion through three corners."""
-    first, second, third = (f"the {stop} of the scene" for stop in stops)
-    opening = f"a realistic lively video of a top-down viewed scene in which {name} initially on {first}."
-    return f"{opening} It first moves to {second} and then moves to {third}."
 
 
 def _drift(rng: random.Random, o: GridObject) -> None:

@@ -55,6 +55,7 @@ def build() -> Components:
         add_grounding(model.unet)
     disable_dropout(model.unet)
 
+    # Gates of 1 and last layers of 0: no effect, but a gradient.
     for name, parameter in model.unet.named_parameters():
         parameter.requires_grad_(is_grounding(name))
         if not is_grounding(name):
@@ -80,12 +81,15 @@ def recorded_box_attention(unet: nn.Module, frames: int, objects: int) -> Iterat
         pixels = hidden.shape[1] - MOST
         q = attention.to_q(hidden[:, :pixels])
         k = attention.to_k(hidden)
-        q = q.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-        k = k.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-        logits = q @ k.transpose(-1, -2) * attention.scale
+        split = (attention.heads, -1)
+        q = q.unflatten(-1, split).transpose(1, 2)
+        k = k.unflatten(-1, split).transpose(1, 2)
+        products = q @ k.transpose(-1, -2)
+        logits = products * attention.scale
         probabilities = logits.softmax(-1)
         to_boxes = probabilities[..., pixels : pixels + objects]
 
+        # Frames are entries of the batch of a spatial layer.
         side = round(pixels**0.5)
         by_cell = to_boxes.unflatten(2, (side, side))
         maps[name] = by_cell.unflatten(0, (-1, frames))
@@ -115,7 +119,9 @@ class GridGroundingTrainer(CurriculumTrainer):
         super().__init__(curriculum, model or build(), out)
 
     def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        videos, covers = (tensor.to(self.model.device) for tensor in batch.draw())
+        videos, covers = batch.draw()
+        videos = videos.to(self.model.device)
+        covers = covers.to(self.model.device)
         device = videos.device
 
         # The boxes and names of the objects; those of some scenes are dropped.
@@ -134,11 +140,10 @@ class GridGroundingTrainer(CurriculumTrainer):
 
     def finish(self) -> Path:
         file = self.out / "diffusion_pytorch_model.safetensors"
-        weights = {
-            name: parameter.detach().cpu().half().contiguous()
-            for name, parameter in self.model.unet.named_parameters()
-            if is_grounding(name)
-        }
+        weights = {}
+        for name, parameter in self.model.unet.named_parameters():
+            if is_grounding(name):
+                weights[name] = parameter.detach().cpu().half().contiguous()
         write_atomically(file, save(weights))
         return file
 

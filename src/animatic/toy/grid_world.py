@@ -47,9 +47,9 @@ def _all(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _clouds(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    left = np.hypot((x - 0.25) / 2, y - 0.2) < 0.07
-    right = np.hypot((x - 0.75) / 2, y - 0.55) < 0.06
-    return left | right
+    left_cloud = np.hypot((x - 0.25) / 2, y - 0.2)
+    right_cloud = np.hypot((x - 0.75) / 2, y - 0.55)
+    return (left_cloud < 0.07) | (right_cloud < 0.06)
 
 
 _DAY, _MOON, _LINE = ((110, 185, 250), (205, 235, 255)), (250, 240, 190), (240, 240, 240)
@@ -95,6 +95,7 @@ def identify(phrase: str) -> tuple[str, str]:
     if not nouns:
         raise AnimaticError(f"phrase {phrase!r} names no object of the toy world; known: {', '.join(NOUNS)}")
 
+    # The last noun is the head: "a boat house" is a house.
     noun = nouns[-1]
     colours = [word for word in words if word in COLOURS]
     colour = colours[0] if colours and noun in COLOURABLE else ""
@@ -108,9 +109,12 @@ def _picture(noun: str, colour: str) -> np.ndarray:
     if not colour:
         return rgba
 
+    # Pixel by pixel with Python's exact conversion; there are few sprites, and they are cached.
     pixels = rgba[..., :3].reshape(-1, 3)
     hsv = np.array([colorsys.rgb_to_hsv(*pixel) for pixel in pixels])
-    hue, saturation, _ = hsv.reshape(*rgba.shape[:2], 3).transpose(2, 0, 1)
+    by_pixel = hsv.reshape(*rgba.shape[:2], 3)
+    hue = by_pixel[..., 0]
+    saturation = by_pixel[..., 1]
     painted = is_paintable(hue * 360, saturation, NOUNS[noun] or (0, 0))
     return repaint(rgba, painted, COLOURS[colour])
 
@@ -135,10 +139,13 @@ def tight(noun: str, x: float, y: float, side: float) -> Box:
 def place(box: Box) -> Square:
     """The square `(x, y, side)` in cells for a box: the inverse of `tight`, rounded to the grid."""
     x0, y0, x1, y1 = box
+
+    # Some sprites are flat: the longer side is that of the square.
     longer = max(x1 - x0, y1 - y0)
     side = int(np.clip(round(longer * GRID), SMALLEST, LARGEST))
-    x = round((x0 + x1) / 2 * GRID - side / 2)
-    y = round((y0 + y1) / 2 * GRID - side / 2)
+    half = side / 2
+    x = round((x0 + x1) / 2 * GRID - half)
+    y = round((y0 + y1) / 2 * GRID - half)
     return x, y, side
 
 
@@ -170,7 +177,8 @@ def draw(scene: Scene, frames: int, size: int = SIZE, between: int = 1) -> tuple
 
             # Between key frames places are no whole cells, but pixels are whole. floor(v + 0.5) rounds halves up, where
             # round() takes the even number and would let a sprite jump.
-            x, y, side = (int(np.floor(cell * v + 0.5)) for v in square)
+            pixels = [int(np.floor(cell * v + 0.5)) for v in square]
+            x, y, side = pixels
             canvas.paste(sprite(noun, colour, side), i, f, x, y)
     return canvas.finished()
 
@@ -181,7 +189,8 @@ def _interpolated(keys: Sequence[Square | None], key: int, part: int, between: i
     following = keys[min(key + 1, len(keys) - 1)]
     if here is None or following is None:
         return here if 2 * part < between else following
-    return tuple(a + (b - a) * part / between for a, b in zip(here, following, strict=True))
+    pairs = zip(here, following, strict=True)
+    return tuple(a + (b - a) * part / between for a, b in pairs)
 
 
 @cache
@@ -195,7 +204,9 @@ def backdrop(name: str, size: int = SIZE) -> np.ndarray:
     # Each layer is a vertical gradient, painted over the ones before where its mask says.
     picture = np.zeros((size, size, 3))
     for top, bottom, where in BACKDROPS[name]:
-        layer = (np.array(top) * (1 - height) + np.array(bottom) * height) / 255
+        upper = np.array(top) * (1 - height)
+        lower = np.array(bottom) * height
+        layer = (upper + lower) / 255
         is_covered = where(x, y)[..., None]
         picture = np.where(is_covered, layer, picture)
     return picture.astype(np.float32)

@@ -90,7 +90,9 @@ def disable_dropout(network: nn.Module) -> None:
 
 def new_tokenizer(rng: random.Random) -> Any:
     """A tokenizer trained on toy captions, each word of which is one token."""
-    captions = [invent(rng, frames).prompt for frames in (1, FRAMES) for _ in range(4000)]
+    captions = []
+    for frames in (1, FRAMES):
+        captions += [invent(rng, frames).prompt for _ in range(4000)]
     return train_tokenizer(captions, LENGTH)
 
 
@@ -109,11 +111,16 @@ class GridMiniTrainer(CurriculumTrainer):
         super().__init__(curriculum, model or build(curriculum.seed), out)
 
     def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        videos, covers = (tensor.to(self.model.device) for tensor in batch.draw())
+        videos, covers = batch.draw()
+        videos = videos.to(self.model.device)
+        covers = covers.to(self.model.device)
 
         # Which tokens name which tracks; none do in a dropped caption.
-        tokens, names_track = (tensor.to(videos.device) for tensor in phrase_tokens(self.model.text, batch.scenes))
-        has_caption = torch.tensor([bool(caption) for caption in batch.captions], device=videos.device)
+        tokens, names_track = phrase_tokens(self.model.text, batch.scenes)
+        tokens = tokens.to(videos.device)
+        names_track = names_track.to(videos.device)
+        are_captioned = [bool(caption) for caption in batch.captions]
+        has_caption = torch.tensor(are_captioned, device=videos.device)
         names_track &= has_caption[:, None, None]
 
         # The prediction leaves the maps of these tokens in the request.
@@ -123,7 +130,8 @@ class GridMiniTrainer(CurriculumTrainer):
             error = self.error(batch, videos, covers, map_request=request)
 
         # A token's target is the cover of all tracks that it names, [sample, token, frame, height, width].
-        by_track = names_track[..., None, None, None] * covers[:, None]
+        by_cell = names_track[..., None, None, None]
+        by_track = by_cell * covers[:, None]
         token_covers = by_track.amax(2)
         is_named = names_track.any(-1).to(token_covers)
         return error, attention_loss(request.found, token_covers, is_named)
@@ -136,6 +144,8 @@ class GridMiniTrainer(CurriculumTrainer):
     def write(self, folder: Path) -> None:
         """Write the model as it is now as a model folder in half precision."""
         self.model.hooks.call = None  # it holds the graph of the last step, which cannot be copied
+
+        # A copy, for training goes on in full precision.
         half = copy.copy(self.model)
         half.unet = copy.deepcopy(self.model.unet).half()
         half.vae = copy.deepcopy(self.model.vae).half()

@@ -51,7 +51,8 @@ class Residual:
         self.noise = 3 * min(deviation, 0.12) ** 2 + 1e-4
 
         # The least gain grows with the noise; 2.366 is the median of chi-squared with 3 degrees of freedom.
-        typical = float(np.median(squared_distance(off))) * 3 / 2.366
+        median = float(np.median(squared_distance(off)))
+        typical = median * 3 / 2.366
         self.least_gain = max(0.2, 40 * max(self.noise, typical))
 
         # Sprites may exceed the frame, so that it gets a border of weight 0.
@@ -63,6 +64,7 @@ class Residual:
 
     def picture(self) -> np.ndarray:
         """Frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]`, the input of `scan`."""
+        # Without the rim, which only comparisons need.
         channels = [self.frame, self.under, self.weight[..., None]]
         whole = np.concatenate(channels, -1)
         return whole[RIM:-RIM, RIM:-RIM]
@@ -77,11 +79,16 @@ class Residual:
 
         # total[y, x] is the sum of all pixels above and to the left.
         padded = np.pad(excess, ((1, 0), (1, 0)))
-        total = padded.cumsum(0, dtype=np.float64).cumsum(1)
+        rows = padded.cumsum(0, dtype=np.float64)
+        total = rows.cumsum(1)
 
         # The sum in every square, from its four corners.
         k = self.world.largest + 2 * RIM
-        squares = total[k:, k:] - total[:-k, k:] - total[k:, :-k] + total[:-k, :-k]
+        upper_left = total[:-k, :-k]
+        upper_right = total[:-k, k:]
+        lower_left = total[k:, :-k]
+        lower_right = total[k:, k:]
+        squares = lower_right - upper_right - lower_left + upper_left
         return float(squares.max()) > self.least_gain
 
     def compare(self, place: SpritePlacement) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -89,6 +96,7 @@ class Residual:
 
         Also the weight of each pixel, and the fraction (0..1) of the silhouette that no detection covers.
         """
+        # Differences from the backdrop, of the frame and of the sprite, as far as no detection covers them.
         rgb, alpha, halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)
         here = _window(place)
         under = self.under[here]
@@ -107,6 +115,7 @@ class Residual:
         left = float((squared_distance(seen - drawn) * weight).sum())
         gain = bare - left
 
+        # Noise cannot be explained: it does not count against a sprite.
         of_noise = self.noise * float(weight.sum())
         fraction = gain / max(gain, bare - of_noise, 1e-9)
         return gain, fraction, visible
@@ -117,13 +126,17 @@ class Residual:
 
     def exclude(self, place: SpritePlacement, score: float) -> None:
         """Add a detection and exclude the pixels that it explains; what is in front of it stays."""
-        box = self.world.tight(place.noun, place.x, place.y, place.side)
+        world = self.world
+        box = world.tight(place.noun, place.x, place.y, place.side)
         self.found.append(Detection(place.noun, place.colour, box, score))
 
+        # Where the sprite explains the frame, up to noise, the pixels are used up.
         seen, drawn, *_ = self.compare(place)
-        is_explained = squared_distance(seen - drawn) < 0.06 + 4 * self.noise
-        _, _, halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)
-        self.weight[_window(place)] *= 1 - halo * is_explained
+        limit = 0.06 + 4 * self.noise
+        is_explained = squared_distance(seen - drawn) < limit
+        _, _, halo = _stamp(world, place.noun, place.colour, place.side, place.mirrored)
+        here = _window(place)
+        self.weight[here] *= 1 - halo * is_explained
 
 
 def squared_distance(difference: np.ndarray) -> np.ndarray:
@@ -148,7 +161,8 @@ def behind(frame: np.ndarray) -> np.ndarray:
     for _ in range(3):
         apart = squared_distance(frame - best - tone)
         is_near = apart <= np.median(apart)
-        tone = np.clip((frame - best)[is_near].mean(0), -0.1, 0.1)
+        near = (frame - best)[is_near]
+        tone = np.clip(near.mean(0), -0.1, 0.1)
 
     if np.median(squared_distance(frame - best - tone)) < UNKNOWN:
         return best + tone
@@ -169,6 +183,7 @@ def _stamp(
     world: World, noun: str, colour: str, side: int, mirrored: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Premultiplied colour, alpha and halo (the silhouette and its rim), `RIM` pixels wider than `side` all round."""
+    # A rim of RIM pixels all round, in which the frame must show the backdrop.
     sprite = world.sprite(noun, colour, side, mirrored)
     picture = np.pad(sprite, ((RIM, RIM), (RIM, RIM), (0, 0)))
     rgb = picture[..., :3]
@@ -176,7 +191,8 @@ def _stamp(
 
     # The largest value in a square of 2 RIM + 1 pixels grows the silhouette by RIM all round.
     solid = torch.from_numpy(picture[..., 3] > 0.1).float()
-    halo = F.max_pool2d(solid[None], 2 * RIM + 1, 1, RIM)[0]
+    width = 2 * RIM + 1
+    halo = F.max_pool2d(solid[None], width, 1, RIM)[0]
     return rgb, alpha, halo.numpy()
 
 
@@ -184,6 +200,7 @@ def _edge_similarity(seen: np.ndarray, drawn: np.ndarray, weight: np.ndarray, no
     """Cosine, in 0..1, between differences of pixels two apart in two pictures `[y, x, 3]`, the first one noisy."""
     cross = power = own = 1e-6
     for axis in (0, 1):
+        # Differences of pixels two apart, along one axis after the other.
         s = seen.swapaxes(0, axis)
         d = drawn.swapaxes(0, axis)
         w = weight.swapaxes(0, axis)

@@ -97,7 +97,8 @@ def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
     def half(colour: str, appearances: Sequence[tuple[str, bool]]) -> Tensor:
         """The sprites at half resolution, `[appearance, rgba, s, s]`."""
-        stamps = np.stack([world.sprite(noun, colour, side, mirrored) for noun, mirrored in appearances])
+        sprites = [world.sprite(noun, colour, side, mirrored) for noun, mirrored in appearances]
+        stamps = np.stack(sprites)
         channels_first = torch.from_numpy(stamps).movedim(-1, 1)
         return F.avg_pool2d(channels_first, HALF)
 
@@ -115,21 +116,26 @@ def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     base = black - low * slope
 
     # The filters of the colour, [painted, 6, 3, s, s]: natural, constant, red, green, blue, squared.
-    by_colour = torch.eye(3)[:, :, None, None] * slope[:, None]
+    axes = torch.eye(3)[:, :, None, None]
+    by_colour = axes * slope[:, None]
     no_colour = torch.zeros_like(base)[:, None]
-    rgb = torch.cat([natural[:painted, None], base[:, None], by_colour, no_colour], 1)
+    filters = [natural[:painted, None], base[:, None], by_colour, no_colour]
+    rgb = torch.cat(filters, 1)
 
     # The filters of its square divided by alpha, as the fourth channel: [painted, 6, 1, s, s].
     natural_squared = (natural**2).sum(1, True)
     base_squared = (base**2).sum(1, True)
-    coefficients = torch.cat([natural_squared[:painted], base_squared, 2 * base * slope, slope**2], 1)
+    terms = [natural_squared[:painted], base_squared, 2 * base * slope, slope**2]
+    coefficients = torch.cat(terms, 1)
     floored = alpha.clamp(min=1e-3)
     squares = coefficients[:, :, None] / floored[:painted, None]
 
     both = torch.cat([rgb, squares], 2).flatten(0, 1)
-    plain = torch.cat([natural, natural_squared / floored], 1)[painted:]
+    with_square = torch.cat([natural, natural_squared / floored], 1)
+    plain = with_square[painted:]
     silhouette = (alpha > 0.1).float()
-    halo = F.max_pool2d(F.pad(silhouette, (1,) * 4), 3, 1, 1)
+    padded = F.pad(silhouette, (1,) * 4)
+    halo = F.max_pool2d(padded, 3, 1, 1)
     return both, plain, alpha, halo
 
 
@@ -151,57 +157,76 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = 
     distance per pixel that is white noise. Gain here is alpha * (|f - b|^2 - |f - c|^2), f the frame, b the backdrop,
     c the sprite's colour: five correlations.
     """
+    # Frame, backdrop and weight at half resolution, [picture, channel, y, x].
     stacked = torch.from_numpy(np.stack(pictures)).movedim(-1, 1)
-    half = F.avg_pool2d(stacked, HALF)  # [picture, 7, s, s]
+    half = F.avg_pool2d(stacked, HALF)
     f = half[:, :3]
     b = half[:, 3:6]
     w = half[:, 6:]
-    white = torch.tensor(noise)[:, None, None, None] / HALF**2
+    white = torch.tensor(noise) / HALF**2  # averaging reduces noise
+    white = white[:, None, None, None]
 
     # What the filters are correlated with: over the sprite, under it, and the difference that is to be explained.
     over = torch.cat([2 * w * f, -w], 1)
-    under = w * (2 * f * b - b**2).sum(1, keepdim=True)
-    difference = ((f - b) ** 2).sum(1, keepdim=True) - white
-    apart = F.pad(w * difference, (1,) * 4)
+    coefficient = (2 * f * b - b**2).sum(1, keepdim=True)
+    under = w * coefficient
+    squared = ((f - b) ** 2).sum(1, keepdim=True)
+    apart = F.pad(w * (squared - white), (1,) * 4)
 
-    # The best candidates of each size, at local maxima of the rank.
-    painted = world.painted
-    row = torch.arange(len(pictures))[:, None]
+    # The best candidates of each size.
     ranks = []
     places = []
     for side in range(world.smallest, world.largest + 1, STEP):
-        filters, plain, alpha, halo = _bank(world, side)
-
-        # The gain of every shade of painted nouns [picture, noun, shade, y, x], and of the others.
-        parts = F.conv2d(over, filters).unflatten(1, (painted, 6))
-        shades = _mix() @ parts.flatten(3)
-        shades = shades.unflatten(3, parts.shape[3:])
-        best_shade = shades.amax(2)
-        gain = torch.cat([best_shade, F.conv2d(over, plain)], 1) - F.conv2d(under, alpha)
-
-        # The rank, kept at local maxima alone: one per noun and size at a place.
-        local = torch.maximum(F.conv2d(apart, halo), gain).clamp(min=1e-3)
-        fraction = gain.clamp(min=0) / local
-        rank = gain * fraction**POWER
-        near = F.max_pool2d(rank.contiguous(memory_format=torch.channels_last), 3, 1, 1)  # three times as fast
-        is_peak = rank == near
-        rank, at = (rank * is_peak).flatten(1).topk(PEAKS)
-
-        # Where they are, in pixels of the frame.
-        noun, y, x = torch.unravel_index(at, gain.shape[1:])
-        is_painted = noun < painted
-        shade = shades[row, noun.clamp(max=painted - 1), :, y, x].argmax(-1) * is_painted
-        sides = torch.full_like(x, side)
+        rank, place = _candidates(world, side, over, under, apart)
         ranks.append(rank)
-        places.append(torch.stack([noun, shade, sides, x * HALF - PAD, y * HALF - PAD], -1))
+        places.append(place)
 
     # The best of all sizes.
+    row = torch.arange(len(pictures))[:, None]
     values, order = torch.cat(ranks, 1).topk(PEAKS)
     best = torch.cat(places, 1)[row, order]
     found = []
     for ranked, numbers in zip(values.tolist(), best.tolist(), strict=True):
-        found.append([_placement(world, *place) for value, place in zip(ranked, numbers, strict=True) if value > 0])
+        positive = [place for value, place in zip(ranked, numbers, strict=True) if value > 0]
+        found.append([_placement(world, *place) for place in positive])
     return found
+
+
+def _candidates(world: World, side: int, over: Tensor, under: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
+    """The `PEAKS` best sprites of a size in each picture: ranks `[picture, PEAKS]`, and their placements.
+
+    A placement is (appearance, shade, side, x, y), `[picture, PEAKS, 5]`. `over`, `under` and `apart` are those of
+    `scan`, `[picture, channel, y, x]`.
+    """
+    painted = world.painted
+    filters, plain, alpha, halo = _bank(world, side)
+
+    # The gain of every shade of painted nouns [picture, noun, shade, y, x], and of the others.
+    parts = F.conv2d(over, filters).unflatten(1, (painted, 6))
+    flat = _mix() @ parts.flatten(3)
+    shades = flat.unflatten(3, parts.shape[3:])
+    best_shade = shades.amax(2)
+    explained = torch.cat([best_shade, F.conv2d(over, plain)], 1)
+    gain = explained - F.conv2d(under, alpha)
+
+    # The rank, kept at local maxima alone: one per noun and size at a place.
+    local = torch.maximum(F.conv2d(apart, halo), gain)
+    fraction = gain.clamp(min=0) / local.clamp(min=1e-3)
+    rank = gain * fraction**POWER
+    channels_last = rank.contiguous(memory_format=torch.channels_last)  # three times as fast
+    is_peak = rank == F.max_pool2d(channels_last, 3, 1, 1)
+    peaks = (rank * is_peak).flatten(1)
+    ranks, at = peaks.topk(PEAKS)
+
+    # Where they are, in pixels of the frame.
+    noun, y, x = torch.unravel_index(at, gain.shape[1:])
+    row = torch.arange(len(over))[:, None]
+    by_shade = shades[row, noun.clamp(max=painted - 1), :, y, x]
+    shade = by_shade.argmax(-1) * (noun < painted)
+    sides = torch.full_like(x, side)
+    left = x * HALF - PAD
+    top = y * HALF - PAD
+    return ranks, torch.stack([noun, shade, sides, left, top], -1)
 
 
 def _placement(world: World, appearance: int, shade: int, side: int, x: int, y: int) -> SpritePlacement:

@@ -49,6 +49,8 @@ def psnr(decoded: Tensor, images: Tensor, weight: Tensor) -> float:
 def refined(codec: PatchCodec, width: int = WIDTH) -> PatchCodec:
     """The codec with an untrained refiner, whose parameters alone are trained."""
     fresh = PatchCodec(codec.patch, codec.channels, codec.config["scaling_factor"], width)
+
+    # The refiner's weights are missing in the file, hence not strict.
     fresh.load_state_dict(codec.state_dict(), strict=False)
     for name, parameter in fresh.named_parameters():
         parameter.requires_grad_(name.startswith("refiner."))
@@ -78,18 +80,24 @@ class DecoderTrainer(Trainer):
                 seed=seed,
             )
         )
+
+        # Only the refiner is trained; the rest of the codec stays as it is.
         self.model = load("mini", "cpu")
         self.model.vae = self.codec = refined(self.model.vae)
         self.train_module = self.codec.refiner
         self.held_out = frames("held out", HELD_OUT)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return (frames(f"{self.settings.seed}/{step}", self.settings.batch_size) for step in itertools.count(self.step))
+        seed = self.settings.seed
+        for step in itertools.count(self.step):
+            yield frames(f"{seed}/{step}", self.settings.batch_size)
 
     def loss(self, train_module: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Mean absolute error, which keeps edges sharper than the squared error, with a larger weight on objects."""
         images, cover = batch
         torch.manual_seed(self.step)
+
+        # Noise as generated latents have it; sigma is drawn for each image.
         clean = self.codec.encode(images).latents
         sigma = MAX_NOISE * torch.rand(len(images), 1, 1, 1)
         latents = clean + sigma * torch.randn_like(clean)

@@ -45,6 +45,8 @@ def fresh(text: str = "", seed: int = 0) -> CogVideoX:
     Its text encoder and codec are those of the model `text`; "" is the present `mini` with the new words.
     """
     mini = load(text, "cpu") if text else start(seed)
+
+    # The text encoder is trained with the network.
     mini.text.requires_grad_(True)
     torch.manual_seed(seed)
     network = CogVideoXTransformer3DModel(

@@ -77,6 +77,8 @@ def words_to_learn() -> list[str]:
     """Every word of the captions that is no token of the present `mini`."""
     nouns = [noun for noun in NOUNS if noun not in OLD_NOUNS]
     plural_nouns = [plurals(noun)[0] for noun in nouns]
+
+    # Plurals and forms of verbs are tokens of their own.
     verbs = set(VERBS.values())
     third_person = [THIRD.get(verb, verb + "s") for verb in verbs]
     participles = [ING[verb] for verb in verbs]
@@ -85,6 +87,7 @@ def words_to_learn() -> list[str]:
 
 def start(seed: int = 0) -> UNet3D:
     """The present `mini` without its grounding, with embeddings for the new words, ready to train."""
+    # Without the grounding, which is trained afterwards.
     present = load("mini", "cpu")
     folder = Path(str(files("animatic") / "weights" / "mini" / "unet"))
     unet = read_network(UNet3DConditionModel, folder, torch.float32)
@@ -121,6 +124,7 @@ class MiniTrainer(GridMiniTrainer):
         if refined_codec.is_dir():
             shutil.copytree(refined_codec, partial / "vae", dirs_exist_ok=True)
 
+        # The last step is quick: a reader finds the old model or the new one.
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
 

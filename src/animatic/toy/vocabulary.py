@@ -22,6 +22,8 @@ def with_words(tokenizer: Any, words: Sequence[str]) -> Any:
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     vocabulary: dict[str, int] = dict(model["vocab"])
     merges: Any = [tuple(merge) for merge in model["merges"]]
+
+    # A word of n pieces needs n - 1 merges, of which some may be there already.
     extended = tokenizer
 
     for word in words:

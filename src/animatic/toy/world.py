@@ -60,7 +60,8 @@ _FORMS = {form: noun for noun in NOUNS for form in (noun, plurals(noun)[0])}
 def sprite(noun: str, colour: str, side: int, mirrored: bool = False) -> np.ndarray:
     """A sprite of `side` pixels: float `[side, side, rgba]`, colours premultiplied by alpha, all in 0..1."""
     if mirrored:
-        return np.ascontiguousarray(sprite(noun, colour, side)[:, ::-1])
+        unmirrored = sprite(noun, colour, side)
+        return np.ascontiguousarray(unmirrored[:, ::-1])
     return stamp(_painted(noun, colour), side)
 
 
@@ -79,7 +80,8 @@ def place(box: Box) -> Square:
     """The square `(x, y, side)` in pixels for a box: the inverse of `tight`, rounded to whole pixels."""
     x0, y0, x1, y1 = box
     longer = max(x1 - x0, y1 - y0)
-    side = int(np.clip(np.floor(longer * SIZE + 0.5), SMALLEST, LARGEST))
+    rounded = np.floor(longer * SIZE + 0.5)
+    side = int(np.clip(rounded, SMALLEST, LARGEST))
 
     # floor(v + 0.5) rounds halves up, where round() takes the even number.
     x = (x0 + x1) / 2 * SIZE - side / 2
@@ -101,9 +103,13 @@ def mirrored(noun: str, boxes: Sequence[Box | None]) -> list[bool]:
 
     # Speed of the centre in pixels a frame, by central differences over the frames in which it is there.
     there = [box for box in boxes if box is not None]
-    centres = np.array([(box[0] + box[2]) / 2 * SIZE for box in there])
+    lefts = np.array([box[0] for box in there])
+    rights = np.array([box[2] for box in there])
+    centres = (lefts + rights) / 2 * SIZE
     speed = np.gradient(centres) if len(centres) > 1 else np.zeros(1)
-    signs = np.where(speed > STANDING, 1, np.where(speed < -STANDING, -1, 0))
+    signs = np.zeros(len(speed), int)
+    signs[speed > STANDING] = 1
+    signs[speed < -STANDING] = -1
 
     # What it faces before its first motion: -1 is left, as sprites are stored.
     facing = next((sign for sign in signs if sign), None)
@@ -133,7 +139,8 @@ def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
             if box is None:
                 continue
             x, y, side = place(box)
-            canvas.paste(sprite(noun, colour, side, turned[f]), i, f, x, y)
+            shown = sprite(noun, colour, side, turned[f])
+            canvas.paste(shown, i, f, x, y)
     return canvas.finished()
 
 
@@ -145,7 +152,8 @@ def _painted(noun: str, colour: str) -> np.ndarray:
     if not colour:
         return rgba
 
-    hsv = np.asarray(picture.convert("RGB").convert("HSV"), np.float32) / 255
+    converted = picture.convert("RGB").convert("HSV")
+    hsv = np.asarray(converted, np.float32) / 255
     hue = hsv[..., 0] * 360
     saturation = hsv[..., 1]
     painted = is_paintable(hue, saturation, NOUNS[noun] or (0, 0))

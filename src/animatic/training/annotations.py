@@ -50,14 +50,18 @@ def captions_of_files(
         folder, name = posixpath.split(path)
         videos = posixpath.join(folder, LISTS[1])
         if name in TABLES:
-            rows = list(_table_rows(place + path, decoded(texts[path](), place + path)))
+            text = decoded(texts[path](), place + path)
+            rows = list(_table_rows(place + path, text))
         elif name == LISTS[0] and videos in texts:
             in_lists |= {path, videos}
             rows = list(_list_rows(place, path, videos, texts))
         else:
             continue
+
+        # Two tables may name a file, but not with different captions.
         captions = matched(place + path, folder, rows, finder, note)
-        if differing := [file for file, caption in captions.items() if found.get(file, caption) != caption]:
+        differing = [file for file, caption in captions.items() if found.get(file, caption) != caption]
+        if differing:
             raise AnimaticError(f"{place}{path}: {differing[0]} has another caption in another table; want one of them")
         found |= captions
 
@@ -77,12 +81,15 @@ def captions_of_files(
             break
 
     if differing:
-        note(
-            f"{place}{differing[0]}: {counted(len(differing), 'text')} other than in the table, whose captions are used"
-        )
-    unused = [path for path in texts if path.endswith(".txt") and path not in used | in_lists]
+        count = counted(len(differing), "text")
+        note(f"{place}{differing[0]}: {count} other than in the table, whose captions are used")
+
+    # Text that belongs to no clip is often a misspelt name.
+    known = used | in_lists
+    unused = [path for path in texts if path.endswith(".txt") and path not in known]
     if unused:
-        note(f"{place}{unused[0]}: {counted(len(unused), 'text file')} not used, since no clip has this name")
+        count = counted(len(unused), "text file")
+        note(f"{place}{unused[0]}: {count} not used, since no clip has this name")
     return found
 
 
@@ -97,7 +104,8 @@ def decoded(data: bytes, name: str) -> str:
 def first_column(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The first of these columns that a row has, in any case of letters."""
     # Of columns that differ in case alone the first counts.
-    known = {str(column).strip().lower(): column for column in reversed(list(row))}
+    columns = reversed(list(row))
+    known = {str(column).strip().lower(): column for column in columns}
     for name in names:
         if name in known:
             return known[name]
@@ -118,14 +126,16 @@ def _own_texts(path: str) -> Iterator[str]:
     yield f"{stem}.txt"
     yield f"{stem}.json"
 
+    # The folder of captions is inside, above or in the place of the clip's.
     parts = stem.split("/")
     for name in CAPTION_FOLDERS:
         if name == "labels" and suffix.lower() in PICTURE_SUFFIXES:
             continue  # in data sets for detectors these hold boxes
         for i in range(len(parts)):
-            yield "/".join([*parts[:i], name, *parts[i:]]) + ".txt"
+            before, after = parts[:i], parts[i:]
+            yield "/".join([*before, name, *after]) + ".txt"
             if i < len(parts) - 1:
-                yield "/".join([*parts[:i], name, *parts[i + 1 :]]) + ".txt"
+                yield "/".join([*before, name, *after[1:]]) + ".txt"
 
 
 def _own_caption(path: str, texts: Mapping[str, Callable[[], bytes]], place: str) -> str | None:
@@ -133,8 +143,13 @@ def _own_caption(path: str, texts: Mapping[str, Callable[[], bytes]], place: str
     text = decoded(texts[path](), place + path)
     if path.endswith(".txt"):
         return text.strip()
+
+    # WebDataset's JSON has more keys; without a caption it is something else.
     row = _json(text, place + path)
-    if not isinstance(row, dict) or (column := first_column(row, CAPTION_COLUMNS)) is None:
+    if not isinstance(row, dict):
+        return None
+    column = first_column(row, CAPTION_COLUMNS)
+    if column is None:
         return None
     return caption_text(row[column], place + path)
 
@@ -155,6 +170,8 @@ def _table_rows(name: str, text: str) -> Iterator[CaptionRow]:
         caption_column = first_column(row, CAPTION_COLUMNS)
         if file_column is None or caption_column is None:
             raise AnimaticError(f"{where}: its columns are {listed(row)}; want file_name and text")
+
+        # Tables of other programs may have numbers or nothing for a path.
         file = row[file_column]
         if not isinstance(file, str) or not file.strip():
             raise AnimaticError(f"{where}: its file_name is {str(file)[:40]!r}; want the path of a file")
@@ -173,10 +190,12 @@ def _csv_rows(name: str, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     if not rows:
         raise AnimaticError(f"{name}: is empty; want a first line of file_name,text")
 
+    # Without a header the first row would be taken for the names of the columns.
     _, head = rows[0]
     if any(cell.lower().endswith(MEDIA_SUFFIXES) for cell in head):
         raise AnimaticError(f"{name}: line 1 is {listed(head)[:60]!r}; want the names of the columns, file_name,text")
 
+    # A row of another length has an unquoted delimiter, or lacks one.
     columns = len(head)
     for line, row in rows[1:]:
         where = f"{name}: line {line}"

@@ -33,6 +33,7 @@ PROGRESS = "progress.json"  # the steps done, and the updates of the average
 
 def save_checkpoint(accelerator: Accelerator, out: Path, step: int, ema: EMAModel, keep: int) -> None:
     """Write `checkpoints/step-N` in the folder `out`, and keep the newest `keep`. Every process calls it."""
+    # A name that no reader takes for a checkpoint, until it is whole.
     final = out / "checkpoints" / f"step-{step:07d}"
     partial = final.with_name(f".part-{final.name}")
     is_main_process = accelerator.is_main_process
@@ -77,9 +78,11 @@ def load_checkpoint(accelerator: Accelerator, out: Path, ema: EMAModel) -> int:
         progress = json.loads((latest / PROGRESS).read_text())
         averaged = load_file(latest / AVERAGE)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[:2])  # the first names no layer
+        first_lines = str(error).splitlines()[:2]  # the first names no layer
+        reason = "; ".join(line.strip() for line in first_lines)
         raise AnimaticError(f"{latest}: cannot be resumed ({reason}); want a checkpoint of this run") from None
 
+    # The average is copied in place: the optimiser step reads the same tensors.
     for i, shadow in enumerate(ema.shadow_params):
         shadow.data.copy_(averaged[str(i)])
     ema.optimization_step = progress["averaged"]

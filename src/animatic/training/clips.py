@@ -54,7 +54,8 @@ class Cut:
             raise AnimaticError(f"{name}: {count} frames, {span} are needed; left out")
 
         # The window; indices beyond the end are mapped to frames of the file.
-        first = 0 if self.steady else rng.randint(0, max(0, count - span))
+        latest = max(0, count - span)
+        first = 0 if self.steady else rng.randint(0, latest)
         offsets = np.arange(self.frames) * self._frame_step(video)
         requested = first + offsets.astype(int)
         chosen = video.frames[self._indices(requested, count)]
@@ -71,6 +72,7 @@ class Cut:
 
     def repeats(self, video: Video, name: str) -> str:
         """Why frames of a video are shown more than once, or ""."""
+        # A file that is too short, or shot at a lower rate.
         span = self._span(video)
         if span > len(video):
             return f"{name}: {len(video)} frames of {span}: short is {self.short!r}"
@@ -91,6 +93,7 @@ class Cut:
             case "hold" | "black":
                 return requested.clip(max=count - 1)
             case "bounce":
+                # The first and the last frame are not repeated at the turn.
                 period = max(1, 2 * count - 2)
                 return np.minimum(requested % period, period - requested % period)
             case _:
@@ -102,6 +105,8 @@ def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, lea
     old_height, old_width = frames.shape[1:3]
     if (old_height, old_width) == (height, width):
         return frames
+
+    # The clip is covered, so that no border is left; then a window of it is cut out.
     scale = max(width / old_width, height / old_height, least)
     new_width = max(width, round(old_width * scale))
     new_height = max(height, round(old_height * scale))
@@ -112,7 +117,8 @@ def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, lea
     for frame in frames:
         picture = Image.fromarray(frame).resize((new_width, new_height), Image.Resampling.LANCZOS)
         pixels = np.asarray(picture)
-        cropped.append(pixels[top : top + height, left : left + width])
+        window = pixels[top : top + height, left : left + width]
+        cropped.append(window)
     return np.stack(cropped)
 
 
@@ -164,7 +170,10 @@ def used_items(items: Sequence[Item], frames: int, images: int, note: Note) -> S
         raise AnimaticError(f"{counted(len(items), 'picture')} and no clip; want clips, or frames = 1")
     if images or len(clips) == len(items):
         return items
-    note(f"{counted(len(items) - len(clips), 'picture')} not used; --images COUNT trains on them jointly")
+
+    # Pictures train nothing about motion: they are used where they are asked for.
+    pictures = len(items) - len(clips)
+    note(f"{counted(pictures, 'picture')} not used; --images COUNT trains on them jointly")
     return clips
 
 
@@ -182,11 +191,13 @@ class Clips(Dataset[Sample]):
             self.clips: Sequence[Item] = items
             self.stills: Sequence[Item] = items
         else:
+            # Without picture files single frames of clips take their place.
             items = used_items(items, cut.frames, images, lambda line: None)
             self.clips = items if cut.frames == 1 else [i for i in items if not i.picture]
             self.stills = [i for i in items if i.picture] or self.clips
 
     def __getitem__(self, position: int) -> Sample:
+        # Everything random about a sample follows from its position.
         rng = random.Random(f"{self.seed}/{position}")
         seed = rng.getrandbits(63)
         skipped: list[str] = []
@@ -198,6 +209,7 @@ class Clips(Dataset[Sample]):
         for at in range(first, first + self.images):
             parts.append(self._cut(self.stills, "still", at, still, rng, skipped))
 
+        # One sample of all parts, along time.
         read, items = zip(*parts, strict=True)
         frames = torch.cat([part.frames for part in read])
         captions = tuple(item.caption or "" for item in items)
@@ -215,6 +227,8 @@ class Clips(Dataset[Sample]):
         self, items: Sequence[Item], kind: str, position: int, cut: Cut, rng: random.Random, skipped: list[str]
     ) -> tuple[ReadItem, Item]:
         count = len(items)
+
+        # The next item stands in for one that cannot be read.
         for tries in range(count):
             item = items[self._turn(kind, position, count, tries)]
             try:
@@ -228,6 +242,8 @@ class Clips(Dataset[Sample]):
 
         It is an affine permutation, which needs no memory. After `tries` unreadable files it is the next item.
         """
+        # position -> start + multiplier * place: a permutation where the multiplier has no common factor with the
+        # count.
         epoch, place = divmod(position, count)
         rng = random.Random(f"{self.seed}/{kind}/{epoch}")
         start = rng.randrange(count)

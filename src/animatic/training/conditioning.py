@@ -39,6 +39,8 @@ def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, S
         text = "own"
     if text.startswith(VECTORS):
         text = "labels"
+
+    # Pretrained encoders decide by their kind.
     if text not in TEXTS:
         raise AnimaticError(f"text is {text!r}; want one of {', '.join(TEXTS)}, {BERT}FOLDER_OR_ID, {VECTORS}FILE")
     if isinstance(items, ToyWorld):
@@ -53,7 +55,9 @@ def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, S
     if text == "auto":
         mode = "own" if captioned else "none"
     if text == "auto" and not captioned:
-        hint = f"; --text labels takes the names of its {len(folders)} folders for classes" if len(folders) > 1 else ""
+        hint = ""
+        if len(folders) > 1:
+            hint = f"; --text labels takes the names of its {len(folders)} folders for classes"
         note(f"text: none (no captions found){hint}")
     if mode == "none":
         return mode, without_captions(items)
@@ -72,14 +76,17 @@ def with_text_mode(text: str, items: Sequence[Item], note: Note) -> tuple[str, S
 
     # Empty captions, and the classes, are noted.
     if empty := [item.name for item in items if not item.caption]:
-        note(f"{empty[0]}: {len(empty)} of {counted(len(items), 'caption')} empty: trained without text")
+        count = counted(len(items), "caption")
+        note(f"{empty[0]}: {len(empty)} of {count} empty: trained without text")
     if mode == "labels":
-        note(f"text: labels, the {'folders' if by_folder else 'captions'} {listed(classes_among(items), 8)}")
+        source = "folders" if by_folder else "captions"
+        note(f"text: labels, the {source} {listed(classes_among(items), 8)}")
     return mode, items
 
 
 def without_captions(items: Sequence[Item]) -> Sequence[Item]:
     """The items with empty captions, which train the unconditional model."""
+    # The toy world makes its captions while it is read.
     if isinstance(items, ToyWorld):
         return items.without_captions()
     return [replace(item, caption="") for item in items]
@@ -89,6 +96,8 @@ def check_captions(text: Any, items: Sequence[Item]) -> None:
     """Raise `AnimaticError`, naming the file, where `text` does not know a class or cannot encode a whole caption."""
     if isinstance(items, ToyWorld):
         return
+
+    # Each distinct caption once, before the first step.
     files = {item.caption: item.name for item in items if item.caption}
     for caption, name in files.items():
         if isinstance(text, Labels):
@@ -122,6 +131,7 @@ class RunText:
 
     def tokenizer(self, items: Sequence[Item]) -> Any:
         """The tokenizer of the run; a new run trains one on the captions."""
+        # A resumed run keeps its tokenizer: embeddings are indexed by its tokens.
         folders = (self.out / "tokenizer", self.out / "model" / "tokenizer")  # the latter of older runs
         stored = [folder for folder in folders if self.resumed and folder.is_dir()]
         if not stored:
@@ -138,6 +148,7 @@ class RunText:
 
     def classes(self, items: Sequence[Item]) -> list[str]:
         """The classes of the run. Raises `AnimaticError` where the items have others, which have no embedding."""
+        # The embeddings of a resumed run are those it began with.
         now = classes_among(items)
         classes = self.before.get("classes") or now
         if new := sorted(set(now) - set(classes)):
@@ -154,6 +165,8 @@ class RunText:
         before: dict[str, str] | None = self.before.get("captions")
         if before is None or isinstance(items, ToyWorld):
             return
+
+        # The network was built for one mode.
         mode_before = self.before.get("text", mode)
         if mode_before != mode:
             raise AnimaticError(
@@ -168,11 +181,13 @@ class RunText:
         parts = []
         if changed:
             name = changed[0]
-            example = f"{name}: {before[name][:40]!r} is now {now[name][:40]!r}"
+            old, new_caption = before[name][:40], now[name][:40]
+            example = f"{name}: {old!r} is now {new_caption!r}"
             parts.append(f"{counted(len(changed), 'caption')} changed ({example})")
         for names, what in ((added, "added"), (gone, "gone")):
             if names:
-                parts.append(f"{counted(len(names), 'clip')} {what} ({listed(sorted(names), 1)})")
+                first = listed(sorted(names), 1)
+                parts.append(f"{counted(len(names), 'clip')} {what} ({first})")
         if parts:
             note(f"data: since the last start {', '.join(parts)}")
 
@@ -212,4 +227,7 @@ def _captions(items: Sequence[Item]) -> dict[str, str]:
 
 
 def _words(captions: dict[str, str]) -> set[str]:
-    return {word for caption in captions.values() for word in re.findall(r"\w+", caption.lower())}
+    words: set[str] = set()
+    for caption in captions.values():
+        words.update(re.findall(r"\w+", caption.lower()))
+    return words

@@ -79,9 +79,11 @@ class DiffusionTrainModule(nn.Module):
         if isinstance(conditioning, LearnedConditioning):
             return self._residual_loss(conditioning, x, e, t, generators)
 
+        # A dropped caption trains the unconditional branch.
         captions = []
         for rng, sample in zip(generators, samples, strict=True):
-            captions.append([caption if rng.random() >= cfg_dropout else "" for caption in sample.captions])
+            kept = [caption if rng.random() >= cfg_dropout else "" for caption in sample.captions]
+            captions.append(kept)
 
         # Prediction and loss.
         noisy = self.process.add_noise(x, e, t)
@@ -107,7 +109,8 @@ class DiffusionTrainModule(nn.Module):
         given = conditioning.degrade(x)
         sigmas = [self.noise_augmentation * rng.random() for rng in generators]
         noises = [_noise(rng.getrandbits(63), given.shape[1:]) for rng in generators]
-        sigma = torch.tensor(sigmas).view(-1, 1, 1, 1, 1).to(x)
+        sigma = torch.tensor(sigmas).to(x)
+        sigma = sigma.view(-1, 1, 1, 1, 1)
         given = given + sigma * torch.stack(noises).to(x)
 
         # The network predicts the difference to the prior, in units of its standard deviation.
@@ -124,6 +127,7 @@ class DiffusionTrainModule(nn.Module):
         if not (self.caches_text and is_frozen):
             return self.text(captions)
 
+        # One by one, so that an embedding does not depend on the batch it was computed in.
         for caption in dict.fromkeys(captions):
             if caption not in self.text_cache:
                 self.text_cache[caption] = self.text([caption])[0]
@@ -136,9 +140,11 @@ class DiffusionTrainModule(nn.Module):
         # One caption for all frames of the video, and one for each picture.
         video_frames = x.shape[2] - images
         frames_per_caption = torch.tensor([video_frames, *[1] * images], device=x.device)
-        is_empty = torch.tensor([[not caption for caption in row] for row in captions], device=x.device)
+        are_empty = [[not caption for caption in row] for row in captions]
+        is_empty = torch.tensor(are_empty, device=x.device)
         null = is_empty.repeat_interleave(frames_per_caption, 1)
 
+        # One vector for each frame, [sample, frame, channel].
         conditioning = None
         if self.reads_text:
             every_caption = [caption for row in captions for caption in row]
@@ -155,6 +161,7 @@ class DiffusionTrainModule(nn.Module):
         Single frames are pictures, videos of one frame, and the frames of clips that are trained frame by frame. They
         go through the network without its temporal layers.
         """
+        # Filled in by two calls; index_put keeps the gradient, which assignment in place would lose.
         video_frames = x.shape[2] - images
         prediction = torch.zeros_like(x)
 
@@ -162,7 +169,8 @@ class DiffusionTrainModule(nn.Module):
         videos = (~frame_by_frame).nonzero()[:, 0]
         if len(videos) and video_frames > 1:
             video_captions = [captions[i][0] for i in videos.tolist()]
-            answers = self._predict(x[videos, :, :video_frames], t[videos], video_captions)
+            clips = x[videos, :, :video_frames]
+            answers = self._predict(clips, t[videos], video_captions)
             padded = F.pad(answers, (0, 0, 0, 0, 0, images))
             prediction = prediction.index_put((videos,), padded)
 
@@ -176,11 +184,15 @@ class DiffusionTrainModule(nn.Module):
         # They are a batch of videos of one frame.
         if single:
             sample, frame = torch.tensor(single, device=x.device).T
-            frame_captions = [captions[i][max(0, f - video_frames + 1)] for i, f in single]
+            frame_captions = []
+            for i, f in single:
+                picture = max(0, f - video_frames + 1)  # 0: a frame of the video
+                frame_captions.append(captions[i][picture])
             frames = x[sample, :, frame][:, :, None]
             with without_temporal_layers(self.network):
                 answers = self._predict(frames, t[sample], frame_captions)
-            by_frame = prediction.movedim(2, 1).index_put((sample, frame), answers[:, :, 0])
+            by_frame = prediction.movedim(2, 1)
+            by_frame = by_frame.index_put((sample, frame), answers[:, :, 0])
             prediction = by_frame.movedim(1, 2)
         return prediction
 
@@ -191,4 +203,5 @@ class DiffusionTrainModule(nn.Module):
 
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed % 2**63))
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    return torch.randn(*shape, generator=generator)

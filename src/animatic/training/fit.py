@@ -90,11 +90,13 @@ class DiffusionTrainer(Trainer):
 
     def preview(self) -> dict[str, Any]:
         """What a dry run reports: sizes and counts, the first captions, and the loss of the first batch."""
+        # The loss of a whole batch, computed as training does it.
         settings = self.settings
         samples = [self.clips[i] for i in range(settings.batch_size)]
         with torch.no_grad():
             loss = self.loss(self.train_module, samples).item()
 
+        # What a checkpoint will take.
         total = trained = 0
         for parameter in self.train_module.parameters():
             total += parameter.numel()
@@ -125,15 +127,19 @@ class DiffusionTrainer(Trainer):
         loader = DataLoader(
             self.clips, settings.batch_size, sampler=positions, num_workers=settings.workers, collate_fn=list
         )
+
+        # Samples are read in the order of their positions, whatever the number of workers.
         try:
             yield from loader
         except AnimaticError as error:  # that of a worker process has its traceback before the message
             raise AnimaticError(str(error).strip().rpartition("AnimaticError: ")[2]) from None
 
     def loss(self, train_module: Any, batch: Sequence[Sample]) -> Tensor:
+        # Pixels are encoded on the device of the model.
         self._report_files(batch)
         settings = self.settings
-        frames = torch.stack([sample.frames for sample in batch]).to(self.model.device)
+        stacked = torch.stack([sample.frames for sample in batch])
+        frames = stacked.to(self.model.device)
         if settings.cache:  # the frames are latents already
             x = frames.movedim(1, 2)
         else:
@@ -172,21 +178,26 @@ class DiffusionTrainer(Trainer):
         steps = min(PREVIEW_STEPS, self.model.defaults.steps)
         schedule = self.model.schedule(steps, self.model.defaults.scheduler)
 
+        # The same noise at every step of training, so that grids can be compared.
         geometry = self.model.geometry
         noise = self.model.noise(range(settings.samples), settings.frames, geometry.height, geometry.width)
-        cond = self.model.encode(prompts, [self.model.defaults.negative] * settings.samples)
+        negatives = [self.model.defaults.negative] * settings.samples
+        cond = self.model.encode(prompts, negatives)
         latents = loop.sample(self.model, schedule, noise, cond, [Finite(), Guidance()], guidance=guidance)
         pixels = self.model.decode(latents).cpu().numpy()
 
         fps = self.model.geometry.fps
         suffix = "mp4" if settings.frames > 1 else "png"
-        file = self.out / "samples" / f"step-{self.step:07d}.{suffix}"
+        name = f"step-{self.step:07d}.{suffix}"
+        file = self.out / "samples" / name
         grid([Video(frames, fps) for frames in pixels]).save(file)
 
     def finish(self) -> Path:
         """The path of the LoRA file, or of the model folder."""
         if self.settings.lora:
-            trigger_words = [word.strip() for word in self.settings.teach.split(",") if word.strip()]
+            # The words travel in the file's header.
+            words = [word.strip() for word in self.settings.teach.split(",")]
+            trigger_words = [word for word in words if word]
             return save_lora(self.model.unet, self.out / "lora.safetensors", trigger_words)
         save_model(self.out / "model", self.model)
         return self.out / "model"
@@ -197,12 +208,14 @@ def grid(videos: Sequence[Video], border: int = 2) -> Video:
 
     Each video has a border of `border` black pixels; cells without a video are black.
     """
+    # Square in numbers, not in pixels.
     columns = math.ceil(len(videos) ** 0.5)
     rows = ceil_div(len(videos), columns)
     frames, height, width = videos[0].frames.shape[:3]
     cell_height = height + 2 * border
     cell_width = width + 2 * border
-    page = np.zeros((frames, rows * cell_height, columns * cell_width, 3), np.uint8)
+    height_in_all, width_in_all = rows * cell_height, columns * cell_width
+    page = np.zeros((frames, height_in_all, width_in_all, 3), np.uint8)
 
     for i, video in enumerate(videos):
         row, column = divmod(i, columns)

@@ -78,6 +78,7 @@ def new_train_module(
 
 def _set_sampling_defaults(model: Components, process: Process, settings: TrainingSettings, reads_text: bool) -> None:
     """The scheduler, number of steps and guidance of a new model."""
+    # Without text there is nothing to guide.
     guidance = settings.guidance if reads_text else 1.0
     if model.concat_conditioning is not None:
         # One step predicts the mean of all residuals that the clip may have; more steps would draw one of them.
@@ -94,6 +95,7 @@ def _set_sampling_defaults(model: Components, process: Process, settings: Traini
 
 def _process_of_pretrained(model: Components, settings: TrainingSettings) -> Process:
     """The process of a pretrained model, by its scheduler. Raises `AnimaticError` where the settings want another."""
+    # Settings at their default are those of the model; any other must agree with it.
     process = Process.of(model.scheduler, settings.loss, settings.min_snr)
     if settings.target not in (TrainingSettings.target, process.target):
         raise AnimaticError(f"target is {settings.target!r}, but {settings.model} predicts {process.target}; want that")
@@ -112,8 +114,12 @@ def _note_unused(settings: TrainingSettings, train_module: DiffusionTrainModule,
     if not train_module.reads_text:
         unused.append((("cfg_dropout", "guidance"), "it learns without text"))
 
+    # Only settings that somebody changed.
     for names, reason in unused:
-        given = [name for name in names if getattr(settings, name) != getattr(TrainingSettings, name)]
+        given = []
+        for name in names:
+            if getattr(settings, name) != getattr(TrainingSettings, name):
+                given.append(name)
         if given:
             note(f"{', '.join(given)}: not used, since {reason}")
 
@@ -122,6 +128,7 @@ def _new_model(
     settings: TrainingSettings, text_mode: str, items: Sequence[Item], run_text: RunText, note: Note
 ) -> tuple[Components, str]:
     """A model with random weights that generates pixels, and its text mode."""
+    # A config may fix the width of the text, or leave it open.
     width, height = settings.pixels
     config = network_config(settings)
     kind: str = config.pop("_class_name")
@@ -129,7 +136,8 @@ def _new_model(
 
     # Text: the width of the network's conditioning is that of the text encoder.
     if text_mode != "none" and not config.get(width_field, WIDTH):
-        text_mode = _without_text(settings, f"{width_field} of {kind} is {config[width_field]}", note)
+        reason = f"{width_field} of {kind} is {config[width_field]}"
+        text_mode = _without_text(settings, reason, note)
     pretrained_text: Any = frozen_text(settings, kind) if text_mode != "none" else None
     if kind == "SpaceTimeUNet":
         if text_mode == "none":
@@ -177,14 +185,18 @@ def _without_text(settings: TrainingSettings, reason: str, note: Note) -> str:
 
 def _is_pretrained(name: str) -> bool:
     """Whether `name` is a model with weights, and not a kind of network or a config file."""
+    # A path goes before a hub id, as everywhere.
     if name in PRESETS or os.path.exists(f"{name}/model_index.json"):
         return True
-    return is_hub_id(name) and not name.endswith(".json") and not os.path.exists(name)
+    is_file = name.endswith(".json") or os.path.exists(name)
+    return is_hub_id(name) and not is_file
 
 
 def _pretrained_model(settings: TrainingSettings) -> Components:
     """A model to fine-tune, or to train LoRA adapters for."""
     model = load(settings.model, "cpu")
+
+    # Only networks whose text and size are known here.
     kind = type(model.unet).__name__
     if kind not in KINDS:
         raise AnimaticError(f"{settings.model}: its network is {kind}; want one of {', '.join(KINDS)}")
@@ -209,6 +221,8 @@ def _text_mode_of_pretrained(model: Components, text_mode: str, settings: Traini
         raise AnimaticError(f"text is {settings.text!r}, but {settings.model} reads with what it has; want own or auto")
     if text_mode == "none":
         return text_mode
+
+    # A text encoder reads captions, classes are looked up by name.
     if not isinstance(text, Labels):
         if text_mode == "labels":
             raise AnimaticError(f"text is 'labels', but {settings.model} reads words; want own, none or auto")
@@ -241,6 +255,7 @@ def _interpolation_or_upscaling_model(settings: TrainingSettings, conditioning: 
     for parameter in network.conv_out.parameters():
         nn.init.zeros_(parameter)
 
+    # It reads no prompt: the labels have no name.
     text = cast(ClipText, Labels((), 1))
     model = SpaceTimeBackbone("", network, codec, text, None, geometry, ModelDefaults())
     model.concat_conditioning = conditioning

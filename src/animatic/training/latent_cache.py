@@ -23,6 +23,7 @@ class LatentCache:
         self.codec_config = repr(sorted(model.vae.config.items()))
 
     def __call__(self, item: Item, cut: Cut, rng: random.Random) -> ReadItem:
+        # The key has all that the latents depend on: the file, its version, the cut and the codec.
         key = f"{item.name}\n{item.version}\n{cut}\n{self.codec_config}"
         digest = hashlib.sha1(key.encode()).hexdigest()
         file = self.folder / f"{digest}.safetensors"

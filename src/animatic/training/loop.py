@@ -126,6 +126,8 @@ class Trainer(ABC):
         self.step = load_checkpoint(accelerator, self.out, ema)
         if settings.log:
             accelerator.init_trackers("animatic", config=asdict(settings))
+
+        # More steps may be asked for when a run is resumed.
         last_step = settings.steps if stop_at is None else min(stop_at, settings.steps)
         if self.step >= last_step and self.step:
             self.note(f"{self.out} has {self.step} steps; --steps {last_step} adds none")
@@ -133,6 +135,8 @@ class Trainer(ABC):
         batches = self.batches()
         start_time = time.monotonic()
         start_step = self.step
+
+        # An update of the weights, and of their average.
         while self.step < last_step:
             loss = self._optimiser_step(train_module, optimiser, parameters, batches)
             if self.step % settings.ema_every == 0:
@@ -182,6 +186,8 @@ class Trainer(ABC):
                     group["lr"] = settings.learning_rate_at(self.step)
                 optimiser.step()
                 optimiser.zero_grad()
+
+            # The log shows the mean over all micro-batches.
             mean_loss += loss.detach() / settings.gradient_accumulation
         return mean_loss
 
@@ -203,6 +209,7 @@ class Trainer(ABC):
         }
         values |= self.log_values()
 
+        # Everything that is logged can be read while the run goes on.
         self.watch(self.step, settings.steps, values)
         with (self.out / "log.jsonl").open("a") as log:
             print(json.dumps({"step": self.step, **values}), file=log)
@@ -212,6 +219,7 @@ class Trainer(ABC):
     @contextmanager
     def _ema_weights(self, ema: EMAModel, parameters: list[Any]) -> Iterator[None]:
         """Within this context the module has the averaged weights and is in evaluation mode."""
+        # The trained weights are put back afterwards, on errors too.
         ema.store(parameters)
         ema.copy_to(parameters)
         self.train_module.eval()
@@ -225,6 +233,8 @@ class Trainer(ABC):
 def _check_logging_and_precision(settings: TrainingSettings) -> None:
     if settings.log and settings.log not in TRACKERS:
         raise AnimaticError(f"log is {settings.log!r}; want {', '.join(TRACKERS)}")
+
+    # A missing package would end the run after the data are read.
     if settings.log and find_spec(settings.log) is None:
         raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
     if settings.mixed_precision not in ("no", "bf16", "fp16"):
@@ -237,6 +247,7 @@ def new_ema(parameters: list[Any], settings: TrainingSettings) -> EMAModel:
     With `ema_start` the decay is constant from then on, as in video-diffusion-pytorch 0.7 (`step_start_ema`, 2,000
     there, and `update_ema_every`, 10 there). Without it the decay rises with every update to `ema_decay`.
     """
+    # diffusers counts updates, the settings steps.
     copying_updates = ceil_div(settings.ema_start, settings.ema_every)  # the first of them is at step 0
     min_decay = settings.ema_decay if copying_updates else 0.0
     first_averaged = max(0, copying_updates - 1)

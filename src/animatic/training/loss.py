@@ -21,6 +21,7 @@ def sample_timesteps(count: int, levels: int, exponent: float = 0.7) -> Tensor:
     They are `u ** exponent * levels` for stratified uniform `u`: an exponent below 1 prefers noisy levels, where the
     layout of a scene is decided.
     """
+    # One timestep from each of `count` equal parts, which lowers the variance of the loss.
     strata = torch.randperm(count) + torch.rand(count)
     u = strata / count
     t = (u**exponent * levels).long()
@@ -42,6 +43,8 @@ def weighted_mse(
         object_weight: Additional weight of a cell that is all object.
     """
     height, width = target.shape[-2:]
+
+    # Of each cell the fraction of its pixels that an object covers.
     object_fraction = F.adaptive_avg_pool2d(cover, (height, width))[:, None]
     cell_weight = 1 + object_weight * object_fraction
     squared_error = (prediction - target).square()
@@ -80,11 +83,14 @@ def attention_loss(maps: Mapping[str, Tensor], covers: Tensor, valid: Tensor) ->
     for probabilities in maps.values():
         mass = probabilities.mean(2).movedim(-1, 1)  # [sample, token, frame, height, width]
         grid = mass.shape[-2:]
+
+        # A cell counts as the object's where any pixel is mostly object; absent objects do not count.
         object_cover = F.adaptive_max_pool2d(covers.flatten(0, 1), grid).view_as(mass)
         inside = object_cover > MOSTLY_OBJECT
         is_present = inside.any(-1).any(-1)
         counted = valid[..., None] * is_present
 
+        # 1 where all attention of the token is inside the object.
         mass_inside = (mass * inside).sum((-2, -1))
         fraction_inside = mass_inside / (mass.sum((-2, -1)) + 1e-6)
         squared = (counted * (1 - fraction_inside).square()).sum()

@@ -59,15 +59,18 @@ def matched(name: str, folder: str, rows: Sequence[CaptionRow], finder: Finder, 
             by_end.append((row, path))
             give(path, row)
 
+    # A table for other files is an error; single rows without a file are a note.
     if not captions:
         first = f"; the first: {rows[0].file[:60]!r}" if rows else ""
         raise AnimaticError(f"{name}: none of {counted(len(rows), 'row')} names a file that is there{first}")
     if by_end:
         row, path = by_end[0]
-        note(f"{name}: {counted(len(by_end), 'file')} found by the end of a path, such as {path} by {row.file!r}")
+        count = counted(len(by_end), "file")
+        note(f"{name}: {count} found by the end of a path, such as {path} by {row.file!r}")
     if unmatched:
         first = f"the first {unmatched[0].file[:60]!r}"
-        note(f"{name}: {len(unmatched)} of {counted(len(rows), 'row')} without a file that is there, {first}")
+        count = counted(len(rows), "row")
+        note(f"{name}: {len(unmatched)} of {count} without a file that is there, {first}")
     return captions
 
 
@@ -91,6 +94,7 @@ class Finder:
 
         Several, such as a clip and its picture, where they differ in nothing else. Raises where they do.
         """
+        # The longest end first: a row that has folders, too, means one of them.
         parts = _key(row.file.replace("\\", "/")).split("/")
         for i in range(len(parts)):
             end = "/".join(parts[i:])

@@ -34,6 +34,8 @@ def network_config(settings: TrainingSettings) -> dict[str, Any]:
     if settings.model in ("small", "small-original"):
         design = "fast" if settings.model == "small" else "original"
         return {"_class_name": "SpaceTimeUNet", "design": design, **settings.sizes}
+
+    # A diffusers config names its class itself.
     path = Path(settings.model)
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -48,6 +50,8 @@ def network_config(settings: TrainingSettings) -> dict[str, Any]:
 
 def new_network(kind: str, config: dict[str, Any]) -> Any:
     cls: Any = SpaceTimeUNet if kind == "SpaceTimeUNet" else getattr(diffusers, kind)
+
+    # diffusers' classes check their own arguments, with messages of many lines.
     try:
         return cls(**config)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -66,6 +70,8 @@ def frozen_text(settings: TrainingSettings, kind: str) -> BertSentence | Labels 
     """The frozen text encoder of `--text bert:...`, or the vectors of `--text vectors:...`; else None."""
     if ":" not in settings.text:
         return None
+
+    # One vector a caption, which only this network reads.
     if kind != "SpaceTimeUNet":
         raise AnimaticError(f"text is {settings.text!r}; {kind} reads token states: want none or own")
     if settings.text.startswith(BERT):
@@ -79,8 +85,11 @@ def new_text(kind: str, text_mode: str, items: Sequence[Item], width: int, run_t
         return Labels((), max(1, width))
     if text_mode == "labels":
         return Labels(run_text.classes(items), width)
+
+    # As many heads as divide the width, eight at most.
     tokenizer = run_text.tokenizer(items)
-    heads = max(heads for heads in (1, 2, 4, 8) if width % heads == 0)
+    possible = [heads for heads in (1, 2, 4, 8) if width % heads == 0]
+    heads = max(possible)
     encoder = new_text_encoder(tokenizer, width, heads)
     text_class = ClipSentence if kind == "SpaceTimeUNet" else ClipText
     return text_class("the text encoder", tokenizer, encoder)

@@ -113,6 +113,8 @@ class TrainingSettings:
                 value = getattr(self, name)
                 if not value >= least or value == math.inf:
                     raise AnimaticError(f"{name} is {value}; want {least:g} or more")
+
+        # Probabilities, decays and parts of a whole.
         for name in FRACTIONS:
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -170,6 +172,7 @@ class TrainingSettings:
 
     def _numbers(self, name: str, example: str) -> tuple[int, ...]:
         """The positive integers of a setting such as "1,2,4,8"."""
+        # Read here, since the command line passes text.
         value: str = getattr(self, name)
         parts = [part.strip() for part in value.split(",")]
         if not all(part.isdigit() and int(part) for part in parts):
@@ -178,6 +181,7 @@ class TrainingSettings:
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0: linear warm-up, constant, linear decay to 0."""
+        # Three straight lines, of which the lowest counts.
         warmup = (step + 1) / max(1, self.warmup_steps)
         decay = (self.steps - step) / self.decay if self.decay else 1.0
         return self.learning_rate * min(1.0, warmup, decay)

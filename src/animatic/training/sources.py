@@ -69,7 +69,8 @@ def items_of(
         return list(_shard(path, note, captions))
     if path.suffix.lower() in MEDIA_SUFFIXES:
         own = [path.with_suffix(suffix) for suffix in (".txt", ".json")]
-        return list(_files(path.parent, [path.name, *(text.name for text in own if text.exists())], note, captions))
+        names = [path.name, *(text.name for text in own if text.exists())]
+        return list(_files(path.parent, names, note, captions))
     raise AnimaticError(f"{path}: not a clip by its name; want {', '.join(VIDEO_SUFFIXES)}, .tar, or a folder of them")
 
 
@@ -99,6 +100,7 @@ def _walk(root: Path) -> list[str]:
     def refuse(error: OSError) -> None:
         raise AnimaticError(f"{error.filename}: cannot be read ({error.strerror})")
 
+    # In the order of the tree on every machine.
     paths: list[str] = []
     seen: set[str] = set()
     for folder, inner, files in os.walk(root, onerror=refuse, followlinks=True):
@@ -127,6 +129,7 @@ def _of_kind(paths: Iterable[str], suffixes: Sequence[str]) -> list[str]:
 
 def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iterator[Item]:
     """The clips and pictures among `paths`, which lie under `root`, with their captions."""
+    # Captions are found for all files together: tables name many.
     media = _of_kind(paths, MEDIA_SUFFIXES)
     texts = {_in_lower_case(path): partial(_bytes, root / path) for path in _of_kind(paths, TEXT_SUFFIXES)}
     found = captions_of_files(f"{root}/", media, texts, note) if media and captions else {}
@@ -153,7 +156,9 @@ def _bytes(path: Path) -> bytes:
 
 def _kind_and_label(path: str) -> tuple[bool, str]:
     """Whether it is a picture; the name of its folder, which imagefolder takes for its class."""
-    return path.lower().endswith(PICTURE_SUFFIXES), posixpath.basename(posixpath.dirname(path))
+    is_picture = path.lower().endswith(PICTURE_SUFFIXES)
+    folder = posixpath.dirname(path)
+    return is_picture, posixpath.basename(folder)
 
 
 def _shard(path: Path, note: Note, captions: bool) -> Iterator[Item]:
@@ -175,6 +180,8 @@ def _shard(path: Path, note: Note, captions: bool) -> Iterator[Item]:
     media = _of_kind(members, MEDIA_SUFFIXES)
     readers = {_in_lower_case(name): partial(bytes, data) for name, data in texts.items()}
     found = captions_of_files(f"{path}:", media, readers, note) if media and captions else {}
+
+    # A clip is read by its offset, without the index of the archive.
     for name in media:
         member = members[name]
         _, suffix = posixpath.splitext(name)
@@ -226,7 +233,8 @@ def _hub(name: str) -> list[Item]:
 
     def read(row: int) -> Video:
         media = table[row][column]
-        suffix = Path(media.get("path") or "").suffix or (".mp4" if column == "video" else ".png")
+        usual = ".mp4" if column == "video" else ".png"
+        suffix = Path(media.get("path") or "").suffix or usual
         content = media["bytes"] or Path(media["path"]).read_bytes()
         return _decoded(content, suffix, f"hf:{name}[{row}]")
 
@@ -237,6 +245,7 @@ def _hub(name: str) -> list[Item]:
     has_classes = isinstance(classes, datasets.ClassLabel)
     labels = table["label"] if has_classes else [None] * len(table)
 
+    # The fingerprint of datasets changes with the data: cached latents go by it.
     version = str(getattr(table, "_fingerprint", ""))
     items = []
     for i, (caption, label) in enumerate(zip(captions, labels, strict=True)):

@@ -20,6 +20,7 @@ def train_tokenizer(captions: Sequence[str], length: int = 64, size: int = 1600)
         length: Tokens in a prompt.
         size: Size of the vocabulary.
     """
+    # Words and punctuation first, then bytes, as CLIP does it.
     words = pre_tokenizers.Whitespace()
     letters_of_words = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe = Tokenizer(models.BPE(end_of_word_suffix=END))
@@ -46,6 +47,7 @@ def train_tokenizer(captions: Sequence[str], length: int = 64, size: int = 1600)
 
 def new_text_encoder(tokenizer: Any, width: int, heads: int = 4, layers: int = 2) -> CLIPTextModel:
     """A CLIP text encoder with random weights, whose token states have `width` channels."""
+    # The feed-forward is four times as wide, as in CLIP.
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,

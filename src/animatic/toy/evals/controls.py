@@ -35,15 +35,21 @@ def cases_of(n: int, seed: int, still: bool) -> list[SingleObjectCase]:
     cases = [with_random_box(rng, case) for case in prompts(rng, n, set(), moving=False)]
     if not still:
         return cases
-    return [replace(case, scene=replace(case.scene.at(1), seconds=0.0)) for case in cases]
+
+    # The first frames of the same scenes, as pictures.
+    stills = [replace(case.scene.at(1), seconds=0.0) for case in cases]
+    return [replace(case, scene=still) for case, still in zip(cases, stills, strict=True)]
 
 
 def measured(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
     """The scores of `mini.score`, the intersection over union with the box, and the error of the background."""
     boxes = case.scene.at(len(video)).tracks[0].boxes
     finds = detector.surest(video.frames)
-    ious = [overlap(d.box, box) if d and box else 0.0 for d, box in zip(finds, boxes, strict=True)]
+    ious = []
+    for found, box in zip(finds, boxes, strict=True):
+        ious.append(overlap(found.box, box) if found and box else 0.0)
 
+    # A frame without a detection counts as no overlap.
     result = score(case, video, detector)
     result["IoU"] = float(np.mean(ious))
     result["background error"] = background_error(video, boxes, case.scene.background)
@@ -58,10 +64,12 @@ def background_error(video: Video, boxes: Sequence[Box | None], background: str)
     for frame, box in zip(video.frames, boxes, strict=True):
         outside = np.ones((height, width), bool)
         if box is not None:
+            # The box and a cell of 8 pixels around it, which the codec may blur.
             x0, x1 = (round(x * width) for x in box[0::2])
             y0, y1 = (round(y * height) for y in box[1::2])
             top, left = max(0, y0 - 8), max(0, x0 - 8)  # a cell is 8 pixels
-            outside[top : y1 + 8, left : x1 + 8] = False
+            bottom, right = y1 + 8, x1 + 8
+            outside[top:bottom, left:right] = False
         off = np.abs(frame.astype(np.float32) - expected)
         errors.append(off[outside].mean() / 255)
     return float(np.mean(errors))
@@ -104,8 +112,10 @@ def main(
             for case, number, video in zip(part, own_seeds, videos, strict=True):
                 results.append(measured(case, video, detector))
                 if keep:
-                    video.save(keep / f"{method.replace(':', '-')}-{number:04d}.{suffix}")
+                    file = f"{method.replace(':', '-')}-{number:04d}.{suffix}"
+                    video.save(keep / file)
 
+    # Means over all samples, cost a sample.
     count = n * seeds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
     row = {"method": method, "model": model, "still": still, "n": count, "seed": seed, "steps": steps}

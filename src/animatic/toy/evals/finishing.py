@@ -45,10 +45,13 @@ def interpolation(scenes: list[Scene], seed: int) -> None:
         moving = _moving(exact)
         if not moving.any():
             continue
+
+        # Only moving pixels count: everything else is easy.
         for name, finisher in finishers.items():
             made = finisher(keys, StageContext(seed=seed + i))
             squared = (made.frames - exact) ** 2
-            errors.setdefault(name, []).append(float(squared[moving].mean()))
+            error = float(squared[moving].mean())
+            errors.setdefault(name, []).append(error)
 
     for name, values in errors.items():
         _print_row(table="interpolate", what=name, n=len(values), seed=seed, **_decibels(values))
@@ -100,8 +103,10 @@ def _moving(exact: np.ndarray) -> np.ndarray:
     at = np.arange(len(exact))
     keys = exact[::FACTOR]
     before = keys[at // FACTOR]
-    after = keys[np.minimum(at // FACTOR + 1, len(keys) - 1)]
+    following = np.minimum(at // FACTOR + 1, len(keys) - 1)
+    after = keys[following]
 
+    # A pixel moves where it changes between key frames, or leaves and comes back between them.
     between_keys = np.abs(before - after)
     from_key = np.abs(exact - before)
     differs = np.maximum(between_keys, from_key).max(-1) > VISIBLE
@@ -112,9 +117,11 @@ def _moving(exact: np.ndarray) -> np.ndarray:
 def _decibels(errors: list[float]) -> dict[str, float]:
     """PSNR of the mean squared error over all clips, and the mean PSNR of single clips (60 dB at most), in dB."""
     least = 255**2 / 1e6  # 60 dB
-    of_clips = 10 * np.log10(255**2 / np.maximum(errors, least))
+    ratios = 255**2 / np.maximum(errors, least)
+    of_clips = 10 * np.log10(ratios)
     overall = 10 * np.log10(255**2 / np.mean(errors))
-    return {"psnr": round(float(overall), 2), "mean of psnr": round(float(of_clips.mean()), 2)}
+    mean = float(of_clips.mean())
+    return {"psnr": round(float(overall), 2), "mean of psnr": round(mean, 2)}
 
 
 def _print_row(**values: object) -> None:
@@ -128,7 +135,10 @@ def main(
 ) -> None:
     """Print a line of JSON for each method of interpolation and upscaling."""
     torch.set_num_threads(1)
-    scenes = [invent(random.Random(f"finishing/{seed}/{i}"), KEYS) for i in range(n)]
+    scenes = []
+    for i in range(n):
+        rng = random.Random(f"finishing/{seed}/{i}")
+        scenes.append(invent(rng, KEYS))
     measures = {"interpolate": interpolation, "upscale": enlargement}
     for table in tables.split(","):
         measures[table](scenes, seed)

@@ -11,8 +11,9 @@ from ...benchmarks.detect import overlap
 from ...planning.motions import line
 from ...prompting.english import article
 from ...scene import Scene, Track
-from ..captions import EASES, ING, VERBS, ToyObject, held_out
-from ..grid_captions import PLACES, WAYS, capitalised, enumeration
+from ..captions import ING, VERBS, held_out
+from ..objects import EASES, ToyObject
+from ..wording import PLACES, WAYS, capitalised, enumeration
 from ..world import BACKGROUNDS, COLOURABLE, COLOURS, FRAMES
 from .mini import STRAIGHT
 
@@ -42,12 +43,15 @@ def held_out_cases(
         if chosen is None:
             continue
 
+        # With boxes the prompt names no motion: what moves an object is the box.
         motion = "" if boxes else rng.choice(STRAIGHT)
         tracks = _apart(rng, chosen) if boxes else ()
-        prompt = enumeration([article(f"{colour} {noun}".strip()) for noun, colour in chosen])
+        names = [f"{colour} {noun}".strip() for noun, colour in chosen]
+        prompt = enumeration([article(name) for name in names])
         if motion:
             verb = VERBS.get(chosen[0][0], "move")
-            prompt += f" {ING[verb]} {rng.choice(WAYS[motion])}"
+            words = rng.choice(WAYS[motion])
+            prompt += f" {ING[verb]} {words}"
         prompt += rng.choice((" " + PLACES[background], f", {background} background"))
         scene = Scene(capitalised(prompt), tracks, background)
         made.append(HeldOutCase(scene, tuple(chosen), motion))
@@ -56,7 +60,12 @@ def held_out_cases(
 
 def _unseen(rng: random.Random, nouns: Sequence[str], objects: int, background: str) -> list[tuple[str, str]] | None:
     """`objects` held-out pairs of noun and colour, no noun twice; None where the draw has a noun twice, or too few."""
-    pairs = [(noun, colour) for noun in nouns for colour in (tuple(COLOURS) if noun in COLOURABLE else ("",))]
+    pairs = []
+    for noun in nouns:
+        colours = tuple(COLOURS) if noun in COLOURABLE else ("",)
+        pairs += [(noun, colour) for colour in colours]
+
+    # Other backgrounds hold out other pairs.
     unseen = [(noun, colour) for noun, colour in pairs if held_out(noun, colour, background)]
     if len({noun for noun, _ in unseen}) < objects:
         return None

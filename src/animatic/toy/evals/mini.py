@@ -29,8 +29,9 @@ from ...scene import Box, Scene, Track
 from ...video import Video
 from .. import grid_world as toyworld
 from ..detector import ToyDetector, same_colour
-from ..grid_captions import ING, PLACES, VERBS, WAYS, capitalised
+from ..grid_captions import ING, VERBS
 from ..residual import Detection
+from ..wording import PLACES, WAYS, capitalised
 
 STRAIGHT = ("right", "left", "up", "down")
 BATCH = 10
@@ -57,10 +58,12 @@ def prompts(rng: random.Random, count: int, known: set[str], moving: bool) -> li
         motion = rng.choice(STRAIGHT) if moving else ""
         background = rng.choice(toyworld.BACKGROUNDS)
 
+        # Noun phrase, motion and place, as captions have them.
         prompt = article(f"{colour} {noun}".strip())
         if motion:
             verb = ING[VERBS.get(noun, "move")]
-            prompt += f" {verb} {rng.choice(WAYS[motion])}"
+            words = rng.choice(WAYS[motion])
+            prompt += f" {verb} {words}"
         prompt += rng.choice((" " + PLACES[background], f", {background} background"))
 
         if prompt.lower() not in used:
@@ -77,6 +80,7 @@ def with_random_box(rng: random.Random, case: SingleObjectCase) -> SingleObjectC
     width = w * side
     height = h * side
 
+    # Both ends anywhere inside the frame.
     boxes: list[Box] = []
     for _ in range(2):
         x = rng.random() * (1 - width)
@@ -105,11 +109,14 @@ WRONG_TOKEN = replace(
 def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
     """Scores of a case, in 0..1. Noun and colour are 1 where the best detection is right in half of the frames."""
     finds = detector.surest(video.frames)
+
+    # Frame by frame, by the best detection.
     nouns = [d is not None and d.noun == case.noun for d in finds]
     colours = [d is not None and same_colour(d.noun, case.colour, d.colour) for d in finds]
 
     # None where the prompt does not name it.
-    result: dict[str, float | None] = {"noun": float(np.mean(nouns) >= 0.5), "colour": None, "way": None}
+    has_noun = np.mean(nouns) >= 0.5
+    result: dict[str, float | None] = {"noun": float(has_noun), "colour": None, "way": None}
     if case.colour:
         result["colour"] = float(np.mean(colours) >= 0.5)
     if case.motion:
@@ -117,7 +124,9 @@ def score(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[s
 
     if case.scene.tracks:
         boxes = case.scene.at(len(video)).tracks[0].boxes
-        hits = [bool(d and box and centred(d.box, box)) for d, box in zip(finds, boxes, strict=True)]
+        hits = []
+        for found, box in zip(finds, boxes, strict=True):
+            hits.append(bool(found and box and centred(found.box, box)))
         result["in box"] = float(np.mean(hits))
         result["noun frames"] = float(np.mean(nouns))
     return result
@@ -131,7 +140,10 @@ def moved(finds: Sequence[Detection | None]) -> str:
     if not (first and last):
         return ""
 
-    dx, dy = np.mean(last, 0) - np.mean(first, 0)
+    # From mean to mean, so that one wrong detection does not decide.
+    begin = np.mean(first, 0)
+    end = np.mean(last, 0)
+    dx, dy = end - begin
     if max(abs(dx), abs(dy)) < FAR:
         return ""
     if abs(dx) >= abs(dy):
@@ -146,6 +158,8 @@ def seen_captions(plan: Path) -> set[str]:
 
     written = json.loads(plan.read_text())
     curriculum = CurriculumConfig(**renamed_keys(written, CurriculumConfig.__dict__, RENAMED))
+
+    # Batches follow from seed and step: the captions need not be stored.
     captions: set[str] = set()
     for step in range(curriculum.steps):
         batch = curriculum.batch(step)
@@ -183,6 +197,7 @@ def main(
     }
     rows["boxes"].append((WRONG_TOKEN.name, boxed, WRONG_TOKEN))
 
+    # Rows of one table have the same cases and seeds.
     requested = methods.split(",") if methods else []
     for table in tables.split(","):
         for name, cases, method in rows[table]:
@@ -196,7 +211,8 @@ def main(
                 for k, video in enumerate(videos, i):
                     results.append(score(cases[k], video, detector))
                     if keep:
-                        video.save(keep / f"{table}-{name.replace(' ', '-')}-{k:03d}.webp")
+                        file = f"{table}-{name.replace(' ', '-')}-{k:03d}.webp"
+                        video.save(keep / file)
             row = {"table": table, "method": name, "model": model, "n": n, "seed": seed, "steps": steps}
             print(json.dumps({**row, **means(results)}), flush=True)
 

@@ -43,7 +43,8 @@ def judge_one(case: HeldOutCase, frames: np.ndarray, finds: Sequence[Sequence[De
     """
     tracks = case.scene.at(len(frames)).tracks
     boxes = tracks[0].boxes if tracks else (None,) * len(frames)
-    parts = [judge_frame(case, *of) for of in zip(frames, finds, boxes, strict=True)]
+    of_frames = zip(frames, finds, boxes, strict=True)
+    parts = [judge_frame(case, frame, found, box) for frame, found, box in of_frames]
 
     # Means over frames; the object has its noun where most frames show it.
     result: dict[str, float] = {}
@@ -73,7 +74,8 @@ def judge_frame(case: HeldOutCase, frame: np.ndarray, finds: Sequence[Detection]
     noun, colour = case.objects[0]
     best = next(iter(finds), None)
     is_single = len(finds) == 1
-    result = {"noun": float(best is not None and best.noun == noun), "one object": float(is_single)}
+    has_noun = best is not None and best.noun == noun
+    result = {"noun": float(has_noun), "one object": float(is_single)}
     if colour:
         is_right = best is not None and same_colour(best.noun, colour, best.colour, OFF_GRID)
         result["colour"] = float(is_right)
@@ -82,12 +84,14 @@ def judge_frame(case: HeldOutCase, frame: np.ndarray, finds: Sequence[Detection]
     if area is not None:
         result["area"] = area
     low, high = FILLED
-    result["one whole object"] = float(is_single and area is not None and low <= area <= high)
+    is_whole = area is not None and low <= area <= high
+    result["one whole object"] = float(is_single and is_whole)
 
     if box is not None:
         off = np.inf if best is None else distance(best.box, box)
         result["within 3 px"] = float(off <= NEAR)
-        result["centre in box"] = float(best is not None and centred(best.box, box))
+        is_inside = best is not None and centred(best.box, box)
+        result["centre in box"] = float(is_inside)
         if best is not None:
             result["px off"] = off
     return result
@@ -104,16 +108,20 @@ def judge_all(case: HeldOutCase, finds: Sequence[Sequence[Detection]]) -> dict[s
             named = [d for d in named if same_colour(noun, colour, d.colour, OFF_GRID)]
         return any(centred(d.box, box) for d in named)
 
+    # An object is right where it is in its box in most frames.
     tracks = case.scene.at(len(finds)).tracks
     right = []
     for (noun, colour), track in zip(case.objects, tracks, strict=True):
-        hits = [there(noun, colour, box, found) for box, found in zip(track.boxes, finds, strict=True)]
+        hits = []
+        for box, found in zip(track.boxes, finds, strict=True):
+            hits.append(there(noun, colour, box, found))
         right.append(np.mean(hits) >= 0.5)
     return {"all right": float(all(right)), "objects right": float(np.mean(right))}
 
 
 def filled(frame: np.ndarray, found: Detection, background: str) -> float | None:
     """The area that is not backdrop, in areas of the detected sprite; None where the sprite resembles the backdrop."""
+    # The sprite alone, drawn by the world, is the measure.
     phrase = f"{found.colour} {found.noun}".strip()
     alone = Scene(phrase, (Track(phrase, (found.box,)),), background)
     rendered, cover = draw(alone, 1)
@@ -133,6 +141,7 @@ def jerk_of_finds(finds: Sequence[Detection | None]) -> float | None:
     """The jerk of the detections, over frames with the noun of the two frames before; None where there is none."""
     jerks = []
     for run in zip(finds, finds[1:], finds[2:], strict=False):
+        # Only where all three frames show the same noun.
         detections = [found for found in run if found]
         is_one_object = len({found.noun for found in detections}) == 1
         if len(detections) == 3 and is_one_object:
@@ -144,7 +153,10 @@ def jerk(centres: Sequence[tuple[float, float]]) -> float:
     """Mean length of the second difference of centres in 0..1, in pixels."""
     pixels = np.array(centres) * SIZE
     bends = np.diff(pixels, 2, axis=0)
-    return float(np.hypot(*bends.T).mean()) if len(bends) else 0.0
+    if not len(bends):
+        return 0.0
+    lengths = np.hypot(*bends.T)
+    return float(lengths.mean())
 
 
 def distance(box: Box, other: Box) -> float:
@@ -156,6 +168,7 @@ def distance(box: Box, other: Box) -> float:
 def videos(model: Backbone, chosen: Sequence[HeldOutCase], method: str, seed: int, steps: int) -> list[np.ndarray]:
     frames: list[np.ndarray] = []
     for i in range(0, len(chosen), BATCH):
+        # In batches, with the seeds that single renders would have.
         scenes = [case.scene for case in chosen[i : i + BATCH]]
         seeds = range(seed + i, seed + i + len(scenes))
         rendered = render_batch(scenes, model, method, seeds, steps=steps)
@@ -166,6 +179,8 @@ def videos(model: Backbone, chosen: Sequence[HeldOutCase], method: str, seed: in
 def summary(results: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Mean and n of every score over the cases that have it; for fractions also Wilson's 95 % interval over cases."""
     table: dict[str, Any] = {}
+
+    # Scores that some cases lack are means over the others.
     keys = dict.fromkeys(key for result in results for key in result)
     for key in keys:
         values = [result[key] for result in results if key in result]
@@ -187,6 +202,7 @@ def main(
     keep: Annotated[Path | None, typer.Option(help="Folder to keep the frames in, as .npy.")] = None,
 ) -> None:
     """Print one line of JSON per row: table, model, method and every score with its n."""
+    # Every model gets the same cases, of nouns that all of them know.
     models = {name: load(name) for name in model}
     nouns = [noun for noun in OFF_GRID.nouns if all(noun in loaded.words for loaded in models.values())]
     detector = ToyDetector(world=OFF_GRID, exact=True)
@@ -197,7 +213,9 @@ def main(
     }
 
     def row(table: str, name: str, method: str, videos: Sequence[np.ndarray]) -> None:
-        results = [_judged(case, frames, detector) for case, frames in zip(chosen[table], videos, strict=True)]
+        results = []
+        for case, frames in zip(chosen[table], videos, strict=True):
+            results.append(_judged(case, frames, detector))
         values = {"table": table, "model": name, "method": method, **summary(results)}
         print(json.dumps(values), flush=True)
 
@@ -217,7 +235,8 @@ def main(
                 made = videos(loaded, chosen[table], method, seed, steps)
                 if keep:
                     keep.mkdir(parents=True, exist_ok=True)
-                    file = keep / f"{table}-{method}-{i}-{Path(name).name}.npy"
+                    model_name = Path(name).name
+                    file = keep / f"{table}-{method}-{i}-{model_name}.npy"
                     np.save(file, np.stack(made))
                 row(table, name, method, made)
 

@@ -1,0 +1,92 @@
+"""The parts of a model folder besides its network: autoencoder, scheduler, text encoder or classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
+
+from ..core.text import ClipText, T5Text
+from ..errors import AnimaticError
+from ..quiet import quiet
+from .bert import BertSentence
+from .codec import PatchCodec
+from .cogvideox import CogVideoX
+from .components import Components
+from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
+from .small_model import ClipSentence, Labels, SpaceTimeBackbone
+from .unet2d import Refiner, RefinerText
+
+ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
+
+CLIP = CLIPTextModel.__name__
+
+WAN_TEXT_TOKENS = 512  # tokens that Wan was trained on
+
+
+def read_labels(folder: Path, card: dict[str, Any]) -> Any:
+    with reading_card(folder):
+        return Labels.read(card)
+
+
+def vae_class_in(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The class and configuration of the autoencoder in a folder. Raises `AnimaticError` where it is none known."""
+    config = read_json(folder / "config.json")
+    name = str(config.get("_class_name", ""))
+    cls = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
+    if cls is None:
+        raise AnimaticError(f"{folder}: its class is {name!r}; want one of diffusers' autoencoders or PatchCodec")
+    return cls, config
+
+
+def read_codec(folder: Path, dtype: torch.dtype) -> Any:
+    cls, config = vae_class_in(folder)
+
+    # Some autoencoders overflow in half precision (SDXL's), which their config says.
+    return read_network(cls, folder, torch.float32 if config.get("force_upcast") else dtype)
+
+
+def read_scheduler(folder: Path) -> Any:
+    name = str(read_json(folder / "scheduler_config.json").get("_class_name", ""))
+    cls = getattr(diffusers, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
+        raise AnimaticError(f"{folder}: no diffusers scheduler is named in scheduler_config.json, but {name!r}")
+    try:
+        with reading(f"{folder}: cannot be read"), quiet():
+            return cls.from_pretrained(folder)
+    except TypeError as error:  # its class wants what no scheduler of these models has
+        raise AnimaticError(f"{folder}: {name} is no scheduler of these models ({error})") from None
+
+
+def read_text_encoder(name: str, cls: type[Components], network: Any, folder: Path, dtype: torch.dtype) -> ClipText:
+    """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
+    if cls is Refiner:  # reads with the second of SDXL's two encoders
+        encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
+        tokenizer = read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size)
+        return RefinerText(name, tokenizer, encoder)
+
+    # Which encoder; a folder of parts alone has no index, and holds CLIP.
+    index_file = folder / "model_index.json"
+    encoder_class = class_in(read_json(index_file), "text_encoder") if index_file.exists() else CLIP
+    is_bert = encoder_class == "BertModel"
+    if encoder_class not in ENCODERS:
+        raise AnimaticError(f"{folder}: its text_encoder is {encoder_class!r}; want one of {', '.join(ENCODERS)}")
+    if is_bert and cls is not SpaceTimeBackbone:
+        raise AnimaticError(f"{folder}: its text_encoder is BertModel, which only a SpaceTimeUNet reads")
+
+    # Encoder and tokenizer, then the class that reads them in the network's way.
+    options = {"add_pooling_layer": False} if is_bert else {}  # the states are pooled here
+    encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
+    tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
+    if is_bert:
+        return BertSentence(name, tokenizer, encoder)
+    if encoder_class == CLIP:
+        text_class = ClipSentence if cls is SpaceTimeBackbone else ClipText
+        return text_class(name, tokenizer, encoder)
+    if cls is CogVideoX:
+        return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
+    return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)
