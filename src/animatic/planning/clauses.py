@@ -1,242 +1,523 @@
-"""Reads a clause about its subjects: when they are visible, where they stand, how they move, what is next to them.
-
-Clauses have marks for objects ("#0 walks past #1"). Patterns cut out what they match, the most specific first; what
-remains was not understood.
-"""
+"""Elements of a prompt to clauses: who does what, where. Objects, places, style and the unwanted are told apart here."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from .layout import Relation, SceneObject
-from .lexicon import IMPLIED, KINDS, NOT_OBJECTS, SETTINGS, USUAL
+from . import forms, lexicon
+from .account import Ledger, Role
+from .cast import Cast
+from .elements import STYLISTIC, Element, VerbGroup
+from .lexicon import is_any
 from .motions import Spot
-from .phrases import is_content, motion, verb
+from .noun_phrases import NounPhrase
 
-GROUP = r"(#\d+(?:(?: ,| and| , and) #\d+)*)"
-OF_SCENE = r"(?: (?:of|in) the (?:scene|frame|screen|image|picture|video|view))?"
-SIDE = "(left|right|top|above|bottom|below)"
-PLACE = (
-    r"((?:the |its )?(?:far )?(?:(?:upper|lower|top|bottom) (?:left|right)|left|right|top|bottom|middle|center|centre)"
-    r"(?: hand)?(?: (?:corner|side|edge|part|half|end))?)" + OF_SCENE
-)
-VISIBLE = r"(?:appears? |appearing |visible |seen |shown )?(?:only )?in the "
-TIMES = (  # pattern, fraction of the time
-    (rf"{VISIBLE}first half{OF_SCENE}", (0.0, 0.5)),
-    (rf"{VISIBLE}(?:second|last) half{OF_SCENE}", (0.5, 1.0)),
-    (r"(?:disappears?|vanish(?:es)?|disappearing|vanishing)(?: halfway| in the middle)?", (0.0, 0.5)),
-    (r"(?:appears?|appearing|emerges?)(?: halfway| in the middle| later| suddenly)?", (0.5, 1.0)),
-)
-RELATIONS = (  # pattern before the other object, kind, whether the other object comes first
-    (r"(?:(?:to|on|at) )?(?:the |its )?left(?: hand)?(?: side)? of", "left", False),
-    (r"(?:(?:to|on|at) )?(?:the |its )?right(?: hand)?(?: side)? of", "left", True),
-    (r"above|over|on top of|atop|on|upon|onto", "above", False),
-    (r"below|under|beneath|underneath", "above", True),
-    (r"next to|besides?|near|by|alongside|(?:together )?with|behind|in front of|inside|in|and its", "beside", False),
-)
-PAST = rf"from (?:the |its )?{SIDE}(?: side)? of {GROUP} to (?:the |its )?{SIDE}(?: side)?(?: of (?:it|#\d+))?"
-FROM_TO = rf"from {PLACE} to {PLACE}"
-SOMEWHERE = r"(?:to|towards?) (?:the )?(?:upper|lower|left|right|top|bottom)"
-SLANTED = (
-    r"(?:diagonally )?(up|down)(?:wards?)?,? (?:diagonally )?(?:and )?(?:to )?(?:the )?(left|right)(?:wards?)?(?! of)"
-)
-BEGINS = rf"(?:initially |starts? |starting |begins? |beginning )[^#|]{{0,12}}?(?:on|at|in|from) {PLACE}|from {PLACE}"
-PATHS = (
-    (r"up and down", "bounce"),
-    (r"(?:around )?in (?:a )?circles?|around", "circle"),
-    (r"closer|nearer|towards? (?:the (?:camera|viewer|front)|us|me|you)", "approach"),
-    (r"away(?: from (?:the (?:camera|viewer)|us|me|you))?|(?:into|in) the distance|farther|further", "recede"),
-)
-GOALS: tuple[tuple[str, Spot], ...] = (
-    (r"diagonally", (1.0, 1.0)),
-    (r"rightwards?|(?<=s )right|(?<=ing )right", (1.0, None)),
-    (r"leftwards?|(?<=s )left|(?<=ing )left", (0.0, None)),
-    (r"up|upwards?|into the (?:sky|air)", (None, 0.0)),
-    (r"down|downwards?|to the (?:ground|floor)", (None, 1.0)),
-)
+ATTACHING = frozenset("with in of on by wearing".split())  # prepositions that give a host its parts or clothes
+NOT_PLACING = frozenset(("with", "between", "of", "like", "for", "about", "than"))
+SHOWING = frozenset("of with showing in that which where featuring shows".split())
+VIEWERS = frozenset("camera lens viewer view".split())
 
 
-def numbers(text: str) -> list[int]:
-    """Indices of the objects that are marked in a text."""
-    return [int(digits) for digits in re.findall(r"#(\d+)", text)]
+@dataclass
+class Complement:
+    """A preposition with its objects or place, a set phrase, or a particle. `tokens` are its words without the noun."""
+
+    kind: str
+    tokens: list[int]
+    objects: list[int] = field(default_factory=list)
+    spots: tuple[Spot, ...] = ()
+    place: str = ""  # the noun, where it is a place or a part of the frame
+    value: str = ""
 
 
-def spot(words: str) -> Spot:
-    """A place in words; an axis that the words do not give is None, unless the place is the middle alone."""
-    x = 0.0 if "left" in words else 1.0 if "right" in words else None
-    y = 0.0 if re.search("upper|top|above", words) else 1.0 if re.search("lower|bottom|below", words) else None
-    return (0.5, 0.5) if x is None and y is None else (x, y)
-
-
+@dataclass
 class Clause:
-    """A passage about the objects `indices`. `read` adds what it says to `objects` and `relations`."""
+    """What is said of `subjects`, indices of objects. `joined`: at the same time as the clause before."""
 
-    def __init__(self, objects: list[SceneObject], relations: list[Relation], indices: list[int], text: str) -> None:
-        self.objects = objects
-        self.relations = relations
-        self.indices = indices
-        self.subjects = [objects[i] for i in indices]
-        self.text = f" {text.replace(' , ', ' ')} "
-        self.verbs = [stem for word in text.split() if (stem := verb(word))]
-        self.moves: list[Spot | str] = []
+    subjects: list[int]
+    verb: VerbGroup | None = None
+    direct: list[int] = field(default_factory=list)
+    complements: list[Complement] = field(default_factory=list)
+    joined: bool = False
+    of: str = ""  # "camera" or "weather" where the subject is no object
+    extra: list[int] = field(default_factory=list)  # abstract direct objects: "takes a nap"
 
-    def read(self) -> list[str]:
-        """Read all that can be read; returns the words that were not understood."""
-        self._times()
-        self._neighbours()
-        self._verb_objects()
-        self._places()
-        if self.verbs or any(subject.moves for subject in self.subjects):
-            self._directions()
-        self._usual()
 
-        for subject in self.subjects:
-            subject.moves += self.moves
-            subject.action = subject.action or next((stem for stem in self.verbs if stem in IMPLIED), "")
-            subject.stops |= bool(subject.moves) and not {"stop", "pause", "halt"}.isdisjoint(self.verbs)
-        return [word for word in re.findall(r"[\w'-]+", self.text) if _is_news(word)]
+class ClauseReader:
+    """Goes through the elements once; `clauses`, `background` and `negative` hold what was found."""
 
-    def _take(self, pattern: str) -> list[str]:
-        """The first match as whole words, cut out: all of it, then its groups. Empty where there is none."""
-        found = re.search(rf"(?<![\w#-])(?:{pattern})(?![\w-])", self.text)
-        if not found:
-            return []
-        self.text = f"{self.text[: found.start()]} | {self.text[found.end() :]}"
-        return [found[0], *(group for group in found.groups() if group)]
+    def __init__(self, elements: Sequence[Element], cast: Cast, ledger: Ledger) -> None:
+        self.elements = elements
+        self.cast = cast
+        self.ledger = ledger
+        self.clauses: list[Clause] = []
+        self.backgrounds: list[str] = []
+        self.time = ""
+        self.negative: list[str] = []
+        self.current: Clause | None = None
+        self.lead: list[Complement] = []  # set phrases and prepositions before the subject
+        self.preposition: Element | None = None
+        self.last: list[int] = []  # objects of the noun before
+        self.last_role = ""  # subject, direct, complement, place or ""
+        self.is_unwanted = False
+        self.relative: list[int] | None = None
+        self.joins = False  # after "while" and the like
+        self.describes = False  # after a participle such as "filled", "dressed": what follows is an attribute
 
-    def _relate(self, kind: str, others: Iterable[int], swap: bool = False) -> None:
-        for other in others:
-            for i in self.indices:
-                if i == other:
-                    continue
-                a, b = (other, i) if swap else (i, other)
-                self.relations.append(Relation(kind, a, b))
+    def read(self) -> None:
+        k = 0
+        while k < len(self.elements):
+            element = self.elements[k]
+            handler = getattr(self, f"_on_{element.kind}", None)
+            k = (handler(k, element) if handler else None) or k + 1
+            if element.kind not in ("and", "or", "comma", "noun", "without", "not", "adjective", "of"):
+                self.is_unwanted = False
+        self._end_of_sentence()
 
-    def _times(self) -> None:
-        """When the subjects are visible."""
-        found = [part for pattern, part in TIMES if self._take(pattern)]
-        if not found:
+    def _peek(self, k: int) -> str:
+        """The kind of the next element."""
+        return self.elements[k].kind if k < len(self.elements) else "stop"
+
+    def _before(self, k: int) -> str:
+        return self.elements[k - 1].kind if k else "stop"
+
+    # ---- what separates
+
+    def _on_stop(self, k: int, element: Element) -> None:
+        self._end_of_sentence()
+
+    def _end_of_sentence(self) -> None:
+        # "bear. walks. left.": a place alone belongs to what was said before
+        if self.lead and self.clauses:
+            target = next((c for c in reversed(self.clauses) if c.verb and not c.of), self.clauses[-1])
+            target.complements += self.lead
+        self.lead = []
+        self.current = None
+        self.preposition = None
+        self.last_role = ""
+        self.relative = None
+        self.joins = False
+        self.describes = False
+
+    def _on_exists(self, k: int, element: Element) -> None:
+        """"There is": a subject follows."""
+        self.current = None
+        self.last_role = ""
+
+    def _on_comma(self, k: int, element: Element) -> None:
+        self.describes = False
+        self.preposition = None
+
+    def _on_while(self, k: int, element: Element) -> None:
+        self.joins = True
+        self.preposition = None
+
+    def _on_then(self, k: int, element: Element) -> None:
+        self.preposition = None
+
+    def _on_not(self, k: int, element: Element) -> None:
+        self.is_unwanted = True
+
+    def _on_without(self, k: int, element: Element) -> None:
+        self.is_unwanted = True
+
+    def _on_but(self, k: int, element: Element) -> None:
+        self.preposition = None
+
+    def _on_relative(self, k: int, element: Element) -> None:
+        self.relative = list(self.last)
+
+    def _on_adverb(self, k: int, element: Element) -> None:
+        if element.word not in ("twice", "thrice") and forms.is_adverb(element.word):
+            self.ledger.set(Role.STYLE, *element.tokens)
+
+    def _on_adjective(self, k: int, element: Element) -> None:
+        if self.last:
+            self.ledger.set(Role.ATTRIBUTE, *element.tokens)
+
+    # ---- where
+
+    def _leads(self, k: int) -> None:
+        """"..., on the right a dog runs": what stands between a comma and a subject belongs to that one."""
+        is_first = self._before(k) in ("comma", "and", "while", "but", "then")
+        subject = k + (1 if self.elements[k].adverbial else 2)
+        named = self._peek(subject) == "noun" and self._peek(subject + 1) in ("verb", "adverb", "adverbial", "particle")
+        if is_first and self.current is not None and (named or self._inverted(subject)):
+            self.current = None
+
+    def _inverted(self, k: int) -> bool:
+        """Whether "is a dog" stands at an element."""
+        verb = self.elements[k].verb if k < len(self.elements) else None
+        return verb is not None and verb.lemma == "be" and self._peek(k + 1) == "noun"
+
+    def _on_preposition(self, k: int, element: Element) -> None:
+        self._leads(k)
+        self.preposition = element
+
+    def _on_particle(self, k: int, element: Element) -> None:
+        self._complete(Complement("particle", list(element.tokens), value=element.word))
+
+    def _on_adverbial(self, k: int, element: Element) -> None:
+        found = element.adverbial
+        assert found is not None
+        self._leads(k)
+        if found.kind.startswith("relation") and "own" not in found.kind:
+            self.preposition = element
             return
-        for subject in self.subjects:
-            subject.visible = found[0]
+        complement = Complement(found.kind, list(element.tokens), spots=found.spots, value=found.value)
 
-    def _neighbours(self) -> None:
-        """Where the subjects stand relative to other objects, or move past them."""
-        if past := self._take(PAST):
-            x, y = spot(past[3])
-            self.moves.append((x, y))
-            for other in numbers(past[2]):
-                self.objects[other].start = (None if x is None else 0.5, None if y is None else 0.5)
+        # right after another noun it says where that one is: "waves to a person on the right"
+        is_its = found.kind == "at spot" or found.kind.startswith("relation own")
+        if is_its and self._before(k) == "noun" and self.last_role in ("direct", "complement") and self.last:
+            if found.kind == "at spot":
+                self.clauses.append(Clause(list(self.last), complements=[complement]))
+                return
+            complement.objects = list(self.last)
+        self._complete(complement)
 
-        if between := self._take(rf"between {GROUP}(?: and {GROUP})?"):
-            ends = numbers(between[0])
-            if ends[0] == ends[-1]:
-                self._relate("beside", ends)
+    def _complete(self, complement: Complement) -> None:
+        if self.current is not None:
+            self.current.complements.append(complement)
+        else:
+            self.lead.append(complement)
+
+    # ---- who and what
+
+    def _on_pronoun(self, k: int, element: Element) -> None:
+        before = [c for c in self.clauses if c.subjects and not c.of]
+        subjects = before[-1].subjects if before else []
+        if self._peek(k + 1) in ("verb", "adverb") and self.preposition is None and element.word not in ("them", "him"):
+            if element.word == "they" and before:
+                subjects = list(dict.fromkeys(i for c in before for i in c.subjects))
+            self._begin(list(subjects))
+            return
+        others = [i for i in self.last if self.current is None or i not in self.current.subjects]
+        found = others or list(subjects)
+        if element.word.endswith(("self", "selves")):
+            return
+        if self.preposition is not None:
+            self._complete(self._prepositional(found))
+        elif self.current is not None and self.current.verb:
+            self.current.direct += found
+
+    def _begin(self, subjects: list[int], of: str = "") -> Clause:
+        clause = Clause(subjects, complements=self.lead, joined=self.joins, of=of)
+        self.lead = []
+        self.joins = False
+
+        # "Running through a field, a dog ...": the participle waits for its subject
+        for waiting in reversed(self.clauses):
+            if waiting.subjects or waiting.of or waiting.direct:
+                break
+            waiting.subjects = subjects
+        self.clauses.append(clause)
+        self.current = clause
+        self.last, self.last_role = subjects, "subject"
+        return clause
+
+    def _prepositional(self, objects: list[int], place: str = "") -> Complement:
+        element = self.preposition
+        assert element is not None
+        kind = element.adverbial.kind if element.adverbial else element.word
+        self.preposition = None
+        return Complement(kind, list(element.tokens), objects, place=place, value=element.word)
+
+    def _on_noun(self, k: int, element: Element) -> int | None:
+        phrase = element.noun
+        assert phrase is not None
+        tokens = list(element.tokens)
+        following = k + 1
+
+        # "a shot of a dog", "the nose of a bear", "a cup of coffee"
+        while self._peek(following) == "of" and self._peek(following + 1) == "noun":
+            inner = self.elements[following + 1].noun
+            assert inner is not None
+            inner_tokens = list(self.elements[following + 1].tokens)
+            if self._is_medium(phrase):
+                self.ledger.set(Role.STYLE, *tokens)
+                phrase, tokens = inner, inner_tokens
+            elif is_any(phrase.noun, "part", "frame", "abstract") or phrase.noun in ("glimpse", "sight"):
+                self.ledger.set(Role.ATTRIBUTE, *tokens)
+                phrase, tokens = inner, inner_tokens
             else:
-                self._relate("left", ends[:1], swap=True)
-                self._relate("left", ends[-1:])
+                self.ledger.set(Role.ATTRIBUTE, *inner_tokens)
+            following += 2
+        self._noun(k, following, phrase, tokens)
+        return following
 
-        # "it" and "them" are the object before
-        for words, kind, swap in RELATIONS:
-            while found := self._take(rf"(?:{words}) (?:{GROUP}|it|them)"):
-                others = numbers(found[0]) or range(max(0, self.indices[0] - 1), self.indices[0])
-                self._relate(kind, others, swap)
+    def _noun(self, k: int, following: int, phrase: NounPhrase, tokens: list[int]) -> None:
+        noun = phrase.noun or self._elided_noun(k)
+        opens = self.preposition is None and self.current is None
+        if noun and opens and self._is_medium(phrase) and self._opens(following):
+            self.ledger.set(Role.STYLE, *tokens)
+            self.last_role = "medium"
+        elif phrase.unwanted or (self.is_unwanted and self._is_listed(k, phrase)):
+            self._unwanted(phrase, tokens)
+        elif self.describes and self.preposition is not None and self.preposition.word in ("with", "in", "of", "by"):
+            self.ledger.set(Role.ATTRIBUTE, *tokens)
+            self.preposition = None
+        elif self.describes and self._before(k) in ("and", "comma") and not self._verb_after(following):
+            self.ledger.set(Role.ATTRIBUTE, *tokens)
+        elif phrase.head == "background" and phrase.words != "background":
+            self._place(phrase.words.removesuffix("background").strip(), tokens)
+        elif noun in VIEWERS and self.preposition is None and self._verb_after(following):
+            self._begin([], of="camera")
+        elif self._is_place(noun, phrase, following):
+            self._setting(noun, phrase, tokens, following)
+        elif is_any(noun, *STYLISTIC) and not self._is_real(noun, phrase, following):
+            self._style(noun, phrase, tokens, following)
+        elif is_any(noun, "part", "clothes") and self._is_attribute(phrase):
+            self._attribute(noun, tokens, following)
+        elif is_any(noun, "frame") and self.preposition is not None:
+            self._complete(self._prepositional([], place=noun))
+            self.last_role = "place"
+        elif noun and is_any(noun, "abstract"):
+            self._abstract(tokens)
+        else:
+            self._object(k, following, phrase, noun, tokens)
 
-    def _verb_objects(self) -> None:
-        """What the subjects throw, chase or ride. Any other grammatical object stands beside them."""
-        if thrown := self._take(rf"(?:throw|toss|kick|hurl|fling|lob)\w* {GROUP}"):
-            left = self._take(r"to the left|leftwards?")
-            self._take(r"to the right|rightwards?")
-            for other in numbers(thrown[0]):
-                self.objects[other].moves.append("throw left" if left else "throw right")
-            self._relate("beside", numbers(thrown[0]))
-            self.verbs = []  # who throws does not move
+    def _verb_after(self, k: int) -> VerbGroup | None:
+        """The verb at an element, adverbs before it left out; None where there is none."""
+        while self._peek(k) == "adverb":
+            k += 1
+        return self.elements[k].verb if k < len(self.elements) else None
 
-        if found := self._take(rf"(chas|follow|push|pull|carr|drag|rid)\w* {GROUP}"):
-            others = numbers(found[0])
-            mounted = found[1] == "rid"
-            self._convoy([self.objects[i] for i in others], mounted)
-            if mounted:
-                self._relate("above", others)
+    def _elided_noun(self, k: int) -> str:
+        """The noun of the next phrase: "a red and a blue car"."""
+        if self._peek(k + 1) in ("and", "or", "comma") and self._peek(k + 2) == "noun":
+            found = self.elements[k + 2].noun
+            return (found.noun or self._elided_noun(k + 2)) if found else ""
+        known = [item.noun for item in self.cast.objects]
+        phrase = self.elements[k].noun
+        named = phrase is not None and phrase.words not in ("other", "both", "all") and not phrase.words.isdigit()
+        return known[-1] if known and named and phrase and phrase.words not in lexicon.NUMBERS else ""
 
-        while found := self._take(GROUP):
-            self._relate("beside", numbers(found[0]))
+    def _is_medium(self, phrase: NounPhrase) -> bool:
+        return is_any(phrase.noun, "medium", "camera") and self.preposition is None and self.current is None
 
-    def _convoy(self, others: list[SceneObject], mounted: bool) -> None:
-        """The subjects move behind other objects, or on top of them."""
-        goal = self._take(FROM_TO) or self._take(rf"(?:to|towards?) {PLACE}")
-        to_left = bool(goal) and spot(goal[-1])[0] == 0.0
-        go: Spot = (0.0, None) if to_left else (1.0, None)
-        self.moves.append(go)
-        for item in others:
-            item.moves = [go]
-        if mounted:
+    def _opens(self, following: int) -> bool:
+        """Whether what follows a "photo" or the like says what it shows."""
+        kind = self._peek(following)
+        if kind == "verb":
+            verb = self.elements[following].verb
+            return verb is not None and lexicon.verbs().get(verb.lemma) == "show"
+        return kind != "noun"
+
+    def _is_listed(self, k: int, phrase: NounPhrase) -> bool:
+        """Whether a phrase goes on with what is unwanted: "without people, cars or bikes", not "no people, a dog"."""
+        determined = self.ledger.low(phrase.first) in ("a", "an", "the", "one")
+        return not determined or self._before(k) in ("or", "without", "not", "of", "preposition")
+
+    def _unwanted(self, phrase: NounPhrase, tokens: list[int]) -> None:
+        self.ledger.set(Role.UNWANTED, *tokens)
+        self.is_unwanted = True
+        self.preposition = None
+        if phrase.noun:
+            plain = phrase.words.split()[:-1]
+            self.negative.append(" ".join([*plain, phrase.head]))
+
+    def _style(self, noun: str, phrase: NounPhrase, tokens: list[int], following: int) -> None:
+        self.ledger.set(Role.STYLE, *tokens)
+        if is_any(noun, "time"):
+            self.time = self.time or noun
+        opens = self.preposition is None and self._peek(following) == "verb"
+        self.preposition = None
+        if opens:
+            self._begin([], of="weather")
+
+    def _is_real(self, noun: str, phrase: NounPhrase, following: int) -> bool:
+        """Whether a word of style names an object after all: "a drawing hangs", "a white light moves"."""
+        verb = self.elements[following].verb if self._peek(following) == "verb" else None
+        kind = lexicon.verbs().get(verb.lemma, "") if verb else ""
+        if is_any(noun, "weather", "time"):
+            return False
+        if self.last_role == "direct" or (self.current and self.current.verb and self.preposition is None):
+            return not is_any(noun, "style", "camera")
+        return bool(verb) and kind not in ("", "no path", "show") and (phrase.count == 1 or phrase.definite)
+
+    def _is_place(self, noun: str, phrase: NounPhrase, following: int) -> bool:
+        word = self.preposition.word if self.preposition else ""
+        kind = self.preposition.adverbial.kind if self.preposition and self.preposition.adverbial else word
+        if kind in ("in", "at", "relation in") and self._is_proper(phrase):
+            return True
+        if is_any(noun, "enclosure") and not (is_any(noun, "place") or is_any(phrase.head, "place")):
+            return kind in ("in", "inside", "at", "through", "within", "relation in", "across")
+        if not (is_any(noun, "place") or is_any(phrase.head, "place")) or kind in NOT_PLACING:
+            return False
+        if word:
+            return True
+        if self.current is not None and self.current.verb and self.last_role != "place":
+            kind = lexicon.verbs().get(self.current.verb.lemma, "")
+            return not self.current.direct and kind in ("cross", "go", "come in", "leave", "arrive", "up", "down", "be")
+        verb = self.elements[following].verb if self._peek(following) == "verb" else None
+        kind = lexicon.verbs().get(verb.lemma, "no path") if verb else "no path"
+        if noun in ("clouds", "cloud"):
+            return False
+        return kind in ("no path", "still", "show", "aux", "sway", "place")
+
+    def _is_proper(self, phrase: NounPhrase) -> bool:
+        """Whether a phrase is a name: "Paris", "Times Square"."""
+        words = [self.ledger.tokens[i].text for i in range(phrase.first, phrase.stop)]
+        return all(word[0].isupper() for word in words) and phrase.first > 0
+
+    def _setting(self, noun: str, phrase: NounPhrase, tokens: list[int], following: int) -> None:
+        self._place(phrase.head if noun == phrase.head or " " not in noun else noun, tokens)
+        if self.preposition is not None:
+            self._complete(self._prepositional([], place=noun))
+        elif self.current is not None and self.current.verb:
+            self.current.complements.append(Complement("over", [], place=noun))
+        elif self._peek(following) == "verb":
+            self._begin([], of="place")
+        self.last, self.last_role = [], "place"
+
+    def _place(self, words: str, tokens: list[int]) -> None:
+        self.ledger.set(Role.PLACE, *tokens)
+        if words:
+            self.backgrounds.append(words)
+
+    def _is_attribute(self, phrase: NounPhrase) -> bool:
+        """Whether a part or a garment belongs to an object that was named."""
+        word = self.preposition.word if self.preposition else ""
+        verb = self.current.verb.lemma if self.current and self.current.verb else ""
+        has_host = bool(self.last or self.cast.objects)
+        if word in ATTACHING or word in ("over", "around", "under", "from", "onto", "to", "through"):
+            return has_host
+        if lexicon.verbs().get(verb) in ("wear", "hold", "no path", "still", "push", "pull", "carry", "show", "bounce"):
+            return has_host and self.last_role in ("subject", "direct", "attribute", "")
+        return has_host and not phrase.owner and phrase.definite
+
+    def _attribute(self, noun: str, tokens: list[int], following: int) -> None:
+        self.ledger.set(Role.ATTRIBUTE, *tokens)
+        if self.current and self.current.verb and lexicon.verbs().get(self.current.verb.lemma) == "wear":
+            self.ledger.set(Role.ATTRIBUTE, *range(self.current.verb.first, self.current.verb.stop))
+        verb = self._verb_after(following)
+        is_free = self.current is None or self.current.verb is not None
+        opens = self.preposition is None and is_free and verb is not None and verb.form != "ing"
+        self.preposition = None
+        if opens:
+            self._begin([], of="part")
+        if self.last_role != "subject":
+            self.last_role = "attribute"
+
+    def _abstract(self, tokens: list[int]) -> None:
+        if self.current is not None and self.preposition is None:
+            self.current.extra += tokens
+        if self.preposition is not None:
+            self._complete(self._prepositional([]))
+
+    def _object(self, k: int, following: int, phrase: NounPhrase, noun: str, tokens: list[int]) -> None:
+        found = self.cast.resolve(phrase, noun)
+        if not found:
+            self.preposition = None
             return
+        self._account_for(phrase, tokens, found)
 
-        # one behind the other: each in its part of the frame's width
-        ahead, behind = (0.65, 1.0), (0.0, 0.35)
-        if to_left:
-            ahead, behind = behind, ahead
-        for item in others:
-            item.x_range = ahead
-        for subject in self.subjects:
-            subject.x_range = behind
+        before = self._before(k)
+        joined = before in ("and", "or", "comma")
+        verb_follows = self._peek(following) == "verb" or (
+            self._peek(following) in ("adverb", "adverbial") and self._peek(following + 1) == "verb"
+        )
+        current = self.current
+        if self.preposition is not None:
+            if self.preposition.word == "with" and self.last_role == "medium":
+                self.preposition = None
+                self._begin(found)
+                return
+            if current is None and self.preposition.word in ("with", "of", "for"):
+                self.preposition = None
+                self._begin(found)
+                return
+            self._complete(self._prepositional(found))
+            self.last, self.last_role = found, "complement"
+        elif joined and not verb_follows and current and self.last_role == "complement" and self._extends(current):
+            current.complements[-1].objects += found
+            self.last = found
+        elif joined and not verb_follows and self.last_role == "complement" and self.lead and self.lead[-1].objects:
+            self.lead[-1].objects += found
+        elif joined and current and self.last_role == "direct" and not verb_follows:
+            current.direct += found
+            self.last = found
+        elif joined and current and self.last_role == "subject" and current.verb is None and self._adjacent(k):
+            current.subjects += found
+            self.last = current.subjects
+        elif current and current.verb and not joined and not current.direct and before != "while" and (
+            not self.joins and self.last_role != "direct"
+        ):
+            current.direct += found
+            self.last, self.last_role = found, "direct"
+        else:
+            self._new_subject(found, following, phrase)
 
-    def _places(self) -> None:
-        """Where they are or start, and the places they go to."""
-        moves: list[Spot | str] = []
-        if slanted := self._take(SLANTED):
-            moves.append((float(slanted[2] == "right"), float(slanted[1] == "down")))
-        if found := self._take(FROM_TO):
-            self._start(spot(found[1]))
-            moves.append(spot(found[2]))
-        elif found := self._take(BEGINS):
-            x, y = spot(found[-1])
-            self._start((x, y))
-            if found[0].startswith("from") and not re.search(SOMEWHERE, self.text):  # to the other side
-                moves.append((None if x is None else 1 - x, None if y is None else 1 - y))
-        if self._take(r"back and forth|from side to side|left and right"):
-            moves += [(1.0, None), (0.0, None)]
-        while found := self._take(rf"(?:(?:in)?to|towards?) {PLACE}"):
-            moves.append(spot(found[1]))
-        if found := self._take(rf"(?:on|at|in) {PLACE}"):
-            if any(KINDS[stem] == "arrive" for stem in self.verbs):
-                moves.append(spot(found[1]))
-            elif not moves:
-                self._start(spot(found[1]))
-        self.moves += moves
+    def _adjacent(self, k: int) -> bool:
+        """Whether nothing but "and" or a comma stands between a noun phrase and the one before."""
+        while k and self.elements[k - 1].kind in ("and", "or", "comma"):
+            k -= 1
+        return self._before(k) == "noun"
 
-    def _start(self, place: Spot) -> None:
-        for subject in self.subjects:
-            subject.start = place
+    def _extends(self, clause: Clause) -> bool:
+        return bool(clause.complements and clause.complements[-1].objects)
 
-    def _directions(self) -> None:
-        """Directions without a place: "up", "in a circle", "closer"."""
-        paths = [name for pattern, name in PATHS if self._take(pattern)]
-        goals = (goal for pattern, goal in GOALS if self._take(pattern))
-        self.moves += paths or list(islice(goals, 1))
+    def _new_subject(self, found: list[int], following: int, phrase: NounPhrase) -> None:
+        """A clause of its own; "a man with a hat and a woman walk" has both as its subjects."""
+        verb = self.elements[following].verb if self._peek(following) == "verb" else None
+        before = self.current
+        if verb and verb.form == "plural" and phrase.count == 1 and before and before.subjects and not before.verb:
+            found = [*before.subjects, *found]
+        self._begin(found)
 
-    def _usual(self) -> None:
-        """The usual motion of the verb, unless it would contradict the place that is given."""
-        kinds = [KINDS[stem] for stem in self.verbs]
-        if "throw" in kinds:
-            to_left = any(move[0] == 0.0 for move in self.moves)
-            self.moves = ["throw left" if to_left else "throw right"]
-            return
+    def _account_for(self, phrase: NounPhrase, tokens: list[int], found: list[int]) -> None:
+        """Roles of the words of a phrase: its nouns name the object, all others are attributes."""
+        names = set(self.cast.objects[found[0]].phrase.split()) | {phrase.head, *phrase.noun.split()}
+        for i in tokens:
+            low = self.ledger.low(i)
+            is_name = low in names and not forms.is_colour(low) and low not in lexicon.NUMBERS
+            if low == phrase.action:
+                continue  # a motion, if it moves: see meaning.py
+            self.ledger.set(Role.OBJECT if is_name or i == tokens[-1] and phrase.noun else Role.ATTRIBUTE, i)
+        self.cast.objects[found[0]].action_tokens += [i for i in tokens if self.ledger.low(i) == phrase.action]
 
-        usual = next((USUAL[kind] for kind in kinds if kind in USUAL), None)
-        if not usual or self.moves:
-            return
-        placed = any(None not in pair for item in self.subjects for pair in zip(usual, item.start, strict=False))
-        if isinstance(usual, str) or not placed or any(item.moves for item in self.subjects):
-            self.moves = [usual]
+    # ---- what happens
 
-
-def _is_news(word: str) -> bool:
-    """Whether a word that was left over has content: an action without a path, or an object."""
-    kind = motion(word)
-    if kind:
-        return kind == "other"
-    return is_content(word) and word not in NOT_OBJECTS | SETTINGS
+    def _on_verb(self, k: int, element: Element) -> None:
+        verb = element.verb
+        assert verb is not None
+        self.preposition = None if self.preposition and self.preposition.word not in ("by",) else self.preposition
+        self.preposition = None
+        current = self.current
+        before = self._before(k)
+        attached = before in ("noun", "adverb", "adjective")
+        kind = lexicon.verbs().get(verb.lemma, "no path")
+        self.describes = verb.form == "past" and kind in ("no path", "wear") and before in ("noun", "comma", "adverb")
+        if self.describes and self._peek(k + 1) == "preposition":
+            self.ledger.set(Role.ATTRIBUTE, *element.tokens)
+            if current is not None or self.last_role == "place":
+                return
+        if self.relative is not None:
+            self._begin(self.relative).verb = verb
+            self.relative = None
+        elif current is None:
+            # "On the left is a monkey": the subject comes later; "Walks left": it came before
+            if verb.lemma == "be" and self._peek(k + 1) in ("noun", "adjective"):
+                return
+            subjects = [] if verb.form == "ing" or not self.clauses else list(self.clauses[-1].subjects)
+            if lexicon.verbs().get(verb.lemma) == "show" and not subjects:
+                self.ledger.set(Role.STYLE, *element.tokens)
+                return
+            self._begin(subjects).verb = verb
+        elif current.verb is None and (self.last_role != "complement" or verb.form in ("finite", "plural")):
+            current.verb = verb
+        elif current.verb is None and not (attached and self.last):
+            current.verb = verb
+        elif attached and self.last and self.last_role in ("direct", "complement") and before == "noun":
+            self._begin(list(self.last)).verb = verb
+        else:
+            joined = (verb.form == "ing" and before != "then") or self.joins
+            clause = self._begin(list(current.subjects), of=current.of)
+            clause.verb = verb
+            clause.joined = joined
+        self.last_role = "subject" if self.current and self.current.verb is verb else self.last_role
+        if self.is_unwanted and self.current and self.current.verb is verb:
+            self.current.verb = VerbGroup(
+                verb.first, verb.stop, verb.lemma, verb.form, verb.passive, True, verb.particle, verb.chain
+            )

@@ -15,8 +15,8 @@ from dataclasses import replace
 from ..errors import AnimaticError
 from ..scene import Box, Scene, Story, Track
 from . import rules
-from .lexicon import IRREGULAR_VERBS
-from .phrases import verb
+from .forms import verb_lemma
+from .lexicon import verbs
 from .template import MAX_SCENES
 
 LONG = 20  # words from which on a line is a prompt for a model; those of DiTCtrl's stories have 24 and more
@@ -101,7 +101,7 @@ def _standing_alone(prompts: Sequence[str]) -> list[str]:
 
 def _begins_with_verb(prompt: str) -> bool:
     word = re.split(r"[^a-z]", prompt.lower(), maxsplit=1)[0]
-    return word in IRREGULAR_VERBS or (word.endswith(("s", "ing")) and verb(word) is not None)
+    return verb_lemma(word) in verbs() and word != verb_lemma(word)
 
 
 def _subject(prompt: str) -> str:
