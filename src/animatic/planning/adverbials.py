@@ -45,6 +45,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("meet", r"(?:towards?|into|at|to) (?:each other|one another)(?: from (?:the )?opposite (?:sides|directions|ends))?"),
     ("meet", r"from (?:the )?(?:opposite|both|either) (?:sides|directions|ends)(?: of (?:the )?(?:frame|screen))?"),
     ("part", r"(?:away )?from (?:each other|one another)|in (?:opposite|different) directions|apart"),
+    ("cross each other", r"in both directions"),
     ("cross each other", r"past (?:each other|one another)|(?:each other|one another)"),
     ("group", r"(?:next to|beside|alongside|with|by) (?:each other|one another)|side by side|hand in hand"),
     ("group", r"holding hands|arm in arm|in (?:a )?(?:single file|line|row)|in formation|shoulder to shoulder"),

@@ -82,7 +82,12 @@ class Cast:
         if "other" in phrase.words:
             if self._rest:
                 return self._rest
-            return [i for i in range(len(self.objects)) if i not in self._latest][:1]
+            if not self._latest:
+                return []
+            noun = self.objects[self._latest[-1]].noun  # "from one tree to another"
+            alike = [i for i, item in enumerate(self.objects) if i not in self._latest and item.noun == noun]
+            self.objects.append(replace(self.objects[self._latest[-1]], count=1, moves=[], start=(None, None)))
+            return alike[:1] or [len(self.objects) - 1]
         groups = [i for i, item in enumerate(self.objects) if item.count > 1]
         if phrase.words in ("both", "all"):
             return groups[-1:] or list(range(len(self.objects)))

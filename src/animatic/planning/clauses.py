@@ -190,8 +190,9 @@ class ClauseReader:
         if self._peek(k + 1) in ("verb", "adverb") and self.preposition is None and element.word not in ("them", "him"):
             if element.word == "they" and before:
                 subjects = list(dict.fromkeys(i for c in before for i in c.subjects))
-            self._begin(list(subjects))
+            self._begin(list(self._antecedent(element.word, subjects)))
             return
+        subjects = self._antecedent(element.word, subjects)
         others = [i for i in self.last if self.current is None or i not in self.current.subjects]
         found = others or list(subjects)
         if element.word.endswith(("self", "selves")):
@@ -200,6 +201,16 @@ class ClauseReader:
             self._complete(self._prepositional(found))
         elif self.current is not None and self.current.verb:
             self.current.direct += found
+
+    def _antecedent(self, word: str, subjects: list[int]) -> list[int]:
+        """"it" is no person, "he" and "she" are; where that leaves a choice, the subject before."""
+        if word not in ("it", "he", "she", "him", "her"):
+            return subjects
+        is_human = [is_any(item.noun, "human") for item in self.cast.objects]
+        if subjects and is_human[subjects[0]] == (word != "it"):
+            return subjects
+        fitting = [i for i, human in enumerate(is_human) if human == (word != "it")]
+        return fitting[-1:] or subjects
 
     def _begin(self, subjects: list[int], of: str = "") -> Clause:
         clause = Clause(subjects, complements=self.lead, joined=self.joins, of=of)

@@ -122,7 +122,7 @@ class Elements:
         stylish = [low for low in singulars if is_any(low, *STYLISTIC)]
         if any(forms.verb_lemma(low) in lexicon.verbs() and low not in lexicon.words("style") for low in nouns):
             return False
-        if any(low in ("it", "they", "he", "she") for low in lows):
+        if any(low in ("it", "they", "he", "she", "who", "which") or low in lexicon.AUXILIARIES for low in lows):
             return False
         if not nouns and content and not is_first and not has_style:
             return "VERB" not in forms.parts_of_speech(content[-1]) or content[-1].endswith("ed")
@@ -214,7 +214,7 @@ class Elements:
         if low in lexicon.PREPOSITIONS and low not in ("like",):
             if low in ("before", "after", "until") and self._is_verb_form(following):
                 return "then"
-            is_bare = not following or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS or i + 1 in self.taken
+            is_bare = not following[:1].isalnum() or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS or i + 1 in self.taken
             if low in lexicon.PARTICLES and is_bare:
                 return "particle"
             return "preposition"
@@ -279,12 +279,12 @@ class Elements:
     def _with_particle(self, lemma: str, i: int, reader: PhraseReader) -> tuple[str, str, int]:
         """The verb with the particles after it, where the two are a verb of their own."""
         low = reader.low(i)
-        if low not in lexicon.PARTICLES | {"still", "into", "closer", "near", "larger", "bigger", "smaller"}:
+        if low not in lexicon.PARTICLES | {"still", "into", "closer", "near", "larger", "bigger", "smaller", "go"}:
             return lemma, "", i
         joined = f"{lemma} {low}"
         kind = lexicon.verbs().get(joined)
         following = reader.low(i + 1)
-        is_bare = not following or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PARTICLES
+        is_bare = not following[:1].isalnum() or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PARTICLES
         is_bare |= forms.is_adverb(following) or following in lexicon.words("filler")
         if kind and (is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet")):
             return joined, low, i + 1

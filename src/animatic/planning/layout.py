@@ -76,6 +76,7 @@ class _Single:
     high: float = 1.0
     level: float = 1.0
     phase: float = 0.0  # of a circle, in turns
+    attached: bool = False  # to another one, whose part of the frame it shares
 
 
 def arrange(
@@ -104,8 +105,10 @@ def arrange(
         singles = [_single(objects[i], len(group_of), shrink, background) for i in group_of]
         for line in lines:
             _line_up([singles[j] for j in line])
+        _stack(singles, pairs)
+        _attach(singles, members)
         boxes, conflict, lift = _settle(singles, pairs, times)
-        cost = 10 * conflict + lift + 0.5 * (1 - shrink)
+        cost = 10 * conflict + lift + 0.3 * (1 - shrink)
         if cost < least - 0.01:
             best, least = boxes, cost
         if conflict < 0.01 and lift < 0.05:
@@ -148,7 +151,7 @@ def _single(item: SceneObject, number: int, shrink: float, background: str) -> _
 def _level(item: SceneObject, background: str) -> str:
     """Where an object of this kind stays: in the air, in the water or on the ground."""
     last = background.split()[-1] if background else ""
-    if is_any(item.noun, "flyer") or item.action in ("fly", "hover", "soar", "float up", "levitate", "glide"):
+    if (is_any(item.noun, "flyer") and not is_any(item.noun, "floater")) or item.action in ("fly", "hover", "soar", "float up", "levitate"):
         return "air" if item.action not in ("land", "sit", "stand", "walk", "perch", "swim", "hop") else "ground"
     if is_any(item.noun, "floater") or last in ("sea", "ocean", "water", "underwater", "lake", "river", "pond", "pool"):
         return "water"
@@ -198,7 +201,7 @@ def _line_up(line: Sequence[_Single]) -> None:
             single.w *= most / total
             single.h *= max(0.6, most / total)
         total = most
-    gap = 0.15 * total / len(line)
+    gap = max(1.2 * GAP, 0.15 * total / len(line))
 
     # from the left to the right; those side by side share the width evenly
     if not goals:
@@ -209,6 +212,34 @@ def _line_up(line: Sequence[_Single]) -> None:
     for k, single in enumerate(ordered):
         single.low = sum(other.w + gap for other in ordered[:k])
         single.high = 1 - sum(other.w + gap for other in ordered[k + 1 :])
+
+
+def _stack(singles: Sequence[_Single], relations: Sequence[Relation]) -> None:
+    """What stands on one object has room on it, side by side."""
+    standing: dict[int, list[int]] = {}
+    for r in relations:
+        if r.kind in ("on", "mounted"):
+            standing.setdefault(r.b, []).append(r.a)
+    for base, above in standing.items():
+        total = sum(singles[i].w for i in above)
+        if len(above) > 1 and total > (room := 1.15 * singles[base].w):
+            singles[base].w = min(0.72, singles[base].w * min(1.5, total / room))
+            factor = max(0.45, min(1.0, 1.15 * singles[base].w / total))
+            for i in above:
+                singles[i].w *= factor
+                singles[i].h *= factor
+
+
+def _attach(singles: Sequence[_Single], members: Sequence[Sequence[int]]) -> None:
+    """What is carried or ridden moves in the very part of the frame that its company moves in."""
+    for single in singles:
+        if single.item.company is None:
+            continue
+        host = singles[members[single.item.company][0]]
+        margin = (host.w - single.w) / 2
+        left, right = EDGES[0]
+        single.low, single.high = max(left, host.low) + margin, min(right, host.high) - margin
+        single.attached = True
 
 
 # ---- search
@@ -318,8 +349,8 @@ def _candidates(single: _Single, times: np.ndarray) -> np.ndarray:
 
     # centres over time; a coordinate that the path leaves free is tried on a grid
     (left, right), (top, bottom) = EDGES
-    low, high = max(left, single.low), min(right, single.high)
-    x = (low + single.w / 2 + _positions(xs) * max(0.0, high - low - single.w) + dx)[:, None]
+    low, high = (single.low, single.high) if single.attached else (max(left, single.low), min(right, single.high))
+    x = (low + single.w / 2 + _positions(xs) * (high - low - single.w if single.attached else max(0.0, high - low - single.w)) + dx)[:, None]
     y = (top + single.h / 2 + _positions(ys) * (bottom - top - single.h))[None]
 
     half_w = single.w * scale / 2

@@ -37,7 +37,7 @@ USUAL: dict[str, Move] = {  # kind of motion -> where it leads when nothing is s
     "shrink": Move(path="recede"), "sway": Move(path="sway"), "reverse": Move((0.0, None)),
     "return": Move((0.0, None)), "meet": Move((1.0, None)), "part": Move((1.0, None)), "chase": Move((1.0, None)),
     "push": Move((1.0, None)), "pull": Move((1.0, None)), "carry": Move((1.0, None)), "ride": Move((1.0, None)),
-    "overtake": Move((1.0, None)),
+    "overtake": Move((1.0, None)), "raise": Move((None, 0.0)),
 }  # fmt: skip
 STYLED = {"bounce": "bounce", "leap": "arc", "throw": "arc", "down": "fall"}  # paths that go on to a goal
 CARRIED = frozenset(("chase", "push", "pull", "carry", "ride", "overtake"))
@@ -206,6 +206,8 @@ class ClauseMeaning:
                 self.start = complement.spots[0]
         elif kind == "cross over":
             self.goals.append(Move((1.0, None)))
+        elif kind == "particle" and value == "up" and self._leads_to(complement):
+            pass
         elif kind in ("go up", "go down") or (kind == "particle" and value in ("up", "down") and moving):
             low = kind == "go down" or value == "down"
             self.goals.append(Move((None, float(low)), "fall" if low and self.kind == "down" else "line"))
@@ -245,6 +247,16 @@ class ClauseMeaning:
             self._mark(Role.RELATION, complement.tokens)
         elif used:
             self.motion_tokens += complement.tokens
+
+    def _leads_to(self, particle: Complement) -> bool:
+        """Whether "up" belongs to "up to" or "up on": no direction, but an approach."""
+        for complement in self.clause.complements:
+            if complement.objects and complement.kind in ("to", "on", "behind", "towards") and (
+                complement.tokens[0] == particle.tokens[-1] + 1
+            ):
+                complement.kind = "to"
+                return True
+        return False
 
     def _own_side(self, complement: Complement) -> None:
         """"a house on its right": the house stands right of the subject; "to its right" after "from the left of"."""
@@ -307,6 +319,12 @@ class ClauseMeaning:
             self.from_given = True
             for i in others:
                 self.objects[i].start = (0.5, self.objects[i].start[1])
+        elif kind in ("on", "in") and all(is_any(self.objects[i].noun, "mount") for i in others):
+            for i in others:
+                self.objects[i].company = self.subjects[0]
+            self._relate("mounted", self.subjects, others)
+        elif kind == "from" and self.clause.verb and self.clause.verb.lemma in ("hang", "dangle"):
+            self._relate("above", others, self.subjects)
         elif moving and self._goes_by(kind, others):
             self.motion_tokens += complement.tokens
             return
@@ -373,7 +391,8 @@ class ClauseMeaning:
             self._relate("touch", self.subjects, others)
             return True
         if kind == "past":
-            other.start = (0.5, other.start[1])
+            if other.count == 1:
+                other.start = (0.5, other.start[1])
             self._relate("free", self.subjects, others)
             return True
         if kind in ("through", "behind", "relation before", "along", "under") and self.kind != "down":
@@ -423,12 +442,14 @@ class ClauseMeaning:
         kind = self.kind
         if kind == "throw":
             self._throw(direct)
+        elif kind in ("raise", "down"):
+            self._lift(direct, float(kind == "down"))
         elif kind in CARRIED:
             self._carry(direct)
         elif kind in ("cross", "leave", "approach", "come in", "arrive", "up", "circle", "go", "leap", "meet"):
             preposition = {"cross": "past", "leave": "from", "up": "up", "circle": "around", "leap": "over"}.get(kind, "to")
             if kind == "go":
-                self._relate("beside", self.subjects, direct)
+                self._take_along(direct)
             else:
                 self.kind = "go" if kind in ("approach", "arrive", "come in", "meet") else kind
                 self._goes_by(preposition, direct)
@@ -444,6 +465,31 @@ class ClauseMeaning:
             self._relate("beside", self.subjects, direct)
             if kind in ("show", "aux"):
                 self._mark(Role.RELATION, self.verb_tokens)
+
+    def _take_along(self, direct: list[int]) -> None:
+        """Walking a dog or driving a car takes it along; rolling a ball moves the ball alone."""
+        verb = self.clause.verb
+        alone = verb is not None and verb.lemma in ("roll", "move", "slide", "float", "fly", "blow")
+        for i in direct:
+            if alone:
+                self.objects[i].moves += self._completed(self.goals) or [USUAL["go"]]
+            else:
+                self.objects[i].company = self.subjects[0]
+        kind = "beside" if alone or (verb and verb.lemma in ("walk", "race", "jog")) else "within"
+        self._relate(kind, self.subjects, direct)
+        if alone:
+            self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens], "moves", direct)
+            self.goals, self.motion_tokens, self.verb_tokens = [], [], []
+            self.kind = ""
+
+    def _lift(self, direct: list[int], y: float) -> None:
+        """What is lifted rises, what is dropped falls; who does it stands."""
+        for i in direct:
+            self.objects[i].moves.append(Move((None, y), "fall" if y else "line"))
+        self._relate("beside", self.subjects, direct)
+        self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens], "moves", direct)
+        self.goals, self.motion_tokens, self.verb_tokens = [], [], []
+        self.kind = ""
 
     def _throw(self, direct: list[int]) -> None:
         """Who throws stands; what is thrown flies off, to the object or the side that is named."""
@@ -476,6 +522,8 @@ class ClauseMeaning:
                 *(self.goals or [goal])]
             self.objects[i].is_still = False
         if self.kind == "ride":
+            for i in direct:
+                self.objects[i].company = self.subjects[0]
             self._relate("mounted", self.subjects, direct)
         elif self.kind == "carry":
             for i in direct:
@@ -518,7 +566,8 @@ class ClauseMeaning:
                 if merged:
                     item.moves[-1] = merged
                     continue
-            item.moves += goals
+            repeated = bool(goals) and item.moves[-1:] == goals[:1]
+            item.moves += goals[1:] if repeated else goals
             item.action = item.action or (forms_of(self.clause) if kind else "")
             item.stops |= bool(item.moves) and kind == "stop"
         self._account(kind, bool(goals))

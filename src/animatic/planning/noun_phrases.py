@@ -106,6 +106,8 @@ class PhraseReader:
             elif low in _VAGUE and (i + 1 < len(self.tokens) or i > first):
                 count, is_vague = _VAGUE[low], True
                 i += 1
+            elif low == "next" and i > first and not self._goes_on(i + 1):
+                i += 1
             elif low in lexicon.DETERMINERS and not (low == "her" and not following):
                 i += 1
             else:
@@ -281,7 +283,7 @@ class PhraseReader:
     def _elided(self, first: int, stop: int, count: int) -> NounPhrase | None:
         """A number alone ("one", "the other", "both"): out of what was named before."""
         lows = [self.low(k) for k in range(first, stop)]
-        if {"other", "another", "others"}.intersection(lows):
+        if {"other", "another", "others", "next"}.intersection(lows):
             return NounPhrase(first, stop, "", "other", "", max(1, count), definite=True)
         if lows[-1] in lexicon.NUMBERS or lows[-1] in ("both", "all"):
             return NounPhrase(first, stop, "", lows[-1], "", max(1, count))
@@ -306,8 +308,9 @@ class PhraseReader:
                 )
 
         head = lows[-1]
-        many = count > 1 or (count == 0 and forms.is_plural(head))
-        noun = forms.singular(head) if many or forms.is_plural(head) and count != 1 else head
+        is_whole = count <= 1 and head in lexicon.words("whole")
+        many = count > 1 or (count == 0 and forms.is_plural(head) and not is_whole)
+        noun = forms.singular(head) if many or (forms.is_plural(head) and count != 1 and not is_whole) else head
         name_run = run[:-1]
         owner: tuple[int, ...] = ()
         for k, i in enumerate(run[:-1]):

@@ -79,7 +79,11 @@ def _start(start: Spot, moves: Sequence[Move]) -> Spot:
     for axis in (0, 1):
         given = [move.goal[axis] for move in moves if move.goal[axis] is not None]
         goal = given[0] if given else None
-        opposite.append(None if goal is None else 0.0 if goal >= 0.5 else 1.0)
+        first = moves[0].goal[axis] if moves else None
+        if axis and goal is not None and first is None and goal >= 0.5:
+            opposite.append(0.4)  # it sinks later, from where it goes first
+        else:
+            opposite.append(None if goal is None else 0.0 if goal >= 0.5 else 1.0)
     if any(move.path in ("arc", "bounce") for move in moves) and opposite[1] is not None:
         opposite[1] = GROUND
     if moves and moves[0].path == "fall":

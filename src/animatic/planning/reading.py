@@ -80,7 +80,7 @@ def _accompany(reading: Reading) -> None:
         item.moves = list(host.moves)
         item.start = host.start if host.moves else item.start
         item.stops, item.leaves, item.visible = host.stops, host.leaves, host.visible
-        held = any(r.kind == "touch" and {r.a, r.b} == {i, item.company} for r in reading.relations)
+        held = any(r.kind in ("touch", "within", "mounted") and {r.a, r.b} == {i, item.company} for r in reading.relations)
         if not held and host.moves and any(move.goal[0] is not None for move in host.moves):
             item.company = None  # side by side, in one line
 
@@ -104,7 +104,9 @@ def _imply(reading: Reading) -> None:
                 role = Role.ATTRIBUTE  # "four walking dogs" stand: the word is part of their name
             reading.ledger.set(role, *item.action_tokens, objects=[i], check=check)
         item.action = stem
-        if not reading.background and stem in IMPLIED:
+        inside = any(r.kind == "within" for r in reading.relations)
+        flies = lexicon.is_any(item.noun, "flyer") and IMPLIED.get(stem) == "sea"
+        if not reading.background and stem in IMPLIED and not inside and not flies:
             reading.background = IMPLIED[stem]
             reading.notes.append(f"background {IMPLIED[stem]} from {item.action!r}")
 
