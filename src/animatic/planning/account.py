@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from .tokens import Token
+from .tokens import Token, tokens
 
 
 class Role(StrEnum):
@@ -62,6 +62,11 @@ class Account:
     def to_list(self) -> list[dict[str, object]]:
         """JSON: one record of word, role, start and end for each content word."""
         return [asdict(each) for each in self.words]
+
+
+def account_of(prompt: str, role: Role) -> Account:
+    """An account in which every content word has the same role."""
+    return Account(prompt, tuple(WordAccount(t.text, role, t.start, t.end) for t in tokens(prompt) if t.is_content))
 
 
 def joined(accounts: Iterable[Account]) -> Account:

@@ -439,7 +439,7 @@ class ClauseReader:
                 self.preposition = None
                 self._begin(found)
                 return
-            self._complete(self._prepositional(found))
+            self._place_host(found, noun)
             self.last, self.last_role = found, "complement"
         elif joined and not verb_follows and current and self.last_role == "complement" and self._extends(current):
             current.complements[-1].objects += found
@@ -459,6 +459,16 @@ class ClauseReader:
             self.last, self.last_role = found, "direct"
         else:
             self._new_subject(found, following, phrase)
+
+    def _place_host(self, found: list[int], noun: str) -> None:
+        """"a man on a horse": after another noun, somebody's mount is that one's."""
+        is_mount = is_any(noun, "mount") and self.preposition is not None and self.preposition.word in ("on", "in")
+        hosts = [i for i in self.last if is_any(self.cast.objects[i].noun, "animate", "human")]
+        complement = self._prepositional(found)
+        if is_mount and hosts and self.last_role in ("direct", "complement"):
+            self.clauses.append(Clause(hosts, complements=[complement]))
+        else:
+            self._complete(complement)
 
     def _adjacent(self, k: int) -> bool:
         """Whether nothing but "and" or a comma stands between a noun phrase and the one before."""

@@ -16,6 +16,7 @@ from .lexicon import is_any
 from .noun_phrases import NounPhrase, PhraseReader
 from .tokens import Token
 
+_LINKING = frozenset("be become get look seem appear turn grow".split())
 STYLISTIC = ("style", "camera", "light", "time", "weather", "medium")
 
 
@@ -172,6 +173,8 @@ class Elements:
         before = out[-1] if out else None
         after_noun = before is not None and before.kind in ("noun", "pronoun", "relative")
         verb = self._verb(i, reader, out)
+        if before and before.verb and before.verb.lemma in _LINKING and self._describes(i, reader):
+            return Element("adjective", i, i + 1, token.low)
         if verb and (after_noun or self._expects_verb(i, verb, reader, out)):
             return Element("verb", i, verb.stop, verb=verb)
         low = token.low
@@ -193,6 +196,11 @@ class Elements:
         if forms.is_adjective(low):
             return Element("adjective", i, i + 1, low)
         return Element("skip", i, i + 1)
+
+    def _describes(self, i: int, reader: PhraseReader) -> bool:
+        """Whether the word at `i` is an adjective that no noun follows: "is old"."""
+        low = reader.low(i)
+        return "ADJ" in forms.parts_of_speech(low) and low not in lexicon.words("filler") and not reader._goes_on(i + 1)
 
     def _closed(self, i: int, low: str, reader: PhraseReader) -> str:
         """The kind of a word of a closed class, "" for any other."""

@@ -459,7 +459,7 @@ class ClauseMeaning:
         elif kind == "hold":
             for i in direct:
                 self.objects[i].company = self.subjects[0]
-                self._relate("touch", self.subjects, [i])
+                self._relate("within", self.subjects, [i])
             self._mark(Role.RELATION, self.verb_tokens)
         else:
             self._relate("beside", self.subjects, direct)
@@ -528,7 +528,7 @@ class ClauseMeaning:
         elif self.kind == "carry":
             for i in direct:
                 self.objects[i].company = self.subjects[0]
-            self._relate("touch", self.subjects, direct)
+            self._relate("within", self.subjects, direct)
         elif self.kind == "overtake":
             for i in direct:
                 self.objects[i].x_range = (0.25, 0.75)

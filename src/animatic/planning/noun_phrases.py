@@ -292,6 +292,7 @@ class PhraseReader:
     def _phrase(self, first: int, run: list[int], count: int, is_vague: bool) -> NounPhrase:
         stop = run[-1] + 1
         lows = [self.low(k) for k in run]
+        is_titled = lows[0] in ("mr", "mrs", "ms", "dr", "st")
         before = [self.low(k) for k in range(first, run[0])]
         sizes = lexicon.sizes("size")
         colours = [w for w in lows if forms.is_colour(w)]
@@ -300,7 +301,7 @@ class PhraseReader:
         definite = bool(lexicon.DEFINITE.intersection(before))
 
         # all attributes: the noun is elided ("a red and a blue car"), or it is "one"
-        if lows[-1] in ("one", "ones") or (len(lows) <= 2 and colours[-1:] == [lows[-1]] and lows[-1] != "orange"):
+        if not is_titled and lows[-1] in ("one", "ones") or (not is_titled and len(lows) <= 2 and colours[-1:] == [lows[-1]] and lows[-1] != "orange"):
             if len(lows) == 1 or lows[-1] in ("one", "ones") or forms.is_colour(lows[-1]):
                 kept = " ".join(w for w in lows if w not in ("one", "ones") and w not in sizes)
                 return NounPhrase(
