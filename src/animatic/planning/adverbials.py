@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from .motions import Spot
 
-_OF_FRAME = (
-    r"(?: (?:of|in) (?:the |this )?(?:whole |entire )?(?:scene|frame|screen|image|picture|video|view|shot|clip|camera))?"
-)
+_OF_FRAME = r"(?: (?:of|in) (?:the |this )?(?:whole |entire )?(?:scene|frame|screen|image|picture|video|view|shot|clip|camera))?"
 _HALVES = r"(?: (?:hand ?)?(?:corner|side|edge|part|half|end|third|border))?"
 _CORNER = r"(?:upper|lower|top|bottom) (?:left|right)"
 _BARE_SPOT = rf"(?:{_CORNER}|left|right|top|bottom|middle|cent(?:er|re))"
@@ -59,7 +57,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("cross over", r"(?:across|through|over) the (?:whole |entire |full )?(?:frame|screen|scene|image|picture|view|shot)"),
     ("approach", rf"(?:directly |straight |right )?(?:towards?|at|to) {_VIEWER}|(?:closer|nearer)(?: to {_VIEWER})?"),
     ("recede", rf"(?:off |far )*(?:away|farther|further)(?: away)? from {_VIEWER}"),
-    ("recede", r"(?:off |far |away |out )*(?:in|into|to|towards?) the (?:far )?(?:distance|background|horizon)"),
+    ("recede", r"(?:off |far |away |out )*(?:into|to|towards?) the (?:far )?(?:distance|background|horizon)"),
+    ("recede", r"(?:off|far|away|out) in(?:to)? the (?:far )?distance"),
+    ("far", r"in the (?:far |distant )?(?:distance|background)"),
+    ("path arc", r"(?:in|through) an? (?:\w+ )?(?:arc|arch|parabola)"),
     ("leave frame", r"(?:out of|off|beyond|leaves?|leaving|exits?|exiting)(?: the)? (?:frame|screen|view|sight|picture|shot)"),
     ("enter frame", r"in(?:to)? (?:the )?(?:frame|view|shot|picture|screen)"),
     ("from to", rf"(?:from )?{SPOT} to {SPOT}"),

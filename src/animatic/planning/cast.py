@@ -78,7 +78,7 @@ class Cast:
         return same if phrase.count > 1 else same[:1]
 
     def _out_of_group(self, phrase: NounPhrase) -> list[int]:
-        """"one", "the other", "both": out of what was named last."""
+        """ "one", "the other", "both": out of what was named last."""
         if "other" in phrase.words:
             if self._rest:
                 return self._rest

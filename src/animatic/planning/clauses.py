@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import forms, lexicon
 from .account import Ledger, Role
@@ -60,6 +60,7 @@ class ClauseReader:
         self.preposition: Element | None = None
         self.last: list[int] = []  # objects of the noun before
         self.last_role = ""  # subject, direct, complement, place or ""
+        self.before = "stop"  # the kind of the element before the noun phrase
         self.is_unwanted = False
         self.relative: list[int] | None = None
         self.joins = False  # after "while" and the like
@@ -101,7 +102,7 @@ class ClauseReader:
         self.describes = False
 
     def _on_exists(self, k: int, element: Element) -> None:
-        """"There is": a subject follows."""
+        """ "There is": a subject follows."""
         self.current = None
         self.last_role = ""
 
@@ -139,7 +140,7 @@ class ClauseReader:
     # ---- where
 
     def _leads(self, k: int) -> None:
-        """"..., on the right a dog runs": what stands between a comma and a subject belongs to that one."""
+        """ "..., on the right a dog runs": what stands between a comma and a subject belongs to that one."""
         is_first = self._before(k) in ("comma", "and", "while", "but", "then")
         subject = k + (1 if self.elements[k].adverbial else 2)
         named = self._peek(subject) == "noun" and self._peek(subject + 1) in ("verb", "adverb", "adverbial", "particle")
@@ -152,6 +153,8 @@ class ClauseReader:
         return verb is not None and verb.lemma == "be" and self._peek(k + 1) == "noun"
 
     def _on_preposition(self, k: int, element: Element) -> None:
+        if element.word == "of" and self.current is None and not self.lead:
+            return  # after a style: "close-up of a cat"
         self._leads(k)
         self.preposition = element
 
@@ -203,7 +206,7 @@ class ClauseReader:
             self.current.direct += found
 
     def _antecedent(self, word: str, subjects: list[int]) -> list[int]:
-        """"it" is no person, "he" and "she" are; where that leaves a choice, the subject before."""
+        """ "it" is no person, "he" and "she" are; where that leaves a choice, the subject before."""
         if word not in ("it", "he", "she", "him", "her"):
             return subjects
         is_human = [is_any(item.noun, "human") for item in self.cast.objects]
@@ -259,6 +262,7 @@ class ClauseReader:
 
     def _noun(self, k: int, following: int, phrase: NounPhrase, tokens: list[int]) -> None:
         noun = phrase.noun or self._elided_noun(k)
+        self.before = self._before(k)
         opens = self.preposition is None and self.current is None
         if noun and opens and self._is_medium(phrase) and self._opens(following):
             self.ledger.set(Role.STYLE, *tokens)
@@ -278,6 +282,8 @@ class ClauseReader:
             self._setting(noun, phrase, tokens, following)
         elif is_any(noun, *STYLISTIC) and not self._is_real(noun, phrase, following):
             self._style(noun, phrase, tokens, following)
+        elif is_any(noun, "part", "clothes") and phrase.owner and self._is_whole(phrase):
+            self._of_owner(k, following, phrase, tokens)
         elif is_any(noun, "part", "clothes") and self._is_attribute(phrase):
             self._attribute(noun, tokens, following)
         elif is_any(noun, "frame") and self.preposition is not None:
@@ -358,7 +364,7 @@ class ClauseReader:
             return False
         if word:
             return True
-        if self.current is not None and self.current.verb and self.last_role != "place":
+        if self.current is not None and self.current.verb and self.last_role != "place" and self.before != "comma":
             kind = lexicon.verbs().get(self.current.verb.lemma, "")
             return not self.current.direct and kind in ("cross", "go", "come in", "leave", "arrive", "up", "down", "be")
         verb = self.elements[following].verb if self._peek(following) == "verb" else None
@@ -398,6 +404,17 @@ class ClauseReader:
             return has_host and self.last_role in ("subject", "direct", "attribute", "")
         return has_host and not phrase.owner and phrase.definite
 
+    def _is_whole(self, phrase: NounPhrase) -> bool:
+        """Whether something happens at somebody's part: "around a girl's head"."""
+        return self.preposition is not None or (self.current is not None and self.current.verb is not None)
+
+    def _of_owner(self, k: int, following: int, phrase: NounPhrase, tokens: list[int]) -> None:
+        owner = phrase.owner[-1]
+        noun = self.ledger.low(owner)
+        self.ledger.set(Role.ATTRIBUTE, *[i for i in tokens if i > owner])
+        whole = NounPhrase(phrase.first, owner + 1, noun, noun, noun, 1, definite=True)
+        self._object(k, following, whole, noun, list(range(phrase.first, owner + 1)))
+
     def _attribute(self, noun: str, tokens: list[int], following: int) -> None:
         self.ledger.set(Role.ATTRIBUTE, *tokens)
         if self.current and self.current.verb and lexicon.verbs().get(self.current.verb.lemma) == "wear":
@@ -418,6 +435,9 @@ class ClauseReader:
             self._complete(self._prepositional([]))
 
     def _object(self, k: int, following: int, phrase: NounPhrase, noun: str, tokens: list[int]) -> None:
+        said = self.elements[following].adverbial if self._peek(following) == "adverbial" else None
+        if said and said.kind == "at spot" and phrase.definite and not phrase.side and said.spots[0][0] in (0.0, 1.0):
+            phrase = replace(phrase, side="right" if said.spots[0][0] else "left")
         found = self.cast.resolve(phrase, noun)
         if not found:
             self.preposition = None
@@ -452,8 +472,13 @@ class ClauseReader:
         elif joined and current and self.last_role == "subject" and current.verb is None and self._adjacent(k):
             current.subjects += found
             self.last = current.subjects
-        elif current and current.verb and not joined and not current.direct and before != "while" and (
-            not self.joins and self.last_role != "direct"
+        elif (
+            current
+            and current.verb
+            and not joined
+            and not current.direct
+            and before != "while"
+            and (not self.joins and self.last_role != "direct")
         ):
             current.direct += found
             self.last, self.last_role = found, "direct"
@@ -461,7 +486,7 @@ class ClauseReader:
             self._new_subject(found, following, phrase)
 
     def _place_host(self, found: list[int], noun: str) -> None:
-        """"a man on a horse": after another noun, somebody's mount is that one's."""
+        """ "a man on a horse": after another noun, somebody's mount is that one's."""
         is_mount = is_any(noun, "mount") and self.preposition is not None and self.preposition.word in ("on", "in")
         hosts = [i for i in self.last if is_any(self.cast.objects[i].noun, "animate", "human")]
         complement = self._prepositional(found)
@@ -500,6 +525,15 @@ class ClauseReader:
 
     # ---- what happens
 
+    def _agrees(self, verb: VerbGroup) -> bool:
+        """Whether the noun right before may be the verb's subject: not in "ducks followed by a swan swim"."""
+        current = self.current
+        if verb.form != "plural" or not self.last or current is None or not current.subjects:
+            return bool(self.last)
+        several = len(self.last) > 1 or self.cast.objects[self.last[0]].count > 1
+        before = len(current.subjects) > 1 or self.cast.objects[current.subjects[0]].count > 1
+        return several or not before
+
     def _on_verb(self, k: int, element: Element) -> None:
         verb = element.verb
         assert verb is not None
@@ -530,7 +564,7 @@ class ClauseReader:
             current.verb = verb
         elif current.verb is None and not (attached and self.last):
             current.verb = verb
-        elif attached and self.last and self.last_role in ("direct", "complement") and before == "noun":
+        elif attached and before == "noun" and self.last_role in ("direct", "complement") and self._agrees(verb):
             self._begin(list(self.last)).verb = verb
         else:
             joined = (verb.form == "ing" and before != "then") or self.joins

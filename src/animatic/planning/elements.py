@@ -16,7 +16,8 @@ from .lexicon import is_any
 from .noun_phrases import NounPhrase, PhraseReader
 from .tokens import Token
 
-_LINKING = frozenset("be become get look seem appear turn grow".split())
+_LINKING = frozenset("be become get look seem appear".split())
+_CAMERA_MOVES = frozenset("pan tilt zoom dolly pedestal truck crane racking panning tilting zooming".split())
 STYLISTIC = ("style", "camera", "light", "time", "weather", "medium")
 
 
@@ -108,10 +109,18 @@ class Elements:
         bounds = [-1, *marks, len(self.tokens)]
         segments = [range(a + 1, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a + 1]
         for segment in segments:
-            if len(segments) > 1 and self._is_style(segment, is_first=segment is segments[0]):
+            if segment is not segments[0] and self._is_camera_move(segment):
+                self.taken.update(segment)  # not understood: no box shows it
+            elif len(segments) > 1 and self._is_style(segment, is_first=segment is segments[0]):
                 self.ledger.set(Role.STYLE, *segment)
                 self.taken.update(segment)
                 self.times += [low for i in segment if is_any(low := self.tokens[i].low, "time")]
+
+    def _is_camera_move(self, segment: Sequence[int]) -> bool:
+        """Whether a segment is a direction to the camera alone: ", pan left"."""
+        lows = [self.tokens[i].low for i in segment]
+        others = lexicon.DIRECTIONS | lexicon.PARTICLES | lexicon.FUNCTION
+        return lows[0] in _CAMERA_MOVES and all(low in others or forms.is_adverb(low) for low in lows[1:])
 
     def _is_style(self, segment: Sequence[int], is_first: bool) -> bool:
         """Whether a segment has words of style, and otherwise attributes and small words alone."""
@@ -183,7 +192,7 @@ class Elements:
         if kind := self._closed(i, low, reader):
             return Element(kind, i, i + 1, low)
 
-        coordinated = before is not None and before.kind in ("and", "comma")
+        coordinated = before is not None and (before.kind in ("and", "comma") or before.word == "by")
         noun = reader.read(i, coordinated=coordinated)
         if noun and noun.stop > i:
             return Element("noun", i, noun.stop, noun=noun)
@@ -222,7 +231,11 @@ class Elements:
         if low in lexicon.PREPOSITIONS and low not in ("like",):
             if low in ("before", "after", "until") and self._is_verb_form(following):
                 return "then"
-            is_bare = not following[:1].isalnum() or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS or i + 1 in self.taken
+            is_bare = (
+                not following[:1].isalnum()
+                or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS
+                or i + 1 in self.taken
+            )
             if low in lexicon.PARTICLES and is_bare:
                 return "particle"
             return "preposition"
@@ -258,14 +271,18 @@ class Elements:
             i += 1
         has_auxiliary = i > first
         low = reader.low(i)
-        lemma = forms.verb_lemma(low) if low and low not in lexicon.PREPOSITIONS and self.tokens[i].is_word else ""
-        if not lemma or low in lexicon.DETERMINERS or low in ("left", "right"):
+        closed = low in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PRONOUNS | lexicon.DETERMINERS
+        lemma = forms.verb_lemma(low) if low and not closed and self.tokens[i].is_word else ""
+        if not lemma or low in ("left", "right"):
             stop = i
             while has_auxiliary and stop > first and reader.low(stop - 1) not in lexicon.AUXILIARIES | {"not", "never"}:
                 stop -= 1
             kept = {"has": "have", "have": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
-            return VerbGroup(first, stop, kept.get(reader.low(first), "be"), "finite", negated=negated) if be or (
-                has_auxiliary) else None
+            return (
+                VerbGroup(first, stop, kept.get(reader.low(first), "be"), "finite", negated=negated)
+                if be or (has_auxiliary)
+                else None
+            )
         ending = _form(low, lemma)
         passive = ending == "past" and (be or reader.low(i + 1) == "by" or _by_follows(i, reader))
         i += 1
@@ -292,7 +309,9 @@ class Elements:
         joined = f"{lemma} {low}"
         kind = lexicon.verbs().get(joined)
         following = reader.low(i + 1)
-        is_bare = not following[:1].isalnum() or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PARTICLES
+        is_bare = (
+            not following[:1].isalnum() or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PARTICLES
+        )
         is_bare |= forms.is_adverb(following) or following in lexicon.words("filler")
         if kind and (is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet")):
             return joined, low, i + 1
@@ -321,8 +340,8 @@ class Elements:
                 return not reader.read(i) or verb.form == "past"
             if not known:
                 return False
-            return had_verb or before.kind == "then" or subject is not None and (
-                "NOUN" not in forms.parts_of_speech(low)
+            return (
+                had_verb or before.kind == "then" or subject is not None and ("NOUN" not in forms.parts_of_speech(low))
             )
         if before.kind in ("while", "preposition", "without"):
             return low.endswith("ing") and not reader.read(i)

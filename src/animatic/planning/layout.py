@@ -23,7 +23,12 @@ WIDEST = 0.46  # of the frame: so that what crosses it ends beyond its quarter
 CONVOY = 0.62  # of the frame's width: how much those that go in a line take together
 ABREAST = 0.9  # the same of those side by side
 ROW = 4  # objects in a line at most
-LEVELS = {"air": 0.15, "water": 0.6, "ground": 1.0, "middle": 0.6}  # y in the range of an object, when nothing else says
+LEVELS = {
+    "air": 0.15,
+    "water": 0.6,
+    "ground": 1.0,
+    "middle": 0.6,
+}  # y in the range of an object, when nothing else says
 OVERLAPPING = frozenset(("touch", "within", "free", "mounted", "under path", "on"))
 
 
@@ -45,6 +50,7 @@ class SceneObject:
     is_vague: bool = False  # whether the count is a guess
     side: str = ""  # "the left cat"
     is_still: bool = False  # it is said to stand, sit, lie
+    is_assumed: bool = False  # no direction is said: the moves are the usual ones, and give way to what is said later
     company: int | None = None  # the object that it moves with
     action_tokens: list[int] = field(default_factory=list)
 
@@ -94,7 +100,11 @@ def arrange(
     group_of = [i for i, group in enumerate(objects) for _ in range(group.count)]
     members = [[j for j, i in enumerate(group_of) if i == group] for group in range(len(objects))]
     pairs = [Relation(r.kind, a, b) for r in relations for a in members[r.a] for b in members[r.b]]
-    lines = [[j for i in convoy.members for j in members[i]] for convoy in convoys]
+    lines = []
+    for convoy in convoys:
+        line = [j for i in convoy.members for j in members[i]]
+        if not any(set(line) & set(other) for other in lines):
+            lines.append(line)
     lines += _implied_lines([objects[i] for i in group_of], {j for line in lines for j in line})
 
     # the size with the least conflict and the least height above the ground
@@ -151,7 +161,13 @@ def _single(item: SceneObject, number: int, shrink: float, background: str) -> _
 def _level(item: SceneObject, background: str) -> str:
     """Where an object of this kind stays: in the air, in the water or on the ground."""
     last = background.split()[-1] if background else ""
-    if (is_any(item.noun, "flyer") and not is_any(item.noun, "floater")) or item.action in ("fly", "hover", "soar", "float up", "levitate"):
+    if (is_any(item.noun, "flyer") and not is_any(item.noun, "floater")) or item.action in (
+        "fly",
+        "hover",
+        "soar",
+        "float up",
+        "levitate",
+    ):
         return "air" if item.action not in ("land", "sit", "stand", "walk", "perch", "swim", "hop") else "ground"
     if is_any(item.noun, "floater") or last in ("sea", "ocean", "water", "underwater", "lake", "river", "pond", "pool"):
         return "water"
@@ -310,7 +326,10 @@ def _passes(item: SceneObject, other: SceneObject) -> bool:
 
 def _lift(boxes: np.ndarray, single: _Single) -> np.ndarray:
     """How far from its level an object is that could stand there; nothing where the path says how high it is."""
-    if any(move.goal[1] is not None or move.path not in ("line", "approach", "recede", "sway") for move in single.item.moves):
+    if any(
+        move.goal[1] is not None or move.path not in ("line", "approach", "recede", "sway")
+        for move in single.item.moves
+    ):
         return np.zeros(len(boxes))
     if single.item.start[1] is not None:
         return np.zeros(len(boxes))
@@ -350,7 +369,12 @@ def _candidates(single: _Single, times: np.ndarray) -> np.ndarray:
     # centres over time; a coordinate that the path leaves free is tried on a grid
     (left, right), (top, bottom) = EDGES
     low, high = (single.low, single.high) if single.attached else (max(left, single.low), min(right, single.high))
-    x = (low + single.w / 2 + _positions(xs) * (high - low - single.w if single.attached else max(0.0, high - low - single.w)) + dx)[:, None]
+    x = (
+        low
+        + single.w / 2
+        + _positions(xs) * (high - low - single.w if single.attached else max(0.0, high - low - single.w))
+        + dx
+    )[:, None]
     y = (top + single.h / 2 + _positions(ys) * (bottom - top - single.h))[None]
 
     half_w = single.w * scale / 2

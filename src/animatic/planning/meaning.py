@@ -47,6 +47,7 @@ ALONG = frozenset(
     """street road path hallway corridor aisle river runway highway alley track lane avenue sidewalk trail coast beach
     stream shore canal coastline""".split()
 )
+UPRIGHT = frozenset("wall window door ceiling screen billboard board rope thread".split())
 SKY, GROUND = frozenset("sky air clouds space".split()), frozenset("ground floor earth water sea ocean".split())
 
 
@@ -139,7 +140,7 @@ class ClauseMeaning:
         self.ledger.set(role, *tokens, objects=self.subjects if objects is None else objects, check=check)
 
     def _negated(self) -> None:
-        """"does not move" is still; any other action that does not happen shows nowhere and need not."""
+        """ "does not move" is still; any other action that does not happen shows nowhere and need not."""
         for i in self.subjects:
             self.objects[i].moves = []
             self.objects[i].action = ""
@@ -171,7 +172,10 @@ class ClauseMeaning:
             else:
                 continue
             self._mark(Role.MOTION, complement.tokens, "visible")
-        comes_from = any(c.kind in ("from", "out", "off", "relation out", "from spot") and (c.objects or c.spots) for c in self.clause.complements)
+        comes_from = any(
+            c.kind in ("from", "out", "off", "relation out", "from spot") and (c.objects or c.spots)
+            for c in self.clause.complements
+        )
         if part is None and self.kind in ("appear", "disappear") and not comes_from:
             part = (0.5, 1.0) if self.kind == "appear" else (0.0, 0.5)
         if comes_from and self.kind == "appear":
@@ -236,6 +240,11 @@ class ClauseMeaning:
         elif kind.startswith("relation own"):
             self._own_side(complement)
             return
+        elif kind == "far":
+            for i in self.subjects:
+                self.objects[i].size *= 0.6
+            self._mark(Role.RELATION, complement.tokens)
+            return
         elif kind == "leave frame":
             for i in self.subjects:
                 self.objects[i].leaves = True
@@ -251,15 +260,17 @@ class ClauseMeaning:
     def _leads_to(self, particle: Complement) -> bool:
         """Whether "up" belongs to "up to" or "up on": no direction, but an approach."""
         for complement in self.clause.complements:
-            if complement.objects and complement.kind in ("to", "on", "behind", "towards") and (
-                complement.tokens[0] == particle.tokens[-1] + 1
+            if (
+                complement.objects
+                and complement.kind in ("to", "on", "behind", "towards")
+                and (complement.tokens[0] == particle.tokens[-1] + 1)
             ):
                 complement.kind = "to"
                 return True
         return False
 
     def _own_side(self, complement: Complement) -> None:
-        """"a house on its right": the house stands right of the subject; "to its right" after "from the left of"."""
+        """ "a house on its right": the house stands right of the subject; "to its right" after "from the left of"."""
         side = "left" if "left" in complement.kind else "right"
         if complement.objects:
             a, b = (complement.objects, self.subjects) if side == "left" else (self.subjects, complement.objects)
@@ -291,7 +302,7 @@ class ClauseMeaning:
         elif (upper or lower) and to and self.kind in ("down", "up", "go", "leap", "throw", "bounce"):
             goal = (None, float(lower))
         if kind in ("up", "down") and moving and place not in ALONG:
-            self.goals.append(Move((None, float(kind == "down"))))
+            self._climb(float(kind == "down"))
         elif goal != (None, None) and away:
             self.start = goal
             self.from_given |= goal[0] is not None
@@ -304,6 +315,13 @@ class ClauseMeaning:
         self.motion_tokens += complement.tokens if moving else []
         if not moving:
             self._mark(Role.RELATION, complement.tokens)
+
+    def _climb(self, y: float) -> None:
+        """Up or down something, and to the side that is said with it."""
+        if len(self.goals) == 1 and self.goals[0].path == "line" and self.goals[0].goal[1] is None:
+            self.goals = [Move((self.goals[0].goal[0], y))]
+        else:
+            self.goals.append(Move((None, y)))
 
     def _with_objects(self, complement: Complement) -> None:
         """A preposition with other objects: where the subject goes, or stands."""
@@ -328,12 +346,18 @@ class ClauseMeaning:
         elif moving and self._goes_by(kind, others):
             self.motion_tokens += complement.tokens
             return
-        elif moving and kind in ("with", "alongside") and not any(is_any(self.objects[i].noun, "immobile") for i in others):
+        elif (
+            moving
+            and kind in ("with", "alongside")
+            and not any(is_any(self.objects[i].noun, "immobile") for i in others)
+        ):
             self.scene.notes.append("")
             for i in others:
                 self.objects[i].company = self.subjects[0]
         else:
             relation, swap = RELATIONS[kind]
+            if relation == "on" and all(self.objects[i].noun in UPRIGHT for i in others):
+                relation = "within"
             a, b = (others, self.subjects) if swap else (self.subjects, others)
             self._relate(relation, a, b)
         self._mark(Role.RELATION, complement.tokens)
@@ -350,7 +374,9 @@ class ClauseMeaning:
         )
         if kind in towards:
             if self.kind in ("down", "up") and kind != "to":
-                self.goals.append(Move((None, 0.4 if self.kind == "down" else 0.0), "fall" if self.kind == "down" else "line"))
+                self.goals.append(
+                    Move((None, 0.4 if self.kind == "down" else 0.0), "fall" if self.kind == "down" else "line")
+                )
                 self._relate("under path", self.subjects, others)
                 return True
             side = 0.0 if to_left else 1.0
@@ -365,7 +391,11 @@ class ClauseMeaning:
             return True
         if kind in ("from", "off", "out", "relation out"):
             if self.kind == "down" and kind == "from" or other.start[0] is None and self.kind == "down":
-                self._relate("under path", self.subjects, others, )
+                self._relate(
+                    "under path",
+                    self.subjects,
+                    others,
+                )
                 return True
             if other.start[0] is None:
                 other.start = (1.0 if to_left else 0.0, other.start[1])
@@ -387,7 +417,7 @@ class ClauseMeaning:
             self._relate("free", self.subjects, others)
             return True
         if kind in ("up", "down"):
-            self.goals.append(Move((None, float(kind == "down"))))
+            self._climb(float(kind == "down"))
             self._relate("touch", self.subjects, others)
             return True
         if kind == "past":
@@ -447,7 +477,9 @@ class ClauseMeaning:
         elif kind in CARRIED:
             self._carry(direct)
         elif kind in ("cross", "leave", "approach", "come in", "arrive", "up", "circle", "go", "leap", "meet"):
-            preposition = {"cross": "past", "leave": "from", "up": "up", "circle": "around", "leap": "over"}.get(kind, "to")
+            preposition = {"cross": "past", "leave": "from", "up": "up", "circle": "around", "leap": "over"}.get(
+                kind, "to"
+            )
             if kind == "go":
                 self._take_along(direct)
             else:
@@ -517,10 +549,14 @@ class ClauseMeaning:
         if self.from_given and not self.goals and self.start[0] is not None:
             goal = Move((1 - self.start[0], None))
         both = [*self.subjects, *direct]
+        known = self.objects[self.subjects[0]].moves
+        ways = self.goals or (known if known and (self.clause.joined or self.kind == "carry") else [goal])
         for i in both:
-            self.objects[i].moves = [*self.objects[i].moves, *(self.goals or [goal])] if i in self.subjects else [
-                *(self.goals or [goal])]
-            self.objects[i].is_still = False
+            item = self.objects[i]
+            before = [] if item.is_assumed else item.moves
+            item.moves = [*before, *ways] if i in self.subjects and ways is not known else list(ways)
+            item.is_still = False
+            item.is_assumed = not self.goals and not self.from_given and ways is not known
         if self.kind == "ride":
             for i in direct:
                 self.objects[i].company = self.subjects[0]
@@ -554,9 +590,14 @@ class ClauseMeaning:
         if kind == "stop" and not goals:
             self._stop()
             return
+        if goals and not assumed:
+            self._replace_assumed(goals)
         self._begin_at(goals)
         for i in self.subjects:
             item = self.objects[i]
+            if assumed and item.is_assumed and kind == "go":
+                continue
+            item.is_assumed = assumed and bool(goals) and goals[0].goal[0] is not None
             if kind in ("still",) and not goals:
                 item.is_still |= not item.moves
             if goals:
@@ -566,14 +607,36 @@ class ClauseMeaning:
                 if merged:
                     item.moves[-1] = merged
                     continue
+            if item.stops and goals and kind != "stop":
+                item.moves.append(Move())  # the stop, between what it did before and does then
+                item.stops = False
             repeated = bool(goals) and item.moves[-1:] == goals[:1]
             item.moves += goals[1:] if repeated else goals
             item.action = item.action or (forms_of(self.clause) if kind else "")
             item.stops |= bool(item.moves) and kind == "stop"
+        self._line_up(goals)
         self._account(kind, bool(goals))
         if assumed and goals and goals[0].goal[0] is not None:
             named = ", ".join(self.objects[i].phrase for i in self.subjects)
             self.scene.notes.append(f"{named}: no direction is given, the usual one is assumed")
+
+    def _replace_assumed(self, goals: list[Move]) -> None:
+        """What is said of the direction holds for the motion before, and for those that go along."""
+        for i in self.subjects:
+            if not self.objects[i].is_assumed:
+                continue
+            self.objects[i].moves = []
+            along = {j for convoy in self.scene.convoys if i in convoy.members for j in convoy.members}
+            for j in along - set(self.subjects):
+                self.objects[j].moves = list(goals)
+
+    def _line_up(self, goals: list[Move]) -> None:
+        """Several that go sideways together: the first that is named goes ahead."""
+        sideways = any(goal.goal[0] is not None and goal.path != "arc" for goal in goals)
+        kinds = {is_any(self.objects[i].noun, "flyer") for i in self.subjects}
+        plain = all(self.objects[i].x_range == (0.0, 1.0) for i in self.subjects)
+        if sideways and len(self.subjects) > 1 and len(kinds) == 1 and plain and self.kind != "against":
+            self.scene.convoys.append(Convoy(tuple(reversed(self.subjects))))
 
     def _stop(self) -> None:
         for i in self.subjects:
@@ -595,8 +658,11 @@ class ClauseMeaning:
         kind = self.kind
         out = []
         for goal in goals:
-            if kind in STYLED and goal.path == "line" and not (kind == "down" and goal.goal[1] != 1.0) and (
-                kind != "throw" or goal.goal[1] is None
+            if (
+                kind in STYLED
+                and goal.path == "line"
+                and not (kind == "down" and goal.goal[1] != 1.0)
+                and (kind != "throw" or goal.goal[1] is None)
             ):
                 goal = replace(goal, path=STYLED[kind])
             out.append(goal)
@@ -627,8 +693,10 @@ class ClauseMeaning:
         if self.kind in ("return",):
             moved = next((m.goal for item in items for m in item.moves if m.goal != (None, None)), (1.0, None))
             return [Move(tuple(None if v is None else 1 - v for v in moved))]  # type: ignore[arg-type]
-        if any(item.moves for item in items) and (self.kind in ("go", "leave") or usual.path in ("circle",)) and (
-            self.kind == "go"
+        if (
+            any(item.moves for item in items)
+            and (self.kind in ("go", "leave") or usual.path in ("circle",))
+            and (self.kind == "go")
         ):
             return []
         x = self.start[0]
@@ -665,7 +733,7 @@ def _path(name: str) -> list[Move]:
 def _combined(goals: list[Move]) -> list[Move]:
     """A path without a goal and a goal without a path, said together, are one move: "bounces to the right"."""
     lines = [g for g in goals if g.path in ("line",)]
-    shapes = [g for g in goals if g.path in ("bounce", "zigzag") and g.goal == (None, None)]
+    shapes = [g for g in goals if g.path in ("bounce", "zigzag", "arc") and g.goal == (None, None)]
     if len(lines) == 1 and len(shapes) == 1 and len(goals) == 2:
         return [Move(lines[0].goal, shapes[0].path)]
     return [goal for k, goal in enumerate(goals) if not k or goal != goals[k - 1]]

@@ -17,6 +17,7 @@ _VAGUE = {
     "many": 5, "countless": 5, "numerous": 5, "several": 3, "few": 3, "various": 3, "multiple": 3, "some": 0,
 }  # fmt: skip
 _UNITS = frozenset("year years month months day days mm fps minute minutes second seconds inch foot feet meter".split())
+_SAME = frozenset("sheep fish deer moose bison salmon trout aircraft shrimp squid swine police".split())
 _EXACT = frozenset("pair couple duo trio quartet half dozen".split())
 _SIDES = frozenset("left right top bottom upper lower middle".split())
 
@@ -202,7 +203,7 @@ class PhraseReader:
             return False
 
         # a finite verb agrees with the noun before it: "dogs run", "dog runs"
-        if forms.is_plural(before):
+        if forms.is_plural(before) or (forms.singular(before) == before and before in _SAME and count != 1):
             return lemma == low or is_known or "NOUN" not in parts
         if low.endswith("s") and low != lemma:
             return is_known or "NOUN" not in parts
@@ -247,8 +248,11 @@ class PhraseReader:
         """Whether the word at `i` is no finite verb of motion."""
         low = self.low(i)
         lemma = forms.verb_lemma(low)
-        return not lemma or lemma not in lexicon.verbs() or (lemma == low and "NOUN" in forms.parts_of_speech(low)) or (
-            low.endswith(("ing", "ed"))
+        return (
+            not lemma
+            or lemma not in lexicon.verbs()
+            or (lemma == low and "NOUN" in forms.parts_of_speech(low))
+            or (low.endswith(("ing", "ed")))
         )
 
     def _is_verb_alone(self, i: int) -> bool:
@@ -301,7 +305,11 @@ class PhraseReader:
         definite = bool(lexicon.DEFINITE.intersection(before))
 
         # all attributes: the noun is elided ("a red and a blue car"), or it is "one"
-        if not is_titled and lows[-1] in ("one", "ones") or (not is_titled and len(lows) <= 2 and colours[-1:] == [lows[-1]] and lows[-1] != "orange"):
+        if (
+            not is_titled
+            and lows[-1] in ("one", "ones")
+            or (not is_titled and len(lows) <= 2 and colours[-1:] == [lows[-1]] and lows[-1] != "orange")
+        ):
             if len(lows) == 1 or lows[-1] in ("one", "ones") or forms.is_colour(lows[-1]):
                 kept = " ".join(w for w in lows if w not in ("one", "ones") and w not in sizes)
                 return NounPhrase(
@@ -324,6 +332,8 @@ class PhraseReader:
         spoken = [self.low(i) for i in name_run]
         modifiers = _modifiers([w for w in spoken if w not in _SIDES])
         compound = f"{lows[-2]} {noun}" if len(lows) > 1 else ""
+        if compound in lexicon.words("compound"):
+            modifiers = [*_modifiers([w for w in spoken[:-1] if w not in _SIDES]), spoken[-1]]
         name = " ".join([*modifiers, noun])
         if any(compound in lexicon.words(kind) for kind in ("compound", "place", "clothes")):
             noun = compound

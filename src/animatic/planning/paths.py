@@ -84,7 +84,7 @@ def _start(start: Spot, moves: Sequence[Move]) -> Spot:
             opposite.append(0.4)  # it sinks later, from where it goes first
         else:
             opposite.append(None if goal is None else 0.0 if goal >= 0.5 else 1.0)
-    if any(move.path in ("arc", "bounce") for move in moves) and opposite[1] is not None:
+    if any(move.path in ("arc", "bounce") for move in moves):
         opposite[1] = GROUND
     if moves and moves[0].path == "fall":
         opposite[1] = 0.0

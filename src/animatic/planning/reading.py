@@ -80,7 +80,9 @@ def _accompany(reading: Reading) -> None:
         item.moves = list(host.moves)
         item.start = host.start if host.moves else item.start
         item.stops, item.leaves, item.visible = host.stops, host.leaves, host.visible
-        held = any(r.kind in ("touch", "within", "mounted") and {r.a, r.b} == {i, item.company} for r in reading.relations)
+        held = any(
+            r.kind in ("touch", "within", "mounted") and {r.a, r.b} == {i, item.company} for r in reading.relations
+        )
         if not held and host.moves and any(move.goal[0] is not None for move in host.moves):
             item.company = None  # side by side, in one line
 

@@ -83,7 +83,7 @@ def _explanation(reading: Reading, account: Account) -> str:
 def _move_in_words(move: Move) -> str:
     x, y = move.goal
     if (x, y) == (None, None):
-        return move.path
+        return "a stop" if move.path == "line" else move.path
     high, low = ("top", "bottom") if x is None else ("upper", "lower")
     words = ({0.0: high, 1.0: low}.get(y, ""), {0.0: "left", 1.0: "right"}.get(x, ""))  # type: ignore[arg-type]
     goal = "to the " + (" ".join(filter(None, words)) or "middle")

@@ -22,7 +22,10 @@ from .template import MAX_SCENES
 
 LONG = 20  # words from which on a line is a prompt for a model; those of DiTCtrl's stories have 24 and more
 _THEN = r"(?:and )?(?:then|after that|afterwards|finally|later|next)\b,?"
-_CUT = re.compile(rf"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<=[.;!?])\s+(?:{_THEN}\s+)?|,?\s+(?:and\s+)?then\s+|\s*,\s+{_THEN}\s+", re.IGNORECASE)
+_CUT = re.compile(
+    rf"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<=[.;!?])\s+(?:{_THEN}\s+)?|,?\s+(?:and\s+)?then\s+|\s*,\s+{_THEN}\s+",
+    re.IGNORECASE,
+)
 _LASTS = re.compile(r",?\s*\bfor (\d+(?:\.\d+)?) (?:seconds?|secs?|s)\b", re.IGNORECASE)
 _PRONOUN = re.compile(r"^((?:[^,]{1,60}, |\w+ly )?)(?:it|he|she|they|the same (?:one|thing))\b(?!')", re.IGNORECASE)
 
@@ -40,9 +43,7 @@ def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
     return plan_story_with_accounts(text, seconds, keys)[0]
 
 
-def plan_story_with_accounts(
-    text: str, seconds: float = 3.0, keys: int = 6
-) -> tuple[Story, tuple[Account, ...]]:
+def plan_story_with_accounts(text: str, seconds: float = 3.0, keys: int = 6) -> tuple[Story, tuple[Account, ...]]:
     """Scenes of `keys` key frames and `seconds` each, unless the text says otherwise ("for 2 seconds").
 
     With each scene what became of the words of its prompt.
