@@ -307,7 +307,7 @@ class ClauseReader:
             return (found.noun or self._elided_noun(k + 2)) if found else ""
         known = [item.noun for item in self.cast.objects]
         phrase = self.elements[k].noun
-        named = phrase is not None and phrase.words not in ("other", "both", "all") and not phrase.words.isdigit()
+        named = phrase is not None and phrase.words not in ("other", "both", "all") and not phrase.words.isdecimal()
         return known[-1] if known and named and phrase and phrase.words not in lexicon.NUMBERS else ""
 
     def _is_medium(self, phrase: NounPhrase) -> bool:
@@ -327,10 +327,10 @@ class ClauseReader:
         return not determined or self._before(k) in ("or", "without", "not", "of", "preposition")
 
     def _unwanted(self, phrase: NounPhrase, tokens: list[int]) -> None:
-        self.ledger.set(Role.UNWANTED, *tokens)
         self.is_unwanted = True
         self.preposition = None
         if phrase.noun:
+            self.ledger.set(Role.UNWANTED, *tokens)
             plain = phrase.words.split()[:-1]
             self.negative.append(" ".join([*plain, phrase.head]))
 

@@ -90,11 +90,11 @@ class PhraseReader:
             low, following = self.low(i), self.low(i + 1)
             if low in ("a", "an", "the", "some") and self._quantity(i + 1):
                 i += 1
-            elif low.isdigit() and following in _UNITS:
+            elif low.isdecimal() and following in _UNITS:
                 i += 3 if self.low(i + 2) == "old" else 2
             elif quantity := self._quantity(i):
                 number, length = quantity
-                is_vague |= low not in lexicon.NUMBERS and not low.isdigit() and low not in _EXACT
+                is_vague |= low not in lexicon.NUMBERS and not low.isdecimal() and low not in _EXACT
                 count = max(count, number)
                 i += length
                 if self.low(i) == "of":
@@ -122,11 +122,11 @@ class PhraseReader:
             return 6, 3
         if low == "dozen":
             return 12, 1
-        if following in lexicon.words("much") and (low in lexicon.NUMBERS or low.isdigit() or low in ("a", "several")):
+        if following in lexicon.words("much") and (low in lexicon.NUMBERS or low.isdecimal() or low in ("a", "several")):
             return 6, 2
         if low in lexicon.words("much"):
             return 6, 1
-        if low.isdigit():
+        if low.isdecimal():
             return max(1, int(low[:4])), 1
         if low in lexicon.NUMBERS:
             return lexicon.NUMBERS[low], 1
