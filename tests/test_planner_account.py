@@ -25,7 +25,15 @@ VERBS = ("runs", "is not moving", "chases a mouse", "sits on a bench", "dances",
          "walking", "throws a ball to a man", "appears halfway", "rides a horse", "grows bigger", "and")  # fmt: skip
 WAYS = ("to the left", "from left to right", "in circles", "towards the camera", "up a hill", "into the distance",
         "past each other", "over a log", "slowly", "without people", "at night", "down", "of the frame")  # fmt: skip
-TAILS = ("", ", cinematic, 4k", ", no cars", ". Then it stops", ", slow motion", " while a bird flies away", "; zoom in")
+TAILS = (
+    "",
+    ", cinematic, 4k",
+    ", no cars",
+    ". Then it stops",
+    ", slow motion",
+    " while a bird flies away",
+    "; zoom in",
+)
 SOUP = (
     "a an the no two 4 red small dog cats people left right top of from to into onto its it and or then that which is "
     "not moves flies flying thrown stops with without in on between above each other appears half video forest first , "

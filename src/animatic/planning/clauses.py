@@ -64,6 +64,7 @@ class ClauseReader:
         self.is_unwanted = False
         self.relative: list[int] | None = None
         self.joins = False  # after "while" and the like
+        self.inverted: VerbGroup | None = None  # a verb whose subject comes after it
         self.describes = False  # after a participle such as "filled", "dressed": what follows is an attribute
 
     def read(self) -> None:
@@ -371,6 +372,8 @@ class ClauseReader:
         kind = lexicon.verbs().get(verb.lemma, "no path") if verb else "no path"
         if noun in ("clouds", "cloud"):
             return False
+        if verb and verb.lemma in ("wind", "flow", "snake", "meander", "stretch", "lead", "run", "curve"):
+            return True
         return kind in ("no path", "still", "show", "aux", "sway", "place")
 
     def _is_proper(self, phrase: NounPhrase) -> bool:
@@ -510,7 +513,8 @@ class ClauseReader:
         before = self.current
         if verb and verb.form == "plural" and phrase.count == 1 and before and before.subjects and not before.verb:
             found = [*before.subjects, *found]
-        self._begin(found)
+        clause = self._begin(found)
+        clause.verb, self.inverted = self.inverted, None
 
     def _account_for(self, phrase: NounPhrase, tokens: list[int], found: list[int]) -> None:
         """Roles of the words of a phrase: its nouns name the object, all others are attributes."""
@@ -528,6 +532,12 @@ class ClauseReader:
     def _agrees(self, verb: VerbGroup) -> bool:
         """Whether the noun right before may be the verb's subject: not in "ducks followed by a swan swim"."""
         current = self.current
+        kind = lexicon.verbs().get(verb.lemma, "no path")
+        if verb.form == "ing" and self.last and current is not None and current.subjects:
+            subject, last = (self.cast.objects[indices[0]].noun for indices in (current.subjects, self.last))
+            is_done = kind in ("carry", "hold", "wear", "throw", "push", "pull", "chase", "ride")
+            if is_done and is_any(subject, "animate", "human") and not is_any(last, "animate", "human"):
+                return False
         if verb.form != "plural" or not self.last or current is None or not current.subjects:
             return bool(self.last)
         several = len(self.last) > 1 or self.cast.objects[self.last[0]].count > 1
@@ -554,6 +564,10 @@ class ClauseReader:
         elif current is None:
             # "On the left is a monkey": the subject comes later; "Walks left": it came before
             if verb.lemma == "be" and self._peek(k + 1) in ("noun", "adjective"):
+                return
+            placed = any(complement.objects or complement.spots or complement.place for complement in self.lead)
+            if placed and verb.form == "finite" and self._peek(k + 1) == "noun":
+                self.inverted = verb
                 return
             subjects = [] if verb.form == "ing" or not self.clauses else list(self.clauses[-1].subjects)
             if lexicon.verbs().get(verb.lemma) == "show" and not subjects:

@@ -209,6 +209,8 @@ class Elements:
     def _describes(self, i: int, reader: PhraseReader) -> bool:
         """Whether the word at `i` is an adjective that no noun follows: "is old"."""
         low = reader.low(i)
+        if low in lexicon.PREPOSITIONS | lexicon.DETERMINERS:
+            return False
         return "ADJ" in forms.parts_of_speech(low) and low not in lexicon.words("filler") and not reader._goes_on(i + 1)
 
     def _closed(self, i: int, low: str, reader: PhraseReader) -> str:
@@ -259,7 +261,11 @@ class Elements:
         first = i
         passive = negated = False
         be = False
-        while (low := reader.low(i)) and (low in lexicon.AUXILIARIES or (i > first and low in ("not", "never", "to"))):
+        while (low := reader.low(i)) and (
+            low in lexicon.AUXILIARIES
+            or self._is_passive_get(i, reader)
+            or (i > first and low in ("not", "never", "to"))
+        ):
             be |= low in ("is", "are", "was", "were", "be", "been", "being", "gets", "getting", "am")
             negated |= low in ("not", "never")
             i += 1
@@ -300,6 +306,12 @@ class Elements:
             lemma, i = inner, i + skip + 1
         lemma, particle, i = self._with_particle(lemma, i, reader)
         return VerbGroup(first, i, lemma, ending, passive, negated, particle, tuple(chain))
+
+    def _is_passive_get(self, i: int, reader: PhraseReader) -> bool:
+        """Whether "gets" stands for "is": "gets chased"."""
+        following = reader.low(i + 1)
+        lemma = forms.verb_lemma(following)
+        return reader.low(i) in ("get", "gets", "got", "getting") and bool(lemma) and _form(following, lemma) == "past"
 
     def _with_particle(self, lemma: str, i: int, reader: PhraseReader) -> tuple[str, str, int]:
         """The verb with the particles after it, where the two are a verb of their own."""

@@ -33,6 +33,8 @@ def check_english(prompt: str, lows: Sequence[str]) -> None:
     accented = [w for w in words if not w.isascii() and not _is_known(w)]
     if len(foreign) + len(accented) >= 2 and len(foreign) + 2 * len(accented) > len(english):
         raise _refusal(prompt)
+    if len(foreign) >= 2 and len(foreign) >= 0.34 * len(words):
+        raise _refusal(prompt)
     if len(words) >= 3 and len(english) < 0.25 * len(words):
         raise _refusal(prompt)
 

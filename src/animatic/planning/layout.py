@@ -143,7 +143,7 @@ def _single(item: SceneObject, number: int, shrink: float, background: str) -> _
     kinds = lexicon.sizes("kind")
     side = SIDES[min(number, len(SIDES)) - 1] * shrink * kinds.get(item.noun, kinds.get(item.noun.split()[-1], 1.0))
     w = h = min(0.72, max(0.12, side * item.size))
-    if is_any(item.noun, "tall"):
+    if is_any(item.noun, "tall", "human"):
         w = 0.6 * w
     elif is_any(item.noun, "wide"):
         h = 0.7 * h

@@ -47,6 +47,7 @@ ALONG = frozenset(
     """street road path hallway corridor aisle river runway highway alley track lane avenue sidewalk trail coast beach
     stream shore canal coastline""".split()
 )
+GLIDING = frozenset(("descend", "land", "dive", "swoop", "come down", "drift", "slide"))
 UPRIGHT = frozenset("wall window door ceiling screen billboard board rope thread".split())
 SKY, GROUND = frozenset("sky air clouds space".split()), frozenset("ground floor earth water sea ocean".split())
 
@@ -75,7 +76,10 @@ class Meaning:
             for complement in clause.complements:
                 if not complement.objects:
                     self.ledger.set(Role.STYLE, *complement.tokens)
-            if clause.verb and _kind(clause) in ("down", "go", "still", "be", "no path", "show"):
+            known = (
+                ("down", "go", "still", "be", "no path", "show") if clause.of == "weather" else ("still", "be", "show")
+            )
+            if clause.verb and _kind(clause) in known:
                 self.ledger.set(Role.STYLE, *range(clause.verb.first, clause.verb.stop))
             return
         verb = clause.verb
@@ -124,6 +128,9 @@ class ClauseMeaning:
         if self.clause.verb and self.clause.verb.passive:
             self._passive()
         self._times()
+        several = len(self.subjects) > 1 or self.objects[self.subjects[0]].count > 1
+        if self.kind in ("meet", "part") and several and not self.clause.direct:
+            self._against(self.kind)
         for complement in self.clause.complements:
             self._adverbial(complement)
         for complement in self.clause.complements:
@@ -227,6 +234,8 @@ class ClauseMeaning:
             used = value == "away" and not self.goals
             if used:
                 self.goals.append(Move(path="recede"))
+        elif kind == "particle" and value in ("past", "around", "by") and moving:
+            pass
         elif kind == "forward" and moving:
             self.goals.append(Move((1.0, None)))
         elif kind == "backward" and moving:
@@ -337,6 +346,10 @@ class ClauseMeaning:
             self.from_given = True
             for i in others:
                 self.objects[i].start = (0.5, self.objects[i].start[1])
+        elif moving and kind in ("behind", "relation before") and all(self.objects[i].moves for i in others):
+            ahead, last = (others, self.subjects) if kind == "behind" else (self.subjects, others)
+            self.scene.convoys.append(Convoy((*last, *ahead)))
+            self.goals = self.goals or list(self.objects[others[0]].moves)
         elif kind in ("on", "in") and all(is_any(self.objects[i].noun, "mount") for i in others):
             for i in others:
                 self.objects[i].company = self.subjects[0]
@@ -370,7 +383,7 @@ class ClauseMeaning:
             self.kind = "leap"
         to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
         towards = ("to", "towards", "toward", "into", "onto", "against", "at") + (
-            ("on",) if self.kind in ("down", "leap", "bounce") else ()
+            ("on", "relation on", "upon", "atop") if self.kind in ("down", "leap", "bounce") else ()
         )
         if kind in towards:
             if self.kind in ("down", "up") and kind != "to":
@@ -388,6 +401,9 @@ class ClauseMeaning:
             goal = (0.15 + 0.7 * side, 0.45 if on_top else None)
             self.goals.append(Move(goal, STYLED.get(self.kind, "line")))
             self._relate("free", self.subjects, others)
+            return True
+        if self.kind == "up" and kind in ("from", "off", "out", "relation out"):
+            self._relate("under path", self.subjects, others)
             return True
         if kind in ("from", "off", "out", "relation out"):
             if self.kind == "down" and kind == "from" or other.start[0] is None and self.kind == "down":
@@ -443,6 +459,9 @@ class ClauseMeaning:
         self.scene.relations += [Relation(kind, i, j) for i in a for j in b if i != j]
 
     def _beside_each_other(self) -> None:
+        for i in self.subjects:
+            if self.objects[i].start[1] is None and self.kind in STILL:
+                self.objects[i].start = (self.objects[i].start[0], 1.0)
         for i, j in zip(self.subjects, self.subjects[1:], strict=False):
             self._relate("beside", [i], [j])
 
@@ -451,6 +470,10 @@ class ClauseMeaning:
         left, right = self.scene.cast.halves(self.subjects)
         if not right:
             return False
+        if self.kind == "chase":
+            self.subjects = self.clause.subjects = left
+            self.clause.direct = right
+            return True
         for group, goal, part in ((left, 1.0, (0.0, 0.48)), (right, 0.0, (0.52, 1.0))):
             for i in group:
                 item = self.objects[i]
@@ -597,7 +620,7 @@ class ClauseMeaning:
             item = self.objects[i]
             if assumed and item.is_assumed and kind == "go":
                 continue
-            item.is_assumed = assumed and bool(goals) and goals[0].goal[0] is not None
+            item.is_assumed = assumed and not item.moves and bool(goals) and goals[0].goal[0] is not None
             if kind in ("still",) and not goals:
                 item.is_still |= not item.moves
             if goals:
@@ -676,6 +699,8 @@ class ClauseMeaning:
         """The move away from where it comes from: to the other side, along the axis that the verb moves in."""
         x, y = self.start
         if self.kind == "down":
+            if self.clause.verb and self.clause.verb.lemma in GLIDING and x is not None:
+                return Move((1 - x, 1.0))
             return Move((None, 1.0), "fall") if y is None or y < 0.5 or x is not None else Move((None, 1.0))
         if self.kind == "up":
             return Move((None if x is None else x, 0.0))

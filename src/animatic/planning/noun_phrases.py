@@ -122,7 +122,9 @@ class PhraseReader:
             return 6, 3
         if low == "dozen":
             return 12, 1
-        if following in lexicon.words("much") and (low in lexicon.NUMBERS or low.isdecimal() or low in ("a", "several")):
+        if following in lexicon.words("much") and (
+            low in lexicon.NUMBERS or low.isdecimal() or low in ("a", "several")
+        ):
             return 6, 2
         if low in lexicon.words("much"):
             return 6, 1
@@ -161,7 +163,9 @@ class PhraseReader:
         """Whether token `i` belongs to the phrase whose attributes and nouns so far are `run`."""
         low = self.low(i)
         token = self.tokens[i]
-        if not token.is_word or low in _SIDES and run:
+        if run and f"{self.low(i - 1)} {low}" in lexicon.words("compound"):
+            return True
+        if not token.is_word or (low in _SIDES and run):
             return False
         if low in _SIDES:
             return determined and forms.can_be_noun(self.low(i + 1)) and self._is_no_verb(i + 1)
@@ -169,8 +173,6 @@ class PhraseReader:
             return True
         if low in ("fast", "second", "first", "last", "next", "same", "whole", "entire", "other") and not run:
             return determined and bool(self.low(i + 1))
-        if run and f"{self.low(i - 1)} {low}" in lexicon.words("compound"):
-            return True
         if low in lexicon.words("filler") or low in _CLOSED:
             return False
         if forms.is_adverb(low):

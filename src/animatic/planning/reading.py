@@ -56,7 +56,8 @@ def read(prompt: str) -> Reading:
     _accompany(reading)
     _imply(reading)
     if not reading.background:
-        reading.background = next(iter([*elements.times, *filter(None, [reader.time])]), "")
+        times = [word for word in (*elements.times, reader.time) if word not in ("", "day", "weekend", "season")]
+        reading.background = times[0] if times else ""
     return reading
 
 
