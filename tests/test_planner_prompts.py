@@ -49,6 +49,12 @@ def test_a_prompt_that_was_held_out(case):
     check(case)
 
 
+@pytest.mark.parametrize("case", cases("fresh_60.jsonl"))
+def test_a_prompt_written_by_somebody_else(case):
+    """60 prompts by somebody who had not seen the rules. At first 49 were right and 4 silently wrong; no longer held out."""
+    check(case)
+
+
 @pytest.mark.parametrize("prompt", [p.values[0]["prompt"] for p in cases("kinds.jsonl") + cases("held_out_1.jsonl")])
 def test_boxes_are_in_the_frame_and_no_two_are_the_same(prompt):
     try:

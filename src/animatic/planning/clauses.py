@@ -16,6 +16,10 @@ from .noun_phrases import NounPhrase
 ATTACHING = frozenset("with in of on by wearing".split())  # prepositions that give a host its parts or clothes
 NOT_PLACING = frozenset(("with", "between", "of", "like", "for", "about", "than"))
 SHOWING = frozenset("of with showing in that which where featuring shows".split())
+PATH_NOUNS = {
+    "circle": "circle", "loop": "circle", "lap": "circle", "zigzag": "zigzag", "arc": "arc", "jump": "bounce",
+    "hop": "bounce", "leap": "bounce",
+}  # fmt: skip
 VIEWERS = frozenset("camera lens viewer view".split())
 
 
@@ -29,6 +33,7 @@ class Complement:
     spots: tuple[Spot, ...] = ()
     place: str = ""  # the noun, where it is a place or a part of the frame
     value: str = ""
+    is_next: bool = False  # after "then"
 
 
 @dataclass
@@ -60,6 +65,7 @@ class ClauseReader:
         self.preposition: Element | None = None
         self.last: list[int] = []  # objects of the noun before
         self.last_role = ""  # subject, direct, complement, place or ""
+        self.is_next = False
         self.before = "stop"  # the kind of the element before the noun phrase
         self.is_unwanted = False
         self.relative: list[int] | None = None
@@ -117,6 +123,7 @@ class ClauseReader:
 
     def _on_then(self, k: int, element: Element) -> None:
         self.preposition = None
+        self.is_next = self._peek(k + 1) in ("adverbial", "particle", "preposition")
 
     def _on_not(self, k: int, element: Element) -> None:
         self.is_unwanted = True
@@ -181,6 +188,7 @@ class ClauseReader:
         self._complete(complement)
 
     def _complete(self, complement: Complement) -> None:
+        complement.is_next, self.is_next = self.is_next, False
         if self.current is not None:
             self.current.complements.append(complement)
         else:
@@ -275,6 +283,9 @@ class ClauseReader:
             self.preposition = None
         elif self.describes and self._before(k) in ("and", "comma") and not self._verb_after(following):
             self.ledger.set(Role.ATTRIBUTE, *tokens)
+        elif self.preposition is not None and self.preposition.word == "like":
+            self.ledger.set(Role.STYLE, *tokens)  # a comparison: "runs like a cheetah"
+            self.preposition = None
         elif phrase.head == "background" and phrase.words != "background":
             self._place(phrase.words.removesuffix("background").strip(), tokens)
         elif noun in VIEWERS and self.preposition is None and self._verb_after(following):
@@ -285,13 +296,13 @@ class ClauseReader:
             self._style(noun, phrase, tokens, following)
         elif is_any(noun, "part", "clothes") and phrase.owner and self._is_whole(phrase):
             self._of_owner(k, following, phrase, tokens)
-        elif is_any(noun, "part", "clothes") and self._is_attribute(phrase):
+        elif is_any(noun, "part", "clothes") and self._is_attribute(phrase) and not self._is_thing(phrase, noun):
             self._attribute(noun, tokens, following)
         elif is_any(noun, "frame") and self.preposition is not None:
             self._complete(self._prepositional([], place=noun))
             self.last_role = "place"
         elif noun and is_any(noun, "abstract"):
-            self._abstract(tokens)
+            self._abstract(tokens, noun)
         else:
             self._object(k, following, phrase, noun, tokens)
 
@@ -407,6 +418,11 @@ class ClauseReader:
             return has_host and self.last_role in ("subject", "direct", "attribute", "")
         return has_host and not phrase.owner and phrase.definite
 
+    def _is_thing(self, phrase: NounPhrase, noun: str) -> bool:
+        """Whether a part's word names an object with the noun before it: "a treasure chest"."""
+        modifiers = [word for word in phrase.words.split()[:-1] if not forms.is_colour(word) and word != "and"]
+        return bool(modifiers) and not phrase.owner and is_any(noun, "part") and not phrase.definite
+
     def _is_whole(self, phrase: NounPhrase) -> bool:
         """Whether something happens at somebody's part: "around a girl's head"."""
         return self.preposition is not None or (self.current is not None and self.current.verb is not None)
@@ -431,7 +447,12 @@ class ClauseReader:
         if self.last_role != "subject":
             self.last_role = "attribute"
 
-    def _abstract(self, tokens: list[int]) -> None:
+    def _abstract(self, tokens: list[int], noun: str) -> None:
+        """An action as a noun: "makes a full circle" goes in one, all others show in no box."""
+        if self.current is not None and self.current.verb and self.preposition is None and noun in PATH_NOUNS:
+            verb = self.current.verb
+            self._complete(Complement(f"path {PATH_NOUNS[noun]}", [*range(verb.first, verb.stop), *tokens]))
+            return
         if self.current is not None and self.preposition is None:
             self.current.extra += tokens
         if self.preposition is not None:

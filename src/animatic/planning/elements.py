@@ -100,6 +100,10 @@ class Elements:
                         self.existential.add(i)
                     self.taken.update(where)
                     i += length - 1
+                    while words[-1] == "of" and i + 1 < len(self.tokens) and self.tokens[i + 1].is_word:
+                        i += 1  # whose style it is
+                        self.ledger.set(Role.STYLE, i)
+                        self.taken.add(i)
                     break
             i += 1
 
@@ -172,6 +176,9 @@ class Elements:
         if found := phrases.get(i):
             if found.kind == "then":
                 return Element("then", i, found.stop, "then")
+            if found.kind == "filler":
+                self.ledger.drop(*range(i, found.stop))
+                return Element("skip", i, found.stop)
             return Element("adverbial", i, found.stop, found.value, adverbial=found)
         if i in self.taken:
             return Element("exists" if i in self.existential else "skip", i, i + 1)
@@ -316,15 +323,15 @@ class Elements:
     def _with_particle(self, lemma: str, i: int, reader: PhraseReader) -> tuple[str, str, int]:
         """The verb with the particles after it, where the two are a verb of their own."""
         low = reader.low(i)
-        if low not in lexicon.PARTICLES | {"still", "into", "closer", "near", "larger", "bigger", "smaller", "go"}:
-            return lemma, "", i
         joined = f"{lemma} {low}"
+        if low not in lexicon.PARTICLES and joined not in lexicon.verbs():
+            return lemma, "", i
         kind = lexicon.verbs().get(joined)
         following = reader.low(i + 1)
         is_bare = (
             not following[:1].isalnum() or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PARTICLES
         )
-        is_bare |= forms.is_adverb(following) or following in lexicon.words("filler")
+        is_bare |= low not in lexicon.PARTICLES or forms.is_adverb(following) or following in lexicon.words("filler")
         if kind and (is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet")):
             return joined, low, i + 1
         return lemma, "", i

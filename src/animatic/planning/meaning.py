@@ -61,6 +61,15 @@ class Meaning:
     relations: list[Relation] = field(default_factory=list)
     convoys: list[Convoy] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    passes: list[tuple[int, int]] = field(default_factory=list)  # who goes past whom
+
+    def overtake(self) -> None:
+        """Past what goes the same way: that one is slower."""
+        for a, b in self.passes:
+            passing, passed = self.cast.objects[a], self.cast.objects[b]
+            if passing.moves and passed.moves and passing.moves[-1].goal[0] == passed.moves[-1].goal[0] is not None:
+                passed.start = (None, passed.start[1])
+                passed.x_range = (0.25, 0.75)
 
     def apply(self, clause: Clause) -> None:
         if clause.of:
@@ -200,6 +209,8 @@ class ClauseMeaning:
         """Start, goals and paths that set phrases and particles name."""
         kind, value = complement.kind, complement.value
         used = True
+        if complement.is_next and not self.goals and self.kind in USUAL:
+            self.goals.append(USUAL[self.kind])  # "flies up, then right"
         moving = self.kind not in STILL | {"no path", "place", "show", "appear"} or bool(self.goals)
         if kind == "from to":
             self.start = complement.spots[0]
@@ -211,7 +222,8 @@ class ClauseMeaning:
             self.goals.append(Move(complement.spots[-1]))
         elif kind == "at spot":
             arrives = self.kind in ARRIVING and (self.kind != "down" or self.goals or self.from_given)
-            if arrives or (self.goals and moving):
+            leaves = any(other.kind == "leave frame" for other in self.clause.complements)
+            if arrives or (self.goals and moving) or leaves:
                 self.goals.append(Move(complement.spots[0]))
             else:
                 self.start = complement.spots[0]
@@ -223,6 +235,9 @@ class ClauseMeaning:
             low = kind == "go down" or value == "down"
             self.goals.append(Move((None, float(low)), "fall" if low and self.kind == "down" else "line"))
         elif kind in ("go left", "go right") or (kind == "particle" and value in ("left", "right")):
+            if not self.kind:
+                self._mark(Role.ATTRIBUTE, complement.tokens)  # "three cookies left"
+                return
             self.goals.append(Move((float(kind == "go right" or value == "right"), None)))
         elif kind == "diagonal":
             self.goals.append(Move((1.0, float(self.kind != "up"))))
@@ -249,6 +264,10 @@ class ClauseMeaning:
         elif kind.startswith("relation own"):
             self._own_side(complement)
             return
+        elif kind == "same way":
+            others = [item for i, item in enumerate(self.objects) if i not in self.subjects and item.moves]
+            self.goals += others[-1].moves if others else []
+            used = bool(others)
         elif kind == "far":
             for i in self.subjects:
                 self.objects[i].size *= 0.6
@@ -439,6 +458,7 @@ class ClauseMeaning:
         if kind == "past":
             if other.count == 1:
                 other.start = (0.5, other.start[1])
+            self.scene.passes += [(a, b) for a in self.subjects for b in others]
             self._relate("free", self.subjects, others)
             return True
         if kind in ("through", "behind", "relation before", "along", "under") and self.kind != "down":

@@ -175,7 +175,7 @@ class PhraseReader:
             return determined and bool(self.low(i + 1))
         if low in lexicon.words("filler") or low in _CLOSED:
             return False
-        if forms.is_adverb(low):
+        if forms.is_adverb(low) and low not in lexicon.words("adjective"):
             return not self._has_noun(run) and (determined or bool(run)) and self._is_attribute(i + 1)
         if not self._has_noun(run):
             return determined or bool(run) or not self._is_verb_alone(i)

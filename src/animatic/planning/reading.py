@@ -19,7 +19,7 @@ from .meaning import USUAL, Meaning
 from .paths import Move
 from .tokens import tokens
 
-MAX_OBJECTS = 12  # objects of a scene; more cannot be distinguished in a small frame
+MAX_OBJECTS = 16  # objects of a scene; more cannot be distinguished in a small frame
 IMPLIED = {"fly": "sky", "soar": "sky", "swim": "sea", "sail": "sea", "dive": "sea", "drive": "road"}  # backgrounds
 
 
@@ -52,6 +52,7 @@ def read(prompt: str) -> Reading:
         ledger, reader.cast.objects, meaning.relations, meaning.convoys,
         reader.backgrounds[0] if reader.backgrounds else "", reader.negative, [n for n in meaning.notes if n],
     )  # fmt: skip
+    meaning.overtake()
     _fit(reading)
     _accompany(reading)
     _imply(reading)

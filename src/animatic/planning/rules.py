@@ -21,7 +21,7 @@ SHOWS = 0.02  # of the frame: the smallest change of a box that counts as one
 def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
     """A Scene of `keys` key frames over `seconds` (0: a still image of one key) from an English prompt.
 
-    Raises `AnimaticError` where the prompt is empty, not English, names nothing to show, or more than twelve objects.
+    Raises `AnimaticError` where the prompt is empty, not English, names nothing to show, or more than 16 objects.
     """
     return plan_with_account(prompt, keys, seconds)[0]
 
