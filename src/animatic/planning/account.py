@@ -106,11 +106,6 @@ class Ledger:
             if check:
                 self.about[i] = (check, tuple(objects))
 
-    def drop(self, *tokens: int) -> None:
-        """Leave words out of the account that have no content where they stand: "right" in "right next to"."""
-        for i in tokens:
-            self._roles[i] = None
-
     def role(self, token: int) -> Role | None:
         return self._roles[token]
 

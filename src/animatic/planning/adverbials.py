@@ -37,7 +37,11 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("visible first", rf"(?:only )?(?:in|during|for) the first half(?: of {_CLIP})?{_OF_FRAME}"),
     ("visible last", rf"(?:only )?(?:in|during|for) the (?:second|last|latter) half(?: of {_CLIP})?{_OF_FRAME}"),
     ("middle", rf"(?:only )?(?:half ?way|midway|partway)(?: through| into| in)?(?: {_CLIP})?|in the middle of {_CLIP}"),
-    ("filler", r"(?:right|just|directly|immediately|straight) (?=next to|in front|behind|beside|above|below|under|on top|near|over|at|in the|on the|into|past)"),
+    (
+        "filler",
+        r"(?:right|just|directly|immediately|straight)(?= (?:next to|in front|behind|beside|above|below|under|on top|"
+        r"near|over|at|in|on|into|past|between|after|before) )",
+    ),
     ("same way", r"(?:in )?the same (?:way|direction)"),
     ("late", rf"(?:only )?(?:at|before|near|towards?|by|until) the (?:very )?end(?: of {_CLIP})?"),
     ("early", rf"at the (?:very )?(?:beginning|start)(?: of {_CLIP})?"),

@@ -209,6 +209,8 @@ class ClauseReader:
         found = others or list(subjects)
         if element.word.endswith(("self", "selves")):
             return
+        if self.preposition is not None and self.preposition.word == "between" and self.current is not None:
+            found = [i for i in range(len(self.cast.objects)) if i not in self.current.subjects]
         if self.preposition is not None:
             self._complete(self._prepositional(found))
         elif self.current is not None and self.current.verb:
@@ -372,8 +374,10 @@ class ClauseReader:
             return True
         if is_any(noun, "enclosure") and not (is_any(noun, "place") or is_any(phrase.head, "place")):
             return kind in ("in", "inside", "at", "through", "within", "relation in", "across")
-        if not (is_any(noun, "place") or is_any(phrase.head, "place")) or kind in NOT_PLACING:
+        if not (is_any(noun, "place") or is_any(phrase.head, "place")):
             return False
+        if kind in NOT_PLACING:
+            return kind == "with" and self.last_role == "place"
         if word:
             return True
         if self.current is not None and self.current.verb and self.last_role != "place" and self.before != "comma":
@@ -559,6 +563,8 @@ class ClauseReader:
             is_done = kind in ("carry", "hold", "wear", "throw", "push", "pull", "chase", "ride")
             if is_done and is_any(subject, "animate", "human") and not is_any(last, "animate", "human"):
                 return False
+        if verb.form == "finite" and current is not None and current.verb and current.verb.form != "finite":
+            return False  # "an apple hanging from a branch falls"
         if verb.form != "plural" or not self.last or current is None or not current.subjects:
             return bool(self.last)
         several = len(self.last) > 1 or self.cast.objects[self.last[0]].count > 1
@@ -607,7 +613,7 @@ class ClauseReader:
             clause.verb = verb
             clause.joined = joined
         self.last_role = "subject" if self.current and self.current.verb is verb else self.last_role
-        if self.is_unwanted and self.current and self.current.verb is verb:
+        if before in ("not", "without") and self.current and self.current.verb is verb:
             self.current.verb = VerbGroup(
                 verb.first, verb.stop, verb.lemma, verb.form, verb.passive, True, verb.particle, verb.chain
             )

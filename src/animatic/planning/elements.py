@@ -16,6 +16,7 @@ from .lexicon import is_any
 from .noun_phrases import NounPhrase, PhraseReader
 from .tokens import Token
 
+_BEFORE_NOUNS = frozenset("a an the its his their my your our no every each some".split())
 _LINKING = frozenset("be become get look seem appear".split())
 _CAMERA_MOVES = frozenset("pan tilt zoom dolly pedestal truck crane racking panning tilting zooming".split())
 STYLISTIC = ("style", "camera", "light", "time", "weather", "medium")
@@ -64,6 +65,7 @@ class Elements:
 
     def read(self) -> list[Element]:
         self._idioms()
+        self._comparisons()
         self._style_segments()
         lows = ["§" if i in self.taken else token.low for i, token in enumerate(self.tokens)]
         phrases = {found.first: found for found in adverbials(lows) if self._may_be(found)}
@@ -106,6 +108,18 @@ class Elements:
                         self.taken.add(i)
                     break
             i += 1
+
+    def _comparisons(self) -> None:
+        """Take what something is compared with: "as tall as a house", "faster than a car"."""
+        lows = [token.low for token in self.tokens]
+        for i, low in enumerate(lows):
+            is_equal = low == "as" and i > 1 and lows[i - 2] == "as"
+            if not is_equal and low != "than":
+                continue
+            stop = i + 2 if lows[i + 1 : i + 2] and lows[i + 1] in lexicon.DETERMINERS else i + 1
+            where = range(i - 2 if is_equal else i - 1, min(stop + 1, len(lows)))
+            self.ledger.set(Role.STYLE, *where)
+            self.taken.update(where)
 
     def _style_segments(self) -> None:
         """Take what stands between commas and says only how all looks: ", cinematic lighting, 8k"."""
@@ -177,7 +191,7 @@ class Elements:
             if found.kind == "then":
                 return Element("then", i, found.stop, "then")
             if found.kind == "filler":
-                self.ledger.drop(*range(i, found.stop))
+                self.ledger.set(Role.RELATION, *range(i, found.stop))  # "right" of "right below"
                 return Element("skip", i, found.stop)
             return Element("adverbial", i, found.stop, found.value, adverbial=found)
         if i in self.taken:
@@ -266,6 +280,8 @@ class Elements:
     def _verb(self, i: int, reader: PhraseReader, out: list[Element]) -> VerbGroup | None:
         """The verb group that begins at token `i`, if the words there can be one."""
         first = i
+        if reader.low(i - 1) in _BEFORE_NOUNS and reader.low(i) not in lexicon.AUXILIARIES:
+            return None
         passive = negated = False
         be = False
         while (low := reader.low(i)) and (

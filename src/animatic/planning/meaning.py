@@ -243,6 +243,9 @@ class ClauseMeaning:
             self.goals.append(Move((1.0, float(self.kind != "up"))))
         elif kind.startswith("path "):
             self.goals += _path(kind.removeprefix("path "))
+        elif kind in ("approach", "recede") and self.kind in ("still", "no path", "hold", "wear", "place", "show"):
+            self._mark(Role.STYLE, complement.tokens)  # "smiling at the camera"
+            return
         elif kind in ("approach", "recede"):
             self.goals.append(Move(path=kind))
         elif kind == "particle" and value in ("away", "off") and self.kind in ("go", "bounce", "recede"):
@@ -311,7 +314,8 @@ class ClauseMeaning:
     def _place(self, complement: Complement) -> None:
         """What a place does to the motion: down a hill, into the sea, from the sky, to the bottom of a lake."""
         kind, place = complement.kind, complement.place.split()[-1]
-        self._mark(Role.PLACE, complement.tokens)
+        if not is_any(complement.place, "frame"):
+            self._mark(Role.PLACE, complement.tokens)
         moving = self.kind not in STILL | {"no path"}
         upper, lower = place in SKY, place in GROUND
         to = complement.value.startswith(("to", "into", "toward", "onto")) or kind in ("to", "into", "onto")

@@ -84,6 +84,8 @@ def _start(start: Spot, moves: Sequence[Move]) -> Spot:
             opposite.append(0.4)  # it sinks later, from where it goes first
         else:
             opposite.append(None if goal is None else 0.0 if goal >= 0.5 else 1.0)
+    if moves and start[0] in (0.0, 1.0) and moves[0].goal == (start[0], None):
+        start = (0.5, start[1])  # "the car on the right drives off to the right"
     if any(move.path in ("arc", "bounce") for move in moves):
         opposite[1] = GROUND
     if moves and moves[0].path == "fall":

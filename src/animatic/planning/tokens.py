@@ -74,7 +74,8 @@ def tokens(prompt: str) -> list[Token]:
         elif low.endswith(("'s", "'")):
             possessor = low[:-2] if low.endswith("'s") else low[:-1]
             is_possessive = low.endswith("'s") or possessor.endswith("s")
-            out.append(Token(text if is_possessive else text[:-1], possessor, start, end, is_possessive))
+            shown = text if is_possessive else text[:-1]
+            out.append(Token(shown, possessor, start, start + len(shown), is_possessive))
         elif "-" in low and set(low.split("-")) <= _JOINED and not _SPLITTING.isdisjoint(low.split("-")):
             offset = start
             for part in text.split("-"):
