@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from .motions import Spot
 
-_OF_FRAME = r"(?: (?:of|in) (?:the |this )?(?:whole |entire )?(?:scene|frame|screen|image|picture|video|view|shot|clip|camera))?"
+_FRAME = r"(?:scene|frame|screen|image|picture|video|view|shot|clip|camera)"
+_OF_FRAME = rf"(?: (?:of|in) (?:the |this )?(?:whole |entire )?{_FRAME})?"
 _HALVES = r"(?: (?:hand ?)?(?:corner|side|edge|part|half|end|third|border))?"
 _CORNER = r"(?:upper|lower|top|bottom) (?:left|right)"
 _BARE_SPOT = rf"(?:{_CORNER}|left|right|top|bottom|middle|cent(?:er|re))"
 SPOT = rf"((?:the |its |their )?(?:very |far )?{_BARE_SPOT}(?: hand)?{_HALVES}){_OF_FRAME}"
 _VIEWER = r"(?:the |our )?(?:camera|viewer|viewers|audience|front|foreground|us|me|you|lens)"
 _CLIP = r"(?:the |this )?(?:clip|video|scene|shot|footage|movie|film|way|animation|sequence)"
+_SIDEWAYS = r"(?:left|right)(?:wards?)?"
 _TURN = r"(?:upwards?|up|downwards?|down)"
 
 
@@ -46,7 +48,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("late", rf"(?:only )?(?:at|before|near|towards?|by|until) the (?:very )?end(?: of {_CLIP})?"),
     ("early", rf"at the (?:very )?(?:beginning|start)(?: of {_CLIP})?"),
     ("early", rf"from the (?:beginning|start)(?: of {_CLIP})?"),
-    ("meet", r"(?:towards?|into|at|to) (?:each other|one another)(?: from (?:the )?opposite (?:sides|directions|ends))?"),
+    ("meet", r"(?:towards?|into|at|to) (?:each other|one another)(?: from opposite (?:sides|directions|ends))?"),
     ("meet", r"from (?:the )?(?:opposite|both|either) (?:sides|directions|ends)(?: of (?:the )?(?:frame|screen))?"),
     ("part", r"(?:away )?from (?:each other|one another)|in (?:opposite|different) directions|apart"),
     ("cross each other", r"in both directions"),
@@ -60,14 +62,14 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("path zigzag", r"in (?:a )?(?:zig ?zags?|zig zag)(?: pattern| line| path)?|in zigzags"),
     ("path still", r"in place|on the spot|without (?:moving|motion)"),
     ("cross over", rf"(?:to|towards?) the (?:other|opposite|far) (?:side|end|edge)(?= of|$| [,.|]){_OF_FRAME}"),
-    ("cross over", r"(?:across|through|over) the (?:whole |entire |full )?(?:frame|screen|scene|image|picture|view|shot)"),
+    ("cross over", rf"(?:across|through|over) the (?:whole |entire |full )?{_FRAME}"),
     ("approach", rf"(?:directly |straight |right )?(?:towards?|at|to) {_VIEWER}|(?:closer|nearer)(?: to {_VIEWER})?"),
     ("recede", rf"(?:off |far )*(?:away|farther|further)(?: away)? from {_VIEWER}"),
     ("recede", r"(?:off |far |away |out )*(?:into|to|towards?) the (?:far )?(?:distance|background|horizon)"),
     ("recede", r"(?:off|far|away|out) in(?:to)? the (?:far )?distance"),
     ("far", r"in the (?:far |distant )?(?:distance|background)"),
     ("path arc", r"(?:in|through) an? (?:\w+ )?(?:arc|arch|parabola)"),
-    ("leave frame", r"(?:out of|off|beyond|leaves?|leaving|exits?|exiting)(?: the)? (?:frame|screen|view|sight|picture|shot)"),
+    ("leave frame", rf"(?:out of|off|beyond|leaves?|leaving|exits?|exiting)(?: the)? (?:{_FRAME}|sight)"),
     ("enter frame", r"in(?:to)? (?:the )?(?:frame|view|shot|picture|screen)"),
     ("from to", rf"(?:from )?{SPOT} to {SPOT}"),
     ("begin", rf"(?:initially |starts? |starting |begins? |beginning )(?:out )?(?:on|at|in|from) {SPOT}"),
@@ -86,9 +88,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("from spot", rf"from {SPOT}"),
     ("to spot", rf"(?:in|on|up|down|over|back|off|out)?(?:to|towards?) {SPOT}|towards? {SPOT}"),
     ("at spot", rf"(?:on|at|in|near|along) {SPOT}"),
-    ("to spot", rf"(?:diagonally )?({_TURN},? (?:diagonally )?(?:and )?(?:to )?(?:the )?(?:left|right)(?:wards?)?)(?! of)"),
+    ("to spot", rf"(?:diagonally )?({_TURN},? (?:diagonally )?(?:and )?(?:to )?(?:the )?{_SIDEWAYS})(?! of)"),
     ("to spot", r"(?:diagonally )(?:to )?(?:the )?((?:upper|lower|top|bottom) (?:left|right))"),
-    ("go up", r"(?:(?:straight|high|higher|right|far|slowly|way) )*(?:up|upwards?) ?(?:high )?in(?:to)? the (?:\w+ )?(?:sky|air)"),
+    ("go up", r"(?:(?:straight|high|higher|right|far) )*upwards? (?:high )?in(?:to)? the (?:\w+ )?(?:sky|air)"),
+    ("go up", r"(?:(?:straight|high|higher|right|far|slowly|way) )*up ?(?:high )?in(?:to)? the (?:\w+ )?(?:sky|air)"),
     ("go up", r"(?:high |up |off |away )?(?:into|to|towards?) the (?:\w+ )?(?:sky|air|heavens|clouds|stars|ceiling)"),
     ("go down", r"(?:down )?(?:to|onto|towards?|into) the (?:\w+ )?(?:ground|floor|earth)"),
     ("go up", r"uphill|upstairs|straight up(?:wards?)?|upwards?|skywards?"),

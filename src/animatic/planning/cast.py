@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from .layout import SceneObject
 from .noun_phrases import NounPhrase
+from .scene_objects import SceneObject
 
 
 @dataclass

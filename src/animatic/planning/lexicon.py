@@ -43,7 +43,7 @@ PREPOSITIONS = frozenset(
 )
 CONJUNCTIONS = frozenset("and or but nor while as when where because so if until whereas though although plus".split())
 AUXILIARIES = frozenset(
-    """is are was were be been being am has had did does will would can could may might must shall should do have""".split()
+    "is are was were be been being am has had did does will would can could may might must shall should do have".split()
 )
 NEGATIONS = frozenset("not never without no nobody none neither nor nothing cannot n't".split())
 PARTICLES = frozenset("up down in out off away over around back through along by past on apart forth together".split())

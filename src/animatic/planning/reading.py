@@ -1,7 +1,7 @@
 """English read by rules: which objects a prompt names, how they stand and move, and what was not understood.
 
 words -> set phrases, noun phrases, verbs -> clauses -> motions and relations
-tokens.py  elements.py, noun_phrases.py      clauses.py  meaning.py
+tokens.py  elements.py, noun_phrases.py      clauses.py  said.py
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from . import forms, lexicon
 from .account import Ledger, Role
 from .cast import Cast
+from .clause_meaning import Statements
 from .clauses import ClauseReader
 from .elements import Elements
 from .language import check_english
-from .layout import Convoy, Relation, SceneObject
-from .meaning import USUAL, Meaning
-from .paths import Move
+from .meaning import apply
+from .move_tables import USUAL
+from .scene_objects import Convoy, Relation, SceneObject
 from .tokens import tokens
 
 MAX_OBJECTS = 16  # objects of a scene; more cannot be distinguished in a small frame
@@ -45,14 +46,14 @@ def read(prompt: str) -> Reading:
     reader = ClauseReader(elements.read(), Cast(), ledger)
     reader.read()
 
-    meaning = Meaning(reader.cast, ledger)
+    said = Statements(reader.cast, ledger)
     for clause in reader.clauses:
-        meaning.apply(clause)
+        apply(clause, said)
+    said.overtake()
     reading = Reading(
-        ledger, reader.cast.objects, meaning.relations, meaning.convoys,
-        reader.backgrounds[0] if reader.backgrounds else "", reader.negative, [n for n in meaning.notes if n],
+        ledger, reader.cast.objects, said.relations, said.convoys,
+        reader.backgrounds[0] if reader.backgrounds else "", reader.negative, [n for n in said.notes if n],
     )  # fmt: skip
-    meaning.overtake()
     _fit(reading)
     _accompany(reading)
     _imply(reading)
@@ -113,6 +114,3 @@ def _imply(reading: Reading) -> None:
         if not reading.background and stem in IMPLIED and not inside and not flies:
             reading.background = IMPLIED[stem]
             reading.notes.append(f"background {IMPLIED[stem]} from {item.action!r}")
-
-
-__all__ = ["MAX_OBJECTS", "Move", "Reading", "read"]

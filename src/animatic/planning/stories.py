@@ -32,7 +32,8 @@ _PRONOUN = re.compile(r"^((?:[^,]{1,60}, |\w+ly )?)(?:it|he|she|they|the same (?
 # headings and timecodes before a scene: "Scene 2:", "[00:05]", "0:03-0:06", "(3s)"
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?"
 _HEADING = re.compile(
-    rf"(?:^|(?<=\s))(?:(?:scene|shot|part) \d+\s*[:.\u2013-]|[\[(]?{_CLOCK}(?:\s*[-\u2013]\s*{_CLOCK})?[\])]?\s*[:\u2013-]?|"
+    r"(?:^|(?<=\s))(?:(?:scene|shot|part) \d+\s*[:.\u2013-]|"
+    rf"[\[(]?{_CLOCK}(?:\s*[-\u2013]\s*{_CLOCK})?[\])]?\s*[:\u2013-]?|"
     r"[\[(]\d+(?:\s*[-\u2013]\s*\d+)?\s*s(?:econds)?[\])]:?)(?=\s|$)\s*",
     re.IGNORECASE,
 )
