@@ -272,14 +272,14 @@ def test_eight_users_at_once_are_served_in_order_and_apart(server, bear, tmp_pat
 
 
 def test_limits(user, bear):
-    crowd = {**bear, "tracks": bear["tracks"] * 13}
+    crowd = {**bear, "tracks": bear["tracks"] * 17}
     for words, message in (
         ({"scene": bear, "steps": 201}, "steps is 201; at most 200 here"),
         ({"scene": bear, "frames": 65}, "frames is 65; at most 64 here"),
         ({"scene": bear, "size": "4096x64"}, "size is 4096; at most 1024 here"),
         ({"scene": bear, "size": "60x64"}, "width is 60; this model takes multiples of 8"),
         ({"scene": bear, "frames": 33}, "frames is 33; this model takes 1 to 32"),
-        ({"scene": crowd}, "13 tracks; at most 12 here"),
+        ({"scene": crowd}, "17 tracks; at most 16 here"),
         ({"scene": {"scenes": [bear] * 9}}, "9 scenes; at most 8 here"),
         ({"scene": {**bear, "negative": "x" * 3000}}, "negative has 3000 letters"),
         ({"scene": bear, "compare": ["none", "lvd", "lmd"]}, "compare is 3; at most 2 here"),

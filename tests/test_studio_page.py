@@ -73,9 +73,9 @@ def test_plan_drag_render_measure_download_reload_gallery(page, tmp_path):
     page.click('[aria-label="Key frame 3"]')
     x0, y0, x1, y1 = story(page)[0]["tracks"][0]["boxes"][2]
     middle = ((x0 + x1) / 2, (y0 + y1) / 2)
-    drag(page, middle, (middle[0] + 0.2, middle[1] + 0.2))
+    drag(page, middle, (middle[0] + 0.2, middle[1] - 0.2))
     dragged = story(page)[0]["tracks"][0]["boxes"][2]
-    assert dragged == pytest.approx([x0 + 0.2, y0 + 0.2, x1 + 0.2, y1 + 0.2], abs=0.02)
+    assert dragged == pytest.approx([x0 + 0.2, y0 - 0.2, x1 + 0.2, y1 - 0.2], abs=0.02)
     page.select_option("#method", "lvd-gligen")
     page.fill("#steps", "12")
     page.fill("#frames", "6")  # so that key frames are frames
@@ -108,10 +108,10 @@ def test_plan_drag_render_measure_download_reload_gallery(page, tmp_path):
 
 def test_the_editor(page):
     boxes = page.locator("#stage .box")
-    drag(page, (0.05, 0.95), (0.25, 0.75))  # upwards: inverted while it is drawn
+    drag(page, (0.05, 0.35), (0.25, 0.15))  # upwards: inverted while it is drawn
     page.keyboard.type("ball\n")
     assert story(page)[0]["tracks"][1]["phrase"] == "ball" and boxes.count() == 2
-    assert story(page)[0]["tracks"][1]["boxes"][0] == pytest.approx([0.05, 0.75, 0.25, 0.95], abs=0.01)
+    assert story(page)[0]["tracks"][1]["boxes"][0] == pytest.approx([0.05, 0.15, 0.25, 0.35], abs=0.01)
     boxes.nth(1).focus()
     before = story(page)[0]["tracks"][1]["boxes"][0]
     page.keyboard.press("Shift+ArrowRight")

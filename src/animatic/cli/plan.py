@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ..errors import AnimaticError
 from ..files import write_atomically
+from ..planning.account import Role
 from ..planning.cache import Cache
 from ..planning.language_model import PlanResult
 from ..planning.planners import KNOWN, PlannerOptions, default_cache, import_replies, plan_all, planner_named
@@ -22,6 +24,10 @@ from ..scene import Story, load_story, save_story, story_json
 from .console import bar, console, line, show_characters
 from .prompts import read_prompts
 
+COLOURS = {
+    Role.OBJECT: "bold cyan", Role.ATTRIBUTE: "cyan", Role.MOTION: "bold green", Role.RELATION: "green",
+    Role.PLACE: "blue", Role.UNWANTED: "strike red", Role.STYLE: "dim", Role.NOT_UNDERSTOOD: "bold yellow",
+}  # fmt: skip
 Planner = Annotated[str, typer.Option(help=f"One of {KNOWN}.")]
 Kind = Annotated[str, typer.Option(help="video, image or story.")]
 BaseUrl = Annotated[
@@ -67,6 +73,7 @@ def plan(
     reply: Annotated[str, typer.Option(help="File with the reply, for the paste planner.")] = "",
     candidates: Annotated[int, typer.Option(help="Plans of each prompt of --prompts.")] = 1,
     price: Annotated[str, typer.Option(metavar="IN,OUT", help="Of a million tokens, to tell the cost.")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="Show what became of each word (planner rules).")] = False,
 ) -> None:
     """Plan a prompt: words to boxes in time."""
     prices = _prices(price)
@@ -84,6 +91,10 @@ def plan(
     if candidates != 1:
         raise AnimaticError(f"candidates is {candidates}, which are of --prompts FILE; want --sample for one prompt")
     planned = chosen.plan(prompt, sample)
+    if explain:
+        if not planned.accounts:
+            raise AnimaticError(f"planner {planner} gives no account of words; --explain wants planner rules")
+        print_accounts(planned)
     print_warnings(planned)
     _tell_cost([planned], prices)
     if draw:
@@ -99,6 +110,20 @@ def print_warnings(planned: PlanResult, where: str = "") -> None:
     """What was cut or left out of a reply."""
     for warning in planned.warnings:
         line(f"warning: {where}{warning}", stderr=True)
+
+
+def print_accounts(planned: PlanResult) -> None:
+    """Each prompt with its words coloured by their roles, and below it the roles in these colours."""
+    for account in planned.accounts:
+        shown = Text(account.prompt)
+        for each in account.words:
+            shown.stylize(COLOURS[each.role], each.start, each.end)
+        roles = [role for role in Role if account.with_role(role)]
+        legend = Text("; ").join(
+            Text(f"{role}: {', '.join(account.with_role(role))}", style=COLOURS[role]) for role in roles
+        )
+        console(stderr=True).print(shown, highlight=False, soft_wrap=True)
+        console(stderr=True).print(legend, highlight=False, soft_wrap=True)
 
 
 def _prices(price: str) -> tuple[float, ...]:

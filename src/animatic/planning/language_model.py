@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..errors import AnimaticError
 from ..scene import Scene, Story
+from .account import Account
 from .cache import Cache, Entry, Key
 from .reply import MAX_TRACKS
 from .template import Form, Template
@@ -42,13 +43,15 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True)
 class PlanResult:
-    """A plan with its origin: the reply, what was changed in reading it, and its numbers of tokens."""
+    """A plan with its origin: the reply, what was changed in reading it, its numbers of tokens, and, of the offline
+    planner, what became of each word of the prompt (one account a scene)."""
 
     story: Story
     reply: str = ""
     warnings: tuple[str, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
     cached: bool = False
+    accounts: tuple[Account, ...] = ()
 
     @property
     def scene(self) -> Scene:

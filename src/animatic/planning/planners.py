@@ -23,7 +23,7 @@ from . import rules
 from .cache import Cache, Entry, Key, read_replies
 from .language_model import LanguageModel, LanguageModelPlanner, PlanResult
 from .local import LocalModel
-from .stories import lines_of, plan_story
+from .stories import lines_of, plan_story_with_accounts
 from .template import Form, load_template
 
 KNOWN = "rules, as-typed, openai:MODEL, completions:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
@@ -66,14 +66,16 @@ class RulePlanner:
 
     def plan(self, prompt: str, sample: int = 0) -> PlanResult:
         if self.kind == "story":
-            return PlanResult(plan_story(prompt, self.seconds))
+            story, accounts = plan_story_with_accounts(prompt, self.seconds)
+            warnings = [f"scene {i}: {line}" for i, each in enumerate(accounts, 1) for line in each.warnings()]
+            return PlanResult(story, warnings=tuple(warnings), accounts=accounts)
+        scene, account = rules.plan_with_account(prompt, seconds=self.seconds if self.kind == "video" else 0.0)
         if self.kind == "video":
-            return PlanResult((rules.plan(prompt, seconds=self.seconds),))
-        scene = rules.plan(prompt, seconds=0.0)
+            return PlanResult((scene,), warnings=account.warnings(), accounts=(account,))
 
         # LMD (arXiv 2305.13655) names objects with their article: "a red car"
         tracks = tuple(replace(track, phrase=article(track.phrase)) for track in scene.tracks)
-        return PlanResult((replace(scene, tracks=tracks),))
+        return PlanResult((replace(scene, tracks=tracks),), warnings=account.warnings(), accounts=(account,))
 
 
 @dataclass(frozen=True)

@@ -1,141 +1,116 @@
-"""English read with patterns: which objects a prompt names, how they stand and move, and what was not understood.
+"""English read by rules: which objects a prompt names, how they stand and move, and what was not understood.
 
-Objects become marks in the text ("#0 walks past #1"), the text is cut into clauses at its subjects, and each clause is
-read by itself (clauses.py). At last comes what words imply without saying.
+words -> set phrases, noun phrases, verbs -> clauses -> motions and relations
+tokens.py  elements.py, noun_phrases.py      clauses.py  said.py
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from .clauses import GROUP, Clause, numbers
-from .layout import Relation, SceneObject
-from .lexicon import IMPLIED, NOT_OBJECTS, PLACE_WORDS, SETTINGS, USUAL
-from .phrases import Phrase, motion, noun_phrase, tokens, verb
+from . import forms, lexicon
+from .account import Ledger, Role
+from .cast import Cast
+from .clause_meaning import Statements
+from .clauses import ClauseReader
+from .elements import Elements
+from .language import check_english
+from .meaning import apply
+from .move_tables import USUAL
+from .scene_objects import Convoy, Relation, SceneObject
+from .tokens import tokens
 
-SCENES = "video|scene|photo|photograph|picture|image|painting|animation|clip|shot"
-OPENERS = re.compile(
-    rf"^(?:(?:(?!on |in |at |to |from )[\w-]+ ){{0,5}}?(?:{SCENES})s?\b"
-    r"(?: (?:of|with|in which|where|that|which|shows?|showing|features?|featuring|contains?|containing))*\s*)+"
-)
-BEFORE_SUBJECT = re.compile(r"(?:^|[.,;:!?]|\b(?:and|while|as|but|then|first|where|which|when|is|are|there))\s*$")
-NEXT = re.compile(r"(?: ,)?(?: and)? (?:then|afterwards|after that|finally|later)\b|[.;]")
-PLACED, UNWANTED = "~", "^"  # marks of phrases that are no objects: "on the grass", "without people"
-INSIDE = ("in", "inside")
-ANYWHERE = (*INSIDE, "on", "at", "over", "across", "through", "along", "into")
+MAX_OBJECTS = 16  # objects of a scene; more cannot be distinguished in a small frame
+IMPLIED = {"fly": "sky", "soar": "sky", "swim": "sea", "sail": "sea", "dive": "sea", "drive": "road"}  # backgrounds
 
 
 @dataclass
 class Reading:
-    """What a prompt says: objects, relations between them, and the words that were not understood."""
+    """What a prompt says: objects, relations between them, and what became of its words."""
 
+    ledger: Ledger
     objects: list[SceneObject] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
+    convoys: list[Convoy] = field(default_factory=list)
     background: str = ""
     negative: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
 
 
 def read(prompt: str) -> Reading:
-    """Read a prompt; the caller checks what may be missing or too much."""
-    reading = Reading()
-    text = _marked(tokens(prompt), reading)
-    for subjects, passage in _clauses(text):
-        for step in NEXT.split(passage):
-            clause = Clause(reading.objects, reading.relations, subjects, step)
-            reading.unread += clause.read()
+    """Read a prompt; the caller checks what may be missing or too much. Raises `AnimaticError` if it is not English."""
+    words = tokens(prompt)
+    check_english(prompt, [token.low for token in words if token.is_word])
+    ledger = Ledger(prompt, words)
+    elements = Elements(words, ledger)
+    reader = ClauseReader(elements.read(), Cast(), ledger)
+    reader.read()
+
+    said = Statements(reader.cast, ledger)
+    for clause in reader.clauses:
+        apply(clause, said)
+    said.overtake()
+    reading = Reading(
+        ledger, reader.cast.objects, said.relations, said.convoys,
+        reader.backgrounds[0] if reader.backgrounds else "", reader.negative, [n for n in said.notes if n],
+    )  # fmt: skip
+    _fit(reading)
+    _accompany(reading)
     _imply(reading)
+    if not reading.background:
+        times = [word for word in (*elements.times, reader.time) if word not in ("", "day", "weekend", "season")]
+        reading.background = times[0] if times else ""
     return reading
 
 
-def _marked(words: list[str], reading: Reading) -> str:
-    """The text with a mark for each object; backgrounds and absent objects go to the reading."""
-    out: list[str] = []
-    nameless: list[tuple[int, Phrase]] = []
-    while words:
-        # the next noun phrase, or the next word
-        before = out[-1] if out else ""
-        phrase = None if words[0] in PLACE_WORDS else noun_phrase(words, bare=before[:1] != "#")
-        length = phrase.length if phrase else 1
-        taken, words = words[:length], words[length:]
-
-        if phrase and phrase.noun == "background":
-            reading.background = phrase.words.removesuffix("background").strip() or reading.background
-        elif phrase is None or phrase.noun in NOT_OBJECTS:
-            out += taken
-        elif _is_setting(phrase, before):
-            reading.background = phrase.head
-            out += taken if before == "into" else [PLACED]
-        elif before in ("without", "no") or (out[-2:-1] == [UNWANTED] and before in ("or", "and", "nor")):
-            reading.negative.append(phrase.head)
-            out.append(UNWANTED)
-        else:
-            nameless.append((len(out), phrase))
-            out.append("#")
-
-            # an elided noun ("a red and a blue car") is the next one
-            if phrase.noun:
-                for place, other in nameless:
-                    out[place] = f"#{_number(reading.objects, other, phrase.noun)}"
-                nameless = []
-    return " ".join(out)
+def _fit(reading: Reading) -> None:
+    """Draw fewer of those whose number is a guess, where there are too many."""
+    while (total := sum(item.count for item in reading.objects)) > MAX_OBJECTS:
+        vague = [item for item in reading.objects if item.is_vague and item.count > 2]
+        if not vague:
+            return
+        largest = max(vague, key=lambda item: item.count)
+        largest.count = max(2, largest.count - (total - MAX_OBJECTS))
+        reading.notes.append(f"{largest.phrase}: {largest.count} are drawn")
 
 
-def _number(objects: list[SceneObject], phrase: Phrase, noun: str) -> int:
-    """Index of the object that a phrase names: an earlier one where it is definite, else a new one.
-
-    `noun` is the phrase's own, or that of the phrase after it where its own is elided.
-    """
-    for i, item in enumerate(objects):
-        if phrase.definite and item.noun == noun and phrase.colour in item.phrase:
-            return i
-    words = phrase.words.split() if phrase.noun else [phrase.words, *noun.split()]
-    name = " ".join(dict.fromkeys(words)) or noun
-    objects.append(SceneObject(name, noun, phrase.count, phrase.size, phrase.action))
-    return len(objects) - 1
-
-
-def _clauses(text: str) -> list[tuple[list[int], str]]:
-    """Subjects, and the text up to the next subjects. An object after a preposition or a verb is no subject."""
-    text = OPENERS.sub("", text)
-    groups = list(re.finditer(GROUP, text))
-    ends = [0, *(group.end() for group in groups)]
-    subjects = []
-    for group, end in zip(groups, ends, strict=False):
-        if BEFORE_SUBJECT.search(text[end : group.start()]):
-            subjects.append(group)
-    if not subjects:
-        return [(numbers(group[0]), "") for group in groups]
-
-    stops = [*(subject.start() for subject in subjects[1:]), len(text)]
-    clauses = [(numbers(s[0]), text[s.end() : stop]) for s, stop in zip(subjects, stops, strict=True)]
-
-    # what comes before the first subject belongs to it
-    first, rest = clauses[0]
-    clauses[0] = (first, f"{text[: subjects[0].start()]} {rest}")
-    return clauses
+def _accompany(reading: Reading) -> None:
+    """What is carried or walks along moves as its company does."""
+    for i, item in enumerate(reading.objects):
+        if item.company is None or item.moves:
+            continue
+        host = reading.objects[item.company]
+        item.moves = list(host.moves)
+        item.start = host.start if host.moves else item.start
+        item.stops, item.leaves, item.visible = host.stops, host.leaves, host.visible
+        held = any(
+            r.kind in ("touch", "within", "mounted") and {r.a, r.b} == {i, item.company} for r in reading.relations
+        )
+        if not held and host.moves and any(move.goal[0] is not None for move in host.moves):
+            item.company = None  # side by side, in one line
 
 
 def _imply(reading: Reading) -> None:
     """What words imply without saying: "a flying bird" goes somewhere, and is in the sky."""
     related = {i for relation in reading.relations for i in (relation.a, relation.b)}
     for i, item in enumerate(reading.objects):
+        stem = forms.verb_lemma(item.action) or item.action
+        kind = lexicon.verbs().get(stem, "")
+
         # a participle alone moves a single object that no relation holds in place
-        kind = motion(item.action)
         is_free = item.count == 1 and not item.moves and item.start == (None, None) and i not in related
-        if is_free and kind in USUAL:
+        if is_free and not item.is_still and item.action_tokens and kind in USUAL:
             item.moves.append(USUAL[kind])
             reading.notes.append(f"{item.phrase}: no direction is given, the usual one is assumed")
-
-        stem = verb(item.action) or ""
-        if not reading.background and stem in IMPLIED:
+        if item.action_tokens:
+            role = Role.MOTION if kind in USUAL or kind == "still" else Role.ATTRIBUTE
+            check = "moves" if kind in USUAL and item.moves else ""
+            if kind in USUAL and not item.moves:
+                role = Role.ATTRIBUTE  # "four walking dogs" stand: the word is part of their name
+            reading.ledger.set(role, *item.action_tokens, objects=[i], check=check)
+        item.action = stem
+        inside = any(r.kind == "within" for r in reading.relations)
+        flies = lexicon.is_any(item.noun, "flyer") and IMPLIED.get(stem) == "sea"
+        if not reading.background and stem in IMPLIED and not inside and not flies:
             reading.background = IMPLIED[stem]
             reading.notes.append(f"background {IMPLIED[stem]} from {item.action!r}")
-
-
-def _is_setting(phrase: Phrase, before: str) -> bool:
-    """Whether a phrase is the background: "in a house" is, but "a car beside a house" has two objects."""
-    prepositions = INSIDE if phrase.noun == "house" else ANYWHERE
-    return not SETTINGS.isdisjoint((phrase.head, phrase.noun)) and before in prepositions

@@ -1,24 +1,33 @@
 """The offline planner: English to a Scene with rules, no model. What was not understood is in `reasoning`.
 
-words -> noun phrases -> objects with motions and relations -> boxes
-         phrases.py      reading.py, clauses.py               layout.py
+words -> clauses -> objects with motions and relations -> boxes -> an account of every word
+         reading.py                                       layout.py   account.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import AnimaticError
-from ..scene import Scene
+from ..scene import Scene, Track
+from .account import Account, Role
 from .layout import arrange
-from .motions import Spot
-from .phrases import MAX_OBJECTS
-from .reading import Reading, read
+from .paths import Move
+from .reading import MAX_OBJECTS, Reading, read
+
+SHOWS = 0.02  # of the frame: the smallest change of a box that counts as one
 
 
 def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
     """A Scene of `keys` key frames over `seconds` (0: a still image of one key) from an English prompt.
 
-    Raises `AnimaticError` where the prompt is empty, names no object (neither present nor absent), or more than twelve.
+    Raises `AnimaticError` where the prompt is empty, not English, names nothing to show, or more than 16 objects.
     """
+    return plan_with_account(prompt, keys, seconds)[0]
+
+
+def plan_with_account(prompt: str, keys: int = 6, seconds: float = 2.0) -> tuple[Scene, Account]:
+    """`plan`, and what became of each word of the prompt."""
     if not prompt.strip():
         raise AnimaticError("the prompt is empty; want a sentence")
     if keys < 1:
@@ -26,33 +35,56 @@ def plan(prompt: str, keys: int = 6, seconds: float = 2.0) -> Scene:
 
     reading = read(prompt)
     total = sum(item.count for item in reading.objects)
-    if not total and not reading.negative:
+    if not total and not reading.negative and not reading.background:
         short = prompt if len(prompt) <= 60 else prompt[:59] + "…"
         raise AnimaticError(f"the prompt {short!r} names no object to place; want one, such as 'a bear walks left'")
     if total > MAX_OBJECTS:
         raise AnimaticError(f"the prompt names {total} objects to place; want at most {MAX_OBJECTS}")
 
-    tracks = arrange(reading.objects, reading.relations, keys if seconds > 0 else 1)
-    negative = ", ".join(reading.negative)
-    return Scene(prompt.strip(), tracks, reading.background, negative, seconds, _explanation(reading))
+    still = seconds <= 0
+    tracks, members = arrange(
+        reading.objects, reading.relations, 1 if still else keys, reading.convoys, reading.background
+    )
+    _check_motions(reading, tracks, members, keys)
+    account = reading.ledger.account()
+    negative = ", ".join(dict.fromkeys(reading.negative))
+    reasoning = _explanation(reading, account)
+    return Scene(prompt.strip(), tracks, reading.background, negative, seconds, reasoning), account
 
 
-def _explanation(reading: Reading) -> str:
+def _check_motions(reading: Reading, tracks: Sequence[Track], members: Sequence[Sequence[int]], keys: int) -> None:
+    """What was read as a motion but changes no box was not understood."""
+    for token, (check, objects) in list(reading.ledger.about.items()):
+        own = [tracks[j] for i in objects for j in members[i]]
+        shows = {"moves": _moves, "visible": _comes_or_goes}[check]
+        if not any(map(shows, own)) and (keys > 1 and own and len(own[0].boxes) > 1):
+            reading.ledger.set(Role.NOT_UNDERSTOOD, token)
+
+
+def _moves(track: Track) -> bool:
+    boxes = [box for box in track.boxes if box is not None]
+    return any(abs(a - b) > SHOWS for box in boxes[1:] for a, b in zip(boxes[0], box, strict=True))
+
+
+def _comes_or_goes(track: Track) -> bool:
+    return None in track.boxes
+
+
+def _explanation(reading: Reading, account: Account) -> str:
     """What was understood, and what was not, for the scene's `reasoning`."""
     parts = []
     for item in reading.objects:
         moves = ", then ".join(map(_move_in_words, item.moves)) or "still"
         parts.append(f"{item.count} x {item.phrase}: {moves}")
     parts += reading.notes
-    if reading.unread:
-        parts.append("not understood: " + ", ".join(dict.fromkeys(reading.unread)))
-    return "; ".join(parts)
+    return "; ".join(filter(None, [*parts, account.summary()]))
 
 
-def _move_in_words(move: Spot | str) -> str:
-    if isinstance(move, str):
-        return move
-    x, y = move
+def _move_in_words(move: Move) -> str:
+    x, y = move.goal
+    if (x, y) == (None, None):
+        return "a stop" if move.path == "line" else move.path
     high, low = ("top", "bottom") if x is None else ("upper", "lower")
     words = ({0.0: high, 1.0: low}.get(y, ""), {0.0: "left", 1.0: "right"}.get(x, ""))  # type: ignore[arg-type]
-    return "to the " + (" ".join(filter(None, words)) or "middle")
+    goal = "to the " + (" ".join(filter(None, words)) or "middle")
+    return goal if move.path == "line" else f"{move.path} {goal}"

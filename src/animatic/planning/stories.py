@@ -15,19 +15,39 @@ from dataclasses import replace
 from ..errors import AnimaticError
 from ..scene import Box, Scene, Story, Track
 from . import rules
-from .lexicon import IRREGULAR_VERBS
-from .phrases import verb
+from .account import Account, Role, account_of
+from .forms import verb_lemma
+from .lexicon import verbs
 from .template import MAX_SCENES
 
 LONG = 20  # words from which on a line is a prompt for a model; those of DiTCtrl's stories have 24 and more
 _THEN = r"(?:and )?(?:then|after that|afterwards|finally|later|next)\b,?"
-_CUT = re.compile(rf"(?<=[.;!?])\s+(?:{_THEN}\s+)?|,?\s+(?:and\s+)?then\s+|\s*,\s+{_THEN}\s+", re.IGNORECASE)
+_CUT = re.compile(
+    rf"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<=[.;!?])\s+(?:{_THEN}\s+)?|,?\s+(?:and\s+)?then\s+|\s*,\s+{_THEN}\s+",
+    re.IGNORECASE,
+)
 _LASTS = re.compile(r",?\s*\bfor (\d+(?:\.\d+)?) (?:seconds?|secs?|s)\b", re.IGNORECASE)
-_PRONOUN = re.compile(r"^(?:it|he|she|they|the same (?:one|thing))\b", re.IGNORECASE)
+_PRONOUN = re.compile(r"^((?:[^,]{1,60}, |\w+ly )?)(?:it|he|she|they|the same (?:one|thing))\b(?!')", re.IGNORECASE)
+
+# headings and timecodes before a scene: "Scene 2:", "[00:05]", "0:03-0:06", "(3s)"
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?"
+_HEADING = re.compile(
+    r"(?:^|(?<=\s))(?:(?:scene|shot|part) \d+\s*[:.\u2013-]|"
+    rf"[\[(]?{_CLOCK}(?:\s*[-\u2013]\s*{_CLOCK})?[\])]?\s*[:\u2013-]?|"
+    r"[\[(]\d+(?:\s*[-\u2013]\s*\d+)?\s*s(?:econds)?[\])]:?)(?=\s|$)\s*",
+    re.IGNORECASE,
+)
 
 
 def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
+    """`plan_story_with_accounts` without the accounts."""
+    return plan_story_with_accounts(text, seconds, keys)[0]
+
+
+def plan_story_with_accounts(text: str, seconds: float = 3.0, keys: int = 6) -> tuple[Story, tuple[Account, ...]]:
     """Scenes of `keys` key frames and `seconds` each, unless the text says otherwise ("for 2 seconds").
+
+    With each scene what became of the words of its prompt.
 
     A scene that the rules cannot plan has a prompt alone. Raises `AnimaticError` where the text is empty or
     has more than six scenes; long lines are not counted.
@@ -43,9 +63,11 @@ def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
     durations = iter([_LASTS.search(words) for words in read])
     prompts = iter(_standing_alone([_LASTS.sub("", words) for words in read]))
     story: list[Scene] = []
+    accounts: list[Account] = []
     for words, is_long in parts:
         if is_long:
             story.append(Scene(words, seconds=seconds, reasoning="a long prompt: kept as typed, nothing is placed"))
+            accounts.append(account_of(words, Role.STYLE))
             continue
 
         prompt = next(prompts)
@@ -53,11 +75,12 @@ def plan_story(text: str, seconds: float = 3.0, keys: int = 6) -> Story:
         duration = float(match[1]) if match else seconds
         if duration <= 0:
             raise AnimaticError(f"scene {len(story) + 1} of the story lasts {duration:g} seconds; want more than 0")
-        scene = _planned(prompt, duration, keys)
+        scene, account = _planned(prompt, duration, keys)
+        accounts.append(account)
         if story and not scene.background:
             scene = replace(scene, background=story[-1].background)
         story.append(_continued(story[-1], scene) if story else scene)
-    return tuple(story)
+    return tuple(story), tuple(accounts)
 
 
 def lines_of(text: str) -> list[str]:
@@ -67,7 +90,9 @@ def lines_of(text: str) -> list[str]:
 
 def _scenes(text: str) -> list[tuple[str, bool]]:
     """The text of each scene, and whether it is a long line."""
-    lines = lines_of(text)
+    lines = lines_of(_HEADING.sub("\n", text))
+    if len(lines) == 1:
+        text = lines[0]
     if len(lines) < 2:
         parts = _CUT.split(text.strip().strip("|"))
         return [(words, False) for part in parts if (words := _bare(part))]
@@ -88,7 +113,7 @@ def _standing_alone(prompts: Sequence[str]) -> list[str]:
         missing = _begins_with_verb(prompt)
         if out and (missing or _PRONOUN.search(prompt)):
             subject = next((words for before in reversed(out) if (words := _subject(before))), "it")
-            prompt = f"{subject} {prompt}" if missing else _PRONOUN.sub(subject, prompt)
+            prompt = f"{subject} {prompt}" if missing else _with_subject(prompt, subject)
         for noun, phrase in named.items():
             if phrase:
                 prompt = re.sub(rf"\bthe {noun}(?!\w)", f"the {phrase}", prompt, flags=re.IGNORECASE)
@@ -99,16 +124,30 @@ def _standing_alone(prompts: Sequence[str]) -> list[str]:
     return out
 
 
+def _with_subject(prompt: str, subject: str) -> str:
+    """The prompt with the subject in place of its pronoun; after other words it begins in lower case."""
+
+    def named(found: re.Match[str]) -> str:
+        return found[1] + (subject[0].lower() + subject[1:] if found[1] else subject)
+
+    return _PRONOUN.sub(named, prompt)
+
+
 def _begins_with_verb(prompt: str) -> bool:
     word = re.split(r"[^a-z]", prompt.lower(), maxsplit=1)[0]
-    return word in IRREGULAR_VERBS or (word.endswith(("s", "ing")) and verb(word) is not None)
+    return verb_lemma(word) in verbs() and word != verb_lemma(word)
 
 
 def _subject(prompt: str) -> str:
     """The words up to the end of the first object."""
-    found = (re.search(rf"(?<!\w){re.escape(phrase)}s?(?!\w)", prompt, re.IGNORECASE) for phrase in _phrases(prompt))
+    found = (re.search(rf"(?<!\w){_spaced(phrase)}s?(?!\w)", prompt, re.IGNORECASE) for phrase in _phrases(prompt))
     ends = [match.end() for match in found if match]
     return prompt[: min(ends)] if ends else ""
+
+
+def _spaced(phrase: str) -> str:
+    """A pattern of the phrase in which other marks may stand between its words: "Mr. Bear"."""
+    return r"[\s.]+".join(map(re.escape, phrase.split()))
 
 
 def _phrases(prompt: str) -> list[str]:
@@ -119,11 +158,12 @@ def _phrases(prompt: str) -> list[str]:
         return []
 
 
-def _planned(prompt: str, seconds: float, keys: int) -> Scene:
+def _planned(prompt: str, seconds: float, keys: int) -> tuple[Scene, Account]:
     try:
-        return rules.plan(prompt, keys, seconds)
+        return rules.plan_with_account(prompt, keys, seconds)
     except AnimaticError as error:
-        return Scene(prompt, seconds=seconds, reasoning=f"no layout, the prompt alone: {error}")
+        scene = Scene(prompt, seconds=seconds, reasoning=f"no layout, the prompt alone: {error}")
+        return scene, account_of(prompt, Role.NOT_UNDERSTOOD)
 
 
 def _from(previous: Box, track: Track) -> tuple[Box | None, ...]:

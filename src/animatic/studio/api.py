@@ -82,7 +82,10 @@ class Api:
     def plan(
         self, prompt: str, planner: Name = "rules", kind: Kind = "video", seconds: Seconds = 2.0, reply: str = ""
     ) -> dict[str, Any]:
-        """A prompt to {"story": ..., "warnings": [...]}. `reply` is a language model's, for the paste planner."""
+        """A prompt to {"story": ..., "warnings": [...], "accounts": [...]}: of planner rules, each word's role.
+
+        `reply` is a language model's, for the paste planner.
+        """
         _within(self._letters("prompt", prompt))
         asker: Planner
         if planner == "paste":
@@ -94,7 +97,10 @@ class Api:
         else:
             raise Refused(f"unknown planner {planner!r}; known here: {', '.join([*self.planners, 'paste'])}")
         made = asker.plan(prompt)
-        return {"story": json.loads(story_json(made.story)), "warnings": list(made.warnings)}
+        accounts = [{"prompt": each.prompt, "words": each.to_list()} for each in made.accounts]
+        return {
+            "story": json.loads(story_json(made.story)), "warnings": list(made.warnings), "accounts": accounts,
+        }  # fmt: skip
 
     def chat(self, prompt: str, kind: Kind = "video") -> dict[str, Any]:
         """The words to give to a language model whose reply is pasted into `plan`: {"text": ...}."""

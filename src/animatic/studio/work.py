@@ -36,7 +36,7 @@ class Limits:
     steps: int = 200
     side: int = 1024
     scenes: int = 8
-    tracks: int = 12
+    tracks: int = 16
     keys: int = 64
     letters: int = 2000
     compare: int = 2

@@ -554,6 +554,23 @@ function turn(to) {
 
 // ---- what the buttons do
 
+// the prompt with each word's role, and in words those that are in no box
+function accounted(accounts) {
+  const parts = accounts.flatMap(({ prompt, words }) => {
+    let end = 0;
+    const spans = words.flatMap((word) => {
+      const before = prompt.slice(end, word.start);
+      end = word.end;
+      return [before, make("span", { textContent: prompt.slice(word.start, word.end), title: word.role, className: word.role.replace(" ", "-") })];
+    });
+    return [make("span", {}, ...spans, prompt.slice(end))];
+  });
+  const lost = accounts.flatMap(({ words }) => words.filter((word) => word.role === "not understood").map((word) => word.word));
+  if (lost.length) parts.push(make("span", { className: "hint" }, `Not understood, so in no box: ${[...new Set(lost)].join(", ")}`));
+  $("account").hidden = !accounts.length;
+  $("account").replaceChildren(...parts);
+}
+
 async function planned() {
   const words = { prompt: $("prompt").value, planner: $("planner").value, kind: $("kind").value };
   if (words.kind === "video") words.seconds = scene().seconds || 2;
@@ -561,7 +578,8 @@ async function planned() {
     if (!$("reply").value.trim()) throw new Error("give the words on the left to a language model and paste its reply");
     words.reply = $("reply").value;
   }
-  const { story, warnings } = await ask("plan", words);
+  const { story, warnings, accounts } = await ask("plan", words);
+  accounted(accounts);
   const scenes = scenesOf(story);
   stop();
   change(() => {

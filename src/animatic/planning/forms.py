@@ -1,0 +1,110 @@
+"""Forms of English words: parts of speech and lemmas from LemmInflect's dictionary (the NIH's SPECIALIST Lexicon).
+
+The dictionary lists what a word *can* be; which of these it is in a sentence is decided in tagging.py.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from ..prompting import english
+from . import lexicon
+
+_SINGULARS = {many: one for one, many in english.IRREGULAR.items()}
+_NOT_PLURAL = re.compile(r"(ss|us|is|lens|gas|news|series|species|tennis|bus)$")
+_ODD_VERBS = {"lying": "lie", "dying": "die", "left": "leave", "leaving": "leave", "lay": "lie", "felled": "fall"}
+_ENDINGS = (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ing", ""), ("ing", "e"), ("ied", "y"), ("ed", ""),
+            ("ed", "e"))  # fmt: skip
+
+
+@cache
+def _dictionary() -> Any:
+    """LemmInflect's dictionary; imported late, for it takes a third of a second to load."""
+    import lemminflect
+
+    return lemminflect.getAllLemmas
+
+
+@cache
+def _lemmas(word: str) -> dict[str, tuple[str, ...]]:
+    return _dictionary()(word) if word.isascii() else {}
+
+
+def parts_of_speech(word: str) -> frozenset[str]:
+    """What a word can be: any of NOUN, VERB, ADJ and ADV; empty where the dictionary does not have it."""
+    found = {part for part in _lemmas(word) if part in ("NOUN", "VERB", "ADJ", "ADV")}
+    if word in _SINGULARS:
+        found.add("NOUN")
+    return frozenset(found)
+
+
+@cache
+def verb_lemma(word: str) -> str:
+    """The base form of a word that can be a verb; "" where it cannot."""
+    if word in _ODD_VERBS:
+        return _ODD_VERBS[word]
+    known = lexicon.verbs()
+    found = _lemmas(word).get("VERB", ())
+    for lemma in found:
+        if lemma in known:
+            return lemma
+
+    # verbs of motion that the dictionary does not have: "skateboarding"
+    if word in known:
+        return word
+    for ending, base in _ENDINGS:
+        stem = word.removesuffix(ending) + base
+        if word.endswith(ending) and stem in known:
+            return stem
+    return found[0] if found else ""
+
+
+def is_plural(word: str) -> bool:
+    """Whether a noun has the form of a plural."""
+    if word in _SINGULARS:
+        return _SINGULARS[word] != word
+    return len(word) > 3 and word.endswith("s") and not _NOT_PLURAL.search(word)
+
+
+@cache
+def singular(word: str) -> str:
+    """The singular of a noun, or the word as it is where it has none."""
+    if word in _SINGULARS:
+        return _SINGULARS[word]
+    if not is_plural(word):
+        return word
+    found = [lemma for lemma in _lemmas(word).get("NOUN", ()) if lemma != word]
+    if found:
+        return found[0]
+    if re.search(r"[^aeiou]ies$", word):
+        return word[:-3] + "y"
+    return word[:-2] if re.search(r"([^aeo]us|ss|x|zz|ch|sh)es$", word) else word[:-1]
+
+
+def can_be_noun(word: str) -> bool:
+    """Whether a word may be a noun: the dictionary says so, or does not have it."""
+    found = parts_of_speech(word)
+    return "NOUN" in found or not found
+
+
+def is_adverb(word: str) -> bool:
+    """Whether a word is an adverb and nothing else that stands in a noun phrase."""
+    found = parts_of_speech(word)
+    if word in lexicon.words("manner"):
+        return True
+    if "ADV" in found:
+        return not found & {"NOUN", "ADJ"} or (word.endswith("ly") and "NOUN" not in found and "ADJ" not in found)
+    return not found and word.endswith("ly") and len(word) > 4
+
+
+def is_adjective(word: str) -> bool:
+    """Whether a word may stand before a noun as its attribute."""
+    if word in lexicon.words("adjective") or word in lexicon.sizes("size") or is_colour(word):
+        return True
+    return "ADJ" in parts_of_speech(word)
+
+
+def is_colour(word: str) -> bool:
+    return word in lexicon.words("colour") or all(part in lexicon.words("colour") for part in re.split("-and-|-", word))

@@ -1,0 +1,259 @@
+"""Clauses to motions and relations of objects, word by word: what each word did is put in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import lexicon
+from .account import Role
+from .clause_meaning import Statements
+from .clause_state import Clause
+from .direct_meaning import DirectMeaning
+from .lexicon import is_any
+from .move_tables import CARRIED, GLIDING, STYLED, USUAL
+from .paths import Move
+from .scene_objects import Convoy
+
+
+def apply(clause: Clause, statements: Statements) -> None:
+    """Add what a clause says to the statements."""
+    if clause.of:
+        _of_no_object(clause, statements)
+    elif clause.subjects:
+        WholeMeaning(statements, clause, _kind(clause)).apply()
+
+
+def _of_no_object(clause: Clause, statements: Statements) -> None:
+    """Weather is style; a camera's motion shows in no box, but a zoom makes what it is on larger or smaller."""
+    if clause.of in ("weather", "place"):
+        for complement in clause.complements:
+            if not complement.objects:
+                statements.ledger.set(Role.STYLE, *complement.tokens)
+        known = ("down", "go", "still", "be", "no path", "show") if clause.of == "weather" else ("still", "be", "show")
+        if clause.verb and _kind(clause) in known:
+            statements.ledger.set(Role.STYLE, *range(clause.verb.first, clause.verb.stop))
+        return
+    verb = clause.verb
+    targets = clause.direct + [i for c in clause.complements for i in c.objects]
+    if verb and verb.lemma in ("zoom in", "zoom out", "zoom") and targets:
+        outwards = verb.lemma == "zoom out" or any(c.value == "out" for c in clause.complements)
+        for i in targets:
+            statements.cast.objects[i].moves.append(Move(path="recede" if outwards else "approach"))
+        tokens = [*range(verb.first, verb.stop), *(t for c in clause.complements for t in c.tokens)]
+        statements.ledger.set(Role.MOTION, *tokens, objects=targets, check="moves")
+
+
+def _kind(clause: Clause) -> str:
+    """The kind of motion of a clause's verb; "" where there is none, "no path" where it is not known."""
+    if clause.verb is None:
+        return ""
+    table = lexicon.verbs()
+    if clause.verb.lemma == "be":
+        return "be"
+    return table.get(clause.verb.lemma, "no path")
+
+
+class WholeMeaning(DirectMeaning):
+    """One clause: first what is visible when, then relations, then motions."""
+
+    def apply(self) -> None:
+        if self.clause.verb and self.clause.verb.negated:
+            self._negated()
+            return
+        if self.clause.verb and self.clause.verb.passive:
+            self._passive()
+        self._times()
+        several = len(self.subjects) > 1 or self.objects[self.subjects[0]].count > 1
+        if self.kind in ("meet", "part") and several and not self.clause.direct:
+            self._against(self.kind)
+        for complement in self.clause.complements:
+            self._adverbial(complement)
+        for complement in self.clause.complements:
+            if complement.place:
+                self._place(complement)
+        for complement in self.clause.complements:
+            if complement.objects:
+                self._with_objects(complement)
+        if self.clause.direct:
+            self._direct()
+        self._moves()
+
+    def _negated(self) -> None:
+        """ "does not move" is still; any other action that does not happen shows nowhere and need not."""
+        for i in self.subjects:
+            self.objects[i].moves = []
+            self.objects[i].action = ""
+            self.objects[i].is_still = True
+        self._mark(Role.MOTION if self.kind != "no path" else Role.NOT_UNDERSTOOD, self.verb_tokens)
+
+    def _passive(self) -> None:
+        """The agent of "is chased by a dog" chases; "is thrown" and "is parked" say what becomes of the subject."""
+        agents = [c for c in self.clause.complements if c.kind in ("by", "relation by") and c.objects]
+        if self.kind in CARRIED | {"hold", "throw", "meet"} and agents:
+            agent = agents[0]
+            self.clause.complements.remove(agent)
+            self.clause.direct, self.subjects = self.clause.subjects, agent.objects
+            self.clause.subjects = self.subjects
+            self._mark(Role.MOTION, agent.tokens)
+
+    def _times(self) -> None:
+        part: tuple[float, float] | None = None
+        for complement in self.clause.complements:
+            if complement.kind == "visible first":
+                part = (0.0, 0.5)
+            elif complement.kind == "visible last":
+                part = (0.5, 1.0)
+            elif complement.kind in ("middle", "late", "early") and self.kind in ("appear", "disappear"):
+                late = complement.kind != "early"
+                part = (0.5, 1.0) if self.kind == "appear" and late else (0.0, 0.5) if late else None
+            else:
+                continue
+            self._mark(Role.MOTION, complement.tokens, "visible")
+        comes_from = any(
+            c.kind in ("from", "out", "off", "relation out", "from spot") and (c.objects or c.spots)
+            for c in self.clause.complements
+        )
+        if part is None and self.kind in ("appear", "disappear") and not comes_from:
+            part = (0.5, 1.0) if self.kind == "appear" else (0.0, 0.5)
+        if comes_from and self.kind == "appear":
+            self.kind = "go"
+        if part is None:
+            return
+        for i in self.subjects:
+            self.objects[i].visible = part
+        if self.kind in ("appear", "disappear", "show", "be", ""):
+            self._mark(Role.MOTION, self.verb_tokens, "visible")
+
+    # ---- motions of the subjects
+
+    def _moves(self) -> None:
+        kind = self.kind
+        goals = self._completed(self.goals)
+        if self.from_given and not goals:
+            goals = [self._opposite()]
+        assumed = not goals and kind in USUAL
+        if assumed:
+            goals = self._usual()
+        if kind == "stop" and not goals:
+            self._stop()
+            return
+        if goals and not assumed:
+            self._replace_assumed(goals)
+        self._begin_at(goals)
+        for i in self.subjects:
+            item = self.objects[i]
+            if assumed and item.is_assumed and kind == "go":
+                continue
+            item.is_assumed = assumed and not item.moves and bool(goals) and goals[0].goal[0] is not None
+            if kind in ("still",) and not goals:
+                item.is_still |= not item.moves
+            if goals:
+                item.is_still = False
+            if self.clause.joined and item.moves and len(goals) == 1:
+                merged = _merged(item.moves[-1], goals[0])
+                if merged:
+                    item.moves[-1] = merged
+                    continue
+            if item.stops and goals and kind != "stop":
+                item.moves.append(Move())  # the stop, between what it did before and does then
+                item.stops = False
+            repeated = bool(goals) and item.moves[-1:] == goals[:1]
+            item.moves += goals[1:] if repeated else goals
+            item.action = item.action or (self.clause.verb.lemma if kind and self.clause.verb else "")
+            item.stops |= bool(item.moves) and kind == "stop"
+        self._line_up(goals)
+        self._account(kind, bool(goals))
+        if assumed and goals and goals[0].goal[0] is not None:
+            named = ", ".join(self.objects[i].phrase for i in self.subjects)
+            self.scene.notes.append(f"{named}: no direction is given, the usual one is assumed")
+
+    def _replace_assumed(self, goals: list[Move]) -> None:
+        """What is said of the direction holds for the motion before, and for those that go along."""
+        for i in self.subjects:
+            if not self.objects[i].is_assumed:
+                continue
+            self.objects[i].moves = []
+            along = {j for convoy in self.scene.convoys if i in convoy.members for j in convoy.members}
+            for j in along - set(self.subjects):
+                self.objects[j].moves = list(goals)
+
+    def _line_up(self, goals: list[Move]) -> None:
+        """Several that go sideways together: the first that is named goes ahead."""
+        sideways = any(goal.goal[0] is not None and goal.path != "arc" for goal in goals)
+        kinds = {is_any(self.objects[i].noun, "flyer") for i in self.subjects}
+        plain = all(self.objects[i].x_range == (0.0, 1.0) for i in self.subjects)
+        if sideways and len(self.subjects) > 1 and len(kinds) == 1 and plain and self.kind != "against":
+            self.scene.convoys.append(Convoy(tuple(reversed(self.subjects))))
+
+    def _stop(self) -> None:
+        for i in self.subjects:
+            self.objects[i].stops = bool(self.objects[i].moves)
+        self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens])
+
+    def _account(self, kind: str, moved: bool) -> None:
+        """Roles of the verb and of what says where it leads."""
+        self._mark(Role.MOTION, self.motion_tokens, "moves" if moved else "")
+        if kind in ("still", "be", "stop", "arrive", "aux", "go", "show") or (kind == "place"):
+            self._mark(Role.MOTION, self.verb_tokens, "moves" if kind == "go" or (moved and kind == "arrive") else "")
+        elif kind not in ("no path", "appear", "disappear", "hold", "wear", "", "against") or (
+            kind == "appear" and moved
+        ):
+            self._mark(Role.MOTION, self.verb_tokens, "moves")
+
+    def _opposite(self) -> Move:
+        """The move away from where it comes from: to the other side, along the axis that the verb moves in."""
+        x, y = self.start
+        if self.kind == "down":
+            if self.clause.verb and self.clause.verb.lemma in GLIDING and x is not None:
+                return Move((1 - x, 1.0))
+            return Move((None, 1.0), "fall") if y is None or y < 0.5 or x is not None else Move((None, 1.0))
+        if self.kind == "up":
+            return Move((None if x is None else x, 0.0))
+        if self.kind == "come in":
+            return Move((0.5 if x is not None else None, 0.5 if y is not None else None))
+        opposite = (None if x is None else 1 - x, None if y is None else 1 - y)
+        return Move(opposite, STYLED.get(self.kind, "line") if self.kind != "down" else "fall")
+
+    def _usual(self) -> list[Move]:
+        """The usual move of the verb, unless it would contradict the place that is given, or what was said."""
+        usual = USUAL[self.kind]
+        items = [self.objects[i] for i in self.subjects]
+        if self.kind == "throw" and not (self.clause.verb and self.clause.verb.passive):
+            return []
+        if self.kind in ("return",):
+            moved = next((m.goal for item in items for m in item.moves if m.goal != (None, None)), (1.0, None))
+            return [Move(tuple(None if v is None else 1 - v for v in moved))]  # type: ignore[arg-type]
+        if (
+            any(item.moves for item in items)
+            and (self.kind in ("go", "leave") or usual.path in ("circle",))
+            and (self.kind == "go")
+        ):
+            return []
+        x = self.start[0]
+        if self.kind == "leave" and x is not None:
+            return [Move(self.start)]
+        if usual.goal[0] is not None and x is not None and usual.path == "line":
+            return [replace(usual, goal=(0.0 if x == 1.0 else 1.0, None))]
+        return [usual]
+
+    def _begin_at(self, goals: list[Move]) -> None:
+        if self.start == (None, None):
+            return
+        for i in self.subjects:
+            item = self.objects[i]
+            if item.moves and not self.clause.joined:
+                continue
+            x = item.start[0] if self.start[0] is None else self.start[0]
+            y = item.start[1] if self.start[1] is None else self.start[1]
+            item.start = (x, y)
+
+
+def _merged(a: Move, b: Move) -> Move | None:
+    """Two moves at the same time as one, None where both say something of the same axis."""
+    if a.path not in ("line", "fall", "bounce") or b.path not in ("line", "fall", "bounce"):
+        return None
+    if any(p is not None and q is not None and p != q for p, q in zip(a.goal, b.goal, strict=True)):
+        return None
+    x = a.goal[0] if b.goal[0] is None else b.goal[0]
+    y = a.goal[1] if b.goal[1] is None else b.goal[1]
+    return Move((x, y), "bounce" if "bounce" in (a.path, b.path) else "line")

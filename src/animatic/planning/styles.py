@@ -1,0 +1,112 @@
+"""Words that are style wherever they stand: set phrases, comparisons, and what stands between commas alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from . import forms, lexicon
+from .account import Ledger, Role
+from .lexicon import is_any
+from .tokens import Token
+
+STYLISTIC = ("style", "camera", "light", "time", "weather", "medium")
+_CAMERA_MOVES = frozenset("pan tilt zoom dolly pedestal truck crane racking panning tilting zooming".split())
+
+
+@dataclass
+class StyleWords:
+    """Takes words of style out of the tokens, and gives them that role in the ledger."""
+
+    tokens: Sequence[Token]
+    ledger: Ledger
+    taken: set[int] = field(default_factory=set)
+    times: list[str] = field(default_factory=list)  # "night" of "at night"
+    existential: set[int] = field(default_factory=set)  # tokens of "there is"
+
+    def _idioms(self) -> None:
+        """Take set phrases of style, and those without content."""
+        table = lexicon.idioms()
+        longest = max(map(len, table))
+        i = 0
+        while i < len(self.tokens):
+            for length in range(min(longest, len(self.tokens) - i), 0, -1):
+                words = tuple(token.low for token in self.tokens[i : i + length])
+                kind = table.get(words) or table.get(tuple(" ".join(words).replace("-", " ").split()))
+                if kind and (length > 1 or "-" in words[0]):
+                    where = range(i, i + length)
+                    if kind != "filler":
+                        self.ledger.set(Role.STYLE, *where)
+                    if kind == "time":
+                        self.times.append(words[-1])
+                    if words[0] == "there":
+                        self.existential.add(i)
+                    self.taken.update(where)
+                    i += length - 1
+                    while words[-1] == "of" and i + 1 < len(self.tokens) and self.tokens[i + 1].is_word:
+                        i += 1  # whose style it is
+                        self.ledger.set(Role.STYLE, i)
+                        self.taken.add(i)
+                    break
+            i += 1
+
+    def _comparisons(self) -> None:
+        """Take what something is compared with: "as tall as a house", "faster than a car"."""
+        lows = [token.low for token in self.tokens]
+        for i, low in enumerate(lows):
+            is_equal = low == "as" and i > 1 and lows[i - 2] == "as"
+            if not is_equal and low != "than":
+                continue
+            stop = i + 2 if lows[i + 1 : i + 2] and lows[i + 1] in lexicon.DETERMINERS else i + 1
+            where = range(i - 2 if is_equal else i - 1, min(stop + 1, len(lows)))
+            self.ledger.set(Role.STYLE, *where)
+            self.taken.update(where)
+
+    def _style_segments(self) -> None:
+        """Take what stands between commas and says only how all looks: ", cinematic lighting, 8k"."""
+        marks = [i for i, token in enumerate(self.tokens) if token.text in ",:;.!?|\n()\u2014\u2013"]
+        bounds = [-1, *marks, len(self.tokens)]
+        segments = [range(a + 1, b) for a, b in pairwise(bounds) if b > a + 1]
+        for segment in segments:
+            if segment is not segments[0] and self._is_camera_move(segment):
+                self.taken.update(segment)  # not understood: no box shows it
+            elif len(segments) > 1 and self._is_style(segment, is_first=segment is segments[0]):
+                self.ledger.set(Role.STYLE, *segment)
+                self.taken.update(segment)
+                self.times += [low for i in segment if is_any(low := self.tokens[i].low, "time")]
+
+    def _is_camera_move(self, segment: Sequence[int]) -> bool:
+        """Whether a segment is a direction to the camera alone: ", pan left"."""
+        lows = [self.tokens[i].low for i in segment]
+        others = lexicon.DIRECTIONS | lexicon.PARTICLES | lexicon.FUNCTION
+        return lows[0] in _CAMERA_MOVES and all(low in others or forms.is_adverb(low) for low in lows[1:])
+
+    def _is_style(self, segment: Sequence[int], is_first: bool) -> bool:
+        """Whether a segment has words of style, and otherwise attributes and small words alone."""
+        has_style = any(i in self.taken and self.ledger.role(i) == Role.STYLE for i in segment)
+        lows = [self.tokens[i].low for i in segment if i not in self.taken]
+        content = [low for low in lows if low not in lexicon.FUNCTION]
+        nouns = [low for low in content if not forms.is_adjective(low) and not forms.is_adverb(low)]
+        singulars = [forms.singular(low) for low in content]
+        stylish = [low for low in singulars if is_any(low, *STYLISTIC)]
+        if any(forms.verb_lemma(low) in lexicon.verbs() and low not in lexicon.words("style") for low in nouns):
+            return False
+        if any(low in ("it", "they", "he", "she", "who", "which") or low in lexicon.AUXILIARIES for low in lows):
+            return False
+        if not nouns and content and not is_first and not has_style:
+            return "VERB" not in forms.parts_of_speech(content[-1]) or content[-1].endswith("ed")
+        if not has_style and not stylish:
+            return False
+        determined = any(low in ("a", "an", "the") for low in lows)
+        strange = [low for low in nouns if not is_any(forms.singular(low), *STYLISTIC, "part", "abstract", "frame")]
+        last = singulars[-1] if singulars else ""
+        if last in ("background", "backdrop"):
+            return False
+        if not strange:
+            return not (is_first and is_any(last, "medium") and self._follows_of(segment))
+        # "neon lights", "volumetric fog": a noun may stand before that of the style
+        return not determined and len(strange) <= 2 and is_any(last, *STYLISTIC) and last not in strange
+
+    def _follows_of(self, segment: Sequence[int]) -> bool:
+        return bool(segment) and self.tokens[segment[-1]].low == "of"
