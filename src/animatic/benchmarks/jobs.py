@@ -91,14 +91,14 @@ class RunSettings:
         return replace(self.request, story=story).with_sampling(seed=seed)
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values by the last of their names, as options are called."""
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by the last of their names, as options are called; those of finishing by both names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and name != "settings":
-            flat |= _flat(value)
+            flat |= _flat(value, "finishing." if name == "finishing" else "")
         else:
-            flat[name] = value
+            flat[prefix + name] = value
     return flat
 
 

@@ -7,14 +7,14 @@ const clamp = (v, low = 0, high = 1) => Math.min(high, Math.max(low, v));
 const round = (v) => Math.round(v * 1000) / 1000;
 const copy = (v) => JSON.parse(JSON.stringify(v));
 
-async function ask(errand, words = {}) {
+async function ask(endpoint, words = {}) {
   let answer;
   try {
-    answer = await fetch(`/api/${errand}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(words) });
+    answer = await fetch(`/api/${endpoint}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(words) });
   } catch { throw new Error("the server does not answer; your scene is kept in this browser"); }
-  const told = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(told.error), { refused: true });
-  return chosen;
+  const reply = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(reply.error), { refused: true });
+  return reply;
 }
 
 function say(words, bad = false, action = null) {
@@ -471,8 +471,8 @@ function going(job) {
   const then = make("select", {}, ...Object.entries(options.finishes).map(([value, textContent]) => make("option", { value, textContent })));
   const [from, to, word] = [text("bear"), text("cat"), text("red")];
   const factor = make("input", { type: "number", required: true, step: "0.1", value: "2" });
-  const begin = (errand, told) => trying(async () => {
-    const next = await ask(errand, { id: job.id, ...told() });
+  const begin = (endpoint, options) => trying(async () => {
+    const next = await ask(endpoint, { id: job.id, ...options() });
     localStorage.setItem(JOB, next.id);
     await watch(next.id);
   });
@@ -610,8 +610,8 @@ async function imported(event) {
 }
 
 function exported() {
-  const told = state.story.length > 1 ? telling() : { version: 1, ...scene() };
-  const url = URL.createObjectURL(new Blob([JSON.stringify(told, null, 1) + "\n"], { type: "application/json" }));
+  const file = state.story.length > 1 ? telling() : { version: 1, ...scene() };
+  const url = URL.createObjectURL(new Blob([JSON.stringify(file, null, 1) + "\n"], { type: "application/json" }));
   make("a", { href: url, download: state.story.length > 1 ? "story.json" : "scene.json" }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
