@@ -145,19 +145,23 @@ def complete(
     defaults = backbone.defaults
     asked = sum(where)
     if asked != len(known) or all(where):
-        count = f"{asked} of {len(where)} frames are to be known"
+        frames = len(where)
+        count = f"{asked} of {frames} frames are to be known"
         raise AnimaticError(f"{count}, but {len(known)} are given; want as many, and one unknown at least")
-    size = (geometry.height, geometry.width)
+    own_height = geometry.height
+    own_width = geometry.width
     height, width = known.frames.shape[1:3]
-    if (height, width) != size:
-        raise AnimaticError(f"known frames measure {width}x{height}; want {geometry.width}x{geometry.height}")
+    if (height, width) != (own_height, own_width):
+        raise AnimaticError(f"known frames measure {width}x{height}; want {own_width}x{own_height}")
 
     # latents of the known frames in their places, zeros elsewhere
-    noise = backbone.noise([seed], len(where), *size)
+    noise = backbone.noise([seed], len(where), own_height, own_width)
     mask = torch.tensor(where)
     full = torch.zeros_like(noise)
-    pixels = torch.from_numpy(known.frames.copy())[None]  # a copy: frames may be read-only, which torch warns of
-    full[:, :, mask] = backbone.to_latents(pixels).to(noise)
+    frames_known = known.frames.copy()  # frames may be read-only, which torch warns of
+    pixels = torch.from_numpy(frames_known)[None]
+    latents_known = backbone.to_latents(pixels)
+    full[:, :, mask] = latents_known.to(noise)
 
     # the conditioning must say what the guidance among the controls will do
     negative = defaults.negative_text(scene.negative)
@@ -172,5 +176,6 @@ def complete(
     schedule = backbone.schedule(count, defaults.scheduler)
     latents = sample(backbone, schedule, noise, cond, chain, [seed], scenes=[scene], guidance=scale)
     decoded = backbone.decode(latents).cpu().numpy()
-    info = {"prompt": scene.prompt, "seed": seed, "controls": repr(chain[2:])}
+    shown = repr(chain[2:])  # `Finite` and `Known` have no settings
+    info = {"prompt": scene.prompt, "seed": seed, "controls": shown}
     return Video(decoded[0], geometry.fps, info)

@@ -63,7 +63,8 @@ class AttentionMaps(Control):
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
         # words as queries: only layers with text and video in one sequence have them
-        if self.from_text and call.kind == "joint" and matches_any(call.layer, self.layers):
+        wanted = self.from_text and call.kind == "joint"
+        if wanted and matches_any(call.layer, self.layers):
             heads, _, channels = q.shape[1:]
             tokens = self._targets.tokens[call.cond.samples]
             index = tokens[:, None, :, None].expand(-1, heads, -1, channels)

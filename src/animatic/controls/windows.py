@@ -103,13 +103,10 @@ class Windows(Control):
             for parent, branch in zip(parents, branches, strict=True):
                 texts.append(_mixed(text[parent], branch))
                 latents.append(x[parent, :, frames_of(branch, size)])
-            windowed = Conditioning(
-                text=torch.stack(texts),
-                branches=branches,
-                extra={name: value[parents] for name, value in cond.extra.items()},
-                map_request=None if maps is None else maps.request_for(parents),
-                reused=_read_by_later(calls[i + 1 :]),
-            )
+            extra = {name: value[parents] for name, value in cond.extra.items()}
+            request = None if maps is None else maps.request_for(parents)
+            reused = _read_by_later(calls[i + 1 :])
+            windowed = Conditioning(torch.stack(texts), branches, extra, request, reused)
             predictions = inner(torch.stack(latents), step, windowed)
 
             # add them up: every branch has the same windows, so that weights are summed for the first alone
@@ -118,8 +115,8 @@ class Windows(Control):
                 total[parent, :, frames] += times * by_frame * prediction
                 if parent == 0:
                     weight[frames] += times * profile
-            if maps is not None and windowed.map_request is not None:
-                maps.add(windowed.map_request, parents, branches, profile)
+            if maps is not None and request is not None:
+                maps.add(request, parents, branches, profile)
 
         if maps is not None:
             maps.finish()
