@@ -53,31 +53,40 @@ class AttentionExport(Callback):
         """The controls of a run with those that record attention; where nothing is placed, that to every word."""
         if self.masks:
             controls = [replace(c, show=self._mask) if isinstance(c, ShareKV) else c for c in controls]
+
         observers: list[Control] = []
         if self.within:
-            observers.append(SelfAttention(self._matrix, *_layers_and_steps(self.within)))
+            layers, steps = _layers_and_steps(self.within)
+            observers.append(SelfAttention(self._matrix, layers, steps))
         if self.whole or self.of:
             layers, steps = _layers_and_steps(self.of)
             each = self._one if self.of else None
-            observers.append(AttentionMaps(self._mean, layers, steps, self.back, each, words=_content_words))
+            maps = AttentionMaps(self._mean, layers, steps, self.back, each, words=_content_words)
+            observers.append(maps)
         elif self.back:
             raise AnimaticError("attention of words was requested without layers; want the whole, or of layers")
+
+        # outermost: they see what the method's controls do
         return [*observers, *controls]
 
     def _mean(self, row: int, phrase: str, heat: Tensor) -> None:
         self.means[phrase] = heat.cpu().numpy()
 
     def _one(self, row: int, phrase: str, layer: str, step: int, heat: Tensor) -> None:
-        self._each.setdefault(f"{step:03}-{layer}", {})[phrase] = (heat / heat.amax().clamp(min=1e-12)).cpu().numpy()
+        by_phrase = self._each.setdefault(f"{step:03}-{layer}", {})
+        highest = heat.amax().clamp(min=1e-12)
+        by_phrase[phrase] = (heat / highest).cpu().numpy()
 
     def _mask(self, layer: str, step: int, row: Branch, source: Tensor, own: Tensor) -> None:
         for kind, mask in (("mask-source", source), ("mask-target", own)):
-            self._matrix(layer, step, row.first_frame, kind, torch.cat(list(mask), 1))  # frames side by side
+            frames = torch.cat(list(mask), 1)  # side by side: [height, frame * width]
+            self._matrix(layer, step, row.first_frame, kind, frames)
             self.mask_count += 1
 
     def _matrix(self, layer: str, step: int, first: int, kind: str, map: Tensor) -> None:
         window = f"-from-{first}" if first else ""
-        self._matrices[f"{step:03}-{layer}{window}.{kind}"] = map.float().cpu().numpy()
+        name = f"{step:03}-{layer}{window}.{kind}"
+        self._matrices[name] = map.float().cpu().numpy()  # numpy has no bfloat16
 
     def write(self, video: Video, target: Path, formats: Sequence[str]) -> list[Path]:
         """`TARGET.attention.gif` of the mean, `TARGET.attention/STEP-LAYER.*` of each; one panel a phrase.
@@ -86,33 +95,49 @@ class AttentionExport(Callback):
         """
         files = []
         if self.means:
-            files.append(panels(video, self.means).save(target.with_name(f"{target.name}.attention.gif")))
+            mean = target.with_name(f"{target.name}.attention.gif")
+            files.append(panels(video, self.means).save(mean))
+
+        # of every layer and level
         folder = target.with_name(f"{target.name}.attention")
         for name, heats in self._each.items():
-            page, stem = panels(video, heats), _file_name(name)
+            page = panels(video, heats)
+            stem = _file_name(name)
             files += [page.save(folder / f"{stem}.{suffix}") for suffix in formats]
+
+        # attention within text or video: its numbers, and a picture of them
         for name, matrix in self._matrices.items():
             folder.mkdir(parents=True, exist_ok=True)
-            stem, numbers = _file_name(name), io.BytesIO()
+            stem = _file_name(name)
+            numbers = io.BytesIO()
             np.save(numbers, matrix)
-            for suffix, content in (("npy", numbers.getvalue()), ("png", png(_picture(matrix)))):
-                write_atomically(folder / f"{stem}.{suffix}", content)
-                files.append(folder / f"{stem}.{suffix}")
+            picture = png(_picture(matrix))
+            for suffix, content in (("npy", numbers.getvalue()), ("png", picture)):
+                path = folder / f"{stem}.{suffix}"
+                write_atomically(path, content)
+                files.append(path)
         return files
 
 
 def _layers_and_steps(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """LAYERS[@STEPS]: globs and numbers with commas. No layers are all of them, no steps too."""
     layers, _, numbers = text.partition("@")
-    if any(not n.strip().isdigit() for n in numbers.split(",") if numbers):
+    sites = [glob.strip() for glob in layers.split(",") if glob.strip()]
+    if not sites:
+        sites = ["*"]
+
+    # "".split(",") has one text, an empty one
+    parts = numbers.split(",") if numbers else []
+    if any(not part.strip().isdigit() for part in parts):
         raise AnimaticError(f"attention steps are {numbers!r}; want numbers with commas, such as 10,25")
-    sites = tuple(glob.strip() for glob in layers.split(",") if glob.strip()) or ("*",)
-    return sites, tuple(int(n) for n in numbers.split(",") if n)
+    return tuple(sites), tuple(map(int, parts))
 
 
 def _content_words(prompt: str) -> list[str]:
     """Every word of a prompt, once each, but for function words: what is recorded where nothing is placed."""
-    return list(dict.fromkeys(word for word in re.findall(r"\w\w+", prompt) if word.lower() not in FUNCTION))
+    words = re.findall(r"\w\w+", prompt)
+    content = [word for word in words if word.lower() not in FUNCTION]
+    return list(dict.fromkeys(content))
 
 
 def _file_name(name: str) -> str:
@@ -121,18 +146,35 @@ def _file_name(name: str) -> str:
 
 def _picture(matrix: np.ndarray) -> Image.Image:
     """A map stretched from black to white, small ones enlarged."""
-    low, high = matrix.min(), matrix.max()
-    grey = Image.fromarray(((matrix - low) / max(high - low, 1e-12) * 255 + 0.5).astype(np.uint8))
+    low = matrix.min()
+    high = matrix.max()
+    spread = max(high - low, 1e-12)
+    levels = (matrix - low) / spread * 255
+    rounded = (levels + 0.5).astype(np.uint8)
+    grey = Image.fromarray(rounded)
+
+    # whole multiples, so that every cell is a square of one size
     scale = max(1, LEAST // grey.height)
-    return grey.resize((grey.width * scale, grey.height * scale), Image.Resampling.NEAREST)
+    size = (grey.width * scale, grey.height * scale)
+    return grey.resize(size, Image.Resampling.NEAREST)
 
 
 def panels(video: Video, heats: dict[str, np.ndarray]) -> Video:
     """Maps by phrase over the frames, side by side, `ABREAST` in a row."""
-    scale = max(1, LEAST // video.frames.shape[1])
+    height = video.frames.shape[1]
+    scale = max(1, LEAST // height)
     each = [attention_overlay(video, heat, phrase, scale) for phrase, heat in heats.items()]
+    first = each[0]
+
+    # rows are as wide as one another: the last is filled with black panels
     if len(each) > ABREAST:
-        blank = replace(each[0], frames=np.zeros_like(each[0].frames))
-        each += [blank] * (-len(each) % ABREAST)
-    rows = [side_by_side(each[i : i + ABREAST]).frames for i in range(0, len(each), ABREAST)]
-    return replace(each[0], frames=np.concatenate(rows, 1))
+        black = np.zeros_like(first.frames)
+        blank = replace(first, frames=black)
+        missing = -len(each) % ABREAST
+        each += [blank] * missing
+
+    rows = []
+    for start in range(0, len(each), ABREAST):
+        row = side_by_side(each[start : start + ABREAST])
+        rows.append(row.frames)
+    return replace(first, frames=np.concatenate(rows, 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ from .core.backbone import Backbone, MemoryOptions
 from .core.control import Control
 from .core.loop import check_needs
 from .core.schedule import Schedule
-from .core.seeds import check_seed
 from .core.setting_values import Value
 from .core.text import truncating
 from .durations import at_rate, clip_frames, frame_rate, length_note
@@ -29,6 +27,7 @@ from .methods.effect import check_settings, without_effect
 from .methods.settings import GUIDANCE, checked_settings, tuned
 from .prompting.styles import styled
 from .request import GenerationRequest
+from .request_checks import check_numbers, check_story, sides_of
 from .scene import Scene, Story
 from .timeline import Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
 
@@ -63,12 +62,14 @@ class BoundRequest:
 
         Raises `AnimaticError` where a story does not suit the request, or the videos would not fit into memory.
         """
-        geometry, (width, height) = self.backbone.geometry, self.size
+        geometry = self.backbone.geometry
+        width, height = self.size
         shown: list[Scene | Timeline] = []
         if self.windowed:
             check_no_frames(self.frames)
             timelines = [timeline_of(story, geometry, self.layout) for story in stories]
-            if any(timeline.plan.windows != timelines[0].plan.windows for timeline in timelines):
+            windows = timelines[0].plan.windows
+            if any(timeline.plan.windows != windows for timeline in timelines):
                 raise AnimaticError("stories of one batch have different windows; want scenes of the same lengths")
             shown += timelines
         else:
@@ -78,7 +79,8 @@ class BoundRequest:
             shown += [story[0] for story in stories]
 
         frames = self.frame_count(shown)
-        latents = math.prod(geometry.latent(frames, height, width, windowed=self.windowed))
+        latent_shape = geometry.latent(frames, height, width, windowed=self.windowed)
+        latents = math.prod(latent_shape)
         check_memory(frames * len(shown), height, width, latents * len(shown))
         return shown
 
@@ -129,12 +131,14 @@ class BoundRequest:
         """One line where the method has no effect on a scene, one where its clip lasts otherwise than it says."""
         notes = [without_effect(self.method.name, controls, shown)]
         if isinstance(shown, Scene):
-            notes.append(length_note(shown, self.backbone, self.frames, self.request.sampling.fps))
+            fps = self.request.sampling.fps
+            notes.append(length_note(shown, self.backbone, self.frames, fps))
         return [note for note in notes if note]
 
     def complete(self, story: Story, seed: int, shown: Scene | Timeline) -> GenerationRequest:
         """The request for one of the videos with nothing left open: what its file carries."""
-        backbone, memory = self.backbone, self.backbone.memory
+        backbone = self.backbone
+        memory = backbone.memory
         sampling = replace(
             self.request.sampling,
             seed=seed,
@@ -155,6 +159,7 @@ class BoundRequest:
                 save_memory=memory.save_memory,
             )
 
+        # the layout of windows is the method's, or as requested: what was used
         windows = replace(self.request.windows, enabled=self.windowed)
         if self.windowed:
             layout = self.layout
@@ -180,6 +185,8 @@ def load_model(request: GenerationRequest) -> Components:
     """The model of a request, its LoRAs added, with its memory options."""
     options = request.sampling
     memory = MemoryOptions(options.dtype, options.quantize, options.offload, options.save_memory)
+
+    # as they are typed, FILE:SCALE[:NETWORK]; repr keeps every digit of the scale
     files = [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras]
     chosen = with_loras(request.model, files, memory)
     return load(chosen) if isinstance(chosen, str) else chosen
@@ -193,15 +200,17 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     """
     sampling = request.sampling
     check_story(request.story)
-    _check_numbers(request)
-    backbone = _with_own_negative(at_rate(backbone, sampling.fps), sampling.negative)
-    geometry, defaults = backbone.geometry, backbone.defaults
+    check_numbers(request)
+    backbone = at_rate(backbone, sampling.fps)
+    backbone = _with_own_negative(backbone, sampling.negative)
+    geometry = backbone.geometry
+    defaults = backbone.defaults
     if sampling.guidance is not None and not math.isfinite(sampling.guidance):
         raise AnimaticError(f"guidance is {sampling.guidance}; want a finite number, such as {defaults.guidance:g}")
-    width, height = _sides(sampling.size or (geometry.width, geometry.height))
-    geometry.latent(
-        geometry.frames if sampling.frames is None else sampling.frames, height, width
-    )  # raises if it can't
+    size = sampling.size or (geometry.width, geometry.height)
+    width, height = sides_of(size)
+    frames = geometry.frames if sampling.frames is None else sampling.frames
+    geometry.latent(frames, height, width)  # raises if it can't
 
     # windows, and the method where none is requested
     windowed = request.windows.enabled
@@ -209,6 +218,8 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
         windowed = needs_windows(request.story, backbone, sampling.frames)
     chosen = method or request.method or (IN_WINDOWS if windowed else ONE_CLIP)
     plain = as_method(chosen)
+
+    # the originals cut prompts where this code would encode them in chunks
     if plain.name.endswith(":published"):
         backbone = truncating(backbone)
 
@@ -222,18 +233,23 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     if guidance is None:
         guidance = changed.guidance_on(backbone)
 
+    # the scheduler of the request, of the method, or of the model
     scheduler = sampling.scheduler or plain.scheduler or defaults.scheduler
+    steps = defaults.steps if sampling.steps is None else sampling.steps
+    schedule = backbone.schedule(steps, scheduler)
     windows = request.windows
+    layout = plain.layout_with(windows.overlap, windows.transitions, windows.longer_middle)
+    settings = {path: value for path, value in values.items() if path not in GUIDANCE}
     return BoundRequest(
         request,
         backbone,
         changed,
-        {path: value for path, value in values.items() if path not in GUIDANCE},
-        backbone.schedule(defaults.steps if sampling.steps is None else sampling.steps, scheduler),
+        settings,
+        schedule,
         scheduler,
         float(guidance),
         (width, height),
-        plain.layout_with(windows.overlap, windows.transitions, windows.longer_middle),
+        layout,
         windowed,
     )
 
@@ -244,28 +260,12 @@ def needs_windows(story: Story, backbone: Backbone, frames: int | None) -> bool:
     (scene, *others) = story
     if others:
         return True
-    at_once = geometry.frames == 1 or scene.seconds * geometry.fps <= geometry.frames + 0.5
-    return not (at_once or frames is not None)
+    if geometry.frames == 1 or frames is not None:
+        return False
 
-
-def check_story(story: Any) -> None:
-    """Raise `AnimaticError` where what is to be shown is not a tuple of scenes."""
-    if isinstance(story, (str, Scene)) or not isinstance(story, Sequence):
-        raise AnimaticError(f"story is {repr(story)[:60]}; want a list of scenes")
-    if not story:
-        raise AnimaticError("the story has no scenes; want at least one")
-    for scene in story:
-        if not isinstance(scene, Scene):
-            raise AnimaticError(f"scene is {repr(scene)[:60]}; want a Scene, such as animatic.plan makes of a prompt")
-
-
-def _check_numbers(request: GenerationRequest) -> None:
-    sampling = request.sampling
-    check_seed(sampling.seed)
-    for name in ("steps", "frames"):
-        value = getattr(sampling, name)
-        if value is not None and not isinstance(value, numbers.Integral):
-            raise AnimaticError(f"{name} is {value!r}; want a whole number")
+    # half a frame more is rounded away
+    wanted = scene.seconds * geometry.fps
+    return wanted > geometry.frames + 0.5
 
 
 def _with_own_negative(backbone: Backbone, negative: Any) -> Backbone:
@@ -274,14 +274,8 @@ def _with_own_negative(backbone: Backbone, negative: Any) -> Backbone:
         return backbone
     if not isinstance(negative, str):
         raise AnimaticError(f"negative is {negative!r}; want words, or '' for none")
+
+    # a shallow copy: the caller's model keeps its own, and shares its weights
     backbone = copy(backbone)
     backbone.defaults = replace(backbone.defaults, negative=negative)
     return backbone
-
-
-def _sides(size: Any) -> tuple[int, int]:
-    """(width, height) as they were given. Raises where these are no two whole numbers."""
-    sides = tuple(size) if isinstance(size, Sequence) else ()
-    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
-        raise AnimaticError(f"size is {size!r}; want (width, height) in pixels, such as (64, 64)")
-    return sides

@@ -24,8 +24,11 @@ from .video import Video
 
 def answer_for(run: Run, x: Tensor, answer: Tensor, step: Step, clean: Tensor) -> Tensor:
     """The prediction whose clean estimate is `clean`, whatever the model predicts: estimates are linear in it."""
-    slope = run.schedule.estimate(torch.zeros_like(x), torch.ones_like(x), step)
-    return answer + (clean - run.schedule.estimate(x, answer, step)) / slope
+    schedule = run.schedule
+    zero = torch.zeros_like(x)
+    slope = schedule.estimate(zero, torch.ones_like(x), step)
+    error = clean - schedule.estimate(x, answer, step)
+    return answer + error / slope
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,18 @@ class Threshold(Bound):
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         answer = inner(x, step, cond)
         clean = self.bound.schedule.estimate(x, answer, step)
+
+        # how far each sample reaches: never below 1, so that none is scaled up
         most = torch.ones(len(x), device=x.device)
         if self.percentile < 1:
-            most = clean.flatten(1).abs().quantile(self.percentile, 1).clamp(min=1)
-        most = most.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
-        return answer_for(self.bound, x, answer, step, clean.clamp(-most, most) / most)
+            values = clean.flatten(1).abs()
+            most = values.quantile(self.percentile, 1).clamp(min=1)
+
+        # one number a sample: [row, 1, 1, 1, 1]
+        shape = [1] * (x.dim() - 1)
+        most = most.view(-1, *shape).to(x.dtype)
+        clipped = clean.clamp(-most, most)
+        return answer_for(self.bound, x, answer, step, clipped / most)
 
 
 @dataclass(frozen=True)
@@ -72,10 +82,14 @@ class Known(Bound):
     where: Tensor
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        here, schedule = self.latents.to(self.bound.x), self.bound.schedule
+        run = self.bound
+        here = self.latents.to(run.x)
         if not step.clean:
-            here = schedule.noised(here, schedule.unit(self.bound.x), step)
-        return torch.where(self.where[:, None, None].to(x.device), here.to(x.dtype), x)
+            # the run's own noise, the same at every level
+            noise = run.schedule.unit(run.x)
+            here = run.schedule.noised(here, noise, step)
+        where = self.where[:, None, None].to(x.device)  # [frame, 1, 1]
+        return torch.where(where, here.to(x.dtype), x)
 
 
 @dataclass(frozen=True)
@@ -92,16 +106,24 @@ class Reconstruction(Bound):
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if not self.weight:
             return inner(x, step, cond)
+
+        # gradient of the squared error in the known frames, through the network
+        run = self.bound
         where = self.where.to(x.device)
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             answer = inner(x, step, cond)
-            clean = self.bound.schedule.estimate(x, answer, step)
-            apart = (self.latents.to(self.bound.x) - clean)[:, :, where].square().sum()
+            clean = run.schedule.estimate(x, answer, step)
+            error = self.latents.to(run.x) - clean
+            known_error = error[:, :, where]
+            apart = known_error.square().sum()
             (slope,) = torch.autograd.grad(apart, x)
-        signal = self.bound.schedule.signal(step)
-        moved = clean - torch.where(where[:, None, None], 0, self.weight * signal / 2 * slope)
-        return answer_for(self.bound, x, answer, step, moved).detach()
+
+        # known frames are put back by `Known`: only the others move
+        signal = run.schedule.signal(step)
+        move = self.weight * signal / 2 * slope
+        moved = clean - torch.where(where[:, None, None], 0, move)
+        return answer_for(run, x, answer, step, moved).detach()
 
 
 def complete(
@@ -120,21 +142,40 @@ def complete(
     stand innermost (`Guidance`). Raises where the numbers of frames or the sizes disagree.
     """
     geometry = backbone.geometry
-    if sum(where) != len(known) or all(where):
-        count = f"{sum(where)} of {len(where)} frames are to be known"
+    defaults = backbone.defaults
+    asked = sum(where)
+    if asked != len(known) or all(where):
+        frames = len(where)
+        count = f"{asked} of {frames} frames are to be known"
         raise AnimaticError(f"{count}, but {len(known)} are given; want as many, and one unknown at least")
-    size = (geometry.height, geometry.width)
-    if known.frames.shape[1:3] != size:
-        height, width = known.frames.shape[1:3]
-        raise AnimaticError(f"known frames measure {width}x{height}; want {geometry.width}x{geometry.height}")
-    noise = backbone.noise([seed], len(where), *size)
+    own_height = geometry.height
+    own_width = geometry.width
+    height, width = known.frames.shape[1:3]
+    if (height, width) != (own_height, own_width):
+        raise AnimaticError(f"known frames measure {width}x{height}; want {own_width}x{own_height}")
+
+    # latents of the known frames in their places, zeros elsewhere
+    noise = backbone.noise([seed], len(where), own_height, own_width)
     mask = torch.tensor(where)
     full = torch.zeros_like(noise)
-    full[:, :, mask] = backbone.to_latents(torch.from_numpy(known.frames.copy())[None]).to(noise)
-    cond = backbone.encode([scene.prompt], [backbone.defaults.negative_text(scene.negative)])
-    scale = next((c.scale for c in controls if isinstance(c, Guidance)), 1.0)
-    chain = [Finite(), Known(full, mask), Reconstruction(full, mask, weight), *controls]
-    schedule = backbone.schedule(backbone.defaults.steps if steps is None else steps, backbone.defaults.scheduler)
+    frames_known = known.frames.copy()  # frames may be read-only, which torch warns of
+    pixels = torch.from_numpy(frames_known)[None]
+    latents_known = backbone.to_latents(pixels)
+    full[:, :, mask] = latents_known.to(noise)
+
+    # the conditioning must say what the guidance among the controls will do
+    negative = defaults.negative_text(scene.negative)
+    cond = backbone.encode([scene.prompt], [negative])
+    scales = [control.scale for control in controls if isinstance(control, Guidance)]
+    scale = scales[0] if scales else 1.0
+
+    # the clean estimates of the whole chain are pulled towards the known frames
+    reconstruction = Reconstruction(full, mask, weight)
+    chain = [Finite(), Known(full, mask), reconstruction, *controls]
+    count = defaults.steps if steps is None else steps
+    schedule = backbone.schedule(count, defaults.scheduler)
     latents = sample(backbone, schedule, noise, cond, chain, [seed], scenes=[scene], guidance=scale)
-    pixels = backbone.decode(latents).cpu().numpy()
-    return Video(pixels[0], geometry.fps, {"prompt": scene.prompt, "seed": seed, "controls": repr(chain[2:])})
+    decoded = backbone.decode(latents).cpu().numpy()
+    shown = repr(chain[2:])  # `Finite` and `Known` have no settings
+    info = {"prompt": scene.prompt, "seed": seed, "controls": shown}
+    return Video(decoded[0], geometry.fps, info)

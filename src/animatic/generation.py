@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .binding import BoundRequest, bind, check_story, load_model, needs_windows
+from .binding import BoundRequest, bind, load_model, needs_windows
 from .callbacks import FINISHING, Callback, Callbacks, together
 from .controls.finite import Finite
 from .core.backbone import Backbone
@@ -30,6 +30,7 @@ from .finishing.stages import finish, stage_context, stages_of
 from .methods import MethodLike
 from .methods.settings import filled
 from .request import GenerationRequest
+from .request_checks import check_story
 from .scene import Scene, Story, story_json
 from .timeline import Timeline
 from .video import Video, check_rate
@@ -89,7 +90,8 @@ def generate_versions(
         noise = None
     _check_stages(bound)
 
-    videos = _sampled(bound, stories, [request.sampling.seed] * len(stories), reports, noise)
+    seeds = [request.sampling.seed] * len(stories)  # edits have the noise of the source
+    videos = _sampled(bound, stories, seeds, reports, noise)
     if video is not None:  # frame by frame the given one: at its times, with its sound
         videos = [replace(made, fps=video.fps, sound=video.sound) for made in videos]
     if request.finishing.stages:
@@ -113,8 +115,11 @@ def generate_batch(
         return []
     reports = together(callbacks)
     first = requests[0]
+
+    # one model, one schedule and one conditioning serve the whole batch
     for request in requests:
-        if replace(request.with_sampling(seed=first.sampling.seed), story=first.story) != first:
+        same_seed = request.with_sampling(seed=first.sampling.seed)
+        if replace(same_seed, story=first.story) != first:
             raise AnimaticError("requests of one batch differ in more than story and seed; want one batch for each")
     if first.edits or first.inverted:
         raise AnimaticError("a request with edits is a batch of its own; want generate")
@@ -123,14 +128,17 @@ def generate_batch(
         check_story(request.story)
     bound = bind(first, model or load_model(first), method)
     for request in requests:
-        if first.windows.enabled is None and bound.windowed != needs_windows(
-            request.story, bound.backbone, first.sampling.frames
-        ):
+        if first.windows.enabled is not None:
+            break  # the same for all, as requested
+        windowed = needs_windows(request.story, bound.backbone, first.sampling.frames)
+        if windowed != bound.windowed:
             raise AnimaticError(
                 "some stories of the batch are made in windows and some are not; want one batch for each"
             )
     _check_stages(bound)
-    videos = _sampled(bound, [r.story for r in requests], [r.sampling.seed for r in requests], reports)
+    stories = [request.story for request in requests]
+    seeds = [request.sampling.seed for request in requests]
+    videos = _sampled(bound, stories, seeds, reports)
     if not first.finishing.stages:
         return videos
     return [finished(made, request, reports) for made, request in zip(videos, requests, strict=True)]
@@ -139,25 +147,38 @@ def generate_batch(
 def finished(video: Video, request: GenerationRequest, reports: Callbacks, keep: Path | None = None) -> Video:
     """A render taken through the finishing stages of its request, which its file then carries."""
     options = request.finishing
-    negative = ", ".join(dict.fromkeys(scene.negative for scene in request.story if scene.negative))
-    override = request.sampling.negative if options.negative is None else options.negative
+    sampling = request.sampling
+
+    # what the stages are conditioned on, where the request has none for them: as the render was
+    negatives = [scene.negative for scene in request.story if scene.negative]
+    negative = ", ".join(dict.fromkeys(negatives))
+    override = sampling.negative if options.negative is None else options.negative
+    seed = sampling.seed if options.seed is None else options.seed
     tick = partial(reports.on_progress, FINISHING)
-    seed = request.sampling.seed if options.seed is None else options.seed
     context = stage_context(video, options.prompt, seed, negative=negative, negative_override=override, progress=tick)
-    made = finish(video, stages_of(options.stages), context, keep, watch=reports.on_note)
+    stages = stages_of(options.stages)
+    made = finish(video, stages, context, keep, watch=reports.on_note)
     if "request" not in video.info:
         return made
-    carried = replace(GenerationRequest.of(video.info, "the render"), finishing=options)
-    return replace(made, info={**made.info, "request": carried.to_dict()})
+
+    # the file's request is the render's, complete, with these stages
+    rendered = GenerationRequest.of(video.info, "the render")
+    carried = replace(rendered, finishing=options)
+    info = {**made.info, "request": carried.to_dict()}
+    return replace(made, info=info)
 
 
 def _check_stages(bound: BoundRequest) -> None:
     """Raise before the render where its stages could not finish it."""
-    if stages := bound.request.finishing.stages:
-        (shown,) = bound.shown([bound.request.story])
-        width, height = bound.size
-        shape = Shape(bound.frame_count([shown]), height, width, bound.frame_rate(shown))
-        check_stages(stages_of(stages), shape, bound.backbone.family or bound.backbone.name)
+    stages = bound.request.finishing.stages
+    if not stages:
+        return
+    (shown,) = bound.shown([bound.request.story])
+    width, height = bound.size
+    frames = bound.frame_count([shown])
+    shape = Shape(frames, height, width, bound.frame_rate(shown))
+    backbone = bound.backbone
+    check_stages(stages_of(stages), shape, backbone.family or backbone.name)
 
 
 def _sampled(
@@ -168,7 +189,8 @@ def _sampled(
     noise: Tensor | None = None,
 ) -> list[Video]:
     """A video of each story; `noise` (one row a story) is drawn from the seeds if not given."""
-    backbone, (width, height) = bound.backbone, bound.size
+    backbone = bound.backbone
+    width, height = bound.size
     seeds = [check_seed(seed) for seed in seeds]
     shown = bound.shown(stories)
     for each in shown:
@@ -177,8 +199,9 @@ def _sampled(
     # the method's controls, and around and inside them those of edits
     controls = bound.controls(shown)
     for each in shown:
+        scene = f"scene {each.prompt[:40]!r}"
         for note in bound.notes(each, controls):
-            warn(note if note.startswith("scene ") else f"scene {each.prompt[:40]!r}: {note}")
+            warn(note if note.startswith("scene ") else f"{scene}: {note}")
     controls = edit_controls(bound, controls, stories, noise is not None)
 
     worded = bound.worded(shown)
@@ -186,26 +209,31 @@ def _sampled(
     if noise is None:
         noise = backbone.noise(seeds, frames, height, width, windowed=bound.windowed)
     chain = [Finite(), *reports.controls(controls, worded)]
-    latents = sample(
-        backbone, bound.schedule, noise, encode(worded, backbone), chain, seeds, scenes=worded, guidance=bound.guidance
-    )
+    cond = encode(worded, backbone)
+    schedule = bound.schedule
+    latents = sample(backbone, schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance)
     pixels = backbone.decode(latents).cpu().numpy()
 
+    # what all of the batch's files say
+    settled = filled(controls, bound.guidance, backbone)
     made = {
         "model": backbone.name,
         "family": backbone.family,
         "method": bound.method.name,
-        "controls": repr(filled(controls, bound.guidance, backbone)),
-        "steps": bound.schedule.steps,
-        "scheduler": bound.schedule.name,
+        "controls": repr(settled),
+        "steps": schedule.steps,
+        "scheduler": schedule.name,
         "versions": versions(),
     }
+
+    # and each its own: video i of an edited story is that after i edits
     videos = []
+    edits = bound.request.edits
     for i, (each, seed) in enumerate(zip(shown, seeds, strict=True)):
-        edits = bound.request.edits
         story = bound.request.story if edits else stories[i]
-        request = bound.complete(story, seed, each)
-        request = replace(request, edits=edits[:i], finishing=type(request.finishing)())
+        complete = bound.complete(story, seed, each)
+        unfinished = type(complete.finishing)()
+        request = replace(complete, edits=edits[:i], finishing=unfinished)
         info = {
             "prompt": each.prompt,
             "prompt_text": worded[i].prompt,
@@ -214,12 +242,14 @@ def _sampled(
             **_shown_info(each, backbone),
             "request": request.to_dict(),
         }
-        videos.append(Video(pixels[i, :frames], bound.frame_rate(each), info))
+        clip = pixels[i, :frames]  # latent frames may hold more than were requested
+        videos.append(Video(clip, bound.frame_rate(each), info))
     return videos
 
 
 def _shown_info(shown: Scene | Timeline, backbone: Backbone) -> dict[str, Any]:
     """What a file says of its scene, or of its story."""
+    # by way of JSON: a file's information holds plain values
     if isinstance(shown, Timeline):
         return {"story": json.loads(story_json(shown.scenes))}
     return {
@@ -234,25 +264,37 @@ def encode(shown: Sequence[Scene | Timeline], backbone: Backbone) -> Conditionin
     Negative prompts are the scenes' and the model's default.
     """
     if isinstance(shown[0], Timeline):
-        return encode_stories([timeline.scenes for timeline in cast("Sequence[Timeline]", shown)], backbone)
+        timelines = cast("Sequence[Timeline]", shown)
+        stories = [timeline.scenes for timeline in timelines]
+        return encode_stories(stories, backbone)
     scenes = cast("Sequence[Scene]", shown)
+    prompts = [scene.prompt for scene in scenes]
     negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
-    return backbone.encode([scene.prompt for scene in scenes], negatives)
+    return backbone.encode(prompts, negatives)
 
 
 @torch.no_grad()
 def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning:
     """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
-    count, parts = len(stories), len(stories[0])
-    cond = encode([scene for story in stories for scene in story], backbone)
+    count = len(stories)
+    parts = len(stories[0])
+    scenes = [scene for story in stories for scene in story]
+    cond = encode(scenes, backbone)
     if cond.extra and parts > 1:
         raise AnimaticError(f"{backbone.name} takes one prompt a video; want a single scene, or a model for stories")
-    text = cond.text.unflatten(0, (2, count, parts)).flatten(2, 3).flatten(0, 1)
-    rows = [Branch(negative, i) for negative in (True, False) for i in range(count)]
+
+    # [sign * story * part, token, channel]: the parts of a story become one sequence
+    by_part = cond.text.unflatten(0, (2, count, parts))
+    in_a_row = by_part.flatten(2, 3)
+    text = in_a_row.flatten(0, 1)
+    rows = []
+    for negative in (True, False):
+        rows += [Branch(negative, i) for i in range(count)]
     return Conditioning(text, tuple(rows), cond.extra)
 
 
 def versions() -> dict[str, str]:
     """What a result depends on."""
-    packages = {name: version(name) for name in ("animatic", "torch", "diffusers", "transformers")}
+    names = ("animatic", "torch", "diffusers", "transformers")
+    packages = {name: version(name) for name in names}
     return {**packages, "python": platform.python_version()}

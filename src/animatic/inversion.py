@@ -49,7 +49,8 @@ class Backwards:
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """The noisier sample from which a DDIM (or Euler) step with this prediction leads to `x`: both are linear."""
-        # x = kept * noisier + added * prediction: the two factors are found by steps from (1, 0) and (0, 1).
+        # x = kept * noisier + added * prediction: the two factors are found by steps from (1, 0) and (0, 1),
+        # in float64, for `kept` divides
         high, low = self._ways[step.index]
         one = x.new_tensor(1.0, dtype=torch.float64)
         none = x.new_tensor(0.0, dtype=torch.float64)
@@ -59,7 +60,10 @@ class Backwards:
 
     def _forward(self, x: Tensor, prediction: Tensor, high: Step, low: Step) -> Tensor:
         clean = self._schedule.estimate(x, prediction, high)
-        signal = self._schedule.noised(clean, torch.zeros_like(clean), high)
+
+        # what is left of x without its signal, in units of the noise
+        none = torch.zeros_like(clean)
+        signal = self._schedule.noised(clean, none, high)
         noise = (x - signal) / (high.gain * high.noise)
         return self._schedule.noised(clean, noise, low)
 
@@ -103,9 +107,11 @@ class Unguided(Control):
 def invert(latents: Tensor, cond: Conditioning, backbone: Backbone, steps: int, times: int = 3) -> Tensor:
     """Noise that leads to `latents` in `steps` unguided steps of DDIM, or of Euler where the model is of flow."""
     # Deterministic solvers of one step, whose inverse is known.
-    flows = "flow" if backbone.schedule(steps).flow else "ddim"
-    schedule: Any = Backwards(backbone.schedule(steps, flows))
-    noise = sample(backbone, schedule, latents, cond, [Guidance(1.0), Implicit(schedule, times)])
+    solver = "flow" if backbone.schedule(steps).flow else "ddim"
+    forwards = backbone.schedule(steps, solver)
+    schedule: Any = Backwards(forwards)
+    controls = [Guidance(1.0), Implicit(schedule, times)]
+    noise = sample(backbone, schedule, latents, cond, controls)
     if not bool(noise.isfinite().all()):
         raise AnimaticError(f"inversion in {steps} steps did not converge; want more steps")
     return noise

@@ -45,13 +45,17 @@ class AttentionMaps(Control):
     _word_maps: dict[str, Tensor] = bound()  # by layer, of one evaluation of the network
 
     def begin(self, run: Run) -> AttentionMaps:
-        if late := [step for step in self.steps if step >= len(run.schedule)]:
-            last = len(run.schedule) - 1
-            raise AnimaticError(f"attention of step {late[0]} is requested; this run has steps 0 to {last}")
+        count = len(run.schedule)
+        if late := [step for step in self.steps if step >= count]:
+            raise AnimaticError(f"attention of step {late[0]} is requested; this run has steps 0 to {count - 1}")
+
         scenes = [self._with_words(scene) for scene in run.scenes_for(self)]
         own = copy(self)
         own._targets = Targets.in_run(replace(run, scenes=scenes))
-        own._sum = run.x.new_zeros(len(own._targets.samples), *run.x.shape[2:], dtype=torch.float32)
+
+        # float32: half precision would lose small values in a sum over layers and levels
+        pairs = len(own._targets.samples)
+        own._sum = run.x.new_zeros(pairs, *run.x.shape[2:], dtype=torch.float32)
         own._word_maps = {}
         return own
 
@@ -59,47 +63,66 @@ class AttentionMaps(Control):
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
         # words as queries: only layers with text and video in one sequence have them
-        if self.from_text and call.kind == "joint" and matches_any(call.layer, self.layers):
-            tokens = self._targets.tokens[call.cond.samples][:, None, :, None]
-            words = q.gather(2, tokens.expand(-1, q.shape[1], -1, q.shape[3]))
-            probabilities = (words @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
-            to_cells = probabilities.mean(1)[..., call.text_keys.stop :]  # [branch, word, cell]
+        wanted = self.from_text and call.kind == "joint"
+        if wanted and matches_any(call.layer, self.layers):
+            heads, _, channels = q.shape[1:]
+            tokens = self._targets.tokens[call.cond.samples]
+            index = tokens[:, None, :, None].expand(-1, heads, -1, channels)
+            words = q.gather(2, index)
+
+            # over all keys, the text's too, as the layer itself attends
+            logits = words @ k.transpose(-1, -2) * channels**-0.5
+            probabilities = logits.softmax(-1)
+            by_word = probabilities.mean(1)
+            to_cells = by_word[..., call.text_keys.stop :]  # [branch, word, cell]
 
             # as requested maps are: [branch, frame, head, height, width, word]
-            self._word_maps[call.layer] = to_cells.unflatten(2, call.grid).movedim(1, -1)[:, :, None]
+            on_grid = to_cells.unflatten(2, call.grid).movedim(1, -1)
+            self._word_maps[call.layer] = on_grid[:, :, None]
         return inner(call, q, k, v, mask)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         targets = self._targets
-        if not len(targets.samples) or (self.steps and step.index not in self.steps):
+        left_out = self.steps and step.index not in self.steps
+        if left_out or not len(targets.samples):
             return inner(x, step, cond)
 
         if self.from_text:
             self._word_maps.clear()
-            prediction, found = inner(x, step, cond), self._word_maps
+            prediction = inner(x, step, cond)
+            found = self._word_maps
         else:
             prediction, found = predict_with_maps(inner, x, step, cond, targets.tokens, self.layers, mean=True)
         if not found:
             raise AnimaticError(self._nothing_found())
 
         # add up the layers, of conditional branches alone
+        frames = self._sum.shape[1]
+        size = self._sum.shape[-2:]
         for layer, maps in found.items():
             # conditional branches come last
-            conditional = maps[-len(targets.tokens) :].float().mean(2).movedim(-1, 1)
-            attention = conditional[targets.samples, targets.columns]  # [pair, frame, height, width]
+            conditional = maps[-len(targets.tokens) :].float()
+            by_word = conditional.mean(2).movedim(-1, 1)  # [sample, word, frame, height, width]
+            attention = by_word[targets.samples, targets.columns]  # [pair, frame, height, width]
             if self.each:
                 for (sample, phrase), pairs in self._pairs().items():
-                    self.each(sample, phrase, layer, step.index, attention[pairs].mean(0))
+                    mean = attention[pairs].mean(0)
+                    self.each(sample, phrase, layer, step.index, mean)
 
-            frames_per_token = self._sum.shape[1] // attention.shape[1]
-            self._sum += resized(attention.repeat_interleave(frames_per_token, 1), self._sum.shape[-2:])
+            # a token of the model may span several latent frames
+            frames_per_token = frames // attention.shape[1]
+            by_frame = attention.repeat_interleave(frames_per_token, 1)
+            self._sum += resized(by_frame, size)
         return prediction
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        if step.clean:
-            for (sample, phrase), pairs in self._pairs().items():
-                attention = self._sum[pairs].mean(0)
-                self.show(sample, phrase, attention / attention.amax().clamp(min=1e-12))
+        if not step.clean:
+            return x
+
+        for (sample, phrase), pairs in self._pairs().items():
+            attention = self._sum[pairs].mean(0)
+            highest = attention.amax().clamp(min=1e-12)
+            self.show(sample, phrase, attention / highest)
         return x
 
     def _nothing_found(self) -> str:
@@ -114,17 +137,24 @@ class AttentionMaps(Control):
         if sample.tracks or self.words is None:
             return sample
 
+        # a word is placed nowhere: its box is the whole frame
         whole_frame = ((0.0, 0.0, 1.0, 1.0),)
         scenes = []
         for scene in segments(sample):
-            tracks = tuple(Track(word, whole_frame) for word in self.words(scene.prompt))
+            words = self.words(scene.prompt)
+            tracks = tuple(Track(word, whole_frame) for word in words)
             scenes.append(replace(scene, tracks=tracks))
-        return scenes[0] if isinstance(sample, Scene) else replace(sample, scenes=tuple(scenes))
+        if isinstance(sample, Scene):
+            return scenes[0]
+        return replace(sample, scenes=tuple(scenes))
 
     def _pairs(self) -> dict[tuple[int, str], list[int]]:
         """The pairs of each sample and phrase."""
         pairs: dict[tuple[int, str], list[int]] = {}
         for pair, (sample, tracks) in enumerate(self._targets.objects):
-            phrase = self._targets.scenes[sample].tracks[tracks[0]].phrase
-            pairs.setdefault((sample, phrase), []).append(pair)
+            # tracks of one pair have the same words
+            scene = self._targets.scenes[sample]
+            track = scene.tracks[tracks[0]]
+            of_phrase = pairs.setdefault((sample, track.phrase), [])
+            of_phrase.append(pair)
         return pairs

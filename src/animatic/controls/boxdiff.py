@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..core.attention import mean_map
 from ..core.types import Fraction, Step
+from .pair_attention import edges, top_mean
 from .targets import Targets
-from .terms import edges, top_mean
 
 TEMPERATURE = 100.0  # the mean attention is multiplied by this before the softmax over words
 
@@ -40,35 +40,47 @@ class BoxDiff:
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step | None = None) -> Tensor:
         attention = self.words(found, targets)  # [pair, frame, height, width]
-        boxes = targets.masks(*attention.shape[-2:])
+        height, width = attention.shape[-2:]
+        boxes = targets.masks(height, width)
         if self.smooth:
             attention = blur(attention)
 
-        total = self._inner_and_outer(attention.flatten(-2), boxes.flatten(-2))
+        cells = attention.flatten(-2)
+        total = self._inner_and_outer(cells, boxes.flatten(-2))  # [pair, frame]
         for axis in (-2, -1):
             total = total + self._corners(attention, boxes, targets, axis)
 
         energy = total.sum(1) if self.legacy else total.mean(1)
         if self.legacy or self.summed:
-            return energy.new_zeros(len(targets.tokens)).index_add(0, targets.samples, energy)
+            by_sample = energy.new_zeros(len(targets.tokens))
+            return by_sample.index_add(0, targets.samples, energy)
         return targets.per_sample(energy)
 
     def _inner_and_outer(self, attention: Tensor, boxes: Tensor) -> Tensor:
         """Inner-box and outer-box constraints of attention and boxes `[pair, frame, cell]`: `[pair, frame]`."""
+        around = 1 - boxes
         cells = boxes.sum(-1) * self.inside
-        cells_around = (1 - boxes).sum(-1) * self.inside
-        counts = cells >= 1 if self.legacy else boxes.amax(-1)  # 0 where there is no inner term
-        inner = F.relu(1 - top_mean(attention * boxes, cells)) * counts
-        outer = F.relu(top_mean(attention * (1 - boxes), cells_around))
+        cells_around = around.sum(-1) * self.inside
+
+        # 0 where there is no inner term
+        counts = cells >= 1 if self.legacy else boxes.amax(-1)
+        highest_inside = top_mean(attention * boxes, cells)
+        inner = F.relu(1 - highest_inside) * counts
+        highest_around = top_mean(attention * around, cells_around)
+        outer = F.relu(highest_around)
         return inner + outer
 
     def _corners(self, attention: Tensor, boxes: Tensor, targets: Targets, axis: int) -> Tensor:
         """Corner constraint: the largest values along an axis must be the box's, near its edges: `[pair, frame]`."""
-        projected, box = attention.amax(axis), boxes.amax(axis)
-        near = edges(box[:, :, None])[:, :, 0]
+        projected = attention.amax(axis)
+        box = boxes.amax(axis)  # [pair, frame, cell]
         if self.legacy:
             near = edges_of_each(targets, axis, attention.shape[-2:])
-        return ((projected - box).abs() * near).mean(-1)
+        else:
+            with_head = box[:, :, None]
+            near = edges(with_head)[:, :, 0]
+        error = (projected - box).abs() * near
+        return error.mean(-1)
 
     def words(self, found: Mapping[str, Tensor], targets: Targets) -> Tensor:
         """The attention of each pair's word `[pair, frame, height, width]`, after a softmax over its prompt's words.
@@ -77,8 +89,11 @@ class BoxDiff:
         """
         mean = mean_map(found).movedim(2, 1)  # [sample, token, frame, height, width]
         size = targets.tokens_per_prompt or mean.shape[1]
-        by_prompt = mean.unflatten(1, (-1, size))[:, :, 1:-1]
-        probabilities = (by_prompt * TEMPERATURE).softmax(2)
+        by_prompt = mean.unflatten(1, (-1, size))
+
+        # softmax is over the words alone: the start token would have nearly all of the attention
+        words = by_prompt[:, :, 1:-1]
+        probabilities = (words * TEMPERATURE).softmax(2)
 
         prompt = targets.columns // size
         word = targets.columns % size - 1
@@ -87,12 +102,19 @@ class BoxDiff:
 
 def edges_of_each(targets: Targets, axis: int, size: Sequence[int]) -> Tensor:
     """1 near an edge of the silhouette of any box of a pair's objects: `[pair, frame, cell]`."""
+    height, width = size
     silhouettes = []
     for scene in targets.scenes:
-        masks = torch.from_numpy(scene.masks(targets.frames, size[0], size[1], targets.legacy)).float()
-        silhouettes.append(masks.amax(axis)[:, :, None])
+        boxes = scene.masks(targets.frames, height, width, targets.legacy)
+        masks = torch.from_numpy(boxes).float()  # [track, frame, height, width]
+        silhouette = masks.amax(axis)
+        silhouettes.append(silhouette[:, :, None])
 
-    near = [edges(silhouettes[sample][list(tracks)]).amax(0)[:, 0] for sample, tracks in targets.objects]
+    near = []
+    for sample, tracks in targets.objects:
+        of_tracks = silhouettes[sample][list(tracks)]
+        of_any = edges(of_tracks).amax(0)
+        near.append(of_any[:, 0])
     return torch.stack(near).to(targets.tokens.device)
 
 
@@ -101,7 +123,13 @@ def blur(a: Tensor) -> Tensor:
 
     Weights are exp(-d^2), the kernel of the paper's code at sigma 0.5, where a Gaussian's would be exp(-2 d^2).
     """
-    side = torch.exp(-torch.tensor([1.0, 0.0, 1.0], device=a.device))
+    distance = torch.tensor([1.0, 0.0, 1.0], device=a.device)  # squared
+    side = torch.exp(-distance)
     kernel = side[:, None] * side
-    padded = F.pad(a.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="reflect")
-    return F.conv2d(padded, (kernel / kernel.sum())[None, None]).view(a.shape)
+
+    # every frame is an image of one channel
+    images = a.flatten(0, 1)[:, None]
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    normed = kernel / kernel.sum()
+    blurred = F.conv2d(padded, normed[None, None])
+    return blurred.view(a.shape)

@@ -30,7 +30,11 @@ def one(scene: Scene | Timeline, track: int) -> Scene:
 
 def masks_of(scenes: Sequence[Scene], frames: int, height: int, width: int, legacy: bool = False) -> Tensor:
     """Cells inside the box of each scene's one track: bool `[scene, frame, height, width]`."""
-    return torch.stack([torch.from_numpy(scene.masks(frames, height, width, legacy)[0]) for scene in scenes])
+    masks = []
+    for scene in scenes:
+        of_track = scene.masks(frames, height, width, legacy)[0]
+        masks.append(torch.from_numpy(of_track))
+    return torch.stack(masks)
 
 
 def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box:
@@ -38,10 +42,13 @@ def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box
 
     `placement`: with "middle" it is centred from top to bottom too, with "kept" it stays at its height.
     """
-    width, height = box[2] - box[0], box[3] - box[1]
+    left, upper, right, lower = box
+    width = right - left
+    height = lower - upper
 
     # a box that is taller than the space above the floor begins at the top
-    tops = {"floor": max(0.0, 1 - floor - height), "middle": 0.5 - height / 2, "kept": box[1]}
+    on_floor = max(0.0, 1 - floor - height)
+    tops = {"floor": on_floor, "middle": 0.5 - height / 2, "kept": upper}
     top = tops[placement]
     return (0.5 - width / 2, top, 0.5 + width / 2, top + height)
 
@@ -49,18 +56,21 @@ def centred(box: Box, floor: float = 0.2, placement: Placement = "floor") -> Box
 def middle(mask: Tensor) -> tuple[float, float]:
     """(x, y) in 0..1 of the middle of the bounding box of a mask `[height, width]`."""
     height, width = mask.shape
-    # rows and columns that the mask reaches
+
+    # rows and columns that the mask reaches; the last one ends one cell further
     rows = mask.any(1).nonzero().flatten().tolist()
     columns = mask.any(0).nonzero().flatten().tolist()
-    x = (columns[0] + columns[-1] + 1) / 2 / width
-    y = (rows[0] + rows[-1] + 1) / 2 / height
-    return x, y
+    column = (columns[0] + columns[-1] + 1) / 2
+    row = (rows[0] + rows[-1] + 1) / 2
+    return column / width, row / height
 
 
 def mass(mask: Tensor) -> tuple[float, float]:
     """(x, y) in 0..1 of the centre of mass of a mask `[height, width]`, with cells counted from 0 (LMD)."""
-    row, column = mask.nonzero().float().mean(0).tolist()
-    return column / mask.shape[1], row / mask.shape[0]
+    height, width = mask.shape
+    cells = mask.nonzero().float()  # [cell, (row, column)]
+    row, column = cells.mean(0).tolist()
+    return column / width, row / height
 
 
 def offsets(masks: Tensor, goals: Tensor) -> Tensor:
@@ -69,10 +79,15 @@ def offsets(masks: Tensor, goals: Tensor) -> Tensor:
     `masks` and `goals` are `[object, frame, height, width]`; where one of them is empty the offset is 0.
     """
     out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+
     # absent objects are not moved
-    both = masks.any(-1).any(-1) & goals.any(-1).any(-1)
+    found = masks.any(-1).any(-1)
+    wanted = goals.any(-1).any(-1)
+    both = found & wanted
     for i, frame in both.nonzero().tolist():
-        out[i, frame] = _eighths(middle(masks[i, frame]), middle(goals[i, frame]))
+        start = middle(masks[i, frame])
+        goal = middle(goals[i, frame])
+        out[i, frame] = _eighths(start, goal)
     return out
 
 
@@ -83,32 +98,44 @@ def offsets_published(masks: Tensor, goals: Sequence[Scene]) -> Tensor:
     """
     out = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
     for i, scene in enumerate(goals):
-        # the box itself is the goal, however it is rounded to cells
-        for frame, box in enumerate(scene.tracks[0].boxes):
-            if box is None or not masks[i, frame].any():
+        track = scene.tracks[0]
+        for frame, box in enumerate(track.boxes):
+            mask = masks[i, frame]
+            if box is None or not mask.any():
                 continue
-            goal = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-            out[i, frame] = _eighths(mass(masks[i, frame]), goal)
+
+            # the box itself is the goal, however it is rounded to cells
+            left, top, right, bottom = box
+            goal = ((left + right) / 2, (top + bottom) / 2)
+            out[i, frame] = _eighths(mass(mask), goal)
     return out
 
 
 def _eighths(start: tuple[float, float], goal: tuple[float, float]) -> Tensor:
     """The way from one place to another, (x, y) in 0..1 each, in whole eighths of the canvas: int `[(x, y)]`."""
-    return torch.tensor([round((goal[axis] - start[axis]) * PARTS) for axis in (0, 1)])
+    way = []
+    for axis in (0, 1):
+        distance = goal[axis] - start[axis]
+        way.append(round(distance * PARTS))
+    return torch.tensor(way)
 
 
 def shifted(x: Tensor, offset: Tensor) -> Tensor:
     """`x` `[object, frame, ..., height, width]` moved by eighths `[object, frame, (x, y)]`; zeros come in."""
     height, width = x.shape[-2:]
+    objects, frames = x.shape[:2]
+    eighths = offset.tolist()
     out = torch.zeros_like(x)
-    for i in range(x.shape[0]):
-        for frame in range(x.shape[1]):
+    for i in range(objects):
+        for frame in range(frames):
             # whole cells of this grid; what leaves the canvas is lost
-            right = round(int(offset[i, frame, 0]) * width / PARTS)
-            down = round(int(offset[i, frame, 1]) * height / PARTS)
+            along_x, along_y = eighths[i][frame]
+            right = round(along_x * width / PARTS)
+            down = round(along_y * height / PARTS)
             to_y, from_y = _overlap(down, height)
             to_x, from_x = _overlap(right, width)
-            out[i, frame][..., to_y, to_x] = x[i, frame][..., from_y, from_x]
+            target = out[i, frame]
+            target[..., to_y, to_x] = x[i, frame][..., from_y, from_x]
     return out
 
 
@@ -126,14 +153,18 @@ def enlarged(masks: Tensor) -> Tensor:
 
     def span(line: Tensor) -> Tensor:
         """1 from the first to the last 1 of the last axis."""
-        return line.cummax(-1).values * line.flip(-1).cummax(-1).values.flip(-1)
+        from_first = line.cummax(-1).values
+        to_last = line.flip(-1).cummax(-1).values.flip(-1)
+        return from_first * to_last
 
     rows = span(masks.any(-1).float())
     columns = span(masks.any(-2).float())
     box = rows[..., :, None] * columns[..., None, :]
 
     # a 3 x 3 maximum adds one cell on every side
-    larger = F.max_pool2d(box.view(-1, 1, *masks.shape[-2:]), 3, 1, 1) > 0
+    height, width = masks.shape[-2:]
+    images = box.view(-1, 1, height, width)
+    larger = F.max_pool2d(images, 3, 1, 1) > 0
     return larger.view(masks.shape)
 
 
@@ -152,15 +183,18 @@ def composed(
     cover = torch.zeros(len(x), *x.shape[2:], dtype=torch.bool, device=x.device)
     composited = [torch.zeros_like(x) for _ in levels]
     surroundings = enlarged(masks)
+    first_level = levels[0]
 
-    # large objects first: small ones are in front
-    by_size = masks.sum((1, 2, 3)).argsort(descending=True, stable=True)
+    # large objects first: small ones are in front; "stable" keeps the order of those of one size
+    areas = masks.sum((1, 2, 3))
+    by_size = areas.argsort(descending=True, stable=True)
     for i in by_size.tolist():
         sample = samples[i]
-        start[sample] = torch.where(surroundings[i], levels[0][i], start[sample])
+        start[sample] = torch.where(surroundings[i], first_level[i], start[sample])
 
         # latents of every level inside the mask alone
+        mask = masks[i]
         for target, own in zip(composited, levels, strict=True):
-            target[sample] = torch.where(masks[i], own[i], target[sample])
-        cover[sample] |= masks[i]
+            target[sample] = torch.where(mask, own[i], target[sample])
+        cover[sample] |= mask
     return start, composited, cover

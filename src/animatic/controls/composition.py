@@ -68,38 +68,56 @@ class Composition(Control):
 
     def begin(self, run: Run) -> Composition:
         scenes = run.single_scenes_for(self)
-        objects = [(sample, track) for sample, scene in enumerate(scenes) for track in range(len(scene.tracks))]
+        objects: list[ObjectIndex] = []
+        for of_sample, scene in enumerate(scenes):
+            objects += [(of_sample, track) for track in range(len(scene.tracks))]
+
         # nothing to composite, or nothing that composited objects would change
         if not objects or not (self.frozen or self.transfer):
             return replace(self, energy=self.energy.begin(run))
 
         # generate every object on its own
         frames, height, width = run.x.shape[2:]
-        single = [self._single(object_scene(scenes[sample].at(frames), track)) for sample, track in objects]
-        boxes = masks_of(single, frames, height, width, self.legacy).to(run.x.device)
+        single = []
+        for of_sample, track in objects:
+            own_scene = object_scene(scenes[of_sample].at(frames), track)
+            single.append(self._single(own_scene))
+        boxes = masks_of(single, frames, height, width, self.legacy)
+        boxes = boxes.to(run.x.device)
         recorder = self._generate(run, single, boxes, objects)
 
-        # cut the objects out
-        masks = self.mask(recorder.mean_attention(), lambda: run.backbone.decode(recorder.levels[-1]), boxes)
+        # cut the objects out; pixels are decoded only for a mask that looks at them
+        def pixels() -> Tensor:
+            return run.backbone.decode(recorder.levels[-1])
 
-        # shift them to their boxes, and composite their latents
+        masks = self.mask(recorder.mean_attention(), pixels, boxes)
+
+        # shift them to their boxes
         offset = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
         if self.centre:
             goals = [one(scenes[sample].at(frames), track) for sample, track in objects]
             offset = self._offsets(masks, goals)
+
+        # and composite their latents; `shifted` wants frames before channels
         held = recorder.levels[: self._last_held(run) + 1]
-        levels = [shifted(x.movedim(1, 2), offset).movedim(1, 2) for x in held]
+        levels = []
+        for latents in held:
+            by_frame = shifted(latents.movedim(1, 2), offset)
+            levels.append(by_frame.movedim(1, 2))
         samples = [sample for sample, _ in objects]
-        latents = ComposedLatents(*composed(run.x, levels, shifted(masks, offset), samples))
+        shifted_masks = shifted(masks, offset)
+        start, composited, cover = composed(run.x, levels, shifted_masks, samples)
 
         # the energy of the scene, with attention transfer
         terms = self.energy.terms
         if self.transfer:
             reference = {key: shifted(maps, offset) for key, maps in recorder.maps.items()}
-            transfer = Transfer(self.transfer / self.energy.heads(run), objects, reference)
+            weight = self.transfer / self.energy.heads(run)
+            transfer = Transfer(weight, objects, reference)
             terms = Sum(((1.0, terms), (1.0, transfer)))
         energy = replace(self.energy, terms=terms)
-        return replace(self, energy=energy.begin(run), _latents=latents)
+        own_latents = ComposedLatents(start, composited, cover)
+        return replace(self, energy=energy.begin(run), _latents=own_latents)
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if self._latents is not None and self.frozen:
@@ -118,7 +136,8 @@ class Composition(Control):
         # its size stays, in every frame that it is in
         (track,) = scene.tracks
         boxes = tuple(box and centred(box, self.floor, self.placement) for box in track.boxes)
-        return replace(scene, tracks=(replace(track, boxes=boxes),))
+        in_the_middle = replace(track, boxes=boxes)
+        return replace(scene, tracks=(in_the_middle,))
 
     def _offsets(self, masks: Tensor, goals: Sequence[Scene]) -> Tensor:
         """From where each object was generated to its box, in eighths: int `[object, frame, (x, y)]`.
@@ -129,7 +148,9 @@ class Composition(Control):
             offset = offsets_published(masks, goals)
         else:
             frames, height, width = masks.shape[1:]
-            offset = offsets(masks, masks_of(goals, frames, height, width))
+            goal_masks = masks_of(goals, frames, height, width)
+            offset = offsets(masks, goal_masks)
+
         # axis 1 is vertical
         if self.sideways:
             offset[..., 1] = 0
@@ -142,32 +163,48 @@ class Composition(Control):
 
         Their noise depends on their track and on the seed of the sample (LMD's generate.py), not on the batch.
         """
-        # noise: the sample's outside the box, a blend of it and of noise of the object's own inside
-        shared = run.schedule.unit(run.x[[sample for sample, _ in objects]])
-        generators = (torch.Generator().manual_seed(self.seed + run.seed(s) + track) for s, track in objects)
-        own = torch.stack([torch.randn(run.x.shape[1:], generator=g) for g in generators]).to(run.x)
-        blended = (1 - self.blend) ** 0.5 * shared + self.blend**0.5 * own
-        noise = torch.where(boxes[:, None], blended, shared)
+        noise = self._noise(run, boxes, objects)
 
         # the run ends at the last noise level that is used
         recorded = self.energy.until if self.transfer else 0.0
         stop = None  # the clean one
         if not self.mask.needs_pixels:
-            stop = max(self._last_held(run), int(len(run.schedule) * recorded), 1)
+            last_recorded = int(len(run.schedule) * recorded)
+            stop = max(self._last_held(run), last_recorded, 1)
 
         # attention is recorded of the layers of the energy, and of those that make the masks
         has_own_layers = bool(run.backbone.text_layer_heads(self.mask_layers))
         mask_layers = self.mask_layers if has_own_layers else self.energy.layers
-        prompts = [EncodedPrompt.of(scene, run.backbone.text) for scene in single]
-        recorder = ObjectRecorder(single, prompts, self.energy.layers, mask_layers, recorded)
+        encoded = [EncodedPrompt.of(scene, run.backbone.text) for scene in single]
+        recorder = ObjectRecorder(single, encoded, self.energy.layers, mask_layers, recorded)
 
         # the objects' run: their own scenes, the guidance of this one
-        negatives = [run.backbone.defaults.negative_text(scene.negative, self.negative) for scene in single]
-        cond = run.backbone.encode([scene.prompt for scene in single], negatives)
+        defaults = run.backbone.defaults
+        prompts = [scene.prompt for scene in single]
+        negatives = [defaults.negative_text(scene.negative, self.negative) for scene in single]
+        cond = run.backbone.encode(prompts, negatives)
         schedule = run.schedule.again(stop)
         controls = [recorder, *self.object_controls]
         sample(run.backbone, schedule, noise, cond, controls, scenes=single, guidance=run.guidance)
         return recorder
+
+    def _noise(self, run: Run, boxes: Tensor, objects: Sequence[ObjectIndex]) -> Tensor:
+        """Noise of the objects: the sample's outside the box, a blend of it and of the object's own inside."""
+        samples = [sample for sample, _ in objects]
+        shared = run.schedule.unit(run.x[samples])
+
+        # drawn one by one on the CPU: the same whatever the batch and the device
+        drawn = []
+        for of_sample, track in objects:
+            seed = self.seed + run.seed(of_sample) + track
+            generator = torch.Generator().manual_seed(seed)
+            drawn.append(torch.randn(run.x.shape[1:], generator=generator))
+        own = torch.stack(drawn).to(run.x)
+
+        # square roots keep the variance of the blend at 1
+        background = (1 - self.blend) ** 0.5 * shared
+        blended = background + self.blend**0.5 * own
+        return torch.where(boxes[:, None], blended, shared)
 
 
 @dataclass(frozen=True)
@@ -204,8 +241,11 @@ class ObjectRecorder(Control):
 
         The word of an object is the last token of its phrase in its prompt.
         """
-        pairs = zip(scenes, prompts, strict=True)
-        words = [prompt.positions(scene.tracks[0].phrase)[-1] for scene, prompt in pairs]
+        words = []
+        for scene, prompt in zip(scenes, prompts, strict=True):
+            track = scene.tracks[0]
+            positions = prompt.positions(track.phrase)
+            words.append(positions[-1])
         self.words = torch.tensor(words)[:, None]
         self.layers = layers
         self.mask_layers = mask_layers
@@ -216,15 +256,21 @@ class ObjectRecorder(Control):
 
     def mean_attention(self) -> Tensor:
         """Mean attention over layers, heads and levels, the first fifth left out: `[object, frame, height, width]`."""
-        return torch.stack(self._means[len(self._means) // WARM_UP :]).mean(0)
+        # the noisiest levels do not show yet where an object is
+        first = len(self._means) // WARM_UP
+        warm = torch.stack(self._means[first:])
+        return warm.mean(0)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        # one evaluation answers for both kinds of layers
-        requested = tuple(dict.fromkeys((*self.layers, *self.mask_layers)))
-        prediction, found = predict_with_maps(inner, x, step, cond, self.words.to(x.device), requested)
+        # one evaluation answers for both kinds of layers, each requested once
+        both = (*self.layers, *self.mask_layers)
+        requested = tuple(dict.fromkeys(both))
+        words = self.words.to(x.device)
+        prediction, found = predict_with_maps(inner, x, step, cond, words, requested)
 
         for_masks = {name: maps for name, maps in found.items() if matches_any(name, self.mask_layers)}
-        self._means.append(mean_map(for_masks)[:, :, 0])
+        mean = mean_map(for_masks)  # [object, frame, word, height, width]
+        self._means.append(mean[:, :, 0])
 
         # references of attention transfer
         if step.fraction < self.until:

@@ -55,13 +55,19 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
     """
     matrix = torch.zeros(size, size)
     own = torch.zeros(size)
+
+    # "autojunk" would not match tokens that are frequent in long prompts, such as padding
     matcher = SequenceMatcher(None, list(source), list(target), autojunk=False)
+
     # deleted tokens have no counterpart: the attention to them is dropped
     for kind, first, stop, target_first, target_stop in matcher.get_opcodes():
         if kind == "equal":
-            matrix[range(first, stop), range(target_first, target_stop)] = 1
+            rows = range(first, stop)
+            columns = range(target_first, target_stop)
+            matrix[rows, columns] = 1
         elif kind == "replace":
-            matrix[first:stop, target_first:target_stop] = 1 / (target_stop - target_first)
+            new = target_stop - target_first
+            matrix[first:stop, target_first:target_stop] = 1 / new
         elif kind == "insert":
             own[target_first:target_stop] = 1
 
@@ -69,7 +75,9 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
     source_end = min(size, len(source))
     target_end = min(size, len(target))
     padding = min(size - source_end, size - target_end)
-    matrix[range(source_end, source_end + padding), range(target_end, target_end + padding)] = 1
+    rows = range(source_end, source_end + padding)
+    columns = range(target_end, target_end + padding)
+    matrix[rows, columns] = 1
     own[target_end + padding :] = 1
     return matrix, own
 
@@ -98,45 +106,65 @@ class PromptToPrompt(Control):
         size = run.tokens_per_prompt
         stories = []
         for prompt in run.prompts:
-            stories.append([list(map(str, prompt.token_ids(segment))) for segment in range(len(prompt.texts))])
+            segments = range(len(prompt.texts))
+            stories.append([list(map(str, prompt.token_ids(segment))) for segment in segments])
+        source_story = stories[0]
 
         # prompt by prompt: stories of one batch have as many scenes
+        device = run.x.device
         for story in stories:
-            pairs = [aligned(source, target, size) for source, target in zip(stories[0], story, strict=True)]
-            own._matrices.append([(matrix.to(run.x.device), added.to(run.x.device)) for matrix, added in pairs])
+            by_prompt = []
+            for source, target in zip(source_story, story, strict=True):
+                matrix, added = aligned(source, target, size)
+                by_prompt.append((matrix.to(device), added.to(device)))
+            own._matrices.append(by_prompt)
         return own
 
     def attend(
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        until = {"cross": self.cross, "self": self.self_until}.get(call.kind, 0.0)
+        until_of = {"cross": self.cross, "self": self.self_until}
+        until = until_of.get(call.kind, 0.0)
         if call.step.fraction >= until or not matches_any(call.layer, self.layers):
             return inner(call, q, k, v, mask)
 
         # the branch that each branch follows; itself for the source's own
         branches = call.cond.branches
-        sources = [_source_of(branches, i) for i in range(len(branches))]
-        if sources == list(range(len(branches))):
+        every = range(len(branches))
+        sources = [_source_of(branches, i) for i in every]
+        if sources == list(every):
             return inner(call, q, k, v, mask)
 
         # the batch entry that each entry follows
         entries = len(q) // len(branches)
-        index = torch.tensor([source * entries + entry for source in sources for entry in range(entries)])
-        index = index.to(q.device)
-        unchanged = (index == torch.arange(len(index), device=q.device)).view(-1, 1, 1, 1)
+        rows = []
+        for source in sources:
+            first = source * entries
+            rows += range(first, first + entries)
+        index = torch.tensor(rows).to(q.device)
+        unchanged = index == torch.arange(len(index), device=q.device)
+        unchanged = unchanged.view(-1, 1, 1, 1)
 
         def followed(x: Tensor) -> Tensor:
             """`x` of the entries that are followed, detached: an energy of a sample must not move its source."""
-            return torch.where(unchanged, x, x.detach()[index])
+            source = x.detach()[index]
+            return torch.where(unchanged, x, source)
 
         if call.kind == "self":
             return inner(call, followed(q), followed(k), v, mask)
 
+        # how the words of each batch entry correspond
+        alignments = [self._alignment(branch) for branch in branches]
+        matrices, own_words = zip(*alignments, strict=True)
+        matrix = torch.stack(matrices).to(v)
+        matrix = matrix.repeat_interleave(entries, 0)[:, None]  # [batch, 1, source token, token]
+        own = torch.stack(own_words).to(v)
+        own = own.repeat_interleave(entries, 0)[:, None, :, None]  # [batch, 1, token, 1]
+
         # cross-attention: (the source's probabilities x matrix) v, and own probabilities for words that were added
-        matrices, own_words = zip(*(self._alignment(branch) for branch in branches), strict=True)
-        matrix = torch.stack(matrices).to(v).repeat_interleave(entries, 0)[:, None]
-        own = torch.stack(own_words).to(v).repeat_interleave(entries, 0)[:, None, :, None]
-        return inner(call, followed(q), followed(k), matrix @ v, mask) + inner(call, q, k, own * v, mask)
+        by_source = inner(call, followed(q), followed(k), matrix @ v, mask)
+        by_itself = inner(call, q, k, own * v, mask)
+        return by_source + by_itself
 
     def _alignment(self, branch: Branch) -> tuple[Tensor, Tensor]:
         """How the tokens of a branch correspond to the source's (see `aligned`); negative prompts to themselves."""
@@ -172,8 +200,14 @@ def _source_of(branches: Sequence[Branch], i: int) -> int:
     candidates = [j for j, other in enumerate(branches) if replace(other, kv_source=None) == source]
     if not candidates:
         return i
+
+    # of those the one that reads, or does not read, as this one
     reads = branch.kv_source is not None
-    return next((j for j in candidates if (branches[j].kv_source is not None) == reads), candidates[0])
+    for j in candidates:
+        candidate_reads = branches[j].kv_source is not None
+        if candidate_reads == reads:
+            return j
+    return candidates[0]
 
 
 @dataclass
@@ -201,11 +235,18 @@ class LocalBlend(Control):
         most = max(map(len, self.words))
         rows: list[list[int]] = []
         for words in self.words:
-            row = [word if isinstance(word, int) else word[0] * size + word[1] for word in words]
+            row = []
+            for word in words:
+                if isinstance(word, int):
+                    row.append(word)
+                else:
+                    segment, token = word
+                    row.append(segment * size + token)
 
             # samples of fewer words repeat their last
             last = row[-1] if row else 0
-            rows.append(row + [last] * (most - len(row)))
+            missing = most - len(row)
+            rows.append(row + [last] * missing)
 
         own = copy(self)
         own._tokens = torch.tensor(rows, device=run.x.device)
@@ -214,8 +255,12 @@ class LocalBlend(Control):
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         prediction, found = predict_with_maps(inner, x, step, cond, self._tokens, self.layers)
+
         # mean over heads and words, on the grid of the latents
-        layers = [resized_in_time(maps.mean((2, 5)), x.shape[2:]) for maps in found.values()]
+        layers = []
+        for maps in found.values():
+            mean = maps.mean((2, 5))  # [sample, frame, height, width]
+            layers.append(resized_in_time(mean, x.shape[2:]))
         self._seen.append(torch.stack(layers).mean(0))
         return prediction
 
@@ -224,13 +269,16 @@ class LocalBlend(Control):
             return x
 
         # the mean over the levels so far, with a neighbourhood of 3 x 3 cells
-        attention = F.max_pool3d(torch.stack(self._seen).mean(0), (1, 3, 3), 1, (0, 1, 1))
-        strongest = attention.amax((2, 3), keepdim=True).clamp(min=1e-12)
-        differs = attention / strongest > self.threshold
+        seen = torch.stack(self._seen).mean(0)
+        attention = F.max_pool3d(seen, (1, 3, 3), 1, (0, 1, 1))
+        strongest = attention.amax((2, 3), keepdim=True)
+        relative = attention / strongest.clamp(min=1e-12)
+        differs = relative > self.threshold
 
         # elsewhere the sample is the source's
         blended = x.clone()
         others = [i for i in range(len(x)) if i != self.source]
         for i in self.targets or others:
-            blended[i] = torch.where(differs[i] | differs[self.source], x[i], x[self.source])
+            either = differs[i] | differs[self.source]
+            blended[i] = torch.where(either, x[i], x[self.source])
         return blended

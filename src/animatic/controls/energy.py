@@ -112,7 +112,8 @@ class Energy(Control):
         """
         if not self.per_head:
             return 1
-        counts = [count for count in run.backbone.text_layer_heads(self.layers).values() if count]
+        by_layer = run.backbone.text_layer_heads(self.layers)
+        counts = [count for count in by_layer.values() if count]  # 0: not known
         if not counts:
             layers = ", ".join(self.layers)
             hint = "want others, such as --set energy.layers=*, or per_head off"

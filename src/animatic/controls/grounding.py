@@ -55,7 +55,8 @@ class Gligen(Control):
             return cond
 
         # which branches are conditioned on boxes; the others have the null embedding
-        grounded = torch.tensor([not branch.negative for branch in cond.branches], device=cond.text.device)
+        positive = [not branch.negative for branch in cond.branches]
+        grounded = torch.tensor(positive, device=cond.text.device)
         if guided and self.guided == "nothing":
             grounded = torch.zeros_like(grounded)
 
@@ -91,16 +92,21 @@ def named_boxes(
             raise AnimaticError(f"a scene has {len(scene.tracks)} tracks; GLIGEN takes at most {MOST}")
 
         # boxes are cut to the frame; where one is absent its slot stays empty
-        for i, track in enumerate(scene.at(frames, legacy).tracks):
-            names.append((s, i, _named(scene, track, i, naming)))
+        resampled = scene.at(frames, legacy)
+        for i, track in enumerate(resampled.tracks):
+            name = _named(scene, track, i, naming)
+            names.append((s, i, name))
             for f, box in enumerate(track.boxes):
                 if box is not None:
-                    boxes[s, f, i] = torch.tensor(box).clamp(0, 1)
+                    corners = torch.tensor(box)
+                    boxes[s, f, i] = corners.clamp(0, 1)
                     present[s, f, i] = 1.0
 
     # names are encoded together, and laid into the slots of their objects
-    pooled = text.pooled([name for _, _, name in names])
-    phrases = pooled.new_zeros(len(scenes), MOST, pooled.shape[-1])
+    texts = [name for _, _, name in names]
+    pooled = text.pooled(texts)  # [name, channel]
+    channels = pooled.shape[-1]
+    phrases = pooled.new_zeros(len(scenes), MOST, channels)
     for (s, i, _), state in zip(names, pooled, strict=True):
         phrases[s, i] = state
     return {"boxes": boxes, "present": present, "phrases": phrases}
@@ -110,6 +116,11 @@ def _named(scene: Scene | Timeline, track: Track, i: int, naming: Naming) -> str
     """The text that is encoded for track `i`."""
     if naming == "prompt":
         segment, own_scene = scene.part(i)
-        before = sum(len(earlier.tracks) for earlier in segments(scene)[:segment])
+
+        # tracks of a story count through its scenes, those of `own_scene` from 0
+        earlier = segments(scene)[:segment]
+        before = sum(len(each.tracks) for each in earlier)
         return object_scene(own_scene, i - before).prompt
-    return track.phrase if naming == "phrase" else own_name(track)
+    if naming == "phrase":
+        return track.phrase
+    return own_name(track)

@@ -40,8 +40,10 @@ class Guidance(Control):
 
         # one evaluation of the network for all branches
         prediction = inner(x[cond.samples], step, cond)
-        unconditional = prediction[[i for i, branch in enumerate(cond.branches) if branch.negative]]
-        conditional = prediction[[i for i, branch in enumerate(cond.branches) if not branch.negative]]
+        negative = [i for i, branch in enumerate(cond.branches) if branch.negative]
+        positive = [i for i, branch in enumerate(cond.branches) if not branch.negative]
+        unconditional = prediction[negative]
+        conditional = prediction[positive]
         return unconditional + scale * (conditional - unconditional)
 
     def at(self, step: Step) -> float:

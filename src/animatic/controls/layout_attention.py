@@ -54,17 +54,25 @@ class LayoutAttention(Control):
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
         active = call.step.fraction < self.until and (self.inside or self.outside)
-        if not active or call.kind not in TEXT_KINDS or not matches_any(call.layer, self.layers):
+        if not active or call.kind not in TEXT_KINDS:
+            return inner(call, q, k, v, mask)
+        if not matches_any(call.layer, self.layers):
             return inner(call, q, k, v, mask)
 
-        push, words = self._bias(call.grid, call.cond.branches, call.text_keys.stop, k.shape[2])
-        if call.kind == "joint" or call.entries_per_branch < call.grid[0]:
+        tokens_per_prompt = call.text_keys.stop
+        keys = k.shape[2]
+        push, words = self._bias(call.grid, call.cond.branches, tokens_per_prompt, keys)
+        frames = call.grid[0]
+        if call.kind == "joint" or call.entries_per_branch < frames:
             q, k = _with_bias_channels(call.step, q, k, push, words)
             return inner(call, q, k, v, mask)
 
         # in space layers, whose batch holds the frames, the bias is small enough to be a mask
-        bias = (push * call.step.noise).to(q) @ words.to(q).transpose(-1, -2)  # [branch, 1, frame * cell, key]
-        bias = bias.unflatten(2, (call.entries_per_branch, -1)).transpose(1, 2).flatten(0, 1)
+        scaled = (push * call.step.noise).to(q)
+        by_key = words.to(q).transpose(-1, -2)
+        bias = scaled @ by_key  # [branch, 1, frame * cell, key]
+        bias = bias.unflatten(2, (call.entries_per_branch, -1)).transpose(1, 2)
+        bias = bias.flatten(0, 1)  # [branch * frame, 1, cell, key]
         return inner(call, q, k, v, bias if mask is None else mask + bias)
 
     def _bias(
@@ -78,29 +86,42 @@ class LayoutAttention(Control):
         key = (grid, branches, keys)
         if key not in self._biases:
             push = self._push(grid, branches, tokens_per_prompt)
-            tokens = self._targets.tokens[[branch.sample for branch in branches]] % tokens_per_prompt
+            samples = [branch.sample for branch in branches]
+            tokens = self._targets.tokens[samples] % tokens_per_prompt  # [branch, word]
             words = F.one_hot(tokens, keys).float()
-            self._biases[key] = push.movedim(1, -1)[:, None], words.movedim(1, -1)[:, None]
+
+            # words are the channels of a matrix product; one bias serves all heads
+            push = push.movedim(1, -1)[:, None]
+            words = words.movedim(1, -1)[:, None]
+            self._biases[key] = push, words
         return self._biases[key]
 
     def _push(self, grid: tuple[int, int, int], branches: Sequence[Branch], tokens_per_prompt: int) -> Tensor:
         """What is added to the logit of each cell and word at unit noise: `[branch, word, cell]`."""
         targets = self._targets
-        masks = targets.masks(*grid[1:]).flatten(-2)  # [pair, frame, cell]
+        frames, height, width = grid
+        masks = targets.masks(height, width).flatten(-2)  # [pair, frame, cell]
         push = masks * (self.inside + self.outside) - self.outside
 
         # a word that names several objects has the sum of their pushes
         by_word = push.new_zeros(*targets.tokens.shape, *push.shape[1:])  # [sample, word, frame, cell]
-        by_word.index_put_((targets.samples, targets.columns), push, accumulate=True)
+        places = (targets.samples, targets.columns)
+        by_word.index_put_(places, push, accumulate=True)
 
         # of each branch its window of latent frames, and the words of its prompts
-        frames = grid[0] * self._frames_per_token
+        latent_frames = frames * self._frames_per_token
         parts = []
         for branch in branches:
-            window = slice(branch.first_frame, branch.first_frame + frames)
-            present = conditioned_on(targets.tokens[branch.sample], branch, tokens_per_prompt)
-            parts.append(by_word[branch.sample, :, window] * present[:, None, None])
-        return torch.stack(parts).unflatten(2, (grid[0], self._frames_per_token)).mean(3).flatten(2)
+            window = slice(branch.first_frame, branch.first_frame + latent_frames)
+            tokens = targets.tokens[branch.sample]
+            present = conditioned_on(tokens, branch, tokens_per_prompt)
+            in_window = by_word[branch.sample, :, window]
+            parts.append(in_window * present[:, None, None])
+        by_branch = torch.stack(parts)  # [branch, word, latent frame, cell]
+
+        # a token that spans several latent frames has their mean
+        by_token = by_branch.unflatten(2, (frames, self._frames_per_token))
+        return by_token.mean(3).flatten(2)
 
 
 def _with_bias_channels(step: Step, q: Tensor, k: Tensor, push: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,13 +131,25 @@ def _with_bias_channels(step: Step, q: Tensor, k: Tensor, push: Tensor, words: T
     """
     width = q.shape[-1]
     widened = width + push.shape[-1]
+    heads = q.shape[1]
+
+    # text tokens, which come before the cells, are not pushed
     text_queries = q.shape[2] - push.shape[2]
-    push = F.pad(push * (step.noise * widened**0.5), (0, 0, text_queries, 0)).to(q)
-    q = torch.cat([q * (widened / width) ** 0.5, push.expand(-1, q.shape[1], -1, -1)], -1)
-    return q, torch.cat([k, words.to(k).expand(-1, k.shape[1], -1, -1)], -1)
+    scaled = push * (step.noise * widened**0.5)
+    scaled = F.pad(scaled, (0, 0, text_queries, 0)).to(q)
+    by_head = scaled.expand(-1, heads, -1, -1)
+    rescaled = q * (widened / width) ** 0.5
+    queries = torch.cat([rescaled, by_head], -1)
+
+    words_by_head = words.to(k).expand(-1, k.shape[1], -1, -1)
+    keys = torch.cat([k, words_by_head], -1)
+    return queries, keys
 
 
 def conditioned_on(tokens: Tensor, branch: Branch, tokens_per_prompt: int) -> Tensor:
     """Which of a story's tokens belong to the prompts of a branch: bool, like `tokens`; none for a negative branch."""
-    prompts = [] if branch.negative else [prompt for prompt, _ in branch.prompt_weights]
-    return torch.isin(tokens // tokens_per_prompt, torch.tensor(prompts, device=tokens.device))
+    prompts = []
+    if not branch.negative:
+        prompts = [prompt for prompt, _ in branch.prompt_weights]
+    of_branch = torch.tensor(prompts, device=tokens.device)
+    return torch.isin(tokens // tokens_per_prompt, of_branch)

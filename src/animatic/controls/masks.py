@@ -57,29 +57,43 @@ class AttentionMask:
 def coarse_mask(attention: Tensor, threshold: float, sigma: float, size: Sequence[int]) -> Tensor:
     """Attention blurred, scaled to 0..1 by frame, enlarged to `size`, thresholded: bool `[object, frame, h, w]`."""
     attention = gaussian(attention.float(), sigma)
-    low, high = attention.amin((-2, -1), keepdim=True), attention.amax((-2, -1), keepdim=True)
-    scaled = (attention - low) / (high - low).clamp(min=1e-12)
-    return F.interpolate(scaled, tuple(size), mode="bilinear", align_corners=False) > threshold
+    low = attention.amin((-2, -1), keepdim=True)
+    high = attention.amax((-2, -1), keepdim=True)
+
+    # the lower bound keeps a constant map from 0 / 0: it has no cell above the threshold
+    spread = (high - low).clamp(min=1e-12)
+    scaled = (attention - low) / spread
+    larger = F.interpolate(scaled, tuple(size), mode="bilinear", align_corners=False)
+    return larger > threshold
 
 
 def _or_boxes(masks: Tensor, boxes: Tensor) -> Tensor:
     """Masks `[object, frame, height, width]`, an empty one replaced by its box."""
-    found = masks.any(-1).any(-1)[..., None, None]
+    found = masks.any(-1).any(-1)
+    found = found[..., None, None]  # [object, frame, 1, 1]
     return torch.where(found, masks, boxes)
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
     """Separable Gaussian blur of `[..., height, width]`, sigma in cells, up to 4 sigma away; borders repeated."""
-    reach = int(4 * sigma + 0.5)
+    reach = int(4 * sigma + 0.5)  # 4 sigma, rounded: scipy's default
     if not reach:
         return x
+
     distance = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-(distance**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
-    flat = x.flatten(0, -3)[:, None]
-    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), kernel[None, None, None, :])
-    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), kernel[None, None, :, None])
-    return flat.view(x.shape)
+    along_x = kernel[None, None, None, :]
+    along_y = kernel[None, None, :, None]
+
+    # one axis after the other; "replicate" pads the last two axes of a batch of images only
+    images = x.flatten(0, -3)
+    images = images[:, None]  # [image, 1, height, width]
+    padded = F.pad(images, (reach, reach, 0, 0), mode="replicate")
+    images = F.conv2d(padded, along_x)
+    padded = F.pad(images, (0, 0, reach, reach), mode="replicate")
+    images = F.conv2d(padded, along_y)
+    return images.view(x.shape)
 
 
 @dataclass(frozen=True)
@@ -101,40 +115,66 @@ class SamMask:
 
     def __call__(self, attention: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
         model, processor = self._load(attention.device)
-        coarse = coarse_mask(attention, self.threshold, self.sigma, boxes.shape[-2:])
+        size = boxes.shape[-2:]
+        coarse = coarse_mask(attention, self.threshold, self.sigma, size)
         images = pixels().cpu().numpy()
+        mode = "bilinear" if self.legacy else "nearest"
+
         out = torch.zeros_like(boxes, dtype=torch.bool)
-        for i, frame in boxes.any(-1).any(-1).nonzero().tolist():
-            # SAM's three masks, on the grid of cells
+        present = boxes.any(-1).any(-1)  # [object, frame]
+        for i, frame in present.nonzero().tolist():
+            # SAM's three masks and its confidence in each
             image = images[i, frame]
-            prompt = self._prompt(attention[i, frame], boxes[i, frame], image.shape[0], image.shape[1])
+            height, width = image.shape[:2]
+            prompt = self._prompt(attention[i, frame], boxes[i, frame], height, width)
             inputs = processor(image, return_tensors="pt", **prompt).to(attention.device)
             with torch.no_grad():
                 found = model(**inputs)
-            sizes = inputs["original_sizes"].cpu(), inputs["reshaped_input_sizes"].cpu()
-            masks = processor.image_processor.post_process_masks(found.pred_masks.cpu(), *sizes)[0][0]
-            mode = "bilinear" if self.legacy else "nearest"
-            masks = F.interpolate(masks[None].float(), boxes.shape[-2:], mode=mode)[0].bool().to(attention.device)
+            confidences = found.iou_scores[0, 0].tolist()
+
+            # back from SAM's square to the image, whose sizes the processor reads on the CPU
+            original = inputs["original_sizes"].cpu()
+            reshaped = inputs["reshaped_input_sizes"].cpu()
+            predicted = found.pred_masks.cpu()
+            batch = processor.image_processor.post_process_masks(predicted, original, reshaped)
+            masks = batch[0][0]  # of the one image and its one prompt: [mask, height, width]
+
+            # and to the grid of cells
+            on_grid = F.interpolate(masks[None].float(), size, mode=mode)
+            masks = on_grid[0].bool()
+            masks = masks.to(attention.device)
 
             # intersection over union with the mask that the attention gives
             near = coarse[i, frame]
-            overlap = (masks & near).sum((1, 2)) / (masks | near).sum((1, 2)).clamp(min=1)
-            best = choose(masks.sum((1, 2)).tolist(), found.iou_scores[0, 0].tolist(), overlap.tolist())
+            common = (masks & near).sum((1, 2))
+            united = (masks | near).sum((1, 2))
+            overlaps = common / united.clamp(min=1)
+            areas = masks.sum((1, 2))
+            best = choose(areas.tolist(), confidences, overlaps.tolist())
             out[i, frame] = masks[best]
         return _or_boxes(out, boxes.bool())
 
     def _prompt(self, attention: Tensor, box: Tensor, height: int, width: int) -> dict[str, Any]:
         """SAM's prompt in pixels of an image of this size: a point, or a box."""
+        rows, columns = box.shape
+        cell_height = height / rows
+        cell_width = width / columns
         if self.point:
-            y, x = np.unravel_index(int(attention.argmax()), attention.shape)
-            return {"input_points": [[[x * width / attention.shape[1], y * height / attention.shape[0]]]]}
+            # the cell's first corner, not its middle
+            row, column = np.unravel_index(int(attention.argmax()), attention.shape)
+            x = column * width / attention.shape[1]
+            y = row * height / attention.shape[0]
+            point = [x, y]
+            return {"input_points": [[point]]}  # by image and by object
 
-        rows = box.any(1).nonzero().flatten().tolist()
-        columns = box.any(0).nonzero().flatten().tolist()
-        cell_height, cell_width = height / box.shape[0], width / box.shape[1]
-        left, right = columns[0] * cell_width, (columns[-1] + 1) * cell_width
-        top, bottom = rows[0] * cell_height, (rows[-1] + 1) * cell_height
-        return {"input_boxes": [[[left, top, right, bottom]]]}
+        inside_rows = box.any(1).nonzero().flatten().tolist()
+        inside_columns = box.any(0).nonzero().flatten().tolist()
+        left = inside_columns[0] * cell_width
+        right = (inside_columns[-1] + 1) * cell_width
+        top = inside_rows[0] * cell_height
+        bottom = (inside_rows[-1] + 1) * cell_height
+        corners = [left, top, right, bottom]
+        return {"input_boxes": [[corners]]}  # by image and by object
 
     def _load(self, device: torch.device) -> tuple[Any, Any]:
         from transformers import SamModel, SamProcessor

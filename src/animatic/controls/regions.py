@@ -86,7 +86,8 @@ class Regions(Control):
         """
         frames, height, width = run.x.shape[2:]
         ratio = run.backbone.geometry.vae_spatial_ratio if self.legacy else 1
-        pixels = torch.from_numpy(scene.masks(frames, height * ratio, width * ratio, self.legacy))
+        masks = scene.masks(frames, height * ratio, width * ratio, self.legacy)
+        pixels = torch.from_numpy(masks)
         return pixels[..., ::ratio, ::ratio]
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
@@ -95,12 +96,15 @@ class Regions(Control):
         regions = x[self._samples]
         if step.fraction < self.bootstrap:
             colours = self._plain_published(regions, step) if self.legacy else self._plain(regions, step)
-            regions = masks * regions + (1 - masks) * colours
+            in_box = masks * regions
+            regions = in_box + (1 - masks) * colours
 
         # the regions' prompts take the place of the scene's; the masks of a sample sum to 1 everywhere
         guided = any(branch.negative for branch in cond.branches)
-        predictions = inner(regions, step, self._cond if guided else self._cond.positive) * masks
-        return torch.zeros_like(x).index_add(0, torch.tensor(self._samples, device=x.device), predictions)
+        own_cond = self._cond if guided else self._cond.positive
+        predictions = inner(regions, step, own_cond) * masks
+        samples = torch.tensor(self._samples, device=x.device)
+        return torch.zeros_like(x).index_add(0, samples, predictions)
 
     def _background(self, scene: Scene) -> str:
         """The prompt around the boxes; where `legacy` the scene's background, even if it is empty."""
@@ -114,13 +118,21 @@ class Regions(Control):
 
     def _by_sample(self, draw: Callable[[int, torch.Generator], Tensor], seed: int) -> Tensor:
         """Draws for each sample's regions, from one seed for every sample, so that none depends on the batch."""
-        counts = [self._samples.count(sample) for sample in range(len(self._run.scenes))]
-        return torch.cat([draw(count, torch.Generator().manual_seed(seed)) for count in counts])
+        draws = []
+        for sample in range(len(self._run.scenes)):
+            count = self._samples.count(sample)
+            generator = torch.Generator().manual_seed(seed)
+            draws.append(draw(count, generator))
+        return torch.cat(draws)
 
     def _paint(self, run: Run) -> Tensor:
         """Latents of plain colours, one a region."""
+
+        def colours_of(count: int, generator: torch.Generator) -> Tensor:
+            return torch.rand(count, 1, 1, 1, 3, generator=generator)
+
         # as 8-bit pixels
-        colours = self._by_sample(lambda count, draw: torch.rand(count, 1, 1, 1, 3, generator=draw), self.seed) * 255
+        colours = self._by_sample(colours_of, self.seed) * 255
         return self._encoded(colours.round(), run)
 
     def _paint_published(self, run: Run) -> tuple[Tensor, Tensor]:
@@ -132,35 +144,56 @@ class Regions(Control):
         picks: list[Tensor] = []
         for sample in range(len(self._run.scenes)):
             # colours first, then one after the other the samples that the VAE's posterior gives of them
-            draw = torch.Generator().manual_seed(run.seed(sample))
+            seed = run.seed(sample)
+            draw = torch.Generator().manual_seed(seed)
             colours = torch.rand(count, 1, 1, 1, 1, 3, generator=draw) * 255
             latents += [self._encoded(colour, run, draw) for colour in colours]
 
-            # the picks continue the random numbers of the first noise
-            draw = torch.Generator().manual_seed(run.seed(sample))
+            # the picks continue the random numbers of the first noise, which is drawn and left
+            draw = torch.Generator().manual_seed(seed)
             torch.randn(run.x.shape[1:], generator=draw)
             objects = self._samples.count(sample) - 1
-            of_objects = [torch.randint(0, count, (objects,), generator=draw) + sample * count for _ in range(count)]
+            first = sample * count
+            of_objects = []
+            for _ in range(count):
+                pick = torch.randint(0, count, (objects,), generator=draw)
+                of_objects.append(pick + first)
+
+            # [level, region], the background first
             background = torch.full((count, 1), -1)
-            picks.append(torch.cat([background, torch.stack(of_objects)], 1))
+            by_level = torch.stack(of_objects)
+            picks.append(torch.cat([background, by_level], 1))
         return torch.cat(latents), torch.cat(picks, 1)
 
     def _encoded(self, colours: Tensor, run: Run, draw: torch.Generator | None = None) -> Tensor:
         """Latents of frames in one colour each, `colours` `[n, 1, 1, 1, 3]` in 0..255."""
+        frames, *cells = run.x.shape[2:]
+        ratio = run.backbone.geometry.vae_spatial_ratio
+        height, width = (n * ratio for n in cells)
+
         # one frame is encoded and repeated
-        height, width = (n * run.backbone.geometry.vae_spatial_ratio for n in run.x.shape[3:])
-        latents = run.backbone.to_latents(colours.expand(-1, 1, height, width, 3), draw)
-        return latents.expand(-1, -1, run.x.shape[2], -1, -1)
+        pixels = colours.expand(-1, 1, height, width, 3)
+        latents = run.backbone.to_latents(pixels, draw)
+        return latents.expand(-1, -1, frames, -1, -1)
 
     def _plain(self, x: Tensor, step: Step) -> Tensor:
         """The plain colours at the noise level of `step`."""
-        shape, seed = x.shape[1:], self.seed + step.index + 1
-        noise = self._by_sample(lambda count, draw: torch.randn(count, *shape, generator=draw), seed)
-        return self._run.schedule.noised(self._colours, noise.to(x), step)
+        shape = x.shape[1:]
+
+        def noise_of(count: int, generator: torch.Generator) -> Tensor:
+            return torch.randn(count, *shape, generator=generator)
+
+        # another noise at every level; the colours themselves have `seed`
+        seed = self.seed + step.index + 1
+        noise = self._by_sample(noise_of, seed).to(x)
+        return self._run.schedule.noised(self._colours, noise, step)
 
     def _plain_published(self, x: Tensor, step: Step) -> Tensor:
         """The colours of `step` under the run's first noise; the background's region is `x` itself."""
+        run = self._run
         picks = self._picks[step.index].to(x.device)
-        first = self._run.schedule.unit(self._run.x)[self._samples]
-        shown = self._run.schedule.noised(self._colours[picks], first, step)
-        return torch.where((picks < 0).view(-1, 1, 1, 1, 1), x, shown)
+        first = run.schedule.unit(run.x)
+        noise = first[self._samples]
+        shown = run.schedule.noised(self._colours[picks], noise, step)
+        background = (picks < 0).view(-1, 1, 1, 1, 1)
+        return torch.where(background, x, shown)

@@ -59,11 +59,15 @@ class Reweight(Control):
     def attend(
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        if call.kind not in TEXT_KINDS or not call.step.within(self.during) or not matches_any(call.layer, self.layers):
+        if call.kind not in TEXT_KINDS or not call.step.within(self.during):
             return inner(call, q, k, v, mask)
+        if not matches_any(call.layer, self.layers):
+            return inner(call, q, k, v, mask)
+
         branches = call.cond.branches
         if call.kind == "joint" and len(branches) > 1:
-            return branch_by_branch(partial(self.attend, inner), call, q, k, v, mask)
+            one_by_one = partial(self.attend, inner)
+            return branch_by_branch(one_by_one, call, q, k, v, mask)
         factors = [self._of(branch) for branch in branches]
         if not any(factors):
             return inner(call, q, k, v, mask)
@@ -71,16 +75,22 @@ class Reweight(Control):
         # words and (factor - 1) of each batch entry: [batch, 1, word, 1] and [batch, 1, word]
         tokens, change = _padded(factors, q.device)
         entries = len(q) // len(branches)
-        change = change.repeat_interleave(entries, 0).to(q.dtype)[:, None]
-        index = tokens.repeat_interleave(entries, 0)[:, None, :, None]
+        change = change.repeat_interleave(entries, 0).to(q.dtype)
+        change = change[:, None]
+        index = tokens.repeat_interleave(entries, 0)
+        index = index[:, None, :, None]
 
         def at_words(x: Tensor) -> Tensor:
             """`x` `[batch, head, token, channel]` at the weighted words."""
-            return x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[-1]))
+            heads = x.shape[1]
+            channels = x.shape[-1]
+            return x.gather(2, index.expand(-1, heads, -1, channels))
 
         # output += sum over words of (factor - 1) * probability * value
-        out, probabilities = attention_with_columns(inner, call, q, k, v, mask, one_hot(tokens, k.shape[2]))
-        added = (probabilities * change[..., None, :]) @ at_words(v)
+        columns = one_hot(tokens, k.shape[2])
+        out, probabilities = attention_with_columns(inner, call, q, k, v, mask, columns)
+        changed = probabilities * change[..., None, :]
+        added = changed @ at_words(v)
         if call.kind == "cross":
             return out + added
 
@@ -89,10 +99,14 @@ class Reweight(Control):
         added[:, :, :text] = 0
 
         # the words' own attention to the video: all of their output times the factor, less the part that is text
-        only_text = torch.cat([v[:, :, :text], torch.zeros_like(v[:, :, text:])], 2)
-        from_text = inner(call, at_words(q), k, only_text, part_of_mask(mask, ALL, slice(text)))
-        words_added = change[..., None] * (at_words(out) - from_text)
-        return (out + added).scatter_add(2, index.expand_as(from_text), words_added)
+        no_video = torch.zeros_like(v[:, :, text:])
+        only_text = torch.cat([v[:, :, :text], no_video], 2)
+        text_mask = part_of_mask(mask, ALL, slice(text))
+        from_text = inner(call, at_words(q), k, only_text, text_mask)
+        from_video = at_words(out) - from_text
+        words_added = change[..., None] * from_video
+        places = index.expand_as(from_text)
+        return (out + added).scatter_add(2, places, words_added)
 
     def _of(self, branch: Branch) -> dict[int, float]:
         """The factors of a branch, by token."""
@@ -101,11 +115,14 @@ class Reweight(Control):
 
         # by sample, or by sample and prompt
         by: Mapping[Any, Factors] = self.factors
-        mixed = dict(by.get(branch.sample, {}))
+        of_sample = by.get(branch.sample, {})
+        mixed = dict(of_sample)
         for prompt, weight in branch.prompt_weights:
             # a prompt that counts by half moves the factor half as far from 1
-            for token, factor in by.get((branch.sample, prompt), {}).items():
-                mixed[token] = mixed.get(token, 1.0) + weight * (factor - 1)
+            of_prompt = by.get((branch.sample, prompt), {})
+            for token, factor in of_prompt.items():
+                before = mixed.get(token, 1.0)
+                mixed[token] = before + weight * (factor - 1)
         return mixed
 
 
@@ -113,6 +130,11 @@ def _padded(factors: Sequence[Factors], device: torch.device) -> tuple[Tensor, T
     """Tokens and (factor - 1), `[branch, token]` each; branches of fewer words are padded by token 0 with factor 1."""
     # all branches are one batch, and need as many words
     most = max(map(len, factors))
-    tokens = [[*by_token, *[0] * (most - len(by_token))] for by_token in factors]
-    values = [[*by_token.values(), *[1.0] * (most - len(by_token))] for by_token in factors]
-    return torch.tensor(tokens, device=device), torch.tensor(values, device=device) - 1
+    tokens = []
+    values = []
+    for by_token in factors:
+        missing = most - len(by_token)
+        tokens.append([*by_token, *[0] * missing])
+        values.append([*by_token.values(), *[1.0] * missing])
+    change = torch.tensor(values, device=device) - 1
+    return torch.tensor(tokens, device=device), change

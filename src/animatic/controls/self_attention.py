@@ -37,9 +37,9 @@ class SelfAttention(Control):
     steps: tuple[int, ...] = ()
 
     def begin(self, run: Run) -> SelfAttention:
-        if late := [step for step in self.steps if step >= len(run.schedule)]:
-            last = len(run.schedule) - 1
-            raise AnimaticError(f"attention of step {late[0]} is requested; this run has steps 0 to {last}")
+        count = len(run.schedule)
+        if late := [step for step in self.steps if step >= count]:
+            raise AnimaticError(f"attention of step {late[0]} is requested; this run has steps 0 to {count - 1}")
         return self
 
     def attend(
@@ -64,19 +64,27 @@ def _places(call: AttentionCall, branch: int) -> dict[str, tuple[int, Tensor]]:
     cells = height * width
     middle_frame = frames // 2
     middle_cell = height // 2 * width + width // 2
+    every_frame = torch.arange(frames)
+    every_cell = torch.arange(cells)
+
+    # networks with the frames or the cells in the batch have one kind of map
     first = branch * call.entries_per_branch
     if call.kind == "time":
-        return {"time": (first + middle_cell, torch.arange(frames))}
+        return {"time": (first + middle_cell, every_frame)}
     if call.entries_per_branch > 1:
-        return {"space": (first + middle_frame, torch.arange(cells))}
+        return {"space": (first + middle_frame, every_cell)}
 
     # transformers: one sequence of all frames, after the text in joint layers
     text = call.text_keys.stop if call.kind == "joint" else 0
-    places = {
-        "space": (first, text + middle_frame * cells + torch.arange(cells)),
-        "time": (first, text + torch.arange(frames) * cells + middle_cell),
-    }
-    return {"text": (first, torch.arange(text)), **places} if text else places
+    first_cell = text + middle_frame * cells
+    of_frame = first_cell + every_cell
+    over_time = text + every_frame * cells + middle_cell
+    places = {}
+    if text:
+        places["text"] = (first, torch.arange(text))
+    places["space"] = (first, of_frame)
+    places["time"] = (first, over_time)
+    return places
 
 
 def _among(q: Tensor, k: Tensor, tokens: Tensor) -> Tensor:
@@ -85,8 +93,11 @@ def _among(q: Tensor, k: Tensor, tokens: Tensor) -> Tensor:
     `q` and `k` are `[head, token, channel]`.
     """
     tokens = tokens.to(q.device)
+    scale = q.shape[-1] ** -0.5
     total = torch.zeros(len(tokens), len(tokens), device=q.device)
     for queries, keys in zip(q, k, strict=True):
-        logits = queries[tokens].float() @ keys.float().T * q.shape[-1] ** -0.5
-        total += logits.softmax(-1)[:, tokens]
+        own = queries[tokens].float()
+        logits = own @ keys.float().T * scale
+        probabilities = logits.softmax(-1)
+        total += probabilities[:, tokens]
     return total / len(q)

@@ -33,13 +33,17 @@ class KeysAndValues:
 
         Channels of `v` beyond those of a head are map requests: the reader keeps its own.
         """
-        source_k, source_v = self.k, self.v
+        source_k = self.k
+        source_v = self.v
         width = source_v.shape[-1]
         if words:
             # text comes first in the sequence
-            source_k = torch.cat([k[:, :, :words], source_k[:, :, words:]], 2)
-            source_v = torch.cat([v[:, :, :words, :width], source_v[:, :, words:]], 2)
-        return source_k, torch.cat([source_v, v[..., width:]], -1)
+            own_k = k[:, :, :words]
+            own_v = v[:, :, :words, :width]
+            source_k = torch.cat([own_k, source_k[:, :, words:]], 2)
+            source_v = torch.cat([own_v, source_v[:, :, words:]], 2)
+        requests = v[..., width:]
+        return source_k, torch.cat([source_v, requests], -1)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class ObjectAttention:
 
     def plus(self, cells: Tensor) -> ObjectAttention:
         """With the attention of one more layer, `[frame, height, width]` on a grid of its own."""
-        return ObjectAttention(self.total + _on(self.total.shape, cells), self.count + 1)
+        on_grid = _on(self.total.shape, cells)
+        return ObjectAttention(self.total + on_grid, self.count + 1)
 
     def mask(self, grid: tuple[int, int, int]) -> Tensor:
         """The mean on a layer's grid, scaled to 0..1 in each frame."""
@@ -117,15 +122,21 @@ class SharedAttention:
                 queries = words + _cells(own_shows[entry], shown)
                 if not len(queries):
                     continue
-                keys = torch.cat([text, words + _cells(source_shows[entry], shown)])
-                out[entry, :, queries] = self._some(entry, queries, keys if len(keys) else ALL)
+                cells = _cells(source_shows[entry], shown)
+                keys = torch.cat([text, words + cells])
+                readable = keys if len(keys) else ALL
+                out[entry, :, queries] = self._some(entry, queries, readable)
         return out
 
     def _some(self, entry: int, queries: Tensor, keys: Tensor | slice = ALL) -> Tensor:
         """Attention of some queries of one entry to some keys: `[head, query, channel]`."""
         one = slice(entry, entry + 1)
         mask = part_of_mask(self.mask, one, queries, keys)
-        return self.inner(self.call, self.q[one, :, queries], self.k[one, :, keys], self.v[one, :, keys], mask)[0]
+        q = self.q[one, :, queries]
+        k = self.k[one, :, keys]
+        v = self.v[one, :, keys]
+        out = self.inner(self.call, q, k, v, mask)
+        return out[0]
 
     def _soft(self, own_mask: Tensor, source_mask: Tensor, words: int) -> Tensor:
         """Attention to object cells and to the others, mixed by the mask of the query `[entry, cell]`.
@@ -136,18 +147,23 @@ class SharedAttention:
         least = torch.finfo(source_mask.dtype).tiny
         outputs = []
         for weight in (source_mask, 1 - source_mask):
-            bias = F.pad(weight.clamp(min=least).log(), (words, 0))[:, None, None]
+            logarithm = weight.clamp(min=least).log()  # of 0 it would be -inf: a row of those alone is NaN
+            bias = F.pad(logarithm, (words, 0))
+            bias = bias[:, None, None]  # [entry, 1, 1, key]
             if self.mask is not None:
                 bias = self.mask + bias
             outputs.append(self.inner(self.call, self.q, self.k, self.v, bias))
+        objects, rest = outputs
 
         # each cell has as much of the first as it shows an object
-        fraction = F.pad(own_mask, (words, 0))[:, None, :, None]
-        out = fraction * outputs[0] + (1 - fraction) * outputs[1]
+        fraction = F.pad(own_mask, (words, 0))
+        fraction = fraction[:, None, :, None]  # [entry, 1, query, 1]
+        out = fraction * objects + (1 - fraction) * rest
         if words:
             # text queries read every key
+            text_q = self.q[:, :, :words]
             mask = part_of_mask(self.mask, ALL, slice(words))
-            out[:, :, :words] = self.inner(self.call, self.q[:, :, :words], self.k, self.v, mask)
+            out[:, :, :words] = self.inner(self.call, text_q, self.k, self.v, mask)
         return out
 
 

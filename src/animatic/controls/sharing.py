@@ -128,8 +128,11 @@ class ShareKV(Control):
     def _prefix(self, step: Step) -> list[nn.Module]:
         """The blocks of a transformer before the first whose self-attention shares; none of other networks."""
         chain = self._run.backbone.chain(step)
-        sharing = [i for i, name in enumerate(chain) if matches_any(f"{name}.attn1", self._layers)]
-        return list(chain.values())[: sharing[0] if sharing else 0]
+        blocks = list(chain.values())
+        for i, name in enumerate(chain):
+            if matches_any(f"{name}.attn1", self._layers):
+                return blocks[:i]
+        return []
 
     def _keep(self, cond: Conditioning, i: int, state: State) -> None:
         """Keep the activations of branch `i`, and its attention to objects so far, if later calls reuse it."""
@@ -147,7 +150,8 @@ class ShareKV(Control):
             out = self._measure(inner, call, q, k, v, mask)
 
         # nothing to share: another layer, or one whose keys no branch reads, now or later
-        read = {branch.kv_source for branch in call.cond.branches} | call.cond.reused
+        sources = {branch.kv_source for branch in call.cond.branches}
+        read = sources | call.cond.reused
         shares = call.kind in ("self", "joint") and matches_any(call.layer, self._layers)
         if not shares or read <= {None}:
             return inner(call, q, k, v, mask) if out is None else out
@@ -165,7 +169,8 @@ class ShareKV(Control):
         for i, pair in masks.items():
             batch = slice(i * entries, (i + 1) * entries)
             part = part_of_mask(mask, batch)
-            shared = SharedAttention(inner, call.of_branch(i), q[batch], keys[i], values[i], part)
+            own_call = call.of_branch(i)
+            shared = SharedAttention(inner, own_call, q[batch], keys[i], values[i], part)
             if pair.own is None or pair.source is None:
                 outputs[i] = shared.unmasked()
             else:
@@ -191,7 +196,8 @@ class ShareKV(Control):
         """Keys and values of every branch, its source's where it has one, and the masks of those that do, by index."""
         branches = call.cond.branches
         entries = len(k) // len(branches)
-        keys, values = list(k.split(entries)), list(v.split(entries))
+        keys = list(k.split(entries))
+        values = list(v.split(entries))
         masks: dict[int, MaskPair] = {}
         for i, branch in enumerate(branches):
             if branch.kv_source is None:
@@ -205,9 +211,12 @@ class ShareKV(Control):
             # exchange, and note where source and reader show the objects
             words = call.text_keys.stop if self.own_text else 0
             keys[i], values[i] = source.for_reader(keys[i], values[i], words)
-            pair = MaskPair(self._mask(call, branch), source.mask)
+            own_mask = self._mask(call, branch)
+            pair = MaskPair(own_mask, source.mask)
             masks[i] = pair
-            if self.show and pair.own is not None and pair.source is not None and not branch.negative:
+            if self.show is None or branch.negative:
+                continue
+            if pair.own is not None and pair.source is not None:
                 self.show(call.layer, call.step.index, branch, pair.source, pair.own)
         return keys, values, masks
 
@@ -217,24 +226,33 @@ class ShareKV(Control):
         """Unchanged attention; that of conditional branches to the words of their objects is added to `_seen`."""
         branches = call.cond.branches
         if call.kind == "joint" and len(branches) > 1:
-            return branch_by_branch(partial(self._measure, inner), call, q, k, v, mask)
+            one_by_one = partial(self._measure, inner)
+            return branch_by_branch(one_by_one, call, q, k, v, mask)
         if not any(self._tokens(branch) for branch in branches):
             return inner(call, q, k, v, mask)
 
         # one column of keys: the words of the objects of each branch
-        column = torch.zeros(len(branches), k.shape[2], 1, device=k.device, dtype=v.dtype)
+        keys = k.shape[2]
+        column = torch.zeros(len(branches), keys, 1, device=k.device, dtype=v.dtype)
         for i, branch in enumerate(branches):
-            column[i, list(self._tokens(branch))] = 1
+            words = list(self._tokens(branch))
+            column[i, words] = 1
         out, attention = attention_with_columns(inner, call, q, k, v, mask, column)
 
-        # mean over heads, at the cells; negative prompts name no objects
+        # mean over heads, at the cells: [entry, cell]
         first_cell = call.text_keys.stop if call.kind == "joint" else 0
-        attention = attention[..., 0].float().mean(1)[:, first_cell:]
-        for branch, cells in zip(branches, attention.reshape(len(branches), *call.grid), strict=True):
+        by_query = attention[..., 0].float().mean(1)
+        cells = by_query[:, first_cell:]
+        on_grid = cells.reshape(len(branches), *call.grid)
+        for branch, own in zip(branches, on_grid, strict=True):
+            # negative prompts name no objects
             if branch.negative:
                 continue
-            known = self._seen.get(_mask_key(branch), ObjectAttention(torch.zeros_like(cells), 0))
-            self._seen[_mask_key(branch)] = known.plus(cells)
+            key = _mask_key(branch)
+            known = self._seen.get(key)
+            if known is None:
+                known = ObjectAttention(torch.zeros_like(own), 0)
+            self._seen[key] = known.plus(own)
         return out
 
     def _tokens(self, branch: Branch) -> Sequence[int]:
@@ -248,7 +266,9 @@ class ShareKV(Control):
     def _mask(self, call: AttentionCall, branch: Branch) -> Tensor | None:
         """Where a branch shows the objects, `[frame, height, width]` in 0..1; None while that is not known."""
         attention = self._seen.get(_mask_key(branch))
-        return None if attention is None else attention.mask(call.grid)
+        if attention is None:
+            return None
+        return attention.mask(call.grid)
 
 
 def words_of_objects(run: Run) -> dict[tuple[int, int], tuple[int, ...]]:
@@ -257,10 +277,13 @@ def words_of_objects(run: Run) -> dict[tuple[int, int], tuple[int, ...]]:
     for sample, (scene, prompt) in enumerate(zip(run.scenes, run.prompts, strict=True)):
         for i, track in enumerate(scene.tracks):
             segment, _ = scene.part(i)
-            known = words.get((sample, segment), ())
-            words[sample, segment] = (*known, *prompt.positions_within(track.phrase, segment))
+            key = (sample, segment)
+            known = words.get(key, ())
+            positions = prompt.positions_within(track.phrase, segment)
+            words[key] = (*known, *positions)
     return words
 
 
 def _mask_key(branch: Branch) -> MaskKey:
-    return branch.sample, branch.first_frame, branch.kv_source is not None
+    reads = branch.kv_source is not None
+    return branch.sample, branch.first_frame, reads

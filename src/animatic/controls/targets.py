@@ -93,7 +93,10 @@ class Targets:
 
         # requests are padded to one length with token 0, whose maps no pair reads
         longest = max(1, *map(len, requests))
-        padded = [request + [0] * (longest - len(request)) for request in requests]
+        padded = []
+        for request in requests:
+            missing = longest - len(request)
+            padded.append(request + [0] * missing)
         return cls(
             tokens=torch.tensor(padded, device=device),
             samples=torch.tensor(samples, dtype=torch.long, device=device),
@@ -109,18 +112,29 @@ class Targets:
 
     def masks(self, height: int, width: int) -> Tensor:
         """Cells inside a pair's boxes: float `[pair, frame, height, width]`, 0 or 1."""
-        # one mask for each pair: where any of its objects is
         size = (height, width)
         if size not in self._masks:
-            by_track = [torch.from_numpy(s.masks(self.frames, height, width, self.legacy)) for s in self.scenes]
-            pairs = [by_track[sample][list(tracks)].any(0) for sample, tracks in self.objects]
-            masks = torch.stack(pairs) if pairs else torch.zeros(0, self.frames, height, width)
+            by_track = []
+            for scene in self.scenes:
+                boxes = scene.masks(self.frames, height, width, self.legacy)
+                by_track.append(torch.from_numpy(boxes))
+
+            # one mask for each pair: where any of its objects is
+            masks = torch.zeros(0, self.frames, height, width)
+            pairs = []
+            for sample, tracks in self.objects:
+                of_pair = by_track[sample][list(tracks)]
+                pairs.append(of_pair.any(0))
+            if pairs:
+                masks = torch.stack(pairs)
             self._masks[size] = masks.float().to(self.tokens.device)
         return self._masks[size]
 
     def per_sample(self, values: Tensor) -> Tensor:
         """The weighted sum of `values` `[pair]` over the pairs of each sample: `[sample]`."""
-        return values.new_zeros(len(self.tokens)).index_add(0, self.samples, values * self.weights)
+        weighted = values * self.weights
+        by_sample = values.new_zeros(len(self.tokens))
+        return by_sample.index_add(0, self.samples, weighted)
 
 
 def _groups(scene: Scene | Timeline, prompt: EncodedPrompt, separate_objects: bool) -> list[Group]:
@@ -139,17 +153,24 @@ def _groups(scene: Scene | Timeline, prompt: EncodedPrompt, separate_objects: bo
         if place == len(groups) or separate_objects:
             groups.append(Group(tokens, (i,)))
         else:
-            groups[place] = replace(groups[place], tracks=(*groups[place].tracks, i))
+            group = groups[place]
+            groups[place] = replace(group, tracks=(*group.tracks, i))
     return groups
 
 
 def _request(groups: Sequence[Group], tokens_per_prompt: int) -> list[int]:
     """The tokens to request for these groups; with `tokens_per_prompt` all of each prompt that names one."""
     # each token once, in the order in which objects name them
-    named = dict.fromkeys(token for group in groups for token in group.tokens)
+    named: dict[int, None] = {}
+    for group in groups:
+        named.update(dict.fromkeys(group.tokens))
     if not tokens_per_prompt:
         return list(named)
 
     # whole prompts: BoxDiff's softmax is over all words of a prompt
-    prompts = sorted({token // tokens_per_prompt for token in named})
-    return [prompt * tokens_per_prompt + i for prompt in prompts for i in range(tokens_per_prompt)]
+    prompts = {token // tokens_per_prompt for token in named}
+    tokens = []
+    for prompt in sorted(prompts):
+        first = prompt * tokens_per_prompt
+        tokens += range(first, first + tokens_per_prompt)
+    return tokens

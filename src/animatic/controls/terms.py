@@ -1,8 +1,8 @@
 """Layout energies: how far the text attention of each object is from its boxes, for all objects in one batch.
 
-Maps come as `[sample, frame, head, height, width, token]` per layer. Here they are arranged by pairs of one token and
-one object: A `[pair, frame, head, cell]` with masks M `[pair, frame, 1, cell]`. Every energy is a mean over heads and
-frames, so that one threshold fits all models; `legacy` is the original's arithmetic, sums over both.
+Attention is arranged by pairs of one token and one object: A `[pair, frame, head, cell]` with masks M
+`[pair, frame, 1, cell]`, see `pair_attention`. Every energy is a mean over heads and frames, so that one threshold fits
+all models; `legacy` is the original's arithmetic, sums over both.
 
 LVD (Lian et al. 2024, arXiv 2309.17444, https://github.com/TonyLianLong/LLM-groundedVideoDiffusion), LMD (Lian et al.
 2023, arXiv 2305.13655, https://github.com/TonyLianLong/LLM-groundedDiffusion), backward guidance (Chen et al. 2023,
@@ -13,42 +13,18 @@ https://github.com/showlab/BoxDiff).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.types import Fraction, Step
 from .energy import Terms
+from .pair_attention import Attention, by_pairs, edges, not_zero, top_mean
 from .targets import Targets
 
 LEAST = 0.01  # lower bound of logarithms' arguments, and of ratios' denominators, in LVD
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Attention of layers of one size.
-
-    `a` `[pair, frame, head, cell]`: probabilities; `m` `[pair, frame, 1, cell]`: masks, 0 or 1; `height` and `width`:
-    the grid in cells.
-    """
-
-    a: Tensor
-    m: Tensor
-    height: int
-    width: int
-
-    @property
-    def present(self) -> Tensor:
-        """1 where the object has a box: `[pair, frame, 1]`."""
-        return self.m.amax(-1)
-
-    @property
-    def outside(self) -> Tensor:
-        """1 in the cells outside the box: `[pair, frame, 1, cell]`."""
-        return 1 - self.m
 
 
 class Term(ABC):
@@ -60,27 +36,23 @@ class Term(ABC):
         """Energy `[sample]` from maps by layer."""
         by_shape: dict[torch.Size, list[Tensor]] = {}
         for maps in found.values():
-            by_shape.setdefault(maps.shape, []).append(maps)
+            same_shape = by_shape.setdefault(maps.shape, [])
+            same_shape.append(maps)
 
         # layers of one size are evaluated together
         energies = []
         for layers in by_shape.values():
-            energy = self.layer(_by_pairs(layers, targets))
-            energies.append(energy.unflatten(0, (len(layers), -1)).sum(0))
-        return targets.per_sample(sum(energies, targets.weights.new_zeros(())) / len(found))
+            pairs = by_pairs(layers, targets)
+            energy = self.layer(pairs)  # [layer * pair]
+            by_layer = energy.unflatten(0, (len(layers), -1))
+            energies.append(by_layer.sum(0))
+        none = targets.weights.new_zeros(())
+        total = sum(energies, none)
+        return targets.per_sample(total / len(found))
 
     @abstractmethod
     def layer(self, at: Attention) -> Tensor:
         """Energy `[pair]` of the attention of one layer."""
-
-
-def _by_pairs(layers: Sequence[Tensor], targets: Targets) -> Attention:
-    """Maps of layers of one size as one `Attention`, with `layer * pair` pairs."""
-    height, width = layers[0].shape[3:5]
-    maps = torch.stack(list(layers)).movedim(-1, 2)  # [layer, sample, token, frame, head, height, width]
-    a = maps[:, targets.samples, targets.columns].float().flatten(-2).flatten(0, 1)
-    m = targets.masks(height, width).flatten(-2)[:, :, None].repeat(len(layers), 1, 1, 1)
-    return Attention(a, m, height, width)
 
 
 @dataclass(frozen=True)
@@ -113,11 +85,13 @@ class BoxEnergy(Term):
         if not self.legacy:
             inner = inner * at.present
 
-        energy = _over(self.foreground * inner + self.background * outer, self.legacy)
+        weighted = self.foreground * inner + self.background * outer
+        energy = _over(weighted, self.legacy)
         if self.centre:
             energy = energy + self.centre * self._centre(at)
         if self.corners:
-            energy = energy + self.corners * Corners(self.normed, self.legacy).layer(at)
+            corners = Corners(self.normed, self.legacy)
+            energy = energy + self.corners * corners.layer(at)
         return energy
 
     def _centre(self, at: Attention) -> Tensor:
@@ -125,11 +99,15 @@ class BoxEnergy(Term):
         # positions of the cells along both axes, in cells (legacy) or in frame sizes
         cells = (at.height, at.width)
         units = (1.0, 1.0) if self.legacy else cells
-        axes = (torch.arange(n, device=at.a.device) / unit for n, unit in zip(cells, units, strict=True))
+        axes = []
+        for n, unit in zip(cells, units, strict=True):
+            positions = torch.arange(n, device=at.a.device)
+            axes.append(positions / unit)
         grid = torch.meshgrid(*axes, indexing="ij")
 
-        total = at.a.new_zeros(len(at.a))
         present = at.present
+        both = present[:, :-1]
+        total = at.a.new_zeros(len(at.a))
         for axis in grid:
             place = axis.flatten()
             attention_centre = (at.a * place).sum(-1) / not_zero(at.a.sum(-1))
@@ -137,13 +115,16 @@ class BoxEnergy(Term):
             offset = attention_centre - box_centre  # [pair, frame, head]
 
             # velocities are compared between frames that both have a box
-            drift = offset.diff(dim=1) * present[:, 1:] * present[:, :-1]
-            position = (offset * present).square().mean(2).sum(1)
+            drift = offset.diff(dim=1) * present[:, 1:] * both
+            in_box = offset * present
+            position = in_box.square().mean(2).sum(1)
             velocity = drift.square().mean(2).sum(1)
             error = position + velocity
 
             # a sum over frames (legacy), or their mean
-            total = total + (error if self.legacy else error / at.a.shape[1])
+            if not self.legacy:
+                error = error / at.a.shape[1]
+            total = total + error
         return total
 
 
@@ -158,11 +139,14 @@ class Ratio(Term):
     legacy: bool = False
 
     def layer(self, at: Attention) -> Tensor:
-        inside = (at.a * at.m).sum(-1) / not_zero(at.a.sum(-1) + self.least)
+        attention_inside = (at.a * at.m).sum(-1)
+        attention = at.a.sum(-1) + self.least
+        inside = attention_inside / not_zero(attention)
         outside = 1 - inside
         if self.legacy:
             return outside.square().mean(2).sum(1)
-        return (outside.square() * at.present).mean((1, 2))
+        counted = outside.square() * at.present
+        return counted.mean((1, 2))
 
 
 @dataclass(frozen=True)
@@ -184,15 +168,18 @@ class CrossEntropy(Term):
         a = at.a.clamp(LEAST, 1 - LEAST)
 
         # clamped after the product: outside the box the logarithm is that of LEAST
-        log_inside = (a * at.m).clamp(min=LEAST).log()
-        inner = -top_mean(log_inside, at.m.sum(-1) * self.inside)
+        clamped = (a * at.m).clamp(min=LEAST)
+        cells_inside = at.m.sum(-1) * self.inside
+        inner = -top_mean(clamped.log(), cells_inside)
 
         # the logarithm of 1 minus the mean of the largest values outside
-        highest_outside = top_mean(a * at.outside, at.outside.sum(-1) * self.outside)
+        cells_outside = at.outside.sum(-1) * self.outside
+        highest_outside = top_mean(a * at.outside, cells_outside)
         outer = -(1 - highest_outside).log()
         if not self.legacy:
             inner = inner * at.present
-        return _over(self.foreground * inner + self.background * outer, self.legacy)
+        weighted = self.foreground * inner + self.background * outer
+        return _over(weighted, self.legacy)
 
 
 @dataclass(frozen=True)
@@ -208,15 +195,19 @@ class Corners(Term):
 
     def layer(self, at: Attention) -> Tensor:
         absent = 1 - at.present if self.legacy else None
+        size = (at.height, at.width)
         total = at.a.new_zeros(len(at.a))
         for axis in (-2, -1):
             # silhouettes: the largest value along the axis
-            attention = at.a.unflatten(-1, (at.height, at.width)).amax(axis)
-            box = at.m.unflatten(-1, (at.height, at.width)).amax(axis)
-            error = (attention - box).abs() * edges(box, absent)
+            attention = at.a.unflatten(-1, size).amax(axis)
+            box = at.m.unflatten(-1, size).amax(axis)
+            near = edges(box, absent)
+            error = (attention - box).abs() * near
             by_frame = error.mean((2, 3)) if self.normed else error.sum((2, 3))
             total = total + by_frame.sum(1)
-        return total if self.legacy else total / at.a.shape[1]
+        if self.legacy:
+            return total
+        return total / at.a.shape[1]
 
 
 @dataclass(frozen=True)
@@ -230,10 +221,15 @@ class Sync(Term):
 
     def layer(self, at: Attention) -> Tensor:
         box = at.m[:, :-1]
-        change = (at.a.diff(dim=1).square() * box).sum(-1) / box.sum(-1).clamp(min=1)
+        change = at.a.diff(dim=1).square() * box
+        cells = box.sum(-1).clamp(min=1)
+        mean_change = change.sum(-1) / cells  # [pair, frame - 1, head]
         if self.legacy:
-            return change.sum((1, 2))
-        return change.mean(2).sum(1) / at.a.shape[1]
+            return mean_change.sum((1, 2))
+
+        # divided by all frames, not by the pairs of neighbours
+        by_pair = mean_change.mean(2).sum(1)
+        return by_pair / at.a.shape[1]
 
 
 @dataclass(frozen=True)
@@ -247,41 +243,13 @@ class Sum:
         return any(term.every_word for _, term in self.terms)
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
+        none = targets.weights.new_zeros(len(targets.tokens))
         energies = (weight * term(found, targets, step) for weight, term in self.terms)
-        return sum(energies, targets.weights.new_zeros(len(targets.tokens)))
+        return sum(energies, none)
 
 
 def _over(energy: Tensor, legacy: bool) -> Tensor:
     """An energy `[pair, frame, head]` summed (`legacy`) or averaged over frames and heads: `[pair]`."""
-    return energy.sum((1, 2)) if legacy else energy.mean((1, 2))
-
-
-def not_zero(sums: Tensor) -> Tensor:
-    """Sums to divide by: an exact 0 becomes the smallest positive normal number.
-
-    Nothing larger would do: a softmax is 1e-13 where a logit is 30 below the others, and has a centre there too.
-    """
-    return sums.clamp(min=torch.finfo(sums.dtype).tiny)
-
-
-def top_mean(values: Tensor, count: Tensor) -> Tensor:
-    """Mean of the `floor(count)` (at least 1) largest along the last axis; `count` has no such axis and broadcasts."""
-    count = count.floor().clamp(min=1)
-    ranked = values.sort(-1, descending=True).values
-    chosen = torch.arange(values.shape[-1], device=values.device) < count[..., None]
-    return (ranked * chosen).sum(-1) / count
-
-
-def edges(box: Tensor, absent: Tensor | None = None) -> Tensor:
-    """1 in the cells before, at and after each edge of a box's silhouette `[pair, frame, 1, cell]`.
-
-    `absent` `[pair, frame, 1]`: 1 where the object has no box, for which the original has one of size 0 at the origin.
-    """
-    # edges are between cells, the frame's two sides included
-    edge = F.pad(box, (1, 1)).diff().abs()
-    if absent is not None:
-        edge = torch.cat([edge[..., :1] + absent[..., None], edge[..., 1:]], -1)
-
-    # a cell is near an edge if one of three is: on its left or right side, or one cell further left
-    padded = F.pad(edge, (1, 0)).flatten(0, 2)[:, None]
-    return F.max_pool1d(padded, 3, 1).view(box.shape)
+    if legacy:
+        return energy.sum((1, 2))
+    return energy.mean((1, 2))

@@ -34,13 +34,19 @@ class Tiles(Control):
     margin: int = 8
 
     def __post_init__(self) -> None:
-        for size, shared, name in ((self.frames, self.overlap, "frames"), (self.side, self.margin, "cells")):
+        in_time = (self.frames, self.overlap, "frames")
+        in_space = (self.side, self.margin, "cells")
+        for size, shared, name in (in_time, in_space):
             if size and not 0 <= shared < size:
                 raise AnimaticError(f"windows of {size} {name} share {shared}; want 0 to {size - 1}")
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        sizes = ((self.frames, self.overlap), (self.side, self.margin), (self.side, self.margin))
-        axes = [list(spans(n, size, shared)) for n, (size, shared) in zip(x.shape[2:], sizes, strict=True)]
+        in_time = (self.frames, self.overlap)
+        in_space = (self.side, self.margin)
+        sizes = (in_time, in_space, in_space)
+        axes = []
+        for count, (size, shared) in zip(x.shape[2:], sizes, strict=True):
+            axes.append(list(spans(count, size, shared)))
         if all(len(axis) == 1 for axis in axes):
             return inner(x, step, cond)
 
@@ -48,13 +54,17 @@ class Tiles(Control):
         weights = x.new_zeros(x.shape[2:])
         for tile in product(*axes):
             here = tuple(slice(*span) for span in tile)
-            prediction = inner(x[:, :, *here], step, _part(cond, here))
+            part = x[:, :, *here]
+            prediction = inner(part, step, _part(cond, here))
 
-            # the weight is a product of ramps, one for each axis
+            # the weight is a product of ramps, one for each axis: [frame, height, width]
             weight = x.new_ones(prediction.shape[2:])
             for axis, (_, shared) in enumerate(sizes):
-                ramp = _ramp(prediction.shape[2 + axis], shared).to(x)
-                weight = weight * ramp.view(*(-1 if a == axis else 1 for a in range(3)))
+                count = weight.shape[axis]
+                ramp = _ramp(count, shared).to(x)
+                shape = [1, 1, 1]
+                shape[axis] = count
+                weight = weight * ramp.view(shape)
             total[:, :, *here] += prediction * weight
             weights[here] += weight
         return total / weights
@@ -69,26 +79,38 @@ def spans(count: int, size: int, shared: int) -> Iterator[Span]:
         yield 0, count
         return
     if not shared:
-        yield from ((first, min(first + size, count)) for first in range(0, count, size))
+        for first in range(0, count, size):
+            yield first, min(first + size, count)
         return
-    for first in range(0, count - size, size - shared):
+
+    # the last one ends at the end, and shares more where the step does not fit
+    step = size - shared
+    for first in range(0, count - size, step):
         yield first, first + size
     yield count - size, count
 
 
 def _ramp(count: int, shared: int) -> Tensor:
     """Weights `[count]` that rise over the first and fall over the last `shared` positions."""
+    # counted from 1: a weight of 0 would leave a border cell of the clip without any
     position = torch.arange(count)
-    from_edge = torch.minimum(position, position.flip(0)) + 1
-    return from_edge.clamp(max=shared + 1) / (shared + 1)
+    nearer = torch.minimum(position, position.flip(0))
+    from_edge = nearer + 1
+    level = shared + 1
+    return from_edge.clamp(max=level) / level
 
 
 def _part(cond: Conditioning, here: tuple[slice, ...]) -> Conditioning:
     """The conditioning of a tile: its part of the concatenated channels, and its first frame."""
     extra = dict(cond.extra)
     if CONCAT in extra:
-        extra[CONCAT] = extra[CONCAT][:, :, *here]
+        channels = extra[CONCAT]
+        extra[CONCAT] = channels[:, :, *here]
 
+    # branches count frames from the clip's first
     first = here[0].start
-    branches = tuple(replace(branch, first_frame=branch.first_frame + first) for branch in cond.branches)
-    return replace(cond, extra=extra, branches=branches)
+    branches = []
+    for branch in cond.branches:
+        own_first = branch.first_frame + first
+        branches.append(replace(branch, first_frame=own_first))
+    return replace(cond, extra=extra, branches=tuple(branches))

@@ -32,10 +32,14 @@ class Transfer:
 
     def __call__(self, found: Mapping[str, Tensor], targets: Targets, step: Step) -> Tensor:
         """Energy `[sample]`; 0 at noise levels of which no attention is stored."""
-        known = [name for name in found if (name, step.index) in self.reference]
-        layers = (self.layer(found[name], self.reference[name, step.index], targets) for name in known)
-        total = sum(layers, targets.weights.new_zeros(len(targets.tokens)))
-        return total * (self.weight / max(1, len(known)))
+        energies = []
+        for name, maps in found.items():
+            reference = self.reference.get((name, step.index))
+            if reference is not None:
+                energies.append(self.layer(maps, reference, targets))
+        none = targets.weights.new_zeros(len(targets.tokens))
+        total = sum(energies, none)
+        return total * (self.weight / max(1, len(energies)))
 
     def layer(self, maps: Tensor, reference: Tensor, targets: Targets) -> Tensor:
         """Energy `[sample]` of one layer's maps `[sample, frame, head, height, width, token]`."""
@@ -45,16 +49,21 @@ class Transfer:
         height, width = maps.shape[3:5]
         single = [one(targets.scenes[sample], track) for sample, track in self.objects]
         boxes = masks_of(single, targets.frames, height, width, targets.legacy)
-        boxes = boxes.flatten(-2)[:, :, None].to(maps.device)
+        boxes = boxes.flatten(-2)[:, :, None]
+        boxes = boxes.to(maps.device)
 
         # attention in the box, now and when the object was generated on its own
-        attention = maps.float().movedim(-1, 1)[samples, columns]  # [object, frame, head, height, width]
-        current = _distribution(attention.flatten(-2) * boxes)
+        by_word = maps.float().movedim(-1, 1)
+        attention = by_word[samples, columns].flatten(-2)  # [object, frame, head, cell]
+        current = _distribution(attention * boxes)
         single_object = _distribution(reference.flatten(-2) * boxes)
 
         # distance of the two distributions, averaged over frames and heads
-        energy = (current - single_object).abs().sum(-1).mean((1, 2)) * weights
-        return energy.new_zeros(len(targets.tokens)).index_add(0, targets.tokens.new_tensor(samples), energy)
+        distance = (current - single_object).abs().sum(-1)
+        energy = distance.mean((1, 2)) * weights
+        by_sample = energy.new_zeros(len(targets.tokens))
+        of_sample = targets.tokens.new_tensor(samples)
+        return by_sample.index_add(0, of_sample, energy)
 
     def _words(self, targets: Targets) -> tuple[list[int], list[int], Tensor]:
         """Of each object: its sample, the column of its word in the maps, its weight."""
@@ -75,4 +84,6 @@ class Transfer:
 
 def _distribution(attention: Tensor) -> Tensor:
     """Attention `[..., cell]` divided by its sum."""
-    return attention / (attention.sum(-1, keepdim=True) + 1e-5)
+    # where an object has no box all of it is 0, and stays so
+    total = attention.sum(-1, keepdim=True) + 1e-5
+    return attention / total

@@ -42,7 +42,9 @@ class Preview(Control):
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         prediction = inner(x, step, cond)
         if step.index % self.every == 0:
-            self.show(step, self._run.backbone.decode(self._run.schedule.estimate(x, prediction, step)))
+            run = self._run
+            clean = run.schedule.estimate(x, prediction, step)
+            self.show(step, run.backbone.decode(clean))
         return prediction
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -18,9 +18,10 @@ from pydantic import Field
 from torch import Tensor
 
 from ..core.control import Control, Run, bound
-from ..core.types import AttentionMapRequest, Branch, Conditioning, Denoise, Span, Step
+from ..core.types import Branch, Conditioning, Denoise, Span, Step
 from ..errors import AnimaticError
 from ..timeline import Timeline, Window
+from .windowed_maps import WindowedMaps, frames_of
 
 Source = Literal["", "previous", "chained", "first"]
 WindowBranch = tuple[Branch, int]  # a branch of one window, and how many times its prediction counts
@@ -57,14 +58,18 @@ class Windows(Control):
             return Control()
 
         # samples of a batch are cut at the same frames; their prompts may change at others
-        plans = {timeline.plan for timeline in timelines}
-        grids = {(plan.frames, plan.size, tuple(window.first for window in plan.windows)) for plan in plans}
+        grids = set()
+        for timeline in timelines:
+            plan = timeline.plan
+            firsts = tuple(window.first for window in plan.windows)
+            grids.add((plan.frames, plan.size, firsts))
         if len(grids) != 1 or len(timelines) != len(run.scenes):
             raise AnimaticError("stories of one batch must have windows at the same frames")
 
         planned = timelines[0].plan.frames
-        if planned != run.x.shape[2]:
-            raise AnimaticError(f"the windows cover {planned} frames; the sample has {run.x.shape[2]}")
+        frames = run.x.shape[2]
+        if planned != frames:
+            raise AnimaticError(f"the windows cover {planned} frames; the sample has {frames}")
         return self.over(timelines)
 
     def over(self, timelines: Sequence[Timeline]) -> Windows:
@@ -76,13 +81,15 @@ class Windows(Control):
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         size = self._timelines[0].plan.size
         profile = self._profile(size).to(x)
+        by_frame = profile[:, None, None]
 
         # the prompts of a story, which are one sequence in the conditioning: [branch, prompt, token, channel]
         prompts = max(len(timeline.scenes) for timeline in self._timelines)
         text = cond.text.unflatten(1, (prompts, -1))
         maps = None
         if cond.map_request is not None:
-            maps = WindowedMaps(cond.map_request, text.shape[2], x.shape[2])
+            tokens_per_prompt = text.shape[2]
+            maps = WindowedMaps(cond.map_request, tokens_per_prompt, x.shape[2])
 
         total = torch.zeros_like(x)
         weight = x.new_zeros(x.shape[2])
@@ -91,24 +98,25 @@ class Windows(Control):
             # evaluate the windows of this call; `parents` are the indices of the whole videos' branches
             branches = tuple(branch for branch, _ in call)
             parents = [cond.branches.index(_whole(branch)) for branch in branches]
-            windowed = Conditioning(
-                text=torch.stack([_mixed(text[p], branch) for p, branch in zip(parents, branches, strict=True)]),
-                branches=branches,
-                extra={name: value[parents] for name, value in cond.extra.items()},
-                map_request=None if maps is None else maps.request_for(parents),
-                reused=_read_by_later(calls[i + 1 :]),
-            )
-            latents = [x[p, :, _frames(branch, size)] for p, branch in zip(parents, branches, strict=True)]
+            texts = []
+            latents = []
+            for parent, branch in zip(parents, branches, strict=True):
+                texts.append(_mixed(text[parent], branch))
+                latents.append(x[parent, :, frames_of(branch, size)])
+            extra = {name: value[parents] for name, value in cond.extra.items()}
+            request = None if maps is None else maps.request_for(parents)
+            reused = _read_by_later(calls[i + 1 :])
+            windowed = Conditioning(torch.stack(texts), branches, extra, request, reused)
             predictions = inner(torch.stack(latents), step, windowed)
 
             # add them up: every branch has the same windows, so that weights are summed for the first alone
             for prediction, parent, (branch, times) in zip(predictions, parents, call, strict=True):
-                frames = _frames(branch, size)
-                total[parent, :, frames] += times * profile[:, None, None] * prediction
+                frames = frames_of(branch, size)
+                total[parent, :, frames] += times * by_frame * prediction
                 if parent == 0:
                     weight[frames] += times * profile
-            if maps is not None and windowed.map_request is not None:
-                maps.add(windowed.map_request, parents, branches, profile)
+            if maps is not None and request is not None:
+                maps.add(request, parents, branches, profile)
 
         if maps is not None:
             maps.finish()
@@ -118,13 +126,17 @@ class Windows(Control):
         """Weight of each frame of a window: min(u, 2 - u), u = 2 (j + 1/2) / size (DiTCtrl), or 1."""
         if self.profile == "flat":
             return torch.ones(size)
-        u = 2 * (torch.arange(size) + 0.5) / size
+
+        # u is 1 in the middle of the window
+        centres = torch.arange(size) + 0.5
+        u = 2 * centres / size
         return torch.minimum(u, 2 - u)
 
     def _calls(self, step: Step, branches: Sequence[Branch]) -> list[list[WindowBranch]]:
         """The window branches of each call of the network, for the branches of whole videos."""
+        reading = step.within(self.during)
         calls = []
-        for passes in self._passes(reading=step.within(self.during)):
+        for passes in self._passes(reading):
             call = []
             for window, reads, times in passes:
                 call += [(self._branch(branch, window, reads), times) for branch in branches]
@@ -200,11 +212,6 @@ def _whole(branch: Branch) -> Branch:
     return Branch(branch.negative, branch.sample)
 
 
-def _frames(branch: Branch, size: int) -> slice:
-    """The latent frames of a window."""
-    return slice(branch.first_frame, branch.first_frame + size)
-
-
 def _read_by(branch: Branch) -> set[Branch]:
     """Branches of earlier calls that a branch can reuse: its source, and itself up to the first layer that reads."""
     if branch.kv_source is None:
@@ -224,50 +231,11 @@ def _read_by_later(calls: Sequence[Sequence[WindowBranch]]) -> frozenset[Branch]
 def _mixed(text: Tensor, branch: Branch) -> Tensor:
     """The mean of `text` `[prompt, token, channel]` by the branch's prompt weights: `[token, channel]`."""
     # one prompt as it is, without a rounding of its own
-    if len(branch.prompt_weights) == 1:
-        return text[branch.prompt_weights[0][0]]
-    return sum((weight * text[prompt] for prompt, weight in branch.prompt_weights), torch.zeros_like(text[0]))
+    weights = branch.prompt_weights
+    if len(weights) == 1:
+        prompt, _ = weights[0]
+        return text[prompt]
 
-
-@dataclass
-class WindowedMaps:
-    """A map request answered window by window: a token's map is the mean over the windows that have its prompt.
-
-    In frames where no window has the prompt the map is 0. `request`: of the whole videos. `tokens_per_prompt`: tokens
-    of one prompt of the story. `frames`: latent frames of the whole video.
-    """
-
-    request: AttentionMapRequest
-    tokens_per_prompt: int
-    frames: int
-    total: dict[str, Tensor] = field(default_factory=dict)
-    weight: dict[str, Tensor] = field(default_factory=dict)
-
-    def request_for(self, parents: Sequence[int]) -> AttentionMapRequest:
-        """The request of windows, whose text is one prompt long, for the whole videos' branches `parents`."""
-        return replace(self.request, tokens=self.request.tokens[parents] % self.tokens_per_prompt, found={})
-
-    def add(
-        self, windowed: AttentionMapRequest, parents: Sequence[int], branches: Sequence[Branch], profile: Tensor
-    ) -> None:
-        """Add the maps of one call, weighted by `profile` `[frame]`."""
-        for name, maps in windowed.found.items():
-            # sums over the whole video, made when a layer first answers
-            shape = (len(self.request.tokens), self.frames, *maps.shape[2:])
-            total = self.total.setdefault(name, maps.new_zeros(shape))
-            weight = self.weight.setdefault(name, maps.new_zeros(*shape[:2], shape[-1]))
-            for i, (parent, branch) in enumerate(zip(parents, branches, strict=True)):
-                # a token counts in the windows that are conditioned on its prompt
-                prompts = torch.tensor([prompt for prompt, _ in branch.prompt_weights], device=maps.device)
-                present = torch.isin(self.request.tokens[parent] // self.tokens_per_prompt, prompts)
-                scale = profile[:, None].to(maps) * present  # [frame, token]
-
-                frames = _frames(branch, maps.shape[1])
-                total[parent, frames] += maps[i] * scale[:, None, None, None]
-                weight[parent, frames] += scale
-
-    def finish(self) -> None:
-        """Store the means in the request of the whole videos."""
-        for name, total in self.total.items():
-            weight = self.weight[name].clamp(min=1e-6)
-            self.request.found.setdefault(name, total / weight[:, :, None, None, None])
+    none = torch.zeros_like(text[0])
+    parts = (weight * text[prompt] for prompt, weight in weights)
+    return sum(parts, none)

@@ -39,10 +39,14 @@ def attention_with_columns(
     the matrix of queries x keys is never stored.
     """
     entries = len(q) // len(columns)
-    columns = columns.to(v.dtype).repeat_interleave(entries, 0)
-    columns = columns[:, None].expand(-1, q.shape[1], -1, -1)
+    heads = q.shape[1]
 
-    out = attend(call, q, k, torch.cat([v, columns], -1), mask)
+    # the same for every head: [batch, head, key, n]
+    columns = columns.to(v.dtype).repeat_interleave(entries, 0)
+    by_head = columns[:, None].expand(-1, heads, -1, -1)
+    widened = torch.cat([v, by_head], -1)
+
+    out = attend(call, q, k, widened, mask)
     width = v.shape[-1]
     return out[..., :width], out[..., width:]
 
@@ -54,7 +58,9 @@ def branch_by_branch(
     outputs = []
     for i in range(len(q)):
         one = slice(i, i + 1)
-        outputs.append(attend(call.of_branch(i), q[one], k[one], v[one], part_of_mask(mask, one)))
+        own_call = call.of_branch(i)
+        own_mask = part_of_mask(mask, one)
+        outputs.append(attend(own_call, q[one], k[one], v[one], own_mask))
     return torch.cat(outputs)
 
 
@@ -62,6 +68,8 @@ def part_of_mask(mask: Tensor | None, batch: slice, queries: Part = ALL, keys: P
     """Part of a mask `[batch, head, query, key]` whose batch and query axes may have length 1 (broadcast)."""
     if mask is None:
         return None
+
+    # an axis of length 1 holds for all, and stays
     if len(mask) > 1:
         mask = mask[batch]
     if mask.shape[2] > 1:
@@ -76,12 +84,15 @@ def predict_with_maps(
 
     Maps are `[branch, frame, head, height, width, token]` (see `AttentionMapRequest`); `mean`: averaged over heads.
     """
-    request = AttentionMapRequest(tokens[cond.samples], tuple(layers), mean_over_heads=mean)
-    prediction = inner(x, step, replace(cond, map_request=request))
+    of_branches = tokens[cond.samples]
+    request = AttentionMapRequest(of_branches, tuple(layers), mean_over_heads=mean)
+    asking = replace(cond, map_request=request)
+    prediction = inner(x, step, asking)
 
     # conditional branches come last, whether or not the unconditional ones were evaluated
     count = len(tokens)
-    return prediction, {name: maps[-count:].float() for name, maps in request.found.items()}
+    found = {name: maps[-count:].float() for name, maps in request.found.items()}
+    return prediction, found
 
 
 def mean_map(found: Mapping[str, Tensor]) -> Tensor:
@@ -90,23 +101,34 @@ def mean_map(found: Mapping[str, Tensor]) -> Tensor:
     for maps in found.values():
         over_heads = maps.float().mean(2)
         means.append(over_heads.movedim(-1, 2))
-    largest = max((mean.shape[-2:] for mean in means), key=lambda size: size[0] * size[1])
-    return torch.stack([resized(mean, largest) for mean in means]).mean(0)
+
+    # the largest grid, so that no layer loses detail
+    sizes = [mean.shape[-2:] for mean in means]
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    on_grid = [resized(mean, largest) for mean in means]
+    return torch.stack(on_grid).mean(0)
 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
     """`[..., height, width]` interpolated bilinearly to another grid."""
     if x.shape[-2:] == tuple(size):
         return x
-    flat = F.interpolate(x.flatten(0, -4), tuple(size), mode="bilinear", align_corners=False)
-    return flat.view(*x.shape[:-2], *size)
+
+    # bilinear interpolation takes four axes
+    images = x.flatten(0, -4)
+    resized_images = F.interpolate(images, tuple(size), mode="bilinear", align_corners=False)
+    return resized_images.view(*x.shape[:-2], *size)
 
 
 def resized_in_time(x: Tensor, grid: Sequence[int]) -> Tensor:
     """`[batch, frame, height, width]` interpolated trilinearly to the grid (frames, height, width)."""
     if x.shape[1:] == tuple(grid):
         return x
-    return F.interpolate(x[:, None], tuple(grid), mode="trilinear", align_corners=False)[:, 0]
+
+    # a clip of one channel: trilinear interpolation takes five axes
+    clips = x[:, None]
+    on_grid = F.interpolate(clips, tuple(grid), mode="trilinear", align_corners=False)
+    return on_grid[:, 0]
 
 
 def fused_attention(call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -118,7 +140,8 @@ def fused_attention(call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: 
     v_width = v.shape[-1]
     if qk_width != v_width:
         # fused kernels require one width; channels of zeros change neither logits nor the kept outputs
-        widest = ceil_div(max(qk_width, v_width), KERNEL_WIDTH) * KERNEL_WIDTH
+        wider = max(qk_width, v_width)
+        widest = ceil_div(wider, KERNEL_WIDTH) * KERNEL_WIDTH
         q, k, v = (F.pad(part, (0, widest - part.shape[-1])) for part in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=qk_width**-0.5)
     return out[..., :v_width]

@@ -47,20 +47,23 @@ class Geometry:
             raise AnimaticError(f"frames is {frames}; this model takes 1 to {self.max_frames}")
 
         ratio = self.vae_spatial_ratio
-        for name, value, cells in (("height", height, self.patch[1]), ("width", width, self.patch[2])):
+        frames_per_token, rows, columns = self.patch
+        for name, value, cells in (("height", height, rows), ("width", width, columns)):
+            # whole tokens, of whole cells
             multiple = ratio * cells
             if value < multiple or value % multiple:
                 raise AnimaticError(f"{name} is {value}; this model takes multiples of {multiple} pixels")
 
         # the first latent frame holds one frame; where tokens hold two latent frames there is a spare one before it
-        frames_per_token = self.patch[0]
-        latent_frames = ceil_div(frames - 1, self.vae_temporal_ratio) + frames_per_token
-        latent_frames = ceil_div(latent_frames, frames_per_token) * frames_per_token
+        after_first = ceil_div(frames - 1, self.vae_temporal_ratio)
+        tokens = ceil_div(after_first + frames_per_token, frames_per_token)
+        latent_frames = tokens * frames_per_token
         return self.channels, latent_frames, height // ratio, width // ratio
 
     def pixel_frames(self, latent_frames: int) -> int:
         """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
-        return (latent_frames - self.patch[0]) * self.vae_temporal_ratio + 1
+        after_first = latent_frames - self.patch[0]
+        return after_first * self.vae_temporal_ratio + 1
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class ModelDefaults:
         `run` belongs to the model's own: where the model has none, or it was set to "", `run` is left out too.
         """
         parts = [scene, self.negative]
+
+        # a user who wants no negative prompt gets none at all
         if self.negative:
             parts.append(run)
         return ", ".join(part for part in parts if part)
@@ -183,8 +188,13 @@ class Backbone(ABC):
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         """Two branches a prompt: all negative prompts first, then all prompts; sample i has prompt i."""
-        branches = [Branch(negative, i) for negative in (True, False) for i in range(len(prompts))]
-        return Conditioning(self.text.in_chunks([*negatives, *prompts]), tuple(branches))
+        branches = []
+        for negative in (True, False):
+            branches += [Branch(negative, i) for i in range(len(prompts))]
+
+        # in one pass, so that all have as many chunks
+        states = self.text.in_chunks([*negatives, *prompts])
+        return Conditioning(states, tuple(branches))
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise `[sample, channel, frame, height, width]`, one sample a seed, for a video of this size.
@@ -192,6 +202,7 @@ class Backbone(ABC):
         It is drawn on the CPU, so that it is the same for every device. Raises `AnimaticError` where a seed is not
         0..2**63 - 1, or the model does not take this size.
         """
+        # one generator a seed: a sample must not depend on the batch that it is in
         generators = [torch.Generator().manual_seed(check_seed(seed)) for seed in seeds]
         shape = self.geometry.latent(frames, height, width, windowed)
         samples = [torch.randn(shape, generator=generator) for generator in generators]
@@ -210,6 +221,8 @@ class Backbone(ABC):
         if self.concat_conditioning is not None:
             hint = "want animatic finish or --then for it, and another model to make the video"
             raise AnimaticError(f"{self.name} finishes videos and makes none from noise; {hint}")
+
+        # a model of a small world has seen these words alone
         for track in scene.tracks:
             if self.words and not any(find(track.phrase, word) for word in self.words):
                 raise AnimaticError(f"{self.name} cannot show {track.phrase!r}; it knows {', '.join(self.words)}")

@@ -64,8 +64,12 @@ class Run:
         """Tokens of each prompt in the conditioning, where those of a story form one sequence."""
         if self.cond is None:
             return self.backbone.text.limit
-        most = max((len(segments(scene)) for scene in self.scenes), default=1)
-        return self.cond.text.shape[1] // most
+
+        # shorter stories of a batch are padded to the longest
+        parts = [len(segments(scene)) for scene in self.scenes]
+        most = max(parts, default=1)
+        tokens = self.cond.text.shape[1]
+        return tokens // most
 
     @property
     def prompts(self) -> list[EncodedPrompt]:

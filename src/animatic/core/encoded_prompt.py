@@ -36,7 +36,8 @@ class EncodedPrompt:
         The phrase is found by whole words, by its plural or by its last word, see `core.text.find`.
         """
         first = segment * self.size
-        return tuple(first + position for position in self.positions_within(phrase, segment))
+        within = self.positions_within(phrase, segment)
+        return tuple(first + position for position in within)
 
     def positions_within(self, phrase: str, segment: int = 0) -> tuple[int, ...]:
         """The same, counted from the first token of the segment: positions in a window that has one prompt."""

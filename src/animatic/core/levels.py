@@ -49,14 +49,21 @@ def thinned(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
     diffusers' own DDIM assumes that all steps have the same length, which rounding of this spacing does not give.
     """
     levels = scheduler.config.num_train_timesteps
-    times = torch.linspace(0, levels - 1, steps, dtype=torch.float64).round().long()
+    evenly = torch.linspace(0, levels - 1, steps, dtype=torch.float64)
+    times = evenly.round().long()
 
     # The betas whose table is that of the visited levels.
     kept = scheduler.alphas_cumprod.double()[times]
-    before = torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
+    clean = torch.ones(1, dtype=torch.float64)
+    before = torch.cat([clean, kept[:-1]])
     betas = 1 - kept / before
 
-    options = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+    # diffusers keeps its class and version in the configuration too, under names with an underscore.
+    config = scheduler.config
+    options = {name: value for name, value in config.items() if not name.startswith("_")}
     options |= {"num_train_timesteps": steps, "trained_betas": betas.tolist(), "timestep_spacing": "leading"}
+
+    # The table is final: what would change it, or move the levels on it, is off.
     options |= {"rescale_betas_zero_snr": False, "steps_offset": 0}
-    return type(scheduler)(**options), times.flip(0)
+    visited = type(scheduler)(**options)
+    return visited, times.flip(0)

@@ -36,7 +36,8 @@ def sample(
     check_needs(backbone, controls)
     if scenes and len(scenes) != len(x):
         raise AnimaticError(f"{len(scenes)} scenes for {len(x)} samples; want one each")
-    guidance = backbone.defaults.guidance if guidance is None else guidance
+    if guidance is None:
+        guidance = backbone.defaults.guidance
 
     # bind the controls, which are settings alone, to this run
     x = schedule.start(x)
@@ -49,9 +50,11 @@ def sample(
         attend = partial(control.attend, attend)
 
     def model(x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        # the first control is asked first: what those after it add, it does not see
         for control in controls:
             cond = control.condition(cond, step)
-        return backbone(schedule.scale(x, step), step, cond, attend)
+        scaled = schedule.scale(x, step)
+        return backbone(scaled, step, cond, attend)
 
     # denoising: `inners` holds what each control calls, its own `denoise` excluded
     denoise: Denoise = model
@@ -65,13 +68,15 @@ def sample(
         for control, inner in zip(controls, inners, strict=True):
             x = control.steer(inner, x, step, cond)
         if not step.clean:
-            x = schedule.advance(x, denoise(x, step, cond), step)
+            prediction = denoise(x, step, cond)
+            x = schedule.advance(x, prediction, step)
     return x
 
 
 def check_needs(backbone: Backbone, controls: Sequence[Control]) -> None:
     """Raise where the backbone does not provide what a control needs."""
     for control in controls:
+        # sorted: sets of strings have another order in every process
         missing = sorted(control.needs - backbone.provides)
         if missing:
             provided = ", ".join(sorted(backbone.provides))

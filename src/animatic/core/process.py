@@ -28,9 +28,12 @@ def cosine_betas(count: int, most: float = 0.9999) -> Tensor:
     Betas are clipped at `most`; the table of diffusers is clipped at 0.999.
     """
     time = torch.linspace(0, count, count + 1, dtype=torch.float64) / count
+
+    # 0.008: the paper's offset, so that the first betas are not too small
     angle = (time + 0.008) / 1.008 * math.pi / 2
     alpha_bar = torch.cos(angle) ** 2
-    betas = 1 - alpha_bar[1:] / alpha_bar[:-1]
+    kept = alpha_bar[1:] / alpha_bar[:-1]
+    betas = 1 - kept
     return betas.clamp(0, most)
 
 
@@ -66,8 +69,12 @@ class Process:
         names = {theirs: ours for ours, theirs in TARGETS.items()}
         target = "flow" if is_flow(scheduler) else names.get(kind)
         if target is None:
-            raise AnimaticError(f"the scheduler's prediction_type is {kind!r}; want {', '.join(filter(None, names))}")
-        return Process(target, "cosine", config.num_train_timesteps, loss, min_snr, scheduler)
+            known = ", ".join(filter(None, names))
+            raise AnimaticError(f"the scheduler's prediction_type is {kind!r}; want {known}")
+
+        # "cosine" is not used: the noise levels are the scheduler's
+        levels = config.num_train_timesteps
+        return Process(target, "cosine", levels, loss, min_snr, scheduler)
 
     def __post_init__(self) -> None:
         choices = {"target": TARGETS, "schedule": SCHEDULES, "loss": LOSSES}
@@ -75,6 +82,8 @@ class Process:
             value = getattr(self, name)
             if value not in known:
                 raise AnimaticError(f"{name} is {value!r}; want one of {', '.join(known)}")
+
+        # what excludes each other
         if self.target == "flow" and self.schedule != "cosine":
             raise AnimaticError(f"schedule is {self.schedule!r} with target 'flow', which has none; want eps, x0 or v")
         if self.schedule == "zero-snr" and self.target == "eps":
@@ -100,10 +109,13 @@ class Process:
     def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The factors of x and e at levels `t` `[sample]`, both `[sample, 1, 1, 1, 1]`."""
         if self.target == "flow":
+            # level 0 has some noise: the network is never asked about a clean sample
             noise = (t + 1).float() / self.levels
             signal = 1 - noise
         else:
-            alpha_bar = self.alphas_cumprod.to(t.device)[t]
+            # roots in float64: 1 - alpha_bar loses its digits where it is small
+            table = self.alphas_cumprod.to(t.device)
+            alpha_bar = table[t]
             signal = alpha_bar.sqrt().float()
             noise = (1 - alpha_bar).sqrt().float()
         return signal.view(-1, 1, 1, 1, 1), noise.view(-1, 1, 1, 1, 1)
@@ -137,14 +149,20 @@ class Process:
         if not self.min_snr:
             return torch.ones_like(signal)
         snr = (signal / noise).square()
-        gain = {"eps": 1 / snr.clamp(min=1e-12), "x0": 1, "v": noise**2, "flow": noise**2}[self.target]
-        return snr.clamp(max=self.min_snr) * gain
+
+        # a level that is all noise has an SNR of 0
+        inverse = 1 / snr.clamp(min=1e-12)
+        gains = {"eps": inverse, "x0": 1, "v": noise**2, "flow": noise**2}
+        clipped = snr.clamp(max=self.min_snr)
+        return clipped * gains[self.target]
 
     def error(self, prediction: Tensor, x: Tensor, e: Tensor, t: Tensor) -> Tensor:
         """The weighted loss of each sample and frame, `[sample, frame]`."""
         target = self.prediction_target(x, e, t)
-        elementwise = LOSSES[self.loss](prediction.float(), target, reduction="none")
-        return (self.weight(t) * elementwise).mean((1, 3, 4))
+        loss = LOSSES[self.loss]
+        elementwise = loss(prediction.float(), target, reduction="none")
+        weighted = self.weight(t) * elementwise
+        return weighted.mean((1, 3, 4))
 
     def scheduler(self, ancestral: bool = False, threshold: float = 0.0) -> Any:
         """The diffusers scheduler that samples a model trained with this process.

@@ -29,7 +29,8 @@ class CogVideoXSATDPMScheduler(CogVideoXDPMScheduler):
         plain: Any = CogVideoXDPMScheduler.from_config(dict(config), rescale_betas_zero_snr=False)
         signal = plain.alphas_cumprod.float().sqrt()
         visited = signal[self.timesteps[-1]]
-        self.alphas_cumprod = (_stretched(signal, visited).clamp(max=1.0) ** 2).double()
+        stretched = _stretched(signal, visited).clamp(max=1.0)
+        self.alphas_cumprod = (stretched**2).double()
         self._table = _stretched(signal, signal[0])
 
     def step(
@@ -49,12 +50,16 @@ class CogVideoXSATDPMScheduler(CogVideoXDPMScheduler):
         level = self.alphas_cumprod[timestep].sqrt()
         distance = (self._table - level).abs()
         nearest = self._table[distance.argmin()]
+
+        # x0 = signal x - noise v, and solved for v at the other level
         clean = nearest * sample - (1 - nearest**2).sqrt() * v
-        implied = (level * sample - clean) / (1 - level**2).sqrt()
+        noise = (1 - level**2).sqrt()
+        implied = (level * sample - clean) / noise
         return implied.to(v.dtype)
 
 
 def _stretched(signal: Tensor, first: Tensor) -> Tensor:
     """sqrt(alpha_bar) `[level]` made 0 at the last level, and kept where it is `first`."""
     last = signal[-1]
-    return (signal - last) * (first / (first - last))
+    scale = first / (first - last)
+    return (signal - last) * scale

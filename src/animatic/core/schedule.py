@@ -46,6 +46,7 @@ class Schedule:
                 f"scheduler {self.name} keeps no noise levels (alphas_cumprod); want {', '.join(SHORT)}"
             )
 
+        # `again` makes another of the scheduler as it was given; this run changes its own copy.
         self._given = scheduler
         self.steps = steps
         self._stop = stop
@@ -106,7 +107,8 @@ class Schedule:
     def __iter__(self) -> Iterator[Step]:
         for index, t in enumerate(self._times):
             noise, gain = self._level(index, int(t))
-            yield Step(index, len(self), float(self._network_times[index]), noise, gain)
+            network_time = float(self._network_times[index])
+            yield Step(index, len(self), network_time, noise, gain)
             if index == self._stop:
                 return
         yield Step(len(self), len(self), 0.0)
@@ -122,6 +124,8 @@ class Schedule:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""
         if self.flow:
             return float(self._scheduler.sigmas[index]), 1.0
+
+        # Variance exploding: clean + sigma noise, which the network reads divided by its standard deviation.
         if self.name in EXPLODING:
             sigma = float(self._scheduler.sigmas[index])
             gain = (sigma**2 + 1) ** 0.5
@@ -129,7 +133,8 @@ class Schedule:
 
         # Variance preserving: signal^2 + noise^2 = 1.
         alpha_bar = self._scheduler.alphas_cumprod[t]
-        return float((1 - alpha_bar) ** 0.5), 1.0
+        noise = (1 - alpha_bar) ** 0.5
+        return float(noise), 1.0
 
     def signal(self, step: Step) -> float:
         """sqrt(alpha_bar) at a step, from the table: 1 - `noise`^2 loses its digits where the signal is small."""
@@ -139,18 +144,25 @@ class Schedule:
             return 1 - step.noise
         if self.name in EXPLODING:
             return 1 / step.gain
+
+        # In float64 once it is a Python number.
         t = int(self._times[step.index])
         return float(self._scheduler.alphas_cumprod[t]) ** 0.5
 
     def start(self, noise: Tensor) -> Tensor:
         """The first sample, from unit noise `[sample, channel, ...]`, which also seeds a stochastic solver's noise."""
-        self._draws = [torch.Generator().manual_seed(_seed_of(sample)) for sample in noise]
-        self._clean = None
-        return noise if self.flow else noise * self._scheduler.init_noise_sigma
+        seeds = [_seed_of(sample) for sample in noise]
+        self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._clean = None  # a second run must not continue the first
+        if self.flow:
+            return noise  # which is the first sample itself: sigma is 1 there
+        return noise * self._scheduler.init_noise_sigma
 
     def unit(self, first: Tensor) -> Tensor:
         """The unit noise of a first sample: the inverse of `start`."""
-        return first if self.flow else first / self._scheduler.init_noise_sigma
+        if self.flow:
+            return first
+        return first / self._scheduler.init_noise_sigma
 
     def scale(self, x: Tensor, step: Step) -> Tensor:
         """The sample in the units of the network's input."""
@@ -158,7 +170,8 @@ class Schedule:
 
     def noised(self, clean: Tensor, noise: Tensor, step: Step) -> Tensor:
         """`clean` with `noise` added at the level of `step`, in the scheduler's units."""
-        return step.gain * (self.signal(step) * clean + step.noise * noise)
+        mixed = self.signal(step) * clean + step.noise * noise
+        return step.gain * mixed
 
     def advance(self, x: Tensor, prediction: Tensor, step: Step) -> Tensor:
         """One solver step. It is computed, and its noise drawn, in float32, whatever the dtype of the network."""

@@ -64,7 +64,8 @@ def is_flow(scheduler: Any) -> bool:
 
 def check_runs(name: str, flow: bool = False) -> None:
     """Raise where a scheduler class of diffusers does not run here, or would give wrong results."""
-    if name in PRESERVING | EXPLODING | FLOW:
+    runs = PRESERVING | EXPLODING | FLOW
+    if name in runs:
         return
 
     # Known reasons first; of any other class the units are not known.
@@ -108,10 +109,11 @@ def scheduler_named(name: str, like: Any) -> Any:
         shifts = [option for option, plain in SHIFTS.items() if config.get(option, plain) != plain]
         if any(option not in takes for option in shifts):
             level = like.alphas_cumprod
-            before = torch.cat([level.new_ones(1), level[:-1]])
-            config["trained_betas"] = (1 - level / before).tolist()
+            clean = level.new_ones(1)
+            before = torch.cat([clean, level[:-1]])
+            betas = 1 - level / before
+            config["trained_betas"] = betas.tolist()
 
-    # Options that the class does not have are warned of by diffusers, and ignored.
     try:
         with quiet():  # diffusers warns of options that the class does not have
             scheduler: Any = cls.from_config(config)
@@ -138,7 +140,8 @@ def _keep_bounds(scheduler: Any, like: Any, name: str) -> None:
     if "clip_sample" in takes:
         scheduler.register_to_config(clip_sample=clips)
     elif clips and "thresholding" in takes:
-        scheduler.register_to_config(thresholding=True, sample_max_value=config.get("clip_sample_range", 1.0))
+        most = config.get("clip_sample_range", 1.0)
+        scheduler.register_to_config(thresholding=True, sample_max_value=most)
     elif needs and "thresholding" not in takes:
         bounds = "bounds clean estimates, as this model of pixels needs"
         raise AnimaticError(f"scheduler {name!r} is not one that {bounds}; want ddim, dpm++ or unipc")

@@ -50,23 +50,37 @@ def kind_of(hint: Any) -> str:
     kinds = [kind for kind in _alternatives(hint) if kind is not NoneType]
     if get_origin(kinds[0]) is Literal:
         return "choice"
-    return "text" if len(kinds) > 1 else {bool: "switch", int: "whole", float: "number"}.get(kinds[0], "text")
+    if len(kinds) > 1:
+        return "text"
+    scalars = {bool: "switch", int: "whole", float: "number"}
+    return scalars.get(kinds[0], "text")
 
 
 def limit_of(hint: Any) -> float | None:
     """The upper limit of a number, None where there is none."""
-    return next((limit.le for limit in _constraints(hint) if getattr(limit, "le", None) is not None), None)
+    # lower limits are constraints too, and have no `le`
+    for limit in _constraints(hint):
+        most = getattr(limit, "le", None)
+        if most is not None:
+            return most
+    return None
 
 
 def choice_of(hint: Any) -> tuple[str, ...]:
     """The choices of a type; () where it has none."""
-    return tuple(str(each) for kind in _alternatives(hint) if get_origin(kind) is Literal for each in get_args(kind))
+    choices = []
+    for kind in _alternatives(hint):
+        if get_origin(kind) is Literal:
+            choices += map(str, get_args(kind))
+    return tuple(choices)
 
 
 def shown(value: Value) -> str:
     """A value as it would be typed."""
+    # bool first: it is an int too
     if isinstance(value, bool):
         return str(value).lower()
+    # :g writes 5.0 as 5, as one would type it
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple):
@@ -92,9 +106,11 @@ def read(given: Any, hint: Any, name: str, default: Value) -> Any:
     except (ValidationError, TypeError, ValueError):
         raise refused from None
 
+    # JSON has NaN and infinity in Python's reading of it
     numbers = [each for each in _flat(value) if isinstance(each, int | float)]
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise refused
+    # an empty tuple is a slip of typing, unless it is what the field has
     if value == () and default != ():
         raise refused
     return value
@@ -107,8 +123,11 @@ def allowed_values(hint: Any) -> str:
     kinds = list(_alternatives(hint))
     if choices := choice_of(hint):
         return f"one of {', '.join(each or repr(each) for each in choices)}"
+
+    # numbers are never negative, and a field may ask for more
     most = limit_of(hint)
-    least = next((limit.ge for limit in _constraints(hint) if getattr(limit, "ge", None) is not None), 0)
+    lower = [limit.ge for limit in _constraints(hint) if getattr(limit, "ge", None) is not None]
+    least = lower[0] if lower else 0
     span = f"{least:g} or more" if most is None else f"{least:g} to {most:g}"
     descriptions = {bool: "on or off", str: "words", int: f"whole, {span}", float: f"a number, {span}"}
     allowed = [description for kind, description in descriptions.items() if kind in kinds]
@@ -126,12 +145,17 @@ def _parsed(text: str, hint: Any) -> Any:
     if NoneType in kinds and text.lower() == "none":
         return None
     kinds = [kind for kind in kinds if kind is not NoneType]
+
+    # a tuple is typed with commas; without one it may be a number alone, where the field takes both
     parts = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), None)
     if parts and ("," in text or len(kinds) == 1):
-        return [_parsed(part.strip(), parts[0]) for part in text.split(",") if part.strip()]
+        given = [part.strip() for part in text.split(",")]
+        return [_parsed(part, parts[0]) for part in given if part]
     if bool in kinds:
         return SWITCH.get(text.lower(), text)
-    return _number(text) if int in kinds or float in kinds else text
+    if int in kinds or float in kinds:
+        return _number(text)
+    return text
 
 
 def _number(text: str) -> int | float | str:
@@ -140,7 +164,10 @@ def _number(text: str) -> int | float | str:
     try:
         if slash:
             return float(above) / float(below)
-        return int(text) if text.strip("+-").isdigit() else float(text)
+
+        # whole numbers stay whole: a count is refused as 5.0
+        digits = text.strip("+-")
+        return int(text) if digits.isdigit() else float(text)
     except (ValueError, ZeroDivisionError):
         return text
 

@@ -35,8 +35,14 @@ class ClipText(nn.Module):
 
     def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, limit: int = 0) -> None:
         super().__init__()
-        self.name, self.tokenizer, self.encoder = name, tokenizer, encoder
-        self.limit = limit or min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        self.name = name
+        self.tokenizer = tokenizer
+        self.encoder = encoder
+
+        # some tokenizers' own length is a placeholder of 1e30: the encoder's positions count too
+        if not limit:
+            limit = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        self.limit = limit
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
         """Token states `[prompt, limit, channel]`. Raises where a prompt is too long, unless `truncate` is set."""
@@ -51,19 +57,26 @@ class ClipText(nn.Module):
         """
         chunks = [self._chunks(prompt) for prompt in prompts]
         most = max(map(len, chunks), default=1)
-        if most == 1 or not (self.chunked and self.limit == CLIP_LENGTH):
+        in_chunks = self.chunked and self.limit == CLIP_LENGTH
+        if most == 1 or not in_chunks:
             return self(prompts)
 
         for prompt, own in zip(prompts, chunks, strict=True):
             if len(own) > 1:
-                count = f"{sum(map(len, own))} tokens, encoded in {len(own)} chunks"
+                tokens = sum(map(len, own))
+                count = f"{tokens} tokens, encoded in {len(own)} chunks"
                 warn(f"prompt {_start(prompt)} has {count}: {self.name} reads {self.limit - 2} at a time")
 
         # shorter prompts are padded by empty chunks
-        padded = [[*own, *[[]] * (most - len(own))] for own in chunks]
-        ids = torch.tensor([[self._framed(chunk) for chunk in own] for own in padded])
-        states = self.states(ids.flatten(0, 1))
-        return states.unflatten(0, (len(prompts), most)).flatten(1, 2)
+        rows = []
+        for own in chunks:
+            missing: list[list[int]] = [[]] * (most - len(own))
+            rows += [self._framed(chunk) for chunk in [*own, *missing]]
+
+        # every chunk is a row of its own to the encoder: [prompt * chunk, limit]
+        states = self.states(torch.tensor(rows))
+        by_prompt = states.unflatten(0, (len(prompts), most))
+        return by_prompt.flatten(1, 2)
 
     def states(self, ids: Tensor) -> Tensor:
         """Token states `[prompt, token, channel]` of token ids `[prompt, token]`."""
@@ -88,8 +101,10 @@ class ClipText(nn.Module):
         For a phrase longer than a chunk it is the first chunk's.
         """
         if not phrases:
-            return next(self.encoder.parameters()).new_zeros(0, self.encoder.config.hidden_size)
-        return self.encoder(input_ids=self._first(phrases).to(self._device)).pooler_output
+            parameter = next(self.encoder.parameters())
+            return parameter.new_zeros(0, self.encoder.config.hidden_size)
+        ids = self._first(phrases).to(self._device)
+        return self.encoder(input_ids=ids).pooler_output
 
     def token_ids(self, prompt: str) -> list[int]:
         """The token ids of a prompt in the order of its states, chunk after chunk, up to the last end token."""
@@ -97,13 +112,18 @@ class ClipText(nn.Module):
         if len(chunks) == 1:
             return self._read(prompt)["input_ids"]
         *whole, last = [self._framed(chunk) for chunk in chunks]
-        return [*chain.from_iterable(whole), *last[: len(chunks[-1]) + 2]]
+
+        # the last chunk without its padding: its tokens between start and end
+        kept = last[: len(chunks[-1]) + 2]
+        return [*chain.from_iterable(whole), *kept]
 
     def positions(self, prompt: str, phrase: str) -> tuple[int, ...]:
         """Positions of the tokens of `phrase` in the states of `prompt`; () where it is not in the prompt."""
         span = find(prompt, phrase)
         if span is None:
             return ()
+
+        # only fast tokenizers say which characters a token is made of
         offsets = self._read(prompt, return_offsets_mapping=True)["offset_mapping"]
 
         positions = []
@@ -122,26 +142,35 @@ class ClipText(nn.Module):
 
     def _chunks(self, prompt: str) -> list[list[int]]:
         """The token ids of a prompt by chunks, without start and end tokens; one chunk where it is encoded whole."""
-        if self.truncate:
-            start_and_end = len(self._read("")["input_ids"])
-            return [self._read(prompt, add_special_tokens=False)["input_ids"][: self.limit - start_and_end]]
         ids = self._read(prompt, add_special_tokens=False)["input_ids"]
+        if self.truncate:
+            # the tokenizer cuts at `limit`, and the start and end token, however many it has, need room
+            start_and_end = len(self._read("")["input_ids"])
+            return [ids[: self.limit - start_and_end]]
         if not self.chunked:
             return [ids]
+
+        # an empty prompt is one chunk, of no tokens
         size = self.limit - 2
-        return [ids[i : i + size] for i in range(0, len(ids), size)] or [[]]
+        chunks = [ids[i : i + size] for i in range(0, len(ids), size)]
+        return chunks or [[]]
 
     def _framed(self, chunk: Sequence[int]) -> list[int]:
         """A chunk between start and end token, padded to `limit` tokens."""
         tokenizer: Any = self.tokenizer
-        padding = self.limit - 2 - len(chunk)
-        return [tokenizer.bos_token_id, *chunk, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
+        missing = self.limit - 2 - len(chunk)
+        padding = [tokenizer.pad_token_id] * missing
+        return [tokenizer.bos_token_id, *chunk, tokenizer.eos_token_id, *padding]
 
     def _first(self, prompts: Sequence[str]) -> Tensor:
         """Ids of each prompt's first chunk `[prompt, limit]`."""
         if not (self.chunked and self.limit == CLIP_LENGTH):
             return self.tokens(prompts)
-        return torch.tensor([self._framed(self._chunks(prompt)[0]) for prompt in prompts])
+        rows = []
+        for prompt in prompts:
+            first, *_ = self._chunks(prompt)
+            rows.append(self._framed(first))
+        return torch.tensor(rows)
 
     def _read(self, prompt: str | list[str], **options: Any) -> Any:
         """The tokenizer's output, cut where `truncate` is set; its own warnings of length are off."""
@@ -184,6 +213,7 @@ def truncating(backbone: AnyBackbone) -> AnyBackbone:
 
     It shares its weights with `backbone`, which does not change.
     """
+    # both shallow: the encoder's weights are shared, the switch is not
     truncated = copy(backbone)
     truncated.text = copy(backbone.text)
     truncated.text.truncate = True
@@ -209,7 +239,10 @@ def named(text: str, phrase: str, others: Sequence[str]) -> bool:
     span = find(text, phrase)
     if span is None or _named(text, phrase.strip()) is not None:
         return span is not None
-    return not any(_inside(span, _named(text, other.strip())) for other in others if other != phrase)
+
+    # its last word alone was found: it may be that of another phrase
+    spans = [_named(text, other.strip()) for other in others if other != phrase]
+    return not any(_inside(span, other) for other in spans)
 
 
 def _inside(span: tuple[int, int], other: tuple[int, int] | None) -> bool:

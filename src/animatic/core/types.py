@@ -105,17 +105,14 @@ class Conditioning:
         """The conditional branches alone."""
         kept = [i for i, branch in enumerate(self.branches) if not branch.negative]
 
+        # `found` stays the same dictionary, so that maps come to whoever asked
         request = self.map_request
         if request is not None:
             request = replace(request, tokens=request.tokens[kept])
 
-        return replace(
-            self,
-            text=self.text[kept],
-            branches=tuple(self.branches[i] for i in kept),
-            extra={name: value[kept] for name, value in self.extra.items()},
-            map_request=request,
-        )
+        branches = tuple(self.branches[i] for i in kept)
+        extra = {name: value[kept] for name, value in self.extra.items()}
+        return replace(self, text=self.text[kept], branches=branches, extra=extra, map_request=request)
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,8 @@ class AttentionCall:
     def of_branch(self, i: int) -> AttentionCall:
         """The same layer for branch `i` alone."""
         one = slice(i, i + 1)
-        return replace(self, cond=replace(self.cond, branches=self.cond.branches[one], text=self.cond.text[one]))
+        own = replace(self.cond, branches=self.cond.branches[one], text=self.cond.text[one])
+        return replace(self, cond=own)
 
 
 Attend = Callable[[AttentionCall, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]

@@ -45,5 +45,6 @@ def check_settings(method: str, settings: Mapping[str, Value], scenes: Iterable[
     if not any(isinstance(scene, Scene) for scene in scenes):
         return
     for path in settings:
-        if path.split(".")[0] in OF_WINDOWS:
+        control, *_ = path.split(".")
+        if control in OF_WINDOWS:
             raise AnimaticError(f"{path} is set, but {method} has no windows for this scene")

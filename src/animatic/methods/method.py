@@ -48,20 +48,25 @@ class Method:
 
     def on(self, backbone: Backbone) -> list[Control]:
         """Its controls on a model."""
-        return list(self.controls.get(backbone.family, self.controls[ANY]))
+        of_others = self.controls[ANY]
+        return list(self.controls.get(backbone.family, of_others))
 
     def guidance_on(self, backbone: Backbone) -> float:
         """The guidance scale where none is given: the method's own on this model if it has one, or the model's."""
         # a family may say None: that the model's own suits it better than the method's
-        own = self.guidance.get(backbone.family, self.guidance.get(ANY))
-        return backbone.defaults.guidance if own is None else own
+        of_others = self.guidance.get(ANY)
+        own = self.guidance.get(backbone.family, of_others)
+        if own is None:
+            return backbone.defaults.guidance
+        return own
 
     def layout_with(
         self, overlap: float | None = None, transitions: int | None = None, longer_middle: int | None = None
     ) -> WindowLayout:
         """Its windows over a story; arguments that are not None replace its own."""
         given = {"overlap": overlap, "transitions": transitions, "longer_middle": longer_middle}
-        return replace(self.layout, **{name: value for name, value in given.items() if value is not None})
+        changed = {name: value for name, value in given.items() if value is not None}
+        return replace(self.layout, **changed)
 
     def mapped(self, change: Callable[[Control], Control]) -> Method:
         """The method with each of its controls replaced by what `change` makes of it."""
@@ -78,4 +83,8 @@ def combined(*parts: Control | Mapping[str, Control]) -> Controls:
     # a control alone is the same for every family
     mappings = [{ANY: part} if isinstance(part, Control) else part for part in parts]
     families = dict.fromkeys(family for mapping in mappings for family in mapping)
-    return {family: tuple(mapping.get(family, mapping[ANY]) for mapping in mappings) for family in families}
+    controls = {}
+    for family in families:
+        # a part without controls of the family has those of any other
+        controls[family] = tuple(mapping.get(family, mapping[ANY]) for mapping in mappings)
+    return controls

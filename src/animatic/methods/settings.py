@@ -68,7 +68,8 @@ class Setting:
 
 def settings_of(method: Method, backbone: Backbone) -> dict[str, Setting]:
     """The settings of a method on a model by name, with their values there."""
-    controls = filled(method.on(backbone), method.guidance_on(backbone), backbone)
+    guidance = method.guidance_on(backbone)
+    controls = filled(method.on(backbone), guidance, backbone)
     return {setting.path: setting for setting in _settings(controls)}
 
 
@@ -77,7 +78,8 @@ def checked_settings(method: Method, given: Mapping[str, Value], backbone: Backb
 
     Raises `AnimaticError` where a name is unknown, or a value of another type or out of range.
     """
-    controls = filled(method.on(backbone), method.guidance_on(backbone), backbone)
+    guidance = method.guidance_on(backbone)
+    controls = filled(method.on(backbone), guidance, backbone)
     values: dict[str, Value] = {}
     for path, value in _by_name(given).items():
         # read again for each value: another kind of a part has other settings
@@ -85,8 +87,9 @@ def checked_settings(method: Method, given: Mapping[str, Value], backbone: Backb
         if path not in known:
             raise AnimaticError(_unknown(path, known, method, backbone))
         setting = known[path]
-        values[path] = read(value, setting.hint, path, setting.default)
-        controls = _changed(controls, path, values[path])
+        parsed = read(value, setting.hint, path, setting.default)
+        values[path] = parsed
+        controls = _changed(controls, path, parsed)
     return values
 
 
@@ -103,7 +106,10 @@ def tuned(method: Method, given: Mapping[str, Value], backbone: Backbone) -> Met
             controls = _changed(controls, path, value)
         elif isinstance(value, int | float):
             guidance = {ANY: float(value)}
-    return replace(method, controls={**method.controls, backbone.family: tuple(controls)}, guidance=guidance)
+
+    # for this family alone: another has other defaults
+    by_family = {**method.controls, backbone.family: tuple(controls)}
+    return replace(method, controls=by_family, guidance=guidance)
 
 
 def filled(controls: Sequence[Control], guidance: float, backbone: Backbone) -> list[Control]:
@@ -119,12 +125,14 @@ def _filled(control: Any, guidance: float, backbone: Backbone) -> Any:
         return replace(control, layers=sharing_layers(backbone))
 
     # controls of its own, such as those of the objects' run of a composition
-    own = {f.name: getattr(control, f.name) for f in _fields_of(control)}
     nested: dict[str, Any] = {}
-    for name, value in own.items():
+    for each in _fields_of(control):
+        value = getattr(control, each.name)
         if is_controls(value):
-            nested[name] = tuple(filled(value, guidance, backbone))
-    return replace(control, **nested) if nested else control
+            nested[each.name] = tuple(filled(value, guidance, backbone))
+    if not nested:
+        return control
+    return replace(control, **nested)
 
 
 def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
@@ -132,20 +140,24 @@ def _by_name(given: Mapping[str, Value]) -> dict[str, Value]:
     named: dict[str, Value] = {}
     # few dots first: another kind of a part decides which settings the part has
     for name in sorted(given, key=lambda name: name.count(".")):
-        if name.lower() in named:
-            raise AnimaticError(f"setting {name.lower()!r} is given twice; want one of them")
-        named[name.lower()] = given[name]
+        lower = name.lower()
+        if lower in named:
+            raise AnimaticError(f"setting {lower!r} is given twice; want one of them")
+        named[lower] = given[name]
     return named
 
 
 def _unknown(path: str, known: Mapping[str, Setting], method: Method, backbone: Backbone) -> str:
     """The message for an unknown setting, with similar ones and their values, or all where none is similar."""
     # the same field of another control, and names that are spelt alike
-    tail = path.rpartition(".")[2]
+    _, _, tail = path.rpartition(".")
     near = [name for name in known if name.rpartition(".")[2] == tail]
-    near += [name for name in difflib.get_close_matches(path, known, 5) if name not in near]
+    alike = difflib.get_close_matches(path, known, 5)
+    near += [name for name in alike if name not in near]
+
+    kind = "near" if near else "known"
     listed = ", ".join(f"{name}={shown(known[name].default)}" for name in near or known)
-    return f"{method.name} on {backbone.name} has no setting {path[:80]!r}; {'near' if near else 'known'}: {listed}"
+    return f"{method.name} on {backbone.name} has no setting {path[:80]!r}; {kind}: {listed}"
 
 
 def _settings(controls: Sequence[Control]) -> Iterator[Setting]:
@@ -160,7 +172,8 @@ def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
     for control in controls:
         name = type(control).__name__.lower()
         seen.append(name)
-        yield name if seen.count(name) == 1 else f"{name}{seen.count(name)}", control
+        count = seen.count(name)
+        yield name if count == 1 else f"{name}{count}", control
 
 
 def _walk(owner: Any, prefix: str) -> Iterator[Setting]:
@@ -189,6 +202,8 @@ def _fields_of(owner: Any) -> list[Field[Any]]:
     """The fields of a control, or of a part of one, that may be settings; [] where it is no dataclass."""
     if not is_dataclass(owner):
         return []
+
+    # what a run binds is not shown, or begins with an underscore
     return [f for f in fields(owner) if f.repr and not f.name.startswith("_")]
 
 
@@ -199,7 +214,10 @@ def is_controls(value: Any) -> bool:
 
 def _kinds_of(value: Any) -> Mapping[str, type]:
     """The kinds that a part of a control may be exchanged for, by name."""
-    return next((kinds for kinds in KINDS if type(value) in kinds.values()), {})
+    for kinds in KINDS:
+        if type(value) in kinds.values():
+            return kinds
+    return {}
 
 
 def _changed(controls: Sequence[Control], path: str, value: Value) -> list[Control]:
@@ -215,23 +233,28 @@ def _with(owner: Any, parts: Sequence[str], value: Any) -> Any:
     # down the path: into controls, into a part, or to the field itself
     name, *more = parts
     old = getattr(owner, name)
+    new = value
     if is_controls(old) and more:
+        key, *rest = more
         named = dict(_named(old))
-        named[more[0]] = _with(named[more[0]], more[1:], value)
-        return replace(owner, **{name: tuple(named.values())})
-    if more:
-        return replace(owner, **{name: _with(old, more, value)})
-    if kinds := _kinds_of(old):
-        return replace(owner, **{name: _other_kind(kinds[value], old)})
-    return replace(owner, **{name: value})
+        named[key] = _with(named[key], rest, value)
+        new = tuple(named.values())
+    elif more:
+        new = _with(old, more, value)
+    elif kinds := _kinds_of(old):
+        new = _other_kind(kinds[value], old)
+    return replace(owner, **{name: new})
 
 
 def _other_kind(kind: type, old: Any) -> Any:
     """A part of another kind with its own defaults; `legacy` stays as it is."""
     if kind is type(old):
         return old
-    both = all("legacy" in {f.name for f in fields(each)} for each in (kind, type(old)))
-    return kind(legacy=old.legacy) if both else kind()
+    for each in (kind, type(old)):
+        names = {f.name for f in fields(each)}
+        if "legacy" not in names:
+            return kind()
+    return kind(legacy=old.legacy)
 
 
 def _help(cls: type, name: str) -> str:
@@ -241,4 +264,5 @@ def _help(cls: type, name: str) -> str:
     clauses = re.split(r"(?<=;)\s|(?<=\.)\s(?=[A-Z`])", text)
     begins = [clause for clause in clauses if re.match(rf"(With )?`{name}`", clause)]
     names = [clause for clause in clauses if f"`{name}`" in clause]
-    return [*begins, *names, clauses[0]][0].rstrip(";").replace("`", "")
+    best, *_ = [*begins, *names, clauses[0]]
+    return best.rstrip(";").replace("`", "")
