@@ -206,7 +206,7 @@ class PhraseReader(PhraseWords):
             number = max(1, count)
             return NounPhrase(first, stop, "", words, "", number, is_vague, definite, unwanted, colour, size)
 
-        # number: "scissors" are one thing, though they look like a plural
+        # number: "scissors" are one object, though they have the form of a plural
         is_plural = forms.is_plural(head)
         is_whole = count <= 1 and head in lexicon.words("whole")
         many = count > 1
@@ -233,7 +233,7 @@ class PhraseReader(PhraseWords):
         actions = [low for low in participles if forms.verb_lemma(low) in lexicon.verbs()]
         action = actions[0] if actions else ""
 
-        # the name; the first half of a compound stays in it even where it is an adjective: "hot air balloon"
+        # the name; the first half of a compound stays in it even where it is an adjective: "polar bear"
         spoken = [self.low(i) for i in name_run]
         named = [low for low in spoken if low not in SIDES]
         modifiers = _modifiers(named)

@@ -6,7 +6,7 @@ The plain motions are those of motions.py, which the toy world has too; here the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .motions import NEAR, Spot
@@ -98,6 +98,27 @@ def _start(start: Spot, moves: Sequence[Move]) -> Spot:
     if first.path == "fall":
         y = 0.0
     return filled(start, (x, y))
+
+
+def merged(a: Move, b: Move) -> Move | None:
+    """Two moves at the same time as one, None where both say something of the same axis."""
+    if a.path not in ("line", "fall", "bounce") or b.path not in ("line", "fall", "bounce"):
+        return None
+    for p, q in zip(a.goal, b.goal, strict=True):
+        if p is not None and q is not None and p != q:
+            return None
+    goal = filled(b.goal, a.goal)
+    path = "bounce" if "bounce" in (a.path, b.path) else "line"
+    return Move(goal, path)
+
+
+def way_back(moves: Iterable[Move]) -> Move:
+    """Opposite to the first goal of some moves; to the left where they have none."""
+    goals = [move.goal for move in moves if move.goal != (None, None)]
+    x, y = goals[0] if goals else (1.0, None)
+    back_x = None if x is None else 1 - x
+    back_y = None if y is None else 1 - y
+    return Move((back_x, back_y))
 
 
 def _opposite(moves: Sequence[Move], axis: int) -> float | None:
