@@ -88,12 +88,14 @@ def score(
         return
     if not os.path.isdir(name):
         benchmark_named(name)
-        wanted = " is a benchmark; want --replies FILE, or the folder of a run"
-        raise AnimaticError(f"{name}{wanted if name in BENCHMARKS else ': no such run'}")
+        if name in BENCHMARKS:
+            raise AnimaticError(f"{name} is a benchmark; want --replies FILE, or the folder of a run")
+        raise AnimaticError(f"{name}: no such run")
     from ..benchmarks import scoring
     from ..benchmarks.results import summarise
     from ..benchmarks.run_store import Run
 
+    # checked before the first video is read: scoring may take hours
     run = Run(name)
     settings = run.settings
     detector = detector or ("toy" if settings.model == "mini" else "owlvit")
@@ -105,18 +107,24 @@ def score(
         raise AnimaticError(f"fvd-features is {features!r} without --fvd; want a folder of real videos")
     if workers is not None and workers < 1:
         raise AnimaticError(f"workers is {workers}; want at least 1")
-    workers = workers or ((os.cpu_count() or 1) if detector == "toy" else 1)
+
+    # the toy detector works on one core; a network takes all of them by itself
+    if workers is None:
+        workers = (os.cpu_count() or 1) if detector == "toy" else 1
     distance = None
     if real:
         from ..benchmarks.fvd import FrechetVideoDistance
 
         distance = FrechetVideoDistance(features)
+
     with bar("scoring", as_json) as tick:
         verdicts = scoring.score(name, how, workers, tick)
     made = summarise(verdicts)
     values = {metric: {"mean": mean, "n": n} for metric, (mean, n) in made.means.items()}
     if distance is not None:
         values["fvd"] = distance.of_run(run, real)
+
+    # what is printed, as JSON or as tables
     settings_shown = {"benchmark": settings.benchmark, "model": settings.model, "method": settings.method_shown}
     settings_shown |= {"seed": str(settings.seed), "detector": detector, "rules": rules}
     tallies = {**made.tasks, "overall": made.overall}
@@ -127,7 +135,8 @@ def score(
         return
     _print_tallies(", ".join(settings_shown.values()), tallies)
     if values:
-        table(("metric", "mean", "n"), [(k, f"{v['mean']:.4f}", v["n"]) for k, v in values.items()])
+        rows = [(metric, f"{value['mean']:.4f}", value["n"]) for metric, value in values.items()]
+        table(("metric", "mean", "n"), rows)
     _print_reasons("failed, counted as wrong: ", made.failed.values())
     _print_reasons("left out, not counted: ", made.left_out.values())
     if made.unmade:
@@ -138,19 +147,26 @@ def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
     benchmark = benchmark_named(name)
     cases = benchmark.cases()
     judge_by = rules_named(rules)
+
+    # a prompt that stands twice in a benchmark takes its replies in turn; files differ in the last full stop
     kept = {prompt.strip().rstrip("."): iter(texts) for prompt, texts in read_replies(replies).items()}
     layouts: list[Layout | None] = [None] * len(cases)
     reasons: dict[int, str] = {}
     for i, case in enumerate(cases):
-        text = next(kept.get(case.prompt.rstrip("."), iter(())), None)
+        texts = kept.get(case.prompt.rstrip("."), iter(()))
+        text = next(texts, None)
         try:
             if text is None:
                 raise AnimaticError(f"no reply to {case.prompt!r}")
             layouts[i] = read(text, legacy=benchmark.name == "lmd")
         except AnimaticError as error:
             reasons[i] = str(error)
+
     settings_shown = {"replies": str(replies), "rules": rules}
-    _report(name, judge(cases, layouts, judge_by), settings_shown, reasons, as_json)
+    result = judge(cases, layouts, judge_by)
+    _report(name, result, settings_shown, reasons, as_json)
+
+    # stdout may be JSON
     others = kept.keys() - {case.prompt.rstrip(".") for case in cases}
     if others:
         print(f"{len(others)} prompts of {replies} are none of {name}; not counted", file=sys.stderr)
@@ -207,14 +223,13 @@ def plan(
 
     if as_json:
         every = [{**asdict(score), "overall": asdict(score.overall)} for score in scores]
-        settings_shown = {"benchmark": name, "rules": rules}
-        print(
-            json.dumps(
-                {**settings_shown, **every[0]}
-                if len(every) == 1
-                else {**settings_shown, "limit": limit, "scores": every}
-            )
-        )
+        shown: dict[str, object] = {"benchmark": name, "rules": rules}
+        # one planner alone has its scores at the top level: no list of one
+        if len(every) == 1:
+            shown |= every[0]
+        else:
+            shown |= {"limit": limit, "scores": every}
+        print(json.dumps(shown))
         return
     for score in scores:
         _print_tallies(f"{name}: {score.planner}, {rules}", {**score.tasks, "overall": score.overall})
@@ -239,7 +254,9 @@ def _print_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
     rows = []
     for task, tally in tallies.items():
         low, high = tally.interval()
-        rows.append((task, f"{tally.correct}/{tally.total}", f"{tally.accuracy:.1%}", f"{low:.1%} - {high:.1%}"))
+        counts = f"{tally.correct}/{tally.total}"
+        interval = f"{low:.1%} - {high:.1%}"
+        rows.append((task, counts, f"{tally.accuracy:.1%}", interval))
     table((title, "correct", "share", "95 % (Wilson)"), rows)
 
 

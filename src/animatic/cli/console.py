@@ -1,4 +1,4 @@
-"""What the commands show: lines, bars and tables on the terminal, nothing where JSON is wanted."""
+"""What the commands show: lines, bars and tables on the terminal, nothing where JSON is requested."""
 
 from __future__ import annotations
 

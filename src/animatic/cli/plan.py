@@ -20,7 +20,7 @@ from ..planning.cache import Cache
 from ..planning.language_model import PlanResult
 from ..planning.planners import KNOWN, PlannerOptions, default_cache, import_replies, plan_all, planner_named
 from ..planning.planners import Planner as AnyPlanner
-from ..scene import Story, load_story, save_story, story_json
+from ..scene import Box, Story, load_story, save_story, story_json
 from .console import bar, console, line, show_characters
 from .prompts import read_prompts
 
@@ -44,7 +44,7 @@ CacheFile = Annotated[str, typer.Option("--cache", help="File of replies; 'none'
 Temperature = Annotated[float, typer.Option(help="Of a language model.")]
 Timeout = Annotated[float, typer.Option(help="Seconds for a server's reply, in all.")]
 RateLimit = Annotated[float, typer.Option("--rate", help="Most calls a minute; 0 is no limit.")]
-Workers = Annotated[int, typer.Option(help="Prompts asked at a time.")]
+Workers = Annotated[int, typer.Option(help="Prompts that are planned at the same time.")]
 
 
 def kept(cache: str) -> str:
@@ -78,6 +78,7 @@ def plan(
     """Plan a prompt: words to boxes in time."""
     prices = _prices(price)
     options = PlannerOptions(kind, seconds, template, kept(cache), base_url, form, temperature, timeout, rate, reply)
+    # one call at a time can show its progress in one line; several at once have a bar of prompts
     if prompts is None:
         options = replace(options, progress=show_characters)
     elif reply:
@@ -96,7 +97,7 @@ def plan(
             raise AnimaticError(f"planner {planner} gives no account of words; --explain wants planner rules")
         print_accounts(planned)
     print_warnings(planned)
-    _tell_cost([planned], prices)
+    _print_cost([planned], prices)
     if draw:
         _draw(planned.story, draw, frames)
     if out:
@@ -119,15 +120,19 @@ def print_accounts(planned: PlanResult) -> None:
         for each in account.words:
             shown.stylize(COLOURS[each.role], each.start, each.end)
         roles = [role for role in Role if account.with_role(role)]
-        legend = Text("; ").join(
-            Text(f"{role}: {', '.join(account.with_role(role))}", style=COLOURS[role]) for role in roles
-        )
+        parts: list[Text] = []
+        for role in roles:
+            words = ", ".join(account.with_role(role))
+            parts.append(Text(f"{role}: {words}", style=COLOURS[role]))
+        legend = Text("; ").join(parts)
+
+        # on stderr, for stdout is the scene; not wrapped, so that a file of it has a line for each
         console(stderr=True).print(shown, highlight=False, soft_wrap=True)
         console(stderr=True).print(legend, highlight=False, soft_wrap=True)
 
 
 def _prices(price: str) -> tuple[float, ...]:
-    """Prices of a million tokens in and out; none where nothing is said."""
+    """Prices of a million tokens in and out; none where the option is empty."""
     try:
         prices = tuple(float(part) for part in price.split(",")) if price else ()
     except ValueError:
@@ -137,21 +142,36 @@ def _prices(price: str) -> tuple[float, ...]:
     return prices
 
 
-def _tell_cost(plans: Sequence[PlanResult], prices: Sequence[float]) -> None:
-    """Tokens of the replies that were asked for now, and what they cost."""
-    used = [sum(p.usage.get(k, 0) for p in plans if not p.cached) for k in ("asked", "answered")]
-    if any(used):
-        cost = f"; cost {sum(n * p for n, p in zip(used, prices, strict=True)) / 1e6:.4f}" if prices else ""
-        print(f"tokens: {used[0]} asked, {used[1]} answered{cost}", file=sys.stderr)
+def _print_cost(plans: Sequence[PlanResult], prices: Sequence[float]) -> None:
+    """Print the tokens of the replies that were requested now, and what they cost; nothing where none was."""
+    prompt_tokens = 0
+    reply_tokens = 0
+    for planned in plans:
+        # a reply from the cache was paid for when it was made
+        if not planned.cached:
+            prompt_tokens += planned.usage.get("asked", 0)
+            reply_tokens += planned.usage.get("answered", 0)
+    if not (prompt_tokens or reply_tokens):
+        return
+
+    cost = ""
+    if prices:
+        prompt_price, reply_price = prices
+        total = prompt_tokens * prompt_price + reply_tokens * reply_price
+        cost = f"; cost {total / 1e6:.4f}"
+    print(f"tokens: {prompt_tokens} asked, {reply_tokens} answered{cost}", file=sys.stderr)
 
 
 def _draw(story: Story, file: Path, frames: int) -> None:
     from ..video import joined, sketch
 
-    # scenes of unequal length at one rate, which gives the first as many frames as are asked for
+    # scenes of unequal length at one rate, which gives the first as many frames as are requested
     fps = frames / story[0].seconds if story[0].seconds else 8.0
-    counts = [max(1, round(fps * scene.seconds)) for scene in story]
-    joined([sketch(scene, count, 256, 256, fps) for scene, count in zip(story, counts, strict=True)]).save(file)
+    clips = []
+    for scene in story:
+        count = max(1, round(fps * scene.seconds))
+        clips.append(sketch(scene, count, 256, 256, fps))
+    joined(clips).save(file)
     print(file, file=sys.stderr)
 
 
@@ -161,27 +181,37 @@ def _plan_file(
     """Plan every line; a scene that is there already is left as it is, failures are listed in failures.json."""
     if candidates < 1:
         raise AnimaticError(f"candidates is {candidates}; want at least 1")
-    lines = read_prompts(file)
-    wanted = [line for line in lines for _ in range(candidates)]
-    names = [f"{i:04d}" if candidates == 1 else f"{i:04d}-{j}" for i in range(len(lines)) for j in range(candidates)]
+
+    # a prompt as often as it has candidates; the names keep the order of the file, and of the candidates
+    requested: list[str] = []
+    names: list[str] = []
+    for i, prompt in enumerate(read_prompts(file)):
+        for j in range(candidates):
+            requested.append(prompt)
+            names.append(f"{i:04d}" if candidates == 1 else f"{i:04d}-{j}")
     there = {i for i, name in enumerate(names) if (out / f"{name}.json").exists()}
     failures: dict[str, str] = {}
     plans: list[PlanResult] = []
     with bar("planning") as tick:
-        for done, (i, result) in enumerate(plan_all(planner, wanted, workers, there), 1 + len(there)):
+        results = plan_all(planner, requested, workers, there)
+        for done, (i, result) in enumerate(results, 1 + len(there)):
             if isinstance(result, AnimaticError):
                 failures[names[i]] = str(result)
             else:
                 save_story(result.story, out / f"{names[i]}.json")
                 print_warnings(result, f"{names[i]}: ")
                 plans.append(result)
-            tick(done, len(wanted))
-    _tell_cost(plans, prices)
+            tick(done, len(requested))
+    _print_cost(plans, prices)
+
+    # written in any case: an empty list says that the failures of an earlier call are mended
     listed = out / "failures.json"
-    write_atomically(listed, (json.dumps(dict(sorted(failures.items())), indent=1) + "\n").encode())
-    console().print(f"{len(wanted) - len(failures)} of {len(wanted)} planned in {out}", highlight=False)
+    content = json.dumps(dict(sorted(failures.items())), indent=1) + "\n"
+    write_atomically(listed, content.encode())
+    planned = len(requested) - len(failures)
+    console().print(f"{planned} of {len(requested)} planned in {out}", highlight=False)
     if failures:
-        raise AnimaticError(f"{len(failures)} of {len(wanted)} plans were not made; reasons in {listed}")
+        raise AnimaticError(f"{len(failures)} of {len(requested)} plans were not made; reasons in {listed}")
 
 
 def show(
@@ -192,16 +222,24 @@ def show(
     """Show a scene file: its words and boxes; with --draw, as a picture."""
     story = load_story(scene)
     for made in story:
-        print(
-            f"{made.prompt}\n  background {made.background or '-'}; negative {made.negative or '-'}; {made.seconds:g} s"
-        )
+        background = made.background or "-"
+        negative = made.negative or "-"
+        print(made.prompt)
+        print(f"  background {background}; negative {negative}; {made.seconds:g} s")
         for track in made.tracks:
-            boxes = ("-" if b is None else ",".join(f"{v:.2f}" for v in b) for b in track.boxes)
+            boxes = [_box_text(box) for box in track.boxes]
             print(f"  {track.phrase}: {'  '.join(boxes)}")
         if made.reasoning:
             print(f"  {made.reasoning}")
     if draw:
         _draw(story, draw, frames)
+
+
+def _box_text(box: Box | None) -> str:
+    """A box as `show` prints it; a dash where the object is absent."""
+    if box is None:
+        return "-"
+    return ",".join(f"{value:.2f}" for value in box)
 
 
 def import_(

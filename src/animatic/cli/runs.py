@@ -53,6 +53,7 @@ def generate(
     The seed is that of the first prompt; the next one has the next. Exit code 1 says that a job of the run has failed:
     it stays in the run, and counts as wrong when it is scored.
     """
+    # what is wrong with the options, before anything is loaded
     part = _shard(shard)
     for label, value in (("limit", limit), ("repeats", repeats), ("batch", batch), ("threads", threads)):
         if value is not None and value < 1:
@@ -67,6 +68,7 @@ def generate(
         from ..benchmarks.registry import benchmark_named
         from ..benchmarks.run_store import Run
 
+    # a run goes on with the threads that it was begun with: sums of floats depend on their number
     benchmark = benchmark_named(name)
     if threads is None:
         begun = (out / "manifest.json").exists()
@@ -81,7 +83,7 @@ def generate(
         format=format,
     )
 
-    # what is wrong with model or method is said before anything is made
+    # a fault of model or method is reported before anything is planned; on a cluster each worker loads its own model
     maker = None if cluster else JobRenderer(settings)
     options = PlannerOptions(
         benchmark.kind,
@@ -101,6 +103,7 @@ def generate(
             else:
                 work(run, mine, tick, maker)
     finally:
+        # also after an interruption: how far it got
         failed = _print_states(out)
     if failed:
         raise typer.Exit(1)
@@ -115,10 +118,14 @@ def _print_states(out: Path) -> int:
     jobs = run.jobs()
     counts = ", ".join(f"{count} {state}" for state, count in run.states().items())
     console().print(f"{len(jobs)} jobs in {out}: {counts}", highlight=False, soft_wrap=True)
+
+    # the same reason once: a fault of the set-up fails every job alike
     for state in (FAILED, LEFT_OUT):
-        for reason, count in Counter(job.reason for job in jobs if job.state == state).items():
+        reasons = [job.reason for job in jobs if job.state == state]
+        for reason, count in Counter(reasons).items():
             console().print(f"  {state}, {count} x {reason}", highlight=False, soft_wrap=True, style="dim")
-    return sum(job.state == FAILED for job in jobs)
+    failed = [job for job in jobs if job.state == FAILED]
+    return len(failed)
 
 
 def _shard(text: str) -> tuple[int, int]:

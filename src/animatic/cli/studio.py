@@ -33,7 +33,10 @@ def studio(
         Path, typer.Option("--out", "-o", help="Folder of the run log: all that is made, and all that is served.")
     ] = (Path("out/studio")),
     password: Annotated[
-        str, typer.Option(envvar="ANIMATIC_PASSWORD", help="Asked of every visitor, with any user name.")
+        str,
+        typer.Option(
+            envvar="ANIMATIC_PASSWORD", help="Password that every visitor must enter; the user name does not matter."
+        ),
     ] = "",
     public_url: Annotated[bool, typer.Option(help="Also open a public address, through Gradio's relay.")] = False,
     waiting: Annotated[int, typer.Option(help="Most jobs in the queue, of all users.", min=1)] = 16,
@@ -45,6 +48,7 @@ def studio(
     for name, value in (("base-url", base_url), ("template", template)):
         if value and not planner:
             raise AnimaticError(f"{name} is {value!r} without a planner; want --planner openai:MODEL too")
+    # Gradio and the first model take seconds, so they are loaded under a sign of life
     with console().status("loading"):
         if not find_spec("gradio"):
             raise AnimaticError("the studio needs Gradio; want pip install 'animatic[studio]'")

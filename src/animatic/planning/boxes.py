@@ -45,12 +45,18 @@ def scaled_to_canvas(scene: Scene) -> Scene:
     # x, y, width, height in pixels; the name is the track's index, for the filter may drop some
     pixels: list[tuple[str, Box]] = []
     for i, (x0, y0, x1, y1) in enumerate(filter(None, corners)):
-        pixels.append((str(i), (x0 * CANVAS, y0 * CANVAS, (x1 - x0) * CANVAS, (y1 - y0) * CANVAS)))
+        w = x1 - x0
+        h = y1 - y0
+        box = (x0 * CANVAS, y0 * CANVAS, w * CANVAS, h * CANVAS)
+        pixels.append((str(i), box))
 
     tracks = []
-    for i, (x, y, w, h) in legacy_filter(pixels, scale=True):
-        box = (x / CANVAS, y / CANVAS, (x + w) / CANVAS, (y + h) / CANVAS)
-        tracks.append(replace(scene.tracks[int(i)], boxes=(box,)))
+    for name, (x, y, w, h) in legacy_filter(pixels, scale=True):
+        track = scene.tracks[int(name)]
+        right = x + w
+        bottom = y + h
+        box = (x / CANVAS, y / CANVAS, right / CANVAS, bottom / CANVAS)
+        tracks.append(replace(track, boxes=(box,)))
     return replace(scene, tracks=tuple(tracks))
 
 
@@ -74,7 +80,8 @@ def _scaled(boxes: list[tuple[str, Box]]) -> list[tuple[str, Box]]:
         if new_y < 0:
             new_h += new_y
             new_y = 0.0
-        scaled.append((name, ((x - left) * scale, new_y, w * scale, new_h)))
+        new_x = (x - left) * scale
+        scaled.append((name, (new_x, new_y, w * scale, new_h)))
     return scaled
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from .motions import Spot
 from .noun_phrases import NounPhrase
 from .scene_objects import SceneObject
+
+STARTS: dict[str, Spot] = {"left": (0.0, None), "right": (1.0, None), "top": (None, 0.0), "bottom": (None, 1.0)}
 
 
 @dataclass
@@ -32,8 +35,9 @@ class Cast:
 
     def split(self, index: int, number: int = 1) -> int:
         """Take `number` out of an object that stands for several; returns the index of the new object."""
-        self.objects[index].count -= number
-        taken = replace(self.objects[index], count=number, moves=list(self.objects[index].moves), is_vague=False)
+        group = self.objects[index]
+        group.count -= number
+        taken = replace(group, count=number, moves=list(group.moves), is_vague=False)
         self.objects.append(taken)
         self._rest = [index]
         return len(self.objects) - 1
@@ -43,38 +47,50 @@ class Cast:
         if len(indices) > 1:
             return indices[:1], indices[1:]
         (index,) = indices
-        if self.objects[index].count < 2:
+        count = self.objects[index].count
+        if count < 2:
             return indices, []
-        return [self.split(index, (self.objects[index].count + 1) // 2)], indices
+        half = self.split(index, (count + 1) // 2)
+        return [half], indices
 
     def _add(self, phrase: NounPhrase, noun: str) -> int:
-        words = phrase.words.split() if phrase.noun else [*phrase.words.split(), *noun.split()]
+        """A new object; returns its index."""
+        words = phrase.words.split()
+        if not phrase.noun:
+            words += noun.split()
         name = " ".join(dict.fromkeys(words)) or noun
-        start = {"left": (0.0, None), "right": (1.0, None), "top": (None, 0.0), "bottom": (None, 1.0)}
-        self.objects.append(
-            SceneObject(
-                name, noun, phrase.count, phrase.size, phrase.action, start.get(phrase.side, (None, None)),
-                is_vague=phrase.is_vague, side=phrase.side,
-            )
-        )  # fmt: skip
+
+        start = STARTS.get(phrase.side, (None, None))
+        item = SceneObject(name, noun, phrase.count, phrase.size, phrase.action, start)
+        item.is_vague = phrase.is_vague
+        item.side = phrase.side
+        self.objects.append(item)
         return len(self.objects) - 1
 
     def _named_before(self, phrase: NounPhrase, noun: str) -> list[int]:
+        """Indices of the objects that "the car" may name, empty where it names a new one."""
         if not phrase.definite:
             return []
         same = [i for i, item in enumerate(self.objects) if item.noun == noun and phrase.colour in item.phrase]
         if phrase.side:
             exact = [i for i in same if self.objects[i].side == phrase.side]
             groups = [i for i in same if self.objects[i].count > 1]
-            if not exact and groups:
-                taken = self.split(groups[0]) if self.objects[groups[0]].count > 1 else groups[0]
-                self.objects[taken].side = phrase.side
-                self.objects[taken].start = (0.0 if phrase.side == "left" else 1.0, None)
-                return [taken]
-            if not exact and len(same) == 1 and not self.objects[same[0]].side and self._rest == same:
+            if exact:
+                return exact
+
+            # "two cars. The left car ...": one of them gets a side of its own
+            if groups:
+                index = self.split(groups[0])
+                taken = self.objects[index]
+                taken.side = phrase.side
+                taken.start = (0.0 if phrase.side == "left" else 1.0, None)
+                return [index]
+
+            # "... the right car ...": what is left of them
+            if len(same) == 1 and self._rest == same and not self.objects[same[0]].side:
                 self.objects[same[0]].side = phrase.side
                 return same
-            return exact
+            return []
         return same if phrase.count > 1 else same[:1]
 
     def _out_of_group(self, phrase: NounPhrase) -> list[int]:
@@ -84,9 +100,11 @@ class Cast:
                 return self._rest
             if not self._latest:
                 return []
-            noun = self.objects[self._latest[-1]].noun  # "from one tree to another"
-            alike = [i for i, item in enumerate(self.objects) if i not in self._latest and item.noun == noun]
-            self.objects.append(replace(self.objects[self._latest[-1]], count=1, moves=[], start=(None, None)))
+
+            # "from one tree to another"
+            latest = self.objects[self._latest[-1]]
+            alike = [i for i, item in enumerate(self.objects) if i not in self._latest and item.noun == latest.noun]
+            self.objects.append(replace(latest, count=1, moves=[], start=(None, None)))
             return alike[:1] or [len(self.objects) - 1]
         groups = [i for i, item in enumerate(self.objects) if item.count > 1]
         if phrase.words in ("both", "all"):

@@ -10,6 +10,9 @@ from .paths import Move
 from .relation_meaning import RelationMeaning
 from .scene_objects import Convoy
 
+# kind of a verb with a direct object -> the preposition that would say the same
+PREPOSITIONS = {"cross": "past", "leave": "from", "up": "up", "circle": "around", "leap": "over"}
+
 
 class DirectMeaning(RelationMeaning):
     """Reads the direct objects of a clause; those of `_completed` are defined with the motions of the subjects."""
@@ -24,14 +27,15 @@ class DirectMeaning(RelationMeaning):
         elif kind in CARRIED:
             self._carry(direct)
         elif kind in ("cross", "leave", "approach", "come in", "arrive", "up", "circle", "go", "leap", "meet"):
-            preposition = {"cross": "past", "leave": "from", "up": "up", "circle": "around", "leap": "over"}.get(
-                kind, "to"
-            )
             if kind == "go":
                 self._take_along(direct)
-            else:
-                self.kind = "go" if kind in ("approach", "arrive", "come in", "meet") else kind
-                self._goes_by(preposition, direct)
+                return
+
+            # "crosses a street" is "goes past a street"
+            if kind in ("approach", "arrive", "come in", "meet"):
+                self.kind = "go"
+            preposition = PREPOSITIONS.get(kind, "to")
+            self._goes_by(preposition, direct)
         elif kind == "be":
             for i in direct:
                 self._relate("beside", self.subjects, [i])
@@ -47,63 +51,88 @@ class DirectMeaning(RelationMeaning):
 
     def _take_along(self, direct: list[int]) -> None:
         """Walking a dog or driving a car takes it along; rolling a ball moves the ball alone."""
-        verb = self.clause.verb
-        alone = verb is not None and verb.lemma in ("roll", "move", "slide", "float", "fly", "blow")
+        lemma = self.clause.verb.lemma if self.clause.verb else ""
+        if lemma in ("roll", "move", "slide", "float", "fly", "blow"):
+            goals = self._completed(self.goals) or [USUAL["go"]]
+            for i in direct:
+                self.objects[i].moves += goals
+            self._relate("beside", self.subjects, direct)
+            self._end_motion(direct)
+            return
+
+        # a walked dog goes at somebody's side, a driven car has its driver inside
         for i in direct:
-            if alone:
-                self.objects[i].moves += self._completed(self.goals) or [USUAL["go"]]
-            else:
-                self.objects[i].company = self.subjects[0]
-        kind = "beside" if alone or (verb and verb.lemma in ("walk", "race", "jog")) else "within"
-        self._relate(kind, self.subjects, direct)
-        if alone:
-            self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens], "moves", direct)
-            self.goals, self.motion_tokens, self.verb_tokens = [], [], []
-            self.kind = ""
+            self.objects[i].company = self.subjects[0]
+        relation = "beside" if lemma in ("walk", "race", "jog") else "within"
+        self._relate(relation, self.subjects, direct)
 
     def _lift(self, direct: list[int], y: float) -> None:
         """What is lifted rises, what is dropped falls; who does it stands."""
+        path = "fall" if y else "line"
         for i in direct:
-            self.objects[i].moves.append(Move((None, y), "fall" if y else "line"))
+            self.objects[i].moves.append(Move((None, y), path))
         self._relate("beside", self.subjects, direct)
-        self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens], "moves", direct)
-        self.goals, self.motion_tokens, self.verb_tokens = [], [], []
-        self.kind = ""
+        self._end_motion(direct)
 
     def _throw(self, direct: list[int]) -> None:
         """Who throws stands; what is thrown flies off, to the object or the side that is named."""
         to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
         side = 0.0 if to_left else 1.0
-        targets = [i for c in self.clause.complements if c.kind in ("to", "at", "into", "towards") for i in c.objects]
         upwards = any(goal.goal == (None, 0.0) for goal in self.goals)
+
+        # what is thrown
+        flight = Move((None, 0.0)) if upwards else Move((side, None), "arc")
         for i in direct:
-            self.objects[i].moves.append(Move((None, 0.0)) if upwards else Move((side, None), "arc"))
+            self.objects[i].moves.append(flight)
             self._relate("free", self.subjects, [i])
+
+        # who throws stands opposite to where it flies, or below it
+        x = 0.5 if upwards else 1 - side
         for i in self.subjects:
-            self.objects[i].start = (1 - side if not upwards else 0.5, self.objects[i].start[1])
-            self.objects[i].is_still = True
-        for i in targets:
-            self.objects[i].moves = []
-            self.objects[i].start = (side, None)
-            self._relate("free", direct, [i])
-        self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens], "moves", direct)
-        self.goals, self.motion_tokens, self.verb_tokens = [], [], []
-        self.kind = ""
+            thrower = self.objects[i]
+            thrower.start = (x, thrower.start[1])
+            thrower.is_still = True
+
+        # who catches it waits there
+        for complement in self.clause.complements:
+            if complement.kind not in ("to", "at", "into", "towards"):
+                continue
+            for i in complement.objects:
+                self.objects[i].moves = []
+                self.objects[i].start = (side, None)
+                self._relate("free", direct, [i])
+        self._end_motion(direct)
 
     def _carry(self, direct: list[int]) -> None:
         """Both move: one behind the other, one on the other, or one in the other's hands."""
-        goal = next((g for g in self.goals if g.path == "line" and g.goal != (None, None)), Move((1.0, None)))
-        if self.from_given and not self.goals and self.start[0] is not None:
-            goal = Move((1 - self.start[0], None))
         both = [*self.subjects, *direct]
         known = self.objects[self.subjects[0]].moves
-        ways = self.goals or (known if known and (self.clause.joined or self.kind == "carry") else [goal])
+        goes_on = bool(known) and (self.clause.joined or self.kind == "carry")
+
+        # the way that is said, or the one that the subject goes already, or the usual one
+        ways = self.goals
+        is_known = False
+        if not ways and goes_on:
+            ways = known
+            is_known = True
+        elif not ways:
+            goal = Move((1.0, None))
+            if self.from_given and self.start[0] is not None:
+                goal = Move((1 - self.start[0], None))
+            ways = [goal]
+
+        is_assumed = not self.goals and not self.from_given and not is_known
         for i in both:
             item = self.objects[i]
             before = [] if item.is_assumed else item.moves
-            item.moves = [*before, *ways] if i in self.subjects and ways is not known else list(ways)
+            if i in self.subjects and not is_known:
+                item.moves = [*before, *ways]
+            else:
+                item.moves = list(ways)
             item.is_still = False
-            item.is_assumed = not self.goals and not self.from_given and ways is not known
+            item.is_assumed = is_assumed
+
+        # how the two stand to each other on the way
         if self.kind == "ride":
             for i in direct:
                 self.objects[i].company = self.subjects[0]
@@ -117,37 +146,57 @@ class DirectMeaning(RelationMeaning):
                 self.objects[i].x_range = (0.25, 0.75)
             self._relate("free", self.subjects, direct)
         else:
-            ahead = self.clause.verb is not None and self.kind == "pull"
-            order = [*direct, *self.subjects] if ahead else [*self.subjects, *direct]
+            # who pulls goes ahead, who pushes or chases comes behind; a convoy is listed from its end
+            pulls = self.clause.verb is not None and self.kind == "pull"
+            order = [*direct, *self.subjects] if pulls else [*self.subjects, *direct]
             self.scene.convoys.append(Convoy(tuple(order)))
-        self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens], "moves", both)
-        self.goals, self.motion_tokens, self.verb_tokens = [], [], []
+        self._end_motion(both)
+
+    def _end_motion(self, moved: list[int]) -> None:
+        """The verb and its goals are used up by the objects that it moves: the subjects go nowhere by it."""
+        self._mark(Role.MOTION, [*self.verb_tokens, *self.motion_tokens], "moves", moved)
+        self.goals = []
+        self.motion_tokens = []
+        self.verb_tokens = []
         self.kind = ""
 
     def _completed(self, goals: list[Move]) -> list[Move]:
         """Goals with what the verb adds: a fall to the left ends below, a hop to the left bounces."""
         kind = self.kind
-        out = []
-        for goal in goals:
-            if (
-                kind in STYLED
-                and goal.path == "line"
-                and not (kind == "down" and goal.goal[1] != 1.0)
-                and (kind != "throw" or goal.goal[1] is None)
-            ):
-                goal = replace(goal, path=STYLED[kind])
-            out.append(goal)
+        out = [self._styled(goal) for goal in goals]
+        if kind not in ("up", "down") or not out:
+            return _combined(out)
+
+        # "sinks to the left": the verb gives the height that the goal leaves open
         vertical = any(goal.goal[1] is not None or goal.path not in ("line", "fall") for goal in out)
-        if kind in ("up", "down") and out and not vertical:
+        if not vertical:
             y = float(kind == "down")
             out[0] = Move((out[0].goal[0], y), "line")
         return _combined(out)
 
+    def _styled(self, goal: Move) -> Move:
+        """A goal on the path of the verb: a leap is an arc, wherever it leads."""
+        kind = self.kind
+        if kind not in STYLED or goal.path != "line":
+            return goal
+        y = goal.goal[1]
+        falls_elsewhere = kind == "down" and y != 1.0
+        thrown_high = kind == "throw" and y is not None
+        if falls_elsewhere or thrown_high:
+            return goal
+        return replace(goal, path=STYLED[kind])
+
 
 def _combined(goals: list[Move]) -> list[Move]:
     """A path without a goal and a goal without a path, said together, are one move: "bounces to the right"."""
-    lines = [g for g in goals if g.path in ("line",)]
-    shapes = [g for g in goals if g.path in ("bounce", "zigzag", "arc") and g.goal == (None, None)]
-    if len(lines) == 1 and len(shapes) == 1 and len(goals) == 2:
+    lines = [goal for goal in goals if goal.path == "line"]
+    shapes = [goal for goal in goals if goal.path in ("bounce", "zigzag", "arc") and goal.goal == (None, None)]
+    if len(goals) == 2 and len(lines) == 1 and len(shapes) == 1:
         return [Move(lines[0].goal, shapes[0].path)]
-    return [goal for k, goal in enumerate(goals) if not k or goal != goals[k - 1]]
+
+    # said twice in a row is said once
+    out: list[Move] = []
+    for goal in goals:
+        if not out or goal != out[-1]:
+            out.append(goal)
+    return out

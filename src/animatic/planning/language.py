@@ -19,23 +19,36 @@ _FOREIGN = frozenset(
     jest i po ze czerwona og fra til""".split()
 )
 
+_ALSO_ENGLISH = ("a", "i", "do", "die", "sur")
+
 
 def check_english(prompt: str, lows: Sequence[str]) -> None:
     """Raise `AnimaticError` where a prompt is in another script or language; `lows` are its lower-case words."""
-    letters = [c for c in prompt if c.isalpha()]
-    latin = sum("LATIN" in unicodedata.name(c, "") for c in letters)
-    if letters and latin < 0.5 * len(letters):
+    letters = [letter for letter in prompt if letter.isalpha()]
+    latin = [letter for letter in letters if "LATIN" in unicodedata.name(letter, "")]
+    if len(latin) < 0.5 * len(letters):
         raise _refusal(prompt)
 
     words = [low for low in lows if low[0].isalpha()]
-    english = [w for w in words if w in lexicon.FUNCTION or (w not in _FOREIGN and _is_known(w))]
-    foreign = [w for w in words if w in _FOREIGN and w not in ("a", "i", "do", "die", "die", "sur")]
-    accented = [w for w in words if not w.isascii() and not _is_known(w)]
-    if len(foreign) + len(accented) >= 2 and len(foreign) + 2 * len(accented) > len(english):
+    english = 0
+    foreign = 0
+    accented = 0
+    for word in words:
+        is_foreign = word in _FOREIGN
+        is_known = _is_known(word)
+        if word in lexicon.FUNCTION or (is_known and not is_foreign):
+            english += 1
+        if is_foreign and word not in _ALSO_ENGLISH:
+            foreign += 1
+        if not word.isascii() and not is_known:
+            accented += 1
+
+    # an unknown word with accents counts twice, but one alone may be a name
+    if foreign + accented >= 2 and foreign + 2 * accented > english:
         raise _refusal(prompt)
-    if len(foreign) >= 2 and len(foreign) >= 0.34 * len(words):
+    if foreign >= 2 and foreign >= 0.34 * len(words):
         raise _refusal(prompt)
-    if len(words) >= 3 and len(english) < 0.25 * len(words):
+    if len(words) >= 3 and english < 0.25 * len(words):
         raise _refusal(prompt)
 
 

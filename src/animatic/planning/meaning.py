@@ -11,7 +11,7 @@ from .clause_state import Clause
 from .direct_meaning import DirectMeaning
 from .lexicon import is_any
 from .move_tables import CARRIED, GLIDING, STYLED, USUAL
-from .paths import Move
+from .paths import Move, filled, merged, way_back
 from .scene_objects import Convoy
 
 
@@ -29,17 +29,24 @@ def _of_no_object(clause: Clause, statements: Statements) -> None:
         for complement in clause.complements:
             if not complement.objects:
                 statements.ledger.set(Role.STYLE, *complement.tokens)
-        known = ("down", "go", "still", "be", "no path", "show") if clause.of == "weather" else ("still", "be", "show")
+        known = ("still", "be", "show")
+        if clause.of == "weather":
+            known = ("down", "go", "still", "be", "no path", "show")
         if clause.verb and _kind(clause) in known:
             statements.ledger.set(Role.STYLE, *range(clause.verb.first, clause.verb.stop))
         return
     verb = clause.verb
-    targets = clause.direct + [i for c in clause.complements for i in c.objects]
+    targets = list(clause.direct)
+    for complement in clause.complements:
+        targets += complement.objects
     if verb and verb.lemma in ("zoom in", "zoom out", "zoom") and targets:
         outwards = verb.lemma == "zoom out" or any(c.value == "out" for c in clause.complements)
+        path = "recede" if outwards else "approach"
+        tokens = list(range(verb.first, verb.stop))
+        for complement in clause.complements:
+            tokens += complement.tokens
         for i in targets:
-            statements.cast.objects[i].moves.append(Move(path="recede" if outwards else "approach"))
-        tokens = [*range(verb.first, verb.stop), *(t for c in clause.complements for t in c.tokens)]
+            statements.cast.objects[i].moves.append(Move(path=path))
         statements.ledger.set(Role.MOTION, *tokens, objects=targets, check="moves")
 
 
@@ -66,6 +73,8 @@ class WholeMeaning(DirectMeaning):
         several = len(self.subjects) > 1 or self.objects[self.subjects[0]].count > 1
         if self.kind in ("meet", "part") and several and not self.clause.direct:
             self._against(self.kind)
+
+        # directions first: what places and other objects mean depends on the goals so far
         for complement in self.clause.complements:
             self._adverbial(complement)
         for complement in self.clause.complements:
@@ -81,10 +90,12 @@ class WholeMeaning(DirectMeaning):
     def _negated(self) -> None:
         """ "does not move" is still; any other action that does not happen shows nowhere and need not."""
         for i in self.subjects:
-            self.objects[i].moves = []
-            self.objects[i].action = ""
-            self.objects[i].is_still = True
-        self._mark(Role.MOTION if self.kind != "no path" else Role.NOT_UNDERSTOOD, self.verb_tokens)
+            item = self.objects[i]
+            item.moves = []
+            item.action = ""
+            item.is_still = True
+        role = Role.NOT_UNDERSTOOD if self.kind == "no path" else Role.MOTION
+        self._mark(role, self.verb_tokens)
 
     def _passive(self) -> None:
         """The agent of "is chased by a dog" chases; "is thrown" and "is parked" say what becomes of the subject."""
@@ -92,8 +103,9 @@ class WholeMeaning(DirectMeaning):
         if self.kind in CARRIED | {"hold", "throw", "meet"} and agents:
             agent = agents[0]
             self.clause.complements.remove(agent)
-            self.clause.direct, self.subjects = self.clause.subjects, agent.objects
-            self.clause.subjects = self.subjects
+            self.clause.direct = self.clause.subjects
+            self.clause.subjects = agent.objects
+            self.subjects = agent.objects
             self._mark(Role.MOTION, agent.tokens)
 
     def _times(self) -> None:
@@ -104,15 +116,19 @@ class WholeMeaning(DirectMeaning):
             elif complement.kind == "visible last":
                 part = (0.5, 1.0)
             elif complement.kind in ("middle", "late", "early") and self.kind in ("appear", "disappear"):
-                late = complement.kind != "early"
-                part = (0.5, 1.0) if self.kind == "appear" and late else (0.0, 0.5) if late else None
+                # "early" leaves the usual part, below
+                part = None
+                if complement.kind != "early":
+                    part = (0.5, 1.0) if self.kind == "appear" else (0.0, 0.5)
             else:
                 continue
             self._mark(Role.MOTION, complement.tokens, "visible")
-        comes_from = any(
-            c.kind in ("from", "out", "off", "relation out", "from spot") and (c.objects or c.spots)
-            for c in self.clause.complements
-        )
+
+        # "appears from the left" comes in; "appears" alone is there from the middle on
+        comes_from = False
+        for complement in self.clause.complements:
+            if complement.kind in ("from", "out", "off", "relation out", "from spot"):
+                comes_from |= bool(complement.objects or complement.spots)
         if part is None and self.kind in ("appear", "disappear") and not comes_from:
             part = (0.5, 1.0) if self.kind == "appear" else (0.0, 0.5)
         if comes_from and self.kind == "appear":
@@ -128,6 +144,8 @@ class WholeMeaning(DirectMeaning):
 
     def _moves(self) -> None:
         kind = self.kind
+
+        # where they go: as is said, away from where they come from, or as usual
         goals = self._completed(self.goals)
         if self.from_given and not goals:
             goals = [self._opposite()]
@@ -144,23 +162,27 @@ class WholeMeaning(DirectMeaning):
             item = self.objects[i]
             if assumed and item.is_assumed and kind == "go":
                 continue
-            item.is_assumed = assumed and not item.moves and bool(goals) and goals[0].goal[0] is not None
-            if kind in ("still",) and not goals:
+            sideways = bool(goals) and goals[0].goal[0] is not None
+            item.is_assumed = assumed and not item.moves and sideways
+            if kind == "still" and not goals:
                 item.is_still |= not item.moves
             if goals:
                 item.is_still = False
             if self.clause.joined and item.moves and len(goals) == 1:
-                merged = _merged(item.moves[-1], goals[0])
-                if merged:
-                    item.moves[-1] = merged
+                both = merged(item.moves[-1], goals[0])
+                if both:
+                    item.moves[-1] = both
                     continue
             if item.stops and goals and kind != "stop":
                 item.moves.append(Move())  # the stop, between what it did before and does then
                 item.stops = False
             repeated = bool(goals) and item.moves[-1:] == goals[:1]
             item.moves += goals[1:] if repeated else goals
-            item.action = item.action or (self.clause.verb.lemma if kind and self.clause.verb else "")
+            if not item.action and kind and self.clause.verb:
+                item.action = self.clause.verb.lemma
             item.stops |= bool(item.moves) and kind == "stop"
+
+        # what it means for those that go along, and for the words
         self._line_up(goals)
         self._account(kind, bool(goals))
         if assumed and goals and goals[0].goal[0] is not None:
@@ -173,17 +195,25 @@ class WholeMeaning(DirectMeaning):
             if not self.objects[i].is_assumed:
                 continue
             self.objects[i].moves = []
-            along = {j for convoy in self.scene.convoys if i in convoy.members for j in convoy.members}
+            along: set[int] = set()
+            for convoy in self.scene.convoys:
+                if i in convoy.members:
+                    along.update(convoy.members)
             for j in along - set(self.subjects):
                 self.objects[j].moves = list(goals)
 
     def _line_up(self, goals: list[Move]) -> None:
         """Several that go sideways together: the first that is named goes ahead."""
+        if len(self.subjects) < 2 or self.kind == "against":
+            return
         sideways = any(goal.goal[0] is not None and goal.path != "arc" for goal in goals)
-        kinds = {is_any(self.objects[i].noun, "flyer") for i in self.subjects}
         plain = all(self.objects[i].x_range == (0.0, 1.0) for i in self.subjects)
-        if sideways and len(self.subjects) > 1 and len(kinds) == 1 and plain and self.kind != "against":
-            self.scene.convoys.append(Convoy(tuple(reversed(self.subjects))))
+
+        # a bird and a dog go together at different heights
+        kinds = {is_any(self.objects[i].noun, "flyer") for i in self.subjects}
+        if sideways and plain and len(kinds) == 1:
+            line = tuple(reversed(self.subjects))
+            self.scene.convoys.append(Convoy(line))
 
     def _stop(self) -> None:
         for i in self.subjects:
@@ -193,47 +223,56 @@ class WholeMeaning(DirectMeaning):
     def _account(self, kind: str, moved: bool) -> None:
         """Roles of the verb and of what says where it leads."""
         self._mark(Role.MOTION, self.motion_tokens, "moves" if moved else "")
-        if kind in ("still", "be", "stop", "arrive", "aux", "go", "show") or (kind == "place"):
-            self._mark(Role.MOTION, self.verb_tokens, "moves" if kind == "go" or (moved and kind == "arrive") else "")
-        elif kind not in ("no path", "appear", "disappear", "hold", "wear", "", "against") or (
-            kind == "appear" and moved
-        ):
+        if kind in ("still", "be", "stop", "arrive", "aux", "go", "show", "place"):
+            # of these only going, and arriving from somewhere, must show in the boxes
+            must_move = kind == "go" or (moved and kind == "arrive")
+            self._mark(Role.MOTION, self.verb_tokens, "moves" if must_move else "")
+            return
+        shows_not = kind in ("no path", "appear", "disappear", "hold", "wear", "", "against")
+        if not shows_not or (kind == "appear" and moved):
             self._mark(Role.MOTION, self.verb_tokens, "moves")
 
     def _opposite(self) -> Move:
         """The move away from where it comes from: to the other side, along the axis that the verb moves in."""
         x, y = self.start
         if self.kind == "down":
-            if self.clause.verb and self.clause.verb.lemma in GLIDING and x is not None:
+            glides = self.clause.verb is not None and self.clause.verb.lemma in GLIDING
+            if glides and x is not None:
                 return Move((1 - x, 1.0))
-            return Move((None, 1.0), "fall") if y is None or y < 0.5 or x is not None else Move((None, 1.0))
+            falls = y is None or y < 0.5 or x is not None
+            return Move((None, 1.0), "fall" if falls else "line")
         if self.kind == "up":
-            return Move((None if x is None else x, 0.0))
+            return Move((x, 0.0))
+
+        # a coordinate that the start leaves open stays open
         if self.kind == "come in":
-            return Move((0.5 if x is not None else None, 0.5 if y is not None else None))
-        opposite = (None if x is None else 1 - x, None if y is None else 1 - y)
-        return Move(opposite, STYLED.get(self.kind, "line") if self.kind != "down" else "fall")
+            middle_x = None if x is None else 0.5
+            middle_y = None if y is None else 0.5
+            return Move((middle_x, middle_y))
+        opposite_x = None if x is None else 1 - x
+        opposite_y = None if y is None else 1 - y
+        path = STYLED.get(self.kind, "line")
+        return Move((opposite_x, opposite_y), path)
 
     def _usual(self) -> list[Move]:
         """The usual move of the verb, unless it would contradict the place that is given, or what was said."""
         usual = USUAL[self.kind]
         items = [self.objects[i] for i in self.subjects]
-        if self.kind == "throw" and not (self.clause.verb and self.clause.verb.passive):
+        is_thrown = self.clause.verb is not None and self.clause.verb.passive
+        if self.kind == "throw" and not is_thrown:
             return []
-        if self.kind in ("return",):
-            moved = next((m.goal for item in items for m in item.moves if m.goal != (None, None)), (1.0, None))
-            return [Move(tuple(None if v is None else 1 - v for v in moved))]  # type: ignore[arg-type]
-        if (
-            any(item.moves for item in items)
-            and (self.kind in ("go", "leave") or usual.path in ("circle",))
-            and (self.kind == "go")
-        ):
+        if self.kind == "return":
+            return [way_back(move for item in items for move in item.moves)]
+        if self.kind == "go" and any(item.moves for item in items):
             return []
+
+        # from the side where it stands to the other one; what leaves goes out on its own side
         x = self.start[0]
         if self.kind == "leave" and x is not None:
             return [Move(self.start)]
         if usual.goal[0] is not None and x is not None and usual.path == "line":
-            return [replace(usual, goal=(0.0 if x == 1.0 else 1.0, None))]
+            goal = 0.0 if x == 1.0 else 1.0
+            return [replace(usual, goal=(goal, None))]
         return [usual]
 
     def _begin_at(self, goals: list[Move]) -> None:
@@ -243,17 +282,4 @@ class WholeMeaning(DirectMeaning):
             item = self.objects[i]
             if item.moves and not self.clause.joined:
                 continue
-            x = item.start[0] if self.start[0] is None else self.start[0]
-            y = item.start[1] if self.start[1] is None else self.start[1]
-            item.start = (x, y)
-
-
-def _merged(a: Move, b: Move) -> Move | None:
-    """Two moves at the same time as one, None where both say something of the same axis."""
-    if a.path not in ("line", "fall", "bounce") or b.path not in ("line", "fall", "bounce"):
-        return None
-    if any(p is not None and q is not None and p != q for p, q in zip(a.goal, b.goal, strict=True)):
-        return None
-    x = a.goal[0] if b.goal[0] is None else b.goal[0]
-    y = a.goal[1] if b.goal[1] is None else b.goal[1]
-    return Move((x, y), "bounce" if "bounce" in (a.path, b.path) else "line")
+            item.start = filled(self.start, item.start)

@@ -16,6 +16,7 @@ _VAGUE = {
     "many": 5, "countless": 5, "numerous": 5, "several": 3, "few": 3, "various": 3, "multiple": 3, "some": 0,
 }  # fmt: skip
 _UNITS = frozenset("year years month months day days mm fps minute minutes second seconds inch foot feet meter".split())
+_PRONOUN_HEADS = ("one", "ones")
 _EXACT = frozenset("pair couple duo trio quartet half dozen".split())
 
 
@@ -65,9 +66,13 @@ class PhraseReader(PhraseWords):
         """How many "one of", "two of" take out of the phrase that follows; 0 where nothing is taken out."""
         low = self.low(i)
         number = lexicon.NUMBERS.get(low, 0)
-        if self.low(i + 1) == "of" and number and self._quantity(i + 2) != (number, 1):
-            return number
-        return 0
+        if not number or self.low(i + 1) != "of":
+            return 0
+
+        # "two of two cars" takes all of them
+        if self._quantity(i + 2) == (number, 1):
+            return 0
+        return number
 
     def _determined(self, i: int) -> tuple[int, bool, int, bool]:
         """Index after determiners and numbers, whether there are any, the number (0: none), whether it is vague."""
@@ -90,9 +95,11 @@ class PhraseReader(PhraseWords):
                 count = max(count, 1)
                 i += 1
             elif low == "both":
-                count, i = 2, i + 1
+                count = 2
+                i += 1
             elif low in _VAGUE and (i + 1 < len(self.tokens) or i > first):
-                count, is_vague = _VAGUE[low], True
+                count = _VAGUE[low]
+                is_vague = True
                 i += 1
             elif (low == "next" and i > first and not self._goes_on(i + 1)) or (
                 low in lexicon.DETERMINERS and not (low == "her" and not following)
@@ -109,10 +116,15 @@ class PhraseReader(PhraseWords):
                 break
             run.append(i)
             i += 1
-            joins = self.low(i) in ("and", ",") and not self._has_noun(run)
+
+            # attributes may be joined: "a red and blue ball", "a small, red car"
+            joint = self.low(i)
+            joins = joint in ("and", ",") and not self._has_noun(run)
             joins = joins and low not in SIDES and not forms.is_plural(self.low(i + 1))
             if joins and self._is_attribute(run[-1]) and self._is_attribute(i + 1) and self._goes_on(i + 2):
-                run += [i, i + 1] if self.low(i) == "and" else [i + 1]
+                if joint == "and":
+                    run.append(i)
+                run.append(i + 1)
                 i += 2
 
         # a phrase ends in a noun, unless the noun is elided: "a red and a blue car"
@@ -148,42 +160,63 @@ class PhraseReader(PhraseWords):
         """Whether a phrase without a determiner begins here."""
         low = self.low(first)
         lemma = forms.verb_lemma(low)
-        if len(run) == 1 and forms.is_adjective(low) and "NOUN" not in forms.parts_of_speech(low):
+        if len(run) > 1:
+            return True
+        if forms.is_adjective(low) and "NOUN" not in forms.parts_of_speech(low):
             return False
-        return not (lemma in lexicon.verbs() and low.endswith("ing")) or len(run) > 1
+
+        # "running" alone is what happens, not who does it
+        is_action = lemma in lexicon.verbs() and low.endswith("ing")
+        return not is_action
 
     def _elided(self, first: int, stop: int, count: int) -> NounPhrase | None:
         """A number alone ("one", "the other", "both"): out of what was named before."""
         lows = [self.low(k) for k in range(first, stop)]
+        number = max(1, count)
         if {"other", "another", "others", "next"}.intersection(lows):
-            return NounPhrase(first, stop, "", "other", "", max(1, count), definite=True)
-        if lows[-1] in lexicon.NUMBERS or lows[-1] in ("both", "all"):
-            return NounPhrase(first, stop, "", lows[-1], "", max(1, count))
+            return NounPhrase(first, stop, "", "other", "", number, definite=True)
+        last = lows[-1]
+        if last in lexicon.NUMBERS or last in ("both", "all"):
+            return NounPhrase(first, stop, "", last, "", number)
         return None
 
     def _phrase(self, first: int, run: list[int], count: int, is_vague: bool) -> NounPhrase:
+        """The phrase of a run of attributes and nouns, and of the determiners from `first` up to the run."""
         stop = run[-1] + 1
         lows = [self.low(k) for k in run]
-        is_titled = lows[0] in ("mr", "mrs", "ms", "dr", "st")
         before = [self.low(k) for k in range(first, run[0])]
-        sizes = lexicon.sizes("size")
-        colours = [w for w in lows if forms.is_colour(w)]
-        size = next((sizes[w] for w in lows if w in sizes), 1.0)
         unwanted = "no" in before
         definite = bool(lexicon.DEFINITE.intersection(before))
 
-        # all attributes: the noun is elided ("a red and a blue car"), or it is "one"
-        is_colour = len(lows) <= 2 and colours[-1:] == [lows[-1]] and lows[-1] != "orange"
-        if not is_titled and (is_colour or lows[-1] in ("one", "ones")):
-            kept = " ".join(w for w in lows if w not in ("one", "ones") and w not in sizes)
-            return NounPhrase(
-                first, stop, "", kept, "", max(1, count), is_vague, definite, unwanted, " ".join(colours), size
-            )
+        # colours and size, wherever they stand in the phrase
+        colours = [low for low in lows if forms.is_colour(low)]
+        colour = " ".join(colours)
+        sizes = lexicon.sizes("size")
+        named_sizes = [sizes[low] for low in lows if low in sizes]
+        size = named_sizes[0] if named_sizes else 1.0
 
+        # all attributes: the noun is elided ("a red and a blue car"), or it is "one"
         head = lows[-1]
+        ends_in_colour = colours[-1:] == [head] and head != "orange"
+        is_colour = len(lows) <= 2 and ends_in_colour
+        is_titled = lows[0] in ("mr", "mrs", "ms", "dr", "st")
+        if not is_titled and (is_colour or head in _PRONOUN_HEADS):
+            kept = [low for low in lows if low not in _PRONOUN_HEADS and low not in sizes]
+            words = " ".join(kept)
+            number = max(1, count)
+            return NounPhrase(first, stop, "", words, "", number, is_vague, definite, unwanted, colour, size)
+
+        # number: "scissors" are one object, though they have the form of a plural
+        is_plural = forms.is_plural(head)
         is_whole = count <= 1 and head in lexicon.words("whole")
-        many = count > 1 or (count == 0 and forms.is_plural(head) and not is_whole)
-        noun = forms.singular(head) if many or (forms.is_plural(head) and count != 1 and not is_whole) else head
+        many = count > 1
+        if count == 0 and is_plural and not is_whole:
+            many = True
+        noun = head
+        if many or (is_plural and count != 1 and not is_whole):
+            noun = forms.singular(head)
+
+        # a possessor is no part of the name: "the girl's red hat" is a red hat
         name_run = run[:-1]
         owner: tuple[int, ...] = ()
         for k, i in enumerate(run[:-1]):
@@ -191,24 +224,39 @@ class PhraseReader(PhraseWords):
                 owner = tuple(range(first, i + 1))
                 name_run = run[k + 1 : -1]
                 definite = False
-        side = next((w for w in lows[:-1] if w in SIDES), "")
-        actions = [w for w in lows[:-1] if w.endswith("ing") and forms.verb_lemma(w) in lexicon.verbs()]
+
+        # what the attributes say of side and action
+        attributes = lows[:-1]
+        sides = [low for low in attributes if low in SIDES]
+        side = sides[0] if sides else ""
+        participles = [low for low in attributes if low.endswith("ing")]
+        actions = [low for low in participles if forms.verb_lemma(low) in lexicon.verbs()]
+        action = actions[0] if actions else ""
+
+        # the name; the first half of a compound stays in it even where it is an adjective: "polar bear"
         spoken = [self.low(i) for i in name_run]
-        modifiers = _modifiers([w for w in spoken if w not in SIDES])
+        named = [low for low in spoken if low not in SIDES]
+        modifiers = _modifiers(named)
         compound = f"{lows[-2]} {noun}" if len(lows) > 1 else ""
         if compound in lexicon.words("compound"):
-            modifiers = [*_modifiers([w for w in spoken[:-1] if w not in SIDES]), spoken[-1]]
+            before_compound = [low for low in spoken[:-1] if low not in SIDES]
+            modifiers = [*_modifiers(before_compound), spoken[-1]]
         name = " ".join([*modifiers, noun])
-        if any(compound in lexicon.words(kind) for kind in ("compound", "place", "clothes")):
-            noun = compound
-        if not count and not many and lexicon.is_any(noun, "part") and forms.is_plural(head):
+
+        # the noun as the word lists have it
+        for kind in ("compound", "place", "clothes"):
+            if compound in lexicon.words(kind):
+                noun = compound
+        if not count and not many and lexicon.is_any(noun, "part") and is_plural:
             noun = forms.singular(head)
+
+        # a bare plural has no number of its own
         vague = is_vague or (many and not count)
-        number = count or (PLURAL_COUNT if many else 1)
+        if not count:
+            count = PLURAL_COUNT if many else 1
         return NounPhrase(
-            first, stop, noun, name, head, number, vague, definite, unwanted, " ".join(colours), size,
-            actions[0] if actions else "", side, owner=owner,
-        )  # fmt: skip
+            first, stop, noun, name, head, count, vague, definite, unwanted, colour, size, action, side, owner=owner
+        )
 
 
 def _modifiers(spoken: list[str]) -> list[str]:
@@ -224,10 +272,16 @@ def _modifiers(spoken: list[str]) -> list[str]:
             continue
         elif ("NOUN" in parts or not parts) and not is_participle:
             kept.append(word)
+
+    # "and" stays between two colours alone: "black and white cat"
     while kept and kept[0] == "and":
         kept = kept[1:]
     while kept and kept[-1] == "and":
         kept = kept[:-1]
-    if "and" in kept and not all(forms.is_colour(kept[kept.index("and") + d]) for d in (-1, 1)):
+    if "and" not in kept:
+        return kept
+    joint = kept.index("and")
+    joins_colours = forms.is_colour(kept[joint - 1]) and forms.is_colour(kept[joint + 1])
+    if not joins_colours:
         kept = [word for word in kept if word != "and"]
     return kept

@@ -27,21 +27,30 @@ def read_python_template(file: Path) -> tuple[str, tuple[tuple[str, str], ...]]:
         tree = ast.parse(read_text(file))
     except (SyntaxError, ValueError, RecursionError) as error:
         raise AnimaticError(f"template {file}: not Python ({error})") from None
-    assigned = {
-        target.id: statement.value
-        for statement in tree.body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    }
+
+    # what is assigned to each name at the top level; the last assignment counts, as in Python
+    assigned: dict[str, ast.expr] = {}
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign):
+            continue
+        for target in statement.targets:
+            if isinstance(target, ast.Name):
+                assigned[target.id] = statement.value
+
+    # the first version, itself or by its name
     versions = assigned.get("templates")
-    first = versions.values[0] if isinstance(versions, ast.Dict) and versions.values else None
-    found = _literal(assigned.get(first.id) if isinstance(first, ast.Name) else first)
+    first: ast.expr | None = None
+    if isinstance(versions, ast.Dict) and versions.values:
+        first = versions.values[0]
+    if isinstance(first, ast.Name):
+        first = assigned.get(first.id)
+    found = _literal(first)
 
     if isinstance(found, str) and "{prompt}" in found:
         return "image", (("user", found.strip()),)
     if isinstance(found, list) and found and all(_is_message(message) for message in found):
-        return "video", (*((message["role"], message["content"]) for message in found), ("user", CAPTION))
+        chat = [(message["role"], message["content"]) for message in found]
+        return "video", (*chat, ("user", CAPTION))
     raise AnimaticError(f"template {file}: {WANT}")
 
 
@@ -54,4 +63,6 @@ def _literal(node: ast.expr | None) -> Any:
 
 
 def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"role", "content"} and set(map(type, value.values())) == {str}
+    if not isinstance(value, dict) or value.keys() != {"role", "content"}:
+        return False
+    return all(isinstance(part, str) for part in value.values())

@@ -12,6 +12,17 @@ from .move_tables import RELATIONS, STILL, STYLED, UPRIGHT
 from .paths import Move
 from .scene_objects import Convoy
 
+# what leads to another object; the second only where the motion ends on top of something
+TOWARDS = frozenset("to towards toward into onto against at".split())
+ONTO = frozenset(("on", "relation on", "upon", "atop"))
+AWAY = frozenset(("from", "off", "out", "relation out"))
+
+# heights and sides in 0..1 of the range of the object that moves
+LANDING = 0.4  # y of what falls on something
+ON_TOP = 0.45  # y of what has leapt onto something
+JUMPING_OFF = 0.3  # y from which something leaps off
+BESIDE_EDGE = 0.15  # distance from the frame's edge, where the other object stands
+
 
 class RelationMeaning(AdverbialMeaning):
     """Reads complements with other objects."""
@@ -21,20 +32,31 @@ class RelationMeaning(AdverbialMeaning):
         kind = complement.kind
         others = [i for i in complement.objects if i not in self.subjects]
         moving = self.kind not in STILL | {"no path", "place", "show", "appear", "wear"}
-        if not others or not kind or (RELATIONS.get(kind, ("", False))[0] == "" and kind != "between"):
+        relation, swap = RELATIONS.get(kind, ("", False))
+        if not others or not kind:
             return
+        if not relation and kind != "between":
+            return
+        carries = all(is_any(self.objects[i].noun, "mount") for i in others)
+        stands_fast = any(is_any(self.objects[i].noun, "immobile") for i in others)
         if kind == "between":
             self._between(others)
         elif kind in ("relation left", "relation right") and complement.value.startswith("from"):
+            # "from the left of a tree": the tree stands in the middle, so that there is a left of it
             self.start = (float(kind == "relation right"), None)
             self.from_given = True
             for i in others:
-                self.objects[i].start = (0.5, self.objects[i].start[1])
+                self._put_in_middle(i)
         elif moving and kind in ("behind", "relation before") and all(self.objects[i].moves for i in others):
-            ahead, last = (others, self.subjects) if kind == "behind" else (self.subjects, others)
-            self.scene.convoys.append(Convoy((*last, *ahead)))
-            self.goals = self.goals or list(self.objects[others[0]].moves)
-        elif kind in ("on", "in") and all(is_any(self.objects[i].noun, "mount") for i in others):
+            # both move: one goes ahead, the other follows the same way
+            if kind == "behind":
+                line = (*self.subjects, *others)
+            else:
+                line = (*others, *self.subjects)
+            self.scene.convoys.append(Convoy(line))
+            if not self.goals:
+                self.goals = list(self.objects[others[0]].moves)
+        elif kind in ("on", "in") and carries:
             for i in others:
                 self.objects[i].company = self.subjects[0]
             self._relate("mounted", self.subjects, others)
@@ -43,68 +65,39 @@ class RelationMeaning(AdverbialMeaning):
         elif moving and self._goes_by(kind, others):
             self.motion_tokens += complement.tokens
             return
-        elif (
-            moving
-            and kind in ("with", "alongside")
-            and not any(is_any(self.objects[i].noun, "immobile") for i in others)
-        ):
+        elif moving and kind in ("with", "alongside") and not stands_fast:
             self.scene.notes.append("")
             for i in others:
                 self.objects[i].company = self.subjects[0]
         else:
-            relation, swap = RELATIONS[kind]
-            if relation == "on" and all(self.objects[i].noun in UPRIGHT for i in others):
+            # nothing can stand on a wall: what is "on" one is inside its box
+            are_upright = all(self.objects[i].noun in UPRIGHT for i in others)
+            if relation == "on" and are_upright:
                 relation = "within"
-            a, b = (others, self.subjects) if swap else (self.subjects, others)
-            self._relate(relation, a, b)
+            if swap:
+                self._relate(relation, others, self.subjects)
+            else:
+                self._relate(relation, self.subjects, others)
         self._mark(Role.RELATION, complement.tokens)
 
     def _goes_by(self, kind: str, others: list[int]) -> bool:
         """A motion to, from, over or around other objects; whether it is one."""
-        i = others[0]
-        other = self.objects[i]
+        other = self.objects[others[0]]
+
+        # "hops onto a box" is one leap, not many hops
         if self.kind == "bounce" and kind in ("to", "into", "onto", "over", "across", "on", "from", "off"):
             self.kind = "leap"
-        to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
-        towards = ("to", "towards", "toward", "into", "onto", "against", "at") + (
-            ("on", "relation on", "upon", "atop") if self.kind in ("down", "leap", "bounce") else ()
-        )
+        towards = TOWARDS
+        if self.kind in ("down", "leap", "bounce"):
+            towards = TOWARDS | ONTO
         if kind in towards:
-            if self.kind in ("down", "up") and kind != "to":
-                self.goals.append(
-                    Move((None, 0.4 if self.kind == "down" else 0.0), "fall" if self.kind == "down" else "line")
-                )
-                self._relate("under path", self.subjects, others)
-                return True
-            side = 0.0 if to_left else 1.0
-            if other.start[0] is None:
-                other.start = (side, other.start[1])
-            else:
-                side = other.start[0]
-            on_top = kind in ("onto", "on") or self.kind == "leap"
-            goal = (0.15 + 0.7 * side, 0.45 if on_top else None)
-            self.goals.append(Move(goal, STYLED.get(self.kind, "line")))
-            self._relate("free", self.subjects, others)
+            self._goes_to(kind, others)
             return True
-        if self.kind == "up" and kind in ("from", "off", "out", "relation out"):
-            self._relate("under path", self.subjects, others)
+        if kind in AWAY:
+            self._goes_from(kind, others)
             return True
-        if kind in ("from", "off", "out", "relation out"):
-            if (self.kind == "down" and kind == "from") or (other.start[0] is None and self.kind == "down"):
-                self._relate(
-                    "under path",
-                    self.subjects,
-                    others,
-                )
-                return True
-            if other.start[0] is None:
-                other.start = (1.0 if to_left else 0.0, other.start[1])
-            x = other.start[0] or 0.0
-            self.start = (x, 0.3 if kind == "off" or self.kind == "leap" or self.kind == "bounce" else None)
-            if not self.goals and not any(c.kind in ("onto", "to", "into") for c in self.clause.complements):
-                self.goals.append(Move((1.0 - x, None)))
-            self._relate("free", self.subjects, others)
-            return True
+
+        # where the other object stands between begin and end, it stands in the middle
         if kind == "around" and self.kind in ("go", "circle"):
             other.start = (0.5, 0.6)
             self.goals.append(Move(path="circle"))
@@ -112,8 +105,9 @@ class RelationMeaning(AdverbialMeaning):
             return True
         if kind in ("over", "across") and self.kind in ("leap", "bounce", "throw"):
             other.start = (0.5, 1.0)
-            goals = self.goals or [Move((1.0, None))]
-            self.goals = [replace(goal, path="arc") for goal in goals]
+            if not self.goals:
+                self.goals = [Move((1.0, None))]
+            self.goals = [replace(goal, path="arc") for goal in self.goals]
             self._relate("free", self.subjects, others)
             return True
         if kind in ("up", "down"):
@@ -122,15 +116,69 @@ class RelationMeaning(AdverbialMeaning):
             return True
         if kind == "past":
             if other.count == 1:
-                other.start = (0.5, other.start[1])
+                self._put_in_middle(others[0])
             self.scene.passes += [(a, b) for a in self.subjects for b in others]
             self._relate("free", self.subjects, others)
             return True
         if kind in ("through", "behind", "relation before", "along", "under") and self.kind != "down":
-            other.start = (0.5, other.start[1]) if other.start[0] is None else other.start
+            if other.start[0] is None:
+                self._put_in_middle(others[0])
             self._relate("free", self.subjects, others)
             return True
         return False
+
+    def _goes_to(self, kind: str, others: list[int]) -> None:
+        """A motion that ends at another object, which stands on the side that it leads to."""
+        if self.kind in ("down", "up") and kind != "to":
+            if self.kind == "down":
+                goal = Move((None, LANDING), "fall")
+            else:
+                goal = Move((None, 0.0), "line")
+            self.goals.append(goal)
+            self._relate("under path", self.subjects, others)
+            return
+
+        other = self.objects[others[0]]
+        side = self._side_of_goals()
+        if other.start[0] is None:
+            other.start = (side, other.start[1])
+        else:
+            side = other.start[0]
+        on_top = kind in ("onto", "on") or self.kind == "leap"
+        x = BESIDE_EDGE + (1 - 2 * BESIDE_EDGE) * side
+        y = ON_TOP if on_top else None
+        path = STYLED.get(self.kind, "line")
+        self.goals.append(Move((x, y), path))
+        self._relate("free", self.subjects, others)
+
+    def _goes_from(self, kind: str, others: list[int]) -> None:
+        """A motion that begins at another object, which stands on the side that it does not lead to."""
+        other = self.objects[others[0]]
+        below = kind == "from" or other.start[0] is None
+        if self.kind == "up" or (self.kind == "down" and below):
+            self._relate("under path", self.subjects, others)
+            return
+
+        if other.start[0] is None:
+            other.start = (1.0 - self._side_of_goals(), other.start[1])
+        x = other.start[0] or 0.0
+        jumps = kind == "off" or self.kind in ("leap", "bounce")
+        self.start = (x, JUMPING_OFF if jumps else None)
+
+        # without a goal of its own it goes to the other side
+        has_goal = any(c.kind in ("onto", "to", "into") for c in self.clause.complements)
+        if not self.goals and not has_goal:
+            self.goals.append(Move((1.0 - x, None)))
+        self._relate("free", self.subjects, others)
+
+    def _side_of_goals(self) -> float:
+        """The side, 0 or 1, that the motion leads to: to the right unless something else is said."""
+        to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
+        return 0.0 if to_left else 1.0
+
+    def _put_in_middle(self, i: int) -> None:
+        item = self.objects[i]
+        item.start = (0.5, item.start[1])
 
     def _between(self, others: list[int]) -> None:
         left, right = self.scene.cast.halves(others)

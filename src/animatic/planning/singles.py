@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from . import lexicon
 from .lexicon import is_any
+from .paths import Move
 from .scene_objects import Relation, SceneObject
 
 SIDES = (0.5, 0.42, 0.375, 0.35, 0.32, 0.32, 0.28, 0.28, 0.28, 0.25, 0.25, 0.25)  # of the frame, by number of objects
@@ -15,7 +17,12 @@ GAP = 0.02
 WIDEST = 0.46  # of the frame: so that what crosses it ends beyond its quarter
 CONVOY = 0.62  # of the frame's width: how much those that go in a line take together
 ABREAST = 0.9  # the same of those side by side
+LARGEST = 0.72  # of the frame: an object alone leaves room to move
+SMALLEST = 0.12  # of the frame: about a cell of an attention map of 8 x 8
+FLATTEST = 0.6  # how much lower an object becomes where it gets narrower, at most
+OVERHANG = 1.15  # widths of a support that those on it take together at most
 ROW = 4  # objects in a line at most
+WATERS = frozenset("sea ocean water underwater lake river pond pool".split())
 LEVELS = {
     "air": 0.15,
     "water": 0.6,
@@ -40,48 +47,62 @@ class Single:
 
 def single(item: SceneObject, number: int, shrink: float, background: str) -> Single:
     """An object with its size: from the number of objects, its kind, its own size and its aspect."""
+    # the size of its kind: that of "fire truck", or else that of "truck"
     kinds = lexicon.sizes("kind")
-    side = SIDES[min(number, len(SIDES)) - 1] * shrink * kinds.get(item.noun, kinds.get(item.noun.split()[-1], 1.0))
-    w = h = min(0.72, max(0.12, side * item.size))
+    last_word = item.noun.split()[-1]
+    kind = kinds.get(item.noun, kinds.get(last_word, 1.0))
+    index = min(number, len(SIDES)) - 1
+    side = SIDES[index] * shrink * kind * item.size
+    side = min(LARGEST, max(SMALLEST, side))
+
+    # its aspect
+    w = side
+    h = side
     if is_any(item.noun, "tall", "human"):
         w = 0.6 * w
     elif is_any(item.noun, "wide"):
         h = 0.7 * h
-
     if any(move.goal[0] is not None for move in item.moves):
         w = min(w, WIDEST)
 
     # what keeps to a part of the frame has room to move there
     low, high = item.x_range
-    if (fitting := 0.55 * (high - low)) < w:
-        w, h = fitting, h * max(0.6, fitting / w)
-    return Single(item, w, h, low, high, LEVELS[level(item, background)])
+    fitting = 0.55 * (high - low)
+    if fitting < w:
+        h *= max(FLATTEST, fitting / w)
+        w = fitting
+    height = LEVELS[level(item, background)]
+    return Single(item, w, h, low, high, height)
 
 
 def level(item: SceneObject, background: str) -> str:
     """Where an object of this kind stays: in the air, in the water or on the ground."""
     last = background.split()[-1] if background else ""
-    if (is_any(item.noun, "flyer") and not is_any(item.noun, "floater")) or item.action in (
-        "fly",
-        "hover",
-        "soar",
-        "float up",
-        "levitate",
-    ):
-        return "air" if item.action not in ("land", "sit", "stand", "walk", "perch", "swim", "hop") else "ground"
-    if is_any(item.noun, "floater") or last in ("sea", "ocean", "water", "underwater", "lake", "river", "pond", "pool"):
+    is_floater = is_any(item.noun, "floater")
+    is_flyer = is_any(item.noun, "flyer") and not is_floater
+    if is_flyer or item.action in ("fly", "hover", "soar", "float up", "levitate"):
+        # a bird that sits is a bird on the ground
+        on_ground = item.action in ("land", "sit", "stand", "walk", "perch", "swim", "hop")
+        return "ground" if on_ground else "air"
+    if is_floater or last in WATERS:
         return "water"
     if last in ("sky", "space", "air", "universe", "galaxy"):
         return "middle"
-    return "ground" if last or item.moves else "middle"
+
+    # without a place and a motion nothing says that there is a ground
+    if last or item.moves:
+        return "ground"
+    return "middle"
 
 
 def implied_lines(items: Sequence[SceneObject], taken: set[int]) -> list[list[int]]:
     """Objects that move alike go in lines: cars to the right one behind the other, balloons upwards side by side."""
     alike: dict[tuple[object, ...], list[int]] = {}
     for j, item in enumerate(items):
+        if j in taken or item.x_range != (0.0, 1.0) or item.company is not None:
+            continue
         travels = any(move.goal != (None, None) or move.path == "circle" for move in item.moves)
-        if j in taken or not travels or item.x_range != (0.0, 1.0) or item.company is not None:
+        if not travels:
             continue
         key = (item.start, tuple(item.moves), item.stops, item.leaves, item.visible, level(item, "road"))
         alike.setdefault(key, []).append(j)
@@ -90,13 +111,19 @@ def implied_lines(items: Sequence[SceneObject], taken: set[int]) -> list[list[in
     lines = []
     for group in alike.values():
         sample = items[group[0]]
-        is_high = sample.start[1] is not None or any(
-            move.goal[0] is None or move.goal[1] is not None or move.path != "line" for move in sample.moves
-        )
-        rows = 1 if is_high else -(-len(group) // ROW)
-        size = -(-len(group) // rows)
-        lines += [group[k : k + size] for k in range(0, len(group), size)]
+        rows = 1
+        if sample.start[1] is None and all(map(_is_level, sample.moves)):
+            rows = ceil(len(group) / ROW)
+        size = ceil(len(group) / rows)
+        for k in range(0, len(group), size):
+            lines.append(group[k : k + size])
     return [line for line in lines if len(line) > 1]
+
+
+def _is_level(move: Move) -> bool:
+    """Whether a move leads straight to the side, at any height."""
+    x, y = move.goal
+    return move.path == "line" and x is not None and y is None
 
 
 def line_up(line: Sequence[Single]) -> None:
@@ -107,24 +134,32 @@ def line_up(line: Sequence[Single]) -> None:
         for k, single in enumerate(line):
             single.phase = k / len(line)
         return
+
+    # smaller, where there is not room for all; heights are reduced less, or flat strips would remain
     total = sum(single.w for single in line)
     most = CONVOY if goals else ABREAST
     if total > most:
+        factor = most / total
         for single in line:
-            single.w *= most / total
-            single.h *= max(0.6, most / total)
+            single.w *= factor
+            single.h *= max(FLATTEST, factor)
         total = most
     gap = max(1.2 * GAP, 0.15 * total / len(line))
 
     # from the left to the right; those side by side share the width evenly
     if not goals:
         for k, single in enumerate(line):
-            single.low, single.high = k / len(line), (k + 1) / len(line)
+            single.low = k / len(line)
+            single.high = (k + 1) / len(line)
         return
-    ordered = list(reversed(line)) if goals[0] < 0.5 else list(line)
+    ordered = list(line)
+    if goals[0] < 0.5:
+        ordered.reverse()
     for k, single in enumerate(ordered):
-        single.low = sum(other.w + gap for other in ordered[:k])
-        single.high = 1 - sum(other.w + gap for other in ordered[k + 1 :])
+        behind = ordered[:k]
+        ahead = ordered[k + 1 :]
+        single.low = sum(other.w + gap for other in behind)
+        single.high = 1 - sum(other.w + gap for other in ahead)
 
 
 def stack(singles: Sequence[Single], relations: Sequence[Relation]) -> None:
@@ -135,9 +170,14 @@ def stack(singles: Sequence[Single], relations: Sequence[Relation]) -> None:
             standing.setdefault(r.b, []).append(r.a)
     for base, above in standing.items():
         total = sum(singles[i].w for i in above)
-        if len(above) > 1 and total > (room := 1.15 * singles[base].w):
-            singles[base].w = min(0.72, singles[base].w * min(1.5, total / room))
-            factor = max(0.45, min(1.0, 1.15 * singles[base].w / total))
+        support = singles[base]
+        room = OVERHANG * support.w
+        if len(above) > 1 and total > room:
+            # first the support gets wider, then what stands on it narrower
+            wider = min(1.5, total / room)
+            support.w = min(LARGEST, support.w * wider)
+            factor = OVERHANG * support.w / total
+            factor = max(0.45, min(1.0, factor))
             for i in above:
                 singles[i].w *= factor
                 singles[i].h *= factor
@@ -151,5 +191,6 @@ def attach(singles: Sequence[Single], members: Sequence[Sequence[int]]) -> None:
         host = singles[members[single.item.company][0]]
         margin = (host.w - single.w) / 2
         left, right = EDGES[0]
-        single.low, single.high = max(left, host.low) + margin, min(right, host.high) - margin
+        single.low = max(left, host.low) + margin
+        single.high = min(right, host.high) - margin
         single.attached = True

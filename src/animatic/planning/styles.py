@@ -12,6 +12,7 @@ from .lexicon import is_any
 from .tokens import Token
 
 STYLISTIC = ("style", "camera", "light", "time", "weather", "medium")
+_SUBJECTS = frozenset("it they he she who which".split())
 _CAMERA_MOVES = frozenset("pan tilt zoom dolly pedestal truck crane racking panning tilting zooming".split())
 
 
@@ -33,7 +34,8 @@ class StyleWords:
         while i < len(self.tokens):
             for length in range(min(longest, len(self.tokens) - i), 0, -1):
                 words = tuple(token.low for token in self.tokens[i : i + length])
-                kind = table.get(words) or table.get(tuple(" ".join(words).replace("-", " ").split()))
+                without_hyphens = " ".join(words).replace("-", " ")
+                kind = table.get(words) or table.get(tuple(without_hyphens.split()))
                 if kind and (length > 1 or "-" in words[0]):
                     where = range(i, i + length)
                     if kind != "filler":
@@ -58,8 +60,13 @@ class StyleWords:
             is_equal = low == "as" and i > 1 and lows[i - 2] == "as"
             if not is_equal and low != "than":
                 continue
-            stop = i + 2 if lows[i + 1 : i + 2] and lows[i + 1] in lexicon.DETERMINERS else i + 1
-            where = range(i - 2 if is_equal else i - 1, min(stop + 1, len(lows)))
+
+            # from "as tall", or "faster", to the noun that follows
+            first = i - 2 if is_equal else i - 1
+            stop = i + 2
+            if i + 1 < len(lows) and lows[i + 1] in lexicon.DETERMINERS:
+                stop += 1
+            where = range(first, min(stop, len(lows)))
             self.ledger.set(Role.STYLE, *where)
             self.taken.update(where)
 
@@ -67,20 +74,23 @@ class StyleWords:
         """Take what stands between commas and says only how all looks: ", cinematic lighting, 8k"."""
         marks = [i for i, token in enumerate(self.tokens) if token.text in ",:;.!?|\n()\u2014\u2013"]
         bounds = [-1, *marks, len(self.tokens)]
-        segments = [range(a + 1, b) for a, b in pairwise(bounds) if b > a + 1]
+        segments = [range(before + 1, stop) for before, stop in pairwise(bounds) if stop > before + 1]
         for segment in segments:
             if segment is not segments[0] and self._is_camera_move(segment):
                 self.taken.update(segment)  # not understood: no box shows it
             elif len(segments) > 1 and self._is_style(segment, is_first=segment is segments[0]):
                 self.ledger.set(Role.STYLE, *segment)
                 self.taken.update(segment)
-                self.times += [low for i in segment if is_any(low := self.tokens[i].low, "time")]
+                lows = [self.tokens[i].low for i in segment]
+                self.times += [low for low in lows if is_any(low, "time")]
 
     def _is_camera_move(self, segment: Sequence[int]) -> bool:
         """Whether a segment is a direction to the camera alone: ", pan left"."""
         lows = [self.tokens[i].low for i in segment]
+        if lows[0] not in _CAMERA_MOVES:
+            return False
         others = lexicon.DIRECTIONS | lexicon.PARTICLES | lexicon.FUNCTION
-        return lows[0] in _CAMERA_MOVES and all(low in others or forms.is_adverb(low) for low in lows[1:])
+        return all(low in others or forms.is_adverb(low) for low in lows[1:])
 
     def _is_style(self, segment: Sequence[int], is_first: bool) -> bool:
         """Whether a segment has words of style, and otherwise attributes and small words alone."""
@@ -88,25 +98,41 @@ class StyleWords:
         lows = [self.tokens[i].low for i in segment if i not in self.taken]
         content = [low for low in lows if low not in lexicon.FUNCTION]
         nouns = [low for low in content if not forms.is_adjective(low) and not forms.is_adverb(low)]
+        if self._is_statement(lows, nouns):
+            return False
+
+        # attributes alone, after a comma: ", vivid, highly detailed"
+        if not nouns and content and not is_first and not has_style:
+            last_low = content[-1]
+            return last_low.endswith("ed") or "VERB" not in forms.parts_of_speech(last_low)
+
         singulars = [forms.singular(low) for low in content]
         stylish = [low for low in singulars if is_any(low, *STYLISTIC)]
-        if any(forms.verb_lemma(low) in lexicon.verbs() and low not in lexicon.words("style") for low in nouns):
-            return False
-        if any(low in ("it", "they", "he", "she", "who", "which") or low in lexicon.AUXILIARIES for low in lows):
-            return False
-        if not nouns and content and not is_first and not has_style:
-            return "VERB" not in forms.parts_of_speech(content[-1]) or content[-1].endswith("ed")
         if not has_style and not stylish:
             return False
-        determined = any(low in ("a", "an", "the") for low in lows)
-        strange = [low for low in nouns if not is_any(forms.singular(low), *STYLISTIC, "part", "abstract", "frame")]
         last = singulars[-1] if singulars else ""
         if last in ("background", "backdrop"):
             return False
+
+        # "a photo of", with which a prompt begins, is followed by what it shows
+        strange = [low for low in nouns if not is_any(forms.singular(low), *STYLISTIC, "part", "abstract", "frame")]
         if not strange:
-            return not (is_first and is_any(last, "medium") and self._follows_of(segment))
+            opens = is_first and is_any(last, "medium")
+            return not (opens and self._follows_of(segment))
+
         # "neon lights", "volumetric fog": a noun may stand before that of the style
-        return not determined and len(strange) <= 2 and is_any(last, *STYLISTIC) and last not in strange
+        determined = any(low in ("a", "an", "the") for low in lows)
+        if determined or len(strange) > 2:
+            return False
+        return is_any(last, *STYLISTIC) and last not in strange
+
+    def _is_statement(self, lows: Sequence[str], nouns: Sequence[str]) -> bool:
+        """Whether words say what somebody does: with a pronoun, an auxiliary or a verb of motion."""
+        for low in lows:
+            if low in _SUBJECTS or low in lexicon.AUXILIARIES:
+                return True
+        verbs = [low for low in nouns if forms.verb_lemma(low) in lexicon.verbs()]
+        return any(low not in lexicon.words("style") for low in verbs)
 
     def _follows_of(self, segment: Sequence[int]) -> bool:
         return bool(segment) and self.tokens[segment[-1]].low == "of"

@@ -68,22 +68,31 @@ def read_still(text: str, legacy: bool = False) -> Reply:
     for item in [] if is_empty else _list(listing, listing):
         valid = isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
         _require(valid, "reply: an object", item, "('name', [x, y, width, height])")
-        if item[1]:
-            boxes.append((item[0], _numbers(item[1], f"reply: box of {item[0]!r}")))
+        name, box = item
+        if box:
+            numbers = _numbers(box, f"reply: box of {name!r}")
+            boxes.append((name, numbers))
 
     # boxes in fractions are made pixels, which LMD's filter knows
     repairs = ()
     if _are_fractions([box for _, box in boxes]):
-        boxes = [(name, (x * CANVAS, y * CANVAS, w * CANVAS, h * CANVAS)) for name, (x, y, w, h) in boxes]
+        boxes = [(name, _times(box, CANVAS)) for name, box in boxes]
         repairs = ("boxes with numbers up to 1 are read as fractions",)
     if legacy:
         boxes = legacy_filter(boxes)
-    objects = tuple(ReplyObject(name.strip(". ") or name, (_fractions(box),)) for name, box in boxes)
+    objects = []
+    for name, box in boxes:
+        phrase = name.strip(". ") or name
+        objects.append(ReplyObject(phrase, (_fractions(box),)))
 
-    background = "" if backgrounds[0] == "None" else backgrounds[0]
+    # models write "None" where they leave a prompt empty
+    background = backgrounds[0]
+    if background == "None":
+        background = ""
     negative = "".join(negatives)
-    negative = "" if negative == "None" else negative
-    return Reply(objects, background, negative, seconds=0.0, repairs=repairs)
+    if negative == "None":
+        negative = ""
+    return Reply(tuple(objects), background, negative, seconds=0.0, repairs=repairs)
 
 
 def read_frames(text: str) -> Reply:
@@ -107,7 +116,8 @@ def read_frames(text: str) -> Reply:
 
     # boxes in fractions are made pixels
     scale = 1.0
-    if _are_fractions([box for frame in frames for _, _, box in frame if box is not None]):
+    boxes = [box for frame in frames for _, _, box in frame if box is not None]
+    if _are_fractions(boxes):
         scale = float(CANVAS)
         repairs.append("boxes with numbers up to 1 are read as fractions")
 
@@ -119,15 +129,21 @@ def read_frames(text: str) -> Reply:
         seen: list[tuple[Any, str]] = []
         for number, name, box in frame:
             seen.append((number, name))
-            key = (number, name, seen.count((number, name))) if number in shared else (number,)
+            key: tuple[Any, ...] = (number,)
+            if number in shared:
+                key = (number, name, seen.count((number, name)))
             _, row = rows.setdefault(key, (name, [None] * FRAMES))
             if box is not None:
-                x, y, w, h = box
-                row[f] = _fractions((x * scale, y * scale, w * scale, h * scale))
+                row[f] = _fractions(_times(box, scale))
 
+    # of the keyword only its line counts: some models go on talking after it
     objects = tuple(ReplyObject(name, tuple(row)) for name, row in rows.values())
-    keyword = _plain(backgrounds[0].strip().split("\n")[0]) if backgrounds else ""
-    return Reply(objects, keyword, "", _plain(_REASONING.sub("", reasoning)), repairs=tuple(repairs))
+    keyword = ""
+    if backgrounds:
+        first_line = backgrounds[0].strip().split("\n")[0]
+        keyword = _plain(first_line)
+    reasoning = _plain(_REASONING.sub("", reasoning))
+    return Reply(objects, keyword, "", reasoning, repairs=tuple(repairs))
 
 
 def _passages(body: str) -> tuple[str, list[str]]:
@@ -143,17 +159,20 @@ def _passages(body: str) -> tuple[str, list[str]]:
         numbers = [1, *numbers]
         passages = [reasoning, *passages]
         reasoning = ""
-    if numbers != list(range(1, FRAMES + 1)):
-        raise AnimaticError(
-            f"reply has frames {listed(numbers) or 'without lists'}; want {listed(range(1, FRAMES + 1))} in this order"
-        )
+    expected = list(range(1, FRAMES + 1))
+    if numbers != expected:
+        found = listed(numbers) or "without lists"
+        raise AnimaticError(f"reply has frames {found}; want {listed(expected)} in this order")
     return reasoning, passages
 
 
 def _item(item: Any, where: str) -> tuple[Any, str, Box | None]:
     """Id, name without its count, and box of an object in a frame; no box where it is null or empty."""
-    name: Any = item.get("name", item.get("keyword")) if isinstance(item, dict) else None
-    number: Any = item.get("id") if isinstance(item, dict) else None
+    name: Any = None
+    number: Any = None
+    if isinstance(item, dict):
+        name = item.get("name", item.get("keyword"))
+        number = item.get("id")
     is_number = isinstance(number, (int, float, str)) and not isinstance(number, bool)
     valid = isinstance(name, str) and is_number and "box" in item
     _require(valid, f"{where}an object", item, "{'id': 0, 'name': 'cat', 'box': [x, y, w, h]}")
@@ -200,15 +219,30 @@ def _list(text: str, line: str) -> list[Any]:
 
 def _numbers(box: Any, where: str) -> Box:
     valid = isinstance(box, (list, tuple)) and len(box) == 4
-    valid = valid and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e6 for v in box)
+    valid = valid and all(map(_is_coordinate, box))
     _require(valid, where, box, "four numbers")
-    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+    x, y, w, h = map(float, box)
+    return x, y, w, h
+
+
+def _is_coordinate(value: Any) -> bool:
+    """Whether a value is a number of a plausible size: JSON's 1e400 is infinite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 1e6
 
 
 def _are_fractions(boxes: list[Box]) -> bool:
     """Whether all numbers are of 0..1, and one is not whole: no object measures less than a pixel."""
     numbers = [value for box in boxes for value in box]
-    return any(value != int(value) for value in numbers) and all(0 <= value <= 1 for value in numbers)
+    if not all(0 <= value <= 1 for value in numbers):
+        return False
+    return any(value != int(value) for value in numbers)
+
+
+def _times(box: Box, factor: float) -> Box:
+    x, y, w, h = box
+    return x * factor, y * factor, w * factor, h * factor
 
 
 def _fractions(box: Box) -> Box:

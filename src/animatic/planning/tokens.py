@@ -10,6 +10,7 @@ from .lexicon import DIRECTIONS
 
 _WORD = re.compile(r"\d+(?:\.\d+)?(?![^\W_])|[^\W_]+(?:['\u2019-][^\W_]+)*['\u2019]?|[.,;:!?()\u2014\u2013|]|\n")
 _CONTRACTED = frozenset("it he she that there here who what where let".split())
+_BEFORE_NOT = {"ca": "can", "wo": "will"}  # "can't", "won't"
 _JOINED = DIRECTIONS | frozenset("to hand most and".split())
 _SPLITTING = frozenset("to left right".split())
 _ABBREVIATIONS = frozenset("mr mrs ms dr st vs".split())
@@ -56,31 +57,54 @@ def tokens(prompt: str) -> list[Token]:
     out: list[Token] = []
     for found in _WORD.finditer(prompt):
         text = found[0]
-        start, end = found.span()
-        low = text.lower().replace("\u2019", "'")
+        start = found.start()
 
         # "Mr." is no end of a sentence
         if text == "." and out and out[-1].low in _ABBREVIATIONS and out[-1].end == start:
             continue
-        if low.endswith("n't") and len(low) > 3:
-            out += [Token(text, {"ca": "can", "wo": "will"}.get(low[:-3], low[:-3]), start, end)]
-            out += [Token(text, "not", start, end)]
-        elif low == "cannot":
-            out += [Token(text, "can", start, end), Token(text, "not", start, end)]
-        elif low.endswith("'s") and low[:-2] in _CONTRACTED:
-            out += [Token(text, low[:-2], start, end), Token(text, "is", start, end)]
-        elif low.endswith(("'re", "'ll", "'ve")):
-            out.append(Token(text, low[:-3], start, end))
-        elif low.endswith(("'s", "'")):
-            possessor = low[:-2] if low.endswith("'s") else low[:-1]
-            is_possessive = low.endswith("'s") or possessor.endswith("s")
-            shown = text if is_possessive else text[:-1]
-            out.append(Token(shown, possessor, start, start + len(shown), is_possessive))
-        elif "-" in low and set(low.split("-")) <= _JOINED and not _SPLITTING.isdisjoint(low.split("-")):
-            offset = start
-            for part in text.split("-"):
-                out.append(Token(part, part.lower(), offset, offset + len(part)))
-                offset += len(part) + 1
-        else:
-            out.append(Token(text, low, start, end))
+        out += _split(text, start)
     return out
+
+
+def _split(text: str, start: int) -> list[Token]:
+    """The tokens of a word that begins at `start`: a contraction has two in the same place."""
+    end = start + len(text)
+    low = text.lower().replace("\u2019", "'")
+
+    # contractions
+    first, second = _contraction(low)
+    if second:
+        return [Token(text, first, start, end), Token(text, second, start, end)]
+    if low.endswith(("'re", "'ll", "'ve")):
+        return [Token(text, low[:-3], start, end)]
+
+    # possessives; an apostrophe after any other letter than s is a closing quote
+    if low.endswith("'s"):
+        return [Token(text, low[:-2], start, end, is_possessive=True)]
+    if low.endswith("'"):
+        possessor = low[:-1]
+        if possessor.endswith("s"):
+            return [Token(text, possessor, start, end, is_possessive=True)]
+        return [Token(text[:-1], possessor, start, end - 1)]
+
+    # directions joined by hyphens: "left-to-right"
+    parts = low.split("-")
+    if len(parts) > 1 and _JOINED.issuperset(parts) and not _SPLITTING.isdisjoint(parts):
+        out = []
+        for part in text.split("-"):
+            out.append(Token(part, part.lower(), start, start + len(part)))
+            start += len(part) + 1
+        return out
+    return [Token(text, low, start, end)]
+
+
+def _contraction(low: str) -> tuple[str, str]:
+    """The two words of a contraction; "" and "" of any other word."""
+    if low == "cannot":
+        return "can", "not"
+    if low.endswith("n't") and len(low) > 3:
+        stem = low[:-3]
+        return _BEFORE_NOT.get(stem, stem), "not"
+    if low.endswith("'s") and low[:-2] in _CONTRACTED:
+        return low[:-2], "is"
+    return "", ""

@@ -8,6 +8,10 @@ from . import forms, lexicon
 from .noun_phrases import PhraseReader
 
 _BEFORE_NOUNS = frozenset("a an the its his their my your our no every each some".split())
+_BE = frozenset("is are was were be been being gets getting am".split())
+_OTHER_AUXILIARIES = {"has": "have", "have": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
+_CLOSED = lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PRONOUNS | lexicon.DETERMINERS
+_AFTER_PARTICLES = lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PARTICLES
 
 
 @dataclass(frozen=True)
@@ -36,36 +40,31 @@ class VerbReader:
         first = i
         if reader.low(i - 1) in _BEFORE_NOUNS and reader.low(i) not in lexicon.AUXILIARIES:
             return None
-        passive = negated = False
+        negated = False
         be = False
+
+        # auxiliaries, with the adverbs between them: "is not really being"
         while (low := reader.low(i)) and (
             low in lexicon.AUXILIARIES or self._is_passive_get(i) or (i > first and low in ("not", "never", "to"))
         ):
-            be |= low in ("is", "are", "was", "were", "be", "been", "being", "gets", "getting", "am")
+            be |= low in _BE
             negated |= low in ("not", "never")
             i += 1
-            while reader.low(i) not in lexicon.NEGATIONS and (
-                forms.is_adverb(reader.low(i)) or reader.low(i) in ("still", "only", "both")
-            ):
+            while self._is_adverb(i):
                 i += 1
         if i == first and low == "to" and is_verb_form(reader.low(i + 1)):
             i += 1
-        has_auxiliary = i > first
+
+        # the verb itself; where none follows, the auxiliary is the verb: "is on the left"
         low = reader.low(i)
-        closed = low in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PRONOUNS | lexicon.DETERMINERS
-        lemma = forms.verb_lemma(low) if low and not closed and reader.tokens[i].is_word else ""
+        lemma = ""
+        if low and low not in _CLOSED and reader.tokens[i].is_word:
+            lemma = forms.verb_lemma(low)
         if not lemma or low in ("left", "right"):
-            stop = i
-            while has_auxiliary and stop > first and reader.low(stop - 1) not in lexicon.AUXILIARIES | {"not", "never"}:
-                stop -= 1
-            kept = {"has": "have", "have": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
-            return (
-                VerbGroup(first, stop, kept.get(reader.low(first), "be"), "finite", negated=negated)
-                if be or (has_auxiliary)
-                else None
-            )
+            return self._auxiliary_alone(first, i, negated)
         ending = _form(low, lemma)
-        passive = ending == "past" and (be or reader.low(i + 1) == "by" or _by_follows(i, reader))
+        agent_follows = reader.low(i + 1) == "by" or _by_follows(i, reader)
+        passive = ending == "past" and (be or agent_follows)
         i += 1
 
         # "starts to run", "goes swimming": the last verb is the one that moves
@@ -74,20 +73,45 @@ class VerbReader:
             skip = 1 if reader.low(i) == "to" else 0
             following = reader.low(i + skip)
             inner = forms.verb_lemma(following)
-            is_link = lexicon.verbs().get(lemma) == "aux" or (lemma in ("go", "come") and following.endswith("ing"))
-            if not (inner and is_link and (skip or following.endswith("ing"))) or following in ("the", "left", "right"):
+            is_participle = following.endswith("ing")
+            is_link = lexicon.verbs().get(lemma) == "aux" or (lemma in ("go", "come") and is_participle)
+            if not inner or not is_link or following in ("the", "left", "right"):
+                break
+            if not skip and not is_participle:
                 break
             chain.append(lemma)
-            lemma, i = inner, i + skip + 1
+            lemma = inner
+            i += skip + 1
         lemma, particle, i = self._with_particle(lemma, i)
         return VerbGroup(first, i, lemma, ending, passive, negated, particle, tuple(chain))
+
+    def _is_adverb(self, i: int) -> bool:
+        """Whether an adverb stands at token `i`; negations are read with the auxiliaries."""
+        low = self.reader.low(i)
+        if low in lexicon.NEGATIONS:
+            return False
+        return forms.is_adverb(low) or low in ("still", "only", "both")
+
+    def _auxiliary_alone(self, first: int, stop: int, negated: bool) -> VerbGroup | None:
+        """The group of the auxiliaries from `first` on as the verb; None where there are none."""
+        reader = self.reader
+        if stop == first:
+            return None
+
+        # adverbs after the last auxiliary belong to what follows
+        while stop > first and reader.low(stop - 1) not in lexicon.AUXILIARIES | {"not", "never"}:
+            stop -= 1
+        lemma = _OTHER_AUXILIARIES.get(reader.low(first), "be")
+        return VerbGroup(first, stop, lemma, "finite", negated=negated)
 
     def _is_passive_get(self, i: int) -> bool:
         """Whether "gets" stands for "is": "gets chased"."""
         reader = self.reader
+        if reader.low(i) not in ("get", "gets", "got", "getting"):
+            return False
         following = reader.low(i + 1)
         lemma = forms.verb_lemma(following)
-        return reader.low(i) in ("get", "gets", "got", "getting") and bool(lemma) and _form(following, lemma) == "past"
+        return bool(lemma) and _form(following, lemma) == "past"
 
     def _with_particle(self, lemma: str, i: int) -> tuple[str, str, int]:
         """The verb with the particles after it, where the two are a verb of their own."""
@@ -97,19 +121,24 @@ class VerbReader:
         if low not in lexicon.PARTICLES and joined not in lexicon.verbs():
             return lemma, "", i
         kind = lexicon.verbs().get(joined)
+        if not kind:
+            return lemma, "", i
+
+        # before a noun most particles are prepositions: "runs up a hill", but "picks up a ball"
         following = reader.low(i + 1)
-        is_bare = (
-            not following[:1].isalnum() or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS | lexicon.PARTICLES
-        )
-        is_bare |= low not in lexicon.PARTICLES or forms.is_adverb(following) or following in lexicon.words("filler")
-        if kind and (is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet")):
+        is_bare = not following[:1].isalnum() or following in _AFTER_PARTICLES
+        is_bare |= low not in lexicon.PARTICLES or forms.is_adverb(following)
+        is_bare |= following in lexicon.words("filler")
+        if is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet"):
             return joined, low, i + 1
         return lemma, "", i
 
 
 def _by_follows(i: int, reader: PhraseReader) -> bool:
     """Whether "by" follows within two words: "followed closely by"."""
-    return reader.low(i + 2) == "by" and forms.is_adverb(reader.low(i + 1))
+    if reader.low(i + 2) != "by":
+        return False
+    return forms.is_adverb(reader.low(i + 1))
 
 
 def _form(low: str, lemma: str) -> str:
@@ -117,9 +146,13 @@ def _form(low: str, lemma: str) -> str:
         return "plural"
     if low.endswith("ing"):
         return "ing"
-    return "finite" if low.endswith("s") and not low.endswith("ss") else "past"
+    if low.endswith("s") and not low.endswith("ss"):
+        return "finite"
+    return "past"
 
 
 def is_verb_form(low: str) -> bool:
     """Whether a word can be a form of a verb that the planner knows, or an auxiliary."""
-    return low in lexicon.AUXILIARIES or forms.verb_lemma(low) in lexicon.verbs()
+    if low in lexicon.AUXILIARIES:
+        return True
+    return forms.verb_lemma(low) in lexicon.verbs()

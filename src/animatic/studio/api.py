@@ -54,7 +54,7 @@ class Api:
     """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
-        """`planners` are language models by name and how they are asked, beside "rules" and "paste"."""
+        """`planners` are language models by name and their options, beside "rules" and "paste"."""
         self.studio, self.limits = studio, studio.limits
         self.planners = {"rules": PlannerOptions(), **(planners or {})}
 
@@ -105,7 +105,8 @@ class Api:
     def chat(self, prompt: str, kind: Kind = "video") -> dict[str, Any]:
         """The words to give to a language model whose reply is pasted into `plan`: {"text": ...}."""
         _within(self._letters("prompt", prompt))
-        return {"text": "\n\n".join(m["content"] for m in load_template(kind).messages(prompt, "json"))}
+        messages = load_template(kind).messages(prompt, "json")
+        return {"text": "\n\n".join(message["content"] for message in messages)}
 
     def check(self, scene: dict[str, Any]) -> dict[str, Any]:
         """A Scene or Story as it is understood: {"story": ...}."""
@@ -113,7 +114,8 @@ class Api:
 
     def fields(self, model: Name = "mini", method: Name = "lvd") -> list[dict[str, Any]]:
         """The settings of a method on a model: path, kind, default, most, choices, range, help."""
-        return [each.to_dict() for each in settings_of(method_named(method), self.studio.model(model)).values()]
+        settings = settings_of(method_named(method), self.studio.model(model))
+        return [each.to_dict() for each in settings.values()]
 
     def render(
         self,
@@ -144,7 +146,11 @@ class Api:
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
         attention maps; `loras` are names that the studio was started with; `then` are finishing stages.
         """
-        sides, others, limits = parse_size(size), tuple(compare or ()), self.limits
+        sides = parse_size(size)
+        others = tuple(compare or ())
+
+        # what one visitor may ask for; the rest is checked with the model
+        limits = self.limits
         amounts = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
         amounts += [("size is {}", side, limits.side) for side in sides or ()]
         _within([*amounts, ("compare is {}", len(others), limits.compare)])
@@ -168,15 +174,21 @@ class Api:
 
     def finish(self, id: Name, then: Name, version: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
         """Queue the finishing of a job's video: `then` as on the command line, such as "interpolate:4,upscale:2"."""
-        record, finishing, limits = self.studio.log.get(id), self._finishing(then), self.limits
+        record = self.studio.log.get(id)
+        finishing = self._finishing(then)
         stages = stages_of(then)
         if record.state != DONE or version >= len(record.files):
             raise Refused(f"job {id} is {record.state} and has {len(record.files)} videos; want one that is done")
         video = self.studio.log.video(id, version)
-        for shape in planned_shapes(Shape.of(video), resolved(stages, source_model_of(video))):
-            if max(shape.width, shape.height) > limits.side or shape.frames > 8 * limits.frames:
+
+        # the size after each stage, also of one in between: a chain may grow first and shrink at its end
+        chain = resolved(stages, source_model_of(video))
+        most_frames = 8 * self.limits.frames  # interpolation makes more of them at little cost
+        most_pixels = self.limits.side
+        for shape in planned_shapes(Shape.of(video), chain):
+            if max(shape.width, shape.height) > most_pixels or shape.frames > most_frames:
                 size = f"{shape.frames} frames of {shape.width}x{shape.height}"
-                raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")
+                raise Refused(f"that makes {size}; at most {most_frames} of {most_pixels} here")
         request = replace(video.request, finishing=finishing)
         return self._queued("finish", JobRequest(request, source=(id, version)))
 
@@ -219,11 +231,16 @@ class Api:
 
     def gallery(self, search: str = "", first: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
         """Jobs, newest first, whose prompt, method, model or state hold every word of `search`."""
-        found = [r for r in reversed(self.studio.log.all()) if _holds(r, search.lower().split())]
-        return {"count": len(found), "jobs": [_with_links(asdict(r)) for r in found[first : first + PAGE]]}
+        words = search.lower().split()
+        records = reversed(self.studio.log.all())
+        found = [record for record in records if _holds(record, words)]
+        page = found[first : first + PAGE]
+        return {"count": len(found), "jobs": [_with_links(asdict(record)) for record in page]}
 
     def _story(self, data: dict[str, Any]) -> Story:
-        story, limits = parse_story(data, "scene"), self.limits
+        """A Scene or Story from outside, within the limits of this server."""
+        story = parse_story(data, "scene")
+        limits = self.limits
         _within([("{} scenes", len(story), limits.scenes)])
         for scene in story:
             _within([("seconds is {:g}", scene.seconds, limits.seconds)])
@@ -252,8 +269,11 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
     """One endpoint by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
     if name not in ENDPOINTS:
         raise Refused(f"there is no endpoint {name[:40]!r}; known: {', '.join(ENDPOINTS)}", 404)
+
+    # strict: "1" is no number, and true is no 1; pydantic takes them otherwise
+    endpoint = validate_call(config=ConfigDict(strict=True))(getattr(api, name))
     try:
-        return validate_call(config=ConfigDict(strict=True))(getattr(api, name))(**words)
+        return endpoint(**words)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
@@ -268,12 +288,16 @@ def _with_links(status: dict[str, Any]) -> dict[str, Any]:
     address = f"/made/{status['id']}"
     linked = []
     for version in status["files"]:
-        linked.append({kind: name if kind == "method" else f"{address}/{name}" for kind, name in version.items()})
+        links: dict[str, str] = {}
+        for kind, name in version.items():
+            links[kind] = name if kind == "method" else f"{address}/{name}"
+        linked.append(links)
     return {**status, "files": linked}
 
 
 def _holds(record: Record, words: Sequence[str]) -> bool:
-    request = record.request
-    generation = request["generation"]
-    text = f"{record.prompt} {generation['model']} {generation['method']} {record.state} {record.id}".lower()
+    """Whether each word, in lower case, stands somewhere in a record."""
+    generation = record.request["generation"]
+    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id)
+    text = " ".join(parts).lower()
     return all(word in text for word in words)

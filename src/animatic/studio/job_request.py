@@ -51,35 +51,46 @@ class JobRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it, with the story that is shown; `of` reads it."""
+        scenes = [json.loads(story_json((scene,))) for scene in self.story]
+        source = list(self.source) if self.source else None
         return {
-            "story": {"version": 1, "scenes": [json.loads(story_json((scene,))) for scene in self.story]},
+            "story": {"version": 1, "scenes": scenes},
             "generation": self.generation.to_dict(),
             "compare": list(self.compare),
             "attention": self.attention,
-            "source": list(self.source) if self.source else None,
+            "source": source,
         }
 
     @staticmethod
     def of(data: Mapping[str, Any]) -> JobRequest:
-        source = data["source"]
-        return JobRequest(
-            GenerationRequest.of_dict(data["generation"], "the job"),
-            tuple(data["compare"]),
-            data["attention"],
-            (source[0], source[1]) if source else None,
-        )
+        """What `to_dict` wrote. The story in it is for readers of the log: the request has it, before its edits."""
+        generation = GenerationRequest.of_dict(data["generation"], "the job")
+        source = None
+        if data["source"]:
+            job, version = data["source"]
+            source = (job, version)
+        return JobRequest(generation, tuple(data["compare"]), data["attention"], source)
 
 
 def present_form(data: Mapping[str, Any]) -> dict[str, Any]:
     """A job's request as it is written now. In version 0.1 its fields were not grouped."""
     if "generation" in data:
         return dict(data)
+
+    # what is to be generated
     names = ("model", "method", "settings", "seed", "steps", "frames", "size", "scheduler")
     flat = {name: data[name] for name in names if name in data}
     after = data.get("after") or {}
     story = after.get("source", data["story"])
     generation = GenerationRequest.of_dict({**flat, "story": story, "edits": after.get("edits", [])}, "the job")
     windows = replace(generation.windows, enabled=None)
-    generation = replace(generation, windows=windows, finishing=FinishingOptions(after.get("then", "")))
-    source = (after["of"], after["version"]) if "then" in after else None
-    return JobRequest(generation, tuple(data.get("beside", ())), bool(data.get("heat")), source).to_dict()
+    finishing = FinishingOptions(after.get("then", ""))
+    generation = replace(generation, windows=windows, finishing=finishing)
+
+    # the studio's own fields; "beside" and "heat" were their names
+    compare = tuple(data.get("beside", ()))
+    attention = bool(data.get("heat"))
+    source = None
+    if "then" in after:
+        source = (after["of"], after["version"])
+    return JobRequest(generation, compare, attention, source).to_dict()

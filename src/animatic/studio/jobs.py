@@ -28,27 +28,42 @@ class Job:
     """A record being worked at: how far it is, what it would show by now, and whether it should stop."""
 
     def __init__(self, record: Record, folder: Path) -> None:
-        self.record, self.folder, self.stop = record, folder, threading.Event()
-        self.began, self.done, self.count = 0.0, 0, 0
-        self.preview, self.shown = b"", 0
+        self.record = record
+        self.folder = folder
+        self.stop = threading.Event()
+
+        # progress in steps, since a time of `time.monotonic`
+        self.began = 0.0
+        self.done = 0
+        self.count = 0
+
+        # the last preview as webp, and how many there were: the page loads the next one when the number changes
+        self.preview = b""
+        self.shown = 0
 
     def tick(self, done: int, count: int) -> None:
+        """Progress of the run. Raises `Stopped` where the job is to stop, which ends the run."""
         if self.stop.is_set():
             raise Stopped
         if not done:
             self.began = time.monotonic()  # loading is not counted into the rest
-        self.done, self.count = done, count
+        self.done = done
+        self.count = count
 
     def show(self, step: Step, frames: Tensor) -> None:
-        part = max(1, max(frames.shape[2:4]) // PREVIEW)
-        small = Video(frames[0, :, ::part, ::part].cpu().numpy())
-        self.preview, self.shown = small.encoded(".webp", scale=1), self.shown + 1
+        """Keep what the video would be by now, reduced by leaving out pixels: it is made at every step."""
+        stride = max(1, max(frames.shape[2:4]) // PREVIEW)
+        small = Video(frames[0, :, ::stride, ::stride].cpu().numpy())
+        self.preview = small.encoded(".webp", scale=1)
+        self.shown += 1
 
     @property
     def rest(self) -> float | None:
         """Seconds that are left, as the steps so far went."""
+        if not self.done:
+            return None
         took = time.monotonic() - self.began
-        return took / self.done * (self.count - self.done) if self.done else None
+        return took / self.done * (self.count - self.done)
 
     def keep(self, video: Video, stem: str, label: str) -> dict[str, str]:
         """Write a video for the page, and as it is without loss (mkv), to be gone on with; its files by kind."""

@@ -47,6 +47,18 @@ class Record:
         return " / ".join(scene["prompt"] for scene in self.request["story"]["scenes"])
 
 
+def _read(path: Path, name: str) -> Record:
+    """The record in a file. What it raises on a file that was damaged is caught, and said, by `Log`."""
+    data = json.loads(path.read_text("utf-8"))
+    if data.pop("version") != VERSION or data["id"] != name:
+        raise ValueError("not of this version or folder")
+    data["files"] = tuple(data["files"])
+    record = Record(**data)
+
+    # a gallery of version 0.1 stays readable
+    return replace(record, request=present_form(record.request))
+
+
 class Log:
     """Records in memory and on the disk, oldest first. Safe to use from several threads."""
 
@@ -54,13 +66,12 @@ class Log:
         self.folder = Path(folder).absolute()
         self._lock = threading.Lock()
         self._records: dict[str, Record] = {}
+
+        # names are times: sorted they are oldest first
         for path in sorted(self.folder.glob("*/record.json")):
+            name = path.parent.name
             try:
-                data = json.loads(path.read_text("utf-8"))
-                if data.pop("version") != VERSION or data["id"] != path.parent.name:
-                    raise ValueError("not of this version or folder")
-                record = Record(**{**data, "files": tuple(data["files"])})
-                self._records[path.parent.name] = replace(record, request=present_form(record.request))
+                self._records[name] = _read(path, name)
             except (OSError, ValueError, TypeError, KeyError) as error:
                 warn(f"{path}: is damaged and was left out ({error})")
 
@@ -77,29 +88,41 @@ class Log:
     def add(self, action: str, request: Mapping[str, Any]) -> Record:
         """A new record, its name the time: a later one sorts after."""
         with self._lock:
+            # two in the same microsecond: the second waits for the next one
             while (name := datetime.now().strftime("%Y%m%d-%H%M%S-%f")) in self._records:
                 pass
-            return self._keep(Record(name, action, request))
+            record = Record(name, action, request)
+            return self._keep(record)
 
     def change(self, name: str, **changes: Any) -> Record:
         with self._lock:
-            return self._keep(replace(self._records[name], **changes))
+            changed = replace(self._records[name], **changes)
+            return self._keep(changed)
 
     def _keep(self, record: Record) -> Record:
-        data = json.dumps({"version": VERSION, **asdict(record)}, indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomically(self.folder / record.id / "record.json", data.encode())
+        """Write a record, then remember it: what is on the disk is never behind what a visitor was shown."""
+        data = {"version": VERSION, **asdict(record)}
+        text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(self.folder / record.id / "record.json", text.encode())
         self._records[record.id] = record
         return record
 
     def file(self, name: str, file: str) -> Path:
         """The path of a file that a job made; nothing else is ever given out."""
         record = self.get(name)
-        made = {value for version in record.files for key, value in version.items() if key != "method"}
+        made: set[str] = set()
+        for version in record.files:
+            made.update(value for kind, value in version.items() if kind != "method")
+
+        # a record may have been edited, or a file replaced by a link out of the folder
         folder = self.folder / record.id
-        if file not in made or not (path := folder / file).is_file() or path.resolve().parent != folder.resolve():
+        path = folder / file
+        is_known = file in made and path.is_file()
+        if not is_known or path.resolve().parent != folder.resolve():
             raise Refused(f"job {record.id} has no file {file[:60]!r}", 404)
         return path
 
     def video(self, name: str, version: int) -> Video:
         """A video that a job made, as it was generated."""
-        return Video.load(self.file(name, self.get(name).files[version]["mkv"]))
+        files = self.get(name).files[version]
+        return Video.load(self.file(name, files["mkv"]))  # mkv is lossless; mp4 and gif are for the page

@@ -35,7 +35,7 @@ class RequestFilter:
 
     `endpoints` are the API's names in Gradio's order, with how many values each takes.
 
-    `local`: only a loopback name may be asked for, so that no other site's page can reach in by a name of its own.
+    `local`: requests must name a loopback host, so that no other site's page can reach in by a name of its own.
     """
 
     app: ASGIApp
@@ -49,45 +49,71 @@ class RequestFilter:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        posted = scope["method"] == "POST"
-        try:
-            self._check(scope["method"], scope["path"], Headers(scope=scope))
-            body = await self._read(receive) if posted else b""
-            if posted:
-                self._check_body(scope["path"], body)
-        except Refused as no:
-            asked = {"www-authenticate": 'Basic realm="animatic"'} if no.status == 401 else {}
-            await JSONResponse({"error": str(no)}, no.status, HEADERS | asked)(scope, receive, send)
-            return
-        waiting = [{"type": "http.request", "body": body, "more_body": False}] * posted
 
+        # a refusal is answered here: what it refuses never gets to Gradio
+        method = scope["method"]
+        path = scope["path"]
+        unread: list[Message] = []
+        try:
+            self._check(method, path, Headers(scope=scope))
+            if method == "POST":
+                body = await self._read(receive)
+                self._check_body(path, body)
+                unread.append({"type": "http.request", "body": body, "more_body": False})
+        except Refused as refusal:
+            headers = dict(HEADERS)
+            if refusal.status == 401:
+                headers["www-authenticate"] = 'Basic realm="animatic"'  # a browser opens its form by it
+            response = JSONResponse({"error": str(refusal)}, refusal.status, headers)
+            await response(scope, receive, send)
+            return
+
+        # the body was taken from the stream to be checked, and is handed on whole
         async def again() -> Message:
-            return waiting.pop() if waiting else await receive()
+            if unread:
+                return unread.pop()
+            return await receive()
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in HEADERS.items())]
+                headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message["headers"], *headers]
             await send(message)
 
         await self.app(scope, again, sealed)
 
     def _check(self, method: str, path: str, headers: Headers) -> None:
-        origin, length = headers.get("origin", ""), headers.get("content-length", "0")
-        if self.local and _host(headers.get("host", "")) not in LOOPBACK:
+        """Raise `Refused` where a request is not let in, by its address and its headers."""
+        # a name of its own that leads to 127.0.0.1 would let another site's page in (DNS rebinding)
+        host = headers.get("host", "")
+        if self.local and _host(host) not in LOOPBACK:
             raise Refused("this server answers to its own machine only", 403)
+
+        # browsers send the origin with whatever another site's page posts
+        origin = headers.get("origin", "")
         if origin and origin.partition("://")[2] != headers.get("host"):
-            raise Refused("another site's page may not ask", 403)
-        if self.password and path != FREE and not _knows(headers.get("authorization", ""), self.password):
-            raise Refused("a password is wanted", 401)
-        if not (path in self.pages or path in ("/config", FREE) or path.startswith((*OURS, *GRADIO))):
+            raise Refused("requests of another site's page are not allowed", 403)
+        authorization = headers.get("authorization", "")
+        if self.password and path != FREE and not _knows(authorization, self.password):
+            raise Refused("a password is required", 401)
+
+        # after the password: who does not have it learns no path
+        is_page = path in self.pages or path in ("/config", FREE)
+        is_endpoint = path.startswith((*OURS, *GRADIO))
+        if not is_page and not is_endpoint:
             raise Refused("there is no such page", 404)
         if method not in ("GET", "HEAD", "POST"):
             raise Refused(f"{method} is not understood", 405)
+
+        # the announced length; `_read` counts what comes, for it may be more
+        length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self.most:
             raise Refused(f"the request is over {self.most} bytes", 413)
 
     async def _read(self, receive: Receive) -> bytes:
-        body, more = bytearray(), True
+        """The whole body. Raises `Refused` at the first byte too many, before the rest is taken."""
+        body = bytearray()
+        more = True
         while more:
             message = await receive()
             body += message.get("body", b"")
@@ -97,7 +123,7 @@ class RequestFilter:
         return bytes(body)
 
     def _check_body(self, path: str, body: bytes) -> None:
-        """Refuse what Gradio would stumble over."""
+        """Refuse what Gradio would answer with a traceback: no JSON, an unknown endpoint, too few values."""
         try:
             words = json.loads(body.decode("utf-8") or "{}", parse_constant=_no_constant)
         except (ValueError, RecursionError):
@@ -106,19 +132,24 @@ class RequestFilter:
             raise Refused(f"the request is a JSON {type(words).__name__}; want an object")
         if not path.startswith(f"{API}/"):
             return
+
+        # by name, or as Gradio's own client asks: by the number of the endpoint
         match path.removeprefix(f"{API}/").strip("/").split("/"):
             case ["call", name]:
                 pass
             case ["queue", "join"]:
                 index = words.get("fn_index")
-                name = dict(enumerate(self.endpoints)).get(index, "") if type(index) is int else ""
+                name = ""
+                if type(index) is int:  # True is an int, too, and is no number here
+                    name = dict(enumerate(self.endpoints)).get(index, "")
                 if not isinstance(words.get("session_hash"), str):
                     raise Refused("session_hash is missing")
             case _:
                 name = ""
         if name not in self.endpoints:
             raise Refused(f"there is no such endpoint; known: {', '.join(self.endpoints)}", 404)
-        data, count = words.get("data"), self.endpoints[name]
+        data = words.get("data")
+        count = self.endpoints[name]
         if not isinstance(data, list) or len(data) != count:
             raise Refused(f"{name}: data is not as it should be; want a list of {count} values")
 
@@ -129,14 +160,22 @@ def _no_constant(name: str) -> None:
 
 def _host(header: str) -> str:
     """The name in a Host header, without its port."""
-    return header[1:].partition("]")[0] if header.startswith("[") else header.rpartition(":")[0] or header
+    if header.startswith("["):
+        return header[1:].partition("]")[0]  # IPv6: "[::1]:7860"
+    name, _, _ = header.rpartition(":")
+    return name or header
 
 
 def _knows(header: str, password: str) -> bool:
     """Whether a Basic authorization gives the password, under any user name."""
     kind, _, code = header.partition(" ")
-    try:
-        given = base64.b64decode(code, validate=True).partition(b":")[2] if kind.lower() == "basic" else b""
-    except ValueError:
-        return False
+    given = b""
+    if kind.lower() == "basic":
+        try:
+            decoded = base64.b64decode(code, validate=True)
+        except ValueError:
+            return False
+        _, _, given = decoded.partition(b":")
+
+    # in constant time: how long it takes says nothing of how many letters were right
     return hmac.compare_digest(given, password.encode())

@@ -30,11 +30,15 @@ PAGES = {  # path: file, kind
 
 
 def build(api: Api, local: bool = True, password: str = "") -> Any:
-    """The application, not yet served: a `gradio.Server`. `local`: asked for by this machine's own names only."""
+    """The application, not yet served: a `gradio.Server`. `local`: requests must name this machine."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
 
-    takes = {name: list(inspect.signature(getattr(api, name)).parameters) for name in ENDPOINTS}
+    # what every request passes first
+    takes: dict[str, list[str]] = {}
+    for name in ENDPOINTS:
+        signature = inspect.signature(getattr(api, name))
+        takes[name] = list(signature.parameters)
     counts = {name: len(words) for name, words in takes.items()}
     request_filter = Middleware(
         RequestFilter, pages=PAGES, endpoints=counts, most=api.limits.body, password=password, local=local
@@ -43,15 +47,21 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
         title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[request_filter],
         exception_handlers={AnimaticError: _refusal},
     )  # fmt: skip
+
+    # the page
     page = files("animatic.studio") / "page"
     for path, (file, kind) in PAGES.items():
-        app.api_route(path, methods=["GET", "HEAD"])(_static((page / file).read_bytes(), kind))
+        content = (page / file).read_bytes()
+        app.api_route(path, methods=["GET", "HEAD"])(_static(content, kind))
+
+    # the endpoints, for Gradio's clients and as plain HTTP
 
     def for_gradio(name: str) -> Callable[..., Any]:
         @functools.wraps(getattr(api, name))  # its signature too, by which Gradio names the parameters
         def endpoint(*values: Any) -> Any:
+            words = dict(zip(takes[name], values, strict=False))
             try:
-                return call(api, name, dict(zip(takes[name], values, strict=False)))
+                return call(api, name, words)
             except AnimaticError as error:
                 raise gradio.Error(str(error)[:500], print_exception=False) from None
 
@@ -62,8 +72,15 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
 
     @app.post("/api/{name}")
     async def endpoint(name: str, request: Request) -> Response:
-        words = await request.json() if await request.body() else {}
-        return JSONResponse(await run_in_threadpool(call, api, name, words))
+        words = {}
+        if await request.body():
+            words = await request.json()
+
+        # in a thread: a planner may take a minute, in which the page asks for the state of jobs
+        answer = await run_in_threadpool(call, api, name, words)
+        return JSONResponse(answer)
+
+    # what was made; the log gives no other file than that of a job
 
     @app.get("/made/{job}/{file}")
     def made(job: str, file: str) -> Response:
@@ -71,7 +88,8 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
 
     @app.get("/preview/{job}")
     def preview(job: str) -> Response:
-        return Response(api.studio.preview(job), media_type="image/webp", headers={"cache-control": "no-store"})
+        image = api.studio.preview(job)
+        return Response(image, media_type="image/webp", headers={"cache-control": "no-store"})
 
     return app
 
@@ -81,22 +99,25 @@ def _static(content: bytes, kind: str) -> Callable[[], Response]:
 
 
 def _refusal(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)[:500]}, error.status if isinstance(error, Refused) else 400)
+    """An error in one line, for the page to show; a quoted value may be long."""
+    status = error.status if isinstance(error, Refused) else 400
+    return JSONResponse({"error": str(error)[:500]}, status)
 
 
 def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "", public_url: bool = False) -> Running:
     """Serve in the background. Raises `AnimaticError` where the port is taken, or sharing is open to everybody."""
     if public_url and not password:
         raise AnimaticError("public_url is on without a password; want one, for everybody could come in")
-    app = build(api, host in LOOPBACK and not public_url, password)
+    local = host in LOOPBACK and not public_url
+    app = build(api, local, password)
     try:
-        _, local, public = app.launch(
+        _, own_url, relayed_url = app.launch(
             server_name=host, server_port=port, share=public_url, prevent_thread_lock=True, quiet=True, show_error=True,
             ssr_mode=False, run_history=False, footer_links=[], mcp_server=False, pwa=False,
         )  # fmt: skip
     except OSError:
         raise AnimaticError(f"port {port} of {host} cannot be opened; want another --port") from None
-    return Running(app, api, public or local)
+    return Running(app, api, relayed_url or own_url)
 
 
 @dataclass(frozen=True)

@@ -58,14 +58,18 @@ class Studio:
         limits: Limits | None = None,
         loras: Sequence[str] = (),
     ) -> None:
-        self.models, self.loras = tuple(models), tuple(loras)
-        self.limits, self.log = limits or Limits(), Log(folder)
+        self.models = tuple(models)
+        self.loras = tuple(loras)
+        self.limits = limits or Limits()
+        self.log = Log(folder)
         self._loaded: dict[tuple[str, ...], Components] = {}  # by the names of a model and its LoRAs
         self._loading = threading.Lock()
         self._states = threading.Lock()  # held while a job goes from one state to another
         self._job: Job | None = None
         self._open = True
         self.model(self.models[0])
+
+        # one worker: two renders at once would need the memory of both, and take as long
         self._worker = ThreadPoolExecutor(1, "render")
         for record in self.log.all():
             if record.state == RUNNING:
@@ -113,7 +117,10 @@ class Studio:
 
     def _check_on(self, wanted: JobRequest, model: Components) -> list[str]:
         """Raise where a model cannot do it, or a scene is longer than may be; returns what will be without effect."""
-        notes, request = wanted.check(model), wanted.generation
+        notes = wanted.check(model)
+        request = wanted.generation
+
+        # scenes of a story last their seconds, so that no number of frames was checked
         if needs_windows(request.story, model, request.sampling.frames):
             for i, scene in enumerate(request.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
@@ -176,6 +183,8 @@ class Studio:
                 return
             record = self.log.change(name, state=RUNNING)
             self._job = job = Job(record, self.log.folder / name)
+
+        # whatever happens the record gets its end, or the page would wait for it forever
         began = time.monotonic()
         try:
             wanted = JobRequest.of(record.request)
@@ -191,15 +200,18 @@ class Studio:
             end = {"state": FAILED, "message": str(error)}
         except Exception as error:  # the worker outlives whatever a model does; the traceback is the log's
             logger.exception("job %s failed", name)
-            end = {"state": FAILED, "message": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+            reason = " ".join(str(error).split())
+            end = {"state": FAILED, "message": f"{type(error).__name__}: {reason[:200]}"}
+        took = time.monotonic() - began
         with self._states:
-            self.log.change(name, seconds=round(time.monotonic() - began, 2), **end)
+            self.log.change(name, seconds=round(took, 2), **end)
 
 
 def with_names(story: Story, model: str, loras: Sequence[str]) -> GenerationRequest:
     """A request of a story on a model with LoRAs by name, FILE[:SCALE[:NETWORK]]."""
     added = [LoraRequest.of(text) for text in loras]
-    return GenerationRequest(story, model, tuple((str(lora.file), lora.scale, lora.network) for lora in added))
+    records = tuple((str(lora.file), lora.scale, lora.network) for lora in added)
+    return GenerationRequest(story, model, records)
 
 
 def lora_text(lora: tuple[str, float, str]) -> str:
