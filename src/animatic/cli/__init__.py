@@ -120,6 +120,7 @@ def info(
     print(json.dumps(carried.to_dict(), indent=1, ensure_ascii=False))
 
 
+# typer takes "nan" for a number; a threshold of NaN would compare as false everywhere
 only_finite(app)
 
 
@@ -135,11 +136,17 @@ def main(arguments: list[str] | None = None) -> Any:
         code = _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    sys.exit(_fail("interrupted; nothing was left half-written") if code == INTERRUPTED else code or 0)
+
+    # typer turns an interruption into this code as well
+    if code == INTERRUPTED:
+        code = _fail("interrupted; nothing was left half-written")
+    sys.exit(code or 0)
 
 
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    # in one line, whatever a library's message looks like
+    one_line = " ".join(message.split())
+    print(f"error: {one_line}", file=sys.stderr)
     return 2
 
 

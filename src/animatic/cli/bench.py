@@ -82,6 +82,7 @@ def score(
             "--metrics": metrics != "plan", "--threshold": threshold is not None, "--nms": nms is not None,
             "--class-aware": class_aware is not None, "--frames": frames is not None,
         }  # fmt: skip
+        # without effect is worse than refused: a score would be taken for another one
         if unused := [option for option, value in of_videos.items() if value]:
             raise AnimaticError(f"{unused[0]} is of the videos of a run, and --replies are scored; want one of both")
         _score_replies(name, replies, rules, as_json)

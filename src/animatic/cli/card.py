@@ -29,4 +29,6 @@ def card(
     else:
         file, why = write_card(Path(folder), model, force)
         print(file)
+
+    # on stderr, for the card may go into a file
     line(f"note: {why}", stderr=True)

@@ -29,6 +29,7 @@ def line(text: str, silent: bool = False, style: str | None = None, stderr: bool
 @contextmanager
 def bar(label: str, silent: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A progress bar that shows itself at the first step: what fails before leaves nothing on the terminal."""
+    # transient: a finished bar makes room for the line that says what was made
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console(silent), transient=True)
     task = progress.add_task(label, total=None)
@@ -46,6 +47,7 @@ def bar(label: str, silent: bool = False) -> Iterator[Callable[[int, int], None]
 
 def show_characters(count: int) -> None:
     """How much of an answer has come, on one line of a terminal; 0 clears the line."""
+    # a file or a pipe would hold every state of the line
     if sys.stderr.isatty():
         words = f"answer: {count:,} characters" if count else ""
         sys.stderr.write(f"\r{words}\x1b[K")

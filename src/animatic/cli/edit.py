@@ -136,6 +136,7 @@ def _print_lost(story: Story, change: Edit) -> None:
 
 
 def _pairs(option: str, texts: Sequence[str] | None, kind: Callable[[str], T], like: str) -> dict[str, T]:
+    """WORD=VALUE options as a dict; `like` is an example for the message where one is not."""
     pairs: dict[str, T] = {}
     for text in texts or ():
         word, value = (part.strip() for part in text.partition("=")[::2])

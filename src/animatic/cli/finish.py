@@ -74,6 +74,7 @@ def finish(
         notes.append(text)
         line(text, as_json)
 
+    # the frames, in the size that they were generated in
     given = Video.load(video, most)
     if damage := given.info.get("damage"):
         note(f"damaged: {damage}")
@@ -135,6 +136,8 @@ def _info(made: Video, request: GenerationRequest | None, options: FinishingOpti
         del info["request"]
         return info
     stages = ",".join(filter(None, [before.stages, options.stages]))
+
+    # with this request the whole chain is made again, from the prompt on
     info["request"] = replace(request, finishing=replace(options, stages=stages)).to_dict()
     return info
 
@@ -143,6 +146,7 @@ def _bytes(text: str) -> int:
     """ "8GB" or "500MB" in bytes; "" is 0."""
     if not text:
         return 0
+    # units of 1024, as memory is counted
     match = re.fullmatch(r"(\d+(?:\.\d*)?)([MG])B", text.upper())
     if not match:
         raise AnimaticError(f"memory is {text!r}; want a number and GB or MB, such as 8GB")

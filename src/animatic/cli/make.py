@@ -74,6 +74,8 @@ def make(
         request = _with_options(request, choices, sampling, windows, seconds, then, as_json)
         name = output.name or (slug(request.prompt) if story else Path(file).stem)
         return _write(request, output, out, name, attention, as_json, seconds)
+
+    # a plan has the length of the model's own clip, so that its boxes are spread over what will be rendered
     span = _span(choices.model or "mini")
     cache = "" if planner == "rules" else default_cache()
     options = PlannerOptions("story" if story else "video", span, template, base_url=base_url, cache=cache)
@@ -250,7 +252,8 @@ def _is_result(prompt: str) -> bool:
 def _text(story: str) -> str:
     """A story's text: of a file, or as it stands. What looks like the name of a file is not taken for a story."""
     named = len(story.split()) == 1 and ("/" in story or os.sep in story or re.search(r"\.\w{1,5}$", story))
-    return read_text(story) if named or os.path.isfile(story) else story  # isfile may be asked of a long text, too
+    # isfile is false, and raises nothing, of a text that is too long for a name
+    return read_text(story) if named or os.path.isfile(story) else story
 
 
 def slug(prompt: str) -> str:

@@ -35,6 +35,7 @@ def by_field(command: Callable[..., None]) -> Callable[..., None]:
     A parameter that is a dataclass becomes one option for each field; so does one annotated with `OptionsOf`, where no
     option has a default.
     """
+    # the parameters that typer sees, and the bundles that they are gathered into again
     hints = get_type_hints(command, include_extras=True)
     signature = inspect.signature(command)
     parameters: list[inspect.Parameter] = []
@@ -52,13 +53,17 @@ def by_field(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         for name, (bundle, optional) in bundles.items():
             of_bundle = {f.name: values.pop(f.name) for f in fields(bundle) if f.name in values}
+
+            # None is "not given", also of a field that may be None itself: the command line cannot say that
             if optional:
                 values[name] = {field: value for field, value in of_bundle.items() if value is not None}
             else:
                 values[name] = bundle(**of_bundle)
         command(**values)
 
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    # typer reads the name, the help and the options from these
+    run.__name__ = command.__name__
+    run.__doc__ = command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
@@ -89,16 +94,22 @@ def _optional_bundle(hint: Any) -> type | None:
     """The dataclass in an annotation `Annotated[Given, OptionsOf(...)]`."""
     if get_origin(hint) is not Annotated:
         return None
-    return next((part.bundle for part in get_args(hint)[1:] if isinstance(part, OptionsOf)), None)
+    for part in get_args(hint)[1:]:
+        if isinstance(part, OptionsOf):
+            return part.bundle
+    return None
 
 
 def _options(bundle: Any, optional: bool = False) -> list[inspect.Parameter]:
     """A keyword parameter for each field of a dataclass that has a help text; with `optional` None is its default."""
-    kind, types = inspect.Parameter.KEYWORD_ONLY, get_type_hints(bundle)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    types = get_type_hints(bundle)
     parameters = []
     for f in fields(bundle):
         if "help" not in f.metadata:
             continue
+
+        # what the field says of its option; `as_text` is of types that typer cannot read, such as a size
         metadata = dict(f.metadata)
         annotation = types[f.name]
         if metadata.pop("as_text"):

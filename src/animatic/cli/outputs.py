@@ -78,6 +78,7 @@ class Target:
             try:
                 if file.suffix == ".json":
                     return load_story(file) == request.story
+
                 # a render that is kept for its stages has not been through them yet
                 is_render = file.name.endswith(RENDER)
                 wanted = replace(request, finishing=FinishingOptions()) if is_render else request

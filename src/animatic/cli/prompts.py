@@ -44,6 +44,7 @@ def write_prompts(
     """
     from ..binding import load_model
 
+    # once for all prompts
     with console(silent).status("loading"):
         model = load_model(request)
     failed = 0
@@ -54,6 +55,8 @@ def write_prompts(
                 label = f"{name}-r{repeat + 1}" if repeat else name
                 one = replace(request, story=story).with_sampling(seed=request.sampling.seed + REPEAT * repeat)
                 digest = _digest(one)
+
+                # made by an earlier call: this one resumes it
                 if there := _made(out / label, suffixes, digest):
                     line(f"there  {there}", silent)
                 else:
@@ -87,11 +90,14 @@ def _digest(request: GenerationRequest) -> str:
     """Of all that decides a video, known before it is made."""
     from ..generation import versions
 
-    return hashlib.sha256(json.dumps([request.to_dict(), versions()], sort_keys=True).encode()).hexdigest()[:16]
+    # versions too: another one of torch or diffusers may give other frames
+    content = json.dumps([request.to_dict(), versions()], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _made(target: Path, suffixes: list[str], digest: str) -> Path | None:
     """The first of the files, under this name or a numbered one, of the same request; None where one is missing."""
+    # another request's video keeps its name, and this one's is numbered; the numbers have no gaps
     for number in count(1):
         name = target.name if number == 1 else f"{target.name}-{number}"
         files = [target.with_name(name + suffix) for suffix in suffixes]

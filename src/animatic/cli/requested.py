@@ -106,6 +106,7 @@ def parse_part(text: str) -> float:
 
 def _settings(request: GenerationRequest, choices: Choices) -> Mapping[str, Value]:
     """The request's settings and those that are given; those of another method are left out."""
+    # the path of a setting means something else, or nothing, under another method
     given = given_settings(choices.set or ())
     if choices.method in (None, request.method):
         return {**request.settings, **given}
@@ -114,6 +115,7 @@ def _settings(request: GenerationRequest, choices: Choices) -> Mapping[str, Valu
 
 def _sampling_values(given: Given, silent: bool) -> dict[str, Any]:
     values = dict(given)
+    # -1 draws one; it is printed, or nobody could make the video again
     if values.get("seed") == -1:
         values["seed"] = secrets.randbelow(2**32)
         line(f"seed   {values['seed']}", silent)

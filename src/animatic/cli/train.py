@@ -25,6 +25,8 @@ def train(
     """Train a video model from nothing, go on with one, or teach it by LoRA. Run it again to resume."""
     if not as_json:
         table(("setting", "value"), [(f.name, getattr(settings, f.name)) for f in fields(settings)])
+
+    # torch and diffusers take seconds to import, which `--help` need not wait for
     from ..training.fit import DiffusionTrainer
 
     notes: list[str] = []
@@ -53,13 +55,13 @@ def convert(
     kind: Annotated[str, typer.Argument(help="vdp: of video-diffusion-pytorch 0.7; lavie: any of LaVie's three.")],
     checkpoint: Annotated[Path, typer.Argument(help="Its file (.pt); vdp's of Trainer, diffusion or network.")],
     out: Annotated[Path | None, typer.Argument(help="Folder; where --model lavie looks if not given.")] = None,
-    size: Annotated[int, typer.Option(help="Pixels a side, as GaussianDiffusion was told (image_size).")] = 64,
-    frames: Annotated[int, typer.Option(help="Frames, as it was told (num_frames).")] = 16,
+    size: Annotated[int, typer.Option(help="Pixels a side, as GaussianDiffusion was given them (image_size).")] = 64,
+    frames: Annotated[int, typer.Option(help="Frames, as it was given them (num_frames).")] = 16,
     classes: Annotated[Path | None, typer.Option(help="JSON: name -> condition vector, if it has conditions.")] = None,
     bert: Annotated[
         str, typer.Option(help="Folder or hub id of the BERT that it reads, such as bert-base-cased.")
     ] = "",
-    pool: Annotated[str, typer.Option(help="What is told of BERT's states: mean, or cls.")] = "mean",
+    pool: Annotated[str, typer.Option(help="What the network reads of BERT's states: mean, or cls.")] = "mean",
     threshold: Annotated[
         float, typer.Option(help="1 clips x0 to -1..1; below 1: percentile of its dynamic thresholding.")
     ] = 1.0,
@@ -68,6 +70,8 @@ def convert(
     """Make a checkpoint of another system a model folder that `render` and `train` read."""
     if kind not in ("vdp", "lavie"):
         raise AnimaticError(f"unknown kind {kind!r}; known: vdp, lavie")
+
+    # an option of the other kind would be without effect: it is refused instead
     of_the_other = {"parts": parts != ""}
     if kind == "lavie":
         of_the_other = {"size": size != 64, "frames": frames != 16, "classes": classes is not None}

@@ -117,6 +117,7 @@ def write_generated(
     finally:
         terminal.close()
 
+    # what was requested and cannot be there is said, rather than missed later
     if attention.save_masks and not export.mask_count:
         line(f"nothing shares by a mask under {bound.method.name!r}: no masks are written", as_json)
     if not request.finishing.stages:
@@ -133,6 +134,8 @@ def write_generated(
         took = {"seed": request.sampling.seed, "seconds": round(time.perf_counter() - began, 2)}
         print(json.dumps({**result, **took}))
         return
+
+    # for a reader: what was understood, then the files
     for scene in request.story:
         if scene.reasoning:
             line(scene.reasoning, style="dim")

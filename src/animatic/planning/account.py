@@ -99,7 +99,7 @@ class Ledger:
         `objects` and `check` are kept for `about`: after the layout, whether the role shows in their boxes.
         """
         for i in tokens:
-            if self._roles[i] is None:
+            if self._roles[i] is None:  # a word without content has no role
                 continue
             self._roles[i] = role
             self.about.pop(i, None)

@@ -16,8 +16,9 @@ class AdverbialMeaning(ClauseMeaning):
 
     def _adverbial(self, complement: Complement) -> None:
         """Start, goals and paths that set phrases and particles name."""
-        kind, value = complement.kind, complement.value
-        used = True
+        kind = complement.kind
+        value = complement.value
+        used = True  # whether it says something of the motion
         if complement.is_next and not self.goals and self.kind in USUAL:
             self.goals.append(USUAL[self.kind])  # "flies up, then right"
         moving = self.kind not in STILL | {"no path", "place", "show", "appear"} or bool(self.goals)
@@ -42,12 +43,15 @@ class AdverbialMeaning(ClauseMeaning):
             pass
         elif kind in ("go up", "go down") or (kind == "particle" and value in ("up", "down") and moving):
             low = kind == "go down" or value == "down"
-            self.goals.append(Move((None, float(low)), "fall" if low and self.kind == "down" else "line"))
+            falls = low and self.kind == "down"
+            goal = (None, float(low))
+            self.goals.append(Move(goal, "fall" if falls else "line"))
         elif kind in ("go left", "go right") or (kind == "particle" and value in ("left", "right")):
             if not self.kind:
                 self._mark(Role.ATTRIBUTE, complement.tokens)  # "three cookies left"
                 return
-            self.goals.append(Move((float(kind == "go right" or value == "right"), None)))
+            to_right = kind == "go right" or value == "right"
+            self.goals.append(Move((float(to_right), None)))
         elif kind == "diagonal":
             self.goals.append(Move((1.0, float(self.kind != "up"))))
         elif kind.startswith("path "):
@@ -113,8 +117,10 @@ class AdverbialMeaning(ClauseMeaning):
         """ "a house on its right": the house stands right of the subject; "to its right" after "from the left of"."""
         side = "left" if "left" in complement.kind else "right"
         if complement.objects:
-            a, b = (complement.objects, self.subjects) if side == "left" else (self.subjects, complement.objects)
-            self._relate("left", a, b)
+            if side == "left":
+                self._relate("left", complement.objects, self.subjects)
+            else:
+                self._relate("left", self.subjects, complement.objects)
             self._mark(Role.RELATION, complement.tokens)
             return
         self.goals.append(Move((float(side == "right"), None)))
@@ -122,11 +128,17 @@ class AdverbialMeaning(ClauseMeaning):
 
     def _place(self, complement: Complement) -> None:
         """What a place does to the motion: down a hill, into the sea, from the sky, to the bottom of a lake."""
-        kind, place = complement.kind, complement.place.split()[-1]
+        kind = complement.kind
+        place = complement.place.split()[-1]
+
+        # "the left of the frame" is no background
         if not is_any(complement.place, "frame"):
             self._mark(Role.PLACE, complement.tokens)
         moving = self.kind not in STILL | {"no path"}
-        upper, lower = place in SKY, place in GROUND
+        upper = place in SKY
+        lower = place in GROUND
+
+        # where it leads, or comes from, by the preposition and the place
         to = complement.value.startswith(("to", "into", "toward", "onto")) or kind in ("to", "into", "onto")
         away = complement.value.startswith("from") or kind in ("from", "off", "out", "relation out")
         goal: Spot = (None, None)
@@ -142,6 +154,8 @@ class AdverbialMeaning(ClauseMeaning):
             goal = (None, 1.0)
         elif (upper or lower) and to and self.kind in ("down", "up", "go", "leap", "throw", "bounce"):
             goal = (None, float(lower))
+
+        # "down a hill" leads down, "down a street" leads along it
         if kind in ("up", "down") and moving and place not in ALONG:
             self._climb(float(kind == "down"))
         elif goal != (None, None) and away:
@@ -159,15 +173,18 @@ class AdverbialMeaning(ClauseMeaning):
 
     def _climb(self, y: float) -> None:
         """Up or down something, and to the side that is said with it."""
+        x = None
         if len(self.goals) == 1 and self.goals[0].path == "line" and self.goals[0].goal[1] is None:
-            self.goals = [Move((self.goals[0].goal[0], y))]
-        else:
-            self.goals.append(Move((None, y)))
+            x = self.goals[0].goal[0]
+            self.goals = []
+        self.goals.append(Move((x, y)))
 
     def _beside_each_other(self) -> None:
+        # those that stand, stand on the same ground
         for i in self.subjects:
-            if self.objects[i].start[1] is None and self.kind in STILL:
-                self.objects[i].start = (self.objects[i].start[0], 1.0)
+            item = self.objects[i]
+            if item.start[1] is None and self.kind in STILL:
+                item.start = (item.start[0], 1.0)
         for i, j in zip(self.subjects, self.subjects[1:], strict=False):
             self._relate("beside", [i], [j])
 

@@ -108,18 +108,34 @@ _COMPILED = tuple((kind, re.compile(rf"(?<![^ ])(?:{pattern})(?![^ ])")) for kin
 
 def spot(words: str) -> Spot:
     """A place in words; an axis that the words do not give is None, unless the place is the middle alone."""
-    x = 0.0 if "left" in words else 1.0 if "right" in words else None
-    y = 0.0 if re.search("upper|top|above|up", words) else 1.0 if re.search("lower|bottom|below|down", words) else None
-    return (0.5, None) if x is None and y is None else (x, y)
+    x = None
+    if "left" in words:
+        x = 0.0
+    elif "right" in words:
+        x = 1.0
+
+    y = None
+    if re.search("upper|top|above|up", words):
+        y = 0.0
+    elif re.search("lower|bottom|below|down", words):
+        y = 1.0
+
+    # neither: "the middle"
+    if x is None and y is None:
+        return 0.5, None
+    return x, y
 
 
 def adverbials(words: list[str]) -> Iterator[Adverbial]:
     """Set phrases in the order of the text. `words` has one entry a token; "§" stands for what is read already."""
+    # patterns match text; the offset at which each token begins leads back to the tokens
     text = " ".join(words)
     starts = [0]
     for word in words:
         starts.append(starts[-1] + len(word) + 1)
     index_at = {offset: i for i, offset in enumerate(starts)}
+
+    # at each token the first pattern that matches whole words; it takes them from all later ones
     taken = 0
     for first, offset in enumerate(starts[:-1]):
         if offset < taken:

@@ -49,9 +49,10 @@ def _unit(boxes: Sequence[Box], where: str) -> tuple[float, str]:
     """What the frame measures in the unit of these boxes, and the unit's name; 1 and "" of fractions."""
     # whole numbers above 1 are no fractions: [0, 0, 1, 2] would be cut to the whole frame
     largest = max((max(box) for box in boxes), default=0.0)
+    if largest <= 1:
+        return 1.0, ""
     are_whole = all(value == int(value) for box in boxes for value in box)
-    are_fractions = largest <= 1 or (largest <= OUTSIDE[1] and not are_whole)
-    if are_fractions:
+    if largest <= OUTSIDE[1] and not are_whole:
         return 1.0, ""
 
     # the smallest unit that holds every number

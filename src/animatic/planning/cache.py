@@ -60,6 +60,8 @@ class Cache:
             return
         except OSError as error:
             raise AnimaticError(f"{path}: cannot be read ({error.strerror})") from None
+
+        # of several entries with one key the last counts
         for i, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -78,10 +80,15 @@ class Cache:
         line = json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n"
         try:
             with locked(self.path.with_name(f".{self.path.name}.lock")), self.path.open("a+b") as file:
+                # after a line that was cut a new one begins, or both would be lost
                 end = file.seek(0, os.SEEK_END)
                 if end:
                     file.seek(end - 1)
-                    line = line if file.read(1) == b"\n" else b"\n" + line  # after a line that was cut
+                    last = file.read(1)
+                    if last != b"\n":
+                        line = b"\n" + line
+
+                # on the disk before the next request: replies cost money
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
@@ -91,8 +98,11 @@ class Cache:
 
 
 def _entry(data: dict[str, Any]) -> Entry:
+    # version 0.1 kept no warnings
+    key = Key(**data["key"])
+    scenes = tuple(data["scenes"])
     warnings = tuple(data.get("warnings", ()))
-    return Entry(**{**data, "key": Key(**data["key"]), "scenes": tuple(data["scenes"]), "warnings": warnings})
+    return Entry(**{**data, "key": key, "scenes": scenes, "warnings": warnings})
 
 
 def read_replies(path: str | os.PathLike[str]) -> dict[str, list[str]]:

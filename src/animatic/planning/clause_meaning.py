@@ -26,8 +26,14 @@ class Statements:
     def overtake(self) -> None:
         """Past what goes the same way: that one is slower."""
         for a, b in self.passes:
-            passing, passed = self.cast.objects[a], self.cast.objects[b]
-            if passing.moves and passed.moves and passing.moves[-1].goal[0] == passed.moves[-1].goal[0] is not None:
+            passing = self.cast.objects[a]
+            passed = self.cast.objects[b]
+            if not passing.moves or not passed.moves:
+                continue
+
+            # slower is who goes half of the way in the same time
+            x = passing.moves[-1].goal[0]
+            if x is not None and x == passed.moves[-1].goal[0]:
                 passed.start = (None, passed.start[1])
                 passed.x_range = (0.25, 0.75)
 
@@ -52,7 +58,14 @@ class ClauseMeaning:
         self.verb_tokens = list(range(verb.first, verb.stop)) if verb else []
 
     def _mark(self, role: Role, tokens: list[int], check: str = "", objects: list[int] | None = None) -> None:
-        self.ledger.set(role, *tokens, objects=self.subjects if objects is None else objects, check=check)
+        """Give words a role; `check` must show in the boxes of `objects`, the subjects if they are None."""
+        if objects is None:
+            objects = self.subjects
+        self.ledger.set(role, *tokens, objects=objects, check=check)
 
     def _relate(self, kind: str, a: list[int], b: list[int]) -> None:
-        self.scene.relations += [Relation(kind, i, j) for i in a for j in b if i != j]
+        """A relation of each of `a` to each of `b`."""
+        for i in a:
+            for j in b:
+                if i != j:  # an object that stands in both has none to itself
+                    self.scene.relations.append(Relation(kind, i, j))

@@ -83,13 +83,16 @@ class ClauseState:
         return self._before(k) == "noun"
 
     def _complete(self, complement: Complement) -> None:
-        complement.is_next, self.is_next = self.is_next, False
+        """Add a complement to the clause, or keep it for the subject that follows."""
+        complement.is_next = self.is_next
+        self.is_next = False
         if self.current is not None:
             self.current.complements.append(complement)
         else:
             self.lead.append(complement)
 
     def _prepositional(self, objects: list[int], place: str = "") -> Complement:
+        """The complement that the preposition before begins; it is used up."""
         element = self.preposition
         assert element is not None
         kind = element.adverbial.kind if element.adverbial else element.word
@@ -108,15 +111,21 @@ class ClauseState:
             waiting.subjects = subjects
         self.clauses.append(clause)
         self.current = clause
-        self.last, self.last_role = subjects, "subject"
+        self.last = subjects
+        self.last_role = "subject"
         return clause
 
     def _antecedent(self, word: str, subjects: list[int]) -> list[int]:
         """ "it" is no person, "he" and "she" are; where that leaves a choice, the subject before."""
         if word not in ("it", "he", "she", "him", "her"):
             return subjects
-        is_human = [is_any(item.noun, "human") for item in self.cast.objects]
-        if subjects and is_human[subjects[0]] == (word != "it"):
+        means_human = word != "it"
+        fitting = []
+        for i, item in enumerate(self.cast.objects):
+            if is_any(item.noun, "human") == means_human:
+                fitting.append(i)
+        if subjects and subjects[0] in fitting:
             return subjects
-        fitting = [i for i, human in enumerate(is_human) if human == (word != "it")]
+
+        # the last one of the right kind; an animal may be "he"
         return fitting[-1:] or subjects

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import forms, lexicon
 from .account import Role
 from .clause_state import Clause, Complement
@@ -84,9 +86,13 @@ class ClauseReader(NounRoles):
     def _leads(self, k: int) -> None:
         """ "..., on the right a dog runs": what stands between a comma and a subject belongs to that one."""
         is_first = self._before(k) in ("comma", "and", "while", "but", "then")
-        subject = k + (1 if self.elements[k].adverbial else 2)
-        named = self._peek(subject) == "noun" and self._peek(subject + 1) in ("verb", "adverb", "adverbial", "particle")
-        if is_first and self.current is not None and (named or self._inverted(subject)):
+        if not is_first or self.current is None:
+            return
+
+        # a set phrase is one element, a preposition has a noun of its own
+        subject = k + 1 if self.elements[k].adverbial else k + 2
+        acts = self._peek(subject + 1) in ("verb", "adverb", "adverbial", "particle")
+        if (self._peek(subject) == "noun" and acts) or self._inverted(subject):
             self.current = None
 
     def _inverted(self, k: int) -> bool:
@@ -126,11 +132,15 @@ class ClauseReader(NounRoles):
     def _on_pronoun(self, k: int, element: Element) -> None:
         before = [c for c in self.clauses if c.subjects and not c.of]
         subjects = before[-1].subjects if before else []
+
+        # as a subject; "they" are all that were subjects so far
         if self._peek(k + 1) in ("verb", "adverb") and self.preposition is None and element.word not in ("them", "him"):
             if element.word == "they" and before:
                 subjects = list(dict.fromkeys(i for c in before for i in c.subjects))
             self._begin(list(self._antecedent(element.word, subjects)))
             return
+
+        # as an object it means somebody else than the subject: "a dog sees a cat and chases it"
         subjects = self._antecedent(element.word, subjects)
         others = [i for i in self.last if self.current is None or i not in self.current.subjects]
         found = others or list(subjects)
@@ -146,24 +156,32 @@ class ClauseReader(NounRoles):
     def _agrees(self, verb: VerbGroup) -> bool:
         """Whether the noun right before may be the verb's subject: not in "ducks followed by a swan swim"."""
         current = self.current
+        if not self.last:
+            return False
+        if current is None:
+            return True
+        last = self.cast.objects[self.last[0]]
+        subject = self.cast.objects[current.subjects[0]] if current.subjects else None
+
+        # "a man with a ball throwing it": what only somebody can do, an object does not
         kind = lexicon.verbs().get(verb.lemma, "no path")
-        if verb.form == "ing" and self.last and current is not None and current.subjects:
-            subject, last = (self.cast.objects[indices[0]].noun for indices in (current.subjects, self.last))
+        if verb.form == "ing" and subject is not None:
             is_done = kind in ("carry", "hold", "wear", "throw", "push", "pull", "chase", "ride")
-            if is_done and is_any(subject, "animate", "human") and not is_any(last, "animate", "human"):
+            if is_done and is_any(subject.noun, "animate", "human") and not is_any(last.noun, "animate", "human"):
                 return False
-        if verb.form == "finite" and current is not None and current.verb and current.verb.form != "finite":
+        if verb.form == "finite" and current.verb and current.verb.form != "finite":
             return False  # "an apple hanging from a branch falls"
-        if verb.form != "plural" or not self.last or current is None or not current.subjects:
-            return bool(self.last)
-        several = len(self.last) > 1 or self.cast.objects[self.last[0]].count > 1
-        before = len(current.subjects) > 1 or self.cast.objects[current.subjects[0]].count > 1
-        return several or not before
+        if verb.form != "plural" or subject is None:
+            return True
+
+        # a verb in the plural is of whichever of the two is several
+        last_is_several = len(self.last) > 1 or last.count > 1
+        subject_is_several = len(current.subjects) > 1 or subject.count > 1
+        return last_is_several or not subject_is_several
 
     def _on_verb(self, k: int, element: Element) -> None:
         verb = element.verb
         assert verb is not None
-        self.preposition = None if self.preposition and self.preposition.word not in ("by",) else self.preposition
         self.preposition = None
         current = self.current
         before = self._before(k)
@@ -185,11 +203,17 @@ class ClauseReader(NounRoles):
             # "On the left is a monkey": the subject comes later; "Walks left": it came before
             if verb.lemma == "be" and self._peek(k + 1) in ("noun", "adjective"):
                 return
+
+            # "Behind a tree stands a man"
             placed = any(complement.objects or complement.spots or complement.place for complement in self.lead)
             if placed and verb.form == "finite" and self._peek(k + 1) == "noun":
                 self.inverted = verb
                 return
-            subjects = [] if verb.form == "ing" or not self.clauses else list(self.clauses[-1].subjects)
+
+            # the subject of the sentence before goes on; a participle gets one that follows
+            subjects: list[int] = []
+            if verb.form != "ing" and self.clauses:
+                subjects = list(self.clauses[-1].subjects)
             if lexicon.verbs().get(verb.lemma) == "show" and not subjects:
                 self.ledger.set(Role.STYLE, *element.tokens)
                 return
@@ -203,8 +227,10 @@ class ClauseReader(NounRoles):
             clause = self._begin(list(current.subjects), of=current.of)
             clause.verb = verb
             clause.joined = joined
-        self.last_role = "subject" if self.current and self.current.verb is verb else self.last_role
-        if before in ("not", "without") and self.current and self.current.verb is verb:
-            self.current.verb = VerbGroup(
-                verb.first, verb.stop, verb.lemma, verb.form, verb.passive, True, verb.particle, verb.chain
-            )
+
+        # the verb may have become that of another clause, or of none
+        if self.current is None or self.current.verb is not verb:
+            return
+        self.last_role = "subject"
+        if before in ("not", "without"):
+            self.current.verb = replace(verb, negated=True)

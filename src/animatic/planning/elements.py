@@ -61,18 +61,23 @@ class Elements(StyleWords):
         """Whether a set phrase is one here: "the left" is none in "the left cat"."""
         if found.kind not in ("from spot", "to spot", "at spot", "from to", "begin", "go left", "go right"):
             return True
+
+        # before a noun it is that one's side: "the left cat"
         following = self.tokens[found.stop].low if found.stop < len(self.tokens) else ""
         if not following or not following[0].isalpha() or following in lexicon.FUNCTION | lexicon.words("filler"):
             return True
         if forms.verb_lemma(following) in lexicon.verbs():
             return True
         words = found.value.split()
-        return words[-1] in ("corner", "side", "edge", "part", "half", "end", "third", "frame", "screen") or (
-            not forms.can_be_noun(following) or words[0] == "the"
-        )
+        if words[-1] in ("corner", "side", "edge", "part", "half", "end", "third", "frame", "screen"):
+            return True
+        return words[0] == "the" or not forms.can_be_noun(following)
 
     def _next(self, i: int, phrases: dict[int, Adverbial], reader: PhraseReader, out: list[Element]) -> Element:
+        """The element that begins at token `i`; `out` are those before it."""
         token = self.tokens[i]
+
+        # set phrases and style were found before; nothing else may take their words
         if found := phrases.get(i):
             if found.kind == "then":
                 return Element("then", i, found.stop, "then")
@@ -81,11 +86,17 @@ class Elements(StyleWords):
                 return Element("skip", i, found.stop)
             return Element("adverbial", i, found.stop, found.value, adverbial=found)
         if i in self.taken:
-            return Element("exists" if i in self.existential else "skip", i, i + 1)
+            kind = "exists" if i in self.existential else "skip"
+            return Element(kind, i, i + 1)
         if not token.is_word:
-            kind = "stop" if token.is_stop else "comma" if token.text in ",:()\u2014\u2013" else "skip"
+            kind = "skip"
+            if token.is_stop:
+                kind = "stop"
+            elif token.text in ",:()\u2014\u2013":
+                kind = "comma"
             return Element(kind, i, i + 1, token.text)
 
+        # after a noun a word that can be a verb is one; elsewhere it depends on what it follows
         before = out[-1] if out else None
         after_noun = before is not None and before.kind in ("noun", "pronoun", "relative")
         verb = VerbReader(reader).read(i)
@@ -99,6 +110,7 @@ class Elements(StyleWords):
         if kind := self._closed(i, low, reader):
             return Element(kind, i, i + 1, low)
 
+        # what is neither verb nor function word may begin a noun phrase
         coordinated = before is not None and (before.kind in ("and", "comma") or before.word == "by")
         noun = reader.read(i, coordinated=coordinated)
         if noun and noun.stop > i:
@@ -118,7 +130,9 @@ class Elements(StyleWords):
         low = reader.low(i)
         if low in lexicon.PREPOSITIONS | lexicon.DETERMINERS:
             return False
-        return "ADJ" in forms.parts_of_speech(low) and low not in lexicon.words("filler") and not reader._goes_on(i + 1)
+        if "ADJ" not in forms.parts_of_speech(low) or low in lexicon.words("filler"):
+            return False
+        return not reader._goes_on(i + 1)
 
     def _closed(self, i: int, low: str, reader: PhraseReader) -> str:
         """The kind of a word of a closed class, "" for any other."""
@@ -140,11 +154,10 @@ class Elements(StyleWords):
         if low in lexicon.PREPOSITIONS and low not in ("like",):
             if low in ("before", "after", "until") and is_verb_form(following):
                 return "then"
-            is_bare = (
-                not following[:1].isalnum()
-                or following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS
-                or i + 1 in self.taken
-            )
+
+            # without a noun after it, it says the direction alone: "walks past"
+            is_bare = not following[:1].isalnum() or i + 1 in self.taken
+            is_bare |= following in lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS
             if low in lexicon.PARTICLES and is_bare:
                 return "particle"
             return "preposition"
@@ -164,13 +177,19 @@ class Elements(StyleWords):
             return True
         known = verb.lemma in lexicon.verbs()
         low = reader.low(i)
+        can_be_noun = "NOUN" in forms.parts_of_speech(low)
         before = out[-1] if out else None
+
+        # at the beginning of a sentence, where the subject of the one before goes on: "Walks left."
         if before is None or before.kind == "stop":
             if low.endswith("ing"):
                 return not reader.read(i)
-            alone = i + 1 >= len(self.tokens) or not self.tokens[i + 1].is_word or bool(out)
-            is_finite = known and (verb.form == "finite" or (bool(out) and "NOUN" not in forms.parts_of_speech(low)))
-            return is_finite and bool(out) and alone and not reader._finite_follows(verb.stop)
+            if not out or not known:
+                return False
+            is_finite = verb.form == "finite" or not can_be_noun
+            return is_finite and not reader._finite_follows(verb.stop)
+
+        # in a list the second may be of the kind of the first
         if before.kind in ("and", "comma", "or", "then", "but", "not"):
             sentence = _same_sentence(out)
             had_verb = any(e.kind == "verb" or (e.adverbial and e.adverbial.kind == "begin") for e in sentence)
@@ -181,21 +200,25 @@ class Elements(StyleWords):
                 return not reader.read(i) or verb.form == "past"
             if not known:
                 return False
-            return (
-                had_verb
-                or before.kind == "then"
-                or (subject is not None and ("NOUN" not in forms.parts_of_speech(low)))
-            )
+            if had_verb or before.kind == "then":
+                return True
+            return subject is not None and not can_be_noun
+
+        # "while running", but "while running dogs bark"
         if before.kind in ("while", "preposition", "without"):
             return low.endswith("ing") and not reader.read(i)
         if before.kind in ("adverbial", "adverb", "adjective", "particle", "skip"):
             if low.endswith("ing"):
                 return not reader.read(i) or before.kind == "adverb"
-            subject = any(e.kind in ("noun", "pronoun") for e in _same_sentence(out))
-            return subject and (known or "NOUN" not in forms.parts_of_speech(low))
+            has_subject = any(e.kind in ("noun", "pronoun") for e in _same_sentence(out))
+            return has_subject and (known or not can_be_noun)
         return False
 
 
 def _same_sentence(out: Sequence[Element]) -> list[Element]:
-    stops = [k for k, element in enumerate(out) if element.kind == "stop"]
-    return list(out[stops[-1] + 1 if stops else 0 :])
+    """The elements after the last stop."""
+    begin = 0
+    for k, element in enumerate(out):
+        if element.kind == "stop":
+            begin = k + 1
+    return list(out[begin:])

@@ -1,6 +1,6 @@
 """Forms of English words: parts of speech and lemmas from LemmInflect's dictionary (the NIH's SPECIALIST Lexicon).
 
-The dictionary lists what a word *can* be; which of these it is in a sentence is decided in tagging.py.
+The dictionary lists what a word *can* be; which of these it is in a sentence is decided in elements.py.
 """
 
 from __future__ import annotations
@@ -78,9 +78,13 @@ def singular(word: str) -> str:
     found = [lemma for lemma in _lemmas(word).get("NOUN", ()) if lemma != word]
     if found:
         return found[0]
+
+    # words that the dictionary does not have, by their endings
     if re.search(r"[^aeiou]ies$", word):
         return word[:-3] + "y"
-    return word[:-2] if re.search(r"([^aeo]us|ss|x|zz|ch|sh)es$", word) else word[:-1]
+    if re.search(r"([^aeo]us|ss|x|zz|ch|sh)es$", word):
+        return word[:-2]
+    return word[:-1]
 
 
 def can_be_noun(word: str) -> bool:
@@ -95,7 +99,9 @@ def is_adverb(word: str) -> bool:
     if word in lexicon.words("manner"):
         return True
     if "ADV" in found:
-        return not found & {"NOUN", "ADJ"} or (word.endswith("ly") and "NOUN" not in found and "ADJ" not in found)
+        return found.isdisjoint(("NOUN", "ADJ"))
+
+    # the dictionary lacks many: "zigzaggingly", but not "fly"
     return not found and word.endswith("ly") and len(word) > 4
 
 
@@ -107,4 +113,9 @@ def is_adjective(word: str) -> bool:
 
 
 def is_colour(word: str) -> bool:
-    return word in lexicon.words("colour") or all(part in lexicon.words("colour") for part in re.split("-and-|-", word))
+    colours = lexicon.words("colour")
+    if word in colours:
+        return True
+
+    # "black-and-white", "blue-green"
+    return colours.issuperset(re.split("-and-|-", word))

@@ -84,6 +84,8 @@ class LanguageModelPlanner:
         """Plan a prompt, from the cache where there is an entry. Raises `AnimaticError` after the last attempt."""
         if not prompt.strip():
             raise AnimaticError("the prompt is empty; want a sentence")
+
+        # a reply that is kept costs nothing, and a run that goes on gets the same plans
         key = self.key(prompt, sample)
         entry = self.cache.get(key) if self.cache else None
         if entry is not None:

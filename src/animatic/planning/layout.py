@@ -28,14 +28,19 @@ def arrange(
 
     # "three cats" are three single objects; a relation holds between all members of its groups
     group_of = [i for i, group in enumerate(objects) for _ in range(group.count)]
-    members = [[j for j, i in enumerate(group_of) if i == group] for group in range(len(objects))]
+    members: list[list[int]] = [[] for _ in objects]
+    for j, group in enumerate(group_of):
+        members[group].append(j)
     pairs = [Relation(r.kind, a, b) for r in relations for a in members[r.a] for b in members[r.b]]
-    lines = []
+
+    # lines that are said, each object in one of them alone; then those that follow from like motions
+    lines: list[list[int]] = []
     for convoy in convoys:
         line = [j for i in convoy.members for j in members[i]]
         if not any(set(line) & set(other) for other in lines):
             lines.append(line)
-    lines += implied_lines([objects[i] for i in group_of], {j for line in lines for j in line})
+    in_lines = {j for line in lines for j in line}
+    lines += implied_lines([objects[i] for i in group_of], in_lines)
 
     # the size with the least conflict and the least height above the ground
     times = np.linspace(0, 1, keys) if keys > 1 else np.array([0.5])
@@ -48,21 +53,30 @@ def arrange(
         stack(singles, pairs)
         attach(singles, members)
         boxes, conflict, lift = settle(singles, pairs, times)
+
+        # smaller objects are worse by themselves, and a gain that rounding could make counts for nothing
         cost = 10 * conflict + lift + 0.3 * (1 - shrink)
         if cost < least - 0.01:
-            best, least = boxes, cost
+            best = boxes
+            least = cost
         if conflict < 0.01 and lift < 0.05:
             break
 
+    # an object has no box while it is not there, nor once it has left the frame
     tracks = []
     for i, row in zip(group_of, best, strict=True):
-        begin, end = objects[i].visible
-        end = min(end, LEAVE + 0.01) if objects[i].leaves else end
-        boxes = (_box(box) if begin <= u <= end else None for box, u in zip(row, times, strict=True))
-        tracks.append(Track(objects[i].phrase, tuple(boxes)))
+        item = objects[i]
+        begin, end = item.visible
+        if item.leaves:
+            end = min(end, LEAVE + 0.01)
+        own: list[Box | None] = []
+        for sides, u in zip(row, times, strict=True):
+            own.append(_box(sides) if begin <= u <= end else None)
+        tracks.append(Track(item.phrase, tuple(own)))
     return tuple(tracks), members
 
 
 def _box(sides: np.ndarray) -> Box:
+    # three decimals are readable in a file, and a quarter of a pixel at 256
     x0, y0, x1, y1 = (round(v, 3) for v in sides.clip(0, 1).tolist())
     return x0, y0, x1, y1

@@ -41,11 +41,15 @@ class LocalModel:
             text = tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, tokenize=False)
         except ValueError:
             raise AnimaticError(f"{self.name}: has no chat template; want an instruction-tuned model") from None
+
+        # a network reads on beyond its positions, and writes nonsense: it is refused here
         ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).to(model.device)
         length = ids["input_ids"].shape[1]
         limit = getattr(model.config, "max_position_embeddings", length + self.max_tokens)
         if length + 1 > limit:
             raise AnimaticError(f"{self.name}: reads {limit} tokens; the chat has {length}")
+
+        # greedy at temperature 0, which transformers would not take as a temperature
         sampling: dict[str, Any] = {"do_sample": self.temperature > 0}
         if self.temperature > 0:
             sampling["temperature"] = self.temperature
@@ -69,9 +73,14 @@ class LocalModel:
         from ..quiet import quiet
 
         path = Path(self.name)
-        where, how = (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (self.name, {})
-        if how and not path.is_file():
-            raise AnimaticError(f"{self.name}: no such file")
+        where = self.name
+        how: dict[str, Any] = {}
+        if path.suffix == ".gguf":
+            # transformers takes the folder, and the file's name in it
+            where = str(path.parent)
+            how = {"gguf_file": path.name}
+            if not path.is_file():
+                raise AnimaticError(f"{self.name}: no such file")
         try:
             with quiet():
                 tokenizer = AutoTokenizer.from_pretrained(where, **how)
@@ -98,8 +107,10 @@ class _Constraint:
     def __init__(self, vocabulary: Any, schema: dict[str, Any], start: int) -> None:
         from llguidance import LLMatcher
 
-        self.matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema))))
-        self.consumed, self.size = start, vocabulary.vocab_size
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(_bounded(schema)))
+        self.matcher = LLMatcher(vocabulary, grammar)
+        self.consumed = start  # tokens that the matcher has seen: the chat is not part of the answer
+        self.size = vocabulary.vocab_size
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         import numpy as np
@@ -109,6 +120,8 @@ class _Constraint:
         for token in input_ids[0, self.consumed :].tolist():
             self.matcher.consume_token(token)
         self.consumed = input_ids.shape[1]
+
+        # which tokens may come next, as a bit for each
         mask = allocate_token_bitmask(1, self.size)
         fill_next_token_bitmask(self.matcher, mask)
 

@@ -22,10 +22,14 @@ def still(u: float) -> tuple[float | None, float | None, float]:
 def line(start: Spot, end: Spot) -> Path:
     """Straight from start to end; a coordinate that is None in either is left alone."""
 
-    def along(a: float | None, b: float | None, u: float) -> float | None:
-        return None if a is None or b is None else a + (b - a) * u
+    def along(axis: int, u: float) -> float | None:
+        a = start[axis]
+        b = end[axis]
+        if a is None or b is None:
+            return None
+        return a + (b - a) * u
 
-    return lambda u: (along(start[0], end[0], u), along(start[1], end[1], u), 1.0)
+    return lambda u: (along(0, u), along(1, u), 1.0)
 
 
 def in_turn(paths: Sequence[Path]) -> Path:

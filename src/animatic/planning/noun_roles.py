@@ -27,7 +27,7 @@ class NounRoles(ObjectRoles):
         phrase = element.noun
         assert phrase is not None
         tokens = list(element.tokens)
-        following = k + 1
+        following = k + 1  # the element after the whole phrase
 
         # "a shot of a dog", "the nose of a bear", "a cup of coffee"
         while self._peek(following) == "of" and self._peek(following + 1) == "noun":
@@ -47,20 +47,23 @@ class NounRoles(ObjectRoles):
         return following
 
     def _noun(self, k: int, following: int, phrase: NounPhrase, tokens: list[int]) -> None:
+        """Give a phrase its role: the first of these cases that holds, from the narrow ones to an object."""
         noun = phrase.noun or self._elided_noun(k)
         self.before = self._before(k)
         opens = self.preposition is None and self.current is None
+        preposition = self.preposition.word if self.preposition is not None else ""
+        is_worn = is_any(noun, "part", "clothes")
         if noun and opens and self._is_medium(phrase) and self._opens(following):
             self.ledger.set(Role.STYLE, *tokens)
             self.last_role = "medium"
         elif phrase.unwanted or (self.is_unwanted and self._is_listed(k, phrase)):
             self._unwanted(phrase, tokens)
-        elif self.describes and self.preposition is not None and self.preposition.word in ("with", "in", "of", "by"):
+        elif self.describes and preposition in ("with", "in", "of", "by"):
             self.ledger.set(Role.ATTRIBUTE, *tokens)
             self.preposition = None
         elif self.describes and self._before(k) in ("and", "comma") and not self._verb_after(following):
             self.ledger.set(Role.ATTRIBUTE, *tokens)
-        elif self.preposition is not None and self.preposition.word == "like":
+        elif preposition == "like":
             self.ledger.set(Role.STYLE, *tokens)  # a comparison: "runs like a cheetah"
             self.preposition = None
         elif phrase.head == "background" and phrase.words != "background":
@@ -71,9 +74,9 @@ class NounRoles(ObjectRoles):
             self._setting(noun, phrase, tokens, following)
         elif is_any(noun, *STYLISTIC) and not self._is_real(noun, phrase, following):
             self._style(noun, phrase, tokens, following)
-        elif is_any(noun, "part", "clothes") and phrase.owner and self._is_whole(phrase):
+        elif is_worn and phrase.owner and self._is_whole(phrase):
             self._of_owner(k, following, phrase, tokens)
-        elif is_any(noun, "part", "clothes") and self._is_attribute(phrase) and not self._is_thing(phrase, noun):
+        elif is_worn and self._is_attribute(phrase) and not self._is_named(phrase, noun):
             self._attribute(noun, tokens, following)
         elif is_any(noun, "frame") and self.preposition is not None:
             self._complete(self._prepositional([], place=noun))
@@ -87,11 +90,18 @@ class NounRoles(ObjectRoles):
         """The noun of the next phrase: "a red and a blue car"."""
         if self._peek(k + 1) in ("and", "or", "comma") and self._peek(k + 2) == "noun":
             found = self.elements[k + 2].noun
-            return (found.noun or self._elided_noun(k + 2)) if found else ""
-        known = [item.noun for item in self.cast.objects]
+            if found is None:
+                return ""
+            return found.noun or self._elided_noun(k + 2)
+
+        # "a red car and a blue one": the noun of the last object; a number alone is taken out of a group
         phrase = self.elements[k].noun
-        named = phrase is not None and phrase.words not in ("other", "both", "all") and not phrase.words.isdecimal()
-        return known[-1] if known and named and phrase and phrase.words not in lexicon.NUMBERS else ""
+        if phrase is None or not self.cast.objects:
+            return ""
+        words = phrase.words
+        if words in ("other", "both", "all") or words.isdecimal() or words in lexicon.NUMBERS:
+            return ""
+        return self.cast.objects[-1].noun
 
     def _is_medium(self, phrase: NounPhrase) -> bool:
         return is_any(phrase.noun, "medium", "camera") and self.preposition is None and self.current is None
@@ -137,21 +147,31 @@ class NounRoles(ObjectRoles):
         return bool(verb) and kind not in ("", "no path", "show") and (phrase.count == 1 or phrase.definite)
 
     def _is_place(self, noun: str, phrase: NounPhrase, following: int) -> bool:
-        word = self.preposition.word if self.preposition else ""
-        kind = self.preposition.adverbial.kind if self.preposition and self.preposition.adverbial else word
+        """Whether a noun is the background here, and no object: "in a park", but "a park with a dog"."""
+        word = ""
+        kind = ""
+        if self.preposition:
+            word = self.preposition.word
+            kind = self.preposition.adverbial.kind if self.preposition.adverbial else word
         if kind in ("in", "at", "relation in") and self._is_proper(phrase):
             return True
         if is_any(noun, "enclosure") and not (is_any(noun, "place") or is_any(phrase.head, "place")):
             return kind in ("in", "inside", "at", "through", "within", "relation in", "across")
         if not (is_any(noun, "place") or is_any(phrase.head, "place")):
             return False
+
+        # after a preposition
         if kind in NOT_PLACING:
             return kind == "with" and self.last_role == "place"
         if word:
             return True
+
+        # as the object of a verb: "crosses a street"
         if self.current is not None and self.current.verb and self.last_role != "place" and self.before != "comma":
             kind = lexicon.verbs().get(self.current.verb.lemma, "")
             return not self.current.direct and kind in ("cross", "go", "come in", "leave", "arrive", "up", "down", "be")
+
+        # as a subject: "a river winds through a valley" sets the place, "clouds drift" does not
         verb = self.elements[following].verb if self._peek(following) == "verb" else None
         kind = lexicon.verbs().get(verb.lemma, "no path") if verb else "no path"
         if noun in ("clouds", "cloud"):
@@ -162,6 +182,7 @@ class NounRoles(ObjectRoles):
 
     def _is_proper(self, phrase: NounPhrase) -> bool:
         """Whether a phrase is a name: "Paris", "Times Square"."""
+        # the first word of a prompt has a capital letter in any case
         words = [self.ledger.tokens[i].text for i in range(phrase.first, phrase.stop)]
         return all(word[0].isupper() for word in words) and phrase.first > 0
 
@@ -185,16 +206,21 @@ class NounRoles(ObjectRoles):
         word = self.preposition.word if self.preposition else ""
         verb = self.current.verb.lemma if self.current and self.current.verb else ""
         has_host = bool(self.last or self.cast.objects)
+        if not has_host:
+            return False
         if word in ATTACHING or word in ("over", "around", "under", "from", "onto", "to", "through"):
-            return has_host
+            return True
         if lexicon.verbs().get(verb) in ("wear", "hold", "no path", "still", "push", "pull", "carry", "show", "bounce"):
-            return has_host and self.last_role in ("subject", "direct", "attribute", "")
-        return has_host and not phrase.owner and phrase.definite
+            return self.last_role in ("subject", "direct", "attribute", "")
+        return phrase.definite and not phrase.owner
 
-    def _is_thing(self, phrase: NounPhrase, noun: str) -> bool:
+    def _is_named(self, phrase: NounPhrase, noun: str) -> bool:
         """Whether a part's word names an object with the noun before it: "a treasure chest"."""
-        modifiers = [word for word in phrase.words.split()[:-1] if not forms.is_colour(word) and word != "and"]
-        return bool(modifiers) and not phrase.owner and is_any(noun, "part") and not phrase.definite
+        if phrase.owner or phrase.definite or not is_any(noun, "part"):
+            return False
+        before = phrase.words.split()[:-1]
+        modifiers = [word for word in before if not forms.is_colour(word) and word != "and"]
+        return bool(modifiers)
 
     def _is_whole(self, phrase: NounPhrase) -> bool:
         """Whether something happens at somebody's part: "around a girl's head"."""
@@ -211,6 +237,8 @@ class NounRoles(ObjectRoles):
         self.ledger.set(Role.ATTRIBUTE, *tokens)
         if self.current and self.current.verb and lexicon.verbs().get(self.current.verb.lemma) == "wear":
             self.ledger.set(Role.ATTRIBUTE, *range(self.current.verb.first, self.current.verb.stop))
+
+        # "her hair blows": a part that does something begins a clause, in which no box moves
         verb = self._verb_after(following)
         is_free = self.current is None or self.current.verb is not None
         opens = self.preposition is None and is_free and verb is not None and verb.form != "ing"
@@ -226,6 +254,8 @@ class NounRoles(ObjectRoles):
             verb = self.current.verb
             self._complete(Complement(f"path {PATH_NOUNS[noun]}", [*range(verb.first, verb.stop), *tokens]))
             return
+
+        # "takes a nap": the noun has the role of its verb, whatever that becomes
         if self.current is not None and self.preposition is None:
             self.current.extra += tokens
         if self.preposition is not None:

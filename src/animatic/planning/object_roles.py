@@ -15,9 +15,12 @@ class ObjectRoles(ClauseState):
     """Gives a noun phrase that names objects its place in a clause."""
 
     def _object(self, k: int, following: int, phrase: NounPhrase, noun: str, tokens: list[int]) -> None:
-        said = self.elements[following].adverbial if self._peek(following) == "adverbial" else None
-        if said and said.kind == "at spot" and phrase.definite and not phrase.side and said.spots[0][0] in (0.0, 1.0):
-            phrase = replace(phrase, side="right" if said.spots[0][0] else "left")
+        # "the cat on the left" is "the left cat"
+        place = self.elements[following].adverbial if self._peek(following) == "adverbial" else None
+        if place and place.kind == "at spot" and phrase.definite and not phrase.side:
+            x, _ = place.spots[0]
+            if x in (0.0, 1.0):
+                phrase = replace(phrase, side="right" if x else "left")
         found = self.cast.resolve(phrase, noun)
         if not found:
             self.preposition = None
@@ -26,10 +29,12 @@ class ObjectRoles(ClauseState):
 
         before = self._before(k)
         joined = before in ("and", "or", "comma")
-        verb_follows = self._peek(following) == "verb" or (
-            self._peek(following) in ("adverb", "adverbial") and self._peek(following + 1) == "verb"
-        )
+        verb_follows = self._peek(following) == "verb"
+        if self._peek(following) in ("adverb", "adverbial"):
+            verb_follows = self._peek(following + 1) == "verb"
         current = self.current
+
+        # after a preposition a complement; in a list as the one before; after a verb its object; else a subject
         if self.preposition is not None:
             if self.preposition.word == "with" and self.last_role == "medium":
                 self.preposition = None
@@ -40,7 +45,8 @@ class ObjectRoles(ClauseState):
                 self._begin(found)
                 return
             self._place_host(found, noun)
-            self.last, self.last_role = found, "complement"
+            self.last = found
+            self.last_role = "complement"
         elif joined and not verb_follows and current and self.last_role == "complement" and self._extends(current):
             current.complements[-1].objects += found
             self.last = found
@@ -61,7 +67,8 @@ class ObjectRoles(ClauseState):
             and (not self.joins and self.last_role != "direct")
         ):
             current.direct += found
-            self.last, self.last_role = found, "direct"
+            self.last = found
+            self.last_role = "direct"
         else:
             self._new_subject(found, following, phrase)
 
@@ -85,15 +92,19 @@ class ObjectRoles(ClauseState):
         if verb and verb.form == "plural" and phrase.count == 1 and before and before.subjects and not before.verb:
             found = [*before.subjects, *found]
         clause = self._begin(found)
-        clause.verb, self.inverted = self.inverted, None
+        clause.verb = self.inverted
+        self.inverted = None
 
     def _account_for(self, phrase: NounPhrase, tokens: list[int], found: list[int]) -> None:
         """Roles of the words of a phrase: its nouns name the object, all others are attributes."""
-        names = set(self.cast.objects[found[0]].phrase.split()) | {phrase.head, *phrase.noun.split()}
+        item = self.cast.objects[found[0]]
+        names = {*item.phrase.split(), phrase.head, *phrase.noun.split()}
         for i in tokens:
             low = self.ledger.low(i)
-            is_name = low in names and not forms.is_colour(low) and low not in lexicon.NUMBERS
             if low == phrase.action:
-                continue  # a motion, if it moves: see meaning.py
-            self.ledger.set(Role.OBJECT if is_name or (i == tokens[-1] and phrase.noun) else Role.ATTRIBUTE, i)
-        self.cast.objects[found[0]].action_tokens += [i for i in tokens if self.ledger.low(i) == phrase.action]
+                item.action_tokens.append(i)  # a motion, if it moves: see meaning.py
+                continue
+            is_name = low in names and not forms.is_colour(low) and low not in lexicon.NUMBERS
+            is_noun = i == tokens[-1] and phrase.noun != ""
+            role = Role.OBJECT if is_name or is_noun else Role.ATTRIBUTE
+            self.ledger.set(role, i)

@@ -60,7 +60,7 @@ class PhraseWords:
         low, before = self.low(i), self.low(run[-1])
         parts = forms.parts_of_speech(low)
         lemma = forms.verb_lemma(low)
-        is_known = lemma in lexicon.verbs()
+        is_verb = lemma in lexicon.verbs() or "NOUN" not in parts
         if self.tokens[run[-1]].is_possessive:
             return False
         if low in lexicon.words("adjective") and not self._goes_on(i + 1):
@@ -78,12 +78,14 @@ class PhraseWords:
 
         # a finite verb agrees with the noun before it: "dogs run", "dog runs"
         if forms.is_plural(before) or (forms.singular(before) == before and before in _SAME and count != 1):
-            return lemma == low or is_known or "NOUN" not in parts
-        if low.endswith("s") and low != lemma:
-            return is_known or "NOUN" not in parts
+            return lemma == low or is_verb
         if lemma != low:
-            return is_known or "NOUN" not in parts  # an irregular past: "dog ran"
-        return (coordinated and is_known and not self._finite_follows(i + 1)) or "NOUN" not in (parts or {"NOUN"})
+            return is_verb  # "dog runs", or an irregular past: "dog ran"
+
+        # "a cat and a dog run"
+        if coordinated and lemma in lexicon.verbs() and not self._finite_follows(i + 1):
+            return True
+        return bool(parts) and "NOUN" not in parts
 
     def _has_noun(self, run: Sequence[int]) -> bool:
         """Whether a run has a word that can only be its noun so far: no attribute, no participle."""
@@ -97,17 +99,22 @@ class PhraseWords:
             return True
         if forms.is_adjective(low) or forms.is_adverb(low):
             # "orange" and "light" are nouns where nothing follows that they could describe
-            is_noun = "NOUN" in forms.parts_of_speech(low) or not forms.parts_of_speech(low)
+            parts = forms.parts_of_speech(low)
+            if parts and "NOUN" not in parts:
+                return True
             following = self.low(i + 1)
             participle = following.endswith(("ing", "ed")) and bool(forms.verb_lemma(following))
             if low not in lexicon.words("adjective") and participle and following not in NOT_PARTICIPLES:
-                return not is_noun or self._goes_on(i + 2)  # "warm glowing lamps", but "a dress walking down"
-            return not is_noun or self._goes_on(i + 1)
+                return self._goes_on(i + 2)  # "warm glowing lamps", but "a dress walking down"
+            return self._goes_on(i + 1)
+
+        # participles: "flying", "broken", "red-haired"
         if low.endswith(("ing", "ed")) and forms.verb_lemma(low) and low not in NOT_PARTICIPLES:
             return True
-        irregular = forms.verb_lemma(low) not in ("", low) and "NOUN" not in forms.parts_of_speech(low)
-        hyphenated = "-" in low and (low.endswith(("ed", "ing", "sized", "old")) or self._goes_on(i + 1))
-        return hyphenated or (irregular and not low.endswith("s"))
+        if "-" in low and (low.endswith(("ed", "ing", "sized", "old")) or self._goes_on(i + 1)):
+            return True
+        is_form = forms.verb_lemma(low) not in ("", low) and not low.endswith("s")
+        return is_form and "NOUN" not in forms.parts_of_speech(low)
 
     def _goes_on(self, i: int) -> bool:
         """Whether a noun, or an attribute of one, may stand at `i`."""
@@ -122,12 +129,13 @@ class PhraseWords:
         """Whether the word at `i` is no finite verb of motion."""
         low = self.low(i)
         lemma = forms.verb_lemma(low)
-        return (
-            not lemma
-            or lemma not in lexicon.verbs()
-            or (lemma == low and "NOUN" in forms.parts_of_speech(low))
-            or (low.endswith(("ing", "ed")))
-        )
+        if not lemma or lemma not in lexicon.verbs():
+            return True
+
+        # a participle, or a noun with the form of the verb: "a walk"
+        if low.endswith(("ing", "ed")):
+            return True
+        return lemma == low and "NOUN" in forms.parts_of_speech(low)
 
     def _is_verb_alone(self, i: int) -> bool:
         """Whether the word at `i`, without a determiner, is rather a verb: "walking", "is"."""

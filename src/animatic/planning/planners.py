@@ -67,9 +67,14 @@ class RulePlanner:
     def plan(self, prompt: str, sample: int = 0) -> PlanResult:
         if self.kind == "story":
             story, accounts = plan_story_with_accounts(prompt, self.seconds)
-            warnings = [f"scene {i}: {line}" for i, each in enumerate(accounts, 1) for line in each.warnings()]
+            warnings: list[str] = []
+            for i, account in enumerate(accounts, 1):
+                warnings += [f"scene {i}: {line}" for line in account.warnings()]
             return PlanResult(story, warnings=tuple(warnings), accounts=accounts)
-        scene, account = rules.plan_with_account(prompt, seconds=self.seconds if self.kind == "video" else 0.0)
+
+        # an image is a scene that lasts 0 seconds
+        seconds = self.seconds if self.kind == "video" else 0.0
+        scene, account = rules.plan_with_account(prompt, seconds=seconds)
         if self.kind == "video":
             return PlanResult((scene,), warnings=account.warnings(), accounts=(account,))
 

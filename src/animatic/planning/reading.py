@@ -1,7 +1,7 @@
 """English read by rules: which objects a prompt names, how they stand and move, and what was not understood.
 
 words -> set phrases, noun phrases, verbs -> clauses -> motions and relations
-tokens.py  elements.py, noun_phrases.py      clauses.py  said.py
+tokens.py  elements.py, noun_phrases.py      clauses.py  meaning.py
 """
 
 from __future__ import annotations
@@ -46,14 +46,18 @@ def read(prompt: str) -> Reading:
     reader = ClauseReader(elements.read(), Cast(), ledger)
     reader.read()
 
-    said = Statements(reader.cast, ledger)
+    # what the clauses state of the objects
+    statements = Statements(reader.cast, ledger)
     for clause in reader.clauses:
-        apply(clause, said)
-    said.overtake()
+        apply(clause, statements)
+    statements.overtake()
+    background = reader.backgrounds[0] if reader.backgrounds else ""
+    notes = [note for note in statements.notes if note]
     reading = Reading(
-        ledger, reader.cast.objects, said.relations, said.convoys,
-        reader.backgrounds[0] if reader.backgrounds else "", reader.negative, [n for n in said.notes if n],
-    )  # fmt: skip
+        ledger, reader.cast.objects, statements.relations, statements.convoys, background, reader.negative, notes
+    )
+
+    # what follows from it without being said
     _fit(reading)
     _accompany(reading)
     _imply(reading)
@@ -82,11 +86,14 @@ def _accompany(reading: Reading) -> None:
         host = reading.objects[item.company]
         item.moves = list(host.moves)
         item.start = host.start if host.moves else item.start
-        item.stops, item.leaves, item.visible = host.stops, host.leaves, host.visible
-        held = any(
-            r.kind in ("touch", "within", "mounted") and {r.a, r.b} == {i, item.company} for r in reading.relations
-        )
-        if not held and host.moves and any(move.goal[0] is not None for move in host.moves):
+        item.stops = host.stops
+        item.leaves = host.leaves
+        item.visible = host.visible
+
+        # what is held stays where it is held; others have a place of their own
+        holding = [r for r in reading.relations if r.kind in ("touch", "within", "mounted")]
+        held = any({r.a, r.b} == {i, item.company} for r in holding)
+        if not held and any(move.goal[0] is not None for move in host.moves):
             item.company = None  # side by side, in one line
 
 
@@ -103,12 +110,18 @@ def _imply(reading: Reading) -> None:
             item.moves.append(USUAL[kind])
             reading.notes.append(f"{item.phrase}: no direction is given, the usual one is assumed")
         if item.action_tokens:
-            role = Role.MOTION if kind in USUAL or kind == "still" else Role.ATTRIBUTE
-            check = "moves" if kind in USUAL and item.moves else ""
-            if kind in USUAL and not item.moves:
-                role = Role.ATTRIBUTE  # "four walking dogs" stand: the word is part of their name
+            # "four walking dogs" stand: the word is part of their name
+            role = Role.ATTRIBUTE
+            check = ""
+            if kind == "still":
+                role = Role.MOTION
+            elif kind in USUAL and item.moves:
+                role = Role.MOTION
+                check = "moves"
             reading.ledger.set(role, *item.action_tokens, objects=[i], check=check)
         item.action = stem
+
+        # the place of a motion, unless it is in an object: a fish that swims in a bowl is not in the sea
         inside = any(r.kind == "within" for r in reading.relations)
         flies = lexicon.is_any(item.noun, "flyer") and IMPLIED.get(stem) == "sea"
         if not reading.background and stem in IMPLIED and not inside and not flies:

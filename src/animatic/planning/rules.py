@@ -57,13 +57,21 @@ def _check_motions(reading: Reading, tracks: Sequence[Track], members: Sequence[
     for token, (check, objects) in list(reading.ledger.about.items()):
         own = [tracks[j] for i in objects for j in members[i]]
         shows = {"moves": _moves, "visible": _comes_or_goes}[check]
-        if not any(map(shows, own)) and (keys > 1 and own and len(own[0].boxes) > 1):
+
+        # a still has one key frame, in which no motion can show
+        is_still = keys < 2 or not own or len(own[0].boxes) < 2
+        if not is_still and not any(map(shows, own)):
             reading.ledger.set(Role.NOT_UNDERSTOOD, token)
 
 
 def _moves(track: Track) -> bool:
+    """Whether a side of the object's box changes from what it was when it first appeared."""
     boxes = [box for box in track.boxes if box is not None]
-    return any(abs(a - b) > SHOWS for box in boxes[1:] for a, b in zip(boxes[0], box, strict=True))
+    for box in boxes[1:]:
+        changes = (abs(a - b) for a, b in zip(boxes[0], box, strict=True))
+        if max(changes) > SHOWS:
+            return True
+    return False
 
 
 def _comes_or_goes(track: Track) -> bool:

@@ -79,6 +79,8 @@ def request_body(
 ) -> dict[str, Any]:
     """A chat as the server takes it. `numbers`: model, temperature, max_tokens. `schema`: of the answer, or none."""
     body: dict[str, Any] = {"messages": list(chat), **streamed(numbers, features)}
+
+    # the strictest form that the server is not known to refuse
     form = features.forms[0] if schema is not None else "neither"
     if form == "a JSON schema":
         named = {"name": "scene", "strict": True, "schema": schema}
@@ -97,6 +99,8 @@ def streamed(numbers: dict[str, Any], features: ServerFeatures) -> dict[str, Any
         value = body.pop(name)
         if name == "max_tokens":
             body["max_completion_tokens"] = value  # what OpenAI's reasoning models call it
+
+    # options of a stream that is not requested are an error at some servers
     if "stream" not in body:
         body.pop("stream_options", None)
     return body
@@ -185,7 +189,8 @@ class Answer:
 
     def reply(self) -> ModelReply:
         """The whole reply: a tool's arguments, or the text. Raises `AnimaticError` where there is neither."""
-        text = "".join(self.arguments) if "".join(self.arguments).strip() else "".join(self.text)
+        arguments = "".join(self.arguments)
+        text = arguments if arguments.strip() else "".join(self.text)
         thought = "".join(self.reasoning)
         if not text.strip() and self.finish == "stop":
             text = thought  # some servers put the only answer there
@@ -199,11 +204,16 @@ class Answer:
         raise AnimaticError("the server's answer holds no text")
 
     def _add_choice(self, choice: _Choice) -> None:
+        # a stream sends a delta, an answer in one object a message
         part = choice.delta or choice.message or _Message()
         content = part.content
         if isinstance(content, list):
-            content = "".join(item["text"] for item in content if isinstance(item.get("text"), str))
-        calls = [call.function.arguments or "" for call in part.tool_calls or () if call.function is not None]
+            texts = [item["text"] for item in content if isinstance(item.get("text"), str)]
+            content = "".join(texts)
+        calls: list[str] = []
+        for call in part.tool_calls or ():
+            if call.function is not None:
+                calls.append(call.function.arguments or "")
         pieces = {
             "text": choice.text or content or "",
             "arguments": "".join(calls),

@@ -71,6 +71,8 @@ def plan_story_with_accounts(text: str, seconds: float = 3.0, keys: int = 6) -> 
             continue
 
         prompt = next(prompts)
+
+        # "for 2 seconds" was taken out of the prompt: no model shows it
         match = next(durations)
         duration = float(match[1]) if match else seconds
         if duration <= 0:
@@ -110,13 +112,18 @@ def _standing_alone(prompts: Sequence[str]) -> list[str]:
     out: list[str] = []
     named: dict[str, str] = {}  # noun -> its full phrase; "" where two objects share the noun
     for prompt in prompts:
+        # a subject: that of the last scene that names one
         missing = _begins_with_verb(prompt)
         if out and (missing or _PRONOUN.search(prompt)):
             subject = next((words for before in reversed(out) if (words := _subject(before))), "it")
             prompt = f"{subject} {prompt}" if missing else _with_subject(prompt, subject)
+
+        # full names: each scene is generated from its own prompt, which must say which star it is
         for noun, phrase in named.items():
             if phrase:
                 prompt = re.sub(rf"\bthe {noun}(?!\w)", f"the {phrase}", prompt, flags=re.IGNORECASE)
+
+        # two stars: "the star" names neither of them
         for phrase in _phrases(prompt):
             noun = phrase.split()[-1]
             named[noun] = phrase if named.get(noun, phrase) == phrase else ""
@@ -176,7 +183,10 @@ def _from(previous: Box, track: Track) -> tuple[Box | None, ...]:
         return (previous,) * len(boxes)
 
     # the offset fades along the axes in which the object moves, and stays along the others
-    moves = [len({box[axis] for box in boxes if box}) > 1 for axis in (0, 1)]
+    moves: list[bool] = []
+    for axis in (0, 1):
+        positions = {box[axis] for box in boxes if box}
+        moves.append(len(positions) > 1)
     out: list[Box | None] = []
     for i, box in enumerate(boxes):
         if box is None:

@@ -121,8 +121,11 @@ def _check_examples(file: Path, kind: str, parts: tuple[tuple[str, str], ...]) -
 def _parts(file: Path, headings: str) -> tuple[tuple[str, str], ...]:
     """The parts of a markdown file under headings of these names; nothing may stand before the first."""
     found = re.split(rf"^# ({headings})[ \t]*$", read_text(file), flags=re.MULTILINE)
-    if found[0].strip():
-        raise AnimaticError(
-            f"template {file}: begins with {found[0].strip()[:40]!r}; want a heading, one of {headings}"
-        )
-    return tuple((name, words.strip()) for name, words in zip(found[1::2], found[2::2], strict=True))
+    beginning = found[0].strip()
+    if beginning:
+        raise AnimaticError(f"template {file}: begins with {beginning[:40]!r}; want a heading, one of {headings}")
+
+    # `re.split` gives the names of the headings and the words below them in turn
+    names = found[1::2]
+    words = [part.strip() for part in found[2::2]]
+    return tuple(zip(names, words, strict=True))

@@ -148,7 +148,6 @@ class Api:
         """
         sides = parse_size(size)
         others = tuple(compare or ())
-
         # what one visitor may ask for; the rest is checked with the model
         limits = self.limits
         amounts = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
@@ -180,7 +179,6 @@ class Api:
         if record.state != DONE or version >= len(record.files):
             raise Refused(f"job {id} is {record.state} and has {len(record.files)} videos; want one that is done")
         video = self.studio.log.video(id, version)
-
         # the size after each stage, also of one in between: a chain may grow first and shrink at its end
         chain = resolved(stages, source_model_of(video))
         most_frames = 8 * self.limits.frames  # interpolation makes more of them at little cost
@@ -269,7 +267,6 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
     """One endpoint by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
     if name not in ENDPOINTS:
         raise Refused(f"there is no endpoint {name[:40]!r}; known: {', '.join(ENDPOINTS)}", 404)
-
     # strict: "1" is no number, and true is no 1; pydantic takes them otherwise
     endpoint = validate_call(config=ConfigDict(strict=True))(getattr(api, name))
     try:
@@ -296,7 +293,6 @@ def _with_links(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _holds(record: Record, words: Sequence[str]) -> bool:
-    """Whether each word, in lower case, stands somewhere in a record."""
     generation = record.request["generation"]
     parts = (record.prompt, generation["model"], generation["method"], record.state, record.id)
     text = " ".join(parts).lower()

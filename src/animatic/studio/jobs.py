@@ -79,6 +79,7 @@ Files = list[dict[str, str]]
 
 def make(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
     """Render the request, then under each method to compare with, from the same noise."""
+    # progress runs on over all methods, which take about the same time
     files = []
     requests = wanted.requests
     for m, request in enumerate(requests):

@@ -110,6 +110,8 @@ def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "
         raise AnimaticError("public_url is on without a password; want one, for everybody could come in")
     local = host in LOOPBACK and not public_url
     app = build(api, local, password)
+
+    # everything of Gradio that is not used is off: its footer, its history, its own page
     try:
         _, own_url, relayed_url = app.launch(
             server_name=host, server_port=port, share=public_url, prevent_thread_lock=True, quiet=True, show_error=True,

@@ -130,6 +130,7 @@ class Studio:
     def submit(self, action: str, request: Mapping[str, Any]) -> Record:
         """Put a job at the end of the queue. Raises `Refused` where that is full."""
         with self._states:
+            # under the lock: two visitors at once may not both get the last place
             if (count := len(self._waiting())) >= self.limits.waiting:
                 raise Refused(f"{count} jobs wait already, the most that may; try again later", 429)
             record = self.log.add(action, request)
@@ -155,6 +156,7 @@ class Studio:
 
     def preview(self, name: str) -> bytes:
         """The last job's frames as it would show them by now: animated webp."""
+        # another thread may put the next job in its place meanwhile
         job = self._job
         if job is None or job.record.id != name or not job.preview:
             raise Refused(f"job {name[:40]!r} has no preview now", 404)
@@ -172,7 +174,7 @@ class Studio:
     def close(self) -> None:
         """Stop the job at hand and the worker; what waits is done by the next server."""
         with self._states:
-            self._open = False
+            self._open = False  # a job that is stopped now waits again, rather than being cancelled
             if self._job is not None:
                 self._job.stop.set()
         self._worker.shutdown()
