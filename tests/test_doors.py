@@ -215,3 +215,54 @@ def test_a_strangers_file_names_no_folder_that_the_user_did_not(kind, here, tmp_
     (elsewhere.parent / "secret").write_text("")
     request = GenerationRequest.of_dict(_request(**changes))
     check_paths(request, elsewhere, [elsewhere])  # the user names it
+
+
+# ---- what a stranger found
+
+
+def test_a_flat_key_beside_the_groups_is_refused(here):
+    """It is no request of the old form: its groups must not be dropped for it."""
+    Path("request.json").write_text(json.dumps({**_request(), "seed": 9}))
+    code, _, error = here("render", "request.json")
+    assert code == 2 and "seed: Unexpected keyword argument" in error
+
+
+def test_the_plan_beside_an_edited_video_is_the_edited_one(here):
+    save_story((BEAR,), "story.json")
+    how = ["--steps", "1", "--frames", "2", "--method", "none"]
+    assert here("render", "story.json", *how, "-o", "video.mkv")[0] == 0
+    assert here("edit", "video.mkv", "--swap", "bear=cat", "-o", "edited.mkv")[0] == 0
+    assert here("render", "edited.mkv", "-o", "again.mkv")[0] == 0
+    assert animatic.load_scene("again.json").prompt == "A cat on the grass"
+
+
+def test_stages_of_a_finished_video_are_joined(here):
+    assert here("make", "a bear", "--steps", "1", "--frames", "2", "--then", "blend:2", "-o", "one.mkv")[0] == 0
+    assert here("finish", "one.mkv", "--then", "lanczos:2", "-o", "two.mkv")[0] == 0
+    video = Video.load("two.mkv")
+    assert video.request.finishing.stages == "blend:2,lanczos:2"
+    assert np.array_equal(animatic.generate(video.request).frames, video.frames)
+    code, _, error = here("finish", "one.mkv", "--then", "lanczos:2", "-o", "two.mkv", "--name", "x")
+    assert code == 2 and "name is 'x', and out is the file 'two.mkv'; want one of them" in error
+
+
+def test_a_list_of_controls_is_named_as_one():
+    from animatic.controls.guidance import Guidance
+
+    video = animatic.render(BEAR, method=[Guidance(2.0)], steps=np.int64(1), frames=np.int32(2))
+    assert video.info["method"] == "controls: Guidance"
+    with pytest.raises(AnimaticError, match="is a list of controls, which no file can hold; want method="):
+        animatic.generate(video.request)
+    again = animatic.generate(video.request, method=[Guidance(2.0)])
+    assert np.array_equal(again.frames, video.frames)
+
+
+def test_the_guidance_of_a_file_gives_way_to_the_setting(here):
+    assert here("make", "a bear", "--steps", "1", "--frames", "2", "-o", "one.mkv")[0] == 0
+    assert here("render", "one.mkv", "--set", "guidance.scale=2", "-o", "two.mkv")[0] == 0
+    assert Video.load("two.mkv").request.sampling.guidance == 2
+
+
+def test_a_swap_for_nothing_is_refused():
+    with pytest.raises(AnimaticError, match="'ball' is swapped for ''; want a word"):
+        Edit(swap={"ball": ""})

@@ -216,7 +216,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     windowed = request.windows.enabled
     if windowed is None:
         windowed = needs_windows(request.story, backbone, sampling.frames)
-    chosen = method or request.method or (IN_WINDOWS if windowed else ONE_CLIP)
+    chosen = request.method or (IN_WINDOWS if windowed else ONE_CLIP) if method is None else method
     plain = as_method(chosen)
 
     # the originals cut prompts where this code would encode them in chunks

@@ -30,6 +30,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise AnimaticError(f"{path}: not JSON ({error})") from None
+    except RecursionError:
+        raise AnimaticError(f"{path}: not JSON of ours (nested too deeply)") from None
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

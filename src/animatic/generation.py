@@ -163,7 +163,7 @@ def finished(video: Video, request: GenerationRequest, reports: Callbacks, keep:
 
     # the file's request is the render's, complete, with these stages
     rendered = GenerationRequest.of(video.info, "the render")
-    carried = replace(rendered, finishing=options)
+    carried = rendered.finished_by(options)
     info = {**made.info, "request": carried.to_dict()}
     return replace(made, info=info)
 
@@ -173,12 +173,15 @@ def _check_stages(bound: BoundRequest) -> None:
     stages = bound.request.finishing.stages
     if not stages:
         return
+    backbone = bound.backbone
+    check_stages(stages_of(stages), render_shape(bound), backbone.family or backbone.name)
+
+
+def render_shape(bound: BoundRequest) -> Shape:
+    """The shape of the video before any finishing."""
     (shown,) = bound.shown([bound.request.story])
     width, height = bound.size
-    frames = bound.frame_count([shown])
-    shape = Shape(frames, height, width, bound.frame_rate(shown))
-    backbone = bound.backbone
-    check_stages(stages_of(stages), shape, backbone.family or backbone.name)
+    return Shape(bound.frame_count([shown]), height, width, bound.frame_rate(shown))
 
 
 def _sampled(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, cast
 
+from .backbones.lora import LoraRequest
 from .core.backbone import Backbone
 from .errors import AnimaticError
 from .generation import Watchers, generate, generate_batch
@@ -88,7 +89,8 @@ def request_of(
             raise AnimaticError(f"unknown option {name!r}; known: {', '.join(known)}")
 
     # None stands for the default, as in the fields of a request
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: _plain(value) for name, value in options.items() if value is not None}
+    loras = [LoraRequest.of(lora) if isinstance(lora, str) else LoraRequest(*lora) for lora in given.get("loras", ())]
     for_sampling = {name: given[name] for name in sampling if name in given}
     for_windows = {name: given[name] for name in windows if name in given}
 
@@ -99,13 +101,18 @@ def request_of(
     return GenerationRequest(
         story=story,
         model=model_name,
-        loras=tuple(given.get("loras", ())),
+        loras=tuple((str(lora.file), lora.scale, lora.network) for lora in loras),
         method=method if isinstance(method, str) else "",
         settings=given.get("settings", {}),
         sampling=SamplingOptions(seed=seed, **for_sampling),
         windows=WindowOptions(given.get("windowed"), **for_windows),
         finishing=FinishingOptions(given.get("stages", "")),
     )
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy or torch as Python's own, which JSON holds."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
 def _story(shown: Scene | Story) -> Story:

@@ -123,9 +123,22 @@ class GenerationRequest:
         """The prompts of its scenes, with bars between them."""
         return " | ".join(scene.prompt for scene in self.story)
 
+    @property
+    def edited_story(self) -> Story:
+        """The story after its edits: what the video shows. Raises `AnimaticError` where an edit does not fit."""
+        story = self.story
+        for edit in self.edits:
+            story = edit.of_story(story)
+        return story
+
     def with_sampling(self, **changes: Any) -> GenerationRequest:
         """The same request with other sampling options."""
         return replace(self, sampling=replace(self.sampling, **changes))
+
+    def finished_by(self, options: FinishingOptions) -> GenerationRequest:
+        """The request of its video taken through further stages."""
+        stages = ",".join(filter(None, [self.finishing.stages, options.stages]))
+        return replace(self, finishing=replace(options, stages=stages))
 
     def edited(self, edit: Edit) -> GenerationRequest:
         """The same request with one more edit."""
@@ -171,6 +184,10 @@ class GenerationRequest:
     @staticmethod
     def before_requests(info: Mapping[str, Any], source: str | Path, frames: int) -> GenerationRequest:
         """What is known of a video of `frames` frames whose file was written when only a part was recorded."""
+        if info.get("stages"):
+            raise AnimaticError(
+                f"{source}: was finished with other prompts or seeds than its request had; want the video before that"
+            )
         if "scene" not in info and "story" not in info:
             raise AnimaticError(
                 f"{source}: does not say what it was made from; say what it shows with --invert CAPTION"
@@ -193,7 +210,8 @@ class GenerationRequest:
 
 def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
     """The present form of a request. Before version 1 was final its fields were not grouped."""
-    if not data.keys() & {"seed", "steps", "windowed", "stages"}:
+    is_grouped = bool(data.keys() & {"sampling", "windows", "finishing"})
+    if is_grouped or not data.keys() & {"seed", "steps", "windowed", "stages"}:
         return dict(data)
     values = dict(data)
     sampling = {f.name: values.pop(f.name) for f in fields(SamplingOptions) if f.name in values}

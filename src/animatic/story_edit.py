@@ -33,6 +33,9 @@ class Edit:
         for word, factor in self.weight.items():
             if not isfinite(factor):
                 raise AnimaticError(f"weight of {word!r} is {factor}; want a finite number, such as 2 or 0.5")
+        for old, new in self.swap.items():
+            if not isinstance(new, str) or not new.strip():
+                raise AnimaticError(f"{old!r} is swapped for {new!r}; want a word")
         if not (self.swap or self.weight or self.prompt):
             raise AnimaticError("the edit changes nothing; want words to swap, weights or a new prompt")
 

@@ -21,7 +21,7 @@ from ..request import FinishingOptions, GenerationRequest
 from ..video import Video, as_generated
 from .console import bar, line
 from .options import AsJson
-from .outputs import DEFAULT, Out, Target
+from .outputs import DEFAULT, Out, Target, check_name
 
 STAGE = "STAGE[:FACTOR][:OPTION=VALUE],..."
 STAGES = "interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2"
@@ -57,7 +57,10 @@ def finish(
 
     # what cannot be done, or needs more memory than there is, is refused before more than the first frame is decoded
     probed, most = probe(video), _bytes(memory)
+    check_name(out, name)
     target = Target.of(out, name or f"{video.stem}.finished", format)
+    if len(target.formats) > 1:
+        raise AnimaticError(f"format is {', '.join(target.formats)}; finish writes one file: want one of them")
     options, request = _options(probed, video, FinishingOptions(then, prompt, negative, seed))
     context = stage_context(
         probed, options.prompt, options.seed or 0, negative=_negative(request), negative_override=options.negative
@@ -135,10 +138,9 @@ def _info(made: Video, request: GenerationRequest | None, options: FinishingOpti
         note("the file carries no request: its stages were given different prompts or seeds")
         del info["request"]
         return info
-    stages = ",".join(filter(None, [before.stages, options.stages]))
 
     # with this request the whole chain is made again, from the prompt on
-    info["request"] = replace(request, finishing=replace(options, stages=stages)).to_dict()
+    info["request"] = request.finished_by(options).to_dict()
     return info
 
 

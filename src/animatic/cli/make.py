@@ -22,7 +22,7 @@ from . import finish as cli_finish
 from . import plan as cli_plan
 from .console import console, line
 from .options import AsJson, Given
-from .outputs import DEFAULT, Out, OutputOptions, Target, is_folder
+from .outputs import DEFAULT, Out, OutputOptions, Target, check_name, is_folder
 from .requested import Choices, Sampling, Windows, recorded, requested
 from .video import AttentionOptions, write_generated
 
@@ -173,6 +173,7 @@ def _write(
     span: float = 0.0,
 ) -> None:
     """Load the model and write one video. Scenes planned to last `span` seconds last as a clip of the model."""
+    check_name(out, output.name)
     target = Target.of(out, name, output.format)
     with console(as_json).status("loading"):
         from ..binding import load_model

@@ -77,7 +77,7 @@ class Target:
         def same(file: Path) -> bool:
             try:
                 if file.suffix == ".json":
-                    return load_story(file) == request.story
+                    return load_story(file) == request.edited_story
 
                 # a render that is kept for its stages has not been through them yet
                 is_render = file.name.endswith(RENDER)
@@ -96,7 +96,7 @@ class Target:
         sheet, plan = self.file(".sheet.png"), self.file(".json")
         page = contact_sheet(video, shown.at(len(video)), title=shown.prompt)
         write_atomically(sheet, png(page))
-        save_story(request.story, plan)
+        save_story(request.edited_story, plan)
         return sheet, plan
 
     def write_video(self, video: Video, silent: bool = False) -> list[Path]:
@@ -105,6 +105,12 @@ class Target:
             for loss in video.losses(file.suffix):
                 line(loss, silent)
         return [video.save(file) for file in self.videos]
+
+
+def check_name(out: str, name: str) -> None:
+    """Raise where a name is given for a file that has one by `--out`."""
+    if name and not is_folder(out):
+        raise AnimaticError(f"name is {name!r}, and out is the file {out!r}; want one of them")
 
 
 def is_folder(out: str) -> bool:

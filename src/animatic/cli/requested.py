@@ -57,7 +57,10 @@ def requested(
     if choices.lora is not None:
         loras = map(LoraRequest.of, choices.lora)
         changes["loras"] = tuple((str(lora.file), lora.scale, lora.network) for lora in loras)
-    changes["sampling"] = replace(request.sampling, **_sampling_values(sampling, silent))
+    values = _sampling_values(sampling, silent)
+    if "guidance" not in values and any(name.endswith("guidance.scale") for name in given_settings(choices.set or ())):
+        values["guidance"] = None  # the setting is the same scale by another name, and what the file says gives way
+    changes["sampling"] = replace(request.sampling, **values)
     if windows:
         changes["windows"] = replace(request.windows, **_window_values(windows))
     return replace(request, **changes)

@@ -61,6 +61,10 @@ def generate(
     if format:
         check_format(format)
     request = requested(GenerationRequest((), method="lvd"), choices, sampling, windows)
+    if then:
+        from ..finishing.stages import stages_of
+
+        stages_of(then)  # raises where one is unknown
     request = replace(request, finishing=FinishingOptions(then))
     with console().status("loading"):
         from ..benchmarks import ray_workers as ray_cluster

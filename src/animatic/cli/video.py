@@ -91,7 +91,7 @@ def write_generated(
 
     began = time.perf_counter()
     bound = bind(request, model)
-    (shown,) = bound.shown([_edited_story(request)])
+    (shown,) = bound.shown([request.edited_story])
     export = AttentionExport(
         attention.save_attention,
         attention.attention_of,
@@ -141,13 +141,6 @@ def write_generated(
             line(scene.reasoning, style="dim")
     for label, file in (*(("video", f) for f in files), ("scene", plan), ("sheet", sheet)):
         line(f"{label}  {file}")
-
-
-def _edited_story(request: GenerationRequest) -> Any:
-    story = request.story
-    for edit in request.edits:
-        story = edit.of_story(story)
-    return story
 
 
 def _print_length(bound: BoundRequest, video: Video, request: GenerationRequest, as_json: bool) -> None:

@@ -14,6 +14,8 @@ from .method import ANY, Method, MethodLike
 
 __all__ = ["ANY", "METHODS", "Method", "MethodLike", "as_method", "method_named"]
 
+OWN = "controls: "  # begins the name of a method that is a list of controls
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -65,6 +67,8 @@ def method_named(name: str) -> Method:
     others = entry_points(group="animatic.methods")
     if name in others.names:
         return replace(as_method(others[name].load()), name=name)
+    if name.startswith(OWN):
+        raise AnimaticError(f"method {name!r} is a list of controls, which no file can hold; want method=[...] too")
     raise AnimaticError(f"unknown method {name!r}; known: {', '.join([*METHODS, *sorted(others.names)])}")
 
 
@@ -81,5 +85,5 @@ def as_method(given: Any) -> Method:
     # a list of controls is named by their classes
     if isinstance(given, Sequence) and all(isinstance(control, Control) for control in given):
         kinds = " + ".join(type(control).__name__ for control in given) or "no controls"
-        return Method(kinds, f"Controls of your own: {kinds}.", {ANY: tuple(given)})
+        return Method(f"{OWN}{kinds}", f"Controls of your own: {kinds}.", {ANY: tuple(given)})
     raise AnimaticError(f"method is {repr(given)[:60]}; want a name, a Method, or a list of controls")

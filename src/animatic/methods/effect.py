@@ -29,7 +29,8 @@ def without_effect(method: str, controls: Sequence[Control], shown: Scene | Time
         kinds -= {ShareKV}  # it shares between windows
     if method == "none" or kinds - OF_BOXES:
         return ""
-    if not kinds and isinstance(shown, Scene):
+    shares = any(isinstance(control, (ShareKV, Windows)) for control in controls)
+    if not kinds and shares and isinstance(shown, Scene):
         return f"{method} shares between windows, and the scene fits in one: the video is that of 'none'"
     if not kinds or shown.tracks:
         return ""

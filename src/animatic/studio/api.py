@@ -11,7 +11,6 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
 from ..binding import IN_WINDOWS, ONE_CLIP, needs_windows
-from ..finishing.checks import planned_shapes, resolved
 from ..finishing.stage import NetworkStage, Shape
 from ..finishing.stages import source_model_of, stages_of
 from ..methods import METHODS, method_named
@@ -175,18 +174,10 @@ class Api:
         """Queue the finishing of a job's video: `then` as on the command line, such as "interpolate:4,upscale:2"."""
         record = self.studio.log.get(id)
         finishing = self._finishing(then)
-        stages = stages_of(then)
         if record.state != DONE or version >= len(record.files):
             raise Refused(f"job {id} is {record.state} and has {len(record.files)} videos; want one that is done")
         video = self.studio.log.video(id, version)
-        # the size after each stage, also of one in between: a chain may grow first and shrink at its end
-        chain = resolved(stages, source_model_of(video))
-        most_frames = 8 * self.limits.frames  # interpolation makes more of them at little cost
-        most_pixels = self.limits.side
-        for shape in planned_shapes(Shape.of(video), chain):
-            if max(shape.width, shape.height) > most_pixels or shape.frames > most_frames:
-                size = f"{shape.frames} frames of {shape.width}x{shape.height}"
-                raise Refused(f"that makes {size}; at most {most_frames} of {most_pixels} here")
+        self.studio.check_stages(then, Shape.of(video), source_model_of(video))
         request = replace(video.request, finishing=finishing)
         return self._queued("finish", JobRequest(request, source=(id, version)))
 

@@ -37,10 +37,7 @@ class JobRequest:
     @property
     def story(self) -> Story:
         """The story that is shown: that of the last edit."""
-        story = self.generation.story
-        for edit in self.generation.edits:
-            story = edit.of_story(story)
-        return story
+        return self.generation.edited_story
 
     def check(self, model: Components) -> list[str]:
         """Raise where one of its methods cannot do it on this model; returns what will be without effect."""

@@ -14,9 +14,13 @@ from typing import Any
 
 from ..backbones.components import Components
 from ..backbones.lora import LoraRequest
-from ..binding import load_model, needs_windows
+from ..binding import bind, load_model, needs_windows
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
+from ..finishing.checks import planned_shapes, resolved
+from ..finishing.stage import Shape
+from ..finishing.stages import stages_of
+from ..generation import render_shape
 from ..methods import method_named
 from ..request import GenerationRequest
 from ..scene import Story, save_story
@@ -125,7 +129,17 @@ class Studio:
             for i, scene in enumerate(request.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
+        if request.finishing.stages:
+            self.check_stages(request.finishing.stages, render_shape(bind(request, model)), model.family)
         return notes
+
+    def check_stages(self, text: str, shape: Shape, source_model: str) -> None:
+        """Raise where finishing stages would make a larger video than may be."""
+        limits = self.limits
+        for after in planned_shapes(shape, resolved(stages_of(text), source_model)):
+            if max(after.width, after.height) > limits.side or after.frames > 8 * limits.frames:
+                size = f"{after.frames} frames of {after.width}x{after.height}"
+                raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")
 
     def submit(self, action: str, request: Mapping[str, Any]) -> Record:
         """Put a job at the end of the queue. Raises `Refused` where that is full."""
