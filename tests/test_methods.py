@@ -65,7 +65,7 @@ def test_controls_are_the_same_after_a_run(name, mini):
 def test_a_method_is_a_name_a_method_or_a_list():
     controls = [WaveGuidance(3.0), LayoutAttention()]
     method = as_method(controls)
-    assert method.name == "WaveGuidance + LayoutAttention" and list(method.controls[ANY]) == controls
+    assert method.name == "controls: WaveGuidance + LayoutAttention" and list(method.controls[ANY]) == controls
     assert as_method("lvd") is METHODS["lvd"] is as_method(METHODS["lvd"])
     for wrong in (3, ["lvd"], lambda scenes: []):
         with pytest.raises(AnimaticError, match="want a name, a Method, or a list of controls"):

@@ -84,10 +84,9 @@ def generate_versions(
     stories = [request.story]
     for edit in request.edits:
         stories.append(edit.of_story(stories[-1]))
+    noise = None
     if request.inverted or video is not None:
         bound, noise = inverted_noise(bound, video)
-    else:
-        noise = None
     _check_stages(bound)
 
     seeds = [request.sampling.seed] * len(stories)  # edits have the noise of the source
@@ -170,11 +169,9 @@ def finished(video: Video, request: GenerationRequest, reports: Callbacks, keep:
 
 def _check_stages(bound: BoundRequest) -> None:
     """Raise before the render where its stages could not finish it."""
-    stages = bound.request.finishing.stages
-    if not stages:
-        return
     backbone = bound.backbone
-    check_stages(stages_of(stages), render_shape(bound), backbone.family or backbone.name)
+    if stages := bound.request.finishing.stages:
+        check_stages(stages_of(stages), render_shape(bound), backbone.family or backbone.name)
 
 
 def render_shape(bound: BoundRequest) -> Shape:

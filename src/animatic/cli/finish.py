@@ -15,7 +15,6 @@ import typer
 from ..errors import AnimaticError
 from ..files import fresh_path
 from ..media.encoding import FORMATS
-from ..media.frame_buffer import Probe
 from ..media.reading import probe
 from ..request import FinishingOptions, GenerationRequest
 from ..video import Video, as_generated
@@ -61,9 +60,10 @@ def finish(
     target = Target.of(out, name or f"{video.stem}.finished", format)
     if len(target.formats) > 1:
         raise AnimaticError(f"format is {', '.join(target.formats)}; finish writes one file: want one of them")
-    options, request = _options(probed, video, FinishingOptions(then, prompt, negative, seed))
+    request = GenerationRequest.of(probed.info, video) if "request" in probed.info else None
+    options, used = _options(FinishingOptions(then, prompt, negative, seed), request)
     context = stage_context(
-        probed, options.prompt, options.seed or 0, negative=_negative(request), negative_override=options.negative
+        probed, used.prompt, used.seed or 0, negative=_negative(request), negative_override=used.negative
     )
     stages = resolved(stages_of(then), context.source_model)
     shape = Shape(probed.frames, probed.height, probed.width, probed.fps)
@@ -88,8 +88,7 @@ def finish(
     made = replace(made, info=_info(made, request, options, note))
 
     # the same result may be written again; another's name is not taken
-    (suffix, *_) = target.formats
-    wanted = target.file(f".{suffix}")
+    wanted = target.videos[0]
     file = fresh_path(wanted, partial(same_result, key=made.info["key"]))
     if file != wanted:
         note(f"{wanted} is another result and stays as it is")
@@ -102,14 +101,22 @@ def finish(
         print(json.dumps({**result, "seconds": round(time.perf_counter() - began, 2), "notes": notes}))
 
 
-def _options(probed: Probe, source: Path, given: FinishingOptions) -> tuple[FinishingOptions, GenerationRequest | None]:
-    """The options with what the file's own request says where nothing was given, and that request if there is one."""
-    if "request" not in probed.info:
-        return replace(given, seed=given.seed or 0), None
-    request = GenerationRequest.of(probed.info, source)
-    seed = request.sampling.seed if given.seed is None else given.seed
-    negative = request.sampling.negative if given.negative is None else given.negative
-    return replace(given, seed=seed, negative=negative), request
+def _options(given: FinishingOptions, request: GenerationRequest | None) -> tuple[FinishingOptions, FinishingOptions]:
+    """The options to record, None where they are the request's own, and those to use, with nothing left open."""
+    if request is None:
+        return given, replace(given, seed=given.seed or 0)
+    sampling = request.sampling
+    recorded = replace(
+        given,
+        seed=None if given.seed == sampling.seed else given.seed,
+        negative=None if given.negative == sampling.negative else given.negative,
+    )
+    used = replace(
+        given,
+        seed=sampling.seed if given.seed is None else given.seed,
+        negative=sampling.negative if given.negative is None else given.negative,
+    )
+    return recorded, used
 
 
 def _negative(request: GenerationRequest | None) -> str:
