@@ -1,7 +1,8 @@
 """Whether a plan of the rules says what its prompt says: expectations as they stand in the JSON lines of this folder.
 
 `count`: objects of a noun. `moves`: left, right, up, down or still, from the first box to the last. `size`, `visible`,
-`ends`, `path`, `relation`, `between`, `overtakes`, `opposite`: as named below. `said`: words that must be reported as
+`ends`, `path`, `relation`, `between`, `overtakes`, `opposite`: as named below. `rising`: how many times one goes up.
+`at`: the first is where the second stands, along x, all the time. `said`: words that must be reported as
 not understood. `ahead`: the first is before the second in the direction of motion. `empty`: no objects. `refused`: an
 error that holds these words, or any error where it is true.
 """
@@ -98,7 +99,20 @@ def failures(scene, case):
     for noun, path in case.get("path", {}).items():
         if not follows(find(scene, noun)[0], path):
             bad.append(f"{noun} goes {directions(find(scene, noun)[0])}; want {path}")
+    if rising := case.get("rising"):
+        ups = [dy < 0 for dy in _steps(find(scene, rising[0])[0])]
+        leaps = sum(up and not before for before, up in pairwise([False, *ups]))
+        bad += [] if leaps == rising[1] else [f"{rising[0]} rises {leaps} times; want {rising[1]}"]
+    if at := case.get("at"):
+        inner, outer = (seen(find(scene, noun)[0]) for noun in at)
+        inside = all(b[0] < centre(a)[0] < b[2] for a, b in zip(inner, outer, strict=True))
+        bad += [] if inside else [f"{at[0]} is not at the {at[1]}"]
     return bad + _relations(scene, case)
+
+
+def _steps(track):
+    """How much lower a track is at each key frame than at the one before."""
+    return [b[1] - a[1] for a, b in pairwise(map(centre, seen(track)))]
 
 
 def _relations(scene, case):

@@ -8,7 +8,7 @@ from .clause_state import Complement
 from .lexicon import is_any
 from .motions import Spot
 from .move_tables import ALONG, ARRIVING, GROUND, SKY, STILL, USUAL
-from .paths import Move
+from .paths import Move, way_back
 
 
 class AdverbialMeaning(ClauseMeaning):
@@ -100,6 +100,16 @@ class AdverbialMeaning(ClauseMeaning):
             self._mark(Role.RELATION, complement.tokens)
         elif used:
             self.motion_tokens += complement.tokens
+
+    def _come_back(self) -> None:
+        """ "to the tree and back": the last of the goals so far, or else the usual one, is left again."""
+        if not any(complement.kind == "and back" for complement in self.clause.complements):
+            return
+        ways = self.goals or ([USUAL[self.kind]] if self.kind in USUAL else [])
+        if ways:
+            self.goals = [*ways, way_back(reversed(ways))]
+        else:
+            self.scene.notes.append("'back' shows in no box")
 
     def _leads_to(self, particle: Complement) -> bool:
         """Whether "up" belongs to "up to" or "up on": no direction, but an approach."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from . import lexicon
 from .motions import Spot
 
 _FRAME = r"(?:scene|frame|screen|image|picture|video|view|shot|clip|camera)"
@@ -17,6 +18,9 @@ SPOT = rf"((?:the |its |their )?(?:very |far )?{_BARE_SPOT}(?: hand)?{_HALVES}){
 _VIEWER = r"(?:the |our )?(?:camera|viewer|viewers|audience|front|foreground|us|me|you|lens)"
 _CLIP = r"(?:the |this )?(?:clip|video|scene|shot|footage|movie|film|way|animation|sequence)"
 _SIDEWAYS = r"(?:left|right)(?:wards?)?"
+_PER_CENT = r"[0-9.]+(?:%| per ?cent)"
+_EXTENT = rf"the (?:\w+ )?(?:width|height|size|area|length|way|time|distance|{_FRAME})"
+_HOW_OFTEN = rf"(?:[0-9]+|a few|a couple of|several|many|multiple|countless|{'|'.join(lexicon.NUMBERS)})"
 _TURN = r"(?:upwards?|up|downwards?|down)"
 
 
@@ -39,6 +43,9 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("visible first", rf"(?:only )?(?:in|during|for) the first half(?: of {_CLIP})?{_OF_FRAME}"),
     ("visible last", rf"(?:only )?(?:in|during|for) the (?:second|last|latter) half(?: of {_CLIP})?{_OF_FRAME}"),
     ("middle", rf"(?:only )?(?:half ?way|midway|partway)(?: through| into| in)?(?: {_CLIP})?|in the middle of {_CLIP}"),
+    ("share", rf"(?:(?:at|by|to|from|about|around|over|with|only) )*{_PER_CENT}(?: (?:of|from) {_EXTENT})?"),
+    ("repeat", rf"(?:(?:about|around|at least|exactly) )?{_HOW_OFTEN} times(?: (?:in a row|over))?"),
+    ("and back", r"(?:(?:and|then) )+(?:all the way |straight |right )?back(?: again)?(?= [.,;:!?|\u00a7\n]|$)"),
     (
         "filler",
         r"(?:right|just|directly|immediately|straight)(?= (?:next to|in front|behind|beside|above|below|under|on top|"

@@ -72,6 +72,9 @@ class Cast:
         if not phrase.definite:
             return []
         same = [i for i, item in enumerate(self.objects) if item.noun == noun and phrase.colour in item.phrase]
+        sized = [i for i in same if self.objects[i].size == phrase.size]
+        if phrase.size != 1.0 and sized:
+            same = sized  # "the small one", of a big ball and a small one
         if phrase.side:
             exact = [i for i in same if self.objects[i].side == phrase.side]
             groups = [i for i in same if self.objects[i].count > 1]

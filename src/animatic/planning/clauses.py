@@ -113,6 +113,7 @@ class ClauseReader(NounRoles):
         found = element.adverbial
         assert found is not None
         self._leads(k)
+        self.is_next |= self._before(k) == "and" and found.value.startswith("back ")  # "flies up and back down"
         if found.kind.startswith("relation") and "own" not in found.kind:
             self.preposition = element
             return
@@ -122,7 +123,10 @@ class ClauseReader(NounRoles):
         is_its = found.kind == "at spot" or found.kind.startswith("relation own")
         if is_its and self._before(k) == "noun" and self.last_role in ("direct", "complement") and self.last:
             if found.kind == "at spot":
-                self.clauses.append(Clause(list(self.last), complements=[complement]))
+                # first, for the motion may lead there
+                own = Clause(list(self.last), complements=[complement])
+                last = bool(self.clauses) and self.clauses[-1] is self.current
+                self.clauses.insert(len(self.clauses) - last, own)
                 return
             complement.objects = list(self.last)
         self._complete(complement)

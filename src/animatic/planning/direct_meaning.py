@@ -189,8 +189,9 @@ class DirectMeaning(RelationMeaning):
 
 def _combined(goals: list[Move]) -> list[Move]:
     """A path without a goal and a goal without a path, said together, are one move: "bounces to the right"."""
-    lines = [goal for goal in goals if goal.path == "line"]
     shapes = [goal for goal in goals if goal.path in ("bounce", "zigzag", "arc") and goal.goal == (None, None)]
+    lines = [goal for goal in goals if goal.path == "line" or (shapes and goal.path == shapes[0].path)]
+    lines = [goal for goal in lines if goal not in shapes]
     if len(goals) == 2 and len(lines) == 1 and len(shapes) == 1:
         return [Move(lines[0].goal, shapes[0].path)]
 

@@ -40,6 +40,7 @@ class Elements(StyleWords):
     """Splits tokens into elements; words that are style, whatever stands around them, get that role in the ledger."""
 
     def read(self) -> list[Element]:
+        self._opener()
         self._idioms()
         self._comparisons()
         self._style_segments()
@@ -112,7 +113,7 @@ class Elements(StyleWords):
 
         # what is neither verb nor function word may begin a noun phrase
         coordinated = before is not None and (before.kind in ("and", "comma") or before.word == "by")
-        noun = reader.read(i, coordinated=coordinated)
+        noun = reader.read(i, coordinated=coordinated or i == self.caused)
         if noun and noun.stop > i:
             return Element("noun", i, noun.stop, noun=noun)
         if verb:
@@ -124,6 +125,13 @@ class Elements(StyleWords):
         if forms.is_adjective(low):
             return Element("adjective", i, i + 1, low)
         return Element("skip", i, i + 1)
+
+    def _acts_on(self, i: int, reader: PhraseReader) -> bool:
+        """Whether an unknown verb at `i` has an object, after a particle or not: "and knocks over a glass"."""
+        after = i + 1
+        if reader.low(after) in lexicon.PARTICLES:
+            after += 1
+        return forms.is_finite_before(reader.low(i), reader.low(after))
 
     def _describes(self, i: int, reader: PhraseReader) -> bool:
         """Whether the word at `i` is an adjective that no noun follows: "is old"."""
@@ -199,7 +207,7 @@ class Elements(StyleWords):
             if low.endswith("ing") or verb.form == "past":
                 return not reader.read(i) or verb.form == "past"
             if not known:
-                return False
+                return had_verb and self._acts_on(i, reader)
             if had_verb or before.kind == "then":
                 return True
             return subject is not None and not can_be_noun

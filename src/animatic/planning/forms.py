@@ -14,6 +14,7 @@ from . import lexicon
 
 _SINGULARS = {many: one for one, many in english.IRREGULAR.items()}
 _NOT_PLURAL = re.compile(r"(ss|us|is|lens|gas|news|series|species|tennis|bus)$")
+ARTICLES = frozenset("a an the his her its their".split())
 _ODD_VERBS = {"lying": "lie", "dying": "die", "left": "leave", "leaving": "leave", "lay": "lie", "felled": "fall"}
 _ENDINGS = (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ing", ""), ("ing", "e"), ("ied", "y"), ("ed", ""),
             ("ed", "e"))  # fmt: skip
@@ -85,6 +86,12 @@ def singular(word: str) -> str:
     if re.search(r"([^aeo]us|ss|x|zz|ch|sh)es$", word):
         return word[:-2]
     return word[:-1]
+
+
+def is_finite_before(word: str, following: str) -> bool:
+    """Whether a word in "-s" that can be a verb has an object after it: "knocks a glass", "scores the goal"."""
+    is_finite = word.endswith("s") and verb_lemma(word) not in ("", word)
+    return is_finite and following in ARTICLES
 
 
 def can_be_noun(word: str) -> bool:

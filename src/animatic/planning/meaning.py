@@ -83,6 +83,7 @@ class WholeMeaning(DirectMeaning):
         for complement in self.clause.complements:
             if complement.objects:
                 self._with_objects(complement)
+        self._come_back()
         if self.clause.direct:
             self._direct()
         self._moves()
@@ -147,7 +148,8 @@ class WholeMeaning(DirectMeaning):
 
         # where they go: as is said, away from where they come from, or as usual
         goals = self._completed(self.goals)
-        if self.from_given and not goals:
+        watches = self.clause.verb is not None and lexicon.verbs().get(self.clause.verb.lemma) == "no path"
+        if self.from_given and not goals and not watches:  # "watches from the right" stays there
             goals = [self._opposite()]
         assumed = not goals and kind in USUAL
         if assumed:
@@ -158,7 +160,13 @@ class WholeMeaning(DirectMeaning):
         if goals and not assumed:
             self._replace_assumed(goals)
         self._begin_at(goals)
+        leaves = (
+            kind == "leave"
+            and not self.clause.direct
+            and not any(c.objects or c.place for c in self.clause.complements)
+        )
         for i in self.subjects:
+            self.objects[i].leaves |= leaves
             item = self.objects[i]
             if assumed and item.is_assumed and kind == "go":
                 continue
@@ -270,6 +278,9 @@ class WholeMeaning(DirectMeaning):
         x = self.start[0]
         if self.kind == "leave" and x is not None:
             return [Move(self.start)]
+        known = [move.goal[0] for item in items for move in item.moves if move.goal[0] is not None]
+        if self.kind == "leave" and known:
+            return [Move((float(known[-1] >= 0.5), None))]  # on the way that it goes already
         if usual.goal[0] is not None and x is not None and usual.path == "line":
             goal = 0.0 if x == 1.0 else 1.0
             return [replace(usual, goal=(goal, None))]

@@ -144,6 +144,12 @@ class PhraseReader(PhraseWords):
             return determined and forms.can_be_noun(self.low(i + 1)) and self._is_no_verb(i + 1)
         if token.is_possessive:
             return True
+
+        # "the red one" ends there: what follows is what it does
+        if run and self.low(run[-1]) in _PRONOUN_HEADS:
+            return False
+        if run and low in _PRONOUN_HEADS:
+            return determined and all(forms.is_adjective(self.low(k)) for k in run)
         if low in ("fast", "second", "first", "last", "next", "same", "whole", "entire", "other") and not run:
             return determined and bool(self.low(i + 1))
         if low in lexicon.words("filler") or low in CLOSED:

@@ -101,7 +101,10 @@ class NounRoles(ObjectRoles):
         words = phrase.words
         if words in ("other", "both", "all") or words.isdecimal() or words in lexicon.NUMBERS:
             return ""
-        return self.cast.objects[-1].noun
+
+        # of its colour, where there is one: "the red one" after "a red ball and a blue box"
+        coloured = [item for item in self.cast.objects if phrase.definite and phrase.colour in item.phrase]
+        return (coloured or self.cast.objects)[-1].noun
 
     def _is_medium(self, phrase: NounPhrase) -> bool:
         return is_any(phrase.noun, "medium", "camera") and self.preposition is None and self.current is None

@@ -55,7 +55,14 @@ class ObjectRoles(ClauseState):
         elif joined and current and self.last_role == "direct" and not verb_follows:
             current.direct += found
             self.last = found
-        elif joined and current and self.last_role == "subject" and current.verb is None and self._adjacent(k):
+        elif (
+            joined
+            and current
+            and self.last_role == "subject"
+            and current.verb is None
+            and self._adjacent(k)
+            and not (verb_follows and set(found) & set(current.subjects))
+        ):
             current.subjects += found
             self.last = current.subjects
         elif (

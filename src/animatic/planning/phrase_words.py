@@ -76,6 +76,10 @@ class PhraseWords:
         if not lemma:
             return False
 
+        # "player scores a goal": what an article follows is no noun of a list
+        if forms.is_finite_before(low, self.low(i + 1)):
+            return True
+
         # a finite verb agrees with the noun before it: "dogs run", "dog runs"
         if forms.is_plural(before) or (forms.singular(before) == before and before in _SAME and count != 1):
             return lemma == low or is_verb

@@ -15,12 +15,14 @@ from .scene_objects import Convoy
 # what leads to another object; the second only where the motion ends on top of something
 TOWARDS = frozenset("to towards toward into onto against at".split())
 ONTO = frozenset(("on", "relation on", "upon", "atop"))
+CONFINED = frozenset("swim float fly flutter crawl slither run walk pace scurry wriggle drift".split())
 AWAY = frozenset(("from", "off", "out", "relation out"))
 
 # heights and sides in 0..1 of the range of the object that moves
 LANDING = 0.4  # y of what falls on something
 ON_TOP = 0.45  # y of what has leapt onto something
 JUMPING_OFF = 0.3  # y from which something leaps off
+OVER_EDGE = 0.7  # x just beyond what stands at the left edge
 BESIDE_EDGE = 0.15  # distance from the frame's edge, where the other object stands
 
 
@@ -38,6 +40,7 @@ class RelationMeaning(AdverbialMeaning):
         if not relation and kind != "between":
             return
         carries = all(is_any(self.objects[i].noun, "mount") for i in others)
+        carries |= self._lemma() == "ride" and not any(is_any(self.objects[i].noun, "immobile") for i in others)
         stands_fast = any(is_any(self.objects[i].noun, "immobile") for i in others)
         if kind == "between":
             self._between(others)
@@ -110,9 +113,21 @@ class RelationMeaning(AdverbialMeaning):
             self.goals = [replace(goal, path="arc") for goal in self.goals]
             self._relate("free", self.subjects, others)
             return True
+        if kind in ("in", "inside", "within") and self._lemma() in CONFINED and not self.goals and not self.from_given:
+            self.goals.append(Move(path="sway"))  # a fish that swims in a bowl stays in it
+            self._relate("within", self.subjects, others)
+            return True
         if kind in ("up", "down"):
             self._climb(float(kind == "down"))
-            self._relate("touch", self.subjects, others)
+            if len(self.subjects) > 1 or self.objects[self.subjects[0]].count > 1 or self.goals[-1].goal[0] is not None:
+                self._relate("touch", self.subjects, others)
+                return True
+
+            # straight up a tree is where the tree stands
+            if other.start[0] is None:
+                self._put_in_middle(others[0])
+            self.start = (other.start[0], self.start[1])
+            self._relate("free", self.subjects, others)
             return True
         if kind == "past":
             if other.count == 1:
@@ -167,9 +182,36 @@ class RelationMeaning(AdverbialMeaning):
 
         # without a goal of its own it goes to the other side
         has_goal = any(c.kind in ("onto", "to", "into") for c in self.clause.complements)
+        sideways = list(self.goals)
         if not self.goals and not has_goal:
             self.goals.append(Move((1.0 - x, None)))
         self._relate("free", self.subjects, others)
+        if kind == "off" and not has_goal and not self._flies():
+            self._falls_off(sideways, x)
+
+    def _flies(self) -> bool:
+        lemma = self.clause.verb.lemma if self.clause.verb else ""
+        return lemma in ("fly", "float") or any(is_any(self.objects[i].noun, "flyer") for i in self.subjects)
+
+    def _falls_off(self, sideways: list[Move], x: float) -> None:
+        """Off something is down from it: a leap ends below, what rolls goes over the edge and falls."""
+        if len(self.goals) != 1 or self.goals[0].goal[1] is not None:
+            return
+        goal = self.goals[0].goal[0]
+        if self.kind in ("leap", "bounce"):
+            self.goals = [replace(self.goals[0], goal=(goal, 1.0))]
+            return
+        if not sideways:
+            goal = OVER_EDGE if x < 0.5 else 1 - OVER_EDGE
+        self.goals = [Move((goal, None)), Move((None, 1.0), "fall")]
+
+        # a line of many is wider than what it stands on
+        for i in self.subjects:
+            if self.objects[i].count > 1:
+                self.scene.notes.append(f"{self.objects[i].phrase}: not all of them begin on what they fall off")
+
+    def _lemma(self) -> str:
+        return self.clause.verb.lemma if self.clause.verb else ""
 
     def _side_of_goals(self) -> float:
         """The side, 0 or 1, that the motion leads to: to the right unless something else is said."""

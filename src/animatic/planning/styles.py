@@ -9,6 +9,7 @@ from itertools import pairwise
 from . import forms, lexicon
 from .account import Ledger, Role
 from .lexicon import is_any
+from .openers import CAUSING, opener_length
 from .tokens import Token
 
 STYLISTIC = ("style", "camera", "light", "time", "weather", "medium")
@@ -24,7 +25,15 @@ class StyleWords:
     ledger: Ledger
     taken: set[int] = field(default_factory=set)
     times: list[str] = field(default_factory=list)  # "night" of "at night"
+    caused: int = -1  # the token that begins who does something in "make a ball bounce"
     existential: set[int] = field(default_factory=set)  # tokens of "there is"
+
+    def _opener(self) -> None:
+        """Take the words of a request: "make", "I want to see"; "a video of" after them is read as without them."""
+        length = opener_length([token.low for token in self.tokens])
+        self.ledger.set(Role.STYLE, *range(length))
+        self.taken.update(range(length))
+        self.caused = length if length and self.tokens[length - 1].low in CAUSING else -1
 
     def _idioms(self) -> None:
         """Take set phrases of style, and those without content."""

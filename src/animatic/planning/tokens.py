@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from . import lexicon
 from .lexicon import DIRECTIONS
 
-_WORD = re.compile(r"\d+(?:\.\d+)?(?![^\W_])|[^\W_]+(?:['\u2019-][^\W_]+)*['\u2019]?|[.,;:!?()\u2014\u2013|]|\n")
+_WORD = re.compile(
+    r"\d+(?:\.\d+)?(?: ?%|(?![^\W_]))|[^\W_]+(?:['\u2019-][^\W_]+)*['\u2019]?|[.,;:!?()\u2014\u2013|]|\n"
+)
 _CONTRACTED = frozenset("it he she that there here who what where let".split())
 _BEFORE_NOT = {"ca": "can", "wo": "will"}  # "can't", "won't"
 _JOINED = DIRECTIONS | frozenset("to hand most and".split())
@@ -70,6 +72,10 @@ def _split(text: str, start: int) -> list[Token]:
     """The tokens of a word that begins at `start`: a contraction has two in the same place."""
     end = start + len(text)
     low = text.lower().replace("\u2019", "'")
+
+    # "20 %" is one word, and no number of objects
+    if low.endswith("%"):
+        return [Token(text, low.replace(" ", ""), start, end)]
 
     # contractions
     first, second = _contraction(low)
