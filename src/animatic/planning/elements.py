@@ -12,6 +12,7 @@ from . import forms, lexicon
 from .account import Role
 from .adverbials import Adverbial, adverbials
 from .noun_phrases import NounPhrase, PhraseReader
+from .openers import CAUSING
 from .styles import StyleWords
 from .verb_groups import VerbGroup, VerbReader, is_verb_form
 
@@ -113,6 +114,7 @@ class Elements(StyleWords):
 
         # what is neither verb nor function word may begin a noun phrase
         coordinated = before is not None and (before.kind in ("and", "comma") or before.word == "by")
+        coordinated |= before is not None and before.verb is not None and before.verb.lemma in CAUSING
         noun = reader.read(i, coordinated=coordinated or i == self.caused)
         if noun and noun.stop > i:
             return Element("noun", i, noun.stop, noun=noun)

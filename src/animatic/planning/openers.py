@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 _POLITE = r"(?:please |kindly |hey |hi |hello |, )*"
 _ASKS = r"(?:(?:can|could|would|will) (?:you|we|i) )"
-_ACTS = (
-    r"(?:make|create|generate|produce|render|draw|animate|show|display|give|visuali[sz]e|depict|imagine|design|film)"
-)
+_CREATES = "create|generate|produce|animate|visuali[sz]e|depict|imagine"  # verbs that can be nothing else
+_ACTS = rf"(?:{_CREATES}|make|render|draw|show|display|give|design|film|watch)"
 _SEES = r"(?:see|have|watch|get|view|make|create|generate|show|be shown)"
 _WISHES = r"(?:(?:i|we) (?:really )?(?:want|need|wish|(?:would|'d) (?:like|love))|(?:i|we)'d (?:like|love))"
 _ARTICLE = r"(?:an?|the|some|one|two|three|[0-9]+)"
@@ -21,7 +20,7 @@ _OPENER = re.compile(
     rf"|let(?= {_ARTICLE} )"
     rf"|{_ASKS}?{_POLITE}{_ACTS} (?:me|us)"
     rf"|{_ASKS}?{_POLITE}{_ACTS}(?= {_ARTICLE} )"
-    rf"|{_ASKS}?{_POLITE}(?:create|generate|produce|animate|visuali[sz]e|depict|imagine)(?= [a-z])"
+    rf"|{_ASKS}?{_POLITE}(?:{_CREATES})(?= [a-z])"
     rf"|{_ASKS}?{_POLITE}(?:make it|(?:show|draw|make)(?= (?!{_AFTER_OTHERS} )[a-z]))"
     r")(?= |$)"
 )

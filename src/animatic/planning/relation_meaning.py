@@ -113,7 +113,8 @@ class RelationMeaning(AdverbialMeaning):
             self.goals = [replace(goal, path="arc") for goal in self.goals]
             self._relate("free", self.subjects, others)
             return True
-        if kind in ("in", "inside", "within") and self._lemma() in CONFINED and not self.goals and not self.from_given:
+        encloses = kind in ("in", "inside", "within") and len(others) == 1 and other.count == 1
+        if encloses and self._lemma() in CONFINED and not self.goals and not self.from_given:
             self.goals.append(Move(path="sway"))  # a fish that swims in a bowl stays in it
             self._relate("within", self.subjects, others)
             return True
