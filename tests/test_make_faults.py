@@ -126,7 +126,7 @@ def test_a_seed_is_drawn_and_said(here):
 BAD = {
     "huge seed": (("make", "a cat", "--seed", "99999999999999999999"), "seed is 99999999999999999999; want a whole"),
     "negative seed": (("make", "a cat", "--seed", "-2"), "seed is -2; want a whole number from 0"),
-    "seed of a run": (("bench", "generate", "lvd", "--out", "r", "--seed", "-1"), "seed is -1; want a whole number"),
+    "seed of a run": (("bench", "generate", "lvd", "--out", "r", "--seed", "-2"), "seed is -2; want a whole number"),
     "guidance": (("make", "a cat", "--guidance", "nan"), "--guidance is nan; want a finite number"),
     "seconds": (("make", "a cat", "--seconds", "inf"), "--seconds is inf; want a finite number"),
     "of a group": (("bench", "generate", "lvd", "--out", "r", "--guidance", "-inf"), "--guidance is -inf; want"),
@@ -381,4 +381,4 @@ def test_a_prompt_that_is_no_text_is_named(prompt):
 
 def test_numpy_numbers_are_numbers(model):
     how = {"frames": np.int64(1), "steps": np.int64(1), "size": tuple(np.int64([16, 16]))}
-    assert animatic.render(Scene("a ball"), model, "none", **how).frames.shape == (1, 16, 16, 3)
+    assert animatic.render(Scene("a ball"), model, "none", np.int64(3), **how).frames.shape == (1, 16, 16, 3)

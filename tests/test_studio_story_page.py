@@ -32,17 +32,17 @@ def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
         page.press("#prompt", "Enter")
     assert page.input_value("#method") == "ditctrl+lvd" and page.is_disabled("#frames")
     choose(page, "ditctrl")
-    page.evaluate("document.querySelector('details').open = true")
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     page.fill('[data-path="guidance.scale"]', "3.5")
     for name, text in (("#steps", "1"), ("#seed", "3"), ("#size", "48x64")):
         page.fill(name, text)
-    page.check("#heat")
+    page.check("#attention")
     with page.expect_request("**/api/render") as asked:
         page.click("#render")
     told = json.loads(asked.value.post_data)
     assert told["settings"] == {"guidance.scale": 3.5} and told["frames"] is None and len(told["scene"]["scenes"]) == 2
     page.wait_for_selector("#result:not([hidden])", timeout=120_000)
-    assert page.locator("#result strong").all_inner_texts() == ["ditctrl", "none", "where its words were looked at"]
+    assert page.locator("#result strong").all_inner_texts() == ["ditctrl", "none", "attention to its words"]
     assert page.locator("#result form").count() == 2  # a story can be finished, and edited
     page.reload()
     page.wait_for_selector(".box")
@@ -52,7 +52,7 @@ def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
     page.wait_for_timeout(100)
     shown = [page.input_value(name) for name in ("#method", "#seed", "#steps", "#size")]
     assert shown == ["ditctrl", "3", "1", "48x64"]
-    assert value(page, "guidance.scale") == "3.5" and page.is_checked("#heat") and page.is_checked("#none")
+    assert value(page, "guidance.scale") == "3.5" and page.is_checked("#attention") and page.is_checked("#none")
 
 
 def test_a_default_of_one_method_is_not_told_to_another(page):  # noqa: F811
@@ -60,7 +60,7 @@ def test_a_default_of_one_method_is_not_told_to_another(page):  # noqa: F811
     assert value(page, "energy.scale") == "100"
     choose(page, "boxdiff")
     assert value(page, "energy.scale") == "10"
-    page.evaluate("document.querySelector('details').open = true")
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     page.fill('[data-path="energy.scale"]', "12")
     choose(page, "lvd")
     assert value(page, "energy.scale") == "12"  # what somebody changed stays so

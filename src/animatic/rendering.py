@@ -104,14 +104,16 @@ def request_of(
         loras=tuple((str(lora.file), lora.scale, lora.network) for lora in loras),
         method=method if isinstance(method, str) else "",
         settings=given.get("settings", {}),
-        sampling=SamplingOptions(seed=seed, **for_sampling),
+        sampling=SamplingOptions(seed=_plain(seed), **for_sampling),
         windows=WindowOptions(given.get("windowed"), **for_windows),
         finishing=FinishingOptions(given.get("stages", "")),
     )
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy or torch as Python's own, which JSON holds."""
+    """Numbers of NumPy or torch, in a list too, as Python's own, which JSON holds."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(item) for item in value)
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
