@@ -335,12 +335,14 @@ def test_a_damaged_checkpoint_is_passed_over(name, tmp_path):
     newest, before = (tmp_path / "a" / "checkpoints" / f"step-000000{n}" for n in (3, 2))
     for damage in (flipped, lambda file: file.write_bytes(b"")):
         damage(newest / name)
-        with pytest.warns(AnimaticWarning, match=f"step-0000003: cannot be resumed .*{name}.*; resumed from step-0000002"):
+        with pytest.warns(
+            AnimaticWarning, match=f"step-0000003: cannot be resumed .*{name}.*; resumed from step-0000002"
+        ):
             fit(whole)
         assert distance(expected, weights(tmp_path / "a")) < 1e-4
     for checkpoint in (newest, before):
         flipped(checkpoint / name)
-    with pytest.raises(AnimaticError, match="step-0000003: cannot be resumed .*; want a checkpoint of this run"):
+    with pytest.raises(AnimaticError, match=r"step-0000003: cannot be resumed .*; want a checkpoint of this run"):
         fit(whole)
 
 
