@@ -7,7 +7,6 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from ..backbones.presets import PRESETS
 from ..files import digest_of
 from .jobs import RunSettings
 
@@ -20,6 +19,8 @@ def contents(settings: RunSettings) -> dict[str, str]:
 
     Models of the hub have none: their files are kept there under a commit, and do not change.
     """
+    from ..backbones.presets import PRESETS
+
     found = {}
     model = settings.model
     if os.path.isdir(model):
