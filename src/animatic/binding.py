@@ -12,6 +12,7 @@ from .backbones import load
 from .backbones.components import Components
 from .backbones.lora import with_loras
 from .controls.composition import Composition
+from .controls.guidance import Guidance
 from .controls.regions import Regions
 from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
@@ -237,6 +238,9 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     scheduler = sampling.scheduler or plain.scheduler or defaults.scheduler
     steps = defaults.steps if sampling.steps is None else sampling.steps
     schedule = backbone.schedule(steps, scheduler)
+    for control in changed.on(backbone):
+        if isinstance(control, Guidance):
+            control.check(guidance if control.scale is None else control.scale, schedule)
     windows = request.windows
     layout = plain.layout_with(windows.overlap, windows.transitions, windows.longer_middle)
     settings = {path: value for path, value in values.items() if path not in GUIDANCE}
