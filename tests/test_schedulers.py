@@ -5,6 +5,7 @@ The classes are listed by the library itself, so that a new one is tested when i
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from inspect import signature
@@ -102,6 +103,14 @@ def test_all_are_found():
     """The list is the library's, with what needs packages that are not installed, and the class of this project."""
     assert len(ALL) > 40
     assert {SHORT[name] for name in SHORT} <= set(ALL)
+
+
+def test_the_page_of_schedulers_is_current_and_lists_all():
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "schedulers.md").read_text("utf-8")
+    assert page == runpy.run_path(str(root / "runs" / "schedulers.py"))["schedulers"](), "run: python runs/reference.py"
+    listed = re.findall(r"^\| `(\w+Scheduler)`", page, re.MULTILINE)
+    assert sorted(listed) == ALL
 
 
 @pytest.mark.parametrize(("kind", "name"), CELLS)
