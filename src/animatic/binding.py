@@ -211,7 +211,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     size = sampling.size or (geometry.width, geometry.height)
     width, height = sides_of(size)
     frames = geometry.frames if sampling.frames is None else sampling.frames
-    geometry.latent(frames, height, width)  # raises if it can't
+    backbone.check_size(frames, height, width)
 
     # windows, and the method where none is requested
     windowed = request.windows.enabled

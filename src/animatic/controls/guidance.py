@@ -6,13 +6,14 @@ Ho & Salimans 2022, arXiv 2207.12598, equation 6.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import torch
 from diffusers.guiders.guider_utils import rescale_noise_cfg
 from torch import Tensor
 
-from ..core.control import Control, Run
+from ..core.control import Control, Run, bound
 from ..core.encoded_prompt import segments
 from ..core.schedule import Schedule
 from ..core.types import Conditioning, Denoise, Fraction, Span, Step
@@ -93,23 +94,33 @@ class Guidance(Control):
 
 @dataclass
 class ZeroNegative(Control):
-    """Unconditional branches are conditioned on zeros instead of an encoded text where a run has no negative prompt.
+    """Unconditional branches are conditioned on zeros instead of an encoded text where a sample has no negative prompt.
 
     `force_uc_zero_embeddings` of CogVideoX's SAT code (Yang et al. 2024, arXiv 2408.06072,
     https://github.com/THUDM/CogVideo).
     """
 
+    _encoded: frozenset[int] = bound(default=frozenset())  # samples whose negative prompt is an encoded text
+
     def begin(self, run: Run) -> Control:
-        # a negative prompt of any scene, or of the model, is an encoded text for all
+        # a negative prompt of any scene of a story is an encoded text for the whole story
         defaults = run.backbone.defaults
-        parts = [part for scene in run.scenes for part in segments(scene)]
-        has_negative = any(defaults.negative_text(part.negative) for part in parts)
-        return Control() if has_negative else self
+        encoded = []
+        for sample, scene in enumerate(run.scenes):
+            if any(defaults.negative_text(part.negative) for part in segments(scene)):
+                encoded.append(sample)
+        if run.scenes and len(encoded) == len(run.scenes):
+            return Control()
+
+        own = copy(self)
+        own._encoded = frozenset(encoded)
+        return own
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         # conditional branches keep their text
-        negative = torch.tensor([branch.negative for branch in cond.branches], device=cond.text.device)
-        return replace(cond, text=cond.text.masked_fill(negative[:, None, None], 0.0))
+        zeros = [branch.negative and branch.sample not in self._encoded for branch in cond.branches]
+        mask = torch.tensor(zeros, device=cond.text.device)
+        return replace(cond, text=cond.text.masked_fill(mask[:, None, None], 0.0))
 
 
 @dataclass
