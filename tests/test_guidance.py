@@ -1,5 +1,7 @@
 """Guidance: rescaled, in an interval, CFG-Zero* and APG, equal to the guiders of diffusers, and set by name."""
 
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -16,7 +18,7 @@ from animatic.errors import AnimaticError
 from animatic.methods import METHODS
 from animatic.methods.settings import settings_of, tuned
 from animatic.rendering import render
-from animatic.scene import Scene
+from animatic.scene import Scene, Track
 
 STEPS = 5
 PICTURE = Scene("a cat", seconds=0)
@@ -213,3 +215,28 @@ def test_controls_inside_and_outside_keep_working(image):
     twice = run(image, Outside(), Guidance(5.0, rule=Projected()))
     assert torch.equal(twice, run(image, Guidance(5.0, rule=Projected())))
     assert len(asked) == STEPS
+
+
+BALL = Scene("a red ball", (Track("red ball", ((0.0, 0.2, 0.5, 0.7),)),), seconds=0)
+
+
+@pytest.mark.parametrize("method", ["lvd", "lmd", "multidiffusion", "layout-attention"])
+@pytest.mark.parametrize("settings", [{"guidance.rule": "projected"}, {"guidance.interval": (0.0, 0.5)}])
+def test_methods_are_guided_so_too(image, method, settings):
+    """Controls outside and inside of guidance see what they did."""
+    how = {"steps": 3, "size": (64, 64)}
+    plain = render(BALL, image, method, 3, **how)
+    changed = render(BALL, image, method, 3, settings=settings, **how)
+    assert (changed.frames != plain.frames).any()
+
+
+@pytest.mark.parametrize("settings", [{"guidance.rule": "projected"}, {"guidance.interval": (0.5, 1.0)}])
+def test_stories_are_guided_so_too(wan, settings):
+    """Windows are inside of guidance; outside of the interval only the conditional ones share keys and values."""
+    model = load(wan.reference)
+    model.geometry = replace(model.geometry, frames=5, fps=8.0)
+    story = (Scene("a cat runs", seconds=1.0), Scene("a dog runs", seconds=1.0))
+    how = {"steps": 3, "size": (32, 32)}
+    plain = render(story, model, "ditctrl", 3, **how)
+    changed = render(story, model, "ditctrl", 3, settings=settings, **how)
+    assert (changed.frames != plain.frames).any()

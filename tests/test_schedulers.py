@@ -21,10 +21,10 @@ from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.watching import Progress
 from animatic.core.loop import sample
-from animatic.core.schedulers import SHORT, scheduler_named
+from animatic.core.schedulers import EXPLODING, PRESERVING, SHORT, scheduler_named
 from animatic.errors import AnimaticError
 from animatic.rendering import render, render_batch
-from animatic.scene import Scene
+from animatic.scene import Scene, Track
 
 CLOSE = 1e-4  # of the largest value: sums in another order
 ALL = sorted({name for name in dir(diffusers) if name.endswith("Scheduler")} | {"CogVideoXSATDPMScheduler"})
@@ -132,6 +132,15 @@ def test_it_steps_as_diffusers_or_is_refused(models, kind, name):
     assert float((got - want).abs().max()) <= CLOSE * float(want.abs().max())
 
 
+@pytest.mark.parametrize("name", sorted(PRESERVING | EXPLODING))
+@pytest.mark.parametrize("kind", ["noise", "zero-snr"])
+def test_the_noise_levels_are_the_models_own(kind, name):
+    """Also where a scheduler has no option for what shifted the model's table, and no file says `trained_betas`."""
+    like = TRAINED[kind]
+    levels = scheduler_named(name, like).alphas_cumprod.double()
+    assert float((levels - like.alphas_cumprod.double()).abs().max()) <= 1e-5
+
+
 @pytest.mark.parametrize(("kind", "name"), CELLS)
 def test_the_same_seed_twice_and_at_another_place_in_a_batch(models, kind, name):
     model = models[kind]
@@ -209,3 +218,14 @@ def test_requests_and_batches_go_by_the_class_name(folder):
     assert ticks[-1] == (2 * STEPS - 1, 2 * STEPS - 1)
     batch = render_batch(scenes, model, "none", [1, 5], **how)
     assert np.abs(batch[1].frames.astype(int) - alone.frames.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("method", ["lvd", "lmd", "multidiffusion"])
+@pytest.mark.parametrize("name", ["HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler"])
+def test_methods_steer_solvers_of_second_order(models, name, method):
+    """What they change at the second evaluation has an effect through the prediction."""
+    scene = Scene("a red ball", (Track("red ball", ((0.0, 0.2, 0.5, 0.7),)),), seconds=0)
+    how = {"steps": 3, "scheduler": name, "size": (64, 64)}
+    plain = render(scene, models["noise"], "none", 3, **how).frames.astype(int)
+    steered = render(scene, models["noise"], method, 3, **how).frames.astype(int)
+    assert np.abs(steered - plain).mean() > 1
