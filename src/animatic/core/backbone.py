@@ -216,6 +216,10 @@ class Backbone(ABC):
         """The text attention layers whose name matches `layers` (globs), and how many heads each has; 0: not known."""
         return {}
 
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        """Raise `AnimaticError` where the model does not take videos of so many frames and pixels."""
+        self.geometry.latent(frames, height, width)
+
     def check_scene(self, scene: Scene) -> None:
         """Raise `AnimaticError` where the model cannot show an object of the scene, or is one that finishes videos."""
         if self.concat_conditioning is not None:
