@@ -22,10 +22,13 @@ class Guidance(Control):
     """prediction = unconditional + scale * (conditional - unconditional).
 
     `scale`: the same as --guidance; None is that of the run. At 1 only the conditional branches are evaluated. `x` has
-    one entry a sample, and is repeated for the branches.
+    one entry a sample, and is repeated for the branches. An energy around it evaluates the conditional branches alone.
     """
 
     scale: float | None = None
+    around = frozenset({"Windows", "ShareKV"})
+    single = True
+    guides = True
 
     def begin(self, run: Run) -> Guidance:
         # a copy: methods share their controls between runs
@@ -33,14 +36,14 @@ class Guidance(Control):
         return replace(self, scale=scale)
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        # at scale 1 the unconditional branches cancel out
+        # at scale 1 the unconditional branches cancel out, and an energy has none
         scale = self.at(step)
-        if scale == 1:
+        negative = [i for i, branch in enumerate(cond.branches) if branch.negative]
+        if scale == 1 or not negative:
             return inner(x, step, cond.positive)
 
         # one evaluation of the network for all branches
         prediction = inner(x[cond.samples], step, cond)
-        negative = [i for i, branch in enumerate(cond.branches) if branch.negative]
         positive = [i for i, branch in enumerate(cond.branches) if not branch.negative]
         unconditional = prediction[negative]
         conditional = prediction[positive]
