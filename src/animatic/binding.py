@@ -17,6 +17,7 @@ from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
 from .core.control import Control
 from .core.loop import check_needs
+from .core.order import check_guided, check_order, sorted_controls
 from .core.schedule import Schedule
 from .core.setting_values import Value
 from .core.text import truncating
@@ -117,6 +118,11 @@ class BoundRequest:
             raise AnimaticError(
                 f"method {self.method.name!r}: {error}; want --method none, which any model can do"
             ) from None
+        try:
+            check_order(controls)
+            check_guided(controls)
+        except AnimaticError as error:
+            raise AnimaticError(f"method {self.method.name!r}: {error}") from None
 
         if self.windowed:
             for control in controls:
@@ -124,7 +130,7 @@ class BoundRequest:
                     refusal = f"method {self.method.name!r} lays out one scene"
                     raise AnimaticError(f"{refusal}; want another for a story, such as {IN_WINDOWS}")
             if not any(isinstance(control, Windows) for control in controls):
-                controls.append(Windows())
+                controls = sorted_controls([*controls, Windows()])
         return controls
 
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
@@ -219,8 +225,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     chosen = request.method or (IN_WINDOWS if windowed else ONE_CLIP) if method is None else method
     plain = as_method(chosen)
 
-    # the originals cut prompts where this code would encode them in chunks
-    if plain.name.endswith(":published"):
+    if plain.truncates_prompts:
         backbone = truncating(backbone)
 
     # among the settings, the guidance scale is the option by another name

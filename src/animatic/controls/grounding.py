@@ -41,7 +41,7 @@ class Gligen(Control):
     legacy: bool = False
     naming: Naming = "name"
     needs = frozenset({"grounding"})
-    single = True
+    only_one = True
     _conditioning: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:

@@ -26,8 +26,8 @@ class Guidance(Control):
     """
 
     scale: float | None = None
-    around = frozenset({"Windows", "ShareKV"})
-    single = True
+    stands_around = frozenset({"Windows", "ShareKV"})
+    only_one = True
     guides = True
 
     def begin(self, run: Run) -> Guidance:

@@ -42,8 +42,8 @@ class Regions(Control):
     around: str = ""
     seed: int = 0
     legacy: bool = False
-    around = frozenset({"Guidance", "Windows", "ShareKV"})
-    single = True
+    stands_around = frozenset({"Guidance", "Windows", "ShareKV"})
+    only_one = True
     _run: Run = bound()
     _cond: Conditioning = bound()
     _masks: Tensor = bound()

@@ -49,8 +49,8 @@ class Windows(Control):
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: Annotated[int, Field(ge=1)] = 4
-    around = frozenset({"ShareKV"})
-    single = True
+    stands_around = frozenset({"ShareKV"})
+    only_one = True
     _timelines: Sequence[Timeline] = bound(default=())
 
     def begin(self, run: Run) -> Control:

@@ -126,13 +126,13 @@ class Control:
     the backbone must list in `provides`; they are checked before anything runs. A control raises `AnimaticError` where
     its settings do not suit the run.
 
-    Where it belongs in a list (see `core.order`): `around` names the classes that must come after it, `single` says
+    Where it belongs in a list (see `core.order`): `stands_around` names the classes that must come after it, `only_one` says
     that a list holds one of its class at most, and `guides` that it evaluates both branches of guidance.
     """
 
     needs: frozenset[str] = frozenset()
-    around: ClassVar[frozenset[str]] = frozenset()
-    single: ClassVar[bool] = False
+    stands_around: ClassVar[frozenset[str]] = frozenset()
+    only_one: ClassVar[bool] = False
     guides: ClassVar[bool] = False
 
     def added_scenes(self, run: Run) -> Sequence[Scene]:

@@ -48,7 +48,7 @@ def sorted_controls(controls: Sequence[Control]) -> list[Control]:
         # the first that stands inside none of those that are left
         for control in rest:
             others = (other for other in rest if other is not control)
-            if not any(_is_one_of(control, other.around) for other in others):
+            if not any(_is_one_of(control, other.stands_around) for other in others):
                 break
         else:
             names = ", ".join(type(control).__name__ for control in rest)
@@ -62,15 +62,15 @@ def _check_pair(earlier: Control, later: Control) -> None:
     """Raise where two controls cannot stand in this order, or not in one list."""
     outer = type(later).__name__
     inner = type(earlier).__name__
-    if _is_one_of(earlier, later.around):
+    if _is_one_of(earlier, later.stands_around):
         raise AnimaticError(f"{outer} must stand around {inner}, and comes after it; want {outer} before {inner}")
-    if later.single and _kind(earlier) is _kind(later):
-        raise AnimaticError(f"{inner} and {outer} cannot be in one list; want one {_kind(later).__name__}")
+    if later.only_one and kind_of(earlier) is kind_of(later):
+        raise AnimaticError(f"{inner} and {outer} cannot be in one list; want one {kind_of(later).__name__}")
 
 
-def _kind(control: Control) -> type[Control]:
-    """The outermost class that says that a control may be there once, or its own."""
-    kinds = [cls for cls in type(control).__mro__ if issubclass(cls, Control) and cls.single]
+def kind_of(control: Control) -> type[Control]:
+    """Its kind: the outermost class that says that a control may be there once, or its own."""
+    kinds = [cls for cls in type(control).__mro__ if issubclass(cls, Control) and cls.only_one]
     return kinds[-1] if kinds else type(control)
 
 
