@@ -126,8 +126,8 @@ class Control:
     the backbone must list in `provides`; they are checked before anything runs. A control raises `AnimaticError` where
     its settings do not suit the run.
 
-    Where it belongs in a list (see `core.order`): `stands_around` names the classes that must come after it, `only_one` says
-    that a list holds one of its class at most, and `guides` that it evaluates both branches of guidance.
+    Where it belongs in a list (see `core.order`): `stands_around` names the classes that must come after it, `only_one`
+    says that a list holds one of its class at most, and `guides` that it evaluates both branches of guidance.
     """
 
     needs: frozenset[str] = frozenset()

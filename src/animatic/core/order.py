@@ -33,7 +33,7 @@ def check_guided(controls: Sequence[Control]) -> None:
     A control of one's own that overrides `denoise` may guide without saying so.
     """
     for control in controls:
-        foreign = not type(control).__module__.startswith(__package__.partition(".")[0] + ".")
+        foreign = not type(control).__module__.startswith("animatic.")
         if control.guides or (foreign and type(control).denoise is not Control.denoise):
             return
     listed = ", ".join(type(control).__name__ for control in controls) or "none"

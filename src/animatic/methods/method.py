@@ -24,7 +24,8 @@ class Method:
     line. `paper`: title, authors and year; `arxiv`: its number there; `repository`: the address of the authors' code;
     "" where there is none. `prompt_style`: how it words scenes. `guidance`: its own guidance scale by family; None, or
     no key, is the model's. `scheduler`: "" is the model's own. `layout`: the windows over a story.
-    `reweights_as_published`: see `editing.edited`. `parts`: the names of the methods that a stack joins (`methods.stacks`).
+    `reweights_as_published`: see `editing.edited`. `parts`: the names of the methods that a stack joins, see
+    `methods.stacks`.
 
         calm = Method("calm", "The model alone, from mixed noise.", {ANY: (MixedNoise(), Guidance())})
     """
