@@ -13,6 +13,12 @@ def installed(group: str) -> list[str]:
     return sorted(entry_points(group=group).names)
 
 
+def packages_of(group: str) -> dict[str, str]:
+    """The package of each name in a group of entry points; nothing is imported."""
+    points = sorted(entry_points(group=group), key=lambda point: point.name)
+    return {point.name: point.dist.name if point.dist else point.value for point in points}
+
+
 def loaded(group: str, name: str) -> Any:
     """What an entry point names. Raises `AnimaticError` with the package where its import fails."""
     point = entry_points(group=group)[name]
