@@ -518,7 +518,7 @@ function card(job) {
     change(() => { state.story = scenesOf(job.request.story); state.at = 0; });
     const { model, method, sampling, finishing } = job.request.generation;
     Object.assign($("model"), { value: model });
-    Object.assign($("method"), { value: method });
+    choose(method);
     for (const id of ["seed", "steps", "frames"]) $(id).value = sampling[id] ?? "";
     for (const [option, id] of Object.entries(MORE)) $(id).value = sampling[option] ?? "";
     $("size").value = sampling.size?.join("x") ?? "";
@@ -596,7 +596,7 @@ async function planned() {
     state.key = state.track = 0;
   });
   const usual = state.story.length > 1 ? ["lvd", "ditctrl+lvd"] : ["ditctrl+lvd", "lvd"];
-  if ($("method").value === usual[0]) { $("method").value = usual[1]; await fields(); }
+  if (method() === usual[0]) { choose(usual[1]); await fields(); }
   say(warnings.length ? warnings.join("; ") : scene().reasoning ? `Planned: ${scene().reasoning}` : "Planned.");
 }
 
