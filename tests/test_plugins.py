@@ -98,11 +98,11 @@ def test_a_backbone_of_another_kind_takes_no_options_for_parts(package):
     code += "def plain(name, memory):\n    return Plain()\n\ndef nothing(name, memory):\n    return 3\n"
     package("other", code, {BACKBONES: {"plain": "plain", "nothing": "nothing", "mini": "nothing"}})
     assert load("plain").name == "plain" and load("mini").name == "mini"
-    with pytest.raises(AnimaticError, match="model 'plain' is no model of diffusers' components, and takes no options"):
+    with pytest.raises(AnimaticError, match="model 'plain' has no components of diffusers, and takes no options"):
         load("plain", memory=MemoryOptions(save_memory=True))
     with pytest.raises(AnimaticError, match="entry point 'nothing' made a int; want a Backbone"):
         load("nothing")
-    with pytest.raises(AnimaticError, match="unknown model 'nobody'; known: mini.*plain"):
+    with pytest.raises(AnimaticError, match=r"unknown model 'nobody'; known: mini.*plain"):
         load("nobody")
 
 
@@ -112,7 +112,7 @@ def test_a_backbone_of_another_kind_takes_no_options_for_parts(package):
 def test_a_planner_of_another_package_on_the_command_line(package, here, tmp_path):
     code = example("planner.md").split("\n\n\nscene =")[0]
     package("placing", code, {PLANNERS: {"side-by-side": "SideBySide"}})
-    code, out, err = here("plan", "a cat and a dog", "--planner", "side-by-side", "-o", "scene.json")
+    code, _, err = here("plan", "a cat and a dog", "--planner", "side-by-side", "-o", "scene.json")
     assert code == 0, err
     assert [track.boxes[0][0] for track in animatic.load_scene(tmp_path / "scene.json").tracks] == [0.0, 0.5]
     quick = ("--steps", "1", "--frames", "1")
@@ -149,7 +149,7 @@ def test_a_package_that_cannot_be_imported_is_one_line_with_its_name(group, pack
     with pytest.raises(AnimaticError, match=r"'theirs' of package 'broken' .broken:thing. cannot be imported: Runtime"):
         NAMED[group]("theirs")
     package("empty", "other = 1\n", {group: {"missing": "thing"}})
-    with pytest.raises(AnimaticError, match="'missing' of package 'empty' .* AttributeError"):
+    with pytest.raises(AnimaticError, match=r"'missing' of package 'empty' .* AttributeError"):
         NAMED[group]("missing")
 
 
@@ -164,7 +164,7 @@ def test_a_package_that_cannot_be_imported_harms_no_other_name(package, here):
 @pytest.mark.parametrize("group", [BACKBONES, PLANNERS])
 def test_a_package_that_fails_when_called_is_one_line_with_its_name(group, package):
     package("broken", "def thing(*given):\n    return 1 / 0\n\nname = 3\n", {group: {"theirs": "thing", "no": "name"}})
-    with pytest.raises(AnimaticError, match="'theirs' of package 'broken' .* failed: ZeroDivisionError"):
+    with pytest.raises(AnimaticError, match=r"'theirs' of package 'broken' .* failed: ZeroDivisionError"):
         NAMED[group]("theirs")
     with pytest.raises(AnimaticError, match="is int; want a function or class"):
         NAMED[group]("no")

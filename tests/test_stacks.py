@@ -333,3 +333,49 @@ def test_a_stack_in_the_studio(tmp_path):
     api = Api(Studio(tmp_path))
     paths = [each["path"] for each in api.fields("mini", "lvd+layout-attention")]
     assert "energy.scale" in paths and "layoutattention.inside" in paths
+
+
+def test_an_edit_of_regions_is_refused_by_name(mini):
+    from animatic import edit
+
+    video = render(BALL, mini, "multidiffusion", seed=1, **QUICK)
+    with pytest.raises(AnimaticError, match="method 'multidiffusion' has a prompt for each box, and an edit follows"):
+        edit(video, swap={"ball": "star"}, model=mini)
+
+
+# ---- what there is, and what is refused
+
+
+def test_what_the_package_has_is_listed():
+    """Methods, controls and the version too, though they are imported late."""
+    import animatic
+
+    listed = dir(animatic)
+    assert {"METHODS", "Control", "Method", "__version__", "load", "plan", "render", "generate", "edit"} <= set(listed)
+    assert all(getattr(animatic, name) is not None for name in listed)
+    assert animatic.METHODS is METHODS and animatic.Control is Control
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda animatic: animatic.plan("a cat", planner=3), "planner is 3; want a name, or an object with plan"),
+        (lambda animatic: animatic.load(None), "model is None; want a name, a folder or a hub id"),
+        (lambda animatic: animatic.load(3), "model is 3; want a name"),
+        (lambda animatic: animatic.render("a cat"), "scene is 'a cat'; want a Scene"),
+        (lambda animatic: animatic.render(BALL, stepz=3), "unknown option 'stepz'; known: steps"),
+        (lambda animatic: animatic.render(BALL, method=[3]), "want a name, a Method, or a list of controls"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(call, message):
+    import animatic
+
+    with pytest.raises(AnimaticError, match=message):
+        call(animatic)
+
+
+def test_a_refusal_names_the_method_and_what_would_do(tmp_path):
+    model = load(str(tiny.folder(tmp_path / "m", tiny.unet3d())))
+    wanted = "method 'gligen'.*want a model with GLIGEN's layers, such as modelscope-gligen.* or --method none"
+    with pytest.raises(AnimaticError, match=wanted):
+        render(Scene("a cat"), model, "gligen", steps=1)

@@ -94,7 +94,7 @@ def unet2d() -> UNet2DConditionModel:
 
 
 def motion_adapter(path: Path) -> Path:
-    """AnimateDiff's attention over time for `unet2d`; its output projections begin at zero, which would hide mistakes."""
+    """AnimateDiff's attention over time for `unet2d`; its last layers begin at zero, which would hide mistakes."""
     torch.manual_seed(0)
     adapter = MotionAdapter(
         block_out_channels=(16, 32),

@@ -32,6 +32,7 @@ from .request_checks import check_numbers, check_story, sides_of
 from .scene import Scene, Story
 from .timeline import Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
 
+MODELS_WITH = {"grounding": "a model with GLIGEN's layers, such as modelscope-gligen or sd14-gligen,"}  # by need
 ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is requested
 
 
@@ -115,9 +116,10 @@ class BoundRequest:
         try:
             check_needs(self.backbone, controls)
         except AnimaticError as error:
-            raise AnimaticError(
-                f"method {self.method.name!r}: {error}; want --method none, which any model can do"
-            ) from None
+            missing = {need for control in controls for need in control.needs - self.backbone.provides}
+            hints = [hint for need, hint in MODELS_WITH.items() if need in missing]
+            want = " or ".join([*hints, "--method none, which any model can do"])
+            raise AnimaticError(f"method {self.method.name!r}: {error}; want {want}") from None
         try:
             check_order(controls)
             check_guided(controls)

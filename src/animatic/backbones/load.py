@@ -6,6 +6,7 @@ PRESETS, or in the folder's card `animatic.json`; without a card the network's c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ CARD = {
 
 @quiet()
 def load(
-    name: str = "mini",
+    name: str | os.PathLike[str] = "mini",
     device: str = "",
     memory: MemoryOptions = NO_MEMORY_OPTIONS,
     adapt: Callable[[Components], object] | None = None,
@@ -63,6 +64,9 @@ def load(
     one. `memory` are options to save memory; `adapt` may change the weights before. Raises `AnimaticError` where the
     model is unknown, incomplete or damaged.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise AnimaticError(f"model is {repr(name)[:60]}; want a name, a folder or a hub id such as owner/name")
+    name = os.fspath(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if point := reader_of(name, is_known):
         return cast("Components", load_plugged(point, name, device, memory, adapt))

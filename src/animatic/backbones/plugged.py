@@ -61,7 +61,5 @@ def load_plugged(
     # what is done to the parts of other models is theirs to do
     if adapt is not None or memory != MemoryOptions():
         what = "LoRAs" if adapt is not None else "options to save memory"
-        raise AnimaticError(
-            f"model {name!r} is no model of diffusers' components, and takes no {what}; want it without"
-        )
+        raise AnimaticError(f"model {name!r} has no components of diffusers, and takes no {what}; want it without")
     return model

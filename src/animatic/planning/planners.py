@@ -258,6 +258,8 @@ def plan(prompt: str, planner: str | Planner = "rules", options: PlannerOptions 
         raise AnimaticError(f"prompt is {repr(prompt)[:60]}; want a sentence")
     if isinstance(planner, str):
         planner = planner_named(planner, options)
+    if not callable(getattr(planner, "plan", None)):
+        raise AnimaticError(f"planner is {repr(planner)[:60]}; want a name, or an object with plan(prompt, sample)")
     return planner.plan(prompt).scene
 
 
