@@ -226,6 +226,8 @@ def test_a_model_of_ones_own_is_told_what_it_can_do(here, tmp_path):
     own = ("--model", str(small_model(tmp_path / "own")), "--steps", "1")
     code, _, err = here("make", "one cat", *own)
     assert code == 2 and "method 'lvd'" in err and "want --method none, which any model can do" in err
+    code, _, err = here("make", "one cat", *own, "--method", "none", "--save-attention")
+    assert code == 2 and "--save-attention: own has no attention to words; want it without, or another model" in err
     code, out, err = here("make", "one cat", *own, "--method", "none", "--json")
     assert code == 0, err
     video = Video.load(json.loads(out)["videos"][0])

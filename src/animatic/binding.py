@@ -18,6 +18,7 @@ from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
 from .core.control import Control
 from .core.loop import check_needs
+from .core.order import check_guided, check_order, sorted_controls
 from .core.schedule import Schedule
 from .core.setting_values import Value
 from .core.text import truncating
@@ -32,6 +33,7 @@ from .request_checks import check_numbers, check_story, sides_of
 from .scene import Scene, Story
 from .timeline import Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
 
+MODELS_WITH = {"grounding": "a model with GLIGEN's layers, such as modelscope-gligen or sd14-gligen,"}  # by need
 ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is requested
 
 
@@ -115,9 +117,15 @@ class BoundRequest:
         try:
             check_needs(self.backbone, controls)
         except AnimaticError as error:
-            raise AnimaticError(
-                f"method {self.method.name!r}: {error}; want --method none, which any model can do"
-            ) from None
+            missing = {need for control in controls for need in control.needs - self.backbone.provides}
+            hints = [hint for need, hint in MODELS_WITH.items() if need in missing]
+            want = " or ".join([*hints, "--method none, which any model can do"])
+            raise AnimaticError(f"method {self.method.name!r}: {error}; want {want}") from None
+        try:
+            check_order(controls)
+            check_guided(controls)
+        except AnimaticError as error:
+            raise AnimaticError(f"method {self.method.name!r}: {error}") from None
 
         if self.windowed:
             for control in controls:
@@ -125,7 +133,7 @@ class BoundRequest:
                     refusal = f"method {self.method.name!r} lays out one scene"
                     raise AnimaticError(f"{refusal}; want another for a story, such as {IN_WINDOWS}")
             if not any(isinstance(control, Windows) for control in controls):
-                controls.append(Windows())
+                controls = sorted_controls([*controls, Windows()])
         return controls
 
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
@@ -220,8 +228,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     chosen = request.method or (IN_WINDOWS if windowed else ONE_CLIP) if method is None else method
     plain = as_method(chosen)
 
-    # the originals cut prompts where this code would encode them in chunks
-    if plain.name.endswith(":published"):
+    if plain.truncates_prompts:
         backbone = truncating(backbone)
 
     # among the settings, the guidance scale is the option by another name

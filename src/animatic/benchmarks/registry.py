@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import runpy
 from dataclasses import replace
-from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import AnimaticError
+from ..plugins import installed, loaded
 from . import lmd, lvd, mpv, wild
 from .cases import Benchmark, DetectionSettings
 from .detect import Detector
+
+GROUP = "animatic.benchmarks"  # of entry points
 
 BENCHMARKS = {
     "lmd": Benchmark(
@@ -40,16 +42,16 @@ def benchmark_named(name: str) -> Benchmark:
         return BENCHMARKS[name]
 
     # Those of other packages are loaded only when asked for by name.
-    others = entry_points(group="animatic.benchmarks")
-    if name in others.names:
-        return _benchmark(others[name].load(), name)
+    others = installed(GROUP)
+    if name in others:
+        return _benchmark(loaded(GROUP, name), name)
 
     # A task of any of these.
     whole, colon, task = name.rpartition(":")
     if colon and not name.endswith(".py"):
         return _of_task(benchmark_named(whole), task)
     if not name.endswith(".py"):
-        known = ", ".join([*BENCHMARKS, *sorted(others.names)])
+        known = ", ".join([*BENCHMARKS, *others])
         raise AnimaticError(f"unknown benchmark {name!r}; known: {known}, or a Python file that sets BENCHMARK")
 
     # A file of Python, which is run: its name is the user's own.

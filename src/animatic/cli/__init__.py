@@ -68,8 +68,10 @@ app.command()(by_field(cli_make.render))
 def models(as_json: AsJson = False) -> None:
     """List the models known by name."""
     from ..backbones import PRESETS
+    from ..plugins import packages_of
 
     rows = [(name, preset.about, preset.source or "bundled") for name, preset in PRESETS.items()]
+    rows += [(name, "of an installed package", package) for name, package in packages_of("animatic.backbones").items()]
     table(("model", "what it is", "weights"), rows, as_json)
 
 
@@ -80,12 +82,15 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """List the methods known by name with their papers and repositories, or the settings of one."""
-    from ..methods import METHODS
+    from ..methods import GROUP, METHODS
+    from ..plugins import packages_of
 
     if name:
         _settings(name, model, as_json)
         return
     rows = [(name, each.summary, each.paper, each.arxiv, each.repository) for name, each in METHODS.items()]
+    for other, package in packages_of(GROUP).items():
+        rows.append((other, f"of the installed package {package}", "", "", ""))
     table(("method", "what it does", "paper", "arXiv", "repository"), rows, as_json)
 
 

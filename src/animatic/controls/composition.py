@@ -64,6 +64,8 @@ class Composition(Control):
     seed: int = 123456789
     legacy: bool = False
     needs = frozenset({"text maps"})
+    stands_around = frozenset({"Windows", "ShareKV"})
+    only_one = True
     _latents: ComposedLatents | None = field(default=None, repr=False)
 
     def begin(self, run: Run) -> Composition:

@@ -26,7 +26,7 @@ class Guidance(Control):
     """prediction = unconditional + scale * (conditional - unconditional), or as `rule` combines the two.
 
     `scale`: the same as --guidance; None is that of the run. At 1 only the conditional branches are evaluated. `x` has
-    one entry a sample, and is repeated for the branches.
+    one entry a sample, and is repeated for the branches. An energy around it evaluates the conditional branches alone.
 
     `interval`: the part of the run that is guided, [from, to) as fractions of the noise levels; outside it the scale
     is 1 (Kynkäänniemi et al. 2024, arXiv 2404.07724). `rescale`: how far the standard deviation of each guided
@@ -38,6 +38,9 @@ class Guidance(Control):
     interval: Span = (0.0, 1.0)
     rescale: Fraction = 0.0
     rule: Extrapolated = field(default_factory=Extrapolated)
+    stands_around = frozenset({"Windows", "ShareKV"})
+    only_one = True
+    guides = True
 
     def begin(self, run: Run) -> Guidance:
         # a copy: methods share their controls between runs
@@ -63,14 +66,14 @@ class Guidance(Control):
         return 1.0
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        # at scale 1 the unconditional branches cancel out
+        # at scale 1 the unconditional branches cancel out, and an energy has none
         scale = self.at(step) if step.within(self.interval) else 1.0
-        if scale == 1:
+        negative = [i for i, branch in enumerate(cond.branches) if branch.negative]
+        if scale == 1 or not negative:
             return inner(x, step, cond.positive)
 
         # one evaluation of the network for all branches
         prediction = inner(x[cond.samples], step, cond)
-        negative = [i for i, branch in enumerate(cond.branches) if branch.negative]
         positive = [i for i, branch in enumerate(cond.branches) if not branch.negative]
         unconditional = prediction[negative]
         conditional = prediction[positive]

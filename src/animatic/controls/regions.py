@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from torch import Tensor
 from ..core.control import Control, Run, bound
 from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..errors import warn
-from ..prompting.styles import object_name
+from ..prompting.english import bare
+from ..prompting.styles import object_name, stands
 from ..scene import Scene
 
 
@@ -24,7 +25,9 @@ from ..scene import Scene
 class Regions(Control):
     """Predictions for the background and for each object, with prompts of their own, combined by the boxes per frame.
 
-    Put it before `Guidance`. Later tracks are in front. `bootstrap`: the first fraction of the noise levels, at which
+    Put it before `Guidance`. Controls inside it, such as layout attention, are given the box of each region under the
+    region's own prompt. Attention maps are those of the scene under its whole prompt, evaluated besides, so that an
+    energy may stand around it. Later tracks are in front. `bootstrap`: the first fraction of the noise levels, at which
     an object is denoised in front of a plain colour, at the level's noise, so that it fills the box (the paper's
     bootstrapping). `negative` is appended to the model's own negative prompt for objects. `around`: the same for the
     background. `seed`: of the plain colours; where `legacy` that of the run.
@@ -39,6 +42,8 @@ class Regions(Control):
     around: str = ""
     seed: int = 0
     legacy: bool = False
+    stands_around = frozenset({"Guidance", "Windows", "ShareKV"})
+    only_one = True
     _run: Run = bound()
     _cond: Conditioning = bound()
     _masks: Tensor = bound()
@@ -71,13 +76,25 @@ class Regions(Control):
         own = copy(self)
         own._run = run
         own._samples = samples
-        own._cond = run.backbone.encode(prompts, negatives)
+        encoded = run.backbone.encode(prompts, negatives)
+        own._cond = replace(encoded, first_scene=len(run.scenes))
         own._masks = torch.stack(masks)[:, None].to(run.x)
         if self.bootstrap and self.legacy:
             own._colours, own._picks = own._paint_published(run)
         elif self.bootstrap:
             own._colours = own._paint(run)
         return own
+
+    def added_scenes(self, run: Run) -> list[Scene]:
+        """The scene of each region: the background without tracks, and each object alone under its own name."""
+        added = []
+        for scene in run.single_scenes_for(self):
+            added.append(replace(scene, tracks=()))
+            for track in scene.tracks:
+                name = object_name(track)
+                phrase = next((words for words in (track.phrase, bare(name)) if stands(name, words)), name)
+                added.append(replace(scene, prompt=name, tracks=(replace(track, phrase=phrase),)))
+        return added
 
     def _boxes(self, scene: Scene, run: Run) -> Tensor:
         """Cells inside each track's box: bool `[track, frame, height, width]`.
@@ -91,6 +108,14 @@ class Regions(Control):
         return pixels[..., ::ratio, ::ratio]
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        # maps are of the whole scene, in an evaluation of its own: an energy needs no more
+        if cond.map_request is not None:
+            only_maps = replace(cond.map_request, maps_only=True)
+            asking = replace(cond, map_request=only_maps)
+            of_scene = inner(x, step, asking.positive)
+            if cond.map_request.maps_only:
+                return of_scene
+
         # one entry a region: its sample, in front of a plain colour while bootstrapping
         masks = self._masks
         regions = x[self._samples]

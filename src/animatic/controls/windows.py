@@ -49,6 +49,8 @@ class Windows(Control):
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: Annotated[int, Field(ge=1)] = 4
+    stands_around = frozenset({"ShareKV"})
+    only_one = True
     _timelines: Sequence[Timeline] = bound(default=())
 
     def begin(self, run: Run) -> Control:
@@ -106,7 +108,9 @@ class Windows(Control):
             extra = {name: value[parents] for name, value in cond.extra.items()}
             request = None if maps is None else maps.request_for(parents)
             reused = _read_by_later(calls[i + 1 :])
-            windowed = Conditioning(torch.stack(texts), branches, extra, request, reused)
+            windowed = replace(
+                cond, text=torch.stack(texts), branches=branches, extra=extra, map_request=request, reused=reused
+            )
             predictions = inner(torch.stack(latents), step, windowed)
 
             # add them up: every branch has the same windows, so that weights are summed for the first alone

@@ -86,7 +86,8 @@ class Conditioning:
     """What the network is conditioned on: `text` `[branch, token, channel]`, and a description of each branch.
 
     `extra` holds further tensors by name, `[branch, ...]` each. `reused` are branches, of this call or of earlier ones
-    at this noise level, whose keys and values or activations later calls will read.
+    at this noise level, whose keys and values or activations later calls will read. `first_scene`: index in
+    `Run.evaluated` of the scene of sample 0; those of the other samples follow.
     """
 
     text: Tensor
@@ -94,11 +95,17 @@ class Conditioning:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     map_request: AttentionMapRequest | None = None
     reused: frozenset[Branch] = frozenset()
+    first_scene: int = 0
 
     @property
     def samples(self) -> list[int]:
         """The sample index of each branch."""
         return [branch.sample for branch in self.branches]
+
+    @property
+    def scenes(self) -> list[int]:
+        """The index in `Run.evaluated` of each branch's scene."""
+        return [self.first_scene + branch.sample for branch in self.branches]
 
     @property
     def positive(self) -> Conditioning:

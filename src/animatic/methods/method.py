@@ -24,7 +24,8 @@ class Method:
     line. `paper`: title, authors and year; `arxiv`: its number there; `repository`: the address of the authors' code;
     "" where there is none. `prompt_style`: how it words scenes. `guidance`: its own guidance scale by family; None, or
     no key, is the model's. `scheduler`: "" is the model's own. `layout`: the windows over a story.
-    `reweights_as_published`: see `editing.edited`.
+    `reweights_as_published`: see `editing.edited`. `parts`: the names of the methods that a stack joins, see
+    `methods.stacks`.
 
         calm = Method("calm", "The model alone, from mixed noise.", {ANY: (MixedNoise(), Guidance())})
     """
@@ -40,6 +41,7 @@ class Method:
     scheduler: str = ""
     layout: WindowLayout = BY_TIME
     reweights_as_published: bool = False
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if ANY not in self.controls:
@@ -50,6 +52,11 @@ class Method:
         """Its controls on a model."""
         of_others = self.controls[ANY]
         return list(self.controls.get(backbone.family, of_others))
+
+    @property
+    def truncates_prompts(self) -> bool:
+        """Whether prompts that are too long are cut, as the originals do, where this code encodes them in chunks."""
+        return any(name.endswith(":published") for name in self.parts or (self.name,))
 
     def guidance_on(self, backbone: Backbone) -> float:
         """The guidance scale where none is given: the method's own on this model if it has one, or the model's."""
