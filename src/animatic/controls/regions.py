@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from ..core.control import Control, Run, bound
+from ..core.encoded_prompt import segments
 from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..errors import warn
 from ..prompting.english import bare
 from ..prompting.styles import object_name, stands
 from ..scene import Scene
+from ..timeline import Timeline
 
 
 @dataclass
@@ -85,15 +87,15 @@ class Regions(Control):
             own._colours = own._paint(run)
         return own
 
-    def added_scenes(self, run: Run) -> list[Scene]:
-        """The scene of each region: the background without tracks, and each object alone under its own name."""
-        added = []
-        for scene in run.single_scenes_for(self):
-            added.append(replace(scene, tracks=()))
-            for track in scene.tracks:
-                name = object_name(track)
-                phrase = next((words for words in (track.phrase, bare(name)) if stands(name, words)), name)
-                added.append(replace(scene, prompt=name, tracks=(replace(track, phrase=phrase),)))
+    def added_scenes(self, run: Run) -> list[Scene | Timeline]:
+        """What each region shows: the background without tracks, then each object alone under its own name."""
+        added: list[Scene | Timeline] = []
+        for scene in run.scenes_for(self):
+            story = segments(scene)
+            most = max(len(part.tracks) for part in story)
+            for track in (None, *range(most)):
+                parts = tuple(_alone(part, track) for part in story)
+                added.append(parts[0] if isinstance(scene, Scene) else replace(scene, scenes=parts))
         return added
 
     def _boxes(self, scene: Scene, run: Run) -> Tensor:
@@ -222,3 +224,13 @@ class Regions(Control):
         shown = run.schedule.noised(self._colours[picks], noise, step)
         background = (picks < 0).view(-1, 1, 1, 1, 1)
         return torch.where(background, x, shown)
+
+
+def _alone(scene: Scene, i: int | None) -> Scene:
+    """The scene of track `i` alone, whose prompt is its name; without tracks where there is no such track."""
+    if i is None or i >= len(scene.tracks):
+        return replace(scene, tracks=())
+    track = scene.tracks[i]
+    name = object_name(track)
+    phrase = next((words for words in (track.phrase, bare(name)) if stands(name, words)), name)
+    return replace(scene, prompt=name, tracks=(replace(track, phrase=phrase),))

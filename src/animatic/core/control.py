@@ -55,7 +55,7 @@ class Run:
     seeds: Sequence[int] = ()
     scenes: Sequence[Scene | Timeline] = ()
     guidance: float = 1.0
-    added: Sequence[Scene] = ()
+    added: Sequence[Scene | Timeline] = ()
 
     def seed(self, sample: int) -> int:
         """The seed of a sample's noise; 0 where it is not known."""
@@ -135,7 +135,7 @@ class Control:
     only_one: ClassVar[bool] = False
     guides: ClassVar[bool] = False
 
-    def added_scenes(self, run: Run) -> Sequence[Scene]:
+    def added_scenes(self, run: Run) -> Sequence[Scene | Timeline]:
         """Scenes that it has evaluated besides those of the samples: controls of attention and boxes need them too."""
         return ()
 
