@@ -11,12 +11,9 @@ from typing import Any, cast
 from .backbones import load
 from .backbones.components import Components
 from .backbones.lora import with_loras
-from .controls.composition import Composition
-from .controls.regions import Regions
 from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
 from .core.control import Control
-from .core.loop import check_needs
 from .core.schedule import Schedule
 from .core.setting_values import Value
 from .core.text import truncating
@@ -24,6 +21,7 @@ from .durations import at_rate, clip_frames, frame_rate, length_note
 from .errors import AnimaticError
 from .methods import Method, MethodLike, as_method
 from .methods.effect import check_settings, without_effect
+from .methods.requirements import check_method
 from .methods.settings import GUIDANCE, checked_settings, tuned
 from .prompting.styles import styled
 from .request import GenerationRequest
@@ -111,20 +109,9 @@ class BoundRequest:
             self.backbone.check_scene(scene)
         check_settings(self.method.name, self.settings, shown)
         controls = self.method.on(self.backbone)
-        try:
-            check_needs(self.backbone, controls)
-        except AnimaticError as error:
-            raise AnimaticError(
-                f"method {self.method.name!r}: {error}; want --method none, which any model can do"
-            ) from None
-
-        if self.windowed:
-            for control in controls:
-                if isinstance(control, (Composition, Regions)):
-                    refusal = f"method {self.method.name!r} lays out one scene"
-                    raise AnimaticError(f"{refusal}; want another for a story, such as {IN_WINDOWS}")
-            if not any(isinstance(control, Windows) for control in controls):
-                controls.append(Windows())
+        check_method(self.method.name, controls, self.backbone)
+        if self.windowed and not any(isinstance(control, Windows) for control in controls):
+            controls.append(Windows())
         return controls
 
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Any
 from ..core.control import Control
 from ..errors import AnimaticError
 from . import baselines, ditctrl, lmd, lvd, published
-from .method import ANY, Method, MethodLike
+from .method import ANY, TRANSFORMER, Method, MethodLike
 
-__all__ = ["ANY", "METHODS", "Method", "MethodLike", "as_method", "method_named"]
+__all__ = ["ANY", "METHODS", "TRANSFORMER", "Method", "MethodLike", "as_method", "method_named"]
 
 OWN = "controls: "  # begins the name of a method that is a list of controls
 
