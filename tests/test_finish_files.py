@@ -181,15 +181,6 @@ def test_a_stage_by_the_wrong_model(then, message, video):
         finish(video, stages_of(then), stage_context(video, "", 0))
 
 
-@pytest.mark.parametrize("then", ["refine:0.5", "extend:1"])
-def test_stages_by_a_video_transformer(then, video, tmp_path):
-    folder = tiny.wan(tmp_path / "wan")
-    with pytest.raises(
-        AnimaticError, match=r"wan is a video transformer, which cannot (refine|extend) yet; want a UNet"
-    ):
-        finish(video, stages_of(f"{then}:model={folder}"), StageContext())
-
-
 @pytest.mark.parametrize("seed", ["-1", str(2**70)])
 def test_a_seed_that_no_generator_takes_is_refused(tmp_path, capsys, seed):
     with pytest.raises(SystemExit) as end:

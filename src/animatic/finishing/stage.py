@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,11 +15,14 @@ from torch import Tensor
 from ..backbones import load
 from ..backbones.components import Components
 from ..backbones.concat_conditioning import CONCAT, LEVEL
+from ..backbones.load import concat_conditioning_of, found_at
+from ..backbones.locating import locate
 from ..controls.finite import Finite
 from ..controls.guidance import Guidance
 from ..controls.tiles import Tiles
 from ..controls.watching import Progress
 from ..core.arithmetic import ceil_div
+from ..core.backbone import ConcatConditioning
 from ..core.control import Control
 from ..core.loop import check_needs, sample
 from ..core.seeds import check_seed
@@ -113,6 +117,25 @@ class Stage(ABC):
 
 
 @dataclass(frozen=True)
+class ModelKind:
+    """What stages need to know of a model before its weights are read; `name` is for messages."""
+
+    name: str
+    provides: frozenset[str]
+    concat_conditioning: ConcatConditioning | None = None
+
+    @staticmethod
+    def of(backbone: Components) -> ModelKind:
+        return ModelKind(backbone.name, backbone.provides, backbone.concat_conditioning)
+
+    @staticmethod
+    def named(name: str) -> ModelKind:
+        """That of the model called `name` (see `locate`), by its configurations."""
+        found = found_at(locate(name))
+        return ModelKind(found.name, found.cls.provides, concat_conditioning_of(name))
+
+
+@dataclass(frozen=True)
 class NetworkStage(Stage):
     """A stage that calls a network.
 
@@ -169,12 +192,10 @@ class NetworkStage(Stage):
     def backbone(self, context: StageContext) -> Components:
         """The loaded model. Raises `AnimaticError` where it cannot do what the stage does."""
         backbone = context.model(self.resolved(context.source_model).model)
-        if backbone.network_folder == "transformer":
-            raise AnimaticError(f"{backbone.name} is a video transformer, which cannot {self.role} yet; want a UNet")
-        self.check_model(backbone)
+        self.check_model(ModelKind.of(backbone))
         return backbone
 
-    def check_model(self, backbone: Components) -> None:
+    def check_model(self, model: ModelKind) -> None:
         """Raise `AnimaticError` where this model cannot do what the stage does."""
 
     def tile_side(self, backbone: Components) -> int:
@@ -255,15 +276,21 @@ def estimated_memory(backbone: Components, frames: int, tile: int, out: Shape, p
     # One call of the network, for the conditional and the unconditional branch.
     config = backbone.unet.config
     bytes_per_number = next(backbone.unet.parameters()).element_size()
-    channels = config.get("dim") or config["block_out_channels"][0]
+    if backbone.architecture == "transformer":
+        channels = config["num_attention_heads"] * config["attention_head_dim"]
+        frames = ceil_div(frames, backbone.geometry.vae_temporal_ratio)
+        cells = ceil_div(cells, math.prod(backbone.geometry.patch))
+    else:
+        channels = config.get("dim") or config["block_out_channels"][0]
     branches = 1 if backbone.defaults.guidance == 1 else 2
     call = 12 * branches * frames * cells * channels * bytes_per_number
 
     # Decoding, in float32 at the full resolution.
-    vae_channels = backbone.vae.config.get("block_out_channels", (3,))[0]
+    cells = tile_rows * tile_columns
+    vae_channels = backbone.vae.config.get("block_out_channels") or (backbone.vae.config.get("base_dim", 3),)
     pixels = cells * ratio**2
     decoded = min(8, out.frames)
-    decoding = 3 * decoded * pixels * vae_channels * 4
+    decoding = 3 * decoded * pixels * vae_channels[0] * 4
 
     # Weights of network and autoencoder, and ten sets of latents.
     weights = 0

@@ -14,7 +14,7 @@ from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
 from .pieces import Progress, as_batch, overlap_within, padded, process_in_pieces, unit_noise
-from .stage import WINDOWS_PER_PIECE, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
+from .stage import WINDOWS_PER_PIECE, ModelKind, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
 DEFAULT = 2  # the factor where the model is not known yet
 OVERLAP = 2  # frames
@@ -57,13 +57,13 @@ class Upscale(NetworkStage):
         conditioning = concat_conditioning_of(self.model)
         return conditioning.factor if conditioning is not None else DEFAULT
 
-    def check_model(self, backbone: Components) -> None:
-        conditioning = backbone.concat_conditioning
+    def check_model(self, model: ModelKind) -> None:
+        conditioning = model.concat_conditioning
         if conditioning is None or not conditioning.pixels:
             models = ", ".join(self.default_models.values())
-            raise AnimaticError(f"{backbone.name} does not upscale; want {models} or sd-x4")
+            raise AnimaticError(f"{model.name} does not upscale; want {models} or sd-x4")
         if self.level is not None and conditioning.level is None:
-            raise AnimaticError(f"level is {self.level}, but {backbone.name} knows no levels of noise; leave it out")
+            raise AnimaticError(f"level is {self.level}, but {model.name} knows no levels of noise; leave it out")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
         backbone = self.backbone(context)
