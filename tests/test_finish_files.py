@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from test_video_writing import heard_at, with_sound
 from tiny import x4_folder
 
