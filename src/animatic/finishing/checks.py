@@ -11,7 +11,8 @@ import torch
 
 from ..errors import AnimaticError
 from ..media.frame_buffer import format_bytes
-from .stage import ModelKind, NetworkStage, Shape, Stage, StageContext
+from .model_kind import ModelKind
+from .stage import NetworkStage, Shape, Stage, StageContext
 
 
 @contextmanager

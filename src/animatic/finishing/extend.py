@@ -14,7 +14,8 @@ from ..controls.guidance import Guidance
 from ..errors import AnimaticError, warn
 from ..scene import Scene
 from ..video import Video
-from .stage import ModelKind, NetworkStage, Shape, StageContext
+from .model_kind import ModelKind
+from .stage import NetworkStage, Shape, StageContext
 
 DEFAULT_PROMPT = "a video"  # of a video without a known prompt
 

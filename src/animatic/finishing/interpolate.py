@@ -10,8 +10,9 @@ import numpy as np
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import FPS_LIMIT, Video
+from .model_kind import ModelKind
 from .pieces import Progress, as_batch, padded, process_in_pieces, unit_noise
-from .stage import WINDOWS_PER_PIECE, ModelKind, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
+from .stage import WINDOWS_PER_PIECE, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
 
 @dataclass(frozen=True)

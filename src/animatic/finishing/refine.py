@@ -20,8 +20,9 @@ from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
 from ..video import Video
 from .classical import resized
+from .model_kind import ModelKind
 from .pieces import as_batch, overlap_within, padded, unit_noise
-from .stage import ModelKind, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
+from .stage import NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
 OVERLAP = 4  # frames
 

@@ -15,19 +15,17 @@ from torch import Tensor
 from ..backbones import load
 from ..backbones.components import Components
 from ..backbones.concat_conditioning import CONCAT, LEVEL
-from ..backbones.load import concat_conditioning_of, found_at
-from ..backbones.locating import locate
 from ..controls.finite import Finite
 from ..controls.guidance import Guidance
 from ..controls.tiles import Tiles
 from ..controls.watching import Progress
 from ..core.arithmetic import ceil_div
-from ..core.backbone import ConcatConditioning
 from ..core.control import Control
 from ..core.loop import check_needs, sample
 from ..core.seeds import check_seed
 from ..errors import AnimaticError
 from ..video import Video
+from .model_kind import ModelKind
 
 WINDOWS_PER_PIECE = 4  # windows whose latents are held in memory at once
 
@@ -114,25 +112,6 @@ class Stage(ABC):
     def with_less_memory(self) -> Stage | None:
         """The same stage with settings that need less memory; None where there are none."""
         return None
-
-
-@dataclass(frozen=True)
-class ModelKind:
-    """What stages need to know of a model before its weights are read; `name` is for messages."""
-
-    name: str
-    provides: frozenset[str]
-    concat_conditioning: ConcatConditioning | None = None
-
-    @staticmethod
-    def of(backbone: Components) -> ModelKind:
-        return ModelKind(backbone.name, backbone.provides, backbone.concat_conditioning)
-
-    @staticmethod
-    def named(name: str) -> ModelKind:
-        """That of the model called `name` (see `locate`), by its configurations."""
-        found = found_at(locate(name))
-        return ModelKind(found.name, found.cls.provides, concat_conditioning_of(name))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from ..backbones.components import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
+from .model_kind import ModelKind
 from .pieces import Progress, as_batch, overlap_within, padded, process_in_pieces, unit_noise
-from .stage import WINDOWS_PER_PIECE, ModelKind, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
+from .stage import WINDOWS_PER_PIECE, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
 DEFAULT = 2  # the factor where the model is not known yet
 OVERLAP = 2  # frames

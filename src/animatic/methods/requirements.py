@@ -35,15 +35,16 @@ def check_method(name: str, controls: Sequence[Control], backbone: Backbone) -> 
 
 def _lacking(need: str, backbone: Backbone) -> str:
     """What is missing, and what would do."""
-    reads_text = TEXT_MAPS in backbone.provides
-    other = "--method lvd, which needs no such model" if reads_text else "--method none, which any model can do"
+    other = "--method none, which any model can do"
     if need == GROUNDING:
+        if TEXT_MAPS in backbone.provides:
+            other = "--method lvd, which needs no such model"
         models = GROUNDED_VIDEO if "video" in backbone.provides else GROUNDED_IMAGES
         reason = f"needs a model that is conditioned on boxes (GLIGEN), and {backbone.name} is not"
         return f"{reason}; want --model {models}, or {other}"
     if need == TEXT_MAPS:
         reason = f"reads attention to the words of the prompt, which {backbone.name} does not have"
-        return f"{reason}; want --model mini or another of animatic models, or {other}"
+        return f"{reason}; want {other}, or --model mini"
     provided = ", ".join(sorted(backbone.provides))
     return f"needs {need}, and {backbone.name} provides {provided}; want --method none, which any model can do"
 
