@@ -78,11 +78,6 @@ class Transformer(Components):
             self.vae.enable_tiling()
         return super().save_memory()
 
-    def tile_codec(self) -> None:
-        """Let a video autoencoder encode and decode in overlapping tiles."""
-        if self.geometry.vae_temporal_ratio > 1:
-            self.vae.enable_tiling()
-
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
         blocks: dict[str, nn.Module] = {}
         for name, child in self.hooks_at(step).network.named_children():

@@ -128,10 +128,8 @@ class Refine(NetworkStage):
         window = self.window or geometry.frames
         overlap = overlap_within(self.overlap, OVERLAP, window)
         in_latents = _latent_frames(backbone, window)
-        shared = 0
-        if overlap:
-            tokens = ceil_div(overlap, geometry.vae_temporal_ratio * geometry.patch[0])
-            shared = min(tokens * geometry.patch[0], in_latents - geometry.patch[0])
+        frames_per_token = geometry.vae_temporal_ratio * geometry.patch[0]
+        shared = ceil_div(overlap, frames_per_token) * geometry.patch[0]
         windows = Tiles(in_latents, shared, self.tile)
         start = StartFromNoised(latents, self.strength)
         run = SamplingRun(backbone, self, context, windows, [start])
