@@ -11,13 +11,10 @@ from typing import Any, cast
 from .backbones import load
 from .backbones.components import Components
 from .backbones.lora import with_loras
-from .controls.composition import Composition
 from .controls.guidance import Guidance
-from .controls.regions import Regions
 from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
 from .core.control import Control
-from .core.loop import check_needs
 from .core.order import check_guided, check_order, sorted_controls
 from .core.schedule import Schedule
 from .core.setting_values import Value
@@ -26,6 +23,7 @@ from .durations import at_rate, clip_frames, frame_rate, length_note
 from .errors import AnimaticError
 from .methods import Method, MethodLike, as_method
 from .methods.effect import check_settings, without_effect
+from .methods.requirements import check_method
 from .methods.settings import GUIDANCE, checked_settings, tuned
 from .prompting.styles import styled
 from .request import GenerationRequest
@@ -114,26 +112,14 @@ class BoundRequest:
             self.backbone.check_scene(scene)
         check_settings(self.method.name, self.settings, shown)
         controls = self.method.on(self.backbone)
-        try:
-            check_needs(self.backbone, controls)
-        except AnimaticError as error:
-            missing = {need for control in controls for need in control.needs - self.backbone.provides}
-            hints = [hint for need, hint in MODELS_WITH.items() if need in missing]
-            want = " or ".join([*hints, "--method none, which any model can do"])
-            raise AnimaticError(f"method {self.method.name!r}: {error}; want {want}") from None
+        check_method(self.method.name, controls, self.backbone)
         try:
             check_order(controls)
             check_guided(controls)
         except AnimaticError as error:
             raise AnimaticError(f"method {self.method.name!r}: {error}") from None
-
-        if self.windowed:
-            for control in controls:
-                if isinstance(control, (Composition, Regions)):
-                    refusal = f"method {self.method.name!r} lays out one scene"
-                    raise AnimaticError(f"{refusal}; want another for a story, such as {IN_WINDOWS}")
-            if not any(isinstance(control, Windows) for control in controls):
-                controls = sorted_controls([*controls, Windows()])
+        if self.windowed and not any(isinstance(control, Windows) for control in controls):
+            controls = sorted_controls([*controls, Windows()])
         return controls
 
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:

@@ -39,6 +39,7 @@ class Transformer(Components):
     """
 
     network_folder = "transformer"
+    architecture = "transformer"
     provides = frozenset({"text maps", "video"})
 
     @classmethod

@@ -203,7 +203,7 @@ class Windows(Control):
 
     def _window(self, whole: Branch, k: int) -> Window:
         """Window `k` of a sample. In negative branches it has the one prompt that weighs most, as in DiTCtrl."""
-        window = self._timelines[whole.sample].plan.windows[k]
+        window = self._timelines[whole.shown].plan.windows[k]
         if not whole.negative:
             return window
         # of two that weigh the same, the later
@@ -213,7 +213,7 @@ class Windows(Control):
 
 def _whole(branch: Branch) -> Branch:
     """The branch of the whole video that a window's branch is a part of."""
-    return Branch(branch.negative, branch.sample)
+    return Branch(branch.negative, branch.sample, story=branch.story)
 
 
 def _read_by(branch: Branch) -> set[Branch]:

@@ -105,13 +105,6 @@ class Run:
             raise AnimaticError(f"{name} needs scenes, and the run has prompts alone; want sample(..., scenes=[...])")
         return self.scenes
 
-    def single_scenes_for(self, control: Control) -> list[Scene]:
-        """The scenes, for a control that does not know stories. Raises `AnimaticError` where there is one, or none."""
-        single = [scene for scene in self.scenes_for(control) if isinstance(scene, Scene)]
-        if len(single) != len(self.scenes):
-            raise AnimaticError(f"{type(control).__name__} lays out single scenes; found a story in windows")
-        return single
-
 
 def bound(default: Any = MISSING) -> Any:
     """A dataclass field of a control that `begin` binds: it is no setting, and is neither shown nor compared."""

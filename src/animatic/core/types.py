@@ -54,7 +54,8 @@ class Branch:
     index of the sample. `first_frame`: first latent frame, where the branch covers a window of the sample.
     `prompt_weights`: (index, weight) of each of the sample's prompts (a story has several) that it is conditioned on.
     `kv_source`: the branch whose keys and values it attends to in place of its own (see `controls.sharing`), of the
-    same call of the network or of an earlier one at this noise level.
+    same call of the network or of an earlier one at this noise level. `story`: index of the run's scene or story that
+    it shows a region of, where `sample` is not that index.
     """
 
     negative: bool = False
@@ -62,6 +63,12 @@ class Branch:
     first_frame: int = 0
     prompt_weights: tuple[tuple[int, float], ...] = ((0, 1.0),)
     kv_source: Branch | None = None
+    story: int | None = None
+
+    @property
+    def shown(self) -> int:
+        """Index of the run's scene or story that it shows."""
+        return self.sample if self.story is None else self.story
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from ..core.control import Control
 from ..errors import AnimaticError
 from ..plugins import installed, loaded
 from . import baselines, ditctrl, lmd, lvd, published
-from .method import ANY, Method, MethodLike
+from .method import ANY, TRANSFORMER, Method, MethodLike
 from .stacks import nearest, parts_of, stacked, unknown_part
 
-__all__ = ["ANY", "METHODS", "Method", "MethodLike", "as_method", "method_named"]
+__all__ = ["ANY", "METHODS", "TRANSFORMER", "Method", "MethodLike", "as_method", "method_named"]
 
 GROUP = "animatic.methods"  # of entry points
 OWN = "controls: "  # begins the name of a method that is a list of controls

@@ -111,7 +111,8 @@ def tuned(method: Method, given: Mapping[str, Value], backbone: Backbone) -> Met
             guidance = {ANY: float(value)}
 
     # for this family alone: another has other defaults
-    by_family = {**method.controls, backbone.family: tuple(controls)}
+    key = backbone.family or backbone.architecture
+    by_family = {**method.controls, key: tuple(controls)}
     return replace(method, controls=by_family, guidance=guidance)
 
 
