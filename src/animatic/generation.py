@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .binding import BoundRequest, bind, load_model, needs_windows
-from .callbacks import FINISHING, Callback, Callbacks, together
+from .callbacks import FINISHING, Callbacks, Watchers, together
 from .controls.finite import Finite
 from .core.backbone import Backbone
 from .core.control import Control
@@ -32,10 +32,9 @@ from .methods.settings import filled
 from .request import GenerationRequest
 from .request_checks import check_story
 from .scene import Scene, Story, story_json
+from .start_noise import FirstLatents, first_latents
 from .timeline import Timeline
 from .video import Video, check_rate
-
-Watchers = Sequence[Callback | Control]
 
 
 def generate(
@@ -46,6 +45,7 @@ def generate(
     method: MethodLike | None = None,
     video: Video | None = None,
     keep: Path | None = None,
+    latents: FirstLatents | None = None,
 ) -> Video:
     """The video that a request describes. `generate(video.request)` makes the same frames again.
 
@@ -56,12 +56,34 @@ def generate(
         method: A `Method` or a list of controls in place of the method that the request names.
         video: The video whose frames are edited; needed where `request.inverted` is its digest.
         keep: Results of finishing stages are kept as KEEP.1-STAGE.mkv, and used again by a later run.
+        latents: The first latents, or what draws them, in place of the seed; needed where `request.noise` is their
+            digest. See `start_noise.first_latents`.
 
     Raises:
         AnimaticError: before any work, where something cannot be done.
 
     """
-    return generate_versions(request, model, callbacks, method=method, video=video, keep=keep)[-1]
+    versions = generate_versions(request, model, callbacks, method=method, video=video, keep=keep, latents=latents)
+    return versions[-1]
+
+
+def generate_latents(
+    request: GenerationRequest,
+    model: Backbone | None = None,
+    callbacks: Watchers = (),
+    *,
+    method: MethodLike | None = None,
+    latents: FirstLatents | None = None,
+) -> Tensor:
+    """The clean latents `[1, channel, frame, height, width]` of a request without edits and finishing stages.
+
+    `model.decode` makes pixels of them. See `generate`.
+    """
+    if request.edits or request.inverted or request.finishing.stages:
+        raise AnimaticError("latents are of one render; want a request without edits and finishing stages")
+    bound = bind(request, model or load_model(request), method)
+    denoised = _denoised(bound, [request.story], [request.sampling.seed], together(callbacks), first=latents)
+    return denoised.latents
 
 
 def generate_versions(
@@ -72,6 +94,7 @@ def generate_versions(
     method: MethodLike | None = None,
     video: Video | None = None,
     keep: Path | None = None,
+    latents: FirstLatents | None = None,
 ) -> list[Video]:
     """The video without edits, then that of each edit, all from the same noise; only the last is finished.
 
@@ -90,7 +113,7 @@ def generate_versions(
     _check_stages(bound)
 
     seeds = [request.sampling.seed] * len(stories)  # edits have the noise of the source
-    videos = _sampled(bound, stories, seeds, reports, noise)
+    videos = _sampled(bound, stories, seeds, reports, noise, latents)
     if video is not None:  # frame by frame the given one: at its times, with its sound
         videos = [replace(made, fps=video.fps, sound=video.sound) for made in videos]
     if request.finishing.stages:
@@ -120,8 +143,8 @@ def generate_batch(
         same_seed = request.with_sampling(seed=first.sampling.seed)
         if replace(same_seed, story=first.story) != first:
             raise AnimaticError("requests of one batch differ in more than story and seed; want one batch for each")
-    if first.edits or first.inverted:
-        raise AnimaticError("a request with edits is a batch of its own; want generate")
+    if first.edits or first.inverted or first.noise:
+        raise AnimaticError("a request with edits or given latents is a batch of its own; want generate")
 
     for request in requests:
         check_story(request.story)
@@ -187,8 +210,70 @@ def _sampled(
     seeds: Sequence[int],
     reports: Callbacks,
     noise: Tensor | None = None,
+    first: FirstLatents | None = None,
 ) -> list[Video]:
-    """A video of each story; `noise` (one row a story) is drawn from the seeds if not given."""
+    """A video of each story. See `_denoised`."""
+    backbone = bound.backbone
+    denoised = _denoised(bound, stories, seeds, reports, noise, first)
+    pixels = backbone.decode(denoised.latents).cpu().numpy()
+
+    # what all of the batch's files say
+    settled = filled(denoised.controls, bound.guidance, backbone)
+    made = {
+        "model": backbone.name,
+        "family": backbone.family,
+        "method": bound.method.name,
+        "controls": repr(settled),
+        "steps": bound.schedule.steps,
+        "scheduler": bound.schedule.name,
+        "versions": versions(),
+    }
+
+    # and each its own: video i of an edited story is that after i edits
+    videos = []
+    edits = bound.request.edits
+    frames = bound.frame_count(denoised.shown)
+    for i, (each, seed) in enumerate(zip(denoised.shown, seeds, strict=True)):
+        story = bound.request.story if edits else stories[i]
+        complete = bound.complete(story, seed, each)
+        unfinished = type(complete.finishing)()
+        request = replace(complete, edits=edits[:i], finishing=unfinished, noise=denoised.noise_digest)
+        info = {
+            "prompt": each.prompt,
+            "prompt_text": denoised.worded[i].prompt,
+            "seed": seed,
+            **made,
+            **_shown_info(each, backbone),
+            "request": request.to_dict(),
+        }
+        clip = pixels[i, :frames]  # latent frames may hold more than were requested
+        videos.append(Video(clip, bound.frame_rate(each), info))
+    return videos
+
+
+@dataclass(frozen=True)
+class _Denoised:
+    """Clean latents, one row a story, and what they were made by. `worded` is `shown` in the method's wording."""
+
+    latents: Tensor
+    shown: Sequence[Scene | Timeline]
+    worded: Sequence[Any]
+    controls: list[Control]
+    noise_digest: str
+
+
+def _denoised(
+    bound: BoundRequest,
+    stories: Sequence[Story],
+    seeds: Sequence[int],
+    reports: Callbacks,
+    noise: Tensor | None = None,
+    first: FirstLatents | None = None,
+) -> _Denoised:
+    """The clean latents of each story, from `noise` (one row a story), from `first` (the same for all), or the seeds.
+
+    Raises `AnimaticError` where the request is of other first latents.
+    """
     backbone = bound.backbone
     width, height = bound.size
     seeds = [check_seed(seed) for seed in seeds]
@@ -206,45 +291,20 @@ def _sampled(
 
     worded = bound.worded(shown)
     frames = bound.frame_count(shown)
+    digest = ""
+    if first is not None:
+        shape = backbone.geometry.latent(frames, height, width, windowed=bound.windowed)
+        like = backbone.noise([0], 1, height, width)
+        row, digest = first_latents(first, shape, like)
+        noise = row.expand(len(stories), *row.shape[1:])
+    if bound.request.noise != digest and bound.request.noise:
+        raise AnimaticError(f"the request is of given latents ({bound.request.noise}); want generate(..., latents=...)")
     if noise is None:
         noise = backbone.noise(seeds, frames, height, width, windowed=bound.windowed)
     chain = [Finite(), *reports.controls(controls, worded)]
     cond = encode(worded, backbone)
-    schedule = bound.schedule
-    latents = sample(backbone, schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance)
-    pixels = backbone.decode(latents).cpu().numpy()
-
-    # what all of the batch's files say
-    settled = filled(controls, bound.guidance, backbone)
-    made = {
-        "model": backbone.name,
-        "family": backbone.family,
-        "method": bound.method.name,
-        "controls": repr(settled),
-        "steps": schedule.steps,
-        "scheduler": schedule.name,
-        "versions": versions(),
-    }
-
-    # and each its own: video i of an edited story is that after i edits
-    videos = []
-    edits = bound.request.edits
-    for i, (each, seed) in enumerate(zip(shown, seeds, strict=True)):
-        story = bound.request.story if edits else stories[i]
-        complete = bound.complete(story, seed, each)
-        unfinished = type(complete.finishing)()
-        request = replace(complete, edits=edits[:i], finishing=unfinished)
-        info = {
-            "prompt": each.prompt,
-            "prompt_text": worded[i].prompt,
-            "seed": seed,
-            **made,
-            **_shown_info(each, backbone),
-            "request": request.to_dict(),
-        }
-        clip = pixels[i, :frames]  # latent frames may hold more than were requested
-        videos.append(Video(clip, bound.frame_rate(each), info))
-    return videos
+    latents = sample(backbone, bound.schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance)
+    return _Denoised(latents, shown, worded, controls, digest)
 
 
 def _shown_info(shown: Scene | Timeline, backbone: Backbone) -> dict[str, Any]:

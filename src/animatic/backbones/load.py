@@ -6,10 +6,11 @@ PRESETS, or in the folder's card `animatic.json`; without a card the network's c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -32,6 +33,9 @@ from .unet2d import Refiner, UNet2D
 from .unet3d import UNet3D
 from .wan import Wan
 
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
 NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan)}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
 NO_MEMORY_OPTIONS = MemoryOptions()
@@ -51,7 +55,7 @@ CARD = {
 
 @quiet()
 def load(
-    name: str = "mini",
+    name: str | os.PathLike[str] | DiffusionPipeline = "mini",
     device: str = "",
     memory: MemoryOptions = NO_MEMORY_OPTIONS,
     adapt: Callable[[Components], object] = lambda model: None,
@@ -59,8 +63,12 @@ def load(
     """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
 
     `device` "" is a GPU if there is one. `memory` are options to save memory; `adapt` may change the weights before.
+    Of a loaded pipeline of diffusers the modules are used as and where they are, see `pipeline`.
     Raises `AnimaticError` where the model is unknown, incomplete or damaged.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        return _borrowed(name, device, memory)
+    name = os.fspath(name)
     half = memory.dtype == "float16"
     place = locate(name, half)
     found = found_at(place)
@@ -84,6 +92,15 @@ def load(
     model.memory = memory
     adapt(model.freeze())
     return apply_memory_options(model, memory, torch.device(device))
+
+
+def _borrowed(pipe: Any, device: str, memory: MemoryOptions) -> Components:
+    """The model of a loaded pipeline. Raises `AnimaticError` where it is to be moved, or changed to save memory."""
+    from .pipeline import borrowed  # which is made of what is here
+
+    if device or memory != NO_MEMORY_OPTIONS:
+        raise AnimaticError("a loaded pipeline stays as and where it is; want pipe.to(...) and its own memory options")
+    return borrowed(pipe)
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
