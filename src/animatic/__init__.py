@@ -17,7 +17,10 @@ from .video import Video
 
 if TYPE_CHECKING:
     from .backbones import load
+    from .callbacks import Callback
+    from .core.control import Control
     from .generation import generate, generate_batch
+    from .methods import METHODS as METHODS
     from .planning.planners import plan
     from .rendering import edit, render, render_batch
     from .request import GenerationRequest, SamplingOptions
@@ -26,15 +29,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "AnimaticError", "GenerationRequest", "SamplingOptions", "Scene", "Story", "Track", "Video",
+    "AnimaticError", "Callback", "Control", "GenerationRequest", "SamplingOptions", "Scene", "Story", "Track", "Video",
     "edit", "generate", "generate_batch", "load", "load_scene", "load_story", "plan", "read_request", "render",
     "render_batch",
 ]  # fmt: skip
 
 _LATE = {
-    "GenerationRequest": ".request", "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation",
-    "generate_batch": ".generation", "load": ".backbones", "plan": ".planning.planners",
-    "read_request": ".request_files", "render": ".rendering", "render_batch": ".rendering",
+    "METHODS": ".methods", "Callback": ".callbacks", "Control": ".core.control", "GenerationRequest": ".request",
+    "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation", "generate_batch": ".generation",
+    "load": ".backbones", "plan": ".planning.planners", "read_request": ".request_files", "render": ".rendering",
+    "render_batch": ".rendering",
 }  # fmt: skip
 
 
@@ -48,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_LATE, "__version__"})
