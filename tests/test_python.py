@@ -133,7 +133,7 @@ def test_options_of_loading_are_refused_for_a_loaded_model(model):
 
 
 def test_a_prompt_is_no_scene(model):
-    with pytest.raises(AnimaticError, match=r"scene is 'a cat'; want a Scene, such as animatic\.plan makes of a prompt"):
+    with pytest.raises(AnimaticError, match=r"scene is 'a cat'; want a Scene, such as animatic\.plan makes"):
         animatic.render("a cat", model)  # pyright: ignore
     with pytest.raises(AnimaticError, match="model is 5; want a name, a folder"):
         animatic.render(CAT, 5)  # pyright: ignore
