@@ -24,10 +24,12 @@ from .fetching import fetched
 from .folder import class_in, read_card, read_json, reading_card
 from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
+from .layouts import check_original
 from .locating import SHARED, Location, locate
 from .memory import apply_memory_options
 from .parts import read_codec, read_labels, read_scheduler, read_text_encoder
 from .presets import CONVERT_COMMAND, PRESETS, Preset
+from .single_file import read_single_file, single_file
 from .small_model import SpaceTimeBackbone
 from .unet2d import Refiner, UNet2D
 from .unet3d import UNet3D
@@ -60,8 +62,9 @@ def load(
     memory: MemoryOptions = NO_MEMORY_OPTIONS,
     adapt: Callable[[Components], object] = lambda model: None,
 ) -> Components:
-    """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
+    """The model called `name` (see PRESETS), in the folder or file or with the hub id `name`, frozen, on `device`.
 
+    A hub id may have a revision, owner/name@revision; a file the model whose configurations it has, FILE@MODEL.
     `device` "" is a GPU if there is one. `memory` are options to save memory; `adapt` may change the weights before.
     Of a loaded pipeline of diffusers the modules are used as and where they are, see `pipeline`.
     Raises `AnimaticError` where the model is unknown, incomplete or damaged.
@@ -69,18 +72,21 @@ def load(
     if not isinstance(name, (str, os.PathLike)):
         return _borrowed(name, device, memory)
     name = os.fspath(name)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if file := single_file(name):
+        return _of_single_file(*file, device, memory, adapt)
     half = memory.dtype == "float16"
     place = locate(name, half)
     found = found_at(place)
 
     # The type: as requested, else on a GPU the model's own, which bundled models leave open.
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = memory.dtype
     if not dtype:
         is_published = found.known is not None and found.known.source
         dtype = found.known.dtype if found.known and is_published and device.startswith("cuda") else "float32"
     model = _read(found, getattr(torch, dtype), half)
 
+    # Whether anybody says how it is used.
     has_card = {"geometry", "defaults"} <= found.card.keys()
     if found.alike:
         _warn_of_recognised(model, found)
@@ -101,6 +107,23 @@ def _borrowed(pipe: Any, device: str, memory: MemoryOptions) -> Components:
     if device or memory != NO_MEMORY_OPTIONS:
         raise AnimaticError("a loaded pipeline stays as and where it is; want pipe.to(...) and its own memory options")
     return borrowed(pipe)
+
+
+def _of_single_file(
+    file: Path, source: str, device: str, memory: MemoryOptions, adapt: Callable[[Components], object]
+) -> Components:
+    """The model in one file, with the configurations of `source`. See `load`."""
+    from .pipeline import assembled
+
+    dtype = memory.dtype or ("float16" if device.startswith("cuda") else "float32")
+    pipe = read_single_file(file, source, getattr(torch, dtype))
+    model = assembled(pipe)
+    model.name = file.stem
+    path = str(file.resolve())
+    model.reference = f"{path}@{source}" if source else path
+    model.memory = memory
+    adapt(model.freeze())
+    return apply_memory_options(model, memory, torch.device(device))
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
@@ -187,6 +210,7 @@ class Found:
 def found_at(place: Location) -> Found:
     """Raises `AnimaticError` where the place is no model folder, or one of another kind of model."""
     folder = place.folder
+    check_original(folder)
     index = read_json(folder / "model_index.json")
     card = read_card(folder)
     part = "transformer" if "transformer" in index else "unet"
@@ -219,6 +243,8 @@ def concat_conditioning_of(name: str) -> ConcatConditioning | None:
         return preset.concat_conditioning
 
     # A folder's card goes before what is known of the model.
+    if single_file(name):
+        return None
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning
     return conditioning_of_card(read_card(found.folder)) or by_preset

@@ -40,6 +40,20 @@ def borrowed(pipe: Any) -> Components:
     Raises `AnimaticError` where it is of another kind, lacks a part, is in training mode, or its attention layers
     compute what the hooks would not (IP-Adapters, fused projections).
     """
+    model = assembled(pipe)
+    model.defaults = replace(model.defaults, scheduler="")  # the pipeline's own
+    for hooks in model.all_hooks:
+        hooks.give_back()
+
+    # With offloading weights wait elsewhere than they compute.
+    device = pipe._execution_device
+    if device != model.unet.device:
+        model.compute_device = device
+    return model
+
+
+def assembled(pipe: Any) -> Components:
+    """The backbone made of a pipeline's modules, whose attention layers are hooked from now on. See `borrowed`."""
     kind = type(pipe).__name__
     if not isinstance(pipe, DiffusionPipeline):
         raise AnimaticError(f"model is {repr(pipe)[:60]}; want a name, a folder, a hub id or a pipeline of diffusers")
@@ -57,17 +71,9 @@ def borrowed(pipe: Any) -> Components:
     # The same modules in the family's class.
     text: ClipText = text_of(found.name, found.cls, network, encoder, tokenizer)
     geometry = found.geometry(network.config, vae.config)
-    defaults = replace(found.defaults(), scheduler="")  # the pipeline's own
-    model: Components = found.cls(found.name, network, vae, text, pipe.scheduler, geometry, defaults)
+    model: Components = found.cls(found.name, network, vae, text, pipe.scheduler, geometry, found.defaults())
     model.family = found.known.family if found.known else ""
     model.borrow_extras(pipe)
-    for hooks in model.all_hooks:
-        hooks.give_back()
-
-    # With offloading weights wait elsewhere than they compute.
-    device = pipe._execution_device
-    if device != network.device:
-        model.compute_device = device
     return model
 
 

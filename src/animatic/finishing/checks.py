@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from ..backbones.locating import locate
+from ..backbones.single_file import single_file
 from ..errors import AnimaticError
 from ..media.frame_buffer import format_bytes
 from .stage import NetworkStage, Shape, Stage, StageContext
@@ -52,7 +53,8 @@ def check_stages(stages: Sequence[tuple[str, Stage]], shape: Shape, source_model
     for (name, stage), after in zip(named, planned_shapes(shape, named), strict=True):
         if isinstance(stage, NetworkStage):
             with naming_stage(name):
-                locate(stage.model)
+                if not single_file(stage.model):
+                    locate(stage.model)
         else:
             check_memory(name, stage, before, StageContext(), psutil.virtual_memory().available)
         before = after
