@@ -13,7 +13,9 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 import animatic
-from animatic.backbones import load
+from animatic.backbones import PRESETS, load
+from animatic.backbones.layouts import ORIGINAL_IDS
+from animatic.backbones.locating import preset_of
 from animatic.core.backbone import MemoryOptions
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.scene import Scene, Track
@@ -155,6 +157,27 @@ def test_layouts_of_the_first_authors_are_named(tmp_path, file, said):
     (tmp_path / "lavie_base.pt").touch()
     with pytest.raises(AnimaticError, match=r"is LaVie's own; want animatic convert lavie .*lavie_base\.pt"):
         load(str(tmp_path / "lavie_base.pt"))
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "name"),
+    [("Wan-AI/Wan2.1-T2V-1.3B", "wan2.1-1.3b"), ("ali-vilab/modelscope-damo-text-to-video-synthesis", "modelscope")],
+)
+def test_hub_ids_of_the_first_authors_are_named(hub_id, name):
+    with pytest.raises(AnimaticError, match=f"{hub_id} is in its authors' layout; want {name}, the same as "):
+        load(hub_id)
+    assert all(name in PRESETS and not preset_of(hub_id) for hub_id, name in ORIGINAL_IDS.items())
+
+
+def test_the_command_line_takes_one_file(single, folder, here):
+    code, out, err = here(
+        "make", "a cat", "--model", f"{single}@{folder}", "--method", "none", "--steps", "1", "--size", "64x64",
+        "--seed", "1", "-o", "cat.png",
+    )  # fmt: skip
+    assert code == 0 and "cat.png" in out + err, err
+    assert animatic.read_request("cat.png", allowed=[single.parent, folder]).model == f"{single}@{folder}"
+    code, _, err = here("make", "a cat", "--model", str(single), "-o", "other.png")
+    assert code == 2 and "needs the configurations" in err and err.count("\n") <= 2
 
 
 def test_pickles_alone(copy, folder):

@@ -204,6 +204,27 @@ def test_its_loras_stay_in_place(tmp_path, kind):
     assert close(ours(pipe, noise), plain, RUN)
 
 
+def test_words_of_textual_inversion(tmp_path):
+    """A word of one vector, and one of three, which diffusers writes as three words."""
+    pipe = stable_diffusion(tmp_path / "sd")
+    pipe.set_progress_bar_config(disable=True)
+    noise = noise_for(pipe)
+    torch.manual_seed(2)
+    pipe.load_textual_inversion({"<toy>": torch.randn(tiny.WIDTH)}, token="<toy>")
+    pipe.load_textual_inversion({"<style>": torch.randn(3, tiny.WIDTH)}, token="<style>")
+    scene = Scene("a <toy> as <style>", (Track("<style>", ((0, 0, 0.5, 0.5),)),))
+    made = animatic.render(
+        scene, pipe, "none", latents=noise, steps=2, guidance=6.0, size=(64, 64), output_type="latent"
+    )
+    wanted = pipe(scene.prompt, latents=noise[:, :, 0], num_inference_steps=2, guidance_scale=6.0, output_type="latent")
+    assert close(made[:, :, 0], wanted[0], RUN)
+    text = load(pipe).text
+    first = text.positions(scene.prompt, "<style>")[0]
+    assert text.positions(scene.prompt, "<style>") == (first, first + 1, first + 2)
+    own = [pipe.tokenizer.convert_tokens_to_ids(word) for word in ("<style>", "<style>_1", "<style>_2")]
+    assert text.token_ids(scene.prompt)[first : first + 3] == own
+
+
 def test_what_cannot_be_used_is_refused(tmp_path):
     pipe = stable_diffusion(tmp_path / "sd")
     parts = pipe.components

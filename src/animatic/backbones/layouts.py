@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import AnimaticError
-from .presets import CONVERT_COMMAND
+from .presets import CONVERT_COMMAND, PRESETS
 
 SCRIPTS = "scripts/ of diffusers' repository"
 
@@ -31,7 +31,23 @@ ORIGINALS = (
         "the hub id that ends in -Diffusers",
     ),
 )
+# hub ids (lower case) of checkpoints in these layouts, and the known model that has the same weights
+ORIGINAL_IDS = {
+    "damo-vilab/modelscope-damo-text-to-video-synthesis": "modelscope",
+    "ali-vilab/modelscope-damo-text-to-video-synthesis": "modelscope",
+    "wan-ai/wan2.1-t2v-1.3b": "wan2.1-1.3b",
+    "wan-ai/wan2.1-t2v-14b": "wan2.1-14b",
+    "wan-ai/wan2.2-ti2v-5b": "wan2.2-5b",
+    "wan-ai/wan2.2-t2v-a14b": "wan2.2-a14b",
+}
 LAVIE = ("lavie_base.pt", "lavie_interpolation.pt", "lavie_vsr.pt")
+
+
+def check_original_id(hub_id: str) -> None:
+    """Raise `AnimaticError` for a hub id under which a known model lies in the layout of its first authors."""
+    name = ORIGINAL_IDS.get(hub_id.lower(), "")
+    if name:
+        raise AnimaticError(f"{hub_id} is in its authors' layout; want {name}, the same as {PRESETS[name].source}")
 
 
 def check_original(place: str | os.PathLike[str]) -> None:

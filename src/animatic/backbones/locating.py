@@ -13,6 +13,7 @@ from huggingface_hub.utils import validate_repo_id
 from ..errors import AnimaticError
 from .fetching import fetched
 from .lavie import models_home
+from .layouts import check_original_id
 from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
 
 NETWORKS = ("unet", "transformer", "transformer_2", "scheduler")
@@ -51,6 +52,7 @@ def locate(name: str, half: bool = False) -> Location:
         raise AnimaticError(
             f"unknown model {name!r}; known: {known}, or a folder in diffusers layout, or a hub id such as owner/name"
         )
+    check_original_id(hub_id)
     preset_name = preset_of(hub_id)
     folder = fetched("", hub_id, (*NETWORKS, *SHARED), half, revision)
     label = f"{preset_name}@{revision}" if preset_name and revision else preset_name or name

@@ -7,6 +7,7 @@ own processors, and its weights take gradients as they did. Its LoRAs, quantised
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def assembled(pipe: Any) -> Components:
 
     # The same modules in the family's class.
     text: ClipText = text_of(found.name, found.cls, network, encoder, tokenizer)
+    if any(f"{word}_1" in tokenizer.get_vocab() for word in tokenizer.get_added_vocab()):
+        text.expand = partial(pipe.maybe_convert_prompt, tokenizer=tokenizer)  # words of several vectors
     geometry = found.geometry(network.config, vae.config)
     model: Components = found.cls(found.name, network, vae, text, pipe.scheduler, geometry, found.defaults())
     model.family = found.known.family if found.known else ""
