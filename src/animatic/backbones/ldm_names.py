@@ -13,6 +13,8 @@ STEM = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
     "conv_out": "out.2",
+    "add_embedding.linear_1": "label_emb.0.0",  # of SDXL
+    "add_embedding.linear_2": "label_emb.0.2",
 }
 MIDDLE = {"resnets.0": "0", "attentions.0": "1", "resnets.1": "2"}
 RESIDUAL = {
