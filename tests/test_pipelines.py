@@ -16,8 +16,9 @@ from diffusers import (
     WanPipeline,
 )  # fmt: skip
 from diffusers.models.attention import GatedSelfAttentionDense
-from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttnProcessor2_0
 from peft import LoraConfig
+from safetensors.torch import save_file
 
 import animatic
 from animatic.backbones import load
@@ -170,6 +171,34 @@ def test_its_scheduler_is_used(tmp_path):
     assert "EulerDiscreteScheduler" in animatic.render(SCENE, pipe, "none", steps=1, size=(64, 64)).info["scheduler"]
 
 
+def test_a_lora_file_of_the_pipeline_and_its_scale(tmp_path):
+    """Network and text encoder by `load_lora_weights`, then `set_adapters`: as the pipeline itself, at every scale."""
+    pipe = stable_diffusion(tmp_path / "sd")
+    pipe.set_progress_bar_config(disable=True)
+    noise = noise_for(pipe)
+    state = {}
+    torch.manual_seed(1)
+    for part, network in (("unet", pipe.unet), ("text_encoder", pipe.text_encoder)):
+        for name, module in network.named_modules():
+            if name.endswith(("to_q", "to_v", "q_proj")):
+                inner = f"text_model.{name}" if part == "text_encoder" else name
+                state[f"{part}.{inner}.lora_A.weight"] = torch.randn(2, module.in_features)
+                state[f"{part}.{inner}.lora_B.weight"] = torch.randn(module.out_features, 2)
+    save_file(state, tmp_path / "pytorch_lora_weights.safetensors")
+    model, plain = load(pipe), ours(pipe, noise)
+    size = {"steps": 4, "guidance": 6.0, "size": (64, 64), "output_type": "latent"}
+    pipe.load_lora_weights(str(tmp_path), adapter_name="dreams")  # after `load`
+    results = []
+    for scale in (1.0, 0.5):
+        pipe.set_adapters("dreams", scale)
+        made = animatic.render(SCENE, model, "none", latents=noise, **size)
+        assert close(made, theirs(pipe, noise), RUN) and not close(made, plain, RUN)
+        results.append(made)
+    assert not close(*results, RUN)
+    pipe.unload_lora_weights()
+    assert close(animatic.render(SCENE, model, "none", latents=noise, **size), plain, RUN)
+
+
 def test_grounding_takes_part_after_the_pipeline_switched_it_off(tmp_path):
     """GLIGEN's pipeline leaves its fusers off after the first part of a run."""
     pipe = MAKERS["gligen"](tmp_path)
@@ -247,14 +276,16 @@ def test_processors_that_compute_something_else_are_refused(tmp_path):
     pipe = stable_diffusion(tmp_path)
     model = load(pipe)
 
-    class IPAdapterAttnProcessor2_0:
-        pass
-
-    pipe.unet.set_attn_processor(IPAdapterAttnProcessor2_0())
+    own = dict(pipe.unet.attn_processors)
+    adapters = {
+        name: IPAdapterAttnProcessor2_0(16, tiny.WIDTH) if "attn2" in name else AttnProcessor2_0() for name in own
+    }
+    pipe.unet.set_attn_processor(adapters)
     for again in (lambda: load(pipe), lambda: animatic.render(SCENE, model, "none", steps=1, size=(64, 64))):
         with pytest.raises(AnimaticError, match=r"reads the picture of an IP-Adapter.* pipe.unload_ip_adapter\(\)"):
             again()
-    pipe.unet.set_attn_processor(AttnProcessor2_0())
+    pipe.unet.set_attn_processor(own)
+    ours(pipe, noise_for(pipe))
     pipe.fuse_qkv_projections(vae=False)
     with pytest.raises(AnimaticError, match=r"fused projections; want it taken out: pipe.unfuse_qkv_projections\(\)"):
         load(pipe)
