@@ -129,7 +129,9 @@ def test_failures_are_in_the_exit_code_and_in_the_denominator(tmp_path, capsys):
         code, _, said = ends(*arguments, capsys=capsys)
         assert code == 1 and "1 x no plan: the prompt 'then it moves' names no object" in said.replace("\n", " ")
     assert Run(tmp_path / "run").states() == {DONE: 1, FAILED: 1}
-    overall = summarise(score(tmp_path / "run", ScoringSettings(metrics=()))).overall
+    overall = summarise(
+        score(tmp_path / "run", ScoringSettings(metrics=(), benchmark=str(tmp_path / "two.py")))
+    ).overall
     assert (overall.correct, overall.total) == (1, 2)
     few = replace(LVD, cases=lambda: LVD.cases()[:1])
     settings = replace(settings_of(few, "lvd", "mini", "none", "rules", steps=1, frames=1), prompt_only=True)

@@ -12,6 +12,7 @@ from .backbones import load
 from .backbones.components import Components
 from .backbones.lora import with_loras
 from .controls.composition import Composition
+from .controls.guidance import Guidance
 from .controls.regions import Regions
 from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
@@ -210,7 +211,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     size = sampling.size or (geometry.width, geometry.height)
     width, height = sides_of(size)
     frames = geometry.frames if sampling.frames is None else sampling.frames
-    geometry.latent(frames, height, width)  # raises if it can't
+    backbone.check_size(frames, height, width)
 
     # windows, and the method where none is requested
     windowed = request.windows.enabled
@@ -237,6 +238,9 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     scheduler = sampling.scheduler or plain.scheduler or defaults.scheduler
     steps = defaults.steps if sampling.steps is None else sampling.steps
     schedule = backbone.schedule(steps, scheduler)
+    for control in changed.on(backbone):
+        if isinstance(control, Guidance):
+            control.check(guidance if control.scale is None else control.scale, schedule)
     windows = request.windows
     layout = plain.layout_with(windows.overlap, windows.transitions, windows.longer_middle)
     settings = {path: value for path, value in values.items() if path not in GUIDANCE}

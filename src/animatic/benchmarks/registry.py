@@ -33,7 +33,8 @@ DETECTORS = {  # name -> usual weights
 def benchmark_named(name: str) -> Benchmark:
     """A benchmark by name: of BENCHMARKS, of an entry point in the group `animatic.benchmarks`, or a Python file.
 
-    A file must set BENCHMARK. `NAME:TASK` are the prompts of one task. Raises `AnimaticError` where there is none.
+    A file must set BENCHMARK, and is run: `name` must be what the user typed, never what a data file says.
+    `NAME:TASK` are the prompts of one task. Raises `AnimaticError` where there is none.
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]

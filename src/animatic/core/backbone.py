@@ -222,6 +222,10 @@ class Backbone(ABC):
         """Whatever the model needs around one run; most need nothing."""
         yield
 
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        """Raise `AnimaticError` where the model does not take videos of so many frames and pixels."""
+        self.geometry.latent(frames, height, width)
+
     def check_scene(self, scene: Scene) -> None:
         """Raise `AnimaticError` where the model cannot show an object of the scene, or is one that finishes videos."""
         if self.concat_conditioning is not None:
