@@ -16,6 +16,8 @@ import animatic
 from animatic.backbones import PRESETS, load
 from animatic.backbones.layouts import ORIGINAL_IDS
 from animatic.backbones.locating import preset_of
+from animatic.benchmarks.contents import contents
+from animatic.benchmarks.jobs import RunSettings
 from animatic.core.backbone import MemoryOptions
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.scene import Scene, Track
@@ -178,6 +180,17 @@ def test_the_command_line_takes_one_file(single, folder, here):
     assert animatic.read_request("cat.png", allowed=[single.parent, folder]).model == f"{single}@{folder}"
     code, _, err = here("make", "a cat", "--model", str(single), "-o", "other.png")
     assert code == 2 and "needs the configurations" in err and err.count("\n") <= 2
+
+
+def test_a_run_is_of_one_file(single, folder, tmp_path):
+    """Of a run's model in one file the weights are compared, and the folder of its configurations."""
+    file = Path(shutil.copy(single, tmp_path / "a.safetensors"))
+    settings = RunSettings("toy", "", "video", "rules", animatic.GenerationRequest((CAT,), f"{file}@{folder}"))
+    before = contents(settings)
+    assert contents(settings) == before and {"weights", "configurations"} <= before.keys()
+    save_file({name: value + 1 for name, value in load_file(file).items()}, file)
+    after = contents(settings)
+    assert after["weights"] != before["weights"] and after["configurations"] == before["configurations"]
 
 
 def test_pickles_alone(copy, folder):
