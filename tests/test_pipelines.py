@@ -27,7 +27,7 @@ from animatic.controls.grounding import Gligen
 from animatic.controls.guidance import Guidance
 from animatic.core.backbone import MemoryOptions
 from animatic.core.types import Step
-from animatic.errors import AnimaticError
+from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.scene import Scene, Track
 
 SCENE = Scene("the cat and a dog", (Track("cat", ((0, 0, 1 / 2, 0.5),) * 3),), negative="red")
@@ -298,6 +298,8 @@ def test_processors_that_compute_something_else_are_refused(tmp_path):
 
 def test_a_pipeline_of_a_known_model_is_known(tmp_path):
     pipe = stable_diffusion(tmp_path)
+    with pytest.warns(AnimaticWarning, match=f"^StableDiffusionPipeline {tmp_path.name}: .* 1 frame of 64x64 .*, 25 "):
+        load(pipe)
     pipe.register_to_config(_name_or_path="stable-diffusion-v1-5/stable-diffusion-v1-5")
     model = load(pipe)
     assert model.family == "sd15" and model.geometry.height == 512 and model.defaults.guidance == 7.5

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,12 +86,7 @@ def load(
         dtype = found.known.dtype if found.known and is_published and device.startswith("cuda") else "float32"
     model = _read(found, getattr(torch, dtype), half)
 
-    # Whether anybody says how it is used.
-    has_card = {"geometry", "defaults"} <= found.card.keys()
-    if found.alike:
-        _warn_of_recognised(model, found)
-    elif not found.known and not has_card:
-        _warn_of_defaults(model, found.folder)
+    warn_of_usage(model, found)
 
     # Weights are changed before they are quantised or offloaded.
     model.reference = place.reference
@@ -117,13 +112,23 @@ def _of_single_file(
 
     dtype = memory.dtype or ("float16" if device.startswith("cuda") else "float32")
     pipe = read_single_file(file, source, getattr(torch, dtype))
-    model = assembled(pipe)
+    model, known = assembled(pipe)
+    warn_of_usage(model, replace(known, folder=file))
     model.name = file.stem
     path = str(file.resolve())
     model.reference = f"{path}@{source}" if source else path
     model.memory = memory
     adapt(model.freeze())
     return apply_memory_options(model, memory, torch.device(device))
+
+
+def warn_of_usage(model: Components, found: Found) -> None:
+    """Warn how a model is used where nobody says which one it is."""
+    has_card = {"geometry", "defaults"} <= found.card.keys()
+    if found.alike:
+        _warn_of_recognised(model, found)
+    elif not found.known and not has_card:
+        _warn_of_defaults(model, found.folder)
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:

@@ -18,7 +18,7 @@ from ..errors import AnimaticError
 from .components import Components
 from .folder import read_card
 from .identity import known_by_card, known_by_config
-from .load import NETWORKS, Found
+from .load import NETWORKS, Found, warn_of_usage
 from .locating import preset_of
 from .parts import text_of
 from .presets import PRESETS
@@ -41,8 +41,9 @@ def borrowed(pipe: Any) -> Components:
     Raises `AnimaticError` where it is of another kind, lacks a part, is in training mode, or its attention layers
     compute what the hooks would not (IP-Adapters, fused projections).
     """
-    model = assembled(pipe)
+    model, known = assembled(pipe)
     model.defaults = replace(model.defaults, scheduler="")  # the pipeline's own
+    warn_of_usage(model, known)
     for hooks in model.all_hooks:
         hooks.give_back()
 
@@ -53,8 +54,11 @@ def borrowed(pipe: Any) -> Components:
     return model
 
 
-def assembled(pipe: Any) -> Components:
-    """The backbone made of a pipeline's modules, whose attention layers are hooked from now on. See `borrowed`."""
+def assembled(pipe: Any) -> tuple[Components, Found]:
+    """The backbone made of a pipeline's modules, whose attention layers are hooked from now on, and what it is.
+
+    See `borrowed`.
+    """
     kind = type(pipe).__name__
     if not isinstance(pipe, DiffusionPipeline):
         raise AnimaticError(f"model is {repr(pipe)[:60]}; want a name, a folder, a hub id or a pipeline of diffusers")
@@ -77,7 +81,7 @@ def assembled(pipe: Any) -> Components:
     model: Components = found.cls(found.name, network, vae, text, pipe.scheduler, geometry, found.defaults())
     model.family = found.known.family if found.known else ""
     model.borrow_extras(pipe)
-    return model
+    return model, found
 
 
 def _found(pipe: Any) -> tuple[Found, Any]:
@@ -104,7 +108,7 @@ def _found(pipe: Any) -> tuple[Found, Any]:
     if preset is None and card.keys().isdisjoint(("model", "family")):
         alike = known_by_config(config)
     known = PRESETS[alike[0]] if alike else preset or known_by_card(Path(source), card)
-    return Found(name, Path(source), dict(index), card, config, known, alike), network
+    return Found(name, Path(name), dict(index), card, config, known, alike), network
 
 
 def _part(pipe: Any, name: str) -> Any:
