@@ -17,6 +17,8 @@ from .binding import BoundRequest, bind, load_model, needs_windows
 from .callbacks import FINISHING, Callbacks, Watchers, together
 from .core.backbone import Backbone
 from .denoising import denoised_stories
+from .denoising import encode as encode  # read from here, too
+from .denoising import encode_stories as encode_stories
 from .editing import inverted_noise
 from .errors import AnimaticError
 from .finishing.checks import check_stages
