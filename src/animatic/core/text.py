@@ -178,6 +178,11 @@ class ClipText(nn.Module):
         return self.tokenizer(prompt, verbose=False, **(cut | options))
 
     @property
+    def encoders(self) -> tuple[PreTrainedModel, ...]:
+        """All encoders of the model, in the order of its folder; most have one."""
+        return (self.encoder,)
+
+    @property
     def _device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
