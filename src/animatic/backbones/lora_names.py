@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers as sgm_blocks_to_diffusers
 from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
 from diffusers.utils.state_dict_utils import (
     convert_state_dict_to_diffusers,
@@ -18,7 +20,24 @@ from ..errors import AnimaticError, warn
 
 State = Mapping[str, Tensor]
 
-KOHYA = re.compile(r"lora_(unet|te1?)_([^.]+)\.(.+)")
+KOHYA = re.compile(r"lora_(unet|te[12]?)_([^.]+)\.(.+)")
+
+KOHYA_PARTS = {"unet": "unet", "te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2"}
+
+# The layers of SDXL's original code outside its numbered blocks and within them, and what they are in diffusers
+SGM_BLOCKS = re.compile(r"lora_unet_(input_blocks|middle_block|output_blocks)_.+")
+
+SGM = {"lora_unet_input_blocks_0_0.": "lora_unet_conv_in.", "lora_unet_out_2.": "lora_unet_conv_out."}
+
+SGM |= {"lora_unet_input_": "lora_unet_down_", "lora_unet_middle_": "lora_unet_mid_", "_output_blocks": "_up_blocks"}
+
+SGM |= {"_in_layers_2.": "_conv1.", "_out_layers_3.": "_conv2.", "_emb_layers_1.": "_time_emb_proj.", "_op.": "_conv."}
+
+SGM |= {f"_time_embed_{i}.": f"_time_embedding_linear_{n}." for i, n in ((0, 1), (2, 2))}
+
+SGM |= {f"_label_emb_0_{i}.": f"_add_embedding_linear_{n}." for i, n in ((0, 1), (2, 2))}
+
+SGM |= {"_skip_connection.": "_conv_shortcut."}
 
 MUSUBI = re.compile(r"lora_unet_blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)\.(.+)")
 
@@ -27,14 +46,15 @@ ENDINGS = {".lora_down.": ".lora_A.", ".lora_up.": ".lora_B.", "lora_linear_laye
 ENDINGS |= {"lora_linear_layer.up": "lora_B", ".default.weight": ".weight"}
 
 
-def peft_names(file: Path, state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
-    """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`."""
+def peft_names(file: Path, state: State, network: nn.Module, encoders: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`; text encoders are given by part."""
     # Prefixes and names of other programs, one after another.
     state = {name.removeprefix("base_model.model."): value for name, value in state.items()}
     if type(network).__name__ == "WanTransformer3DModel":
         state = _from_wan(file, state)
     state = {name.removeprefix("diffusion_model."): value for name, value in state.items()}
-    state = _from_kohya(state, network, encoder)
+    state = _from_sgm(file, state, network)
+    state = _from_kohya(state, network, encoders)
 
     # Endings of kohya and of old training scripts.
     named = {}
@@ -44,16 +64,16 @@ def peft_names(file: Path, state: State, network: nn.Module, encoder: nn.Module 
         named[name] = value
 
     # diffusers' own conversions, one for the network and one for text encoders.
-    texts = {name: value for name, value in named.items() if name.startswith("text_encoder.")}
+    texts = {name: value for name, value in named.items() if name.startswith(("text_encoder.", "text_encoder_2."))}
     others = {name: value for name, value in named.items() if name not in texts}
     others = convert_unet_state_dict_to_peft(others)
     if any("to_out_lora" in name for name in texts):  # the training scripts' old names
         texts = convert_state_dict_to_peft(convert_state_dict_to_diffusers(texts))
 
     # CLIP has no inner `text_model` since transformers 5.
-    is_flat = encoder is not None and not hasattr(encoder, "text_model")
-    if is_flat:
-        texts = {name.replace("text_encoder.text_model.", "text_encoder."): value for name, value in texts.items()}
+    for part, encoder in encoders.items():
+        if not hasattr(encoder, "text_model"):
+            texts = {name.replace(f"{part}.text_model.", f"{part}."): value for name, value in texts.items()}
     return {**others, **texts}
 
 
@@ -83,12 +103,37 @@ def _unread(name: str) -> bool:
     return name.endswith(".diff") or (name.endswith(".diff_b") and "norm" in name)
 
 
-def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
+def _from_sgm(file: Path, state: State, network: nn.Module) -> State:
+    """kohya's names of SDXL, which are those of its original code, with diffusers' blocks.
+
+    `input_blocks_4_1` of the original is `down_blocks_1_attentions_0`; diffusers counts the blocks.
+    """
+    in_blocks = {name: value for name, value in state.items() if SGM_BLOCKS.fullmatch(name)}
+    config: Any = network.config
+    if not in_blocks or "layers_per_block" not in config:
+        return state
+    try:
+        counted = sgm_blocks_to_diffusers(dict(in_blocks), config)
+    except (KeyError, IndexError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise AnimaticError(f"{file}: its names are not those of an SDXL LoRA ({reason})") from None
+
+    # What is left are the names of single layers.
+    others = {name: value for name, value in state.items() if name not in in_blocks}
+    renamed = {}
+    for name, value in {**others, **counted}.items():
+        if name.startswith("lora_unet_"):
+            for old, new in SGM.items():
+                name = name.replace(old, new)
+        renamed[name] = value
+    return renamed
+
+
+def _from_kohya(state: State, network: nn.Module, encoders: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """kohya's names with dots: `lora_unet_mid_block_resnets_0_conv1` is the network's mid_block.resnets.0.conv1."""
-    modules = {"unet": network, "text_encoder": encoder}
     layers: dict[str, dict[str, str]] = {}
-    for part, module in modules.items():
-        names = [name for name, _ in module.named_modules()] if module else []
+    for part, module in {"unet": network, **encoders}.items():
+        names = [name for name, _ in module.named_modules()]
         layers[part] = {name.replace(".", "_"): name for name in names}
 
     # "_" stands for "." and for itself: the names of the network decide.
@@ -97,9 +142,10 @@ def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> 
         match = KOHYA.fullmatch(name)
         if match:
             prefix, underscored, role = match.groups()
-            part = "unet" if prefix == "unet" else "text_encoder"
-            flat = underscored.removeprefix("text_model_") if part == "text_encoder" else underscored
-            layer = layers[part].get(flat) or layers[part].get(underscored) or underscored
+            part = KOHYA_PARTS[prefix]
+            known = layers.get(part, {})
+            flat = underscored if part == "unet" else underscored.removeprefix("text_model_")
+            layer = known.get(flat) or known.get(underscored) or underscored
             name = f"{part}.{layer}.{role}"
         named[name] = value
     return named
