@@ -135,7 +135,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
     `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """
     # Which layers of which networks the file is for.
-    encoders = dict(zip(ENCODERS, getattr(model.text, "encoders", ()), strict=False))
+    encoders: dict[str, nn.Module] = dict(zip(ENCODERS, getattr(model.text, "encoders", ()), strict=False))
     lora = read_lora(file, model.unet, encoders)
     targets = _targets(model, network)
     if len(targets) > 1 and "transformer_2" not in lora.parts:

@@ -170,7 +170,7 @@ class NetworkStage(Stage):
         """The loaded model. Raises `AnimaticError` where it cannot do what the stage does."""
         backbone = context.model(self.resolved(context.source_model).model)
         if backbone.network_folder == "transformer":
-            raise AnimaticError(f"{backbone.name} is a video transformer, which cannot {self.role} yet; want a UNet")
+            raise AnimaticError(f"{backbone.name} is a transformer, which cannot {self.role} yet; want a UNet")
         self.check_model(backbone)
         return backbone
 

@@ -6,6 +6,8 @@ Diffusion (https://github.com/TonyLianLong/LLM-groundedDiffusion).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..controls.boxdiff import BoxDiff
 from ..controls.energy import Energy, LinearDecay
 from ..controls.guidance import Guidance
@@ -14,7 +16,7 @@ from ..controls.regions import Regions
 from ..controls.terms import Ratio
 from ..prompting.negatives import MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
 from ..prompting.styles import as_typed, listing_objects
-from .lmd import LAYERS
+from .lmd import LAYERS, XL_LAYERS
 from .lvd import GROUNDING
 from .method import ANY, Method, combined
 
@@ -23,8 +25,10 @@ BACKWARD_ENERGY = {
     "mini": Energy(Ratio(least=0.0), ("*",), scale=200, until=0.4, iterations=3),  # tuned on 16 scenes, docs/LOG.md
     ANY: Energy(Ratio(least=0.0), LAYERS, scale=30, until=0.2, iterations=5, threshold=0.2),
 }
+BACKWARD_ENERGY["sdxl"] = replace(BACKWARD_ENERGY[ANY], layers=XL_LAYERS)
 
 # one gradient step in each of the first 25 of 50 levels, on the layers of 16 x 16, with a sum over tokens
+XL_THIRTY_TWO = ("down_blocks.2.attentions.*.attn2", "up_blocks.0.attentions.*.attn2")  # ours: see `lmd.XL_LAYERS`
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
 BOXDIFF_ENERGY = {
     "mini": Energy(
@@ -32,6 +36,7 @@ BOXDIFF_ENERGY = {
     ),  # tuned on 24 stills, docs/LOG.md
     ANY: Energy(BoxDiff(summed=True), SIXTEEN, scale=20, until=0.5, iterations=1, step_size=LinearDecay()),
 }
+BOXDIFF_ENERGY["sdxl"] = replace(BOXDIFF_ENERGY[ANY], layers=XL_THIRTY_TWO)
 
 # LMD's generation/multidiffusion.py, and the README's 10 of 50 steps
 MULTIDIFFUSION_GUIDANCE = 10.0

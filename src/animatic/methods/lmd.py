@@ -20,6 +20,11 @@ from .method import ANY, Method, combined
 
 # 8 x 8 and 16 x 16 in Stable Diffusion at 512
 LAYERS = ("mid_block.attentions.0.transformer_blocks.0.attn2", "up_blocks.1.attentions.*.transformer_blocks.0.attn2")
+# ours, as no paper gives them: the lowest level of SDXL, 32 x 32 at 1024, like 16 x 16 at 512 a 32nd of the side
+XL_LAYERS = (
+    "mid_block.attentions.0.transformer_blocks.0.attn2",
+    "up_blocks.0.attentions.*.transformer_blocks.0.attn2",
+)
 ITERATIONS = (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,)
 SAM_LAYERS = ("down_blocks.2.attentions.1.transformer_blocks.0.attn2",)  # whose attention prompts SAM in LMD
 TRANSFER = 2.0  # weight of attention transfer
@@ -32,18 +37,21 @@ ENERGY = {
         per_head=True,
     ),
 }  # fmt: skip
+ENERGY["sdxl"] = replace(ENERGY[ANY], layers=XL_LAYERS)
 
 # of the composited scene: on `mini` one iteration at each level is enough, as the objects are in their places
-SCENE_ENERGY = {"mini": replace(ENERGY["mini"], iterations=1), ANY: ENERGY[ANY]}
+SCENE_ENERGY = {**ENERGY, "mini": replace(ENERGY["mini"], iterations=1)}
 COMPOSITION = {
     family: Composition(SCENE_ENERGY[family], (Guidance(), energy), transfer=TRANSFER, negative=LMD_OBJECT)
     for family, energy in ENERGY.items()
 }
 GROUNDED_COMPOSITION = {
-    family: replace(composition, object_controls=(Guidance(), GROUNDING[family]), centre=False, blend=0.1)
+    family: replace(
+        composition, object_controls=(Guidance(), GROUNDING.get(family, GROUNDING[ANY])), centre=False, blend=0.1
+    )
     for family, composition in COMPOSITION.items()
 }
-MASK_LAYERS = {"mini": (), ANY: SAM_LAYERS}  # with Segment Anything; () are those of the energy
+MASK_LAYERS = {"mini": (), "sdxl": SAM_LAYERS, ANY: SAM_LAYERS}  # with Segment Anything; () are those of the energy
 
 
 def cut_out(compositions: dict[str, Composition], mask: Masking) -> dict[str, Composition]:
