@@ -184,9 +184,7 @@ def test_a_stage_by_the_wrong_model(then, message, video):
 @pytest.mark.parametrize("then", ["refine:0.5", "extend:1"])
 def test_stages_by_a_video_transformer(then, video, tmp_path):
     folder = tiny.wan(tmp_path / "wan")
-    with pytest.raises(
-        AnimaticError, match=r"wan is a transformer, which cannot (refine|extend) yet; want a UNet"
-    ):
+    with pytest.raises(AnimaticError, match=r"wan is a transformer, which cannot (refine|extend) yet; want a UNet"):
         finish(video, stages_of(f"{then}:model={folder}"), StageContext())
 
 
