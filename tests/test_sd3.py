@@ -241,3 +241,10 @@ def test_published_configurations_are_known(name, layers, positions):
         "pos_embed_max_size": positions, "qk_norm": "rms_norm",
     }  # fmt: skip
     assert known_by_config(config) == (name,) and PRESETS[name].geometry.patch == (1, 2, 2)
+
+
+def test_bfloat16(folder):
+    half = load(str(folder), "cpu", MemoryOptions(dtype="bfloat16"))
+    assert half.noise([0], 1, 64, 64).dtype == torch.float32
+    for method in ("lvd", "layout-attention"):
+        assert render(SCENE, half, method, 1, steps=2).frames.shape == (1, 64, 64, 3)

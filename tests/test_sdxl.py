@@ -132,7 +132,7 @@ def test_prompts_longer_than_clip_are_encoded_in_chunks(model):
 
 
 def _second_chunks(model, prompt):
-    for part in (model.text.first, model.text.second):
+    for part in model.text.parts():
         ids = torch.tensor([part._framed(part._chunks(prompt)[1])])
         yield lambda ids, encoder=part.encoder: encoder(input_ids=ids, output_hidden_states=True), ids
 
@@ -209,3 +209,14 @@ def test_offloading_moves_both_encoders(folder, model):
     with torch.no_grad():
         answers = [m(x[[0, 0]], step, cond, fused_attention) for m in (model, lazy)]
     assert close(*answers)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_has_an_autoencoder_of_its_own(tmp_path, dtype):
+    """SDXL's autoencoder says `force_upcast`: it computes in float32 whatever the network."""
+    made = tiny.sdxl(tmp_path / "xl")
+    half = load(str(made), "cpu", MemoryOptions(dtype=dtype))
+    assert half.unet.dtype == half.text.second.encoder.dtype == getattr(torch, dtype)
+    assert half.vae.dtype == torch.float32 and half.vae.config.force_upcast
+    if dtype == "bfloat16":
+        assert render(SCENE, half, "lvd", 1, steps=2, size=(64, 64)).frames.shape == (1, 64, 64, 3)

@@ -109,10 +109,11 @@ def _penultimate(name: str, folder: Path, number: str, dtype: torch.dtype, proje
 
 def _clip_and_t5(name: str, folder: Path, dtype: torch.dtype) -> TextSequence:
     """The three encoders of Stable Diffusion 3. Raises `AnimaticError` where T5 was left out of the folder."""
-    pair = TextPair(_penultimate(name, folder, "", dtype), _penultimate(name, folder, "_2", dtype))
     if not (folder / "text_encoder_3").is_dir():
         raise AnimaticError(f"{folder}: no text_encoder_3; want Stable Diffusion 3 with all three text encoders")
+    first = _penultimate(name, folder, "", dtype)
+    second = _penultimate(name, folder, "_2", dtype)
     encoder = read_network(T5EncoderModel, folder / "text_encoder_3", dtype)
     tokenizer = read_tokenizer(folder / "tokenizer_3", encoder.config.vocab_size)
     limit = min(SD3_TEXT_TOKENS, tokenizer.model_max_length)
-    return TextSequence(pair, T5Text(name, tokenizer, encoder, limit))
+    return TextSequence(first, second, T5Text(name, tokenizer, encoder, limit))

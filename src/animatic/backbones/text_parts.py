@@ -42,36 +42,42 @@ class TextPair(ClipText):
 
     def __init__(self, first: PenultimateText, second: PenultimateText) -> None:
         super().__init__(first.name, first.tokenizer, first.encoder, first.limit)
-        self.first = first
         self.second = second
 
     @property
     def encoders(self) -> tuple[PreTrainedModel, ...]:
-        return self.first.encoder, self.second.encoder
+        return self.encoder, self.second.encoder
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        return torch.cat([part(prompts) for part in self._parts()], -1)
+        states = [part(prompts) for part in self.parts()]
+        return torch.cat(states, -1)
 
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
-        encoded = [part.in_chunks(prompts) for part in self._parts()]
+        parts = self.parts()
+        encoded = [part.in_chunks(prompts) for part in parts]
 
         # Where one has a chunk more, the other has an empty one: the tokenizers differ in "!".
         most = max(states.shape[1] for states in encoded)
         filled = []
-        for part, states in zip(self._parts(), encoded, strict=True):
-            missing = (most - states.shape[1]) // self.limit
-            empty = part([""] * len(prompts)) if missing else states[:, :0]
-            filled.append(torch.cat([states, *[empty] * missing], 1))
+        for part, states in zip(parts, encoded, strict=True):
+            while states.shape[1] < most:
+                empty = part([""] * len(prompts))
+                states = torch.cat([states, empty], 1)
+            filled.append(states)
         return torch.cat(filled, -1)
 
     def pooled(self, phrases: Sequence[str]) -> Tensor:
-        return torch.cat([part.pooled(phrases) for part in self._parts() if part.projects], -1)
+        embeddings = [part.pooled(phrases) for part in self.parts() if part.projects]
+        return torch.cat(embeddings, -1)
 
-    def _parts(self) -> list[PenultimateText]:
-        return [as_cut(part, self.truncate) for part in (self.first, self.second)]
+    def parts(self) -> tuple[PenultimateText, PenultimateText]:
+        """Both encoders, which cut prompts if this does."""
+        # The first is a view: its weights are registered here, once.
+        first = PenultimateText(self.name, self.tokenizer, self.encoder)
+        return cutting(first, self.truncate), cutting(self.second, self.truncate)
 
 
-class TextSequence(ClipText):
+class TextSequence(TextPair):
     """A pair of CLIP encoders and T5, one after the other along tokens, as Stable Diffusion 3 reads them.
 
     CLIP reads the first 77 tokens of a prompt, which a warning says; T5 reads `t5.limit`, and longer prompts are
@@ -80,39 +86,50 @@ class TextSequence(ClipText):
 
     chunked = False
 
-    def __init__(self, clip: TextPair, t5: T5Text) -> None:
-        super().__init__(clip.name, clip.tokenizer, clip.encoder, clip.limit + t5.limit)
-        self.clip = as_cut(clip, True)
+    def __init__(self, first: PenultimateText, second: PenultimateText, t5: T5Text) -> None:
+        super().__init__(first, second)
         self.t5 = t5
+        self.limit = first.limit + t5.limit
 
     @property
     def encoders(self) -> tuple[PreTrainedModel, ...]:
-        return *self.clip.encoders, self.t5.encoder
+        return *super().encoders, self.t5.encoder
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        by_t5 = as_cut(self.t5, self.truncate)(prompts)
-        by_clip = self.clip(prompts).to(by_t5)
-        padding = by_t5.shape[-1] - by_clip.shape[-1]
-        return torch.cat([F.pad(by_clip, (0, padding)), by_t5], 1)
+        by_t5 = self._t5()(prompts)
+        by_clip = self._clip()(prompts).to(by_t5)
 
-    def pooled(self, phrases: Sequence[str]) -> Tensor:
-        return self.clip.pooled(phrases)
+        # CLIP's states have fewer channels.
+        missing = by_t5.shape[-1] - by_clip.shape[-1]
+        padded = F.pad(by_clip, (0, missing))
+        return torch.cat([padded, by_t5], 1)
 
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
         return self(prompts)
 
+    def pooled(self, phrases: Sequence[str]) -> Tensor:
+        return self._clip().pooled(phrases)
+
     def positions(self, prompt: str, phrase: str) -> tuple[int, ...]:
-        in_t5 = as_cut(self.t5, self.truncate).positions(prompt, phrase)
-        after_clip = tuple(self.clip.limit + position for position in in_t5)
-        return (*self.clip.positions(prompt, phrase), *after_clip)
+        clip = self._clip()
+        in_t5 = self._t5().positions(prompt, phrase)
+        after_clip = tuple(clip.limit + position for position in in_t5)
+        return (*clip.positions(prompt, phrase), *after_clip)
 
     def token_ids(self, prompt: str) -> list[int]:
-        in_clip = self.clip.tokens([prompt])[0].tolist()
-        return [*in_clip, *as_cut(self.t5, self.truncate).token_ids(prompt)]
+        (of_clip,) = self._clip().tokens([prompt]).tolist()
+        return [*of_clip, *self._t5().token_ids(prompt)]
+
+    def _clip(self) -> TextPair:
+        pair = TextPair(PenultimateText(self.name, self.tokenizer, self.encoder), self.second)
+        return cutting(pair, True)
+
+    def _t5(self) -> T5Text:
+        return cutting(self.t5, self.truncate)
 
 
-def as_cut(part: AnyText, truncate: bool) -> AnyText:
-    """A copy of a text encoder that cuts longer prompts or not, with the same weights."""
+def cutting(part: AnyText, truncate: bool) -> AnyText:
+    """A copy of a text encoder that cuts longer prompts (or does not), with the same weights."""
     own = copy(part)
     own.truncate = truncate
     return own
