@@ -15,9 +15,11 @@ from animatic.backbones import PRESETS, load
 from animatic.backbones.identity import known_by_config
 from animatic.backbones.sdxl import POOLED
 from animatic.controls.attention_maps import AttentionMaps
+from animatic.controls.grounding import Gligen
 from animatic.controls.guidance import Guidance
 from animatic.core.attention import fused_attention
 from animatic.core.backbone import MemoryOptions
+from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import Step
 from animatic.errors import AnimaticError
@@ -220,3 +222,48 @@ def test_half_precision_has_an_autoencoder_of_its_own(tmp_path, dtype):
     assert half.vae.dtype == torch.float32 and half.vae.config.force_upcast
     if dtype == "bfloat16":
         assert render(SCENE, half, "lvd", 1, steps=2, size=(64, 64)).frames.shape == (1, 64, 64, 3)
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    made = tiny.sdxl(tmp_path_factory.mktemp("xl") / "gated", gated=True)
+    (made / "animatic.json").write_text(json.dumps(CARD))
+    return load(str(made), "cpu")
+
+
+def test_boxes_are_a_condition_as_in_igligen_xl(gated):
+    """A phrase is the pooled state of CLIP-L beside the projected one of bigG; negative branches have no boxes."""
+    control = Gligen().begin(Run(gated, gated.schedule(4), gated.noise([0], 1, 64, 64), scenes=[SCENE]))
+    cond = gated.encode([SCENE.prompt], ["red"])
+    x, step = gated.noise([0], 1, 64, 64)[[0, 0]], Step(0, 4, 900.0, noise=0.9)
+    with torch.no_grad():
+        made = gated(x, step, control.condition(cond, step), fused_attention)
+
+        first, second = gated.text.parts()
+        names = ["cat", "dog"]
+        pooled = first.encoder(input_ids=first.tokens(names)).pooler_output
+        projected = second.encoder(input_ids=second.tokens(names)).text_embeds
+        phrases, boxes, masks = torch.zeros(2, 30, tiny.WIDTH + 8), torch.zeros(2, 30, 4), torch.zeros(2, 30)
+        phrases[:, :2] = torch.cat([pooled, projected], -1)
+        boxes[:, :2] = torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]])
+        masks[1, :2] = 1
+        boxes = {"boxes": boxes, "positive_embeddings": phrases, "masks": masks}
+        network = StableDiffusionXLPipeline.from_pretrained(gated.reference).unet
+        theirs = network(
+            x[:, :, 0], 900.0, cond.text, added_cond_kwargs=gated.added_conditioning(x, cond),
+            cross_attention_kwargs={"gligen": boxes},
+        ).sample  # fmt: skip
+        plain = gated(x, step, cond, fused_attention)
+    assert close(made[:, :, 0], theirs) and not torch.allclose(made, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["gligen", "lmd+", "lvd+"])
+def test_methods_that_need_boxes_as_conditioning_run(gated, method):
+    plain = render(SCENE, gated, "none", 1, steps=4).frames.astype(int)
+    assert np.abs(render(SCENE, gated, method, 1, steps=4).frames - plain).max() > 2
+    assert PRESETS["sdxl-gligen"].family == "sdxl"
+
+
+def test_no_objects_are_no_boxes(gated):
+    assert gated.text.phrase_embeddings([]).shape == (0, tiny.WIDTH + 8)
+    assert render(Scene("grass"), gated, "gligen", 1, steps=1).frames.shape == (1, 128, 128, 3)

@@ -375,14 +375,14 @@ def second_tokenizer() -> CLIPTokenizer:
 
 
 def clip_encoder(vocabulary: CLIPTokenizer, width: int, projects: bool = True) -> Any:
-    """A CLIP of two layers, whose last state but one is not its input; with a projection to 12 channels."""
+    """A CLIP of three layers, whose last state but one is not its input; with a projection of the same width."""
     config = text_encoder(tokenizer()).config.to_dict()
-    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 3, "projection_dim": 12}
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 3, "projection_dim": width}
     cls = CLIPTextModelWithProjection if projects else CLIPTextModel
     return cls(CLIPTextConfig(**{**config, **sizes, "pad_token_id": vocabulary.pad_token_id}))
 
 
-def unet_xl() -> UNet2DConditionModel:
+def unet_xl(gated: bool = False) -> UNet2DConditionModel:
     """SDXL's layout: no attention at the highest level, more transformer blocks at lower ones, sizes as conditions."""
     torch.manual_seed(0)
     return UNet2DConditionModel(
@@ -390,21 +390,26 @@ def unet_xl() -> UNet2DConditionModel:
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), block_out_channels=(16, 32, 32),
         layers_per_block=2, norm_num_groups=8, cross_attention_dim=WIDTH + 8, attention_head_dim=(2, 4, 4),
         transformer_layers_per_block=[1, 1, 2], use_linear_projection=True, addition_embed_type="text_time",
-        addition_time_embed_dim=8, projection_class_embeddings_input_dim=12 + 6 * 8,
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=8 + 6 * 8,
+        attention_type="gated" if gated else "default",
     ).eval()  # fmt: skip
 
 
-def sdxl(path: Path, zeros: bool = True) -> Path:
-    """An SDXL folder as diffusers' own pipeline writes it."""
+def sdxl(path: Path, zeros: bool = True, gated: bool = False) -> Path:
+    """An SDXL folder as diffusers' own pipeline writes it; `gated` as IGLIGEN-XL's, whose gates are open here."""
     torch.manual_seed(0)
-    words, second = tokenizer(), second_tokenizer()
+    words, second, network = tokenizer(), second_tokenizer(), unet_xl(gated)
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if "fuser.alpha" in name:  # zero, until it is trained
+                p += 0.5
     StableDiffusionXLPipeline(
         vae=vae(),
         text_encoder=clip_encoder(words, WIDTH, projects=False),
         text_encoder_2=clip_encoder(second, 8),
         tokenizer=words,
         tokenizer_2=second,
-        unet=unet_xl(),
+        unet=network,
         scheduler=EulerDiscreteScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
             timestep_spacing="leading",

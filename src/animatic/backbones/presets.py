@@ -84,6 +84,13 @@ PRESETS = {
         ModelDefaults(50, 5.0),  # diffusers' pipeline
         family="sdxl",
     ),
+    "sdxl-gligen": Preset(
+        "jiuntian/gligen-xl-1024",
+        "Stable Diffusion XL that reads boxes",
+        IMAGE_XL,
+        ModelDefaults(50, 5.0),
+        family="sdxl",
+    ),
     "sd3.5-medium": Preset(
         "stabilityai/stable-diffusion-3.5-medium",
         "Stable Diffusion 3.5 Medium, images, 2.5 B",

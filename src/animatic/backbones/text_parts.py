@@ -20,13 +20,19 @@ AnyText = TypeVar("AnyText", bound=ClipText)
 
 
 class PenultimateText(ClipText):
-    """A CLIP encoder whose token states are the last hidden states but one; pooled is its projected embedding."""
+    """A CLIP encoder whose token states are the last hidden states but one; pooled is its projected embedding, if any.
+
+    Without a projection it is the pooled state.
+    """
 
     def states(self, ids: Tensor) -> Tensor:
         return self.encoder(input_ids=ids.to(self._device), output_hidden_states=True).hidden_states[-2]
 
     def pooled(self, phrases: Sequence[str]) -> Tensor:
-        return self.encoder(input_ids=self._first(phrases).to(self._device)).text_embeds
+        if not self.projects or not phrases:
+            return super().pooled(phrases)
+        ids = self._first(phrases).to(self._device)
+        return self.encoder(input_ids=ids).text_embeds
 
     @property
     def projects(self) -> bool:
@@ -68,6 +74,11 @@ class TextPair(ClipText):
 
     def pooled(self, phrases: Sequence[str]) -> Tensor:
         embeddings = [part.pooled(phrases) for part in self.parts() if part.projects]
+        return torch.cat(embeddings, -1)
+
+    def phrase_embeddings(self, phrases: Sequence[str]) -> Tensor:
+        """Both pooled embeddings, as IGLIGEN-XL's pipeline encodes phrases (https://github.com/jiuntian/igligen-xl)."""
+        embeddings = [part.pooled(phrases) for part in self.parts()]
         return torch.cat(embeddings, -1)
 
     def parts(self) -> tuple[PenultimateText, PenultimateText]:

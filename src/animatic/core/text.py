@@ -106,6 +106,10 @@ class ClipText(nn.Module):
         ids = self._first(phrases).to(self._device)
         return self.encoder(input_ids=ids).pooler_output
 
+    def phrase_embeddings(self, phrases: Sequence[str]) -> Tensor:
+        """The embedding of each phrase as GLIGEN's layers read it, `[phrase, channel]`: the pooled state."""
+        return self.pooled(phrases)
+
     def token_ids(self, prompt: str) -> list[int]:
         """The token ids of a prompt in the order of its states, chunk after chunk, up to the last end token."""
         chunks = self._chunks(prompt)
