@@ -24,20 +24,25 @@ KOHYA = re.compile(r"lora_(unet|te[12]?)_([^.]+)\.(.+)")
 
 KOHYA_PARTS = {"unet": "unet", "te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2"}
 
-# The layers of SDXL's original code outside its numbered blocks and within them, and what they are in diffusers
 SGM_BLOCKS = re.compile(r"lora_unet_(input_blocks|middle_block|output_blocks)_.+")
 
-SGM = {"lora_unet_input_blocks_0_0.": "lora_unet_conv_in.", "lora_unet_out_2.": "lora_unet_conv_out."}
-
-SGM |= {"lora_unet_input_": "lora_unet_down_", "lora_unet_middle_": "lora_unet_mid_", "_output_blocks": "_up_blocks"}
-
-SGM |= {"_in_layers_2.": "_conv1.", "_out_layers_3.": "_conv2.", "_emb_layers_1.": "_time_emb_proj.", "_op.": "_conv."}
-
-SGM |= {f"_time_embed_{i}.": f"_time_embedding_linear_{n}." for i, n in ((0, 1), (2, 2))}
-
-SGM |= {f"_label_emb_0_{i}.": f"_add_embedding_linear_{n}." for i, n in ((0, 1), (2, 2))}
-
-SGM |= {"_skip_connection.": "_conv_shortcut."}
+# Names in SDXL's original code, and what they are in diffusers once the blocks are counted as there
+SGM = {
+    "lora_unet_input_blocks_0_0.": "lora_unet_conv_in.",
+    "lora_unet_out_2.": "lora_unet_conv_out.",
+    "lora_unet_input_": "lora_unet_down_",
+    "lora_unet_middle_": "lora_unet_mid_",
+    "lora_unet_output_": "lora_unet_up_",
+    "_in_layers_2.": "_conv1.",
+    "_out_layers_3.": "_conv2.",
+    "_emb_layers_1.": "_time_emb_proj.",
+    "_skip_connection.": "_conv_shortcut.",
+    "_op.": "_conv.",
+    "_time_embed_0.": "_time_embedding_linear_1.",
+    "_time_embed_2.": "_time_embedding_linear_2.",
+    "_label_emb_0_0.": "_add_embedding_linear_1.",
+    "_label_emb_0_2.": "_add_embedding_linear_2.",
+}
 
 MUSUBI = re.compile(r"lora_unet_blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)\.(.+)")
 

@@ -34,8 +34,10 @@ class StableDiffusion3(Transformer):
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:
         """The geometry by the configurations, as of any image model; a token is a square of latent cells."""
+        # That of `Transformer` is of videos.
+        geometry = super(Transformer, cls).native_geometry(network, vae)
         side = network.patch_size
-        return replace(super(Transformer, cls).native_geometry(network, vae), patch=(1, side, side))
+        return replace(geometry, patch=(1, side, side))
 
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, stream_kind, StreamsProcessor)
@@ -43,7 +45,8 @@ class StableDiffusion3(Transformer):
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)
-        return replace(cond, extra={POOLED: self.text.pooled([*negatives, *prompts])})
+        pooled = self.text.pooled([*negatives, *prompts])
+        return replace(cond, extra={POOLED: pooled})
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         # Frames are pictures of the network; what belongs to a branch is repeated for each of its frames.
@@ -53,14 +56,20 @@ class StableDiffusion3(Transformer):
         text = cond.text.to(images).repeat_interleave(frames, 0)
         pooled = cond.extra[POOLED].to(images).repeat_interleave(frames, 0)
 
-        output = self.unet(images, text, pooled, t.repeat_interleave(frames))
+        times = t.repeat_interleave(frames)
+        output = self.unet(images, text, pooled, times)
         by_branch = output.sample.unflatten(0, (branches, frames))
         return by_branch.movedim(1, 2).to(x.dtype)
 
     def _check_size(self, height: int, width: int) -> None:
         """Raise `AnimaticError` where a picture of so many latent cells is beyond the table of positions."""
+        # A network without a table computes positions of any size.
         config = self.unet.config
-        cells = (config.pos_embed_max_size or max(height, width)) * config.patch_size
+        tokens = config.pos_embed_max_size
+        if not tokens:
+            return
+
+        cells = tokens * config.patch_size
         if max(height, width) > cells:
             ratio = self.geometry.vae_spatial_ratio
             largest = f"{cells * ratio}x{cells * ratio}"
