@@ -11,7 +11,14 @@ import pytest
 import tiny
 import torch
 from conftest import close
-from diffusers import CogVideoXPipeline, DiffusionPipeline, StableDiffusionPipeline, WanPipeline
+from diffusers import (
+    CogVideoXPipeline,
+    DiffusionPipeline,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    WanPipeline,
+)
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -33,13 +40,17 @@ def folders(tmp_path_factory):
         "film": (tiny.folder(home / "film", tiny.unet3d()), None),
         "cog": (tiny.cogvideox(home / "cog"), CogVideoXPipeline),
         "wan": (tiny.wan(home / "wan"), WanPipeline),
+        "xl": (tiny.sdxl(home / "xl"), StableDiffusionXLPipeline),
+        "sd3": (tiny.sd3(home / "sd3"), StableDiffusion3Pipeline),
         "wan2": (tiny.wan(home / "wan2", second=True), WanPipeline),
     }
 
 
 def parts_of(model):
     """State dicts by part: what a LoRA may change."""
-    found = {model.network_folder: model.unet.state_dict(), "text_encoder": model.text.encoder.state_dict()}
+    encoders = zip(("text_encoder", "text_encoder_2"), model.text.encoders, strict=False)
+    found = {model.network_folder: model.unet.state_dict()}
+    found |= {name: encoder.state_dict() for name, encoder in encoders}
     return found | ({"transformer_2": model.networks[1].state_dict()} if model.networks[1:] else {})
 
 
@@ -47,12 +58,13 @@ def by_diffusers(folder, cls, file, scale=1.0, **how):
     """The same after diffusers has added the file."""
     pipe = cls.from_pretrained(folder)
     pipe.load_lora_weights(str(file.parent), weight_name=file.name, **how)
-    held = [name for name in ("unet", "transformer", "transformer_2", "text_encoder") if hasattr(pipe, name)]
+    names = ("unet", "transformer", "transformer_2", "text_encoder", "text_encoder_2")
+    held = [name for name in names if hasattr(pipe, name)]
     changed = [name for name in held if getattr(getattr(pipe, name), "peft_config", None)]
     pipe.fuse_lora(components=changed, lora_scale=scale)
     for name in changed:
         part = getattr(pipe, name)
-        if name == "text_encoder":
+        if name.startswith("text_encoder"):
             for path, module in list(part.named_modules()):
                 if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
                     parent, _, last = path.rpartition(".")
@@ -474,3 +486,82 @@ def test_diffusers_reads_what_we_write(folders, tmp_path):
             p.data.normal_(std=LOUD)
     assert check(folders, "sd", save_lora(network, tmp_path / "own.safetensors"))["unet"]
     assert isinstance(DiffusionPipeline.from_pretrained(folders["sd"][0]), StableDiffusionPipeline)
+
+
+# SDXL
+
+
+def sgm_name(name):
+    """The name of a layer of SDXL's UNet in its original code, of three levels of two blocks."""
+    for ours, theirs in (("time_embedding.linear_1", "time_embed.0"), ("time_embedding.linear_2", "time_embed.2"),
+                         ("add_embedding.linear_1", "label_emb.0.0"), ("add_embedding.linear_2", "label_emb.0.2"),
+                         ("conv_in", "input_blocks.0.0"), ("conv_out", "out.2")):  # fmt: skip
+        if name == ours:
+            return theirs
+    head, *rest = name.split(".")
+    if head == "mid_block":
+        kind, i, *rest = rest
+        block = f"middle_block.{1 if kind == 'attentions' else 2 * int(i)}"
+    else:
+        level, kind, i, *rest = rest
+        if kind == "downsamplers":
+            return f"input_blocks.{3 * int(level) + 3}.0.op"
+        if kind == "upsamplers":
+            return f"output_blocks.{3 * int(level) + 2}.2.conv"
+        index = 3 * int(level) + int(i) + (1 if head == "down_blocks" else 0)
+        inner = 1 if kind == "attentions" else 0
+        block = f"{'input' if head == 'down_blocks' else 'output'}_blocks.{index}.{inner}"
+    parts = {"conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
+             "conv_shortcut": "skip_connection"}  # fmt: skip
+    return ".".join([block, *(parts.get(part, part) for part in rest)])
+
+
+def linear_layers(module):
+    return [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+
+
+@pytest.mark.parametrize("names", ["diffusers", "original"])
+def test_kohya_names_of_sdxl(folders, tmp_path, names):
+    """Attention, feed-forward and text encoders, under diffusers' block names or those of SDXL's original code."""
+    model = load(str(folders["xl"][0]), "cpu")
+    layers = [name for name in linear_layers(model.unet) if "attentions" in name]
+    pairs = random_pairs(model.unet, layers)
+    if names == "original":
+        pairs = {sgm_name(name): pair for name, pair in pairs.items()}
+    state = kohya_state(pairs, "lora_unet_", 2.0, step=0)
+    count = {"unet": len(layers)}
+    for number, encoder in zip((1, 2), model.text.encoders, strict=True):
+        texts = [name for name in linear_layers(encoder) if "layers" in name]
+        head = f"lora_te{number}_" if hasattr(encoder, "text_model") else f"lora_te{number}_text_model_"
+        state |= kohya_state(random_pairs(encoder, texts), head, 2.0, step=0)
+        count["text_encoder" if number == 1 else "text_encoder_2"] = len(texts)
+    check(folders, "xl", saved(tmp_path / "k.safetensors", state), 0.7, changed=count)
+
+
+def test_every_layer_of_sdxl_by_its_original_name(folders, tmp_path):
+    """LoCon's convolutions and the embeddings of time and size, too; by the formula."""
+    model = load(str(folders["xl"][0]), "cpu")
+    before = {name: value.clone() for name, value in model.unet.state_dict().items()}
+    layers = [name for name, part in model.unet.named_modules() if isinstance(part, (nn.Linear, nn.Conv2d))]
+    pairs = random_pairs(model.unet, layers)
+    state = kohya_state({sgm_name(name): pair for name, pair in pairs.items()}, "lora_unet_", 4.0, step=0)
+    apply_lora(model, saved(tmp_path / "all.safetensors", state))
+    for name, (down, up) in pairs.items():
+        change = model.unet.get_submodule(name).weight - before[f"{name}.weight"]
+        wanted = (up.flatten(1) @ down.flatten(1)).view_as(change)
+        assert torch.allclose(change, wanted, atol=1e-4), name
+
+
+@pytest.mark.parametrize("kind", ["xl", "sd3"])
+def test_networks_and_two_text_encoders_in_one_file(folders, tmp_path, kind):
+    model = load(str(folders[kind][0]), "cpu")
+    network = model.network_folder
+    layers = [name for name in linear_layers(model.unet) if "to_q" in name or "add_k_proj" in name]
+    state = peft_state(random_pairs(model.unet, layers), f"{network}.")
+    count = {network: len(layers)}
+    for part, encoder in zip(("text_encoder", "text_encoder_2"), model.text.encoders, strict=False):
+        texts = [name for name in linear_layers(encoder) if "q_proj" in name]
+        prefix = f"{part}." if hasattr(encoder, "text_model") else f"{part}.text_model."
+        state |= peft_state(random_pairs(encoder, texts), prefix)
+        count[part] = len(texts)
+    check(folders, kind, saved(tmp_path / "d.safetensors", state), changed=count)

@@ -147,6 +147,7 @@ VAES = {
     "CogVideoXTransformer3DModel": {"_class_name": "AutoencoderKLCogVideoX"},
     "WanTransformer3DModel": {"_class_name": "AutoencoderKLWan"},
 }  # fmt: skip
+VAES["SD3Transformer2DModel"] = VAES["UNet2DConditionModel"]
 VAES["UNet3DConditionModel"] = VAES["UNet2DConditionModel"]
 
 

@@ -199,14 +199,16 @@ def test_models_of_another_kind_are_named(tmp_path):
         picture(
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=tiny.WIDTH + 6 * 8,
+            projection_class_embeddings_input_dim=tiny.WIDTH + 4 * 8,
         ),
     )
     config = tiny.text_encoder(tiny.tokenizer()).config.to_dict()
     CLIPTextModelWithProjection(CLIPTextConfig(**{**config, "projection_dim": tiny.WIDTH})).save_pretrained(
         base / "text_encoder_2"
     )
-    with pytest.raises(AnimaticError, match="reads 6 numbers of size and place where SDXL's refiner reads 5"):
+    with pytest.raises(
+        AnimaticError, match="unet: reads 4 numbers of size and place; want SDXL, which reads 6, or its refiner, 5"
+    ):
         load(str(base))
 
     with pytest.raises(AnimaticError, match="mini-upscale finishes videos and makes none from noise"):

@@ -14,8 +14,13 @@ from diffusers import (
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     MotionAdapter,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
     UNet3DConditionModel,
     UniPCMultistepScheduler,
@@ -26,6 +31,7 @@ from tokenizers import pre_tokenizers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     T5Config,
     T5EncoderModel,
@@ -378,3 +384,91 @@ def vae4(path: Path) -> None:
         block_out_channels=(8, 8, 8), norm_num_groups=4, down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
     ).save_pretrained(path)  # fmt: skip
+
+
+def second_tokenizer() -> CLIPTokenizer:
+    """That of OpenCLIP bigG as SDXL's folder has it: padded with "!", which is thereby a token of its own."""
+    words = tokenizer()
+    words.pad_token = "!"
+    return words
+
+
+def clip_encoder(vocabulary: CLIPTokenizer, width: int, projects: bool = True) -> Any:
+    """A CLIP of three layers, whose last state but one is not its input; with a projection of the same width."""
+    config = text_encoder(tokenizer()).config.to_dict()
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 3, "projection_dim": width}
+    cls = CLIPTextModelWithProjection if projects else CLIPTextModel
+    return cls(CLIPTextConfig(**{**config, **sizes, "pad_token_id": vocabulary.pad_token_id}))
+
+
+def unet_xl(gated: bool = False) -> UNet2DConditionModel:
+    """SDXL's layout: no attention at the highest level, more transformer blocks at lower ones, sizes as conditions."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), block_out_channels=(16, 32, 32),
+        layers_per_block=2, norm_num_groups=8, cross_attention_dim=WIDTH + 8, attention_head_dim=(2, 4, 4),
+        transformer_layers_per_block=[1, 1, 2], use_linear_projection=True, addition_embed_type="text_time",
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=8 + 6 * 8,
+        attention_type="gated" if gated else "default",
+    ).eval()  # fmt: skip
+
+
+def sdxl(path: Path, zeros: bool = True, gated: bool = False) -> Path:
+    """An SDXL folder as diffusers' own pipeline writes it; `gated` as IGLIGEN-XL's, whose gates are open here."""
+    torch.manual_seed(0)
+    words, second, network = tokenizer(), second_tokenizer(), unet_xl(gated)
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if "fuser.alpha" in name:  # zero, until it is trained
+                p += 0.5
+    StableDiffusionXLPipeline(
+        vae=vae(),
+        text_encoder=clip_encoder(words, WIDTH, projects=False),
+        text_encoder_2=clip_encoder(second, 8),
+        tokenizer=words,
+        tokenizer_2=second,
+        unet=network,
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+            timestep_spacing="leading",
+        ),
+        force_zeros_for_empty_prompt=zeros,
+        add_watermarker=False,
+    ).save_pretrained(path)  # fmt: skip
+    return path
+
+
+def sd3_network(dual: bool = True) -> SD3Transformer2DModel:
+    torch.manual_seed(0)
+    network = SD3Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, num_layers=3, attention_head_dim=8, num_attention_heads=2,
+        joint_attention_dim=32, caption_projection_dim=16, pooled_projection_dim=24, out_channels=4,
+        pos_embed_max_size=16, dual_attention_layers=(0, 1) if dual else (), qk_norm="rms_norm" if dual else None,
+    )  # fmt: skip
+    with torch.no_grad():  # of a random network the text would hardly matter
+        network.context_embedder.weight *= 4
+    return network.eval()
+
+
+def sd3(path: Path, dual: bool = True) -> Path:
+    """A Stable Diffusion 3.5 Medium folder as diffusers' own pipeline writes it; without `dual` as 3."""
+    torch.manual_seed(0)
+    words, second, third = tokenizer(), second_tokenizer(), t5_tokenizer()
+    codec = AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, sample_size=64, scaling_factor=1.5,
+        shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+    )  # fmt: skip
+    StableDiffusion3Pipeline(
+        transformer=sd3_network(dual),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=codec,
+        text_encoder=clip_encoder(words, WIDTH),
+        tokenizer=words,
+        text_encoder_2=clip_encoder(second, 8),
+        tokenizer_2=second,
+        text_encoder_3=T5EncoderModel(T5Config(**t5_config(third))),
+        tokenizer_3=third,
+    ).save_pretrained(path)
+    return path

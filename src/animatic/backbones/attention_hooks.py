@@ -254,6 +254,11 @@ def joint_kind(name: str) -> str:
     return "joint"
 
 
+def stream_kind(name: str) -> str:
+    """Of Stable Diffusion 3: one sequence of text and picture, and in 3.5 Medium further layers of the picture."""
+    return "self" if ".attn2" in name else "joint"
+
+
 def separate_kind(name: str) -> str:
     """Of Wan: self-attention of the video, cross-attention to the text."""
     return "cross" if ".attn2" in name else "self"

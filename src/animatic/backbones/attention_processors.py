@@ -1,4 +1,4 @@
-"""Attention processors of the three kinds of network: diffusers' own arithmetic, with `AttentionHooks` in the middle.
+"""Attention processors of the kinds of network: diffusers' own arithmetic, with `AttentionHooks` in the middle.
 
 Each computes what diffusers' stock processor of the same network computes; the attention itself, between the
 projections to queries, keys and values and the output projection, goes through `AttentionHooks.attention`.
@@ -106,6 +106,38 @@ class JointProcessor(Processor):
         return projected[:, text_tokens:], projected[:, :text_tokens]
 
 
+class StreamsProcessor(Processor):
+    """The arithmetic of `JointAttnProcessor2_0` (Stable Diffusion 3): text and picture have projections of their own.
+
+    Hooks see the text first, as in other joint layers; the sums of attention are the same in any order.
+    """
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' Attention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        q, k, v = project_qkv(attn, hidden_states, hidden_states)
+        text_tokens = 0
+
+        # The stream of text goes before that of the picture.
+        if encoder_hidden_states is not None:
+            text_tokens = encoder_hidden_states.shape[1]
+            of_text = project_added_qkv(attn, encoder_hidden_states)
+            q, k, v = (torch.cat(pair, 2) for pair in zip(of_text, (q, k, v), strict=True))
+        out = self.attention(q, k, v, attention_mask, text_tokens)
+        merged = out.transpose(1, 2).flatten(2).to(q.dtype)  # [branch, token, head * width]
+
+        # Output projections; the last block has none of text, whose output nothing reads.
+        picture = attn.to_out[1](attn.to_out[0](merged[:, text_tokens:]))
+        if encoder_hidden_states is None:
+            return picture
+        text = merged[:, :text_tokens]
+        return picture, text if attn.context_pre_only else attn.to_add_out(text)
+
+
 class WanProcessor(Processor):
     """The arithmetic of `WanAttnProcessor`, without cross-attention to an image (text-to-video models alone)."""
 
@@ -157,15 +189,28 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def project_qkv(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of `x`, keys and values of `source`, with the layer's norms: `[batch, head, token, width]`."""
-
-    def split(projected: Tensor) -> Tensor:
-        return projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-
-    q = split(attn.to_q(x))
-    k = split(attn.to_k(source))
-    v = split(attn.to_v(source))
+    q = split_heads(attn, attn.to_q(x))
+    k = split_heads(attn, attn.to_k(source))
+    v = split_heads(attn, attn.to_v(source))
     if attn.norm_q is not None:
         q = attn.norm_q(q)
     if attn.norm_k is not None:
         k = attn.norm_k(k)
     return q, k, v
+
+
+def project_added_qkv(attn: Any, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of a second stream, by projections and norms of its own; as in `project_qkv`."""
+    q = split_heads(attn, attn.add_q_proj(text))
+    k = split_heads(attn, attn.add_k_proj(text))
+    v = split_heads(attn, attn.add_v_proj(text))
+    if attn.norm_added_q is not None:
+        q = attn.norm_added_q(q)
+    if attn.norm_added_k is not None:
+        k = attn.norm_added_k(k)
+    return q, k, v
+
+
+def split_heads(attn: Any, projected: Tensor) -> Tensor:
+    """`[batch, token, head * width]` as `[batch, head, token, width]`."""
+    return projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2)

@@ -151,6 +151,11 @@ class Components(Backbone):
         """Where it computes."""
         return self.compute_device or self.unet.device
 
+    @property
+    def latent_shift(self) -> float:
+        """What the VAE's own latents have more than scaled ones; Stable Diffusion 3's has a shift, most have none."""
+        return self.vae.config.get("shift_factor") or 0.0
+
     def freeze(self) -> Components:
         """Put all parts into evaluation mode, without gradients of weights."""
         for part in (*self.networks, self.vae, self.text):
@@ -196,7 +201,7 @@ class Components(Backbone):
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Latents `[image, channel, height, width]` as uint8 pixels `[image, 3, height, width]`."""
-        unscaled = images / self.vae.config.scaling_factor
+        unscaled = images / self.vae.config.scaling_factor + self.latent_shift
         output = self.vae.decode(unscaled.to(self.vae.dtype))
         decoded = output.sample.float()  # in -1..1
         levels = (decoded + 1) * 127.5
@@ -214,7 +219,7 @@ class Components(Backbone):
             encodings.append(latents_of(self.vae.encode(scaled), draw))
 
         unscaled = torch.cat(encodings).to(self.unet.dtype)
-        latents = unscaled * self.vae.config.scaling_factor
+        latents = (unscaled - self.latent_shift) * self.vae.config.scaling_factor
         by_sample = latents.unflatten(0, (len(pixels), -1))  # [sample, frame, channel, height, width]
         return by_sample.movedim(1, 2)
 

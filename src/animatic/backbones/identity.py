@@ -26,6 +26,14 @@ IMAGE_UNET = {
     "layers_per_block": 2,
     "in_channels": 4,
 }
+XL_UNET = {
+    "_class_name": "UNet2DConditionModel",
+    "block_out_channels": [320, 640, 1280],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "in_channels": 4,
+}
+SD3 = {"_class_name": "SD3Transformer2DModel"}
 COGVIDEOX, WAN = {"_class_name": "CogVideoXTransformer3DModel"}, {"_class_name": "WanTransformer3DModel"}
 
 # (facts, the known models that have them all)
@@ -41,6 +49,9 @@ KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**IMAGE_UNET, "cross_attention_dim": 1024}, ("sd21",)),
     ({"_class_name": "UNet2DConditionModel", "in_channels": 7, "num_class_embeds": 1000}, ("sd-x4",)),
     ({"_class_name": "UNet2DConditionModel", "block_out_channels": [384, 768, 1536, 1536]}, ("sdxl-refiner",)),
+    ({**XL_UNET, "cross_attention_dim": 2048}, ("sdxl",)),
+    ({**SD3, "num_layers": 24, "num_attention_heads": 24, "pos_embed_max_size": 384}, ("sd3.5-medium",)),
+    ({**SD3, "num_layers": 38, "num_attention_heads": 38}, ("sd3.5-large",)),
     ({**COGVIDEOX, "num_layers": 30, "num_attention_heads": 30}, ("cogvideox-2b",)),
     ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": None}, ("cogvideox-5b",)),
     ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": 2}, ("cogvideox1.5-5b",)),

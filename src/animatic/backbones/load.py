@@ -30,16 +30,20 @@ from .memory import apply_memory_options
 from .parts import read_codec, read_labels, read_scheduler, read_text_encoder
 from .plugged import load_plugged, reader_of
 from .presets import CONVERT_COMMAND, PRESETS, Preset
+from .sd3 import StableDiffusion3
+from .sdxl import class_of_xl
 from .single_file import read_single_file, single_file
 from .small_model import SpaceTimeBackbone
-from .unet2d import Refiner, UNet2D
+from .unet2d import UNet2D
 from .unet3d import UNet3D
 from .wan import Wan
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan)}
+NETWORKS = {
+    cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan, StableDiffusion3)
+}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
 NO_MEMORY_OPTIONS = MemoryOptions()
 CARD = {
@@ -276,11 +280,11 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
         folder = Path(source)
         rest = folder if folder.is_dir() else fetched(found.name, source, SHARED, half)
 
-    # The refiner has the class of Stable Diffusion's network, and reads more.
+    # SDXL has the class of Stable Diffusion's network, and reads more.
     cls = found.cls
+    if found.config.get("addition_embed_type") == "text_time":
+        cls = class_of_xl(rest, found.config)
     network = cls.read(found.folder / cls.network_folder, dtype)
-    if network.config.get("addition_embed_type") == "text_time":
-        cls = Refiner
     vae = read_codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
     if "class_vectors" in found.card:
         text = read_labels(found.folder, found.card)

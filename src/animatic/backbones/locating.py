@@ -18,7 +18,8 @@ from .layouts import check_original_id
 from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
 
 NETWORKS = ("unet", "transformer", "transformer_2", "scheduler")
-SHARED = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")  # what a card may borrow
+TEXT = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
+SHARED = ("vae", *TEXT)  # what a card may borrow
 
 
 @dataclass(frozen=True)

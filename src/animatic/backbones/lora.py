@@ -28,6 +28,7 @@ from .load import NO_MEMORY_OPTIONS
 from .lora_files import Update, read_lora
 
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
+ENCODERS = ("text_encoder", "text_encoder_2")  # of SDXL and Stable Diffusion 3: CLIP-L and OpenCLIP bigG
 TIME = ("*temp_attentions*", "*transformer_in*", "*temp_convs*", "*.time.*", "mid_time.*", "time_in.*")
 
 PROJECTIONS = ("to_q", "to_k", "to_v", "qkv", "out")  # diffusers' layers of attention, and those of SpaceTimeUNet
@@ -129,13 +130,13 @@ def with_loras(model: str, requests: Sequence[str], memory: MemoryOptions = NO_M
 def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:
     """Add `scale` times a LoRA to the weights of `model`, in place; it can then show the words of the file.
 
-    Updates of the text encoder are applied to it. A model of two networks (Wan 2.2 A14B) gets it in both,
+    Updates of text encoders are applied to them. A model of two networks (Wan 2.2 A14B) gets it in both,
     which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
     `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """
     # Which layers of which networks the file is for.
-    encoder = getattr(model.text, "encoder", None)
-    lora = read_lora(file, model.unet, encoder)
+    encoders: dict[str, nn.Module] = dict(zip(ENCODERS, getattr(model.text, "encoders", ()), strict=False))
+    lora = read_lora(file, model.unet, encoders)
     targets = _targets(model, network)
     if len(targets) > 1 and "transformer_2" not in lora.parts:
         hint = f"{file}:{scale:g}:transformer for one of them, {file}:{scale:g}:transformer_2 for the other"
@@ -145,7 +146,7 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
     changes: list[tuple[nn.Module, Update]] = []
     misfits = []
     for part, updates in lora.parts.items():
-        modules = [encoder] if part == "text_encoder" else _networks(part, targets)
+        modules = [encoders.get(part)] if part in ENCODERS else _networks(part, targets)
         for module in modules or [None]:
             layers = dict(module.named_modules()) if module is not None else {}
             for name, update in updates.items():
@@ -199,4 +200,4 @@ def _networks(part: str, targets: dict[str, Any]) -> list[Any]:
     """Those that a part of a file is for: one that the file names of two, else all that are to be changed."""
     if part == "transformer_2":
         return [targets[part]] if part in targets else []
-    return [] if part == "text_encoder_2" else list(targets.values())
+    return list(targets.values())

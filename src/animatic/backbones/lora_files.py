@@ -2,11 +2,12 @@
 
 Hu et al. 2022, https://arxiv.org/abs/2106.09685.
 
-Read are files of diffusers (`unet.`, `transformer.`, `text_encoder.`) and of its training scripts
-(`processor.to_q_lora.down`), of peft (`base_model.model.`), of kohya and A1111 (`lora_unet_`, `lora_te_`, with LoCon's
-convolutions), of ComfyUI (`diffusion_model.input_blocks.1.1`, `text_encoders.clip_l.transformer.`), of VideoX-Fun
-(`lora_unet__`), and of Wan's own names (`diffusion_model.blocks.0.self_attn.q`, musubi's too). Renaming is diffusers'
-where it has one; kohya's names are those of the network's layers with "_" for ".", which are looked up in the network.
+Read are files of diffusers (`unet.`, `transformer.`, `text_encoder.`, `text_encoder_2.`) and of its training scripts
+(`processor.to_q_lora.down`), of peft (`base_model.model.`), of kohya and A1111 (`lora_unet_`, `lora_te_`, `lora_te2_`,
+with LoCon's convolutions), of ComfyUI (`diffusion_model.input_blocks.1.1`, `text_encoders.clip_l.transformer.`), of
+VideoX-Fun (`lora_unet__`), and of Wan's own names (`diffusion_model.blocks.0.self_attn.q`, musubi's too); those of
+UNets also with the blocks of their original code. Renaming is diffusers' where it has one; kohya's names are those of
+the network's layers with "_" for ".", which are looked up in the network.
 
 Whatever cannot be added exactly is refused: a layer the network lacks, LoHa, LoKr, A1111's `dora_scale`.
 """
@@ -91,8 +92,8 @@ class LoraFile:
     words: tuple[str, ...]
 
 
-def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> LoraFile:
-    """A LoRA file for a model of this network and text encoder, or the one in the folder `file`.
+def read_lora(file: Path, network: nn.Module, encoders: Mapping[str, nn.Module]) -> LoraFile:
+    """A LoRA file for a model of this network and these text encoders by part, or the one in the folder `file`.
 
     Raises `AnimaticError` where it is none, is incomplete, has numbers that are not finite, or tensors that are no
     LoRA; warns where Wan's names come with changes of norms, which diffusers does not read either.
@@ -108,7 +109,7 @@ def read_lora(file: Path, network: nn.Module, encoder: nn.Module | None) -> Lora
     _check(file, state)
 
     # The tensors by part ("", "unet", "text_encoder"), layer and role ("lora_A.weight").
-    named = peft_names(file, state, network, encoder)
+    named = peft_names(file, state, network, encoders)
     grouped: dict[str, dict[str, dict[str, Tensor]]] = {}
     unknown = []
     for key, value in named.items():

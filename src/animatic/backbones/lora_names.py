@@ -21,7 +21,9 @@ from .ldm_names import ldm_layers
 State = Mapping[str, Tensor]
 
 # VideoX-Fun's scripts write two underscores after the part.
-KOHYA = re.compile(r"lora_(unet|te1?)__?([^.]+)\.(.+)")
+KOHYA = re.compile(r"lora_(unet|te[12]?)__?([^.]+)\.(.+)")
+
+KOHYA_PARTS = {"unet": "unet", "te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2"}
 
 MUSUBI = re.compile(r"lora_unet__?blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)\.(.+)")
 
@@ -34,8 +36,8 @@ ENDINGS = {".lora_down.": ".lora_A.", ".lora_up.": ".lora_B.", "lora_linear_laye
 ENDINGS |= {"lora_linear_layer.up": "lora_B", ".default.weight": ".weight"}
 
 
-def peft_names(file: Path, state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
-    """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`."""
+def peft_names(file: Path, state: State, network: nn.Module, encoders: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The tensors under diffusers' and peft's names: `unet.LAYER.lora_A.weight`; text encoders are given by part."""
     # Prefixes and names of other programs, one after another.
     state = {name.removeprefix("base_model.model."): value for name, value in state.items()}
     if type(network).__name__ == "WanTransformer3DModel":
@@ -43,7 +45,7 @@ def peft_names(file: Path, state: State, network: nn.Module, encoder: nn.Module 
     state = {name.removeprefix("diffusion_model."): value for name, value in state.items()}
     first_names = ldm_layers(network)
     state = _from_comfy(state, first_names)
-    state = _from_kohya(state, network, encoder, first_names)
+    state = _from_kohya(state, network, encoders, first_names)
 
     # Endings of kohya and of old training scripts.
     named = {}
@@ -53,16 +55,16 @@ def peft_names(file: Path, state: State, network: nn.Module, encoder: nn.Module 
         named[name] = value
 
     # diffusers' own conversions, one for the network and one for text encoders.
-    texts = {name: value for name, value in named.items() if name.startswith("text_encoder.")}
+    texts = {name: value for name, value in named.items() if name.startswith(("text_encoder.", "text_encoder_2."))}
     others = {name: value for name, value in named.items() if name not in texts}
     others = convert_unet_state_dict_to_peft(others)
     if any("to_out_lora" in name for name in texts):  # the training scripts' old names
         texts = convert_state_dict_to_peft(convert_state_dict_to_diffusers(texts))
 
     # CLIP has no inner `text_model` since transformers 5.
-    is_flat = encoder is not None and not hasattr(encoder, "text_model")
-    if is_flat:
-        texts = {name.replace("text_encoder.text_model.", "text_encoder."): value for name, value in texts.items()}
+    for part, encoder in encoders.items():
+        if not hasattr(encoder, "text_model"):
+            texts = {name.replace(f"{part}.text_model.", f"{part}."): value for name, value in texts.items()}
     return {**others, **texts}
 
 
@@ -110,13 +112,12 @@ def _from_comfy(state: State, first_names: Mapping[str, str]) -> dict[str, Tenso
 
 
 def _from_kohya(
-    state: State, network: nn.Module, encoder: nn.Module | None, first_names: Mapping[str, str]
+    state: State, network: nn.Module, encoders: Mapping[str, nn.Module], first_names: Mapping[str, str]
 ) -> dict[str, Tensor]:
     """kohya's names with dots: `lora_unet_mid_block_resnets_0_conv1` is the network's mid_block.resnets.0.conv1."""
-    modules = {"unet": network, "text_encoder": encoder}
     layers: dict[str, dict[str, str]] = {}
-    for part, module in modules.items():
-        names = [name for name, _ in module.named_modules()] if module else []
+    for part, module in {"unet": network, **encoders}.items():
+        names = [name for name, _ in module.named_modules()]
         layers[part] = {name.replace(".", "_"): name for name in names}
     layers["unet"] |= {first.replace(".", "_"): name for first, name in first_names.items()}
 
@@ -126,9 +127,10 @@ def _from_kohya(
         match = KOHYA.fullmatch(name)
         if match:
             prefix, underscored, role = match.groups()
-            part = "unet" if prefix == "unet" else "text_encoder"
-            flat = underscored.removeprefix("text_model_") if part == "text_encoder" else underscored
-            layer = layers[part].get(flat) or layers[part].get(underscored) or underscored
+            part = KOHYA_PARTS[prefix]
+            known = layers.get(part, {})
+            flat = underscored if part == "unet" else underscored.removeprefix("text_model_")
+            layer = known.get(flat) or known.get(underscored) or underscored
             name = f"{part}.{layer}.{role}"
         named[name] = value
     return named

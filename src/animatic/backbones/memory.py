@@ -27,7 +27,7 @@ def apply_memory_options(model: Components, options: MemoryOptions, device: torc
     from diffusers.hooks import apply_group_offloading
 
     model.compute_device = device
-    for part in (*model.networks, model.vae, model.text.encoder):
+    for part in (*model.networks, model.vae, *model.text.encoders):
         blocks = part in model.networks
         apply_group_offloading(
             part, device, offload_type="block_level" if blocks else "leaf_level",

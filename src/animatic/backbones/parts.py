@@ -18,14 +18,17 @@ from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .components import Components
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
+from .sd3 import StableDiffusion3
+from .sdxl import Refiner, StableDiffusionXL
 from .small_model import ClipSentence, Labels, SpaceTimeBackbone
-from .unet2d import Refiner, RefinerText
+from .text_parts import PenultimateText, TextPair, TextSequence
 
 ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
 
 CLIP = CLIPTextModel.__name__
 
 WAN_TEXT_TOKENS = 512  # tokens that Wan was trained on
+SD3_TEXT_TOKENS = 256  # tokens of T5 that diffusers' pipeline of Stable Diffusion 3 reads
 
 
 def read_labels(folder: Path, card: dict[str, Any]) -> Any:
@@ -64,10 +67,14 @@ def read_scheduler(folder: Path) -> Any:
 
 def read_text_encoder(name: str, cls: type[Components], network: Any, folder: Path, dtype: torch.dtype) -> ClipText:
     """The text encoder with its tokenizer; of the T5 family with as many tokens as the network was trained on."""
-    if cls is Refiner:  # reads with the second of SDXL's two encoders
-        encoder = read_network(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
-        tokenizer = read_tokenizer(folder / "tokenizer_2", encoder.config.vocab_size)
-        return RefinerText(name, tokenizer, encoder)
+    # Models of several encoders; the refiner reads with the second of SDXL's two.
+    if cls is Refiner:
+        return _penultimate(name, folder, "_2", dtype)
+    if cls is StableDiffusionXL:
+        first = _penultimate(name, folder, "", dtype, projects=False)
+        return TextPair(first, _penultimate(name, folder, "_2", dtype))
+    if cls is StableDiffusion3:
+        return _clip_and_t5(name, folder, dtype)
 
     # Which encoder; a folder of parts alone has no index, and holds CLIP.
     index_file = folder / "model_index.json"
@@ -104,3 +111,23 @@ def text_of(name: str, cls: type[Components], network: Any, encoder: Any, tokeni
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
     return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)
+
+
+def _penultimate(name: str, folder: Path, number: str, dtype: torch.dtype, projects: bool = True) -> PenultimateText:
+    """One of several CLIP encoders with its tokenizer, in the folders whose names end in `number` ("", "_2")."""
+    cls = CLIPTextModelWithProjection if projects else CLIPTextModel
+    encoder = read_network(cls, folder / f"text_encoder{number}", dtype)
+    tokenizer = read_tokenizer(folder / f"tokenizer{number}", encoder.config.vocab_size)
+    return PenultimateText(name, tokenizer, encoder)
+
+
+def _clip_and_t5(name: str, folder: Path, dtype: torch.dtype) -> TextSequence:
+    """The three encoders of Stable Diffusion 3. Raises `AnimaticError` where T5 was left out of the folder."""
+    if not (folder / "text_encoder_3").is_dir():
+        raise AnimaticError(f"{folder}: no text_encoder_3; want Stable Diffusion 3 with all three text encoders")
+    first = _penultimate(name, folder, "", dtype)
+    second = _penultimate(name, folder, "_2", dtype)
+    encoder = read_network(T5EncoderModel, folder / "text_encoder_3", dtype)
+    tokenizer = read_tokenizer(folder / "tokenizer_3", encoder.config.vocab_size)
+    limit = min(SD3_TEXT_TOKENS, tokenizer.model_max_length)
+    return TextSequence(first, second, T5Text(name, tokenizer, encoder, limit))

@@ -34,6 +34,8 @@ COGVIDEOX15 = Geometry(81, 768, 1360, 16, 8, 16.0, vae_temporal_ratio=4, patch=(
 WAN, WAN_LARGE = (
     Geometry(81, h, w, 16, 8, 16.0, vae_temporal_ratio=4, patch=(1, 2, 2)) for h, w in ((480, 832), (720, 1280))
 )
+IMAGE_XL = Geometry(1, 1024, 1024, max_frames=1)
+SD3 = Geometry(1, 1024, 1024, 16, max_frames=1, patch=(1, 2, 2))
 WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, vae_temporal_ratio=4, patch=(1, 2, 2))
 COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
 LVD_DEFAULTS, LMD_DEFAULTS = (
@@ -75,6 +77,34 @@ PRESETS = {
         "gligen/diffusers-generation-text-box", "Stable Diffusion 1.4 that reads boxes", IMAGE, LMD_DEFAULTS
     ),
     "sd21-gligen": Preset("longlian/igligen-sd2.1-v1.0", "Stable Diffusion 2.1 that reads boxes", IMAGE, LMD_DEFAULTS),
+    "sdxl": Preset(
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "Stable Diffusion XL, images",
+        IMAGE_XL,
+        ModelDefaults(50, 5.0),  # diffusers' pipeline
+        family="sdxl",
+    ),
+    "sdxl-gligen": Preset(
+        "jiuntian/gligen-xl-1024",
+        "Stable Diffusion XL that reads boxes",
+        IMAGE_XL,
+        ModelDefaults(50, 5.0),
+        family="sdxl",
+    ),
+    "sd3.5-medium": Preset(
+        "stabilityai/stable-diffusion-3.5-medium",
+        "Stable Diffusion 3.5 Medium, images, 2.5 B",
+        SD3,
+        ModelDefaults(40, 4.5),  # its model card
+        "bfloat16",
+    ),
+    "sd3.5-large": Preset(
+        "stabilityai/stable-diffusion-3.5-large",
+        "Stable Diffusion 3.5 Large, images, 8.1 B",
+        SD3,
+        ModelDefaults(28, 3.5),  # its model card
+        "bfloat16",
+    ),
     "mini-interpolate": Preset("", "frames between those of the toy world", family="mini"),
     "mini-upscale": Preset("", "the toy world at twice the size", family="mini"),
     "lavie": Preset(f"{CONVERT_COMMAND}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B", family="lavie"),

@@ -105,7 +105,7 @@ def named_boxes(
 
     # names are encoded together, and laid into the slots of their objects
     texts = [name for _, _, name in names]
-    pooled = text.pooled(texts)  # [name, channel]
+    pooled = text.phrase_embeddings(texts)  # [name, channel]
     channels = pooled.shape[-1]
     phrases = pooled.new_zeros(len(scenes), MOST, channels)
     for (s, i, _), state in zip(names, pooled, strict=True):

@@ -44,11 +44,13 @@ def sharing_layers(backbone: Backbone) -> tuple[str, ...]:
 
     DiTCtrl shares in the last five of CogVideoX-2B's 30 blocks; other transformers share in the last sixth of theirs.
     """
-    blocks = list(backbone.chain(Step(0, 1, 0.0)))
+    blocks = list(backbone.chain(Step(0, 1, 0.0)).items())
     if not blocks:
         return ("up_blocks.*.attn1",)
+
+    # the attention of a block's video is called attn where text has a stream of its own (Stable Diffusion 3)
     count = max(1, len(blocks) // ONE_IN)
-    return tuple(f"{block}.attn1" for block in blocks[-count:])
+    return tuple(f"{name}.attn1" if hasattr(block, "attn1") else f"{name}.attn" for name, block in blocks[-count:])
 
 
 @dataclass

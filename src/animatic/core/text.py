@@ -108,6 +108,10 @@ class ClipText(nn.Module):
         ids = self._first(phrases).to(self._device)
         return self.encoder(input_ids=ids).pooler_output
 
+    def phrase_embeddings(self, phrases: Sequence[str]) -> Tensor:
+        """The embedding of each phrase as GLIGEN's layers read it, `[phrase, channel]`: the pooled state."""
+        return self.pooled(phrases)
+
     def token_ids(self, prompt: str) -> list[int]:
         """The token ids of a prompt in the order of its states, chunk after chunk, up to the last end token."""
         chunks = self._chunks(prompt)
@@ -179,6 +183,11 @@ class ClipText(nn.Module):
         expanded = self.expand(prompt) if isinstance(prompt, str) else [self.expand(each) for each in prompt]
         cut = {"truncation": True, "max_length": self.limit} if self.truncate else {}
         return self.tokenizer(expanded, verbose=False, **(cut | options))
+
+    @property
+    def encoders(self) -> tuple[PreTrainedModel, ...]:
+        """All encoders of the model, in the order of its folder; most have one."""
+        return (self.encoder,)
 
     @property
     def _device(self) -> torch.device:

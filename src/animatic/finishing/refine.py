@@ -88,7 +88,12 @@ class Refine(NetworkStage):
 
     role = "refine"
     minimums = (("width", 0), ("height", 0), ("overlap", 0))
-    default_models = {"zeroscope": "zeroscope-xl", "modelscope": "zeroscope-xl", "sd15": "sdxl-refiner"}  # noqa: RUF012
+    default_models = {  # noqa: RUF012
+        "zeroscope": "zeroscope-xl",
+        "modelscope": "zeroscope-xl",
+        "sd15": "sdxl-refiner",
+        "sdxl": "sdxl-refiner",
+    }
 
     def output_shape(self, shape: Shape) -> Shape:
         if not 0 < self.strength <= 1:

@@ -16,7 +16,7 @@ from ..controls.regions import Regions
 from ..controls.terms import Ratio
 from ..prompting.negatives import MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
 from ..prompting.styles import as_typed, keeping_prompt, listing_objects
-from .lmd import LAYERS
+from .lmd import LAYERS, XL_LAYERS
 from .lvd import GROUNDING
 from .method import ANY, TRANSFORMER, Method, combined
 
@@ -27,8 +27,10 @@ BACKWARD_ENERGY = {
     TRANSFORMER: replace(PUBLISHED_BACKWARD, layers=("*",)),  # all of its blocks have one size
     ANY: PUBLISHED_BACKWARD,
 }
+BACKWARD_ENERGY["sdxl"] = replace(BACKWARD_ENERGY[ANY], layers=XL_LAYERS)
 
 # one gradient step in each of the first 25 of 50 levels, on the layers of 16 x 16, with a sum over tokens
+XL_THIRTY_TWO = ("down_blocks.2.attentions.*.attn2", "up_blocks.0.attentions.*.attn2")  # ours: see `lmd.XL_LAYERS`
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
 PUBLISHED_BOXDIFF = Energy(BoxDiff(summed=True), SIXTEEN, scale=20, until=0.5, iterations=1, step_size=LinearDecay())
 BOXDIFF_ENERGY = {
@@ -38,6 +40,7 @@ BOXDIFF_ENERGY = {
     TRANSFORMER: replace(PUBLISHED_BOXDIFF, layers=("*",)),
     ANY: PUBLISHED_BOXDIFF,
 }
+BOXDIFF_ENERGY["sdxl"] = replace(BOXDIFF_ENERGY[ANY], layers=XL_THIRTY_TWO)
 
 # LMD's generation/multidiffusion.py, and the README's 10 of 50 steps
 MULTIDIFFUSION_GUIDANCE = 10.0

@@ -20,6 +20,11 @@ from .method import ANY, TRANSFORMER, Method, combined
 
 # 8 x 8 and 16 x 16 in Stable Diffusion at 512. All blocks of a transformer have one size: all are read, as LVD's are
 LAYERS = ("mid_block.attentions.0.transformer_blocks.0.attn2", "up_blocks.1.attentions.*.transformer_blocks.0.attn2")
+# ours, as no paper gives them: the lowest level of SDXL, 32 x 32 at 1024, like 16 x 16 at 512 a 32nd of the side
+XL_LAYERS = (
+    "mid_block.attentions.0.transformer_blocks.0.attn2",
+    "up_blocks.0.attentions.*.transformer_blocks.0.attn2",
+)
 ITERATIONS = (4,) * 5 + (3,) * 5 + (2,) * 10 + (1,)
 SAM_LAYERS = ("down_blocks.2.attentions.1.transformer_blocks.0.attn2",)  # whose attention prompts SAM in LMD
 TRANSFER = 2.0  # weight of attention transfer
@@ -33,6 +38,7 @@ ENERGY = {
     TRANSFORMER: replace(PUBLISHED_ENERGY, layers=("*",)),
     ANY: PUBLISHED_ENERGY,
 }
+ENERGY["sdxl"] = replace(ENERGY[ANY], layers=XL_LAYERS)
 
 # of the composited scene: on `mini` one iteration at each level is enough, as the objects are in their places
 SCENE_ENERGY = {**ENERGY, "mini": replace(ENERGY["mini"], iterations=1)}
@@ -46,7 +52,8 @@ GROUNDED_COMPOSITION = {
     )
     for family, composition in COMPOSITION.items()
 }
-MASK_LAYERS = {"mini": (), TRANSFORMER: (), ANY: SAM_LAYERS}  # with Segment Anything; () are those of the energy
+# with Segment Anything; () are those of the energy
+MASK_LAYERS = {"mini": (), "sdxl": SAM_LAYERS, TRANSFORMER: (), ANY: SAM_LAYERS}
 
 
 def cut_out(compositions: dict[str, Composition], mask: Masking) -> dict[str, Composition]:
