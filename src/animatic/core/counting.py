@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from .attention import fused_attention
+from .types import Attend, AttentionCall
 
 BACKWARD = 2.5  # operations of fused attention's backward pass, relative to its forward pass (FlashAttention 2)
 CONVOLUTIONS = ("convolution", "convolution_backward")
@@ -32,14 +34,20 @@ class Cost:
     memory: int = 0
 
 
-def counted(run: Callable[[], object], weights: Iterable[nn.Module], cpu: bool = False) -> Cost:
-    """The cost of `run`, which computes on the meta device; the tensors of `weights` are not part of it."""
+def counted(run: Callable[[Attend], object], weights: Iterable[nn.Module], cpu: bool = False) -> Cost:
+    """The cost of `run(attend)`, which computes on the meta device; the tensors of `weights` are not part of it.
+
+    `attend` is for networks with attention hooks. `cpu`: whether the device is one.
+    """
     counter = _Counter(weights, cpu)
-    with ExitStack() as modes:
-        modes.enter_context(_FusedAttention(counter))
-        modes.enter_context(counter)
-        result = run()
-    del result
+
+    # Backward puts the mode aside, where checkpointed layers run again: this brings it with it.
+    def attend(call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        with _FusedAttention(counter):
+            return fused_attention(call, q, k, v, mask)
+
+    with _FusedAttention(counter), counter:
+        run(attend)
     return Cost(counter.flops, counter.peak)
 
 
