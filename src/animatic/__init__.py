@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .backbones import load
     from .generation import generate, generate_batch
     from .planning.planners import plan
+    from .rehearsal import Rehearsal, rehearse
     from .rendering import edit, render, render_batch
     from .request import GenerationRequest, SamplingOptions
     from .request_files import read_request
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "AnimaticError", "GenerationRequest", "SamplingOptions", "Scene", "Story", "Track", "Video",
-    "edit", "generate", "generate_batch", "load", "load_scene", "load_story", "plan", "read_request", "render",
-    "render_batch",
+    "AnimaticError", "GenerationRequest", "Rehearsal", "SamplingOptions", "Scene", "Story", "Track", "Video",
+    "edit", "generate", "generate_batch", "load", "load_scene", "load_story", "plan", "read_request",
+    "rehearse", "render", "render_batch",
 ]  # fmt: skip
 
 _LATE = {
     "GenerationRequest": ".request", "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation",
     "generate_batch": ".generation", "load": ".backbones", "plan": ".planning.planners",
-    "read_request": ".request_files", "render": ".rendering", "render_batch": ".rendering",
+    "Rehearsal": ".rehearsal", "read_request": ".request_files", "rehearse": ".rehearsal", "render": ".rendering",
+    "render_batch": ".rendering",
 }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class Rehearsal:
     """What a render needs; sizes in bytes of tensors, `seconds` by the speed of `device`.
 
     `weights`: by part. `text`, `denoising`, `guiding` and `decoding`: most activations at once of each stage, guided
-    passes with what their gradients need. `peak`: the most on the device, `main_memory`: in main memory, where weights
+    passes with what their gradients need, `tensors` the same without what operations need while they run. `peak`: the most on the device, `main_memory`: in main memory, where weights
     wait there. `free` and `fits`: of the device. `would_fit`: memory options with which it would fit, () where it does
     or none helps. `step_flops`: of a step without guided passes, `guided_flops`: of one guided pass, `flops`: of all.
     `download`: bytes that the hub sends; None where the files' sizes are not known, 0 for a folder.
@@ -76,6 +76,7 @@ class Rehearsal:
     denoising: int
     guiding: int
     decoding: int
+    tensors: Mapping[str, int]
     peak: int
     main_memory: int
     free: int
@@ -168,6 +169,7 @@ def rehearse(
         denoising=prediction.memory,
         guiding=guided.memory,
         decoding=decoding.memory,
+        tensors={"denoising": prediction.tensors, "guiding": guided.tensors, "decoding": decoding.tensors},
         peak=peak,
         main_memory=sum(weights.values()) if offload or not on_gpu else 0,
         free=free,
@@ -210,7 +212,7 @@ def _iterations(energy: Energy, steps: int) -> int:
     return total
 
 
-def _energy(controls: Sequence[Control]) -> Energy | None:
+def energy_of(controls: Sequence[Control]) -> Energy | None:
     for control in controls:
         if isinstance(control, Energy):
             return control
@@ -279,7 +281,7 @@ def _prediction_cost(
 
 def _guided_cost(bones: Skeleton, shape: Sequence[int], samples: int, controls: Sequence[Control], cpu: bool) -> Cost:
     """One pass of an energy and its backward pass; nothing where the method has no energy."""
-    energy = _energy(controls)
+    energy = energy_of(controls)
     if energy is None:
         return Cost()
     x = _latents(bones, shape, samples)
