@@ -18,8 +18,7 @@ from animatic.methods import method_named
 from animatic.rehearsal import TOKENS, energy_of, passes_of
 
 STEP = Step(0, 2, 500.0, 0.5)
-TOLERANCE = 0.15
-SLACK = 0.5  # copies inside convolutions that torch's record has not, where one layer is most of a stage
+TOLERANCE = 0.05
 
 
 def medium():
@@ -67,7 +66,6 @@ def test_memory_is_what_a_run_takes(folder, save_memory):
         model.save_memory()
     x = torch.randn(2, 4, 1, 32, 32)
 
-    # torch's record holds some of the copies that convolutions make inside: `tensors` has none, the estimate all
     @torch.no_grad()
     def predict():
         model(x, STEP, conditioning(2), fused_attention)
@@ -82,10 +80,7 @@ def test_memory_is_what_a_run_takes(folder, save_memory):
     truth = {"denoising": predict, "guiding": guide, "decoding": lambda: model.decode(x[:1])}
     for stage, run in truth.items():
         run()  # what is allocated once
-        print(stage, rehearsal.tensors[stage], most_allocated(run), getattr(rehearsal, stage))
-        most, estimate = most_allocated(run), getattr(rehearsal, stage)
-        assert rehearsal.tensors[stage] <= (1 + TOLERANCE) * most, stage
-        assert (1 - TOLERANCE) * most <= estimate <= (1 + SLACK) * most, stage
+        assert getattr(rehearsal, stage) == pytest.approx(most_allocated(run), rel=TOLERANCE), stage
     weights = sum(p.nbytes for part in (model.unet, model.vae, model.text) for p in part.parameters())
     assert sum(rehearsal.weights.values()) == pytest.approx(weights, rel=0.01)
 
@@ -96,7 +91,7 @@ def test_options_change_what_they_should(folder):
     saved = animatic.rehearse(str(folder), save_memory=True)
     assert saved.guiding < plain.guiding
     assert saved.guided_flops > plain.guided_flops  # computed twice
-    assert animatic.rehearse(str(folder), steps=20).flops > 1.8 * plain.flops
+    assert animatic.rehearse(str(folder), steps=20).flops > 1.5 * plain.flops
     assert plain.fits and not plain.would_fit and plain.download == 0
     none = animatic.rehearse(str(folder), "none")
     assert none.guiding == none.guided_flops == none.passes.guided == 0

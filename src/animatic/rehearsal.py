@@ -56,7 +56,7 @@ class Rehearsal:
     """What a render needs; sizes in bytes of tensors, `seconds` by the speed of `device`.
 
     `weights`: by part. `text`, `denoising`, `guiding` and `decoding`: most activations at once of each stage, guided
-    passes with what their gradients need, `tensors` the same without what operations need while they run. `peak`: the most on the device, `main_memory`: in main memory, where weights
+    passes with what their gradients need. `peak`: the most on the device, `main_memory`: in main memory, where weights
     wait there. `free` and `fits`: of the device. `would_fit`: memory options with which it would fit, () where it does
     or none helps. `step_flops`: of a step without guided passes, `guided_flops`: of one guided pass, `flops`: of all.
     `download`: bytes that the hub sends; None where the files' sizes are not known, 0 for a folder.
@@ -76,7 +76,6 @@ class Rehearsal:
     denoising: int
     guiding: int
     decoding: int
-    tensors: Mapping[str, int]
     peak: int
     main_memory: int
     free: int
@@ -169,7 +168,6 @@ def rehearse(
         denoising=prediction.memory,
         guiding=guided.memory,
         decoding=decoding.memory,
-        tensors={"denoising": prediction.tensors, "guiding": guided.tensors, "decoding": decoding.tensors},
         peak=peak,
         main_memory=sum(weights.values()) if offload or not on_gpu else 0,
         free=free,
@@ -222,13 +220,11 @@ def energy_of(controls: Sequence[Control]) -> Energy | None:
 
 
 def _cast(bones: Skeleton, dtype: torch.dtype) -> None:
+    """Give all weights their type, as `load` does."""
     model = bones.model
-    vae_type = dtype
-    if model.full_precision_vae or model.vae.config.get("force_upcast") and type(model.vae).__name__ == "AutoencoderKL":
-        vae_type = torch.float32
     for part in filter(None, (*model.networks, bones.second, model.text)):
         part.to(dtype)
-    model.vae.to(vae_type)
+    model.vae.to(getattr(torch, bones.vae_dtype) if bones.vae_dtype else dtype)
 
 
 def _conditioning(bones: Skeleton, branches: int, frames: int, controls: Sequence[Control]) -> Conditioning:
@@ -293,7 +289,7 @@ def _guided_cost(bones: Skeleton, shape: Sequence[int], samples: int, controls: 
         request = AttentionMapRequest(tokens, energy.layers, maps_only=True)
         with torch.enable_grad():
             bones.model(start, Step(0, 2, 500.0, 0.5), replace(cond, map_request=request), attend)
-            total = sum(maps.float().mean() for maps in request.found.values())
+            total = torch.stack([maps.float().mean() for maps in request.found.values()]).sum()
             return torch.autograd.grad(total, start)
 
     return counted(run, bones.model.networks, cpu)
@@ -312,7 +308,12 @@ def _decoding_cost(bones: Skeleton, shape: Sequence[int], cpu: bool) -> Cost:
 def _weights(bones: Skeleton, quantize: str) -> dict[str, int]:
     """Bytes of the weights by part."""
     model: Any = bones.model
-    parts = {"network": model.unet, "second network": bones.second, "text encoder": model.text, "autoencoder": model.vae}
+    parts = {
+        "network": model.unet,
+        "second network": bones.second,
+        "text encoder": model.text,
+        "autoencoder": model.vae,
+    }
     sizes = {}
     for name, part in parts.items():
         if part is not None:
@@ -339,7 +340,9 @@ def _on_device(bones: Skeleton, weights: Mapping[str, int], offload: bool) -> in
         for module in network.modules():
             if isinstance(module, nn.ModuleList):
                 largest = max(largest, *(_size(block, False) for block in module), 0)
-    leaves = [module for module in (*bones.model.text.modules(), *bones.model.vae.modules()) if not list(module.children())]
+    leaves = [
+        module for module in (*bones.model.text.modules(), *bones.model.vae.modules()) if not list(module.children())
+    ]
     return max(2 * largest, *(_size(leaf, False) for leaf in leaves))
 
 
@@ -382,9 +385,7 @@ def _rate(work: Callable[[], None]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def _helpful(
-    result: Rehearsal, bones: Skeleton, controls: Sequence[Control], shape: Sequence[int]
-) -> tuple[str, ...]:
+def _helpful(result: Rehearsal, bones: Skeleton, controls: Sequence[Control], shape: Sequence[int]) -> tuple[str, ...]:
     """The memory options with which it would fit, fewest first; activations in half precision take half."""
     on_gpu = result.device.startswith("cuda")
     other = max(result.text, result.denoising)

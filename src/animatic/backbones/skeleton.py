@@ -35,6 +35,7 @@ from .unet2d import Refiner
 from .unet3d import UNet3D
 
 CLIP_TOKENS = 77
+TI2V_CHANNELS = 48  # of Wan 2.2 5B, which reads a timestep for every token
 TEXT_FOLDERS = ("text_encoder", "text_encoder_2")
 WITH_PROJECTION = {CLIPTextModelWithProjection.__name__: CLIPTextModelWithProjection}
 
@@ -53,13 +54,14 @@ class Skeleton:
     """A model without weights.
 
     `model`: its components on the meta device. `second`: the second network of Wan 2.2 A14B. `dtype`: the type of
-    its weights on a GPU. `download`: bytes that are fetched of the hub, by type of the weights, where they are known.
+    its weights on a GPU, `vae_dtype` that of its autoencoder where it is always the same. `download`: bytes that are fetched of the hub, by type of the weights, where they are known.
     `source`: its hub id; "" for a folder.
     """
 
     model: Components
     second: Any = None
     dtype: str = "float32"
+    vae_dtype: str = ""
     download: Mapping[str, int] | None = None
     source: str = ""
 
@@ -113,7 +115,7 @@ def _of_preset(name: str) -> Skeleton:
     if "transformer_2" in configs:
         second = _network(configs["transformer_2"])
     source = "" if preset.source.startswith(CONVERT_COMMAND) else preset.source
-    return Skeleton(made, second, preset.dtype, parts.get("download"), source)
+    return Skeleton(made, second, preset.dtype, _vae_dtype(made, configs), parts.get("download"), source)
 
 
 def _of_folder(place: Location) -> Skeleton:
@@ -144,8 +146,17 @@ def _of_folder(place: Location) -> Skeleton:
     made.family = found.known.family if found.known else ""
     second = None
     if class_in(found.index, "transformer_2"):
-        second = _network(read_json(folder / "transformer_2" / "config.json") | {"_class_name": configs[part]["_class_name"]})
-    return Skeleton(made, second, found.known.dtype if found.known else "float32")
+        second = _network(
+            read_json(folder / "transformer_2" / "config.json") | {"_class_name": configs[part]["_class_name"]}
+        )
+    dtype = found.known.dtype if found.known and found.known.source else "float32"
+    return Skeleton(made, second, dtype, _vae_dtype(made, configs))
+
+
+def _vae_dtype(model: Components, configs: Mapping[str, Any]) -> str:
+    """ "float32" where `load` reads the autoencoder in it, whatever the type of the network; else ""."""
+    is_upcast = configs["vae"].get("force_upcast", False)
+    return "float32" if model.full_precision_vae or is_upcast else ""
 
 
 def _assembled(
@@ -170,7 +181,7 @@ def _assembled(
     geometry = geometry or cls.native_geometry(network.config, vae.config)
     model = cls(name, network, vae, text, scheduler, geometry, defaults or ModelDefaults())
     if text_class == "UMT5EncoderModel":
-        model.timestep_per_token = geometry.channels > 16 and config["in_channels"] == 48
+        model.timestep_per_token = config["in_channels"] == TI2V_CHANNELS
     return model.freeze()
 
 
@@ -196,7 +207,7 @@ def _vae(config: Mapping[str, Any]) -> Any:
     if cls is None:
         raise AnimaticError(f"autoencoder {name!r} is not known; want one of diffusers' or PatchCodec")
     with torch.device("meta"):
-        return cls.from_config(config)
+        return cls.from_config(dict(config))
 
 
 def _text(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) -> TextEncoder:

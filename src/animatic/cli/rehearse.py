@@ -56,6 +56,7 @@ def report(result: Rehearsal) -> list[str]:
     clip = f"{result.frames} frames of {result.width}x{result.height}, {result.steps} steps, {result.dtype}"
     parts = ", ".join(f"{part} {_gigabytes(size)}" for part, size in result.weights.items())
     passes = result.passes
+    steps = f"{passes.predictions} steps of {_operations(result.step_flops)}"
     guided = ""
     if passes.guided:
         guided = f", {passes.guided} guided passes of {_operations(result.guided_flops)} at most"
@@ -74,7 +75,7 @@ def report(result: Rehearsal) -> list[str]:
     lines += [
         f"decoding    {_gigabytes(result.decoding)}",
         f"at most     {_gigabytes(result.peak)} on {result.device}, where {_gigabytes(result.free)} are free",
-        f"operations  {_operations(result.flops)}: {passes.predictions} steps of {_operations(result.step_flops)}{guided}",
+        f"operations  {_operations(result.flops)}: {steps}{guided}",
         f"time        about {_duration(result.seconds)}",
         f"download    {download}",
     ]

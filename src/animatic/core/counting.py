@@ -28,14 +28,10 @@ CONVOLUTIONS = ("convolution", "convolution_backward")
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations (two a multiplication with addition), and the most bytes at once besides weights and inputs.
-
-    `tensors`: of tensors alone; `memory`: with what operations need while they run.
-    """
+    """Operations (two a multiplication with addition), and the most bytes at once besides weights and inputs."""
 
     flops: int = 0
     memory: int = 0
-    tensors: int = 0
 
 
 def counted(run: Callable[[Attend], object], weights: Iterable[nn.Module], cpu: bool = False) -> Cost:
@@ -52,7 +48,7 @@ def counted(run: Callable[[Attend], object], weights: Iterable[nn.Module], cpu: 
 
     with _FusedAttention(counter), counter:
         run(attend)
-    return Cost(counter.flops, counter.peak, counter.most)
+    return Cost(counter.flops, counter.peak)
 
 
 class _Counter(TorchDispatchMode):
@@ -63,8 +59,7 @@ class _Counter(TorchDispatchMode):
         self.cpu = cpu
         self.flops = 0
         self.live = 0
-        self.peak = 0  # with scratch space
-        self.most = 0
+        self.peak = 0
         self.known: set[int] = set()
         for module in weights:
             for tensor in (*module.parameters(), *module.buffers()):
@@ -85,7 +80,6 @@ class _Counter(TorchDispatchMode):
         if self.cpu and packet.__name__ in CONVOLUTIONS:
             given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
             scratch = sum(tensor.nbytes for tensor in (*given, *tensors))
-        self.most = max(self.most, self.live)
         self.peak = max(self.peak, self.live + scratch)
         return out
 
