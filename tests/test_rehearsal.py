@@ -133,6 +133,14 @@ def test_models_and_methods_that_cannot_are_named():
         animatic.rehearse("mini-upscale")
 
 
+@pytest.mark.parametrize("name", ["sd-x4", "sdxl-refiner", "lavie", "lavie-interpolation", "lavie-vsr", "mini"])
+def test_models_of_every_kind(name):
+    """Those with further inputs: a small image, key frames, a noise level, sizes, coordinates; none has weights."""
+    made = animatic.rehearse(name, "none", frames=1, size=(64, 64))
+    assert min(made.peak, made.flops, made.denoising, made.decoding) > 0
+    assert made.weights["network"] > 0 and made.frames == 1
+
+
 def test_command_in_one_screen_and_as_json(folder, capsys):
     with pytest.raises(SystemExit) as done:
         main(["rehearse", str(folder), "--steps", "5"])

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .backbones.concat_conditioning import CONCAT, LEVEL
 from .backbones.skeleton import Skeleton, skeleton
 from .controls.composition import Composition
 from .controls.energy import Energy
@@ -33,6 +34,7 @@ from .quiet import quiet
 from .request_checks import sides_of
 
 TOKENS = 4  # of a prompt that name objects: what a guided pass asks the maps of
+COORDINATES = 3  # channels of x, y and time
 GROUNDED_OBJECTS = 30  # rows of GLIGEN's boxes, present or not
 SECONDS = 1.0  # of the measurement of the device
 HALF = ("bfloat16", "float16")
@@ -227,7 +229,7 @@ def _cast(bones: Skeleton, dtype: torch.dtype) -> None:
     model.vae.to(getattr(torch, bones.vae_dtype) if bones.vae_dtype else dtype)
 
 
-def _conditioning(bones: Skeleton, branches: int, frames: int, controls: Sequence[Control]) -> Conditioning:
+def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls: Sequence[Control]) -> Conditioning:
     model: Any = bones.model
     encoder = model.text.encoder.config
     dtype = model.unet.dtype
@@ -238,10 +240,19 @@ def _conditioning(bones: Skeleton, branches: int, frames: int, controls: Sequenc
 
     # GLIGEN's boxes are inputs of the layers that read them.
     if any(isinstance(control, Gligen) for control in controls):
-        boxes = (branches, frames, GROUNDED_OBJECTS)
+        boxes = (branches, shape[1], GROUNDED_OBJECTS)
         extra["boxes"] = torch.empty(*boxes, 4, device="meta")
         extra["present"] = torch.empty(*boxes, device="meta")
         extra["phrases"] = torch.empty(branches, GROUNDED_OBJECTS, encoder.hidden_size, dtype=dtype, device="meta")
+
+    # Finishers read further channels, and some a noise level.
+    geometry = model.geometry
+    further = model.unet.config.get("in_channels", geometry.channels)
+    further -= geometry.channels + (COORDINATES if model.coordinates else 0)
+    if model.network_folder == "unet" and further > 0:
+        extra[CONCAT] = torch.empty(branches, further, *shape[1:], dtype=dtype, device="meta")
+    if model.unet.config.get("num_class_embeds"):
+        extra[LEVEL] = torch.zeros(branches, dtype=torch.long, device="meta")
     own = tuple(Branch(negative=False, sample=i) for i in range(branches))
     return Conditioning(text, own, extra)
 
@@ -266,7 +277,7 @@ def _prediction_cost(
     bones: Skeleton, shape: Sequence[int], branches: int, controls: Sequence[Control], cpu: bool
 ) -> Cost:
     x = _latents(bones, shape, branches)
-    cond = _conditioning(bones, branches, shape[1], controls)
+    cond = _conditioning(bones, branches, shape, controls)
 
     @torch.no_grad()
     def run(attend: Attend) -> object:
@@ -281,7 +292,7 @@ def _guided_cost(bones: Skeleton, shape: Sequence[int], samples: int, controls: 
     if energy is None:
         return Cost()
     x = _latents(bones, shape, samples)
-    cond = _conditioning(bones, samples, shape[1], controls)
+    cond = _conditioning(bones, samples, shape, controls)
     tokens = torch.zeros(samples, TOKENS, dtype=torch.long, device="meta")
 
     def run(attend: Attend) -> object:

@@ -53,9 +53,9 @@ class TextEncoder(nn.Module):
 class Skeleton:
     """A model without weights.
 
-    `model`: its components on the meta device. `second`: the second network of Wan 2.2 A14B. `dtype`: the type of
-    its weights on a GPU, `vae_dtype` that of its autoencoder where it is always the same. `download`: bytes that are fetched of the hub, by type of the weights, where they are known.
-    `source`: its hub id; "" for a folder.
+    `model`: its components on the meta device. `second`: the second network of Wan 2.2 A14B. `dtype`: the type of its
+    weights on a GPU, `vae_dtype` that of its autoencoder where it is always the same. `download`: bytes that are
+    fetched of the hub, by type of the weights, where they are known. `source`: its hub id; "" for a folder.
     """
 
     model: Components
