@@ -103,6 +103,7 @@ def test_passes_by_method(folder):
     assert passes_of(method_named("lvd").on(model), 40, 2).guided == 10 * 5  # 10 of 40 levels, 5 iterations
     of_lmd = passes_of(method_named("lmd").on(model), 50, 3)
     assert of_lmd.predictions == 100 and of_lmd.branches == 6  # the objects' run, and the scene's
+    assert of_lmd.evaluated == 50 * 6 + 50 * 2 and of_lmd.differentiated == 2 * of_lmd.guided  # 3 objects, one scene
     assert of_lmd.guided == 2 * (5 * 4 + 5 * 3 + 10 * 2 + 10)
     assert passes_of(method_named("multidiffusion").on(model), 50, 2).branches == 6
 

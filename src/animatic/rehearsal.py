@@ -44,13 +44,16 @@ HALF = ("bfloat16", "float16")
 class Passes:
     """Evaluations of the network in a run: `predictions` of both branches, `guided` ones with a backward pass.
 
-    `branches` are the entries of the largest batch of predictions, `samples` those of guided passes.
+    `branches` are the entries of the largest batch of predictions, `samples` those of guided passes; `evaluated` and
+    `differentiated` are the entries of all batches together.
     """
 
     predictions: int
     guided: int
     branches: int
     samples: int
+    evaluated: int
+    differentiated: int
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def rehearse(
     check_needs(backbone, controls)
     passes = passes_of(controls, steps, objects)
     if chosen.guidance_on(backbone) == 1:
-        passes = replace(passes, branches=passes.branches // 2)
+        passes = replace(passes, branches=passes.branches // 2, evaluated=passes.evaluated // 2)
     if save_memory:
         backbone.save_memory()
 
@@ -153,7 +156,11 @@ def rehearse(
     weights = _weights(bones, quantize)
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
     peak = _on_device(bones, weights, offload and on_gpu) + max(peaks)
-    flops = text.flops + passes.predictions * prediction.flops + passes.guided * guided.flops + decoding.flops
+
+    # Batches differ in their number of entries: the costs of one entry, times all of them.
+    flops = text.flops + decoding.flops
+    flops += prediction.flops * passes.evaluated // passes.branches
+    flops += guided.flops * passes.differentiated // passes.samples
     fits = peak <= free
     result = Rehearsal(
         model=model,
@@ -176,8 +183,8 @@ def rehearse(
         fits=fits,
         would_fit=(),
         passes=passes,
-        step_flops=prediction.flops,
-        guided_flops=guided.flops,
+        step_flops=prediction.flops * passes.evaluated // (passes.branches * passes.predictions),
+        guided_flops=guided.flops * passes.differentiated // (passes.samples * max(1, passes.guided)),
         flops=flops,
         seconds=flops / speed_of(device, weight_type),
         download=_download(bones, weight_type, memory),
@@ -188,6 +195,7 @@ def rehearse(
 def passes_of(controls: Sequence[Control], steps: int, objects: int) -> Passes:
     """How often a method evaluates the network at most: no energy falls below its threshold."""
     predictions, guided, branches, samples = steps, 0, 2, 1
+    others, of_objects = 0, 0
     for control in controls:
         if isinstance(control, Energy):
             guided += _iterations(control, steps)
@@ -198,9 +206,12 @@ def passes_of(controls: Sequence[Control], steps: int, objects: int) -> Passes:
             own = passes_of(control.object_controls, steps, objects)
             guided += _iterations(control.energy, steps) + own.guided
             predictions += own.predictions
-            branches = max(branches, own.branches * objects)
+            others += own.evaluated * objects
+            of_objects += own.guided * (objects - 1)
             samples = max(samples, objects)
-    return Passes(predictions, guided, branches, samples)
+    evaluated = steps * branches + others
+    largest = max(branches, 2 * objects if others else 0)
+    return Passes(predictions, guided, largest, samples, evaluated, guided + of_objects)
 
 
 def _iterations(energy: Energy, steps: int) -> int:
