@@ -151,7 +151,7 @@ def test_methods_of_image_models_run(named, method):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if "gligen" in name or "+" in name.replace("+lvd", "")])
 def test_methods_that_need_boxes_as_conditioning_are_refused(named, method):
-    with pytest.raises(AnimaticError, match=re.escape(f"{method}': Gligen needs grounding; named provides")):
+    with pytest.raises(AnimaticError, match=re.escape(f"method '{method}' needs a model that is conditioned on boxes")):
         render(SCENE, named, method, 1, steps=1)
 
 
@@ -173,6 +173,7 @@ def test_layers_of_the_methods_are_those_of_the_lowest_level():
 
     class Published:
         family = PRESETS["sdxl"].family
+        architecture = ""
 
     for method, count in (("backward-guidance", 4), ("boxdiff", 50), ("lmd", 4), ("boxdiff:published", 50)):
         controls = method_named(method).on(Published())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .methods import METHODS as METHODS
     from .methods import Method as Method
     from .planning.planners import plan
+    from .rehearsal import Rehearsal, rehearse
     from .rendering import edit, render, render_batch
     from .request import GenerationRequest, SamplingOptions
     from .request_files import read_request
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "AnimaticError", "Callback", "Control", "GenerationRequest", "SamplingOptions", "Scene", "Story", "Track", "Video",
-    "edit", "generate", "generate_batch", "load", "load_scene", "load_story", "plan", "read_request", "render",
-    "render_batch",
+    "AnimaticError", "Callback", "Control", "GenerationRequest", "Rehearsal", "SamplingOptions", "Scene", "Story",
+    "Track", "Video", "edit", "generate", "generate_batch", "load", "load_scene", "load_story", "plan", "read_request",
+    "rehearse", "render", "render_batch",
 ]  # fmt: skip
 
 _LATE = {
     "METHODS": ".methods", "Callback": ".callbacks", "Control": ".core.control", "GenerationRequest": ".request",
-    "Method": ".methods",
-    "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation", "generate_batch": ".generation",
-    "load": ".backbones", "plan": ".planning.planners", "read_request": ".request_files", "render": ".rendering",
+    "Method": ".methods", "Rehearsal": ".rehearsal", "SamplingOptions": ".request", "edit": ".rendering",
+    "generate": ".generation", "generate_batch": ".generation", "load": ".backbones", "plan": ".planning.planners",
+    "read_request": ".request_files", "rehearse": ".rehearsal", "render": ".rendering",
     "render_batch": ".rendering",
 }  # fmt: skip
 

@@ -57,7 +57,8 @@ KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": 2}, ("cogvideox1.5-5b",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 12}, ("wan2.1-1.3b",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 24, "in_channels": 48}, ("wan2.2-5b",)),
-    ({**WAN, "num_layers": 40, "num_attention_heads": 40}, ("wan2.1-14b",)),  # 2.2 A14B is used alike
+    ({**WAN, "num_layers": 40, "num_attention_heads": 40, "_networks": 2}, ("wan2.2-a14b",)),
+    ({**WAN, "num_layers": 40, "num_attention_heads": 40}, ("wan2.1-14b",)),
 )
 
 # sample_size that fine-tuning left as it was in ModelScope's config, though it taught another size
@@ -86,7 +87,8 @@ def known_by_card(folder: Path, card: Mapping[str, Any]) -> Preset | None:
 def known_by_config(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the known models with this configuration, the most likely first; empty where there is none.
 
-    `config` is its `config.json`, with the `_library` that `model_index.json` names for it.
+    `config` is its `config.json`, with the `_library` that `model_index.json` names for it, and of how many `_networks`
+    it is the first.
     """
     for facts, names in KNOWN:
         if all(config.get(key) == value for key, value in facts.items()):

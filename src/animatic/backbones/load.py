@@ -247,7 +247,9 @@ def found_at(place: Location) -> Found:
 
     # Which known model it is: as requested, by its card, or else by its configuration.
     library = index[part][0]
-    config = {**read_json(folder / part / "config.json"), "_class_name": kind, "_library": library}
+    networks = 2 if class_in(index, "transformer_2") else 1
+    own = read_json(folder / part / "config.json")
+    config = {**own, "_class_name": kind, "_library": library, "_networks": networks}
     names_model = not card.keys().isdisjoint(("model", "family"))
     is_named = place.preset is not None or names_model
     alike = () if is_named else known_by_config(config)

@@ -38,6 +38,7 @@ IMAGE_XL = Geometry(1, 1024, 1024, max_frames=1)
 SD3 = Geometry(1, 1024, 1024, 16, max_frames=1, patch=(1, 2, 2))
 WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, vae_temporal_ratio=4, patch=(1, 2, 2))
 COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
+WAN_PAIR_DEFAULTS = ModelDefaults(40, 4.0, negatives.WAN)  # wan_t2v_A14B.py; its second network has 3.0 there
 LVD_DEFAULTS, LMD_DEFAULTS = (
     ModelDefaults(40, 9.0, negatives.LVD, "dpm++"),
     ModelDefaults(50, 7.5, negatives.LMD, "ddim"),
@@ -63,7 +64,7 @@ PRESETS = {
     "wan2.1-14b": Preset("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1, 14 B", WAN_LARGE, WAN_DEFAULTS, "bfloat16"),
     "wan2.2-5b": Preset("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, 5 B", WAN_5B, WAN_DEFAULTS, "bfloat16"),
     "wan2.2-a14b": Preset(
-        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_DEFAULTS, "bfloat16"
+        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_PAIR_DEFAULTS, "bfloat16"
     ),
     "sd15": Preset(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",

@@ -21,6 +21,7 @@ from . import edit as cli_edit
 from . import finish as cli_finish
 from . import make as cli_make
 from . import plan as cli_plan
+from . import rehearse as cli_rehearse
 from . import studio as cli_studio
 from . import train as cli_train
 from .aliases import with_present_names
@@ -57,6 +58,7 @@ cli_plan.add_to(app)
 cli_train.add_to(app)
 app.command()(by_field(cli_edit.edit))
 app.command()(cli_card.card)
+app.command()(cli_rehearse.rehearse)
 app.command()(cli_studio.studio)
 app.command()(cli_finish.finish)
 app.add_typer(cli_bench.app, name="bench")
