@@ -51,7 +51,8 @@ class AllMapsFound(Exception):
 class AttentionHooks:
     """The attention hooks of one network, and the call that they serve at the moment.
 
-    `text_layers` are the names of the layers that attend to text; maps can be requested of these.
+    `layers` are the names of all hooked layers, `text_layers` of those that attend to text; maps can be requested of
+    these.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class AttentionHooks:
         self.network = network
         self.requested_count = 0
         self.call: NetworkCall | None = None
+        self.layers: list[str] = []
         self.text_layers: list[str] = []
 
         processors: dict[str, Any] = {}
@@ -73,6 +75,7 @@ class AttentionHooks:
                 processors[key] = own
                 continue
             processors[key] = processor(self, name, kind(key))
+            self.layers.append(name)
             if kind(key) in TEXT_KINDS:
                 self.text_layers.append(name)
         network.set_attn_processor(processors)  # type: ignore[operator]
