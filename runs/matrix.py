@@ -29,7 +29,7 @@ sys.path.insert(0, str(TESTS))
 
 from matrix_cells import SEED, SITUATIONS, Cell, Matrix, write_refused  # noqa: E402
 from matrix_faults import FAULTS  # noqa: E402
-from matrix_models import FAMILIES  # noqa: E402
+from matrix_models import FAMILIES, folder_name  # noqa: E402
 
 from animatic.methods import METHODS  # noqa: E402
 
@@ -115,7 +115,8 @@ def _refusals(cells: Cells) -> Iterator[str]:
     found: dict[str, dict[str, dict[str, list[str]]]] = {}
     for (method, family, situation), cell in cells.items():
         if cell.status in ("refused", *FAULTY):
-            reason = cell.reason.replace(repr(method), "METHOD") or cell.status
+            named = cell.reason.replace(repr(method), "METHOD").replace(folder_name(family), "MODEL")
+            reason = named or cell.status
             found.setdefault(reason, {}).setdefault(family, {}).setdefault(situation, []).append(method)
     yield "\n## What is refused, and why\n"
     yield _row("reason", "models", "methods", "situations")
@@ -132,7 +133,8 @@ def _effects(cells: Cells) -> Iterator[str]:
     yield "\n## What the methods change\n"
     yield f"""\
 Of the first situation ({MEASURED}). The energy before the gradient steps of the first noise level, and after them; each
-method has its own energy, so that rows do not compare.
+method has its own energy, so that rows do not compare. Steps have the length that suits trained networks: a random one
+may be carried past the lowest point. `tests/test_matrix.py` checks that short ones lead down everywhere.
 """
     yield from _table(cells, _energy)
     yield """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -135,14 +135,14 @@ class Matrix:
             self._models[family] = loaded(family, self._root)
         return self._models[family]
 
-    def cell(self, method: str, family: str, situation: str) -> Cell:
-        """Render it. What is no `AnimaticError` is raised as it is."""
+    def cell(self, method: str, family: str, situation: str, settings: Mapping[str, Any] | None = None) -> Cell:
+        """Render it, perhaps with settings of the method. What is no `AnimaticError` is raised as it is."""
         model = self.model(family)
         evaluations: list[int] = []
         hooks = [network.register_forward_pre_hook(lambda *_: evaluations.append(1)) for network in model.networks]
         try:
             with _energies() as energies:
-                latents, inside, notes = self._render(METHODS[method], family, situation)
+                latents, inside, notes = self._render(METHODS[method], family, situation, settings)
         except AnimaticError as error:
             return Cell("refused", str(error), len(evaluations))
         finally:
@@ -169,12 +169,14 @@ class Matrix:
             self._alone[key] = latents, inside
         return self._alone[key]
 
-    def _render(self, method: Method, family: str, situation: str) -> tuple[Tensor, float | None, list[str]]:
+    def _render(
+        self, method: Method, family: str, situation: str, settings: Mapping[str, Any] | None = None
+    ) -> tuple[Tensor, float | None, list[str]]:
         """Latents `[sample, ...]`, the attention inside the boxes, and the notes that were given."""
         model = self.model(family)
         stories = stories_of(family, situation)
         options: dict[str, Any] = {"steps": _steps(method, family)}
-        options["settings"] = self._settings(method, model, stories[0])
+        options["settings"] = {**self._settings(method, model, stories[0]), **(settings or {})}
         own = method if method.name.startswith("alone") else None
         name = "none" if own else method.name
         requests = [request_of(story, model, name, SEED + i, **options) for i, story in enumerate(stories)]

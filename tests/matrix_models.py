@@ -112,10 +112,15 @@ FAMILIES: dict[str, tuple[Builder | None, tuple[int, int, int]]] = {
 """By name: what writes its folder (None: it is bundled), and the frames, height and width of its clips here."""
 
 
+def folder_name(family: str) -> str:
+    """The name of its folder, by which messages call the model."""
+    return family.replace(" ", "-").lower()
+
+
 def loaded(family: str, root: Path) -> Components:
     """The model of a family, whose clips are one second of few frames; its folder is written into `root`."""
     build, (frames, height, width) = FAMILIES[family]
-    source = "mini" if build is None else str(build(root / family.replace(" ", "-").lower()))
+    source = "mini" if build is None else str(build(root / folder_name(family)))
     model = copy(load(source))
 
     # one second a clip, so that situations are told in clips

