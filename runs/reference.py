@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/methods.md, docs/flags.md and docs/api.md from the code. A test checks that they are current.
+"""Write docs/cli.md, methods.md, flags.md, api.md and schedulers.md from the code. A test checks that they are current.
 
 python runs/reference.py
 """
@@ -73,6 +73,11 @@ def flags() -> str:
     return runpy.run_path(str(Path(__file__).with_name("originals.py")))["flags"]()
 
 
+def schedulers() -> str:
+    """Every scheduler class of diffusers, and what it does here."""
+    return runpy.run_path(str(Path(__file__).with_name("schedulers.py")))["schedulers"]()
+
+
 API = {  # the modules of the API reference, by the package they lie in; "*" is every public module of the package
     "core": ("The sampling loop: its types, and the base classes `Control` and `Backbone`.", "*"),
     "controls": ("Controls, one idea from one paper each.", "*"),
@@ -122,3 +127,4 @@ if __name__ == "__main__":
     (DOCS / "flags.md").write_text(flags(), "utf-8")
     (DOCS / "cli.md").write_text(cli(), "utf-8")
     (DOCS / "methods.md").write_text(methods(), "utf-8")
+    (DOCS / "schedulers.md").write_text(schedulers(), "utf-8")

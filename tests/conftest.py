@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 # before torch is imported: some virtual machines announce half-precision instructions that they do not have
@@ -70,6 +71,27 @@ def distance(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
 def close_frames(found: np.ndarray, wanted: np.ndarray) -> bool:
     """Whether two videos are equal to one grey level of 255: last bits may round to the next one."""
     return found.shape == wanted.shape and bool(np.abs(found.astype(int) - wanted).max() <= 1)
+
+
+@pytest.fixture
+def package(tmp_path_factory, monkeypatch):
+    """Installs a package: `package(name, code, {group: {name: attribute}})` is as pip would leave it on the path."""
+
+    def install(name: str, code: str, points: dict[str, dict[str, str]]) -> None:
+        site = tmp_path_factory.mktemp("site")
+        (site / f"{name}.py").write_text(code)
+        about = site / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = []
+        for group, named in points.items():
+            lines.append(f"[{group}]")
+            lines += [f"{point} = {name}:{attribute}" for point, attribute in named.items()]
+        (about / "entry_points.txt").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(str(site))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    return install
 
 
 @pytest.fixture

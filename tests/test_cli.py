@@ -154,7 +154,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
         _, error = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 2, error[-600:]
+    assert process.returncode == 130, error[-600:]
     assert error.splitlines()[-1].startswith("error: interrupted") and "Traceback" not in error
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 

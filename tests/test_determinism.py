@@ -89,8 +89,15 @@ def test_schedulers_that_draw_noise(kind, name, request):
 
 
 def test_a_flow_solver_that_draws_noise(wan):
-    one = latents(wan, "SASolverScheduler")
-    same_latents(one, latents(wan, "SASolverScheduler", (2, 1))[1:])
+    one = latents(wan, "LTXEulerAncestralRFScheduler")
+    same_latents(one, latents(wan, "LTXEulerAncestralRFScheduler", (2, 1))[1:])
+
+
+@pytest.mark.parametrize("name", ["DEISMultistep", "SASolver"])
+def test_what_ends_before_the_clean_sample_is_refused(wan, name):
+    """diffusers' own levels of flow matching stop at the last noisy one: the video keeps its noise."""
+    with pytest.raises(AnimaticError, match=f"{name}Scheduler leaves noise of 0.5.*after 4 steps; want flow"):
+        wan.schedule(4, f"{name}Scheduler")
 
 
 @pytest.mark.parametrize("name", [*DRAWING, "DPMSolverMultistep"])
@@ -172,13 +179,12 @@ def test_other_processes_and_other_numbers_of_threads(tmp_path):
 REFUSED = [
     ("DDIMInverse", "goes from videos to noise; want ddim"),
     ("DPMSolverMultistepInverse", "goes from videos to noise; want dpm"),
-    ("Heun" + "Discrete", "evaluates the network more than once a step; want euler"),
-    ("KDPM2Ancestral" + "Discrete", "more than once a step; want EulerAncestral"),
-    ("EDMEuler", "is not one whose noise levels are known here; want euler"),
-    ("IPNDM", "is not one whose noise levels are known here; want DEIS"),
-    ("CMStochasticIterative", "is not one whose noise levels are known here; want ddim"),
-    ("RePaint", "is not one whose noise levels are known here; want ddim"),
-    ("VQDiffusion", "is not one whose noise levels are known here; want ddim"),
+    ("DPMSolverSDE", "draws one noise for the whole batch.*; want EulerAncestral"),
+    ("EDMEuler", "is for networks that are preconditioned as EDM's; want euler"),
+    ("IPNDM", "has noise levels of its own in place of the model's; want dpm"),
+    ("CMStochasticIterative", "is for networks that were distilled or trained for it; want LCM"),
+    ("RePaint", "fills in a picture under a mask; want DDPM"),
+    ("VQDiffusion", "denoises discrete tokens, and latents are continuous; want ddim"),
     ("FlowMatchEulerDiscrete", "is for models of flow matching, and this model predicts epsilon; want ddim"),
 ]
 

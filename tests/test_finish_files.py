@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from test_video_writing import heard_at, with_sound
 from tiny import x4_folder
 
@@ -179,15 +178,6 @@ def test_damage_is_said_once_and_not_passed_on(tmp_path):
 def test_a_stage_by_the_wrong_model(then, message, video):
     with pytest.raises(AnimaticError, match=message):
         finish(video, stages_of(then), stage_context(video, "", 0))
-
-
-@pytest.mark.parametrize("then", ["refine:0.5", "extend:1"])
-def test_stages_by_a_video_transformer(then, video, tmp_path):
-    folder = tiny.wan(tmp_path / "wan")
-    with pytest.raises(
-        AnimaticError, match=r"wan is a video transformer, which cannot (refine|extend) yet; want a UNet"
-    ):
-        finish(video, stages_of(f"{then}:model={folder}"), StageContext())
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**70)])

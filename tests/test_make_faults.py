@@ -163,12 +163,16 @@ def test_bad_input_is_one_line_before_the_work(name, here, tmp_path):
 
 def test_a_stage_that_fails_loses_no_render(here):
     how = ("make", "a red ball", "--steps", "1", "--frames", "2", "--method", "none", "--then")
-    code, _, err = here(*how, "upscale:2:model=mini-interpolate")
-    assert code == 2 and "does not upscale" in err
+    code, _, err = here(*how, "refine:0.5:model=mini:overlap=99")
+    assert code == 2 and "share 99" in err
     assert "the video before that is kept: out/a-red-ball.0-render.mkv" in err
     kept = Video.load("out/a-red-ball.0-render.mkv")
     assert kept.frames.shape == (2, 64, 64, 3)
     assert sorted(os.listdir("out")) == ["a-red-ball.0-render.mkv", "a-red-ball.json", "a-red-ball.sheet.png"]
+
+    # a model that can never do it is found out before
+    code, _, err = here(*how, "upscale:2:model=mini-interpolate")
+    assert code == 2 and "does not upscale" in err and "kept" not in err
 
     # it goes on from there, and what is finished says what it went through
     assert here("finish", "out/a-red-ball.0-render.mkv", "--then", "lanczos:2", "--out", ".")[0] == 0
@@ -226,6 +230,8 @@ def test_a_model_of_ones_own_is_told_what_it_can_do(here, tmp_path):
     own = ("--model", str(small_model(tmp_path / "own")), "--steps", "1")
     code, _, err = here("make", "one cat", *own)
     assert code == 2 and "method 'lvd'" in err and "want --method none, which any model can do" in err
+    code, _, err = here("make", "one cat", *own, "--method", "none", "--save-attention")
+    assert code == 2 and "--save-attention: own has no attention to words; want it without, or another model" in err
     code, out, err = here("make", "one cat", *own, "--method", "none", "--json")
     assert code == 0, err
     video = Video.load(json.loads(out)["videos"][0])

@@ -137,7 +137,7 @@ def test_settings_of_windows_are_of_stories(mini):
         ({"energy.terms": "boxes"}, "energy.terms is 'boxes'; want one of box, ratio"),
         ({"energy.scal": 3}, "lvd on mini has no setting 'energy.scal'; near: energy.scale=100"),
         ({"scale": 3}, "near: guidance.scale=4, energy.scale=100"),
-        ({"nothing": 3}, "has no setting 'nothing'; known: guidance.scale=4, energy.terms=box"),
+        ({"nothing": 3}, "has no setting 'nothing'; known: guidance.scale=4, guidance.interval=0,1"),
         ({"gligen.beta": 3}, "lvd on mini has no setting 'gligen.beta'"),
         ({"energy.scale": 3, "Energy.scale": 4}, "setting 'energy.scale' is given twice"),
     ],
@@ -146,6 +146,38 @@ def test_bad_settings_are_one_line(values, message, mini):
     with pytest.raises(AnimaticError, match=re.escape(message)) as refusal:
         tuned(method_named("lvd"), values, mini)
     assert "\n" not in str(refusal.value)
+
+
+OUTSIDE = {  # of each kind, what is no such value whatever its limits
+    "number": ["-1", "nan", "inf", "much", "", True],
+    "whole": ["-1", "2.5", "nan", "much", "", True],
+    "switch": ["maybe", "2", ""],
+    "choice": ["no such choice", 3],
+    "text": [object, {"a": 1}],
+}
+
+
+@pytest.mark.parametrize("name", [*METHODS, "lvd+layout-attention", "multidiffusion+boxdiff"])
+@pytest.mark.filterwarnings("ignore::animatic.errors.AnimaticWarning")
+def test_every_setting_of_every_method_keeps_to_its_range(name, mini):
+    """The range that docs/methods.md lists: its ends are taken, what is outside is refused in a line that states it."""
+    method = method_named(name)
+    for path, setting in settings_of(method, mini).items():
+        outside = list(OUTSIDE[setting.kind])
+        if setting.kind in ("number", "whole") and setting.most is not None:
+            tuned(method, {path: setting.most}, mini)
+            outside += [setting.most + 1, f"{setting.most + 1:g}"]
+        for value in outside:
+            with pytest.raises(AnimaticError) as refusal:
+                tuned(method, {path: value}, mini)
+            message = str(refusal.value)
+            assert message.startswith(f"{path} is ") and f"; want {setting.range}, such as " in message, message
+            assert "\n" not in message
+
+        # a slip of typing is answered with the setting that was meant
+        with pytest.raises(AnimaticError) as refusal:
+            tuned(method, {f"{path}x": 1}, mini)
+        assert re.search(rf"^{re.escape(name)} on mini has no setting .*near: .*{re.escape(path)}=", str(refusal.value))
 
 
 @pytest.mark.parametrize("texts", [["energy.scale"], ["=3"], ["a=1", "A=2"]])

@@ -3,14 +3,12 @@
 import json
 import re
 from copy import deepcopy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from animatic import Scene, Track, load, render
-from animatic import methods as package
 from animatic.controls.guidance import Guidance, WaveGuidance
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.controls.sharing import ShareKV
@@ -74,13 +72,10 @@ def test_a_method_is_a_name_a_method_or_a_list():
         Method("x", "X.", {"mini": (Guidance(),)})
 
 
-@pytest.mark.parametrize("found", [[Guidance(2.0)], Method("theirs", "X.", {ANY: (Guidance(2.0),)})])
-def test_entry_points_give_a_method_or_a_list_of_controls(found, mini, monkeypatch):
-    class Points(dict):
-        names = ("calm",)
-
-    points = Points(calm=SimpleNamespace(load=lambda: found))
-    monkeypatch.setattr(package, "entry_points", lambda group: points if group == "animatic.methods" else {})
+@pytest.mark.parametrize("found", ["[Guidance(2.0)]", 'Method("theirs", "X.", {ANY: (Guidance(2.0),)})'])
+def test_entry_points_give_a_method_or_a_list_of_controls(found, mini, package):
+    code = "from animatic.controls.guidance import Guidance\nfrom animatic.methods import ANY, Method\n"
+    package("calming", f"{code}CALM = {found}\n", {"animatic.methods": {"calm": "CALM"}})
     method = method_named("calm")
     assert method.name == "calm" and method.on(mini) == [Guidance(2.0)]
     assert render(BEAR, mini, "calm", 1, **QUICK).info["method"] == "calm"

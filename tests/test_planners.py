@@ -456,6 +456,7 @@ def test_a_planner_of_another_package_has_a_name(monkeypatch):
     """An entry point in the group `animatic.planners`; and a planner object needs none."""
     from importlib.metadata import EntryPoint, EntryPoints
 
+    from animatic import plugins
     from animatic.planning import planners
 
     class Fixed:
@@ -467,7 +468,7 @@ def test_a_planner_of_another_package_has_a_name(monkeypatch):
 
     point = EntryPoint("fixed", "animatic.planning.planners:Fixed", "animatic.planners")
     monkeypatch.setattr(planners, "Fixed", Fixed, raising=False)
-    monkeypatch.setattr(planners, "entry_points", lambda group: EntryPoints([point] if group == point.group else []))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: EntryPoints([point] if group == point.group else []))
     options = planners.PlannerOptions(seconds=3.0)
     assert (
         planners.plan("a cat", "fixed", options)

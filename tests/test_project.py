@@ -82,3 +82,13 @@ def test_the_test_that_the_contributors_guide_runs_is_there():
         text=True,
     )
     assert done.returncode == 0 and "test_threshold" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("page", ["promises.md"])
+def test_the_tests_that_a_page_names_are_there(page):
+    """Each promise is held by the tests beside it."""
+    named = re.findall(r"`(test_\w+)::(test_\w+)`", (ROOT / "docs" / page).read_text("utf-8"))
+    assert len(named) > 20
+    for file, test in named:
+        found = [path for path in (ROOT / "tests").rglob(f"{file}.py") if f"def {test}(" in path.read_text("utf-8")]
+        assert found, f"{page} names {file}::{test}, which is not there"

@@ -13,6 +13,7 @@ from animatic.methods import METHODS, as_method
 from animatic.prompting.english import article, counted, listing
 from animatic.prompting.styles import (
     as_typed,
+    keeping_prompt,
     listing_objects,
     listing_objects_published,
     object_scene,
@@ -132,11 +133,21 @@ def test_styles_of_methods():
     styles = {name: method.prompt_style for name, method in METHODS.items()}
     assert styles["none"] is as_typed and styles["lvd"] is with_background
     lmds = {name for name, style in styles.items() if style is listing_objects}
-    assert lmds >= {"lmd", "lmd:sam", "lmd+", "lmd+:sam", "gligen", "boxdiff", "backward-guidance", "multidiffusion"}
+    assert lmds >= {"lmd", "lmd:sam", "lmd+", "lmd+:sam", "gligen", "boxdiff", "backward-guidance"}
+    assert styles["multidiffusion"] is keeping_prompt
     assert as_method([Guidance()]).prompt_style is with_background
     for name, style in styles.items():
         if not name.endswith("published"):
             assert style(Scene("A cat.", background="sea")).prompt in ("A cat.", "sea background"), name
+
+
+def test_multidiffusion_keeps_a_prompt_that_stands_for_the_background():
+    """Without the clause about absent objects; with a background it is worded as LMD's."""
+    words = {"prompt": "A cat asleep without a dog", "negative": "dog"}
+    assert keeping_prompt(still("cat", **words)).prompt == "A cat asleep"
+    indoors = still("cat", background="A kitchen", **words)
+    assert keeping_prompt(indoors) == listing_objects(indoors)
+    assert keeping_prompt(indoors).prompt == "A kitchen with a cat"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from animatic.core.control import Control, Run
 from animatic.core.loop import sample
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.timeline import Timeline, by_count
 
 CAT = Scene("a cat", (Track("cat", ((0.0, 0.0, 0.5, 1.0),)),), background="a road", seconds=0)
 
@@ -87,6 +86,3 @@ def test_bad_input(model):
     x = model.noise([0], 1, 64, 64)
     with pytest.raises(AnimaticError, match="Regions needs scenes"):
         Regions().begin(Run(model, model.schedule(3), x))
-    story = Timeline((CAT, CAT), by_count(2, 1, 0, 0))
-    with pytest.raises(AnimaticError, match="Regions lays out single scenes; found a story"):
-        Regions().begin(Run(model, model.schedule(3), x, scenes=[story]))

@@ -104,9 +104,19 @@ def test_steps_are_counted(video, solver):
     assert noise == sorted(noise, reverse=True) and 0.9 < noise[0] <= 1 and noise[-1] == 0
 
 
-def test_second_order_solvers_are_refused(video):
-    with pytest.raises(AnimaticError, match="HeunDiscreteScheduler evaluates the network more than once"):
-        video.schedule(5, "HeunDiscreteScheduler")
+def test_second_order_solvers_evaluate_twice_a_step(video):
+    """The clean level comes once, after the last evaluation; the step that was asked for is what a file says."""
+    schedule = video.schedule(5, "HeunDiscreteScheduler")
+    steps = list(schedule)
+    assert len(schedule) == 9
+    assert schedule.steps == 5
+    assert [s.index for s in steps] == list(range(10))
+    assert [s.clean for s in steps] == [False] * 9 + [True]
+    levels = [s.noise for s in steps]
+    assert levels[1] == levels[2] < levels[0], "the second evaluation is at the next level, and so is the next step"
+
+
+def test_unknown_schedulers_and_numbers_of_steps_are_refused(video):
     with pytest.raises(AnimaticError, match="unknown scheduler 'fast'"):
         video.schedule(5, "fast")
     with pytest.raises(AnimaticError, match="steps is 0"):

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from tiny import WIDTH, folder
 from animatic.backbones import load
 from animatic.backbones.attention_hooks import grid_of
 from animatic.controls.guidance import Guidance
+from animatic.core.attention import fused_attention, mean_map
 from animatic.core.control import Control
 from animatic.core.loop import sample
+from animatic.core.types import AttentionMapRequest
 from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.scene import Scene, Track
@@ -89,8 +92,21 @@ def test_layers_of_a_real_network_know_their_grid(model, width, height):
 SCENE = Scene("a cat", (Track("cat", ((0.1, 0.2, 0.6, 0.8),)),), seconds=0.0)
 
 
-@pytest.mark.parametrize("method", ["lmd", "backward-guidance", "layout-attention", "lvd"])
-def test_methods_that_read_the_mid_block_run(model, method):
-    """The methods of the report, at its first size; the grid is right at the others by the tests above."""
-    video = render(SCENE, model, method, steps=2, size=(600, 400))
-    assert video.frames.shape[1:] == (400, 600, 3)
+@pytest.mark.parametrize("method", ["lmd", "backward-guidance", "layout-attention", "lvd", "boxdiff"])
+@pytest.mark.parametrize(("width", "height"), [(600, 400), (256, 144)])
+def test_methods_that_read_the_mid_block_run(model, method, width, height):
+    """The grid is right at all other sizes by the tests above."""
+    video = render(SCENE, model, method, steps=1, size=(width, height))
+    assert video.frames.shape[1:] == (height, width, 3)
+
+
+@pytest.mark.parametrize(("width", "height"), AWKWARD)
+def test_attention_maps_have_the_grid_of_their_layer(model, width, height):
+    noise = model.noise([0], 1, height, width)
+    request = AttentionMapRequest(torch.tensor([[1]]), maps_only=True)
+    cond = replace(model.encode(["a cat"], [""]).positive, map_request=request)
+    model(noise, next(iter(model.schedule(1))), cond, fused_attention)
+    four = levels(height // 8, width // 8)
+    grids = {tuple(maps.shape[3:5]) for maps in request.found.values()}
+    assert grids == set(four), "each level has text attention, and the mid block that of the last"
+    assert mean_map(request.found).shape[-2:] == four[0]

@@ -202,8 +202,6 @@ def test_bad_stories(unet):
         render((SCENES[0], Scene("a cat", seconds=0.1), SCENES[1]), unet)
     with pytest.raises(AnimaticError, match="overlap is 1; want a fraction"):
         timeline_of(SCENES, unet.geometry, WindowLayout(overlap=1))
-    with pytest.raises(AnimaticError, match="method 'lmd' lays out one scene; want another for a story"):
-        render(SCENES, unet, "lmd", steps=1)
     cog = Geometry(49, 480, 720, 16, 8, 8.0, vae_temporal_ratio=4)
     forty = timeline_of(tuple(Scene(f"a cat {i}", seconds=6.125) for i in range(40)), cog)
     with pytest.raises(AnimaticError, match=r"1957 frames of 720x480 would take 10.\d GiB of memory, and 4.0 GiB are"):

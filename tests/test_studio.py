@@ -466,7 +466,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
             assert httpx.get(f"http://127.0.0.1:{at}/").status_code == 401
             assert httpx.get(f"http://127.0.0.1:{at}/", auth=("", "secret")).status_code == 200
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 2
+            assert process.wait(60) == 130
         finally:
             process.kill()
     assert said.read_text().splitlines()[-1] == "error: interrupted; nothing was left half-written"

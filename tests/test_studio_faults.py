@@ -123,8 +123,6 @@ def test_every_wish_has_the_frames_of_the_command_line(story, words, options, ap
         ({"scene": {**_plain(STORY[0]), "seconds": -1}}, "seconds is -1"),
         ({"scene": {**_plain(STORY[0]), "seconds": 20}}, "scene 1 has 80 frames; at most 32 here"),
         ({"scene": {"scenes": [_plain(s) for s in STORY]}, "frames": 8}, "frames is 8; a story lasts the seconds"),
-        ({"scene": {"scenes": [_plain(s) for s in STORY]}, "method": "lmd"}, "lays out one scene"),
-        ({"scene": {"scenes": [_plain(s) for s in STORY]}, "method": "multidiffusion"}, "lays out one scene"),
         ({"scene": {"prompt": "a bear"}, "attention": True}, "attention maps are of objects, and the scene has none"),
     ],
 )

@@ -4,11 +4,12 @@ import pytest
 import torch
 from conftest import golden
 
+from animatic.backbones.presets import PRESETS
 from animatic.controls.windows import Windows, _mixed
 from animatic.core.types import Branch, Step
 from animatic.errors import AnimaticError
 from animatic.scene import Scene
-from animatic.timeline import Timeline, Window, WindowPlan, by_count, by_time
+from animatic.timeline import Timeline, Window, WindowPlan, by_count, by_time, timeline_of
 
 
 def test_plans_are_the_originals():
@@ -91,3 +92,24 @@ def test_plans_by_time():
         by_time([8], 8, 8, 0)
     with pytest.raises(AnimaticError, match="scene 2 of the story has 0 frames"):
         by_time([8, 0], 8, 4, 0)
+
+
+VIDEO_PRESETS = [name for name, preset in PRESETS.items() if preset.geometry and preset.geometry.frames > 1]
+
+
+@pytest.mark.parametrize("name", VIDEO_PRESETS)
+@pytest.mark.parametrize("seconds", [(8.0,), (10.0,), (20.0,), (4.0, 5.5), (6.0, 3.3, 9.7)])
+def test_windows_cover_the_sample_of_every_known_model(name, seconds, monkeypatch):
+    """At its own geometry: as many latent frames as the noise of a video of that length has."""
+    monkeypatch.setattr("animatic.timeline.check_memory", lambda *sizes, **more: None)  # on any machine
+    geometry = PRESETS[name].geometry
+    story = tuple(Scene("a cat", seconds=each) for each in seconds)
+    plan = timeline_of(story, geometry).plan
+    frames = geometry.pixel_frames(plan.frames)
+    _, latent_frames, *_ = geometry.latent(frames, geometry.height, geometry.width, windowed=True)
+    assert plan.frames == latent_frames
+    whole_tokens = [window.first % geometry.patch[0] for window in plan.windows]
+    assert not any(whole_tokens) and plan.windows[-1].first + plan.size == plan.frames
+    # to the nearest token, and no shorter than one window
+    token = geometry.vae_temporal_ratio * geometry.patch[0]
+    assert abs(frames - max(sum(seconds) * geometry.fps, geometry.frames)) <= token

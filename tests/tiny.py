@@ -14,6 +14,7 @@ from diffusers import (
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
+    MotionAdapter,
     StableDiffusionPipeline,
     UNet2DConditionModel,
     UNet3DConditionModel,
@@ -90,6 +91,24 @@ def unet2d() -> UNet2DConditionModel:
         cross_attention_dim=WIDTH,
         attention_head_dim=2,
     ).eval()
+
+
+def motion_adapter(path: Path) -> Path:
+    """AnimateDiff's attention over time for `unet2d`; its last layers begin at zero, which would hide mistakes."""
+    torch.manual_seed(0)
+    adapter = MotionAdapter(
+        block_out_channels=(16, 32),
+        motion_layers_per_block=1,
+        motion_mid_block_layers_per_block=1,
+        motion_num_attention_heads=2,
+        motion_norm_num_groups=8,
+    )
+    with torch.no_grad():
+        for p in adapter.parameters():
+            if not p.any():
+                p.normal_(std=0.05)
+    adapter.save_pretrained(path)
+    return path
 
 
 def vae() -> AutoencoderKL:

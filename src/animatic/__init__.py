@@ -17,7 +17,10 @@ from .video import Video
 
 if TYPE_CHECKING:
     from .backbones import load
+    from .core.control import Control as Control
     from .generation import generate, generate_batch
+    from .methods import METHODS as METHODS
+    from .methods import Method as Method
     from .planning.planners import plan
     from .rendering import edit, render, render_batch
     from .request import GenerationRequest, SamplingOptions
@@ -32,9 +35,10 @@ __all__ = [
 ]  # fmt: skip
 
 _LATE = {
-    "GenerationRequest": ".request", "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation",
-    "generate_batch": ".generation", "load": ".backbones", "plan": ".planning.planners",
-    "read_request": ".request_files", "render": ".rendering", "render_batch": ".rendering",
+    "METHODS": ".methods", "Control": ".core.control", "GenerationRequest": ".request", "Method": ".methods",
+    "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation", "generate_batch": ".generation",
+    "load": ".backbones", "plan": ".planning.planners", "read_request": ".request_files", "render": ".rendering",
+    "render_batch": ".rendering",
 }  # fmt: skip
 
 
@@ -48,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_LATE, "__version__"})

@@ -11,12 +11,11 @@ from typing import Any, cast
 from .backbones import load
 from .backbones.components import Components
 from .backbones.lora import with_loras
-from .controls.composition import Composition
-from .controls.regions import Regions
+from .controls.guidance import Guidance
 from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
 from .core.control import Control
-from .core.loop import check_needs
+from .core.order import check_guided, check_order, sorted_controls
 from .core.schedule import Schedule
 from .core.setting_values import Value
 from .core.text import truncating
@@ -24,6 +23,7 @@ from .durations import at_rate, clip_frames, frame_rate, length_note
 from .errors import AnimaticError
 from .methods import Method, MethodLike, as_method
 from .methods.effect import check_settings, unused_controls, without_effect
+from .methods.requirements import check_method
 from .methods.settings import GUIDANCE, checked_settings, tuned
 from .prompting.styles import styled
 from .request import GenerationRequest
@@ -31,6 +31,7 @@ from .request_checks import check_numbers, check_story, sides_of
 from .scene import Scene, Story
 from .timeline import Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
 
+MODELS_WITH = {"grounding": "a model with GLIGEN's layers, such as modelscope-gligen or sd14-gligen,"}  # by need
 ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is requested
 
 
@@ -111,20 +112,14 @@ class BoundRequest:
             self.backbone.check_scene(scene)
         check_settings(self.method.name, self.settings, shown)
         controls = self.method.on(self.backbone)
+        check_method(self.method.name, controls, self.backbone)
         try:
-            check_needs(self.backbone, controls)
+            check_order(controls)
+            check_guided(controls)
         except AnimaticError as error:
-            raise AnimaticError(
-                f"method {self.method.name!r}: {error}; want --method none, which any model can do"
-            ) from None
-
-        if self.windowed:
-            for control in controls:
-                if isinstance(control, (Composition, Regions)):
-                    refusal = f"method {self.method.name!r} lays out one scene"
-                    raise AnimaticError(f"{refusal}; want another for a story, such as {IN_WINDOWS}")
-            if not any(isinstance(control, Windows) for control in controls):
-                controls.append(Windows())
+            raise AnimaticError(f"method {self.method.name!r}: {error}") from None
+        if self.windowed and not any(isinstance(control, Windows) for control in controls):
+            controls = sorted_controls([*controls, Windows()])
         return controls
 
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
@@ -212,7 +207,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     size = sampling.size or (geometry.width, geometry.height)
     width, height = sides_of(size)
     frames = geometry.frames if sampling.frames is None else sampling.frames
-    geometry.latent(frames, height, width)  # raises if it can't
+    backbone.check_size(frames, height, width)
 
     # windows, and the method where none is requested
     windowed = request.windows.enabled
@@ -221,8 +216,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     chosen = request.method or (IN_WINDOWS if windowed else ONE_CLIP) if method is None else method
     plain = as_method(chosen)
 
-    # the originals cut prompts where this code would encode them in chunks
-    if plain.name.endswith(":published"):
+    if plain.truncates_prompts:
         backbone = truncating(backbone)
 
     # among the settings, the guidance scale is the option by another name
@@ -244,6 +238,9 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
         if sampling.scheduler or not plain.scheduler:
             raise
         raise AnimaticError(f"method {plain.name!r} comes with a scheduler of its own: {error}") from None
+    for control in changed.on(backbone):
+        if isinstance(control, Guidance):
+            control.check(guidance if control.scale is None else control.scale, schedule)
     windows = request.windows
     layout = plain.layout_with(windows.overlap, windows.transitions, windows.longer_middle)
     settings = {path: value for path, value in values.items() if path not in GUIDANCE}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .controls.finite import Finite
 from .controls.guidance import Guidance
-from .core.backbone import Backbone
+from .core.backbone import Backbone, Geometry
 from .core.control import Control, Run
 from .core.loop import sample
 from .core.types import Conditioning, Denoise, Step
@@ -139,7 +139,8 @@ def complete(
     """A clip of `len(where)` frames of which the true ones are, in order, the frames of `known`.
 
     First-frame prediction is `[True, False, ...]`; extending a clip is its last frames followed by False. `controls`
-    stand innermost (`Guidance`). Raises where the numbers of frames or the sizes disagree.
+    stand innermost (`Guidance`). Raises where the numbers of frames or the sizes disagree, or the known frames of a
+    model whose latent frames hold several are not whole latent frames at the beginning.
     """
     geometry = backbone.geometry
     defaults = backbone.defaults
@@ -156,7 +157,7 @@ def complete(
 
     # latents of the known frames in their places, zeros elsewhere
     noise = backbone.noise([seed], len(where), own_height, own_width)
-    mask = torch.tensor(where)
+    mask = known_latents(where, geometry, noise.shape[2])
     full = torch.zeros_like(noise)
     frames_known = known.frames.copy()  # frames may be read-only, which torch warns of
     pixels = torch.from_numpy(frames_known)[None]
@@ -178,4 +179,25 @@ def complete(
     decoded = backbone.decode(latents).cpu().numpy()
     shown = repr(chain[2:])  # `Finite` and `Known` have no settings
     info = {"prompt": scene.prompt, "seed": seed, "controls": shown}
-    return Video(decoded[0], geometry.fps, info)
+    clip = decoded[0, : len(where)]  # latent frames may hold more
+    return Video(clip, geometry.fps, info)
+
+
+def known_latents(where: list[bool], geometry: Geometry, latent_frames: int) -> Tensor:
+    """Which latent frames hold the known frames alone: bool `[latent frame]`.
+
+    Raises `AnimaticError` where latent frames hold several frames, and the known ones are not the first of the clip, or
+    end within a latent frame.
+    """
+    ratio = geometry.vae_temporal_ratio
+    if ratio == 1:
+        return torch.tensor(where)
+
+    # the first latent frame holds one frame, after spare ones
+    known = sum(where)
+    if not all(where[:known]) or (known - 1) % ratio:
+        places = [i for i, is_known in enumerate(where) if is_known]
+        want = f"want the first 1, {1 + ratio}, {1 + 2 * ratio} ... frames"
+        raise AnimaticError(f"known frames are {places}, and a latent frame holds {ratio}; {want}")
+    count = geometry.patch[0] + (known - 1) // ratio
+    return torch.arange(latent_frames) < count

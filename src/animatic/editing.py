@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .binding import BoundRequest
 from .controls.edits import FollowSource, LocalBlend, PromptToPrompt
+from .controls.regions import Regions
 from .controls.reweight import Reweight
 from .controls.sharing import ShareKV
 from .core.backbone import Backbone
@@ -32,6 +33,9 @@ def edit_controls(
     edits = bound.request.edits
     if edits:
         method = bound.method
+        if any(isinstance(control, Regions) for control in controls):
+            refusal = f"method {method.name!r} has a prompt for each box, and an edit follows the words of one"
+            raise AnimaticError(f"{refusal}; want another method for it, such as --method none")
         worded = [tuple(map(method.prompt_style, story)) for story in stories]
         as_published = method.reweights_as_published
         controls = edited(controls, worded, edits, bound.backbone, as_published, bound.windowed)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import AnimaticError
+
+PARTIAL = "."  # begins the name of a file that is being written
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -50,21 +54,70 @@ def check_writable(target: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file next to `path` to write to: it takes the place of `path` at the end, or is gone on an error."""
+    """A temporary file next to `path` to write to: it takes the place of `path` at the end, or is gone on an error.
+
+    Its bytes are on the disk before its name is, so that a power cut leaves the old file or the whole new one; and both
+    are there when this returns, so that what is said of the file afterwards is true.
+    """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
+        make_folder(path.parent)
+        temporary = _new_file(path)
         try:
-            yield Path(name)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise AnimaticError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _new_file(path: Path) -> Path:
+    """An empty hidden file next to `path`, with the permissions that the user's umask leaves."""
+    # mkstemp's would be readable by their owner alone
+    temporary = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return temporary
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, which are there after a power cut."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    # Windows opens no folders, and writes names down by itself
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # some network disks have no such call for folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """`sync` a folder with all that is in it."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file's content, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fresh_path(

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from .binding import BoundRequest, bind, load_model, needs_windows
@@ -21,7 +20,7 @@ from .core.backbone import Backbone
 from .core.control import Control
 from .core.loop import sample
 from .core.seeds import check_seed
-from .core.types import Branch, Conditioning
+from .core.types import Conditioning
 from .editing import edit_controls, inverted_noise
 from .errors import AnimaticError, warn
 from .finishing.checks import check_stages
@@ -273,24 +272,11 @@ def encode(shown: Sequence[Scene | Timeline], backbone: Backbone) -> Conditionin
     return backbone.encode(prompts, negatives)
 
 
-@torch.no_grad()
 def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning:
     """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
-    count = len(stories)
-    parts = len(stories[0])
-    scenes = [scene for story in stories for scene in story]
-    cond = encode(scenes, backbone)
-    if cond.extra and parts > 1:
-        raise AnimaticError(f"{backbone.name} takes one prompt a video; want a single scene, or a model for stories")
-
-    # [sign * story * part, token, channel]: the parts of a story become one sequence
-    by_part = cond.text.unflatten(0, (2, count, parts))
-    in_a_row = by_part.flatten(2, 3)
-    text = in_a_row.flatten(0, 1)
-    rows = []
-    for negative in (True, False):
-        rows += [Branch(negative, i) for i in range(count)]
-    return Conditioning(text, tuple(rows), cond.extra)
+    prompts = [[scene.prompt for scene in story] for story in stories]
+    negatives = [[backbone.defaults.negative_text(scene.negative) for scene in story] for story in stories]
+    return backbone.encode_stories(prompts, negatives)
 
 
 def versions() -> dict[str, str]:

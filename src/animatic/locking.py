@@ -26,6 +26,22 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def hold(path: Path, owner: str) -> FileLock:
+    """Take the lock file `path` until `release` is called or this process ends.
+
+    Raises `AnimaticError` where another process has it; `owner` says what that is.
+    """
+    lock = _lock_of(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise AnimaticError(f"{path.parent} is in use by {owner}; want another folder") from None
+    except (OSError, NotImplementedError) as error:
+        raise _unusable(path, error) from None
+    return lock
+
+
 def is_held(path: Path) -> bool:
     """Whether some process holds the lock file `path` now; False where there is no such file."""
     if not path.exists():

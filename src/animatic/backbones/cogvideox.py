@@ -39,6 +39,7 @@ class Transformer(Components):
     """
 
     network_folder = "transformer"
+    architecture = "transformer"
     provides = frozenset({"text maps", "video"})
 
     @classmethod
@@ -139,6 +140,10 @@ class CogVideoX(Transformer):
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, joint_kind, JointProcessor)
 
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        super().check_size(frames, height, width)
+        check_positions(self.unet.config, height // VAE_SPATIAL_RATIO, width // VAE_SPATIAL_RATIO)
+
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         latents = x.movedim(2, 1).to(self.unet.dtype)  # [branch, frame, channel, height, width]
         rotary = rotary_embedding(self.unet.config, latents)
@@ -151,6 +156,16 @@ def patch_of(config: Any) -> tuple[int, int, int]:
     if isinstance(config.patch_size, int):
         return config.patch_size_t or 1, config.patch_size, config.patch_size
     return tuple(config.patch_size)
+
+
+def check_positions(config: Any, height: int, width: int) -> None:
+    """Raise where a size in latent cells is larger than the positions of CogVideoX 1.5 reach."""
+    has_limit = config.use_rotary_positional_embeddings and config.patch_size_t is not None
+    if not has_limit or (height <= config.sample_height and width <= config.sample_width):
+        return
+    pixels = VAE_SPATIAL_RATIO
+    largest = f"{config.sample_width * pixels}x{config.sample_height * pixels}"
+    raise AnimaticError(f"size is {width * pixels}x{height * pixels}; this CogVideoX 1.5 takes up to {largest}")
 
 
 def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -173,10 +188,7 @@ def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
         crop = get_resize_crop_region_for_grid((height, width), *reversed(native))
         options: dict[str, Any] = {"crops_coords": crop}
     else:
-        if height > native[0] or width > native[1]:
-            pixels = patch * VAE_SPATIAL_RATIO  # a token, a side
-            largest = f"{native[1] * pixels}x{native[0] * pixels}"
-            raise AnimaticError(f"size is {width * pixels}x{height * pixels}; this CogVideoX 1.5 takes up to {largest}")
+        check_positions(config, x.shape[3], x.shape[4])
         options = {"crops_coords": None, "grid_type": "slice", "max_size": native}
 
     # diffusers' table for tokens in the order frame, row, column.

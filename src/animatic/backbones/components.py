@@ -127,7 +127,7 @@ class Components(Backbone):
     @property
     def size_multiple(self) -> int:
         """Height and width of a video must be multiples of this many pixels."""
-        return self.geometry.vae_spatial_ratio
+        return self.geometry.vae_spatial_ratio * max(self.geometry.patch[1:])
 
     @property
     def device(self) -> torch.device:

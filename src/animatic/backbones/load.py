@@ -6,10 +6,11 @@ PRESETS, or in the folder's card `animatic.json`; without a card the network's c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -26,6 +27,7 @@ from .lavie import LaVie
 from .locating import SHARED, Location, locate
 from .memory import apply_memory_options
 from .parts import read_codec, read_labels, read_scheduler, read_text_encoder
+from .plugged import load_plugged, reader_of
 from .presets import CONVERT_COMMAND, PRESETS, Preset
 from .small_model import SpaceTimeBackbone
 from .unet2d import Refiner, UNet2D
@@ -51,22 +53,28 @@ CARD = {
 
 @quiet()
 def load(
-    name: str = "mini",
+    name: str | os.PathLike[str] = "mini",
     device: str = "",
     memory: MemoryOptions = NO_MEMORY_OPTIONS,
-    adapt: Callable[[Components], object] = lambda model: None,
+    adapt: Callable[[Components], object] | None = None,
 ) -> Components:
     """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
 
-    `device` "" is a GPU if there is one. `memory` are options to save memory; `adapt` may change the weights before.
-    Raises `AnimaticError` where the model is unknown, incomplete or damaged.
+    Models and kinds of folders may also be those of installed packages, see `plugged`. `device` "" is a GPU if there is
+    one. `memory` are options to save memory; `adapt` may change the weights before. Raises `AnimaticError` where the
+    model is unknown, incomplete or damaged.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise AnimaticError(f"model is {repr(name)[:60]}; want a name, a folder or a hub id such as owner/name")
+    name = os.fspath(name)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if point := reader_of(name, is_known):
+        return cast("Components", load_plugged(point, name, device, memory, adapt))
     half = memory.dtype == "float16"
     place = locate(name, half)
     found = found_at(place)
 
     # The type: as requested, else on a GPU the model's own, which bundled models leave open.
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = memory.dtype
     if not dtype:
         is_published = found.known is not None and found.known.source
@@ -82,8 +90,15 @@ def load(
     # Weights are changed before they are quantised or offloaded.
     model.reference = place.reference
     model.memory = memory
-    adapt(model.freeze())
+    model.freeze()
+    if adapt is not None:
+        adapt(model)
     return apply_memory_options(model, memory, torch.device(device))
+
+
+def is_known(name: str) -> bool:
+    """Whether a model, or a class of network, has a place here: packages add others, and replace none."""
+    return name in PRESETS or name in NETWORKS
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
@@ -201,7 +216,9 @@ def concat_conditioning_of(name: str) -> ConcatConditioning | None:
     if preset and preset.source and not preset.source.startswith(CONVERT_COMMAND):  # its folder has no card
         return preset.concat_conditioning
 
-    # A folder's card goes before what is known of the model.
+    # A folder's card goes before what is known of the model; models of other packages have none.
+    if reader_of(name, is_known):
+        return None
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning
     return conditioning_of_card(read_card(found.folder)) or by_preset

@@ -11,6 +11,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import AnimaticError
+from ..plugins import installed
 from .fetching import fetched
 from .lavie import models_home
 from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
@@ -45,7 +46,7 @@ def locate(name: str, half: bool = False) -> Location:
         return Location(folder, folder.name, str(folder.resolve()))
 
     # On the hub; ids of known models give their settings, too.
-    known = ", ".join(PRESETS)
+    known = ", ".join([*PRESETS, *installed("animatic.backbones")])
     if not is_hub_id(name):
         raise AnimaticError(
             f"unknown model {name!r}; known: {known}, or a folder in diffusers layout, or a hub id such as owner/name"

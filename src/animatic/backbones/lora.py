@@ -123,7 +123,7 @@ def with_loras(model: str, requests: Sequence[str], memory: MemoryOptions = NO_M
         for request in map(LoraRequest.of, requests):
             apply_lora(loaded, request.file, request.scale, request.network)
 
-    return load(model, memory=memory, adapt=add)
+    return load(model, memory=memory, adapt=add if requests else None)
 
 
 def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:

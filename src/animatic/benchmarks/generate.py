@@ -14,6 +14,7 @@ from ..request import GenerationRequest, SamplingOptions
 from ..scene import Scene, Story, Track
 from ..video import Video
 from .cases import Benchmark
+from .contents import contents
 from .jobs import (
     FAILED,
     LEFT_OUT,
@@ -59,6 +60,7 @@ def prepare(
     if not cases:
         raise AnimaticError(f"benchmark {benchmark.name!r} has no cases")
     deciding = {name: value for name, value in versions().items() if name != "python"}  # of the frames
+    deciding |= contents(settings)
     run = Run.prepared(folder, settings, deciding, jobs_of(cases, settings))
     with run.preparing():
         run.reopen(retry)

@@ -106,7 +106,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 class Job:
     """One thing to make. `names` are what it must show, `plan` None where there is none (see `reason`).
 
-    `frames`, `height` and `width` are of the video as it was generated; files of small ones are enlarged.
+    `frames`, `height` and `width` are of the video as it was generated; files of small ones are enlarged. `digest` is
+    the SHA-256 of the file's content, "" where it is not known.
     """
 
     number: int
@@ -123,6 +124,7 @@ class Job:
     frames: int = 0
     height: int = 0
     width: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import runpy
 from dataclasses import replace
-from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import AnimaticError
+from ..plugins import installed, loaded
 from . import lmd, lvd, mpv, wild
 from .cases import Benchmark, DetectionSettings
 from .detect import Detector
+
+GROUP = "animatic.benchmarks"  # of entry points
 
 BENCHMARKS = {
     "lmd": Benchmark(
@@ -33,22 +35,23 @@ DETECTORS = {  # name -> usual weights
 def benchmark_named(name: str) -> Benchmark:
     """A benchmark by name: of BENCHMARKS, of an entry point in the group `animatic.benchmarks`, or a Python file.
 
-    A file must set BENCHMARK. `NAME:TASK` are the prompts of one task. Raises `AnimaticError` where there is none.
+    A file must set BENCHMARK, and is run: `name` must be what the user typed, never what a data file says.
+    `NAME:TASK` are the prompts of one task. Raises `AnimaticError` where there is none.
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
 
     # Those of other packages are loaded only when asked for by name.
-    others = entry_points(group="animatic.benchmarks")
-    if name in others.names:
-        return _benchmark(others[name].load(), name)
+    others = installed(GROUP)
+    if name in others:
+        return _benchmark(loaded(GROUP, name), name)
 
     # A task of any of these.
     whole, colon, task = name.rpartition(":")
     if colon and not name.endswith(".py"):
         return _of_task(benchmark_named(whole), task)
     if not name.endswith(".py"):
-        known = ", ".join([*BENCHMARKS, *sorted(others.names)])
+        known = ", ".join([*BENCHMARKS, *others])
         raise AnimaticError(f"unknown benchmark {name!r}; known: {known}, or a Python file that sets BENCHMARK")
 
     # A file of Python, which is run: its name is the user's own.

@@ -2,18 +2,19 @@
 
 manifest.json   settings and versions, written once, last of the preparation
 jobs.sqlite     a row per job: prompt, seed, plan, state, and the reason where it failed
-made/           a video (or image) and its scene per job
+made/           a video (or image) and its scene per job; a row says what its bytes are
 owners/         a locked file per working process; the jobs of a process that died are released
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import AnimaticError
-from ..files import write_atomically
+from ..files import PARTIAL, digest_of, write_atomically
 from ..locking import is_held, locked
-from ..scene import Scene, Story, parse_story, save_story, story_json
+from ..scene import Scene, Story, save_story, story_json
 from ..video import Video
 from .jobs import DONE, FAILED, TODO, Job, Outcome, RunSettings, scenes_of
+from .run_database import changing, create, job_of, reading, upgrade
 
 VERSION = 1  # of the folder's form
-
-_TABLE = """create table jobs (
-  number integer primary key, place integer not null unique, task text not null, prompt text not null,
-  names text not null, seed integer not null, plan text, state text not null, owner text, reason text not null,
-  seconds real, file text, frames integer, height integer, width integer)"""
 _PART = "place / :size % :count = :index and (:limit is null or place / :size * :size < :limit)"
 _FREE = "update jobs set state = 'todo', owner = null where owner = ?"
 
@@ -58,9 +55,11 @@ class Run:
         with locked(folder / ".lock"):
             if not (folder / "manifest.json").exists():
                 _begin(folder, settings, versions, jobs)
+            run = Run(folder)
+            upgrade(run.base)
+            run._sweep()
 
         # A run is of one model and one version: anything else would mix two in one table.
-        run = Run(folder)
         differences = run.settings.differences(settings)
         for key, old in run.versions.items():
             if versions.get(key) != old:
@@ -71,17 +70,17 @@ class Run:
 
     def jobs(self) -> list[Job]:
         """Every job by number."""
-        with _reading(self.base) as base:
-            return [_job(row) for row in base.execute("select * from jobs order by number")]
+        with reading(self.base) as base:
+            return [job_of(row) for row in base.execute("select * from jobs order by number")]
 
     def states(self) -> dict[str, int]:
         """How many jobs are in each state."""
-        with _reading(self.base) as base:
+        with reading(self.base) as base:
             return dict(base.execute("select state, count(*) from jobs group by state"))
 
     def keep_plans(self, plans: Iterable[tuple[int, Scene | Story | AnimaticError]]) -> None:
         """Store plans by job number in one transaction; a job without one fails, unless prompts alone are used."""
-        with _changing(self.base) as base:
+        with changing(self.base) as base:
             for number, plan in plans:
                 # A job without a plan cannot be made, unless its prompt alone is used.
                 if isinstance(plan, AnimaticError):
@@ -117,7 +116,7 @@ class Run:
         `limit` counts places (whole batches are taken); `shard` (i, n) is every n-th batch from the i-th.
         """
         values = {**self._part(limit, shard), "owner": self.owner}
-        with _changing(self.base) as base:
+        with changing(self.base) as base:
             self._bury(base)
 
             # the first place of this part that is still to be done
@@ -129,7 +128,7 @@ class Run:
             in_batch = "place / :size = :batch"
             values["batch"] = place // self.settings.batch
             rows = base.execute(f"select * from jobs where {in_batch} order by place", values)
-            batch = [_job(row) for row in rows]
+            batch = [job_of(row) for row in rows]
             base.execute(
                 f"update jobs set state = 'running', owner = :owner where state = 'todo' and {in_batch}", values
             )
@@ -139,7 +138,7 @@ class Run:
         """How many jobs of a part (see `claim`) need nothing more, of how many."""
         counted = f"select total(state not in ('todo', 'running')), count(*) from jobs where {_PART}"
 
-        with _reading(self.base) as base:
+        with reading(self.base) as base:
             done, count = base.execute(counted, self._part(limit, shard)).fetchone()
         return int(done), count
 
@@ -149,40 +148,56 @@ class Run:
     def keep(self, outcome: Outcome, plan: Scene | Story | None) -> None:
         """Write what was made, then say so in its row: a crash in between makes it again."""
         # The files first: a row that says "done" is true whenever it is read.
-        file = ""
+        file = digest = ""
         if outcome.state == DONE:
             name = f"made/{outcome.number:05d}"
             file = name + outcome.suffix
+            digest = hashlib.sha256(outcome.data).hexdigest()
             if plan is not None:
                 save_story(scenes_of(plan), self.folder / f"{name}.json")
             write_atomically(self.folder / file, outcome.data)
 
         # Only where this process still owns the job: another may have taken it over.
-        made = (outcome.state, outcome.reason, outcome.seconds, file, *outcome.shape)
-        with _changing(self.base) as base:
+        made = (outcome.state, outcome.reason, outcome.seconds, file, *outcome.shape, digest)
+        with changing(self.base) as base:
             base.execute(
                 "update jobs set state = ?, reason = ?, seconds = ?, file = ?, frames = ?, height = ?, width = ?,"
-                " owner = null where number = ? and state = 'running' and owner = ?",
+                " digest = ?, owner = null where number = ? and state = 'running' and owner = ?",
                 (*made, outcome.number, self.owner),
             )
 
     def reopen(self, failed: bool = False) -> None:
-        """Make again what is gone from the disk, and with `failed` what failed."""
-        # A file that somebody deleted is made again with the same seed.
+        """Make again what is gone from the disk or damaged there, and with `failed` what failed."""
+        # A file that somebody deleted or exchanged is made again with the same seed.
         again = []
         for job in self.jobs():
-            is_there = (self.folder / job.file).exists()
-            is_gone = job.state == DONE and not is_there
-            if is_gone or (failed and job.state == FAILED):
+            is_lost = job.state == DONE and not self._is_whole(job)
+            if is_lost or (failed and job.state == FAILED):
                 again.append((job.number,))
-        with _changing(self.base) as base:
+        with changing(self.base) as base:
             base.executemany("update jobs set state = 'todo', reason = '' where number = ?", again)
+
+    def path(self, job: Job) -> Path:
+        """The file of a finished job. Raises where its row names one that is not the run's own."""
+        folder, _, name = job.file.partition("/")
+        if folder != "made" or not name or name != Path(name).name:
+            raise AnimaticError(f"{self.base}: job {job.number} names the file {job.file!r}; want one in made/")
+        return self.folder / job.file
+
+    def _is_whole(self, job: Job) -> bool:
+        """Whether the file of a finished job has the bytes that were written; rows of version 0.1 do not say them."""
+        path = self.path(job)
+        if not path.exists():
+            return False
+        return not job.digest or digest_of(path) == job.digest
 
     def video(self, job: Job) -> Video:
         """A finished job's video at the size it was generated in. Raises where the file is missing or damaged."""
-        path = self.folder / job.file
+        path = self.path(job)
         if not path.exists():
             raise AnimaticError(f"{path}: is missing")
+        if not self._is_whole(job):
+            raise AnimaticError(f"{path}: is not what was made (damaged, or exchanged); bench generate makes it again")
         video = Video.load(path)
 
         # Small videos are written enlarged by whole pixels.
@@ -202,9 +217,17 @@ class Run:
         mean = total / scale**2
         return Video((mean + 0.5).astype(np.uint8), video.fps, video.info)
 
+    def _sweep(self) -> None:
+        """Remove what killed processes left half written, where no process works on the run."""
+        owners = [path for path in (self.folder / "owners").glob("*") if not path.name.startswith(PARTIAL)]
+        if any(is_held(path) for path in owners):
+            return
+        for path in (*(self.folder / "made").glob(f"{PARTIAL}*"), *owners):
+            path.unlink(missing_ok=True)
+
     def _release(self) -> None:
         # Also after an error: other processes may go on.
-        with suppress(AnimaticError), _changing(self.base) as base:  # a full disk takes no row: then the lock is gone
+        with suppress(AnimaticError), changing(self.base) as base:  # a full disk takes no row: then the lock is gone
             base.execute(_FREE, (self.owner,))
 
     def _bury(self, base: sqlite3.Connection) -> None:
@@ -226,13 +249,7 @@ def _begin(folder: Path, settings: RunSettings, versions: dict[str, str], jobs: 
     # The jobs, in one transaction.
     database = folder / "jobs.sqlite"
     database.unlink(missing_ok=True)  # of a preparation that was cut
-    rows = []
-    for job in jobs:
-        names = json.dumps(job.names)
-        rows.append((job.number, job.place, job.task, job.prompt, names, job.seed))
-    with _changing(database) as base:
-        base.execute(_TABLE)
-        base.executemany("insert into jobs values (?, ?, ?, ?, ?, ?, null, 'todo', null, '', null, '', 0, 0, 0)", rows)
+    create(database, jobs)
 
     # The manifest comes last: without it the folder is no run.
     manifest = {"version": VERSION, "settings": settings.to_dict(), "versions": versions, "jobs": len(jobs)}
@@ -253,37 +270,3 @@ def _manifest(folder: Path) -> dict[str, Any]:
         found = data.get("version") if isinstance(data, dict) else type(data).__name__
         raise AnimaticError(f"{path}: version is {found!r}; this program reads version {VERSION}")
     return data
-
-
-def _job(row: sqlite3.Row) -> Job:
-    fields = dict(row)
-    del fields["owner"]
-
-    # Names and plan are JSON in the table.
-    fields["names"] = tuple(json.loads(row["names"]))
-    fields["plan"] = None
-    if row["plan"]:
-        data = json.loads(row["plan"])
-        story = parse_story(data, f"plan of job {row['number']}")
-        fields["plan"] = story[0] if len(story) == 1 else story
-    return Job(**fields)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that is closed, and rolled back, at the end; errors become one `AnimaticError`."""
-    try:
-        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as base:  # rolls back what is open
-            base.row_factory = sqlite3.Row
-            yield base
-    except sqlite3.Error as error:
-        raise AnimaticError(f"{path}: cannot be used ({error})") from None
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator[sqlite3.Connection]:
-    with _reading(path) as base:
-        # The write lock is taken at once: two claims of one batch cannot cross.
-        base.execute("begin immediate")
-        yield base
-        base.execute("commit")

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import AnimaticError
-from ..files import write_atomically
+from ..errors import AnimaticError, warn
+from ..files import digest_of, write_atomically
 from ..scene import Scene
 from .cases import Benchmark, DetectionSettings, rules_named
+from .contents import file_of
 from .detect import detect, sampled_frames
 from .jobs import DONE, FAILED, Job, Progress, digest, no_progress
 from .metrics import agreement, motion
@@ -42,7 +43,7 @@ class ScoringSettings:
     minimum score of a box. `nms`: IoU with a box of higher score from which a box is suppressed; above 1 nothing is
     suppressed. `class_aware`: only boxes of the same query suppress each other. `frames`: number of evenly spaced
     frames that the detector is given. None is the published value for the benchmark and detector (see
-    `registry.thresholds_for`).
+    `registry.thresholds_for`). `benchmark`: "" is the one that the run names; a file is run only if it stands here.
     """
 
     detector: str = "toy"
@@ -53,6 +54,7 @@ class ScoringSettings:
     nms: float | None = None
     class_aware: bool | None = None
     frames: int | None = None
+    benchmark: str = ""
 
     def __post_init__(self) -> None:
         for name, value in (("threshold", self.threshold), ("nms", self.nms)):
@@ -92,7 +94,7 @@ class Judge:
     def __init__(self, folder: str, scoring: ScoringSettings) -> None:
         self.run = Run(folder)
         settings = self.run.settings
-        self.benchmark = benchmark_named(settings.benchmark)
+        self.benchmark = benchmark_of(self.run, scoring)
         self.scoring = scoring.of_benchmark(self.benchmark)
         self.cases = self.benchmark.cases()
         if digest(case.prompt for case in self.cases) != settings.digest:
@@ -160,12 +162,37 @@ class Judge:
         return {name: value for name, value in values.items() if isfinite(value)}
 
 
+def benchmark_of(run: Run, scoring: ScoringSettings) -> Benchmark:
+    """The benchmark of a run. Raises where that is a Python file which the user has not named: it would be run."""
+    name = run.settings.benchmark
+    file = file_of(name)
+    if not file:
+        if scoring.benchmark not in ("", name):
+            raise AnimaticError(f"benchmark is {scoring.benchmark!r}; {run.folder} is a run of {name!r}")
+        return benchmark_named(name)
+
+    if not scoring.benchmark:
+        raise AnimaticError(
+            f"{run.folder} is scored by the Python file {name!r}, which would be run; want --benchmark FILE.py if so"
+        )
+    return benchmark_named(scoring.benchmark)
+
+
+def _warn_of_changed_predicates(run: Run, scoring: ScoringSettings) -> None:
+    """Warn where a benchmark's file is not the one that the run began with: a run records its digest."""
+    before = run.versions.get("benchmark file", "")
+    file = file_of(scoring.benchmark)
+    if before and file and not digest_of(Path(file)).startswith(before):
+        warn(f"{file}: has changed since the run began; the scores are those of the present file")
+
+
 def score(
     folder: str | os.PathLike[str], scoring: ScoringSettings, workers: int = 1, tick: Progress = no_progress
 ) -> list[CaseResult]:
     """Score every job of a run, in `workers` processes, and write the results to its score.json."""
     run = Run(folder)
-    scoring = scoring.of_benchmark(benchmark_named(run.settings.benchmark))
+    scoring = scoring.of_benchmark(benchmark_of(run, scoring))
+    _warn_of_changed_predicates(run, scoring)
     jobs = run.jobs()
 
     # In the order of the jobs, whatever process judged them.

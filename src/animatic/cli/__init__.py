@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,8 +68,10 @@ app.command()(by_field(cli_make.render))
 def models(as_json: AsJson = False) -> None:
     """List the models known by name."""
     from ..backbones import PRESETS
+    from ..plugins import packages_of
 
     rows = [(name, preset.about, preset.source or "bundled") for name, preset in PRESETS.items()]
+    rows += [(name, "of an installed package", package) for name, package in packages_of("animatic.backbones").items()]
     table(("model", "what it is", "weights"), rows, as_json)
 
 
@@ -76,12 +82,15 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """List the methods known by name with their papers and repositories, or the settings of one."""
-    from ..methods import METHODS
+    from ..methods import GROUP, METHODS
+    from ..plugins import packages_of
 
     if name:
         _settings(name, model, as_json)
         return
     rows = [(name, each.summary, each.paper, each.arxiv, each.repository) for name, each in METHODS.items()]
+    for other, package in packages_of(GROUP).items():
+        rows.append((other, f"of the installed package {package}", "", "", ""))
     table(("method", "what it does", "paper", "arXiv", "repository"), rows, as_json)
 
 
@@ -125,21 +134,25 @@ only_finite(app)
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line. Bad input ends in one line on stderr and exit code 2."""
-    try:
-        with warnings_as_lines():
-            words = sys.argv[1:] if arguments is None else arguments
-            code = app(args=with_present_names(words), standalone_mode=False)
-    except AnimaticError as error:
-        code = _fail(str(error))
-    except TyperException as error:
-        code = _fail(error.format_message())
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+    """Run the command line. Bad input ends in one line on stderr and exit code 2, Ctrl-C in 130, SIGTERM in 143."""
+    with _terminable() as received:
+        try:
+            with warnings_as_lines():
+                words = sys.argv[1:] if arguments is None else arguments
+                code = app(args=with_present_names(words), standalone_mode=False)
+        except AnimaticError as error:
+            code = _fail(str(error))
+        except TyperException as error:
+            code = _fail(error.format_message())
+        except typer.Abort:
+            code = _fail("a file ends too early")  # what typer makes of EOFError
+        except KeyboardInterrupt:
+            code = INTERRUPTED
 
-    # typer turns an interruption into this code as well
-    if code == INTERRUPTED:
-        code = _fail("interrupted; nothing was left half-written")
+        # typer turns an interruption into this code as well
+        if code == INTERRUPTED:
+            code = 128 + received[0] if received else INTERRUPTED
+            _fail("interrupted; nothing was left half-written")
     sys.exit(code or 0)
 
 
@@ -148,6 +161,25 @@ def _fail(message: str) -> int:
     one_line = " ".join(message.split())
     print(f"error: {one_line}", file=sys.stderr)
     return 2
+
+
+@contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Within this context SIGTERM, which containers and services send, ends like Ctrl-C; it is in the list then."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # no other thread may handle signals
+        return
+
+    def end(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,11 @@ def score(
         str, typer.Option("--fvd", help="Folder of real videos, to tell the Fréchet video distance from.")
     ] = "",
     features: Annotated[
-        str, typer.Option("--fvd-features", help="I3D (TorchScript .pt) or VideoMAE (folder or hub id) for --fvd.")
+        str,
+        typer.Option(
+            "--fvd-features",
+            help="I3D (TorchScript .pt, which is code) or VideoMAE (folder or hub id) for --fvd.",
+        ),
     ] = "",
     threshold: Annotated[
         float | None, typer.Option(help="Least score of a box, 0 to 1; as published if not given.")
@@ -70,6 +74,9 @@ def score(
     frames: Annotated[
         int | None, typer.Option(help="Frames of a video that are looked at, evenly spread; as published.")
     ] = None,
+    benchmark: Annotated[
+        str, typer.Option(help="The Python file of a run of your own benchmark; a run's folder alone runs none.")
+    ] = "",
     workers: Annotated[
         int | None, typer.Option(help="Processes; a core each for the toy detector if not given.")
     ] = None,
@@ -80,7 +87,7 @@ def score(
         of_videos = {
             "--detector": detector, "--clip": clip, "--fvd": real, "--fvd-features": features, "--workers": workers,
             "--metrics": metrics != "plan", "--threshold": threshold is not None, "--nms": nms is not None,
-            "--class-aware": class_aware is not None, "--frames": frames is not None,
+            "--class-aware": class_aware is not None, "--frames": frames is not None, "--benchmark": benchmark,
         }  # fmt: skip
         # without effect is worse than refused: a score would be taken for another one
         if unused := [option for option, value in of_videos.items() if value]:
@@ -101,7 +108,7 @@ def score(
     settings = run.settings
     detector = detector or ("toy" if settings.model == "mini" else "owlvit")
     measured = tuple(m for m in metrics.split(",") if m)
-    how = scoring.ScoringSettings(detector, rules, measured, clip, threshold, nms, class_aware, frames)
+    how = scoring.ScoringSettings(detector, rules, measured, clip, threshold, nms, class_aware, frames, benchmark)
     if clip and "clip" not in how.metrics:
         raise AnimaticError(f"clip is {clip!r}, but CLIP is not among the metrics ({metrics}); want --metrics clip")
     if features and not real:

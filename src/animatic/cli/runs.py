@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +39,7 @@ def generate(
     format: Annotated[str, typer.Option(help=f"{FORMATS}; mp4, of stills png, if not given.")] = "",
     batch: Annotated[int, typer.Option(help="Prompts rendered together.")] = 1,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or one per core.")
+        int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or as many as torch takes.")
     ] = None,
     planner: cli_plan.Planner = "rules",
     cache: cli_plan.CacheFile = "",
@@ -67,6 +66,8 @@ def generate(
         stages_of(then)  # raises where one is unknown
     request = replace(request, finishing=FinishingOptions(then))
     with console().status("loading"):
+        import torch
+
         from ..benchmarks import ray_workers as ray_cluster
         from ..benchmarks.generate import JobRenderer, RunPart, prepare, settings_of, work
         from ..benchmarks.registry import benchmark_named
@@ -76,7 +77,7 @@ def generate(
     benchmark = benchmark_named(name)
     if threads is None:
         begun = (out / "manifest.json").exists()
-        threads = Run(out).settings.threads if begun else os.cpu_count() or 1
+        threads = Run(out).settings.threads if begun else torch.get_num_threads()
     settings = replace(
         settings_of(benchmark, name, request.model, request.method, planner),
         request=request,

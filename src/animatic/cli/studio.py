@@ -55,14 +55,21 @@ def studio(
         from ..planning.planners import PlannerOptions, default_cache
         from ..studio.api import Api
         from ..studio.middleware import LOOPBACK
-        from ..studio.server import serve
+        from ..studio.server import check_port, serve
         from ..studio.work import Limits, Studio
 
         limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
         options = PlannerOptions(template=template, base_url=base_url, cache=default_cache())
         planners = {planner: options} if planner else {}
-        api = Api(Studio(out, tuple(model or ("mini",)), limits, tuple(lora or ())), planners)
-        server = serve(api, host, port, password, public_url)
+
+        # a port that is taken is found before the folder's jobs are taken up
+        check_port(host, port)
+        workshop = Studio(out, tuple(model or ("mini",)), limits, tuple(lora or ()))
+        try:
+            server = serve(Api(workshop, planners), host, port, password, public_url)
+        except BaseException:
+            workshop.close()
+            raise
     line(f"studio  {server.url}")
     if host not in LOOPBACK and not password:
         line("no password: whoever reaches this address can render", style="dim")

@@ -92,6 +92,10 @@ def write_generated(
     began = time.perf_counter()
     bound = bind(request, model)
     (shown,) = bound.shown([request.edited_story])
+    reads_text = attention.save_attention or attention.attention_of
+    if reads_text and "text maps" not in model.provides:
+        option = "--save-attention" if attention.save_attention else "--attention-of"
+        raise AnimaticError(f"{option}: {model.name} has no attention to words; want it without, or another model")
     export = AttentionExport(
         attention.save_attention,
         attention.attention_of,
@@ -99,7 +103,7 @@ def write_generated(
         attention.attention_within,
         attention.save_masks,
     )
-    if (attention.save_attention or attention.attention_of) and not shown.tracks:
+    if reads_text and not shown.tracks:
         line("nothing is placed in the scene: attention to every word of its prompt is written", as_json)
 
     # the name of the files: another result that has it stays

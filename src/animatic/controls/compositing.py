@@ -6,26 +6,16 @@ Lian et al. 2023, arXiv 2305.13655, https://github.com/TonyLianLong/LLM-grounded
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import AnimaticError
 from ..scene import Box, Scene
-from ..timeline import Timeline
 
 Placement = Literal["floor", "middle", "kept"]
 PARTS = 8  # objects are shifted by whole eighths of the canvas, so that 8 x 8 attention shifts by whole cells
-
-
-def one(scene: Scene | Timeline, track: int) -> Scene:
-    """The scene with one of its tracks alone."""
-    if not isinstance(scene, Scene):
-        raise AnimaticError("objects are composited in single scenes; found a story in windows")
-    return replace(scene, tracks=(scene.tracks[track],))
 
 
 def masks_of(scenes: Sequence[Scene], frames: int, height: int, width: int, legacy: bool = False) -> Tensor:

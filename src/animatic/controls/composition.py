@@ -1,9 +1,9 @@
 """LMD's composition: every object is generated on its own first, then the objects are composited into the scene.
 
 Lian et al. 2023, arXiv 2305.13655, https://github.com/TonyLianLong/LLM-groundedDiffusion. The objects of all samples
-are generated as one batch. Kept are their latents at the first noise levels, their attention, and a mask. The scene
-then starts from the composited noise, its latents inside the masks are set to the objects' for some steps, and its
-energy compares its attention with that of the objects (attention transfer).
+are generated as one batch, those of a story in windows (see `object_runs`). Kept are their latents at the first noise
+levels, their attention, and a mask. The scene then starts from the composited noise, its latents inside the masks are
+set to the objects' for some steps, and its energy compares its attention with that of the objects (attention transfer).
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..core.attention import matches_any, mean_map, predict_with_maps
 from ..core.control import Control, Run
 from ..core.encoded_prompt import EncodedPrompt
 from ..core.loop import sample
 from ..core.types import Conditioning, Denoise, Fraction, Step
 from ..prompting.styles import object_scene
 from ..scene import Scene
-from .compositing import Placement, centred, composed, masks_of, offsets, offsets_published, one, shifted
+from .compositing import Placement, centred, composed, masks_of, offsets, offsets_published, shifted
 from .energy import Energy
 from .masks import AttentionMask, Masking
+from .object_runs import Cutouts, ObjectGroup, ObjectRecorder, joined, object_groups
 from .terms import Sum
 from .transfer import Transfer
-
-ObjectIndex = tuple[int, int]  # sample and track of an object
-WARM_UP = 5  # the first 1 / WARM_UP of the noise levels is left out of an object's mean attention
+from .windows import Windows
 
 
 @dataclass
@@ -64,56 +62,30 @@ class Composition(Control):
     seed: int = 123456789
     legacy: bool = False
     needs = frozenset({"text maps"})
+    stands_around = frozenset({"Windows", "ShareKV"})
+    only_one = True
     _latents: ComposedLatents | None = field(default=None, repr=False)
 
     def begin(self, run: Run) -> Composition:
-        scenes = run.single_scenes_for(self)
-        objects: list[ObjectIndex] = []
-        for of_sample, scene in enumerate(scenes):
-            objects += [(of_sample, track) for track in range(len(scene.tracks))]
+        frames = run.x.shape[2]
+        groups = object_groups(run.scenes_for(self), frames)
 
         # nothing to composite, or nothing that composited objects would change
-        if not objects or not (self.frozen or self.transfer):
+        if not groups or not (self.frozen or self.transfer):
             return replace(self, energy=self.energy.begin(run))
 
-        # generate every object on its own
-        frames, height, width = run.x.shape[2:]
-        single = []
-        for of_sample, track in objects:
-            own_scene = object_scene(scenes[of_sample].at(frames), track)
-            single.append(self._single(own_scene))
-        boxes = masks_of(single, frames, height, width, self.legacy)
-        boxes = boxes.to(run.x.device)
-        recorder = self._generate(run, single, boxes, objects)
-
-        # cut the objects out; pixels are decoded only for a mask that looks at them
-        def pixels() -> Tensor:
-            return run.backbone.decode(recorder.levels[-1])
-
-        masks = self.mask(recorder.mean_attention(), pixels, boxes)
-
-        # shift them to their boxes
-        offset = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
-        if self.centre:
-            goals = [one(scenes[sample].at(frames), track) for sample, track in objects]
-            offset = self._offsets(masks, goals)
-
-        # and composite their latents; `shifted` wants frames before channels
-        held = recorder.levels[: self._last_held(run) + 1]
-        levels = []
-        for latents in held:
-            by_frame = shifted(latents.movedim(1, 2), offset)
-            levels.append(by_frame.movedim(1, 2))
+        # generate every object on its own, cut it out and shift it to its box; then composite the latents of all
+        cutouts = [self._cut_out(run, group) for group in groups]
+        laid = joined(groups, cutouts, frames)
+        objects = [index for group in groups for index in group.objects]
         samples = [sample for sample, _ in objects]
-        shifted_masks = shifted(masks, offset)
-        start, composited, cover = composed(run.x, levels, shifted_masks, samples)
+        start, composited, cover = composed(run.x, laid.levels, laid.masks, samples)
 
         # the energy of the scene, with attention transfer
         terms = self.energy.terms
         if self.transfer:
-            reference = {key: shifted(maps, offset) for key, maps in recorder.maps.items()}
             weight = self.transfer / self.energy.heads(run)
-            transfer = Transfer(weight, objects, reference)
+            transfer = Transfer(weight, objects, laid.reference)
             terms = Sum(((1.0, terms), (1.0, transfer)))
         energy = replace(self.energy, terms=terms)
         own_latents = ComposedLatents(start, composited, cover)
@@ -127,6 +99,37 @@ class Composition(Control):
     def _last_held(self, run: Run) -> int:
         """Index of the last noise level at which latents inside the masks are those of the objects."""
         return int(len(run.schedule) * self.frozen)
+
+    def _cut_out(self, run: Run, group: ObjectGroup) -> Cutouts:
+        """The objects of a group, each generated on its own, cut out and shifted to its box."""
+        height, width = run.x.shape[3:]
+        single = [self._single(object_scene(scene, 0)) for scene in group.placed]
+        boxes = masks_of(single, group.count, height, width, self.legacy)
+        boxes = boxes.to(run.x.device)
+        recorder = self._generate(run, group, single, boxes)
+
+        # cut the objects out; pixels are decoded only for a mask that looks at them
+        def pixels() -> Tensor:
+            decoded = run.backbone.decode(recorder.levels[-1])
+            return decoded[:, run.backbone.geometry.middle_frames(group.count)]
+
+        masks = self.mask(recorder.mean_attention(), pixels, boxes)
+
+        # where they go
+        offset = torch.zeros(*masks.shape[:2], 2, dtype=torch.long)
+        if self.centre:
+            offset = self._offsets(masks, group.placed)
+
+        # latents, masks and attention are shifted alike; `shifted` wants frames before channels
+        held = recorder.levels[: self._last_held(run) + 1]
+        levels = []
+        for latents in held:
+            by_frame = shifted(latents.movedim(1, 2), offset)
+            levels.append(by_frame.movedim(1, 2))
+        reference: dict[tuple[str, int], Tensor] = {}
+        if self.transfer:
+            reference = {key: shifted(maps, offset) for key, maps in recorder.maps.items()}
+        return Cutouts(levels, shifted(masks, offset), reference)
 
     def _single(self, scene: Scene) -> Scene:
         """The scene in which an object is generated: its box is centred if `centre` is set."""
@@ -156,14 +159,12 @@ class Composition(Control):
             offset[..., 1] = 0
         return offset
 
-    def _generate(
-        self, run: Run, single: Sequence[Scene], boxes: Tensor, objects: Sequence[ObjectIndex]
-    ) -> ObjectRecorder:
-        """Run all objects on their own as one batch, and record them.
+    def _generate(self, run: Run, group: ObjectGroup, single: Sequence[Scene], boxes: Tensor) -> ObjectRecorder:
+        """Run the objects of a group on their own as one batch, in its windows if it has any, and record them.
 
         Their noise depends on their track and on the seed of the sample (LMD's generate.py), not on the batch.
         """
-        noise = self._noise(run, boxes, objects)
+        noise = self._noise(run, group, boxes)
 
         # the run ends at the last noise level that is used
         recorded = self.energy.until if self.transfer else 0.0
@@ -184,21 +185,24 @@ class Composition(Control):
         negatives = [defaults.negative_text(scene.negative, self.negative) for scene in single]
         cond = run.backbone.encode(prompts, negatives)
         schedule = run.schedule.again(stop)
-        controls = [recorder, *self.object_controls]
-        sample(run.backbone, schedule, noise, cond, controls, scenes=single, guidance=run.guidance)
+        windows = [Windows()] if group.plan else []
+        controls = [recorder, *self.object_controls, *windows]
+        shown = group.shown(single)
+        sample(run.backbone, schedule, noise, cond, controls, scenes=shown, guidance=run.guidance)
         return recorder
 
-    def _noise(self, run: Run, boxes: Tensor, objects: Sequence[ObjectIndex]) -> Tensor:
+    def _noise(self, run: Run, group: ObjectGroup, boxes: Tensor) -> Tensor:
         """Noise of the objects: the sample's outside the box, a blend of it and of the object's own inside."""
-        samples = [sample for sample, _ in objects]
-        shared = run.schedule.unit(run.x[samples])
+        unit = run.schedule.unit(run.x[group.samples])
+        shared = unit[:, :, group.frames]
 
         # drawn one by one on the CPU: the same whatever the batch and the device
         drawn = []
-        for of_sample, track in objects:
+        for of_sample, track in group.objects:
             seed = self.seed + run.seed(of_sample) + track
             generator = torch.Generator().manual_seed(seed)
-            drawn.append(torch.randn(run.x.shape[1:], generator=generator))
+            whole = torch.randn(run.x.shape[1:], generator=generator)
+            drawn.append(whole[:, group.frames])
         own = torch.stack(drawn).to(run.x)
 
         # square roots keep the variance of the blend at 1
@@ -222,63 +226,3 @@ class ComposedLatents:
         if index >= len(self.levels):
             return x
         return torch.where(self.cover[:, None], self.levels[index], x)
-
-
-class ObjectRecorder(Control):
-    """Records, of scenes with one object each, the latents of every level and the attention of the object's word."""
-
-    needs = frozenset({"text maps"})
-
-    def __init__(
-        self,
-        scenes: Sequence[Scene],
-        prompts: Sequence[EncodedPrompt],
-        layers: tuple[str, ...],
-        mask_layers: tuple[str, ...],
-        until: float,
-    ) -> None:
-        """`layers`: those whose maps are kept, at levels before the fraction `until`; `mask_layers`: of the masks.
-
-        The word of an object is the last token of its phrase in its prompt.
-        """
-        words = []
-        for scene, prompt in zip(scenes, prompts, strict=True):
-            track = scene.tracks[0]
-            positions = prompt.positions(track.phrase)
-            words.append(positions[-1])
-        self.words = torch.tensor(words)[:, None]
-        self.layers = layers
-        self.mask_layers = mask_layers
-        self.until = until
-        self.levels: list[Tensor] = []
-        self.maps: dict[tuple[str, int], Tensor] = {}  # by layer and level: `[object, frame, head, height, width]`
-        self._means: list[Tensor] = []
-
-    def mean_attention(self) -> Tensor:
-        """Mean attention over layers, heads and levels, the first fifth left out: `[object, frame, height, width]`."""
-        # the noisiest levels do not show yet where an object is
-        first = len(self._means) // WARM_UP
-        warm = torch.stack(self._means[first:])
-        return warm.mean(0)
-
-    def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        # one evaluation answers for both kinds of layers, each requested once
-        both = (*self.layers, *self.mask_layers)
-        requested = tuple(dict.fromkeys(both))
-        words = self.words.to(x.device)
-        prediction, found = predict_with_maps(inner, x, step, cond, words, requested)
-
-        for_masks = {name: maps for name, maps in found.items() if matches_any(name, self.mask_layers)}
-        mean = mean_map(for_masks)  # [object, frame, word, height, width]
-        self._means.append(mean[:, :, 0])
-
-        # references of attention transfer
-        if step.fraction < self.until:
-            for name, maps in found.items():
-                if matches_any(name, self.layers):
-                    self.maps[name, step.index] = maps[..., 0]
-        return prediction
-
-    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
-        self.levels.append(x)
-        return x

@@ -87,6 +87,7 @@ class Energy(Control):
     separate_objects: bool = False
     per_head: bool = False
     needs = frozenset({"text maps"})
+    stands_around = frozenset({"Windows", "ShareKV"})
     _targets: Targets = bound()
     _last: Tensor = bound()  # the energy of each sample after its last step
     _scheduler: str = bound()

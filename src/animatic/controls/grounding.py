@@ -41,12 +41,13 @@ class Gligen(Control):
     legacy: bool = False
     naming: Naming = "name"
     needs = frozenset({"grounding"})
+    only_one = True
     _conditioning: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def begin(self, run: Run) -> Gligen:
         # boxes and encoded names of all samples: they are the same at every level
-        scenes = run.scenes_for(self)
-        fields = named_boxes(scenes, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
+        run.scenes_for(self)
+        fields = named_boxes(run.evaluated, run.backbone.text, run.x.shape[2], self.legacy, self.naming)
         return replace(self, _conditioning={name: value.to(run.x.device) for name, value in fields.items()})
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
@@ -60,8 +61,8 @@ class Gligen(Control):
         if guided and self.guided == "nothing":
             grounded = torch.zeros_like(grounded)
 
-        # of each branch the boxes of its sample
-        fields = {name: value[cond.samples] for name, value in self._conditioning.items()}
+        # of each branch the boxes of its scene
+        fields = {name: value[cond.scenes] for name, value in self._conditioning.items()}
         fields["present"] = fields["present"] * grounded[:, None, None]
         return replace(cond, extra={**cond.extra, **fields})
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..core.attention import TEXT_KINDS, matches_any
 from ..core.control import Control, Run, bound
-from ..core.types import Attend, AttentionCall, Branch, Fraction, Step
+from ..core.types import Attend, AttentionCall, Branch, Conditioning, Fraction, Step
 from .targets import Targets
 
 
@@ -46,7 +46,7 @@ class LayoutAttention(Control):
         run.scenes_for(self)
         own = copy(self)
         own._frames_per_token = run.backbone.geometry.patch[0]
-        own._targets = Targets.in_run(run)
+        own._targets = Targets.in_run(run, added=True)
         own._biases = {}
         return own
 
@@ -61,7 +61,7 @@ class LayoutAttention(Control):
 
         tokens_per_prompt = call.text_keys.stop
         keys = k.shape[2]
-        push, words = self._bias(call.grid, call.cond.branches, tokens_per_prompt, keys)
+        push, words = self._bias(call.grid, of_scenes(call.cond), tokens_per_prompt, keys)
         frames = call.grid[0]
         if call.kind == "joint" or call.entries_per_branch < frames:
             q, k = _with_bias_channels(call.step, q, k, push, words)
@@ -144,6 +144,14 @@ def _with_bias_channels(step: Step, q: Tensor, k: Tensor, push: Tensor, words: T
     words_by_head = words.to(k).expand(-1, k.shape[1], -1, -1)
     keys = torch.cat([k, words_by_head], -1)
     return queries, keys
+
+
+def of_scenes(cond: Conditioning) -> tuple[Branch, ...]:
+    """The branches, as samples those whose scenes are `Run.evaluated`."""
+    if not cond.first_scene:
+        return cond.branches
+    pairs = zip(cond.branches, cond.scenes, strict=True)
+    return tuple(replace(branch, sample=scene) for branch, scene in pairs)
 
 
 def conditioned_on(tokens: Tensor, branch: Branch, tokens_per_prompt: int) -> Tensor:

@@ -6,7 +6,8 @@ arXiv 2304.02643, https://github.com/facebookresearch/segment-anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ from torch import Tensor
 from ..backbones.folder import reading
 from ..quiet import quiet
 
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
+
 
 class Masking(Protocol):
     """A way to segment objects."""
@@ -25,6 +28,10 @@ class Masking(Protocol):
     @property
     def needs_pixels(self) -> bool:
         """Whether the images must be denoised to the end first."""
+        ...
+
+    def check(self) -> None:
+        """Raise `AnimaticError` where it cannot be done, such as for want of a model's files."""
         ...
 
     def __call__(self, attention: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
@@ -47,6 +54,9 @@ class AttentionMask:
     threshold: float = 0.25
     sigma: float = 0.5
     needs_pixels = False
+
+    def check(self) -> None:
+        """Nothing is needed but the attention."""
 
     def __call__(self, attention: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
         boxes = boxes.bool()
@@ -113,6 +123,19 @@ class SamMask:
     legacy: bool = False
     needs_pixels = True
 
+    def check(self) -> None:
+        """Find the model's files, fetching them where they are on the hub, without reading the weights."""
+        from transformers import SamConfig
+        from transformers.utils import cached_file
+
+        with self._reading():
+            SamConfig.from_pretrained(self.source)
+            found = [
+                cached_file(self.source, name, _raise_exceptions_for_missing_entries=False) for name in WEIGHT_FILES
+            ]
+            if not any(found):
+                raise OSError(f"no {' or '.join(WEIGHT_FILES)}")
+
     def __call__(self, attention: Tensor, pixels: Callable[[], Tensor], boxes: Tensor) -> Tensor:
         model, processor = self._load(attention.device)
         size = boxes.shape[-2:]
@@ -176,11 +199,17 @@ class SamMask:
         corners = [left, top, right, bottom]
         return {"input_boxes": [[corners]]}  # by image and by object
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Errors of reading the model as one line."""
+        hint = "; want a folder with it, or --set composition.mask=attention"
+        with reading(f"SAM {self.source!r} cannot be loaded", hint), quiet():
+            yield
+
     def _load(self, device: torch.device) -> tuple[Any, Any]:
         from transformers import SamModel, SamProcessor
 
-        hint = "; want a folder with it, or --set composition.mask=attention"
-        with reading(f"SAM {self.source!r} cannot be loaded", hint), quiet():
+        with self._reading():
             model: Any = SamModel.from_pretrained(self.source)
             return model.to(device).eval(), SamProcessor.from_pretrained(self.source)
 

@@ -6,28 +6,35 @@ https://github.com/TonyLianLong/LLM-groundedDiffusion.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from ..core.control import Control, Run, bound
+from ..core.encoded_prompt import segments
 from ..core.types import Conditioning, Denoise, Fraction, Step
-from ..errors import warn
-from ..prompting.styles import object_name
-from ..scene import Scene
+from ..prompting.english import bare
+from ..prompting.styles import object_name, stands
+from ..scene import Scene, Story
+from ..timeline import Timeline
+
+Region = tuple[list[str], str, Tensor]  # prompts, one for each scene of a story; further negative prompt; mask
 
 
 @dataclass
 class Regions(Control):
     """Predictions for the background and for each object, with prompts of their own, combined by the boxes per frame.
 
-    Put it before `Guidance`. Later tracks are in front. `bootstrap`: the first fraction of the noise levels, at which
-    an object is denoised in front of a plain colour, at the level's noise, so that it fills the box (the paper's
-    bootstrapping). `negative` is appended to the model's own negative prompt for objects. `around`: the same for the
-    background. `seed`: of the plain colours; where `legacy` that of the run.
+    Put it before `Guidance`, and before the windows of a story. Controls inside it, such as layout attention, are given
+    the box of each region under the region's own prompt. Attention maps are those of the scene under its whole prompt,
+    evaluated besides, so that an energy may stand around it. Later tracks are in front. `bootstrap`: the first fraction
+    of the noise levels, at which an object is denoised in front of a plain colour, at the level's noise, so that it
+    fills the box (the paper's bootstrapping). `negative` is appended to the model's own negative prompt for objects.
+    `around`: the same for the background. `seed`: of the plain colours; where `legacy` that of the run.
 
     `legacy`: as in LMD's MultiDiffusion, boxes are cut out of pixels; the background is denoised from the sample as it
     is, an object in front of one of as many colours as there are such levels, another at each level, under the run's
@@ -39,6 +46,8 @@ class Regions(Control):
     around: str = ""
     seed: int = 0
     legacy: bool = False
+    stands_around = frozenset({"Guidance", "Windows", "ShareKV"})
+    only_one = True
     _run: Run = bound()
     _cond: Conditioning = bound()
     _masks: Tensor = bound()
@@ -47,31 +56,31 @@ class Regions(Control):
     _picks: Tensor = bound()  # the colour of each region at each level, where `legacy`
 
     def begin(self, run: Run) -> Regions:
-        prompts: list[str] = []
-        negatives: list[str] = []
+        prompts: list[list[str]] = []
+        negatives: list[list[str]] = []
         masks: list[Tensor] = []
         samples: list[int] = []
-        for sample, scene in enumerate(run.single_scenes_for(self)):
+        defaults = run.backbone.defaults
+        for sample, scene in enumerate(run.scenes_for(self)):
             boxes = self._boxes(scene, run)
 
             # the background is what no box covers; a cell of several boxes belongs to the last track
             in_front = boxes.flip(0).cumsum(0).flip(0) - boxes.int()
             visible = boxes & (in_front == 0)
-            regions = [(self._background(scene), self.around, ~boxes.any(0))]
-            for track, mask in zip(scene.tracks, visible, strict=True):
-                regions.append((object_name(track), self.negative, mask))
 
             # every region is a sample of its own to the network
-            for prompt, negative, mask in regions:
-                prompts.append(prompt)
-                negatives.append(run.backbone.defaults.negative_text(scene.negative, negative))
+            story = segments(scene)
+            for texts, negative, mask in self._regions(story, visible, ~boxes.any(0)):
+                prompts.append(texts)
+                negatives.append([defaults.negative_text(part.negative, negative) for part in story])
                 masks.append(mask)
                 samples.append(sample)
 
         own = copy(self)
         own._run = run
         own._samples = samples
-        own._cond = run.backbone.encode(prompts, negatives)
+        encoded = _shown_by(run.backbone.encode_stories(prompts, negatives), samples)
+        own._cond = replace(encoded, first_scene=len(run.scenes))
         own._masks = torch.stack(masks)[:, None].to(run.x)
         if self.bootstrap and self.legacy:
             own._colours, own._picks = own._paint_published(run)
@@ -79,7 +88,40 @@ class Regions(Control):
             own._colours = own._paint(run)
         return own
 
-    def _boxes(self, scene: Scene, run: Run) -> Tensor:
+    def added_scenes(self, run: Run) -> list[Scene | Timeline]:
+        """What each region shows: the background without tracks, then each object alone under its own name."""
+        added: list[Scene | Timeline] = []
+        for scene in run.scenes_for(self):
+            story = segments(scene)
+            most = max(len(part.tracks) for part in story)
+            for track in (None, *range(most)):
+                parts = tuple(_alone(part, track) for part in story)
+                added.append(parts[0] if isinstance(scene, Scene) else replace(scene, scenes=parts))
+        return added
+
+    def _regions(self, story: Story, visible: Tensor, around: Tensor) -> Iterator[Region]:
+        """The background, and one region for each object of a scene; in a story the k-th objects of all its scenes.
+
+        So a story costs no more than its scene with the most objects. In windows between two scenes the words of their
+        k-th objects are mixed, as the scenes' own are.
+
+        `visible` `[track, frame, height, width]` is where each object is in front, `around` where none is. A scene that
+        has fewer objects than another shows its background there, which no frame of it has a mask for.
+        """
+        backgrounds = [self._background(scene) for scene in story]
+        yield backgrounds, self.around, around
+
+        firsts = [0, *accumulate(len(scene.tracks) for scene in story)]
+        for k in range(max(len(scene.tracks) for scene in story)):
+            texts = list(backgrounds)
+            mask = torch.zeros_like(around)
+            for i, scene in enumerate(story):
+                if k < len(scene.tracks):
+                    texts[i] = object_name(scene.tracks[k])
+                    mask |= visible[firsts[i] + k]
+            yield texts, self.negative, mask
+
+    def _boxes(self, scene: Scene | Timeline, run: Run) -> Tensor:
         """Cells inside each track's box: bool `[track, frame, height, width]`.
 
         As published boxes are of pixels, and the first pixel of each cell decides.
@@ -91,6 +133,14 @@ class Regions(Control):
         return pixels[..., ::ratio, ::ratio]
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        # maps are of the whole scene, in an evaluation of its own: an energy needs no more
+        if cond.map_request is not None:
+            only_maps = replace(cond.map_request, maps_only=True)
+            asking = replace(cond, map_request=only_maps)
+            of_scene = inner(x, step, asking.positive)
+            if cond.map_request.maps_only:
+                return of_scene
+
         # one entry a region: its sample, in front of a plain colour while bootstrapping
         masks = self._masks
         regions = x[self._samples]
@@ -107,14 +157,11 @@ class Regions(Control):
         return torch.zeros_like(x).index_add(0, samples, predictions)
 
     def _background(self, scene: Scene) -> str:
-        """The prompt around the boxes; where `legacy` the scene's background, even if it is empty."""
+        """The prompt around the boxes: the scene's background, or where it has none, its prompt."""
         # LMD encodes an empty prompt where a layout has no background
         if scene.background or (self.legacy and scene.tracks):
             return scene.background
-        if not scene.tracks:
-            return scene.prompt
-        warn("multidiffusion uses no prompt but its boxes' phrases; the prompt around them is 'a background'")
-        return "a background"
+        return scene.prompt
 
     def _by_sample(self, draw: Callable[[int, torch.Generator], Tensor], seed: int) -> Tensor:
         """Draws for each sample's regions, from one seed for every sample, so that none depends on the batch."""
@@ -171,10 +218,10 @@ class Regions(Control):
         ratio = run.backbone.geometry.vae_spatial_ratio
         height, width = (n * ratio for n in cells)
 
-        # one frame is encoded and repeated
+        # one frame is encoded and repeated; of some models it makes a spare latent frame, which comes first
         pixels = colours.expand(-1, 1, height, width, 3)
         latents = run.backbone.to_latents(pixels, draw)
-        return latents.expand(-1, -1, frames, -1, -1)
+        return latents[:, :, -1:].expand(-1, -1, frames, -1, -1)
 
     def _plain(self, x: Tensor, step: Step) -> Tensor:
         """The plain colours at the noise level of `step`."""
@@ -197,3 +244,19 @@ class Regions(Control):
         shown = run.schedule.noised(self._colours[picks], noise, step)
         background = (picks < 0).view(-1, 1, 1, 1, 1)
         return torch.where(background, x, shown)
+
+
+def _alone(scene: Scene, i: int | None) -> Scene:
+    """The scene of track `i` alone, whose prompt is its name; without tracks where there is no such track."""
+    if i is None or i >= len(scene.tracks):
+        return replace(scene, tracks=())
+    track = scene.tracks[i]
+    name = object_name(track)
+    phrase = next((words for words in (track.phrase, bare(name)) if stands(name, words)), name)
+    return replace(scene, prompt=name, tracks=(replace(track, phrase=phrase),))
+
+
+def _shown_by(cond: Conditioning, samples: Sequence[int]) -> Conditioning:
+    """The conditioning of regions, whose branches say of which sample they are."""
+    branches = tuple(replace(branch, story=samples[branch.sample]) for branch in cond.branches)
+    return replace(cond, branches=branches)

@@ -69,6 +69,7 @@ class ShareKV(Control):
     threshold: float | None = 0.3
     own_text: bool = False
     show: ShowMasks | None = field(default=None, repr=False)
+    only_one = True
     _layers: tuple[str, ...] = bound(default=())  # `layers`, or those of the model
     _words: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)  # by sample and prompt
     _bank: dict[tuple[str, Branch], KeysAndValues] = field(default_factory=dict, repr=False)

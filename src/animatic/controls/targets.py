@@ -48,11 +48,21 @@ class Targets:
 
     @classmethod
     def in_run(
-        cls, run: Run, legacy: bool = False, every_word: bool = False, separate_objects: bool = False
+        cls,
+        run: Run,
+        legacy: bool = False,
+        every_word: bool = False,
+        separate_objects: bool = False,
+        added: bool = False,
     ) -> Targets:
-        """Targets of a run's scenes, or stories, in the prompts that were encoded. See `of`."""
+        """Targets of a run's scenes, or stories, in the prompts that were encoded, with `added` of those too.
+
+        See `of`.
+        """
         frames, device = run.x.shape[2], run.x.device
-        return cls.of(run.scenes, run.prompts, frames, device, legacy, every_word, separate_objects)
+        scenes = run.evaluated if added else run.scenes
+        prompts = run.evaluated_prompts if added else run.prompts
+        return cls.of(scenes, prompts, frames, device, legacy, every_word, separate_objects)
 
     @classmethod
     def of(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ..core.types import Step
-from .compositing import masks_of, one
 from .targets import Targets
 
 
@@ -47,9 +47,9 @@ class Transfer:
 
         # the box of each object, which is 1 for every head: [object, frame, 1, cell]
         height, width = maps.shape[3:5]
-        single = [one(targets.scenes[sample], track) for sample, track in self.objects]
-        boxes = masks_of(single, targets.frames, height, width, targets.legacy)
-        boxes = boxes.flatten(-2)[:, :, None]
+        masks = [scene.masks(targets.frames, height, width, targets.legacy) for scene in targets.scenes]
+        of_objects = [torch.from_numpy(masks[sample][track]) for sample, track in self.objects]
+        boxes = torch.stack(of_objects).flatten(-2)[:, :, None]
         boxes = boxes.to(maps.device)
 
         # attention in the box, now and when the object was generated on its own
@@ -68,17 +68,23 @@ class Transfer:
     def _words(self, targets: Targets) -> tuple[list[int], list[int], Tensor]:
         """Of each object: its sample, the column of its word in the maps, its weight."""
         requests = targets.tokens.tolist()
-        phrases = [(sample, targets.scenes[sample].tracks[track].phrase) for sample, track in self.objects]
-        samples = [sample for sample, _ in phrases]
+        samples = [sample for sample, _ in self.objects]
+
+        # phrases of two scenes of a story are two, even if they are the same words
+        phrases = []
+        for sample, track in self.objects:
+            scene = targets.scenes[sample]
+            segment, _ = scene.part(track)
+            phrases.append((sample, segment, scene.tracks[track].phrase))
 
         columns = []
         weights = []
-        for sample, phrase in phrases:
+        for sample, segment, phrase in phrases:
             # the last word of a phrase is its noun
-            last_word = targets.prompts[sample].positions(phrase)[-1]
+            last_word = targets.prompts[sample].positions(phrase, segment)[-1]
             columns.append(requests[sample].index(last_word))
-            distinct = len({other for s, other in phrases if s == sample})
-            weights.append(1 / (phrases.count((sample, phrase)) * distinct))
+            distinct = len({other for other in phrases if other[0] == sample})
+            weights.append(1 / (phrases.count((sample, segment, phrase)) * distinct))
         return samples, columns, targets.weights.new_tensor(weights)
 
 

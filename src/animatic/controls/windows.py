@@ -49,6 +49,8 @@ class Windows(Control):
     during: Span = (2 / 50, 25 / 50)  # DiTCtrl
     pairs: bool = False
     batch: Annotated[int, Field(ge=1)] = 4
+    stands_around = frozenset({"ShareKV"})
+    only_one = True
     _timelines: Sequence[Timeline] = bound(default=())
 
     def begin(self, run: Run) -> Control:
@@ -106,7 +108,9 @@ class Windows(Control):
             extra = {name: value[parents] for name, value in cond.extra.items()}
             request = None if maps is None else maps.request_for(parents)
             reused = _read_by_later(calls[i + 1 :])
-            windowed = Conditioning(torch.stack(texts), branches, extra, request, reused)
+            windowed = replace(
+                cond, text=torch.stack(texts), branches=branches, extra=extra, map_request=request, reused=reused
+            )
             predictions = inner(torch.stack(latents), step, windowed)
 
             # add them up: every branch has the same windows, so that weights are summed for the first alone
@@ -199,7 +203,7 @@ class Windows(Control):
 
     def _window(self, whole: Branch, k: int) -> Window:
         """Window `k` of a sample. In negative branches it has the one prompt that weighs most, as in DiTCtrl."""
-        window = self._timelines[whole.sample].plan.windows[k]
+        window = self._timelines[whole.shown].plan.windows[k]
         if not whole.negative:
             return window
         # of two that weigh the same, the later
@@ -209,7 +213,7 @@ class Windows(Control):
 
 def _whole(branch: Branch) -> Branch:
     """The branch of the whole video that a window's branch is a part of."""
-    return Branch(branch.negative, branch.sample)
+    return Branch(branch.negative, branch.sample, story=branch.story)
 
 
 def _read_by(branch: Branch) -> set[Branch]:

@@ -65,6 +65,12 @@ class Geometry:
         after_first = latent_frames - self.patch[0]
         return after_first * self.vae_temporal_ratio + 1
 
+    def middle_frames(self, latent_frames: int) -> list[int]:
+        """Of each latent frame of a video, the frame in the middle of those that it holds."""
+        spare = self.patch[0] - 1
+        ratio = self.vae_temporal_ratio
+        return [max(0, (i - spare) * ratio - ratio // 2) for i in range(latent_frames)]
+
 
 @dataclass(frozen=True)
 class ModelDefaults:
@@ -144,7 +150,8 @@ class Backbone(ABC):
     """A frozen image or video model.
 
     `name`: for messages. `family`: whose settings the methods use, "modelscope", "zeroscope", "mini", ..., or "" for
-    those of any model. `provides`: the capabilities that controls may need. `words`: the only objects it can show;
+    those of any model. `architecture`: whose settings they use where the family has none of its own, "transformer" or
+    "". `provides`: the capabilities that controls may need. `words`: the only objects it can show;
     empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
     or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
     each adapter added to it, network "" for all. `memory`: the memory options it was loaded with.
@@ -152,6 +159,7 @@ class Backbone(ABC):
 
     name: str
     family: str = ""
+    architecture: ClassVar[str] = ""
     provides: frozenset[str]
     geometry: Geometry
     defaults: ModelDefaults
@@ -196,6 +204,27 @@ class Backbone(ABC):
         states = self.text.in_chunks([*negatives, *prompts])
         return Conditioning(states, tuple(branches))
 
+    @torch.no_grad()
+    def encode_stories(self, prompts: Sequence[Sequence[str]], negatives: Sequence[Sequence[str]]) -> Conditioning:
+        """Two branches a story: the prompts of its scenes, as many for each story, are one sequence of tokens.
+
+        `[branch, scene * token, channel]`, all negative prompts first; sample i has the prompts i. Raises
+        `AnimaticError` where there are several and the model takes one prompt a video.
+        """
+        count = len(prompts)
+        scenes = len(prompts[0])
+        every_prompt = [prompt for story in prompts for prompt in story]
+        every_negative = [negative for story in negatives for negative in story]
+        cond = self.encode(every_prompt, every_negative)
+        if cond.extra and scenes > 1:
+            raise AnimaticError(f"{self.name} takes one prompt a video; want a single scene, or a model for stories")
+
+        # [sign * story * scene, token, channel]: the scenes of a story become one sequence
+        by_scene = cond.text.unflatten(0, (2, count, scenes))
+        in_a_row = by_scene.flatten(2, 3)
+        branches = [Branch(negative, i) for negative in (True, False) for i in range(count)]
+        return Conditioning(in_a_row.flatten(0, 1), tuple(branches), cond.extra)
+
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise `[sample, channel, frame, height, width]`, one sample a seed, for a video of this size.
 
@@ -220,6 +249,10 @@ class Backbone(ABC):
     def text_layer_heads(self, layers: Sequence[str]) -> dict[str, int]:
         """The text attention layers whose name matches `layers` (globs), and how many heads each has; 0: not known."""
         return {}
+
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        """Raise `AnimaticError` where the model does not take videos of so many frames and pixels."""
+        self.geometry.latent(frames, height, width)
 
     def check_scene(self, scene: Scene) -> None:
         """Raise `AnimaticError` where the model cannot show an object of the scene, or is one that finishes videos."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -45,6 +45,7 @@ class Run:
     control's `condition`; None where a control is used outside the loop. `seeds`: those of the samples' noise, for
     controls that draw noise of their own. `scenes`: one scene or story a sample, in the wording of the method, so that
     their prompts are the texts that were encoded; () where the run has prompts alone. `guidance`: the guidance scale.
+    `added`: the scenes of samples that a control has evaluated besides (see `Control.added_scenes`).
     """
 
     backbone: Backbone
@@ -54,6 +55,7 @@ class Run:
     seeds: Sequence[int] = ()
     scenes: Sequence[Scene | Timeline] = ()
     guidance: float = 1.0
+    added: Sequence[Scene | Timeline] = ()
 
     def seed(self, sample: int) -> int:
         """The seed of a sample's noise; 0 where it is not known."""
@@ -74,8 +76,22 @@ class Run:
     @property
     def prompts(self) -> list[EncodedPrompt]:
         """The texts that were encoded, one prompt a sample."""
+        return self._encoded(self.scenes)
+
+    @property
+    def evaluated(self) -> Sequence[Scene | Timeline]:
+        """The scenes of all evaluations: those of the samples, then the added ones; see `Conditioning.scenes`."""
+        return (*self.scenes, *self.added)
+
+    @property
+    def evaluated_prompts(self) -> list[EncodedPrompt]:
+        """The texts of `evaluated`."""
+        return self._encoded(self.evaluated)
+
+    def _encoded(self, scenes: Sequence[Scene | Timeline]) -> list[EncodedPrompt]:
+        """The prompt of each scene or story."""
         size = self.tokens_per_prompt
-        return [EncodedPrompt.of(scene, self.backbone.text, size) for scene in self.scenes]
+        return [EncodedPrompt.of(scene, self.backbone.text, size) for scene in scenes]
 
     @property
     def timelines(self) -> list[Timeline]:
@@ -88,13 +104,6 @@ class Run:
             name = type(control).__name__
             raise AnimaticError(f"{name} needs scenes, and the run has prompts alone; want sample(..., scenes=[...])")
         return self.scenes
-
-    def single_scenes_for(self, control: Control) -> list[Scene]:
-        """The scenes, for a control that does not know stories. Raises `AnimaticError` where there is one, or none."""
-        single = [scene for scene in self.scenes_for(control) if isinstance(scene, Scene)]
-        if len(single) != len(self.scenes):
-            raise AnimaticError(f"{type(control).__name__} lays out single scenes; found a story in windows")
-        return single
 
 
 def bound(default: Any = MISSING) -> Any:
@@ -109,9 +118,19 @@ class Control:
     run (scenes, prompts, the guidance scale) comes with `Run` and is bound by `begin`. `needs` are capabilities that
     the backbone must list in `provides`; they are checked before anything runs. A control raises `AnimaticError` where
     its settings do not suit the run.
+
+    Where it belongs in a list (see `core.order`): `stands_around` names the classes that must come after it, `only_one`
+    says that a list holds one of its class at most, and `guides` that it evaluates both branches of guidance.
     """
 
     needs: frozenset[str] = frozenset()
+    stands_around: ClassVar[frozenset[str]] = frozenset()
+    only_one: ClassVar[bool] = False
+    guides: ClassVar[bool] = False
+
+    def added_scenes(self, run: Run) -> Sequence[Scene | Timeline]:
+        """Scenes that it has evaluated besides those of the samples: controls of attention and boxes need them too."""
+        return ()
 
     def begin(self, run: Run) -> Control:
         """The control that takes part in one run; `Control()`, which changes nothing, where this one has no part in it.

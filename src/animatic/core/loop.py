@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ..scene import Scene
 from .attention import fused_attention
 from .backbone import Backbone
 from .control import Control, Run
+from .order import check_order
 from .schedule import Schedule
 from .types import Attend, Conditioning, Denoise, Step
 
@@ -31,9 +33,10 @@ def sample(
     `seeds` are those from which `x` was drawn, one a sample, where they are known. `scenes` are what `cond` was encoded
     from, one scene or story a sample, in the wording of the method; controls that need none do without. `guidance` is
     the guidance scale, None the model's own. Raises `AnimaticError` where the model does not provide what a control
-    needs, or where there is not one scene for each sample.
+    needs, where controls are in an order that cannot work, or where there is not one scene for each sample.
     """
     check_needs(backbone, controls)
+    check_order(controls)
     if scenes and len(scenes) != len(x):
         raise AnimaticError(f"{len(scenes)} scenes for {len(x)} samples; want one each")
     if guidance is None:
@@ -42,6 +45,8 @@ def sample(
     # bind the controls, which are settings alone, to this run
     x = schedule.start(x)
     run = Run(backbone, schedule, x, cond, seeds, scenes, guidance)
+    added = [scene for control in controls for scene in control.added_scenes(run)]
+    run = replace(run, added=added)
     controls = [control.begin(run) for control in controls]
 
     # attention: the first control is the outermost

@@ -1,8 +1,8 @@
 """A diffusers scheduler as a sequence of noise levels and a step from one to the next.
 
-Any scheduler whose units are known and that evaluates the network at its levels alone: DDIM, DPM-Solver++ 2M, UniPC,
-PNDM, Euler, flow matching, CogVideoX's own two, ... What differs between them (units of the sample, signatures of
-`step`, their noise) is handled here. Those that would give wrong results are refused, with the nearest that runs.
+Any scheduler whose units are known: DDIM, DPM-Solver++ 2M, UniPC, PNDM, Euler, Heun, flow matching, CogVideoX's own
+two, ... What differs between them (units of the sample, signatures of `step`, their noise, evaluations between two
+levels) is handled here. Those that would give wrong results are refused, with the nearest that runs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from torch import Tensor
 from ..errors import AnimaticError
 from ..quiet import quiet
 from .levels import check_plms, lands, thinned
-from .schedulers import EXPLODING, SHORT, check_runs, is_flow
+from .schedulers import EXPLODING, TWICE, check_runs, is_flow
 from .types import Step
+
+LEFT_OVER = 0.01  # the most noise that flow matching may end with, as a fraction: less is not seen
 
 
 class Schedule:
     """`steps` noise levels of a copy of `scheduler`. It serves one run at a time: multistep solvers have state.
 
-    Iterating gives each `Step`, the clean one last. Its length is the number of evaluations: `steps`, and one more for
-    PNDM. With `stop` the run ends after the level of that index. The noise of a stochastic solver depends on each
-    sample's first noise alone, so that a sample is the same in any batch. Raises `AnimaticError` where the scheduler
-    does not run here, or not in so many steps.
+    Iterating gives each `Step`, the clean one last. Its length is the number of evaluations: `steps`, one more for
+    PNDM, and 2 `steps` - 1 for solvers of second order. These evaluate the network a second time within a step, at the
+    sample that the first evaluation leads to, and repeat the step from its first sample: what a control changes in the
+    second sample has an effect through the prediction alone. With `stop` the run ends after the level of that index.
+    The noise of a stochastic solver depends on each sample's first noise alone, so that a sample is the same in any
+    batch. Raises `AnimaticError` where the scheduler does not run here, or not in so many steps.
     """
 
     def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
@@ -41,10 +45,6 @@ class Schedule:
         most = scheduler.config.num_train_timesteps
         if not 1 <= steps <= most:
             raise AnimaticError(f"steps is {steps}; {self.name} takes 1 to {most}")
-        if not (self.flow or "Euler" in self.name or hasattr(scheduler, "alphas_cumprod")):
-            raise AnimaticError(
-                f"scheduler {self.name} keeps no noise levels (alphas_cumprod); want {', '.join(SHORT)}"
-            )
 
         # `again` makes another of the scheduler as it was given; this run changes its own copy.
         self._given = scheduler
@@ -77,18 +77,28 @@ class Schedule:
         """Raise where the scheduler cannot take these steps, or would compute numbers that are not finite."""
         steps = self.steps
         config = self._scheduler.config
+        expected = 2 * steps - 1 if self.name in TWICE else steps
         if self.name == "PNDMScheduler":
             check_plms(config)
-        elif len(self._times) != steps:
+        elif len(self._times) != expected:
             times = f"{len(self._times)} times in {steps} steps"
-            raise AnimaticError(f"{self.name} evaluates the network {times}; want one evaluation a step")
+            raise AnimaticError(f"{self.name} evaluates the network {times}; want a number of steps with {expected}")
+        if config.get("prediction_type") == "sample" and self.name.startswith("KDPM2"):
+            reason = "does not support models that predict clean samples, as this one does"
+            raise AnimaticError(f"{self.name} {reason}; want HeunDiscreteScheduler, ddim or dpm++")
+
+        # DEIS and SA-Solver end flow matching at their last level but one, with its noise in the sample.
+        sigmas = torch.as_tensor(getattr(self._scheduler, "sigmas", 0.0))
+        left = float(sigmas.flatten()[-1])
+        if self.flow and left > LEFT_OVER:
+            reason = f"leaves noise of {left:.2g} in the samples of flow matching after {steps} steps"
+            raise AnimaticError(f"{self.name} {reason}; want flow, dpm++ or unipc")
 
         # Zero terminal SNR (Lin et al. 2023, arXiv 2305.08891): the first level is pure noise.
         is_empty = False
         if not self.flow:
             first_level = int(self._times[0])
             is_empty = bool(self._scheduler.alphas_cumprod[first_level] == 0)
-        sigmas = torch.as_tensor(getattr(self._scheduler, "sigmas", 0.0))
         is_finite = bool(sigmas.isfinite().all())
         if not is_finite or (is_empty and self.name == "PNDMScheduler"):
             reason = "divides by the signal of the first noise level, and this model's has none (zero terminal SNR)"
@@ -127,7 +137,7 @@ class Schedule:
 
         # Variance exploding: clean + sigma noise, which the network reads divided by its standard deviation.
         if self.name in EXPLODING:
-            sigma = float(self._scheduler.sigmas[index])
+            sigma = self._sigma(index)
             gain = (sigma**2 + 1) ** 0.5
             return sigma / gain, gain
 
@@ -135,6 +145,15 @@ class Schedule:
         alpha_bar = self._scheduler.alphas_cumprod[t]
         noise = (1 - alpha_bar) ** 0.5
         return float(noise), 1.0
+
+    def _sigma(self, index: int) -> float:
+        """The noise of an evaluation of a variance exploding scheduler."""
+        # KDPM2 evaluates the network between two levels every second time, which its two classes index differently
+        if self.name == "KDPM2DiscreteScheduler" and index % 2:
+            return float(self._scheduler.sigmas_interpol[index])
+        if self.name == "KDPM2AncestralDiscreteScheduler" and index % 2:
+            return float(self._scheduler.sigmas_interpol[index - 1])
+        return float(self._scheduler.sigmas[index])
 
     def signal(self, step: Step) -> float:
         """sqrt(alpha_bar) at a step, from the table: 1 - `noise`^2 loses its digits where the signal is small."""
@@ -210,6 +229,23 @@ class Schedule:
                 return alpha * x - sigma * prediction
             case "sample":
                 return prediction
+            case other:
+                raise AnimaticError(f"prediction_type is {other!r}; want epsilon, v_prediction or sample")
+
+    def prediction(self, x: Tensor, clean: Tensor, step: Step) -> Tensor:
+        """The prediction that implies the clean sample `clean`: the inverse of `estimate`."""
+        x = x / step.gain
+        sigma = step.noise
+        if self.flow:
+            return (x - clean) / sigma
+        alpha = self.signal(step)
+        match self._scheduler.config.prediction_type:
+            case "epsilon":
+                return (x - alpha * clean) / sigma
+            case "v_prediction":
+                return (alpha * x - clean) / sigma
+            case "sample":
+                return clean
             case other:
                 raise AnimaticError(f"prediction_type is {other!r}; want epsilon, v_prediction or sample")
 

@@ -31,46 +31,68 @@ PRESERVING = frozenset(f"{name}Scheduler" for name in (
     "CogVideoXDDIM", "CogVideoXDPM", "CogVideoXSATDPM", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
     "DPMSolverMultistep", "DPMSolverSinglestep", "LCM", "PNDM", "SASolver", "TCD", "UniPCMultistep",
 ))  # fmt: skip
-EXPLODING = frozenset({"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"})
-FLOW = frozenset({"FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"})
+EXPLODING = frozenset(f"{name}Scheduler" for name in (
+    "EulerAncestralDiscrete", "EulerDiscrete", "HeunDiscrete", "KDPM2AncestralDiscrete", "KDPM2Discrete", "LMSDiscrete",
+))  # fmt: skip
+FLOW = frozenset(f"{name}Scheduler" for name in (
+    "FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "FlowMatchLCM", "LTXEulerAncestralRF",
+))  # fmt: skip
 
-# what does not run, why, and the nearest that does
-OFTEN = "evaluates the network more than once a step"
-BACK = "goes from videos to noise"
-OTHER_UNITS = "is not one whose noise levels are known here"
-REFUSED = {
-    "DDIMInverseScheduler": (BACK, "ddim"),
-    "DPMSolverMultistepInverseScheduler": (BACK, "dpm++"),
-    "HeunDiscreteScheduler": (OFTEN, "euler or dpm++"),
-    "KDPM2DiscreteScheduler": (OFTEN, "euler or dpm++"),
-    "KDPM2AncestralDiscreteScheduler": (OFTEN, "EulerAncestralDiscreteScheduler"),
-    "DPMSolverSDEScheduler": (OFTEN, "SASolverScheduler"),
-    "FlowMatchHeunDiscreteScheduler": (OFTEN, "flow"),
-    "EDMEulerScheduler": (OTHER_UNITS, "euler"),
-    "EDMDPMSolverMultistepScheduler": (OTHER_UNITS, "dpm++"),
-    "CosineDPMSolverMultistepScheduler": (OTHER_UNITS, "dpm++"),
-    "IPNDMScheduler": (OTHER_UNITS, "DEISMultistepScheduler"),
-}
+# those that evaluate the network twice in each step but the last
+TWICE = frozenset(f"{name}Scheduler" for name in (
+    "FlowMatchHeunDiscrete", "HeunDiscrete", "KDPM2AncestralDiscrete", "KDPM2Discrete",
+))  # fmt: skip
+
+# what does not run, by the reason, with the nearest that does
+REASONS: dict[str, dict[str, str]] = {
+    "goes from videos to noise": {"DDIMInverse": "ddim", "DPMSolverMultistepInverse": "dpm++"},
+    "draws one noise for the whole batch, so that a video would depend on what is made with it": {
+        "CosineDPMSolverMultistep": "dpm++", "DPMSolverSDE": "EulerAncestralDiscreteScheduler",
+    },
+    "is for networks that are preconditioned as EDM's": {"EDMDPMSolverMultistep": "dpm++", "EDMEuler": "euler"},
+    "has noise levels of its own in place of the model's": {
+        "DDPMWuerstchen": "DDPMScheduler", "IPNDM": "dpm++", "KarrasVe": "euler",
+        "ScoreSdeVe": "EulerAncestralDiscreteScheduler", "UnCLIP": "DDPMScheduler",
+    },
+    "is for networks that were distilled or trained for it": {
+        "CMStochasticIterative": "LCMScheduler", "FlowMapEulerDiscrete": "ddim", "Helios": "unipc", "HeliosDMD": "ddim",
+        "MiniMaxH3": "ddim", "Piflow": "ddim", "RFD4Proteina": "ddim", "SCM": "TCDScheduler",
+    },
+    "fills in a picture under a mask": {"RePaint": "DDPMScheduler"},
+    "denoises discrete tokens, and latents are continuous": {
+        "Amused": "ddim", "BlockRefinement": "ddim", "DiscreteDDIM": "ddim", "EntropyBound": "ddim",
+        "VQDiffusion": "ddim",
+    },
+}  # fmt: skip
+UNKNOWN = "is not one whose noise levels are known here"
 
 SHIFTS = {"snr_shift_scale": 1.0, "rescale_betas_zero_snr": False}  # options that shift the noise table, when off
 
 
 def is_flow(scheduler: Any) -> bool:
     """Whether it is of flow matching: samples are interpolated linearly between noise and clean."""
-    if "FlowMatch" in type(scheduler).__name__:
+    if type(scheduler).__name__ in FLOW:
         return True
     return scheduler.config.get("prediction_type") == "flow_prediction"
 
 
 def check_runs(name: str, flow: bool = False) -> None:
-    """Raise where a scheduler class of diffusers does not run here, or would give wrong results."""
+    """Raise where a scheduler class of diffusers does not run here, or would give wrong results.
+
+    `flow`: whether the model is one of flow matching, on which other schedulers run.
+    """
     runs = PRESERVING | EXPLODING | FLOW
     if name in runs:
         return
 
     # Known reasons first; of any other class the units are not known.
-    unknown = (OTHER_UNITS, "flow" if flow else "ddim")
-    reason, nearest = REFUSED.get(name, unknown)
+    reason, nearest = UNKNOWN, "ddim"
+    for known, names in REASONS.items():
+        for short, other in names.items():
+            if name == f"{short}Scheduler":
+                reason, nearest = known, other
+    if flow:
+        nearest = "flow"
     raise AnimaticError(f"{name} {reason}; want {nearest}")
 
 
@@ -113,6 +135,10 @@ def scheduler_named(name: str, like: Any) -> Any:
             before = torch.cat([clean, level[:-1]])
             betas = 1 - level / before
             config["trained_betas"] = betas.tolist()
+
+            # diffusers ignores options that it listed as left at their defaults
+            defaults = config.get("_use_default_values", [])
+            config["_use_default_values"] = [option for option in defaults if option != "trained_betas"]
 
     try:
         with quiet():  # diffusers warns of options that the class does not have

@@ -54,7 +54,8 @@ class Branch:
     index of the sample. `first_frame`: first latent frame, where the branch covers a window of the sample.
     `prompt_weights`: (index, weight) of each of the sample's prompts (a story has several) that it is conditioned on.
     `kv_source`: the branch whose keys and values it attends to in place of its own (see `controls.sharing`), of the
-    same call of the network or of an earlier one at this noise level.
+    same call of the network or of an earlier one at this noise level. `story`: index of the run's scene or story that
+    it shows a region of, where `sample` is not that index.
     """
 
     negative: bool = False
@@ -62,6 +63,12 @@ class Branch:
     first_frame: int = 0
     prompt_weights: tuple[tuple[int, float], ...] = ((0, 1.0),)
     kv_source: Branch | None = None
+    story: int | None = None
+
+    @property
+    def shown(self) -> int:
+        """Index of the run's scene or story that it shows."""
+        return self.sample if self.story is None else self.story
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,8 @@ class Conditioning:
     """What the network is conditioned on: `text` `[branch, token, channel]`, and a description of each branch.
 
     `extra` holds further tensors by name, `[branch, ...]` each. `reused` are branches, of this call or of earlier ones
-    at this noise level, whose keys and values or activations later calls will read.
+    at this noise level, whose keys and values or activations later calls will read. `first_scene`: index in
+    `Run.evaluated` of the scene of sample 0; those of the other samples follow.
     """
 
     text: Tensor
@@ -94,11 +102,17 @@ class Conditioning:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     map_request: AttentionMapRequest | None = None
     reused: frozenset[Branch] = frozenset()
+    first_scene: int = 0
 
     @property
     def samples(self) -> list[int]:
         """The sample index of each branch."""
         return [branch.sample for branch in self.branches]
+
+    @property
+    def scenes(self) -> list[int]:
+        """The index in `Run.evaluated` of each branch's scene."""
+        return [self.first_scene + branch.sample for branch in self.branches]
 
     @property
     def positive(self) -> Conditioning:

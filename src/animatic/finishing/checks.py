@@ -9,9 +9,9 @@ from dataclasses import fields
 import psutil
 import torch
 
-from ..backbones.locating import locate
 from ..errors import AnimaticError
 from ..media.frame_buffer import format_bytes
+from .model_kind import ModelKind
 from .stage import NetworkStage, Shape, Stage, StageContext
 
 
@@ -52,7 +52,7 @@ def check_stages(stages: Sequence[tuple[str, Stage]], shape: Shape, source_model
     for (name, stage), after in zip(named, planned_shapes(shape, named), strict=True):
         if isinstance(stage, NetworkStage):
             with naming_stage(name):
-                locate(stage.model)
+                stage.check_model(ModelKind.named(stage.model))
         else:
             check_memory(name, stage, before, StageContext(), psutil.virtual_memory().available)
         before = after

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..backbones.components import Components
 from ..completing import complete
 from ..controls.guidance import Guidance
 from ..errors import AnimaticError, warn
 from ..scene import Scene
 from ..video import Video
+from .model_kind import ModelKind
 from .stage import NetworkStage, Shape, StageContext
 
 DEFAULT_PROMPT = "a video"  # of a video without a known prompt
@@ -51,9 +51,11 @@ class Extend(NetworkStage):
         new = self._window(shape) - self.known  # frames that a clip adds
         return replace(shape, frames=shape.frames + self.clips * new)
 
-    def check_model(self, backbone: Components) -> None:
-        if backbone.concat_conditioning is not None:
-            raise AnimaticError(f"{backbone.name} cannot extend; want a model that makes video from words")
+    def check_model(self, model: ModelKind) -> None:
+        if model.concat_conditioning is not None:
+            raise AnimaticError(f"{model.name} cannot extend; want a model that makes video from words")
+        if "video" not in model.provides:
+            raise AnimaticError(f"{model.name} makes pictures and cannot extend a video; want a model of videos")
 
     def _window(self, shape: Shape) -> int:
         """Frames of each new clip, the known ones among them."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backbones.components import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import FPS_LIMIT, Video
+from .model_kind import ModelKind
 from .pieces import Progress, as_batch, padded, process_in_pieces, unit_noise
 from .stage import WINDOWS_PER_PIECE, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
@@ -43,10 +43,10 @@ class Interpolate(NetworkStage):
     def minimum_window(self) -> int:
         return self.factor + 1  # two key frames and the frames between them
 
-    def check_model(self, backbone: Components) -> None:
-        if backbone.concat_conditioning is None or backbone.concat_conditioning.pixels:
+    def check_model(self, model: ModelKind) -> None:
+        if model.concat_conditioning is None or model.concat_conditioning.pixels:
             models = ", ".join(self.default_models.values())
-            raise AnimaticError(f"{backbone.name} does not interpolate; want {models}")
+            raise AnimaticError(f"{model.name} does not interpolate; want {models}")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
         backbone = self.backbone(context)

@@ -14,11 +14,13 @@ from torch import Tensor
 from ..backbones.components import Components
 from ..completing import answer_for
 from ..controls.tiles import Tiles
+from ..core.arithmetic import ceil_div
 from ..core.control import Control, Run
 from ..core.types import Conditioning, Denoise, Step
 from ..errors import AnimaticError
 from ..video import Video
 from .classical import resized
+from .model_kind import ModelKind
 from .pieces import as_batch, overlap_within, padded, unit_noise
 from .stage import NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
@@ -93,9 +95,9 @@ class Refine(NetworkStage):
             raise AnimaticError(f"strength is {self.strength}; want more than 0, 1 at most")
         return replace(shape, width=self.width or shape.width, height=self.height or shape.height)
 
-    def check_model(self, backbone: Components) -> None:
-        if backbone.concat_conditioning is not None:
-            raise AnimaticError(f"{backbone.name} cannot refine; want a model of video or of pictures")
+    def check_model(self, model: ModelKind) -> None:
+        if model.concat_conditioning is not None:
+            raise AnimaticError(f"{model.name} cannot refine; want a model of video or of pictures")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
         backbone = self.backbone(context)
@@ -109,20 +111,35 @@ class Refine(NetworkStage):
         if self.tile:
             backbone.tile_codec()
 
-        # Resized in pixels, then encoded.
+        # Resized in pixels, then encoded: whole cells, and whole latent frames.
         larger = resized(video.frames, out.width, out.height)
         whole_cells: np.ndarray = padded(larger, backbone.size_multiple)
-        latents = backbone.to_latents(as_batch(whole_cells))
+        geometry = backbone.geometry
+        whole = geometry.pixel_frames(_latent_frames(backbone, out.frames))
+        missing = whole - out.frames
+        whole_clip = np.pad(whole_cells, ((0, missing), (0, 0), (0, 0), (0, 0)), mode="edge")
+        latents = backbone.to_latents(as_batch(whole_clip))
 
         # An image model gives every frame the same noise: else its details would flicker.
         noise_frames = 1 if "image" in backbone.provides else None
         noise = unit_noise(self.noise_source(context), latents, noise_frames)
 
         # Windows over time, tiles in space, as many as fit into memory.
-        window = self.window or backbone.geometry.frames
-        windows = Tiles(window, overlap_within(self.overlap, OVERLAP, window), self.tile)
+        window = self.window or geometry.frames
+        overlap = overlap_within(self.overlap, OVERLAP, window)
+        in_latents = _latent_frames(backbone, window)
+        frames_per_token = geometry.vae_temporal_ratio * geometry.patch[0]
+        shared = ceil_div(overlap, frames_per_token) * geometry.patch[0]
+        windows = Tiles(in_latents, shared, self.tile)
         start = StartFromNoised(latents, self.strength)
         run = SamplingRun(backbone, self, context, windows, [start])
         pixels = backbone.decode(run(noise))
-        cropped = pixels[0, :, : out.height, : out.width]
+        cropped = pixels[0, : out.frames, : out.height, : out.width]
         return Video(cropped.cpu().numpy(), video.fps, video.info)
+
+
+def _latent_frames(backbone: Components, frames: int) -> int:
+    """Latent frames of a clip of so many frames, of any size in pixels."""
+    geometry = backbone.geometry
+    _, latent_frames, *_ = geometry.latent(frames, geometry.height, geometry.width, windowed=True)
+    return latent_frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from ..core.loop import check_needs, sample
 from ..core.seeds import check_seed
 from ..errors import AnimaticError
 from ..video import Video
+from .model_kind import ModelKind
 
 WINDOWS_PER_PIECE = 4  # windows whose latents are held in memory at once
 
@@ -169,12 +171,10 @@ class NetworkStage(Stage):
     def backbone(self, context: StageContext) -> Components:
         """The loaded model. Raises `AnimaticError` where it cannot do what the stage does."""
         backbone = context.model(self.resolved(context.source_model).model)
-        if backbone.network_folder == "transformer":
-            raise AnimaticError(f"{backbone.name} is a video transformer, which cannot {self.role} yet; want a UNet")
-        self.check_model(backbone)
+        self.check_model(ModelKind.of(backbone))
         return backbone
 
-    def check_model(self, backbone: Components) -> None:
+    def check_model(self, model: ModelKind) -> None:
         """Raise `AnimaticError` where this model cannot do what the stage does."""
 
     def tile_side(self, backbone: Components) -> int:
@@ -255,15 +255,21 @@ def estimated_memory(backbone: Components, frames: int, tile: int, out: Shape, p
     # One call of the network, for the conditional and the unconditional branch.
     config = backbone.unet.config
     bytes_per_number = next(backbone.unet.parameters()).element_size()
-    channels = config.get("dim") or config["block_out_channels"][0]
+    if backbone.architecture == "transformer":
+        channels = config["num_attention_heads"] * config["attention_head_dim"]
+        frames = ceil_div(frames, backbone.geometry.vae_temporal_ratio)
+        cells = ceil_div(cells, math.prod(backbone.geometry.patch))
+    else:
+        channels = config.get("dim") or config["block_out_channels"][0]
     branches = 1 if backbone.defaults.guidance == 1 else 2
     call = 12 * branches * frames * cells * channels * bytes_per_number
 
     # Decoding, in float32 at the full resolution.
-    vae_channels = backbone.vae.config.get("block_out_channels", (3,))[0]
+    cells = tile_rows * tile_columns
+    vae_channels = backbone.vae.config.get("block_out_channels") or (backbone.vae.config.get("base_dim", 3),)
     pixels = cells * ratio**2
     decoded = min(8, out.frames)
-    decoding = 3 * decoded * pixels * vae_channels * 4
+    decoding = 3 * decoded * pixels * vae_channels[0] * 4
 
     # Weights of network and autoencoder, and ten sets of latents.
     weights = 0

@@ -13,6 +13,7 @@ from ..backbones.components import Components
 from ..controls.tiles import Tiles
 from ..errors import AnimaticError
 from ..video import Video
+from .model_kind import ModelKind
 from .pieces import Progress, as_batch, overlap_within, padded, process_in_pieces, unit_noise
 from .stage import WINDOWS_PER_PIECE, NetworkStage, SamplingRun, Shape, StageContext, estimated_memory
 
@@ -57,13 +58,13 @@ class Upscale(NetworkStage):
         conditioning = concat_conditioning_of(self.model)
         return conditioning.factor if conditioning is not None else DEFAULT
 
-    def check_model(self, backbone: Components) -> None:
-        conditioning = backbone.concat_conditioning
+    def check_model(self, model: ModelKind) -> None:
+        conditioning = model.concat_conditioning
         if conditioning is None or not conditioning.pixels:
             models = ", ".join(self.default_models.values())
-            raise AnimaticError(f"{backbone.name} does not upscale; want {models} or sd-x4")
+            raise AnimaticError(f"{model.name} does not upscale; want {models} or sd-x4")
         if self.level is not None and conditioning.level is None:
-            raise AnimaticError(f"level is {self.level}, but {backbone.name} knows no levels of noise; leave it out")
+            raise AnimaticError(f"level is {self.level}, but {model.name} knows no levels of noise; leave it out")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
         backbone = self.backbone(context)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import entry_points
 from typing import Any
 
 from ..core.control import Control
 from ..errors import AnimaticError
+from ..plugins import installed, loaded
 from . import baselines, ditctrl, lmd, lvd, published
-from .method import ANY, Method, MethodLike
+from .method import ANY, TRANSFORMER, Method, MethodLike
+from .stacks import nearest, parts_of, stacked, unknown_part
 
-__all__ = ["ANY", "METHODS", "Method", "MethodLike", "as_method", "method_named"]
+__all__ = ["ANY", "METHODS", "TRANSFORMER", "Method", "MethodLike", "as_method", "method_named"]
 
+GROUP = "animatic.methods"  # of entry points
 OWN = "controls: "  # begins the name of a method that is a list of controls
 
 METHODS: dict[str, Method] = {
@@ -56,20 +58,29 @@ METHODS: dict[str, Method] = {
 
 
 def method_named(name: str) -> Method:
-    """A method by name: of METHODS, or of an installed package's entry point in the group `animatic.methods`.
+    """A method by name: of METHODS, of an installed package's entry point in the group `animatic.methods`, or a stack.
 
-    An entry point is a `Method` or a list of controls. Raises `AnimaticError` where there is none, or it is neither.
+    An entry point is a `Method` or a list of controls. A stack is several methods with plus signs between them, such
+    as `lvd+layout-attention`, see `methods.stacks`. Raises `AnimaticError` where there is none, where an entry point is
+    neither, and where the methods of a stack contradict each other.
     """
+    if name.startswith(OWN):
+        raise AnimaticError(f"method {name!r} is a list of controls, which no file can hold; want method=[...] too")
+    known = [*METHODS, *installed(GROUP)]
+    parts = parts_of(name, known)
+    if not parts:
+        unknown = unknown_part(name, known)
+        where = "" if unknown == name else f" in {name!r}"
+        raise AnimaticError(
+            f"unknown method {unknown!r}{where}{nearest(unknown, known)}; known: {', '.join(known)}, or several with +"
+        )
+    if len(parts) > 1:
+        return stacked(name, [method_named(part) for part in parts])
     if name in METHODS:
         return METHODS[name]
 
     # of an installed package: known by the name of its entry point, whatever it calls itself
-    others = entry_points(group="animatic.methods")
-    if name in others.names:
-        return replace(as_method(others[name].load()), name=name)
-    if name.startswith(OWN):
-        raise AnimaticError(f"method {name!r} is a list of controls, which no file can hold; want method=[...] too")
-    raise AnimaticError(f"unknown method {name!r}; known: {', '.join([*METHODS, *sorted(others.names)])}")
+    return replace(as_method(loaded(GROUP, name)), name=name)
 
 
 def as_method(given: Any) -> Method:

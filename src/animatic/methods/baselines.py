@@ -6,6 +6,8 @@ Diffusion (https://github.com/TonyLianLong/LLM-groundedDiffusion).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..controls.boxdiff import BoxDiff
 from ..controls.energy import Energy, LinearDecay
 from ..controls.guidance import Guidance
@@ -13,24 +15,28 @@ from ..controls.layout_attention import LayoutAttention
 from ..controls.regions import Regions
 from ..controls.terms import Ratio
 from ..prompting.negatives import MULTIDIFFUSION_BACKGROUND, MULTIDIFFUSION_OBJECT
-from ..prompting.styles import as_typed, listing_objects
+from ..prompting.styles import as_typed, keeping_prompt, listing_objects
 from .lmd import LAYERS
 from .lvd import GROUNDING
-from .method import ANY, Method, combined
+from .method import ANY, TRANSFORMER, Method, combined
 
 # 5 gradient steps in each of the first 10 of 50 noise levels
+PUBLISHED_BACKWARD = Energy(Ratio(least=0.0), LAYERS, scale=30, until=0.2, iterations=5, threshold=0.2)
 BACKWARD_ENERGY = {
     "mini": Energy(Ratio(least=0.0), ("*",), scale=200, until=0.4, iterations=3),  # tuned on 16 scenes, docs/LOG.md
-    ANY: Energy(Ratio(least=0.0), LAYERS, scale=30, until=0.2, iterations=5, threshold=0.2),
+    TRANSFORMER: replace(PUBLISHED_BACKWARD, layers=("*",)),  # all of its blocks have one size
+    ANY: PUBLISHED_BACKWARD,
 }
 
 # one gradient step in each of the first 25 of 50 levels, on the layers of 16 x 16, with a sum over tokens
 SIXTEEN = ("down_blocks.2.attentions.*.attn2", "up_blocks.1.attentions.*.attn2")
+PUBLISHED_BOXDIFF = Energy(BoxDiff(summed=True), SIXTEEN, scale=20, until=0.5, iterations=1, step_size=LinearDecay())
 BOXDIFF_ENERGY = {
     "mini": Energy(
         BoxDiff(), ("*",), scale=10, until=0.5, iterations=3, step_size=LinearDecay()
     ),  # tuned on 24 stills, docs/LOG.md
-    ANY: Energy(BoxDiff(summed=True), SIXTEEN, scale=20, until=0.5, iterations=1, step_size=LinearDecay()),
+    TRANSFORMER: replace(PUBLISHED_BOXDIFF, layers=("*",)),
+    ANY: PUBLISHED_BOXDIFF,
 }
 
 # LMD's generation/multidiffusion.py, and the README's 10 of 50 steps
@@ -83,7 +89,7 @@ MULTIDIFFUSION = Method(
     paper="MultiDiffusion (Bar-Tal et al. 2023)",
     arxiv="2302.08113",
     repository="https://github.com/omerbt/MultiDiffusion",
-    prompt_style=listing_objects,
+    prompt_style=keeping_prompt,
     guidance={"mini": None, ANY: MULTIDIFFUSION_GUIDANCE},  # the scale of `mini` was tuned
 )
 LAYOUT_ATTENTION = Method(

@@ -12,6 +12,7 @@ from ..prompting.styles import PromptStyle, with_background
 from ..timeline import BY_TIME, WindowLayout
 
 ANY = ""  # the key of every family that has no key of its own
+TRANSFORMER = "transformer"  # the key of every transformer (`Backbone.architecture`) whose family has none of its own
 Controls = Mapping[str, tuple[Control, ...]]
 """Controls by family of models, the first outermost."""
 
@@ -20,11 +21,12 @@ Controls = Mapping[str, tuple[Control, ...]]
 class Method:
     """A method by name: a list of controls for each family of models, and what is known of it.
 
-    `controls`: by family (`Backbone.family`), the first outermost; the key `ANY` is every other family. `summary`: one
-    line. `paper`: title, authors and year; `arxiv`: its number there; `repository`: the address of the authors' code;
-    "" where there is none. `prompt_style`: how it words scenes. `guidance`: its own guidance scale by family; None, or
-    no key, is the model's. `scheduler`: "" is the model's own. `layout`: the windows over a story.
-    `reweights_as_published`: see `editing.edited`.
+    `controls`: by family (`Backbone.family`), the first outermost; the key `TRANSFORMER` is every other family of
+    transformers, `ANY` every other family. `summary`: one line. `paper`: title, authors and year; `arxiv`: its number
+    there; `repository`: the address of the authors' code; "" where there is none. `prompt_style`: how it words scenes.
+    `guidance`: its own guidance scale by family; None, or no key, is the model's. `scheduler`: "" is the model's own.
+    `layout`: the windows over a story. `reweights_as_published`: see `editing.edited`. `parts`: the names of the
+    methods that a stack joins, see `methods.stacks`.
 
         calm = Method("calm", "The model alone, from mixed noise.", {ANY: (MixedNoise(), Guidance())})
     """
@@ -40,6 +42,7 @@ class Method:
     scheduler: str = ""
     layout: WindowLayout = BY_TIME
     reweights_as_published: bool = False
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if ANY not in self.controls:
@@ -48,8 +51,19 @@ class Method:
 
     def on(self, backbone: Backbone) -> list[Control]:
         """Its controls on a model."""
-        of_others = self.controls[ANY]
-        return list(self.controls.get(backbone.family, of_others))
+        return list(self.controls[self.key_of(backbone)])
+
+    def key_of(self, backbone: Backbone) -> str:
+        """The key of `controls` for a model: its family, or else its architecture, or else `ANY`."""
+        for key in (backbone.family, backbone.architecture):
+            if key and key in self.controls:
+                return key
+        return ANY
+
+    @property
+    def truncates_prompts(self) -> bool:
+        """Whether prompts that are too long are cut, as the originals do, where this code encodes them in chunks."""
+        return any(name.endswith(":published") for name in self.parts or (self.name,))
 
     def guidance_on(self, backbone: Backbone) -> float:
         """The guidance scale where none is given: the method's own on this model if it has one, or the model's."""

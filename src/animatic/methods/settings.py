@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from ..controls.boxdiff import BoxDiff
 from ..controls.energy import LinearDecay, NoiseLevel
 from ..controls.guidance import Guidance
+from ..controls.guidance_rules import Extrapolated, Projected, ZeroStar
 from ..controls.masks import AttentionMask, SamMask
 from ..controls.sharing import ShareKV, sharing_layers
 from ..controls.terms import BoxEnergy, Corners, CrossEntropy, Ratio, Sync
@@ -32,8 +33,10 @@ KINDS: tuple[Mapping[str, type], ...] = (
     },
     {"noise": NoiseLevel, "linear": LinearDecay},
     {"attention": AttentionMask, "sam": SamMask},
+    {"extrapolated": Extrapolated, "zero-star": ZeroStar, "projected": Projected},
 )  # fmt: skip
-"""Parts of a control that can be exchanged for another kind: an energy's terms and step size, a composition's mask."""
+"""Parts of a control that can be exchanged for another kind: an energy's terms and step size, a composition's mask,
+and how guidance combines predictions."""
 
 GUIDANCE = ("guidance.scale", "waveguidance.scale")  # other names of `--guidance`
 
@@ -108,7 +111,8 @@ def tuned(method: Method, given: Mapping[str, Value], backbone: Backbone) -> Met
             guidance = {ANY: float(value)}
 
     # for this family alone: another has other defaults
-    by_family = {**method.controls, backbone.family: tuple(controls)}
+    key = backbone.family or backbone.architecture
+    by_family = {**method.controls, key: tuple(controls)}
     return replace(method, controls=by_family, guidance=guidance)
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from importlib.metadata import entry_points
 from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import AnimaticError
 from ..files import read_text
+from ..plugins import called, installed
 from ..prompting.english import article
 from ..scene import Scene
 from . import rules
@@ -26,6 +26,7 @@ from .local import LocalModel
 from .stories import lines_of, plan_story_with_accounts
 from .template import Form, load_template
 
+GROUP = "animatic.planners"  # of entry points
 KNOWN = "rules, as-typed, openai:MODEL, completions:MODEL, local:PATH_OR_ID, paste, cached:MODEL"
 OPTIONS_OF_PLANNER = {  # fields of `PlannerOptions` that only some planners use
     "rules": (),
@@ -201,10 +202,10 @@ def planner_named(name: str, options: PlannerOptions | None = None) -> Planner:
         case ["paste"]:
             return _pasted(o, o.form)
         case _:
-            installed = entry_points(group="animatic.planners")
-            if name in installed.names:
-                return installed[name].load()(o)
-            known = ", ".join([KNOWN, *sorted(installed.names)])
+            others = installed(GROUP)
+            if name in others:
+                return called(GROUP, name, o)
+            known = ", ".join([KNOWN, *others])
             raise AnimaticError(f"unknown planner {name!r}; known: {known}")
 
     # a planner over a language model: what is sent, what is kept, how often an unreadable reply is requested again
@@ -257,6 +258,8 @@ def plan(prompt: str, planner: str | Planner = "rules", options: PlannerOptions 
         raise AnimaticError(f"prompt is {repr(prompt)[:60]}; want a sentence")
     if isinstance(planner, str):
         planner = planner_named(planner, options)
+    if not callable(getattr(planner, "plan", None)):
+        raise AnimaticError(f"planner is {repr(planner)[:60]}; want a name, or an object with plan(prompt, sample)")
     return planner.plan(prompt).scene
 
 

@@ -9,6 +9,7 @@ tokens of phrases in that text alone. A method names its style, see `methods.met
 | `as_typed` | the prompt | plain models |
 | `with_background` | `{prompt}, {background} background`, and `| {phrase}` for what it does not name | LVD |
 | `listing_objects` | `{background} with {objects}`, so that absent objects are not named | LMD and its baselines |
+| `keeping_prompt` | the same; of a scene without a background the prompt, which stands for it | MultiDiffusion |
 """
 
 from __future__ import annotations
@@ -117,9 +118,7 @@ def listing_objects(scene: Scene) -> Scene:
     named.
     """
     if scene.seconds and not scene.negative:
-        scene = with_background(scene)
-        worded = [_worded(track, scene.background, track.phrase, article(track.phrase)) for track in scene.tracks]
-        return replace(scene, tracks=tuple(worded))
+        return _naming_objects(scene)
 
     # Tracks of one phrase are named together, in the order in which they first appear.
     names = [article(track.phrase) for track in scene.tracks]
@@ -132,6 +131,22 @@ def listing_objects(scene: Scene) -> Scene:
     objects = listing(list(phrases_of.values())) if phrases_of else ""
     text = _within(scene.background, objects)
     return replace(scene, prompt=text or _without_unwanted(scene), tracks=tuple(tracks))
+
+
+def keeping_prompt(scene: Scene) -> Scene:
+    """LMD's wording; a scene without a background keeps its prompt, without the clause about absent objects."""
+    if scene.background or not scene.tracks:
+        return listing_objects(scene)
+    if scene.negative:
+        scene = replace(scene, prompt=_without_unwanted(scene))
+    return _naming_objects(scene)
+
+
+def _naming_objects(scene: Scene) -> Scene:
+    """The scene as `with_background` words it, each object with a name of its own."""
+    scene = with_background(scene)
+    worded = [_worded(track, scene.background, track.phrase, article(track.phrase)) for track in scene.tracks]
+    return replace(scene, tracks=tuple(worded))
 
 
 def listing_objects_published(scene: Scene) -> Scene:

@@ -13,12 +13,13 @@ from ..backbones import PRESETS
 from ..binding import IN_WINDOWS, ONE_CLIP, needs_windows
 from ..finishing.stage import NetworkStage, Shape
 from ..finishing.stages import source_model_of, stages_of
-from ..methods import METHODS, method_named
+from ..methods import GROUP, METHODS, method_named
 from ..methods.settings import settings_of
 from ..planning.chat import Paste
 from ..planning.language_model import LanguageModelPlanner
 from ..planning.planners import Planner, PlannerOptions, planner_named
 from ..planning.template import load_template
+from ..plugins import packages_of
 from ..request import FinishingOptions, SamplingOptions, WindowOptions
 from ..scene import Story, parse_story, story_json
 from ..story_edit import Edit
@@ -65,6 +66,7 @@ class Api:
         for name in self.studio.models:
             models[name] = PRESETS[name].about if name in PRESETS else "a model folder"
         methods = {name: method.summary for name, method in METHODS.items()}
+        methods |= {name: f"of the installed package {package}" for name, package in packages_of(GROUP).items()}
         size = {"width": geometry.width, "height": geometry.height, "frames": geometry.frames}
         return {
             "models": models,

@@ -1,11 +1,12 @@
 """The run log: a folder per job with its record, its scene and what was made. The files are all there is to it.
 
-<folder>/20261121-153000-123456/record.json, story.json, 1-lvd.mp4, 1-lvd.gif ...
+<folder>/20261121-153000-123456-<random>/record.json, story.json, 1-lvd.mp4, 1-lvd.gif ...
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -86,11 +87,9 @@ class Log:
             return self._records[name]
 
     def add(self, action: str, request: Mapping[str, Any]) -> Record:
-        """A new record, its name the time: a later one sorts after."""
+        """A new record, its name the time and what nobody guesses: a later one sorts after."""
         with self._lock:
-            # two in the same microsecond: the second waits for the next one
-            while (name := datetime.now().strftime("%Y%m%d-%H%M%S-%f")) in self._records:
-                pass
+            name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{secrets.token_hex(8)}"
             record = Record(name, action, request)
             return self._keep(record)
 

@@ -5,9 +5,9 @@ Of Gradio's many routes only those of its API are open: no uploads, no files, no
 
 from __future__ import annotations
 
-import base64
-import hmac
+import ipaddress
 import json
+import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .log import Refused
+from .passwords import Guard
 
 API = "/gradio_api"
 OURS = ("/api/", "/made/", "/preview/")
@@ -23,7 +24,12 @@ GRADIO = tuple(f"{API}/{p}" for p in ("call/", "queue/join", "queue/data", "hear
 FREE = f"{API}/startup-events"  # Gradio asks it of itself, without a key
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
@@ -35,7 +41,8 @@ class RequestFilter:
 
     `endpoints` are the API's names in Gradio's order, with how many values each takes.
 
-    `local`: requests must name a loopback host, so that no other site's page can reach in by a name of its own.
+    `local`: requests must name a loopback host, so that no other site's page can reach in by a name of its own. Where
+    it is off and there is no password they must name an address, this machine or one of `hosts`, for the same reason.
     """
 
     app: ASGIApp
@@ -44,6 +51,10 @@ class RequestFilter:
     most: int
     password: str = ""
     local: bool = True
+    hosts: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        self.guard = Guard(self.password)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,7 +66,8 @@ class RequestFilter:
         path = scope["path"]
         unread: list[Message] = []
         try:
-            self._check(method, path, Headers(scope=scope))
+            client, _ = scope.get("client") or ("", 0)
+            self._check(method, path, Headers(scope=scope), client)
             if method == "POST":
                 body = await self._read(receive)
                 self._check_body(path, body)
@@ -82,20 +94,27 @@ class RequestFilter:
 
         await self.app(scope, again, sealed)
 
-    def _check(self, method: str, path: str, headers: Headers) -> None:
-        """Raise `Refused` where a request is not let in, by its address and its headers."""
+    def _check(self, method: str, path: str, headers: Headers, client: str) -> None:
+        """Raise `Refused` where a request is not let in, by its address, its headers and who asks."""
         # a name of its own that leads to 127.0.0.1 would let another site's page in (DNS rebinding)
         host = headers.get("host", "")
         if self.local and _host(host) not in LOOPBACK:
             raise Refused("this server answers to its own machine only", 403)
+        if not self.local and not self.password and not self._is_named(_host(host)):
+            raise Refused(
+                f"this server is not called {_host(host)[:60]!r}; want its address, or a password for it", 403
+            )
 
         # browsers send the origin with whatever another site's page posts
         origin = headers.get("origin", "")
         if origin and origin.partition("://")[2] != headers.get("host"):
             raise Refused("requests of another site's page are not allowed", 403)
         authorization = headers.get("authorization", "")
-        if self.password and path != FREE and not _knows(authorization, self.password):
-            raise Refused("a password is required", 401)
+        if path != FREE:
+            if wait := self.guard.wait(client):
+                raise Refused(f"too many wrong passwords; try again in {wait:.0f} s", 429)
+            if not self.guard.lets_in(client, authorization):
+                raise Refused("a password is required", 401)
 
         # after the password: who does not have it learns no path
         is_page = path in self.pages or path in ("/config", FREE)
@@ -105,10 +124,24 @@ class RequestFilter:
         if method not in ("GET", "HEAD", "POST"):
             raise Refused(f"{method} is not understood", 405)
 
+        # a form of another site's page is sent without being asked for, but never as JSON
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if method == "POST" and kind not in ("application/json", ""):
+            raise Refused(f"the content is of type {kind[:60]!r}; want application/json", 415)
+
         # the announced length; `_read` counts what comes, for it may be more
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self.most:
             raise Refused(f"the request is over {self.most} bytes", 413)
+
+    def _is_named(self, host: str) -> bool:
+        """Whether a host is an address or a name of this machine: a name of somebody else's can lead here, too."""
+        try:
+            ipaddress.ip_address(host)
+            return True
+        except ValueError:
+            own = socket.gethostname().lower()
+            return host.lower() in (*LOOPBACK, own, f"{own}.local", *self.hosts)
 
     async def _read(self, receive: Receive) -> bytes:
         """The whole body. Raises `Refused` at the first byte too many, before the rest is taken."""
@@ -164,18 +197,3 @@ def _host(header: str) -> str:
         return header[1:].partition("]")[0]  # IPv6: "[::1]:7860"
     name, _, _ = header.rpartition(":")
     return name or header
-
-
-def _knows(header: str, password: str) -> bool:
-    """Whether a Basic authorization gives the password, under any user name."""
-    kind, _, code = header.partition(" ")
-    given = b""
-    if kind.lower() == "basic":
-        try:
-            decoded = base64.b64decode(code, validate=True)
-        except ValueError:
-            return False
-        _, _, given = decoded.partition(b":")
-
-    # in constant time: how long it takes says nothing of how many letters were right
-    return hmac.compare_digest(given, password.encode())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -29,8 +30,8 @@ PAGES = {  # path: file, kind
 }
 
 
-def build(api: Api, local: bool = True, password: str = "") -> Any:
-    """The application, not yet served: a `gradio.Server`. `local`: requests must name this machine."""
+def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str] = ()) -> Any:
+    """The application, not yet served: a `gradio.Server`. `local`, `hosts`: see `RequestFilter`."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
 
@@ -41,7 +42,13 @@ def build(api: Api, local: bool = True, password: str = "") -> Any:
         takes[name] = list(signature.parameters)
     counts = {name: len(words) for name, words in takes.items()}
     request_filter = Middleware(
-        RequestFilter, pages=PAGES, endpoints=counts, most=api.limits.body, password=password, local=local
+        RequestFilter,
+        pages=PAGES,
+        endpoints=counts,
+        most=api.limits.body,
+        password=password,
+        local=local,
+        hosts=hosts,
     )
     app = gradio.Server(
         title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[request_filter],
@@ -109,7 +116,7 @@ def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "
     if public_url and not password:
         raise AnimaticError("public_url is on without a password; want one, for everybody could come in")
     local = host in LOOPBACK and not public_url
-    app = build(api, local, password)
+    app = build(api, local, password, (host,))
 
     # everything of Gradio that is not used is off: its footer, its history, its own page
     try:
@@ -118,8 +125,25 @@ def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "
             ssr_mode=False, run_history=False, footer_links=[], mcp_server=False, pwa=False,
         )  # fmt: skip
     except OSError:
-        raise AnimaticError(f"port {port} of {host} cannot be opened; want another --port") from None
+        raise _taken(host, port) from None
     return Running(app, api, relayed_url or own_url)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise `AnimaticError` where the port cannot be opened."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # as servers do on POSIX: a port that was just closed may be opened again
+            if os.name != "nt":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError:
+        raise _taken(host, port) from None
+
+
+def _taken(host: str, port: int) -> AnimaticError:
+    return AnimaticError(f"port {port} of {host} cannot be opened; want another --port")
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..backbones.components import Components
 from ..backbones.lora import LoraRequest
@@ -21,12 +21,16 @@ from ..finishing.checks import planned_shapes, resolved
 from ..finishing.stage import Shape
 from ..finishing.stages import stages_of
 from ..generation import render_shape
+from ..locking import hold
 from ..methods import method_named
 from ..request import GenerationRequest
 from ..scene import Story, save_story
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
+
+T = TypeVar("T")
+RETRY = 1.0  # seconds until a record is written again that the disk had no room for
 
 logger = logging.getLogger(__name__)
 
@@ -65,20 +69,29 @@ class Studio:
         self.models = tuple(models)
         self.loras = tuple(loras)
         self.limits = limits or Limits()
+
+        # before anything of the folder is read: what another studio is at would be taken for left over
+        self._lock = hold(Path(folder) / ".lock", "another studio")
         self.log = Log(folder)
         self._loaded: dict[tuple[str, ...], Components] = {}  # by the names of a model and its LoRAs
         self._loading = threading.Lock()
         self._states = threading.Lock()  # held while a job goes from one state to another
         self._job: Job | None = None
         self._open = True
-        self.model(self.models[0])
+        try:
+            self.model(self.models[0])
+            for record in self.log.all():
+                if record.state == RUNNING:
+                    message = "the server stopped in the middle; render it again"
+                    self.log.change(record.id, state=FAILED, message=message)
+        except BaseException:
+            self._lock.release()
+            raise
 
         # one worker: two renders at once would need the memory of both, and take as long
         self._worker = ThreadPoolExecutor(1, "render")
         for record in self.log.all():
-            if record.state == RUNNING:
-                self.log.change(record.id, state=FAILED, message="the server stopped in the middle; render it again")
-            elif record.state == WAITING:
+            if record.state == WAITING:
                 self._put(record)
 
     def model(self, name: str, loras: Sequence[str] = ()) -> Components:
@@ -192,13 +205,39 @@ class Studio:
             if self._job is not None:
                 self._job.stop.set()
         self._worker.shutdown()
+        self._lock.release()
+
+    def _with_room(self, name: str, change: Callable[[], T]) -> T | None:
+        """What `change` of a job's record returns, as soon as the disk has room for it; None where the studio closes.
+
+        It is called under the lock of states.
+        """
+        warned = False
+        while True:
+            try:
+                with self._states:
+                    return change()
+            except AnimaticError as error:
+                if not warned:
+                    logger.warning("job %s waits until its record can be written: %s", name, error)
+                warned = True
+            if not self._open:
+                return None
+            time.sleep(RETRY)
+
+    def _begin(self, name: str) -> Job | None:
+        """Take up a job that still waits."""
+        if not self._open or self.log.get(name).state != WAITING:
+            return None
+        record = self.log.change(name, state=RUNNING)
+        self._job = Job(record, self.log.folder / name)
+        return self._job
 
     def _work(self, name: str) -> None:
-        with self._states:
-            if not self._open or self.log.get(name).state != WAITING:
-                return
-            record = self.log.change(name, state=RUNNING)
-            self._job = job = Job(record, self.log.folder / name)
+        job = self._with_room(name, lambda: self._begin(name))
+        if job is None:
+            return
+        record = job.record
 
         # whatever happens the record gets its end, or the page would wait for it forever
         began = time.monotonic()
@@ -219,8 +258,7 @@ class Studio:
             reason = " ".join(str(error).split())
             end = {"state": FAILED, "message": f"{type(error).__name__}: {reason[:200]}"}
         took = time.monotonic() - began
-        with self._states:
-            self.log.change(name, seconds=round(took, 2), **end)
+        self._with_room(name, lambda: self.log.change(name, seconds=round(took, 2), **end))
 
 
 def with_names(story: Story, model: str, loras: Sequence[str]) -> GenerationRequest:

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from accelerate import Accelerator
@@ -18,8 +19,8 @@ from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..errors import AnimaticError
-from ..files import read_json, write_atomically
+from ..errors import AnimaticError, warn
+from ..files import digest_of, read_json, sync, sync_tree, write_atomically
 from .settings import RENAMED, TrainingSettings
 
 FREE = frozenset(
@@ -28,6 +29,7 @@ FREE = frozenset(
 """Settings that may change when a run is resumed; a change of any other makes it a different run."""
 
 AVERAGE = "average.safetensors"  # the averaged weights by their number
+DIGESTS = "digests.json"  # the SHA-256 of each of its files
 PROGRESS = "progress.json"  # the steps done, and the updates of the average
 
 
@@ -43,13 +45,18 @@ def save_checkpoint(accelerator: Accelerator, out: Path, step: int, ema: EMAMode
             partial.mkdir(parents=True)
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial), safe_serialization=True)
+        accelerator.wait_for_everyone()
 
-        # What accelerate does not know of.
+        # What accelerate does not know of, and what tells a damaged checkpoint from a whole one.
         if is_main_process:
             averaged = {str(i): p.detach().contiguous() for i, p in enumerate(ema.shadow_params)}
             save_file(averaged, partial / AVERAGE)
             progress = {"step": step, "averaged": ema.optimization_step}
             (partial / PROGRESS).write_text(json.dumps(progress))
+            (partial / DIGESTS).write_text(json.dumps(_digests(partial)))
+
+            # On the disk before the name is: a power cut leaves no half checkpoint.
+            sync_tree(partial)
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         reason = str(error).splitlines()[0]
@@ -61,32 +68,60 @@ def save_checkpoint(accelerator: Accelerator, out: Path, step: int, ema: EMAMode
     if is_main_process:
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
+        sync(final.parent)
         checkpoints = sorted(final.parent.glob("step-*"))
         for outdated in checkpoints[:-keep]:
             shutil.rmtree(outdated)
 
 
 def load_checkpoint(accelerator: Accelerator, out: Path, ema: EMAModel) -> int:
-    """Load the latest checkpoint in the folder `out`; returns its step, 0 where there is none."""
-    checkpoints = sorted((out / "checkpoints").glob("step-*"))
-    if not checkpoints:
-        return 0
+    """Load the latest whole checkpoint in the folder `out`; returns its step, 0 where there is none.
 
-    latest = checkpoints[-1]
-    try:
-        accelerator.load_state(str(latest))
-        progress = json.loads((latest / PROGRESS).read_text())
-        averaged = load_file(latest / AVERAGE)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        first_lines = str(error).splitlines()[:2]  # the first names no layer
-        reason = "; ".join(line.strip() for line in first_lines)
-        raise AnimaticError(f"{latest}: cannot be resumed ({reason}); want a checkpoint of this run") from None
+    A damaged one is passed over with a warning. Raises `AnimaticError` where all of them are.
+    """
+    reasons = []
+    for folder in sorted((out / "checkpoints").glob("step-*"), reverse=True):
+        try:
+            progress = _load(accelerator, folder, ema)
+        except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
+            first_lines = str(error).splitlines()[:2]  # the first names no layer
+            reason = "; ".join(line.strip() for line in first_lines)
+            reasons.append(f"{folder}: cannot be resumed ({reason or type(error).__name__})")
+            continue
+        for reason in reasons:
+            warn(f"{reason}; resumed from {folder.name}")
+        return progress["step"]
+
+    if reasons:
+        raise AnimaticError(f"{reasons[0]}; want a checkpoint of this run")
+    return 0
+
+
+def _load(accelerator: Accelerator, folder: Path, ema: EMAModel) -> dict[str, int]:
+    """Load one checkpoint and return its progress. Raises where it is damaged, or of another network."""
+    # Checkpoints of version 0.1 have no digests.
+    if (folder / DIGESTS).exists():
+        digests = json.loads((folder / DIGESTS).read_text())
+        found = _digests(folder)
+        for name, digest in digests.items():
+            if found.get(name) != digest:
+                raise ValueError(f"{name} is damaged, or missing")
+
+    accelerator.load_state(str(folder))
+    progress = json.loads((folder / PROGRESS).read_text())
+    averaged = load_file(folder / AVERAGE)
 
     # The average is copied in place: the optimiser step reads the same tensors.
     for i, shadow in enumerate(ema.shadow_params):
         shadow.data.copy_(averaged[str(i)])
     ema.optimization_step = progress["averaged"]
-    return progress["step"]
+    return progress
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The digest of each file of a checkpoint, but for that of the digests themselves."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != DIGESTS]
+    return {str(path.relative_to(folder)): digest_of(path) for path in files}
 
 
 def renamed_keys(stored: Mapping[str, Any], fields: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..backbones.components import Components
 from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
+from ..files import write_atomically
 from .checkpoints import claim, load_checkpoint, save_checkpoint
 from .matching import Note
 from .settings import RENAMED, TrainingSettings
@@ -124,6 +125,8 @@ class Trainer(ABC):
 
         # Resume.
         self.step = load_checkpoint(accelerator, self.out, ema)
+        if accelerator.is_main_process:
+            self._shorten_log()
         if settings.log:
             accelerator.init_trackers("animatic", config=asdict(settings))
 
@@ -195,6 +198,19 @@ class Trainer(ABC):
         if not math.isfinite(loss):
             rate = self.settings.learning_rate
             raise AnimaticError(f"step {self.step}: the loss is {loss}; want a lower learning rate, now {rate:g}")
+
+    def _shorten_log(self) -> None:
+        """Drop the lines of steps after the checkpoint: they are taken again, and each step has one line."""
+        file = self.out / "log.jsonl"
+        if not file.exists():
+            return
+        kept = []
+        for line in file.read_text("utf-8").splitlines(keepends=True):
+            # the last line of a killed run may be cut
+            step = json.loads(line)["step"] if line.endswith("}\n") else self.step + 1
+            if step <= self.step:
+                kept.append(line)
+        write_atomically(file, "".join(kept).encode())
 
     def _log(self, loss: float, seconds_per_step: float) -> None:
         """Pass the values of a step to `watch`, to `log.jsonl` and to the tracker."""

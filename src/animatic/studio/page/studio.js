@@ -314,11 +314,20 @@ function stop() {
 
 let changed = {}; // settings to be shown as soon as the method's fields are there
 
+/** The method: one of the list, or several that were typed with plus signs. */
+const method = () => $("stack").value.trim() || $("method").value;
+
+function choose(name) {
+  const listed = name in options.methods;
+  $("stack").value = listed ? "" : name;
+  if (listed) $("method").value = name;
+}
+
 async function fields() {
   const before = { ...changed, ...settings() };
   changed = {};
-  $("about").textContent = options.methods[$("method").value];
-  const found = await ask("fields", { model: $("model").value, method: $("method").value });
+  $("about").textContent = options.methods[method()] ?? "";
+  const found = await ask("fields", { model: $("model").value, method: method() });
   $("fields").replaceChildren(...found.map((f) => {
     const value = before[f.path] ?? f.default; // what somebody changed stays changed; a default is that of the method
     const input = f.kind === "switch" ? make("input", { type: "checkbox", checked: value })
@@ -356,9 +365,9 @@ function sampling() {
 async function render() {
   const number = (id) => ($(id).value ? Number($(id).value) : null);
   const story = state.story.length > 1;
-  const compare = [$("none").checked ? "none" : "", $("second").value].filter((m) => m && m !== $("method").value);
+  const compare = [$("none").checked ? "none" : "", $("second").value].filter((m) => m && m !== method());
   const job = await ask("render", {
-    scene: telling(), model: $("model").value, method: $("method").value, seed: number("seed") ?? 0, steps: number("steps"),
+    scene: telling(), model: $("model").value, method: method(), seed: number("seed") ?? 0, steps: number("steps"),
     frames: story ? null : number("frames"), size: $("size").value, settings: settings(), compare, attention: $("attention").checked,
     ...sampling(),
   });
@@ -509,7 +518,7 @@ function card(job) {
     change(() => { state.story = scenesOf(job.request.story); state.at = 0; });
     const { model, method, sampling, finishing } = job.request.generation;
     Object.assign($("model"), { value: model });
-    Object.assign($("method"), { value: method });
+    choose(method);
     for (const id of ["seed", "steps", "frames"]) $(id).value = sampling[id] ?? "";
     for (const [option, id] of Object.entries(MORE)) $(id).value = sampling[option] ?? "";
     $("size").value = sampling.size?.join("x") ?? "";
@@ -587,7 +596,7 @@ async function planned() {
     state.key = state.track = 0;
   });
   const usual = state.story.length > 1 ? ["lvd", "ditctrl+lvd"] : ["ditctrl+lvd", "lvd"];
-  if ($("method").value === usual[0]) { $("method").value = usual[1]; await fields(); }
+  if (method() === usual[0]) { choose(usual[1]); await fields(); }
   say(warnings.length ? warnings.join("; ") : scene().reasoning ? `Planned: ${scene().reasoning}` : "Planned.");
 }
 
@@ -665,7 +674,7 @@ async function begin() {
   $("search").oninput = trying(() => gallery());
   for (const id of ["planner", "kind"]) $(id).onchange = trying(words);
   $("prompt").onchange = trying(async (e) => { if (e.target.value.trim()) change(() => { scene().prompt = e.target.value.trim(); }); await words(); });
-  for (const id of ["model", "method"]) $(id).onchange = trying(fields);
+  for (const id of ["model", "method", "stack"]) $(id).onchange = trying(fields);
   draw();
   await fields();
   if (localStorage.getItem(JOB)) await watch(localStorage.getItem(JOB));
