@@ -35,7 +35,7 @@ FAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "a scheduler is accepted and its arithmetic is wrong for the model",
         (
             "test_determinism.py::test_schedulers_that_would_be_wrong_are_refused",
-            "test_sampling.py::test_the_loop_is_diffusers_own",
+            "test_schedulers.py::test_it_steps_as_diffusers_or_is_refused",
         ),
     ),
     (
@@ -50,7 +50,7 @@ FAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "regions leave out the prompt and do not say so",
         (
-            "test_regions.py::test_one_region_is_the_model_itself",
+            "test_long_layouts.py::test_the_surroundings_hear_the_prompt_of_their_scene",
             "test_regions.py::test_each_region_answers_to_its_own_words",
         ),
     ),
@@ -107,8 +107,8 @@ FAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "controls in an order, or for a batch, that cannot work end in a traceback",
         (
-            "test_sampling.py::test_controls_nest_outside_in",
-            "test_sampling.py::test_needs_are_checked_before_anything_runs",
+            "test_stacks.py::test_an_order_that_cannot_work_is_refused_before_any_work",
+            "test_stacks.py::test_an_order_that_can_work_does_for_one_and_for_two",
         ),
     ),
     (
@@ -126,7 +126,7 @@ FAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "a method is refused only after objects were generated",
-        ("test_matrix.py::test_every_cell_works_or_is_refused_before_any_work",),
+        ("test_matrix.py::test_a_mask_that_is_not_there_is_refused_before_any_work",),
     ),
     (
         "a small model is refused for a reason that is not true",
@@ -134,7 +134,7 @@ FAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "a long video is refused as a story where the method could show it",
-        ("test_matrix.py::test_every_cell_works_or_is_refused_before_any_work",),
+        ("test_long_layouts.py::test_every_method_works_in_one_clip_a_long_one_and_a_story",),
     ),
     (
         "a message is endless, a map is empty, a clip ends early, and nothing says so",
@@ -170,8 +170,11 @@ FAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "a number of a method cannot be set, or is set for another family",
-        ("test_methods.py::test_guidance_is_the_runs_the_methods_or_ones_own",),
+        "methods cannot be stacked, or a setting reaches another family's controls",
+        (
+            "test_long_layouts.py::test_a_setting_of_a_transformer_is_its_own",
+            "test_stacks.py::test_a_stack_on_the_command_line",
+        ),
     ),
     (
         "few steps, or a model without its layers, leave a control without effect, and nothing says so",

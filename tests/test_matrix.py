@@ -70,7 +70,7 @@ def test_every_cell_works_or_is_refused_before_any_work(family, matrix):
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != CHEAP])
 def test_gradient_steps_lower_the_energy(family, matrix):
-    """By a tenth of the method's steps, or a hundredth: tiny networks have other curvatures than those it was tuned on."""
+    """By a tenth of the method's steps, or a hundredth: tiny networks are curved otherwise than those of its tuning."""
     for method in ("lvd", "boxdiff", "backward-guidance"):
         if (method, family, "two tracks") in REFUSED:
             continue
@@ -134,6 +134,11 @@ def test_a_scheduler_that_a_method_brings_is_refused_by_its_name(matrix):
     with pytest.raises(AnimaticError, match=r"^scheduler 'ddim' does not support flow"):
         said(matrix, "ditctrl:published", "Wan 2.1", "two tracks", steps=4, scheduler="ddim")
     said(matrix, "ditctrl:published", "Wan 2.1", "two tracks", steps=4, scheduler="flow")
+
+
+def test_a_mask_that_is_not_there_is_refused_before_any_work(matrix):
+    cell = matrix.cell("lmd:sam", "Stable Diffusion 1", "two tracks", {"composition.mask.source": "no/where"})
+    assert cell.status == "refused" and "no/where" in cell.reason and not cell.evaluations
 
 
 def test_the_page_lists_every_method_and_family():
