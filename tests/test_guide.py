@@ -18,6 +18,7 @@ from animatic.cli import main
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide"
 PAGES = sorted(p.name for p in GUIDE.glob("*.md"))
+HUB = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 ADDRESS = "http://127.0.0.1:7860"
 
 
@@ -52,6 +53,8 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
     for code in blocks(page, "python"):
         if ADDRESS in code:
             code = code.replace(ADDRESS, request.getfixturevalue("studio"))
+        if HUB in code:  # the same classes at tiny size
+            code = code.replace(HUB, str(tiny.folder(tmp_path / "sd", tiny.unet2d())))
         exec(compile(code, page, "exec"), names)
     said = capsys.readouterr().out
     if page == "control.md":

@@ -22,8 +22,8 @@ from animatic.core.attention import fused_attention, mean_map
 from animatic.core.loop import sample
 from animatic.core.text import ClipText, truncating
 from animatic.core.types import AttentionMapRequest
+from animatic.denoising import encode, encode_stories
 from animatic.errors import AnimaticError, AnimaticWarning
-from animatic.generation import encode, encode_stories
 from animatic.rendering import render, render_batch
 from animatic.scene import Scene, Track
 

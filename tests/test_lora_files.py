@@ -6,9 +6,11 @@
 import json
 from pathlib import Path
 
+import ldm_layout
 import pytest
 import tiny
 import torch
+from conftest import close
 from diffusers import CogVideoXPipeline, DiffusionPipeline, StableDiffusionPipeline, WanPipeline
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -189,6 +191,78 @@ def test_kohya_with_text_encoder_and_convolutions(folders, tmp_path):
     state |= kohya_state(random_pairs(text, layers), "lora_te_text_model_", 3.0, step=0)
     count = {"unet": len(linear + convolutions), "text_encoder": len(layers)}
     check(folders, "sd", saved(tmp_path / "k.safetensors", state), 0.7, changed=count)
+
+
+@pytest.mark.parametrize("style", ["comfy", "kohya"])
+def test_names_of_the_first_code(folders, tmp_path, style):
+    """ComfyUI's generic names, and kohya's of the same layers, alpha in tensors: as diffusers adds kohya's file."""
+    whole = StableDiffusionPipeline.from_pretrained(folders["sd"][0])
+    unet, text = whole.unet, whole.text_encoder
+    convolutions = ["conv_in", "conv_out", "time_embedding.linear_2", "mid_block.resnets.1.conv2"]
+    convolutions += ["down_blocks.0.downsamplers.0.conv", "up_blocks.0.upsamplers.0.conv"]
+    convolutions += [
+        n for n, m in unet.named_modules() if n.rpartition(".")[2] in ("conv1", "time_emb_proj", "proj_in")
+    ]
+    convolutions.append("up_blocks.1.resnets.0.conv_shortcut")
+    layers = list(dict.fromkeys([*attention(unet), *convolutions]))
+    pairs = random_pairs(unet, layers)
+    words = [n for n, m in text.named_modules() if isinstance(m, nn.Linear)]
+    state = kohya_state(random_pairs(text, words), "lora_te_text_model_", 3.0, step=0)
+    plain = saved(tmp_path / "plain.safetensors", {**state, **kohya_state(pairs, "lora_unet_", 2.0, step=0)})
+
+    # What the first code calls each layer: that of the one whose weight has its place there.
+    first = {}
+    for name in layers:
+        marked = {
+            key: torch.full_like(value, float(key == f"{name}.weight")) for key, value in unet.state_dict().items()
+        }
+        unet_of_marks = tiny.unet2d()
+        unet_of_marks.load_state_dict(marked)
+        (first[name],) = [key for key, value in ldm_layout.unet(unet_of_marks).items() if value.all()]
+        first[name] = first[name].removesuffix(".weight")
+    renamed = {}
+    for name, (down, up) in pairs.items():
+        flat = first[name].replace(".", "_")
+        stem = f"diffusion_model.{first[name]}" if style == "comfy" else f"lora_unet_{flat}"
+        renamed |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": torch.tensor(2.0)}
+    for name, value in state.items():
+        if style == "comfy":
+            flat, _, role = name.partition(".")
+            path = next(word for word in words if flat.endswith("model_" + word.replace(".", "_")))
+            name = f"text_encoders.clip_l.transformer.text_model.{path}.{role}"
+        renamed[name] = value
+    model = load(str(folders["sd"][0]), "cpu")
+    apply_lora(model, saved(tmp_path / "comfy.safetensors", renamed), 0.5)
+    wanted = by_diffusers(*folders["sd"], plain, 0.5)
+    for part, own in parts_of(model).items():
+        for name, value in own.items():
+            assert close(value, wanted[part][name]), f"{part}.{name}"
+
+
+@pytest.mark.parametrize("kind", ["cog", "wan"])
+def test_names_of_videox_fun(folders, tmp_path, kind):
+    """Two underscores, alpha tensors; Wan's layers by their own names. The text encoder is T5."""
+    model = load(str(folders[kind][0]), "cpu")
+    if kind == "wan":
+        state, count = wan_state(model, "musubi")
+        state = {name.replace("lora_unet_", "lora_unet__", 1): value for name, value in state.items()}
+        other = load(str(folders[kind][0]), "cpu")
+        apply_lora(other, saved(tmp_path / "m.safetensors", wan_state(model, "musubi")[0]), 0.8)
+        wanted = other.unet.state_dict()
+    else:
+        pairs = random_pairs(model.unet, attention(model.unet))
+        state, count = kohya_state(pairs, "lora_unet__", 2.0, step=0), len(pairs)
+        wanted = {name: value.clone() for name, value in model.unet.state_dict().items()}
+        for name, (down, up) in pairs.items():
+            wanted[f"{name}.weight"] += 0.8 * 2 / 4 * up @ down
+    text = model.text.encoder
+    words = [n for n, m in text.named_modules() if isinstance(m, nn.Linear)][:3]
+    state |= kohya_state(random_pairs(text, words), "lora_te_", 4.0, step=0)
+    before = {name: value.clone() for name, value in text.state_dict().items()}
+    apply_lora(model, saved(tmp_path / "v.safetensors", state), 0.8)
+    for name, value in model.unet.state_dict().items():
+        assert close(value, wanted[name]), name
+    assert count and sum(not torch.equal(v, before[k]) for k, v in text.state_dict().items()) == 3
 
 
 def test_names_of_the_training_scripts(folders, tmp_path):

@@ -16,8 +16,8 @@ from animatic.core.backbone import Geometry
 from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
+from animatic.denoising import encode_stories
 from animatic.errors import AnimaticError
-from animatic.generation import encode_stories
 from animatic.rendering import render
 from animatic.scene import Scene, Track
 from animatic.timeline import Timeline, WindowLayout, by_count, check_memory, timeline_of

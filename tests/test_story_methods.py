@@ -18,7 +18,7 @@ from animatic.core.attention import fused_attention
 from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning
-from animatic.generation import encode_stories
+from animatic.denoising import encode_stories
 from animatic.methods import method_named
 from animatic.scene import Scene, Track
 from animatic.timeline import timeline_of

@@ -17,6 +17,7 @@ from .video import Video
 
 if TYPE_CHECKING:
     from .backbones import load
+    from .callbacks import Callback as Callback
     from .core.control import Control as Control
     from .generation import generate, generate_batch
     from .methods import METHODS as METHODS
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "AnimaticError", "GenerationRequest", "SamplingOptions", "Scene", "Story", "Track", "Video",
+    "AnimaticError", "Callback", "Control", "GenerationRequest", "SamplingOptions", "Scene", "Story", "Track", "Video",
     "edit", "generate", "generate_batch", "load", "load_scene", "load_story", "plan", "read_request", "render",
     "render_batch",
 ]  # fmt: skip
 
 _LATE = {
-    "METHODS": ".methods", "Control": ".core.control", "GenerationRequest": ".request", "Method": ".methods",
+    "METHODS": ".methods", "Callback": ".callbacks", "Control": ".core.control", "GenerationRequest": ".request",
+    "Method": ".methods",
     "SamplingOptions": ".request", "edit": ".rendering", "generate": ".generation", "generate_batch": ".generation",
     "load": ".backbones", "plan": ".planning.planners", "read_request": ".request_files", "render": ".rendering",
     "render_batch": ".rendering",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .controls.watching import Progress
+from .controls.watching import OnStep, Progress
+from .core.control import Control
+from .errors import AnimaticError
 
 if TYPE_CHECKING:
-    from .core.control import Control
     from .scene import Scene
     from .timeline import Timeline
     from .video import Video
@@ -91,6 +92,26 @@ class Callbacks(Callback):
             callback.on_render(video)
 
 
-def together(callbacks: Sequence[Callback | Control]) -> Callbacks:
-    """Callbacks as one. A control among them observes."""
-    return Callbacks([each if isinstance(each, Callback) else Observe([each]) for each in callbacks])
+StepFunction = Callable[[int, int, Any], object]
+Watcher = Callback | Control | StepFunction
+Watchers = Watcher | Sequence[Watcher]
+
+
+def together(callbacks: Watchers) -> Callbacks:
+    """Callbacks as one. A control among them observes; a function is called as `OnStep` calls it.
+
+    Raises `AnimaticError` where one is none of these.
+    """
+    several = callbacks if isinstance(callbacks, Sequence) else [callbacks]
+    return Callbacks([_callback(each) for each in several])
+
+
+def _callback(given: Watcher) -> Callback:
+    if isinstance(given, Callback):
+        return given
+    if isinstance(given, Control):
+        return Observe([given])
+    if isinstance(given, type) or not callable(given):
+        wanted = "a Callback, a Control, or a function of (step, total, latents)"
+        raise AnimaticError(f"callback is {repr(given)[:60]}; want {wanted}")
+    return Observe([OnStep(given)])

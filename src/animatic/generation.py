@@ -9,20 +9,18 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
 from .binding import BoundRequest, bind, load_model, needs_windows
-from .callbacks import FINISHING, Callback, Callbacks, together
-from .controls.finite import Finite
+from .callbacks import FINISHING, Callbacks, Watchers, together
 from .core.backbone import Backbone
-from .core.control import Control
-from .core.loop import sample
-from .core.seeds import check_seed
-from .core.types import Conditioning
-from .editing import edit_controls, inverted_noise
-from .errors import AnimaticError, warn
+from .denoising import denoised_stories
+from .denoising import encode as encode  # read from here, too
+from .denoising import encode_stories as encode_stories
+from .editing import inverted_noise
+from .errors import AnimaticError
 from .finishing.checks import check_stages
 from .finishing.stage import Shape
 from .finishing.stages import finish, stage_context, stages_of
@@ -31,10 +29,9 @@ from .methods.settings import filled
 from .request import GenerationRequest
 from .request_checks import check_story
 from .scene import Scene, Story, story_json
+from .start_noise import FirstLatents
 from .timeline import Timeline
-from .video import Video, check_rate
-
-Watchers = Sequence[Callback | Control]
+from .video import Video
 
 
 def generate(
@@ -45,6 +42,7 @@ def generate(
     method: MethodLike | None = None,
     video: Video | None = None,
     keep: Path | None = None,
+    latents: FirstLatents | None = None,
 ) -> Video:
     """The video that a request describes. `generate(video.request)` makes the same frames again.
 
@@ -55,12 +53,34 @@ def generate(
         method: A `Method` or a list of controls in place of the method that the request names.
         video: The video whose frames are edited; needed where `request.inverted` is its digest.
         keep: Results of finishing stages are kept as KEEP.1-STAGE.mkv, and used again by a later run.
+        latents: The first latents, or what draws them, in place of the seed; needed where `request.noise` is their
+            digest. See `start_noise.first_latents`.
 
     Raises:
         AnimaticError: before any work, where something cannot be done.
 
     """
-    return generate_versions(request, model, callbacks, method=method, video=video, keep=keep)[-1]
+    versions = generate_versions(request, model, callbacks, method=method, video=video, keep=keep, latents=latents)
+    return versions[-1]
+
+
+def generate_latents(
+    request: GenerationRequest,
+    model: Backbone | None = None,
+    callbacks: Watchers = (),
+    *,
+    method: MethodLike | None = None,
+    latents: FirstLatents | None = None,
+) -> Tensor:
+    """The clean latents `[1, channel, frame, height, width]` of a request without edits and finishing stages.
+
+    `model.decode` makes pixels of them. See `generate`.
+    """
+    if request.edits or request.inverted or request.finishing.stages:
+        raise AnimaticError("latents are of one render; want a request without edits and finishing stages")
+    bound = bind(request, model or load_model(request), method)
+    denoised = denoised_stories(bound, [request.story], [request.sampling.seed], together(callbacks), first=latents)
+    return denoised.latents
 
 
 def generate_versions(
@@ -71,6 +91,7 @@ def generate_versions(
     method: MethodLike | None = None,
     video: Video | None = None,
     keep: Path | None = None,
+    latents: FirstLatents | None = None,
 ) -> list[Video]:
     """The video without edits, then that of each edit, all from the same noise; only the last is finished.
 
@@ -89,7 +110,7 @@ def generate_versions(
     _check_stages(bound)
 
     seeds = [request.sampling.seed] * len(stories)  # edits have the noise of the source
-    videos = _sampled(bound, stories, seeds, reports, noise)
+    videos = _sampled(bound, stories, seeds, reports, noise, latents)
     if video is not None:  # frame by frame the given one: at its times, with its sound
         videos = [replace(made, fps=video.fps, sound=video.sound) for made in videos]
     if request.finishing.stages:
@@ -119,8 +140,8 @@ def generate_batch(
         same_seed = request.with_sampling(seed=first.sampling.seed)
         if replace(same_seed, story=first.story) != first:
             raise AnimaticError("requests of one batch differ in more than story and seed; want one batch for each")
-    if first.edits or first.inverted:
-        raise AnimaticError("a request with edits is a batch of its own; want generate")
+    if first.edits or first.inverted or first.noise:
+        raise AnimaticError("a request with edits or given latents is a batch of its own; want generate")
 
     for request in requests:
         check_story(request.story)
@@ -186,56 +207,37 @@ def _sampled(
     seeds: Sequence[int],
     reports: Callbacks,
     noise: Tensor | None = None,
+    first: FirstLatents | None = None,
 ) -> list[Video]:
-    """A video of each story; `noise` (one row a story) is drawn from the seeds if not given."""
+    """A video of each story. See `denoising.denoised_stories`."""
     backbone = bound.backbone
-    width, height = bound.size
-    seeds = [check_seed(seed) for seed in seeds]
-    shown = bound.shown(stories)
-    for each in shown:
-        check_rate(bound.frame_rate(each))
-
-    # the method's controls, and around and inside them those of edits
-    controls = bound.controls(shown)
-    for each in shown:
-        scene = f"scene {each.prompt[:40]!r}"
-        for note in bound.notes(each, controls):
-            warn(note if note.startswith("scene ") else f"{scene}: {note}")
-    controls = edit_controls(bound, controls, stories, noise is not None)
-
-    worded = bound.worded(shown)
-    frames = bound.frame_count(shown)
-    if noise is None:
-        noise = backbone.noise(seeds, frames, height, width, windowed=bound.windowed)
-    chain = [Finite(), *reports.controls(controls, worded)]
-    cond = encode(worded, backbone)
-    schedule = bound.schedule
-    latents = sample(backbone, schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance)
-    pixels = backbone.decode(latents).cpu().numpy()
+    denoised = denoised_stories(bound, stories, seeds, reports, noise, first)
+    pixels = backbone.decode(denoised.latents).cpu().numpy()
 
     # what all of the batch's files say
-    settled = filled(controls, bound.guidance, backbone)
+    settled = filled(denoised.controls, bound.guidance, backbone)
     made = {
         "model": backbone.name,
         "family": backbone.family,
         "method": bound.method.name,
         "controls": repr(settled),
-        "steps": schedule.steps,
-        "scheduler": schedule.name,
+        "steps": bound.schedule.steps,
+        "scheduler": bound.schedule.name,
         "versions": versions(),
     }
 
     # and each its own: video i of an edited story is that after i edits
     videos = []
     edits = bound.request.edits
-    for i, (each, seed) in enumerate(zip(shown, seeds, strict=True)):
+    frames = bound.frame_count(denoised.shown)
+    for i, (each, seed) in enumerate(zip(denoised.shown, seeds, strict=True)):
         story = bound.request.story if edits else stories[i]
         complete = bound.complete(story, seed, each)
         unfinished = type(complete.finishing)()
-        request = replace(complete, edits=edits[:i], finishing=unfinished)
+        request = replace(complete, edits=edits[:i], finishing=unfinished, noise=denoised.noise_digest)
         info = {
             "prompt": each.prompt,
-            "prompt_text": worded[i].prompt,
+            "prompt_text": denoised.worded[i].prompt,
             "seed": seed,
             **made,
             **_shown_info(each, backbone),
@@ -255,28 +257,6 @@ def _shown_info(shown: Scene | Timeline, backbone: Backbone) -> dict[str, Any]:
         "negative_text": backbone.defaults.negative_text(shown.negative),
         "scene": json.loads(shown.to_json()),
     }
-
-
-def encode(shown: Sequence[Scene | Timeline], backbone: Backbone) -> Conditioning:
-    """The conditioning of scenes, or of timelines, in the wording of a method.
-
-    Negative prompts are the scenes' and the model's default.
-    """
-    if isinstance(shown[0], Timeline):
-        timelines = cast("Sequence[Timeline]", shown)
-        stories = [timeline.scenes for timeline in timelines]
-        return encode_stories(stories, backbone)
-    scenes = cast("Sequence[Scene]", shown)
-    prompts = [scene.prompt for scene in scenes]
-    negatives = [backbone.defaults.negative_text(scene.negative) for scene in scenes]
-    return backbone.encode(prompts, negatives)
-
-
-def encode_stories(stories: Sequence[Story], backbone: Backbone) -> Conditioning:
-    """The texts of each story's scenes in a row: `[row, part * token, channel]`, all negative rows first."""
-    prompts = [[scene.prompt for scene in story] for story in stories]
-    negatives = [[backbone.defaults.negative_text(scene.negative) for scene in story] for story in stories]
-    return backbone.encode_stories(prompts, negatives)
 
 
 def versions() -> dict[str, str]:

@@ -3,43 +3,126 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
+import torch
+from torch import Tensor
+
+from .backbones import load
 from .backbones.lora import LoraRequest
+from .callbacks import Watchers
 from .core.backbone import Backbone
 from .errors import AnimaticError
-from .generation import Watchers, generate, generate_batch
+from .generation import generate, generate_batch, generate_latents
 from .methods import MethodLike
 from .request import FinishingOptions, GenerationRequest, SamplingOptions, WindowOptions
 from .scene import Scene, Story
+from .start_noise import FirstLatents, seed_of
 from .story_edit import Edit
 from .video import Video
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+ModelLike: TypeAlias = "str | os.PathLike[str] | Backbone | DiffusionPipeline"
+OUTPUTS = ("video", "latent")
+LOADING = ("loras", "dtype", "quantize", "offload", "save_memory")  # options of a model that is yet to be loaded
+
+# Options by the names that pipelines of diffusers have for them.
+DIFFUSERS_NAMES = {
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "num_frames": "frames",
+    "negative_prompt": "negative",
+    "width": "size=(width, height)",
+    "height": "size=(width, height)",
+    "generator": "seed, which may be a generator",
+    "callback_on_step_end": "callbacks",
+    "callback": "callbacks",
+}
+
+
+@overload
+def render(
+    shown: Scene | Story,
+    model: ModelLike = "mini",
+    method: MethodLike = "",
+    seed: int | torch.Generator = 0,
+    *,
+    latents: Tensor | None = None,
+    output_type: Literal["video"] = "video",
+    callbacks: Watchers = (),
+    **options: Any,
+) -> Video: ...
+
+
+@overload
+def render(
+    shown: Scene | Story,
+    model: ModelLike = "mini",
+    method: MethodLike = "",
+    seed: int | torch.Generator = 0,
+    *,
+    latents: Tensor | None = None,
+    output_type: Literal["latent"],
+    callbacks: Watchers = (),
+    **options: Any,
+) -> Tensor: ...
 
 
 def render(
     shown: Scene | Story,
-    model: str | os.PathLike[str] | Backbone = "mini",
+    model: ModelLike = "mini",
     method: MethodLike = "",
-    seed: int = 0,
+    seed: int | torch.Generator = 0,
     *,
+    latents: Tensor | None = None,
+    output_type: str = "video",
     callbacks: Watchers = (),
     **options: Any,
-) -> Video:
+) -> Video | Tensor:
     """Render a scene, or scenes in a row as one video of any length.
 
-    `method` "" is lvd, or ditctrl+lvd for what is longer than the model's clip. `options` are fields of
-    `SamplingOptions`, `WindowOptions` and `GenerationRequest`, such as `steps=20, overlap=0.5, loras=...`. A scene of 0
-    seconds is a still. Raises `AnimaticError` before any work where something cannot be done.
+    Args:
+        shown: A scene, or a story; a scene of 0 seconds is a still.
+        model: A name, a folder, a hub id, a model that is loaded, or a loaded pipeline of diffusers (see `load`).
+        method: A name of `METHODS`, a `Method` or a list of controls; "" is lvd, or ditctrl+lvd for what is longer than
+            the model's clip.
+        seed: Seed of the noise, or a generator that draws it; one of the CPU that drew nothing yet draws its seed's.
+        latents: The first latents in place of a seed: unit noise `[1, channel, frame, height, width]`.
+        output_type: "video", or "latent" for clean latents `[1, channel, frame, height, width]`, not decoded.
+        callbacks: Functions `callback(step, total, latents)`, callbacks and controls that observe; one or several.
+        **options: Fields of `SamplingOptions`, `WindowOptions` and `GenerationRequest`, such as `steps=20,
+            overlap=0.5, loras=...`.
+
+    Raises:
+        AnimaticError: before any work, where something cannot be done.
+
     """
-    request = request_of(_story(shown), model, method, seed, **options)
-    return generate(request, _loaded(model), callbacks, method=_own(method))
+    if output_type not in OUTPUTS:
+        hint = "a video has .frames, .to_pil() and .to_tensor()"
+        raise AnimaticError(f"output_type is {output_type!r}; want {' or '.join(OUTPUTS)}: {hint}")
+
+    # A generator is a seed that may have drawn before.
+    first: FirstLatents | None = latents
+    if isinstance(seed, torch.Generator):
+        if latents is not None:
+            raise AnimaticError("latents are given, and a generator to draw them; want one of both")
+        first = seed
+        seed = seed_of(seed)
+
+    loaded = _loaded(model, options)
+    request = request_of(_story(shown), loaded or model, method, seed, **options)
+    if output_type == "latent":
+        return generate_latents(request, loaded, callbacks, method=_own(method), latents=first)
+    return generate(request, loaded, callbacks, method=_own(method), latents=first)
 
 
 def render_batch(
     scenes: Sequence[Scene | Story],
-    model: str | os.PathLike[str] | Backbone = "mini",
+    model: ModelLike = "mini",
     method: MethodLike = "",
     seeds: Sequence[int] = (0,),
     *,
@@ -51,10 +134,11 @@ def render_batch(
         raise AnimaticError(f"scenes is {repr(scenes)[:60]}; want a list of scenes")
     if len(seeds) != len(scenes):
         raise AnimaticError(f"{len(seeds)} seeds for {len(scenes)} scenes; want one each")
+    loaded = _loaded(model, options)
     requests = []
     for shown, seed in zip(scenes, seeds, strict=True):
-        requests.append(request_of(_story(shown), model, method, seed, **options))
-    return generate_batch(requests, _loaded(model), callbacks, method=_own(method))
+        requests.append(request_of(_story(shown), loaded or model, method, seed, **options))
+    return generate_batch(requests, loaded, callbacks, method=_own(method))
 
 
 def edit(
@@ -75,18 +159,18 @@ def edit(
     return generate(request.edited(Edit(swap or {}, weight or {}, prompt, blend)), model, callbacks)
 
 
-def request_of(
-    story: Story, model: str | os.PathLike[str] | Backbone, method: MethodLike, seed: int, **options: Any
-) -> GenerationRequest:
+def request_of(story: Story, model: ModelLike, method: MethodLike, seed: int, **options: Any) -> GenerationRequest:
     """A request from keywords. Raises `AnimaticError` for a keyword that is no field."""
     if not isinstance(model, (str, os.PathLike, Backbone)):
-        raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model")
+        raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model, or a pipeline")
     sampling = [f.name for f in fields(SamplingOptions) if f.name != "seed"]
     windows = [f.name for f in fields(WindowOptions) if f.name != "enabled"]
     known = [*sampling, *windows, "windowed", "loras", "settings", "stages"]
     for name in options:
         if name not in known:
-            raise AnimaticError(f"unknown option {name!r}; known: {', '.join(known)}")
+            meant = DIFFUSERS_NAMES.get(name)
+            wanted = f"want {meant}" if meant else f"known: {', '.join(known)}"
+            raise AnimaticError(f"unknown option {name!r}; {wanted}")
 
     # None stands for the default, as in the fields of a request
     given = {name: _plain(value) for name, value in options.items() if value is not None}
@@ -121,8 +205,14 @@ def _story(shown: Scene | Story) -> Story:
     return tuple(shown) if isinstance(shown, (tuple, list)) else (cast("Scene", shown),)
 
 
-def _loaded(model: Any) -> Backbone | None:
-    return model if isinstance(model, Backbone) else None
+def _loaded(model: ModelLike, options: Mapping[str, Any]) -> Backbone | None:
+    """The model if it is one, or a pipeline's. Raises `AnimaticError` for options that are those of loading."""
+    if isinstance(model, (str, os.PathLike)):
+        return None
+    given = [name for name in LOADING if options.get(name)]
+    if given:
+        raise AnimaticError(f"{given[0]} is given, and a model that is loaded already; want it where that is loaded")
+    return model if isinstance(model, Backbone) else load(model)
 
 
 def _own(method: MethodLike) -> MethodLike | None:

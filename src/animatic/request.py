@@ -102,6 +102,7 @@ class GenerationRequest:
         finishing: Stages after the render.
         edits: Changes to the story, one after another; the video is that of the last.
         inverted: Digest of the video whose noise this was made from, "" where there is none. See `Video.digest`.
+        noise: Digest of the first latents where these were given, "" where they are drawn from the seed.
 
     """
 
@@ -115,6 +116,7 @@ class GenerationRequest:
     finishing: FinishingOptions = FinishingOptions()
     edits: tuple[Edit, ...] = ()
     inverted: str = ""
+    noise: str = ""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 

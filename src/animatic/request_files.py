@@ -63,7 +63,8 @@ def check_paths(request: GenerationRequest, source: Path, allowed: Iterable[str 
 def _named_files(request: GenerationRequest) -> Iterator[tuple[str, str]]:
     """Everything that the request names by its path: (option, path)."""
     stage_models = re.findall(r"model=([^:,]+)", request.finishing.stages)
-    for model in (request.model, *stage_models):
+    models = (request.model, *stage_models)
+    for model in (*models, *(part for name in models if "@" in name for part in name.split("@"))):
         # a name of a preset or a hub id ("owner/name") is no path
         is_path = os.path.isabs(model) or ".." in Path(model).parts or model.startswith(("~", "."))
         if is_path:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from .media.sound import Sound
 from .scene import Box, Scene
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .request import GenerationRequest
 
 FPS_LIMIT = 1000  # frames per second of a video are fewer
@@ -58,6 +60,20 @@ class Video:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        """Its frames as Pillow's images."""
+        return map(Image.fromarray, self.frames)
+
+    def to_pil(self) -> list[Image.Image]:
+        """All frames as Pillow's images."""
+        return list(self)
+
+    def to_tensor(self) -> Tensor:
+        """The frames as diffusers' `output_type="pt"`: float32 `[frame, 3, height, width]` in 0..1."""
+        from torch import from_numpy  # late: reading and drawing need no torch
+
+        return from_numpy(self.frames).movedim(-1, 1).float() / 255
 
     @property
     def digest(self) -> str:

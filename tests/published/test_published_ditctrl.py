@@ -18,9 +18,10 @@ from animatic.core.attention import fused_attention
 from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionCall, Branch, Conditioning, Step
+from animatic.denoising import encode, encode_stories
 from animatic.editing import edited
 from animatic.errors import AnimaticError
-from animatic.generation import encode, encode_stories, generate
+from animatic.generation import generate
 from animatic.methods import METHODS
 from animatic.rendering import render
 from animatic.request import GenerationRequest

@@ -14,7 +14,7 @@ the next one begins, and maps that were found already are not computed again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from ..core.attention import TEXT_KINDS, attention_with_columns, matches_any, on
 from ..core.types import Attend, AttentionCall, AttentionMapRequest, Conditioning, Step
 from ..errors import AnimaticError
 from .gradients import incompatible_with_gradients
+from .replaceable import check_replaceable
 
 
 @dataclass(frozen=True)
@@ -62,23 +63,62 @@ class AttentionHooks:
 
         `kind` returns the kind of a layer by its name, `processor` makes the processor of (hooks, name, kind).
         """
-        self.network = network
+        self.network: Any = network
         self.requested_count = 0
         self.call: NetworkCall | None = None
         self.layers: list[str] = []
         self.text_layers: list[str] = []
+        self.borrowed = False
+        self._make = processor
+        self._kind = kind
+        self._is_installed = True
 
-        processors: dict[str, Any] = {}
-        for key, own in network.attn_processors.items():  # type: ignore[union-attr, operator]
-            name = key.removesuffix(".processor")
-            if ".fuser." in key:  # attention of GLIGEN's grounding layers is not hooked
-                processors[key] = own
+        own = self.network.attn_processors
+        for key in own:
+            if ".fuser." in key:
                 continue
-            processors[key] = processor(self, name, kind(key))
+            name = key.removesuffix(".processor")
             self.layers.append(name)
             if kind(key) in TEXT_KINDS:
                 self.text_layers.append(name)
-        network.set_attn_processor(processors)  # type: ignore[operator]
+        self.network.set_attn_processor(self._replacing(own))
+        self._own = own
+
+    def _replacing(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The hooks in place of a network's processors; GLIGEN's grounding layers keep theirs."""
+        processors: dict[str, Any] = {}
+        for key, stock in own.items():
+            name = key.removesuffix(".processor")
+            processors[key] = stock if ".fuser." in key else self._make(self, name, self._kind(key))
+        return processors
+
+    def give_back(self) -> None:
+        """Return the network's own processors to a network that somebody else uses, too: see `installed`."""
+        self.borrowed = True
+        self._is_installed = False
+        self.network.set_attn_processor(dict(self._own))
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Have the hooks in the layers meanwhile; a borrowed network has its own processors before and after.
+
+        Raises `AnimaticError` where these compute what the hooks would not.
+        """
+        if self._is_installed:
+            yield
+            return
+
+        # Its owner may have set others since the last run.
+        own = self.network.attn_processors
+        check_replaceable(own)
+        self.network.set_attn_processor(self._replacing(own))
+        self._is_installed = True
+        try:
+            yield
+        finally:
+            self.call = None
+            self._is_installed = False
+            self.network.set_attn_processor(dict(own))
 
     @contextmanager
     def serving(self, call: NetworkCall) -> Iterator[None]:
@@ -87,6 +127,13 @@ class AttentionHooks:
         Raises `AnimaticError` where a requested layer was not called, or where an acceleration in use would give wrong
         gradients (see `gradients`).
         """
+        # Backward may call layers again, which must find the hooks: they stay for the whole run.
+        if torch.is_grad_enabled() and not self._is_installed:
+            raise AnimaticError("gradients of a borrowed network outside of a run; want `with model.running():`")
+        with self.installed():
+            yield from self._serving(call)
+
+    def _serving(self, call: NetworkCall) -> Iterator[None]:
         # Refused before anything is computed: such gradients would be wrong without an error.
         request = call.cond.map_request
         requested = self.requested_layers(request)

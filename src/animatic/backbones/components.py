@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,8 @@ from .attention_processors import UNetProcessor
 from .checkpointing import add_checkpointing
 from .codec import PatchCodec, latents_of
 from .folder import read_network
-from .grounding import has_grounding
+from .gradients import without_gradients
+from .grounding import fusers_on, has_grounding
 
 
 @dataclass(eq=False, repr=False)
@@ -79,6 +81,9 @@ class Components(Backbone):
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         """Read further parts that `model_index.json` names; most models have none."""
 
+    def borrow_extras(self, pipe: Any) -> None:
+        """Take further parts from a loaded pipeline of diffusers; most models have none."""
+
     def hook_attention(self, network: Any) -> AttentionHooks:
         """Install hooks in the attention layers of a network of this class."""
         return AttentionHooks(network, unet_kind, UNetProcessor)
@@ -118,6 +123,22 @@ class Components(Backbone):
         modules = dict(self.unet.named_modules())
         names = [name for name in self.hooks.text_layers if matches_any(name, layers)]
         return {name: getattr(modules.get(name), "heads", 0) for name in names}
+
+    @property
+    def all_hooks(self) -> list[AttentionHooks]:
+        """The hooks of all denoising networks."""
+        return [self.hooks]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The hooks in the layers of a borrowed network, and its weights without gradients, for one run."""
+        with ExitStack() as stack:
+            for hooks in self.all_hooks:
+                if hooks.borrowed:
+                    stack.enter_context(hooks.installed())
+                    stack.enter_context(without_gradients(hooks.network))
+                    stack.enter_context(fusers_on(hooks.network))
+            yield
 
     @property
     def networks(self) -> list[Any]:

@@ -24,14 +24,17 @@ from ..media.frame_buffer import format_bytes
 HALF = "fp16"  # the variant of a part in half precision, as diffusers and transformers name it
 FORMATS = (".safetensors", ".bin")  # of weights, the first that a part has
 OTHER_FORMATS = (".ckpt", ".h5", ".msgpack", ".onnx", ".onnx_data", ".pb", ".pt", ".pth", ".gguf")
+CONFIGS = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model")
+FAILURES = (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, HFValidationError, OSError)
 UNREACHABLE = (DryRunError, LocalEntryNotFoundError, OfflineModeIsEnabled)
 
 
-def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) -> Path:
+def fetched(name: str, source: str, parts: Sequence[str], half: bool = False, revision: str = "") -> Path:
     """The local folder of a model of the hub, with these parts of it; cached files are not fetched again.
 
     `name` is the model that needs it, "" where it was requested by its hub id. `half`: weights in float16 where the hub
-    has them in addition to float32, but for the VAE, which may compute in float32. Warns of what is fetched.
+    has them in addition to float32, but for the VAE, which may compute in float32. `revision`: a branch, tag or commit
+    of it, "" for its main branch. Warns of what is fetched.
 
     Raises `AnimaticError` where the model is not here and cannot be fetched.
     """
@@ -39,9 +42,11 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
     try:
         # What the hub has, and what of it is here already.
         try:
-            listing: Any = snapshot_download(source, allow_patterns=patterns, dry_run=True, tqdm_class=_Silent)
+            listing: Any = snapshot_download(
+                source, revision=revision or None, allow_patterns=patterns, dry_run=True, tqdm_class=_Silent
+            )
         except UNREACHABLE:
-            return _cached(source, parts)
+            return _cached(source, parts, revision)
         sizes = {file.filename: file.file_size or 0 for file in listing}
         here = {file.filename for file in listing if file.is_cached}
 
@@ -52,11 +57,25 @@ def fetched(name: str, source: str, parts: Sequence[str], half: bool = False) ->
             size = format_bytes(sum(sizes[file] for file in missing))
             count = counted(len(missing), "file")
             warn(f"{name or source}: fetching {count} of {source}, {size}")
-        return Path(snapshot_download(source, allow_patterns=requested))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, HFValidationError, OSError) as error:
+        return Path(snapshot_download(source, revision=revision or None, allow_patterns=requested))
+    except FAILURES as error:
         reason = type(error).__name__
         whose = f"{name}: {source}" if name else f"{source}: no folder, and as a hub id it"
+        if revision:
+            whose += f" at {revision}"
         raise AnimaticError(f"{whose} is not on this machine and cannot be fetched ({reason})") from None
+
+
+def fetched_configs(source: str) -> Path:
+    """The local folder of a model of the hub with its configurations and tokenizers, a few MB, without weights.
+
+    Raises `AnimaticError` where they are not here and cannot be fetched.
+    """
+    try:
+        return Path(snapshot_download(source, allow_patterns=list(CONFIGS)))
+    except FAILURES as error:
+        reason = type(error).__name__
+        raise AnimaticError(f"{source} is not on this machine and cannot be fetched ({reason})") from None
 
 
 def needed(files: Iterable[str], here: Collection[str] = (), half: bool = False) -> list[str]:
@@ -99,11 +118,11 @@ def _weights_of(stored: Sequence[str], ending: str, variant: str) -> list[str]:
     return [str(file) for file in usable]
 
 
-def _cached(source: str, parts: Sequence[str]) -> Path:
+def _cached(source: str, parts: Sequence[str], revision: str) -> Path:
     """The folder of a model as far as it was fetched before. Raises `LocalEntryNotFoundError` where it was not."""
     # Any file that is read of the model shows where its folder is in the cache.
     for file in ("model_index.json", *(f"{part}/config.json" for part in parts)):
-        found = try_to_load_from_cache(source, file)
+        found = try_to_load_from_cache(source, file, revision=revision or None)
         if isinstance(found, str):
             return Path(found).parents[file.count("/")]
     raise LocalEntryNotFoundError(source)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
 
 # diffusers hooks that leave a network's arithmetic as it is; all others return cached outputs or cast weights
@@ -36,3 +39,16 @@ def incompatible_with_gradients(network: nn.Module) -> str:
         if unsafe:
             return f"the hook {unsafe[0]!r}, which caches, skips or recasts what the gradient needs"
     return ""
+
+
+@contextmanager
+def without_gradients(network: nn.Module) -> Iterator[None]:
+    """The weights as constants meanwhile: backward to the latents then keeps nothing for them."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

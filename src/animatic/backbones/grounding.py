@@ -8,6 +8,8 @@ in every spatial block, none in temporal blocks, under the names that the publis
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +100,17 @@ def position_net_inputs(cond: Conditioning, frames: int) -> dict[str, Tensor] | 
         "masks": present.to(dtype),
         "positive_embeddings": phrases.flatten(0, 1),
     }
+
+
+@contextmanager
+def fusers_on(network: nn.Module) -> Iterator[None]:
+    """The fusers of a network switched on meanwhile: GLIGEN's pipeline leaves them off after a part of its steps."""
+    fusers: list[Any] = [module for module in network.modules() if isinstance(module, GatedSelfAttentionDense)]
+    off = [fuser for fuser in fusers if not fuser.enabled]
+    for fuser in off:
+        fuser.enabled = True
+    try:
+        yield
+    finally:
+        for fuser in off:
+            fuser.enabled = False

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -24,15 +24,20 @@ from .fetching import fetched
 from .folder import class_in, read_card, read_json, reading_card
 from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
+from .layouts import check_original
 from .locating import SHARED, Location, locate
 from .memory import apply_memory_options
 from .parts import read_codec, read_labels, read_scheduler, read_text_encoder
 from .plugged import load_plugged, reader_of
 from .presets import CONVERT_COMMAND, PRESETS, Preset
+from .single_file import read_single_file, single_file
 from .small_model import SpaceTimeBackbone
 from .unet2d import Refiner, UNet2D
 from .unet3d import UNet3D
 from .wan import Wan
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 NETWORKS = {cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan)}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
@@ -53,23 +58,27 @@ CARD = {
 
 @quiet()
 def load(
-    name: str | os.PathLike[str] = "mini",
+    name: str | os.PathLike[str] | DiffusionPipeline = "mini",
     device: str = "",
     memory: MemoryOptions = NO_MEMORY_OPTIONS,
     adapt: Callable[[Components], object] | None = None,
 ) -> Components:
-    """The model called `name` (see PRESETS), in the folder or with the hub id `name`, frozen, on `device`.
+    """The model called `name` (see PRESETS), in the folder or file or with the hub id `name`, frozen, on `device`.
 
-    Models and kinds of folders may also be those of installed packages, see `plugged`. `device` "" is a GPU if there is
-    one. `memory` are options to save memory; `adapt` may change the weights before. Raises `AnimaticError` where the
-    model is unknown, incomplete or damaged.
+    Models and kinds of folders may also be those of installed packages, see `plugged`. A hub id may have a revision,
+    owner/name@revision; a file the model whose configurations it has, FILE@MODEL. `device` "" is a GPU if there is one.
+    `memory` are options to save memory; `adapt` may change the weights before. Of a loaded pipeline of diffusers the
+    modules are used as and where they are, see `pipeline`. Raises `AnimaticError` where the model is unknown,
+    incomplete or damaged.
     """
     if not isinstance(name, (str, os.PathLike)):
-        raise AnimaticError(f"model is {repr(name)[:60]}; want a name, a folder or a hub id such as owner/name")
+        return _borrowed(name, device, memory)
     name = os.fspath(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if point := reader_of(name, is_known):
         return cast("Components", load_plugged(point, name, device, memory, adapt))
+    if file := single_file(name):
+        return _of_single_file(*file, device, memory, adapt)
     half = memory.dtype == "float16"
     place = locate(name, half)
     found = found_at(place)
@@ -81,11 +90,7 @@ def load(
         dtype = found.known.dtype if found.known and is_published and device.startswith("cuda") else "float32"
     model = _read(found, getattr(torch, dtype), half)
 
-    has_card = {"geometry", "defaults"} <= found.card.keys()
-    if found.alike:
-        _warn_of_recognised(model, found)
-    elif not found.known and not has_card:
-        _warn_of_defaults(model, found.folder)
+    warn_of_usage(model, found)
 
     # Weights are changed before they are quantised or offloaded.
     model.reference = place.reference
@@ -99,6 +104,44 @@ def load(
 def is_known(name: str) -> bool:
     """Whether a model, or a class of network, has a place here: packages add others, and replace none."""
     return name in PRESETS or name in NETWORKS
+
+
+def _borrowed(pipe: Any, device: str, memory: MemoryOptions) -> Components:
+    """The model of a loaded pipeline. Raises `AnimaticError` where it is to be moved, or changed to save memory."""
+    from .pipeline import borrowed  # which is made of what is here
+
+    if device or memory != NO_MEMORY_OPTIONS:
+        raise AnimaticError("a loaded pipeline stays as and where it is; want pipe.to(...) and its own memory options")
+    return borrowed(pipe)
+
+
+def _of_single_file(
+    file: Path, source: str, device: str, memory: MemoryOptions, adapt: Callable[[Components], object] | None
+) -> Components:
+    """The model in one file, with the configurations of `source`. See `load`."""
+    from .pipeline import assembled
+
+    dtype = memory.dtype or ("float16" if device.startswith("cuda") else "float32")
+    pipe = read_single_file(file, source, getattr(torch, dtype))
+    model, known = assembled(pipe)
+    warn_of_usage(model, replace(known, folder=file))
+    model.name = file.stem
+    path = str(file.resolve())
+    model.reference = f"{path}@{source}" if source else path
+    model.memory = memory
+    model.freeze()
+    if adapt is not None:
+        adapt(model)
+    return apply_memory_options(model, memory, torch.device(device))
+
+
+def warn_of_usage(model: Components, found: Found) -> None:
+    """Warn how a model is used where nobody says which one it is."""
+    has_card = {"geometry", "defaults"} <= found.card.keys()
+    if found.alike:
+        _warn_of_recognised(model, found)
+    elif not found.known and not has_card:
+        _warn_of_defaults(model, found.folder)
 
 
 def _warn_of_defaults(model: Components, folder: Path) -> None:
@@ -185,6 +228,7 @@ class Found:
 def found_at(place: Location) -> Found:
     """Raises `AnimaticError` where the place is no model folder, or one of another kind of model."""
     folder = place.folder
+    check_original(folder)
     index = read_json(folder / "model_index.json")
     card = read_card(folder)
     part = "transformer" if "transformer" in index else "unet"
@@ -216,8 +260,8 @@ def concat_conditioning_of(name: str) -> ConcatConditioning | None:
     if preset and preset.source and not preset.source.startswith(CONVERT_COMMAND):  # its folder has no card
         return preset.concat_conditioning
 
-    # A folder's card goes before what is known of the model; models of other packages have none.
-    if reader_of(name, is_known):
+    # A folder's card goes before what is known of the model; single files and models of other packages have none.
+    if single_file(name) or reader_of(name, is_known):
         return None
     found = locate(name)
     by_preset = found.preset and found.preset.concat_conditioning

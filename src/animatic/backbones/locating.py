@@ -14,6 +14,7 @@ from ..errors import AnimaticError
 from ..plugins import installed
 from .fetching import fetched
 from .lavie import models_home
+from .layouts import check_original_id
 from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
 
 NETWORKS = ("unet", "transformer", "transformer_2", "scheduler")
@@ -36,7 +37,7 @@ class Location:
 def locate(name: str, half: bool = False) -> Location:
     """The model called `name`, in the folder `name`, or with the hub id `name`, fetched if it has to be.
 
-    `half`: in float16 if the hub has it so.
+    Of a hub id a branch, tag or commit may be named: owner/name@revision. `half`: in float16 if the hub has it so.
     A folder goes before a hub id. Raises `AnimaticError` where there is none of these, or it cannot be fetched.
     """
     if preset := PRESETS.get(name):
@@ -47,13 +48,16 @@ def locate(name: str, half: bool = False) -> Location:
 
     # On the hub; ids of known models give their settings, too.
     known = ", ".join([*PRESETS, *installed("animatic.backbones")])
-    if not is_hub_id(name):
+    hub_id, at, revision = name.partition("@")
+    if not is_hub_id(hub_id) or (at and not revision):
         raise AnimaticError(
             f"unknown model {name!r}; known: {known}, or a folder in diffusers layout, or a hub id such as owner/name"
         )
-    preset_name = preset_of(name)
-    folder = fetched("", name, (*NETWORKS, *SHARED), half)
-    return Location(folder, preset_name or name, name, PRESETS.get(preset_name))
+    check_original_id(hub_id)
+    preset_name = preset_of(hub_id)
+    folder = fetched("", hub_id, (*NETWORKS, *SHARED), half, revision)
+    label = f"{preset_name}@{revision}" if preset_name and revision else preset_name or name
+    return Location(folder, label, name, PRESETS.get(preset_name))
 
 
 def is_hub_id(name: str) -> bool:

@@ -4,7 +4,8 @@ Hu et al. 2022, https://arxiv.org/abs/2106.09685.
 
 Read are files of diffusers (`unet.`, `transformer.`, `text_encoder.`) and of its training scripts
 (`processor.to_q_lora.down`), of peft (`base_model.model.`), of kohya and A1111 (`lora_unet_`, `lora_te_`, with LoCon's
-convolutions), and of Wan's own names (`diffusion_model.blocks.0.self_attn.q`, musubi's too). Renaming is diffusers'
+convolutions), of ComfyUI (`diffusion_model.input_blocks.1.1`, `text_encoders.clip_l.transformer.`), of VideoX-Fun
+(`lora_unet__`), and of Wan's own names (`diffusion_model.blocks.0.self_attn.q`, musubi's too). Renaming is diffusers'
 where it has one; kohya's names are those of the network's layers with "_" for ".", which are looked up in the network.
 
 Whatever cannot be added exactly is refused: a layer the network lacks, LoHa, LoKr, A1111's `dora_scale`.

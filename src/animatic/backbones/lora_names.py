@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
 from diffusers.utils.state_dict_utils import (
@@ -15,12 +16,18 @@ from diffusers.utils.state_dict_utils import (
 from torch import Tensor, nn
 
 from ..errors import AnimaticError, warn
+from .ldm_names import ldm_layers
 
 State = Mapping[str, Tensor]
 
-KOHYA = re.compile(r"lora_(unet|te1?)_([^.]+)\.(.+)")
+# VideoX-Fun's scripts write two underscores after the part.
+KOHYA = re.compile(r"lora_(unet|te1?)__?([^.]+)\.(.+)")
 
-MUSUBI = re.compile(r"lora_unet_blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)\.(.+)")
+MUSUBI = re.compile(r"lora_unet__?blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)\.(.+)")
+
+COMFY_TEXT = re.compile(r"text_encoders\.clip_[lh]\.transformer\.")
+
+LAYER = re.compile(r"(.+)\.(lora_(?:up|down|A|B)\b.*|alpha)")
 
 ENDINGS = {".lora_down.": ".lora_A.", ".lora_up.": ".lora_B.", "lora_linear_layer.down": "lora_A"}
 
@@ -34,7 +41,9 @@ def peft_names(file: Path, state: State, network: nn.Module, encoder: nn.Module 
     if type(network).__name__ == "WanTransformer3DModel":
         state = _from_wan(file, state)
     state = {name.removeprefix("diffusion_model."): value for name, value in state.items()}
-    state = _from_kohya(state, network, encoder)
+    first_names = ldm_layers(network)
+    state = _from_comfy(state, first_names)
+    state = _from_kohya(state, network, encoder, first_names)
 
     # Endings of kohya and of old training scripts.
     named = {}
@@ -59,13 +68,17 @@ def peft_names(file: Path, state: State, network: nn.Module, encoder: nn.Module 
 
 def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
     """Wan's own names by diffusers' converter, musubi's with dots instead of underscores."""
+    # The converter knows the network alone.
+    texts = {name: value for name, value in state.items() if name.startswith("lora_te")}
     own = {}
     for name, value in state.items():
+        if name in texts:
+            continue
         if hit := MUSUBI.fullmatch(name):
             name = "diffusion_model.blocks.{}.{}.{}.{}".format(*hit.groups())
         own[name] = value
     if not any(name.startswith("diffusion_model.") for name in own):
-        return own
+        return {**own, **texts}
 
     # Wan's files may change norms and biases, which diffusers' converter drops without a word.
     left_out = [name for name, value in own.items() if _unread(name) and value.any()]
@@ -73,23 +86,39 @@ def _from_wan(file: Path, state: State) -> dict[str, Tensor]:
         count = f"{len(left_out)} tensors that change norms or whole layers are left out, as by diffusers"
         warn(f"{file}: {count}; the first is {left_out[0]}")
     try:
-        return WanLoraLoaderMixin.lora_state_dict(own)  # type: ignore[return-value]
+        converted: Any = WanLoraLoaderMixin.lora_state_dict(own)
     except (KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise AnimaticError(f"{file}: its names are not those of a Wan LoRA ({reason})") from None
+    return {**converted, **texts}
 
 
 def _unread(name: str) -> bool:
     return name.endswith(".diff") or (name.endswith(".diff_b") and "norm" in name)
 
 
-def _from_kohya(state: State, network: nn.Module, encoder: nn.Module | None) -> dict[str, Tensor]:
+def _from_comfy(state: State, first_names: Mapping[str, str]) -> dict[str, Tensor]:
+    """ComfyUI's names, those of Stable Diffusion's first code: `input_blocks.1.1.transformer_blocks.0.attn1.to_q`."""
+    named = {}
+    for name, value in state.items():
+        name = COMFY_TEXT.sub("text_encoder.", name, count=1)
+        match = LAYER.fullmatch(name)
+        if match and match[1] in first_names:
+            name = f"unet.{first_names[match[1]]}.{match[2]}"
+        named[name] = value
+    return named
+
+
+def _from_kohya(
+    state: State, network: nn.Module, encoder: nn.Module | None, first_names: Mapping[str, str]
+) -> dict[str, Tensor]:
     """kohya's names with dots: `lora_unet_mid_block_resnets_0_conv1` is the network's mid_block.resnets.0.conv1."""
     modules = {"unet": network, "text_encoder": encoder}
     layers: dict[str, dict[str, str]] = {}
     for part, module in modules.items():
         names = [name for name, _ in module.named_modules()] if module else []
         layers[part] = {name.replace(".", "_"): name for name in names}
+    layers["unet"] |= {first.replace(".", "_"): name for first, name in first_names.items()}
 
     # "_" stands for "." and for itself: the names of the network decide.
     named = {}

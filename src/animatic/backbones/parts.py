@@ -84,6 +84,20 @@ def read_text_encoder(name: str, cls: type[Components], network: Any, folder: Pa
     tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
     if is_bert:
         return BertSentence(name, tokenizer, encoder)
+    return text_of(name, cls, network, encoder, tokenizer)
+
+
+def text_of(name: str, cls: type[Components], network: Any, encoder: Any, tokenizer: Any) -> ClipText:
+    """A loaded text encoder and its tokenizer in the class that reads them as a network of class `cls` wants.
+
+    Raises `AnimaticError` where the encoder is none of them, or the tokenizer does not know where its tokens stand.
+    """
+    encoder_class = type(encoder).__name__
+    if encoder_class not in ENCODERS:
+        raise AnimaticError(f"{name}: its text_encoder is {encoder_class}; want one of {', '.join(ENCODERS)}")
+    if not tokenizer.is_fast:
+        kind = type(tokenizer).__name__
+        raise AnimaticError(f"{name}: {kind} does not say where tokens stand; want AutoTokenizer's fast one")
     if encoder_class == CLIP:
         text_class = ClipSentence if cls is SpaceTimeBackbone else ClipText
         return text_class(name, tokenizer, encoder)

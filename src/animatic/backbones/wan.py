@@ -19,6 +19,7 @@ from .attention_hooks import AttentionHooks, separate_kind
 from .attention_processors import WanProcessor
 from .cogvideox import Transformer
 from .folder import class_in
+from .replaceable import check_replaceable
 
 
 class Wan(Transformer):
@@ -47,6 +48,21 @@ class Wan(Transformer):
             self.low_noise = self.hook_attention(self.read(folder / "transformer_2", dtype))
             self.boundary = ratio * self.scheduler.config.num_train_timesteps
         self.timestep_per_token = bool(index.get("expand_timesteps"))
+
+    def borrow_extras(self, pipe: Any) -> None:
+        """The second network of a pipeline. Raises `AnimaticError` where it has no boundary between the two."""
+        ratio = pipe.config.boundary_ratio
+        if pipe.transformer_2 is not None:
+            if ratio is None:
+                raise AnimaticError(f"{self.name}: has transformer_2, but no boundary_ratio; want 0 to 1")
+            check_replaceable(pipe.transformer_2.attn_processors)
+            self.low_noise = self.hook_attention(pipe.transformer_2)
+            self.boundary = ratio * self.scheduler.config.num_train_timesteps
+        self.timestep_per_token = bool(pipe.config.expand_timesteps)
+
+    @property
+    def all_hooks(self) -> list[AttentionHooks]:
+        return [self.hooks] if self.low_noise is None else [self.hooks, self.low_noise]
 
     @property
     def networks(self) -> list[Any]:

@@ -15,16 +15,22 @@ SAMPLES, SAMPLE = 64, 2**20  # parts of a large file, and the bytes of each
 
 
 def contents(settings: RunSettings) -> dict[str, str]:
-    """The digests by name: of the model's folder, of each LoRA, and of a benchmark's own Python file.
+    """The digests by name: of the model's folder or file, of each LoRA, and of a benchmark's own Python file.
 
     Models of the hub have none: their files are kept there under a commit, and do not change.
     """
     from ..backbones.presets import PRESETS
+    from ..backbones.single_file import single_file
 
     found = {}
     model = settings.model
     if os.path.isdir(model):
         found["weights"] = digest_of_folder(Path(model))
+    elif one_file := single_file(model):
+        file, configurations = one_file
+        found["weights"] = _shortened(_digest_of_parts(file))
+        if os.path.isdir(configurations):
+            found["configurations"] = digest_of_folder(Path(configurations))
     elif model in PRESETS and not PRESETS[model].source:  # bundled
         found["weights"] = digest_of_folder(Path(str(files("animatic") / "weights" / model)))
     for number, (file, _, _) in enumerate(settings.request.loras, 1):

@@ -24,6 +24,22 @@ class Progress(Control):
 
 
 @dataclass
+class OnStep(Control):
+    """Calls `call(step, total, latents)` after each of `total` steps, of which the first is 1.
+
+    `latents` `[sample, channel, frame, height, width]` are in the scheduler's units, and clean after the last step.
+    What the function returns is not used: a control of one's own changes latents.
+    """
+
+    call: Callable[[int, int, Tensor], object]
+
+    def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
+        if step.index:
+            self.call(step.index, step.count, x)
+        return x
+
+
+@dataclass
 class Preview(Control):
     """Calls `show(step, frames)` every `every` steps; frames are uint8 `[sample, frame, height, width, 3]`.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar
@@ -79,7 +80,7 @@ class ModelDefaults:
     steps: int = 25
     guidance: float = 7.5
     negative: str = ""
-    scheduler: str = ""  # "": the one in the model's folder
+    scheduler: str = ""  # "": the one that the model comes with
     prompt_suffix: str = ""  # appended to every prompt of a finisher
 
     def negative_text(self, scene: str, run: str = "") -> str:
@@ -249,6 +250,11 @@ class Backbone(ABC):
     def text_layer_heads(self, layers: Sequence[str]) -> dict[str, int]:
         """The text attention layers whose name matches `layers` (globs), and how many heads each has; 0: not known."""
         return {}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Whatever the model needs around one run; most need nothing."""
+        yield
 
     def check_size(self, frames: int, height: int, width: int) -> None:
         """Raise `AnimaticError` where the model does not take videos of so many frames and pixels."""

@@ -69,12 +69,13 @@ def sample(
         denoise = partial(control.denoise, denoise)
 
     # the noisy levels, then the clean one
-    for step in schedule:
-        for control, inner in zip(controls, inners, strict=True):
-            x = control.steer(inner, x, step, cond)
-        if not step.clean:
-            prediction = denoise(x, step, cond)
-            x = schedule.advance(x, prediction, step)
+    with backbone.running():
+        for step in schedule:
+            for control, inner in zip(controls, inners, strict=True):
+                x = control.steer(inner, x, step, cond)
+            if not step.clean:
+                prediction = denoise(x, step, cond)
+                x = schedule.advance(x, prediction, step)
     return x
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +27,8 @@ class ClipText(nn.Module):
 
     `name`: the model's, for messages. `limit`: the longest prompt in tokens; 0 is the encoder's own. Where the encoder
     has CLIP's own length, longer prompts can be encoded in chunks (`in_chunks`). With `truncate` (see `truncating`)
-    longer prompts are cut, and the words that are cut off have no positions.
+    longer prompts are cut, and the words that are cut off have no positions. `expand` replaces each text before it is
+    read: textual inversion writes a word of several vectors as several words.
     """
 
     chunked = True
@@ -38,6 +39,7 @@ class ClipText(nn.Module):
         self.name = name
         self.tokenizer = tokenizer
         self.encoder = encoder
+        self.expand: Callable[[str], str] = str
 
         # some tokenizers' own length is a placeholder of 1e30: the encoder's positions count too
         if not limit:
@@ -85,7 +87,7 @@ class ClipText(nn.Module):
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token ids `[prompt, limit]`, padded. Raises where a prompt is too long; warns where it is cut."""
         for prompt in prompts:
-            count = len(self.tokenizer(prompt, verbose=False)["input_ids"])
+            count = len(self.tokenizer(self.expand(prompt), verbose=False)["input_ids"])
             if count <= self.limit:
                 continue
             problem = f"prompt {_start(prompt)} has {count} tokens; {self.name} reads at most {self.limit}"
@@ -119,7 +121,7 @@ class ClipText(nn.Module):
 
     def positions(self, prompt: str, phrase: str) -> tuple[int, ...]:
         """Positions of the tokens of `phrase` in the states of `prompt`; () where it is not in the prompt."""
-        span = find(prompt, phrase)
+        span = find(self.expand(prompt), self.expand(phrase))
         if span is None:
             return ()
 
@@ -174,8 +176,9 @@ class ClipText(nn.Module):
 
     def _read(self, prompt: str | list[str], **options: Any) -> Any:
         """The tokenizer's output, cut where `truncate` is set; its own warnings of length are off."""
+        expanded = self.expand(prompt) if isinstance(prompt, str) else [self.expand(each) for each in prompt]
         cut = {"truncation": True, "max_length": self.limit} if self.truncate else {}
-        return self.tokenizer(prompt, verbose=False, **(cut | options))
+        return self.tokenizer(expanded, verbose=False, **(cut | options))
 
     @property
     def _device(self) -> torch.device:

@@ -9,6 +9,9 @@ from dataclasses import fields
 import psutil
 import torch
 
+from ..backbones.load import is_known
+from ..backbones.plugged import reader_of
+from ..backbones.single_file import single_file
 from ..errors import AnimaticError
 from ..media.frame_buffer import format_bytes
 from .model_kind import ModelKind
@@ -52,7 +55,9 @@ def check_stages(stages: Sequence[tuple[str, Stage]], shape: Shape, source_model
     for (name, stage), after in zip(named, planned_shapes(shape, named), strict=True):
         if isinstance(stage, NetworkStage):
             with naming_stage(name):
-                stage.check_model(ModelKind.named(stage.model))
+                # what other models can do is known once they are loaded
+                if not single_file(stage.model) and not reader_of(stage.model, is_known):
+                    stage.check_model(ModelKind.named(stage.model))
         else:
             check_memory(name, stage, before, StageContext(), psutil.virtual_memory().available)
         before = after
