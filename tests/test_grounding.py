@@ -165,7 +165,7 @@ def test_adapters_beside_the_model(tmp_path):
 @pytest.mark.parametrize("method", ["lvd-gligen", "lvd+", "lmd+", "gligen"])
 def test_a_model_that_cannot_read_boxes_is_told_so(method, tmp_path):
     model = load(str(tiny.folder(tmp_path / "m", tiny.unet3d())))
-    with pytest.raises(AnimaticError, match="Gligen needs grounding; m provides text maps, video"):
+    with pytest.raises(AnimaticError, match=r"needs a model that is conditioned on boxes \(GLIGEN\), and m is not"):
         render(CATS, model, METHODS[method], steps=1, frames=2)
 
 

@@ -22,7 +22,7 @@ from .core.text import truncating
 from .durations import at_rate, clip_frames, frame_rate, length_note
 from .errors import AnimaticError
 from .methods import Method, MethodLike, as_method
-from .methods.effect import check_settings, without_effect
+from .methods.effect import check_settings, unused_controls, without_effect
 from .methods.requirements import check_method
 from .methods.settings import GUIDANCE, checked_settings, tuned
 from .prompting.styles import styled
@@ -125,6 +125,8 @@ class BoundRequest:
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
         """One line where the method has no effect on a scene, one where its clip lasts otherwise than it says."""
         notes = [without_effect(self.method.name, controls, shown)]
+        if not notes[0]:
+            notes += unused_controls(self.method.name, controls, shown, self.schedule, self.backbone)
         if isinstance(shown, Scene):
             fps = self.request.sampling.fps
             notes.append(length_note(shown, self.backbone, self.frames, fps))
@@ -230,7 +232,12 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
     # the scheduler of the request, of the method, or of the model
     scheduler = sampling.scheduler or plain.scheduler or defaults.scheduler
     steps = defaults.steps if sampling.steps is None else sampling.steps
-    schedule = backbone.schedule(steps, scheduler)
+    try:
+        schedule = backbone.schedule(steps, scheduler)
+    except AnimaticError as error:
+        if sampling.scheduler or not plain.scheduler:
+            raise
+        raise AnimaticError(f"method {plain.name!r} comes with a scheduler of its own: {error}") from None
     for control in changed.on(backbone):
         if isinstance(control, Guidance):
             control.check(guidance if control.scale is None else control.scale, schedule)

@@ -211,7 +211,7 @@ def timeline_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME
     height, width = geometry.height, geometry.width
     _, latent_frames, *_ = geometry.latent(geometry.frames, height, width)
     size = latent_frames // token
-    overlap = round(layout.overlap * size)
+    overlap = min(round(layout.overlap * size), size - 1)  # a window of one frame, an image's, has no room for any
     stride = size - overlap
     if layout.by_count:
         windows = len(story) * (1 + layout.transitions + layout.longer_middle)  # no fewer than there will be

@@ -52,7 +52,8 @@ class AllMapsFound(Exception):
 class AttentionHooks:
     """The attention hooks of one network, and the call that they serve at the moment.
 
-    `text_layers` are the names of the layers that attend to text; maps can be requested of these.
+    `layers` are the names of all hooked layers, `text_layers` of those that attend to text; maps can be requested of
+    these.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class AttentionHooks:
         self.network: Any = network
         self.requested_count = 0
         self.call: NetworkCall | None = None
+        self.layers: list[str] = []
         self.text_layers: list[str] = []
         self.borrowed = False
         self._make = processor
@@ -73,8 +75,12 @@ class AttentionHooks:
 
         own = self.network.attn_processors
         for key in own:
-            if ".fuser." not in key and kind(key) in TEXT_KINDS:
-                self.text_layers.append(key.removesuffix(".processor"))
+            if ".fuser." in key:
+                continue
+            name = key.removesuffix(".processor")
+            self.layers.append(name)
+            if kind(key) in TEXT_KINDS:
+                self.text_layers.append(name)
         self.network.set_attn_processor(self._replacing(own))
         self._own = own
 

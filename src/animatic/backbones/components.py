@@ -115,6 +115,10 @@ class Components(Backbone):
         """The hooks of the network that is called at `step`, for models of several networks."""
         return self.hooks
 
+    @property
+    def attention_layers(self) -> tuple[str, ...]:
+        return tuple(self.hooks.layers)
+
     def text_layer_heads(self, layers: Sequence[str]) -> dict[str, int]:
         modules = dict(self.unet.named_modules())
         names = [name for name in self.hooks.text_layers if matches_any(name, layers)]

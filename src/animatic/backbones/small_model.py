@@ -117,6 +117,11 @@ class SpaceTimeBackbone(Components):
     def size_multiple(self) -> int:
         return self.geometry.vae_spatial_ratio * self.unet.size_multiple
 
+    @property
+    def attention_layers(self) -> tuple[str, ...]:
+        # they call the hook that they are given, by the name of their place in the network
+        return tuple(module.path for module in self.unet.modules() if hasattr(module, "path"))
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
         cond = super().encode(prompts, negatives)

@@ -52,7 +52,7 @@ class Gligen(Control):
 
     def condition(self, cond: Conditioning, step: Step) -> Conditioning:
         guided = cond.map_request is not None and cond.map_request.maps_only
-        if not self._active(step) or (guided and self.guided == "no word"):
+        if not self.active(step) or (guided and self.guided == "no word"):
             return cond
 
         # which branches are conditioned on boxes; the others have the null embedding
@@ -66,7 +66,7 @@ class Gligen(Control):
         fields["present"] = fields["present"] * grounded[:, None, None]
         return replace(cond, extra={**cond.extra, **fields})
 
-    def _active(self, step: Step) -> bool:
+    def active(self, step: Step) -> bool:
         """Whether the model is conditioned on boxes at this noise level."""
         if self.legacy:
             return step.index < int(self.until * step.count)

@@ -242,6 +242,11 @@ class Backbone(ABC):
         """The blocks by name, in order, of a network in which each block reads the one before alone; {} for a UNet."""
         return {}
 
+    @property
+    def attention_layers(self) -> tuple[str, ...]:
+        """The names of the attention layers that controls reach; () where they are not known."""
+        return ()
+
     def text_layer_heads(self, layers: Sequence[str]) -> dict[str, int]:
         """The text attention layers whose name matches `layers` (globs), and how many heads each has; 0: not known."""
         return {}

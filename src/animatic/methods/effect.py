@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..controls.composition import Composition
@@ -10,15 +11,19 @@ from ..controls.grounding import Gligen
 from ..controls.guidance import Guidance
 from ..controls.layout_attention import LayoutAttention
 from ..controls.regions import Regions
-from ..controls.sharing import ShareKV
+from ..controls.sharing import ShareKV, sharing_layers
 from ..controls.windows import Windows
+from ..core.attention import matches_any
+from ..core.backbone import Backbone
 from ..core.control import Control
+from ..core.schedule import Schedule
 from ..core.setting_values import Value
 from ..errors import AnimaticError
 from ..scene import Scene
 from ..timeline import Timeline
 
 OF_BOXES = {Composition, Energy, Gligen, LayoutAttention, Regions}
+NOT_SHARED = "windows are averaged as by 'none'"
 OF_WINDOWS = ("windows", "sharekv")  # names of the controls that have a part in stories alone
 
 
@@ -39,6 +44,38 @@ def without_effect(method: str, controls: Sequence[Control], shown: Scene | Time
     if Gligen in kinds:
         return f"{method} needs boxes, and there are none: the model is conditioned on an empty layout"
     return f"{method} needs boxes, and there are none: the video is that of 'none'"
+
+
+def unused_controls(
+    method: str, controls: Sequence[Control], shown: Scene | Timeline, schedule: Schedule, backbone: Backbone
+) -> list[str]:
+    """One line for each control without a part in a run: too few steps for it, or a model without its layers."""
+    steps = [step for step in schedule if not step.clean]
+    notes = []
+    for control in controls:
+        # as published, a fraction of the steps is rounded down
+        if isinstance(control, Gligen) and control.until and not any(map(control.active, steps)):
+            reason = f"in the first {control.until:g} of the steps, which is none of {len(steps)}"
+            least = math.ceil(1 / control.until)
+            notes.append(f"{method} is conditioned on boxes {reason}; want at least {least} steps")
+
+        # what follows has a part in windows alone
+        if isinstance(shown, Scene):
+            continue
+        if isinstance(control, Windows) and control.source and not any(step.within(control.during) for step in steps):
+            begin, end = control.during
+            reason = f"from {begin:g} to {end:g} of the steps, where none of {len(steps)} is"
+            notes.append(f"{method} shares keys and values {reason}: {NOT_SHARED}; want more steps")
+        if isinstance(control, ShareKV) and not _has_layers(backbone, control):
+            notes.append(f"{method} shares keys and values in layers that {backbone.name} does not have: {NOT_SHARED}")
+    return notes
+
+
+def _has_layers(backbone: Backbone, control: ShareKV) -> bool:
+    """Whether the model has layers in which the control shares; so it has where its layers are not known."""
+    layers = backbone.attention_layers
+    globs = sharing_layers(backbone) if control.layers is None else control.layers
+    return not layers or any(matches_any(name, globs) for name in layers)
 
 
 def check_settings(method: str, settings: Mapping[str, Value], scenes: Iterable[Scene | Timeline]) -> None:
