@@ -31,7 +31,7 @@ from .load import NETWORKS, found_at
 from .locating import Location, locate
 from .parts import ENCODERS, WAN_TEXT_TOKENS
 from .presets import CONVERT_COMMAND, PRESETS
-from .unet2d import Refiner
+from .sdxl import Refiner
 from .unet3d import UNet3D
 
 CLIP_TOKENS = 77
