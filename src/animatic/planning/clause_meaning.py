@@ -48,6 +48,7 @@ class ClauseMeaning:
     start: Spot = (None, None)
     goals: list[Move] = field(default_factory=list)
     from_given: bool = False
+    guessed: list[int] = field(default_factory=list)  # objects on the side that an assumed direction gave them
     motion_tokens: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -115,6 +115,8 @@ class ClauseReader(NounRoles):
         self._leads(k)
         self.is_next |= self._before(k) == "and" and found.value.startswith("back ")  # "flies up and back down"
         if found.kind.startswith("relation") and "own" not in found.kind:
+            if found.kind in ("relation left", "relation right", "relation sides") and self._is_with():
+                self._begin(list(self.last))  # "with a chair on either side of the table"
             self.preposition = element
             return
         complement = Complement(found.kind, list(element.tokens), spots=found.spots, value=found.value)
@@ -130,6 +132,11 @@ class ClauseReader(NounRoles):
                 return
             complement.objects = list(self.last)
         self._complete(complement)
+
+    def _is_with(self) -> bool:
+        """Whether the noun before was named after "with"."""
+        complements = self.current.complements if self.current is not None else []
+        return bool(complements and self.last) and complements[-1].kind == "with" and self.last_role == "complement"
 
     # ---- who, and what happens
 
@@ -194,6 +201,10 @@ class ClauseReader(NounRoles):
         # "a cat on a sofa sleeps" is about the cat, "a street with a dog crossing" about the dog
         modifies = bool(attached and self.last) and self.last_role == "complement"
         modifies &= verb.form not in ("finite", "plural")
+
+        # "a bulldog on a surfboard riding a wave": a mount does not ride
+        rides = lexicon.verbs().get(verb.lemma) == "ride"
+        modifies &= not (rides and self.last and is_any(self.cast.objects[self.last[0]].noun, "mount"))
         kind = lexicon.verbs().get(verb.lemma, "no path")
         self.describes = verb.form == "past" and kind in ("no path", "wear") and before in ("noun", "comma", "adverb")
         if self.describes and self._peek(k + 1) == "preposition":

@@ -41,10 +41,12 @@ class Elements(StyleWords):
     """Splits tokens into elements; words that are style, whatever stands around them, get that role in the ledger."""
 
     def read(self) -> list[Element]:
+        self._markers()
         self._opener()
         self._idioms()
         self._comparisons()
         self._style_segments()
+        self._asides()
         lows = ["§" if i in self.taken else token.low for i, token in enumerate(self.tokens)]
         phrases = {found.first: found for found in adverbials(lows) if self._may_be(found)}
         for found in phrases.values():
@@ -89,6 +91,10 @@ class Elements(StyleWords):
             return Element("adverbial", i, found.stop, found.value, adverbial=found)
         if i in self.taken:
             kind = "exists" if i in self.existential else "skip"
+            if i in self.refusals:
+                kind = "without"
+            elif i in self.breaks:
+                kind = "stop"
             return Element(kind, i, i + 1)
         if not token.is_word:
             kind = "skip"
@@ -96,6 +102,8 @@ class Elements(StyleWords):
                 kind = "stop"
             elif token.text in ",:()\u2014\u2013":
                 kind = "comma"
+            elif token.text in "+&/":
+                kind = "and"
             return Element(kind, i, i + 1, token.text)
 
         # after a noun a word that can be a verb is one; elsewhere it depends on what it follows
@@ -151,7 +159,8 @@ class Elements(StyleWords):
             return "relative"
         if low in ("it", "he", "she", "they", "them", "him", "itself", "himself", "herself", "themselves", "everyone"):
             return "pronoun"
-        if low == "her" and not (following and forms.can_be_noun(following)):
+        bare = following in lexicon.PARTICLES | lexicon.PREPOSITIONS
+        if low == "her" and (bare or not (following and forms.can_be_noun(following))):
             return "pronoun"
         if low in ("and", "plus", "or", "nor"):
             return "or" if low in ("or", "nor") else "and"
@@ -176,7 +185,7 @@ class Elements(StyleWords):
         if low in lexicon.PARTICLES:
             return "particle"
         if low in lexicon.CONJUNCTIONS or low == "like":
-            return "while" if low in ("while", "as", "when", "whereas", "where") else "preposition"
+            return "while" if low in ("while", "as", "when", "whereas", "where", "though", "although") else "preposition"
         if low in ("us", "we", "me", "you", "i", "there", "then", "than"):
             return "skip"
         return ""

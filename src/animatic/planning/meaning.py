@@ -171,7 +171,9 @@ class WholeMeaning(DirectMeaning):
             if assumed and item.is_assumed and kind == "go":
                 continue
             sideways = bool(goals) and goals[0].goal[0] is not None
-            item.is_assumed = assumed and not item.moves and sideways
+            if goals:
+                item.is_assumed = (assumed or bool(self.guessed)) and not item.moves and sideways
+                item.guessed = self.guessed
             if kind == "still" and not goals:
                 item.is_still |= not item.moves
             if goals:
@@ -200,9 +202,18 @@ class WholeMeaning(DirectMeaning):
     def _replace_assumed(self, goals: list[Move]) -> None:
         """What is said of the direction holds for the motion before, and for those that go along."""
         for i in self.subjects:
-            if not self.objects[i].is_assumed:
+            side = goals[0].goal[0]
+            if not self.objects[i].is_assumed or (self.objects[i].guessed and side is None):
                 continue
             self.objects[i].moves = []
+            for j in self.objects[i].guessed if side in (0.0, 1.0) else []:
+                self.objects[i].start = (None, None)
+                self.objects[j].start = (1 - (side or 0.0), self.objects[j].start[1])
+
+            # those that are carried follow their company; those in line go the same way
+            for item in self.objects:
+                if item.company == i:
+                    item.moves = []
             along: set[int] = set()
             for convoy in self.scene.convoys:
                 if i in convoy.members:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from . import forms, lexicon
-from .phrase_words import CLOSED, SIDES, PhraseWords
+from .phrase_words import CLOSED, NOT_PARTICIPLES, SIDES, PhraseWords
 
 PLURAL_COUNT = 3  # what "several" or a bare plural means
 _VAGUE = {
@@ -39,6 +39,7 @@ class NounPhrase:
     side: str = ""  # "the left car"
     part: int = 0  # "one of three cars": how many of them
     owner: tuple[int, ...] = ()  # tokens of a possessor before the noun
+    bare: bool = False  # without determiner or number
 
 
 class PhraseReader(PhraseWords):
@@ -136,7 +137,8 @@ class PhraseReader(PhraseWords):
         """Whether token `i` belongs to the phrase whose attributes and nouns so far are `run`."""
         low = self.low(i)
         token = self.tokens[i]
-        if run and f"{self.low(i - 1)} {low}" in lexicon.words("compound"):
+        acts = coordinated and forms.verb_lemma(low) in lexicon.verbs() and self.low(i + 1) in lexicon.PREPOSITIONS
+        if run and not acts and f"{self.low(i - 1)} {low}" in lexicon.words("compound"):
             return True
         if not token.is_word or (low in SIDES and run):
             return False
@@ -158,7 +160,8 @@ class PhraseReader(PhraseWords):
             return not self._has_noun(run) and (determined or bool(run)) and self._is_attribute(i + 1)
         if not self._has_noun(run):
             return determined or bool(run) or not self._is_verb_alone(i)
-        if f"{self.low(i - 1)} {forms.singular(low)}" in lexicon.words("compound"):
+        one = low if count == 1 or coordinated else forms.singular(low)
+        if f"{self.low(i - 1)} {one}" in lexicon.words("compound"):
             return True
         return not self._ends(i, run, count, coordinated)
 
@@ -261,8 +264,9 @@ class PhraseReader(PhraseWords):
         if not count:
             count = PLURAL_COUNT if many else 1
         return NounPhrase(
-            first, stop, noun, name, head, count, vague, definite, unwanted, colour, size, action, side, owner=owner
-        )
+            first, stop, noun, name, head, count, vague, definite, unwanted, colour, size, action, side, owner=owner,
+            bare=not before,
+        )  # fmt: skip
 
 
 def _modifiers(spoken: list[str]) -> list[str]:
@@ -271,8 +275,12 @@ def _modifiers(spoken: list[str]) -> list[str]:
     kept = []
     for word in spoken:
         parts = forms.parts_of_speech(word)
-        is_participle = word.endswith("ing") or (not parts and word.endswith("ed"))
+        # what no known verb has belongs to the name: "bowling pin", "watering can"
+        acts = word.endswith("ing") and (word not in NOT_PARTICIPLES and forms.verb_lemma(word) in lexicon.verbs())
+        is_participle = acts or (not parts and word.endswith("ed"))
         if word == "and" or forms.is_colour(word):
+            kept.append(word)
+        elif word.endswith("ing") and not acts and word not in lexicon.words("adjective"):
             kept.append(word)
         elif word in sizes or forms.is_adverb(word) or word in lexicon.words("adjective"):
             continue

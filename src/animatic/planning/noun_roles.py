@@ -119,11 +119,14 @@ class NounRoles(ObjectRoles):
 
     def _is_listed(self, k: int, phrase: NounPhrase) -> bool:
         """Whether a phrase goes on with what is unwanted: "without people, cars or bikes", not "no people, a dog"."""
-        determined = self.ledger.low(phrase.first) in ("a", "an", "the", "one")
+        if self._before(k) == "comma" and self.refused > 1:
+            return False  # "no text, no watermark, single lighthouse"
+        determined = self.ledger.low(phrase.first) in ("a", "an", "the", "one", "single", "lone")
         return not determined or self._before(k) in ("or", "without", "not", "of", "preposition")
 
     def _unwanted(self, phrase: NounPhrase, tokens: list[int]) -> None:
         self.is_unwanted = True
+        self.refused += phrase.unwanted
         self.preposition = None
         if phrase.noun:
             self.ledger.set(Role.UNWANTED, *tokens)
@@ -145,6 +148,8 @@ class NounRoles(ObjectRoles):
         kind = lexicon.verbs().get(verb.lemma, "") if verb else ""
         if is_any(noun, "weather", "time"):
             return False
+        if phrase.count > 1 and not phrase.is_vague and is_any(noun, "camera"):
+            return True  # "seven paper cranes"
         if self.last_role == "direct" or (self.current and self.current.verb and self.preposition is None):
             return not is_any(noun, "style", "camera")
         return bool(verb) and kind not in ("", "no path", "show") and (phrase.count == 1 or phrase.definite)
@@ -211,6 +216,8 @@ class NounRoles(ObjectRoles):
         has_host = bool(self.last or self.cast.objects)
         if not has_host:
             return False
+        if phrase.bare and self.before == "comma":
+            return True  # ", eyes fixed on it"
         if word in ATTACHING or word in ("over", "around", "under", "from", "onto", "to", "through"):
             return True
         if lexicon.verbs().get(verb) in ("wear", "hold", "no path", "still", "push", "pull", "carry", "show", "bounce"):

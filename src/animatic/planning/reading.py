@@ -17,6 +17,7 @@ from .elements import Elements
 from .language import check_english
 from .meaning import apply
 from .move_tables import USUAL
+from .paths import Move
 from .scene_objects import Convoy, Relation, SceneObject
 from .tokens import tokens
 
@@ -51,7 +52,9 @@ def read(prompt: str) -> Reading:
     for clause in reader.clauses:
         apply(clause, statements)
     statements.overtake()
-    background = reader.backgrounds[0] if reader.backgrounds else ""
+    _frame(elements, statements)
+    backgrounds = elements.places + reader.backgrounds
+    background = backgrounds[0] if backgrounds else ""
     notes = [note for note in statements.notes if note]
     reading = Reading(
         ledger, reader.cast.objects, statements.relations, statements.convoys, background, reader.negative, notes
@@ -65,6 +68,15 @@ def read(prompt: str) -> Reading:
         times = [word for word in (*elements.times, reader.time) if word not in ("", "day", "weekend", "season")]
         reading.background = times[0] if times else ""
     return reading
+
+
+def _frame(elements: Elements, statements: Statements) -> None:
+    """ "Push-in on a clock": what the camera comes closer to gets larger. Several objects have no single size."""
+    objects = statements.cast.objects
+    for path, where in elements.camera:
+        if objects and not objects[0].moves:
+            objects[0].moves.append(Move(path=path))
+            statements.ledger.set(Role.MOTION, *where, objects=[0], check="moves")
 
 
 def _fit(reading: Reading) -> None:

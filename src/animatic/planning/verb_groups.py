@@ -60,6 +60,8 @@ class VerbReader:
         lemma = ""
         if low and low not in _CLOSED and reader.tokens[i].is_word:
             lemma = forms.verb_lemma(low)
+        if not lemma and i == first and i and reader._is_unknown_verb(i):
+            return VerbGroup(first, i + 1, low, "ing" if low.endswith("ing") else "finite")
         if not lemma or low in ("left", "right"):
             return self._auxiliary_alone(first, i, negated)
         ending = _form(low, lemma)
