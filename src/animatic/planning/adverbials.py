@@ -75,6 +75,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
      r"(?:tiny|small|a (?:tiny )?(?:dot|speck))"),
     ("path approach", rf"{_BECOMES}(?:big|huge|giant|gigantic|enormous|large|massive)(?! \w+)"),
     ("path recede", rf"{_BECOMES}(?:small|tiny|little|teeny)(?! \w+)"),
+    ("from spot", r"(?:(?<=enters )|(?<=enter )|(?<=entering ))((?:frame|screen|camera|stage)[ -](?:left|right))"),
     ("to spot", r"((?:frame|screen|camera|stage)[ -](?:left|right))"),
     ("at spot", rf"((?:on )?(?:the )?(?:far )?{_BARE_SPOT}(?: side)?)(?= :)"),
     ("relation sides", r"(?:one )?(?:on|at|to) (?:either|each|both|every|opposite) (?:side|sides|end|ends) of"),

@@ -133,6 +133,10 @@ class ClauseReader(NounRoles):
             complement.objects = list(self.last)
         self._complete(complement)
 
+    def _meets_others(self, k: int) -> bool:
+        """Whether a preposition and "them" stand at an element."""
+        return self._peek(k) == "preposition" and self._peek(k + 1) == "pronoun" and self.elements[k + 1].word == "them"
+
     def _is_with(self) -> bool:
         """Whether the noun before was named after "with"."""
         complements = self.current.complements if self.current is not None else []
@@ -159,6 +163,8 @@ class ClauseReader(NounRoles):
             return
         if self.preposition is not None and self.preposition.word == "between" and self.current is not None:
             found = [i for i in range(len(self.cast.objects)) if i not in self.current.subjects]
+        if self.current is not None and set(found) <= set(self.current.subjects):
+            found = [i for i in range(len(self.cast.objects)) if i not in self.current.subjects][-1:] or found
         if self.preposition is not None:
             self._complete(self._prepositional(found))
         elif self.current is not None and self.current.verb:
@@ -234,7 +240,10 @@ class ClauseReader(NounRoles):
                 return
             self._begin(subjects).verb = verb
         elif current.verb is None and not modifies:
-            current.verb = verb
+            # "ten pins and a ball rolling towards them": the last of the subjects alone
+            if len(current.subjects) > 1 and verb.form == "ing" and self._meets_others(k + 1):
+                self._begin([current.subjects.pop()]).verb = verb
+            current.verb = current.verb or (verb if self.current is current else None)
         elif attached and before == "noun" and self.last_role in ("direct", "complement") and self._agrees(verb):
             self._begin(list(self.last)).verb = verb
         else:

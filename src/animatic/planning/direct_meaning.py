@@ -36,6 +36,11 @@ class DirectMeaning(RelationMeaning):
                 self.kind = "go"
             preposition = PREPOSITIONS.get(kind, "to")
             self._goes_by(preposition, direct)
+        elif self._lemma() == "catch" and any(self.objects[i].moves[-1:] == [Move((None, 0.0))] for i in direct):
+            # what was tossed up comes down again
+            for i in direct:
+                self.objects[i].moves.append(Move((None, 1.0), "fall"))
+            self._end_motion(direct)
         elif kind == "be":
             for i in direct:
                 self._relate("beside", self.subjects, [i])

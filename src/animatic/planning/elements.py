@@ -180,6 +180,8 @@ class Elements(StyleWords):
             if low in lexicon.PARTICLES and is_bare:
                 return "particle"
             return "preposition"
+        if low == "both" and following.endswith("ing"):
+            return ""  # "both heading right"
         if low in lexicon.words("filler") and low not in lexicon.NUMBERS:
             return "skip"
         if low in lexicon.PARTICLES:

@@ -18,7 +18,7 @@ from .tokens import Token
 _MARKS = ",:;.!?|\n()\u2014\u2013"
 _NUMBER = r"(?:[0-9]+[a-z]?|[a-z]|[ivx]+|one|two|three|four|five|six)"
 _UNIT = r"(?:shot|panel|scene|frame|clip|beat|act|slide|page|take|cut|sequence|image|board)"
-_HEADING = re.compile(rf"{_UNIT} (?:no |number )?{_NUMBER}(?= [:.,\u2014\u2013-]| \u2010|$)")
+_HEADING = re.compile(rf"{_UNIT} (?:no |number )?{_NUMBER}(?= |$)")
 _TRANSITION = re.compile(
     r"(?:(?:smash |hard |match |jump |quick )?cut (?:back )?to|(?:cross ?)?fade (?:in|out|up)(?: (?:on|to|from)(?: black| white)?)?|"
     r"fade (?:to|from) (?:black|white)|dissolve to|open(?:ing)? on|close on|angle on|we open on|wipe to)(?= |$)"

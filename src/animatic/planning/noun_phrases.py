@@ -161,7 +161,7 @@ class PhraseReader(PhraseWords):
         if not self._has_noun(run):
             return determined or bool(run) or not self._is_verb_alone(i)
         one = low if count == 1 or coordinated else forms.singular(low)
-        if f"{self.low(i - 1)} {one}" in lexicon.words("compound"):
+        if not acts and f"{self.low(i - 1)} {one}" in lexicon.words("compound"):
             return True
         return not self._ends(i, run, count, coordinated)
 

@@ -52,7 +52,8 @@ class NounRoles(ObjectRoles):
         self.before = self._before(k)
         opens = self.preposition is None and self.current is None
         preposition = self.preposition.word if self.preposition is not None else ""
-        is_worn = is_any(noun, "part", "clothes")
+        compounds = lexicon.words("compound")
+        is_worn = noun not in compounds and is_any(noun, "part", "clothes")
         if noun and opens and self._is_medium(phrase) and self._opens(following):
             self.ledger.set(Role.STYLE, *tokens)
             self.last_role = "medium"
@@ -72,7 +73,7 @@ class NounRoles(ObjectRoles):
             self._begin([], of="camera")
         elif self._is_place(noun, phrase, following):
             self._setting(noun, phrase, tokens, following)
-        elif is_any(noun, *STYLISTIC) and not self._is_real(noun, phrase, following):
+        elif noun not in compounds and is_any(noun, *STYLISTIC) and not self._is_real(noun, phrase, following):
             self._style(noun, phrase, tokens, following)
         elif is_worn and phrase.owner and self._is_whole(phrase):
             self._of_owner(k, following, phrase, tokens)

@@ -68,8 +68,8 @@ class PhraseWords:
             return "NOUN" not in parts or self.low(i + 1) == "of"
         if low.endswith("ing") and (lemma or not parts) and low not in NOT_PARTICIPLES:
             return True
-        if low.endswith("ed") and lemma and "NOUN" not in parts:
-            return True
+        if low.endswith("ed") and lemma:
+            return "NOUN" not in parts  # "dandelion seed"
         if self._is_unknown_verb(i):
             return True
 

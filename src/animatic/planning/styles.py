@@ -78,6 +78,8 @@ class StyleWords(Markers):
         """Take what stands between commas and says only how all looks: ", cinematic lighting, 8k"."""
         segments = list(self._segments())
         for segment in segments:
+            if self.taken.issuperset(segment):
+                continue
             if segment is not segments[0] and self._is_camera_move(segment):
                 self.taken.update(segment)  # not understood: no box shows it
             elif len(segments) > 1 and self._is_style(segment, is_first=segment is segments[0]):

@@ -131,7 +131,7 @@ class VerbReader:
         is_bare = not following[:1].isalnum() or following in _AFTER_PARTICLES
         is_bare |= low not in lexicon.PARTICLES or forms.is_adverb(following)
         is_bare |= following in lexicon.words("filler")
-        if is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet"):
+        if is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet", "raise"):
             return joined, low, i + 1
         return lemma, "", i
 
