@@ -13,7 +13,9 @@ _FRAME = r"(?:scene|frame|screen|image|picture|video|view|shot|clip|camera)"
 _OF_FRAME = rf"(?: (?:of|in) (?:the |this )?(?:whole |entire )?{_FRAME})?"
 _HALVES = r"(?: (?:hand ?)?(?:corner|side|edge|part|half|end|third|border))?"
 _CORNER = r"(?:upper|lower|top|bottom) (?:left|right)"
-_BARE_SPOT = rf"(?:(?:frame|screen|camera|stage)[ -](?:left|right)|{_CORNER}|left|right|top|bottom|middle|cent(?:er|re))"
+_BARE_SPOT = (
+    rf"(?:(?:frame|screen|camera|stage)[ -](?:left|right)|{_CORNER}|left|right|top|bottom|middle|cent(?:er|re))"
+)
 SPOT = rf"((?:the |its |their )?(?:very |far )?{_BARE_SPOT}(?: hand)?{_HALVES}){_OF_FRAME}"
 _VIEWER = r"(?:the |our )?(?:camera|viewer|viewers|audience|front|foreground|us|me|you|lens)"
 _CLIP = r"(?:the |this )?(?:clip|video|scene|shot|footage|movie|film|way|animation|sequence)"

@@ -82,6 +82,9 @@ class DirectMeaning(RelationMeaning):
     def _throw(self, direct: list[int]) -> None:
         """Who throws stands; what is thrown flies off, to the object or the side that is named."""
         to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
+        for complement in self.clause.complements:
+            if complement.kind in ("to", "at", "into", "towards", "toward"):
+                to_left |= any(self.objects[i].start[0] == 0.0 for i in complement.objects)
         side = 0.0 if to_left else 1.0
         upwards = any(goal.goal == (None, 0.0) for goal in self.goals)
 

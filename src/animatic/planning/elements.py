@@ -67,7 +67,8 @@ class Elements(StyleWords):
             return True
 
         # before a noun it is that one's side: "the left cat"
-        following = self.tokens[found.stop].low if found.stop < len(self.tokens) else ""
+        ends = found.stop >= len(self.tokens) or found.stop in self.taken
+        following = "" if ends else self.tokens[found.stop].low
         if not following or not following[0].isalpha() or following in lexicon.FUNCTION | lexicon.words("filler"):
             return True
         if forms.verb_lemma(following) in lexicon.verbs():
@@ -187,7 +188,9 @@ class Elements(StyleWords):
         if low in lexicon.PARTICLES:
             return "particle"
         if low in lexicon.CONJUNCTIONS or low == "like":
-            return "while" if low in ("while", "as", "when", "whereas", "where", "though", "although") else "preposition"
+            return (
+                "while" if low in ("while", "as", "when", "whereas", "where", "though", "although") else "preposition"
+            )
         if low in ("us", "we", "me", "you", "i", "there", "then", "than"):
             return "skip"
         return ""

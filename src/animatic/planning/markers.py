@@ -28,16 +28,18 @@ _CRIES = re.compile(
     r"bo+m|ba+ng|wham|pow|splat|thud|whoosh|hoo+ray|yeah+|ye+s|oh|ooh+|ah+|hey|no+o+|tada|ta-da|eek|yum+|brr+|vroo+m|zo+m|grr+)"
 )
 _MEASURE = re.compile(r"[0-9.]+(?:fps|mm|k|p|hz|khz|x|d|s|ms|sec|secs|min|px|bit|iso|fov)")
-_INWARDS = r"push(?:es|ing)?[ -]in|dolly(?:ing)?[ -]in|zoom(?:s|ing)?[ -]in|track(?:ing)?[ -]in|mov(?:e|ing) in|creep[ -]in"
-_OUTWARDS = (
-    r"pull(?:s|ing)?[ -](?:out|back|away)|dolly(?:ing)?[ -](?:out|back)|zoom(?:s|ing)?[ -]out|track(?:ing)?[ -](?:out|back)"
+_INWARDS = (
+    r"push(?:es|ing)?[ -]in|dolly(?:ing)?[ -]in|zoom(?:s|ing)?[ -]in|track(?:ing)?[ -]in|mov(?:e|ing) in|creep[ -]in"
 )
+_OUTWARDS = r"pull(?:s|ing)?[ -](?:out|back|away)|dolly(?:ing)?[ -](?:out|back)|zoom(?:s|ing)?[ -]out|track(?:ing)?[ -](?:out|back)"
 _CAMERA_MOVE = re.compile(
     r"(?:a |the |camera |very |slow |slowly |gentle |gradual |quick |fast |smooth )*"
     rf"(?:(?P<inwards>{_INWARDS})|(?P<outwards>{_OUTWARDS})) (?:slowly |gently )?(?:on|onto|to|towards?|into|from|of|off)(?= )"
 )
 _REFUSAL = re.compile(r"(?:please )?(?:do not|never) (?:show|include|add|draw|put|have|use|depict|render)(?: in)?(?= )")
-_SAID_ALONE = frozenset("look grade grading inspired easing feel aesthetic loopable looping loop vibe vibes core edit hue hues".split())
+_SAID_ALONE = frozenset(
+    "look grade grading inspired easing feel aesthetic loopable looping loop vibe vibes core edit hue hues".split()
+)
 
 
 @dataclass
@@ -176,7 +178,9 @@ class Markers:
             acts |= any(forms.verb_lemma(low) in lexicon.verbs() and low[-1:] in "sg" for low in lows)
 
     def _is_unsure(self, lows: Sequence[str]) -> bool:
-        closed = lexicon.FUNCTION | lexicon.NUMBERS.keys() | lexicon.DIRECTIONS | lexicon.PREPOSITIONS | lexicon.PARTICLES
+        closed = (
+            lexicon.FUNCTION | lexicon.NUMBERS.keys() | lexicon.DIRECTIONS | lexicon.PREPOSITIONS | lexicon.PARTICLES
+        )
         if any(low in closed and low != "and" or low[0].isdigit() for low in lows):
             return False
         if any(forms.verb_lemma(low) in lexicon.verbs() for low in lows):

@@ -56,6 +56,9 @@ class PhraseReader(PhraseWords):
             whole = self.read(i + 2)
             return replace(whole, first=first, part=part) if whole else None
         i, determined, count, is_vague = self._determined(i)
+        acts = self.low(i).endswith("ing") and forms.verb_lemma(self.low(i)) in lexicon.verbs()
+        if acts and self.low(first) == "both" and i == first + 1:
+            return self._elided(first, i, count)  # "both heading left"
         run, i = self._run(i, count, determined, coordinated)
         if not run:
             return self._elided(first, i, count) if determined else None

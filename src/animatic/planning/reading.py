@@ -6,12 +6,14 @@ tokens.py  elements.py, noun_phrases.py      clauses.py  meaning.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import forms, lexicon
 from .account import Ledger, Role
 from .cast import Cast
 from .clause_meaning import Statements
+from .clause_state import Clause
 from .clauses import ClauseReader
 from .elements import Elements
 from .language import check_english
@@ -49,7 +51,7 @@ def read(prompt: str) -> Reading:
 
     # what the clauses state of the objects
     statements = Statements(reader.cast, ledger)
-    for clause in reader.clauses:
+    for clause in _places_first(reader.clauses):
         apply(clause, statements)
     statements.overtake()
     _frame(elements, statements)
@@ -63,11 +65,33 @@ def read(prompt: str) -> Reading:
     # what follows from it without being said
     _fit(reading)
     _accompany(reading)
+    _oppose(reading)
     _imply(reading)
     if not reading.background:
         times = [word for word in (*elements.times, reader.time) if word not in ("", "day", "weekend", "season")]
         reading.background = times[0] if times else ""
     return reading
+
+
+def _places_first(clauses: Sequence[Clause]) -> list[Clause]:
+    """Clauses with those first that say where something stands that does nothing else: the others may lead there."""
+    doing = [clause for clause in clauses if not (clause.verb and clause.verb.lemma == "be")]
+    active = {i for clause in doing for i in clause.subjects}
+
+    def is_later(clause: Clause) -> bool:
+        is_placed = any(complement.kind == "at spot" for complement in clause.complements)
+        return any(clause is other for other in doing) or not is_placed or bool(active.intersection(clause.subjects))
+
+    return sorted(clauses, key=is_later)
+
+
+def _oppose(reading: Reading) -> None:
+    """Of two that stand, one at a side, the other has the other side."""
+    if len(reading.objects) != 2 or reading.relations or any(item.moves for item in reading.objects):
+        return
+    for item, other in (reading.objects, reading.objects[::-1]):
+        if item.start[0] in (0.0, 1.0) and other.start == (None, None) and item.company is other.company is None:
+            other.start = (1.0 - item.start[0], None)
 
 
 def _frame(elements: Elements, statements: Statements) -> None:

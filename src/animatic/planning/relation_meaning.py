@@ -222,6 +222,8 @@ class RelationMeaning(AdverbialMeaning):
     def _side_of_goals(self) -> float:
         """The side, 0 or 1, that the motion leads to: to the right unless something else is said."""
         to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
+        if not self.goals and self.from_given and self.start[0] is not None:
+            to_left = self.start[0] > 0.5
         return 0.0 if to_left else 1.0
 
     def _put_in_middle(self, i: int) -> None:

@@ -62,7 +62,7 @@ class VerbReader:
             lemma = forms.verb_lemma(low)
         if not lemma and i == first and i and reader._is_unknown_verb(i):
             return VerbGroup(first, i + 1, low, "ing" if low.endswith("ing") else "finite")
-        if not lemma or low in ("left", "right"):
+        if not lemma or low in ("left", "right", "lower"):
             return self._auxiliary_alone(first, i, negated)
         ending = _form(low, lemma)
         agent_follows = reader.low(i + 1) == "by" or _by_follows(i, reader)
