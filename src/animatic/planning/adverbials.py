@@ -71,7 +71,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("path circle", r"round and round|around and around"),
     ("path zigzag", r"in (?:a )?(?:zig ?zags?|zig zag)(?: pattern| line| path)?|in zigzags"),
     ("path still", r"in place|on the spot|in one spot|without (?:moving|motion)|(?:stays?|staying|remains?) put"),
-    ("path still", r"without leaving (?:the|its|his|her|their) (?:spot|place)|refus(?:es?|ing) to (?:budge|move|go|leave)"),
+    ("path still", r"without leaving (?:the|its|his|her|their) (?:spot|place)"),
+    ("path still", r"refus(?:es?|ing) to (?:budge|move|go|leave)"),
     ("path approach", rf"(?:until|till) (?:it|he|she|they) fills? (?:up )?(?:the |our )?(?:whole |entire )?{_FRAME}"),
     ("path recede", r"(?:until|till) (?:it|he|she|they) (?:is|are|looks?|becomes?) (?:just |only )?(?:very )?"
      r"(?:tiny|small|a (?:tiny )?(?:dot|speck))"),
@@ -89,7 +90,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("recede", r"(?:off|far|away|out) in(?:to)? the (?:far )?distance"),
     ("far", r"in the (?:far |distant )?(?:distance|background)"),
     ("path arc", r"(?:in|through) an? (?:\w+ )?(?:arc|arch|parabola)"),
-    ("leave frame", rf"(?:out of|off|beyond|leaves?|leaving|exits?|exiting)(?: the)? (?:{_FRAME}|sight)(?! (?:left|right))"),
+    (
+        "leave frame",
+        rf"(?:out of|off|beyond|leaves?|leaving|exits?|exiting)(?: the)? (?:{_FRAME}|sight)(?! (?:left|right))",
+    ),
     ("enter frame", r"in(?:to)? (?:the )?(?:frame|view|shot|picture|screen)"),
     ("from to", rf"(?:from )?{SPOT} to {SPOT}"),
     ("begin", rf"(?:initially |starts? |starting |begins? |beginning )(?:out )?(?:on|at|in|from) {SPOT}"),

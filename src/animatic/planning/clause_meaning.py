@@ -36,6 +36,7 @@ class Statements:
             if x is not None and x == passed.moves[-1].goal[0]:
                 passed.start = (None, passed.start[1])
                 passed.x_range = (0.25, 0.75)
+                self.convoys = [convoy for convoy in self.convoys if not {a, b} <= set(convoy.members)]
 
 
 @dataclass

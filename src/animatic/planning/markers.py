@@ -20,7 +20,8 @@ _NUMBER = r"(?:[0-9]+[a-z]?|[a-z]|[ivx]+|one|two|three|four|five|six)"
 _UNIT = r"(?:shot|panel|scene|frame|clip|beat|act|slide|page|take|cut|sequence|image|board)"
 _HEADING = re.compile(rf"{_UNIT} (?:no |number )?{_NUMBER}(?= |$)")
 _TRANSITION = re.compile(
-    r"(?:(?:smash |hard |match |jump |quick )?cut (?:back )?to|(?:cross ?)?fade (?:in|out|up)(?: (?:on|to|from)(?: black| white)?)?|"
+    r"(?:(?:smash |hard |match |jump |quick )?cut (?:back )?to|"
+    r"(?:cross ?)?fade (?:in|out|up)(?: (?:on|to|from)(?: black| white)?)?|"
     r"fade (?:to|from) (?:black|white)|dissolve to|open(?:ing)? on|close on|angle on|we open on|wipe to)(?= |$)"
 )
 _CRIES = re.compile(
@@ -31,15 +32,23 @@ _MEASURE = re.compile(r"[0-9.]+(?:fps|mm|k|p|hz|khz|x|d|s|ms|sec|secs|min|px|bit
 _INWARDS = (
     r"push(?:es|ing)?[ -]in|dolly(?:ing)?[ -]in|zoom(?:s|ing)?[ -]in|track(?:ing)?[ -]in|mov(?:e|ing) in|creep[ -]in"
 )
-_OUTWARDS = r"pull(?:s|ing)?[ -](?:out|back|away)|dolly(?:ing)?[ -](?:out|back)|zoom(?:s|ing)?[ -]out|track(?:ing)?[ -](?:out|back)"
+_OUTWARDS = (
+    r"pull(?:s|ing)?[ -](?:out|back|away)|dolly(?:ing)?[ -](?:out|back)|"
+    r"zoom(?:s|ing)?[ -]out|track(?:ing)?[ -](?:out|back)"
+)
 _CAMERA_MOVE = re.compile(
     r"(?:a |the |camera |very |slow |slowly |gentle |gradual |quick |fast |smooth )*"
-    rf"(?:(?P<inwards>{_INWARDS})|(?P<outwards>{_OUTWARDS})) (?:slowly |gently )?(?:on|onto|to|towards?|into|from|of|off)(?= )"
+    rf"(?:(?P<inwards>{_INWARDS})|(?P<outwards>{_OUTWARDS})) "
+    r"(?:slowly |gently )?(?:on|onto|to|towards?|into|from|of|off)(?= )"
 )
 _REFUSAL = re.compile(r"(?:please )?(?:do not|never) (?:show|include|add|draw|put|have|use|depict|render)(?: in)?(?= )")
 _SAID_ALONE = frozenset(
     "look grade grading inspired easing feel aesthetic loopable looping loop vibe vibes core edit hue hues".split()
 )
+_KNOWN = (
+    "animate", "human", "mount", "flyer", "floater", "immobile", "tall", "wide", "place", "enclosure", "time", "weather",
+    "light", "style", "camera", "medium", "part", "clothes", "abstract",
+)  # fmt: skip
 
 
 @dataclass
@@ -181,15 +190,13 @@ class Markers:
         closed = (
             lexicon.FUNCTION | lexicon.NUMBERS.keys() | lexicon.DIRECTIONS | lexicon.PREPOSITIONS | lexicon.PARTICLES
         )
-        if any(low in closed and low != "and" or low[0].isdigit() for low in lows):
+        if any((low in closed and low != "and") or low[0].isdigit() for low in lows):
             return False
         if any(forms.verb_lemma(low) in lexicon.verbs() for low in lows):
             return False
         if len(lows) > 4 or forms.is_adverb(lows[0]):
             return False
         last = forms.singular(lows[-1])
-        known = ("animate", "human", "mount", "flyer", "floater", "immobile", "tall", "wide", "place", "enclosure", "time",
-                 "weather", "light", "style", "camera", "medium", "part", "clothes", "abstract")  # fmt: skip
-        if is_any(last, *known) or is_any(lows[-1], *known) or last in lexicon.sizes("kind"):
+        if is_any(last, *_KNOWN) or is_any(lows[-1], *_KNOWN) or last in lexicon.sizes("kind"):
             return False
         return forms.can_be_noun(lows[-1])

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from . import forms, lexicon
-from .phrase_words import CLOSED, NOT_PARTICIPLES, SIDES, PhraseWords
+from .modifiers import modifiers_of
+from .phrase_words import CLOSED, SIDES, PhraseWords
 
 PLURAL_COUNT = 3  # what "several" or a bare plural means
 _VAGUE = {
@@ -248,11 +249,11 @@ class PhraseReader(PhraseWords):
         # the name; the first half of a compound stays in it even where it is an adjective: "polar bear"
         spoken = [self.low(i) for i in name_run]
         named = [low for low in spoken if low not in SIDES]
-        modifiers = _modifiers(named)
+        modifiers = modifiers_of(named)
         compound = f"{lows[-2]} {noun}" if len(lows) > 1 else ""
         if compound in lexicon.words("compound"):
             before_compound = [low for low in spoken[:-1] if low not in SIDES]
-            modifiers = [*_modifiers(before_compound), spoken[-1]]
+            modifiers = [*modifiers_of(before_compound), spoken[-1]]
         name = " ".join([*modifiers, noun])
 
         # the noun as the word lists have it
@@ -270,35 +271,3 @@ class PhraseReader(PhraseWords):
             first, stop, noun, name, head, count, vague, definite, unwanted, colour, size, action, side, owner=owner,
             bare=not before,
         )  # fmt: skip
-
-
-def _modifiers(spoken: list[str]) -> list[str]:
-    """The words before the noun that belong to the name: colours and nouns, neither sizes nor other attributes."""
-    sizes = lexicon.sizes("size")
-    kept = []
-    for word in spoken:
-        parts = forms.parts_of_speech(word)
-        # what no known verb has belongs to the name: "bowling pin", "watering can"
-        acts = word.endswith("ing") and (word not in NOT_PARTICIPLES and forms.verb_lemma(word) in lexicon.verbs())
-        is_participle = acts or (not parts and word.endswith("ed"))
-        if word == "and" or forms.is_colour(word):
-            kept.append(word)
-        elif word.endswith("ing") and not acts and word not in lexicon.words("adjective"):
-            kept.append(word)
-        elif word in sizes or forms.is_adverb(word) or word in lexicon.words("adjective"):
-            continue
-        elif ("NOUN" in parts or not parts) and not is_participle:
-            kept.append(word)
-
-    # "and" stays between two colours alone: "black and white cat"
-    while kept and kept[0] == "and":
-        kept = kept[1:]
-    while kept and kept[-1] == "and":
-        kept = kept[:-1]
-    if "and" not in kept:
-        return kept
-    joint = kept.index("and")
-    joins_colours = forms.is_colour(kept[joint - 1]) and forms.is_colour(kept[joint + 1])
-    if not joins_colours:
-        kept = [word for word in kept if word != "and"]
-    return kept

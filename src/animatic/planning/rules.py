@@ -62,9 +62,8 @@ def _check_motions(reading: Reading, tracks: Sequence[Track], members: Sequence[
 
         # a still has one key frame, in which no motion can show
         is_still = keys < 2 or not own or len(own[0].boxes) < 2
-        if not is_still and not any(map(shows, own)):
-            reading.ledger.set(Role.NOT_UNDERSTOOD, token)
-        elif not is_still and check == "moves" and not _agrees(reading, token, own):
+        is_shown = any(map(shows, own)) and (check != "moves" or _agrees(reading, token, own))
+        if not is_still and not is_shown:
             reading.ledger.set(Role.NOT_UNDERSTOOD, token)
 
 
