@@ -46,8 +46,8 @@ _SAID_ALONE = frozenset(
     "look grade grading inspired easing feel aesthetic loopable looping loop vibe vibes core edit hue hues".split()
 )
 _KNOWN = (
-    "animate", "human", "mount", "flyer", "floater", "immobile", "tall", "wide", "place", "enclosure", "time", "weather",
-    "light", "style", "camera", "medium", "part", "clothes", "abstract",
+    "animate", "human", "mount", "flyer", "floater", "immobile", "tall", "wide", "place", "enclosure", "time",
+    "weather", "light", "style", "camera", "medium", "part", "clothes", "abstract",
 )  # fmt: skip
 
 

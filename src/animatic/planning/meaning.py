@@ -65,6 +65,8 @@ class WholeMeaning(DirectMeaning):
     def _passive(self) -> None:
         """The agent of "is chased by a dog" chases; "is thrown" and "is parked" say what becomes of the subject."""
         agents = [c for c in self.clause.complements if c.kind in ("by", "relation by") and c.objects]
+        if self.kind == "go" and agents:
+            self.kind = "push"  # "is wheeled to the left by a porter"
         if self.kind in CARRIED | {"hold", "throw", "meet"} and agents:
             agent = agents[0]
             self.clause.complements.remove(agent)

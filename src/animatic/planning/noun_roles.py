@@ -53,7 +53,7 @@ class NounRoles(ObjectRoles):
         opens = self.preposition is None and self.current is None
         preposition = self.preposition.word if self.preposition is not None else ""
         compounds = lexicon.words("compound")
-        is_worn = noun not in compounds and is_any(noun, "part", "clothes")
+        is_worn = noun not in compounds and (is_any(noun, "part", "clothes") or phrase.head in lexicon.words("clothes"))
         if noun and opens and self._is_medium(phrase) and self._opens(following):
             self.ledger.set(Role.STYLE, *tokens)
             self.last_role = "medium"
