@@ -98,7 +98,7 @@ class Markers:
                 return stop
         if found := _REFUSAL.match(text):
             stop = i + len(found[0].split())
-            self._take(Role.UNWANTED, range(i, stop))
+            self._take(Role.STYLE, range(i, stop))
             self.refusals.add(stop - 1)
             return stop
         if found := _CAMERA_MOVE.match(text):

@@ -206,7 +206,8 @@ class NounRoles(ObjectRoles):
         self.last, self.last_role = [], "place"
 
     def _place(self, words: str, tokens: list[int]) -> None:
-        self.ledger.set(Role.PLACE, *tokens)
+        # a place without a name is no background: it changes nothing
+        self.ledger.set(Role.PLACE if words else Role.NOT_UNDERSTOOD, *tokens)
         if words:
             self.backgrounds.append(words)
 
