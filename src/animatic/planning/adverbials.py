@@ -13,7 +13,9 @@ _FRAME = r"(?:scene|frame|screen|image|picture|video|view|shot|clip|camera)"
 _OF_FRAME = rf"(?: (?:of|in) (?:the |this )?(?:whole |entire )?{_FRAME})?"
 _HALVES = r"(?: (?:hand ?)?(?:corner|side|edge|part|half|end|third|border))?"
 _CORNER = r"(?:upper|lower|top|bottom) (?:left|right)"
-_BARE_SPOT = rf"(?:{_CORNER}|left|right|top|bottom|middle|cent(?:er|re))"
+_BARE_SPOT = (
+    rf"(?:(?:frame|screen|camera|stage)[ -](?:left|right)|{_CORNER}|left|right|top|bottom|middle|cent(?:er|re))"
+)
 SPOT = rf"((?:the |its |their )?(?:very |far )?{_BARE_SPOT}(?: hand)?{_HALVES}){_OF_FRAME}"
 _VIEWER = r"(?:the |our )?(?:camera|viewer|viewers|audience|front|foreground|us|me|you|lens)"
 _CLIP = r"(?:the |this )?(?:clip|video|scene|shot|footage|movie|film|way|animation|sequence)"
@@ -21,6 +23,7 @@ _SIDEWAYS = r"(?:left|right)(?:wards?)?"
 _PER_CENT = r"[0-9.]+(?:%| per ?cent)"
 _EXTENT = rf"the (?:\w+ )?(?:width|height|size|area|length|way|time|distance|{_FRAME})"
 _HOW_OFTEN = rf"(?:[0-9]+|a few|a couple of|several|many|multiple|countless|{'|'.join(lexicon.NUMBERS)})"
+_BECOMES = r"(?:gets?|getting|becom(?:es?|ing)|grow(?:s|ing)?) (?:(?:really|realy|very|so|super|too|quite|extremely) )*"
 _TURN = r"(?:upwards?|up|downwards?|down)"
 
 
@@ -67,7 +70,18 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("path circle", r"(?:around |round )?in (?:a |big |small |wide |tight |slow )*(?:circles?|loops?|spirals?)"),
     ("path circle", r"round and round|around and around"),
     ("path zigzag", r"in (?:a )?(?:zig ?zags?|zig zag)(?: pattern| line| path)?|in zigzags"),
-    ("path still", r"in place|on the spot|without (?:moving|motion)"),
+    ("path still", r"in place|on the spot|in one spot|without (?:moving|motion)|(?:stays?|staying|remains?) put"),
+    ("path still", r"without leaving (?:the|its|his|her|their) (?:spot|place)"),
+    ("path still", r"refus(?:es?|ing) to (?:budge|move|go|leave)"),
+    ("path approach", rf"(?:until|till) (?:it|he|she|they) fills? (?:up )?(?:the |our )?(?:whole |entire )?{_FRAME}"),
+    ("path recede", r"(?:until|till) (?:it|he|she|they) (?:is|are|looks?|becomes?) (?:just |only )?(?:very )?"
+     r"(?:tiny|small|a (?:tiny )?(?:dot|speck))"),
+    ("path approach", rf"{_BECOMES}(?:big|huge|giant|gigantic|enormous|large|massive)(?! \w+)"),
+    ("path recede", rf"{_BECOMES}(?:small|tiny|little|teeny)(?! \w+)"),
+    ("from spot", r"(?:(?<=enters )|(?<=enter )|(?<=entering ))((?:frame|screen|camera|stage)[ -](?:left|right))"),
+    ("to spot", r"((?:frame|screen|camera|stage)[ -](?:left|right))"),
+    ("at spot", rf"((?:on )?(?:the )?(?:far )?{_BARE_SPOT}(?: side)?)(?= :)"),
+    ("relation sides", r"(?:one )?(?:on|at|to) (?:either|each|both|every|opposite) (?:side|sides|end|ends) of"),
     ("cross over", rf"(?:to|towards?) the (?:other|opposite|far) (?:side|end|edge)(?= of|$| [,.|]){_OF_FRAME}"),
     ("cross over", rf"(?:across|through|over) the (?:whole |entire |full )?{_FRAME}"),
     ("approach", rf"(?:directly |straight |right )?(?:towards?|at|to) {_VIEWER}|(?:closer|nearer)(?: to {_VIEWER})?"),
@@ -76,7 +90,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("recede", r"(?:off|far|away|out) in(?:to)? the (?:far )?distance"),
     ("far", r"in the (?:far |distant )?(?:distance|background)"),
     ("path arc", r"(?:in|through) an? (?:\w+ )?(?:arc|arch|parabola)"),
-    ("leave frame", rf"(?:out of|off|beyond|leaves?|leaving|exits?|exiting)(?: the)? (?:{_FRAME}|sight)"),
+    (
+        "leave frame",
+        rf"(?:out of|off|beyond|leaves?|leaving|exits?|exiting)(?: the)? (?:{_FRAME}|sight)(?! (?:left|right))",
+    ),
     ("enter frame", r"in(?:to)? (?:the )?(?:frame|view|shot|picture|screen)"),
     ("from to", rf"(?:from )?{SPOT} to {SPOT}"),
     ("begin", rf"(?:initially |starts? |starting |begins? |beginning )(?:out )?(?:on|at|in|from) {SPOT}"),

@@ -69,7 +69,7 @@ class Cast:
 
     def _named_before(self, phrase: NounPhrase, noun: str) -> list[int]:
         """Indices of the objects that "the car" may name, empty where it names a new one."""
-        if not phrase.definite:
+        if not phrase.definite and not (phrase.bare and phrase.count == 1):
             return []
         same = [i for i, item in enumerate(self.objects) if item.noun == noun and phrase.colour in item.phrase]
         sized = [i for i in same if self.objects[i].size == phrase.size]

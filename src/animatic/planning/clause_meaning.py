@@ -36,6 +36,7 @@ class Statements:
             if x is not None and x == passed.moves[-1].goal[0]:
                 passed.start = (None, passed.start[1])
                 passed.x_range = (0.25, 0.75)
+                self.convoys = [convoy for convoy in self.convoys if not {a, b} <= set(convoy.members)]
 
 
 @dataclass
@@ -48,6 +49,7 @@ class ClauseMeaning:
     start: Spot = (None, None)
     goals: list[Move] = field(default_factory=list)
     from_given: bool = False
+    guessed: list[int] = field(default_factory=list)  # objects on the side that an assumed direction gave them
     motion_tokens: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -58,6 +58,7 @@ class ClauseState:
         self.is_next = False
         self.before = "stop"  # the kind of the element before the noun phrase
         self.is_unwanted = False
+        self.refused = 0  # phrases with a "no" of their own
         self.relative: list[int] | None = None
         self.joins = False  # after "while" and the like
         self.inverted: VerbGroup | None = None  # a verb whose subject comes after it

@@ -115,6 +115,8 @@ class ClauseReader(NounRoles):
         self._leads(k)
         self.is_next |= self._before(k) == "and" and found.value.startswith("back ")  # "flies up and back down"
         if found.kind.startswith("relation") and "own" not in found.kind:
+            if found.kind in ("relation left", "relation right", "relation sides") and self._is_with():
+                self._begin(list(self.last))  # "with a chair on either side of the table"
             self.preposition = element
             return
         complement = Complement(found.kind, list(element.tokens), spots=found.spots, value=found.value)
@@ -130,6 +132,15 @@ class ClauseReader(NounRoles):
                 return
             complement.objects = list(self.last)
         self._complete(complement)
+
+    def _meets_others(self, k: int) -> bool:
+        """Whether a preposition and "them" stand at an element."""
+        return self._peek(k) == "preposition" and self._peek(k + 1) == "pronoun" and self.elements[k + 1].word == "them"
+
+    def _is_with(self) -> bool:
+        """Whether the noun before was named after "with"."""
+        complements = self.current.complements if self.current is not None else []
+        return bool(complements and self.last) and complements[-1].kind == "with" and self.last_role == "complement"
 
     # ---- who, and what happens
 
@@ -152,6 +163,8 @@ class ClauseReader(NounRoles):
             return
         if self.preposition is not None and self.preposition.word == "between" and self.current is not None:
             found = [i for i in range(len(self.cast.objects)) if i not in self.current.subjects]
+        if self.current is not None and set(found) <= set(self.current.subjects):
+            found = [i for i in range(len(self.cast.objects)) if i not in self.current.subjects][-1:] or found
         if self.preposition is not None:
             self._complete(self._prepositional(found))
         elif self.current is not None and self.current.verb:
@@ -194,6 +207,10 @@ class ClauseReader(NounRoles):
         # "a cat on a sofa sleeps" is about the cat, "a street with a dog crossing" about the dog
         modifies = bool(attached and self.last) and self.last_role == "complement"
         modifies &= verb.form not in ("finite", "plural")
+
+        # "a bulldog on a surfboard riding a wave": a mount does not ride
+        rides = lexicon.verbs().get(verb.lemma) == "ride"
+        modifies &= not (rides and self.last and is_any(self.cast.objects[self.last[0]].noun, "mount"))
         kind = lexicon.verbs().get(verb.lemma, "no path")
         self.describes = verb.form == "past" and kind in ("no path", "wear") and before in ("noun", "comma", "adverb")
         if self.describes and self._peek(k + 1) == "preposition":
@@ -223,7 +240,10 @@ class ClauseReader(NounRoles):
                 return
             self._begin(subjects).verb = verb
         elif current.verb is None and not modifies:
-            current.verb = verb
+            # "ten pins and a ball rolling towards them": the last of the subjects alone
+            if len(current.subjects) > 1 and verb.form == "ing" and self._meets_others(k + 1):
+                self._begin([current.subjects.pop()]).verb = verb
+            current.verb = current.verb or (verb if self.current is current else None)
         elif attached and before == "noun" and self.last_role in ("direct", "complement") and self._agrees(verb):
             self._begin(list(self.last)).verb = verb
         else:

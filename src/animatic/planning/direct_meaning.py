@@ -36,6 +36,11 @@ class DirectMeaning(RelationMeaning):
                 self.kind = "go"
             preposition = PREPOSITIONS.get(kind, "to")
             self._goes_by(preposition, direct)
+        elif self._lemma() == "catch" and any(self.objects[i].moves[-1:] == [Move((None, 0.0))] for i in direct):
+            # what was tossed up comes down again
+            for i in direct:
+                self.objects[i].moves.append(Move((None, 1.0), "fall"))
+            self._end_motion(direct)
         elif kind == "be":
             for i in direct:
                 self._relate("beside", self.subjects, [i])
@@ -77,6 +82,9 @@ class DirectMeaning(RelationMeaning):
     def _throw(self, direct: list[int]) -> None:
         """Who throws stands; what is thrown flies off, to the object or the side that is named."""
         to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
+        for complement in self.clause.complements:
+            if complement.kind in ("to", "at", "into", "towards", "toward"):
+                to_left |= any(self.objects[i].start[0] == 0.0 for i in complement.objects)
         side = 0.0 if to_left else 1.0
         upwards = any(goal.goal == (None, 0.0) for goal in self.goals)
 

@@ -41,10 +41,12 @@ class Elements(StyleWords):
     """Splits tokens into elements; words that are style, whatever stands around them, get that role in the ledger."""
 
     def read(self) -> list[Element]:
+        self._markers()
         self._opener()
         self._idioms()
         self._comparisons()
         self._style_segments()
+        self._asides()
         lows = ["§" if i in self.taken else token.low for i, token in enumerate(self.tokens)]
         phrases = {found.first: found for found in adverbials(lows) if self._may_be(found)}
         for found in phrases.values():
@@ -65,7 +67,8 @@ class Elements(StyleWords):
             return True
 
         # before a noun it is that one's side: "the left cat"
-        following = self.tokens[found.stop].low if found.stop < len(self.tokens) else ""
+        ends = found.stop >= len(self.tokens) or found.stop in self.taken
+        following = "" if ends else self.tokens[found.stop].low
         if not following or not following[0].isalpha() or following in lexicon.FUNCTION | lexicon.words("filler"):
             return True
         if forms.verb_lemma(following) in lexicon.verbs():
@@ -89,6 +92,10 @@ class Elements(StyleWords):
             return Element("adverbial", i, found.stop, found.value, adverbial=found)
         if i in self.taken:
             kind = "exists" if i in self.existential else "skip"
+            if i in self.refusals:
+                kind = "without"
+            elif i in self.breaks:
+                kind = "stop"
             return Element(kind, i, i + 1)
         if not token.is_word:
             kind = "skip"
@@ -96,6 +103,8 @@ class Elements(StyleWords):
                 kind = "stop"
             elif token.text in ",:()\u2014\u2013":
                 kind = "comma"
+            elif token.text in "+&/":
+                kind = "and"
             return Element(kind, i, i + 1, token.text)
 
         # after a noun a word that can be a verb is one; elsewhere it depends on what it follows
@@ -151,7 +160,8 @@ class Elements(StyleWords):
             return "relative"
         if low in ("it", "he", "she", "they", "them", "him", "itself", "himself", "herself", "themselves", "everyone"):
             return "pronoun"
-        if low == "her" and not (following and forms.can_be_noun(following)):
+        bare = following in lexicon.PARTICLES | lexicon.PREPOSITIONS
+        if low == "her" and (bare or not (following and forms.can_be_noun(following))):
             return "pronoun"
         if low in ("and", "plus", "or", "nor"):
             return "or" if low in ("or", "nor") else "and"
@@ -171,12 +181,16 @@ class Elements(StyleWords):
             if low in lexicon.PARTICLES and is_bare:
                 return "particle"
             return "preposition"
+        if low == "both" and following.endswith("ing"):
+            return ""  # "both heading right"
         if low in lexicon.words("filler") and low not in lexicon.NUMBERS:
             return "skip"
         if low in lexicon.PARTICLES:
             return "particle"
         if low in lexicon.CONJUNCTIONS or low == "like":
-            return "while" if low in ("while", "as", "when", "whereas", "where") else "preposition"
+            return (
+                "while" if low in ("while", "as", "when", "whereas", "where", "though", "although") else "preposition"
+            )
         if low in ("us", "we", "me", "you", "i", "there", "then", "than"):
             return "skip"
         return ""

@@ -11,6 +11,7 @@ from .clause_state import Clause
 from .direct_meaning import DirectMeaning
 from .lexicon import is_any
 from .move_tables import CARRIED, GLIDING, STYLED, USUAL
+from .no_object import kind_of, of_no_object
 from .paths import Move, filled, merged, way_back
 from .scene_objects import Convoy
 
@@ -18,46 +19,9 @@ from .scene_objects import Convoy
 def apply(clause: Clause, statements: Statements) -> None:
     """Add what a clause says to the statements."""
     if clause.of:
-        _of_no_object(clause, statements)
+        of_no_object(clause, statements)
     elif clause.subjects:
-        WholeMeaning(statements, clause, _kind(clause)).apply()
-
-
-def _of_no_object(clause: Clause, statements: Statements) -> None:
-    """Weather is style; a camera's motion shows in no box, but a zoom makes what it is on larger or smaller."""
-    if clause.of in ("weather", "place"):
-        for complement in clause.complements:
-            if not complement.objects:
-                statements.ledger.set(Role.STYLE, *complement.tokens)
-        known = ("still", "be", "show")
-        if clause.of == "weather":
-            known = ("down", "go", "still", "be", "no path", "show")
-        if clause.verb and _kind(clause) in known:
-            statements.ledger.set(Role.STYLE, *range(clause.verb.first, clause.verb.stop))
-        return
-    verb = clause.verb
-    targets = list(clause.direct)
-    for complement in clause.complements:
-        targets += complement.objects
-    if verb and verb.lemma in ("zoom in", "zoom out", "zoom") and targets:
-        outwards = verb.lemma == "zoom out" or any(c.value == "out" for c in clause.complements)
-        path = "recede" if outwards else "approach"
-        tokens = list(range(verb.first, verb.stop))
-        for complement in clause.complements:
-            tokens += complement.tokens
-        for i in targets:
-            statements.cast.objects[i].moves.append(Move(path=path))
-        statements.ledger.set(Role.MOTION, *tokens, objects=targets, check="moves")
-
-
-def _kind(clause: Clause) -> str:
-    """The kind of motion of a clause's verb; "" where there is none, "no path" where it is not known."""
-    if clause.verb is None:
-        return ""
-    table = lexicon.verbs()
-    if clause.verb.lemma == "be":
-        return "be"
-    return table.get(clause.verb.lemma, "no path")
+        WholeMeaning(statements, clause, kind_of(clause)).apply()
 
 
 class WholeMeaning(DirectMeaning):
@@ -101,6 +65,8 @@ class WholeMeaning(DirectMeaning):
     def _passive(self) -> None:
         """The agent of "is chased by a dog" chases; "is thrown" and "is parked" say what becomes of the subject."""
         agents = [c for c in self.clause.complements if c.kind in ("by", "relation by") and c.objects]
+        if self.kind == "go" and agents:
+            self.kind = "push"  # "is wheeled to the left by a porter"
         if self.kind in CARRIED | {"hold", "throw", "meet"} and agents:
             agent = agents[0]
             self.clause.complements.remove(agent)
@@ -171,7 +137,9 @@ class WholeMeaning(DirectMeaning):
             if assumed and item.is_assumed and kind == "go":
                 continue
             sideways = bool(goals) and goals[0].goal[0] is not None
-            item.is_assumed = assumed and not item.moves and sideways
+            if goals:
+                item.is_assumed = (assumed or bool(self.guessed)) and not item.moves and sideways
+                item.guessed = self.guessed
             if kind == "still" and not goals:
                 item.is_still |= not item.moves
             if goals:
@@ -200,9 +168,18 @@ class WholeMeaning(DirectMeaning):
     def _replace_assumed(self, goals: list[Move]) -> None:
         """What is said of the direction holds for the motion before, and for those that go along."""
         for i in self.subjects:
-            if not self.objects[i].is_assumed:
+            side = goals[0].goal[0]
+            if not self.objects[i].is_assumed or (self.objects[i].guessed and side is None):
                 continue
             self.objects[i].moves = []
+            for j in self.objects[i].guessed if side in (0.0, 1.0) else []:
+                self.objects[i].start = (None, None)
+                self.objects[j].start = (1 - (side or 0.0), self.objects[j].start[1])
+
+            # those that are carried follow their company; those in line go the same way
+            for item in self.objects:
+                if item.company == i:
+                    item.moves = []
             along: set[int] = set()
             for convoy in self.scene.convoys:
                 if i in convoy.members:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from . import forms, lexicon
+from .modifiers import modifiers_of
 from .phrase_words import CLOSED, SIDES, PhraseWords
 
 PLURAL_COUNT = 3  # what "several" or a bare plural means
@@ -39,6 +40,7 @@ class NounPhrase:
     side: str = ""  # "the left car"
     part: int = 0  # "one of three cars": how many of them
     owner: tuple[int, ...] = ()  # tokens of a possessor before the noun
+    bare: bool = False  # without determiner or number
 
 
 class PhraseReader(PhraseWords):
@@ -55,6 +57,9 @@ class PhraseReader(PhraseWords):
             whole = self.read(i + 2)
             return replace(whole, first=first, part=part) if whole else None
         i, determined, count, is_vague = self._determined(i)
+        acts = self.low(i).endswith("ing") and forms.verb_lemma(self.low(i)) in lexicon.verbs()
+        if acts and self.low(first) == "both" and i == first + 1:
+            return self._elided(first, i, count)  # "both heading left"
         run, i = self._run(i, count, determined, coordinated)
         if not run:
             return self._elided(first, i, count) if determined else None
@@ -136,7 +141,8 @@ class PhraseReader(PhraseWords):
         """Whether token `i` belongs to the phrase whose attributes and nouns so far are `run`."""
         low = self.low(i)
         token = self.tokens[i]
-        if run and f"{self.low(i - 1)} {low}" in lexicon.words("compound"):
+        acts = coordinated and forms.verb_lemma(low) in lexicon.verbs() and self.low(i + 1) in lexicon.PREPOSITIONS
+        if run and not acts and f"{self.low(i - 1)} {low}" in lexicon.words("compound"):
             return True
         if not token.is_word or (low in SIDES and run):
             return False
@@ -158,7 +164,8 @@ class PhraseReader(PhraseWords):
             return not self._has_noun(run) and (determined or bool(run)) and self._is_attribute(i + 1)
         if not self._has_noun(run):
             return determined or bool(run) or not self._is_verb_alone(i)
-        if f"{self.low(i - 1)} {forms.singular(low)}" in lexicon.words("compound"):
+        one = low if count == 1 or coordinated else forms.singular(low)
+        if not acts and f"{self.low(i - 1)} {one}" in lexicon.words("compound"):
             return True
         return not self._ends(i, run, count, coordinated)
 
@@ -242,11 +249,11 @@ class PhraseReader(PhraseWords):
         # the name; the first half of a compound stays in it even where it is an adjective: "polar bear"
         spoken = [self.low(i) for i in name_run]
         named = [low for low in spoken if low not in SIDES]
-        modifiers = _modifiers(named)
+        modifiers = modifiers_of(named)
         compound = f"{lows[-2]} {noun}" if len(lows) > 1 else ""
         if compound in lexicon.words("compound"):
             before_compound = [low for low in spoken[:-1] if low not in SIDES]
-            modifiers = [*_modifiers(before_compound), spoken[-1]]
+            modifiers = [*modifiers_of(before_compound), spoken[-1]]
         name = " ".join([*modifiers, noun])
 
         # the noun as the word lists have it
@@ -261,33 +268,6 @@ class PhraseReader(PhraseWords):
         if not count:
             count = PLURAL_COUNT if many else 1
         return NounPhrase(
-            first, stop, noun, name, head, count, vague, definite, unwanted, colour, size, action, side, owner=owner
-        )
-
-
-def _modifiers(spoken: list[str]) -> list[str]:
-    """The words before the noun that belong to the name: colours and nouns, neither sizes nor other attributes."""
-    sizes = lexicon.sizes("size")
-    kept = []
-    for word in spoken:
-        parts = forms.parts_of_speech(word)
-        is_participle = word.endswith("ing") or (not parts and word.endswith("ed"))
-        if word == "and" or forms.is_colour(word):
-            kept.append(word)
-        elif word in sizes or forms.is_adverb(word) or word in lexicon.words("adjective"):
-            continue
-        elif ("NOUN" in parts or not parts) and not is_participle:
-            kept.append(word)
-
-    # "and" stays between two colours alone: "black and white cat"
-    while kept and kept[0] == "and":
-        kept = kept[1:]
-    while kept and kept[-1] == "and":
-        kept = kept[:-1]
-    if "and" not in kept:
-        return kept
-    joint = kept.index("and")
-    joins_colours = forms.is_colour(kept[joint - 1]) and forms.is_colour(kept[joint + 1])
-    if not joins_colours:
-        kept = [word for word in kept if word != "and"]
-    return kept
+            first, stop, noun, name, head, count, vague, definite, unwanted, colour, size, action, side, owner=owner,
+            bare=not before,
+        )  # fmt: skip

@@ -52,7 +52,8 @@ class NounRoles(ObjectRoles):
         self.before = self._before(k)
         opens = self.preposition is None and self.current is None
         preposition = self.preposition.word if self.preposition is not None else ""
-        is_worn = is_any(noun, "part", "clothes")
+        compounds = lexicon.words("compound")
+        is_worn = noun not in compounds and (is_any(noun, "part", "clothes") or phrase.head in lexicon.words("clothes"))
         if noun and opens and self._is_medium(phrase) and self._opens(following):
             self.ledger.set(Role.STYLE, *tokens)
             self.last_role = "medium"
@@ -72,7 +73,7 @@ class NounRoles(ObjectRoles):
             self._begin([], of="camera")
         elif self._is_place(noun, phrase, following):
             self._setting(noun, phrase, tokens, following)
-        elif is_any(noun, *STYLISTIC) and not self._is_real(noun, phrase, following):
+        elif noun not in compounds and is_any(noun, *STYLISTIC) and not self._is_real(noun, phrase, following):
             self._style(noun, phrase, tokens, following)
         elif is_worn and phrase.owner and self._is_whole(phrase):
             self._of_owner(k, following, phrase, tokens)
@@ -119,11 +120,14 @@ class NounRoles(ObjectRoles):
 
     def _is_listed(self, k: int, phrase: NounPhrase) -> bool:
         """Whether a phrase goes on with what is unwanted: "without people, cars or bikes", not "no people, a dog"."""
-        determined = self.ledger.low(phrase.first) in ("a", "an", "the", "one")
+        if self._before(k) == "comma" and self.refused > 1:
+            return False  # "no text, no watermark, single lighthouse"
+        determined = self.ledger.low(phrase.first) in ("a", "an", "the", "one", "single", "lone")
         return not determined or self._before(k) in ("or", "without", "not", "of", "preposition")
 
     def _unwanted(self, phrase: NounPhrase, tokens: list[int]) -> None:
         self.is_unwanted = True
+        self.refused += phrase.unwanted
         self.preposition = None
         if phrase.noun:
             self.ledger.set(Role.UNWANTED, *tokens)
@@ -145,6 +149,8 @@ class NounRoles(ObjectRoles):
         kind = lexicon.verbs().get(verb.lemma, "") if verb else ""
         if is_any(noun, "weather", "time"):
             return False
+        if phrase.count > 1 and not phrase.is_vague and is_any(noun, "camera"):
+            return True  # "seven paper cranes"
         if self.last_role == "direct" or (self.current and self.current.verb and self.preposition is None):
             return not is_any(noun, "style", "camera")
         return bool(verb) and kind not in ("", "no path", "show") and (phrase.count == 1 or phrase.definite)
@@ -200,7 +206,8 @@ class NounRoles(ObjectRoles):
         self.last, self.last_role = [], "place"
 
     def _place(self, words: str, tokens: list[int]) -> None:
-        self.ledger.set(Role.PLACE, *tokens)
+        # a place without a name is no background: it changes nothing
+        self.ledger.set(Role.PLACE if words else Role.NOT_UNDERSTOOD, *tokens)
         if words:
             self.backgrounds.append(words)
 
@@ -211,6 +218,8 @@ class NounRoles(ObjectRoles):
         has_host = bool(self.last or self.cast.objects)
         if not has_host:
             return False
+        if phrase.bare and self.before == "comma":
+            return True  # ", eyes fixed on it"
         if word in ATTACHING or word in ("over", "around", "under", "from", "onto", "to", "through"):
             return True
         if lexicon.verbs().get(verb) in ("wear", "hold", "no path", "still", "push", "pull", "carry", "show", "bounce"):

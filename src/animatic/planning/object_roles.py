@@ -61,7 +61,7 @@ class ObjectRoles(ClauseState):
             and self.last_role == "subject"
             and current.verb is None
             and self._adjacent(k)
-            and not (verb_follows and set(found) & set(current.subjects))
+            and not set(found) & set(current.subjects)
         ):
             current.subjects += found
             self.last = current.subjects

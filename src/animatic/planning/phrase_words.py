@@ -18,6 +18,7 @@ NOT_PARTICIPLES = frozenset(
     clothing earring herring bed seed weed shed sled reed lightning evening morning being sibling viking hummingbird
     railing housing""".split()
 )
+_AFTER_VERBS = (lexicon.PREPOSITIONS | lexicon.PARTICLES | lexicon.DETERMINERS | {"left", "right"}) - {"of", "with"}
 
 
 class PhraseWords:
@@ -68,7 +69,14 @@ class PhraseWords:
         if low.endswith("ing") and (lemma or not parts) and low not in NOT_PARTICIPLES:
             return True
         if low.endswith("ed") and lemma:
+            return "NOUN" not in parts  # "dandelion seed"
+        if self._is_unknown_verb(i):
             return True
+
+        # "seven paper cranes": the noun of several is a plural
+        named = forms.is_plural(before) or before in _SAME
+        if count > 1 and forms.is_plural(low) and "NOUN" in parts and not named:
+            return False
         if parts == {"ADJ"} or parts == {"ADV"} or parts == {"ADJ", "ADV"}:
             return (not self._is_attribute(i + 1) and not self._goes_on(i + 1)) or (bool(run) and not parts)
         if count == 1 and forms.is_plural(low):
@@ -90,6 +98,15 @@ class PhraseWords:
         if coordinated and lemma in lexicon.verbs() and not self._finite_follows(i + 1):
             return True
         return bool(parts) and "NOUN" not in parts
+
+    def _is_unknown_verb(self, i: int) -> bool:
+        """Whether a word that the dictionary lacks has a verb's ending and place: "skateboarder ollies over"."""
+        low, following = self.low(i), self.low(i + 1)
+        if forms.parts_of_speech(low) or not low.endswith(("s", "ing")) or low.endswith("ss") or len(low) < 5:
+            return False
+        if forms.is_plural(self.low(i - 1)) and low.endswith("s"):
+            return False
+        return following in _AFTER_VERBS or forms.is_adverb(following)
 
     def _has_noun(self, run: Sequence[int]) -> bool:
         """Whether a run has a word that can only be its noun so far: no attribute, no participle."""
@@ -113,10 +130,13 @@ class PhraseWords:
             return self._goes_on(i + 1)
 
         # participles: "flying", "broken", "red-haired"
-        if low.endswith(("ing", "ed")) and forms.verb_lemma(low) and low not in NOT_PARTICIPLES:
+        is_noun = low.endswith("ed") and "NOUN" in forms.parts_of_speech(low)  # "moped", "seed"
+        if low.endswith(("ing", "ed")) and forms.verb_lemma(low) and low not in NOT_PARTICIPLES and not is_noun:
             return True
         if "-" in low and (low.endswith(("ed", "ing", "sized", "old")) or self._goes_on(i + 1)):
             return True
+        if is_noun:
+            return False
         is_form = forms.verb_lemma(low) not in ("", low) and not low.endswith("s")
         return is_form and "NOUN" not in forms.parts_of_speech(low)
 

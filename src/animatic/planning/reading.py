@@ -6,17 +6,20 @@ tokens.py  elements.py, noun_phrases.py      clauses.py  meaning.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import forms, lexicon
 from .account import Ledger, Role
 from .cast import Cast
 from .clause_meaning import Statements
+from .clause_state import Clause
 from .clauses import ClauseReader
 from .elements import Elements
 from .language import check_english
 from .meaning import apply
 from .move_tables import USUAL
+from .paths import Move
 from .scene_objects import Convoy, Relation, SceneObject
 from .tokens import tokens
 
@@ -48,10 +51,12 @@ def read(prompt: str) -> Reading:
 
     # what the clauses state of the objects
     statements = Statements(reader.cast, ledger)
-    for clause in reader.clauses:
+    for clause in _places_first(reader.clauses):
         apply(clause, statements)
     statements.overtake()
-    background = reader.backgrounds[0] if reader.backgrounds else ""
+    _frame(elements, statements)
+    backgrounds = elements.places + reader.backgrounds
+    background = backgrounds[0] if backgrounds else ""
     notes = [note for note in statements.notes if note]
     reading = Reading(
         ledger, reader.cast.objects, statements.relations, statements.convoys, background, reader.negative, notes
@@ -60,11 +65,42 @@ def read(prompt: str) -> Reading:
     # what follows from it without being said
     _fit(reading)
     _accompany(reading)
+    _oppose(reading)
     _imply(reading)
     if not reading.background:
         times = [word for word in (*elements.times, reader.time) if word not in ("", "day", "weekend", "season")]
         reading.background = times[0] if times else ""
     return reading
+
+
+def _places_first(clauses: Sequence[Clause]) -> list[Clause]:
+    """Clauses with those first that say where something stands that does nothing else: the others may lead there."""
+    doing = [clause for clause in clauses if not (clause.verb and clause.verb.lemma == "be")]
+    active = {i for clause in doing for i in clause.subjects}
+
+    def is_later(clause: Clause) -> bool:
+        is_placed = any(complement.kind == "at spot" for complement in clause.complements)
+        return any(clause is other for other in doing) or not is_placed or bool(active.intersection(clause.subjects))
+
+    return sorted(clauses, key=is_later)
+
+
+def _oppose(reading: Reading) -> None:
+    """Of two that stand, one at a side, the other has the other side."""
+    if len(reading.objects) != 2 or reading.relations or any(item.moves for item in reading.objects):
+        return
+    for item, other in (reading.objects, reading.objects[::-1]):
+        if item.start[0] in (0.0, 1.0) and other.start == (None, None) and item.company is other.company is None:
+            other.start = (1.0 - item.start[0], None)
+
+
+def _frame(elements: Elements, statements: Statements) -> None:
+    """ "Push-in on a clock": what the camera comes closer to gets larger. Several objects have no single size."""
+    objects = statements.cast.objects
+    for path, where in elements.camera:
+        if objects and not objects[0].moves:
+            objects[0].moves.append(Move(path=path))
+            statements.ledger.set(Role.MOTION, *where, objects=[0], check="moves")
 
 
 def _fit(reading: Reading) -> None:

@@ -37,6 +37,10 @@ class RelationMeaning(AdverbialMeaning):
         relation, swap = RELATIONS.get(kind, ("", False))
         if not others or not kind:
             return
+        if kind == "relation sides":
+            self._on_both_sides(others)
+            self._mark(Role.RELATION, complement.tokens)
+            return
         if not relation and kind != "between":
             return
         carries = all(is_any(self.objects[i].noun, "mount") for i in others)
@@ -177,6 +181,7 @@ class RelationMeaning(AdverbialMeaning):
 
         if other.start[0] is None:
             other.start = (1.0 - self._side_of_goals(), other.start[1])
+            self.guessed += [] if self.goals else others
         x = other.start[0] or 0.0
         jumps = kind == "off" or self.kind in ("leap", "bounce")
         self.start = (x, JUMPING_OFF if jumps else None)
@@ -217,11 +222,21 @@ class RelationMeaning(AdverbialMeaning):
     def _side_of_goals(self) -> float:
         """The side, 0 or 1, that the motion leads to: to the right unless something else is said."""
         to_left = any(goal.goal[0] == 0.0 for goal in self.goals)
+        if not self.goals and self.from_given and self.start[0] is not None:
+            to_left = self.start[0] > 0.5
         return 0.0 if to_left else 1.0
 
     def _put_in_middle(self, i: int) -> None:
         item = self.objects[i]
         item.start = (0.5, item.start[1])
+
+    def _on_both_sides(self, others: list[int]) -> None:
+        """ "An armchair on either side of a table": one on each, so two where one is named."""
+        if len(self.subjects) == 1 and self.objects[self.subjects[0]].count == 1:
+            self.objects[self.subjects[0]].count = 2
+        left, right = self.scene.cast.halves(self.subjects)
+        self._relate("left", left, others)
+        self._relate("left", others, right)
 
     def _between(self, others: list[int]) -> None:
         left, right = self.scene.cast.halves(others)

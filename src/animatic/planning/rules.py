@@ -7,6 +7,7 @@ words -> clauses -> objects with motions and relations -> boxes -> an account of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ..errors import AnimaticError
 from ..scene import Scene, Track
@@ -15,6 +16,7 @@ from .layout import arrange
 from .paths import Move
 from .reading import MAX_OBJECTS, Reading, read
 
+_SIDEWAYS = {"left": -1, "leftwards": -1, "leftward": -1, "right": 1, "rightwards": 1, "rightward": 1}
 SHOWS = 0.02  # of the frame: the smallest change of a box that counts as one
 
 
@@ -60,8 +62,27 @@ def _check_motions(reading: Reading, tracks: Sequence[Track], members: Sequence[
 
         # a still has one key frame, in which no motion can show
         is_still = keys < 2 or not own or len(own[0].boxes) < 2
-        if not is_still and not any(map(shows, own)):
+        is_shown = any(map(shows, own)) and (check != "moves" or _agrees(reading, token, own))
+        if not is_still and not is_shown:
             reading.ledger.set(Role.NOT_UNDERSTOOD, token)
+
+
+def _agrees(reading: Reading, token: int, own: Sequence[Track]) -> bool:
+    """Whether each object goes once to the side that a word names, or away from it after "from"."""
+    way = _SIDEWAYS.get(reading.ledger.low(token), 0)
+    before = [reading.ledger.low(i) for i in range(max(0, token - 3), token)]
+    if not way or not ({"to", "towards", "toward", "from"} & set(before)) or "of" in before:
+        return True
+    near = [low for low in before if low in ("to", "towards", "toward", "from")][-1]
+    if near == "from":
+        way = -way
+    return all(_goes(track, way) for track in own)
+
+
+def _goes(track: Track, way: int) -> bool:
+    """Whether an object's centre goes left (-1) or right (1) between two of its boxes, or its height alone changes."""
+    centres = [(box[0] + box[2]) / 2 for box in track.boxes if box is not None]
+    return any((b - a) * way > SHOWS / 2 for a, b in pairwise(centres))
 
 
 def _moves(track: Track) -> bool:

@@ -27,6 +27,7 @@ class SceneObject:
     side: str = ""  # "the left cat"
     is_still: bool = False  # it is said to stand, sit, lie
     is_assumed: bool = False  # no direction is said: the moves are the usual ones, and give way to what is said later
+    guessed: list[int] = field(default_factory=list)  # objects that stand where they do by an assumed direction
     company: int | None = None  # the object that it moves with
     action_tokens: list[int] = field(default_factory=list)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from . import forms, lexicon
-from .account import Ledger, Role
+from .account import Role
 from .lexicon import is_any
+from .markers import Markers
 from .openers import CAUSING, opener_length
-from .tokens import Token
 
 STYLISTIC = ("style", "camera", "light", "time", "weather", "medium")
 _SUBJECTS = frozenset("it they he she who which".split())
@@ -18,13 +17,9 @@ _CAMERA_MOVES = frozenset("pan tilt zoom dolly pedestal truck crane racking pann
 
 
 @dataclass
-class StyleWords:
+class StyleWords(Markers):
     """Takes words of style out of the tokens, and gives them that role in the ledger."""
 
-    tokens: Sequence[Token]
-    ledger: Ledger
-    taken: set[int] = field(default_factory=set)
-    times: list[str] = field(default_factory=list)  # "night" of "at night"
     caused: int = -1  # the token that begins who does something in "make a ball bounce"
     existential: set[int] = field(default_factory=set)  # tokens of "there is"
 
@@ -81,10 +76,10 @@ class StyleWords:
 
     def _style_segments(self) -> None:
         """Take what stands between commas and says only how all looks: ", cinematic lighting, 8k"."""
-        marks = [i for i, token in enumerate(self.tokens) if token.text in ",:;.!?|\n()\u2014\u2013"]
-        bounds = [-1, *marks, len(self.tokens)]
-        segments = [range(before + 1, stop) for before, stop in pairwise(bounds) if stop > before + 1]
+        segments = list(self._segments())
         for segment in segments:
+            if self.taken.issuperset(segment):
+                continue
             if segment is not segments[0] and self._is_camera_move(segment):
                 self.taken.update(segment)  # not understood: no box shows it
             elif len(segments) > 1 and self._is_style(segment, is_first=segment is segments[0]):

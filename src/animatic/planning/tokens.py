@@ -9,13 +9,13 @@ from . import lexicon
 from .lexicon import DIRECTIONS
 
 _WORD = re.compile(
-    r"\d+(?:\.\d+)?(?: ?%|(?![^\W_]))|[^\W_]+(?:['\u2019-][^\W_]+)*['\u2019]?|[.,;:!?()\u2014\u2013|]|\n"
+    r"\d+(?:\.\d+)?(?: ?%|(?![^\W_]))|[^\W_]+(?:['\u2019-][^\W_]+)*['\u2019]?|[.,;:!?()\u2014\u2013|+&]|(?<= )/(?= )|\n"
 )
 _CONTRACTED = frozenset("it he she that there here who what where let".split())
 _BEFORE_NOT = {"ca": "can", "wo": "will"}  # "can't", "won't"
 _JOINED = DIRECTIONS | frozenset("to hand most and".split())
 _SPLITTING = frozenset("to left right".split())
-_ABBREVIATIONS = frozenset("mr mrs ms dr st vs".split())
+_ABBREVIATIONS = frozenset("mr mrs ms dr st vs int ext".split())
 _STOPS = frozenset(".;!?|\n")
 
 

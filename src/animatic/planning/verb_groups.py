@@ -60,7 +60,9 @@ class VerbReader:
         lemma = ""
         if low and low not in _CLOSED and reader.tokens[i].is_word:
             lemma = forms.verb_lemma(low)
-        if not lemma or low in ("left", "right"):
+        if not lemma and i == first and i and reader._is_unknown_verb(i):
+            return VerbGroup(first, i + 1, low, "ing" if low.endswith("ing") else "finite")
+        if not lemma or low in ("left", "right", "lower"):
             return self._auxiliary_alone(first, i, negated)
         ending = _form(low, lemma)
         agent_follows = reader.low(i + 1) == "by" or _by_follows(i, reader)
@@ -129,7 +131,7 @@ class VerbReader:
         is_bare = not following[:1].isalnum() or following in _AFTER_PARTICLES
         is_bare |= low not in lexicon.PARTICLES or forms.is_adverb(following)
         is_bare |= following in lexicon.words("filler")
-        if is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet"):
+        if is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet", "raise"):
             return joined, low, i + 1
         return lemma, "", i
 
