@@ -121,7 +121,10 @@ def configs(folder, facts, vae):
     for name, config in ((part, more), ("vae", vae)):
         (folder / name).mkdir(parents=True)
         (folder / name / "config.json").write_text(json.dumps(config))
-    (folder / "model_index.json").write_text(json.dumps({part: [library, facts["_class_name"]]}))
+    index = {part: [library, facts["_class_name"]]}
+    if facts.get("_networks") == 2:
+        index["transformer_2"] = index[part]
+    (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbones.concat_conditioning import CONCAT, LEVEL
+from .backbones.sdxl import POOLED, Refiner
 from .backbones.skeleton import Skeleton, skeleton
 from .controls.composition import Composition
 from .controls.energy import Energy
@@ -246,8 +247,8 @@ def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls
     dtype = model.unet.dtype
     text = torch.empty(branches, model.text.limit, encoder.hidden_size, dtype=dtype, device="meta")
     extra = {}
-    if getattr(encoder, "projection_dim", 0) and type(model).__name__ == "Refiner":
-        extra["summary"] = torch.empty(branches, encoder.projection_dim, dtype=dtype, device="meta")
+    if getattr(encoder, "projection_dim", 0) and isinstance(model, Refiner):
+        extra[POOLED] = torch.empty(branches, encoder.projection_dim, dtype=dtype, device="meta")
 
     # GLIGEN's boxes are inputs of the layers that read them.
     if any(isinstance(control, Gligen) for control in controls):

@@ -35,6 +35,7 @@ from .sdxl import Refiner
 from .unet3d import UNet3D
 
 CLIP_TOKENS = 77
+SEVERAL = "models of several text encoders are not counted yet"
 TI2V_CHANNELS = 48  # of Wan 2.2 5B, which reads a timestep for every token
 TEXT_FOLDERS = ("text_encoder", "text_encoder_2")
 WITH_PROJECTION = {CLIPTextModelWithProjection.__name__: CLIPTextModelWithProjection}
@@ -96,6 +97,8 @@ def _folder(name: str) -> Location:
 def _of_preset(name: str) -> Skeleton:
     preset = PRESETS[name]
     known = published()
+    if name not in known["models"]:
+        raise AnimaticError(f"rehearse does not know the configurations of {name!r}; {SEVERAL}")
     parts = known["models"][name]
     configs = {part: known["configurations"][key] for part, key in parts.items() if part != "download"}
 
@@ -133,7 +136,10 @@ def _of_folder(place: Location) -> Skeleton:
     configs["vae"] = read_json(rest / "vae" / "config.json")
     index_file = rest / "model_index.json"
     index = read_json(index_file) if index_file.exists() else {}
-    text_part = next((name for name in TEXT_FOLDERS if class_in(index, name)), "text_encoder")
+    text_parts = [name for name in TEXT_FOLDERS if class_in(index, name)]
+    if len(text_parts) > 1:
+        raise AnimaticError(f"{folder}: has several text encoders; {SEVERAL}")
+    text_part = text_parts[0] if text_parts else "text_encoder"
     text_config = read_json(rest / text_part / "config.json")
     text_class = class_in(index, text_part) or "CLIPTextModel"
 
