@@ -35,7 +35,7 @@ def test_importing_animatic_imports_no_torch():
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"), [("animatic re", "render"), ("animatic train --learning", "--learning-rate")]
+    ("words", "offered"), [("animatic ren", "render"), ("animatic train --learning", "--learning-rate")]
 )
 def test_the_shell_completes_commands_and_options(words, offered):
     code = "import sys; sys.argv = ['animatic']; from animatic.cli import main; main()"
