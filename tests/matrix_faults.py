@@ -184,6 +184,23 @@ FAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "a finishing stage by a transformer fails while it runs, or by a model that cannot only after the render",
+        (
+            "test_finish_transformers.py::test_refine_samples_details_anew",
+            "test_finish_transformers.py::test_extend_goes_on_from_the_last_frame",
+            "test_finish_transformers.py::test_a_stage_by_a_model_that_cannot_is_refused_before_the_render",
+        ),
+    ),
+    (
+        "a loaded pipeline is no model, and Python gives neither pictures nor latents",
+        (
+            "test_pipelines.py::test_the_pipeline_and_the_backbone_make_the_same_latents",
+            "test_python.py::test_frames_in_other_forms",
+            "test_python.py::test_latents_in_are_the_first",
+            "test_python.py::test_unknown_keywords_are_one_line",
+        ),
+    ),
+    (
         "a method's own scheduler is refused as if it had been typed",
         ("test_matrix.py::test_a_scheduler_that_a_method_brings_is_refused_by_its_name",),
     ),
