@@ -303,7 +303,10 @@ def test_attention_within_and_masks_are_files(here):
         (lambda m: animatic.render(Scene("a cat"), m, guidance=math.inf), "guidance is inf; want a finite number"),
         (lambda m: animatic.render(Scene("a cat"), m, seed=2**63), "seed is 9223372036854775808; want"),
         (lambda m: animatic.render(Scene("a cat"), m, seed=1.5), "seed is 1.5; want a whole number"),
-        (lambda m: animatic.render(Scene("a cat"), 3), "model is 3; want a name, a folder or a loaded model"),
+        (
+            lambda m: animatic.render(Scene("a cat"), 3),
+            "model is 3; want a name, a folder, a hub id or a pipeline of diffusers",
+        ),
     ],
 )
 def test_the_python_api_names_what_is_wrong(call, message, model):
@@ -357,7 +360,7 @@ def test_a_story_of_cogvideox_fifteen_has_the_frames_of_its_windows(tmp_path):
     ],
 )
 def test_what_no_machine_could_hold_or_show_is_refused_before_the_work(here, monkeypatch, options, said):
-    monkeypatch.setattr("animatic.generation.sample", lambda *a, **k: pytest.fail("the work was begun"))
+    monkeypatch.setattr("animatic.denoising.sample", lambda *a, **k: pytest.fail("the work was begun"))
     code, out, error = here("make", "a red ball", "--method", "none", "--json", *options)
     assert code == 2 and out == "" and re.fullmatch(f"error: {said}.*\n", error)
     assert not list(Path("out").glob("*.*"))

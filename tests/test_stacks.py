@@ -360,7 +360,7 @@ def test_what_the_package_has_is_listed():
     ("call", "message"),
     [
         (lambda animatic: animatic.plan("a cat", planner=3), "planner is 3; want a name, or an object with plan"),
-        (lambda animatic: animatic.load(None), "model is None; want a name, a folder or a hub id"),
+        (lambda animatic: animatic.load(None), "model is None; want a name, a folder, a hub id or a pipeline"),
         (lambda animatic: animatic.load(3), "model is 3; want a name"),
         (lambda animatic: animatic.render("a cat"), "scene is 'a cat'; want a Scene"),
         (lambda animatic: animatic.render(BALL, stepz=3), "unknown option 'stepz'; known: steps"),
