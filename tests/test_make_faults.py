@@ -305,7 +305,7 @@ def test_attention_within_and_masks_are_files(here):
         (lambda m: animatic.render(Scene("a cat"), m, seed=1.5), "seed is 1.5; want a whole number"),
         (
             lambda m: animatic.render(Scene("a cat"), 3),
-            "model is 3; want a name, a folder, a hub id or a pipeline of diffusers",
+            "model is 3; want a name, a folder, a hub id or a pipeline",
         ),
     ],
 )
