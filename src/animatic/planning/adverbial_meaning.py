@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .account import Role
 from .clause_meaning import ClauseMeaning
 from .clause_state import Complement
 from .lexicon import is_any
 from .motions import Spot
 from .move_tables import ALONG, ARRIVING, GROUND, SKY, STILL, USUAL
-from .paths import Move, way_back
+from .paths import Move, filled, way_back
 
 
 class AdverbialMeaning(ClauseMeaning):
@@ -30,6 +32,8 @@ class AdverbialMeaning(ClauseMeaning):
             self.from_given |= kind == "from spot"
         elif kind == "to spot":
             self.goals.append(Move(complement.spots[-1]))
+        elif kind == "at spot" and self.kind == "stop" and self._stops_at(complement.spots[0]):
+            pass
         elif kind == "at spot":
             arrives = self.kind in ARRIVING and (self.kind != "down" or self.goals or self.from_given)
             leaves = any(other.kind == "leave frame" for other in self.clause.complements)
@@ -165,6 +169,10 @@ class AdverbialMeaning(ClauseMeaning):
         elif (upper or lower) and to and self.kind in ("down", "up", "go", "leap", "throw", "bounce"):
             goal = (None, float(lower))
 
+        if self.kind == "stop" and goal[0] is not None and not away and self._stops_at(goal):
+            self.motion_tokens += complement.tokens
+            return
+
         # "down a hill" leads down, "down a street" leads along it
         if kind in ("up", "down") and moving and place not in ALONG:
             self._climb(float(kind == "down"))
@@ -180,6 +188,19 @@ class AdverbialMeaning(ClauseMeaning):
         self.motion_tokens += complement.tokens if moving else []
         if not moving:
             self._mark(Role.RELATION, complement.tokens)
+
+    def _stops_at(self, spot: Spot) -> bool:
+        """ "Rolls in and stops in the middle": the motion before ends there; whether there is one that can."""
+        items = [self.objects[i] for i in self.subjects]
+        if not all(item.moves and item.moves[-1].path in ("line", "bounce", "zigzag") for item in items):
+            return False
+        for item in items:
+            last = item.moves[-1]
+            x = last.goal[0]
+            if len(item.moves) == 1 and item.start[0] is None and x in (0.0, 1.0):
+                item.start = (1.0 - x, item.start[1])  # it comes from where it would have come otherwise
+            item.moves[-1] = replace(last, goal=filled(spot, last.goal))
+        return True
 
     def _climb(self, y: float) -> None:
         """Up or down something, and to the side that is said with it."""
@@ -198,9 +219,22 @@ class AdverbialMeaning(ClauseMeaning):
         for i, j in zip(self.subjects, self.subjects[1:], strict=False):
             self._relate("beside", [i], [j])
 
+    def _sides(self) -> tuple[list[int], list[int]]:
+        """ "A fox on the left and a hen on the right meet": the subject and who stands on the other side."""
+        own = self.start[0] if self.start[0] is not None else self.objects[self.subjects[0]].start[0]
+        if own not in (0.0, 1.0) or len(self.subjects) != 1:
+            return [], []
+        opposite = 1.0 - own
+        others = [i for i, item in enumerate(self.objects) if item.start[0] == opposite and not item.moves]
+        if len(others) != 1:
+            return [], []
+        return (self.subjects, others) if own == 0.0 else (others, self.subjects)
+
     def _against(self, kind: str) -> bool:
         """Two sides that move towards each other, or apart."""
         left, right = self.scene.cast.halves(self.subjects)
+        if not right:
+            left, right = self._sides()
         if not right:
             return False
         if self.kind == "chase":

@@ -58,6 +58,7 @@ class ClauseState:
         self.is_next = False
         self.before = "stop"  # the kind of the element before the noun phrase
         self.is_unwanted = False
+        self.is_replaced = False  # after "instead of", up to a comma
         self.refused = 0  # phrases with a "no" of their own
         self.relative: list[int] | None = None
         self.joins = False  # after "while" and the like

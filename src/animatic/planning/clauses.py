@@ -12,6 +12,10 @@ from .lexicon import is_any
 from .noun_roles import NounRoles
 from .verb_groups import VerbGroup
 
+_ON_FOOT = frozenset(
+    ("walk", "walk away", "walk off", "run", "run away", "run off", "stroll", "march", "jog", "dance", "hike", "sneak")
+)  # what no thing does
+
 
 class ClauseReader(NounRoles):
     """Goes through the elements once; each kind of element has a method of its own."""
@@ -52,6 +56,9 @@ class ClauseReader(NounRoles):
     def _on_comma(self, k: int, element: Element) -> None:
         self.describes = False
         self.preposition = None
+        if element.word == ":" or self.is_replaced:
+            self.is_unwanted = False  # "without people: a dog", "instead of a cat, two dogs"
+        self.is_replaced = False
 
     def _on_while(self, k: int, element: Element) -> None:
         self.joins = True
@@ -66,6 +73,9 @@ class ClauseReader(NounRoles):
 
     def _on_without(self, k: int, element: Element) -> None:
         self.is_unwanted = True
+        self.is_replaced = element.word in ("instead", "rather")
+        if self.is_replaced:
+            self.ledger.set(Role.UNWANTED, *element.tokens)
 
     def _on_but(self, k: int, element: Element) -> None:
         self.preposition = None
@@ -163,12 +173,25 @@ class ClauseReader(NounRoles):
             return
         if self.preposition is not None and self.preposition.word == "between" and self.current is not None:
             found = [i for i in range(len(self.cast.objects)) if i not in self.current.subjects]
+        if self.current is not None and element.word in ("her", "him"):
+            persons = [i for c in reversed(before) for i in c.subjects if i not in self.current.subjects]
+            found = found if any(is_any(self.cast.objects[i].noun, "human") for i in found) else persons[:1] or found
         if self.current is not None and set(found) <= set(self.current.subjects):
             found = [i for i in range(len(self.cast.objects)) if i not in self.current.subjects][-1:] or found
         if self.preposition is not None:
             self._complete(self._prepositional(found))
         elif self.current is not None and self.current.verb:
             self.current.direct += found
+
+    def _is_carried(self) -> bool:
+        """Whether the noun before is somebody's thing: "a girl with an umbrella"."""
+        current = self.current
+        if not self._is_with() or current is None or not current.subjects:
+            return False
+        subject = self.cast.objects[current.subjects[0]]
+        own = self.cast.objects[self.last[0]]
+        is_alive = is_any(own.noun, "animate", "human", "mount", "flyer")
+        return is_any(subject.noun, "animate", "human") and not is_alive
 
     def _agrees(self, verb: VerbGroup) -> bool:
         """Whether the noun right before may be the verb's subject: not in "ducks followed by a swan swim"."""
@@ -211,6 +234,7 @@ class ClauseReader(NounRoles):
         # "a bulldog on a surfboard riding a wave": a mount does not ride
         rides = lexicon.verbs().get(verb.lemma) == "ride"
         modifies &= not (rides and self.last and is_any(self.cast.objects[self.last[0]].noun, "mount"))
+        modifies &= not (verb.lemma in _ON_FOOT and self._is_carried())
         kind = lexicon.verbs().get(verb.lemma, "no path")
         self.describes = verb.form == "past" and kind in ("no path", "wear") and before in ("noun", "comma", "adverb")
         if self.describes and self._peek(k + 1) == "preposition":

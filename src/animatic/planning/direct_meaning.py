@@ -133,7 +133,8 @@ class DirectMeaning(RelationMeaning):
         for i in both:
             item = self.objects[i]
             before = [] if item.is_assumed else item.moves
-            if i in self.subjects and not is_known:
+            goes_so = self.kind == "overtake" and before == ways  # both race already
+            if i in self.subjects and not is_known and not goes_so:
                 item.moves = [*before, *ways]
             else:
                 item.moves = list(ways)
@@ -152,6 +153,7 @@ class DirectMeaning(RelationMeaning):
         elif self.kind == "overtake":
             for i in direct:
                 self.objects[i].x_range = (0.25, 0.75)
+            self.scene.passes += [(a, b) for a in self.subjects for b in direct]
             self._relate("free", self.subjects, direct)
         else:
             # who pulls goes ahead, who pushes or chases comes behind; a convoy is listed from its end

@@ -119,7 +119,8 @@ class Elements(StyleWords):
         if low == "of" and after_noun:
             return Element("of", i, i + 1, low)
         if kind := self._closed(i, low, reader):
-            return Element(kind, i, i + 1, low)
+            stop = i + 2 if low in ("instead", "rather") and kind == "without" else i + 1
+            return Element(kind, i, stop, low)
 
         # what is neither verb nor function word may begin a noun phrase
         coordinated = before is not None and (before.kind in ("and", "comma") or before.word == "by")
@@ -160,8 +161,8 @@ class Elements(StyleWords):
             return "relative"
         if low in ("it", "he", "she", "they", "them", "him", "itself", "himself", "herself", "themselves", "everyone"):
             return "pronoun"
-        bare = following in lexicon.PARTICLES | lexicon.PREPOSITIONS
-        if low == "her" and (bare or not (following and forms.can_be_noun(following))):
+        bare = following in lexicon.PARTICLES | lexicon.PREPOSITIONS | lexicon.CONJUNCTIONS
+        if low == "her" and (bare or not (following[:1].isalnum() and forms.can_be_noun(following))):
             return "pronoun"
         if low in ("and", "plus", "or", "nor"):
             return "or" if low in ("or", "nor") else "and"
@@ -235,7 +236,7 @@ class Elements(StyleWords):
             if low.endswith("ing"):
                 return not reader.read(i) or before.kind == "adverb"
             has_subject = any(e.kind in ("noun", "pronoun") for e in _same_sentence(out))
-            return has_subject and (known or not can_be_noun)
+            return has_subject and (known or not can_be_noun or self._acts_on(i, reader))
         return False
 
 

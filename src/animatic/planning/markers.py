@@ -19,6 +19,11 @@ _MARKS = ",:;.!?|\n()\u2014\u2013"
 _NUMBER = r"(?:[0-9]+[a-z]?|[a-z]|[ivx]+|one|two|three|four|five|six)"
 _UNIT = r"(?:shot|panel|scene|frame|clip|beat|act|slide|page|take|cut|sequence|image|board)"
 _HEADING = re.compile(rf"{_UNIT} (?:no |number )?{_NUMBER}(?= |$)")
+_FORMAT = re.compile(
+    r"(?:(?:an? |the )?(?:(?:vertical|horizontal|square|short|quick|looping|viral|[0-9]+|:) )*"
+    r"(?:clip|video|reel|short|animation|storyboard|shot ?list|screenplay|script|prompt)(?: for \w+(?: \w+)?)?(?= :)"
+    r"|(?:shot|filmed) (?:on|with) (?:an? |the )?\w+(?: \w+){0,2}(?= [,:;.]|$))"
+)  # "vertical clip for phones:", "shot on 16mm,"
 _TRANSITION = re.compile(
     r"(?:(?:smash |hard |match |jump |quick )?cut (?:back )?to|"
     r"(?:cross ?)?fade (?:in|out|up)(?: (?:on|to|from)(?: black| white)?)?|"
@@ -90,7 +95,7 @@ class Markers:
         heading = _HEADING.match(text)
         if heading and not self._is_headed(i + len(heading[0].split())):
             heading = None
-        for found in (heading, _TRANSITION.match(text)):
+        for found in (heading, _FORMAT.match(text), _TRANSITION.match(text)):
             if found:
                 stop = i + len(found[0].split())
                 self._take(Role.STYLE, range(i, stop))

@@ -64,6 +64,9 @@ class NounRoles(ObjectRoles):
             self.preposition = None
         elif self.describes and self._before(k) in ("and", "comma") and not self._verb_after(following):
             self.ledger.set(Role.ATTRIBUTE, *tokens)
+        elif preposition == "in" and self._is_colour_alone(phrase, following):
+            self.ledger.set(Role.ATTRIBUTE, *tokens)  # "a player in red"
+            self.preposition = None
         elif preposition == "like":
             self.ledger.set(Role.STYLE, *tokens)  # a comparison: "runs like a cheetah"
             self.preposition = None
@@ -106,6 +109,14 @@ class NounRoles(ObjectRoles):
         # of its colour, where there is one: "the red one" after "a red ball and a blue box"
         coloured = [item for item in self.cast.objects if phrase.definite and phrase.colour in item.phrase]
         return (coloured or self.cast.objects)[-1].noun
+
+    def _is_colour_alone(self, phrase: NounPhrase, following: int) -> bool:
+        is_colour = not phrase.noun and all(map(forms.is_colour, phrase.words.split()))
+        is_bare = forms.is_colour(self.ledger.low(phrase.first))
+        if self._peek(following) in ("and", "or") and self._peek(following + 1) == "noun":
+            # "in red and a woman", but "in red and blue cars"
+            is_bare &= self.ledger.low(self.elements[following + 1].tokens[0]) in lexicon.DETERMINERS
+        return is_colour and is_bare
 
     def _is_medium(self, phrase: NounPhrase) -> bool:
         return is_any(phrase.noun, "medium", "camera") and self.preposition is None and self.current is None

@@ -54,6 +54,8 @@ class RelationMeaning(AdverbialMeaning):
             self.from_given = True
             for i in others:
                 self._put_in_middle(i)
+        elif moving and kind == "behind" and self._follows_along(others):
+            pass
         elif moving and kind in ("behind", "relation before") and all(self.objects[i].moves for i in others):
             # both move: one goes ahead, the other follows the same way
             if kind == "behind":
@@ -86,6 +88,20 @@ class RelationMeaning(AdverbialMeaning):
             else:
                 self._relate(relation, self.subjects, others)
         self._mark(Role.RELATION, complement.tokens)
+
+    def _follows_along(self, others: list[int]) -> bool:
+        """ "Hops along behind a hen": the hen goes the same way, ahead, unless it goes somewhere already."""
+        is_along = any(c.kind == "particle" and c.value == "along" for c in self.clause.complements)
+        alive = all(is_any(self.objects[i].noun, "animate", "human", "mount") for i in others)
+        if not is_along or not alive or any(self.objects[i].moves for i in others):
+            return False
+        is_assumed = not self.goals
+        self.goals = self.goals or [Move((1.0, None))]
+        for i in others:
+            self.objects[i].moves = list(self.goals)
+            self.objects[i].is_assumed = is_assumed
+        self.scene.convoys.append(Convoy((*self.subjects, *others)))
+        return True
 
     def _goes_by(self, kind: str, others: list[int]) -> bool:
         """A motion to, from, over or around other objects; whether it is one."""
