@@ -65,7 +65,9 @@ def test_a_method_is_a_name_a_method_or_a_list():
     method = as_method(controls)
     assert method.name == "controls: WaveGuidance + LayoutAttention" and list(method.controls[ANY]) == controls
     assert as_method("lvd") is METHODS["lvd"] is as_method(METHODS["lvd"])
-    for wrong in (3, ["lvd"], lambda scenes: []):
+    with pytest.raises(AnimaticError, match="control 2 of the list is 'lvd'; want a Control"):
+        as_method([Guidance(), "lvd"])
+    for wrong in (3, lambda scenes: []):
         with pytest.raises(AnimaticError, match="want a name, a Method, or a list of controls"):
             as_method(wrong)
     with pytest.raises(AnimaticError, match="method 'x' has controls for mini; want a key '' for every other"):

@@ -105,7 +105,9 @@ def test_a_function_is_called_after_each_step(model):
     assert torch.equal(seen[-1][2], last) and not torch.equal(seen[0][2], last)
     made(model, callbacks=[callback, callback])
     assert len(seen) == 6
-    for wrong in ("print", [1], animatic.Callback):
+    changing = made(model, callbacks=lambda step, total, latents: latents.zero_(), output_type="latent")
+    assert torch.equal(changing, last), "a function is given a copy"
+    for wrong in ("print", [1], animatic.Callback, lambda step: None):
         with pytest.raises(AnimaticError, match=r"callback is .*; want a Callback, a Control, or a function of"):
             made(model, callbacks=wrong)
 

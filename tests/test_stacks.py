@@ -205,6 +205,7 @@ COMPOSITION = Composition(ENERGY, (Guidance(), ENERGY))
         ([Guidance(), WaveGuidance()], "Guidance and WaveGuidance cannot be in one list; want one Guidance"),
         ([Windows(), Guidance()], "Guidance must stand around Windows"),
         ([Guidance(), Windows(), ENERGY], "Energy must stand around Windows"),
+        ([Guidance(), ENERGY, COMPOSITION], "Composition must stand around Energy"),
         ([Guidance(), Windows(), COMPOSITION], "Composition must stand around Windows"),
         ([Guidance(), ShareKV(), Windows()], "Windows must stand around ShareKV"),
         ([Guidance(), Gligen(), Gligen(0.2)], "want one Gligen"),
@@ -364,7 +365,7 @@ def test_what_the_package_has_is_listed():
         (lambda animatic: animatic.load(3), "model is 3; want a name"),
         (lambda animatic: animatic.render("a cat"), "scene is 'a cat'; want a Scene"),
         (lambda animatic: animatic.render(BALL, stepz=3), "unknown option 'stepz'; known: steps"),
-        (lambda animatic: animatic.render(BALL, method=[3]), "want a name, a Method, or a list of controls"),
+        (lambda animatic: animatic.render(BALL, method=[3]), "control 1 of the list is 3; want a Control"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(call, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -111,7 +112,18 @@ def _callback(given: Watcher) -> Callback:
         return given
     if isinstance(given, Control):
         return Observe([given])
-    if isinstance(given, type) or not callable(given):
+    if isinstance(given, type) or not callable(given) or not _takes_three(given):
         wanted = "a Callback, a Control, or a function of (step, total, latents)"
         raise AnimaticError(f"callback is {repr(given)[:60]}; want {wanted}")
     return Observe([OnStep(given)])
+
+
+def _takes_three(function: Callable[..., object]) -> bool:
+    """Whether a function can be called with three values; those written in C may not say so."""
+    try:
+        inspect.signature(function).bind(0, 0, 0)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True

@@ -62,7 +62,7 @@ class Composition(Control):
     seed: int = 123456789
     legacy: bool = False
     needs = frozenset({"text maps"})
-    stands_around = frozenset({"Windows", "ShareKV"})
+    stands_around = frozenset({"Energy", "Windows", "ShareKV"})  # it sets the sample that an energy then steers
     only_one = True
     _latents: ComposedLatents | None = field(default=None, repr=False)
 

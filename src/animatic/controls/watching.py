@@ -28,14 +28,14 @@ class OnStep(Control):
     """Calls `call(step, total, latents)` after each of `total` steps, of which the first is 1.
 
     `latents` `[sample, channel, frame, height, width]` are in the scheduler's units, and clean after the last step.
-    What the function returns is not used: a control of one's own changes latents.
+    They are a copy, and what the function returns is not used: a control of one's own changes latents.
     """
 
     call: Callable[[int, int, Tensor], object]
 
     def steer(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         if step.index:
-            self.call(step.index, step.count, x)
+            self.call(step.index, step.count, x.clone())
         return x
 
 

@@ -3,10 +3,10 @@
 Controls that only change the conditioning or attention (`condition`, `attend`) take part in every evaluation of the
 network, wherever they stand. Those that evaluate it themselves (`denoise`, `steer`) reach what is inside them alone:
 
-    Regions  around  Guidance, Energy and Composition anywhere around  Windows  around  ShareKV
+    Regions  around  Guidance, Composition  around  Energy, and all of them around  Windows  around  ShareKV
 
 Regions are samples of their own, which guidance evaluates in two branches; windows cut up branches. Energies read whole
-videos, so that windows must be inside.
+videos, so that windows must be inside; a composition sets the sample, which undoes what an energy before it did.
 """
 
 from __future__ import annotations

@@ -94,7 +94,10 @@ def as_method(given: Any) -> Method:
         return given
 
     # a list of controls is named by their classes
-    if isinstance(given, Sequence) and all(isinstance(control, Control) for control in given):
+    if isinstance(given, Sequence):
+        for number, control in enumerate(given, 1):
+            if not isinstance(control, Control):
+                raise AnimaticError(f"control {number} of the list is {repr(control)[:60]}; want a Control")
         kinds = " + ".join(type(control).__name__ for control in given) or "no controls"
         return Method(f"{OWN}{kinds}", f"Controls of your own: {kinds}.", {ANY: tuple(given)})
     raise AnimaticError(f"method is {repr(given)[:60]}; want a name, a Method, or a list of controls")
