@@ -21,7 +21,7 @@ from animatic.core.types import AttentionMapRequest
 from animatic.errors import AnimaticError
 from animatic.methods import method_named
 from animatic.prompting import negatives
-from animatic.rehearsal import energy_of
+from animatic.rehearsal_costs import energy_of
 
 FACTS = {file.stem: json.loads(file.read_text()) for file in sorted((Path(__file__).parent / "real").glob("*.json"))}
 ON_HUB = {name for name, each in PRESETS.items() if each.source and not each.source.startswith(CONVERT_COMMAND)}

@@ -15,7 +15,7 @@ from animatic.core.attention import fused_attention
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 from animatic.errors import AnimaticError
 from animatic.methods import method_named
-from animatic.rehearsal import TOKENS, energy_of, passes_of
+from animatic.rehearsal_costs import TOKENS, energy_of, passes_of
 
 STEP = Step(0, 2, 500.0, 0.5)
 TOLERANCE = 0.05

@@ -5,11 +5,12 @@ import random
 import numpy as np
 import pytest
 
+from animatic.contact_sheet import contact_sheet
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 from animatic.toy.grid_captions import invent
 from animatic.toy.grid_world import draw
-from animatic.video import Video, contact_sheet, draw_boxes, read_info, sketch
+from animatic.video import Video, draw_boxes, read_info, sketch
 
 INFO = {"prompt": "a bear, é", "seed": 3, "scene": {"tracks": [1, 2]}}
 BOX = Scene("a", (Track("bear", ((0, 0, 0.5, 0.5), (0.5, 0.5, 1, 1))),), seconds=1)

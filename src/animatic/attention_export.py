@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .callbacks import Callback
+from .contact_sheet import png
 from .controls.attention_maps import AttentionMaps
 from .controls.self_attention import SelfAttention
 from .controls.sharing import ShareKV
@@ -24,7 +25,7 @@ from .files import write_atomically
 from .planning.lexicon import FUNCTION
 from .scene import Scene
 from .timeline import Timeline
-from .video import Video, attention_overlay, png, side_by_side
+from .video import Video, attention_overlay, side_by_side
 
 LEAST = 192  # pixels of height to which small videos are enlarged
 ABREAST = 6  # panels beside one another

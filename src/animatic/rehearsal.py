@@ -15,46 +15,20 @@ from typing import Any
 import psutil
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from .backbones.concat_conditioning import CONCAT, LEVEL
-from .backbones.sdxl import POOLED, Refiner
 from .backbones.skeleton import Skeleton, skeleton
-from .controls.composition import Composition
-from .controls.energy import Energy
-from .controls.grounding import Gligen
-from .controls.regions import Regions
 from .core.backbone import MemoryOptions
 from .core.control import Control
-from .core.counting import Cost, counted
 from .core.loop import check_needs
-from .core.types import Attend, AttentionMapRequest, Branch, Conditioning, Step
 from .errors import AnimaticError
 from .methods import MethodLike, as_method
 from .quiet import quiet
+from .rehearsal_costs import Passes, cast, decoding_cost, guided_cost, passes_of, prediction_cost, text_cost
 from .request_checks import sides_of
 
-TOKENS = 4  # of a prompt that name objects: what a guided pass asks the maps of
-COORDINATES = 3  # channels of x, y and time
-GROUNDED_OBJECTS = 30  # rows of GLIGEN's boxes, present or not
 SECONDS = 1.0  # of the measurement of the device
 HALF = ("bfloat16", "float16")
-
-
-@dataclass(frozen=True)
-class Passes:
-    """Evaluations of the network in a run: `predictions` of both branches, `guided` ones with a backward pass.
-
-    `branches` are the entries of the largest batch of predictions, `samples` those of guided passes; `evaluated` and
-    `differentiated` are the entries of all batches together.
-    """
-
-    predictions: int
-    guided: int
-    branches: int
-    samples: int
-    evaluated: int
-    differentiated: int
 
 
 @dataclass(frozen=True)
@@ -136,7 +110,7 @@ def rehearse(
     on_gpu = device.startswith("cuda")
     weight_type = dtype or (bones.dtype if on_gpu else "float32")
     with quiet():
-        _cast(bones, getattr(torch, weight_type))
+        cast(bones, getattr(torch, weight_type))
 
     chosen = as_method(method)
     controls = chosen.on(backbone)
@@ -148,10 +122,10 @@ def rehearse(
         backbone.save_memory()
 
     # Each stage by itself: its tensors are gone when the next one begins.
-    text = _text_cost(bones, not on_gpu)
-    prediction = _prediction_cost(bones, shape, passes.branches, controls, not on_gpu)
-    guided = _guided_cost(bones, shape, passes.samples, controls, not on_gpu)
-    decoding = _decoding_cost(bones, shape, not on_gpu)
+    text = text_cost(bones, not on_gpu)
+    prediction = prediction_cost(bones, shape, passes.branches, controls, not on_gpu)
+    guided = guided_cost(bones, shape, passes.samples, controls, not on_gpu)
+    decoding = decoding_cost(bones, shape, not on_gpu)
     peaks = [cost.memory for cost in (text, prediction, guided, decoding)]
 
     weights = _weights(bones, quantize)
@@ -191,141 +165,6 @@ def rehearse(
         download=_download(bones, weight_type, memory),
     )
     return result if fits else replace(result, would_fit=_helpful(result, bones, controls, shape))
-
-
-def passes_of(controls: Sequence[Control], steps: int, objects: int) -> Passes:
-    """How often a method evaluates the network at most: no energy falls below its threshold."""
-    predictions, guided, branches, samples = steps, 0, 2, 1
-    others, of_objects = 0, 0
-    for control in controls:
-        if isinstance(control, Energy):
-            guided += _iterations(control, steps)
-        elif isinstance(control, Regions):
-            branches *= objects + 1
-        elif isinstance(control, Composition):
-            # The objects are one batch, before the scene.
-            own = passes_of(control.object_controls, steps, objects)
-            guided += _iterations(control.energy, steps) + own.guided
-            predictions += own.predictions
-            others += own.evaluated * objects
-            of_objects += own.guided * (objects - 1)
-            samples = max(samples, objects)
-    evaluated = steps * branches + others
-    largest = max(branches, 2 * objects if others else 0)
-    return Passes(predictions, guided, largest, samples, evaluated, guided + of_objects)
-
-
-def _iterations(energy: Energy, steps: int) -> int:
-    total = 0
-    for index in range(steps):
-        if index / steps < energy.until:
-            of_level = energy.iterations
-            total += of_level if isinstance(of_level, int) else of_level[min(index, len(of_level) - 1)]
-    return total
-
-
-def energy_of(controls: Sequence[Control]) -> Energy | None:
-    for control in controls:
-        if isinstance(control, Energy):
-            return control
-        if isinstance(control, Composition):
-            return control.energy
-    return None
-
-
-def _cast(bones: Skeleton, dtype: torch.dtype) -> None:
-    """Give all weights their type, as `load` does."""
-    model = bones.model
-    for part in filter(None, (*model.networks, bones.second, model.text)):
-        part.to(dtype)
-    model.vae.to(getattr(torch, bones.vae_dtype) if bones.vae_dtype else dtype)
-
-
-def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls: Sequence[Control]) -> Conditioning:
-    model: Any = bones.model
-    encoder = model.text.encoder.config
-    dtype = model.unet.dtype
-    text = torch.empty(branches, model.text.limit, encoder.hidden_size, dtype=dtype, device="meta")
-    extra = {}
-    if getattr(encoder, "projection_dim", 0) and isinstance(model, Refiner):
-        extra[POOLED] = torch.empty(branches, encoder.projection_dim, dtype=dtype, device="meta")
-
-    # GLIGEN's boxes are inputs of the layers that read them.
-    if any(isinstance(control, Gligen) for control in controls):
-        boxes = (branches, shape[1], GROUNDED_OBJECTS)
-        extra["boxes"] = torch.empty(*boxes, 4, device="meta")
-        extra["present"] = torch.empty(*boxes, device="meta")
-        extra["phrases"] = torch.empty(branches, GROUNDED_OBJECTS, encoder.hidden_size, dtype=dtype, device="meta")
-
-    # Finishers read further channels, and some a noise level.
-    geometry = model.geometry
-    further = model.unet.config.get("in_channels", geometry.channels)
-    further -= geometry.channels + (COORDINATES if model.coordinates else 0)
-    if model.network_folder == "unet" and further > 0:
-        extra[CONCAT] = torch.empty(branches, further, *shape[1:], dtype=dtype, device="meta")
-    if model.unet.config.get("num_class_embeds"):
-        extra[LEVEL] = torch.zeros(branches, dtype=torch.long, device="meta")
-    own = tuple(Branch(negative=False, sample=i) for i in range(branches))
-    return Conditioning(text, own, extra)
-
-
-def _latents(bones: Skeleton, shape: Sequence[int], branches: int) -> Tensor:
-    x = torch.empty(branches, *shape, dtype=bones.model.unet.dtype, device="meta")
-    return x.float() if bones.model.network_folder == "transformer" else x
-
-
-def _text_cost(bones: Skeleton, cpu: bool) -> Cost:
-    model: Any = bones.model
-    ids = torch.zeros(2, model.text.limit, dtype=torch.long, device="meta")
-
-    @torch.no_grad()
-    def run(attend: Attend) -> object:
-        return model.text.encoder(input_ids=ids)
-
-    return counted(run, [model.text], cpu)
-
-
-def _prediction_cost(
-    bones: Skeleton, shape: Sequence[int], branches: int, controls: Sequence[Control], cpu: bool
-) -> Cost:
-    x = _latents(bones, shape, branches)
-    cond = _conditioning(bones, branches, shape, controls)
-
-    @torch.no_grad()
-    def run(attend: Attend) -> object:
-        return bones.model(x, Step(0, 2, 500.0, 0.5), cond, attend)
-
-    return counted(run, bones.model.networks, cpu)
-
-
-def _guided_cost(bones: Skeleton, shape: Sequence[int], samples: int, controls: Sequence[Control], cpu: bool) -> Cost:
-    """One pass of an energy and its backward pass; nothing where the method has no energy."""
-    energy = energy_of(controls)
-    if energy is None:
-        return Cost()
-    x = _latents(bones, shape, samples)
-    cond = _conditioning(bones, samples, shape, controls)
-    tokens = torch.zeros(samples, TOKENS, dtype=torch.long, device="meta")
-
-    def run(attend: Attend) -> object:
-        start = x.detach().requires_grad_()
-        request = AttentionMapRequest(tokens, energy.layers, maps_only=True)
-        with torch.enable_grad():
-            bones.model(start, Step(0, 2, 500.0, 0.5), replace(cond, map_request=request), attend)
-            total = torch.stack([maps.float().mean() for maps in request.found.values()]).sum()
-            return torch.autograd.grad(total, start)
-
-    return counted(run, bones.model.networks, cpu)
-
-
-def _decoding_cost(bones: Skeleton, shape: Sequence[int], cpu: bool) -> Cost:
-    x = _latents(bones, shape, 1)
-
-    @torch.no_grad()
-    def run(attend: Attend) -> object:
-        return bones.model.decode(x)
-
-    return counted(run, [bones.model.vae], cpu)
 
 
 def _weights(bones: Skeleton, quantize: str) -> dict[str, int]:
@@ -415,8 +254,8 @@ def _helpful(result: Rehearsal, bones: Skeleton, controls: Sequence[Control], sh
     saved = [result.guiding, result.decoding]
     if not result.memory.save_memory:
         bones.model.save_memory()
-        saved[0] = _guided_cost(bones, shape, result.passes.samples, controls, not on_gpu).memory
-        saved[1] = _decoding_cost(bones, shape, not on_gpu).memory
+        saved[0] = guided_cost(bones, shape, result.passes.samples, controls, not on_gpu).memory
+        saved[1] = decoding_cost(bones, shape, not on_gpu).memory
 
     half = bones.dtype if bones.dtype in HALF else "bfloat16"
     halves = ("", half) if result.dtype == "float32" else ("",)

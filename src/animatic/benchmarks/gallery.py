@@ -15,11 +15,12 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 
 from ..backbones import load
+from ..contact_sheet import png
 from ..files import write_atomically
 from ..rendering import render_batch
 from ..scene import Scene
 from ..toy.evals.controls import cases_of
-from ..video import Video, draw_boxes, png
+from ..video import Video, draw_boxes
 from .report import data_uri, page_template
 
 VIDEO_METHODS = ("none", "layout-attention", "lvd", "lvd-gligen", "lvd+")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..contact_sheet import contact_sheet, png
 from ..core.options import option
 from ..errors import AnimaticError
 from ..files import check_writable, fresh_path, write_atomically
@@ -18,7 +19,7 @@ from ..request import FinishingOptions, GenerationRequest
 from ..request_files import request_in
 from ..scene import Scene, load_story, save_story
 from ..timeline import Timeline
-from ..video import Video, contact_sheet, png
+from ..video import Video
 from .console import line
 
 RENDER = ".0-render.mkv"  # what is written before finishing stages, beside what they keep: NAME.1-STAGE.mkv
