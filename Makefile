@@ -15,7 +15,7 @@ video: $(VENV)/ready
 test: $(VENV)/ready $(VENV)/model browser
 	$(PYTEST)
 
-# what takes under two minutes on two cores
+# without what is slow, or wants a browser
 test-fast: $(VENV)/ready
 	$(PYTEST) -m "not slow and not browser"
 
