@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from ..core.backbone import ConcatConditioning, Geometry, MemoryOptions, ModelDefaults
-from ..errors import AnimaticError, counted, listed, warn
+from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
 from .cogvideox import CogVideoX
 from .components import Components
@@ -36,6 +36,7 @@ from .single_file import read_single_file, single_file
 from .small_model import SpaceTimeBackbone
 from .unet2d import UNet2D
 from .unet3d import UNet3D
+from .usage import warn_of_usage
 from .wan import Wan
 
 if TYPE_CHECKING:
@@ -95,9 +96,18 @@ def load(
     model = _read(found, getattr(torch, dtype), half)
 
     warn_of_usage(model, found)
+    return _ready(model, place.reference, device, memory, adapt)
 
-    # Weights are changed before they are quantised or offloaded.
-    model.reference = place.reference
+
+def _ready(
+    model: Components,
+    reference: str,
+    device: str,
+    memory: MemoryOptions,
+    adapt: Callable[[Components], object] | None,
+) -> Components:
+    """A model that was read, frozen and on its device; weights are changed before they are quantised or offloaded."""
+    model.reference = reference
     model.memory = memory
     model.freeze()
     if adapt is not None:
@@ -131,44 +141,8 @@ def _of_single_file(
     warn_of_usage(model, replace(known, folder=file))
     model.name = file.stem
     path = str(file.resolve())
-    model.reference = f"{path}@{source}" if source else path
-    model.memory = memory
-    model.freeze()
-    if adapt is not None:
-        adapt(model)
-    return apply_memory_options(model, memory, torch.device(device))
-
-
-def warn_of_usage(model: Components, found: Found) -> None:
-    """Warn how a model is used where nobody says which one it is."""
-    has_card = {"geometry", "defaults"} <= found.card.keys()
-    if found.alike:
-        _warn_of_recognised(model, found)
-    elif not found.known and not has_card:
-        _warn_of_defaults(model, found.folder)
-
-
-def _warn_of_defaults(model: Components, folder: Path) -> None:
-    """Warn of the defaults that a model without a card is used with."""
-    warn(f"{folder}: no animatic.json says how the model is used: {_usage(model)}")
-
-
-def _warn_of_recognised(model: Components, found: Found) -> None:
-    """Warn which known model a folder was taken for, and with what defaults it is used."""
-    name, *others = found.alike
-    scheduler = model.defaults.scheduler or type(model.scheduler).__name__
-    warning = f"{found.folder}: taken for {name} by its configuration: {_usage(model)}, {scheduler}"
-    if others:
-        warning += f"; {listed(others)} has the same one, which animatic card --model {others[0]} would say"
-    warn(warning)
-
-
-def _usage(model: Components) -> str:
-    size = model.geometry
-    defaults = model.defaults
-    length = f"{counted(size.frames, 'frame')} of {size.width}x{size.height}"
-    frames = f"{length} at {size.fps:g} a second"
-    return f"{frames}, {defaults.steps} steps, guidance {defaults.guidance:g}"
+    reference = f"{path}@{source}" if source else path
+    return _ready(model, reference, device, memory, adapt)
 
 
 @dataclass(frozen=True)

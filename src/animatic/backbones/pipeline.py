@@ -18,11 +18,12 @@ from ..errors import AnimaticError
 from .components import Components
 from .folder import read_card
 from .identity import known_by_card, known_by_config
-from .load import NETWORKS, Found, warn_of_usage
+from .load import NETWORKS, Found
 from .locating import preset_of
 from .parts import text_of
 from .presets import PRESETS
 from .replaceable import check_replaceable
+from .usage import warn_of_usage
 
 # Pipelines that make pictures or videos of text alone. Others read more (a picture, a depth map, a mask), and would
 # ignore it here without a word.
