@@ -124,7 +124,7 @@ def test_what_does_not_fit_says_what_would(monkeypatch):
 def test_models_and_methods_that_cannot_are_named():
     with pytest.raises(AnimaticError, match="unknown model 'modelscop'"):
         animatic.rehearse("modelscop")
-    with pytest.raises(AnimaticError, match="provides image, text maps"):
+    with pytest.raises(AnimaticError, match="method 'gligen' needs a model that is conditioned on boxes"):
         animatic.rehearse("sd15", "gligen")
     for name in ("sdxl", "sd3.5-medium"):
         with pytest.raises(AnimaticError, match=f"does not know the configurations of '{name}'"):

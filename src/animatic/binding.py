@@ -31,7 +31,6 @@ from .request_checks import check_numbers, check_story, sides_of
 from .scene import Scene, Story
 from .timeline import Timeline, WindowLayout, check_memory, check_no_frames, timeline_of
 
-MODELS_WITH = {"grounding": "a model with GLIGEN's layers, such as modelscope-gligen or sd14-gligen,"}  # by need
 ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is requested
 
 

@@ -20,9 +20,9 @@ from torch import nn
 from .backbones.skeleton import Skeleton, skeleton
 from .core.backbone import MemoryOptions
 from .core.control import Control
-from .core.loop import check_needs
 from .errors import AnimaticError
 from .methods import MethodLike, as_method
+from .methods.requirements import check_method
 from .quiet import quiet
 from .rehearsal_costs import Passes, cast, decoding_cost, guided_cost, passes_of, prediction_cost, text_cost
 from .request_checks import sides_of
@@ -114,7 +114,7 @@ def rehearse(
 
     chosen = as_method(method)
     controls = chosen.on(backbone)
-    check_needs(backbone, controls)
+    check_method(chosen.name, controls, backbone)
     passes = passes_of(controls, steps, objects)
     if chosen.guidance_on(backbone) == 1:
         passes = replace(passes, branches=passes.branches // 2, evaluated=passes.evaluated // 2)

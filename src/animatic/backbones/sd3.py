@@ -50,8 +50,7 @@ class StableDiffusion3(Transformer):
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         # Frames are pictures of the network; what belongs to a branch is repeated for each of its frames.
-        branches, _, frames, height, width = x.shape
-        self._check_size(height, width)
+        branches, _, frames, *_ = x.shape
         images = x.movedim(2, 1).flatten(0, 1).to(self.unet.dtype)
         text = cond.text.to(images).repeat_interleave(frames, 0)
         pooled = cond.extra[POOLED].to(images).repeat_interleave(frames, 0)
@@ -61,16 +60,11 @@ class StableDiffusion3(Transformer):
         by_branch = output.sample.unflatten(0, (branches, frames))
         return by_branch.movedim(1, 2).to(x.dtype)
 
-    def _check_size(self, height: int, width: int) -> None:
-        """Raise `AnimaticError` where a picture of so many latent cells is beyond the table of positions."""
-        # A network without a table computes positions of any size.
-        config = self.unet.config
-        tokens = config.pos_embed_max_size
-        if not tokens:
-            return
+    def check_size(self, frames: int, height: int, width: int) -> None:
+        super().check_size(frames, height, width)
 
-        cells = tokens * config.patch_size
-        if max(height, width) > cells:
-            ratio = self.geometry.vae_spatial_ratio
-            largest = f"{cells * ratio}x{cells * ratio}"
-            raise AnimaticError(f"size is {width * ratio}x{height * ratio}; {self.name} takes up to {largest}")
+        # A network without a table of positions computes those of any size.
+        config = self.unet.config
+        most = (config.pos_embed_max_size or 0) * config.patch_size * self.geometry.vae_spatial_ratio
+        if most and max(height, width) > most:
+            raise AnimaticError(f"size is {width}x{height}; {self.name} takes up to {most}x{most}")
