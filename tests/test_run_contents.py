@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,8 @@ def test_a_name_comes_after_its_bytes(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", opened)
     monkeypatch.setattr(os, "fsync", lambda handle: calls.append(("sync", names[handle])))
-    replace = os.replace
-    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(("name", Path(b))), replace(a, b)))
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(("name", Path(b))), rename(a, b)))
     final = tmp_path / "new" / "made.mp4"
     with replacing(final) as temporary:
         temporary.write_bytes(b"frames")
@@ -73,12 +74,12 @@ def test_a_name_comes_after_its_bytes(tmp_path, monkeypatch):
 def test_a_row_says_done_after_its_file_is_on_the_disk(tmp_path, monkeypatch):
     run = prepare(tmp_path / "run", LVD, SETTINGS)
     seen = []
-    replace = os.replace
+    rename = os.replace
 
     def named(source, target):
         if Path(target).parent.name == "made":
             seen.append((Path(target).name, Run(run.folder).states().get(DONE, 0)))
-        replace(source, target)
+        rename(source, target)
 
     monkeypatch.setattr(os, "replace", named)
     work(run, RunPart(2), maker=ToyRenderer())
@@ -173,6 +174,17 @@ def test_a_run_is_of_one_model_and_one_lora(tmp_path):
     assert digest_of_folder(tmp_path / "m") != before
     with pytest.raises(AnimaticError, match=rf"was begun otherwise: weights was '{before}', now "):
         prepare(folder, LVD, settings)
+
+    # the same of a LoRA's file
+    lora = tmp_path / "l.safetensors"
+    lora.write_bytes(b"one")
+    request = replace(SETTINGS.request, loras=((str(lora), 1.0, ""),))
+    with_lora = replace(SETTINGS, request=request)
+    other = tmp_path / "other"
+    prepare(other, LVD, with_lora)
+    lora.write_bytes(b"two")
+    with pytest.raises(AnimaticError, match="was begun otherwise: lora 1 was"):
+        prepare(other, LVD, with_lora)
 
 
 def test_large_files_are_sampled(tmp_path, monkeypatch):

@@ -190,12 +190,14 @@ def test_maps_of_words(model):
 
 
 @pytest.mark.parametrize(
-    "method", ["lvd", "lvd:weak", "layout-attention", "multidiffusion", "lmd", "boxdiff", "backward-guidance"]
-)
-def test_methods_that_run(model, method):
+    ("method", "least"),  # in levels of 255: BoxDiff's corners move a random network by one
+    [("lvd", 2), ("lvd:weak", 2), ("layout-attention", 2), ("multidiffusion", 2), ("lmd", 2), ("boxdiff", 0),
+     ("backward-guidance", 0)],
+)  # fmt: skip
+def test_methods_that_run(model, method, least):
     plain = render(SCENE, model, "none", 1, steps=4).frames.astype(int)
     made = render(SCENE, model, method, 1, steps=4).frames
-    assert made.shape == (1, 64, 64, 3) and np.abs(made - plain).max() > 0
+    assert made.shape == (1, 64, 64, 3) and np.abs(made - plain).max() > least
 
 
 @pytest.mark.parametrize("method", ["gligen", "lmd+", "lvd-gligen", "lvd+", "ditctrl+gligen"])

@@ -98,23 +98,26 @@ class Video:
         `scale` enlarges by whole pixels; None brings small videos to 256, but for what is written without loss.
         """
         path = Path(path)
-        suffix = path.suffix
-        if suffix not in WRITERS:
+        if path.suffix not in WRITERS:
             raise AnimaticError(f"{path}: unknown kind of file; want {', '.join(WRITERS)}")
-        if scale is None:
-            longer = max(self.frames.shape[1:3])
-            scale = 1 if suffix in LOSSLESS else max(1, SMALL // longer)
-        frames = self.enlarged(scale).frames
 
         # Under another name first: a file is whole or not there.
         with replacing(path) as temporary:
-            WRITERS[suffix](temporary, frames, self.fps, self.info, self.sound)
+            self._write(temporary, path.suffix, scale)
         return path
 
     def encoded(self, suffix: str, scale: int | None = None) -> bytes:
         """The bytes of a file of this kind (".mp4")."""
         with tempfile.TemporaryDirectory() as folder:
-            return self.save(Path(folder) / f"video{suffix}", scale).read_bytes()
+            path = Path(folder) / f"video{suffix}"
+            self._write(path, suffix, scale)
+            return path.read_bytes()
+
+    def _write(self, path: Path, suffix: str, scale: int | None) -> None:
+        if scale is None:
+            longer = max(self.frames.shape[1:3])
+            scale = 1 if suffix in LOSSLESS else max(1, SMALL // longer)
+        WRITERS[suffix](path, self.enlarged(scale).frames, self.fps, self.info, self.sound)
 
     def losses(self, suffix: str) -> list[str]:
         """What a file of this kind (".gif") cannot hold of this video, such as its sound: a line each."""
