@@ -1,5 +1,10 @@
 """Videos that begin with an image: diffusers' own pipelines, one image on every way in, and what controls change."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import tiny
@@ -9,10 +14,19 @@ from diffusers import CogVideoXImageToVideoPipeline, WanImageToVideoPipeline
 from diffusers.pipelines.wan import pipeline_wan, pipeline_wan_i2v
 from PIL import Image
 
+import animatic
 from animatic.backbones import load
+from animatic.benchmarks.generate import JobRenderer, settings_of
+from animatic.benchmarks.jobs import Job
+from animatic.benchmarks.registry import benchmark_named
 from animatic.controls.first_frame import FirstFrame
 from animatic.controls.guidance import Guidance
 from animatic.core.loop import sample
+from animatic.errors import AnimaticError, AnimaticWarning
+from animatic.first_image import read_image
+from animatic.request import GenerationRequest
+from animatic.scene import Scene, Track, save_story
+from animatic.video import Video
 
 KINDS = {
     "wan2.2-5b": (tiny.wan, {"each_token": True}),
@@ -83,3 +97,154 @@ def test_the_pipelines_of_diffusers(folders, name, guidance):
     # the image matters, in the frames after it, too
     other = ours(model, x, picture(seed=1), guidance)
     assert (made - other)[:, :, -1].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["wan2.2-5b", "cogvideox1.5-5b-i2v", "wan2.1-i2v"])
+def test_a_loaded_pipeline(folders, name):
+    """Its own modules, its encoder of images among them, make what the folder makes."""
+    is_wan = name.startswith("wan")
+    cls: Any = WanImageToVideoPipeline if is_wan else CogVideoXImageToVideoPipeline
+    borrowed = animatic.load(cls.from_pretrained(folders[name]))
+    folder = load(str(folders[name]))
+    x = folder.noise([0, 1], 9, 32, 48)
+    assert close(ours(borrowed, x, picture(), 6.0), ours(folder, x, picture(), 6.0), RUN)
+
+
+BOXES = ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
+SCENE = Scene("the cat runs", (Track("cat", BOXES),), seconds=1.0)
+OPTIONS: dict[str, Any] = {"method": "none", "seed": 3, "steps": 2, "guidance": 5.0, "frames": 9, "size": (48, 32)}
+
+
+@pytest.fixture
+def file(here):
+    """A picture in the working directory."""
+    picture().save("first.png")
+    return "first.png"
+
+
+def test_every_door_gives_the_same_frames(folders, here, file):
+    """Python of a file and of an image, the command line, a benchmark job; the file is made again from its request."""
+    folder = str(folders["wan2.2-5b"])
+    first = animatic.render(SCENE, folder, image=file, **OPTIONS)
+    assert first.request.image == file and first.request.image_digest == read_image(file).digest
+    without = animatic.render(SCENE, folder, **OPTIONS)
+    assert not np.array_equal(first.frames, without.frames) and not without.request.image_digest
+
+    save_story((SCENE,), "scene.json")
+    given = ["--method", "none", "--seed", "3", "--steps", "2", "--guidance", "5", "--frames", "9", "--size", "48x32"]
+    code, _, error = here("render", "scene.json", "--model", folder, "--image", file, *given, "-o", "made.mkv")
+    assert code == 0, error
+    made = Video.load("made.mkv")
+    assert np.array_equal(made.frames, first.frames) and made.request == first.request
+
+    benchmark = benchmark_named("lvd")
+    sampling = replace(first.request.sampling, seed=3)
+    request = GenerationRequest((), folder, method="none", sampling=sampling, image=file)
+    renderer = JobRenderer(replace(settings_of(benchmark, "b", folder, "none", "rules"), request=request))
+    (video,) = renderer._render([Job(0, 0, "task", SCENE.prompt, (), 3, SCENE)])
+    assert np.array_equal(video.frames, first.frames)
+
+    # of a picture in memory the request has the digest alone
+    shown = animatic.render(SCENE, folder, image=picture(), **OPTIONS)
+    assert np.array_equal(shown.frames, first.frames) and not shown.request.image
+    with pytest.raises(AnimaticError, match=r"is of a given image .*; want generate\(..., image=...\)"):
+        animatic.generate(shown.request)
+    again = animatic.generate(shown.request, image=np.array(picture()))
+    assert np.array_equal(again.frames, first.frames)
+
+    # files remake themselves, and say so where the picture is another one by now
+    read = animatic.read_request("made.mkv", allowed=[folder])
+    assert np.array_equal(animatic.generate(read).frames, first.frames)
+    picture(seed=1).save(file)
+    with pytest.raises(AnimaticError, match=r"first\.png has the digest \w+; the request is of"):
+        animatic.generate(read)
+    code, _, error = here("render", "made.mkv", "--model", folder, "--image", file, "-o", "other.mkv")
+    assert code == 0 and not np.array_equal(Video.load("other.mkv").frames, first.frames), error
+
+
+def test_a_batch_and_an_edit_begin_with_the_same_image(folders, file):
+    folder = str(folders["wan2.2-5b"])
+    scenes = [SCENE, replace(SCENE, prompt="the dog runs", tracks=())]
+    options = {name: value for name, value in OPTIONS.items() if name != "seed"}
+    two = animatic.render_batch(scenes, folder, image=file, seeds=[3, 4], **options)
+    apart = [np.abs(a.frames[0].astype(int) - two[0].frames[0].astype(int)).max() for a in two]
+    assert max(apart) <= 1 and not np.array_equal(two[0].frames[-1], two[1].frames[-1])
+    edited = animatic.edit(two[0], swap={"cat": "dog"})
+    assert np.abs(edited.frames[0].astype(int) - two[0].frames[0].astype(int)).max() <= 1
+    assert edited.request.image == file
+
+
+def test_a_strangers_file_names_no_picture_that_the_user_did_not(folders, here, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    picture().save(elsewhere)
+    request = GenerationRequest((SCENE,), str(folders["wan2.2-5b"]), image=str(elsewhere))
+    Path("request.json").write_text(json.dumps(request.to_dict()))
+    with pytest.raises(AnimaticError, match=r"names the image .*outside of its own .*to use it say --image"):
+        animatic.read_request("request.json", allowed=[folders["wan2.2-5b"]])
+    Path("request.json").write_text(json.dumps({**request.to_dict(), "image": "no.png"}))
+    with pytest.raises(AnimaticError, match=r"names the image no\.png, which is not there; want --image FILE"):
+        animatic.read_request("request.json", allowed=[folders["wan2.2-5b"]])
+
+
+def test_what_cannot_be_done_is_one_line(folders, file, tmp_path):
+    sizes = {"frames": 9, "size": (48, 32), "steps": 1, "method": "none"}
+    i2v = str(folders["cogvideox-5b-i2v"])
+    with pytest.raises(AnimaticError, match=r"i2v animates an image, and has none; want image=FILE \(--image FILE\)"):
+        animatic.render(SCENE, i2v, **sizes)
+    with pytest.raises(AnimaticError, match="mini reads no image; want a model that animates one"):
+        animatic.render(SCENE, "mini", image=file)
+    with pytest.raises(AnimaticError, match=r"size is 64x32; cogvideox-5b-i2v takes 48x32 alone"):
+        animatic.render(SCENE, i2v, image=file, **{**sizes, "size": (64, 32)})
+    with pytest.raises(AnimaticError, match="begins every clip with the image, and this is made in windows"):
+        animatic.render((SCENE, SCENE), i2v, image=file, steps=1)
+    with pytest.raises(AnimaticError, match="image is an array of float64"):
+        animatic.render(SCENE, i2v, image=np.zeros((4, 4, 3)), **sizes)
+    with pytest.raises(AnimaticError, match=r"the request has the image first\.png, and another is given"):
+        animatic.generate(GenerationRequest((SCENE,), i2v, image=file), image=picture())
+    clip = np.arange(3, dtype=np.uint8)[:, None, None, None] * 80 + np.zeros((32, 48, 3), np.uint8)
+    Video(clip, 8.0).save(tmp_path / "clip.gif")
+    with pytest.raises(AnimaticError, match=r"clip\.gif: has 3 frames; want a picture"):
+        animatic.render(SCENE, i2v, image=tmp_path / "clip.gif", **sizes)
+
+    # networks that read something else besides the text
+    index = folders["cogvideox-5b-i2v"] / "model_index.json"
+    text = index.read_text()
+    index.write_text(text.replace("CogVideoXImageToVideoPipeline", "CogVideoXFunControlPipeline"))
+    try:
+        with pytest.raises(AnimaticError, match="is of a CogVideoXFunControlPipeline; want CogVideoXImageToVideo"):
+            load(i2v)
+    finally:
+        index.write_text(text)
+
+
+def test_a_first_and_a_last_image_are_refused(folders, tmp_path):
+    config = json.loads((folders["wan2.1-i2v"] / "transformer" / "config.json").read_text())
+    folder = tmp_path / "transformer"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**config, "pos_embed_seq_len": 34}))
+    with pytest.raises(
+        AnimaticError, match=r"reads a first and a last image \(pos_embed_seq_len\); want a model of one"
+    ):
+        type(load(str(folders["wan2.1-i2v"]))).read(folder, torch.float32)
+
+
+def test_a_picture_of_another_shape_is_cut_around_its_middle(folders, here):
+    picture(96, 32).save("wide.png")
+    cut = read_image("wide.png").fitted(48, 32)
+    assert torch.equal(cut, pixels_of(picture(96, 32).crop((24, 0, 72, 32))))
+    note = r"wide\.png measures 96x32, and 50% of it is cut away in 48x32; --size 64x16 is nearer to its shape"
+    with pytest.warns(AnimaticWarning, match=note):
+        animatic.render(SCENE, str(folders["wan2.2-5b"]), image="wide.png", **OPTIONS)
+
+
+def test_a_story_begins_with_the_image(folders, file):
+    """Of Wan 2.2 5B, in windows: the first frame is the image's, and the windows after the first read no image."""
+    model = load(str(folders["wan2.2-5b"]))
+    model.geometry = replace(model.geometry, frames=9, height=32, width=48, fps=9.0)
+    story = (SCENE, Scene("a dog", seconds=1.0))
+    latents = animatic.render(story, model, "none", image=file, steps=1, output_type="latent")
+    given = model.to_latents(pixels_of(picture()))
+    assert close(latents[:, :, :1], given) and latents.shape[2] > 3
+    other = animatic.render(story, model, "none", steps=1, output_type="latent")
+    assert not torch.allclose(latents[:, :, 1], other[:, :, 1], atol=1e-3)
+    assert close(latents[:, :, -1], other[:, :, -1], RUN)  # the last window is no part of the first

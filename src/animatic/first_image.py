@@ -65,7 +65,8 @@ class FirstImage:
         high = max(1, round(math.sqrt(area * own_height / own_width) / multiple)) * multiple
         what = self.name or "the image"
         shape = f"{what} measures {own_width}x{own_height}, and {lost:.0%} of it is cut away in {width}x{height}"
-        return f"{shape}; --size {wide}x{high} would show it whole, where the model takes that"
+        is_other = (wide, high) != (width, height)
+        return f"{shape}; --size {wide}x{high} is nearer to its shape" if is_other else shape
 
 
 def first_image_of(request: GenerationRequest, given: ImageLike | None = None) -> FirstImage | None:

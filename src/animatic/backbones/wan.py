@@ -20,7 +20,7 @@ from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, separate_kind
 from .attention_processors import WanProcessor
 from .cogvideox import Transformer
-from .folder import class_in
+from .folder import class_in, read_json
 from .image_input import ImageEncoder, ImageInput, with_image_channels
 from .replaceable import check_replaceable
 
@@ -42,6 +42,12 @@ class Wan(Transformer):
     boundary: float = 0.0
     timestep_per_token: bool = False
     image_encoder: ImageEncoder | None = None
+
+    @classmethod
+    def read(cls, folder: Path, dtype: torch.dtype) -> Any:
+        if read_json(folder / "config.json").get("pos_embed_seq_len"):
+            raise AnimaticError(f"{folder}: reads a first and a last image (pos_embed_seq_len); want a model of one")
+        return super().read(folder, dtype)
 
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, separate_kind, WanProcessor)
@@ -70,6 +76,8 @@ class Wan(Transformer):
             check_replaceable(pipe.transformer_2.attn_processors)
             self.low_noise = self.hook_attention(pipe.transformer_2)
             self.boundary = ratio * self.scheduler.config.num_train_timesteps
+        if self.unet.config.pos_embed_seq_len:
+            raise AnimaticError(f"{self.name}: reads a first and a last image; want a model of one")
         if self.unet.config.image_dim:
             self.image_encoder = ImageEncoder(pipe.image_encoder, pipe.image_processor)
         self._read_timesteps(pipe.config.expand_timesteps)
