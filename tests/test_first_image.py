@@ -1,6 +1,8 @@
 """Videos that begin with an image: diffusers' own pipelines, one image on every way in, and what controls change."""
 
+import base64
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -197,6 +199,8 @@ def test_what_cannot_be_done_is_one_line(folders, file, tmp_path):
         animatic.render(SCENE, i2v, image=file, **{**sizes, "size": (64, 32)})
     with pytest.raises(AnimaticError, match="begins every clip with the image, and this is made in windows"):
         animatic.render((SCENE, SCENE), i2v, image=file, steps=1)
+    with pytest.raises(AnimaticError, match="frames is 1, which the image itself would be; want more, or no image"):
+        animatic.render(SCENE, i2v, image=file, **{**sizes, "frames": 1})
     with pytest.raises(AnimaticError, match="image is an array of float64"):
         animatic.render(SCENE, i2v, image=np.zeros((4, 4, 3)), **sizes)
     with pytest.raises(AnimaticError, match=r"the request has the image first\.png, and another is given"):
@@ -248,3 +252,46 @@ def test_a_story_begins_with_the_image(folders, file):
     other = animatic.render(story, model, "none", steps=1, output_type="latent")
     assert not torch.allclose(latents[:, :, 1], other[:, :, 1], atol=1e-3)
     assert close(latents[:, :, -1], other[:, :, -1], RUN)  # the last window is no part of the first
+
+
+def test_the_studio_keeps_an_image_by_its_digest(folders, file, tmp_path):
+    pytest.importorskip("gradio", reason="the studio's extra is not installed")
+    from animatic.studio.api import Api
+    from animatic.studio.work import Studio
+
+    folder = str(folders["wan2.2-5b"])
+    sent = base64.b64encode(Path(file).read_bytes()).decode()
+    options = {"model": folder, "method": "none", "seed": 3, "steps": 2, "guidance": 5.0, "frames": 9, "size": "48x32"}
+    scene = {"version": 1, "scenes": [json.loads(SCENE.to_json())]}
+    studio = Studio(tmp_path / "studio", models=("mini", folder))
+    try:
+        api = Api(studio)
+        made = [
+            waited(api, api.render(scene, image=image, **options)) for image in (sent, f"data:image/png;base64,{sent}")
+        ]
+        videos = [studio.log.video(status["id"], 0) for status in made]
+        first = animatic.render(SCENE, folder, image=file, **OPTIONS)
+        assert all(np.array_equal(video.frames, first.frames) for video in videos)
+        assert videos[0].request.image_digest == first.request.image_digest
+        assert [path.stem for path in (tmp_path / "studio" / "images").iterdir()] == [first.request.image_digest]
+
+        # a job made again with other words begins with it, too; nothing says where it lies
+        edited = waited(api, api.edit(made[0]["id"], swap={"cat": "dog"}))
+        apart = studio.log.video(edited["id"], 0).frames[0].astype(int) - first.frames[0].astype(int)
+        assert np.abs(apart).max() <= 1 and "images/" not in json.dumps(api.gallery())
+
+        with pytest.raises(AnimaticError, match="image is no picture; want PNG, JPEG, WEBP in base64"):
+            api.render(scene, image="YWJj", **options)
+        with pytest.raises(AnimaticError, match="mini reads no image"):
+            api.render(scene, image=sent, **{**options, "model": "mini", "size": "64x64"})
+    finally:
+        studio.close()
+
+
+def waited(api, job):
+    """The status of a job that is over."""
+    deadline = time.monotonic() + 120
+    while (status := api.status(job["id"]))["state"] not in ("done", "failed") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert status["state"] == "done", status["message"]
+    return status

@@ -82,6 +82,8 @@ class BoundRequest:
             shown += [story[0] for story in stories]
 
         frames = self.frame_count(shown)
+        if self.image is not None and frames == 1:
+            raise AnimaticError("frames is 1, which the image itself would be; want more, or no image")
         latent_shape = geometry.latent(frames, height, width, windowed=self.windowed)
         latents = math.prod(latent_shape)
         check_memory(frames * len(shown), height, width, latents * len(shown))
