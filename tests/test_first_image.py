@@ -12,7 +12,13 @@ import pytest
 import tiny
 import torch
 from conftest import RUN, close
-from diffusers import CogVideoXImageToVideoPipeline, WanImageToVideoPipeline
+from diffusers import (
+    CogVideoXDPMScheduler,
+    CogVideoXImageToVideoPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    WanImageToVideoPipeline,
+)
+from diffusers.pipelines.cogvideo import pipeline_cogvideox_image2video
 from diffusers.pipelines.wan import pipeline_wan, pipeline_wan_i2v
 from PIL import Image
 
@@ -63,18 +69,18 @@ def without_ftfy(monkeypatch):
     monkeypatch.setattr(pipeline_wan_i2v, "prompt_clean", pipeline_wan.prompt_clean)
 
 
-def stock(folder, x, image, guidance, output="latent"):
+def stock(folder, x, image, guidance, output="latent", scheduler=None, **more):
     """What diffusers' own pipeline makes of the same noise and image."""
     is_wan = "wan" in folder.name
     cls = WanImageToVideoPipeline if is_wan else CogVideoXImageToVideoPipeline
-    pipeline = cls.from_pretrained(folder)
+    pipeline = cls.from_pretrained(folder, **({} if scheduler is None else {"scheduler": scheduler}))
     pipeline.set_progress_bar_config(disable=True)
     tokens = pipeline.tokenizer.model_max_length
     images = image if is_wan else [image] * len(x)
     made = pipeline(
         image=images, prompt=PROMPTS, negative_prompt=NEGATIVES, num_frames=9, height=32, width=48,
         latents=(x if is_wan else x.movedim(2, 1)).clone(), num_inference_steps=4, guidance_scale=guidance,
-        max_sequence_length=tokens, output_type=output,
+        max_sequence_length=tokens, output_type=output, **more,
     ).frames  # fmt: skip
     return made if is_wan or output != "latent" else made.movedim(1, 2)
 
@@ -99,6 +105,31 @@ def test_the_pipelines_of_diffusers(folders, name, guidance):
     # the image matters, in the frames after it, too
     other = ours(model, x, picture(seed=1), guidance)
     assert (made - other)[:, :, -1].abs().max() > 1e-3
+
+
+def mean(encoding, generator=None):
+    """The mean of a posterior, in place of a sample of it."""
+    return encoding.latent_dist.mode()
+
+
+@pytest.mark.parametrize("name", ["wan2.2-5b", "wan2.2-i2v-a14b", "cogvideox1.5-5b-i2v"])
+def test_other_schedulers(folders, name, monkeypatch):
+    """Euler's steps of flow matching, and CogVideoX's stochastic solver with the noise of the seeds."""
+    model = load(str(folders[name]))
+    x = model.noise([0, 1], 9, 32, 48)
+    more: dict[str, Any] = {}
+    if name.startswith("wan"):
+        model.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+        schedule = model.schedule(4)
+    else:
+        model.scheduler = CogVideoXDPMScheduler.from_config(model.scheduler.config)
+        schedule = model.schedule(4)
+        schedule.start(x)
+        more["generator"] = [torch.Generator().manual_seed(g.initial_seed()) for g in schedule._draws]
+        monkeypatch.setattr(pipeline_cogvideox_image2video, "retrieve_latents", mean)  # draws nothing
+    made = ours(model, x, picture(), 6.0, schedule)
+    theirs = stock(folders[name], x, picture(), 6.0, scheduler=model.scheduler, **more)
+    assert (made - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 @pytest.mark.parametrize("name", ["wan2.2-5b", "cogvideox1.5-5b-i2v", "wan2.1-i2v"])
