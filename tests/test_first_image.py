@@ -285,6 +285,13 @@ def test_a_story_begins_with_the_image(folders, file):
     assert close(latents[:, :, -1], other[:, :, -1], RUN)  # the last window is no part of the first
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_rehearsal_reads_an_image(folders, name):
+    """As many operations a step as the network counts with the image among its inputs, guided passes too."""
+    cost = animatic.rehearse(str(folders[name]), "lvd", frames=9, size=(48, 32), steps=2)
+    assert cost.step_flops > 0 and cost.guided_flops > 0 and cost.fits
+
+
 def test_the_studio_keeps_an_image_by_its_digest(folders, file, tmp_path):
     pytest.importorskip("gradio", reason="the studio's extra is not installed")
     from animatic.studio.api import Api

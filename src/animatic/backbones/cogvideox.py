@@ -65,7 +65,8 @@ class Transformer(Components):
     def __post_init__(self) -> None:
         super().__post_init__()
         config = self.unet.config
-        if config.out_channels and config.in_channels != config.out_channels:
+        further = config.in_channels - (config.out_channels or config.in_channels)
+        if further and further == self.image_channels(config.out_channels):
             self.image_input = "required"
 
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:

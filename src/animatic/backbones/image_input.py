@@ -16,6 +16,8 @@ from .folder import read_network, reading
 # Pipelines of diffusers whose networks read an image besides the text.
 IMAGE_PIPELINES = ("CogVideoXImageToVideoPipeline", "WanImageToVideoPipeline")
 
+GREY = 127.5  # the middle of 0..255
+
 
 @dataclass(frozen=True)
 class ImageInput:
@@ -51,6 +53,26 @@ class ImageEncoder:
         images = prepared.pixel_values.to(self.encoder.device, self.encoder.dtype)
         output = self.encoder(pixel_values=images, output_hidden_states=True)
         return output.hidden_states[-2]
+
+
+def padded_clip(pixels: Tensor, frames: int) -> Tensor:
+    """A clip `[1, frame, height, width, 3]` of an image 0..255 `[1, 1, height, width, 3]`, and then of grey.
+
+    Grey is zero in -1..1, which autoencoders read.
+    """
+    _, _, height, width, _ = pixels.shape
+    rest = torch.full((1, frames - 1, height, width, 3), GREY, device=pixels.device)
+    return torch.cat([pixels.float(), rest], 1)
+
+
+def first_frame_mask(latents: Tensor, channels: int) -> Tensor:
+    """Which frames are given: 1 in the first latent frame, 0 after it, `[1, channel, frame, height, width]`.
+
+    A latent frame has a channel for each frame that it holds.
+    """
+    mask = latents.new_zeros(1, channels, *latents.shape[2:])
+    mask[:, :, 0] = 1
+    return mask
 
 
 def with_image_channels(name: str, x: Tensor, image: ImageInput | None) -> Tensor:

@@ -21,11 +21,10 @@ from .attention_hooks import AttentionHooks, separate_kind
 from .attention_processors import WanProcessor
 from .cogvideox import Transformer
 from .folder import class_in, read_json
-from .image_input import ImageEncoder, ImageInput, with_image_channels
+from .image_input import ImageEncoder, ImageInput, first_frame_mask, padded_clip, with_image_channels
 from .replaceable import check_replaceable
 
 MASK_CHANNELS = 4  # of the mask of given frames: one for each frame of a latent frame
-GREY = 127.5  # zero, in -1..1
 
 
 class Wan(Transformer):
@@ -118,16 +117,10 @@ class Wan(Transformer):
             model.first_frame = self.to_latents(pixels)
             return model
 
-        # The clip that has the image and then nothing: zeros in -1..1, which is grey.
         _, _, height, width, _ = pixels.shape
-        shape = self.geometry.latent(frames, height, width)
-        count = self.geometry.pixel_frames(shape[1])
-        rest = torch.full((1, count - 1, height, width, 3), GREY, device=pixels.device)
-        latents = self.to_latents(torch.cat([pixels.float(), rest], 1))
-
-        # Which frames are given, for each of the frames that a latent frame holds.
-        mask = latents.new_zeros(1, MASK_CHANNELS, *shape[1:])
-        mask[:, :, 0] = 1
+        _, latent_frames, *_ = self.geometry.latent(frames, height, width)
+        latents = self.to_latents(padded_clip(pixels, self.geometry.pixel_frames(latent_frames)))
+        mask = first_frame_mask(latents, MASK_CHANNELS)
         states = None if self.image_encoder is None else self.image_encoder.states(pixels[0, 0])
         model.image = ImageInput(torch.cat([mask, latents], 1), states)
         return model
