@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from .core.backbone import Backbone
+from .core.backbone import Backbone, no_image
 from .errors import AnimaticError
 from .media.pictures import eight_bits
 from .media.reading import probe, read
@@ -120,7 +120,7 @@ def check_image(image: FirstImage | None, backbone: Backbone, request: Generatio
             raise AnimaticError(f"{backbone.name} animates an image, and has none; want image=FILE (--image FILE)")
         return
     if not use:
-        backbone.with_image(torch.empty(0), 1)  # which says so
+        raise no_image(backbone.name)
     if request.inverted:
         raise AnimaticError("the frames of a video are edited, and an image is given; want one of them")
 

@@ -123,6 +123,11 @@ class MemoryOptions:
             raise AnimaticError(f"quantize is {self.quantize!r}, which needs torchao; pip install 'animatic[quantize]'")
 
 
+def no_image(name: str) -> AnimaticError:
+    """The refusal of an image by the model called `name`."""
+    return AnimaticError(f"{name} reads no image; want a model that animates one, such as wan2.2-5b")
+
+
 class ConcatConditioning(ABC):
     """The conditioning of a finishing model: channels that are concatenated to the noise.
 
@@ -236,7 +241,7 @@ class Backbone(ABC):
         `pixels`: 0..255 `[1, 1, height, width, 3]` in the size of the clips; `frames`: of each clip. Raises
         `AnimaticError` where the model reads no image.
         """
-        raise AnimaticError(f"{self.name} reads no image; want a model that animates one, such as wan2.2-5b")
+        raise no_image(self.name)
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise `[sample, channel, frame, height, width]`, one sample a seed, for a video of this size.
