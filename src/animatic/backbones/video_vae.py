@@ -15,13 +15,15 @@ def decoded_pieces(vae: Any, latents: Tensor) -> Iterator[Tensor]:
 
     Joined along time they equal the output of `vae.decode`; with tiling there is one piece. CogVideoX's decoder turns
     the first latent frame into a single frame only where the number of latent frames is odd: of an even number the last
-    is repeated.
+    is repeated. HunyuanVideo 1.5's attends over all frames: it is decoded whole.
     """
-    decode = _wan if type(vae).__name__ == "AutoencoderKLWan" else _cogvideox
-    if decode is _cogvideox and latents.shape[2] % 2 == 0:
+    kind = type(vae).__name__
+    decode = _wan if kind == "AutoencoderKLWan" else _cogvideox
+    is_whole = kind == "AutoencoderKLHunyuanVideo15"
+    if decode is _cogvideox and not is_whole and latents.shape[2] % 2 == 0:
         last = latents[:, :, -1:]
         latents = torch.cat([latents, last], 2)
-    if vae.use_tiling:
+    if vae.use_tiling or is_whole:
         yield vae.decode(latents).sample
     else:
         yield from decode(vae, latents)
