@@ -62,7 +62,7 @@ class HunyuanVideo(Transformer):
 
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:
-        """The geometry by the configurations: as diffusers' pipeline, the size of 16:9 for the network's `target_size`."""
+        """The geometry by the configurations: the size of 16:9 that diffusers' pipeline has for a `target_size`."""
         from diffusers.pipelines.hunyuan_video1_5.image_processor import HunyuanVideo15ImageProcessor
 
         ratio = vae.spatial_compression_ratio
@@ -120,6 +120,15 @@ class FlowMatchEulerDiscreteScheduler(FlowMatchEuler):
     The base's own spacing ends at its least level. It has the name of its base, by which schedulers are known.
     """
 
-    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
-        levels = np.linspace(1.0, 0.0, num_inference_steps + 1)[:-1]
-        super().set_timesteps(sigmas=levels.tolist(), device=device)
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        sigmas: list[float] | None = None,
+        mu: float | None = None,
+        timesteps: list[float] | None = None,
+    ) -> None:
+        if num_inference_steps and sigmas is None and timesteps is None:
+            levels = np.linspace(1.0, 0.0, num_inference_steps + 1)
+            sigmas = levels[:-1].tolist()
+        super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
