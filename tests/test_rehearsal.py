@@ -129,6 +129,8 @@ def test_models_and_methods_that_cannot_are_named():
     for name in ("sdxl", "sd3.5-medium"):
         with pytest.raises(AnimaticError, match=f"does not know the configurations of '{name}'"):
             animatic.rehearse(name)
+    with pytest.raises(AnimaticError, match=r"does not cover hunyuanvideo1\.5-480p: its network sorts tokens"):
+        animatic.rehearse("hunyuanvideo1.5-480p")
     with pytest.raises(AnimaticError, match="multiples of 8 pixels"):
         animatic.rehearse("sd15", size=(100, 64))
     with pytest.raises(AnimaticError, match="conditioned on classes"):

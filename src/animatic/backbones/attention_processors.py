@@ -157,8 +157,8 @@ class MaskedStreamsProcessor(Processor):
     ) -> tuple[Tensor, Tensor]:
         # Positions are those of video tokens alone.
         q, k, v = project_qkv(attn, hidden_states, hidden_states)
-        q = apply_rotary_emb(q, image_rotary_emb)
-        k = apply_rotary_emb(k, image_rotary_emb)
+        q = apply_rotary_emb(q, image_rotary_emb)  # pyright: ignore
+        k = apply_rotary_emb(k, image_rotary_emb)  # pyright: ignore
 
         # The text goes before the video, and so does its mask: [branch, 1, 1, key].
         of_text = project_added_qkv(attn, encoder_hidden_states)

@@ -39,6 +39,7 @@ class HunyuanVideo(Transformer):
     """
 
     network = HunyuanVideo15Transformer3DModel
+    by_shape = False  # tokens are sorted by whether they are present
 
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:

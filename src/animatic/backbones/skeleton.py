@@ -27,6 +27,7 @@ from .codec import PatchCodec
 from .components import Components
 from .folder import class_in, read_card, read_json
 from .grounding import add_grounding
+from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS
 from .lavie import CARDS
 from .load import NETWORKS, found_at
 from .locating import Location, locate
@@ -39,6 +40,8 @@ CLIP_TOKENS = 77
 SEVERAL = "models of several text encoders are not counted yet"
 TI2V_CHANNELS = 48  # of Wan 2.2 5B, which reads a timestep for every token
 TEXT_FOLDERS = ("text_encoder", "text_encoder_2")
+LANGUAGE_MODEL = "Qwen2_5_VLTextModel"  # of HunyuanVideo 1.5
+NOT_OF_THE_MODEL = ("architectures", "model_type", "torch_dtype")  # keys of a text encoder's configuration
 WITH_PROJECTION = {CLIPTextModelWithProjection.__name__: CLIPTextModelWithProjection}
 
 
@@ -218,11 +221,13 @@ def _vae(config: Mapping[str, Any]) -> Any:
 
 
 def _text(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) -> TextEncoder:
+    if text_class == LANGUAGE_MODEL:
+        return _language_model(config)
     encoders = {**ENCODERS, **WITH_PROJECTION}
     if text_class not in encoders or text_class == "BertModel":
         raise AnimaticError(f"text encoder {text_class!r} cannot be rehearsed; want one of CLIP's or T5's")
     encoder_class = encoders[text_class]
-    own = {key: value for key, value in config.items() if key not in ("architectures", "model_type", "torch_dtype")}
+    own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
     with torch.device("meta"):
         encoder = encoder_class(encoder_class.config_class(**own))
 
@@ -233,3 +238,13 @@ def _text(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) ->
     if text_class == "UMT5EncoderModel":
         limit = WAN_TEXT_TOKENS
     return TextEncoder(encoder, limit)
+
+
+def _language_model(config: Mapping[str, Any]) -> TextEncoder:
+    """HunyuanVideo 1.5's first text encoder; ByT5 beside it has a thirtieth of the parameters, and is left out."""
+    from transformers import Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel  # slow to import
+
+    own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
+    with torch.device("meta"):
+        encoder = Qwen2_5_VLTextModel(Qwen2_5_VLTextConfig(**own))
+    return TextEncoder(encoder, WORD_TOKENS + GLYPH_TOKENS)
