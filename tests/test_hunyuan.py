@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -129,6 +130,7 @@ def test_a_phrase_is_found_where_the_network_has_it(model):
     assert model.text.words.tokenizer.decode([ids[p] for p in words]) == "cat"
     assert model.text.positions(prompt, "bear") == ()
     assert model.text.positions("the cat", "cat") == (4, 5, 6)
+    assert model.text.tokens([prompt])[0, : len(ids)].tolist() == ids
 
 
 def test_long_prompts(model):
@@ -191,7 +193,9 @@ def test_gradients_survive_checkpointing_and_an_early_end(folder):
 
     whole = gradient(False)
     assert whole.abs().sum() > 0 and close(gradient(True), whole)
-    model.save_memory()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.save_memory()
     assert close(gradient(True), whole) and close(gradient(False), whole)
 
 

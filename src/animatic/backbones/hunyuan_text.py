@@ -199,6 +199,16 @@ class ChatAndGlyphs(ClipText):
     def in_chunks(self, prompts: Sequence[str]) -> Tensor:
         return self(prompts)
 
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        padding: Any = self.tokenizer.pad_token_id
+        ids = torch.full((len(prompts), self.limit), padding)
+        for row, prompt in zip(ids, prompts, strict=True):
+            for part in self.parts():
+                part.checked(prompt, len(part.token_ids(prompt)))
+            own = self.token_ids(prompt)
+            row[: len(own)] = torch.tensor(own)
+        return ids
+
     def token_ids(self, prompt: str) -> list[int]:
         words, glyphs = self.parts()
         return [*glyphs.token_ids(prompt), *words.token_ids(prompt)]
