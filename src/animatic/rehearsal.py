@@ -173,7 +173,7 @@ def _weights(bones: Skeleton, quantize: str) -> dict[str, int]:
     parts = {
         "network": model.unet,
         "second network": bones.second,
-        "text encoder": model.text,
+        "text encoders" if len(model.text.encoders) > 1 else "text encoder": model.text,
         "autoencoder": model.vae,
     }
     sizes = {}

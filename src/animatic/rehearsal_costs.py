@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .backbones.concat_conditioning import CONCAT, LEVEL
-from .backbones.sdxl import POOLED, Refiner
+from .backbones.sdxl import POOLED
 from .backbones.skeleton import Skeleton
 from .controls.composition import Composition
 from .controls.energy import Energy
@@ -91,19 +91,18 @@ def cast(bones: Skeleton, dtype: torch.dtype) -> None:
 
 def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls: Sequence[Control]) -> Conditioning:
     model: Any = bones.model
-    encoder = model.text.encoder.config
     dtype = model.unet.dtype
-    text = torch.empty(branches, model.text.limit, encoder.hidden_size, dtype=dtype, device="meta")
+    text = torch.empty(branches, model.text.length, model.text.width, dtype=dtype, device="meta")
     extra = {}
-    if getattr(encoder, "projection_dim", 0) and isinstance(model, Refiner):
-        extra[POOLED] = torch.empty(branches, encoder.projection_dim, dtype=dtype, device="meta")
+    if model.text.pooled:
+        extra[POOLED] = torch.empty(branches, model.text.pooled, dtype=dtype, device="meta")
 
     # GLIGEN's boxes are inputs of the layers that read them.
     if any(isinstance(control, Gligen) for control in controls):
         boxes = (branches, shape[1], GROUNDED_OBJECTS)
         extra["boxes"] = torch.empty(*boxes, 4, device="meta")
         extra["present"] = torch.empty(*boxes, device="meta")
-        extra["phrases"] = torch.empty(branches, GROUNDED_OBJECTS, encoder.hidden_size, dtype=dtype, device="meta")
+        extra["phrases"] = torch.empty(branches, GROUNDED_OBJECTS, model.text.width, dtype=dtype, device="meta")
 
     # Finishers read further channels, and some a noise level.
     geometry = model.geometry
@@ -124,11 +123,15 @@ def _latents(bones: Skeleton, shape: Sequence[int], branches: int) -> Tensor:
 
 def text_cost(bones: Skeleton, cpu: bool) -> Cost:
     model: Any = bones.model
-    ids = torch.zeros(2, model.text.limit, dtype=torch.long, device="meta")
 
+    # Both branches of a prompt, by one encoder after the other.
     @torch.no_grad()
     def run(attend: Attend) -> object:
-        return model.text.encoder(input_ids=ids)
+        states = []
+        for encoder, limit in zip(model.text.encoders, model.text.limits, strict=True):
+            ids = torch.zeros(2, limit, dtype=torch.long, device="meta")
+            states.append(encoder(input_ids=ids).last_hidden_state)
+        return states
 
     return counted(run, [model.text], cpu)
 

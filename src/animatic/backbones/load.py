@@ -47,6 +47,7 @@ NETWORKS = {
 }
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
 NO_MEMORY_OPTIONS = MemoryOptions()
+CLIP_PROJECTION = 512  # `projection_dim` where a configuration of CLIP does not say it
 CARD = {
     "model",
     "family",
@@ -259,7 +260,8 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     # SDXL has the class of Stable Diffusion's network, and reads more.
     cls = found.cls
     if found.config.get("addition_embed_type") == "text_time":
-        cls = class_of_xl(rest, found.config)
+        pooled = read_json(rest / "text_encoder_2" / "config.json").get("projection_dim", CLIP_PROJECTION)
+        cls = class_of_xl(str(found.folder), pooled, found.config)
     network = cls.read(found.folder / cls.network_folder, dtype)
     vae = read_codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
     if "class_vectors" in found.card:
