@@ -45,8 +45,8 @@ class TextEncoders(nn.Module):
     """A model's text encoders without tokenizers; each reads as many tokens of a prompt as its number in `limits`.
 
     The network reads `length` states of `width` channels: those of several CLIP encoders are concatenated along
-    channels; where T5 is the third (Stable Diffusion 3), its states follow along tokens, and CLIP's are padded. `pooled`
-    are the channels of the pooled embedding that it reads besides, 0 for none.
+    channels; where T5 is the third (Stable Diffusion 3), its states follow along tokens, and CLIP's are padded.
+    `pooled` are the channels of the pooled embedding that it reads besides, 0 for none.
     """
 
     def __init__(self, encoders: Sequence[Any], limits: Sequence[int]) -> None:

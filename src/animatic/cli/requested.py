@@ -31,6 +31,9 @@ class Choices:
     lora: list[str] | None = option(
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
+    embedding: list[str] | None = option(
+        None, "A word of textual inversion to add to the model's text; may be repeated.", "FILE[:WORD]"
+    )
     method: str | None = option(None, "A name of `animatic methods`.")
     set: list[str] | None = option(
         None, "A setting of the method (`animatic methods NAME` lists them); may be repeated.", "NAME=VALUE"
@@ -45,10 +48,11 @@ def requested(
     Under another model, what the request says of sampling is that of its own model and is left out.
     """
     from ..backbones.lora import LoraRequest
+    from ..backbones.textual_inversion import EmbeddingRequest
 
     if is_other_model(choices.model, request.model):
         seed = SamplingOptions(seed=request.sampling.seed)
-        request = replace(request, sampling=seed, settings={}, loras=(), windows=WindowOptions())
+        request = replace(request, sampling=seed, settings={}, loras=(), embeddings=(), windows=WindowOptions())
     changes: dict[str, Any] = {"settings": _settings(request, choices)}
     if choices.model is not None:
         changes["model"] = choices.model
@@ -57,6 +61,9 @@ def requested(
     if choices.lora is not None:
         loras = map(LoraRequest.of, choices.lora)
         changes["loras"] = tuple((str(lora.file), lora.scale, lora.network) for lora in loras)
+    if choices.embedding is not None:
+        embeddings = map(EmbeddingRequest.of, choices.embedding)
+        changes["embeddings"] = tuple((str(embedding.file), embedding.word) for embedding in embeddings)
     values = _sampling_values(sampling, silent)
     if "guidance" not in values and any(name.endswith("guidance.scale") for name in given_settings(choices.set or ())):
         values["guidance"] = None  # the setting is the same scale by another name, and what the file says gives way
@@ -89,6 +96,7 @@ def recorded(source: Path, choices: Choices) -> GenerationRequest:
         request,
         model="" if choices.model else request.model,
         loras=() if choices.lora or choices.model else request.loras,
+        embeddings=() if choices.embedding or choices.model else request.embeddings,
     )
     check_paths(kept, source)
     return request

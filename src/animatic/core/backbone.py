@@ -155,7 +155,8 @@ class Backbone(ABC):
     "". `provides`: the capabilities that controls may need. `words`: the only objects it can show;
     empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
     or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
-    each adapter added to it, network "" for all. `memory`: the memory options it was loaded with.
+    each adapter added to it, network "" for all. `embeddings`: (file, word) of each word added to its text encoder.
+    `memory`: the memory options it was loaded with.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Backbone(ABC):
     concat_conditioning: ConcatConditioning | None = None
     reference: str = ""
     loras: tuple[tuple[str, float, str], ...] = ()
+    embeddings: tuple[tuple[str, str], ...] = ()
     memory: MemoryOptions | None = None
 
     @abstractmethod

@@ -126,6 +126,8 @@ class Studio:
         for each in wanted.requests:
             method_named(each.method)
         self.known(request.model)
+        if request.embeddings:
+            raise Refused(f"embedding {request.embeddings[0][0][:60]!r} cannot be requested; known here: none")
         loras = [lora_text(lora) for lora in request.loras]
         for lora in loras:
             self.known_lora(lora)
