@@ -24,7 +24,17 @@ from .errors import AnimaticError
 from .methods import MethodLike, as_method
 from .methods.requirements import check_method
 from .quiet import quiet
-from .rehearsal_costs import Passes, cast, decoding_cost, guided_cost, passes_of, prediction_cost, text_cost
+from .rehearsal_costs import (
+    Passes,
+    cast,
+    decoding_cost,
+    guided_cost,
+    in_windows,
+    passes_of,
+    prediction_cost,
+    text_cost,
+    windows_of,
+)
 from .request_checks import sides_of
 
 SECONDS = 1.0  # of the measurement of the device
@@ -85,12 +95,14 @@ def rehearse(
     offload: bool = False,
     save_memory: bool = False,
     objects: int = 2,
+    seconds: float | None = None,
     device: str = "",
 ) -> Rehearsal:
-    """Whether a render of one clip fits this machine, and what it costs. No weights are fetched or read.
+    """Whether a render fits this machine, and what it costs. No weights are fetched or read.
 
     `model`: a name of PRESETS or a folder. `size`: (width, height) in pixels. `objects`: how many things with boxes the
-    scene has, which decides the cost of methods that generate each on its own. The others are those of `render`.
+    scene has, which decides the cost of methods that generate each on its own. `seconds`: how long the video lasts; one
+    longer than a clip of the model is made in windows. The others are those of `render`.
 
     Raises `AnimaticError` where the model is unknown, or does not make such a clip, or the method does not run on it.
     """
@@ -99,8 +111,14 @@ def rehearse(
     backbone = bones.model
     geometry = backbone.geometry
     width, height = sides_of(size or (geometry.width, geometry.height))
+    given_frames = frames
     frames = geometry.frames if frames is None else frames
     shape = geometry.latent(frames, height, width)
+    windows = windows_of(geometry, seconds)
+    if windows is not None:
+        if given_frames is not None:
+            raise AnimaticError(f"frames is {frames}, and seconds is {seconds:g}; want one of them")
+        frames = geometry.pixel_frames(windows.frames)
     steps = backbone.defaults.steps if steps is None else steps
     if steps < 1:
         raise AnimaticError(f"steps is {steps}; want 1 or more")
@@ -118,6 +136,10 @@ def rehearse(
     passes = passes_of(controls, steps, objects)
     if chosen.guidance_on(backbone) == 1:
         passes = replace(passes, branches=passes.branches // 2, evaluated=passes.evaluated // 2)
+    whole = shape
+    if windows is not None:
+        passes = in_windows(passes, len(windows.windows))
+        whole = (shape[0], windows.frames, *shape[2:])
     if save_memory:
         backbone.save_memory()
 
@@ -125,7 +147,7 @@ def rehearse(
     text = text_cost(bones, not on_gpu)
     prediction = prediction_cost(bones, shape, passes.branches, controls, not on_gpu)
     guided = guided_cost(bones, shape, passes.samples, controls, not on_gpu)
-    decoding = decoding_cost(bones, shape, not on_gpu)
+    decoding = decoding_cost(bones, whole, not on_gpu)
     peaks = [cost.memory for cost in (text, prediction, guided, decoding)]
 
     weights = _weights(bones, quantize)
@@ -164,7 +186,7 @@ def rehearse(
         seconds=flops / speed_of(device, weight_type),
         download=_download(bones, weight_type, memory),
     )
-    return result if fits else replace(result, would_fit=_helpful(result, bones, controls, shape))
+    return result if fits else replace(result, would_fit=_helpful(result, bones, controls, shape, whole))
 
 
 def _weights(bones: Skeleton, quantize: str) -> dict[str, int]:
@@ -247,7 +269,9 @@ def _rate(work: Callable[[], None]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def _helpful(result: Rehearsal, bones: Skeleton, controls: Sequence[Control], shape: Sequence[int]) -> tuple[str, ...]:
+def _helpful(
+    result: Rehearsal, bones: Skeleton, controls: Sequence[Control], shape: Sequence[int], whole: Sequence[int]
+) -> tuple[str, ...]:
     """The memory options with which it would fit, fewest first; activations in half precision take half."""
     on_gpu = result.device.startswith("cuda")
     other = max(result.text, result.denoising)
@@ -255,7 +279,7 @@ def _helpful(result: Rehearsal, bones: Skeleton, controls: Sequence[Control], sh
     if not result.memory.save_memory:
         bones.model.save_memory()
         saved[0] = guided_cost(bones, shape, result.passes.samples, controls, not on_gpu).memory
-        saved[1] = decoding_cost(bones, shape, not on_gpu).memory
+        saved[1] = decoding_cost(bones, whole, not on_gpu).memory
 
     half = bones.dtype if bones.dtype in HALF else "bfloat16"
     halves = ("", half) if result.dtype == "float32" else ("",)

@@ -16,9 +16,13 @@ from .controls.composition import Composition
 from .controls.energy import Energy
 from .controls.grounding import Gligen
 from .controls.regions import Regions
+from .controls.windows import Windows
+from .core.backbone import Geometry
 from .core.control import Control
 from .core.counting import Cost, counted
 from .core.types import Attend, AttentionMapRequest, Branch, Conditioning, Step
+from .scene import Scene
+from .timeline import WindowPlan, timeline_of
 
 TOKENS = 4  # of a prompt that name objects: what a guided pass asks the maps of
 COORDINATES = 3  # channels of x, y and time
@@ -61,6 +65,25 @@ def passes_of(controls: Sequence[Control], steps: int, objects: int) -> Passes:
     evaluated = steps * branches + others
     largest = max(branches, 2 * objects if others else 0)
     return Passes(predictions, guided, largest, samples, evaluated, guided + of_objects)
+
+
+def windows_of(geometry: Geometry, seconds: float | None) -> WindowPlan | None:
+    """The windows of a video that lasts so long; None where it is one clip. Windows overlap by half."""
+    if seconds is None or geometry.frames == 1 or seconds * geometry.fps <= geometry.frames + 0.5:
+        return None
+    return timeline_of((Scene("a video", seconds=seconds),), geometry).plan
+
+
+def in_windows(passes: Passes, count: int) -> Passes:
+    """The passes of a video in so many windows, each evaluated once; gradients of guided passes need all of them."""
+    together = min(count, Windows.batch)
+    return replace(
+        passes,
+        branches=passes.branches * together,
+        samples=passes.samples * count,
+        evaluated=passes.evaluated * count,
+        differentiated=passes.differentiated * count,
+    )
 
 
 def _iterations(energy: Energy, steps: int) -> int:
