@@ -98,11 +98,12 @@ def _expand_words(pipe: Any, text: ClipText) -> None:
     """Let words of several vectors be read as the pipeline reads them, by each encoder that has some."""
     if not isinstance(pipe, TextualInversionLoaderMixin):  # reads them as any word
         return
+    convert: Any = pipe.maybe_convert_prompt  # of a text it makes a text, of a list a list
     readers = (text, text.second) if isinstance(text, TextPair) else (text,)
     for part in readers:
         tokenizer: Any = part.tokenizer
         if any(f"{word}_1" in tokenizer.get_vocab() for word in tokenizer.get_added_vocab()):
-            part.expand = partial(pipe.maybe_convert_prompt, tokenizer=tokenizer)
+            part.expand = partial(convert, tokenizer=tokenizer)
 
 
 def _found(pipe: Any) -> tuple[Found, Any]:
