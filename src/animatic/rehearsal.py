@@ -28,6 +28,7 @@ from .rehearsal_costs import (
     Passes,
     cast,
     decoding_cost,
+    give_image,
     guided_cost,
     in_windows,
     passes_of,
@@ -111,13 +112,12 @@ def rehearse(
     backbone = bones.model
     geometry = backbone.geometry
     width, height = sides_of(size or (geometry.width, geometry.height))
-    given_frames = frames
+    windows = windows_of(geometry, seconds)
+    if windows is not None and frames is not None:
+        raise AnimaticError(f"frames is {frames}, and seconds is {seconds:g}; want one of them")
     frames = geometry.frames if frames is None else frames
     shape = geometry.latent(frames, height, width)
-    windows = windows_of(geometry, seconds)
     if windows is not None:
-        if given_frames is not None:
-            raise AnimaticError(f"frames is {frames}, and seconds is {seconds:g}; want one of them")
         frames = geometry.pixel_frames(windows.frames)
     steps = backbone.defaults.steps if steps is None else steps
     if steps < 1:
@@ -130,6 +130,7 @@ def rehearse(
     with quiet():
         cast(bones, getattr(torch, weight_type))
 
+    give_image(backbone, shape)
     chosen = as_method(method)
     controls = chosen.on(backbone)
     check_method(chosen.name, controls, backbone)

@@ -74,6 +74,8 @@ def _named_files(request: GenerationRequest) -> Iterator[tuple[str, str]]:
         yield "lora", file
     for file, _ in request.embeddings:
         yield "embedding", file
+    if request.image:
+        yield "image", request.image
 
 
 def _is_inside(file: Path, root: Path) -> bool:

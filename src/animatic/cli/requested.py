@@ -35,6 +35,7 @@ class Choices:
         None, "A word of textual inversion to add to the model's text; may be repeated.", "FILE[:WORD]"
     )
     method: str | None = option(None, "A name of `animatic methods`.")
+    image: str | None = option(None, "A picture that the video begins with, for models that animate one.", "FILE")
     set: list[str] | None = option(
         None, "A setting of the method (`animatic methods NAME` lists them); may be repeated.", "NAME=VALUE"
     )
@@ -64,6 +65,8 @@ def requested(
     if choices.embedding is not None:
         embeddings = map(EmbeddingRequest.of, choices.embedding)
         changes["embeddings"] = tuple((str(embedding.file), embedding.word) for embedding in embeddings)
+    if choices.image is not None:
+        changes |= {"image": choices.image, "image_digest": ""}
     values = _sampling_values(sampling, silent)
     if "guidance" not in values and any(name.endswith("guidance.scale") for name in given_settings(choices.set or ())):
         values["guidance"] = None  # the setting is the same scale by another name, and what the file says gives way
@@ -97,6 +100,7 @@ def recorded(source: Path, choices: Choices) -> GenerationRequest:
         model="" if choices.model else request.model,
         loras=() if choices.lora or choices.model else request.loras,
         embeddings=() if choices.embedding or choices.model else request.embeddings,
+        image=request.image if choices.image is None else "",
     )
     check_paths(kept, source)
     return request
