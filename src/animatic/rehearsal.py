@@ -137,10 +137,9 @@ def rehearse(
     passes = passes_of(controls, steps, objects)
     if chosen.guidance_on(backbone) == 1:
         passes = replace(passes, branches=passes.branches // 2, evaluated=passes.evaluated // 2)
-    whole = shape
+    whole = shape if windows is None else (shape[0], windows.frames, *shape[2:])
     if windows is not None:
         passes = in_windows(passes, len(windows.windows))
-        whole = (shape[0], windows.frames, *shape[2:])
     if save_memory:
         backbone.save_memory()
 

@@ -162,7 +162,8 @@ class Backbone(ABC):
     or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
     each adapter added to it, network "" for all. `embeddings`: (file, word) of each word added to its text encoder.
     `memory`: the memory options it was loaded with. `image_input`: whether its clips can begin with an image
-    ("optional"), must ("required") or cannot (""). `first_frame`: clean latents `[1, channel, 1, height, width]` in place of a sample's first latent frame, set by `with_image` alone.
+    ("optional"), must ("required") or cannot (""). `first_frame`: clean latents `[1, channel, 1, height, width]` in
+    place of a sample's first latent frame, set by `with_image` alone.
     """
 
     name: str
