@@ -3,18 +3,28 @@
 import itertools
 import json
 import socket
+import sys
 import threading
 import time
 
 import httpx
 import pytest
+import torch
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
+from animatic import Scene, Track
+from animatic.backbones.components import Components
+from animatic.rendering import request_of
+from animatic.studio import memory
 from animatic.studio.api import Api
 from animatic.studio.connections import ConnectionLimits
+from animatic.studio.job_request import JobRequest
+from animatic.studio.log import DONE, FAILED, RUNNING, WAITING, Log, Refused
 from animatic.studio.server import serve
-from animatic.studio.work import Studio
+from animatic.studio.work import Limits, Studio
+
+BEAR = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
 
 
 def free_port():
@@ -168,6 +178,91 @@ def test_a_session_that_nobody_began_is_one_line(api, capfd):
         answer = httpx.get(f"{door.server.url}gradio_api/queue/data?session_hash=x", timeout=10)
         assert answer.status_code == 404 and answer.json() == {"error": "no such session has begun"}
     assert "Traceback" not in capfd.readouterr().err
+
+
+# ---- memory
+
+
+def ended(studio, name, seconds=90.0):
+    end = time.monotonic() + seconds
+    while studio.log.get(name).state in (WAITING, RUNNING) and time.monotonic() < end:
+        time.sleep(0.02)
+    return studio.log.get(name)
+
+
+def job(method="none", **words):
+    words = {"steps": 1, "frames": 1, **words}
+    return JobRequest(request_of((BEAR,), "mini", method, 0, **words))
+
+
+def test_a_job_too_large_for_the_memory_is_refused_before_any_work(tmp_path):
+    """1024 x 1024 x 32 under lvd is within every other limit, and took 11 GB and more."""
+    studio = Studio(tmp_path, limits=Limits(memory=2.0))
+    try:
+        large = job("lvd", frames=16, size=(512, 512))
+        with pytest.raises(Refused, match=r"16 frames of 512x512 by lvd would take \d+\.\d GiB of memory"):
+            studio.check(large)
+        studio.check(job("lvd"))
+
+        # the model may not have been there when it was requested: it is refused by the worker as well
+        name = studio.submit("render", large.to_dict()).id
+        record = ended(studio, name)
+        assert record.state == FAILED and "GiB of memory" in record.message and record.seconds < 60
+    finally:
+        studio.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or torch.cuda.is_available(), reason="the limit is Linux's, of the CPU")
+def test_a_job_that_dies_of_memory_dies_alone(tmp_path, monkeypatch):
+    studio = Studio(tmp_path, limits=Limits(memory=0.5))
+    decode = Components.decode
+
+    def greedy(model, latents):
+        pieces = [torch.ones(2**28) for _ in range(8)]  # 1 GiB each
+        return decode(model, latents) + pieces[0][0]
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Components, "decode", greedy)
+            record = ended(studio, studio.submit("render", job().to_dict()).id)
+        assert record.state == FAILED and record.message.startswith("memory did not suffice")
+        assert ended(studio, studio.submit("render", job().to_dict()).id).state == DONE
+    finally:
+        studio.close()
+
+
+def test_a_containers_limit_counts(tmp_path, monkeypatch):
+    before = memory.free_memory()
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("3000000\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    if not torch.cuda.is_available():
+        assert memory.free_memory() == 2_000_000 < before
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_memory() > 2_000_000
+
+
+# ---- an end
+
+
+def test_a_job_that_does_not_stop_keeps_no_studio_open(tmp_path, monkeypatch):
+    """Ctrl-C waited for as long as an operation took; now twenty seconds, and the next server does the job."""
+    entered, go_on = threading.Event(), threading.Event()
+    decode = Components.decode
+
+    def endless(model, latents):
+        entered.set()
+        go_on.wait(60)
+        return decode(model, latents)
+
+    monkeypatch.setattr(Components, "decode", endless)
+    studio = Studio(tmp_path)
+    name = studio.submit("render", job().to_dict()).id
+    assert entered.wait(60)
+    began = time.monotonic()
+    assert not studio.close(patience=0.2) and time.monotonic() - began < 5
+    assert Log(tmp_path).get(name).state == WAITING
+    go_on.set()
 
 
 # ---- the page

@@ -172,9 +172,11 @@ class Running:
 
     def wait(self) -> None:
         """Until it is interrupted."""
-        threading.Event().wait()
+        never = threading.Event()
+        while not never.wait(1.0):  # without a time Windows would not let Ctrl-C through
+            pass
 
-    def close(self) -> None:
-        """Stop serving and working; what waits is kept."""
+    def close(self) -> bool:
+        """Stop serving and working; what waits is kept. False where a job did not stop: see `Studio.close`."""
         self.app.get_blocks().close(verbose=False)
-        self.api.studio.close()
+        return self.api.studio.close()
