@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -178,6 +179,38 @@ def test_a_session_that_nobody_began_is_one_line(api, capfd):
         answer = httpx.get(f"{door.server.url}gradio_api/queue/data?session_hash=x", timeout=10)
         assert answer.status_code == 404 and answer.json() == {"error": "no such session has begun"}
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_one_address_does_not_take_all_threads(api):
+    go_on = threading.Event()
+
+    def slow():
+        go_on.wait(30)
+        return {}
+
+    options, api.options = api.options, slow
+    try:
+        with Door(api) as door, ThreadPoolExecutor(20) as pool:
+
+            def ask(address):
+                headers = {"x-forwarded-for": address}  # as a proxy on this machine says it
+                return httpx.post(f"{door.server.url}api/options", json={}, headers=headers, timeout=40).status_code
+
+            asked = [pool.submit(ask, "10.0.0.9") for _ in range(20)]
+            end = time.monotonic() + 25
+            while len(done := [each for each in asked if each.done()]) < 4 and time.monotonic() < end:
+                time.sleep(0.05)
+            assert [each.result() for each in done] == [429] * 4
+
+            # others are answered meanwhile
+            other = pool.submit(ask, "10.0.0.8")
+            assert door.get(headers={"x-forwarded-for": "10.0.0.8"}).status_code == 200
+            go_on.set()
+            assert other.result() == 200 and sorted(each.result() for each in asked) == [200] * 16 + [429] * 4
+            assert ask("10.0.0.9") == 200
+    finally:
+        go_on.set()
+        api.options = options
 
 
 # ---- memory

@@ -46,7 +46,7 @@ def _most() -> int:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = HANDLES if hard == resource.RLIM_INFINITY else min(HANDLES, hard)
-    if soft not in (resource.RLIM_INFINITY,) and soft < wanted:
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
     return MOST if soft == resource.RLIM_INFINITY else min(MOST, max(1, soft // 2))
@@ -100,7 +100,7 @@ def _limited(protocol: Any, limits: ConnectionLimits, most: int) -> Any:
 
         def _make_room(self) -> None:
             """Close the connection that waits longest where there are too many; this one, if none waits."""
-            if not _is_loopback(self._address):
+            if not is_loopback(self._address):
                 same = [other for other in opened if other._address == self._address]
                 if len(same) >= max(1, most // SHARE_OF_ADDRESS):
                     self._close_one(same)
@@ -124,7 +124,8 @@ def _limited(protocol: Any, limits: ConnectionLimits, most: int) -> Any:
     return Limited
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine's own."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

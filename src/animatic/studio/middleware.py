@@ -10,6 +10,7 @@ import ipaddress
 import json
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -17,12 +18,15 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .connections import is_loopback
 from .log import Refused
 from .passwords import Guard
 
 API = "/gradio_api"
 OURS = ("/api/", "/made/", "/preview/")
 GRADIO = tuple(f"{API}/{p}" for p in ("call/", "queue/join", "queue/data", "heartbeat/", "info"))
+AT_ONCE = 16  # requests of one address other than this machine's that are answered at the same time
+STREAMS = (f"{API}/queue/data", f"{API}/heartbeat/")
 SESSION = f"{API}/queue/data"
 FREE = f"{API}/startup-events"  # Gradio asks it of itself, without a key
 HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:/@\s]*))(?::[0-9]{1,5})?")  # [::1]:7860
@@ -67,18 +71,38 @@ class RequestFilter:
 
     def __post_init__(self) -> None:
         self.guard = Guard(self.password)
+        self._answering: Counter[str] = Counter()  # requests, by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        # a refusal is answered here: what it refuses never gets to Gradio
+        # streams stay open while a job is at work, and cost next to nothing
+        client, _ = scope.get("client") or ("", 0)
+        if is_loopback(client) or scope["path"].startswith(STREAMS):
+            await self._filtered(scope, receive, send, client)
+            return
+
+        # one address may not have all threads of the server
+        if self._answering[client] >= AT_ONCE:
+            message = f"{AT_ONCE} requests of this address are being answered; want fewer at once"
+            await JSONResponse({"error": message}, 429, HEADERS)(scope, receive, send)
+            return
+        self._answering[client] += 1
+        try:
+            await self._filtered(scope, receive, send, client)
+        finally:
+            self._answering[client] -= 1
+            if not self._answering[client]:
+                del self._answering[client]
+
+    async def _filtered(self, scope: Scope, receive: Receive, send: Send, client: str) -> None:
+        """Answer a request of `client`; a refusal is answered here, and never gets to Gradio."""
         method = scope["method"]
         path = scope["path"]
         unread: list[Message] = []
         try:
-            client, _ = scope.get("client") or ("", 0)
             self._check(method, path, Headers(scope=scope), client)
             if path == SESSION:
                 self._check_session(QueryParams(scope["query_string"]).get("session_hash", ""))
