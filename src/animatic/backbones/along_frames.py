@@ -20,12 +20,12 @@ class AlongFrames(nn.Conv3d):
         self.weight = conv.weight
         self.bias = conv.bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` `[sample, channel, frame, height, width]`, and the result with the channels of the kernel."""
-        if x.device.type != "cpu":
-            return super().forward(x)
-        rows = F.conv2d(x.flatten(3), self.weight.flatten(3), self.bias, padding=(self.padding[0], 0))  # type: ignore[arg-type]
-        return rows.unflatten(3, x.shape[3:])
+    def forward(self, input: Tensor) -> Tensor:
+        """`input` `[sample, channel, frame, height, width]`, and the result with the channels of the kernel."""
+        if input.device.type != "cpu":
+            return super().forward(input)
+        rows = F.conv2d(input.flatten(3), self.weight.flatten(3), self.bias, padding=(self.padding[0], 0))  # type: ignore[arg-type]
+        return rows.unflatten(3, input.shape[3:])
 
 
 def convolve_along_frames(network: nn.Module) -> int:
