@@ -18,7 +18,7 @@ SECTOR = 512  # bytes that a disk writes whole
 
 @dataclass(frozen=True)
 class Change:
-    """By `kind`: c a file is made, w written, t cut to `offset` bytes, s synced, u removed, r renamed; m a folder; n a note."""
+    """By `kind` a file is c made, w written, t cut to `offset` bytes, s synced, u removed, r renamed; m folder, n note."""
 
     kind: str
     path: str
