@@ -18,7 +18,7 @@ SECTOR = 512  # bytes that a disk writes whole
 
 @dataclass(frozen=True)
 class Change:
-    """By `kind` a file is c made, w written, t cut to `offset` bytes, s synced, u removed, r renamed; m folder, n note."""
+    """By `kind`: c new file, w write, t cut to `offset` bytes, s sync, u removal, r rename, m new folder, n note."""
 
     kind: str
     path: str
