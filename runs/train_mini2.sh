@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Take `mini` on to the world off the grid, in 16 frames: first the refiner of its codec (some ten minutes of one CPU
-# core), then its network (about ten hours), then its grounding (about one). Run it again to resume. In the background:
+# Train the next `mini` on the world off the grid, in 16 frames: first its codec (some ten minutes of one CPU core), then
+# its network (about nine hours), then its grounding (about one). Run it again to resume. In the background:
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini2.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini2.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
 set -euo pipefail

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import tiny
 import torch
-from matrix_models import loaded
+from matrix_models import first_image, loaded
 from torch import Tensor
 
 from animatic.backbones.components import Components
@@ -185,7 +185,7 @@ class Matrix:
         observers = [inside] if "text maps" in model.provides else []
         with _decoded(model) as latents, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            generate_batch(requests, model, observers, method=own)
+            generate_batch(requests, model, observers, method=own, image=first_image(family))
         return latents[-1], inside.fraction, [str(each.message) for each in caught]
 
     def _settings(self, method: Method, model: Components, story: Story) -> dict[str, Any]:

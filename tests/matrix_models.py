@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import tiny
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel, UNet3DConditionModel
@@ -106,10 +107,25 @@ FAMILIES: dict[str, tuple[Builder | None, tuple[int, int, int]]] = {
     "Wan 2.1": (tiny.wan, (9, 32, 48)),
     "Wan 2.2 5B": (partial(tiny.wan, each_token=True), (9, 32, 48)),
     "Wan 2.2 A14B": (partial(tiny.wan, second=True), (9, 32, 48)),
+    "CogVideoX 5B I2V": (tiny.cogvideox_i2v, (9, 32, 48)),
+    "Wan 2.1 I2V": (tiny.wan_i2v, (9, 32, 48)),
+    "Wan 2.2 5B of an image": (partial(tiny.wan, each_token=True), (9, 32, 48)),
     "small": (_small, (4, 16, 16)),
     "mini": (None, (2, 64, 64)),
 }
 """By name: what writes its folder (None: it is bundled), and the frames, height and width of its clips here."""
+
+ANIMATING = {"CogVideoX 5B I2V", "Wan 2.1 I2V", "Wan 2.2 5B of an image"}
+"""Families whose videos begin with `first_image`."""
+
+
+def first_image(family: str) -> np.ndarray | None:
+    """The image, uint8 `[height, width, 3]`; None where there is none."""
+    if family not in ANIMATING:
+        return None
+    _, (_, height, width) = FAMILIES[family]
+    draw = np.random.default_rng(0)
+    return draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def folder_name(family: str) -> str:

@@ -354,8 +354,8 @@ def test_folders_that_cannot_be_used(tmp_path):
     ):
         load(str(folder))
     config = folder / "transformer" / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 8}))
-    with pytest.raises(AnimaticError, match="reads 8 channels and answers 4; want a text-to-video model"):
+    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 12}))
+    with pytest.raises(AnimaticError, match="reads 12 channels and answers 4; want a text-to-video or image-to-video"):
         load(str(folder))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from PIL import Image
 
 import animatic
 from animatic.cli import main
@@ -53,6 +54,9 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request)
     for code in blocks(page, "python"):
         if ADDRESS in code:
             code = code.replace(ADDRESS, request.getfixturevalue("studio"))
+        if "wan2.2-5b" in code:  # which takes an image
+            code = code.replace("wan2.2-5b", tiny.wan(tmp_path / "wan", each_token=True).as_posix())
+            Image.new("RGB", (48, 32), "teal").save(tmp_path / "first.png")
         if HUB in code:  # the same classes at tiny size
             code = code.replace(HUB, str(tiny.folder(tmp_path / "sd", tiny.unet2d())))
         exec(compile(code, page, "exec"), names)

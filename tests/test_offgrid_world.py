@@ -10,6 +10,7 @@ import torch
 
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
+from animatic.backbones.small_model import save_model
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 from animatic.toy import world
@@ -20,10 +21,11 @@ from animatic.toy.evals.held_out import held_out_cases
 from animatic.toy.grid_captions import invent as invent_on_grid
 from animatic.toy.objects import EASES, ToyObject
 from animatic.toy.scan import OFF_GRID
-from animatic.toy.train_decoder import refined
+from animatic.toy.train_decoder import new_codec, refined
 from animatic.toy.train_dit import DitCurriculum, DitTrainer
 from animatic.toy.train_grounding import GroundingTrainer
-from animatic.toy.train_mini import MiniCurriculum, MiniTrainer, words_to_learn
+from animatic.toy.train_grounding import start as start_grounding
+from animatic.toy.train_mini import MiniCurriculum, MiniTrainer, start, words_to_learn
 from animatic.toy.vocabulary import with_words
 
 FRAMES = world.FRAMES
@@ -175,6 +177,26 @@ def test_an_untrained_refiner_changes_nothing_and_is_kept(tmp_path) -> None:
     again = PatchCodec.from_pretrained(tmp_path)
     assert torch.equal(codec.decode(latents).sample, again.decode(latents).sample)
     assert not torch.equal(codec.decode(latents).sample, plain.decode(latents).sample)
+
+
+def test_the_next_mini_begins_with_the_inner_levels_of_the_present(tmp_path) -> None:
+    present, fresh = load("mini", "cpu").unet.state_dict(), start(new_codec())
+    network = fresh.unet.state_dict()
+    inner = {name: weight for name, weight in present.items() if name.startswith("mid_block") and "fuser" not in name}
+    assert inner and all(torch.equal(network[name], w) for name, w in inner.items() if "time_emb_proj" not in name)
+
+    # Blocks are counted from outside on the way down, from inside on the way up.
+    query = "attentions.0.transformer_blocks.0.attn2.to_q.weight"
+    for old, new in (("down_blocks.0", "down_blocks.1"), ("up_blocks.1", "up_blocks.1")):
+        assert torch.equal(network[f"{new}.{query}"], present[f"{old}.{query}"])
+    assert not any("fuser" in name for name in network)
+
+    # The grounding goes the same way.
+    save_model(tmp_path, fresh)
+    grounded = start_grounding(tmp_path).unet.state_dict()
+    gate = "attentions.0.transformer_blocks.0.fuser.alpha_attn"
+    assert torch.equal(grounded[f"down_blocks.1.{gate}"], present[f"down_blocks.0.{gate}"])
+    assert torch.equal(grounded["position_net.null_positive_feature"], present["position_net.null_positive_feature"])
 
 
 def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:

@@ -164,7 +164,7 @@ def test_scheduler_takes_the_published_configuration(name):
 
 def test_folders_without_a_card_are_recognised():
     """By the configuration alone, each is taken for itself, or for a model with the same one."""
-    alike = {"sd14-gligen": "sd15", "sd21-gligen": "sd21"}
+    alike = {"sd14-gligen": "sd15", "sd21-gligen": "sd21", "wan2.1-i2v-14b-720p": "wan2.1-i2v-14b-480p"}
     for name, facts in FACTS.items():
         network = facts["configurations"].get("unet") or facts["configurations"]["transformer"]
         networks = 2 if facts["model_index"].get("transformer_2") else 1

@@ -11,6 +11,7 @@ from diffusers import (
     AutoencoderKLWan,
     CogVideoXDDIMScheduler,
     CogVideoXDPMScheduler,
+    CogVideoXImageToVideoPipeline,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
@@ -24,6 +25,7 @@ from diffusers import (
     UNet2DConditionModel,
     UNet3DConditionModel,
     UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
 )  # fmt: skip
@@ -33,6 +35,8 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -318,6 +322,57 @@ def cogvideox(path: Path, rotary: bool = False, pairs: bool = False, layers: int
             prediction_type="v_prediction", rescale_betas_zero_snr=True, set_alpha_to_one=True, snr_shift_scale=3.0,
             timestep_spacing="trailing",
         ),
+    ).save_pretrained(path)  # fmt: skip
+    return path
+
+
+def without_variance(vae: Any) -> None:
+    """An encoder whose posterior is its mean: diffusers' pipeline of CogVideoX draws a sample of it."""
+    with torch.no_grad():
+        _, deviations = vae.encoder.conv_out.conv.weight.chunk(2)
+        deviations.zero_()
+        _, deviations = vae.encoder.conv_out.conv.bias.chunk(2)
+        deviations.fill_(-30.0)
+
+
+def cogvideox_i2v(path: Path, pairs: bool = False) -> Path:
+    """CogVideoX 5B I2V with its learned table of positions; with `pairs` 1.5 5B I2V."""
+    cogvideox(path, rotary=True, pairs=pairs)
+    text = CogVideoXPipeline.from_pretrained(path)
+    torch.manual_seed(0)
+    config = {key: value for key, value in text.transformer.config.items() if not key.startswith("_")}
+    further = {"ofs_embed_dim": 16} if pairs else {"use_learned_positional_embeddings": True}
+    network = louder(CogVideoXTransformer3DModel(**{**config, "in_channels": 8, **further}))
+    if not pairs:
+        network.patch_embed.pos_embedding.normal_(std=0.1)
+    without_variance(text.vae)
+    text.vae.register_to_config(invert_scale_latents=pairs)
+    parts = {**text.components, "transformer": network}
+    CogVideoXImageToVideoPipeline(**parts).save_pretrained(path)
+    return path
+
+
+def wan_i2v(path: Path, second: bool = False) -> Path:
+    """Wan 2.1 I2V, which reads CLIP's states of the image; with `second` 2.2 I2V A14B, which does not."""
+    wan(path, second=second)
+    text = WanPipeline.from_pretrained(path)
+    networks = []
+    for i in range(2):
+        torch.manual_seed(i)
+        config = {key: value for key, value in text.transformer.config.items() if not key.startswith("_")}
+        clip = {} if second else {"image_dim": WIDTH, "added_kv_proj_dim": 24}
+        networks.append(louder(WanTransformer3DModel(**{**config, "in_channels": 12, **clip})))
+    encoder = None if second else CLIPVisionModel(CLIPVisionConfig(**{**vision(), "num_hidden_layers": 2}))
+    processor = None
+    if not second:
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+        size = {"height": 64, "width": 64}
+        processor = CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size=size)
+    parts = {**text.components, "transformer": networks[0], "transformer_2": networks[1] if second else None}
+    parts["tokenizer"] = t5_tokenizer(16 if second else 512)  # of 2.1 diffusers' attention counts 512
+    WanImageToVideoPipeline(
+        **parts, image_encoder=encoder, image_processor=processor, boundary_ratio=0.9 if second else None
     ).save_pretrained(path)  # fmt: skip
     return path
 

@@ -21,6 +21,7 @@ from .core.setting_values import Value
 from .core.text import truncating
 from .durations import at_rate, clip_frames, frame_rate, length_note
 from .errors import AnimaticError
+from .first_image import FirstImage, ImageLike, check_image, first_image_of
 from .methods import Method, MethodLike, as_method
 from .methods.effect import check_settings, unused_controls, without_effect
 from .methods.requirements import check_method
@@ -38,7 +39,8 @@ ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is request
 class BoundRequest:
     """A request on a model. `backbone` has the requested frame rate and negative prompt.
 
-    `scheduler` "" is the one that the model comes with; `settings` are those that differ from the method's own.
+    `scheduler` "" is the one that the model comes with; `settings` are those that differ from the method's own. `image`
+    is the one that the video begins with.
     """
 
     request: GenerationRequest
@@ -51,6 +53,7 @@ class BoundRequest:
     size: tuple[int, int]
     layout: WindowLayout
     windowed: bool
+    image: FirstImage | None = None
 
     @property
     def frames(self) -> int | None:
@@ -79,6 +82,8 @@ class BoundRequest:
             shown += [story[0] for story in stories]
 
         frames = self.frame_count(shown)
+        if self.image is not None and frames == 1:
+            raise AnimaticError("frames is 1, which the image itself would be; want more, or no image")
         latent_shape = geometry.latent(frames, height, width, windowed=self.windowed)
         latents = math.prod(latent_shape)
         check_memory(frames * len(shown), height, width, latents * len(shown))
@@ -129,6 +134,9 @@ class BoundRequest:
         if isinstance(shown, Scene):
             fps = self.request.sampling.fps
             notes.append(length_note(shown, self.backbone, self.frames, fps))
+        if self.image is not None:
+            multiple = self.backbone.geometry.vae_spatial_ratio * max(self.backbone.geometry.patch[1:])
+            notes.append(self.image.note(*self.size, multiple))
         return [note for note in notes if note]
 
     def complete(self, story: Story, seed: int, shown: Scene | Timeline) -> GenerationRequest:
@@ -174,6 +182,7 @@ class BoundRequest:
             settings=dict(self.settings),
             sampling=sampling,
             windows=windows,
+            image_digest=self.image.digest if self.image is not None else "",
         )
 
 
@@ -188,8 +197,13 @@ def load_model(request: GenerationRequest) -> Components:
     return load(chosen) if isinstance(chosen, str) else chosen
 
 
-def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | None = None) -> BoundRequest:
-    """A request on a model, or with `method` in place of the one that it names.
+def bind(
+    request: GenerationRequest,
+    backbone: Backbone,
+    method: MethodLike | None = None,
+    image: ImageLike | None = None,
+) -> BoundRequest:
+    """A request on a model, or with `method` in place of the one that it names, `image` where it names none.
 
     Raises `AnimaticError` where the model does not make so many frames of that size, or in so many steps, and where a
     setting of the method is unknown or out of range.
@@ -214,6 +228,9 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
         windowed = needs_windows(request.story, backbone, sampling.frames)
     chosen = request.method or (IN_WINDOWS if windowed else ONE_CLIP) if method is None else method
     plain = as_method(chosen)
+
+    first_image = first_image_of(request, image)
+    check_image(first_image, backbone, request, windowed)
 
     if plain.truncates_prompts:
         backbone = truncating(backbone)
@@ -254,6 +271,7 @@ def bind(request: GenerationRequest, backbone: Backbone, method: MethodLike | No
         (width, height),
         layout,
         windowed,
+        first_image,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from .binding import BoundRequest
 from .callbacks import Callbacks
 from .controls.finite import Finite
+from .controls.first_frame import FirstFrame
 from .core.backbone import Backbone
 from .core.control import Control
 from .core.loop import sample
@@ -54,6 +55,11 @@ def denoised_stories(
     for each in shown:
         check_rate(bound.frame_rate(each))
 
+    # the model of this run, whose clips begin with the image
+    if bound.image is not None:
+        pixels = bound.image.fitted(width, height)
+        backbone = backbone.with_image(pixels, bound.frame_count(shown))
+
     # the method's controls, and around and inside them those of edits
     controls = bound.controls(shown)
     for each in shown:
@@ -74,7 +80,8 @@ def denoised_stories(
         raise AnimaticError(f"the request is of given latents ({bound.request.noise}); want generate(..., latents=...)")
     if noise is None:
         noise = backbone.noise(seeds, frames, height, width, windowed=bound.windowed)
-    chain = [Finite(), *reports.controls(controls, worded)]
+    given = [] if backbone.first_frame is None else [FirstFrame(backbone.first_frame)]
+    chain = [Finite(), *given, *reports.controls(controls, worded)]
     cond = encode(worded, backbone)
     latents = sample(backbone, bound.schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance)
     return Denoised(latents, shown, worded, controls, digest)

@@ -24,6 +24,7 @@ from .errors import AnimaticError
 from .finishing.checks import check_stages
 from .finishing.stage import Shape
 from .finishing.stages import finish, stage_context, stages_of
+from .first_image import ImageLike
 from .methods import MethodLike
 from .methods.settings import filled
 from .request import GenerationRequest
@@ -43,6 +44,7 @@ def generate(
     video: Video | None = None,
     keep: Path | None = None,
     latents: FirstLatents | None = None,
+    image: ImageLike | None = None,
 ) -> Video:
     """The video that a request describes. `generate(video.request)` makes the same frames again.
 
@@ -55,12 +57,16 @@ def generate(
         keep: Results of finishing stages are kept as KEEP.1-STAGE.mkv, and used again by a later run.
         latents: The first latents, or what draws them, in place of the seed; needed where `request.noise` is their
             digest. See `start_noise.first_latents`.
+        image: The image that the video begins with, in place of a file that the request names: a file, an image of
+            Pillow, or uint8 `[height, width, 3]`. It is scaled and cut to fill the video.
 
     Raises:
         AnimaticError: before any work, where something cannot be done.
 
     """
-    versions = generate_versions(request, model, callbacks, method=method, video=video, keep=keep, latents=latents)
+    versions = generate_versions(
+        request, model, callbacks, method=method, video=video, keep=keep, latents=latents, image=image
+    )
     return versions[-1]
 
 
@@ -71,6 +77,7 @@ def generate_latents(
     *,
     method: MethodLike | None = None,
     latents: FirstLatents | None = None,
+    image: ImageLike | None = None,
 ) -> Tensor:
     """The clean latents `[1, channel, frame, height, width]` of a request without edits and finishing stages.
 
@@ -78,7 +85,7 @@ def generate_latents(
     """
     if request.edits or request.inverted or request.finishing.stages:
         raise AnimaticError("latents are of one render; want a request without edits and finishing stages")
-    bound = bind(request, model or load_model(request), method)
+    bound = bind(request, model or load_model(request), method, image)
     denoised = denoised_stories(bound, [request.story], [request.sampling.seed], together(callbacks), first=latents)
     return denoised.latents
 
@@ -92,13 +99,14 @@ def generate_versions(
     video: Video | None = None,
     keep: Path | None = None,
     latents: FirstLatents | None = None,
+    image: ImageLike | None = None,
 ) -> list[Video]:
     """The video without edits, then that of each edit, all from the same noise; only the last is finished.
 
     On transformers edits follow DiTCtrl, through shared keys and values; on UNets prompt-to-prompt. See `generate`.
     """
     reports = together(callbacks)
-    bound = bind(request, model or load_model(request), method)
+    bound = bind(request, model or load_model(request), method, image)
 
     # the story after each edit, as one batch
     stories = [request.story]
@@ -125,8 +133,11 @@ def generate_batch(
     callbacks: Watchers = (),
     *,
     method: MethodLike | None = None,
+    image: ImageLike | None = None,
 ) -> list[Video]:
     """Videos of several requests in one batch. These may differ in their stories and seeds, and hold no edits.
+
+    `image` is the one that all begin with, see `generate`.
 
     Raises `AnimaticError` before any work where something cannot be done.
     """
@@ -145,7 +156,7 @@ def generate_batch(
 
     for request in requests:
         check_story(request.story)
-    bound = bind(first, model or load_model(first), method)
+    bound = bind(first, model or load_model(first), method, image)
     for request in requests:
         if first.windows.enabled is not None:
             break  # the same for all, as requested

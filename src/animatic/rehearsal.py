@@ -24,7 +24,7 @@ from .errors import AnimaticError
 from .methods import MethodLike, as_method
 from .methods.requirements import check_method
 from .quiet import quiet
-from .rehearsal_costs import Passes, cast, decoding_cost, guided_cost, passes_of, prediction_cost, text_cost
+from .rehearsal_costs import Passes, cast, decoding_cost, give_image, guided_cost, passes_of, prediction_cost, text_cost
 from .request_checks import sides_of
 
 SECONDS = 1.0  # of the measurement of the device
@@ -112,6 +112,7 @@ def rehearse(
     with quiet():
         cast(bones, getattr(torch, weight_type))
 
+    give_image(backbone, shape)
     chosen = as_method(method)
     controls = chosen.on(backbone)
     check_method(chosen.name, controls, backbone)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .backbones.concat_conditioning import CONCAT, LEVEL
+from .backbones.image_input import ImageInput
 from .backbones.sdxl import POOLED, Refiner
 from .backbones.skeleton import Skeleton
 from .controls.composition import Composition
@@ -21,6 +22,7 @@ from .core.counting import Cost, counted
 from .core.types import Attend, AttentionMapRequest, Branch, Conditioning, Step
 
 TOKENS = 4  # of a prompt that name objects: what a guided pass asks the maps of
+IMAGE_TOKENS = 257  # of CLIP's ViT-H, which Wan 2.1 reads: 16 x 16 patches, and one of its own
 COORDINATES = 3  # channels of x, y and time
 GROUNDED_OBJECTS = 30  # rows of GLIGEN's boxes, present or not
 
@@ -120,6 +122,19 @@ def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls
 def _latents(bones: Skeleton, shape: Sequence[int], branches: int) -> Tensor:
     x = torch.empty(branches, *shape, dtype=bones.model.unet.dtype, device="meta")
     return x.float() if bones.model.network_folder == "transformer" else x
+
+
+def give_image(model: Any, shape: Sequence[int]) -> None:
+    """Let a model that animates an image read one, for latents of `shape` (channel, frame, height, width)."""
+    if model.image_input != "required":
+        return
+    config = model.unet.config
+    channels, *size = shape
+    states = None
+    if config.get("image_dim"):
+        states = torch.empty(1, IMAGE_TOKENS, config.image_dim, device="meta")
+    concatenated = torch.empty(1, config.in_channels - channels, *size, device="meta")
+    model.image = ImageInput(concatenated, states)
 
 
 def text_cost(bones: Skeleton, cpu: bool) -> Cost:

@@ -15,6 +15,7 @@ from .backbones.lora import LoraRequest
 from .callbacks import Watchers
 from .core.backbone import Backbone
 from .errors import AnimaticError
+from .first_image import ImageLike
 from .generation import generate, generate_batch, generate_latents
 from .methods import MethodLike
 from .request import FinishingOptions, GenerationRequest, SamplingOptions, WindowOptions
@@ -52,6 +53,7 @@ def render(
     seed: int | torch.Generator = 0,
     *,
     latents: Tensor | None = None,
+    image: ImageLike | None = None,
     output_type: Literal["video"] = "video",
     callbacks: Watchers = (),
     **options: Any,
@@ -66,6 +68,7 @@ def render(
     seed: int | torch.Generator = 0,
     *,
     latents: Tensor | None = None,
+    image: ImageLike | None = None,
     output_type: Literal["latent"],
     callbacks: Watchers = (),
     **options: Any,
@@ -79,6 +82,7 @@ def render(
     seed: int | torch.Generator = 0,
     *,
     latents: Tensor | None = None,
+    image: ImageLike | None = None,
     output_type: str = "video",
     callbacks: Watchers = (),
     **options: Any,
@@ -92,6 +96,8 @@ def render(
             the model's clip.
         seed: Seed of the noise, or a generator that draws it; one of the CPU that drew nothing yet draws its seed's.
         latents: The first latents in place of a seed: unit noise `[1, channel, frame, height, width]`.
+        image: The image that the video begins with: a file, an image of Pillow, or uint8 `[height, width, 3]`; it is
+            scaled and cut to fill the video. For models that animate one, such as wan2.2-5b.
         output_type: "video", or "latent" for clean latents `[1, channel, frame, height, width]`, not decoded.
         callbacks: Functions `callback(step, total, latents)`, callbacks and controls that observe; one or several.
         **options: Fields of `SamplingOptions`, `WindowOptions` and `GenerationRequest`, such as `steps=20,
@@ -114,10 +120,13 @@ def render(
         seed = seed_of(seed)
 
     loaded = _loaded(model, options)
+    if isinstance(image, (str, os.PathLike)):  # a file stands in the request
+        options["image"] = os.fspath(image)
+        image = None
     request = request_of(_story(shown), loaded or model, method, seed, **options)
     if output_type == "latent":
-        return generate_latents(request, loaded, callbacks, method=_own(method), latents=first)
-    return generate(request, loaded, callbacks, method=_own(method), latents=first)
+        return generate_latents(request, loaded, callbacks, method=_own(method), latents=first, image=image)
+    return generate(request, loaded, callbacks, method=_own(method), latents=first, image=image)
 
 
 def render_batch(
@@ -126,19 +135,23 @@ def render_batch(
     method: MethodLike = "",
     seeds: Sequence[int] = (0,),
     *,
+    image: ImageLike | None = None,
     callbacks: Watchers = (),
     **options: Any,
 ) -> list[Video]:
-    """Render several scenes (or stories) at once, one seed each. See `render`."""
+    """Render several scenes (or stories) at once, one seed each, all from `image` if it is given. See `render`."""
     if isinstance(scenes, (str, Scene)):
         raise AnimaticError(f"scenes is {repr(scenes)[:60]}; want a list of scenes")
     if len(seeds) != len(scenes):
         raise AnimaticError(f"{len(seeds)} seeds for {len(scenes)} scenes; want one each")
     loaded = _loaded(model, options)
+    if isinstance(image, (str, os.PathLike)):
+        options["image"] = os.fspath(image)
+        image = None
     requests = []
     for shown, seed in zip(scenes, seeds, strict=True):
         requests.append(request_of(_story(shown), loaded or model, method, seed, **options))
-    return generate_batch(requests, loaded, callbacks, method=_own(method))
+    return generate_batch(requests, loaded, callbacks, method=_own(method), image=image)
 
 
 def edit(
@@ -165,7 +178,7 @@ def request_of(story: Story, model: ModelLike, method: MethodLike, seed: int, **
         raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model, or a pipeline")
     sampling = [f.name for f in fields(SamplingOptions) if f.name != "seed"]
     windows = [f.name for f in fields(WindowOptions) if f.name != "enabled"]
-    known = [*sampling, *windows, "windowed", "loras", "settings", "stages"]
+    known = [*sampling, *windows, "windowed", "loras", "settings", "stages", "image"]
     for name in options:
         if name not in known:
             meant = DIFFUSERS_NAMES.get(name)
@@ -191,6 +204,7 @@ def request_of(story: Story, model: ModelLike, method: MethodLike, seed: int, **
         sampling=SamplingOptions(seed=_plain(seed), **for_sampling),
         windows=WindowOptions(given.get("windowed"), **for_windows),
         finishing=FinishingOptions(given.get("stages", "")),
+        image=given.get("image", ""),
     )
 
 

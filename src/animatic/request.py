@@ -103,6 +103,8 @@ class GenerationRequest:
         edits: Changes to the story, one after another; the video is that of the last.
         inverted: Digest of the video whose noise this was made from, "" where there is none. See `Video.digest`.
         noise: Digest of the first latents where these were given, "" where they are drawn from the seed.
+        image: File of the image that the video begins with; "" where there is none, or it was given in memory.
+        image_digest: Digest of that image, by which it is known again; "" where it is open.
 
     """
 
@@ -117,6 +119,8 @@ class GenerationRequest:
     edits: tuple[Edit, ...] = ()
     inverted: str = ""
     noise: str = ""
+    image: str = ""
+    image_digest: str = ""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 

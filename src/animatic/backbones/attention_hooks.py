@@ -194,6 +194,10 @@ class AttentionHooks:
         layer = AttentionCall(name, kind, entries_per_branch, text_keys, grid, call.step, call.cond, v.shape[-1])
         return self.attend(layer, call, q, k, v, mask)
 
+    def text_tokens(self, otherwise: int) -> int:
+        """Tokens of the text in the call that is served; `otherwise` where none is."""
+        return otherwise if self.call is None else self.call.cond.text.shape[1]
+
     def attend(
         self, layer: AttentionCall, call: NetworkCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:

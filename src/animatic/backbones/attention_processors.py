@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 
 from .attention_hooks import AttentionHooks
+
+WAN_TEXT_TOKENS = 512  # tokens that Wan was trained on
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class StreamsProcessor(Processor):
 
 
 class WanProcessor(Processor):
-    """The arithmetic of `WanAttnProcessor`, without cross-attention to an image (text-to-video models alone)."""
+    """The arithmetic of `WanAttnProcessor`; hooks see attention to the text, to which that to an image is added."""
 
     def __call__(
         self,
@@ -149,8 +152,15 @@ class WanProcessor(Processor):
         attention_mask: Tensor | None = None,
         rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        # Wan normalises queries and keys over all heads, before these are split.
+        # Wan 2.1 I2V: the tokens of an image stand before those of the text.
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        image = None
+        if attn.add_k_proj is not None:
+            text_tokens = self.hooks.text_tokens(WAN_TEXT_TOKENS)
+            image = source[:, :-text_tokens]
+            source = source[:, -text_tokens:]
+
+        # Wan normalises queries and keys over all heads, before these are split.
         split = (attn.heads, -1)
         q = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, split)
         k = attn.norm_k(attn.to_k(source)).unflatten(2, split)
@@ -168,7 +178,16 @@ class WanProcessor(Processor):
         text_tokens = k.shape[2] if self.kind == "cross" else 0
         out = self.attention(q, k, v, attention_mask, text_tokens)
         merged = out.transpose(1, 2).flatten(2).type_as(q)
+        if image is not None:
+            merged = merged + self._of_image(attn, q, image)
         return attn.to_out[1](attn.to_out[0](merged))
+
+    def _of_image(self, attn: Any, q: Tensor, image: Tensor) -> Tensor:
+        """Attention of `q` `[batch, head, token, width]` to an image `[batch, token, channel]`, its heads merged."""
+        k = attn.norm_added_k(attn.add_k_proj(image)).unflatten(2, (attn.heads, -1))
+        v = attn.add_v_proj(image).unflatten(2, (attn.heads, -1))
+        out = F.scaled_dot_product_attention(q, k.transpose(1, 2), v.transpose(1, 2))
+        return out.transpose(1, 2).flatten(2).type_as(q)
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Video transformers on diffusers' stock `CogVideoXTransformer3DModel`: CogVideoX 2B, 5B and 1.5.
+"""Video transformers on diffusers' stock `CogVideoXTransformer3DModel`: CogVideoX 2B, 5B, 1.5, their image models.
 
 Yang et al. 2024, https://arxiv.org/abs/2408.06072, https://github.com/zai-org/CogVideo.
 """
@@ -6,6 +6,7 @@ Yang et al. 2024, https://arxiv.org/abs/2408.06072, https://github.com/zai-org/C
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 from torch import Tensor, nn
 
 from ..core.arithmetic import ceil_div
-from ..core.backbone import Geometry
+from ..core.backbone import Backbone, Geometry
 from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, joint_kind
@@ -24,11 +25,13 @@ from .attention_processors import JointProcessor
 from .codec import latents_of
 from .components import Components
 from .folder import read_json
+from .image_input import IMAGE_PIPELINES, ImageInput, with_image_channels
 from .presets import WAN
 from .video_vae import decoded_pieces, latent_scaling, to_bytes
 
 BLOCKS = ("transformer_blocks", "blocks")  # module lists of CogVideoX and of Wan
 VAE_SPATIAL_RATIO = 8  # of CogVideoX: pixels a side of a latent cell
+OFFSET = 2.0  # "ofs" that diffusers' pipeline gives to CogVideoX 1.5 I2V
 
 
 class Transformer(Components):
@@ -41,18 +44,36 @@ class Transformer(Components):
     network_folder = "transformer"
     architecture = "transformer"
     provides = frozenset({"text maps", "video"})
+    image: ImageInput | None = None
 
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         config = read_json(folder / "config.json")
 
-        # Models of images or of poses have further input channels.
+        # Models of poses or masks have further input channels; `check_image_model` is of the others.
         inputs, outputs = config.get("in_channels"), config.get("out_channels")
-        if outputs and inputs != outputs:
-            raise AnimaticError(f"{folder}: reads {inputs} channels and answers {outputs}; want a text-to-video model")
-        if config.get("added_kv_proj_dim"):
-            raise AnimaticError(f"{folder}: is conditioned on an image (added_kv_proj_dim); want a text-to-video model")
+        if outputs and inputs not in (outputs, outputs + cls.image_channels(outputs)):
+            wanted = "want a text-to-video or image-to-video model"
+            raise AnimaticError(f"{folder}: reads {inputs} channels and answers {outputs}; {wanted}")
         return super().read(folder, dtype)
+
+    @classmethod
+    def image_channels(cls, latent_channels: int) -> int:
+        """Channels that its image-to-video models read besides the latents; 0 where there are no such models."""
+        return 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        config = self.unet.config
+        further = config.in_channels - (config.out_channels or config.in_channels)
+        if further and further == self.image_channels(config.out_channels):
+            self.image_input = "required"
+
+    def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
+        """Raises `AnimaticError` where the network's further channels are not those of an image."""
+        kind = str(index.get("_class_name", ""))
+        if self.image_input == "required" and kind not in IMAGE_PIPELINES:
+            raise AnimaticError(f"{folder}: is of a {kind}; want {' or '.join(IMAGE_PIPELINES)}, or text-to-video")
 
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:
@@ -140,14 +161,50 @@ class CogVideoX(Transformer):
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, joint_kind, JointProcessor)
 
+    @classmethod
+    def image_channels(cls, latent_channels: int) -> int:
+        return latent_channels
+
     def check_size(self, frames: int, height: int, width: int) -> None:
         super().check_size(frames, height, width)
-        check_positions(self.unet.config, height // VAE_SPATIAL_RATIO, width // VAE_SPATIAL_RATIO)
+        config = self.unet.config
+        check_positions(config, height // VAE_SPATIAL_RATIO, width // VAE_SPATIAL_RATIO)
+
+        # 5B I2V has a learned table of positions, of one size.
+        own = (config.sample_width * VAE_SPATIAL_RATIO, config.sample_height * VAE_SPATIAL_RATIO)
+        if config.use_learned_positional_embeddings and (width, height) != own:
+            raise AnimaticError(f"size is {width}x{height}; {self.name} takes {own[0]}x{own[1]} alone")
+
+    @torch.no_grad()
+    def with_image(self, pixels: Tensor, frames: int) -> Backbone:
+        if not self.image_input:
+            return super().with_image(pixels, frames)
+        latents = self.to_latents(pixels)[:, :, -1:]
+
+        # 1.5 was trained with the latents of images divided by the factor, not multiplied.
+        if self.vae.config.get("invert_scale_latents"):
+            latents = latents / self.vae.config.scaling_factor**2
+
+        # The first latent frame has the image, also where it is spare; the others have zeros.
+        _, _, height, width, _ = pixels.shape
+        shape = self.geometry.latent(frames, height, width)
+        channels = latents.new_zeros(1, *shape)
+        channels[:, :, :1] = latents
+        model = copy(self)
+        model.image = ImageInput(channels)
+        return model
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        latents = x.movedim(2, 1).to(self.unet.dtype)  # [branch, frame, channel, height, width]
+        inputs = x
+        options: dict[str, Any] = {}
+        if self.image_input:
+            inputs = with_image_channels(self.name, x, self.image)
+        if self.unet.config.ofs_embed_dim is not None:
+            options["ofs"] = x.new_full((1,), OFFSET)
+
+        latents = inputs.movedim(2, 1).to(self.unet.dtype)  # [branch, frame, channel, height, width]
         rotary = rotary_embedding(self.unet.config, latents)
-        prediction = self.unet(latents, cond.text.to(latents), t, image_rotary_emb=rotary).sample
+        prediction = self.unet(latents, cond.text.to(latents), t, image_rotary_emb=rotary, **options).sample
         return prediction.movedim(1, 2).to(x.dtype)
 
 

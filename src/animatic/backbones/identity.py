@@ -35,6 +35,8 @@ XL_UNET = {
 }
 SD3 = {"_class_name": "SD3Transformer2DModel"}
 COGVIDEOX, WAN = {"_class_name": "CogVideoXTransformer3DModel"}, {"_class_name": "WanTransformer3DModel"}
+COGVIDEOX_I2V = {**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "in_channels": 32}
+WAN_I2V = {**WAN, "num_layers": 40, "num_attention_heads": 40, "in_channels": 36}
 
 # (facts, the known models that have them all)
 KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
@@ -53,10 +55,14 @@ KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**SD3, "num_layers": 24, "num_attention_heads": 24, "pos_embed_max_size": 384}, ("sd3.5-medium",)),
     ({**SD3, "num_layers": 38, "num_attention_heads": 38}, ("sd3.5-large",)),
     ({**COGVIDEOX, "num_layers": 30, "num_attention_heads": 30}, ("cogvideox-2b",)),
+    ({**COGVIDEOX_I2V, "patch_size_t": None}, ("cogvideox-5b-i2v",)),
+    ({**COGVIDEOX_I2V, "patch_size_t": 2}, ("cogvideox1.5-5b-i2v",)),
     ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": None}, ("cogvideox-5b",)),
     ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": 2}, ("cogvideox1.5-5b",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 12}, ("wan2.1-1.3b",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 24, "in_channels": 48}, ("wan2.2-5b",)),
+    ({**WAN_I2V, "image_dim": 1280}, ("wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p")),
+    ({**WAN_I2V, "image_dim": None}, ("wan2.2-i2v-a14b",)),
     ({**WAN, "num_layers": 40, "num_attention_heads": 40, "_networks": 2}, ("wan2.2-a14b",)),
     ({**WAN, "num_layers": 40, "num_attention_heads": 40}, ("wan2.1-14b",)),
 )

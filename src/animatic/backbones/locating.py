@@ -17,9 +17,10 @@ from .lavie import models_home
 from .layouts import check_original_id
 from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
 
-NETWORKS = ("unet", "transformer", "transformer_2", "scheduler")
+NETWORKS = ("unet", "transformer", "transformer_2", "scheduler", "image_encoder", "image_processor")
 TEXT = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
 SHARED = ("vae", *TEXT)  # what a card may borrow
+QUOTED = 100  # letters of an unknown name
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ def locate(name: str, half: bool = False) -> Location:
     known = ", ".join([*PRESETS, *installed("animatic.backbones")])
     hub_id, at, revision = name.partition("@")
     if not is_hub_id(hub_id) or (at and not revision):
+        quoted = name if len(name) <= QUOTED else f"{name[:QUOTED]}…{name[-1]}"  # the names that follow matter more
         raise AnimaticError(
-            f"unknown model {name!r}; known: {known}, or a folder in diffusers layout, or a hub id such as owner/name"
+            f"unknown model {quoted!r}; known: {known}, or a folder in diffusers layout, or a hub id such as owner/name"
         )
     check_original_id(hub_id)
     preset_name = preset_of(hub_id)

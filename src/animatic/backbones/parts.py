@@ -13,6 +13,7 @@ from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, 
 from ..core.text import ClipText, T5Text
 from ..errors import AnimaticError
 from ..quiet import quiet
+from .attention_processors import WAN_TEXT_TOKENS
 from .bert import BertSentence
 from .codec import PatchCodec
 from .cogvideox import CogVideoX
@@ -27,7 +28,6 @@ ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5Enc
 
 CLIP = CLIPTextModel.__name__
 
-WAN_TEXT_TOKENS = 512  # tokens that Wan was trained on
 SD3_TEXT_TOKENS = 256  # tokens of T5 that diffusers' pipeline of Stable Diffusion 3 reads
 
 

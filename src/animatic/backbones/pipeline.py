@@ -18,6 +18,7 @@ from ..errors import AnimaticError
 from .components import Components
 from .folder import read_card
 from .identity import known_by_card, known_by_config
+from .image_input import IMAGE_PIPELINES
 from .load import NETWORKS, Found
 from .locating import preset_of
 from .parts import text_of
@@ -25,8 +26,8 @@ from .presets import PRESETS
 from .replaceable import check_replaceable
 from .usage import warn_of_usage
 
-# Pipelines that make pictures or videos of text alone. Others read more (a picture, a depth map, a mask), and would
-# ignore it here without a word.
+# Pipelines that make pictures or videos of text alone. Others, but those of a first image, read more (a depth map, a
+# mask), and would ignore it here without a word.
 TEXT_PIPELINES = (
     "StableDiffusionPipeline",
     "StableDiffusionGLIGENPipeline",
@@ -63,8 +64,9 @@ def assembled(pipe: Any) -> tuple[Components, Found]:
     kind = type(pipe).__name__
     if not isinstance(pipe, DiffusionPipeline):
         raise AnimaticError(f"model is {repr(pipe)[:60]}; want a name, a folder, a hub id or a pipeline of diffusers")
-    if kind not in TEXT_PIPELINES:
-        raise AnimaticError(f"{kind} is not one that can be used here; want {', '.join(TEXT_PIPELINES)}")
+    known_pipelines = (*TEXT_PIPELINES, *IMAGE_PIPELINES)
+    if kind not in known_pipelines:
+        raise AnimaticError(f"{kind} is not one that can be used here; want {', '.join(known_pipelines)}")
 
     # Its parts, all of which must be there.
     found, network = _found(pipe)
@@ -94,7 +96,7 @@ def _found(pipe: Any) -> tuple[Found, Any]:
     if kind not in NETWORKS:
         raise AnimaticError(f"{type(pipe).__name__}: its {part} is {kind}; want one of {', '.join(NETWORKS)}")
     inputs, outputs = network.config.in_channels, network.config.out_channels
-    if outputs and inputs != outputs:
+    if outputs and inputs != outputs and type(pipe).__name__ not in IMAGE_PIPELINES:
         reason = f"its {part} reads {inputs} channels and answers {outputs}"
         raise AnimaticError(f"{type(pipe).__name__}: {reason}; want a network of text alone")
 

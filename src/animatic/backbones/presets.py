@@ -38,6 +38,8 @@ IMAGE_XL = Geometry(1, 1024, 1024, max_frames=1)
 SD3 = Geometry(1, 1024, 1024, 16, max_frames=1, patch=(1, 2, 2))
 WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, vae_temporal_ratio=4, patch=(1, 2, 2))
 COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
+WAN_I2V_DEFAULTS = ModelDefaults(40, 5.0, negatives.WAN)  # generate.py of Wan 2.1
+WAN_PAIR_I2V_DEFAULTS = ModelDefaults(40, 3.5, negatives.WAN)  # wan_i2v_A14B.py
 WAN_PAIR_DEFAULTS = ModelDefaults(40, 4.0, negatives.WAN)  # wan_t2v_A14B.py; its second network has 3.0 there
 LVD_DEFAULTS, LMD_DEFAULTS = (
     ModelDefaults(40, 9.0, negatives.LVD, "dpm++"),
@@ -62,9 +64,38 @@ PRESETS = {
     ),
     "wan2.1-1.3b": Preset("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1, 1.4 B", WAN, WAN_DEFAULTS, "bfloat16"),
     "wan2.1-14b": Preset("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1, 14 B", WAN_LARGE, WAN_DEFAULTS, "bfloat16"),
-    "wan2.2-5b": Preset("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, 5 B", WAN_5B, WAN_DEFAULTS, "bfloat16"),
+    "wan2.2-5b": Preset(
+        "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.2, text or image, 5 B", WAN_5B, WAN_DEFAULTS, "bfloat16"
+    ),
     "wan2.2-a14b": Preset(
         "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_PAIR_DEFAULTS, "bfloat16"
+    ),
+    "cogvideox-5b-i2v": Preset(
+        "THUDM/CogVideoX-5b-I2V", "CogVideoX that animates an image, 5.6 B", COGVIDEOX, COGVIDEOX_DEFAULTS, "bfloat16"
+    ),
+    "cogvideox1.5-5b-i2v": Preset(
+        "THUDM/CogVideoX1.5-5B-I2V",
+        "CogVideoX 1.5 that animates an image, 5.6 B",
+        COGVIDEOX15,
+        COGVIDEOX_DEFAULTS,
+        "bfloat16",
+    ),
+    "wan2.1-i2v-14b-480p": Preset(
+        "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "Wan 2.1 that animates an image", WAN, WAN_I2V_DEFAULTS, "bfloat16"
+    ),
+    "wan2.1-i2v-14b-720p": Preset(
+        "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers",
+        "Wan 2.1 that animates an image, large",
+        WAN_LARGE,
+        WAN_I2V_DEFAULTS,
+        "bfloat16",
+    ),
+    "wan2.2-i2v-a14b": Preset(
+        "Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+        "Wan 2.2 that animates an image, two networks of 14 B",
+        WAN_LARGE,
+        WAN_PAIR_I2V_DEFAULTS,
+        "bfloat16",
     ),
     "sd15": Preset(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -141,4 +172,6 @@ FORMER_IDS = {
     "zai-org/cogvideox-2b": "cogvideox-2b",
     "zai-org/cogvideox-5b": "cogvideox-5b",
     "zai-org/cogvideox1.5-5b": "cogvideox1.5-5b",
+    "zai-org/cogvideox-5b-i2v": "cogvideox-5b-i2v",
+    "zai-org/cogvideox1.5-5b-i2v": "cogvideox1.5-5b-i2v",
 }

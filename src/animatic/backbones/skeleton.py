@@ -22,6 +22,7 @@ from transformers import CLIPTextModelWithProjection
 from ..core.backbone import Geometry, ModelDefaults
 from ..errors import AnimaticError
 from ..quiet import quiet
+from .attention_processors import WAN_TEXT_TOKENS
 from .codec import PatchCodec
 from .components import Components
 from .folder import class_in, read_card, read_json
@@ -29,7 +30,7 @@ from .grounding import add_grounding
 from .lavie import CARDS
 from .load import NETWORKS, found_at
 from .locating import Location, locate
-from .parts import ENCODERS, WAN_TEXT_TOKENS
+from .parts import ENCODERS
 from .presets import CONVERT_COMMAND, PRESETS
 from .sdxl import Refiner
 from .unet3d import UNet3D

@@ -18,6 +18,7 @@ from ..errors import AnimaticError
 from . import bench as cli_bench
 from . import card as cli_card
 from . import edit as cli_edit
+from . import exchange as cli_exchange
 from . import finish as cli_finish
 from . import make as cli_make
 from . import plan as cli_plan
@@ -55,6 +56,7 @@ def common(
 
 
 cli_plan.add_to(app)
+cli_exchange.add_to(app)
 cli_train.add_to(app)
 app.command()(by_field(cli_edit.edit))
 app.command()(cli_card.card)

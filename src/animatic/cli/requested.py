@@ -32,6 +32,7 @@ class Choices:
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
     method: str | None = option(None, "A name of `animatic methods`.")
+    image: str | None = option(None, "A picture that the video begins with, for models that animate one.", "FILE")
     set: list[str] | None = option(
         None, "A setting of the method (`animatic methods NAME` lists them); may be repeated.", "NAME=VALUE"
     )
@@ -57,6 +58,8 @@ def requested(
     if choices.lora is not None:
         loras = map(LoraRequest.of, choices.lora)
         changes["loras"] = tuple((str(lora.file), lora.scale, lora.network) for lora in loras)
+    if choices.image is not None:
+        changes |= {"image": choices.image, "image_digest": ""}
     values = _sampling_values(sampling, silent)
     if "guidance" not in values and any(name.endswith("guidance.scale") for name in given_settings(choices.set or ())):
         values["guidance"] = None  # the setting is the same scale by another name, and what the file says gives way
@@ -89,6 +92,7 @@ def recorded(source: Path, choices: Choices) -> GenerationRequest:
         request,
         model="" if choices.model else request.model,
         loras=() if choices.lora or choices.model else request.loras,
+        image=request.image if choices.image is None else "",
     )
     check_paths(kept, source)
     return request

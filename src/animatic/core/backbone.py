@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +123,11 @@ class MemoryOptions:
             raise AnimaticError(f"quantize is {self.quantize!r}, which needs torchao; pip install 'animatic[quantize]'")
 
 
+def no_image(name: str) -> AnimaticError:
+    """The refusal of an image by the model called `name`."""
+    return AnimaticError(f"{name} reads no image; want a model that animates one, such as wan2.2-5b")
+
+
 class ConcatConditioning(ABC):
     """The conditioning of a finishing model: channels that are concatenated to the noise.
 
@@ -155,7 +160,9 @@ class Backbone(ABC):
     "". `provides`: the capabilities that controls may need. `words`: the only objects it can show;
     empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
     or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
-    each adapter added to it, network "" for all. `memory`: the memory options it was loaded with.
+    each adapter added to it, network "" for all. `memory`: the memory options it was loaded with. `image_input`:
+    whether its clips can begin with an image ("optional"), must ("required") or cannot (""). `first_frame`: clean
+    latents `[1, channel, 1, height, width]` in place of a sample's first latent frame, set by `with_image` alone.
     """
 
     name: str
@@ -170,6 +177,8 @@ class Backbone(ABC):
     reference: str = ""
     loras: tuple[tuple[str, float, str], ...] = ()
     memory: MemoryOptions | None = None
+    image_input: Literal["", "optional", "required"] = ""
+    first_frame: Tensor | None = None
 
     @abstractmethod
     def __call__(self, x: Tensor, step: Step, cond: Conditioning, attend: Attend) -> Tensor:
@@ -225,6 +234,14 @@ class Backbone(ABC):
         in_a_row = by_scene.flatten(2, 3)
         branches = [Branch(negative, i) for negative in (True, False) for i in range(count)]
         return Conditioning(in_a_row.flatten(0, 1), tuple(branches), cond.extra)
+
+    def with_image(self, pixels: Tensor, frames: int) -> Backbone:
+        """The model whose clips begin with an image: a copy that shares its weights.
+
+        `pixels`: 0..255 `[1, 1, height, width, 3]` in the size of the clips; `frames`: of each clip. Raises
+        `AnimaticError` where the model reads no image.
+        """
+        raise no_image(self.name)
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         """Unit noise `[sample, channel, frame, height, width]`, one sample a seed, for a video of this size.

@@ -24,6 +24,7 @@ from ..request import FinishingOptions, SamplingOptions, WindowOptions
 from ..scene import Story, parse_story, story_json
 from ..story_edit import Edit
 from ..video import PALETTE, parse_size
+from . import images
 from .job_request import JobRequest
 from .log import DONE, Record, Refused
 from .work import Studio, with_names
@@ -139,6 +140,7 @@ class Api:
         longer_middle: Windows | None = None,
         loras: list[Path] | None = None,
         then: str = "",
+        image: str = "",
     ) -> dict[str, Any]:
         """Queue a render of a Scene or Story; returns its status at once, with its "id".
 
@@ -146,6 +148,7 @@ class Api:
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
         attention maps; `loras` are names that the studio was started with; `then` are finishing stages.
+        `image` is a PNG, JPEG or WebP in base64 that the video begins with.
         """
         sides = parse_size(size)
         others = tuple(compare or ())
@@ -164,6 +167,7 @@ class Api:
             sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative),
             windows=WindowOptions(None, overlap, transitions, longer_middle),
             finishing=self._finishing(then),
+            image_digest=images.keep(self.studio.log.folder, image, limits.image_side) if image else "",
         )
         if not method:
             at_once = not needs_windows(request.story, self.studio.model_of(request), frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..backbones.components import Components
@@ -39,11 +40,14 @@ class JobRequest:
         """The story that is shown: that of the last edit."""
         return self.generation.edited_story
 
-    def check(self, model: Components) -> list[str]:
-        """Raise where one of its methods cannot do it on this model; returns what will be without effect."""
+    def check(self, model: Components, image: Path | None = None) -> list[str]:
+        """Raise where one of its methods cannot do it on this model; returns what will be without effect.
+
+        `image` is the file of the image that its video begins with.
+        """
         if self.attention and not any(scene.tracks for scene in self.story):
             raise AnimaticError("attention maps are of objects, and the scene has none; want a box, or no maps")
-        notes = [note for request in self.requests for note in check(request, model)]
+        notes = [note for request in self.requests for note in check(request, model, image=image)]
         return list(dict.fromkeys(notes))
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..core.control import Control
 from ..core.types import Step
 from ..generation import finished, generate, generate_versions
 from ..video import Video
+from .images import image_of
 from .job_request import JobRequest
 from .log import Log, Record
 
@@ -89,7 +90,7 @@ def make(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
 
         export = AttentionExport(whole=wanted.attention and m == 0)
         observers: list[Callback | Control] = [Preview(job.show, every=1), Stop(job.stop.is_set), OnProgress(tick)]
-        video = generate(request, model, [*observers, export])
+        video = generate(request, model, [*observers, export], image=image_of(log.folder, request))
 
         method = str(video.info["method"])
         stem = f"{m + 1}-{re.sub(r'[^a-z0-9]+', '-', method)}".rstrip("-")
@@ -112,7 +113,8 @@ def finish(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
 def edit(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
     """Make a story again as it was, and as edited, from the same noise; an edit of an edit goes on from that."""
     observers: list[Callback | Control] = [Stop(job.stop.is_set), OnProgress(job.tick)]
-    *_, before, after = generate_versions(wanted.generation, model, observers)
+    image = image_of(log.folder, wanted.generation)
+    *_, before, after = generate_versions(wanted.generation, model, observers, image=image)
     return [job.keep(after, "1-edited", "edited"), job.keep(before, "2-before", "before")]
 
 

@@ -25,6 +25,7 @@ from ..locking import hold
 from ..methods import method_named
 from ..request import GenerationRequest
 from ..scene import Story, save_story
+from .images import image_of
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
@@ -43,6 +44,7 @@ class Limits:
     frames: int = 64
     steps: int = 200
     side: int = 1024
+    image_side: int = 4096
     scenes: int = 8
     tracks: int = 16
     keys: int = 64
@@ -134,8 +136,9 @@ class Studio:
 
     def _check_on(self, wanted: JobRequest, model: Components) -> list[str]:
         """Raise where a model cannot do it, or a scene is longer than may be; returns what will be without effect."""
-        notes = wanted.check(model)
         request = wanted.generation
+        image = image_of(self.log.folder, request)
+        notes = wanted.check(model, image)
 
         # scenes of a story last their seconds, so that no number of frames was checked
         if needs_windows(request.story, model, request.sampling.frames):
@@ -143,7 +146,7 @@ class Studio:
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
         if request.finishing.stages:
-            self.check_stages(request.finishing.stages, render_shape(bind(request, model)), model.family)
+            self.check_stages(request.finishing.stages, render_shape(bind(request, model, image=image)), model.family)
         return notes
 
     def check_stages(self, text: str, shape: Shape, source_model: str) -> None:

@@ -44,7 +44,7 @@ def build(seed: int = 0) -> UNet3D:
     torch.manual_seed(seed)
     rng = random.Random(seed)
 
-    # The network; its temporal transformers begin as identities, as its temporal convolutions do.
+    # The network.
     unet = UNet3DConditionModel(
         sample_size=toyworld.GRID,
         in_channels=GEOMETRY.channels + 3,
@@ -58,10 +58,7 @@ def build(seed: int = 0) -> UNet3D:
         attention_head_dim=16,
     )
     disable_dropout(unet)
-    for module in unet.modules():
-        if isinstance(module, TransformerTemporalModel):
-            nn.init.zeros_(module.proj_out.weight)
-            nn.init.zeros_(module.proj_out.bias)
+    temporal_layers_as_identities(unet)
 
     # Text encoder, scheduler and codec.
     tokenizer = new_tokenizer(rng)
@@ -86,6 +83,14 @@ def disable_dropout(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+
+
+def temporal_layers_as_identities(network: nn.Module) -> None:
+    """Let temporal transformers add nothing until they are trained, as temporal convolutions do."""
+    for module in network.modules():
+        if isinstance(module, TransformerTemporalModel):
+            nn.init.zeros_(module.proj_out.weight)
+            nn.init.zeros_(module.proj_out.bias)
 
 
 def new_tokenizer(rng: random.Random) -> Any:

@@ -1,9 +1,10 @@
-"""The refiner of `mini`'s codec: a small decoder that removes block artefacts and restores detail.
+"""The codec of the next `mini`: components of 4 x 4 pixels, and a refiner that removes block artefacts.
 
     python -m animatic.toy.train_decoder --out runs/out/mini2/decoder
 
-It is trained on latents of single frames of the world off the grid, with a little noise as generated latents have, to
-predict the residual of the linear decoder. A run resumes from its last checkpoint.
+The components are fitted to frames of the world off the grid. The refiner, a small decoder, is trained on latents of
+such frames, with a little noise as generated latents have, to predict the residual of the linear decoder. A run resumes
+from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from .captions import invent
 from .curriculum import images_and_cover
 from .world import SIZE, draw
 
-WIDTH = 128  # channels of the refiner
+PATCH, CHANNELS = 4, 12  # pixels on the side of a cell, and latent channels of it
+WIDTH = 64  # channels of the refiner
+FITTED = 2000  # frames that the components are fitted to
 MAX_NOISE = 0.05  # largest standard deviation of the noise on latents, whose root mean square is 0.5
 OBJECT_WEIGHT = 4.0  # additional weight of a pixel of an object; every pixel has weight 1
 HELD_OUT = 200  # frames on which PSNR is measured
@@ -44,6 +47,12 @@ def psnr(decoded: Tensor, images: Tensor, weight: Tensor) -> float:
     squared = (decoded.clamp(-1, 1) - images).square() / 4  # in 0..1
     error = (squared * weight).sum() / (3 * weight.sum())
     return float(-10 * error.log10())
+
+
+def new_codec(seed: int = 0) -> PatchCodec:
+    """A codec without a refiner, fitted to frames in which a pixel of an object has the weight of five."""
+    images, cover = frames(f"{seed}/codec", FITTED)
+    return PatchCodec(PATCH, CHANNELS).fit(images, 1 + OBJECT_WEIGHT * cover)
 
 
 def refined(codec: PatchCodec, width: int = WIDTH) -> PatchCodec:
@@ -83,7 +92,7 @@ class DecoderTrainer(Trainer):
 
         # Only the refiner is trained; the rest of the codec stays as it is.
         self.model = load("mini", "cpu")
-        self.model.vae = self.codec = refined(self.model.vae)
+        self.model.vae = self.codec = refined(new_codec(seed))
         self.train_module = self.codec.refiner
         self.held_out = frames("held out", HELD_OUT)
 

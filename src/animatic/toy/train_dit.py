@@ -20,10 +20,12 @@ from diffusers import CogVideoXTransformer3DModel
 from ..backbones import load
 from ..backbones.cogvideox import CogVideoX
 from .mini import DEFAULTS, LENGTH, WIDTH
+from .train_decoder import PATCH, new_codec
 from .train_mini import GEOMETRY, MiniCurriculum, MiniTrainer, start
 from .world import FRAMES, NOUNS, SIZE
 
-CELLS = SIZE // GEOMETRY.vae_spatial_ratio  # a token is a cell of one frame
+CELLS = SIZE // PATCH
+TOKEN = 2  # cells on the side of a token, which has one frame
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def fresh(text: str = "", seed: int = 0) -> CogVideoX:
 
     Its text encoder and codec are those of the model `text`; "" is the present `mini` with the new words.
     """
-    mini = load(text, "cpu") if text else start(seed)
+    mini = load(text, "cpu") if text else start(new_codec(seed), seed=seed)
 
     # The text encoder is trained with the network.
     mini.text.requires_grad_(True)
@@ -60,7 +62,7 @@ def fresh(text: str = "", seed: int = 0) -> CogVideoX:
         sample_width=CELLS,
         sample_height=CELLS,
         sample_frames=FRAMES,
-        patch_size=1,
+        patch_size=TOKEN,
         temporal_compression_ratio=1,
         max_text_seq_length=LENGTH,
         spatial_interpolation_scale=1.0,

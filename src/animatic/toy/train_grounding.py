@@ -9,7 +9,6 @@ from its last checkpoint.
 from __future__ import annotations
 
 import shutil
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -17,16 +16,17 @@ import typer
 
 from ..backbones import load
 from ..backbones.components import Components
-from ..backbones.grounding import is_grounding, load_grounding
+from ..backbones.grounding import add_grounding, is_grounding
 from .grid_grounding import GridGroundingTrainer
 from .mini import disable_dropout
-from .train_mini import MiniCurriculum
+from .train_mini import MiniCurriculum, copy_inner_levels
 
 
 def start(model: Path) -> Components:
     """The model in the folder `model` with the grounding of the present `mini`, whose layers alone are trained."""
     mini = load(str(model), "cpu")
-    load_grounding(mini.unet, Path(str(files("animatic") / "weights" / "mini" / "grounding")))
+    add_grounding(mini.unet)
+    copy_inner_levels(load("mini", "cpu").unet, mini.unet, is_grounding)
     disable_dropout(mini.unet)
     for name, parameter in mini.unet.named_parameters():
         parameter.requires_grad_(is_grounding(name))

@@ -1,0 +1,1 @@
+"""Scenes for other tools, and boxes from them."""
