@@ -34,6 +34,7 @@ TEXT_PIPELINES = (
     "TextToVideoSDPipeline",
     "CogVideoXPipeline",
     "WanPipeline",
+    "LTXPipeline",
 )
 
 

@@ -11,6 +11,7 @@ from ..errors import AnimaticError
 PLAIN = frozenset({
     "AttnProcessor", "AttnProcessor2_0", "SlicedAttnProcessor", "XFormersAttnProcessor", "AttnProcessorNPU",
     "XLAFlashAttnProcessor2_0", "CogVideoXAttnProcessor2_0", "WanAttnProcessor", "WanAttnProcessor2_0",
+    "LTXVideoAttnProcessor",
 })  # fmt: skip
 
 # What a name holds, why it cannot be replaced, and what takes it out of a pipeline.

@@ -30,6 +30,7 @@ from .grounding import add_grounding
 from .lavie import CARDS
 from .load import NETWORKS, found_at
 from .locating import Location, locate
+from .ltx import LTX_TEXT_TOKENS, LTXVideo
 from .parts import ENCODERS
 from .presets import CONVERT_COMMAND, PRESETS
 from .sdxl import Refiner
@@ -229,7 +230,7 @@ def _text(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) ->
     # As many tokens as the network was trained on.
     limit = config.get("max_position_embeddings", CLIP_TOKENS)
     if text_class == "T5EncoderModel":
-        limit = network.config.max_text_seq_length
+        limit = LTX_TEXT_TOKENS if cls is LTXVideo else network.config.max_text_seq_length
     if text_class == "UMT5EncoderModel":
         limit = WAN_TEXT_TOKENS
     return TextEncoder(encoder, limit)
