@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .backbones.concat_conditioning import CONCAT, LEVEL
 from .backbones.image_input import ImageInput
+from .backbones.ltx import TEXT_MASK, LTXVideo
 from .backbones.sdxl import POOLED
 from .backbones.skeleton import Skeleton
 from .controls.composition import Composition
@@ -121,6 +122,9 @@ def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls
     extra = {}
     if model.text.pooled:
         extra[POOLED] = torch.empty(branches, model.text.pooled, dtype=dtype, device="meta")
+
+    if isinstance(model, LTXVideo):
+        extra[TEXT_MASK] = torch.empty(branches, model.text.length, dtype=dtype, device="meta")
 
     # GLIGEN's boxes are inputs of the layers that read them.
     if any(isinstance(control, Gligen) for control in controls):

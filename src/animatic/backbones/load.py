@@ -26,6 +26,7 @@ from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .layouts import check_original
 from .locating import SHARED, Location, locate
+from .ltx import LTXVideo
 from .memory import apply_memory_options
 from .parts import read_codec, read_labels, read_scheduler, read_text_encoder
 from .plugged import load_plugged, reader_of
@@ -42,9 +43,8 @@ from .wan import Wan
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-NETWORKS = {
-    cls.network.__name__: cls for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan, StableDiffusion3)
-}
+CLASSES = (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan, LTXVideo, StableDiffusion3)
+NETWORKS = {cls.network.__name__: cls for cls in CLASSES}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
 NO_MEMORY_OPTIONS = MemoryOptions()
 CLIP_PROJECTION = 512  # `projection_dim` where a configuration of CLIP does not say it

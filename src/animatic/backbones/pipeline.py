@@ -39,6 +39,7 @@ TEXT_PIPELINES = (
     "TextToVideoSDPipeline",
     "CogVideoXPipeline",
     "WanPipeline",
+    "LTXPipeline",
 )
 
 

@@ -37,6 +37,7 @@ WAN, WAN_LARGE = (
 IMAGE_XL = Geometry(1, 1024, 1024, max_frames=1)
 SD3 = Geometry(1, 1024, 1024, 16, max_frames=1, patch=(1, 2, 2))
 WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, vae_temporal_ratio=4, patch=(1, 2, 2))
+LTX = Geometry(161, 480, 704, 128, 32, 25.0, vae_temporal_ratio=8)  # diffusers' example; its pipeline's frame rate
 COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
 WAN_I2V_DEFAULTS = ModelDefaults(40, 5.0, negatives.WAN)  # generate.py of Wan 2.1
 WAN_PAIR_I2V_DEFAULTS = ModelDefaults(40, 3.5, negatives.WAN)  # wan_i2v_A14B.py
@@ -96,6 +97,9 @@ PRESETS = {
         WAN_LARGE,
         WAN_PAIR_I2V_DEFAULTS,
         "bfloat16",
+    ),
+    "ltx-video": Preset(
+        "Lightricks/LTX-Video", "LTX-Video 0.9, 1.9 B", LTX, ModelDefaults(50, 3.0, negatives.LTX), "bfloat16"
     ),
     "sd15": Preset(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",

@@ -30,6 +30,7 @@ from .grounding import add_grounding
 from .lavie import CARDS
 from .load import CLIP_PROJECTION, NETWORKS, found_at
 from .locating import Location, locate
+from .ltx import LTX_TEXT_TOKENS, LTXVideo
 from .parts import CLIP, ENCODERS, SD3_TEXT_TOKENS
 from .presets import CONVERT_COMMAND, PRESETS
 from .sd3 import StableDiffusion3
@@ -239,10 +240,9 @@ def _encoder(cls: Any, network: Any, text_class: str, config: Mapping[str, Any])
 
     # As many tokens as the network was trained on.
     limit = config.get("max_position_embeddings", CLIP_TOKENS)
-    if cls is StableDiffusion3 and text_class == "T5EncoderModel":
-        limit = SD3_TEXT_TOKENS
-    elif text_class == "T5EncoderModel":
-        limit = network.config.max_text_seq_length
+    if text_class == "T5EncoderModel":
+        limits = {StableDiffusion3: SD3_TEXT_TOKENS, LTXVideo: LTX_TEXT_TOKENS}
+        limit = limits[cls] if cls in limits else network.config.max_text_seq_length
     if text_class == "UMT5EncoderModel":
         limit = WAN_TEXT_TOKENS
     return encoder, limit
