@@ -107,6 +107,7 @@ FAMILIES: dict[str, tuple[Builder | None, tuple[int, int, int]]] = {
     "Wan 2.1": (tiny.wan, (9, 32, 48)),
     "Wan 2.2 5B": (partial(tiny.wan, each_token=True), (9, 32, 48)),
     "Wan 2.2 A14B": (partial(tiny.wan, second=True), (9, 32, 48)),
+    "LTX-Video": (tiny.ltx, (9, 32, 48)),
     "CogVideoX 5B I2V": (tiny.cogvideox_i2v, (9, 32, 48)),
     "Wan 2.1 I2V": (tiny.wan_i2v, (9, 32, 48)),
     "Wan 2.2 5B of an image": (partial(tiny.wan, each_token=True), (9, 32, 48)),

@@ -207,7 +207,7 @@ def test_models_of_another_kind_are_named(tmp_path):
         base / "text_encoder_2"
     )
     with pytest.raises(
-        AnimaticError, match="unet: reads 4 numbers of size and place; want SDXL, which reads 6, or its refiner, 5"
+        AnimaticError, match="its unet reads 4 numbers of size and place; want SDXL, which reads 6, or its refiner, 5"
     ):
         load(str(base))
 

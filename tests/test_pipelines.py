@@ -8,9 +8,11 @@ import torch
 from conftest import RUN, close
 from diffusers import (
     CogVideoXPipeline,
+    StableDiffusion3Pipeline,
     StableDiffusionGLIGENPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     TextToVideoSDPipeline,
     UNet2DConditionModel,
     WanPipeline,
@@ -26,6 +28,7 @@ from animatic.backbones.components import Components
 from animatic.controls.grounding import Gligen
 from animatic.controls.guidance import Guidance
 from animatic.core.backbone import MemoryOptions
+from animatic.core.loop import sample
 from animatic.core.types import Step
 from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.scene import Scene, Track
@@ -51,6 +54,8 @@ def video_unet(path) -> Any:
 MAKERS = {
     "sd": stable_diffusion,
     "gligen": lambda path: stable_diffusion(path, StableDiffusionGLIGENPipeline, attention_type="gated"),
+    "sdxl": lambda path: StableDiffusionXLPipeline.from_pretrained(tiny.sdxl(path)),
+    "sd3.5": lambda path: StableDiffusion3Pipeline.from_pretrained(tiny.sd3(path)),
     "video-unet": video_unet,
     "cogvideox-2b": lambda path: CogVideoXPipeline.from_pretrained(tiny.cogvideox(path)),
     "cogvideox1.5": lambda path: CogVideoXPipeline.from_pretrained(tiny.cogvideox(path, pairs=True)),
@@ -74,13 +79,17 @@ def size_of(pipe: Any) -> dict[str, int]:
     return {**frames, "height": 64, "width": 64}
 
 
+def is_of_pictures(pipe: Any) -> bool:
+    return type(pipe).__name__.startswith("StableDiffusion")
+
+
 def theirs(pipe: Any, noise: torch.Tensor, **more: Any) -> torch.Tensor:
     """What the pipeline itself makes of `noise`, as `[1, channel, frame, height, width]`."""
     is_cogvideox = isinstance(pipe, CogVideoXPipeline)
     latents = noise.movedim(2, 1) if is_cogvideox else noise
-    if isinstance(pipe, StableDiffusionPipeline | StableDiffusionGLIGENPipeline):
+    if is_of_pictures(pipe):
         latents = noise[:, :, 0]
-    if isinstance(pipe, CogVideoXPipeline | WanPipeline):
+    if isinstance(pipe, CogVideoXPipeline | WanPipeline | StableDiffusion3Pipeline):
         more = {**more, "max_sequence_length": 16}
     if isinstance(pipe, StableDiffusionGLIGENPipeline):  # without grounding, as "none"
         more = {**more, "gligen_phrases": ["cat"], "gligen_boxes": [[0, 0, 0.5, 0.5]]}
@@ -132,7 +141,9 @@ def test_the_pipeline_and_the_backbone_make_the_same_latents(pipe):
 def test_nothing_is_copied(pipe):
     model = load(pipe)
     network = pipe.components.get("unet") or pipe.components["transformer"]
-    assert model.unet is network and model.vae is pipe.vae and model.text.encoder is pipe.text_encoder
+    assert model.unet is network and model.vae is pipe.vae
+    encoders = [pipe.components.get(f"text_encoder{number}") for number in ("", "_2", "_3")]
+    assert all(own is theirs for own, theirs in zip(model.text.encoders, filter(None, encoders), strict=True))
     assert model.scheduler is pipe.scheduler and model.text.tokenizer is pipe.tokenizer
     assert any(p.requires_grad for p in network.parameters()), "as the pipeline had them"
 
@@ -252,6 +263,54 @@ def test_words_of_textual_inversion(tmp_path):
     assert text.positions(scene.prompt, "<style>") == (first, first + 1, first + 2)
     own = [pipe.tokenizer.convert_tokens_to_ids(word) for word in ("<style>", "<style>_1", "<style>_2")]
     assert text.token_ids(scene.prompt)[first : first + 3] == own
+
+
+def test_words_of_textual_inversion_in_two_encoders(tmp_path):
+    """SDXL's: each encoder has vectors of its own, two of them for one word."""
+    pipe = MAKERS["sdxl"](tmp_path)
+    pipe.set_progress_bar_config(disable=True)
+    noise = noise_for(pipe)
+    plain = ours(pipe, noise)
+    torch.manual_seed(2)
+    for width, encoder, tokenizer in (
+        (tiny.WIDTH, pipe.text_encoder, pipe.tokenizer),
+        (8, pipe.text_encoder_2, pipe.tokenizer_2),
+    ):
+        vectors = {"cat": torch.randn(2, width)}
+        pipe.load_textual_inversion(vectors, token="<cat>", text_encoder=encoder, tokenizer=tokenizer)
+    scene = Scene("the <cat> and a dog", negative="red")
+    size = {"steps": 4, "guidance": 6.0, "size": (64, 64), "output_type": "latent"}
+    made = animatic.render(scene, pipe, "none", latents=noise, **size)
+    wanted = pipe(
+        prompt=scene.prompt, negative_prompt="red", latents=noise[:, :, 0], num_inference_steps=4, guidance_scale=6.0,
+        output_type="latent", height=64, width=64,
+    )[0]  # fmt: skip
+    assert close(made[:, :, 0], wanted, RUN) and not close(made, plain, RUN)
+
+
+def test_a_batch_of_two_without_a_negative_prompt(tmp_path):
+    for kind in ("sdxl", "sd3.5"):
+        pipe = MAKERS[kind](tmp_path / kind)
+        pipe.set_progress_bar_config(disable=True)
+        model = load(pipe)
+        noise, prompts = model.noise([0, 1], 1, 64, 64), ["the cat", "a dog"]
+        with model.running():
+            cond = model.encode(prompts, ["", ""])
+            made = sample(model, model.schedule(4), noise, cond, [Guidance(6.0)])
+        more = {"max_sequence_length": 16} if kind == "sd3.5" else {}
+        wanted = pipe(
+            prompt=prompts, latents=noise[:, :, 0].clone(), num_inference_steps=4, guidance_scale=6.0,
+            output_type="latent", height=64, width=64, **more,
+        )[0]  # fmt: skip
+        assert (made[:, :, 0] - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
+
+
+def test_a_pipeline_that_lacks_an_encoder_is_refused(tmp_path):
+    """Stable Diffusion 3 is often loaded without T5, which is the larger part of it."""
+    pipe = MAKERS["sd3.5"](tmp_path)
+    pipe.text_encoder_3 = None
+    with pytest.raises(AnimaticError, match="it has no text_encoder_3; want it loaded"):
+        load(pipe)
 
 
 def test_what_cannot_be_used_is_refused(tmp_path):

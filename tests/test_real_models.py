@@ -1,6 +1,8 @@
 """Every model known by name as it is published, on the meta device: facts with their sources are in `tests/real`."""
 
 import json
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import diffusers
@@ -25,35 +27,40 @@ from animatic.rehearsal_costs import energy_of
 
 FACTS = {file.stem: json.loads(file.read_text()) for file in sorted((Path(__file__).parent / "real").glob("*.json"))}
 ON_HUB = {name for name, each in PRESETS.items() if each.source and not each.source.startswith(CONVERT_COMMAND)}
-TEXT = ("text_encoder", "text_encoder_2")
+TEXT = ("text_encoder", "text_encoder_2", "text_encoder_3")
+SHARD = re.compile(r"-\d+-of-\d+")
 ALL = sorted(FACTS)
-BYTES = {"": 4, ".fp16": 2}  # a weight, by the variant of a file
 ENERGIES = ("lvd", "boxdiff", "backward-guidance")
 UNETS = {"UNet2DConditionModel", "UNet3DConditionModel"}
 
 
 def size(module):
-    return sum(parameter.numel() for parameter in module.parameters())
+    """How many numbers its file of weights holds: parameters, and a table of positions (Stable Diffusion 3's)."""
+    tensors = {id(tensor): tensor for tensor in module.state_dict(keep_vars=True).values()}  # T5's are tied
+    return sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())
 
 
 def parts_of(bones):
     model = bones.model
     network = model.network_folder
-    return {network: model.unet, "vae": model.vae, "text_encoder": model.text.encoder}
+    names = [part for part in TEXT if part in published()["models"][bones.model.name]]
+    return {network: model.unet, "vae": model.vae, **dict(zip(names, model.text.encoders, strict=True))}
 
 
-WITHOUT_FACTS = {"sdxl", "sdxl-gligen", "sd3.5-medium", "sd3.5-large"}  # not gathered yet; rehearse refuses them
+def stored_files(facts):
+    """Sizes of the files in the hub's folder, or of those with weights alone."""
+    return {**facts["files"], **facts.get("weights", {})}
 
 
 def test_every_model_of_the_hub_has_its_facts_with_their_sources():
-    assert set(FACTS) == ON_HUB - WITHOUT_FACTS
+    assert set(FACTS) == ON_HUB
     for name, facts in FACTS.items():
         assert facts["repository"] == PRESETS[name].source
         assert facts["sources"]
         own = {part: key for part, key in published()["models"][name].items() if part != "download"}
         assert own == facts["configurations"]
     # and a converted model those of its text encoder and autoencoder
-    assert set(published()["models"]) == {name for name, each in PRESETS.items() if each.source} - WITHOUT_FACTS
+    assert set(published()["models"]) == {name for name, each in PRESETS.items() if each.source}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -64,7 +71,7 @@ def test_classes_are_known(name):
     assert hasattr(diffusers, index["vae"][1]) and hasattr(diffusers, index["scheduler"][1])
     encoders = [index[part][1] for part in TEXT if index.get(part, [None])[0]]
     tokenizers = [index[f"tokenizer{part[12:]}"][1] for part in TEXT if index.get(part, [None])[0]]
-    # the refiner's and HunyuanVideo's encoders have classes of their own, which are not read from the index
+    # those of several encoders have classes of their own, which are not read from the index
     assert set(encoders) <= {*ENCODERS, "CLIPTextModelWithProjection", "Qwen2_5_VLTextModel"}
     assert all(hasattr(transformers, tokenizer) for tokenizer in tokenizers)
     known = published()["configurations"]
@@ -79,14 +86,16 @@ def test_parameters_are_as_many_as_published(name):
     for part, published_count in FACTS[name]["parameters"].items():
         assert size(parts[part]) == pytest.approx(published_count["count"], rel=published_count["tolerance"])
 
-    # a file of weights holds them, and a header of less than a megabyte
-    files = FACTS[name]["files"]
+    # files of weights hold them, whole or in shards, each with a header of less than a megabyte
+    stored = defaultdict(int)
+    for file, count in stored_files(FACTS[name]).items():
+        stored[SHARD.sub("", file)] += count
     for part, module in parts.items():
         for stem in ("diffusion_pytorch_model", "model"):
-            for variant, width in BYTES.items():
-                stored = files.get(f"{part}/{stem}{variant}.safetensors")
-                if stored:
-                    assert 0 <= stored - width * size(module) < 2**20, (part, variant)
+            for variant, width in {"": FACTS[name].get("bytes", 4), ".fp16": 2}.items():
+                found = stored.get(f"{part}/{stem}{variant}.safetensors")
+                if found:
+                    assert 0 <= found - width * size(module) < 2**20, (part, variant)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -164,7 +173,12 @@ def test_scheduler_takes_the_published_configuration(name):
 
 def test_folders_without_a_card_are_recognised():
     """By the configuration alone, each is taken for itself, or for a model with the same one."""
-    alike = {"sd14-gligen": "sd15", "sd21-gligen": "sd21", "wan2.1-i2v-14b-720p": "wan2.1-i2v-14b-480p"}
+    alike = {
+        "sd14-gligen": "sd15",
+        "sd21-gligen": "sd21",
+        "sdxl-gligen": "sdxl",
+        "wan2.1-i2v-14b-720p": "wan2.1-i2v-14b-480p",
+    }
     for name, facts in FACTS.items():
         network = facts["configurations"].get("unet") or facts["configurations"]["transformer"]
         networks = 2 if facts["model_index"].get("transformer_2") else 1
@@ -173,18 +187,19 @@ def test_folders_without_a_card_are_recognised():
         assert known_by_config(config)[0] == expected
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if FACTS[name]["files"]])
+@pytest.mark.parametrize("name", [name for name in ALL if stored_files(FACTS[name])])
 @pytest.mark.parametrize("half", [False, True])
 def test_what_is_fetched_is_what_is_needed(name, half):
     """One set of weights for each part, no other part, and of its size."""
-    files = FACTS[name]["files"]
+    read = {"model_index.json", "scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"}
+    files = {**dict.fromkeys(read, 0), **stored_files(FACTS[name])}
     folders = (*NETWORK_FOLDERS, *SHARED)
     listed = [file for file in files if file == "model_index.json" or file.partition("/")[0] in folders]
     fetched = needed(listed, half=half)
     weights = [file for file in fetched if file.endswith((".safetensors", ".bin", ".ckpt"))]
     parts = [part for part in FACTS[name]["configurations"] if part != "download"]
-    assert sorted(file.partition("/")[0] for file in weights) == sorted(parts)
-    read = {"model_index.json", "scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"}
+    sets = {SHARD.sub("", file) for file in weights}
+    assert sorted(file.partition("/")[0] for file in sets) == sorted(parts)
     assert read <= set(fetched)
     assert not [file for file in fetched if "safety_checker" in file or "feature_extractor" in file]
     download = published()["models"][name]["download"]

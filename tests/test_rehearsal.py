@@ -108,6 +108,25 @@ def test_passes_by_method(folder):
     assert passes_of(method_named("multidiffusion").on(model), 50, 2).branches == 6
 
 
+def test_long_videos_are_counted_in_windows(tmp_path):
+    """Of a video model with clips of 2 seconds: 5 seconds are 4 windows, which overlap by half."""
+    made = tiny.folder(tmp_path / "video", tiny.unet3d())
+    geometry = {"frames": 8, "height": 64, "width": 64, "fps": 4}
+    card = {"family": "", "geometry": geometry, "defaults": {"steps": 10, "guidance": 5.0}}
+    (made / "animatic.json").write_text(json.dumps(card))
+    clip, long = (animatic.rehearse(str(made), "lvd", seconds=seconds) for seconds in (2.0, 5.0))
+    assert clip == replace(animatic.rehearse(str(made), "lvd"), seconds=clip.seconds, free=clip.free)
+    assert (clip.frames, long.frames) == (8, 20)
+    assert long.passes == replace(
+        clip.passes, branches=8, samples=4, evaluated=4 * clip.passes.evaluated,
+        differentiated=4 * clip.passes.differentiated,
+    )  # fmt: skip
+    assert long.step_flops == 4 * clip.step_flops and long.guided_flops == 4 * clip.guided_flops
+    assert long.guiding > 3 * clip.guiding and long.denoising > 3 * clip.denoising
+    with pytest.raises(AnimaticError, match="frames is 8, and seconds is 5; want one of them"):
+        animatic.rehearse(str(made), "lvd", frames=8, seconds=5.0)
+
+
 def test_what_does_not_fit_says_what_would(monkeypatch):
     """On a machine of 16 GiB, of Stable Diffusion's clips of 16 frames."""
     import psutil
@@ -126,9 +145,6 @@ def test_models_and_methods_that_cannot_are_named():
         animatic.rehearse("modelscop")
     with pytest.raises(AnimaticError, match="method 'gligen' needs a model that is conditioned on boxes"):
         animatic.rehearse("sd15", "gligen")
-    for name in ("sdxl", "sd3.5-medium"):
-        with pytest.raises(AnimaticError, match=f"does not know the configurations of '{name}'"):
-            animatic.rehearse(name)
     with pytest.raises(AnimaticError, match=r"does not cover hunyuanvideo1\.5-480p: its network sorts tokens"):
         animatic.rehearse("hunyuanvideo1.5-480p")
     with pytest.raises(AnimaticError, match="multiples of 8 pixels"):

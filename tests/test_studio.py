@@ -440,7 +440,7 @@ def test_a_password_and_a_foreign_name_are_checked(server, bear):
         locked.app.get_blocks().close(verbose=False)
     assert httpx.get(server.url, headers={"host": "evil.example"}).status_code == 403
     assert httpx.post(f"{server.url}api/options", headers={"origin": "http://evil.example"}).status_code == 403
-    assert "default-src 'self'" in httpx.get(server.url).headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'" in httpx.get(server.url).headers["content-security-policy"]
     with pytest.raises(AnimaticError, match="without a password"):
         serve(server.api, port=port(), public_url=True)
     with pytest.raises(AnimaticError, match="cannot be opened; want another --port"):

@@ -9,6 +9,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLCogVideoX,
     AutoencoderKLHunyuanVideo15,
+    AutoencoderKLLTXVideo,
     AutoencoderKLWan,
     ClassifierFreeGuidance,
     CogVideoXDDIMScheduler,
@@ -21,6 +22,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     HunyuanVideo15Pipeline,
     HunyuanVideo15Transformer3DModel,
+    LTXPipeline,
+    LTXVideoTransformer3DModel,
     MotionAdapter,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
@@ -285,9 +288,10 @@ def t5_config(vocabulary: T5Tokenizer) -> dict[str, Any]:
 
 def louder(network: Any) -> Any:
     """Random transformers hardly listen to text: make them."""
+    reading_text = ("text_proj.weight", "text_embedder.linear_1.weight", "caption_projection.linear_1.weight")
     with torch.no_grad():
         for name, p in network.named_parameters():
-            if "text_proj.weight" in name or "text_embedder.linear_1.weight" in name:
+            if any(part in name for part in reading_text):
                 p *= 4
             elif "norm_q.weight" in name or "norm_k.weight" in name:
                 p *= 2
@@ -357,6 +361,33 @@ def cogvideox_i2v(path: Path, pairs: bool = False) -> Path:
     text.vae.register_to_config(invert_scale_latents=pairs)
     parts = {**text.components, "transformer": network}
     CogVideoXImageToVideoPipeline(**parts).save_pretrained(path)
+    return path
+
+
+def ltx(path: Path, dynamic: bool = True, timestep: bool = False) -> Path:
+    """An LTX-Video folder as diffusers' own pipeline writes it; `timestep` as 0.9.1 and later decode."""
+    torch.manual_seed(0)
+    words = t5_tokenizer()
+    levels = (True, True, False, False)
+    vae = AutoencoderKLLTXVideo(
+        latent_channels=4, block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8),
+        layers_per_block=(1,) * 5, decoder_layers_per_block=(1,) * 5, spatio_temporal_scaling=levels,
+        decoder_spatio_temporal_scaling=levels, patch_size=2, timestep_conditioning=timestep,
+    )  # fmt: skip
+    vae.latents_mean.normal_()
+    vae.latents_std.uniform_(0.5, 2.0)
+    network = LTXVideoTransformer3DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=16, cross_attention_dim=32,
+        num_layers=2, caption_channels=32,
+    )  # fmt: skip
+    shift = {"base_shift": 0.95, "max_shift": 2.05, "base_image_seq_len": 1024, "max_image_seq_len": 4096}
+    LTXPipeline(
+        tokenizer=words,
+        text_encoder=T5EncoderModel(T5Config(**t5_config(words))),
+        vae=vae,
+        transformer=louder(network),
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=dynamic, shift_terminal=0.1, **shift),
+    ).save_pretrained(path)
     return path
 
 

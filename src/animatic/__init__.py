@@ -12,8 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import AnimaticError
-from .scene import Scene, Story, Track, load_scene, load_story
-from .video import Video
+from .importing import collector_paused
 
 if TYPE_CHECKING:
     from .backbones import load
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from .rendering import edit, render, render_batch
     from .request import GenerationRequest, SamplingOptions
     from .request_files import read_request
+    from .scene import Scene, Story, Track, load_scene, load_story
+    from .video import Video
 
     __version__: str
 
@@ -38,19 +39,21 @@ __all__ = [
 
 _LATE = {
     "METHODS": ".methods", "Callback": ".callbacks", "Control": ".core.control", "GenerationRequest": ".request",
-    "Method": ".methods", "Rehearsal": ".rehearsal", "SamplingOptions": ".request", "edit": ".rendering",
-    "generate": ".generation", "generate_batch": ".generation", "load": ".backbones", "plan": ".planning.planners",
-    "read_request": ".request_files", "rehearse": ".rehearsal", "render": ".rendering",
-    "render_batch": ".rendering",
+    "Method": ".methods", "Rehearsal": ".rehearsal", "SamplingOptions": ".request", "Scene": ".scene",
+    "Story": ".scene", "Track": ".scene", "Video": ".video", "edit": ".rendering", "generate": ".generation",
+    "generate_batch": ".generation", "load": ".backbones", "load_scene": ".scene", "load_story": ".scene",
+    "plan": ".planning.planners", "read_request": ".request_files", "rehearse": ".rehearsal",
+    "render": ".rendering", "render_batch": ".rendering",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch only when it is used: planning and editing stay quick."""
+    """Import each name only when it is used: planning needs no torch, and `--help` nothing."""
     if name == "__version__":
         return import_module("importlib.metadata").version("animatic")
     if name in _LATE:
-        return getattr(import_module(_LATE[name], __name__), name)
+        with collector_paused():
+            return getattr(import_module(_LATE[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

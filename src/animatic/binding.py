@@ -178,6 +178,7 @@ class BoundRequest:
             story=story,
             model=backbone.reference or backbone.name,
             loras=backbone.loras,
+            embeddings=backbone.embeddings,
             method=self.method.name,
             settings=dict(self.settings),
             sampling=sampling,
@@ -187,13 +188,13 @@ class BoundRequest:
 
 
 def load_model(request: GenerationRequest) -> Components:
-    """The model of a request, its LoRAs added, with its memory options."""
+    """The model of a request, its LoRAs and embeddings added, with its memory options."""
     options = request.sampling
     memory = MemoryOptions(options.dtype, options.quantize, options.offload, options.save_memory)
 
     # as they are typed, FILE:SCALE[:NETWORK]; repr keeps every digit of the scale
     files = [f"{file}:{scale!r}:{network}".rstrip(":") for file, scale, network in request.loras]
-    chosen = with_loras(request.model, files, memory)
+    chosen = with_loras(request.model, files, memory, request.embeddings)
     return load(chosen) if isinstance(chosen, str) else chosen
 
 

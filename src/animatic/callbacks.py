@@ -6,13 +6,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .controls.watching import OnStep, Progress
-from .core.control import Control
 from .errors import AnimaticError
 
 if TYPE_CHECKING:
+    from .core.control import Control
     from .scene import Scene
     from .timeline import Timeline
     from .video import Video
@@ -77,6 +76,8 @@ class Callbacks(Callback):
         for callback in reversed(self.each):
             controls = callback.controls(controls, shown)
         if self.each:
+            from .controls.watching import Progress
+
             controls = [Progress(partial(self.on_progress, RENDERING)), *controls]
         return controls
 
@@ -93,9 +94,9 @@ class Callbacks(Callback):
             callback.on_render(video)
 
 
-StepFunction = Callable[[int, int, Any], object]
-Watcher = Callback | Control | StepFunction
-Watchers = Watcher | Sequence[Watcher]
+StepFunction: TypeAlias = Callable[[int, int, Any], object]
+Watcher: TypeAlias = "Callback | Control | StepFunction"
+Watchers: TypeAlias = "Watcher | Sequence[Watcher]"
 
 
 def together(callbacks: Watchers) -> Callbacks:
@@ -108,6 +109,10 @@ def together(callbacks: Watchers) -> Callbacks:
 
 
 def _callback(given: Watcher) -> Callback:
+    # here: commands have callbacks before they need torch
+    from .controls.watching import OnStep
+    from .core.control import Control
+
     if isinstance(given, Callback):
         return given
     if isinstance(given, Control):

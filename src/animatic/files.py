@@ -36,6 +36,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise AnimaticError(f"{path}: not JSON ({error})") from None
     except RecursionError:
         raise AnimaticError(f"{path}: not JSON of ours (nested too deeply)") from None
+    except ValueError:  # Python's limit, against quadratic time
+        raise AnimaticError(f"{path}: not JSON of ours (a number of thousands of digits)") from None
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

@@ -41,6 +41,9 @@ class Backwards:
     def __len__(self) -> int:
         return len(self._ways)
 
+    def fitted(self, x: Tensor) -> Backwards:
+        return self
+
     def start(self, x: Tensor) -> Tensor:
         return x
 
@@ -108,7 +111,7 @@ def invert(latents: Tensor, cond: Conditioning, backbone: Backbone, steps: int, 
     """Noise that leads to `latents` in `steps` unguided steps of DDIM, or of Euler where the model is of flow."""
     # Deterministic solvers of one step, whose inverse is known.
     solver = "flow" if backbone.schedule(steps).flow else "ddim"
-    forwards = backbone.schedule(steps, solver)
+    forwards = backbone.schedule(steps, solver).fitted(latents)
     schedule: Any = Backwards(forwards)
     controls = [Guidance(1.0), Implicit(schedule, times)]
     noise = sample(backbone, schedule, latents, cond, controls)

@@ -24,7 +24,18 @@ from .errors import AnimaticError
 from .methods import MethodLike, as_method
 from .methods.requirements import check_method
 from .quiet import quiet
-from .rehearsal_costs import Passes, cast, decoding_cost, give_image, guided_cost, passes_of, prediction_cost, text_cost
+from .rehearsal_costs import (
+    Passes,
+    cast,
+    decoding_cost,
+    give_image,
+    guided_cost,
+    in_windows,
+    passes_of,
+    prediction_cost,
+    text_cost,
+    windows_of,
+)
 from .request_checks import sides_of
 
 SECONDS = 1.0  # of the measurement of the device
@@ -85,12 +96,14 @@ def rehearse(
     offload: bool = False,
     save_memory: bool = False,
     objects: int = 2,
+    seconds: float | None = None,
     device: str = "",
 ) -> Rehearsal:
-    """Whether a render of one clip fits this machine, and what it costs. No weights are fetched or read.
+    """Whether a render fits this machine, and what it costs. No weights are fetched or read.
 
     `model`: a name of PRESETS or a folder. `size`: (width, height) in pixels. `objects`: how many things with boxes the
-    scene has, which decides the cost of methods that generate each on its own. The others are those of `render`.
+    scene has, which decides the cost of methods that generate each on its own. `seconds`: how long the video lasts; one
+    longer than a clip of the model is made in windows. The others are those of `render`.
 
     Raises `AnimaticError` where the model is unknown, or does not make such a clip, or the method does not run on it.
     """
@@ -102,8 +115,13 @@ def rehearse(
         raise AnimaticError(f"rehearse does not cover {backbone.name}: {reason}; want another model")
     geometry = backbone.geometry
     width, height = sides_of(size or (geometry.width, geometry.height))
+    windows = windows_of(geometry, seconds)
+    if windows is not None and frames is not None:
+        raise AnimaticError(f"frames is {frames}, and seconds is {seconds:g}; want one of them")
     frames = geometry.frames if frames is None else frames
     shape = geometry.latent(frames, height, width)
+    if windows is not None:
+        frames = geometry.pixel_frames(windows.frames)
     steps = backbone.defaults.steps if steps is None else steps
     if steps < 1:
         raise AnimaticError(f"steps is {steps}; want 1 or more")
@@ -122,6 +140,9 @@ def rehearse(
     passes = passes_of(controls, steps, objects)
     if chosen.guidance_on(backbone) == 1:
         passes = replace(passes, branches=passes.branches // 2, evaluated=passes.evaluated // 2)
+    whole = shape if windows is None else (shape[0], windows.frames, *shape[2:])
+    if windows is not None:
+        passes = in_windows(passes, len(windows.windows))
     if save_memory:
         backbone.save_memory()
 
@@ -129,7 +150,7 @@ def rehearse(
     text = text_cost(bones, not on_gpu)
     prediction = prediction_cost(bones, shape, passes.branches, controls, not on_gpu)
     guided = guided_cost(bones, shape, passes.samples, controls, not on_gpu)
-    decoding = decoding_cost(bones, shape, not on_gpu)
+    decoding = decoding_cost(bones, whole, not on_gpu)
     peaks = [cost.memory for cost in (text, prediction, guided, decoding)]
 
     weights = _weights(bones, quantize)
@@ -168,7 +189,7 @@ def rehearse(
         seconds=flops / speed_of(device, weight_type),
         download=_download(bones, weight_type, memory),
     )
-    return result if fits else replace(result, would_fit=_helpful(result, bones, controls, shape))
+    return result if fits else replace(result, would_fit=_helpful(result, bones, controls, shape, whole))
 
 
 def _weights(bones: Skeleton, quantize: str) -> dict[str, int]:
@@ -177,7 +198,7 @@ def _weights(bones: Skeleton, quantize: str) -> dict[str, int]:
     parts = {
         "network": model.unet,
         "second network": bones.second,
-        "text encoder": model.text,
+        "text encoders" if len(model.text.encoders) > 1 else "text encoder": model.text,
         "autoencoder": model.vae,
     }
     sizes = {}
@@ -251,7 +272,9 @@ def _rate(work: Callable[[], None]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def _helpful(result: Rehearsal, bones: Skeleton, controls: Sequence[Control], shape: Sequence[int]) -> tuple[str, ...]:
+def _helpful(
+    result: Rehearsal, bones: Skeleton, controls: Sequence[Control], shape: Sequence[int], whole: Sequence[int]
+) -> tuple[str, ...]:
     """The memory options with which it would fit, fewest first; activations in half precision take half."""
     on_gpu = result.device.startswith("cuda")
     other = max(result.text, result.denoising)
@@ -259,7 +282,7 @@ def _helpful(result: Rehearsal, bones: Skeleton, controls: Sequence[Control], sh
     if not result.memory.save_memory:
         bones.model.save_memory()
         saved[0] = guided_cost(bones, shape, result.passes.samples, controls, not on_gpu).memory
-        saved[1] = decoding_cost(bones, shape, not on_gpu).memory
+        saved[1] = decoding_cost(bones, whole, not on_gpu).memory
 
     half = bones.dtype if bones.dtype in HALF else "bfloat16"
     halves = ("", half) if result.dtype == "float32" else ("",)

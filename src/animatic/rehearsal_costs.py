@@ -11,15 +11,20 @@ from torch import Tensor
 
 from .backbones.concat_conditioning import CONCAT, LEVEL
 from .backbones.image_input import ImageInput
-from .backbones.sdxl import POOLED, Refiner
+from .backbones.ltx import TEXT_MASK, LTXVideo
+from .backbones.sdxl import POOLED
 from .backbones.skeleton import Skeleton
 from .controls.composition import Composition
 from .controls.energy import Energy
 from .controls.grounding import Gligen
 from .controls.regions import Regions
+from .controls.windows import Windows
+from .core.backbone import Geometry
 from .core.control import Control
 from .core.counting import Cost, counted
 from .core.types import Attend, AttentionMapRequest, Branch, Conditioning, Step
+from .scene import Scene
+from .timeline import WindowPlan, timeline_of
 
 TOKENS = 4  # of a prompt that name objects: what a guided pass asks the maps of
 IMAGE_TOKENS = 257  # of CLIP's ViT-H, which Wan 2.1 reads: 16 x 16 patches, and one of its own
@@ -65,6 +70,25 @@ def passes_of(controls: Sequence[Control], steps: int, objects: int) -> Passes:
     return Passes(predictions, guided, largest, samples, evaluated, guided + of_objects)
 
 
+def windows_of(geometry: Geometry, seconds: float | None) -> WindowPlan | None:
+    """The windows of a video that lasts so long; None where it is one clip. Windows overlap by half."""
+    if seconds is None or geometry.frames == 1 or seconds * geometry.fps <= geometry.frames + 0.5:
+        return None
+    return timeline_of((Scene("a video", seconds=seconds),), geometry).plan
+
+
+def in_windows(passes: Passes, count: int) -> Passes:
+    """The passes of a video in so many windows, each evaluated once; gradients of guided passes need all of them."""
+    together = min(count, Windows.batch)
+    return replace(
+        passes,
+        branches=passes.branches * together,
+        samples=passes.samples * count,
+        evaluated=passes.evaluated * count,
+        differentiated=passes.differentiated * count,
+    )
+
+
 def _iterations(energy: Energy, steps: int) -> int:
     total = 0
     for index in range(steps):
@@ -93,19 +117,21 @@ def cast(bones: Skeleton, dtype: torch.dtype) -> None:
 
 def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls: Sequence[Control]) -> Conditioning:
     model: Any = bones.model
-    encoder = model.text.encoder.config
     dtype = model.unet.dtype
-    text = torch.empty(branches, model.text.limit, encoder.hidden_size, dtype=dtype, device="meta")
+    text = torch.empty(branches, model.text.length, model.text.width, dtype=dtype, device="meta")
     extra = {}
-    if getattr(encoder, "projection_dim", 0) and isinstance(model, Refiner):
-        extra[POOLED] = torch.empty(branches, encoder.projection_dim, dtype=dtype, device="meta")
+    if model.text.pooled:
+        extra[POOLED] = torch.empty(branches, model.text.pooled, dtype=dtype, device="meta")
+
+    if isinstance(bones.model, LTXVideo):
+        extra[TEXT_MASK] = torch.empty(branches, model.text.length, dtype=dtype, device="meta")
 
     # GLIGEN's boxes are inputs of the layers that read them.
     if any(isinstance(control, Gligen) for control in controls):
         boxes = (branches, shape[1], GROUNDED_OBJECTS)
         extra["boxes"] = torch.empty(*boxes, 4, device="meta")
         extra["present"] = torch.empty(*boxes, device="meta")
-        extra["phrases"] = torch.empty(branches, GROUNDED_OBJECTS, encoder.hidden_size, dtype=dtype, device="meta")
+        extra["phrases"] = torch.empty(branches, GROUNDED_OBJECTS, model.text.width, dtype=dtype, device="meta")
 
     # Finishers read further channels, and some a noise level.
     geometry = model.geometry
@@ -139,11 +165,15 @@ def give_image(model: Any, shape: Sequence[int]) -> None:
 
 def text_cost(bones: Skeleton, cpu: bool) -> Cost:
     model: Any = bones.model
-    ids = torch.zeros(2, model.text.limit, dtype=torch.long, device="meta")
 
+    # Both branches of a prompt, by one encoder after the other.
     @torch.no_grad()
     def run(attend: Attend) -> object:
-        return model.text.encoder(input_ids=ids)
+        states = []
+        for encoder, limit in zip(model.text.encoders, model.text.limits, strict=True):
+            ids = torch.zeros(2, limit, dtype=torch.long, device="meta")
+            states.append(encoder(input_ids=ids).last_hidden_state)
+        return states
 
     return counted(run, [model.text], cpu)
 

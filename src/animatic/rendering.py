@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .backbones import load
 from .backbones.lora import LoraRequest
+from .backbones.textual_inversion import EmbeddingRequest
 from .callbacks import Watchers
 from .core.backbone import Backbone
 from .errors import AnimaticError
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | Backbone | DiffusionPipeline"
 OUTPUTS = ("video", "latent")
-LOADING = ("loras", "dtype", "quantize", "offload", "save_memory")  # options of a model that is yet to be loaded
+LOADING = (
+    "loras",
+    "embeddings",
+    "dtype",
+    "quantize",
+    "offload",
+    "save_memory",
+)  # options of a model that is yet to be loaded
 
 # Options by the names that pipelines of diffusers have for them.
 DIFFUSERS_NAMES = {
@@ -178,7 +186,7 @@ def request_of(story: Story, model: ModelLike, method: MethodLike, seed: int, **
         raise AnimaticError(f"model is {repr(model)[:60]}; want a name, a folder or a loaded model, or a pipeline")
     sampling = [f.name for f in fields(SamplingOptions) if f.name != "seed"]
     windows = [f.name for f in fields(WindowOptions) if f.name != "enabled"]
-    known = [*sampling, *windows, "windowed", "loras", "settings", "stages", "image"]
+    known = [*sampling, *windows, "windowed", "loras", "embeddings", "settings", "stages", "image"]
     for name in options:
         if name not in known:
             meant = DIFFUSERS_NAMES.get(name)
@@ -188,6 +196,8 @@ def request_of(story: Story, model: ModelLike, method: MethodLike, seed: int, **
     # None stands for the default, as in the fields of a request
     given = {name: _plain(value) for name, value in options.items() if value is not None}
     loras = [LoraRequest.of(lora) if isinstance(lora, str) else LoraRequest(*lora) for lora in given.get("loras", ())]
+    asked = given.get("embeddings", ())
+    embeddings = [EmbeddingRequest.of(each) if isinstance(each, str) else EmbeddingRequest(*each) for each in asked]
     for_sampling = {name: given[name] for name in sampling if name in given}
     for_windows = {name: given[name] for name in windows if name in given}
 
@@ -199,6 +209,7 @@ def request_of(story: Story, model: ModelLike, method: MethodLike, seed: int, **
         story=story,
         model=model_name,
         loras=tuple((str(lora.file), lora.scale, lora.network) for lora in loras),
+        embeddings=tuple((str(embedding.file), embedding.word) for embedding in embeddings),
         method=method if isinstance(method, str) else "",
         settings=given.get("settings", {}),
         sampling=SamplingOptions(seed=_plain(seed), **for_sampling),

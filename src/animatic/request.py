@@ -95,6 +95,7 @@ class GenerationRequest:
         story: One scene or several in a row.
         model: A name, a folder or a hub id.
         loras: (file, scale, network) of each LoRA; see `backbones.lora.LoraRequest`.
+        embeddings: (file, word) of each word added by textual inversion; word "" is the file's own.
         method: A name of `METHODS`; "": lvd, or ditctrl+lvd for what is made in windows.
         settings: The method's settings that are not its own, by name (see `methods.settings`).
         sampling: How to sample.
@@ -111,6 +112,7 @@ class GenerationRequest:
     story: Story
     model: str = "mini"
     loras: tuple[tuple[str, float, str], ...] = ()
+    embeddings: tuple[tuple[str, str], ...] = ()
     method: str = ""
     settings: Mapping[str, Value] = field(default_factory=dict)
     sampling: SamplingOptions = SamplingOptions()

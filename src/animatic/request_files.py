@@ -56,9 +56,9 @@ def check_paths(request: GenerationRequest, source: Path, allowed: Iterable[str 
                 f"{source}: its request names the {kind} {name}, outside of its own and of the working folder; "
                 f"to use it say --{kind} {name}"
             )
-        if kind in ("lora", "image") and not os.path.exists(name):
-            missing = f"{source}: its request names the {kind} {name}, which is not there"
-            raise AnimaticError(f"{missing}; want --{kind} FILE")
+        if kind != "model" and not os.path.exists(name):
+            missing = f"its request names the {kind} {name}, which is not there"
+            raise AnimaticError(f"{source}: {missing}; want --{kind} FILE")
 
 
 def _named_files(request: GenerationRequest) -> Iterator[tuple[str, str]]:
@@ -72,6 +72,8 @@ def _named_files(request: GenerationRequest) -> Iterator[tuple[str, str]]:
             yield "model", model
     for file, _, _ in request.loras:
         yield "lora", file
+    for file, _ in request.embeddings:
+        yield "embedding", file
     if request.image:
         yield "image", request.image
 

@@ -222,6 +222,43 @@ class WanProcessor(Processor):
         return out.transpose(1, 2).flatten(2).type_as(q)
 
 
+class LTXProcessor(Processor):
+    """The arithmetic of `LTXVideoAttnProcessor`: norms and rotary positions before the heads are split."""
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' LTXAttention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        q = attn.norm_q(attn.to_q(hidden_states))
+        k = attn.norm_k(attn.to_k(source))
+        v = split_heads(attn, attn.to_v(source))
+        if image_rotary_emb is not None:
+            q = apply_rotary_to_channels(q, *image_rotary_emb)
+            k = apply_rotary_to_channels(k, *image_rotary_emb)
+        q = split_heads(attn, q)
+        k = split_heads(attn, k)
+
+        # A mask is the same for all heads and queries: [branch, 1, token] becomes [branch, 1, 1, token].
+        mask = None if attention_mask is None else attention_mask[:, None]
+        text_tokens = k.shape[2] if self.kind == "cross" else 0
+        out = self.attention(q, k, v, mask, text_tokens)
+        merged = out.transpose(1, 2).flatten(2).type_as(q)
+        return attn.to_out[1](attn.to_out[0](merged))
+
+
+def apply_rotary_to_channels(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """LTX-Video's rotary positions: neighbouring channels of `x` `[branch, token, channel]` are rotated as pairs."""
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack([-b, a], -1).flatten(-2)
+    rotated = x.float() * cos + turned.float() * sin
+    return rotated.to(x.dtype)
+
+
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Wan's rotary positions: neighbouring channels of `x` `[branch, token, head, width]` are rotated as pairs.
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from diffusers import CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
-from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor, nn
 
 from ..core.arithmetic import ceil_div
@@ -242,6 +241,9 @@ def rotary_embedding(config: Any, x: Tensor) -> tuple[Tensor, Tensor] | None:
     native = (config.sample_height // patch, config.sample_width // patch)
 
     if patch_frames is None:  # 1.0: positions of other sizes are scaled into the native frame
+        # here: the pipeline's module imports much that no other model needs
+        from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
+
         crop = get_resize_crop_region_for_grid((height, width), *reversed(native))
         options: dict[str, Any] = {"crops_coords": crop}
     else:

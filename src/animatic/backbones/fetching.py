@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusers.pipelines.pipeline_loading_utils import variant_compatible_siblings
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     DryRunError,
@@ -110,6 +109,8 @@ def _is_weights(file: str) -> bool:
 
 def _weights_of(stored: Sequence[str], ending: str, variant: str) -> list[str]:
     """A part's weights of one format and variant, with their index; none where it has no such."""
+    from diffusers.pipelines.pipeline_loading_utils import variant_compatible_siblings  # of what is fetched alone
+
     files = [file for file in stored if file.endswith(ending) or f"{ending}.index" in file]
     try:
         usable: Any = variant_compatible_siblings(files, variant=variant or None)[0]

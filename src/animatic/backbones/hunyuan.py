@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler as FlowMatchEuler
-from diffusers import HunyuanVideo15Transformer3DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer3DModel
 from torch import Tensor
 
 from ..core.backbone import Geometry
-from ..core.schedule import Schedule
+from ..core.schedule import Grid, Schedule
 from ..core.schedulers import scheduler_named
 from ..core.types import Conditioning
 from ..errors import AnimaticError
@@ -85,9 +84,8 @@ class HunyuanVideo(Transformer):
 
     def schedule(self, steps: int, name: str = "") -> Schedule:
         scheduler = scheduler_named(name, self.scheduler) if name else self.scheduler
-        if type(scheduler) is FlowMatchEuler:
-            scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
-        return Schedule(scheduler, steps)
+        is_own = type(scheduler) is FlowMatchEulerDiscreteScheduler
+        return Schedule(scheduler, steps, levels=even_levels if is_own else None)
 
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         latents = x.to(self.unet.dtype)
@@ -115,21 +113,7 @@ class HunyuanVideo(Transformer):
         return output.sample.to(x.dtype)
 
 
-class FlowMatchEulerDiscreteScheduler(FlowMatchEuler):
-    """Its base with the noise levels that diffusers' pipeline of HunyuanVideo sets: evenly spaced before the shift.
-
-    The base's own spacing ends at its least level. It has the name of its base, by which schedulers are known.
-    """
-
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: Any = None,
-        sigmas: list[float] | None = None,
-        mu: float | None = None,
-        timesteps: list[float] | None = None,
-    ) -> None:
-        if num_inference_steps and sigmas is None and timesteps is None:
-            levels = np.linspace(1.0, 0.0, num_inference_steps + 1)
-            sigmas = levels[:-1].tolist()
-        super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
+def even_levels(steps: int, grid: Grid) -> Mapping[str, Any]:
+    """The levels before the shift, as diffusers' pipeline sets them; the scheduler's own end at its least level."""
+    levels = np.linspace(1.0, 0.0, steps + 1)
+    return {"sigmas": levels[:-1]}

@@ -60,6 +60,7 @@ KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**COGVIDEOX_I2V, "patch_size_t": 2}, ("cogvideox1.5-5b-i2v",)),
     ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": None}, ("cogvideox-5b",)),
     ({**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "patch_size_t": 2}, ("cogvideox1.5-5b",)),
+    ({"_class_name": "LTXVideoTransformer3DModel", "num_layers": 28}, ("ltx-video",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 12}, ("wan2.1-1.3b",)),
     ({**WAN, "num_layers": 30, "num_attention_heads": 24, "in_channels": 48}, ("wan2.2-5b",)),
     ({**WAN_I2V, "image_dim": 1280}, ("wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p")),

@@ -27,6 +27,7 @@ from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .layouts import check_original
 from .locating import SHARED, Location, locate
+from .ltx import LTXVideo
 from .memory import apply_memory_options
 from .parts import read_codec, read_labels, read_scheduler, read_text_encoder
 from .plugged import load_plugged, reader_of
@@ -43,12 +44,11 @@ from .wan import Wan
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-NETWORKS = {
-    cls.network.__name__: cls
-    for cls in (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan, StableDiffusion3, HunyuanVideo)
-}
+CLASSES = (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan, LTXVideo, HunyuanVideo, StableDiffusion3)
+NETWORKS = {cls.network.__name__: cls for cls in CLASSES}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
 NO_MEMORY_OPTIONS = MemoryOptions()
+CLIP_PROJECTION = 512  # `projection_dim` where a configuration of CLIP does not say it
 CARD = {
     "model",
     "family",
@@ -261,7 +261,8 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     # SDXL has the class of Stable Diffusion's network, and reads more.
     cls = found.cls
     if found.config.get("addition_embed_type") == "text_time":
-        cls = class_of_xl(rest, found.config)
+        pooled = read_json(rest / "text_encoder_2" / "config.json").get("projection_dim", CLIP_PROJECTION)
+        cls = class_of_xl(str(found.folder), pooled, found.config)
     network = cls.read(found.folder / cls.network_folder, dtype)
     vae = read_codec(rest / "vae", torch.float32 if cls.full_precision_vae else dtype)
     if "class_vectors" in found.card:

@@ -26,6 +26,7 @@ from . import load
 from .components import Components
 from .load import NO_MEMORY_OPTIONS
 from .lora_files import Update, read_lora
+from .textual_inversion import add_embedding
 
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
 ENCODERS = ("text_encoder", "text_encoder_2")  # of SDXL and Stable Diffusion 3: CLIP-L and OpenCLIP bigG
@@ -112,19 +113,28 @@ class LoraRequest:
         return LoraRequest(Path(rest), scale, network)
 
 
-def with_loras(model: str, requests: Sequence[str], memory: MemoryOptions = NO_MEMORY_OPTIONS) -> str | Components:
+def with_loras(
+    model: str,
+    requests: Sequence[str],
+    memory: MemoryOptions = NO_MEMORY_OPTIONS,
+    embeddings: Sequence[tuple[str, str]] = (),
+) -> str | Components:
     """The model called `model` with every FILE[:SCALE[:NETWORK]] of `requests` added, with memory options.
+
+    `embeddings`: (file, word) of each word that is added to its text encoder, see `textual_inversion`.
 
     Without any of these only its name is returned.
     """
-    if not requests and memory == NO_MEMORY_OPTIONS:
+    if not requests and not embeddings and memory == NO_MEMORY_OPTIONS:
         return model
 
     def add(loaded: Components) -> None:
+        for file, word in embeddings:
+            add_embedding(loaded, Path(file), word)
         for request in map(LoraRequest.of, requests):
             apply_lora(loaded, request.file, request.scale, request.network)
 
-    return load(model, memory=memory, adapt=add if requests else None)
+    return load(model, memory=memory, adapt=add if requests or embeddings else None)
 
 
 def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str = "") -> Components:

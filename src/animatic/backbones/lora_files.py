@@ -182,7 +182,7 @@ def _configs(file: Path, header: Mapping[str, str], named: State) -> dict[str, d
 def _json(file: Path, text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise AnimaticError(f"{file}: its header is damaged ({str(error)[:80]}); want JSON") from None
     if not isinstance(data, dict):
         raise AnimaticError(f"{file}: its header holds a {type(data).__name__}; want a JSON object")

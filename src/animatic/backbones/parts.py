@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .components import Components
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .hunyuan import HunyuanVideo
 from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS, ChatAndGlyphs, ChatText, GlyphText
+from .ltx import LTX_TEXT_TOKENS, LTXVideo
 from .sd3 import StableDiffusion3
 from .sdxl import Refiner, StableDiffusionXL
 from .small_model import ClipSentence, Labels, SpaceTimeBackbone
@@ -106,15 +108,48 @@ def text_of(name: str, cls: type[Components], network: Any, encoder: Any, tokeni
     encoder_class = type(encoder).__name__
     if encoder_class not in ENCODERS:
         raise AnimaticError(f"{name}: its text_encoder is {encoder_class}; want one of {', '.join(ENCODERS)}")
-    if not tokenizer.is_fast:
-        kind = type(tokenizer).__name__
-        raise AnimaticError(f"{name}: {kind} does not say where tokens stand; want AutoTokenizer's fast one")
+    _check_fast(name, tokenizer)
     if encoder_class == CLIP:
         text_class = ClipSentence if cls is SpaceTimeBackbone else ClipText
         return text_class(name, tokenizer, encoder)
+    if cls is LTXVideo:
+        return T5Text(name, tokenizer, encoder, min(LTX_TEXT_TOKENS, tokenizer.model_max_length))
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
     return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)
+
+
+def text_of_parts(name: str, cls: type[Components], network: Any, parts: Mapping[str, Any]) -> ClipText:
+    """The loaded text encoders and tokenizers of a pipeline, by their names in it, as a network of `cls` reads them.
+
+    Raises `AnimaticError` where one is missing or of another kind.
+    """
+    several = {StableDiffusionXL: 2, StableDiffusion3: 3}.get(cls, 1)
+    pairs = []
+    for number in ("", "_2", "_3")[:several]:
+        missing = [part for part in (f"text_encoder{number}", f"tokenizer{number}") if parts.get(part) is None]
+        if missing:
+            raise AnimaticError(f"{name}: it has no {missing[0]}; want it loaded")
+        pairs.append((parts[f"tokenizer{number}"], parts[f"text_encoder{number}"]))
+    if several == 1:
+        tokenizer, encoder = pairs[0]
+        return text_of(name, cls, network, encoder, tokenizer)
+
+    # Tokens are found in the text by where each stands.
+    for tokenizer, _ in pairs:
+        _check_fast(name, tokenizer)
+    first, second = (PenultimateText(name, tokenizer, encoder) for tokenizer, encoder in pairs[:2])
+    if cls is StableDiffusionXL:
+        return TextPair(first, second)
+    tokenizer, encoder = pairs[2]
+    limit = min(SD3_TEXT_TOKENS, tokenizer.model_max_length)
+    return TextSequence(first, second, T5Text(name, tokenizer, encoder, limit))
+
+
+def _check_fast(name: str, tokenizer: Any) -> None:
+    if not tokenizer.is_fast:
+        kind = type(tokenizer).__name__
+        raise AnimaticError(f"{name}: {kind} does not say where tokens stand; want AutoTokenizer's fast one")
 
 
 def _penultimate(name: str, folder: Path, number: str, dtype: torch.dtype, projects: bool = True) -> PenultimateText:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import DiffusionPipeline
+from diffusers.loaders import TextualInversionLoaderMixin
 
 from ..core.text import ClipText
 from ..errors import AnimaticError
@@ -21,9 +22,11 @@ from .identity import known_by_card, known_by_config
 from .image_input import IMAGE_PIPELINES
 from .load import NETWORKS, Found
 from .locating import preset_of
-from .parts import text_of
+from .parts import text_of_parts
 from .presets import PRESETS
 from .replaceable import check_replaceable
+from .sdxl import class_of_xl
+from .text_parts import TextPair
 from .usage import warn_of_usage
 
 # Pipelines that make pictures or videos of text alone. Others, but those of a first image, read more (a depth map, a
@@ -31,9 +34,12 @@ from .usage import warn_of_usage
 TEXT_PIPELINES = (
     "StableDiffusionPipeline",
     "StableDiffusionGLIGENPipeline",
+    "StableDiffusionXLPipeline",
+    "StableDiffusion3Pipeline",
     "TextToVideoSDPipeline",
     "CogVideoXPipeline",
     "WanPipeline",
+    "LTXPipeline",
 )
 
 
@@ -70,21 +76,37 @@ def assembled(pipe: Any) -> tuple[Components, Found]:
 
     # Its parts, all of which must be there.
     found, network = _found(pipe)
-    vae, encoder, tokenizer = (_part(pipe, part) for part in ("vae", "text_encoder", "tokenizer"))
-    for name, part in (("network", network), ("vae", vae), ("text_encoder", encoder)):
-        if part.training:
+    vae = _part(pipe, "vae")
+    encoders = {name: part for name, part in pipe.components.items() if name.startswith("text_encoder")}
+    for name, part in {"network": network, "vae": vae, **encoders}.items():
+        if part is not None and part.training:
             raise AnimaticError(f"{kind}: its {name} is in training mode, which drops parts at random; want .eval()")
     check_replaceable(network.attn_processors)
 
     # The same modules in the family's class.
-    text: ClipText = text_of(found.name, found.cls, network, encoder, tokenizer)
-    if any(f"{word}_1" in tokenizer.get_vocab() for word in tokenizer.get_added_vocab()):
-        text.expand = partial(pipe.maybe_convert_prompt, tokenizer=tokenizer)  # words of several vectors
+    cls = found.cls
+    if found.config.get("addition_embed_type") == "text_time":
+        pooled = _part(pipe, "text_encoder_2").config.projection_dim
+        cls = class_of_xl(kind, pooled, found.config)
+    text = text_of_parts(found.name, cls, network, pipe.components)
+    _expand_words(pipe, text)
     geometry = found.geometry(network.config, vae.config)
-    model: Components = found.cls(found.name, network, vae, text, pipe.scheduler, geometry, found.defaults())
+    model: Components = cls(found.name, network, vae, text, pipe.scheduler, geometry, found.defaults())
     model.family = found.known.family if found.known else ""
     model.borrow_extras(pipe)
     return model, found
+
+
+def _expand_words(pipe: Any, text: ClipText) -> None:
+    """Let words of several vectors be read as the pipeline reads them, by each encoder that has some."""
+    if not isinstance(pipe, TextualInversionLoaderMixin):  # reads them as any word
+        return
+    convert: Any = pipe.maybe_convert_prompt  # of a text it makes a text, of a list a list
+    readers = (text, text.second) if isinstance(text, TextPair) else (text,)
+    for part in readers:
+        tokenizer: Any = part.tokenizer
+        if any(f"{word}_1" in tokenizer.get_vocab() for word in tokenizer.get_added_vocab()):
+            part.expand = partial(convert, tokenizer=tokenizer)
 
 
 def _found(pipe: Any) -> tuple[Found, Any]:

@@ -60,6 +60,6 @@ def load_plugged(
 
     # what is done to the parts of other models is theirs to do
     if adapt is not None or memory != MemoryOptions():
-        what = "LoRAs" if adapt is not None else "options to save memory"
+        what = "LoRAs and embeddings" if adapt is not None else "options to save memory"
         raise AnimaticError(f"model {name!r} has no components of diffusers, and takes no {what}; want it without")
     return model

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..core.types import Branch, Conditioning
 from ..errors import AnimaticError
-from .folder import read_json
 from .unet2d import UNet2D
 
 POOLED = "pooled"  # in Conditioning.extra: the pooled text embedding, `[branch, channel]`
@@ -33,6 +32,9 @@ class StableDiffusionXL(UNet2D):
 
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         self.zeros_for_no_negative = bool(index.get("force_zeros_for_empty_prompt", True))  # diffusers' default
+
+    def borrow_extras(self, pipe: Any) -> None:
+        self.zeros_for_no_negative = bool(pipe.config.force_zeros_for_empty_prompt)
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
@@ -82,17 +84,17 @@ class Refiner(StableDiffusionXL):
         return height, width, 0, 0, score
 
 
-def class_of_xl(folder: Path, config: Mapping[str, Any]) -> type[StableDiffusionXL]:
+def class_of_xl(source: str, pooled: int, config: Mapping[str, Any]) -> type[StableDiffusionXL]:
     """The class for a network of the XL kind, by how many numbers it reads besides the pooled text embedding.
 
-    `folder` is the model's, `config` the network's. Raises `AnimaticError` where the numbers are those of neither.
+    `source` names the model in errors, `pooled` is the width of its pooled text embedding, `config` that of its
+    network. Raises `AnimaticError` where the numbers are those of neither.
     """
-    pooled = read_json(folder / "text_encoder_2" / "config.json").get("projection_dim", 512)
     count = (config["projection_class_embeddings_input_dim"] - pooled) / config["addition_time_embed_dim"]
     if count == 6:
         return StableDiffusionXL
     if count == 5:
         return Refiner
     raise AnimaticError(
-        f"{folder}/unet: reads {count:g} numbers of size and place; want SDXL, which reads 6, or its refiner, 5"
+        f"{source}: its unet reads {count:g} numbers of size and place; want SDXL, which reads 6, or its refiner, 5"
     )

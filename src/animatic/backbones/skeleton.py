@@ -7,7 +7,7 @@ stands in `tests/real`); those of a folder are read from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -27,31 +27,44 @@ from .codec import PatchCodec
 from .components import Components
 from .folder import class_in, read_card, read_json
 from .grounding import add_grounding
+from .hunyuan import HunyuanVideo
 from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS
 from .lavie import CARDS
-from .load import NETWORKS, found_at
+from .load import CLIP_PROJECTION, NETWORKS, found_at
 from .locating import Location, locate
-from .parts import ENCODERS
+from .ltx import LTX_TEXT_TOKENS, LTXVideo
+from .parts import CLIP, ENCODERS, SD3_TEXT_TOKENS
 from .presets import CONVERT_COMMAND, PRESETS
-from .sdxl import Refiner
+from .sd3 import StableDiffusion3
+from .sdxl import class_of_xl
 from .unet3d import UNet3D
 
 CLIP_TOKENS = 77
-SEVERAL = "models of several text encoders are not counted yet"
 TI2V_CHANNELS = 48  # of Wan 2.2 5B, which reads a timestep for every token
-TEXT_FOLDERS = ("text_encoder", "text_encoder_2")
+TEXT_FOLDERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 LANGUAGE_MODEL = "Qwen2_5_VLTextModel"  # of HunyuanVideo 1.5
 NOT_OF_THE_MODEL = ("architectures", "model_type", "torch_dtype")  # keys of a text encoder's configuration
 WITH_PROJECTION = {CLIPTextModelWithProjection.__name__: CLIPTextModelWithProjection}
 
 
-class TextEncoder(nn.Module):
-    """A text encoder without a tokenizer; `limit` tokens of a prompt are encoded."""
+class TextEncoders(nn.Module):
+    """A model's text encoders without tokenizers; each reads as many tokens of a prompt as its number in `limits`.
 
-    def __init__(self, encoder: Any, limit: int) -> None:
+    The network reads `length` states of `width` channels: those of several CLIP encoders are concatenated along
+    channels; where T5 is the third (Stable Diffusion 3), its states follow along tokens, and CLIP's are padded.
+    `pooled` are the channels of the pooled embedding that it reads besides, 0 for none.
+    """
+
+    def __init__(self, encoders: Sequence[Any], limits: Sequence[int]) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.limit = limit
+        self.encoders = nn.ModuleList(encoders)
+        self.limits = tuple(limits)
+        widths = [encoder.config.hidden_size for encoder in encoders]
+        in_sequence = len(encoders) > 2
+        self.length = limits[0] + limits[-1] if in_sequence else limits[0]
+        self.width = max(widths) if in_sequence else sum(widths)
+        projecting = [encoder for encoder in encoders if type(encoder).__name__ in WITH_PROJECTION]
+        self.pooled = sum(encoder.config.projection_dim for encoder in projecting)
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ def _of_preset(name: str) -> Skeleton:
     preset = PRESETS[name]
     known = published()
     if name not in known["models"]:
-        raise AnimaticError(f"rehearse does not know the configurations of {name!r}; {SEVERAL}")
+        raise AnimaticError(f"rehearse does not know the configurations of {name!r}; want a folder of it")
     parts = known["models"][name]
     configs = {part: known["configurations"][key] for part, key in parts.items() if part != "download"}
 
@@ -113,9 +126,9 @@ def _of_preset(name: str) -> Skeleton:
         configs["unet"] = {"_class_name": "LaVieUNet", **card["unet"]}
         geometry, defaults = card["geometry"], card["defaults"]
 
-    text_part = next(part for part in TEXT_FOLDERS if part in configs)
-    text_class = configs[text_part]["architectures"][0]
-    made = _assembled(name, configs, text_class, configs[text_part], geometry, defaults)
+    encoders = [configs[part] for part in TEXT_FOLDERS if part in configs]
+    encoder_classes = [config["architectures"][0] for config in encoders]
+    made = _assembled(name, configs, encoder_classes, encoders, geometry, defaults)
     made.family = preset.family
     made.concat_conditioning = preset.concat_conditioning
     second = None
@@ -140,18 +153,15 @@ def _of_folder(place: Location) -> Skeleton:
     configs["vae"] = read_json(rest / "vae" / "config.json")
     index_file = rest / "model_index.json"
     index = read_json(index_file) if index_file.exists() else {}
-    text_parts = [name for name in TEXT_FOLDERS if class_in(index, name)]
-    if len(text_parts) > 1:
-        raise AnimaticError(f"{folder}: has several text encoders; {SEVERAL}")
-    text_part = text_parts[0] if text_parts else "text_encoder"
-    text_config = read_json(rest / text_part / "config.json")
-    text_class = class_in(index, text_part) or "CLIPTextModel"
+    text_parts = [name for name in TEXT_FOLDERS if class_in(index, name)] or ["text_encoder"]
+    encoders = [read_json(rest / name / "config.json") for name in text_parts]
+    encoder_classes = [class_in(index, name) or CLIP for name in text_parts]
 
     with torch.device("meta"):
         sizes = _network(configs[part]).config
         vae_config = _vae(configs["vae"]).config
     geometry = found.geometry(sizes, vae_config)
-    made = _assembled(place.name, configs, text_class, text_config, geometry, found.defaults())
+    made = _assembled(place.name, configs, encoder_classes, encoders, geometry, found.defaults())
     made.coordinates = found.card.get("coordinates", False)
     made.family = found.known.family if found.known else ""
     second = None
@@ -172,8 +182,8 @@ def _vae_dtype(model: Components, configs: Mapping[str, Any]) -> str:
 def _assembled(
     name: str,
     configs: Mapping[str, Any],
-    text_class: str,
-    text_config: Mapping[str, Any],
+    encoder_classes: Sequence[str],
+    encoders: Sequence[Mapping[str, Any]],
     geometry: Geometry | None,
     defaults: ModelDefaults | None,
 ) -> Components:
@@ -182,15 +192,17 @@ def _assembled(
     cls: Any = NETWORKS[config["_class_name"]]
     network = _network(config)
     if config.get("addition_embed_type") == "text_time":
-        cls = Refiner
+        pooled = encoders[-1].get("projection_dim", CLIP_PROJECTION)
+        cls = class_of_xl(name, pooled, config)
     vae = _vae(configs["vae"])
-    text: Any = _text(cls, network, text_class, text_config)
+    made = [_encoder(cls, network, each, own) for each, own in zip(encoder_classes, encoders, strict=True)]
+    text: Any = TextEncoders([encoder for encoder, _ in made], [limit for _, limit in made])
 
     # The scheduler takes no part: one of its class is enough.
     scheduler = diffusers.DDIMScheduler()
     geometry = geometry or cls.native_geometry(network.config, vae.config)
     model = cls(name, network, vae, text, scheduler, geometry, defaults or ModelDefaults())
-    if text_class == "UMT5EncoderModel":
+    if "UMT5EncoderModel" in encoder_classes:
         model.timestep_per_token = config["in_channels"] == TI2V_CHANNELS
     return model.freeze()
 
@@ -220,9 +232,10 @@ def _vae(config: Mapping[str, Any]) -> Any:
         return cls.from_config(dict(config))
 
 
-def _text(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) -> TextEncoder:
+def _encoder(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) -> tuple[Any, int]:
+    """A text encoder, and how many tokens of a prompt it reads."""
     if text_class == LANGUAGE_MODEL:
-        return _language_model(config)
+        return _language_model(config), WORD_TOKENS
     encoders = {**ENCODERS, **WITH_PROJECTION}
     if text_class not in encoders or text_class == "BertModel":
         raise AnimaticError(f"text encoder {text_class!r} cannot be rehearsed; want one of CLIP's or T5's")
@@ -234,17 +247,17 @@ def _text(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) ->
     # As many tokens as the network was trained on.
     limit = config.get("max_position_embeddings", CLIP_TOKENS)
     if text_class == "T5EncoderModel":
-        limit = network.config.max_text_seq_length
+        known = {StableDiffusion3: SD3_TEXT_TOKENS, LTXVideo: LTX_TEXT_TOKENS, HunyuanVideo: GLYPH_TOKENS}
+        of_pipeline = known.get(cls)
+        limit = of_pipeline or network.config.max_text_seq_length
     if text_class == "UMT5EncoderModel":
         limit = WAN_TEXT_TOKENS
-    return TextEncoder(encoder, limit)
+    return encoder, limit
 
 
-def _language_model(config: Mapping[str, Any]) -> TextEncoder:
-    """HunyuanVideo 1.5's first text encoder; ByT5 beside it has a thirtieth of the parameters, and is left out."""
+def _language_model(config: Mapping[str, Any]) -> Any:
     from transformers import Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel  # slow to import
 
     own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
     with torch.device("meta"):
-        encoder = Qwen2_5_VLTextModel(Qwen2_5_VLTextConfig(**own))
-    return TextEncoder(encoder, WORD_TOKENS + GLYPH_TOKENS)
+        return Qwen2_5_VLTextModel(Qwen2_5_VLTextConfig(**own))

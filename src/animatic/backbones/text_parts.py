@@ -85,6 +85,7 @@ class TextPair(ClipText):
         """Both encoders, which cut prompts if this does."""
         # The first is a view: its weights are registered here, once.
         first = PenultimateText(self.name, self.tokenizer, self.encoder)
+        first.expand = self.expand
         return cutting(first, self.truncate), cutting(self.second, self.truncate)
 
 
@@ -133,6 +134,7 @@ class TextSequence(TextPair):
 
     def _clip(self) -> TextPair:
         pair = TextPair(PenultimateText(self.name, self.tokenizer, self.encoder), self.second)
+        pair.expand = self.expand
         return cutting(pair, True)
 
     def _t5(self) -> T5Text:

@@ -13,13 +13,16 @@ from torch import Tensor
 def decoded_pieces(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     """Decode unscaled latents `[sample, channel, frame, h, w]` to pieces `[sample, 3, frame, height, width]` in -1..1.
 
-    Joined along time they equal the output of `vae.decode`; with tiling there is one piece. CogVideoX's decoder turns
-    the first latent frame into a single frame only where the number of latent frames is odd: of an even number the last
-    is repeated. HunyuanVideo 1.5's attends over all frames: it is decoded whole.
+    Joined along time they equal the output of `vae.decode`; there is one piece with tiling, and of LTX-Video and
+    HunyuanVideo 1.5. CogVideoX's decoder turns the first latent frame into a single frame only where the number of latent
+    frames is odd: of an even number the last is repeated.
     """
     kind = type(vae).__name__
+    if kind == "AutoencoderKLLTXVideo":
+        yield _ltx(vae, latents)
+        return
+    is_whole = kind == "AutoencoderKLHunyuanVideo15"  # its attention is over all frames
     decode = _wan if kind == "AutoencoderKLWan" else _cogvideox
-    is_whole = kind == "AutoencoderKLHunyuanVideo15"
     if decode is _cogvideox and not is_whole and latents.shape[2] % 2 == 0:
         last = latents[:, :, -1:]
         latents = torch.cat([latents, last], 2)
@@ -59,6 +62,12 @@ def _wan(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     vae.clear_cache()
 
 
+def _ltx(vae: Any, latents: Tensor) -> Tensor:
+    """The whole clip: its decoder looks ahead in time. Decoders of 0.9.1 and later are told that nothing is noisy."""
+    timestep = latents.new_zeros(len(latents)) if vae.config.timestep_conditioning else None
+    return vae.decode(latents, timestep).sample
+
+
 def to_bytes(pixels: Tensor) -> Tensor:
     """`[sample, 3, frame, height, width]` in -1..1 to uint8 `[sample, frame, height, width, 3]`."""
     levels = ((pixels.float() + 1) * 127.5).round()
@@ -68,6 +77,10 @@ def to_bytes(pixels: Tensor) -> Tensor:
 def latent_scaling(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     """(mean, 1 / standard deviation) of a video autoencoder's latents per channel, as tensors like `like`."""
     config = vae.config
+    if type(vae).__name__ == "AutoencoderKLLTXVideo":  # in its weights
+        shape = (1, -1, 1, 1, 1)
+        mean, deviation = vae.latents_mean.view(shape), vae.latents_std.view(shape)
+        return mean.to(like), (config.scaling_factor / deviation).to(like)
     if config.get("latents_std") is None:  # one factor for all channels
         return like.new_zeros(()), like.new_tensor(config.scaling_factor)
     mean = torch.tensor(config["latents_mean"]).view(1, -1, 1, 1, 1)

@@ -15,7 +15,7 @@ SAMPLES, SAMPLE = 64, 2**20  # parts of a large file, and the bytes of each
 
 
 def contents(settings: RunSettings) -> dict[str, str]:
-    """The digests by name: of the model's folder or file, LoRAs, first image, and a benchmark's own Python file.
+    """The digests by name: of the model's folder or file, LoRAs, embeddings, first image, and a benchmark's own file.
 
     Models of the hub have none: their files are kept there under a commit, and do not change.
     """
@@ -35,6 +35,8 @@ def contents(settings: RunSettings) -> dict[str, str]:
         found["weights"] = digest_of_folder(Path(str(files("animatic") / "weights" / model)))
     for number, (file, _, _) in enumerate(settings.request.loras, 1):
         found[f"lora {number}"] = _shortened(digest_of(Path(file)))
+    for number, (file, _) in enumerate(settings.request.embeddings, 1):
+        found[f"embedding {number}"] = _shortened(digest_of(Path(file)))
     if settings.request.image:
         found["image"] = _shortened(digest_of(Path(settings.request.image)))
     if file := file_of(settings.benchmark):

@@ -68,6 +68,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as base:  # rolls back what is open
             base.row_factory = sqlite3.Row
+
+            # A commit is on the disk when it returns: without this a power cut may bring its journal back and undo it.
+            base.execute("pragma synchronous = extra")
             (version,) = base.execute("pragma user_version").fetchone()
             if version > VERSION:
                 raise AnimaticError(f"{path}: is of version {version}; this program reads up to {VERSION}")

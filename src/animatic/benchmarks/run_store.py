@@ -264,7 +264,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise AnimaticError(f"{path}: cannot be read ({error.strerror}); want the folder of a run") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnimaticError(f"{path}: not JSON ({error})") from None
     if not isinstance(data, dict) or data.get("version") != VERSION:
         found = data.get("version") if isinstance(data, dict) else type(data).__name__

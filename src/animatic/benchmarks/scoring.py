@@ -252,5 +252,5 @@ def read_score(folder: str | os.PathLike[str]) -> tuple[ScoringSettings, list[Ca
         return settings, [from_json(fields) for fields in rows]
     except FileNotFoundError:
         raise AnimaticError(f"{folder} has no score; run: animatic bench score {folder}") from None
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise AnimaticError(f"{path}: is damaged ({error!r}); score again") from None

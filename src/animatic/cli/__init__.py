@@ -26,7 +26,7 @@ from . import rehearse as cli_rehearse
 from . import studio as cli_studio
 from . import train as cli_train
 from .aliases import with_present_names
-from .console import table, warnings_as_lines
+from .console import printable, table, warnings_as_lines
 from .options import AsJson, by_field, only_finite
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -125,12 +125,12 @@ def info(
     from ..video import read_info
 
     if not request:
-        print(json.dumps(read_info(file), indent=1, ensure_ascii=False))
+        print(printable(json.dumps(read_info(file), indent=1, ensure_ascii=False)))
         return
     carried = request_in(file)
     if carried is None:
         raise AnimaticError(f"{file}: carries no request; want a file that animatic wrote")
-    print(json.dumps(carried.to_dict(), indent=1, ensure_ascii=False))
+    print(printable(json.dumps(carried.to_dict(), indent=1, ensure_ascii=False)))
 
 
 # typer takes "nan" for a number; a threshold of NaN would compare as false everywhere
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 def _fail(message: str) -> int:
     # in one line, whatever a library's message looks like
-    one_line = " ".join(message.split())
+    one_line = printable(" ".join(message.split()))
     print(f"error: {one_line}", file=sys.stderr)
     return 2
 

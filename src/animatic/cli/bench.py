@@ -30,7 +30,7 @@ from ..planning.planners import PlannerOptions
 from ..planning.replies import read
 from . import plan as cli_plan
 from . import runs as cli_runs
-from .console import bar, table
+from .console import bar, printable, table
 from .options import AsJson
 
 app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
@@ -271,7 +271,7 @@ def _print_tallies(title: str, tallies: Mapping[str, Tally]) -> None:
 def _print_reasons(label: str, reasons: Iterable[str]) -> None:
     """Each reason once, with how often it was given."""
     for reason, count in Counter(reasons).items():
-        print(f"{label}{count} x {reason}")
+        print(printable(f"{label}{count} x {reason}"))
 
 
 cli_runs.add_to(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,14 @@ from rich.table import Table
 
 from ..errors import AnimaticWarning
 
+# C0 but newline and tab, DEL, C1, marks that turn the direction of text, and halves of a character
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` with control characters as JSON writes them, `\\u001b`: a stranger's file must not steer the terminal."""
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 def console(silent: bool = False, stderr: bool = False) -> Console:
     """Text is shown as it stands: names of files may hold brackets and colons."""
@@ -23,7 +32,7 @@ def console(silent: bool = False, stderr: bool = False) -> Console:
 
 def line(text: str, silent: bool = False, style: str | None = None, stderr: bool = False) -> None:
     """A line as it stands: not coloured by its words, not broken."""
-    console(silent, stderr).print(text, style=style, highlight=False, soft_wrap=True)
+    console(silent, stderr).print(printable(text), style=style, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -61,9 +70,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], as_json: bool =
         return
     drawn = Table()
     for i, column in enumerate(head):
-        drawn.add_column(column, no_wrap=i == 0, overflow="fold")  # what stands first is to be copied: never cut
+        drawn.add_column(
+            printable(column), no_wrap=i == 0, overflow="fold"
+        )  # what stands first is to be copied: never cut
     for row in rows:
-        drawn.add_row(*map(str, row))
+        drawn.add_row(*(printable(str(cell)) for cell in row))
 
     # a pipe has no width to fit into
     screen = Console(markup=False, emoji=False)

@@ -116,6 +116,7 @@ def _source(source: Path, choices: Choices, invert: str) -> tuple[GenerationRequ
         (scene,),
         made.model,
         made.loras,
+        made.embeddings,
         method="none",
         sampling=replace(made.sampling, frames=None),
         windows=WindowOptions(False),

@@ -21,7 +21,7 @@ from ..planning.language_model import PlanResult
 from ..planning.planners import KNOWN, PlannerOptions, default_cache, import_replies, plan_all, planner_named
 from ..planning.planners import Planner as AnyPlanner
 from ..scene import Box, Story, load_story, save_story, story_json
-from .console import bar, console, line, show_characters
+from .console import CONTROLS, bar, console, line, printable, show_characters
 from .prompts import read_prompts
 
 COLOURS = {
@@ -116,14 +116,14 @@ def print_warnings(planned: PlanResult, where: str = "") -> None:
 def print_accounts(planned: PlanResult) -> None:
     """Each prompt with its words coloured by their roles, and below it the roles in these colours."""
     for account in planned.accounts:
-        shown = Text(account.prompt)
+        shown = Text(CONTROLS.sub(" ", account.prompt))  # one letter for one: the words are given by position
         for each in account.words:
             shown.stylize(COLOURS[each.role], each.start, each.end)
         roles = [role for role in Role if account.with_role(role)]
         parts: list[Text] = []
         for role in roles:
             words = ", ".join(account.with_role(role))
-            parts.append(Text(f"{role}: {words}", style=COLOURS[role]))
+            parts.append(Text(printable(f"{role}: {words}"), style=COLOURS[role]))
         legend = Text("; ").join(parts)
 
         # on stderr, for stdout is the scene; not wrapped, so that a file of it has a line for each
@@ -224,13 +224,13 @@ def show(
     for made in story:
         background = made.background or "-"
         negative = made.negative or "-"
-        print(made.prompt)
-        print(f"  background {background}; negative {negative}; {made.seconds:g} s")
+        print(printable(made.prompt))
+        print(printable(f"  background {background}; negative {negative}; {made.seconds:g} s"))
         for track in made.tracks:
             boxes = [_box_text(box) for box in track.boxes]
-            print(f"  {track.phrase}: {'  '.join(boxes)}")
+            print(printable(f"  {track.phrase}: {'  '.join(boxes)}"))
         if made.reasoning:
-            print(f"  {made.reasoning}")
+            print(printable(f"  {made.reasoning}"))
     if draw:
         _draw(story, draw, frames)
 

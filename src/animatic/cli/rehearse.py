@@ -20,6 +20,7 @@ def rehearse(
     method: Annotated[str, typer.Option(help="A name of `animatic methods`.")] = "lvd",
     frames: Annotated[int | None, typer.Option(help="Number of frames; the model's own if not given.")] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; the model's own if not given.")] = "",
+    seconds: Annotated[float | None, typer.Option(help="Of the video; beyond a clip of the model, in windows.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own if not given.")] = None,
     objects: Annotated[int, typer.Option(min=1, help="Objects of the scene: lmd makes each on its own.")] = 2,
     dtype: Annotated[str, typer.Option(help="Weights in float32, bfloat16 or float16.")] = "",
@@ -43,6 +44,7 @@ def rehearse(
         offload=offload,
         save_memory=save_memory,
         objects=objects,
+        seconds=seconds,
     )
     if as_json:
         print(json.dumps(result.to_dict()))

@@ -31,6 +31,9 @@ class Choices:
     lora: list[str] | None = option(
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )
+    embedding: list[str] | None = option(
+        None, "A word of textual inversion to add to the model's text; may be repeated.", "FILE[:WORD]"
+    )
     method: str | None = option(None, "A name of `animatic methods`.")
     image: str | None = option(None, "A picture that the video begins with, for models that animate one.", "FILE")
     set: list[str] | None = option(
@@ -46,10 +49,11 @@ def requested(
     Under another model, what the request says of sampling is that of its own model and is left out.
     """
     from ..backbones.lora import LoraRequest
+    from ..backbones.textual_inversion import EmbeddingRequest
 
     if is_other_model(choices.model, request.model):
         seed = SamplingOptions(seed=request.sampling.seed)
-        request = replace(request, sampling=seed, settings={}, loras=(), windows=WindowOptions())
+        request = replace(request, sampling=seed, settings={}, loras=(), embeddings=(), windows=WindowOptions())
     changes: dict[str, Any] = {"settings": _settings(request, choices)}
     if choices.model is not None:
         changes["model"] = choices.model
@@ -58,6 +62,9 @@ def requested(
     if choices.lora is not None:
         loras = map(LoraRequest.of, choices.lora)
         changes["loras"] = tuple((str(lora.file), lora.scale, lora.network) for lora in loras)
+    if choices.embedding is not None:
+        embeddings = map(EmbeddingRequest.of, choices.embedding)
+        changes["embeddings"] = tuple((str(embedding.file), embedding.word) for embedding in embeddings)
     if choices.image is not None:
         changes |= {"image": choices.image, "image_digest": ""}
     values = _sampling_values(sampling, silent)
@@ -92,6 +99,7 @@ def recorded(source: Path, choices: Choices) -> GenerationRequest:
         request,
         model="" if choices.model else request.model,
         loras=() if choices.lora or choices.model else request.loras,
+        embeddings=() if choices.embedding or choices.model else request.embeddings,
         image=request.image if choices.image is None else "",
     )
     check_paths(kept, source)

@@ -15,7 +15,7 @@ from ..planning.planners import PlannerOptions
 from ..request import FinishingOptions, GenerationRequest
 from . import finish as cli_finish
 from . import plan as cli_plan
-from .console import bar, console
+from .console import bar, console, printable
 from .options import by_field
 from .requested import Choices, Sampling, Windows, requested
 
@@ -128,7 +128,7 @@ def _print_states(out: Path) -> int:
     for state in (FAILED, LEFT_OUT):
         reasons = [job.reason for job in jobs if job.state == state]
         for reason, count in Counter(reasons).items():
-            console().print(f"  {state}, {count} x {reason}", highlight=False, soft_wrap=True, style="dim")
+            console().print(printable(f"  {state}, {count} x {reason}"), highlight=False, soft_wrap=True, style="dim")
     failed = [job for job in jobs if job.state == FAILED]
     return len(failed)
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import AnimaticError
 from . import plan as cli_plan
 from .console import console, line
+
+if TYPE_CHECKING:
+    from ..studio.server import Running
 
 
 def studio(
@@ -43,6 +49,9 @@ def studio(
     frames: Annotated[int, typer.Option(help="Most frames of a video.", min=1)] = 64,
     steps: Annotated[int, typer.Option(help="Most denoising steps.", min=1)] = 200,
     side: Annotated[int, typer.Option(help="Most pixels of a side.", min=1)] = 1024,
+    memory: Annotated[
+        float, typer.Option(help="Most GiB a job may take beside its model's weights; 0 is what is free.", min=0)
+    ] = 0.0,
 ) -> None:
     """Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`."""
     for name, value in (("base-url", base_url), ("template", template)):
@@ -58,7 +67,7 @@ def studio(
         from ..studio.server import check_port, serve
         from ..studio.work import Limits, Studio
 
-        limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side)
+        limits = Limits(waiting=waiting, frames=frames, steps=steps, side=side, memory=memory)
         options = PlannerOptions(template=template, base_url=base_url, cache=default_cache())
         planners = {planner: options} if planner else {}
 
@@ -76,4 +85,19 @@ def studio(
     try:
         server.wait()
     finally:
-        server.close()
+        if not _closed(server):
+            _leave()
+
+
+def _closed(server: Running) -> bool:
+    """Close the server; False where a job does not stop, or the user does not want to wait for it."""
+    try:
+        return server.close()
+    except KeyboardInterrupt:
+        return server.api.studio.close(patience=0)
+
+
+def _leave() -> None:
+    """End this process at once: a job is in an operation that cannot be interrupted. Files are whole at any moment."""
+    print("error: interrupted; nothing was left half-written", file=sys.stderr, flush=True)
+    os._exit(128 + signal.SIGINT)

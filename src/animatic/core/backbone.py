@@ -160,9 +160,10 @@ class Backbone(ABC):
     "". `provides`: the capabilities that controls may need. `words`: the only objects it can show;
     empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
     or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
-    each adapter added to it, network "" for all. `memory`: the memory options it was loaded with. `image_input`:
-    whether its clips can begin with an image ("optional"), must ("required") or cannot (""). `first_frame`: clean
-    latents `[1, channel, 1, height, width]` in place of a sample's first latent frame, set by `with_image` alone.
+    each adapter added to it, network "" for all. `embeddings`: (file, word) of each word added to its text encoder.
+    `memory`: the memory options it was loaded with. `image_input`: whether its clips can begin with an image
+    ("optional"), must ("required") or cannot (""). `first_frame`: clean latents `[1, channel, 1, height, width]` in
+    place of a sample's first latent frame, set by `with_image` alone.
     """
 
     name: str
@@ -176,6 +177,7 @@ class Backbone(ABC):
     concat_conditioning: ConcatConditioning | None = None
     reference: str = ""
     loras: tuple[tuple[str, float, str], ...] = ()
+    embeddings: tuple[tuple[str, str], ...] = ()
     memory: MemoryOptions | None = None
     image_input: Literal["", "optional", "required"] = ""
     first_frame: Tensor | None = None

@@ -43,6 +43,7 @@ def sample(
         guidance = backbone.defaults.guidance
 
     # bind the controls, which are settings alone, to this run
+    schedule = schedule.fitted(x)
     x = schedule.start(x)
     run = Run(backbone, schedule, x, cond, seeds, scenes, guidance)
     added = [scene for control in controls for scene in control.added_scenes(run)]

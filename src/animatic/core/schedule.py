@@ -8,7 +8,7 @@ levels) is handled here. Those that would give wrong results are refused, with t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
 from typing import Any
 
@@ -22,6 +22,7 @@ from .levels import check_plms, lands, thinned
 from .schedulers import EXPLODING, TWICE, check_runs, is_flow
 from .types import Step
 
+Grid = tuple[int, int, int]  # latent frames, rows and columns
 LEFT_OVER = 0.01  # the most noise that flow matching may end with, as a fraction: less is not seen
 
 
@@ -34,9 +35,19 @@ class Schedule:
     second sample has an effect through the prediction alone. With `stop` the run ends after the level of that index.
     The noise of a stochastic solver depends on each sample's first noise alone, so that a sample is the same in any
     batch. Raises `AnimaticError` where the scheduler does not run here, or not in so many steps.
+
+    `levels` are of models whose noise levels depend on the size of a video: of steps and latents of size `grid` it
+    gives the arguments of `set_timesteps`. `fitted` is the schedule for samples of another size.
     """
 
-    def __init__(self, scheduler: Any, steps: int, stop: int | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: Any,
+        steps: int,
+        stop: int | None = None,
+        levels: Callable[[int, Grid], Mapping[str, Any]] | None = None,
+        grid: Grid = (1, 1, 1),
+    ) -> None:
         self.name = type(scheduler).__name__
         self.flow = is_flow(scheduler)
         check_runs(self.name, self.flow)
@@ -50,6 +61,8 @@ class Schedule:
         self._given = scheduler
         self.steps = steps
         self._stop = stop
+        self._levels = levels
+        self._grid = grid
         self._scheduler = copy.deepcopy(scheduler)
 
         # DDIM with these spacings is computed on a table of the visited levels alone, see `thinned`.
@@ -59,7 +72,7 @@ class Schedule:
             self._scheduler, network_times = thinned(scheduler, steps)
         try:
             with quiet():
-                self._scheduler.set_timesteps(steps)
+                self._scheduler.set_timesteps(steps, **self._given_levels())
         except ValueError as error:  # such as more steps than a model was distilled for
             reason = str(error).partition("\n")[0]
             raise AnimaticError(f"steps is {steps}, which {self.name} does not take ({reason})") from None
@@ -72,6 +85,16 @@ class Schedule:
         self._draws_noise = "generator" in signature(self._scheduler.step).parameters
         self._clean: Tensor | None = None  # the last clean estimate, an argument of CogVideoX's solver
         self._check()
+
+    def _given_levels(self) -> Mapping[str, Any]:
+        """The arguments of `set_timesteps` besides the steps. Raises where the scheduler does not take them."""
+        if self._levels is None:
+            return {}
+        given = self._levels(self.steps, self._grid)
+        takes = signature(self._scheduler.set_timesteps).parameters
+        if not set(given) <= set(takes):
+            raise AnimaticError(f"{self.name} has no shift by the size of a video, which this model needs; want flow")
+        return given
 
     def _check(self) -> None:
         """Raise where the scheduler cannot take these steps, or would compute numbers that are not finite."""
@@ -128,7 +151,14 @@ class Schedule:
 
     def again(self, stop: int | None = None) -> Schedule:
         """A schedule of the same levels for another run, up to the level of index `stop`."""
-        return Schedule(self._given, self.steps, stop)
+        return Schedule(self._given, self.steps, stop, self._levels, self._grid)
+
+    def fitted(self, x: Tensor) -> Schedule:
+        """The schedule for samples `[sample, channel, frame, height, width]` of the size of `x`."""
+        frames, height, width = x.shape[2:]
+        if self._levels is None or self._grid == (frames, height, width):
+            return self
+        return Schedule(self._given, self.steps, self._stop, self._levels, (frames, height, width))
 
     def _level(self, index: int, t: int) -> tuple[float, float]:
         """(sqrt(1 - alpha_bar), gain) at a step; for flow matching (sigma, 1)."""

@@ -24,6 +24,6 @@ def embedded_info(metadata: Mapping[str, Any]) -> dict[str, Any]:
     text = next(filter(None, texts), "{}")
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # also of numbers of thousands of digits, and of deep nesting
         return {}
     return data if isinstance(data, dict) else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError, warn
-from ..files import read_json
+from ..files import read_json, sync
 from ..locking import locked
 from ..scene import Story, parse
 
@@ -92,6 +92,8 @@ class Cache:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
+                if not end:  # a new file's name is on the disk only with its folder
+                    sync(self.path.parent)
         except OSError as error:
             raise AnimaticError(f"{self.path}: cannot be written ({error.strerror})") from None
         self.entries[entry.key] = entry

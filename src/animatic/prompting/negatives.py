@@ -36,6 +36,9 @@ LAVIE_ENDING = ", 4k."
 # LaVie, vsr/sample.py
 LAVIE_UPSCALING = "blur, worst quality"
 
+# diffusers' example of LTXPipeline
+LTX = "worst quality, inconsistent motion, blurry, jittery, distorted"
+
 # ruff: noqa: RUF001 - its commas are wide
 # Wan 2.1 and 2.2, wan/configs/shared_config.py, sample_neg_prompt
 WAN = (

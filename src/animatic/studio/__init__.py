@@ -5,6 +5,8 @@ log.py      what was asked for and made: a folder per render
 jobs.py     what a job can be: render, finish, edit
 work.py     the models, the queue and its worker
 api.py      plan, render, status, cancel ...: checked functions, one per endpoint
+memory.py   what a job takes, and that it dies of it alone
+connections.py    what a connection may cost in time, and how many there are
 middleware.py     what every request passes: host, password, size, known paths
 server.py   these functions over Gradio's server, and the page in page/
 """

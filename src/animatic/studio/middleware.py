@@ -5,32 +5,45 @@ Of Gradio's many routes only those of its API are open: no uploads, no files, no
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
+import re
 import socket
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .connections import is_loopback
 from .log import Refused
 from .passwords import Guard
 
 API = "/gradio_api"
 OURS = ("/api/", "/made/", "/preview/")
 GRADIO = tuple(f"{API}/{p}" for p in ("call/", "queue/join", "queue/data", "heartbeat/", "info"))
+AT_ONCE = 16  # requests of one address other than this machine's that are answered at the same time
+STREAMS = (f"{API}/queue/data", f"{API}/heartbeat/")
+SESSION = f"{API}/queue/data"
 FREE = f"{API}/startup-events"  # Gradio asks it of itself, without a key
+HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:/@\s]*))(?::[0-9]{1,5})?")  # [::1]:7860
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+POLICY = (
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "media-src 'self'",
+    "connect-src 'self'", "object-src 'none'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'", "trusted-types 'none'",
+)  # fmt: skip
 HEADERS = {
-    "content-security-policy": (
-        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
-    ),
+    "content-security-policy": "; ".join(POLICY),
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
 
@@ -39,7 +52,8 @@ HEADERS = {
 class RequestFilter:
     """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body.
 
-    `endpoints` are the API's names in Gradio's order, with how many values each takes.
+    `endpoints` are the API's names in Gradio's order, with how many values each takes. `seconds`: until a body is
+    there whole. `has_session`: whether a session of Gradio's clients has begun.
 
     `local`: requests must name a loopback host, so that no other site's page can reach in by a name of its own. Where
     it is off and there is no password they must name an address, this machine or one of `hosts`, for the same reason.
@@ -52,24 +66,48 @@ class RequestFilter:
     password: str = ""
     local: bool = True
     hosts: Collection[str] = ()
+    seconds: float = 60.0
+    has_session: Callable[[str], bool] = bool
 
     def __post_init__(self) -> None:
         self.guard = Guard(self.password)
+        self._answering: Counter[str] = Counter()  # requests, by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        # a refusal is answered here: what it refuses never gets to Gradio
+        # streams stay open while a job is at work, and cost next to nothing
+        client, _ = scope.get("client") or ("", 0)
+        if is_loopback(client) or scope["path"].startswith(STREAMS):
+            await self._filtered(scope, receive, send, client)
+            return
+
+        # one address may not have all threads of the server
+        if self._answering[client] >= AT_ONCE:
+            message = f"{AT_ONCE} requests of this address are being answered; want fewer at once"
+            await JSONResponse({"error": message}, 429, HEADERS)(scope, receive, send)
+            return
+        self._answering[client] += 1
+        try:
+            await self._filtered(scope, receive, send, client)
+        finally:
+            self._answering[client] -= 1
+            if not self._answering[client]:
+                del self._answering[client]
+
+    async def _filtered(self, scope: Scope, receive: Receive, send: Send, client: str) -> None:
+        """Answer a request of `client`; a refusal is answered here, and never gets to Gradio."""
         method = scope["method"]
         path = scope["path"]
         unread: list[Message] = []
         try:
-            client, _ = scope.get("client") or ("", 0)
             self._check(method, path, Headers(scope=scope), client)
+            if path == SESSION:
+                self._check_session(QueryParams(scope["query_string"]).get("session_hash", ""))
             if method == "POST":
-                body = await self._read(receive)
+                body = await self._read_in_time(receive)
                 self._check_body(path, body)
                 unread.append({"type": "http.request", "body": body, "more_body": False})
         except Refused as refusal:
@@ -134,6 +172,11 @@ class RequestFilter:
         if not length.isdigit() or int(length) > self.most:
             raise Refused(f"the request is over {self.most} bytes", 413)
 
+    def _check_session(self, name: str) -> None:
+        """Refuse what Gradio would notice only after it began to answer."""
+        if not self.has_session(name):
+            raise Refused("no such session has begun", 404)
+
     def _is_named(self, host: str) -> bool:
         """Whether a host is an address or a name of this machine: a name of somebody else's can lead here, too."""
         try:
@@ -143,6 +186,14 @@ class RequestFilter:
             own = socket.gethostname().lower()
             return host.lower() in (*LOOPBACK, own, f"{own}.local", *self.hosts)
 
+    async def _read_in_time(self, receive: Receive) -> bytes:
+        """The whole body. Raises `Refused` where it is too large, or comes too slowly."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await self._read(receive)
+        except TimeoutError:
+            raise Refused(f"the request was not there whole after {self.seconds:g} s", 408) from None
+
     async def _read(self, receive: Receive) -> bytes:
         """The whole body. Raises `Refused` at the first byte too many, before the rest is taken."""
         body = bytearray()
@@ -151,6 +202,8 @@ class RequestFilter:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise Refused("the request ended in the middle")
             if len(body) > self.most:
                 raise Refused(f"the request is over {self.most} bytes", 413)
         return bytes(body)
@@ -161,6 +214,11 @@ class RequestFilter:
             words = json.loads(body.decode("utf-8") or "{}", parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise Refused("the request is not JSON") from None
+        if SURROGATE.search(body):
+            try:
+                json.dumps(words, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise Refused("the request has half a character (a lone surrogate); want whole ones") from None
         if not isinstance(words, dict):
             raise Refused(f"the request is a JSON {type(words).__name__}; want an object")
         if not path.startswith(f"{API}/"):
@@ -192,8 +250,6 @@ def _no_constant(name: str) -> None:
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without its port."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]  # IPv6: "[::1]:7860"
-    name, _, _ = header.rpartition(":")
-    return name or header
+    """The name in a Host header, without its port; "" where it is not of that form."""
+    found = HOST.fullmatch(header)
+    return (found["address"] or found["name"]) if found else ""

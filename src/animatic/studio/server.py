@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 
 from ..errors import AnimaticError
 from .api import ENDPOINTS, Api, call
+from .connections import ConnectionLimits, limit_connections
 from .log import Refused
 from .middleware import LOOPBACK, RequestFilter
 
@@ -30,8 +31,8 @@ PAGES = {  # path: file, kind
 }
 
 
-def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str] = ()) -> Any:
-    """The application, not yet served: a `gradio.Server`. `local`, `hosts`: see `RequestFilter`."""
+def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str] = (), seconds: float = 60) -> Any:
+    """The application, not yet served: a `gradio.Server`. `local`, `hosts`, `seconds`: see `RequestFilter`."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
 
@@ -41,6 +42,10 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
         signature = inspect.signature(getattr(api, name))
         takes[name] = list(signature.parameters)
     counts = {name: len(words) for name, words in takes.items()}
+
+    def has_session(name: str) -> bool:
+        return name in app.get_blocks()._queue.pending_messages_per_session
+
     request_filter = Middleware(
         RequestFilter,
         pages=PAGES,
@@ -49,6 +54,8 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
         password=password,
         local=local,
         hosts=hosts,
+        seconds=seconds,
+        has_session=has_session,
     )
     app = gradio.Server(
         title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[request_filter],
@@ -111,12 +118,20 @@ def _refusal(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)[:500]}, status)
 
 
-def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "", public_url: bool = False) -> Running:
+def serve(
+    api: Api,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    password: str = "",
+    public_url: bool = False,
+    connections: ConnectionLimits | None = None,
+) -> Running:
     """Serve in the background. Raises `AnimaticError` where the port is taken, or sharing is open to everybody."""
     if public_url and not password:
         raise AnimaticError("public_url is on without a password; want one, for everybody could come in")
     local = host in LOOPBACK and not public_url
-    app = build(api, local, password, (host,))
+    connections = connections or ConnectionLimits()
+    app = build(api, local, password, (host,), connections.body)
 
     # everything of Gradio that is not used is off: its footer, its history, its own page
     try:
@@ -126,6 +141,7 @@ def serve(api: Api, host: str = "127.0.0.1", port: int = 7860, password: str = "
         )  # fmt: skip
     except OSError:
         raise _taken(host, port) from None
+    limit_connections(app.get_blocks().server, connections)
     return Running(app, api, relayed_url or own_url)
 
 
@@ -156,9 +172,11 @@ class Running:
 
     def wait(self) -> None:
         """Until it is interrupted."""
-        threading.Event().wait()
+        never = threading.Event()
+        while not never.wait(1.0):  # without a time Windows would not let Ctrl-C through
+            pass
 
-    def close(self) -> None:
-        """Stop serving and working; what waits is kept."""
+    def close(self) -> bool:
+        """Stop serving and working; what waits is kept. False where a job did not stop: see `Studio.close`."""
         self.app.get_blocks().close(verbose=False)
-        self.api.studio.close()
+        return self.api.studio.close()

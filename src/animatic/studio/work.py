@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,8 +29,10 @@ from .images import image_of
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
+from .memory import KEPT_FREE, check_memory, contained, free_memory, gibibytes, is_out_of_memory
 
 T = TypeVar("T")
+PATIENCE = 20.0  # seconds that a job has to stop when the studio closes: it notices at the next layer of its network
 RETRY = 1.0  # seconds until a record is written again that the disk had no room for
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for; `waiting` is of all users together, `frames` and `seconds` are of each scene."""
+    """What one request may ask for.
+
+    `waiting` is of all users together, `frames` and `seconds` are of each scene. `memory`: GiB that a job may take
+    beside its model's weights; 0 is what is free.
+    """
 
     waiting: int = 16
     frames: int = 64
@@ -52,6 +58,7 @@ class Limits:
     compare: int = 2
     body: int = 2_000_000
     seconds: int = 60
+    memory: float = 0.0
 
 
 class Studio:
@@ -82,6 +89,7 @@ class Studio:
         self._open = True
         try:
             self.model(self.models[0])
+            self._free_at_first = free_memory()
             for record in self.log.all():
                 if record.state == RUNNING:
                     message = "the server stopped in the middle; render it again"
@@ -91,10 +99,12 @@ class Studio:
             raise
 
         # one worker: two renders at once would need the memory of both, and take as long
-        self._worker = ThreadPoolExecutor(1, "render")
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._worker = threading.Thread(target=self._work_on, name="render", daemon=True)
         for record in self.log.all():
             if record.state == WAITING:
-                self._put(record)
+                self._queue.put(record.id)
+        self._worker.start()
 
     def model(self, name: str, loras: Sequence[str] = ()) -> Components:
         """A model by name with LoRAs, loaded when it is first requested; it stays."""
@@ -128,14 +138,25 @@ class Studio:
         for each in wanted.requests:
             method_named(each.method)
         self.known(request.model)
+        if request.embeddings:
+            raise Refused(f"embedding {request.embeddings[0][0][:60]!r} cannot be requested; known here: none")
         loras = [lora_text(lora) for lora in request.loras]
         for lora in loras:
             self.known_lora(lora)
         if model := self._loaded.get((request.model, *loras)):
-            self._check_on(wanted, model)
+            # what the job at hand takes now is free again when this one's turn comes
+            self._check_on(wanted, model, self._free_at_first)
 
-    def _check_on(self, wanted: JobRequest, model: Components) -> list[str]:
-        """Raise where a model cannot do it, or a scene is longer than may be; returns what will be without effect."""
+    def _room(self, free: int) -> int:
+        """Bytes that a job may take where so many are free."""
+        own = gibibytes(self.limits.memory)
+        return min(own, free) if own else max(0, free - KEPT_FREE)
+
+    def _check_on(self, wanted: JobRequest, model: Components, free: int) -> list[str]:
+        """Raise where a model cannot do it, a scene is longer than may be, or memory does not suffice.
+
+        Returns what will be without effect.
+        """
         request = wanted.generation
         image = image_of(self.log.folder, request)
         notes = wanted.check(model, image)
@@ -145,6 +166,8 @@ class Studio:
             for i, scene in enumerate(request.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
+        for each in wanted.requests:
+            check_memory(bind(each, model, image=image), model, request.model, self._room(free))
         if request.finishing.stages:
             self.check_stages(request.finishing.stages, render_shape(bind(request, model, image=image)), model.family)
         return notes
@@ -164,11 +187,16 @@ class Studio:
             if (count := len(self._waiting())) >= self.limits.waiting:
                 raise Refused(f"{count} jobs wait already, the most that may; try again later", 429)
             record = self.log.add(action, request)
-            self._put(record)
+            self._queue.put(record.id)
         return record
 
-    def _put(self, record: Record) -> None:
-        self._worker.submit(self._work, record.id).add_done_callback(Future.result)  # which tells what went wrong
+    def _work_on(self) -> None:
+        """The worker: one job after the other until the studio closes."""
+        while (name := self._queue.get()) is not None:
+            try:
+                self._work(name)
+            except Exception:  # of the log, not of a job: the next one may do better
+                logger.exception("job %s was left as it is", name)
 
     def _waiting(self) -> list[str]:
         return [record.id for record in self.log.all() if record.state == WAITING]
@@ -201,14 +229,26 @@ class Studio:
                 self._job.stop.set()
         return self.status(name)
 
-    def close(self) -> None:
-        """Stop the job at hand and the worker; what waits is done by the next server."""
+    def close(self, patience: float = PATIENCE) -> bool:
+        """Stop the job at hand and the worker; what waits is done by the next server.
+
+        False where the job does not stop within `patience` seconds, being in an operation that cannot be interrupted:
+        it waits for the next server as well, and this process should end without waiting for its threads.
+        """
         with self._states:
             self._open = False  # a job that is stopped now waits again, rather than being cancelled
             if self._job is not None:
                 self._job.stop.set()
-        self._worker.shutdown()
+        self._queue.put(None)
+        self._worker.join(patience)
+        ended = not self._worker.is_alive()
+        if not ended:
+            with self._states:
+                for record in self.log.all():
+                    if record.state == RUNNING:
+                        self.log.change(record.id, state=WAITING)
         self._lock.release()
+        return ended
 
     def _with_room(self, name: str, change: Callable[[], T]) -> T | None:
         """What `change` of a job's record returns, as soon as the disk has room for it; None where the studio closes.
@@ -248,8 +288,9 @@ class Studio:
             wanted = JobRequest.of(record.request)
             save_story(wanted.story, job.folder / "story.json")
             model = self.model_of(wanted.generation)
-            notes = self._check_on(wanted, model) if record.action == "render" else []
-            with _stoppable(model, job):
+            free = free_memory()
+            notes = self._check_on(wanted, model, free) if record.action == "render" else []
+            with _stoppable(model, job), contained(self._room(free)):
                 files = ACTIONS[record.action](job, wanted, model, self.log)
             end: dict[str, Any] = {"state": DONE, "files": tuple(files), "message": "; ".join(notes)}
         except Stopped:
@@ -257,9 +298,13 @@ class Studio:
         except AnimaticError as error:
             end = {"state": FAILED, "message": str(error)}
         except Exception as error:  # the worker outlives whatever a model does; the traceback is the log's
-            logger.exception("job %s failed", name)
-            reason = " ".join(str(error).split())
-            end = {"state": FAILED, "message": f"{type(error).__name__}: {reason[:200]}"}
+            if is_out_of_memory(error):
+                reason = "memory did not suffice; want fewer frames, a smaller size, or a method without guidance"
+            else:
+                logger.exception("job %s failed", name)
+                said = " ".join(str(error).split())
+                reason = f"{type(error).__name__}: {said[:200]}"
+            end = {"state": FAILED, "message": reason}
         took = time.monotonic() - began
         self._with_room(name, lambda: self.log.change(name, seconds=round(took, 2), **end))
 

@@ -157,7 +157,7 @@ def _own_caption(path: str, texts: Mapping[str, Callable[[], bytes]], place: str
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise AnimaticError(f"{where}: not JSON ({error})") from None
 
 

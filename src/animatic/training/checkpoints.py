@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import AnimaticError, warn
-from ..files import digest_of, read_json, sync, sync_tree, write_atomically
+from ..files import digest_of, make_folder, read_json, sync, sync_tree, write_atomically
 from .settings import RENAMED, TrainingSettings
 
 FREE = frozenset(
@@ -42,7 +42,8 @@ def save_checkpoint(accelerator: Accelerator, out: Path, step: int, ema: EMAMode
     try:
         if is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            make_folder(partial.parent)  # whose own name a power cut leaves, too
+            partial.mkdir()
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial), safe_serialization=True)
         accelerator.wait_for_everyone()

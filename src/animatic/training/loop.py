@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..backbones.components import Components
 from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
-from ..files import write_atomically
+from ..files import sync, sync_tree, write_atomically
 from .checkpoints import claim, load_checkpoint, save_checkpoint
 from .matching import Note
 from .settings import RENAMED, TrainingSettings
@@ -155,6 +155,8 @@ class Trainer(ABC):
 
             # Checkpoints and samples.
             if self.step % settings.save_every == 0 or self.step == last_step:
+                if accelerator.is_main_process:
+                    sync(self.out / "log.jsonl")  # a checkpoint is never ahead of its log
                 save_checkpoint(accelerator, self.out, self.step, ema, settings.keep_checkpoints)
             is_sampling_step = settings.sample_every and self.step % settings.sample_every == 0
             if is_sampling_step and accelerator.is_main_process:
@@ -166,9 +168,17 @@ class Trainer(ABC):
         if settings.log:
             accelerator.end_training()
         with self._ema_weights(ema, parameters):
-            result: list[Any] = [self.finish() if accelerator.is_main_process else None]
+            result: list[Any] = [self._finish_on_disk() if accelerator.is_main_process else None]
         broadcast_object_list(result)
         return result[0]
+
+    def _finish_on_disk(self) -> Path:
+        """`finish`, whose result a power cut leaves once its path was reported."""
+        made = self.finish()
+        if made.is_dir():
+            sync_tree(made)
+        sync(made.parent)
+        return made
 
     def _optimiser_step(
         self, train_module: Any, optimiser: Any, parameters: list[nn.Parameter], batches: Iterator[Any]
@@ -205,9 +215,12 @@ class Trainer(ABC):
         if not file.exists():
             return
         kept = []
-        for line in file.read_text("utf-8").splitlines(keepends=True):
-            # the last line of a killed run may be cut
-            step = json.loads(line)["step"] if line.endswith("}\n") else self.step + 1
+        for line in file.read_text("utf-8", errors="replace").splitlines(keepends=True):
+            # lines after the last checkpoint are cut by a kill, and of any bytes after a power cut
+            try:
+                step = json.loads(line)["step"] if line.endswith("}\n") else self.step + 1
+            except ValueError:
+                continue
             if step <= self.step:
                 kept.append(line)
         write_atomically(file, "".join(kept).encode())

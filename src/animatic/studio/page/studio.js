@@ -130,19 +130,26 @@ function drawTabs() {
   $("tabs").replaceChildren(...tabs.flatMap((t) => [t, " "]), more, " ", less);
 }
 
+// never as HTML: the page's policy lets no text become markup
+function drawn(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
 function drawStage(s, n) {
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  path.setAttribute("viewBox", "0 0 100 100");
-  path.setAttribute("preserveAspectRatio", "none");
-  path.setAttribute("aria-hidden", "true");
+  const path = drawn("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
   const chosen = s.tracks[state.track];
   if (chosen) {
-    const line = `stroke="${hue(state.track)}" vector-effect="non-scaling-stroke"`;
+    const line = { stroke: hue(state.track), "vector-effect": "non-scaling-stroke" };
     const middles = chosen.boxes.filter(Boolean).map((b) => [(b[0] + b[2]) * 50, (b[1] + b[3]) * 50]);
     const beside = [state.key - 1, state.key + 1].map((k) => chosen.boxes[k]).filter(Boolean);
-    path.innerHTML = beside.map((b) => `<rect x="${b[0] * 100}" y="${b[1] * 100}" width="${(b[2] - b[0]) * 100}" height="${(b[3] - b[1]) * 100}" fill="none" stroke-opacity=".3" stroke-dasharray="4 4" ${line}/>`).join("")
-      + `<polyline points="${middles.map((m) => m.join()).join(" ")}" fill="none" stroke-opacity=".5" ${line}/>`
-      + middles.map(([x, y]) => `<path d="M${x} ${y}h0" stroke-width="7" stroke-linecap="round" stroke-opacity=".6" ${line}/>`).join("");
+    path.append(
+      ...beside.map((b) => drawn("rect", { x: b[0] * 100, y: b[1] * 100, width: (b[2] - b[0]) * 100,
+        height: (b[3] - b[1]) * 100, fill: "none", "stroke-opacity": ".3", "stroke-dasharray": "4 4", ...line })),
+      drawn("polyline", { points: middles.map((m) => m.join()).join(" "), fill: "none", "stroke-opacity": ".5", ...line }),
+      ...middles.map(([x, y]) => drawn("path", { d: `M${x} ${y}h0`, "stroke-width": "7", "stroke-linecap": "round",
+        "stroke-opacity": ".6", ...line })));
   }
   const boxes = s.tracks.flatMap((track, i) => {
     const box = track.boxes[state.key];

@@ -1,0 +1,82 @@
+"""What a command imports before it works: only what it needs."""
+
+import gc
+import json
+import subprocess
+import sys
+
+import pytest
+
+from animatic.importing import collector_paused
+
+HEAVY = {"torch", "diffusers", "transformers", "scipy", "peft", "accelerate", "fastapi", "ray", "pandas", "sklearn"}
+PROGRAM = """
+import atexit, json, sys
+from animatic.cli import main
+atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+main(json.loads(sys.argv[1]))
+"""
+
+
+def modules_after(*words: str) -> set[str]:
+    """The modules that a command has imported when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(words)], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("--version",),
+        ("plan", "A bear walks to the left"),
+        ("make", "--help"),
+        ("train", "--help"),
+        ("studio", "--help"),
+        ("bench", "--help"),
+    ],
+    ids=" ".join,
+)
+def test_no_network_no_torch(words: tuple[str, ...]):
+    """`--help`, and planning by rules, begin without the libraries that networks need."""
+    imported = modules_after(*words)
+    assert not imported & HEAVY
+    assert "animatic.cli" in imported
+    # some 900 today; torch alone brings 1,000
+    assert len(imported) < 1300
+
+
+def test_package_alone_imports_nothing():
+    """`import animatic` gives every name of `__all__`, and imports for each what that name needs."""
+    program = (
+        "import sys, animatic; print(len(sys.modules)); animatic.Scene, animatic.Video; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    count, has_torch = done.stdout.split()
+    assert int(count) < 150
+    assert has_torch == "False"
+
+
+def test_collector_as_before():
+    """The garbage collector is on, or off, as before, and nothing stays frozen."""
+    frozen = gc.get_freeze_count()
+    with collector_paused():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
+
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_collector_on_after_a_failed_import():
+    with pytest.raises(ImportError), collector_paused():
+        raise ImportError("no such library")
+    assert gc.isenabled()
