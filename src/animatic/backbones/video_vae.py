@@ -14,8 +14,8 @@ def decoded_pieces(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     """Decode unscaled latents `[sample, channel, frame, h, w]` to pieces `[sample, 3, frame, height, width]` in -1..1.
 
     Joined along time they equal the output of `vae.decode`; there is one piece with tiling, and of LTX-Video and
-    HunyuanVideo 1.5. CogVideoX's decoder turns the first latent frame into a single frame only where the number of latent
-    frames is odd: of an even number the last is repeated.
+    HunyuanVideo 1.5. CogVideoX's decoder turns the first latent frame into a single frame only where the number of
+    latent frames is odd: of an even number the last is repeated.
     """
     kind = type(vae).__name__
     if kind == "AutoencoderKLLTXVideo":
