@@ -7,6 +7,8 @@ the same on every machine: `input_of(KINDS[name], good, SEED, n)`.
 
 import json
 import sqlite3
+import struct
+import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,7 @@ from fuzzing import (
     mutated_json,
     mutated_safetensors,
     mutated_text,
+    time_limit,
 )
 from PIL import Image
 from safetensors.torch import save_file
@@ -36,6 +39,7 @@ from animatic.benchmarks.generate import settings_of
 from animatic.benchmarks.jobs import Job
 from animatic.benchmarks.registry import BENCHMARKS
 from animatic.benchmarks.run_store import Run
+from animatic.errors import AnimaticError
 from animatic.exchange.importing import read_annotations, scene_of
 from animatic.files import read_text
 from animatic.planning import replies
@@ -315,6 +319,27 @@ KINDS: dict[str, Kind] = {
     "jobs.sqlite of a run": Kind(database, read_run, mutated_bytes),
     "row of a run": Kind(row, read_row, mutated_json, 30),
 }
+
+
+def test_a_pattern_that_takes_for_ever_is_stopped(tmp_path: Path):
+    """A LoRA's configuration may have any regular expression for layers; this one is exponential in their names."""
+    layer = "unet." + "a" * 60 + "!"
+    state = {f"{layer}.lora_A.weight": torch.ones(2, 4), f"{layer}.lora_B.weight": torch.ones(4, 2)}
+    header = {"lora_adapter_metadata": json.dumps({"unet.alpha_pattern": {"(a|a|.)+?x": 1}, "unet.lora_alpha": 2})}
+    file = loras.saved(tmp_path / "slow.safetensors", state, header)
+    with time_limit(30), pytest.raises(AnimaticError, match=r"alpha_pattern|does not fit"):
+        apply_lora(tiny_model("sd"), file)
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path: Path):
+    """900 million pixels in a few bytes."""
+    file = picture(".png")(tmp_path)
+    data = bytearray(file.read_bytes())
+    data[16:24] = struct.pack(">II", 30_000, 30_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    file.write_bytes(data)
+    with time_limit(5), pytest.raises(AnimaticError, match=r"picture\.png"):
+        read_video(file)
 
 
 def check(name: str, folder: Path, count: int, budget: float = float("inf")) -> None:
