@@ -325,9 +325,9 @@ def test_a_pattern_that_takes_for_ever_is_stopped(tmp_path: Path):
     """A LoRA's configuration may have any regular expression for layers; this one is exponential in their names."""
     layer = "unet." + "a" * 60 + "!"
     state = {f"{layer}.lora_A.weight": torch.ones(2, 4), f"{layer}.lora_B.weight": torch.ones(4, 2)}
-    header = {"lora_adapter_metadata": json.dumps({"unet.alpha_pattern": {"(a|a|.)+?x": 1}, "unet.lora_alpha": 2})}
+    header = {"lora_adapter_metadata": json.dumps({"unet.alpha_pattern": {"(a|aa)+x": 1}, "unet.lora_alpha": 2})}
     file = loras.saved(tmp_path / "slow.safetensors", state, header)
-    with time_limit(30), pytest.raises(AnimaticError, match=r"alpha_pattern|does not fit"):
+    with time_limit(30), pytest.raises(AnimaticError, match="alpha_pattern"):
         apply_lora(tiny_model("sd"), file)
 
 
