@@ -1,8 +1,7 @@
 """Files of strangers, mutated: whatever was changed in them they are read or refused in one line, in bounded time.
 
-`KINDS` says for each kind of file how a good one is made, how it is changed, and what reads it; see `fuzzing`. The long
-test was run at 10,000 inputs of each kind where one takes less than 30 ms; seeds are kept, and input n of a kind is
-the same on every machine: `input_of(KINDS[name], good, SEED, n)`.
+`KINDS` says for each kind of file how a good one is made, how it is changed, and what reads it; see `fuzzing`.
+Seeds are kept: input n of a kind depends on its good file alone, `input_of(KINDS[name], good, SEED, n)`.
 """
 
 import json
