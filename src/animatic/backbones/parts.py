@@ -62,11 +62,8 @@ def read_scheduler(folder: Path) -> Any:
     cls = getattr(diffusers, name, None)
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
         raise AnimaticError(f"{folder}: no diffusers scheduler is named in scheduler_config.json, but {name!r}")
-    try:
-        with reading(f"{folder}: cannot be read"), quiet():
-            return cls.from_pretrained(folder)
-    except TypeError as error:  # its class wants what no scheduler of these models has
-        raise AnimaticError(f"{folder}: {name} is no scheduler of these models ({error})") from None
+    with reading(f"{folder}: {name} cannot be read, or is no scheduler of these models"), quiet():
+        return cls.from_pretrained(folder)
 
 
 def read_text_encoder(name: str, cls: type[Components], network: Any, folder: Path, dtype: torch.dtype) -> ClipText:

@@ -33,7 +33,7 @@ QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # ori
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """(container, its first video stream that is no cover picture). Raises `AnimaticError` with the reason."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             streams = container.streams
             moving = [stream for stream in streams.video if not stream.disposition & Disposition.attached_pic]
             if not moving or container.format.name == "tty":  # which draws any text as a terminal would
