@@ -76,7 +76,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
                 raise AnimaticError(f"{path}: is of version {version}; this program reads up to {VERSION}")
             yield base
     except sqlite3.Error as error:
-        raise AnimaticError(f"{path}: cannot be used ({error})") from None
+        reason = " ".join(str(error).split())  # of a damaged row SQLite quotes the whole text
+        raise AnimaticError(f"{path}: cannot be used ({reason[:200]})") from None
 
 
 @contextmanager

@@ -33,13 +33,15 @@ QUARTERS = ((1, 1, False), (1, -1, True), (-1, -1, False), (-1, 1, True))  # ori
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """(container, its first video stream that is no cover picture). Raises `AnimaticError` with the reason."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             streams = container.streams
             moving = [stream for stream in streams.video if not stream.disposition & Disposition.attached_pic]
             if not moving or container.format.name == "tty":  # which draws any text as a terminal would
                 others = {stream.type for stream in streams} - {"video"}
                 kinds = ", ".join(sorted(others)) or "text or a cover picture"
                 raise AnimaticError(f"{path}: has no video, only {kinds}")
+            if moving[0].codec_context is None:
+                raise AnimaticError(f"{path}: its video is in a format that FFmpeg does not know, or is damaged")
             yield container, moving[0]
     except (OSError, av.FFmpegError) as error:
         raise AnimaticError(f"{path}: cannot be read ({_reason(path, error)})") from None

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from .frame_buffer import RATE, Decoded, Probe, check_memory
 from .sound import Sound
 
 MAGIC = b"PK\x03\x04"  # a zip archive
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, TokenError)
 
 
 def can_read(path: Path) -> bool:
