@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,8 +81,12 @@ class Crashes:
             self.subject.check(place, notes)
             self.subject.compare(self.folder / "whole", place)
 
+        began = time.monotonic()
         if forked(job, self.output):
             self.lost.append(f"{what}: {last_line(self.output)}")
+
+        # a run that is cut short says how far it came
+        print(f"{what}: {time.monotonic() - began:.1f} s, {len(self.lost)} lost so far", file=sys.stderr, flush=True)
 
     def run(self, every: int, samples: int, most_states: int, seed: int) -> dict[str, Any]:
         whole = self.start("whole")
