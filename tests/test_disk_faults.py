@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animatic import Scene, Track, Video, load
+from animatic import Scene, Track, Video, files, load
 from animatic.benchmarks.generate import RunPart, prepare, settings_of, work
 from animatic.benchmarks.registry import BENCHMARKS
 from animatic.benchmarks.run_store import Run
 from animatic.benchmarks.scoring import ScoringSettings, read_score, score
 from animatic.errors import AnimaticError, AnimaticWarning
+from animatic.locking import hold, locked
 from animatic.media import encoding
 from animatic.rendering import request_of
 from animatic.request_files import read_request
@@ -162,6 +164,26 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     assert tree(folder) == before
 
 
+# ---- killed, or without power, while a run begins
+
+
+def test_a_run_that_was_killed_before_its_manifest_had_its_name_is_begun_again(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".manifest.json.f84979c3.json").write_text("{")
+    assert run_folder(folder).states()["done"] == 2
+    assert not list(folder.glob(".manifest*"))
+
+
+@pytest.mark.parametrize("take", [locked, lambda path: nullcontext(hold(path, "another").release())])
+def test_a_folder_made_for_a_lock_outlasts_a_power_cut(take, tmp_path, monkeypatch):
+    """Its own name was never synced: with it went everything that was reported of a run or a studio in it."""
+    synced = []
+    monkeypatch.setattr(files, "sync", synced.append)
+    with take(tmp_path / "a" / "b" / ".lock"):
+        assert set(synced) == {tmp_path, tmp_path / "a"}
+
+
 # ---- a bit that turned over
 
 
@@ -208,6 +230,7 @@ def score_file(folder: Path) -> Path:
     return folder / "score.json"
 
 
+SUFFIXES = (".mkv", ".npz", ".mp4", ".gif", ".png", ".webp")
 KINDS = {
     "scene": Kind(story_file, load_story, False),
     "request": Kind(request_file, read_request, False),
