@@ -55,7 +55,7 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
         title = str(info.get("prompt", ""))
         container.metadata.update({KEY: origin, "title": title, "comment": origin})
         rate = Fraction(fps).limit_denominator(1001)  # 1001: broadcast's 30000/1001
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.height = height
         stream.width = width
         stream.pix_fmt = layout

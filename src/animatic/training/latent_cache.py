@@ -64,4 +64,4 @@ def _stored(file: Path) -> Tensor | None:
 
 
 def _digest(x: Tensor) -> str:
-    return hashlib.sha256(x.contiguous().view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(x.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
