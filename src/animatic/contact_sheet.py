@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .core.arithmetic import ceil_div
@@ -49,6 +52,38 @@ def contact_sheet(video: Video, scene: Scene | None = None, columns: int = 8, ti
             top = y + line + r * (height + gap)
             page.paste(Image.fromarray(frames[f]), (x, top))
     return page
+
+
+def evenly(video: Video, count: int) -> Video:
+    """At most `count` >= 2 frames of a video, the first and the last among them, in a copy without sound."""
+    kept = min(count, len(video))
+    picked = np.linspace(0, len(video) - 1, kept).round().astype(int)
+
+    # the frames keep their times, but for rounding
+    fps = video.fps * (kept - 1) / (len(video) - 1) if kept > 1 else video.fps
+    return replace(video, frames=video.frames[picked], fps=fps, sound=None)
+
+
+def comparison_sheet(rows: Mapping[str, Video], title: str = "") -> Image.Image:
+    """Videos on one page, one below the other, each under its name; all are of one size."""
+    pages = [contact_sheet(video, columns=len(video), title=name) for name, video in rows.items()]
+    margin, title_line = 16, 24
+    width = max(page.width for page in pages)
+    bold = ImageFont.load_default(16)
+    title_lines = _wrapped(title, bold, width - 2 * margin)
+    head = margin // 2 + title_line * len(title_lines)
+
+    sheet = Image.new("RGB", (width, head + sum(page.height for page in pages)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, text in enumerate(title_lines):
+        draw.text((margin, margin // 2 + title_line * i), text, fill="#222222", font=bold)
+
+    # one page a video, from the top
+    top = head
+    for page in pages:
+        sheet.paste(page, (0, top))
+        top += page.height
+    return sheet
 
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:

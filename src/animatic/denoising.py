@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
@@ -23,6 +23,8 @@ from .scene import Scene, Story
 from .start_noise import FirstLatents, first_latents
 from .timeline import Timeline
 from .video import check_rate
+
+Encoder: TypeAlias = Callable[[Sequence[Any], Backbone], Conditioning]
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,11 @@ def denoised_stories(
     reports: Callbacks,
     noise: Tensor | None = None,
     first: FirstLatents | None = None,
+    encoder: Encoder | None = None,
 ) -> Denoised:
     """The clean latents of each story, from `noise` (one row a story), from `first` (the same for all), or the seeds.
+
+    `encoder` stands in for `encode`, such as one that remembers the last texts.
 
     Raises `AnimaticError` where the request is of other first latents.
     """
@@ -82,7 +87,7 @@ def denoised_stories(
         noise = backbone.noise(seeds, frames, height, width, windowed=bound.windowed)
     given = [] if backbone.first_frame is None else [FirstFrame(backbone.first_frame)]
     chain = [Finite(), *given, *reports.controls(controls, worded)]
-    cond = encode(worded, backbone)
+    cond = (encoder or encode)(worded, backbone)
     latents = sample(backbone, bound.schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance)
     return Denoised(latents, shown, worded, controls, digest)
 

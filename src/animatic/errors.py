@@ -9,10 +9,12 @@ MOST = 1000  # letters of a message
 class AnimaticError(ValueError):
     """Bad input. The command line prints it without a traceback and exits with code 2.
 
-    A message that quotes far too much, such as a whole file that somebody gave for a name, loses its middle.
+    A message that quotes far too much, such as a whole file that somebody gave for a name, loses its middle. Line
+    breaks, which come from files and from libraries' errors, become spaces.
     """
 
     def __init__(self, message: str) -> None:
+        message = " ".join(message.splitlines())
         if len(message) > MOST:
             half = MOST // 2
             message = f"{message[:half]} … {message[-half:]}"

@@ -16,7 +16,7 @@ from torch import Tensor
 from .binding import BoundRequest, bind, load_model, needs_windows
 from .callbacks import FINISHING, Callbacks, Watchers, together
 from .core.backbone import Backbone
-from .denoising import denoised_stories
+from .denoising import Encoder, denoised_stories
 from .denoising import encode as encode  # read from here, too
 from .denoising import encode_stories as encode_stories
 from .editing import inverted_noise
@@ -115,10 +115,10 @@ def generate_versions(
     noise = None
     if request.inverted or video is not None:
         bound, noise = inverted_noise(bound, video)
-    _check_stages(bound)
+    check_bound_stages(bound)
 
     seeds = [request.sampling.seed] * len(stories)  # edits have the noise of the source
-    videos = _sampled(bound, stories, seeds, reports, noise, latents)
+    videos = sampled(bound, stories, seeds, reports, noise, latents)
     if video is not None:  # frame by frame the given one: at its times, with its sound
         videos = [replace(made, fps=video.fps, sound=video.sound) for made in videos]
     if request.finishing.stages:
@@ -165,10 +165,10 @@ def generate_batch(
             raise AnimaticError(
                 "some stories of the batch are made in windows and some are not; want one batch for each"
             )
-    _check_stages(bound)
+    check_bound_stages(bound)
     stories = [request.story for request in requests]
     seeds = [request.sampling.seed for request in requests]
-    videos = _sampled(bound, stories, seeds, reports)
+    videos = sampled(bound, stories, seeds, reports)
     if not first.finishing.stages:
         return videos
     return [finished(made, request, reports) for made, request in zip(videos, requests, strict=True)]
@@ -198,7 +198,7 @@ def finished(video: Video, request: GenerationRequest, reports: Callbacks, keep:
     return replace(made, info=info)
 
 
-def _check_stages(bound: BoundRequest) -> None:
+def check_bound_stages(bound: BoundRequest) -> None:
     """Raise before the render where its stages could not finish it."""
     backbone = bound.backbone
     if stages := bound.request.finishing.stages:
@@ -212,17 +212,18 @@ def render_shape(bound: BoundRequest) -> Shape:
     return Shape(bound.frame_count([shown]), height, width, bound.frame_rate(shown))
 
 
-def _sampled(
+def sampled(
     bound: BoundRequest,
     stories: Sequence[Story],
     seeds: Sequence[int],
     reports: Callbacks,
     noise: Tensor | None = None,
     first: FirstLatents | None = None,
+    encoder: Encoder | None = None,
 ) -> list[Video]:
-    """A video of each story. See `denoising.denoised_stories`."""
+    """A video of each story, before its finishing stages. See `denoising.denoised_stories`."""
     backbone = bound.backbone
-    denoised = denoised_stories(bound, stories, seeds, reports, noise, first)
+    denoised = denoised_stories(bound, stories, seeds, reports, noise, first, encoder)
     pixels = backbone.decode(denoised.latents).cpu().numpy()
 
     # what all of the batch's files say

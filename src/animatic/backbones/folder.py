@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from diffusers.models.model_loading_utils import load_state_dict
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -30,7 +31,14 @@ RENAMED_KEYS = {  # of a card: those of version 0.1, and what they are called si
     "lack": "residual_std",
 }
 HALF = re.compile(r"\.fp16[.-]")  # in the name of a file of weights in float16, the variant of diffusers
-UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, EOFError, SafetensorError, pickle.UnpicklingError)
+UNREADABLE = (
+    *(OSError, EOFError, ImportError, RuntimeError, MemoryError, SafetensorError, pickle.UnpicklingError),
+    # libraries raise all of these where a configuration has values of other kinds than they expect
+    *(TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, StrictDataclassError),
+)
+
+
+REASON = 300  # letters of a library's error that are quoted
 
 
 @contextmanager
@@ -39,7 +47,7 @@ def reading(what: str, want: str = "") -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
+        reason = " ".join(str(error).split())[:REASON] or type(error).__name__
         raise AnimaticError(f"{what} ({reason}){want}") from None
 
 
@@ -56,7 +64,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def class_in(index: Mapping[str, Any], part: str) -> str | None:
     """The class that `model_index.json` names for a part, or None where the model has no such part."""
     entry: Any = index.get(part)  # [library, class]
-    is_pair = isinstance(entry, list) and len(entry) == 2
+    is_pair = isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
     return entry[1] if is_pair else None
 
 
@@ -95,6 +103,8 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
     # All shards that an index names.
     for listed in folder.glob("*.index.json"):
         weight_map = read_json(listed).get("weight_map", {})
+        if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+            raise AnimaticError(f"{listed}: its weight_map is damaged; want names of weights with those of their files")
         shards = sorted(set(weight_map.values()))
         missing = [shard for shard in shards if not (folder / shard).exists()]
         if missing:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import regex
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ from .lora_names import State, peft_names
 
 PREFIX = re.compile(r"(?:(unet|transformer|transformer_2|text_encoder|text_encoder_2)\.)?(.+)")
 ROLE = re.compile(r"(.+)\.(lora_A\.weight|lora_B\.weight|lora_B\.bias|lora_magnitude_vector|alpha)(?:\.weight)?")
+PATTERN_SECONDS = 1.0  # most for a pattern of layers in peft's config
+MOST_ALPHA = 1e9
 NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")  # in a folder: diffusers', peft's
 
 
@@ -148,6 +151,12 @@ def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _check(file: Path, state: State) -> None:
     bad = []
     for name, value in state.items():
+        # Conversions of names compute with alphas already.
+        is_alpha = name.endswith("alpha")
+        if is_alpha and value.numel() != 1:
+            raise AnimaticError(f"{file}: {name} has shape {list(value.shape)}; want one number")
+        if not is_alpha and not value.is_floating_point():
+            raise AnimaticError(f"{file}: {name} holds {value.dtype}; want floating-point numbers")
         if not torch.isfinite(value.float()).all():
             bad.append(name)
     if bad:
@@ -190,7 +199,9 @@ def _json(file: Path, text: str) -> dict[str, Any]:
 
 
 def _words(file: Path, header: Mapping[str, str]) -> tuple[str, ...]:
-    words = _json(file, header.get("animatic", "{}")).get("words", ())
+    words = _json(file, header.get("animatic", "{}")).get("words", [])
+    if not isinstance(words, list):
+        raise AnimaticError(f"{file}: words in its header is a {type(words).__name__}; want a list")
     return tuple(str(word) for word in words)
 
 
@@ -208,9 +219,9 @@ def _update(file: Path, layer: str, roles: Mapping[str, Tensor], config: Mapping
     # alpha / rank, or of rsLoRA alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732).
     rank = len(down)
     if "alpha" in roles:
-        alpha = float(roles["alpha"].flatten()[0])
+        alpha = float(roles["alpha"])
     else:
-        alpha = _alpha(layer, config, rank)
+        alpha = _alpha(file, layer, config, rank)
     scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
     # Everything is computed in float32.
@@ -223,9 +234,26 @@ def _update(file: Path, layer: str, roles: Mapping[str, Tensor], config: Mapping
     return Update(down.float(), up.float(), scaling, bias, magnitude)
 
 
-def _alpha(layer: str, config: Mapping[str, Any], rank: int) -> float:
-    """Of peft's config, whose patterns are matched at the end of a layer's name; the rank where it has none."""
-    for pattern, alpha in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", layer):
-            return float(alpha)
-    return float(config.get("lora_alpha") or rank)
+def _alpha(file: Path, layer: str, config: Mapping[str, Any], rank: int) -> float:
+    """Of peft's config, whose patterns are matched at the end of a layer's name; the rank where it has none.
+
+    A pattern is a regular expression; of strangers' ones some take for ever, so time is limited.
+    """
+    alpha = config.get("lora_alpha") or rank
+    patterns = config.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise AnimaticError(f"{file}: alpha_pattern is a {type(patterns).__name__}; want layers with their alpha")
+    for pattern, own in patterns.items():
+        try:
+            is_match = regex.match(rf"(.*\.)?({pattern})$", layer, timeout=PATTERN_SECONDS)
+        except (regex.error, TimeoutError) as error:
+            reason = f"{file}: alpha_pattern has {pattern[:80]!r} ({str(error)[:80]})"
+            raise AnimaticError(f"{reason}; want names of layers, or a regular expression for them") from None
+        if is_match:
+            alpha = own
+            break
+
+    # JSON's numbers alone: true is none.
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not abs(alpha) < MOST_ALPHA:
+        raise AnimaticError(f"{file}: alpha of {layer} is {str(alpha)[:80]!r}; want a number")
+    return float(alpha)

@@ -13,6 +13,7 @@ from ..scene import parse_story
 from .jobs import Job
 
 VERSION = 2  # of the table; 1, which is written as 0, has no digests
+QUOTED = 200  # letters of SQLite's messages, which may hold a whole plan
 
 _TABLE = f"""create table jobs (
   number integer primary key, place integer not null unique, task text not null, prompt text not null,
@@ -75,9 +76,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             if version > VERSION:
                 raise AnimaticError(f"{path}: is of version {version}; this program reads up to {VERSION}")
             yield base
-    except sqlite3.Error as error:
-        reason = " ".join(str(error).split())  # of a damaged row SQLite quotes the whole text
-        raise AnimaticError(f"{path}: cannot be used ({reason[:200]})") from None
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the second: SQLite's own messages quote the file
+        reason = " ".join(str(error).split())
+        raise AnimaticError(f"{path}: cannot be used ({reason[:QUOTED]})") from None
 
 
 @contextmanager

@@ -272,4 +272,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("version") != VERSION:
         found = data.get("version") if isinstance(data, dict) else type(data).__name__
         raise AnimaticError(f"{path}: version is {found!r}; this program reads version {VERSION}")
+    for name in ("settings", "versions"):
+        if not isinstance(data.get(name), dict):
+            raise AnimaticError(f"{path}: its {name} are {data.get(name)!r}; want a JSON object")
     return data

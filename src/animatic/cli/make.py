@@ -24,6 +24,7 @@ from .console import console, line
 from .options import AsJson, Given
 from .outputs import DEFAULT, Out, OutputOptions, Target, check_name, is_folder
 from .requested import Choices, Sampling, Windows, recorded, requested
+from .seeds import write_seeds
 from .video import AttentionOptions, write_generated
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Repeats = Annotated[int, typer.Option(min=1, help="Videos of each of --prompts, their seeds 6789 apart.")]
 Prompts = Annotated[Path | None, typer.Option(help="A file of prompts, one a line: a video of each, resumable.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Videos of this many seeds, from --seed upwards, and a page of all.")]
 Seconds = Annotated[float | None, typer.Option(help="Duration; longer than the model's own is made in windows.")]
 Then = Annotated[str | None, typer.Option(metavar=cli_finish.STAGE, help=cli_finish.STAGES)]
 
@@ -47,6 +49,7 @@ def make(
     ] = "",
     prompts: Prompts = None,
     repeats: Repeats = 1,
+    seeds: Seeds = 1,
     planner: cli_plan.Planner = "rules",
     base_url: cli_plan.BaseUrl = "",
     template: cli_plan.Template = "",
@@ -64,6 +67,7 @@ def make(
     """Plan a prompt, a list of them, or a story, and render it: video, scene and contact sheet."""
     if (prompt is not None) + bool(story) + (prompts is not None) != 1:
         raise AnimaticError("make takes a prompt, --prompts FILE, or --story FILE or TEXT")
+    _check_seeds(seeds, prompts)
     file = story if story and Path(story).suffix == ".json" else prompt if prompt and _is_result(prompt) else None
     if file is not None and (planner != "rules" or base_url or template):
         raise AnimaticError(f"{file} is planned already; leave out --planner, --base-url and --template")
@@ -73,7 +77,7 @@ def make(
         request = recorded(Path(file), choices)
         request = _with_options(request, choices, sampling, windows, seconds, then, as_json)
         name = output.name or (slug(request.prompt) if story else Path(file).stem)
-        return _write(request, output, out, name, attention, as_json, seconds)
+        return _write(request, output, out, name, attention, as_json, seconds, seeds=seeds)
 
     # a plan has the length of the model's own clip, so that its boxes are spread over what will be rendered
     span = _span(choices.model or "mini")
@@ -95,7 +99,7 @@ def make(
         planned = lasting(planned, seconds)
     request = replace(request, story=planned)
     name = output.name or slug(request.prompt)
-    return _write(request, output, out, name, attention, as_json, seconds, span if seconds is None else 0.0)
+    return _write(request, output, out, name, attention, as_json, seconds, span if seconds is None else 0.0, seeds)
 
 
 def render(
@@ -105,6 +109,7 @@ def render(
     ] = None,
     prompts: Prompts = None,
     repeats: Repeats = 1,
+    seeds: Seeds = 1,
     *,
     choices: Choices,
     sampling: Sampling,
@@ -119,9 +124,10 @@ def render(
     """Render a scene, story or request file, a video once more, or a list of prompts without any plan."""
     if (scene is None) == (prompts is None):
         raise AnimaticError("render takes a scene or story file, or --prompts FILE")
+    _check_seeds(seeds, prompts)
     if scene is not None:
         request = _with_options(recorded(scene, choices), choices, sampling, windows, seconds, then, as_json)
-        _write(request, output, out, output.name or scene.stem, attention, as_json, seconds)
+        _write(request, output, out, output.name or scene.stem, attention, as_json, seconds, seeds=seeds)
     elif prompts is not None:
         request = _with_options(_OPEN, choices, sampling, windows, None, then, as_json)
         request = replace(request, method=request.method or "none")
@@ -131,6 +137,11 @@ def render(
             return (Scene(text, seconds=frames / model.geometry.fps),)
 
         _write_list(prompts, alone, request, output, out, attention, repeats, seconds, as_json)
+
+
+def _check_seeds(seeds: int, prompts: Path | None) -> None:
+    if seeds > 1 and prompts is not None:
+        raise AnimaticError(f"seeds is {seeds}, and --prompts has videos of its own seeds; want --repeats")
 
 
 _OPEN = GenerationRequest(())  # its story is yet to be planned
@@ -171,8 +182,12 @@ def _write(
     as_json: bool,
     seconds: float | None,
     span: float = 0.0,
+    seeds: int = 1,
 ) -> None:
-    """Load the model and write one video. Scenes planned to last `span` seconds last as a clip of the model."""
+    """Load the model and write a video of each of `seeds` seeds.
+
+    Scenes planned to last `span` seconds last as a clip of the model.
+    """
     check_name(out, output.name)
     target = Target.of(out, name, output.format)
     with console(as_json).status("loading"):
@@ -183,7 +198,9 @@ def _write(
         request = replace(request, story=_timed(request.story, request, _geometry(request, model), span))
     if model.geometry.max_frames == 1 and seconds is not None:
         line(f"{model.name} makes pictures: this is one, shown for {seconds:g} s", as_json)
-    write_generated(request, target, model, attention, as_json)
+    if seeds > 1:
+        return write_seeds(request, seeds, target, model, attention, as_json)
+    return write_generated(request, target, model, attention, as_json)
 
 
 def _write_list(

@@ -25,6 +25,10 @@ from ..scene import Box, Scene, Track
 
 MOST_BYTES = 100_000_000
 MOST_FRAMES = 100_000
+UNREADABLE = (
+    *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
+    *(csv.Error, DefusedXmlException, xml.ParseError),
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ def read_annotations(path: Path, form: str = "") -> Annotations:
         raise AnimaticError(f"{path} has {path.stat().st_size} bytes; want at most {MOST_BYTES}")
     try:
         found = READERS[chosen](read_text(path))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, DefusedXmlException, xml.ParseError) as e:
-        reason = f"no {e}" if isinstance(e, KeyError) else str(e).splitlines()[0]
+    except UNREADABLE as e:
+        reason = f"no {e}" if isinstance(e, KeyError) else str(e)
         raise AnimaticError(f"{path}: not {chosen.upper()} annotations ({reason[:120]})") from None
     if not found.boxes:
         raise AnimaticError(f"{path}: no boxes in it; want at least one")

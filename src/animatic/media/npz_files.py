@@ -7,12 +7,13 @@ other programs may hold their frames under any name if it is their only array, a
 from __future__ import annotations
 
 import json
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -24,7 +25,18 @@ from .frame_buffer import RATE, Decoded, Probe, check_memory
 from .sound import Sound
 
 MAGIC = b"PK\x03\x04"  # a zip archive
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, TokenError)
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
+    *(
+        TypeError,
+        ValueError,
+        LookupError,
+        MemoryError,
+        OverflowError,
+        SyntaxError,
+        tokenize.TokenError,
+    ),  # of its header
+)
 
 
 def can_read(path: Path) -> bool:

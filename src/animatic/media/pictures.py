@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
@@ -20,7 +22,10 @@ from .timing import browser_durations, constant_rate
 MAGIC = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # and WebP's, in two places
 MOTION_JPEG = (".mjpeg", ".mjpg")  # begin as a photograph does, but are videos
 ORIENTATION = 0x0112  # of Exif; from 5 on rows are columns
-UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (
+    *(OSError, EOFError, SyntaxError, TypeError, ValueError, LookupError, OverflowError, struct.error),
+    *(zlib.error, Image.DecompressionBombError),
+)
 
 
 def can_read(path: Path) -> bool:

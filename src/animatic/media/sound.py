@@ -34,7 +34,7 @@ def copied(path: Path, first_frame: float) -> Sound | None:
     import av
 
     buffer, any_packet = io.BytesIO(), False
-    with av.open(str(path)) as source, av.open(buffer, "w", format="nut") as target:
+    with av.open(str(path), metadata_errors="replace") as source, av.open(buffer, "w", format="nut") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in source.streams.audio}
         if not streams:
             return None

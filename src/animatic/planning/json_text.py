@@ -133,6 +133,8 @@ def _objects(text: str, end: int) -> Iterator[FoundObject | _Broken]:
             yield item
         except RecursionError:
             raise _too_deep(text) from None
+        except ValueError:
+            raise _too_many_digits(text) from None
         position = text.find("{", max(stop, position + 1))
 
 
@@ -151,6 +153,8 @@ def _repaired(text: str, start: int, error: json.JSONDecodeError, budget: int) -
             value, message, length = json5.parse(_rewritten(part), consume_trailing=False, strict=False)
     except RecursionError:
         raise _too_deep(text) from None
+    except ValueError:
+        raise _too_many_digits(text) from None
     stop = start + length
     if length >= len(part) < len(text) - start:  # the part ends, not the text
         return strict, stop
@@ -221,6 +225,11 @@ def _place(text: str, broken: _Broken) -> str:
 
 def _too_deep(text: str) -> AnimaticError:
     return AnimaticError(f"reply {quote(text)}: is nested too deep; want an object of the template's form")
+
+
+def _too_many_digits(text: str) -> AnimaticError:
+    # Python's own limit, against quadratic time
+    return AnimaticError(f"reply {quote(text)}: a number of thousands of digits; want a scene")
 
 
 def _blank(text: str) -> str:
