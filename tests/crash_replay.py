@@ -7,6 +7,7 @@ be kept in part. `recorder.c` writes the recording.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import struct
 from collections.abc import Iterator
@@ -165,25 +166,33 @@ def on_disk(node: FolderNode, names: str, data: str, draw: random.Random) -> dic
 
 
 def states(
-    start: Path, root: str, changes: list[Change], seed: int, samples: int
+    start: Path, root: str, changes: list[Change], seed: int, samples: int, every: int = 1
 ) -> Iterator[tuple[int, list[str], dict[str, bytes | None]]]:
     """Each different state that a power cut can leave, with its place and what had been reported by then.
 
     At each change: nothing that is not sure; names without bytes, as holes and as zeros; bytes without names; and
-    `samples` drawn ones.
+    `samples` drawn ones. Of all these every `every`-th is laid out, one at a time: a training run's fill the memory.
     """
-    draw = random.Random(seed)
     kinds = [("none", "none"), ("all", "none"), ("all", "zeros"), ("none", "all"), *[("some", "some")] * samples]
-    seen = set()
-    for count in range(len(changes) + 1):
+    seen: set[bytes] = set()
+    for number in range(seed % every, state_count(changes, samples), every):
+        count, kind = divmod(number, len(kinds))
         notes = [change.path for change in changes[:count] if change.kind == "n"]
-        folder = after(start, root, changes[:count])
-        for names, data in kinds:
-            state = on_disk(folder, names, data, draw)
-            key = (len(notes), frozenset(state.items()))
-            if key not in seen:
-                seen.add(key)
-                yield count, notes, state
+        state = on_disk(after(start, root, changes[:count]), *kinds[kind], random.Random(f"{seed} {number}"))
+
+        # by its digest: the states themselves are as large as the folder
+        key = hashlib.sha256(str(len(notes)).encode())
+        for name, content in sorted(state.items()):
+            key.update(f"\n{name} {content is None or len(content)}\n".encode())
+            key.update(content or b"")
+        if key.digest() not in seen:
+            seen.add(key.digest())
+            yield count, notes, state
+
+
+def state_count(changes: list[Change], samples: int) -> int:
+    """How many states `states` goes through, alike ones counted again."""
+    return (len(changes) + 1) * (4 + samples)
 
 
 def lay_out(state: dict[str, bytes | None], folder: Path) -> None:

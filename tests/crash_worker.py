@@ -14,12 +14,13 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crash_replay import lay_out, read_log, states
+from crash_replay import lay_out, read_log, state_count, states
 from crash_subjects import SUBJECTS, Subject
 
 
@@ -80,8 +81,12 @@ class Crashes:
             self.subject.check(place, notes)
             self.subject.compare(self.folder / "whole", place)
 
+        began = time.monotonic()
         if forked(job, self.output):
             self.lost.append(f"{what}: {last_line(self.output)}")
+
+        # a run that is cut short says how far it came
+        print(f"{what}: {time.monotonic() - began:.1f} s, {len(self.lost)} lost so far", file=sys.stderr, flush=True)
 
     def run(self, every: int, samples: int, most_states: int, seed: int) -> dict[str, Any]:
         whole = self.start("whole")
@@ -103,16 +108,17 @@ class Crashes:
 
         # without power at each change
         begun = self.start("begun")
-        found = list(states(begun, str(whole), changes, seed, samples))
-        step = max(1, -(-len(found) // most_states))
-        cuts = found[seed % step :: step]
-        for at, notes, state in cuts:
+        count_all = state_count(changes, samples)
+        step = max(1, -(-count_all // most_states))
+        cuts = 0
+        for at, notes, state in states(begun, str(whole), changes, seed, samples, step):
+            cuts += 1
             place = self.folder / "cut"
             shutil.rmtree(place, ignore_errors=True)
             lay_out(state, place)
             self.go_on(place, notes, f"power cut after change {at} of {len(changes)}")
         return {
-            "subject": self.subject.name, "changes": count, "killed": killed, "states": len(found), "cuts": len(cuts),
+            "subject": self.subject.name, "changes": count, "killed": killed, "states": count_all, "cuts": cuts,
             "lost": self.lost,
         }  # fmt: skip
 

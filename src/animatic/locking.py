@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import AnimaticError
+from .files import make_folder
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`, waiting for it as long as need be. The file stays."""
     lock = _lock_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)  # what is written into it later outlasts a power cut
         lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise _unusable(path, error) from None
@@ -33,7 +34,7 @@ def hold(path: Path, owner: str) -> FileLock:
     """
     lock = _lock_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock.acquire(blocking=False)
     except Timeout:
         raise AnimaticError(f"{path.parent} is in use by {owner}; want another folder") from None

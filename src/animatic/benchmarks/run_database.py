@@ -77,7 +77,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
                 raise AnimaticError(f"{path}: is of version {version}; this program reads up to {VERSION}")
             yield base
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the second: SQLite's own messages quote the file
-        raise AnimaticError(f"{path}: cannot be used ({str(error)[:QUOTED]})") from None
+        reason = " ".join(str(error).split())
+        raise AnimaticError(f"{path}: cannot be used ({reason[:QUOTED]})") from None
 
 
 @contextmanager

@@ -241,7 +241,10 @@ class Run:
 
 
 def _begin(folder: Path, settings: RunSettings, versions: dict[str, str], jobs: Sequence[Job]) -> None:
-    own = (".lock", "jobs.sqlite", "jobs.sqlite-journal")
+    # What a process left that was killed at this place; the lock is ours.
+    for path in (*folder.glob(f"{PARTIAL}manifest.json.*"), folder / "jobs.sqlite-journal"):
+        path.unlink(missing_ok=True)
+    own = (".lock", "jobs.sqlite")
     stray = [path.name for path in folder.iterdir() if path.name not in own]
     if stray:
         raise AnimaticError(f"{folder} holds {stray[0]} and no manifest.json; want an empty folder or a run")

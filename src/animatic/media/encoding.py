@@ -25,7 +25,7 @@ CODECS = {  # name, pixel format, options
         "yuv420p",
         {"crf": "12", "preset": "medium", "threads": "1"},
     ),  # the bytes of a file depend on the number of threads
-    ".mkv": ("ffv1", "bgr0", {}),  # lossless
+    ".mkv": ("ffv1", "bgr0", {"level": "3", "slicecrc": "1"}),  # lossless, with a checksum of each slice
 }
 LOSSLESS = (".mkv", ".npz")  # frames of any size are written unchanged
 MAX_FPS = {".gif": 50.0, ".webp": 90.0, ".png": 90.0}
@@ -55,7 +55,7 @@ def _by_ffmpeg(path: Path, frames: np.ndarray, fps: float, info: Mapping[str, An
         title = str(info.get("prompt", ""))
         container.metadata.update({KEY: origin, "title": title, "comment": origin})
         rate = Fraction(fps).limit_denominator(1001)  # 1001: broadcast's 30000/1001
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.height = height
         stream.width = width
         stream.pix_fmt = layout

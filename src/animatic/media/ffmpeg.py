@@ -16,6 +16,7 @@ from av.video.reformatter import Interpolation
 
 from ..errors import AnimaticError, warn
 from . import sound
+from .ffv1 import damaged_frames
 from .formats import HD_LINES, embedded_info
 from .frame_buffer import RATE, Decoded, FrameBuffer, Probe, add_damage, at_constant_rate, check_memory, on_white
 from .timing import ConstantRate, constant_rate
@@ -40,6 +41,8 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
                 others = {stream.type for stream in streams} - {"video"}
                 kinds = ", ".join(sorted(others)) or "text or a cover picture"
                 raise AnimaticError(f"{path}: has no video, only {kinds}")
+            if moving[0].codec_context is None:
+                raise AnimaticError(f"{path}: its video is in a format that FFmpeg does not know, or is damaged")
             yield container, moving[0]
     except (OSError, av.FFmpegError) as error:
         raise AnimaticError(f"{path}: cannot be read ({_reason(path, error)})") from None
@@ -107,6 +110,11 @@ def read(path: Path, most: int = 0) -> Decoded:
     if shown < COMPLETE * seconds:
         whole = round(len(times) * seconds / shown)
         add_damage(info, f"{path}: {len(times)} of about {whole} frames could be read")
+
+    # A frame whose checksum is wrong is decoded to other pixels without an error.
+    with opened(path) as (container, stream):
+        if wrong := damaged_frames(container, stream):
+            add_damage(info, f"{path}: {len(wrong)} of {len(times)} frames are damaged, the first is {wrong[0]}")
 
     # Sound begins with the first frame that was read.
     track = _sound(path, times[0], info)

@@ -33,7 +33,11 @@ class Refused(AnimaticError):
 
 @dataclass(frozen=True)
 class Record:
-    """A job: `action` is what to do (`jobs.ACTIONS`), `request` a `JobRequest`, `files` what was made by method."""
+    """A job: `action` is what to do (`jobs.ACTIONS`), `request` a `JobRequest`, `files` what was made by method.
+
+    `number` counts the jobs of a folder from 1: clocks are set back, so that names do not say which came first.
+    It is 0 in galleries of version 0.1.
+    """
 
     id: str
     action: str
@@ -42,6 +46,7 @@ class Record:
     message: str = ""
     seconds: float = 0.0
     files: tuple[Mapping[str, str], ...] = field(default=())
+    number: int = 0
 
     @property
     def prompt(self) -> str:
@@ -51,10 +56,15 @@ class Record:
 def _read(path: Path, name: str) -> Record:
     """The record in a file. What it raises on a file that was damaged is caught, and said, by `Log`."""
     data = json.loads(path.read_text("utf-8"))
-    if data.pop("version") != VERSION or data["id"] != name:
-        raise ValueError("not of this version or folder")
+    version = data.pop("version")
+    if version != VERSION:
+        raise Refused(f"{path}: is of version {version!r}; this program reads version {VERSION}, and leaves it out")
+    if data["id"] != name:
+        raise ValueError(f"it is of job {data['id']!r}")
     data["files"] = tuple(data["files"])
     record = Record(**data)
+    if not isinstance(record.number, int):
+        raise ValueError(f"number {record.number!r} is no whole number")
 
     # a gallery of version 0.1 stays readable
     return replace(record, request=present_form(record.request))
@@ -68,13 +78,18 @@ class Log:
         self._lock = threading.Lock()
         self._records: dict[str, Record] = {}
 
-        # names are times: sorted they are oldest first
+        found = []
         for path in sorted(self.folder.glob("*/record.json")):
-            name = path.parent.name
             try:
-                self._records[name] = _read(path, name)
+                found.append(_read(path, path.parent.name))
+            except Refused as error:
+                warn(str(error))
             except (OSError, ValueError, TypeError, KeyError) as error:
                 warn(f"{path}: is damaged and was left out ({error})")
+
+        # those of version 0.1 have no number, and stay in the order of their names, which are times
+        for record in sorted(found, key=lambda record: record.number):
+            self._records[record.id] = record
 
     def all(self) -> list[Record]:
         with self._lock:
@@ -87,10 +102,11 @@ class Log:
             return self._records[name]
 
     def add(self, action: str, request: Mapping[str, Any]) -> Record:
-        """A new record, its name the time and what nobody guesses: a later one sorts after."""
+        """A new record, the last of all; its name is the time and what nobody guesses."""
         with self._lock:
             name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{secrets.token_hex(8)}"
-            record = Record(name, action, request)
+            last = max((record.number for record in self._records.values()), default=0)
+            record = Record(name, action, request, number=last + 1)
             return self._keep(record)
 
     def change(self, name: str, **changes: Any) -> Record:

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from ..backbones.small_model import Labels
 from ..errors import AnimaticError, counted, listed
-from ..files import read_json, write_atomically
+from ..files import read_json, sync_tree, write_atomically
 from .matching import Note
 from .sources import Item, ToyWorld
 from .text_encoder import train_tokenizer
@@ -206,6 +206,7 @@ class RunText:
             try:
                 shutil.rmtree(part, ignore_errors=True)
                 self.own_tokenizer.save_pretrained(part)
+                sync_tree(part)  # on the disk before the name is
                 shutil.rmtree(final, ignore_errors=True)
                 part.rename(final)
             except OSError as error:
