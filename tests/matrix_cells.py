@@ -60,7 +60,7 @@ ALL = list(SITUATIONS)
 REFUSED = Path(__file__).with_name("matrix_refused.json")
 PAIRS = "CogVideoX 1.5"  # its windows hold a latent frame more than a clip has seconds for
 
-SECOND_NETWORK = "Wan 2.2 A14B"  # a run of one step would never come to it
+TWO_STEPS = ("Wan 2.2 A14B", "LTX-Video")  # a second network that one step never comes to; no schedule of one step
 SAME = re.compile("the video is that of 'none'|as by 'none'")  # the note of a method without effect
 SEED = 1
 
@@ -208,7 +208,7 @@ def _steps(method: Method, family: str) -> int:
         return 3  # the whole number of steps that is a fraction of 0.4
     if method.scheduler:
         return 4
-    return 2 if family == SECOND_NETWORK else 1
+    return 2 if family in TWO_STEPS else 1
 
 
 class AttentionInBoxes(Callback):

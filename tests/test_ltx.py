@@ -82,6 +82,8 @@ def test_levels_depend_on_the_size(model):
     assert native.fitted(model.noise([0], *SIZE)).again(2)._grid == (3, 4, 8)
     with pytest.raises(AnimaticError, match="no shift by the size of a video"):
         model.schedule(8, "FlowMatchHeunDiscreteScheduler")
+    with pytest.raises(AnimaticError, match=r"steps is 1; .* takes at least 2"):
+        model.schedule(1)
 
 
 def test_pixels_to_latents_are_normalised(model):

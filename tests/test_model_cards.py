@@ -149,6 +149,7 @@ VAES = {
     },
     "CogVideoXTransformer3DModel": {"_class_name": "AutoencoderKLCogVideoX"},
     "WanTransformer3DModel": {"_class_name": "AutoencoderKLWan"},
+    "LTXVideoTransformer3DModel": {"_class_name": "AutoencoderKLLTXVideo"},
 }  # fmt: skip
 VAES["SD3Transformer2DModel"] = VAES["UNet2DConditionModel"]
 VAES["UNet3DConditionModel"] = VAES["UNet2DConditionModel"]

@@ -186,7 +186,9 @@ def test_cancel_on_the_page(page):
     assert page.is_enabled("#render")
 
 
-def test_accessibility(page):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(page, scheme):
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     for place in ("#to-studio", "#to-gallery"):
         page.click(place)

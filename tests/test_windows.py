@@ -110,6 +110,6 @@ def test_windows_cover_the_sample_of_every_known_model(name, seconds, monkeypatc
     assert plan.frames == latent_frames
     whole_tokens = [window.first % geometry.patch[0] for window in plan.windows]
     assert not any(whole_tokens) and plan.windows[-1].first + plan.size == plan.frames
-    # to the nearest token, and no shorter than one window
+    # to the nearest token, of which the first holds one frame, and no shorter than one window
     token = geometry.vae_temporal_ratio * geometry.patch[0]
-    assert abs(frames - max(sum(seconds) * geometry.fps, geometry.frames)) <= token
+    assert abs(frames - max(sum(seconds) * geometry.fps, geometry.frames)) <= 1.5 * token

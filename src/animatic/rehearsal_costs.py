@@ -123,7 +123,7 @@ def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls
     if model.text.pooled:
         extra[POOLED] = torch.empty(branches, model.text.pooled, dtype=dtype, device="meta")
 
-    if isinstance(model, LTXVideo):
+    if isinstance(bones.model, LTXVideo):
         extra[TEXT_MASK] = torch.empty(branches, model.text.length, dtype=dtype, device="meta")
 
     # GLIGEN's boxes are inputs of the layers that read them.

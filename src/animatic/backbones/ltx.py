@@ -19,6 +19,7 @@ from ..core.backbone import Geometry
 from ..core.schedule import Grid, Schedule
 from ..core.schedulers import scheduler_named
 from ..core.types import Conditioning
+from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, separate_kind
 from .attention_processors import LTXProcessor
 from .cogvideox import Transformer
@@ -82,6 +83,8 @@ class LTXVideo(Transformer):
 
     def schedule(self, steps: int, name: str = "") -> Schedule:
         scheduler = scheduler_named(name, self.scheduler) if name else self.scheduler
+        if steps < 2 and scheduler.config.get("shift_terminal"):
+            raise AnimaticError(f"steps is {steps}; {self.name} takes at least 2, as its levels end above zero noise")
         g = self.geometry
         _, frames, rows, columns = g.latent(g.frames, g.height, g.width)
         return Schedule(scheduler, steps, levels=self._levels, grid=(frames, rows, columns))

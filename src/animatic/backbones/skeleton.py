@@ -241,8 +241,8 @@ def _encoder(cls: Any, network: Any, text_class: str, config: Mapping[str, Any])
     # As many tokens as the network was trained on.
     limit = config.get("max_position_embeddings", CLIP_TOKENS)
     if text_class == "T5EncoderModel":
-        limits = {StableDiffusion3: SD3_TEXT_TOKENS, LTXVideo: LTX_TEXT_TOKENS}
-        limit = limits[cls] if cls in limits else network.config.max_text_seq_length
+        of_pipeline = {StableDiffusion3: SD3_TEXT_TOKENS, LTXVideo: LTX_TEXT_TOKENS}.get(cls)
+        limit = of_pipeline or network.config.max_text_seq_length
     if text_class == "UMT5EncoderModel":
         limit = WAN_TEXT_TOKENS
     return encoder, limit
