@@ -51,7 +51,7 @@ def test_a_changed_file_is_refused_by_name(folder, tmp_path):
     with pytest.raises(AnimaticError, match=r"1\.gif: has changed \(as 1 more\)"):
         fit(replace(settings, steps=2))
 
-    # As it was, with another time; a copy of it, which is a further clip; one that is gone and comes back.
+    # As it was, with another time; one that is gone and comes back.
     clip(folder / "1.gif", 1)
     clip(folder / "2.gif", 2)
     os.utime(folder / "1.gif", (0, 0))
@@ -64,6 +64,13 @@ def test_a_changed_file_is_refused_by_name(folder, tmp_path):
         fit(replace(settings, steps=3))
     shutil.move(tmp_path / "0.gif", folder / "0.gif")
     fit(replace(settings, steps=3))
+
+    # A link whose file is gone is passed over, as a file that cannot be read.
+    (folder / "3.gif").symlink_to(tmp_path / "nowhere.gif")
+    notes.clear()
+    fit(replace(settings, steps=12), note=notes.append)
+    assert any("3.gif" in note and "skipped" in note for note in notes), notes
+    (folder / "3.gif").unlink()
 
     # Before the first checkpoint nothing was learned from any file.
     clip(folder / "1.gif", 7)

@@ -60,7 +60,9 @@ class DataContents:
                     f"{first.name}: {what}{others} since {self.out} began; want the file as it was, or another --out"
                 )
 
-        # Files that are gone for now stay known.
+        # Files that are gone for now stay known, once something was learned from them.
+        if not self.resumed:
+            self.known = {}
         for item in found:
             if item.content:
                 self.known[item.name] = (item.version, item.content)

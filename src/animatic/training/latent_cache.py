@@ -40,10 +40,17 @@ class LatentCache:
         latents = self.model.to_latents(read.frames[None])[0]
         x = latents.movedim(1, 0).cpu().contiguous()  # [frame, channel, height, width]
 
-        # A file that is written while the run goes on has another content by now.
-        if item.content and item.digest() == item.content:
+        if _has_its_content(item):
             write_atomically(file, save({"x": x}))
         return read._replace(frames=x)
+
+
+def _has_its_content(item: Item) -> bool:
+    """Whether the file still is what the item says: it may be written while the run goes on."""
+    try:
+        return bool(item.content) and item.digest() == item.content
+    except OSError:
+        return False
 
 
 def _codec_digest(model: Components) -> str:

@@ -26,6 +26,7 @@ from .hub_data import hub_items
 from .items import Item, decoded
 from .matching import MEDIA_SUFFIXES, Note
 
+PIECE = 2**20  # bytes of an archive that are hashed at a time
 KEYS = 8  # key frames of a toy-world video with interpolated frames
 ARCHIVES = ("__MACOSX", "@eaDir")  # folders that operating systems add, ignored like hidden ones
 
@@ -127,8 +128,11 @@ def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iter
 
 
 def _version(path: Path) -> str:
-    """What changes when a file is written anew: its size in bytes, and its time in nanoseconds."""
-    state = path.stat()
+    """What changes when a file is written anew: its size in bytes, and its time in nanoseconds; "" of a dead link."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
     return f"{state.st_size} {state.st_mtime_ns}"
 
 
@@ -190,17 +194,19 @@ def _parts(name: str) -> list[str]:
 
 
 def _member(shard: Path, offset: int, size: int, suffix: str, name: str) -> Video:
-    return decoded(_member_bytes(shard, offset, size), suffix, name)
+    with shard.open("rb") as stream:
+        stream.seek(offset)
+        return decoded(stream.read(size), suffix, name)
 
 
 def _member_digest(shard: Path, offset: int, size: int) -> str:
-    return hashlib.sha256(_member_bytes(shard, offset, size)).hexdigest()
-
-
-def _member_bytes(shard: Path, offset: int, size: int) -> bytes:
+    total = hashlib.sha256()
     with shard.open("rb") as stream:
         stream.seek(offset)
-        return stream.read(size)
+        while size and (piece := stream.read(min(size, PIECE))):
+            total.update(piece)
+            size -= len(piece)
+    return total.hexdigest()
 
 
 class ToyWorld(Sequence[Item]):
