@@ -176,6 +176,31 @@ def test_two_tabs_with_one_scene(page, server):
     assert mine == theirs
 
 
+def test_the_last_video_lies_under_its_boxes(page):
+    def until(condition):
+        """Wait until the time and duration of the video under the boxes are as wanted."""
+        for _ in range(100):
+            time, duration = page.eval_on_selector("#latest", "video => [video.currentTime, video.duration]")
+            if duration and condition(time / duration):
+                return
+            page.wait_for_timeout(100)
+        pytest.fail(f"the video is at {time} of {duration}")
+
+    page.fill("#steps", "1")
+    page.click("#render")
+    page.wait_for_selector("#latest:visible", timeout=120_000)
+    until(lambda at: at < 0.1)
+    page.click("#keys th:last-child button")
+    until(lambda at: at > 0.9)
+
+    # Playing shows it in time; it can be taken away.
+    page.click("#play")
+    until(lambda at: 0 < at < 0.5)
+    page.click("#play")
+    page.uncheck("#latest-shown")
+    assert page.is_hidden("#latest") and page.is_visible(".box")
+
+
 def test_cancel_on_the_page(page):
     page.fill("#steps", "200")
     page.click("#render")

@@ -30,8 +30,9 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """What a JSON file holds. Raises `AnimaticError` where it cannot be read or is no JSON."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise AnimaticError(f"{path}: not JSON ({error})") from None
     except RecursionError:

@@ -159,6 +159,7 @@ function drawStage(s, n) {
   $("stage").style.aspectRatio = `${options.size.width} / ${options.size.height}`;
   $("stage").scene = null;
   $("stage").replaceChildren(path, ...boxes);
+  seek(n > 1 ? state.key / (n - 1) : 0);
 }
 
 /** A box that can be taken: by its middle to move it, by a corner to resize it, by the keyboard. */
@@ -291,6 +292,30 @@ function drawKeys(s, n) {
 
 function go(k) { stop(); state.key = k; draw(); }
 
+// ---- the last video, under the boxes
+
+/** Put the first video of a result under the stage. */
+function layUnder(job) {
+  $("latest").src = job.files[0].mp4;
+  $("under").hidden = false;
+  toggle();
+}
+
+function toggle() {
+  $("latest").hidden = !$("latest-shown").checked || !$("latest").src;
+  seek(keys() > 1 ? state.key / (keys() - 1) : 0);
+}
+
+/** Show the frame of the video at a time 0..1 of this scene; scenes follow each other as long as their seconds. */
+function seek(t) {
+  const video = $("latest");
+  if (video.hidden || !video.duration) return;
+  const lengths = state.story.map((s) => s.seconds || 1), total = lengths.reduce((sum, s) => sum + s, 0);
+  const before = lengths.slice(0, state.at).reduce((sum, s) => sum + s, 0);
+  // The last moment of a video has no frame.
+  video.currentTime = Math.min(((before + t * lengths[state.at]) / total) * video.duration, video.duration - 0.01);
+}
+
 // ---- playing as an animatic
 
 let playing = 0;
@@ -302,6 +327,7 @@ function play() {
   const tick = (now) => {
     const t = ((now - began) % (length + 400)) / length;
     lay($("stage"), scene(), clamp(t));
+    seek(clamp(t));
     $("clock").textContent = `${(clamp(t) * length / 1000).toFixed(1)} s`;
     playing = requestAnimationFrame(tick);
   };
@@ -474,6 +500,7 @@ function show(job) {
   result.replaceChildren(title, about, make("div", { className: "versions" }, ...versions(job)), tools);
   tools.append(...controlsOf(result));
   result.append(...going(job));
+  layUnder(job);
   result.hidden = false;
   result.scrollIntoView({ behavior: "smooth", block: "nearest" });
   say("The video is ready.");
@@ -678,6 +705,7 @@ async function begin() {
   $("planning").onsubmit = trying(planned);
   $("rendering").onsubmit = trying(render);
   $("file").onchange = trying(imported);
+  $("latest").onloadedmetadata = $("latest-shown").onchange = toggle;
   $("search").oninput = trying(() => gallery());
   for (const id of ["planner", "kind"]) $(id).onchange = trying(words);
   $("prompt").onchange = trying(async (e) => { if (e.target.value.trim()) change(() => { scene().prompt = e.target.value.trim(); }); await words(); });
