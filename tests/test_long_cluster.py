@@ -29,6 +29,15 @@ def done_in(folder: Path) -> int:
     return Run(folder).states().get(DONE, 0) if (folder / "manifest.json").exists() else 0
 
 
+def started(pid: int) -> int:
+    """When a process began, in ticks of the clock; numbers of processes begin anew at their end. 0 where it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])  # field 22, proc(5)
+
+
 def kill_every(process: subprocess.Popen[str], folder: Path, jobs: int) -> list[int]:
     """Kill a worker whenever `jobs` more jobs are done, until the process ends; returns what was done at each kill."""
     deadline = time.monotonic() + LIMIT
@@ -39,9 +48,9 @@ def kill_every(process: subprocess.Popen[str], folder: Path, jobs: int) -> list[
         if done < (len(kills) + 1) * jobs or done >= JOBS:
             continue
 
-        # The older one, which is at work while the other still loads its model.
-        if alive := workers(process.pid):
-            os.kill(min(alive), signal.SIGKILL)
+        # The older one, which is at work while the other still loads its model: a batch may be lost twice, no more.
+        if alive := [pid for pid in workers(process.pid) if started(pid)]:
+            os.kill(min(alive, key=started), signal.SIGKILL)
             kills.append(done)
     return kills
 
