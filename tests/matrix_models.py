@@ -111,6 +111,7 @@ FAMILIES: dict[str, tuple[Builder | None, tuple[int, int, int]]] = {
     "CogVideoX 5B I2V": (tiny.cogvideox_i2v, (9, 32, 48)),
     "Wan 2.1 I2V": (tiny.wan_i2v, (9, 32, 48)),
     "Wan 2.2 5B of an image": (partial(tiny.wan, each_token=True), (9, 32, 48)),
+    "HunyuanVideo 1.5": (tiny.hunyuan, (9, 32, 48)),
     "small": (_small, (4, 16, 16)),
     "mini": (None, (2, 64, 64)),
 }

@@ -163,7 +163,11 @@ def test_layouts_of_the_first_authors_are_named(tmp_path, file, said):
 
 @pytest.mark.parametrize(
     ("hub_id", "name"),
-    [("Wan-AI/Wan2.1-T2V-1.3B", "wan2.1-1.3b"), ("ali-vilab/modelscope-damo-text-to-video-synthesis", "modelscope")],
+    [
+        ("Wan-AI/Wan2.1-T2V-1.3B", "wan2.1-1.3b"),
+        ("ali-vilab/modelscope-damo-text-to-video-synthesis", "modelscope"),
+        ("tencent/HunyuanVideo-1.5", "hunyuanvideo1.5-480p"),
+    ],
 )
 def test_hub_ids_of_the_first_authors_are_named(hub_id, name):
     with pytest.raises(AnimaticError, match=f"{hub_id} is in its authors' layout; want {name}, the same as "):

@@ -145,6 +145,8 @@ def test_models_and_methods_that_cannot_are_named():
         animatic.rehearse("modelscop")
     with pytest.raises(AnimaticError, match="method 'gligen' needs a model that is conditioned on boxes"):
         animatic.rehearse("sd15", "gligen")
+    with pytest.raises(AnimaticError, match=r"does not cover hunyuanvideo1\.5-480p: its network sorts tokens"):
+        animatic.rehearse("hunyuanvideo1.5-480p")
     with pytest.raises(AnimaticError, match="multiples of 8 pixels"):
         animatic.rehearse("sd15", size=(100, 64))
     with pytest.raises(AnimaticError, match="conditioned on classes"):

@@ -8,8 +8,10 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo15,
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
+    ClassifierFreeGuidance,
     CogVideoXDDIMScheduler,
     CogVideoXDPMScheduler,
     CogVideoXImageToVideoPipeline,
@@ -18,6 +20,8 @@ from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanVideo15Pipeline,
+    HunyuanVideo15Transformer3DModel,
     LTXPipeline,
     LTXVideoTransformer3DModel,
     MotionAdapter,
@@ -34,12 +38,16 @@ from diffusers import (
 )  # fmt: skip
 from tokenizers import pre_tokenizers
 from transformers import (
+    ByT5Tokenizer,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
+    Qwen2_5_VLTextConfig,
+    Qwen2_5_VLTextModel,
+    Qwen2Tokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -556,5 +564,65 @@ def sd3(path: Path, dual: bool = True) -> Path:
         tokenizer_2=second,
         text_encoder_3=T5EncoderModel(T5Config(**t5_config(third))),
         tokenizer_3=third,
+    ).save_pretrained(path)
+    return path
+
+
+QWEN_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """Qwen2's byte-level tokenizer without merges, with the chat's own tokens and template."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = Qwen2Tokenizer(
+        vocab={letter: i for i, letter in enumerate(letters)}, merges=[], unk_token=None, pad_token="<|endoftext|>",
+        eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"], model_max_length=64,
+    )  # fmt: skip
+    words.chat_template = QWEN_CHAT
+    return words
+
+
+def hunyuan_network(layers: int = 2) -> HunyuanVideo15Transformer3DModel:
+    torch.manual_seed(0)
+    network = HunyuanVideo15Transformer3DModel(
+        in_channels=9, out_channels=4, num_attention_heads=2, attention_head_dim=16, num_layers=layers,
+        num_refiner_layers=1, text_embed_dim=32, text_embed_2_dim=16, image_embed_dim=8, rope_axes_dim=(4, 6, 6),
+        target_size=64, task_type="t2v",
+    )  # fmt: skip
+    with torch.no_grad():  # of a random network the text would hardly matter
+        for name, p in network.named_parameters():
+            if "proj_in.weight" in name or "context_embedder_2" in name:
+                p *= 4
+            elif "norm_q.weight" in name or "norm_k.weight" in name or "norm_added" in name:
+                p *= 2
+    return network.eval()
+
+
+def hunyuan(path: Path, layers: int = 2) -> Path:
+    """A HunyuanVideo 1.5 folder as diffusers' own pipeline writes it: 64 tokens of words, 32 of glyphs."""
+    torch.manual_seed(0)
+    words = qwen_tokenizer()
+    chat = Qwen2_5_VLTextConfig(
+        vocab_size=len(words), hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, rope_parameters={"rope_type": "default", "mrope_section": [1, 1, 2]},
+        pad_token_id=words.pad_token_id,
+    )  # fmt: skip
+    glyphs = T5Config(
+        vocab_size=384, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, feed_forward_proj="gated-gelu"
+    )
+    HunyuanVideo15Pipeline(
+        transformer=hunyuan_network(layers),
+        vae=AutoencoderKLHunyuanVideo15(
+            latent_channels=4, block_out_channels=(4, 8, 8, 8, 8), layers_per_block=1, scaling_factor=1.03682
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
+        text_encoder=Qwen2_5_VLTextModel(chat),
+        tokenizer=words,
+        text_encoder_2=T5EncoderModel(glyphs),
+        tokenizer_2=ByT5Tokenizer(extra_ids=0, model_max_length=32),
+        guider=ClassifierFreeGuidance(guidance_scale=6.0),
     ).save_pretrained(path)
     return path

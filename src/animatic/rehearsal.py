@@ -110,6 +110,9 @@ def rehearse(
     memory = MemoryOptions(dtype, quantize, offload, save_memory)
     bones = skeleton(model)
     backbone = bones.model
+    if not backbone.by_shape:
+        reason = "its network sorts tokens by their values, and a rehearsal has shapes alone"
+        raise AnimaticError(f"rehearse does not cover {backbone.name}: {reason}; want another model")
     geometry = backbone.geometry
     width, height = sides_of(size or (geometry.width, geometry.height))
     windows = windows_of(geometry, seconds)

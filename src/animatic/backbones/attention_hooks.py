@@ -61,7 +61,8 @@ class AttentionHooks:
     ) -> None:
         """Replace the attention processors of `network`.
 
-        `kind` returns the kind of a layer by its name, `processor` makes the processor of (hooks, name, kind).
+        `kind` returns the kind of a layer by its name, "" for one that keeps its own processor; `processor` makes the
+        processor of (hooks, name, kind).
         """
         self.network: Any = network
         self.requested_count = 0
@@ -75,7 +76,7 @@ class AttentionHooks:
 
         own = self.network.attn_processors
         for key in own:
-            if ".fuser." in key:
+            if self._keeps_own(key):
                 continue
             name = key.removesuffix(".processor")
             self.layers.append(name)
@@ -85,12 +86,16 @@ class AttentionHooks:
         self._own = own
 
     def _replacing(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """The hooks in place of a network's processors; GLIGEN's grounding layers keep theirs."""
+        """The hooks in place of a network's processors."""
         processors: dict[str, Any] = {}
         for key, stock in own.items():
             name = key.removesuffix(".processor")
-            processors[key] = stock if ".fuser." in key else self._make(self, name, self._kind(key))
+            processors[key] = stock if self._keeps_own(key) else self._make(self, name, self._kind(key))
         return processors
+
+    def _keeps_own(self, key: str) -> bool:
+        """Whether a layer keeps its own processor: GLIGEN's grounding layers, and those of kind ""."""
+        return ".fuser." in key or not self._kind(key)
 
     def give_back(self) -> None:
         """Return the network's own processors to a network that somebody else uses, too: see `installed`."""
@@ -267,6 +272,11 @@ def joint_kind(name: str) -> str:
 def stream_kind(name: str) -> str:
     """Of Stable Diffusion 3: one sequence of text and picture, and in 3.5 Medium further layers of the picture."""
     return "self" if ".attn2" in name else "joint"
+
+
+def refined_kind(name: str) -> str:
+    """Of HunyuanVideo 1.5: one sequence of text and video; before the blocks the text is refined by itself."""
+    return "" if name.startswith("context_embedder.") else "joint"
 
 
 def separate_kind(name: str) -> str:

@@ -141,6 +141,38 @@ class StreamsProcessor(Processor):
         return picture, text if attn.context_pre_only else attn.to_add_out(text)
 
 
+class MaskedStreamsProcessor(Processor):
+    """The arithmetic of `HunyuanVideo15AttnProcessor2_0`: as `StreamsProcessor`, with positions and absent text tokens.
+
+    Absent tokens are masked as keys alone, not as queries: nothing reads what they attend to.
+    """
+
+    def __call__(
+        self,
+        attn: Any,  # diffusers' Attention
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor,
+        image_rotary_emb: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        # Positions are those of video tokens alone.
+        q, k, v = project_qkv(attn, hidden_states, hidden_states)
+        q = apply_rotary_emb(q, image_rotary_emb)  # pyright: ignore
+        k = apply_rotary_emb(k, image_rotary_emb)  # pyright: ignore
+
+        # The text goes before the video, and so does its mask: [branch, 1, 1, key].
+        of_text = project_added_qkv(attn, encoder_hidden_states)
+        q, k, v = (torch.cat(pair, 2) for pair in zip(of_text, (q, k, v), strict=True))  # pyright: ignore
+        text_tokens = encoder_hidden_states.shape[1]
+        mask = F.pad(attention_mask.bool(), (0, hidden_states.shape[1]), value=True)
+        out = self.attention(q, k, v, mask[:, None, None], text_tokens)
+        merged = out.transpose(1, 2).flatten(2).to(q.dtype)  # [branch, token, head * width]
+
+        # Output projections, of the text's last one nothing is read.
+        video = attn.to_out[1](attn.to_out[0](merged[:, text_tokens:]))
+        return video, attn.to_add_out(merged[:, :text_tokens])
+
+
 class WanProcessor(Processor):
     """The arithmetic of `WanAttnProcessor`; hooks see attention to the text, to which that to an image is added."""
 

@@ -15,13 +15,14 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.transformers.transformer_hunyuan_video15 import HunyuanVideo15TransformerBlock
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 UNETS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
-LAYERS = (*UNETS, CogVideoXBlock, WanTransformerBlock)
+LAYERS = (*UNETS, CogVideoXBlock, WanTransformerBlock, HunyuanVideo15TransformerBlock)
 
 
 def add_checkpointing(network: nn.Module) -> int:

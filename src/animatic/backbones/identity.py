@@ -35,6 +35,7 @@ XL_UNET = {
 }
 SD3 = {"_class_name": "SD3Transformer2DModel"}
 COGVIDEOX, WAN = {"_class_name": "CogVideoXTransformer3DModel"}, {"_class_name": "WanTransformer3DModel"}
+HUNYUAN = {"_class_name": "HunyuanVideo15Transformer3DModel", "num_layers": 54, "num_attention_heads": 16}
 COGVIDEOX_I2V = {**COGVIDEOX, "num_layers": 42, "num_attention_heads": 48, "in_channels": 32}
 WAN_I2V = {**WAN, "num_layers": 40, "num_attention_heads": 40, "in_channels": 36}
 
@@ -66,6 +67,8 @@ KNOWN: tuple[tuple[Mapping[str, Any], tuple[str, ...]], ...] = (
     ({**WAN_I2V, "image_dim": None}, ("wan2.2-i2v-a14b",)),
     ({**WAN, "num_layers": 40, "num_attention_heads": 40, "_networks": 2}, ("wan2.2-a14b",)),
     ({**WAN, "num_layers": 40, "num_attention_heads": 40}, ("wan2.1-14b",)),
+    ({**HUNYUAN, "target_size": 640}, ("hunyuanvideo1.5-480p",)),
+    ({**HUNYUAN, "target_size": 960}, ("hunyuanvideo1.5-720p",)),
 )
 
 # sample_size that fine-tuning left as it was in ModelScope's config, though it taught another size

@@ -39,6 +39,7 @@ ORIGINAL_IDS = {
     "wan-ai/wan2.1-t2v-14b": "wan2.1-14b",
     "wan-ai/wan2.2-ti2v-5b": "wan2.2-5b",
     "wan-ai/wan2.2-t2v-a14b": "wan2.2-a14b",
+    "tencent/hunyuanvideo-1.5": "hunyuanvideo1.5-480p",
 }
 LAVIE = ("lavie_base.pt", "lavie_interpolation.pt", "lavie_vsr.pt")
 

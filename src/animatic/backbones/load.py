@@ -22,6 +22,7 @@ from .components import Components
 from .concat_conditioning import conditioning_of_card
 from .fetching import fetched
 from .folder import class_in, read_card, read_json, reading_card
+from .hunyuan import HunyuanVideo
 from .identity import INHERITED, known_by_card, known_by_config
 from .lavie import LaVie
 from .layouts import check_original
@@ -43,7 +44,7 @@ from .wan import Wan
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-CLASSES = (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan, LTXVideo, StableDiffusion3)
+CLASSES = (UNet3D, UNet2D, SpaceTimeBackbone, LaVie, CogVideoX, Wan, LTXVideo, HunyuanVideo, StableDiffusion3)
 NETWORKS = {cls.network.__name__: cls for cls in CLASSES}
 TRANSFORMERS = tuple(name for name, cls in NETWORKS.items() if cls.network_folder == "transformer")
 NO_MEMORY_OPTIONS = MemoryOptions()

@@ -20,6 +20,8 @@ from .codec import PatchCodec
 from .cogvideox import CogVideoX
 from .components import Components
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
+from .hunyuan import HunyuanVideo
+from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS, ChatAndGlyphs, ChatText, GlyphText
 from .ltx import LTX_TEXT_TOKENS, LTXVideo
 from .sd3 import StableDiffusion3
 from .sdxl import Refiner, StableDiffusionXL
@@ -77,6 +79,8 @@ def read_text_encoder(name: str, cls: type[Components], network: Any, folder: Pa
         return TextPair(first, _penultimate(name, folder, "_2", dtype))
     if cls is StableDiffusion3:
         return _clip_and_t5(name, folder, dtype)
+    if cls is HunyuanVideo:
+        return _chat_and_glyphs(name, folder, dtype)
 
     # Which encoder; a folder of parts alone has no index, and holds CLIP.
     index_file = folder / "model_index.json"
@@ -166,3 +170,24 @@ def _clip_and_t5(name: str, folder: Path, dtype: torch.dtype) -> TextSequence:
     tokenizer = read_tokenizer(folder / "tokenizer_3", encoder.config.vocab_size)
     limit = min(SD3_TEXT_TOKENS, tokenizer.model_max_length)
     return TextSequence(first, second, T5Text(name, tokenizer, encoder, limit))
+
+
+def _chat_and_glyphs(name: str, folder: Path, dtype: torch.dtype) -> ChatAndGlyphs:
+    """The two encoders of HunyuanVideo 1.5. Raises `AnimaticError` where ByT5 was left out, or there is no template."""
+    from transformers import ByT5Tokenizer, Qwen2_5_VLTextModel  # a language model is slow to import
+
+    for part in ("text_encoder_2", "tokenizer_2"):
+        if not (folder / part).is_dir():
+            raise AnimaticError(f"{folder}: no {part}; want HunyuanVideo 1.5 with both text encoders")
+    encoder = read_network(Qwen2_5_VLTextModel, folder / "text_encoder", dtype)
+    tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
+    if not tokenizer.chat_template:
+        raise AnimaticError(f"{folder / 'tokenizer'}: no chat template; want chat_template.jinja, or one in its config")
+    words = ChatText(name, tokenizer, encoder, min(WORD_TOKENS, tokenizer.model_max_length))
+
+    # ByT5's tokens are bytes: its tokenizer has no vocabulary to read.
+    glyph_encoder = read_network(T5EncoderModel, folder / "text_encoder_2", dtype)
+    with reading(f"{folder / 'tokenizer_2'}: the tokenizer cannot be read"):
+        glyph_tokenizer = ByT5Tokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
+    glyphs = GlyphText(name, glyph_tokenizer, glyph_encoder, min(GLYPH_TOKENS, glyph_tokenizer.model_max_length))
+    return ChatAndGlyphs(words, glyphs)

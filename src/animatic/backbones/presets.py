@@ -37,6 +37,10 @@ WAN, WAN_LARGE = (
 IMAGE_XL = Geometry(1, 1024, 1024, max_frames=1)
 SD3 = Geometry(1, 1024, 1024, 16, max_frames=1, patch=(1, 2, 2))
 WAN_5B = Geometry(121, 704, 1280, 48, 16, 24.0, vae_temporal_ratio=4, patch=(1, 2, 2))
+HUNYUAN_480P, HUNYUAN_720P = (
+    Geometry(121, h, w, 32, 16, 24.0, vae_temporal_ratio=4) for h, w in ((480, 848), (720, 1280))
+)
+HUNYUAN_DEFAULTS = ModelDefaults(50, 6.0)  # README of HunyuanVideo 1.5
 LTX = Geometry(161, 480, 704, 128, 32, 25.0, vae_temporal_ratio=8)  # diffusers' example; its pipeline's frame rate
 COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
 WAN_I2V_DEFAULTS = ModelDefaults(40, 5.0, negatives.WAN)  # generate.py of Wan 2.1
@@ -70,6 +74,20 @@ PRESETS = {
     ),
     "wan2.2-a14b": Preset(
         "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.2, two networks of 14 B", WAN_LARGE, WAN_PAIR_DEFAULTS, "bfloat16"
+    ),
+    "hunyuanvideo1.5-480p": Preset(
+        "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
+        "HunyuanVideo 1.5, 8.3 B",
+        HUNYUAN_480P,
+        HUNYUAN_DEFAULTS,
+        "bfloat16",
+    ),
+    "hunyuanvideo1.5-720p": Preset(
+        "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-720p_t2v",
+        "HunyuanVideo 1.5, large, 8.3 B",
+        HUNYUAN_720P,
+        HUNYUAN_DEFAULTS,
+        "bfloat16",
     ),
     "cogvideox-5b-i2v": Preset(
         "THUDM/CogVideoX-5b-I2V", "CogVideoX that animates an image, 5.6 B", COGVIDEOX, COGVIDEOX_DEFAULTS, "bfloat16"

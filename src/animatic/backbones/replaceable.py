@@ -11,6 +11,7 @@ from ..errors import AnimaticError
 PLAIN = frozenset({
     "AttnProcessor", "AttnProcessor2_0", "SlicedAttnProcessor", "XFormersAttnProcessor", "AttnProcessorNPU",
     "XLAFlashAttnProcessor2_0", "CogVideoXAttnProcessor2_0", "WanAttnProcessor", "WanAttnProcessor2_0",
+    "HunyuanVideo15AttnProcessor2_0",
     "JointAttnProcessor2_0", "XFormersJointAttnProcessor",
     "LTXVideoAttnProcessor",
 })  # fmt: skip

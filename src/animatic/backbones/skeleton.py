@@ -27,6 +27,8 @@ from .codec import PatchCodec
 from .components import Components
 from .folder import class_in, read_card, read_json
 from .grounding import add_grounding
+from .hunyuan import HunyuanVideo
+from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS
 from .lavie import CARDS
 from .load import CLIP_PROJECTION, NETWORKS, found_at
 from .locating import Location, locate
@@ -40,6 +42,8 @@ from .unet3d import UNet3D
 CLIP_TOKENS = 77
 TI2V_CHANNELS = 48  # of Wan 2.2 5B, which reads a timestep for every token
 TEXT_FOLDERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+LANGUAGE_MODEL = "Qwen2_5_VLTextModel"  # of HunyuanVideo 1.5
+NOT_OF_THE_MODEL = ("architectures", "model_type", "torch_dtype")  # keys of a text encoder's configuration
 WITH_PROJECTION = {CLIPTextModelWithProjection.__name__: CLIPTextModelWithProjection}
 
 
@@ -230,19 +234,30 @@ def _vae(config: Mapping[str, Any]) -> Any:
 
 def _encoder(cls: Any, network: Any, text_class: str, config: Mapping[str, Any]) -> tuple[Any, int]:
     """A text encoder, and how many tokens of a prompt it reads."""
+    if text_class == LANGUAGE_MODEL:
+        return _language_model(config), WORD_TOKENS
     encoders = {**ENCODERS, **WITH_PROJECTION}
     if text_class not in encoders or text_class == "BertModel":
         raise AnimaticError(f"text encoder {text_class!r} cannot be rehearsed; want one of CLIP's or T5's")
     encoder_class = encoders[text_class]
-    own = {key: value for key, value in config.items() if key not in ("architectures", "model_type", "torch_dtype")}
+    own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
     with torch.device("meta"):
         encoder = encoder_class(encoder_class.config_class(**own))
 
     # As many tokens as the network was trained on.
     limit = config.get("max_position_embeddings", CLIP_TOKENS)
     if text_class == "T5EncoderModel":
-        of_pipeline = {StableDiffusion3: SD3_TEXT_TOKENS, LTXVideo: LTX_TEXT_TOKENS}.get(cls)
+        known = {StableDiffusion3: SD3_TEXT_TOKENS, LTXVideo: LTX_TEXT_TOKENS, HunyuanVideo: GLYPH_TOKENS}
+        of_pipeline = known.get(cls)
         limit = of_pipeline or network.config.max_text_seq_length
     if text_class == "UMT5EncoderModel":
         limit = WAN_TEXT_TOKENS
     return encoder, limit
+
+
+def _language_model(config: Mapping[str, Any]) -> Any:
+    from transformers import Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel  # slow to import
+
+    own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
+    with torch.device("meta"):
+        return Qwen2_5_VLTextModel(Qwen2_5_VLTextConfig(**own))

@@ -13,18 +13,20 @@ from torch import Tensor
 def decoded_pieces(vae: Any, latents: Tensor) -> Iterator[Tensor]:
     """Decode unscaled latents `[sample, channel, frame, h, w]` to pieces `[sample, 3, frame, height, width]` in -1..1.
 
-    Joined along time they equal the output of `vae.decode`; with tiling, and of LTX-Video, there is one piece.
-    CogVideoX's decoder turns the first latent frame into a single frame only where the number of latent frames is odd:
-    of an even number the last is repeated.
+    Joined along time they equal the output of `vae.decode`; there is one piece with tiling, and of LTX-Video and
+    HunyuanVideo 1.5. CogVideoX's decoder turns the first latent frame into a single frame only where the number of
+    latent frames is odd: of an even number the last is repeated.
     """
-    if type(vae).__name__ == "AutoencoderKLLTXVideo":
+    kind = type(vae).__name__
+    if kind == "AutoencoderKLLTXVideo":
         yield _ltx(vae, latents)
         return
-    decode = _wan if type(vae).__name__ == "AutoencoderKLWan" else _cogvideox
-    if decode is _cogvideox and latents.shape[2] % 2 == 0:
+    is_whole = kind == "AutoencoderKLHunyuanVideo15"  # its attention is over all frames
+    decode = _wan if kind == "AutoencoderKLWan" else _cogvideox
+    if decode is _cogvideox and not is_whole and latents.shape[2] % 2 == 0:
         last = latents[:, :, -1:]
         latents = torch.cat([latents, last], 2)
-    if vae.use_tiling:
+    if vae.use_tiling or is_whole:
         yield vae.decode(latents).sample
     else:
         yield from decode(vae, latents)
