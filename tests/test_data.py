@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from animatic.errors import AnimaticError
+from animatic.files import digest_of
 from animatic.training.clips import Clips, Cut, Positions
 from animatic.training.conditioning import with_text_mode, without_captions
 from animatic.training.sources import items_of
@@ -84,6 +85,7 @@ def test_a_hub_data_set_by_name(tmp_path, monkeypatch):
     items = items_of(f"hf:{tmp_path / 'd'}")
     assert [item.caption for item in items] == ["clip 0", "clip 1"]
     assert [shades(item.read().frames)[0] for item in items] == [0, 5]
+    assert [item.digest() for item in items] == [digest_of(tmp_path / "d" / f"{i}.mp4") for i in range(2)]
 
     # Folders are classes, as the package reads them; a caption that is no text is named with its row.
     for i, kind in enumerate(("cat", "dog")):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -227,6 +228,7 @@ def test_latents_and_captions_kept_on_request(tmp_path):
         x = trainer.model.to_latents(fresh[i].frames[None])[0].movedim(1, 0)
         assert torch.equal(x, trainer.clips[i].frames), "pixels, scaled one by one"
     Video(torch.zeros(5, 20, 20, 3, dtype=torch.uint8).numpy()).save(tmp_path / "d" / "0.gif", scale=1)
+    shutil.rmtree(tmp_path / "a" / "checkpoints")  # of a run that has learned from the file it would be refused
     changed = DiffusionTrainer(replace(settings, out=str(tmp_path / "a"))).clips
     assert min(changed[i].frames.max() for i in range(3)) == -1  # a file that was replaced is encoded anew
 

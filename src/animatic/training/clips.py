@@ -19,8 +19,9 @@ from torch.utils.data import Dataset, Sampler
 
 from ..errors import AnimaticError, counted
 from ..video import Video
+from .items import Item
 from .matching import Note
-from .sources import Item, ToyWorld
+from .sources import ToyWorld
 
 SHORT = ("loop", "hold", "bounce", "skip", "black")
 

@@ -18,8 +18,9 @@ from transformers import AutoTokenizer
 from ..backbones.small_model import Labels
 from ..errors import AnimaticError, counted, listed
 from ..files import read_json, sync_tree, write_atomically
+from .items import Item
 from .matching import Note
-from .sources import Item, ToyWorld
+from .sources import ToyWorld
 from .text_encoder import train_tokenizer
 
 TEXTS = ("auto", "none", "labels", "own")

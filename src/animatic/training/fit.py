@@ -22,6 +22,7 @@ from ..errors import AnimaticError
 from ..video import Video
 from .clips import Clips, Cut, Positions, Sample, used_items
 from .conditioning import RunText, with_text_mode, without_captions
+from .data_contents import DataContents
 from .initial_model import new_train_module
 from .latent_cache import LatentCache
 from .loop import Trainer, Watch, logger
@@ -51,6 +52,8 @@ class DiffusionTrainer(Trainer):
         reads_captions = text != "none"
         items = items_of(settings.data, settings.frames, settings.seed, self.note, captions=reads_captions)
         items = used_items(items, settings.frames, settings.images, self.note)
+        self.contents = DataContents(self.out)
+        items = self.contents.of(items)
         text_mode, items = with_text_mode(text, items, self.note)
         self.run_text = RunText(self.out)
 
@@ -87,6 +90,7 @@ class DiffusionTrainer(Trainer):
 
     def before_first_step(self) -> None:
         self.run_text.save(self.text_mode, self.model.text, self.items)
+        self.contents.save()
 
     def preview(self) -> dict[str, Any]:
         """What a dry run reports: sizes and counts, the first captions, and the loss of the first batch."""

@@ -25,10 +25,10 @@ from ..core.text import ClipText
 from ..errors import AnimaticError, listed
 from .conditioning import BERT, VECTORS, RunText, check_captions
 from .diffusion_module import DiffusionTrainModule
+from .items import Item
 from .matching import Note
 from .new_network import KINDS, WIDTH, check_size, frozen_text, network_config, new_network, new_text
 from .settings import TrainingSettings
-from .sources import Item
 
 
 def new_train_module(

@@ -1,4 +1,4 @@
-"""A cache of latents on disk: each file is decoded, cut and encoded once (first window, centre crop)."""
+"""A cache of latents on disk: each content is decoded, cut and encoded once (first window, centre crop)."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from ..backbones.components import Components
 from ..errors import warn
 from ..files import write_atomically
 from .clips import Cut, ReadItem, read_pixels
-from .sources import Item
+from .items import Item
 
 DIGEST = "sha256"  # the key of the digest of the latents, in the file's own metadata
 
 
 class LatentCache:
-    """Reads an item as latents `[frame, channel, height, width]`, and stores them in `folder` for the next time."""
+    """Reads an item as latents `[frame, channel, height, width]`, and stores them in `folder` for the next time.
+
+    The key is all that the latents depend on: the content of the file, the cut, and the codec with its weights. A file
+    that was moved or copied is not encoded again, and one that was replaced is.
+    """
 
     def __init__(self, folder: Path, model: Components) -> None:
         self.folder, self.model = folder, model
-        self.codec_config = repr(sorted(model.vae.config.items()))
+        self.codec = _codec_digest(model)
 
     def __call__(self, item: Item, cut: Cut, rng: random.Random) -> ReadItem:
-        # The key has all that the latents depend on: the file, its version, the cut and the codec.
-        key = f"{item.name}\n{item.version}\n{cut}\n{self.codec_config}"
-        digest = hashlib.sha1(key.encode()).hexdigest()
-        file = self.folder / f"{digest}.safetensors"
-        if (stored := _stored(file)) is not None:
+        key = hashlib.sha256(f"{item.content}\n{cut}\n{self.codec}".encode()).hexdigest()
+        file = self.folder / f"{key}.safetensors"
+        if item.content and (stored := _stored(file)) is not None:
             return ReadItem(stored)
 
         read = read_pixels(item, cut, rng)
         latents = self.model.to_latents(read.frames[None])[0]
         x = latents.movedim(1, 0).cpu().contiguous()  # [frame, channel, height, width]
-        write_atomically(file, save({"x": x}, {DIGEST: _digest(x)}))
+
+        if _has_its_content(item):
+            write_atomically(file, save({"x": x}, {DIGEST: _digest(x)}))
         return read._replace(frames=x)
 
 
@@ -53,8 +57,6 @@ def _stored(file: Path) -> Tensor | None:
     except (OSError, SafetensorError) as error:
         warn(f"{file}: is damaged ({error}); its clip is encoded again")
         return None
-    if wanted is None:
-        return None  # version 0.1 wrote no digests: what it kept is encoded again
 
     # the format itself notices no changed bit in a tensor
     if _digest(x) != wanted:
@@ -63,5 +65,27 @@ def _stored(file: Path) -> Tensor | None:
     return x
 
 
+def _has_its_content(item: Item) -> bool:
+    """Whether the file still is what the item says: it may be written while the run goes on."""
+    try:
+        return bool(item.content) and item.digest() == item.content
+    except OSError:
+        return False
+
+
+def _codec_digest(model: Components) -> str:
+    """The SHA-256 of the codec's configuration and weights."""
+    total = hashlib.sha256(repr(sorted(model.vae.config.items())).encode())
+    for name, weight in sorted(model.vae.state_dict().items()):
+        total.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        total.update(_bytes_of(weight))
+    return total.hexdigest()
+
+
 def _digest(x: Tensor) -> str:
-    return hashlib.sha256(x.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(_bytes_of(x)).hexdigest()
+
+
+def _bytes_of(x: Tensor) -> bytes:
+    flat = x.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()

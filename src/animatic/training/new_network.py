@@ -15,8 +15,8 @@ from ..backbones.small_model import ClipSentence, Labels
 from ..core.text import ClipText
 from ..errors import AnimaticError
 from .conditioning import BERT, VECTORS, RunText
+from .items import Item
 from .settings import TrainingSettings
-from .sources import Item
 from .text_encoder import new_text_encoder
 
 WIDTH = 128  # channels of the conditioning of a new small network

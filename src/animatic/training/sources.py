@@ -1,48 +1,34 @@
-"""Sources of clips: a folder, one file, tar shards, a Hugging Face data set, or the toy world."""
+"""Sources of clips: a folder, one file, tar shards, or the toy world."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import random
 import re
 import tarfile
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError, counted, listed
+from ..files import digest_of
 from ..media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ..scene import Scene
 from ..toy import grid_world as toyworld
 from ..toy.grid_captions import invent
 from ..video import Video
-from .annotations import CAPTION_COLUMNS, TEXT_SUFFIXES, caption_text, captions_of_files, first_column
+from .annotations import TEXT_SUFFIXES, captions_of_files
+from .hub_data import hub_items
+from .items import Item, decoded
 from .matching import MEDIA_SUFFIXES, Note
 
+PIECE = 2**20  # bytes of an archive that are hashed at a time
 KEYS = 8  # key frames of a toy-world video with interpolated frames
 ARCHIVES = ("__MACOSX", "@eaDir")  # folders that operating systems add, ignored like hidden ones
-
-
-@dataclass(frozen=True)
-class Item:
-    """A training file; `read` decodes all of it.
-
-    `caption` is None where there is none; `label` is the name of its folder, "" at the top. `version` changes with the
-    contents of the file, for caches.
-    """
-
-    name: str
-    caption: str | None
-    read: Callable[[], Video]
-    picture: bool = False
-    label: str = ""
-    version: str = ""
 
 
 def items_of(
@@ -60,7 +46,7 @@ def items_of(
             note(f"data is {source}, the toy world; the folder of this name is ./{source}")
         return ToyWorld.named(source, frames, seed)
     if source.startswith("hf:"):
-        return _hub(source.removeprefix("hf:"))
+        return hub_items(source.removeprefix("hf:"))
     if os.path.isdir(path):
         return _folder(path, note, captions)
     if not os.path.exists(path):
@@ -135,10 +121,19 @@ def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iter
     found = captions_of_files(f"{root}/", media, texts, note) if media and captions else {}
     for path in media:
         file = root / path
-        state = file.stat()
-        version = f"{state.st_size} {state.st_mtime_ns}"
+        version = _version(file)
         read = partial(Video.load, file)
-        yield Item(str(file), found.get(path), read, *_kind_and_label(path), version)
+        digest = partial(digest_of, file)
+        yield Item(str(file), found.get(path), read, digest, *_kind_and_label(path), version)
+
+
+def _version(path: Path) -> str:
+    """What changes when a file is written anew: its size in bytes, and its time in nanoseconds; "" of a dead link."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _in_lower_case(path: str) -> str:
@@ -181,14 +176,17 @@ def _shard(path: Path, note: Note, captions: bool) -> Iterator[Item]:
     readers = {_in_lower_case(name): partial(bytes, data) for name, data in texts.items()}
     found = captions_of_files(f"{path}:", media, readers, note) if media and captions else {}
 
-    # A clip is read by its offset, without the index of the archive.
+    # A clip is read by its offset, without the index of the archive. Times in it may all be 0, so its own counts too.
+    shard_version = _version(path)
     for name in media:
         member = members[name]
         _, suffix = posixpath.splitext(name)
         label = f"{path}:{name}"
-        read = partial(_member, path, member.offset_data, member.size, suffix, label)
-        version = f"{member.size} {member.mtime}"
-        yield Item(label, found.get(name), read, *_kind_and_label(name), version)
+        place = (path, member.offset_data, member.size)
+        read = partial(_member, *place, suffix, label)
+        digest = partial(_member_digest, *place)
+        version = f"{shard_version} {member.size} {member.mtime}"
+        yield Item(label, found.get(name), read, digest, *_kind_and_label(name), version)
 
 
 def _parts(name: str) -> list[str]:
@@ -198,62 +196,17 @@ def _parts(name: str) -> list[str]:
 def _member(shard: Path, offset: int, size: int, suffix: str, name: str) -> Video:
     with shard.open("rb") as stream:
         stream.seek(offset)
-        return _decoded(stream.read(size), suffix, name)
+        return decoded(stream.read(size), suffix, name)
 
 
-def _decoded(data: bytes, suffix: str, name: str) -> Video:
-    with tempfile.NamedTemporaryFile(suffix=suffix) as file:
-        file.write(data)
-        file.flush()
-        try:
-            return Video.load(file.name)
-        except AnimaticError as error:
-            raise AnimaticError(str(error).replace(file.name, name)) from None
-
-
-def _hub(name: str) -> list[Item]:
-    try:
-        datasets: Any = import_module("datasets")
-    except ImportError:
-        raise AnimaticError(f"hf:{name} needs the package datasets; pip install datasets") from None
-    name, _, split = name.partition(":")
-    try:
-        table = datasets.load_dataset(name, split=split or "train")
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise AnimaticError(f"hf:{name} cannot be had ({type(error).__name__}: {reason})") from None
-
-    # Clips or pictures, left as files: they are decoded here, when they are read.
-    present = [column for column in ("video", "image") if column in table.column_names]
-    if not present:
-        raise AnimaticError(f"hf:{name}: columns are {listed(table.column_names)}; want video or image")
-    column = present[0]
-    kind = datasets.Video if column == "video" else datasets.Image
-    table = table.cast_column(column, kind(decode=False))
-
-    def read(row: int) -> Video:
-        media = table[row][column]
-        usual = ".mp4" if column == "video" else ".png"
-        suffix = Path(media.get("path") or "").suffix or usual
-        content = media["bytes"] or Path(media["path"]).read_bytes()
-        return _decoded(content, suffix, f"hf:{name}[{row}]")
-
-    # A caption may be missing in some rows; a class is a number whose name the table's features know.
-    caption_column = first_column(table.features, CAPTION_COLUMNS)
-    captions = table[caption_column] if caption_column else [None] * len(table)
-    classes = table.features.get("label")
-    has_classes = isinstance(classes, datasets.ClassLabel)
-    labels = table["label"] if has_classes else [None] * len(table)
-
-    # The fingerprint of datasets changes with the data: cached latents go by it.
-    version = str(getattr(table, "_fingerprint", ""))
-    items = []
-    for i, (caption, label) in enumerate(zip(captions, labels, strict=True)):
-        where = f"hf:{name}[{i}]"
-        text = None if caption is None else caption_text(caption, where)
-        class_name = "" if label is None or label < 0 else classes.int2str(label)
-        items.append(Item(where, text, partial(read, i), column == "image", class_name, version))
-    return items
+def _member_digest(shard: Path, offset: int, size: int) -> str:
+    total = hashlib.sha256()
+    with shard.open("rb") as stream:
+        stream.seek(offset)
+        while size and (piece := stream.read(min(size, PIECE))):
+            total.update(piece)
+            size -= len(piece)
+    return total.hexdigest()
 
 
 class ToyWorld(Sequence[Item]):
@@ -293,7 +246,8 @@ class ToyWorld(Sequence[Item]):
         scene = invent(rng, self.frames)
         caption = scene.prompt if self.captioned else ""
         read = partial(_render, scene, self.frames, self.size, self.between)
-        return Item(f"toy:{index}", caption, read)
+        drawn = f"toy:{self.seed}:{index}:{self.frames}:{self.size}:{self.between}"  # all that decides the pixels
+        return Item(f"toy:{index}", caption, read, partial(str, drawn), content=drawn)
 
 
 def _render(scene: Scene, frames: int, size: int, between: int) -> Video:
