@@ -150,6 +150,7 @@ VAES = {
     "CogVideoXTransformer3DModel": {"_class_name": "AutoencoderKLCogVideoX"},
     "WanTransformer3DModel": {"_class_name": "AutoencoderKLWan"},
     "LTXVideoTransformer3DModel": {"_class_name": "AutoencoderKLLTXVideo"},
+    "HunyuanVideo15Transformer3DModel": {"_class_name": "AutoencoderKLHunyuanVideo15"},
 }  # fmt: skip
 VAES["SD3Transformer2DModel"] = VAES["UNet2DConditionModel"]
 VAES["UNet3DConditionModel"] = VAES["UNet2DConditionModel"]

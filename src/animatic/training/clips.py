@@ -126,7 +126,7 @@ def _fitted(frames: np.ndarray, width: int, height: int, u: float, v: float, lea
 class ReadItem(NamedTuple):
     """An item after cutting, what is damaged in its file, and which of its frames are repeated.
 
-    The messages are "" where there is nothing to report, and for cached latents, whose files were reported before.
+    The messages are "" where there is nothing to report, and for cached latents, whose content was reported before.
     """
 
     frames: Tensor
