@@ -24,6 +24,7 @@ from animatic.benchmarks.registry import BENCHMARKS
 from animatic.benchmarks.run_store import Run
 from animatic.benchmarks.scoring import ScoringSettings, read_score, score
 from animatic.errors import AnimaticError, AnimaticWarning
+from animatic.files import digest_of
 from animatic.locking import hold, locked
 from animatic.media import encoding
 from animatic.rendering import request_of
@@ -305,7 +306,8 @@ def test_a_damaged_latent_of_the_cache_is_encoded_again(tmp_path):
     """The format of its files notices no changed bit: it was trained on without a word before."""
     frames = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), np.uint8)
     clip = Video(frames).save(tmp_path / "clip.mkv")
-    item = Item(clip.name, "a bear", lambda: Video.load(clip), version="1")
+    content = digest_of(clip)
+    item = Item(clip.name, "a bear", lambda: Video.load(clip), lambda: content, content=content)
     cache = LatentCache(tmp_path / "cache", load("mini"))
     cut, rng = Cut(2, 16, 16, steady=True), random.Random(SEED)
     wanted = cache(item, cut, rng).frames

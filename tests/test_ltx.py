@@ -1,5 +1,6 @@
 """LTX-Video is diffusers' own to 1e-5, and every control reaches it."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from animatic.backbones import load
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
 from animatic.core.attention import fused_attention
+from animatic.core.backbone import MemoryOptions
 from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Step
@@ -159,3 +161,14 @@ def test_a_loaded_pipeline_is_a_model(folder):
     x = model.noise([0, 1], *SIZE)
     made = sample(model, model.schedule(4), x, model.encode(PROMPTS, NEGATIVES), [Guidance(3.0)])
     assert close(made.flatten(2).transpose(1, 2), stock(folder, x, "latent", 3.0), RUN)
+
+
+def test_saving_memory_changes_nothing_else(folder):
+    """Blocks are computed twice where gradients are wanted."""
+    options = {"steps": 2, "frames": 9, "size": (64, 32)}
+    plain = animatic.render(SCENE, load(str(folder)), "lvd", 1, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="saving memory changes nothing")
+        saving = load(str(folder), memory=MemoryOptions(save_memory=True))
+    saved = animatic.render(SCENE, saving, "lvd", 1, **options)
+    assert np.abs(plain.frames.astype(int) - saved.frames).max() <= 1

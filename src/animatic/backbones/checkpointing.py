@@ -12,17 +12,26 @@ from functools import partial
 from typing import Any
 
 import torch
+from diffusers.models.attention import JointTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_hunyuan_video15 import HunyuanVideo15TransformerBlock
+from diffusers.models.transformers.transformer_ltx import LTXVideoTransformerBlock
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 UNETS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
-LAYERS = (*UNETS, CogVideoXBlock, WanTransformerBlock, HunyuanVideo15TransformerBlock)
+TRANSFORMERS = (
+    CogVideoXBlock,
+    WanTransformerBlock,
+    LTXVideoTransformerBlock,
+    HunyuanVideo15TransformerBlock,
+    JointTransformerBlock,  # of Stable Diffusion 3
+)
+LAYERS = (*UNETS, *TRANSFORMERS)
 
 
 def add_checkpointing(network: nn.Module) -> int:
