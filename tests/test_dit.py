@@ -387,3 +387,22 @@ def test_times_levels_and_guidance_as_recorded(folders):
         assert signal == pytest.approx(told["diffusers_sqrt_abar_head_tail"], abs=2e-5)
     scales = [WaveGuidance(6.0).at(step) for step in list(Schedule(scheduler, 50))[:-1]]
     assert scales == pytest.approx(wanted["dynamic_cfg"]["orig"], abs=1e-4)
+
+
+@pytest.mark.parametrize("second", [None, 3.0])
+def test_the_second_network_of_wan_has_a_guidance_scale_of_its_own(folders, second):
+    """`guidance_scale_2` of diffusers' pipeline, which is the first where it is not given."""
+    folder = folders["wan2.2-a14b"]
+    model = load(str(folder))
+    x, cond = model.noise([0, 1], 9, 32, 48), model.encode(["the cat", "a dog"], ["red", "bear"])
+    given = sample(model, model.schedule(4), x, cond, [Guidance(6.0, low_noise_scale=second)])
+    theirs = stock(folder, x, "latent", guidance_scale_2=second)
+    assert close(given, theirs, RUN)
+
+    # It is the model's own where the first scale is, too; a chosen one is that of both networks.
+    model.defaults = replace(model.defaults, guidance=6.0, low_noise_guidance=3.0)
+    own = sample(model, model.schedule(4), x, cond, [Guidance()], guidance=6.0)
+    assert close(own, given, RUN) == (second == 3.0)
+    model.defaults = replace(model.defaults, guidance=5.0)
+    chosen = sample(model, model.schedule(4), x, cond, [Guidance()], guidance=6.0)
+    assert close(chosen, given, RUN) == (second is None)

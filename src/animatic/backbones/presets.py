@@ -45,7 +45,7 @@ LTX = Geometry(161, 480, 704, 128, 32, 25.0, vae_temporal_ratio=8)  # diffusers'
 COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
 WAN_I2V_DEFAULTS = ModelDefaults(40, 5.0, negatives.WAN)  # generate.py of Wan 2.1
 WAN_PAIR_I2V_DEFAULTS = ModelDefaults(40, 3.5, negatives.WAN)  # wan_i2v_A14B.py
-WAN_PAIR_DEFAULTS = ModelDefaults(40, 4.0, negatives.WAN)  # wan_t2v_A14B.py; its second network has 3.0 there
+WAN_PAIR_DEFAULTS = ModelDefaults(40, 4.0, negatives.WAN, low_noise_guidance=3.0)  # wan_t2v_A14B.py
 LVD_DEFAULTS, LMD_DEFAULTS = (
     ModelDefaults(40, 9.0, negatives.LVD, "dpm++"),
     ModelDefaults(50, 7.5, negatives.LMD, "ddim"),

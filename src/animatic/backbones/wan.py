@@ -95,6 +95,9 @@ class Wan(Transformer):
     def networks(self) -> list[Any]:
         return [self.unet] if self.low_noise is None else [self.unet, self.low_noise.network]
 
+    def has_low_noise(self, step: Step) -> bool:
+        return self.hooks_at(step) is self.low_noise
+
     def hooks_at(self, step: Step) -> AttentionHooks:
         return self._hooks_at_timestep(torch.as_tensor(step.t))
 

@@ -13,6 +13,7 @@ import torch
 from diffusers.guiders.guider_utils import rescale_noise_cfg
 from torch import Tensor
 
+from ..core.backbone import Backbone
 from ..core.control import Control, Run, bound
 from ..core.encoded_prompt import segments
 from ..core.schedule import Schedule
@@ -31,13 +32,16 @@ class Guidance(Control):
     `interval`: the part of the run that is guided, [from, to) as fractions of the noise levels; outside it the scale
     is 1 (Kynkäänniemi et al. 2024, arXiv 2404.07724). `rescale`: how far the standard deviation of each guided
     prediction is moved to that of the conditional one, 0 is off; 0.7 in the paper (Lin et al. 2023, arXiv 2305.08891,
-    section 3.4). `rule`: how both predictions are combined.
+    section 3.4). `rule`: how both predictions are combined. `low_noise_scale`: of a second network for low noise (Wan
+    2.2 A14B, `guidance_scale_2` of diffusers' pipeline); None is the model's own where `scale` is that, else `scale`.
     """
 
     scale: float | None = None
     interval: Span = (0.0, 1.0)
     rescale: Fraction = 0.0
     rule: Extrapolated = field(default_factory=Extrapolated)
+    low_noise_scale: float | None = None
+    _backbone: Backbone | None = bound(default=None)
     stands_around = frozenset({"Windows", "ShareKV"})
     only_one = True
     guides = True
@@ -46,7 +50,15 @@ class Guidance(Control):
         # a copy: methods share their controls between runs
         scale = run.guidance if self.scale is None else self.scale
         self.check(scale, run.schedule)
-        return replace(self, scale=scale, rule=self.rule.begin(run))
+
+        # A scale that somebody chose is that of both networks.
+        defaults = run.backbone.defaults
+        second = self.low_noise_scale
+        if second is None:
+            second = defaults.low_noise_guidance if scale == defaults.guidance else None
+        own = replace(self, scale=scale, rule=self.rule.begin(run), low_noise_scale=second)
+        own._backbone = run.backbone
+        return own
 
     def check(self, scale: float, schedule: Schedule) -> None:
         """Raise `AnimaticError` where settings do not suit a schedule, or have no effect at a scale."""
@@ -86,6 +98,8 @@ class Guidance(Control):
 
     def at(self, step: Step) -> float:
         """The scale at a noise level."""
+        if self.low_noise_scale is not None and self._backbone is not None and self._backbone.has_low_noise(step):
+            return self.low_noise_scale
         return self._scale()
 
     def _scale(self) -> float:
@@ -132,7 +146,8 @@ class WaveGuidance(Guidance):
 
     Yang et al. 2024, arXiv 2408.06072; DiTCtrl and diffusers have it so too. As t is far larger than `count`, the scale
     does not rise over the run: it is a fixed sequence between 1 and 1 + scale. `scale`: the same as --guidance; None is
-    that of the run. `interval`, `rescale` and `rule`: as those of `Guidance`.
+    that of the run. `interval`, `rescale`, `rule` and `low_noise_scale`: as those of
+    `Guidance`.
     """
 
     @property
@@ -142,4 +157,4 @@ class WaveGuidance(Guidance):
     def at(self, step: Step) -> float:
         # t runs to 1000 and count to some 50, so that the power is not of a fraction: as in the original
         turns = (step.count - float(step.t)) / step.count
-        return 1 + self._scale() * (1 - math.cos(math.pi * turns**5)) / 2
+        return 1 + super().at(step) * (1 - math.cos(math.pi * turns**5)) / 2

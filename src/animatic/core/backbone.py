@@ -82,6 +82,7 @@ class ModelDefaults:
     negative: str = ""
     scheduler: str = ""  # "": the one that the model comes with
     prompt_suffix: str = ""  # appended to every prompt of a finisher
+    low_noise_guidance: float | None = None  # of a second network for low noise; None: the same
 
     def negative_text(self, scene: str, run: str = "") -> str:
         """The negative prompt: the scene's, the model's own, and `run`, that of a kind of run, joined by commas.
@@ -200,6 +201,10 @@ class Backbone(ABC):
 
         With `draw`, a sample of the posterior drawn from that generator.
         """
+
+    def has_low_noise(self, step: Step) -> bool:
+        """Whether `step` is one of a second network for low noise, which most models do not have."""
+        return False
 
     @abstractmethod
     def schedule(self, steps: int, name: str = "") -> Schedule:
