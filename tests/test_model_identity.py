@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from animatic.backbones.convert import convert_vdp
 from animatic.backbones.identity import KNOWN, known_by_card, known_by_config
 from animatic.backbones.lora import apply_lora
 from animatic.backbones.small_model import save_model
+from animatic.core.backbone import ModelDefaults
 from animatic.errors import AnimaticError
 from animatic.finishing.stages import stage_context, stages_of
 from animatic.methods import METHODS, method_named
@@ -273,7 +274,8 @@ def test_habits_are_those_of_the_presets():
     """The card of mini agrees with what training it writes."""
     from animatic.toy import mini
 
-    assert asdict(mini.DEFAULTS) == json.loads((MINI / "animatic.json").read_text())["defaults"]
+    card = json.loads((MINI / "animatic.json").read_text())
+    assert ModelDefaults(**card["defaults"]) == mini.DEFAULTS
 
 
 def test_damaged_cards_are_named(tmp_path):
