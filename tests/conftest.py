@@ -24,6 +24,18 @@ needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_addoption(parser) -> None:
+    parser.addoption("--sweeps", action="store_true", help="also run what takes minutes: marked sweep")
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if config.getoption("--sweeps"):
+        return
+    for item in items:
+        if item.get_closest_marker("sweep"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes; want --sweeps"))
+
+
 def pytest_runtest_setup() -> None:
     """Every test draws the same numbers with as many threads, whatever ran before it."""
     torch.manual_seed(0)

@@ -25,7 +25,7 @@ def recorder(tmp_path_factory):
     return library
 
 
-@pytest.mark.slow("each try makes the rest of the work again")
+@pytest.mark.sweep("each try makes the rest of the work again")
 @pytest.mark.parametrize("subject", ["bench generate", "train", "finish", "studio"])
 def test_killed_or_without_power_at_any_change(subject, recorder, tmp_path):
     """`ANIMATIC_CRASH=1,3,100000` is every change and every state, `every,samples,states`; a part of them without."""

@@ -56,7 +56,7 @@ def kill_every(process: subprocess.Popen[str], folder: Path, jobs: int) -> list[
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds workers through /proc")
-@pytest.mark.slow("1,000 jobs, and a model loaded a dozen times: three minutes")
+@pytest.mark.sweep("1,000 jobs, and a model loaded a dozen times: three minutes")
 def test_a_long_run_outlives_its_workers(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
     output = tmp_path / "output.txt"  # a pipe that nobody reads would fill up

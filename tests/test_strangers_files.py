@@ -61,7 +61,7 @@ def test_a_mutated_scene_is_read_or_refused_in_one_line(tmp_path: Path):
     assert 0 < try_scenes(tmp_path, 300) < 300  # some are read: the mutations are not all beyond reading
 
 
-@pytest.mark.slow
+@pytest.mark.sweep("ten thousand inputs of a kind")
 def test_ten_thousand_mutated_scenes(tmp_path: Path):
     assert 0 < try_scenes(tmp_path, 10_000) < 10_000
 

@@ -356,7 +356,7 @@ def test_a_mutated_file_is_read_or_refused_in_one_line(name: str, tmp_path: Path
     check(name, tmp_path, KINDS[name].few)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep("ten thousand inputs of a kind")
 @pytest.mark.parametrize("name", KINDS)
 def test_ten_thousand_mutated_files(name: str, tmp_path: Path):
     check(name, tmp_path, KINDS[name].many)
