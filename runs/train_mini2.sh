@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Train the next `mini` on the world off the grid, in 16 frames: first its codec (some ten minutes of one CPU core), then
-# its network (about nine hours), then its grounding (about one). Run it again to resume. In the background:
+# Train the next `mini` on the world off the grid, in 16 frames: first its codec (eight minutes of one CPU core), then its
+# network (by what its steps cost, some nine hours), then its grounding. Run it again to resume. In the background:
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini2.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini2.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
 set -euo pipefail

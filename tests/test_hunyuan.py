@@ -30,7 +30,7 @@ from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.text import truncating
 from animatic.core.types import AttentionMapRequest, Step
-from animatic.errors import AnimaticError
+from animatic.errors import AnimaticError, AnimaticWarning
 from animatic.rendering import edit, render
 from animatic.scene import Scene, Track
 
@@ -316,3 +316,12 @@ def test_bfloat16(folder):
     assert half.noise([0], *SIZE).dtype == torch.float32
     for method in ("lvd", "layout-attention"):
         assert render(SCENE, half, method, 1, **OPTIONS).frames.shape == (9, 32, 48, 3)
+
+
+def test_scenes_that_quote_differently_are_said_to_blend_badly(model):
+    """Quoted words stand before all others, whose places they move."""
+    with pytest.warns(AnimaticWarning, match=r"0 to .* tokens of quoted words; where they blend"):
+        model.encode_stories([["a cat", 'a "red" cat']], [["", ""]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AnimaticWarning)
+        model.encode_stories([["a cat", "a dog"]], [["", ""]])

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .backbones.concat_conditioning import CONCAT, LEVEL
 from .backbones.image_input import ImageInput
-from .backbones.ltx import TEXT_MASK, LTXVideo
 from .backbones.sdxl import POOLED
 from .backbones.skeleton import Skeleton
 from .controls.composition import Composition
@@ -118,13 +117,11 @@ def cast(bones: Skeleton, dtype: torch.dtype) -> None:
 def _conditioning(bones: Skeleton, branches: int, shape: Sequence[int], controls: Sequence[Control]) -> Conditioning:
     model: Any = bones.model
     dtype = model.unet.dtype
-    text = torch.empty(branches, model.text.length, model.text.width, dtype=dtype, device="meta")
+    channels = model.text.width + model.text_flags
+    text = torch.empty(branches, model.text.length, channels, dtype=dtype, device="meta")
     extra = {}
     if model.text.pooled:
         extra[POOLED] = torch.empty(branches, model.text.pooled, dtype=dtype, device="meta")
-
-    if isinstance(bones.model, LTXVideo):
-        extra[TEXT_MASK] = torch.empty(branches, model.text.length, dtype=dtype, device="meta")
 
     # GLIGEN's boxes are inputs of the layers that read them.
     if any(isinstance(control, Gligen) for control in controls):

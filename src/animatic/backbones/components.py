@@ -40,6 +40,7 @@ class Components(Backbone):
 
     network: ClassVar[Any]  # the class of the network
     network_folder: ClassVar[str] = "unet"  # the folder of the network within a model folder
+    text_flags: ClassVar[int] = 0  # last channels of text states that say which tokens are present
     full_precision_vae: ClassVar[bool] = False  # the VAE computes in float32, whatever the network
     by_shape: ClassVar[bool] = True  # what the network computes follows from shapes, so that it can be rehearsed
 

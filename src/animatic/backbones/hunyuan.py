@@ -5,7 +5,7 @@ Wu et al. 2025, https://arxiv.org/abs/2511.18870, https://github.com/Tencent-Hun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..core.backbone import Geometry
 from ..core.schedule import Grid, Schedule
 from ..core.schedulers import scheduler_named
 from ..core.types import Conditioning
-from ..errors import AnimaticError
+from ..errors import AnimaticError, warn
 from .attention_hooks import AttentionHooks, refined_kind
 from .attention_processors import MaskedStreamsProcessor
 from .cogvideox import Transformer, patch_of
@@ -78,6 +78,16 @@ class HunyuanVideo(Transformer):
             vae_temporal_ratio=vae.temporal_compression_ratio,
             patch=patch_of(network),
         )
+
+    def encode_stories(self, prompts: Sequence[Sequence[str]], negatives: Sequence[Sequence[str]]) -> Conditioning:
+        text: Any = self.text  # ChatAndGlyphs
+        for story in prompts:
+            # Where scenes blend, the words of a prompt stand behind the longest of their quotes.
+            quoted = {len(text.glyphs.token_ids(prompt)) for prompt in story}
+            if len(quoted) > 1:
+                counts = f"{min(quoted)} to {max(quoted)} tokens of quoted words"
+                warn(f"{self.name}: scenes of a story have {counts}; where they blend, controls may act on other words")
+        return super().encode_stories(prompts, negatives)
 
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, refined_kind, MaskedStreamsProcessor)

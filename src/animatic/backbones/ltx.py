@@ -6,8 +6,7 @@ HaCohen et al. 2024, https://arxiv.org/abs/2501.00103, https://github.com/Lightr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from ..core.backbone import Geometry
 from ..core.schedule import Grid, Schedule
 from ..core.schedulers import scheduler_named
+from ..core.text import T5Text
 from ..core.types import Conditioning
 from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, separate_kind
@@ -26,11 +26,23 @@ from .cogvideox import Transformer
 from .presets import LTX
 
 LTX_TEXT_TOKENS = 128  # tokens of T5 that diffusers' pipeline reads
-TEXT_MASK = "text_mask"  # in `Conditioning.extra`: 1 for tokens of the prompt, 0 for padding, `[branch, token]`
 
 # the shift of the noise levels, for schedulers that do not say it: diffusers' `calculate_shift`
 FEWEST_TOKENS, MOST_TOKENS = 256, 4096
 LEAST_SHIFT, LARGEST_SHIFT = 0.5, 1.15
+
+
+class FlaggedT5(T5Text):
+    """T5 whose last channel says which states are tokens: 1, or 0 for padding, which the network does not attend to.
+
+    T5 itself attends to padding, as in diffusers' pipeline.
+    """
+
+    def states(self, ids: Tensor) -> Tensor:
+        states = super().states(ids)
+        padding: Any = self.tokenizer.pad_token_id
+        flags = ids.ne(padding)[..., None].to(states)
+        return torch.cat([states, flags], -1)
 
 
 class LTXVideo(Transformer):
@@ -40,6 +52,7 @@ class LTXVideo(Transformer):
     """
 
     network = LTXVideoTransformer3DModel
+    text_flags = 1
 
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:
@@ -61,24 +74,17 @@ class LTXVideo(Transformer):
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, separate_kind, LTXProcessor)
 
-    @torch.no_grad()
-    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> Conditioning:
-        cond = super().encode(prompts, negatives)
-        padding: Any = self.text.tokenizer.pad_token_id
-        mask = self.text.tokens([*negatives, *prompts]).ne(padding)
-        return replace(cond, extra={TEXT_MASK: mask.to(cond.text)})
-
     def predict(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         network: Any = self.unet
         tokens = x.flatten(2).transpose(1, 2).to(network.dtype)
         text = cond.text.to(tokens)
-        mask = cond.extra[TEXT_MASK].to(tokens)
+        mask = (text[..., -1] > 0).to(tokens)
 
         # Positions are in seconds and pixels.
         g = self.geometry
         scale = (g.vae_temporal_ratio / g.fps, g.vae_spatial_ratio, g.vae_spatial_ratio)
         frames, height, width = x.shape[2:]
-        output = network(tokens, text, t, mask, frames, height, width, rope_interpolation_scale=scale)
+        output = network(tokens, text[..., :-1], t, mask, frames, height, width, rope_interpolation_scale=scale)
         return output.sample.transpose(1, 2).reshape(x.shape).to(x.dtype)
 
     def schedule(self, steps: int, name: str = "") -> Schedule:

@@ -22,7 +22,7 @@ from .components import Components
 from .folder import class_in, read_json, read_network, read_tokenizer, reading, reading_card
 from .hunyuan import HunyuanVideo
 from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS, ChatAndGlyphs, ChatText, GlyphText
-from .ltx import LTX_TEXT_TOKENS, LTXVideo
+from .ltx import LTX_TEXT_TOKENS, FlaggedT5, LTXVideo
 from .sd3 import StableDiffusion3
 from .sdxl import Refiner, StableDiffusionXL
 from .small_model import ClipSentence, Labels, SpaceTimeBackbone
@@ -110,7 +110,7 @@ def text_of(name: str, cls: type[Components], network: Any, encoder: Any, tokeni
         text_class = ClipSentence if cls is SpaceTimeBackbone else ClipText
         return text_class(name, tokenizer, encoder)
     if cls is LTXVideo:
-        return T5Text(name, tokenizer, encoder, min(LTX_TEXT_TOKENS, tokenizer.model_max_length))
+        return FlaggedT5(name, tokenizer, encoder, min(LTX_TEXT_TOKENS, tokenizer.model_max_length))
     if cls is CogVideoX:
         return T5Text(name, tokenizer, encoder, network.config.max_text_seq_length)
     return T5Text(name, tokenizer, encoder, min(WAN_TEXT_TOKENS, tokenizer.model_max_length), masked=True)

@@ -51,6 +51,12 @@ class Guidance(Control):
         scale = run.guidance if self.scale is None else self.scale
         self.check(scale, run.schedule)
 
+        # Set without effect it would be swallowed.
+        levels = [step for step in run.schedule if not step.clean]
+        if self.low_noise_scale is not None and not any(map(run.backbone.has_low_noise, levels)):
+            reason = f"no step of {run.backbone.name} is of a second network for low noise"
+            raise AnimaticError(f"guidance.low_noise_scale has no effect: {reason}")
+
         # A scale that somebody chose is that of both networks.
         defaults = run.backbone.defaults
         second = self.low_noise_scale

@@ -70,9 +70,10 @@ class Schedule:
         is_linspace_ddim = self.name == "DDIMScheduler" and scheduler.config.timestep_spacing == "linspace"
         if is_linspace_ddim and steps > 1:
             self._scheduler, network_times = thinned(scheduler, steps)
+        given = self._given_levels()
         try:
             with quiet():
-                self._scheduler.set_timesteps(steps, **self._given_levels())
+                self._scheduler.set_timesteps(steps, **given)
         except ValueError as error:  # such as more steps than a model was distilled for
             reason = str(error).partition("\n")[0]
             raise AnimaticError(f"steps is {steps}, which {self.name} does not take ({reason})") from None

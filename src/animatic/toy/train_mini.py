@@ -55,7 +55,7 @@ class OffGridBatch(TrainBatch):
 
 @dataclass(frozen=True)
 class MiniCurriculum(CurriculumConfig):
-    """The hyperparameters of the next `mini`: about nine hours of one CPU core."""
+    """The hyperparameters of the next `mini`; by what its steps cost, some nine hours of one CPU core."""
 
     still_steps: int = 8000
     clip_steps: int = 18000
