@@ -66,6 +66,22 @@ def test_a_default_of_one_method_is_not_told_to_another(page):  # noqa: F811
     assert value(page, "energy.scale") == "12"  # what somebody changed stays so
 
 
+def test_untouched_settings_are_valid_and_not_sent(page):  # noqa: F811
+    """A setting without a default is an empty field, and an empty field is no zero."""
+    for method in page.eval_on_selector_all("#method option", "all => all.map(each => each.value)"):
+        choose(page, method)
+        refused = "all => all.filter(each => !each.checkValidity()).map(each => each.dataset.path)"
+        assert page.eval_on_selector_all("[data-path]", refused) == [], method
+    choose(page, "lvd")
+    assert value(page, "guidance.low_noise_scale") == ""
+    page.fill("#steps", "1")
+    page.uncheck("#none")
+    with page.expect_request("**/api/render") as asked:
+        page.click("#render")
+    assert json.loads(asked.value.post_data)["settings"] == {}
+    page.wait_for_selector("#result:not([hidden])", timeout=120_000)
+
+
 def test_what_has_no_effect_is_said_on_the_page(page):  # noqa: F811
     choose(page, "ditctrl")
     page.fill("#steps", "1")

@@ -366,10 +366,10 @@ async function fields() {
     const input = f.kind === "switch" ? make("input", { type: "checkbox", checked: value })
       : f.kind === "choice" ? make("select", {}, ...f.choices.map((c) => make("option", { value: c, textContent: c || "none", selected: c === value })))
       : f.kind === "text" ? make("input", { type: "text", value })
-      : make("input", { type: "number", required: true, min: 0, max: f.most ?? "", step: f.kind === "whole" ? 1 : "any", value });
-    Object.assign(input.dataset, { path: f.path, kind: f.kind, default: f.default });
+      : make("input", { type: "number", required: f.default !== null, min: 0, max: f.most ?? "", step: f.kind === "whole" ? 1 : "any", value: value ?? "" });
+    Object.assign(input.dataset, { path: f.path, kind: f.kind, default: f.default ?? "" }); // no default: an empty field
     const label = make("label", {}, f.path.replaceAll(".", " · "), input);
-    return make("div", {}, label, make("small", { textContent: `${f.range}; default ${f.default}. ${f.help}` }));
+    return make("div", {}, label, make("small", { textContent: `${f.range}; default ${f.default ?? "none"}. ${f.help}` }));
   }));
 }
 
@@ -377,6 +377,7 @@ function settings() {
   const chosen = {};
   for (const input of $("fields").querySelectorAll("[data-path]")) {
     const kind = input.dataset.kind;
+    if (kind !== "switch" && input.value === input.dataset.default) continue; // an empty number is no zero
     const value = kind === "switch" ? input.checked : kind === "text" || kind === "choice" ? input.value : Number(input.value);
     if (String(value) !== input.dataset.default) chosen[input.dataset.path] = value;
   }
