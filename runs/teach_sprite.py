@@ -22,8 +22,10 @@ from animatic.backbones import load
 from animatic.backbones.lora import apply_lora
 from animatic.rendering import render_batch
 from animatic.scene import Scene
-from animatic.toy import grid_world as toyworld
+from animatic.toy import world as toyworld
+from animatic.toy.backdrop import backdrop
 from animatic.toy.detector import ToyDetector
+from animatic.toy.drawing import stamp
 from animatic.toy.wording import PLACES
 from animatic.training.fit import fit
 from animatic.training.settings import TrainingSettings
@@ -36,10 +38,10 @@ def pictures(sprite: np.ndarray, word: str, out: Path, count: int = 12) -> None:
     rng = random.Random(0)
     for i in range(count):
         place = rng.choice(toyworld.BACKGROUNDS)
-        page = toyworld.backdrop(place).copy()
-        side = rng.choice((3, 4, 5))
-        x, y = (rng.randint(0, toyworld.GRID - side) * toyworld.CELL for _ in range(2))
-        drawn = toyworld.stamp(sprite, side * toyworld.CELL)
+        page = backdrop(place).copy()
+        side = rng.randint(24, toyworld.LARGEST)
+        x, y = (rng.randint(0, toyworld.SIZE - side) for _ in range(2))
+        drawn = stamp(sprite, side)
         part = page[y : y + len(drawn), x : x + len(drawn)]
         part[:] = part * (1 - drawn[..., 3:]) + drawn[..., :3]
         for name in (f"{i}", f"{i}-again"):  # so that they are half of the data
@@ -61,7 +63,7 @@ def difference(frame: np.ndarray, sprite: np.ndarray) -> float:
     """Of the best place and size of the sprite, on a grid of 2 pixels."""
     frame, best = frame / 255, 1.0
     for side in (24, 32, 40):
-        drawn = toyworld.stamp(sprite, side)
+        drawn = stamp(sprite, side)
         alpha = drawn[..., 3:]
         for y in range(0, 64 - side + 1, 2):
             for x in range(0, 64 - side + 1, 2):

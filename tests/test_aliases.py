@@ -16,7 +16,6 @@ from animatic.cli.aliases import TRAIN, with_present_names
 from animatic.errors import AnimaticError
 from animatic.toy.curriculum import RENAMED as RENAMED_PLAN
 from animatic.toy.curriculum import CurriculumConfig
-from animatic.toy.train_mini import MiniCurriculum
 from animatic.training.checkpoints import claim
 from animatic.training.fit import fit
 from animatic.training.settings import RENAMED, TrainingSettings
@@ -99,7 +98,7 @@ def test_an_old_run_is_resumed(tmp_path):
 def test_an_old_plan_is_read(tmp_path):
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(OLD_PLAN))
-    curriculum = MiniCurriculum(still_steps=6000, clip_steps=50000, decay=20000)
+    curriculum = CurriculumConfig(still_steps=6000, clip_steps=50000, decay=20000)
     claim(file, asdict(curriculum), RENAMED_PLAN)
     assert json.loads(file.read_text()) == asdict(curriculum)
 

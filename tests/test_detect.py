@@ -7,9 +7,9 @@ import pytest
 
 from animatic.errors import AnimaticError
 from animatic.scene import Scene
-from animatic.toy import grid_world as toyworld
+from animatic.toy import world as toyworld
+from animatic.toy.captions import invent
 from animatic.toy.detector import ToyDetector, same_colour
-from animatic.toy.grid_captions import invent
 
 ALONE = 150  # frames of one thing, drawn by lot
 MANY = 60  # frames of up to four things

@@ -34,9 +34,9 @@ from animatic.finishing.stage import Shape, StageContext
 from animatic.finishing.stages import drift, finish, stage_context, stages_of
 from animatic.finishing.upscale import Upscale
 from animatic.scene import Scene, Track
-from animatic.toy import grid_world as toyworld
+from animatic.toy import world as toyworld
+from animatic.toy.captions import invent
 from animatic.toy.evals import finishing
-from animatic.toy.grid_captions import invent
 from animatic.training.fit import fit
 from animatic.training.settings import TrainingSettings
 from animatic.video import Video
@@ -267,7 +267,7 @@ def test_the_bundled_ones_do_better_than_arithmetic():
 
     for thing, place in ((box, "grass"), (other, "sea")):
         scene = Scene("a thing", (thing,), place)
-        truth = toyworld.draw(scene, 3, 64, 4)[0]
+        truth = toyworld.draw(scene, 9)[0]
         keys = Video(truth[::4], 4.0, MADE)
         made, linear = (
             finish(keys, stages_of(how), stage_context(keys, "", 0)) for how in ("interpolate:4", "blend:4")

@@ -12,7 +12,7 @@ from animatic.benchmarks.registry import benchmark_named
 from animatic.benchmarks.results import summarise
 from animatic.benchmarks.scoring import ScoringSettings, score
 from animatic.cli import main
-from animatic.toy.grid_world import identify
+from animatic.toy.world import identify
 
 
 def test_the_prompts():

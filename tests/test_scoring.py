@@ -26,7 +26,7 @@ from animatic.benchmarks.scoring import ScoringSettings, read_score, score
 from animatic.cli import main
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.toy import grid_world as toyworld
+from animatic.toy import world as toyworld
 from animatic.toy.evals.ceiling import ToyRenderer
 from animatic.video import Video
 
@@ -110,7 +110,7 @@ def ten(monkeypatch):
 def test_from_owl_to_score(run, tmp_path):
     """Detections to Scene to the stage-1 predicates, with the published thresholds; random weights know nothing."""
     verdicts = score(run.folder, ScoringSettings(f"owlvit:{tiny.owl(tmp_path, 'owlvit')}"))
-    assert len(verdicts) == 10 and all(v.passed is not None and v.frames == (0, 1, 3, 4, 6, 7) for v in verdicts)
+    assert len(verdicts) == 10 and all(v.passed is not None and v.frames == (0, 3, 6, 9, 12, 15) for v in verdicts)
     assert all(v.detections is not None and v.detections.keys == 6 for v in verdicts)
     assert summarise(verdicts).overall.accuracy < 0.8
     assert read_score(run.folder)[1] == verdicts
@@ -128,7 +128,7 @@ def test_how_a_detector_is_asked_can_be_said(run):
     own = ScoringSettings("owlvit", threshold=0.05, nms=0.5, class_aware=False, frames=3)
     assert own.detection(SHORT) == replace(SHORT.detection, threshold=0.05, nms=0.5, class_aware=False)
     verdicts = score(run.folder, ScoringSettings(frames=3))
-    assert all(v.frames == (0, 4, 7) and v.detections.keys == 3 for v in verdicts)
+    assert all(v.frames == (0, 8, 15) and v.detections.keys == 3 for v in verdicts)
     assert read_score(run.folder)[0] == ScoringSettings().of_benchmark(replace(SHORT, frames=3))
     none_is_sure_enough = summarise(score(run.folder, ScoringSettings(threshold=1.1)))
     assert none_is_sure_enough.overall.correct == 0
@@ -167,7 +167,7 @@ def test_a_video_that_cannot_be_read_is_wrong(run, tmp_path):
     Video(short.frames[:4], short.fps).save(folder / "made/00002.mp4")
     told = summarise(score(folder, ScoringSettings()))
     assert told.overall == Tally(7, 10)
-    assert "has no video" in told.failed[0] and "is missing" in told.failed[1] and "want 8 of 64x64" in told.failed[2]
+    assert "has no video" in told.failed[0] and "is missing" in told.failed[1] and "want 16 of 64x64" in told.failed[2]
 
 
 def test_agreement_with_a_plan():

@@ -8,8 +8,8 @@ import pytest
 from animatic.contact_sheet import contact_sheet
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.toy.grid_captions import invent
-from animatic.toy.grid_world import draw
+from animatic.toy.captions import invent
+from animatic.toy.world import draw
 from animatic.video import Video, draw_boxes, read_info, sketch
 
 INFO = {"prompt": "a bear, é", "seed": 3, "scene": {"tracks": [1, 2]}}

@@ -45,7 +45,7 @@ def prompts_of(text: str) -> list[str]:
 
 
 def _toys(prompts: list[str]) -> tuple[str, ...]:
-    from ..toy.grid_world import identify
+    from ..toy.world import identify
 
     return tuple(dict.fromkeys(identify(prompt)[0] for prompt in prompts))
 

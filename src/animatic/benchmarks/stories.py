@@ -27,9 +27,9 @@ from ..prompting.english import article
 from ..rendering import render, request_of
 from ..scene import Box, Scene, Story, Track
 from ..story_edit import Edit
-from ..toy import grid_world as toyworld
+from ..toy import world as toyworld
 from ..toy.detector import ToyDetector, same_colour
-from ..toy.evals.mini import means
+from ..toy.evals.judging import means
 from ..toy.wording import PLACES
 from ..video import Video, joined
 from .cases import middle
@@ -57,7 +57,7 @@ def story(rng: random.Random) -> Story:
 
     # The object moves on from where the scene before ended.
     aspect = toyworld.aspect(noun)
-    w, h = (side * 4 / toyworld.GRID for side in aspect)
+    w, h = (side / 2 for side in aspect)  # half of the frame
     boxes: list[Box] = []
     for _ in range(4):
         x = rng.random() * (1 - w)
@@ -150,8 +150,8 @@ def _alike(rng: random.Random) -> tuple[str, str]:
     """Two nouns of much the same shape: a car's box cannot be a person's."""
     while True:
         a, b = rng.sample(tuple(toyworld.NOUNS), 2)
-        box_of_a = toyworld.tight(a, 0, 0, toyworld.GRID)
-        box_of_b = toyworld.tight(b, 0, 0, toyworld.GRID)
+        box_of_a = toyworld.tight(a, 0, 0, toyworld.SIZE)
+        box_of_b = toyworld.tight(b, 0, 0, toyworld.SIZE)
         if overlap(box_of_a, box_of_b) >= MIN_SPRITE_OVERLAP:
             return a, b
 

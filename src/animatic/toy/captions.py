@@ -1,7 +1,6 @@
-"""Random scenes of the toy world off the grid with English captions: the training data of the next `mini`.
+"""Random scenes of the toy world with English captions: the training data of `mini`.
 
-Each scene is a `Scene` whose prompt is the caption. The vocabulary extends that of `toy.grid_captions`, so that the
-weights of the present `mini` know most of it from the first step.
+Each scene is a `Scene` whose prompt is the caption; the trainer renders it with `world.draw`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from collections.abc import Sequence
 from ..planning.motions import CORNERS, MOTIONS, legs, line, until
 from ..scene import Scene
 from .drawing import crowded
-from .grid_captions import ING as OLD_ING
-from .grid_captions import VERBS as OLD_VERBS
 from .objects import EASES, WEIGHTS_OF_EASES, Ease, ToyObject
 from .wording import (
     ADJECTIVES,
@@ -33,10 +30,14 @@ from .wording import (
 from .world import BACKGROUNDS, COLOURABLE, COLOURS, LARGEST, NOUNS
 
 VERBS = {
-    **OLD_VERBS, "horse": "run", "rabbit": "hop", "duck": "swim", "plane": "fly", "rocket": "fly", "butterfly": "fly",
-    "train": "drive", "bicycle": "roll", "cloud": "float",
+    "bear": "walk", "cat": "walk", "dog": "walk", "person": "walk", "turtle": "walk", "bird": "fly", "balloon": "fly",
+    "fish": "swim", "car": "drive", "boat": "sail", "ball": "roll", "horse": "run", "rabbit": "hop", "duck": "swim",
+    "plane": "fly", "rocket": "fly", "butterfly": "fly", "train": "drive", "bicycle": "roll", "cloud": "float",
 }  # fmt: skip
-ING = {**OLD_ING, "run": "running", "hop": "hopping", "float": "floating"}
+ING = {
+    "walk": "walking", "fly": "flying", "swim": "swimming", "drive": "driving", "sail": "sailing", "roll": "rolling",
+    "move": "moving", "run": "running", "hop": "hopping", "float": "floating",
+}  # fmt: skip
 THIRD = {"fly": "flies", "hop": "hops"}  # person singular, where it is not verb + s
 
 SIDES = {"small": (16, 23), "big": (36, LARGEST), "": (22, 36)}  # pixels, by the adjective of size in the caption

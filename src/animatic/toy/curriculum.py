@@ -29,10 +29,8 @@ from ..training.checkpoints import claim
 from ..training.loop import Trainer
 from ..training.loss import sample_timesteps, weighted_mse
 from ..training.settings import TrainingSettings
-from . import grid_world as toyworld
-from .grid_captions import invent
-
-FRAMES = 8  # of a clip
+from .captions import invent
+from .world import FRAMES, SIZE, draw
 
 RENAMED = {  # names in the `plan.json` of version 0.1 -> present names
     "stills_among_clips": "still_fraction",
@@ -66,7 +64,7 @@ class TrainBatch:
 
         Videos are uint8 `[sample, frame, height, width, 3]`, covers `[sample, track, frame, height, width]` in 0..1.
         """
-        return stacked([toyworld.draw(scene, self.frames) for scene in self.scenes])
+        return stacked([draw(scene, self.frames) for scene in self.scenes])
 
 
 def stacked(drawn: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
@@ -92,20 +90,21 @@ class CurriculumConfig:
     clips and single frames.
     """
 
-    still_steps: int = 3500
-    clip_steps: int = 6000
+    still_steps: int = 12000
+    clip_steps: int = 8000
     stills: int = 48  # batch size of single frames
-    clips: int = 8  # batch size of clips
-    still_fraction: float = 0.25  # of the batches in the second part that are single frames
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 200
-    decay: int = 2000  # last steps, in which the learning rate falls linearly to 0
+    clips: int = 4  # batch size of clips
+    still_fraction: float = 0.4  # of the batches in the second part that are single frames
+    learning_rate: float = 1e-3
+    warmup_steps: int = 300
+    decay: int = 6500  # last steps, in which the learning rate falls linearly to 0
     cfg_dropout: float = 0.1  # fraction of captions dropped, for classifier-free guidance
     box_dropout: float = 0.0  # fraction of scenes whose boxes are dropped, where the model reads boxes
     attention_weight: float = 0.1  # weight of the attention loss
     timestep_exponent: float = 0.7  # below 1 prefers noisy levels, see `loss.sample_timesteps`
-    ema_decay: float = 0.999
+    ema_decay: float = 0.9995
     seed: int = 0
+    export_every: int = 500  # steps between exports of the averaged weights, 0 is never
 
     @property
     def steps(self) -> int:
@@ -113,23 +112,17 @@ class CurriculumConfig:
 
     def batch(self, step: int) -> TrainBatch:
         """The batch of a step; it depends on the seed and the step alone."""
-        rng = random.Random(f"{self.seed}/{step}")
-        return TrainBatch(step, *self.drawn(step, rng, invent, FRAMES), rng)
-
-    def drawn(
-        self, step: int, rng: random.Random, invent: Callable[[random.Random, int], Scene], clip_frames: int
-    ) -> tuple[int, int, list[Scene], list[str]]:
-        """Noise seed, number of frames, scenes and captions of a step."""
         # The order of the draws is part of every run, and must stay.
+        rng = random.Random(f"{self.seed}/off-grid/{step}")
         noise_seed = rng.getrandbits(63)
         is_still = step < self.still_steps or rng.random() < self.still_fraction
         count = self.stills if is_still else self.clips
-        frames = 1 if is_still else clip_frames
+        frames = 1 if is_still else FRAMES
 
         # Dropped captions train the unconditional branch.
         scenes = [invent(rng, frames) for _ in range(count)]
         captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
-        return noise_seed, frames, scenes, captions
+        return TrainBatch(step, noise_seed, frames, scenes, captions, rng)
 
     def settings(self, out: Path) -> TrainingSettings:
         """The settings of the training loop for a run in the folder `out`."""
@@ -138,7 +131,7 @@ class CurriculumConfig:
             out=str(out),
             model="mini",
             frames=FRAMES,
-            size=str(toyworld.SIZE),
+            size=str(SIZE),
             batch_size=self.clips,
             focus_present=float(self.still_steps > 0),  # some steps give the temporal layers no gradient
             cfg_dropout=self.cfg_dropout,
@@ -147,8 +140,8 @@ class CurriculumConfig:
             warmup_steps=self.warmup_steps,
             decay=self.decay,
             ema_decay=self.ema_decay,
-            save_every=250,
-            sample_every=0,
+            save_every=100,
+            sample_every=self.export_every,
             seed=self.seed,
         )
 

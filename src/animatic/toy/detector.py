@@ -14,9 +14,9 @@ import torch
 
 from ..benchmarks.detect import DetectedBox
 from ..errors import AnimaticError
-from .grid_world import COLOURS, SIZE
 from .residual import Detection, Residual, squared_distance
-from .scan import HALF, ON_GRID, PAD, POWER, STEP, SpritePlacement, World, scan
+from .scan import HALF, PAD, POWER, STEP, SpritePlacement, scan
+from .world import COLOURABLE, COLOURS, LARGEST, SIZE, SMALLEST, identify, sprite
 
 
 class ToyDetector:
@@ -26,8 +26,6 @@ class ToyDetector:
         threshold: Lowest score, in 0..1, see `Detection`.
         visible: Smallest fraction of the silhouette that no other detection covers, in 0..1.
         most: Largest number of detections per frame.
-        world: The world whose sprites are detected.
-        exact: Refine places and sizes to a pixel; otherwise they are accurate to 2 and 4 pixels.
     """
 
     def __init__(
@@ -35,16 +33,12 @@ class ToyDetector:
         threshold: float = 0.55,
         visible: float = 0.5,
         most: int = 8,
-        world: World = ON_GRID,
-        exact: bool = False,
     ) -> None:
         if not (0 < threshold <= 1 and 0 < visible <= 1 and most >= 1):
             raise AnimaticError(f"threshold {threshold}, visible {visible}, most {most}; want 0..1, 0..1, at least 1")
         self.threshold = threshold
         self.visible = visible
         self.most = most
-        self.world = world
-        self.exact = exact
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> list[list[Detection]]:
@@ -54,7 +48,7 @@ class ToyDetector:
             shape = list(frames.shape)
             raise AnimaticError(f"frames are {frames.dtype} {shape}; want uint8 [frame, {SIZE}, {SIZE}, 3]")
         pictures = frames.astype(np.float32) / 255
-        residuals = [Residual(picture, self.world) for picture in pictures]
+        residuals = [Residual(picture) for picture in pictures]
 
         # One detection per frame and round, in the frames that still have something unexplained.
         active = residuals
@@ -64,7 +58,7 @@ class ToyDetector:
                 break
             pictures = [residual.picture() for residual in active]
             noise = [residual.noise for residual in active]
-            candidates = scan(pictures, noise, self.world)
+            candidates = scan(pictures, noise)
 
             pairs = zip(active, candidates, strict=True)
             active = [residual for residual, placements in pairs if self._detect_one(residual, placements)]
@@ -81,7 +75,7 @@ class ToyDetector:
         Raises `AnimaticError` where a query names no object of the toy world.
         """
         # Queries as nouns and colours; a detection without a query is left out.
-        names = [self.world.identify(query) for query in queries]
+        names = [identify(query) for query in queries]
         found = []
         for detections in self(frames):
             boxes = []
@@ -97,7 +91,7 @@ class ToyDetector:
         for i, (noun, colour) in enumerate(names):
             if noun != detection.noun:
                 continue
-            if not colour or same_colour(noun, colour, detection.colour, self.world):
+            if not colour or same_colour(noun, colour, detection.colour):
                 return i
         return None
 
@@ -108,9 +102,8 @@ class ToyDetector:
         """
         best = 0.0
         chosen = None
-        for place in placements:
-            if self.exact:
-                place = _refined(residual, place)
+        for candidate in placements:
+            place = _refined(residual, candidate)
             gain, fraction, visible = residual.gain(place)
             if gain <= residual.least_gain or visible < self.visible:
                 continue
@@ -137,7 +130,7 @@ def _refined(residual: Residual, place: SpritePlacement) -> SpritePlacement:
         return max(gain, 0.0) * fraction**POWER
 
     def is_allowed(near: SpritePlacement) -> bool:
-        if not residual.world.smallest <= near.side <= residual.world.largest:
+        if not SMALLEST <= near.side <= LARGEST:
             return False
         first = min(near.x, near.y)
         last = max(near.x, near.y) + near.side
@@ -168,15 +161,15 @@ _STEPS = (
 
 
 @cache
-def same_colour(noun: str, a: str, b: str, world: World = ON_GRID) -> bool:
+def same_colour(noun: str, a: str, b: str) -> bool:
     """Whether two colour names of a noun mean the same; "" equals the named colour nearest to the natural one."""
-    if noun not in world.colourable or a == b:
+    if noun not in COLOURABLE or a == b:
         return True
     if a and b:
         return False
 
     def mean(colour: str) -> np.ndarray:
-        picture = world.sprite(noun, colour, world.largest, False)
+        picture = sprite(noun, colour, LARGEST)
         total = picture[..., :3].sum((0, 1))
         return total / picture[..., 3].sum()
 

@@ -1,4 +1,4 @@
-"""What both toy worlds draw with: recoloured and resized sprites, their boxes, and compositing onto a video."""
+"""What the toy world draws with: recoloured and resized sprites, their boxes, and compositing onto a video."""
 
 from __future__ import annotations
 

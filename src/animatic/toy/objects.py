@@ -1,4 +1,4 @@
-"""An object of the world off the grid and its path: where it is at each time, and how large."""
+"""An object of the toy world and its path: where it is at each time, and how large."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from ..scene import Box
-from .grid_world import BACKGROUNDS, SIZE, backdrop
-from .scan import PAD, SpritePlacement, World
+from . import world
+from .backdrop import BACKGROUNDS, SIZE, backdrop
+from .scan import PAD, SpritePlacement
 
 RIM = 3  # pixels around a silhouette that must match the backdrop
 UNKNOWN = 0.03  # median squared colour distance above which a backdrop is not one of the world's
@@ -37,9 +38,8 @@ class Residual:
     to white noise; `least_gain` is a summed squared distance that noise and a wrong backdrop do not reach.
     """
 
-    def __init__(self, frame: np.ndarray, world: World) -> None:
+    def __init__(self, frame: np.ndarray) -> None:
         """Compare a frame `[64, 64, 3]` in 0..1 with its backdrop."""
-        self.world = world
         under = behind(frame)
         off = frame - under
 
@@ -83,7 +83,7 @@ class Residual:
         total = rows.cumsum(1)
 
         # The sum in every square, from its four corners.
-        k = self.world.largest + 2 * RIM
+        k = world.LARGEST + 2 * RIM
         upper_left = total[:-k, :-k]
         upper_right = total[:-k, k:]
         lower_left = total[k:, :-k]
@@ -97,7 +97,7 @@ class Residual:
         Also the weight of each pixel, and the fraction (0..1) of the silhouette that no detection covers.
         """
         # Differences from the backdrop, of the frame and of the sprite, as far as no detection covers them.
-        rgb, alpha, halo = _stamp(self.world, place.noun, place.colour, place.side, place.mirrored)
+        rgb, alpha, halo = _stamp(place.noun, place.colour, place.side, place.mirrored)
         here = _window(place)
         under = self.under[here]
         weight = self.weight[here]
@@ -126,7 +126,6 @@ class Residual:
 
     def exclude(self, place: SpritePlacement, score: float) -> None:
         """Add a detection and exclude the pixels that it explains; what is in front of it stays."""
-        world = self.world
         box = world.tight(place.noun, place.x, place.y, place.side)
         self.found.append(Detection(place.noun, place.colour, box, score))
 
@@ -134,7 +133,7 @@ class Residual:
         seen, drawn, *_ = self.compare(place)
         limit = 0.06 + 4 * self.noise
         is_explained = squared_distance(seen - drawn) < limit
-        _, _, halo = _stamp(world, place.noun, place.colour, place.side, place.mirrored)
+        _, _, halo = _stamp(place.noun, place.colour, place.side, place.mirrored)
         here = _window(place)
         self.weight[here] *= 1 - halo * is_explained
 
@@ -179,9 +178,7 @@ def _window(place: SpritePlacement) -> tuple[slice, slice]:
 
 
 @cache
-def _stamp(
-    world: World, noun: str, colour: str, side: int, mirrored: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _stamp(noun: str, colour: str, side: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Premultiplied colour, alpha and halo (the silhouette and its rim), `RIM` pixels wider than `side` all round."""
     # A rim of RIM pixels all round, in which the frame must show the backdrop.
     sprite = world.sprite(noun, colour, side, mirrored)

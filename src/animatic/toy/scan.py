@@ -6,9 +6,8 @@ gain. Candidates are ranked by the gain and by the fraction of the local differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..scene import Box
-from . import grid_world as toyworld
-from . import world as off_grid
-from .grid_world import CELL, COLOURS, LARGEST, SMALLEST
+from .world import COLOURABLE, COLOURS, FACING, LARGEST, NOUNS, SMALLEST, sprite
 
 HALF = 2  # frames are scanned at half resolution: places are accurate to 2 pixels
 STEP = 4  # pixels between the sizes that are tried
@@ -27,52 +23,6 @@ PAD = 8  # pixels that a square may exceed the frame: a flat sprite has empty ro
 PEAKS = 16  # candidates returned for each frame
 POWER = 5  # exponent of the explained fraction in the rank: two small sprites are not one large one
 SHADES = ("", *COLOURS)
-
-
-@dataclass(frozen=True, eq=False)
-class World:
-    """A toy world whose sprites are detected.
-
-    Sprites are `smallest` to `largest` pixels wide, those of `facing` nouns may be mirrored.
-    `sprite(noun, colour, side, mirrored)` renders one, see `grid_world.sprite`; `tight(noun, x, y, side)` is its box,
-    for pixels; `identify(phrase)` is `(noun, colour)`.
-    """
-
-    nouns: Collection[str]
-    colourable: Collection[str]
-    facing: Collection[str]
-    smallest: int
-    largest: int
-    sprite: Callable[[str, str, int, bool], np.ndarray]
-    tight: Callable[[str, float, float, float], Box]
-    identify: Callable[[str], tuple[str, str]]
-
-    @cached_property
-    def appearances(self) -> tuple[tuple[str, bool], ...]:
-        """Every sprite as (noun, mirrored), nouns that take a colour first."""
-        natural = [noun for noun in self.nouns if noun not in self.colourable]
-        found = []
-        for noun in (*self.colourable, *natural):
-            found.append((noun, False))
-            if noun in self.facing:
-                found.append((noun, True))
-        return tuple(found)
-
-    @cached_property
-    def painted(self) -> int:
-        """The number of appearances that take a colour."""
-        return sum(noun in self.colourable for noun, _ in self.appearances)
-
-
-ON_GRID = World(
-    toyworld.NOUNS, toyworld.COLOURABLE, (), SMALLEST * CELL, LARGEST * CELL,
-    lambda noun, colour, side, mirrored: toyworld.sprite(noun, colour, side),
-    lambda noun, x, y, side: toyworld.tight(noun, x / CELL, y / CELL, side / CELL), toyworld.identify,
-)  # fmt: skip
-OFF_GRID = World(
-    off_grid.NOUNS, off_grid.COLOURABLE, off_grid.FACING, off_grid.SMALLEST, off_grid.LARGEST, off_grid.sprite,
-    off_grid.tight, off_grid.identify,
-)  # fmt: skip
 
 
 class SpritePlacement(NamedTuple):
@@ -87,29 +37,47 @@ class SpritePlacement(NamedTuple):
 
 
 @cache
-def _bank(world: World, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The filters for squares of `side` pixels, at half resolution, of every appearance in the world.
+def appearances() -> tuple[tuple[str, bool], ...]:
+    """Every sprite as (noun, mirrored), nouns that take a colour first."""
+    natural = [noun for noun in NOUNS if noun not in COLOURABLE]
+    found = []
+    for noun in (*COLOURABLE, *natural):
+        found.append((noun, False))
+        if noun in FACING:
+            found.append((noun, True))
+    return tuple(found)
+
+
+@cache
+def painted_appearances() -> int:
+    """The number of appearances that take a colour."""
+    return sum(noun in COLOURABLE for noun, _ in appearances())
+
+
+@cache
+def _bank(side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The filters for squares of `side` pixels, at half resolution, of every appearance.
 
     A painted sprite is linear in its colour, base + colour * slope, so that its gain is a polynomial of the colour: six
     filters suffice for all shades, see `_mix`. Returns the filters of painted nouns `[6 * painted, 4, s, s]`, of other
     nouns `[natural, 4, s, s]`, alpha `[noun, 1, s, s]`, and the silhouette with its rim `[noun, 1, s + 2, s + 2]`.
     """
 
-    def half(colour: str, appearances: Sequence[tuple[str, bool]]) -> Tensor:
+    def half(colour: str, wanted: Sequence[tuple[str, bool]]) -> Tensor:
         """The sprites at half resolution, `[appearance, rgba, s, s]`."""
-        sprites = [world.sprite(noun, colour, side, mirrored) for noun, mirrored in appearances]
+        sprites = [sprite(noun, colour, side, mirrored) for noun, mirrored in wanted]
         stamps = np.stack(sprites)
         channels_first = torch.from_numpy(stamps).movedim(-1, 1)
         return F.avg_pool2d(channels_first, HALF)
 
-    painted = world.painted
-    every = half("", world.appearances)
+    painted = painted_appearances()
+    every = half("", appearances())
     natural = every[:, :3]
     alpha = every[:, 3:]
 
     # A painted sprite as base + colour * slope, from its rendering in two colours.
-    black = half("black", world.appearances[:painted])[:, :3]
-    white = half("white", world.appearances[:painted])[:, :3]
+    black = half("black", appearances()[:painted])[:, :3]
+    white = half("white", appearances()[:painted])[:, :3]
     low = torch.tensor(COLOURS["black"])[:, None, None] / 255
     high = torch.tensor(COLOURS["white"])[:, None, None] / 255
     slope = ((white - black) / (high - low)).mean(1, keepdim=True)
@@ -150,7 +118,7 @@ def _mix() -> Tensor:
     return torch.cat([natural, named])
 
 
-def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = ON_GRID) -> list[list[SpritePlacement]]:
+def scan(pictures: Sequence[np.ndarray], noise: Sequence[float]) -> list[list[SpritePlacement]]:
     """The `PEAKS` best places in each of some pictures, seen at half size, best first.
 
     A picture is frame, backdrop and weight `[64 + 2 PAD, 64 + 2 PAD, 7]` in 0..1, its `noise` the squared colour
@@ -176,8 +144,8 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = 
     # The best candidates of each size.
     ranks = []
     places = []
-    for side in range(world.smallest, world.largest + 1, STEP):
-        rank, place = _candidates(world, side, over, under, apart)
+    for side in range(SMALLEST, LARGEST + 1, STEP):
+        rank, place = _candidates(side, over, under, apart)
         ranks.append(rank)
         places.append(place)
 
@@ -188,18 +156,18 @@ def scan(pictures: Sequence[np.ndarray], noise: Sequence[float], world: World = 
     found = []
     for ranked, numbers in zip(values.tolist(), best.tolist(), strict=True):
         positive = [place for value, place in zip(ranked, numbers, strict=True) if value > 0]
-        found.append([_placement(world, *place) for place in positive])
+        found.append([_placement(*place) for place in positive])
     return found
 
 
-def _candidates(world: World, side: int, over: Tensor, under: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
+def _candidates(side: int, over: Tensor, under: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
     """The `PEAKS` best sprites of a size in each picture: ranks `[picture, PEAKS]`, and their placements.
 
     A placement is (appearance, shade, side, x, y), `[picture, PEAKS, 5]`. `over`, `under` and `apart` are those of
     `scan`, `[picture, channel, y, x]`.
     """
-    painted = world.painted
-    filters, plain, alpha, halo = _bank(world, side)
+    painted = painted_appearances()
+    filters, plain, alpha, halo = _bank(side)
 
     # The gain of every shade of painted nouns [picture, noun, shade, y, x], and of the others.
     parts = F.conv2d(over, filters).unflatten(1, (painted, 6))
@@ -229,6 +197,6 @@ def _candidates(world: World, side: int, over: Tensor, under: Tensor, apart: Ten
     return ranks, torch.stack([noun, shade, sides, left, top], -1)
 
 
-def _placement(world: World, appearance: int, shade: int, side: int, x: int, y: int) -> SpritePlacement:
-    noun, mirrored = world.appearances[appearance]
+def _placement(appearance: int, shade: int, side: int, x: int, y: int) -> SpritePlacement:
+    noun, mirrored = appearances()[appearance]
     return SpritePlacement(noun, SHADES[shade], side, x, y, mirrored)

@@ -1,8 +1,8 @@
-"""The codec of the next `mini`: components of 4 x 4 pixels, and a refiner that removes block artefacts.
+"""The training of the codec of `mini`: components of 4 x 4 pixels, and a refiner that removes block artefacts.
 
-    python -m animatic.toy.train_decoder --out runs/out/mini2/decoder
+    python -m animatic.toy.train_decoder --out runs/out/mini/decoder
 
-The components are fitted to frames of the world off the grid. The refiner, a small decoder, is trained on latents of
+The components are fitted to frames of the toy world. The refiner, a small decoder, is trained on latents of
 such frames, with a little noise as generated latents have, to predict the residual of the linear decoder. A run resumes
 from its last checkpoint.
 """
@@ -19,15 +19,14 @@ import torch
 import typer
 from torch import Tensor
 
-from ..backbones import load
 from ..backbones.codec import PatchCodec
 from ..training.loop import Trainer
 from ..training.settings import TrainingSettings
 from .captions import invent
 from .curriculum import images_and_cover
+from .mini import CHANNELS, PATCH, build
 from .world import SIZE, draw
 
-PATCH, CHANNELS = 4, 12  # pixels on the side of a cell, and latent channels of it
 WIDTH = 64  # channels of the refiner
 FITTED = 2000  # frames that the components are fitted to
 MAX_NOISE = 0.05  # largest standard deviation of the noise on latents, whose root mean square is 0.5
@@ -91,8 +90,8 @@ class DecoderTrainer(Trainer):
         )
 
         # Only the refiner is trained; the rest of the codec stays as it is.
-        self.model = load("mini", "cpu")
-        self.model.vae = self.codec = refined(new_codec(seed))
+        self.codec = refined(new_codec(seed))
+        self.model = build(self.codec, seed)
         self.train_module = self.codec.refiner
         self.held_out = frames("held out", HELD_OUT)
 

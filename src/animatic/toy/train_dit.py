@@ -1,6 +1,6 @@
 """`mini-dit`: a small stock CogVideoX transformer on the latents of `mini`, to test methods for joint attention.
 
-    python -m animatic.toy.train_dit --out runs/out/mini-dit2 --text runs/out/mini2/mini
+    python -m animatic.toy.train_dit --out runs/out/mini-dit --text runs/out/mini/mini
 
 It begins with the text encoder of a trained `mini` (`--text`); its network has random weights. Its attention is
 supervised with the places of the objects, as with `mini`: without that, networks of this size do not follow a prompt.
@@ -19,9 +19,9 @@ from diffusers import CogVideoXTransformer3DModel
 
 from ..backbones import load
 from ..backbones.cogvideox import CogVideoX
-from .mini import DEFAULTS, LENGTH, WIDTH
-from .train_decoder import PATCH, new_codec
-from .train_mini import GEOMETRY, MiniCurriculum, MiniTrainer, start
+from .curriculum import CurriculumConfig
+from .mini import DEFAULTS, GEOMETRY, LENGTH, PATCH, WIDTH
+from .train_mini import MiniTrainer
 from .world import FRAMES, NOUNS, SIZE
 
 CELLS = SIZE // PATCH
@@ -29,7 +29,7 @@ TOKEN = 2  # cells on the side of a token, which has one frame
 
 
 @dataclass(frozen=True)
-class DitCurriculum(MiniCurriculum):
+class DitCurriculum(CurriculumConfig):
     """The hyperparameters of `mini-dit`."""
 
     still_steps: int = 20000
@@ -41,12 +41,12 @@ class DitCurriculum(MiniCurriculum):
     decay: int = 30000
 
 
-def fresh(text: str = "", seed: int = 0) -> CogVideoX:
+def fresh(text: str = "mini", seed: int = 0) -> CogVideoX:
     """A `mini-dit` with random weights.
 
-    Its text encoder and codec are those of the model `text`; "" is the present `mini` with the new words.
+    Its text encoder and codec are those of the model `text`.
     """
-    mini = load(text, "cpu") if text else start(new_codec(seed), seed=seed)
+    mini = load(text, "cpu")
 
     # The text encoder is trained with the network.
     mini.text.requires_grad_(True)
@@ -76,13 +76,13 @@ class DitTrainer(MiniTrainer):
 
     exported = "mini-dit"
 
-    def __init__(self, curriculum: DitCurriculum, out: Path, text: str = "") -> None:
+    def __init__(self, curriculum: DitCurriculum, out: Path, text: str = "mini") -> None:
         super().__init__(curriculum, out, fresh(text, curriculum.seed))
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
-    text: Annotated[str, typer.Option(help="A trained model whose text encoder and codec it begins with.")] = "",
+    text: Annotated[str, typer.Option(help="A trained model whose text encoder and codec it begins with.")] = "mini",
     still_steps: int = DitCurriculum.still_steps,
     clip_steps: int = DitCurriculum.clip_steps,
     stills: int = DitCurriculum.stills,

@@ -1,136 +1,53 @@
-"""The next `mini`: 16 frames of the world off the grid, on latents of 4 x 4 pixels.
+"""The training of `mini` on the toy world.
 
-    python -m animatic.toy.train_mini --out runs/out/mini2
-
-An object between the cells of the latents looks different at each of its offsets: 64 of them with the cells of the
-present `mini`, 16 here. Attention stays at 8 x 8 and 4 x 4 cells: a further level outside, without attention, draws.
-The inner levels and the words begin as those of a trained model (`--inner`), and new words are added.
+    python -m animatic.toy.train_mini --out runs/out/mini
 
 It trains on single frames first, without the temporal layers, then on clips and single frames in turn. A run resumes
 from its last checkpoint; every `--export-every` steps the averaged weights are written to the folder `mini` in `--out`,
-which `animatic.backbones.load` reads.
+which `animatic.backbones.load` reads. With `--inner` the words and the inner levels begin as those of a trained model.
 """
 
 from __future__ import annotations
 
-import random
+import copy
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from diffusers import UNet3DConditionModel
 from torch import Tensor, nn
 
 from ..backbones import load
 from ..backbones.codec import PatchCodec
 from ..backbones.components import Components
 from ..backbones.grounding import is_grounding
+from ..backbones.small_model import save_model
 from ..backbones.unet3d import UNet3D
-from ..core.backbone import Geometry
-from ..core.text import ClipText
-from ..prompting.english import plurals
-from ..training.settings import TrainingSettings
-from .captions import ING, THIRD, VERBS, invent
-from .curriculum import CurriculumConfig, TrainBatch, stacked
-from .grid_world import NOUNS as OLD_NOUNS
-from .mini import DEFAULTS, WIDTH, GridMiniTrainer, disable_dropout, temporal_layers_as_identities
-from .train_decoder import CHANNELS, PATCH, new_codec
-from .vocabulary import embed_new_words, with_words
-from .world import FPS, FRAMES, NOUNS, SIZE, draw
-
-GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=CHANNELS, vae_spatial_ratio=PATCH, fps=FPS, max_frames=64)
+from ..core.types import AttentionMapRequest
+from ..training.loss import attention_loss, phrase_tokens
+from ..training.temporal_layers import without_temporal_layers
+from .curriculum import CurriculumConfig, CurriculumTrainer, TrainBatch
+from .mini import assemble, build, new_network
+from .train_decoder import new_codec
 
 
-@dataclass(frozen=True)
-class OffGridBatch(TrainBatch):
-    """A batch of scenes of the world off the grid."""
-
-    def draw(self) -> tuple[Tensor, Tensor]:
-        return stacked([draw(scene, self.frames) for scene in self.scenes])
-
-
-@dataclass(frozen=True)
-class MiniCurriculum(CurriculumConfig):
-    """The hyperparameters of the next `mini`; by what its steps cost, some nine hours of one CPU core."""
-
-    still_steps: int = 8000
-    clip_steps: int = 18000
-    clips: int = 4
-    still_fraction: float = 0.4
-    learning_rate: float = 1e-3
-    warmup_steps: int = 300
-    decay: int = 10000
-    ema_decay: float = 0.9995
-    export_every: int = 500
-
-    def batch(self, step: int) -> OffGridBatch:
-        """The batch of a step; it depends on the seed and the step alone."""
-        rng = random.Random(f"{self.seed}/off-grid/{step}")
-        return OffGridBatch(step, *self.drawn(step, rng, invent, FRAMES), rng)
-
-    def settings(self, out: Path) -> TrainingSettings:
-        return replace(
-            super().settings(out), model="mini2", frames=FRAMES, save_every=100, sample_every=self.export_every
-        )
-
-
-def words_to_learn() -> list[str]:
-    """Every word of the captions that is no token of the present `mini`."""
-    nouns = [noun for noun in NOUNS if noun not in OLD_NOUNS]
-    plural_nouns = [plurals(noun)[0] for noun in nouns]
-
-    # Plurals and forms of verbs are tokens of their own.
-    verbs = set(VERBS.values())
-    third_person = [THIRD.get(verb, verb + "s") for verb in verbs]
-    participles = [ING[verb] for verb in verbs]
-    return sorted({*nouns, *plural_nouns, *third_person, *participles, "five"})
-
-
-def start(codec: PatchCodec, inner: str = "mini", seed: int = 0) -> UNet3D:
+def start(codec: PatchCodec, inner: str = "", seed: int = 0) -> UNet3D:
     """A model on the latents of `codec`, ready to train.
 
-    `inner` is the model whose text encoder and attention levels it begins with: the present `mini`, without its
-    grounding, or one that was trained further.
+    `inner` is the model whose text encoder and attention levels it begins with, without its grounding; "" is none.
+    Its tokenizer must know the words of the captions.
     """
+    if not inner:
+        return build(codec, seed)
     torch.manual_seed(seed)
     trained = load(inner, "cpu")
     unet = new_network()
     copy_inner_levels(trained.unet, unet, lambda name: not is_grounding(name))
-
-    # The vocabulary grows; old words keep their embeddings.
-    old_tokenizer = trained.text.tokenizer
-    tokenizer = with_words(old_tokenizer, words_to_learn())
-    encoder = trained.text.encoder
-    if len(tokenizer) > len(old_tokenizer):
-        embed_new_words(encoder, tokenizer, list(OLD_NOUNS), seed)
-    encoder.requires_grad_(True)
-
-    text = ClipText("mini", tokenizer, encoder)
-    words = tuple(NOUNS)
-    return UNet3D("mini", unet, codec, text, trained.scheduler, GEOMETRY, DEFAULTS, coordinates=True, words=words)
-
-
-def new_network() -> UNet3DConditionModel:
-    """The network with random weights: 16 x 16 cells without attention, 8 x 8 and 4 x 4 with it."""
-    unet = UNet3DConditionModel(
-        sample_size=SIZE // PATCH,
-        in_channels=CHANNELS + 3,
-        out_channels=CHANNELS,
-        down_block_types=("DownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
-        up_block_types=("CrossAttnUpBlock3D", "CrossAttnUpBlock3D", "UpBlock3D"),
-        block_out_channels=(48, 80, 80),
-        layers_per_block=1,
-        norm_num_groups=8,
-        cross_attention_dim=WIDTH,
-        attention_head_dim=16,
-    )
-    disable_dropout(unet)
-    temporal_layers_as_identities(unet)
-    return unet
+    trained.text.encoder.requires_grad_(True)
+    return assemble(unet, codec, trained.text, trained.scheduler)
 
 
 def copy_inner_levels(
@@ -156,15 +73,44 @@ def copy_inner_levels(
     network.load_state_dict(fitting)
 
 
-class MiniTrainer(GridMiniTrainer):
-    """A run of `curriculum` in the folder `out`, with the codec in `decoder/vae` there if there is one."""
+class MiniTrainer(CurriculumTrainer):
+    """A run of `curriculum` in the folder `out`, with the codec in `decoder/vae` there if there is one.
+
+    It trains `model`, or one that begins with the inner levels of `inner`, and leaves a model folder in half precision.
+    """
 
     exported = "mini"  # name of the model folder in `out`
 
     def __init__(
-        self, curriculum: MiniCurriculum, out: Path, model: Components | None = None, inner: str = "mini"
+        self, curriculum: CurriculumConfig, out: Path, model: Components | None = None, inner: str = ""
     ) -> None:
-        super().__init__(curriculum, out, model or start(codec_of(out, curriculum.seed), inner, curriculum.seed))
+        super().__init__(curriculum, model or start(codec_of(out, curriculum.seed), inner, curriculum.seed), out)
+
+    def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        videos, covers = batch.draw()
+        videos = videos.to(self.model.device)
+        covers = covers.to(self.model.device)
+
+        # Which tokens name which tracks; none do in a dropped caption.
+        tokens, names_track = phrase_tokens(self.model.text, batch.scenes)
+        tokens = tokens.to(videos.device)
+        names_track = names_track.to(videos.device)
+        are_captioned = [bool(caption) for caption in batch.captions]
+        has_caption = torch.tensor(are_captioned, device=videos.device)
+        names_track &= has_caption[:, None, None]
+
+        # The prediction leaves the maps of these tokens in the request.
+        request = AttentionMapRequest(tokens)
+        only_stills = batch.step < self.curriculum.still_steps
+        with without_temporal_layers(self.model.unet) if only_stills else nullcontext():
+            error = self.error(batch, videos, covers, map_request=request)
+
+        # A token's target is the cover of all tracks that it names, [sample, token, frame, height, width].
+        by_cell = names_track[..., None, None, None]
+        by_track = by_cell * covers[:, None]
+        token_covers = by_track.amax(2)
+        is_named = names_track.any(-1).to(token_covers)
+        return error, attention_loss(request.found, token_covers, is_named)
 
     def sample(self) -> None:
         """Write the model with the averaged weights, completely or not at all: evaluation reads it during training."""
@@ -181,6 +127,17 @@ class MiniTrainer(GridMiniTrainer):
         self.sample()
         return self.out / self.exported
 
+    def write(self, folder: Path) -> None:
+        """Write the model as it is now as a model folder in half precision."""
+        self.model.hooks.call = None  # it holds the graph of the last step, which cannot be copied
+
+        # A copy, for training goes on in full precision.
+        half = copy.copy(self.model)
+        half.unet = copy.deepcopy(self.model.unet).half()
+        half.vae = copy.deepcopy(self.model.vae).half()
+        half.text = copy.deepcopy(self.model.text).half()
+        save_model(folder, half)
+
 
 def codec_of(out: Path, seed: int = 0) -> PatchCodec:
     """The codec that `animatic.toy.train_decoder` left in the folder of a run, or one without a refiner."""
@@ -192,18 +149,18 @@ def codec_of(out: Path, seed: int = 0) -> PatchCodec:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
-    inner: Annotated[str, typer.Option(help="Model whose words and attention levels it begins with.")] = "mini",
-    still_steps: int = MiniCurriculum.still_steps,
-    clip_steps: int = MiniCurriculum.clip_steps,
-    stills: int = MiniCurriculum.stills,
-    clips: int = MiniCurriculum.clips,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = MiniCurriculum.learning_rate,
-    decay: int = MiniCurriculum.decay,
-    seed: int = MiniCurriculum.seed,
-    export_every: int = MiniCurriculum.export_every,
+    inner: Annotated[str, typer.Option(help="Model whose words and inner levels it begins with.")] = "",
+    still_steps: int = CurriculumConfig.still_steps,
+    clip_steps: int = CurriculumConfig.clip_steps,
+    stills: int = CurriculumConfig.stills,
+    clips: int = CurriculumConfig.clips,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = CurriculumConfig.learning_rate,
+    decay: int = CurriculumConfig.decay,
+    seed: int = CurriculumConfig.seed,
+    export_every: int = CurriculumConfig.export_every,
     stop_at: Annotated[int | None, typer.Option(help="Step to stop at; the run can be resumed.")] = None,
 ) -> None:
-    curriculum = MiniCurriculum(
+    curriculum = CurriculumConfig(
         still_steps,
         clip_steps,
         stills,

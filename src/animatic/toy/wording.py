@@ -1,4 +1,4 @@
-"""The words of toy captions, in both worlds: phrases of objects, motions, places and relations."""
+"""The words of toy captions: phrases of objects, motions, places and relations."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def capitalised(caption: str) -> str:
 
 
 class Named(Protocol):
-    """What has a noun and a colour: an object of either world."""
+    """What has a noun and a colour: an object of the toy world."""
 
     noun: str
     colour: str

@@ -1,7 +1,6 @@
-"""The toy world off the grid: emoji sprites of any size at any pixel of painted backdrops, rendered as a `Scene` says.
+"""The toy world of `mini`: emoji sprites of any size at any pixel of painted backgrounds, rendered as a `Scene` says.
 
-The interface is that of `toy.grid_world`, whose colours, backdrops and scaling are used here. Sizes and places are in
-pixels instead of cells, there are more nouns, and sprites with a front face the direction of motion.
+Sprites with a front face the direction of their motion.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import numpy as np
 from ..errors import AnimaticError
 from ..prompting.english import plurals
 from ..scene import Box, Scene
+from .backdrop import BACKGROUNDS as BACKGROUNDS  # part of this world's interface
+from .backdrop import SIZE, backdrop
 from .drawing import Canvas, drawn_part, is_paintable, repaint, stamp, stored_sprite, tight_box
-from .grid_world import BACKGROUNDS as BACKGROUNDS  # part of this world's interface
-from .grid_world import COLOURS, SIZE, backdrop
 
 FRAMES = 16  # of a clip
 FPS = 8.0
@@ -24,6 +23,12 @@ SMALLEST, LARGEST = 16, 40  # pixels: the side of a sprite's square
 STANDING = 0.25  # pixels a frame: below it an object does not turn
 
 Square = tuple[int, int, int]  # x, y and side in pixels
+
+COLOURS = {
+    "red": (220, 30, 40), "orange": (250, 135, 20), "yellow": (250, 215, 40), "green": (40, 165, 60),
+    "blue": (40, 90, 225), "purple": (130, 50, 185), "pink": (250, 130, 185), "brown": (125, 75, 40),
+    "black": (45, 45, 52), "white": (242, 242, 248), "gray": (145, 145, 150),
+}  # fmt: skip
 
 # noun -> the hues (degrees) of what a colour paints; (0, 360) paints all, None is not paintable
 NOUNS: dict[str, tuple[int, int] | None] = {
@@ -47,6 +52,7 @@ def identify(phrase: str) -> tuple[str, str]:
     if not nouns:
         raise AnimaticError(f"phrase {phrase!r} names no object of the toy world; known: {', '.join(NOUNS)}")
 
+    # The last noun is the head: "a boat house" is a house.
     noun = nouns[-1]
     colours = [word for word in words if word in COLOURS]
     colour = colours[0] if colours and noun in COLOURABLE else ""
@@ -76,16 +82,17 @@ def tight(noun: str, x: float, y: float, side: float) -> Box:
     return tight_box(aspect(noun), x, y, side, SIZE)
 
 
-def place(box: Box) -> Square:
-    """The square `(x, y, side)` in pixels for a box: the inverse of `tight`, rounded to whole pixels."""
+def place(box: Box, size: int = SIZE) -> Square:
+    """The square `(x, y, side)` in whole pixels of a frame of `size` for a box: the inverse of `tight`, rounded."""
+    # Some sprites are flat: the longer side of the box is that of the square.
     x0, y0, x1, y1 = box
     longer = max(x1 - x0, y1 - y0)
-    rounded = np.floor(longer * SIZE + 0.5)
-    side = int(np.clip(rounded, SMALLEST, LARGEST))
+    rounded = np.floor(longer * size + 0.5)
+    side = int(np.clip(rounded, SMALLEST * size // SIZE, LARGEST * size // SIZE))
 
     # floor(v + 0.5) rounds halves up, where round() takes the even number.
-    x = (x0 + x1) / 2 * SIZE - side / 2
-    y = (y0 + y1) / 2 * SIZE - side / 2
+    x = (x0 + x1) / 2 * size - side / 2
+    y = (y0 + y1) / 2 * size - side / 2
     left = int(np.floor(x + 0.5))
     top = int(np.floor(y + 0.5))
     return left, top, side
@@ -125,20 +132,20 @@ def mirrored(noun: str, boxes: Sequence[Box | None]) -> list[bool]:
     return turned
 
 
-def draw(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """A scene as video uint8 `[frame, SIZE, SIZE, 3]` and visible cover float `[track, frame, SIZE, SIZE]` in 0..1.
+def draw(scene: Scene, frames: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """A scene as video uint8 `[frame, size, size, 3]` and visible cover float `[track, frame, size, size]` in 0..1.
 
-    Later tracks stand in front. Phrases and background must be of the toy world.
+    Later tracks stand in front. Raises `AnimaticError` where a phrase or the background is not of the toy world.
     """
     scene = scene.at(frames)
-    canvas = Canvas(backdrop(scene.background), frames, len(scene.tracks))
+    canvas = Canvas(backdrop(scene.background, size), frames, len(scene.tracks))
     for i, track in enumerate(scene.tracks):
         noun, colour = identify(track.phrase)
         turned = mirrored(noun, track.boxes)
         for f, box in enumerate(track.boxes):
             if box is None:
                 continue
-            x, y, side = place(box)
+            x, y, side = place(box, size)
             shown = sprite(noun, colour, side, turned[f])
             canvas.paste(shown, i, f, x, y)
     return canvas.finished()

@@ -18,8 +18,8 @@ from ..errors import AnimaticError, counted, listed
 from ..files import digest_of
 from ..media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ..scene import Scene
-from ..toy import grid_world as toyworld
-from ..toy.grid_captions import invent
+from ..toy.captions import invent
+from ..toy.world import SIZE, draw
 from ..video import Video
 from .annotations import TEXT_SUFFIXES, captions_of_files
 from .hub_data import hub_items
@@ -214,7 +214,7 @@ class ToyWorld(Sequence[Item]):
 
     captioned = True
 
-    def __init__(self, frames: int, seed: int, size: int = toyworld.SIZE, between: int = 1) -> None:
+    def __init__(self, frames: int, seed: int, size: int = SIZE, between: int = 1) -> None:
         self.frames = frames
         self.seed = seed
         self.size = size
@@ -232,10 +232,10 @@ class ToyWorld(Sequence[Item]):
         match = re.fullmatch(r"toy(?::([1-9]\d*))?(?::([1-9]\d*))?", source)
         if match is None:
             raise AnimaticError(f"data is {source!r}; want toy, toy:PIXELS or toy:PIXELS:BETWEEN, such as toy:128:4")
-        size = int(match[1] or toyworld.SIZE)
+        size = int(match[1] or SIZE)
         between = int(match[2] or 1)
-        if size % toyworld.GRID:
-            raise AnimaticError(f"data is {source!r}; the toy world has multiples of {toyworld.GRID} pixels")
+        if size < SIZE // 2:
+            raise AnimaticError(f"data is {source!r}; want at least {SIZE // 2} pixels, where objects are still seen")
         return ToyWorld(frames if between == 1 else KEYS, seed, size, between)
 
     def __len__(self) -> int:
@@ -251,4 +251,5 @@ class ToyWorld(Sequence[Item]):
 
 
 def _render(scene: Scene, frames: int, size: int, between: int) -> Video:
-    return Video(toyworld.draw(scene, frames, size, between)[0], 8.0)
+    count = (frames - 1) * between + 1
+    return Video(draw(scene, count, size)[0], 8.0)

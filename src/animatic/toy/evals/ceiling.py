@@ -18,9 +18,7 @@ from ...benchmarks.registry import benchmark_named
 from ...errors import AnimaticError
 from ...scene import Scene
 from ...video import Video
-from .. import grid_world as toyworld
-
-FRAMES = 8  # of a video, as those of `mini`
+from ..world import BACKGROUNDS, FPS, FRAMES, draw, identify
 
 
 class ToyRenderer:
@@ -32,7 +30,7 @@ class ToyRenderer:
     def _render(self, job: Job) -> Outcome:
         try:
             for name in job.names:
-                toyworld.identify(name)
+                identify(name)
         except AnimaticError as error:
             return Outcome(job.number, LEFT_OUT, str(error))
 
@@ -41,13 +39,13 @@ class ToyRenderer:
             return Outcome(job.number, FAILED, f"a story of {len(more) + 1} scenes; want one")
 
         # Planners name backgrounds freely; the toy world has ten.
-        is_known = plan.background in toyworld.BACKGROUNDS
+        is_known = plan.background in BACKGROUNDS
         drawable = replace(plan, background=plan.background if is_known else "grass")
         try:
-            frames, _ = toyworld.draw(drawable, FRAMES if plan.seconds else 1)
+            frames, _ = draw(drawable, FRAMES if plan.seconds else 1)
         except AnimaticError as error:
             return Outcome(job.number, FAILED, str(error))
-        video = Video(frames, 4.0, {"prompt": job.prompt, "seed": job.seed})
+        video = Video(frames, FPS, {"prompt": job.prompt, "seed": job.seed})
         return finished(job, video)
 
 

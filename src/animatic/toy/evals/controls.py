@@ -24,15 +24,17 @@ from ...benchmarks.detect import overlap
 from ...rendering import render_batch
 from ...scene import Box
 from ...video import Video
+from ..backdrop import backdrop
 from ..detector import ToyDetector
-from ..grid_world import backdrop
-from .mini import SingleObjectCase, means, prompts, score, with_random_box
+from ..world import NOUNS
+from .held_out import HeldOutCase, held_out_cases
+from .judging import judge_one, means
 
 
-def cases_of(n: int, seed: int, still: bool) -> list[SingleObjectCase]:
+def cases_of(n: int, seed: int, still: bool) -> list[HeldOutCase]:
     """`n` random scenes of one object in a box that the prompt does not imply; with `still` their first frames."""
     rng = random.Random(seed)
-    cases = [with_random_box(rng, case) for case in prompts(rng, n, set(), moving=False)]
+    cases = held_out_cases(rng, n, tuple(NOUNS))
     if not still:
         return cases
 
@@ -41,16 +43,17 @@ def cases_of(n: int, seed: int, still: bool) -> list[SingleObjectCase]:
     return [replace(case, scene=still) for case, still in zip(cases, stills, strict=True)]
 
 
-def measured(case: SingleObjectCase, video: Video, detector: ToyDetector) -> dict[str, float | None]:
-    """The scores of `mini.score`, the intersection over union with the box, and the error of the background."""
+def measured(case: HeldOutCase, video: Video, detector: ToyDetector) -> dict[str, float]:
+    """The scores of `judge_one`, the intersection over union with the box, and the error of the background."""
     boxes = case.scene.at(len(video)).tracks[0].boxes
-    finds = detector.surest(video.frames)
+    finds = detector(video.frames)
     ious = []
-    for found, box in zip(finds, boxes, strict=True):
+    for detections, box in zip(finds, boxes, strict=True):
+        found = next(iter(detections), None)
         ious.append(overlap(found.box, box) if found and box else 0.0)
 
     # A frame without a detection counts as no overlap.
-    result = score(case, video, detector)
+    result = judge_one(case, video.frames, finds)
     result["IoU"] = float(np.mean(ious))
     result["background error"] = background_error(video, boxes, case.scene.background)
     return result

@@ -21,8 +21,8 @@ from ...finishing.stage import StageContext
 from ...finishing.upscale import Upscale
 from ...scene import Scene
 from ...video import Video
-from .. import grid_world as toyworld
-from ..grid_captions import invent
+from ..captions import invent
+from ..world import SIZE, draw
 
 Finisher = Callable[[Video, StageContext], Video]
 
@@ -39,7 +39,7 @@ def interpolation(scenes: list[Scene], seed: int) -> None:
     }
     errors: dict[str, list[float]] = {}
     for i, scene in enumerate(scenes):
-        truth, _ = toyworld.draw(scene, KEYS, toyworld.SIZE, FACTOR)
+        truth, _ = draw(scene, (KEYS - 1) * FACTOR + 1)
         keys = Video(truth[::FACTOR], 4.0)
         exact = truth.astype(float)
         moving = _moving(exact)
@@ -67,11 +67,11 @@ def enlargement(scenes: list[Scene], seed: int) -> None:
     errors: dict[str, list[float]] = {name: [] for name in finishers}
     flicker: dict[str, list[float]] = {name: [] for name in finishers}
     for i, scene in enumerate(scenes):
-        truth, _ = toyworld.draw(scene, KEYS, LARGER * toyworld.SIZE, 2)
+        truth, _ = draw(scene, 2 * KEYS - 1, LARGER * SIZE)
         exact = truth.astype(float)
 
         # Means of LARGER x LARGER pixels.
-        squares = exact.reshape(len(exact), toyworld.SIZE, LARGER, toyworld.SIZE, LARGER, 3)
+        squares = exact.reshape(len(exact), SIZE, LARGER, SIZE, LARGER, 3)
         pixels = squares.mean((2, 4)) + 0.5
         small = Video(pixels.astype(np.uint8), 8.0)
 

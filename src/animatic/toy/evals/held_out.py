@@ -1,4 +1,4 @@
-"""Prompts of the world off the grid whose triples of noun, colour and background no training scene shows."""
+"""Prompts of the toy world whose triples of noun, colour and background no training scene shows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..captions import ING, VERBS, held_out
 from ..objects import EASES, ToyObject
 from ..wording import PLACES, WAYS, capitalised, enumeration
 from ..world import BACKGROUNDS, COLOURABLE, COLOURS, FRAMES
-from .mini import STRAIGHT
 
+STRAIGHT = ("right", "left", "up", "down")
 SIDES = {1: (20, 36), 3: (16, 24)}  # pixels, by the number of objects
 
 

@@ -1,36 +1,20 @@
-"""Accuracy of models on the world off the grid: what decides whether the next `mini` replaces the present.
-
-    python -m animatic.toy.evals.offgrid --model mini --model runs/out/mini2/mini --n 50
-
-Prompts name triples of noun, colour and background that no training scene shows (`captions.held_out`); boxes are at any
-pixel. Every model gets the same nouns, which all models know, and renders its own number of frames.
-"""
+"""How frames of the toy world are judged: what a detector finds in them, against the case that was asked for."""
 
 from __future__ import annotations
 
-import json
-import random
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import typer
 
-from ...backbones import load
-from ...benchmarks.cases import Tally, centred, middle
-from ...core.backbone import Backbone
-from ...rendering import render_batch
+from ...benchmarks.cases import centred, middle
 from ...scene import Box, Scene, Track
-from ..detector import ToyDetector, same_colour
+from ..detector import same_colour
 from ..residual import Detection, behind
-from ..scan import OFF_GRID
-from ..world import FRAMES, SIZE, draw, place, tight
-from .held_out import HeldOutCase, held_out_cases
-from .mini import moved
+from ..world import SIZE, draw, place, tight
+from .held_out import HeldOutCase
 
-BATCH = 10
 NEAR = 3.0  # largest error of a centre, in pixels
+FAR = 0.15  # smallest motion that counts, as a fraction of the frame
 FILLED = (0.75, 1.33)  # the area of one whole object, in areas of its sprite
 VISIBLE = 0.02  # squared colour distance from the backdrop at which a pixel belongs to an object
 
@@ -77,7 +61,7 @@ def judge_frame(case: HeldOutCase, frame: np.ndarray, finds: Sequence[Detection]
     has_noun = best is not None and best.noun == noun
     result = {"noun": float(has_noun), "one object": float(is_single)}
     if colour:
-        is_right = best is not None and same_colour(best.noun, colour, best.colour, OFF_GRID)
+        is_right = best is not None and same_colour(best.noun, colour, best.colour)
         result["colour"] = float(is_right)
 
     area = None if best is None else filled(frame, best, case.scene.background)
@@ -105,7 +89,7 @@ def judge_all(case: HeldOutCase, finds: Sequence[Sequence[Detection]]) -> dict[s
             return False
         named = [d for d in found if d.noun == noun]
         if colour:
-            named = [d for d in named if same_colour(noun, colour, d.colour, OFF_GRID)]
+            named = [d for d in named if same_colour(noun, colour, d.colour)]
         return any(centred(d.box, box) for d in named)
 
     # An object is right where it is in its box in most frames.
@@ -165,88 +149,34 @@ def distance(box: Box, other: Box) -> float:
     return float(np.hypot(*offset) * SIZE)
 
 
-def videos(model: Backbone, chosen: Sequence[HeldOutCase], method: str, seed: int, steps: int) -> list[np.ndarray]:
-    frames: list[np.ndarray] = []
-    for i in range(0, len(chosen), BATCH):
-        # In batches, with the seeds that single renders would have.
-        scenes = [case.scene for case in chosen[i : i + BATCH]]
-        seeds = range(seed + i, seed + i + len(scenes))
-        rendered = render_batch(scenes, model, method, seeds, steps=steps)
-        frames += [video.frames for video in rendered]
-    return frames
+def moved(finds: Sequence[Detection | None]) -> str:
+    """Direction of the best detection, from the first third of the frames to the last; "" below `FAR`."""
+    third = max(1, len(finds) // 3)
+    first = [middle(d.box) for d in finds[:third] if d]
+    last = [middle(d.box) for d in finds[-third:] if d]
+    if not (first and last):
+        return ""
+
+    # From mean to mean, so that one wrong detection does not decide.
+    begin = np.mean(first, 0)
+    end = np.mean(last, 0)
+    dx, dy = end - begin
+    if max(abs(dx), abs(dy)) < FAR:
+        return ""
+    if abs(dx) >= abs(dy):
+        return "right" if dx > 0 else "left"
+    return "down" if dy > 0 else "up"
 
 
-def summary(results: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Mean and n of every score over the cases that have it; for fractions also Wilson's 95 % interval over cases."""
-    table: dict[str, Any] = {}
-
-    # Scores that some cases lack are means over the others.
-    keys = dict.fromkeys(key for result in results for key in result)
-    for key in keys:
-        values = [result[key] for result in results if key in result]
-        mean = float(np.mean(values))
-        table[key] = {"mean": round(mean, 3), "n": len(values)}
-        if set(values) <= {0.0, 1.0}:
-            low, high = Tally(int(sum(values)), len(values)).interval()
-            table[key]["interval"] = [round(low, 3), round(high, 3)]
-    return table
-
-
-def main(
-    model: Annotated[list[str], typer.Option(help="A model's name or folder; may be given several times.")],
-    n: Annotated[int, typer.Option(help="Cases a row.")] = 50,
-    methods: Annotated[str, typer.Option(help="With boxes, with commas.")] = "none,lvd",
-    tables: Annotated[str, typer.Option(help="Of truth,words,boxes,three, with commas.")] = "truth,words,boxes,three",
-    seed: int = 1000,
-    steps: int = 25,
-    keep: Annotated[Path | None, typer.Option(help="Folder to keep the frames in, as .npy.")] = None,
-) -> None:
-    """Print one line of JSON per row: table, model, method and every score with its n."""
-    # Every model gets the same cases, of nouns that all of them know.
-    models = {name: load(name) for name in model}
-    nouns = [noun for noun in OFF_GRID.nouns if all(noun in loaded.words for loaded in models.values())]
-    detector = ToyDetector(world=OFF_GRID, exact=True)
-    chosen = {
-        "words": held_out_cases(random.Random(seed), n, nouns, boxes=False),
-        "boxes": held_out_cases(random.Random(seed + 1), n, nouns),
-        "three": held_out_cases(random.Random(seed + 2), n, nouns, objects=3),
-    }
-
-    def row(table: str, name: str, method: str, videos: Sequence[np.ndarray]) -> None:
-        results = []
-        for case, frames in zip(chosen[table], videos, strict=True):
-            results.append(_judged(case, frames, detector))
-        values = {"table": table, "model": name, "method": method, **summary(results)}
-        print(json.dumps(values), flush=True)
-
-    # Rendered by the world: the scores of a perfect model.
-    requested = tables.split(",")
-    if "truth" in requested:
-        for table in ("boxes", "three"):
-            drawn = [draw(case.scene, FRAMES)[0] for case in chosen[table]]
-            row(table, "the world", "drawn", drawn)
-
-    for table in ("words", "boxes", "three"):
-        if table not in requested:
+def means(results: Sequence[Mapping[str, float | None]], digits: int = 3) -> dict[str, float]:
+    """Mean of every score over the cases that have it, with their number where it is not all."""
+    out: dict[str, float] = {}
+    for key in dict.fromkeys(key for result in results for key in result):
+        values = [value for result in results if (value := result.get(key)) is not None]
+        if not values:
             continue
-        with_boxes = table != "words"
-        for method in methods.split(",") if with_boxes else ("none",):
-            for i, (name, loaded) in enumerate(models.items()):
-                made = videos(loaded, chosen[table], method, seed, steps)
-                if keep:
-                    keep.mkdir(parents=True, exist_ok=True)
-                    model_name = Path(name).name
-                    file = keep / f"{table}-{method}-{i}-{model_name}.npy"
-                    np.save(file, np.stack(made))
-                row(table, name, method, made)
-
-
-def _judged(case: HeldOutCase, frames: np.ndarray, detector: ToyDetector) -> dict[str, float]:
-    finds = detector(frames)
-    if len(case.objects) == 1:
-        return judge_one(case, frames, finds)
-    return judge_all(case, finds)
-
-
-if __name__ == "__main__":
-    typer.run(main)
+        mean = float(np.mean(values))
+        out[key] = round(mean, digits)
+        if len(values) < len(results):
+            out[f"{key} n"] = len(values)
+    return out
