@@ -1,11 +1,21 @@
 #!/usr/bin/env bash
-# Train `mini` from nothing, on a CPU (about two hours on two idle cores) or a GPU. Run it again to resume.
-#   runs/train_mini.sh [FOLDER] [options of `python -m animatic.toy.mini`]
+# Train `mini` on the toy world: first its codec (eight minutes of one CPU core), then its network (by what its steps cost,
+# some five hours), then its grounding. Run it again to resume. In the background:
+#   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini.sh FOLDER >FOLDER.log 2>&1 &
+#   runs/train_mini.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
 set -euo pipefail
-cd "$(dirname "$0")/.."
-out=${1:-runs/out/mini}
-shift || true
-# glibc gives large blocks back to the system after every step; keeping them is 10 % faster
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
-.venv/bin/python -m animatic.toy.mini --out "$out" "$@"
-echo "weights: $out/mini (copy them to src/animatic/weights/mini to bundle them)"
+
+main() { # read whole before it runs, so that the file may change meanwhile
+  cd "$(dirname "$0")/.."
+  local out=${1:-runs/out/mini} python=${PYTHON:-.venv/bin/python}
+  shift || true
+  # glibc gives large blocks back to the system after every step; keeping them is 10 % faster
+  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
+  [[ -d $out/decoder/vae ]] || "$python" -m animatic.toy.train_decoder --out "$out/decoder"
+  "$python" -m animatic.toy.train_mini --out "$out" "$@"
+  "$python" -m animatic.toy.train_grounding --out "$out/grounding" --model "$out/mini"
+  echo "weights: $out/mini (copy them to src/animatic/weights/mini to bundle them)"
+}
+
+main "$@"
+exit
