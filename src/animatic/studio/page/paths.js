@@ -103,3 +103,13 @@ export function recorded(scene, i, samples, limit, tolerance = 0.01) {
   const made = withWay(scene, i, added, way, tolerance);
   return keyTimes(made).length <= limit || tolerance > 1 ? made : recorded(scene, i, samples, limit, tolerance * 1.5);
 }
+
+/** A scene with a copy of track `i` of another as its last; with the key frames of both. */
+export function copiedInto(target, source, i) {
+  const track = source.tracks[i], alone = { ...source, tracks: [track] };
+  if (!target.tracks.length) return { ...target, tracks: [{ ...track, boxes: [...track.boxes] }], times: source.times ?? [] };
+  const own = keyTimes(target).reduce(withKey, alone);
+  const next = keyTimes(own).reduce(withKey, target);
+  const boxes = keyTimes(next).map((time) => boxAt(own.tracks[0].boxes, keyTimes(own), time));
+  return withNeededKeys({ ...next, tracks: [...next.tracks, { ...track, boxes }] });
+}
