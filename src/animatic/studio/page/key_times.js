@@ -1,5 +1,5 @@
 // Key frames of a scene at any time 0..1: found, added, moved, removed and made fewer. No page in here.
-// All tracks have theirs at the same times: `scene.times`, rising from 0 to 1; [] is evenly spaced.
+// All tracks have theirs at the same times: `scene.times`, rising from 0 to 1; [] or none is evenly spaced.
 // Functions leave the scene they are given as it is and return another.
 
 import { clamp } from "./geometry.js";
@@ -13,7 +13,8 @@ const evenTimes = (count) => Array.from({ length: count }, (_, i) => i / Math.ma
 
 /** The time of each key frame. */
 export function keyTimes(scene) {
-  return scene.tracks.length && scene.times?.length ? scene.times : evenTimes(lengthOf(scene));
+  const count = lengthOf(scene);
+  return scene.times?.length === count ? scene.times : evenTimes(count);
 }
 
 /** A box between two; the nearer one where either is absent. */

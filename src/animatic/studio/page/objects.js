@@ -3,6 +3,8 @@
 import { options } from "./client.js";
 import { $, make, notify } from "./dom.js";
 import { MIDDLE, clamp } from "./geometry.js";
+import { boxesAt, keyTimes } from "./key_times.js";
+import { changeBox, shownTime } from "./scene_edits.js";
 import { addView, change, copy, currentScene, draw, hue, keyCount, state } from "./state.js";
 
 export function bindObjects() {
@@ -31,7 +33,7 @@ function objectRow(track, i) {
     else draw();
   };
 
-  const verb = track.boxes[state.key] ? "Hide" : "Show";
+  const verb = boxesAt(currentScene(), shownTime())[i] ? "Hide" : "Show";
   const toggle = make("button", { textContent: verb, ariaLabel: `${verb} ${track.phrase} on this key frame` });
   toggle.onclick = () => toggleShown(i);
   toggle.dataset.focus = `hide ${i}`;
@@ -63,10 +65,12 @@ export function addObject(box = MIDDLE) {
 
 export const removeObject = (i) => change(() => { currentScene().tracks.splice(i, 1); });
 
-/** Hide an object on a key frame, or show it again: where it is on the nearest key frame that has it. */
-export function toggleShown(i, key = state.key) {
-  const { boxes } = currentScene().tracks[i];
-  const shown = [...boxes.keys()].filter((k) => boxes[k]);
-  const [nearest] = shown.sort((a, b) => Math.abs(a - key) - Math.abs(b - key));
-  change(() => { boxes[key] = boxes[key] ? null : copy(boxes[nearest] ?? MIDDLE); });
+/** Hide an object at the shown time, or show it again: where it is on the nearest key frame that has it. */
+export function toggleShown(i) {
+  const scene = currentScene(), time = shownTime();
+  const { boxes } = scene.tracks[i];
+  const distances = keyTimes(scene).map((each) => Math.abs(each - time));
+  const shown = [...boxes.keys()].filter((key) => boxes[key]);
+  const [nearest] = shown.sort((a, b) => distances[a] - distances[b]);
+  changeBox(i, boxesAt(scene, time)[i] ? null : copy(boxes[nearest] ?? MIDDLE));
 }

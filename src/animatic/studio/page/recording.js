@@ -12,6 +12,7 @@ import { currentScene, draw, state } from "./state.js";
 import { followPointer, stagePoint, takeOverStage } from "./stage_pointer.js";
 
 const SHORTEST = 0.5; // seconds
+const REST = 150; // milliseconds without a move
 
 export function bindRecording() {
   $("record").onclick = () => arm($("record").ariaPressed !== "true");
@@ -41,13 +42,20 @@ function record(event) {
   const begin = shownTime() > 0.98 ? 0 : shownTime();
   const began = performance.now();
   const size = boxesAt(scene, begin)[i] ?? MIDDLE;
-  const samples = [];
-  let point = stagePoint(event), frame = 0;
+  const timeNow = () => clamp(begin + (performance.now() - began) / length);
+  const boxUnder = ([x, y]) => moved(size, x - (size[0] + size[2]) / 2, y - (size[1] + size[3]) / 2);
+  let box = boxUnder(stagePoint(event)), frame = 0;
+  const samples = [[begin, box]];
 
-  const tick = (now) => {
-    const time = clamp(begin + (now - began) / length);
-    const box = moved(size, point[0] - (size[0] + size[2]) / 2, point[1] - (size[1] + size[3]) / 2);
-    if (!samples.length || time > samples[samples.length - 1][0]) samples.push([time, box]);
+  // a straight line between two places of the pointer; where it rested, it rests until just before it goes on
+  const sample = (next) => {
+    const time = timeNow(), [last] = samples[samples.length - 1];
+    if (time - last > REST / length) samples.push([time - REST / length / 2, box]);
+    box = next;
+    if (time > samples[samples.length - 1][0]) samples.push([time, box]);
+  };
+  const tick = () => {
+    const time = timeNow();
     showAt(time);
     const element = $("stage").children[i];
     element.hidden = false;
@@ -59,10 +67,11 @@ function record(event) {
     if (!frame) return;
     cancelAnimationFrame(frame);
     frame = 0;
+    sample(box);
     arm(false);
     if (samples.length > 1) changeKeys(recorded(scene, i, samples, options.limits.keys));
     else draw();
   };
   frame = requestAnimationFrame(tick);
-  followPointer(event, (next) => { point = next; }, finish);
+  followPointer(event, (point) => sample(boxUnder(point)), finish);
 }

@@ -3,16 +3,21 @@
 import { ask, loadOptions } from "./client.js";
 import { $, notifyError } from "./dom.js";
 import { bindFiles } from "./files.js";
+import { bindFilmstrip } from "./filmstrip.js";
 import { bindGallery } from "./gallery.js";
 import { bindJobWatch, onDone, resumeWatch } from "./job_watch.js";
+import { bindObjectTools } from "./object_tools.js";
 import { bindObjects } from "./objects.js";
 import { bindPlanning } from "./planning.js";
 import { bindPlayer, play } from "./player.js";
+import { bindRecording } from "./recording.js";
 import { bindRenderForm, loadFields } from "./render_form.js";
 import { showResult } from "./results.js";
+import { bindRuler } from "./ruler.js";
 import { bindStage } from "./stage.js";
 import { addView, currentScene, draw, followOtherTabs, keptStory, redo, scenesOf, state, undo } from "./state.js";
 import { bindTimeline, selectKey } from "./timeline.js";
+import { bindZoom } from "./zoom.js";
 
 function bindHistory() {
   $("undo").onclick = undo;
@@ -46,7 +51,8 @@ async function begin() {
   $("prompt").value = currentScene().prompt;
 
   const bindings = [
-    bindHistory, bindKeyboard, bindTimeline, bindStage, bindObjects, bindPlayer, bindFiles, bindPlanning, bindRenderForm,
+    bindHistory, bindKeyboard, bindFilmstrip, bindTimeline, bindRuler, bindStage, bindZoom, bindRecording, bindObjects,
+    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindRenderForm,
     bindJobWatch, bindGallery,
   ];
   for (const bind of bindings) bind();
