@@ -34,6 +34,7 @@ export function openStory(json) {
   change(() => {
     state.story = scenesOf(json);
     state.scene = 0;
+    state.time = null;
   });
   $("prompt").value = currentScene().prompt;
 }

@@ -57,7 +57,6 @@ export function play() {
   const tick = (now) => {
     const time = clamp(((now - began) % (length + PAUSE)) / length);
     showAt(time);
-    $("clock").textContent = `${((time * length) / 1000).toFixed(1)} s`;
     playing = requestAnimationFrame(tick);
   };
   playing = requestAnimationFrame(tick);
@@ -69,7 +68,6 @@ export function stop() {
   playing = 0;
   $("play").ariaPressed = "false";
   $("play").textContent = "Play";
-  $("clock").textContent = "";
   draw();
 }
 

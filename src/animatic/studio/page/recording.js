@@ -16,7 +16,7 @@ const REST = 150; // milliseconds without a move
 
 export function bindRecording() {
   $("record").onclick = () => arm($("record").ariaPressed !== "true");
-  $("stage").addEventListener("keydown", (event) => { if (event.key === "Escape") arm(false); });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && $("record").ariaPressed === "true") arm(false); });
 }
 
 function arm(isArmed) {

@@ -8,7 +8,7 @@ import { changeKeys, insertKeyAt, selectTime, shownTime } from "./scene_edits.js
 import { addView, currentScene, draw, state } from "./state.js";
 
 const STEP = 0.02, LONG_STEP = 0.1; // of the scene: an arrow key, without and with Shift
-const MOST_TICKS = 12;
+const TICK_WIDTH = 48; // pixels, at least
 const TICKS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 60]; // seconds between two
 
 export function bindRuler() {
@@ -16,6 +16,7 @@ export function bindRuler() {
   $("ruler").onpointerdown = scrub;
   $("ruler").ondblclick = (event) => insertKeyAt(rulerTime(event));
   playhead.onkeydown = scrubByKey;
+  window.addEventListener("resize", () => drawTicks(currentScene().seconds || 1));
   addView(drawRuler);
   addTimeView(placePlayhead);
 }
@@ -30,7 +31,8 @@ function drawRuler(scene) {
 }
 
 function drawTicks(seconds) {
-  const step = TICKS.find((each) => seconds / each <= MOST_TICKS) ?? seconds;
+  const most = Math.max(2, $("ruler").clientWidth / TICK_WIDTH);
+  const step = TICKS.find((each) => seconds / each <= most) ?? seconds;
   const count = Math.floor(seconds / step + 1e-6) + 1;
   const ticks = Array.from({ length: count }, (_, i) => {
     const tick = make("span", { textContent: `${Number((i * step).toFixed(2))}` });
@@ -45,6 +47,7 @@ function placePlayhead(time) {
   playhead.style.left = percent(time);
   playhead.ariaValueNow = String(round(time));
   playhead.ariaValueText = secondsAt(time);
+  $("clock").textContent = secondsAt(time);
 }
 
 function markOf(time, key) {

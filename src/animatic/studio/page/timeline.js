@@ -3,7 +3,7 @@
 import { options } from "./client.js";
 import { $, make } from "./dom.js";
 import { clamp } from "./geometry.js";
-import { keyTimes, withoutKey } from "./key_times.js";
+import { evenlySpaced, keyTimes, withoutKey } from "./key_times.js";
 import { toggleShown } from "./objects.js";
 import { stop } from "./player.js";
 import { changeKeys, insertKeyAt } from "./scene_edits.js";
@@ -12,6 +12,7 @@ import { addView, currentScene, draw, hue, keyCount, state } from "./state.js";
 export function bindTimeline() {
   $("key-add").onclick = insertKey;
   $("key-remove").onclick = removeKey;
+  $("key-even").onclick = () => changeKeys(evenlySpaced(currentScene()));
   addView(drawKeys);
 }
 
@@ -20,6 +21,7 @@ function drawKeys(scene, keys) {
   const head = make("tr", {}, make("th", { textContent: "Key frames", scope: "col" }), ...heads);
   $("keys").replaceChildren(make("thead", {}, head), make("tbody", {}, ...scene.tracks.map(trackRow)));
   $("key-remove").disabled = keys < 2;
+  $("key-even").hidden = scene.times?.length !== keys;
   $("key-add").disabled = !scene.tracks.length || keys >= options.limits.keys;
 }
 
