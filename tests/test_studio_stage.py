@@ -181,8 +181,8 @@ def test_whole_ways_copies_order_and_locks(page):  # noqa: F811
 
     page.click("#duplicate")
     assert len(story(page)[0]["tracks"]) == 2
-    page.fill('[aria-label="Name of thing 2"]', "ball")
-    page.press('[aria-label="Name of thing 2"]', "Enter")
+    page.fill('[aria-label="Name of object 2"]', "ball")
+    page.press('[aria-label="Name of object 2"]', "Enter")
     page.click("#backward")
     assert [track["phrase"] for track in story(page)[0]["tracks"]] == ["ball", "bear"]
     page.click("#lock")
@@ -222,7 +222,9 @@ def test_snap_zoom_and_recording(page):  # noqa: F811
     assert page.locator("#stage").bounding_box()["width"] == pytest.approx(1.5 * width, rel=0.03)
     page.click("#zoom-out")
 
-    # Drawn by moving the mouse: from the left to the right within the two seconds of the scene.
+    # Drawn by moving the mouse, from the left to the right; there is time enough for a slow machine.
+    page.fill("#seconds", "60")
+    page.press("#seconds", "Tab")
     page.locator("#stage .box").nth(1).focus()
     page.click("#record")
     stage = page.locator("#stage").bounding_box()

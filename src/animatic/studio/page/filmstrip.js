@@ -4,6 +4,7 @@ import { options } from "./client.js";
 import { $, make, makeSvg } from "./dom.js";
 import { clamp } from "./geometry.js";
 import { boxesAt } from "./key_times.js";
+import { t } from "./language.js";
 import { stop } from "./player.js";
 import { addView, change, copy, currentScene, draw, hue, state } from "./state.js";
 
@@ -22,15 +23,15 @@ function drawStrip() {
     made.dataset.focus = ariaLabel;
     return made;
   };
-  const tools = [button("+", "Add a scene", addScene, { disabled: isFull })];
+  const tools = [button("+", t("Add a scene"), addScene, { disabled: isFull })];
   if (isStory) {
     const total = state.story.reduce((sum, scene) => sum + scene.seconds, 0);
     tools.push(
-      button("−", "Remove this scene", removeScene),
-      button("◀", "Move this scene earlier", () => moveScene(state.scene, state.scene - 1), { disabled: state.scene === 0 }),
-      button("▶", "Move this scene later", () => moveScene(state.scene, state.scene + 1),
+      button("−", t("Remove this scene"), removeScene),
+      button("◀", t("Move this scene earlier"), () => moveScene(state.scene, state.scene - 1), { disabled: state.scene === 0 }),
+      button("▶", t("Move this scene later"), () => moveScene(state.scene, state.scene + 1),
         { disabled: state.scene === state.story.length - 1 }),
-      make("span", { className: "hint", textContent: `${Number(total.toFixed(2))} s in all` }));
+      make("span", { className: "hint", textContent: t("{seconds} s in all", { seconds: Number(total.toFixed(2)) }) }));
   }
   $("tabs").classList.toggle("strip", isStory);
   $("tabs").replaceChildren(...state.story.map((scene, i) => cardOf(scene, i, isStory)), ...tools);
@@ -40,7 +41,7 @@ function drawStrip() {
 function cardOf(scene, i, isStory) {
   const tab = make("button", { title: scene.prompt, ariaPressed: String(i === state.scene) });
   if (isStory) tab.append(thumbnail(scene));
-  tab.append(`Scene ${i + 1}`);
+  tab.append(t("Scene {i}", { i: i + 1 }));
   tab.setAttribute("aria-keyshortcuts", "Alt+ArrowLeft Alt+ArrowRight");
   tab.dataset.focus = `scene ${i}`;
   tab.onclick = () => selectScene(i);
@@ -49,7 +50,7 @@ function cardOf(scene, i, isStory) {
 
   tab.onpointerdown = (event) => dragCard(event, i);
   const seconds = make("input", { type: "number", min: 0, max: LONGEST, step: 0.5, value: scene.seconds });
-  seconds.ariaLabel = `Seconds of scene ${i + 1}`;
+  seconds.ariaLabel = t("Seconds of scene {i}", { i: i + 1 });
   seconds.dataset.focus = `seconds ${i}`;
   seconds.onchange = () => change(() => { scene.seconds = clamp(Number(seconds.value) || 0, 0, LONGEST); });
   return make("div", { className: "scene" }, tab, seconds);

@@ -1,7 +1,8 @@
 // What is done to the selected object as a whole: its order, its lock, copies of it, and its way through the scene.
 
 import { options } from "./client.js";
-import { $, make, notify } from "./dom.js";
+import { $, make, notify, notifyError } from "./dom.js";
+import { t } from "./language.js";
 import { copiedInto, eased, movedTogether, smoothed, straightened } from "./paths.js";
 import { changeKeys } from "./scene_edits.js";
 import { addView, change, copy, currentScene, keyCount, state } from "./state.js";
@@ -9,11 +10,11 @@ import { addView, change, copy, currentScene, keyCount, state } from "./state.js
 const ASIDE = 0.05; // of the frame: where a duplicate lies
 
 const WAYS = {
-  straight: straightened,
-  smooth: smoothed,
-  "slow at first": (scene, i) => eased(scene, i, "ease-in"),
-  "slow at last": (scene, i) => eased(scene, i, "ease-out"),
-  "slow at both ends": (scene, i) => eased(scene, i, "ease-in-out"),
+  straight: { label: () => t("straight"), change: straightened },
+  smooth: { label: () => t("smooth"), change: smoothed },
+  "ease-in": { label: () => t("slow at first"), change: (scene, i) => eased(scene, i, "ease-in") },
+  "ease-out": { label: () => t("slow at last"), change: (scene, i) => eased(scene, i, "ease-out") },
+  "ease-in-out": { label: () => t("slow at both ends"), change: (scene, i) => eased(scene, i, "ease-in-out") },
 };
 
 export function bindObjectTools() {
@@ -21,8 +22,6 @@ export function bindObjectTools() {
   $("forward").onclick = () => reorder(1);
   $("backward").onclick = () => reorder(-1);
   $("lock").onclick = toggleLock;
-  $("way").replaceChildren(make("option", { value: "", textContent: "Change the way to" }),
-    ...Object.keys(WAYS).map((name) => make("option", { value: name, textContent: name })));
   $("way").onchange = () => changeWay($("way").value);
   $("copy-to").onchange = () => copyTo(Number($("copy-to").value));
   addView(drawTools);
@@ -33,19 +32,20 @@ function drawTools(scene, keys) {
   $("object-tools").hidden = !track;
   if (!track) return;
   const isFull = scene.tracks.length >= options.limits.tracks;
-  $("object-tools").ariaLabel = `Selected object: ${track.phrase}`;
+  $("object-tools").ariaLabel = t("Selected object: {phrase}", { phrase: track.phrase });
   $("duplicate").disabled = isFull;
   $("forward").disabled = state.track === scene.tracks.length - 1;
   $("backward").disabled = state.track === 0;
   $("lock").ariaPressed = String(Boolean(track.locked));
   $("way").disabled = keys < 2 || Boolean(track.locked);
-  $("way").value = "";
+  const ways = Object.entries(WAYS).map(([value, { label }]) => make("option", { value, textContent: label() }));
+  $("way").replaceChildren(make("option", { value: "", textContent: t("Change the way to") }), ...ways);
 
   // every other scene
   const others = [...state.story.keys()].filter((i) => i !== state.scene);
   $("copy-to").hidden = !others.length;
-  $("copy-to").replaceChildren(make("option", { value: -1, textContent: "Copy to scene" }),
-    ...others.map((i) => make("option", { value: i, textContent: `Scene ${i + 1}` })));
+  $("copy-to").replaceChildren(make("option", { value: -1, textContent: t("Copy to scene") }),
+    ...others.map((i) => make("option", { value: i, textContent: t("Scene {i}", { i: i + 1 }) })));
 }
 
 function duplicate() {
@@ -73,7 +73,7 @@ function toggleLock() {
 }
 
 function changeWay(name) {
-  if (name) changeKeys(WAYS[name](currentScene(), state.track));
+  if (name) changeKeys(WAYS[name].change(currentScene(), state.track));
 }
 
 function copyTo(goal) {
@@ -81,10 +81,10 @@ function copyTo(goal) {
   const target = state.story[goal];
   const next = copiedInto(target, currentScene(), state.track);
   if (target.tracks.length >= options.limits.tracks || keyCount(next) > options.limits.keys) {
-    notify(`scene ${goal + 1} has no room: at most ${options.limits.tracks} objects and ${options.limits.keys} key frames here`,
-      { bad: true });
+    const values = { i: goal + 1, objects: options.limits.tracks, keys: options.limits.keys };
+    notifyError(new Error(t("scene {i} has no room: at most {objects} objects and {keys} key frames here", values)));
     return;
   }
   change(() => { state.story[goal] = next; });
-  notify(`Copied to scene ${goal + 1}.`);
+  notify(t("Copied to scene {i}.", { i: goal + 1 }));
 }

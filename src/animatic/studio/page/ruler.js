@@ -3,6 +3,7 @@
 import { $, make, notify } from "./dom.js";
 import { clamp, round } from "./geometry.js";
 import { keyTimes, withKeyMoved } from "./key_times.js";
+import { t } from "./language.js";
 import { addTimeView, stop } from "./player.js";
 import { changeKeys, insertKeyAt, selectTime, shownTime } from "./scene_edits.js";
 import { addView, currentScene, draw, state } from "./state.js";
@@ -51,7 +52,7 @@ function placePlayhead(time) {
 }
 
 function markOf(time, key) {
-  const mark = make("button", { className: "mark", ariaLabel: `Key frame ${key + 1}, ${secondsAt(time)}` });
+  const mark = make("button", { className: "mark", ariaLabel: t("Key frame {key}, at {time}", { key: key + 1, time: secondsAt(time) }) });
   mark.style.left = percent(time);
   mark.ariaCurrent = String(state.time === null && key === state.key);
   mark.dataset.focus = `mark ${key}`;
@@ -131,7 +132,7 @@ function moveKey(key, time) {
   const scene = currentScene();
   const next = withKeyMoved(scene, key, round(time));
   if (next === scene) {
-    notify("The first and the last key frame stay at the scene's begin and end.");
+    notify(t("The first and the last key frame stay at the begin and the end of the scene."));
     draw();
     return;
   }

@@ -1,8 +1,9 @@
 // The time of the scene that is shown, on a key frame or between two, and changes of the scene there.
 
 import { options } from "./client.js";
-import { notify } from "./dom.js";
+import { notifyError } from "./dom.js";
 import { keyAt, keyTimes, withKey } from "./key_times.js";
+import { t } from "./language.js";
 import { change, currentScene, draw, keyCount, state } from "./state.js";
 
 /** The time 0..1 that the stage shows: that of the selected key frame, unless one between key frames was chosen. */
@@ -22,7 +23,7 @@ const replaceScene = (next) => { state.story[state.scene] = next; };
 function hasRoom(scene) {
   const { keys } = options.limits;
   if (keyCount(scene) <= keys) return true;
-  notify(`that takes ${keyCount(scene)} key frames; at most ${keys} here`, { bad: true });
+  notifyError(new Error(t("that takes {count} key frames; at most {most} here", { count: keyCount(scene), most: keys })));
   return false;
 }
 

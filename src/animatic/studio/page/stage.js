@@ -5,6 +5,7 @@ import { options } from "./client.js";
 import { $, make, makeSvg } from "./dom.js";
 import { moved, resized } from "./geometry.js";
 import { boxesAt } from "./key_times.js";
+import { t } from "./language.js";
 import { removeObject, toggleShown } from "./objects.js";
 import { movedTogether } from "./paths.js";
 import { seek } from "./player.js";
@@ -23,8 +24,9 @@ export function bindStage() {
 function drawStage(scene, keys) {
   const time = shownTime();
   const boxes = boxesAt(scene, time).flatMap((box, i) => (box ? [editableBox(scene.tracks[i], i, box)] : []));
-  const place = state.time === null ? `key frame ${state.key + 1} of ${keys}` : `at ${(time * scene.seconds).toFixed(2)} s`;
-  $("stage").ariaLabel = `Stage, ${place}`;
+  const onKey = t("Stage, key frame {key} of {keys}", { key: state.key + 1, keys });
+  const between = t("Stage, at {seconds} s", { seconds: (time * (scene.seconds || 1)).toFixed(2) });
+  $("stage").ariaLabel = state.time === null ? onKey : between;
   $("stage").style.aspectRatio = $("viewport").style.aspectRatio = `${options.size.width} / ${options.size.height}`;
   $("stage").scene = null; // its elements are no longer those of `showBoxes`
   $("stage").replaceChildren(pathOf(scene.tracks[state.track]), ...boxes);
@@ -59,10 +61,10 @@ function pathOf(track) {
 function editableBox(track, i, box) {
   const element = boxElement(track.phrase, i, box);
   const [x, y, w, h] = [box[0], box[1], box[2] - box[0], box[3] - box[1]].map((value) => Math.round(value * 100));
-  const locked = track.locked ? ", locked" : "";
   element.tabIndex = 0;
   element.role = "button";
-  element.ariaLabel = `${track.phrase}: left ${x} %, top ${y} %, ${w} % wide, ${h} % high${locked}`;
+  const label = t("{phrase}: left {x} %, top {y} %, {w} % wide, {h} % high", { phrase: track.phrase, x, y, w, h });
+  element.ariaLabel = track.locked ? t("{box}, locked", { box: label }) : label;
   element.ariaCurrent = String(i === state.track);
   element.classList.toggle("locked", Boolean(track.locked));
   element.dataset.focus = `box ${i}`;

@@ -4,6 +4,7 @@ import { boxElement, place } from "./boxes.js";
 import { $, make } from "./dom.js";
 import { boxBetween, isLargeEnough, moved, resized, round } from "./geometry.js";
 import { boxesAt } from "./key_times.js";
+import { t } from "./language.js";
 import { addObject } from "./objects.js";
 import { movedTogether } from "./paths.js";
 import { stop } from "./player.js";
@@ -74,7 +75,7 @@ export function dragBox(event, i, element, corner) {
 function drawNewBox(event) {
   stop();
   const start = stagePoint(event);
-  const shape = boxElement("new", currentScene().tracks.length, [0, 0, 0, 0]);
+  const shape = boxElement(t("new"), currentScene().tracks.length, [0, 0, 0, 0]);
   let next = null;
   const step = (point) => {
     if (!shape.isConnected) $("stage").append(shape);

@@ -4,6 +4,7 @@ import { options } from "./client.js";
 import { $, make } from "./dom.js";
 import { clamp } from "./geometry.js";
 import { evenlySpaced, keyTimes, withoutKey } from "./key_times.js";
+import { t } from "./language.js";
 import { toggleShown } from "./objects.js";
 import { stop } from "./player.js";
 import { changeKeys, insertKeyAt } from "./scene_edits.js";
@@ -18,7 +19,7 @@ export function bindTimeline() {
 
 function drawKeys(scene, keys) {
   const heads = Array.from({ length: keys }, (_, key) => make("th", { scope: "col" }, keyButton(key)));
-  const head = make("tr", {}, make("th", { textContent: "Key frames", scope: "col" }), ...heads);
+  const head = make("tr", {}, make("th", { textContent: t("Key frames"), scope: "col" }), ...heads);
   $("keys").replaceChildren(make("thead", {}, head), make("tbody", {}, ...scene.tracks.map(trackRow)));
   $("key-remove").disabled = keys < 2;
   $("key-even").hidden = scene.times?.length !== keys;
@@ -29,7 +30,7 @@ const isShown = (key) => state.time === null && key === state.key;
 
 function keyButton(key) {
   const pressed = String(isShown(key));
-  const button = make("button", { textContent: key + 1, ariaLabel: `Key frame ${key + 1}`, ariaPressed: pressed });
+  const button = make("button", { textContent: key + 1, ariaLabel: t("Key frame {key}", { key: key + 1 }), ariaPressed: pressed });
   button.onclick = () => selectKey(key);
   button.dataset.focus = `key ${key}`;
   return button;
@@ -38,8 +39,10 @@ function keyButton(key) {
 /** A track's key frames; H on one of them hides or shows the object there. */
 function trackRow(track, i) {
   const cells = track.boxes.map((box, key) => {
-    const shown = box ? "shown" : "hidden";
-    const button = make("button", { ariaLabel: `${track.phrase}, key frame ${key + 1}, ${shown}; press H to change` });
+    const values = { phrase: track.phrase, key: key + 1 };
+    const shown = t("{phrase}, key frame {key}, shown; press H to change", values);
+    const hidden = t("{phrase}, key frame {key}, hidden; press H to change", values);
+    const button = make("button", { ariaLabel: box ? shown : hidden });
     button.onclick = () => { state.track = i; selectKey(key); };
     button.onkeydown = (event) => { if (event.key.toLowerCase() === "h") hideOrShow(i, key); };
     button.dataset.shown = Boolean(box);
