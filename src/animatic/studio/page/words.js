@@ -3,10 +3,10 @@
 
 import { ask, options } from "./client.js";
 import { $, make, notifyError } from "./dom.js";
+import { selectScene } from "./filmstrip.js";
 import { t } from "./language.js";
 import { addObject, renameObject } from "./objects.js";
 import { addView, currentScene, state } from "./state.js";
-import { selectScene } from "./timeline.js";
 
 const LOST = "not understood";
 let accounts = []; // one a scene, as `plan` returns them
