@@ -27,6 +27,9 @@ from ..video import PALETTE, parse_size
 from . import images
 from .job_request import JobRequest
 from .log import DONE, Record, Refused
+from .marks import Marks
+from .takes import TakeEndpoints, seeds_from
+from .variation import Variation
 from .work import Studio, with_names
 
 FINISHES = {
@@ -51,12 +54,13 @@ Path = Annotated[str, Field(max_length=400)]
 Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=2000)] | None
 
 
-class Api:
+class Api(TakeEndpoints):
     """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
         """`planners` are language models by name and their options, beside "rules" and "paste"."""
         self.studio, self.limits = studio, studio.limits
+        self.marks = Marks(studio.log.folder)
         self.planners = {"rules": PlannerOptions(), **(planners or {})}
 
     def options(self) -> dict[str, Any]:
@@ -141,6 +145,8 @@ class Api:
         loras: list[Path] | None = None,
         then: str = "",
         image: str = "",
+        takes: Count = 1,
+        vary: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Queue a render of a Scene or Story; returns its status at once, with its "id".
 
@@ -148,7 +154,8 @@ class Api:
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
         attention maps; `loras` are names that the studio was started with; `then` are finishing stages.
-        `image` is a PNG, JPEG or WebP in base64 that the video begins with.
+        `image` is a PNG, JPEG or WebP in base64 that the video begins with. `takes` are made from as many seeds, `seed`
+        and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
         """
         sides = parse_size(size)
         others = tuple(compare or ())
@@ -156,7 +163,7 @@ class Api:
         limits = self.limits
         amounts = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
         amounts += [("size is {}", side, limits.side) for side in sides or ()]
-        _within([*amounts, ("compare is {}", len(others), limits.compare)])
+        _within([*amounts, ("compare is {}", len(others), limits.compare), ("takes is {}", takes, limits.takes)])
         if negative is not None:
             _within(self._letters("negative", negative))
 
@@ -172,7 +179,9 @@ class Api:
         if not method:
             at_once = not needs_windows(request.story, self.studio.model_of(request), frames)
             request = replace(request, method=ONE_CLIP if at_once else IN_WINDOWS)
-        wanted = JobRequest(request, others, attention)
+        variation = Variation.of(vary) if vary is not None else None
+        wanted = JobRequest(request, others, attention, None, seeds_from(seed, takes), variation)
+        self.check_takes(wanted)
         self.studio.check(wanted)
         return self._queued("render", wanted)
 
@@ -218,19 +227,28 @@ class Api:
 
     def status(self, id: Name) -> dict[str, Any]:
         """A job's state: waiting (place), running (done, count, rest in seconds), done (files), failed, cancelled."""
-        return _with_links(self.studio.status(id))
+        return self.described(id)
 
     def cancel(self, id: Name) -> dict[str, Any]:
         """Stop a job; returns its status."""
-        return _with_links(self.studio.cancel(id))
+        return self.with_links(self.studio.cancel(id))
 
-    def gallery(self, search: str = "", first: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
-        """Jobs, newest first, whose prompt, method, model or state hold every word of `search`."""
+    def gallery(
+        self, search: str = "", first: Annotated[int, Field(ge=0)] = 0, favourites: bool = False
+    ) -> dict[str, Any]:
+        """Jobs, newest first, whose prompt, method, model, state or notes hold every word of `search`.
+
+        `favourites`: only those with a favourite take.
+        """
         words = search.lower().split()
-        records = reversed(self.studio.log.all())
-        found = [record for record in records if _holds(record, words)]
+        found = []
+        for record in reversed(self.studio.log.all()):
+            marks = self.marks.of(record.id).values()
+            notes = [mark.note for mark in marks]
+            if _holds(record, notes, words) and (not favourites or any(mark.favourite for mark in marks)):
+                found.append(record)
         page = found[first : first + PAGE]
-        return {"count": len(found), "jobs": [_with_links(asdict(record)) for record in page]}
+        return {"count": len(found), "jobs": [self.with_links(asdict(record)) for record in page]}
 
     def _story(self, data: dict[str, Any]) -> Story:
         """A Scene or Story from outside, within the limits of this server."""
@@ -274,23 +292,14 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
         raise Refused(f"{name}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-ENDPOINTS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
+ENDPOINTS = (
+    "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery",
+    "more", "mark", "delete", "restore", "trash", "empty_trash",
+)  # fmt: skip
 
 
-def _with_links(status: dict[str, Any]) -> dict[str, Any]:
-    """A status with addresses in place of the names of files."""
-    address = f"/made/{status['id']}"
-    linked = []
-    for version in status["files"]:
-        links: dict[str, str] = {}
-        for kind, name in version.items():
-            links[kind] = name if kind == "method" else f"{address}/{name}"
-        linked.append(links)
-    return {**status, "files": linked}
-
-
-def _holds(record: Record, words: Sequence[str]) -> bool:
+def _holds(record: Record, notes: Sequence[str], words: Sequence[str]) -> bool:
     generation = record.request["generation"]
-    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id)
+    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id, *notes)
     text = " ".join(parts).lower()
     return all(word in text for word in words)

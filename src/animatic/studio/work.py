@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 class Limits:
     """What one request may ask for.
 
-    `waiting` is of all users together, `frames` and `seconds` are of each scene. `memory`: GiB that a job may take
-    beside its model's weights; 0 is what is free.
+    `waiting` is of all users together, `frames` and `seconds` are of each scene. `takes` are of one job. `project` is
+    bytes of an imported file. `memory`: GiB that a job may take beside its model's weights; 0 is what is free.
     """
 
     waiting: int = 16
@@ -56,6 +56,9 @@ class Limits:
     keys: int = 64
     letters: int = 2000
     compare: int = 2
+    takes: int = 16
+    project: int = 256_000_000
+    project_jobs: int = 48
     body: int = 2_000_000
     seconds: int = 60
     memory: float = 0.0
@@ -135,7 +138,7 @@ class Studio:
     def check(self, wanted: JobRequest) -> None:
         """Raise where it cannot be done, as far as that is known before: of a model that is not loaded, less."""
         request = wanted.generation
-        for each in wanted.requests:
+        for _, each in wanted.requests:
             method_named(each.method)
         self.known(request.model)
         if request.embeddings:
@@ -166,7 +169,7 @@ class Studio:
             for i, scene in enumerate(request.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
-        for each in wanted.requests:
+        for _, each in wanted.requests:
             check_memory(bind(each, model, image=image), model, request.model, self._room(free))
         if request.finishing.stages:
             self.check_stages(request.finishing.stages, render_shape(bind(request, model, image=image)), model.family)
@@ -228,6 +231,11 @@ class Studio:
             elif self._job is not None and self._job.record.id == name:
                 self._job.stop.set()
         return self.status(name)
+
+    def delete(self, name: str) -> None:
+        """Move a job that is over to the trash."""
+        with self._states:  # no job begins meanwhile
+            self.log.delete(name)
 
     def close(self, patience: float = PATIENCE) -> bool:
         """Stop the job at hand and the worker; what waits is done by the next server.
