@@ -81,7 +81,7 @@ def test_a_row_of_values(server, user, bear):
 
 
 @pytest.mark.parametrize(
-    "words, message",
+    ("words", "message"),
     [
         ({"takes": 7}, "takes is 7; at most 6 here"),
         ({"takes": 10**12}, "at most 6 here"),
@@ -181,7 +181,7 @@ def exported(user, *names) -> bytes:
     return answer.content
 
 
-def sent(user, data: bytes):
+def sent(user, data):
     return user.http.post("/project", content=data, headers={"content-type": "application/zip"})
 
 
@@ -259,6 +259,8 @@ def test_projects_of_strangers(server, user, two):
         assert "\n" not in error and str(folder) not in error, (name, error)
     assert sorted(path.name for path in folder.iterdir()) == before
     assert sent(user, bytes(4_000_001)).status_code == 413
+    blocks = (bytes(100_000) for _ in range(50))  # no length is announced
+    assert sent(user, blocks).status_code == 413
     assert user.http.post("/project", content=data, headers={"content-type": "text/plain"}).status_code == 415
     assert user.http.get("/project/nobody").status_code == 404
     assert user.http.get(f"/project/{','.join([two['id']] * 4)}").status_code == 400

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, StrictBool, StrictStr, TypeAdapter
 
 from ..errors import warn
 from ..files import write_atomically
@@ -25,12 +25,12 @@ VERSION = 1
 class Mark:
     """Of one take. `pinned`: it is the best of its job; `deleted`: it is hidden until it is restored."""
 
-    favourite: bool = False
-    pinned: bool = False
-    deleted: bool = False
-    note: str = ""
+    favourite: StrictBool = False
+    pinned: StrictBool = False
+    deleted: StrictBool = False
+    note: StrictStr = ""
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 Marked = dict[int, Mark]
