@@ -17,15 +17,18 @@ from ..methods import GROUP, METHODS, method_named
 from ..methods.settings import settings_of
 from ..planning.chat import Paste
 from ..planning.language_model import LanguageModelPlanner
+from ..planning.lexicon import colours
 from ..planning.planners import Planner, PlannerOptions, planner_named
+from ..planning.suggestions import suggestions
 from ..planning.template import load_template
 from ..plugins import packages_of
 from ..request import FinishingOptions, SamplingOptions, WindowOptions
-from ..scene import Story, parse_story, story_json
+from ..scene import story_json
 from ..story_edit import Edit
 from ..video import PALETTE, parse_size
 from . import images
 from .job_request import JobRequest
+from .limits import check_amounts, story_within
 from .log import DONE, Record, Refused
 from .marks import Marks
 from .takes import TakeEndpoints, seeds_from
@@ -79,6 +82,7 @@ class Api(TakeEndpoints):
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
+            "colours": colours(),
             "loras": self.studio.loras,
             "size": {**size, "steps": loaded.defaults.steps},
             "palette": PALETTE,
@@ -92,7 +96,7 @@ class Api(TakeEndpoints):
 
         `reply` is a language model's, for the paste planner.
         """
-        _within(self._letters("prompt", prompt))
+        check_amounts(self.limits.amount_of_letters("prompt", prompt))
         asker: Planner
         if planner == "paste":
             asker = LanguageModelPlanner(
@@ -110,18 +114,26 @@ class Api(TakeEndpoints):
 
     def chat(self, prompt: str, kind: Kind = "video") -> dict[str, Any]:
         """The words to give to a language model whose reply is pasted into `plan`: {"text": ...}."""
-        _within(self._letters("prompt", prompt))
+        check_amounts(self.limits.amount_of_letters("prompt", prompt))
         messages = load_template(kind).messages(prompt, "json")
         return {"text": "\n\n".join(message["content"] for message in messages)}
 
     def check(self, scene: dict[str, Any]) -> dict[str, Any]:
         """A Scene or Story as it is understood: {"story": ...}."""
-        return {"story": json.loads(story_json(self._story(scene)))}
+        return {"story": json.loads(story_json(story_within(scene, self.limits)))}
 
     def fields(self, model: Name = "mini", method: Name = "lvd") -> list[dict[str, Any]]:
         """The settings of a method on a model: path, kind, default, most, choices, range, help."""
         settings = settings_of(method_named(method), self.studio.model(model))
         return [each.to_dict() for each in settings.values()]
+
+    def suggest(self, phrases: list[str], model: Name = "mini") -> dict[str, list[str]]:
+        """For each phrase that a model has not learned, words that it has; a model that shows anything has none."""
+        check_amounts(
+            [("{} phrases", len(phrases), self.limits.tracks), *self.limits.amount_of_letters("phrase", *phrases)]
+        )
+        found = suggestions(phrases, self.studio.model(model).words)
+        return {phrase: list(words) for phrase, words in found.items()}
 
     def render(
         self,
@@ -163,12 +175,12 @@ class Api(TakeEndpoints):
         limits = self.limits
         amounts = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
         amounts += [("size is {}", side, limits.side) for side in sides or ()]
-        _within([*amounts, ("compare is {}", len(others), limits.compare), ("takes is {}", takes, limits.takes)])
+        check_amounts([*amounts, ("compare is {}", len(others), limits.compare), ("takes is {}", takes, limits.takes)])
         if negative is not None:
-            _within(self._letters("negative", negative))
+            check_amounts(self.limits.amount_of_letters("negative", negative))
 
         request = replace(
-            with_names(self._story(scene), model, loras or ()),
+            with_names(story_within(scene, self.limits), model, loras or ()),
             method=method,
             settings=settings or {},
             sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative),
@@ -208,7 +220,7 @@ class Api(TakeEndpoints):
 
         Of a story the new prompt is that of its scenes with bars between them: A | B.
         """
-        _within(self._letters("prompt", prompt))
+        check_amounts(self.limits.amount_of_letters("prompt", prompt))
         edit = Edit(swap or {}, weight or {}, prompt, blend)
         before = JobRequest.of(self.studio.log.get(id).request)
         edit.of_story(before.story)  # raises where a word is not there
@@ -250,33 +262,6 @@ class Api(TakeEndpoints):
         page = found[first : first + PAGE]
         return {"count": len(found), "jobs": [self.with_links(asdict(record)) for record in page]}
 
-    def _story(self, data: dict[str, Any]) -> Story:
-        """A Scene or Story from outside, within the limits of this server."""
-        story = parse_story(data, "scene")
-        limits = self.limits
-        _within([("{} scenes", len(story), limits.scenes)])
-        for scene in story:
-            _within([("seconds is {:g}", scene.seconds, limits.seconds)])
-            _within([("{} tracks", len(scene.tracks), limits.tracks), ("{} key frames", scene.keys, limits.keys)])
-            for label in ("prompt", "background", "negative", "reasoning"):
-                _within(self._letters(label, getattr(scene, label)))
-            for track in scene.tracks:
-                _within(self._letters("phrase", track.phrase, track.prompt))
-        return story
-
-    def _letters(self, label: str, *texts: str) -> list[Amount]:
-        return [(f"{label} has {{}} letters", len(text), self.limits.letters) for text in texts]
-
-
-Amount = tuple[str, float | None, int]
-"""What is requested, in words with a place for its number; the number; the most that there may be."""
-
-
-def _within(amounts: Sequence[Amount]) -> None:
-    for text, number, most in amounts:
-        if number is not None and number > most:
-            raise Refused(f"{text.format(number)}; at most {most} here")
-
 
 def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
     """One endpoint by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
@@ -293,7 +278,7 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
 
 
 ENDPOINTS = (
-    "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery",
+    "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery", "suggest",
     "more", "mark", "delete", "restore", "trash", "empty_trash",
 )  # fmt: skip
 

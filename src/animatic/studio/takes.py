@@ -9,11 +9,12 @@ from typing import IO, Annotated, Any
 from pydantic import Field
 
 from .job_request import JobRequest
+from .limits import Limits, check_amounts
 from .log import FACTS, RUNNING, WAITING, Record, Refused
 from .marks import Marks
 from .projects import read_project, write_project
 from .variation import Variation
-from .work import Limits, Studio
+from .work import Studio
 
 Name = Annotated[str, Field(max_length=80)]
 Take = Annotated[int, Field(ge=0)]
@@ -39,8 +40,7 @@ class TakeEndpoints:
 
         With `vary`, {"name": SETTING, "values": [...]}, from its own seed, once with each of the values.
         """
-        if takes > self.limits.takes:
-            raise Refused(f"takes is {takes}; at most {self.limits.takes} here")
+        check_amounts([("takes is {}", takes, self.limits.takes)])
         wanted = self.like(id, take)
         if vary is not None:
             wanted = replace(wanted, vary=Variation.of(vary))
@@ -69,12 +69,9 @@ class TakeEndpoints:
 
     def check_takes(self, wanted: JobRequest) -> None:
         """Raise where a job has more takes than one may have, or a value is larger than may be."""
-        if wanted.takes > self.limits.takes:
-            raise Refused(f"that makes {wanted.takes} takes; at most {self.limits.takes} here")
-        if wanted.vary and wanted.vary.name == "steps":
-            for _, request in wanted.requests:
-                if (request.sampling.steps or 0) > self.limits.steps:
-                    raise Refused(f"steps is {request.sampling.steps}; at most {self.limits.steps} here")
+        check_amounts([("that makes {} takes", wanted.takes, self.limits.takes)])
+        for _, request in wanted.requests:
+            check_amounts([("steps is {}", request.sampling.steps, self.limits.steps)])
 
     def mark(
         self,
@@ -86,8 +83,7 @@ class TakeEndpoints:
     ) -> dict[str, Any]:
         """Mark a take as a favourite, as the best of its job (`pinned`), or with a note; returns the job's status."""
         self._with_take(id, take)
-        if note is not None and len(note) > self.limits.letters:
-            raise Refused(f"note has {len(note)} letters; at most {self.limits.letters} here")
+        check_amounts(self.limits.amount_of_letters("note", note or ""))
         given = {"favourite": favourite, "pinned": pinned, "note": note}
         self.marks.change(id, take, **{name: value for name, value in given.items() if value is not None})
         return self.described(id)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from ..scene import Story, save_story
 from .images import image_of
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
+from .limits import Limits as Limits
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 from .memory import KEPT_FREE, check_memory, contained, free_memory, gibibytes, is_out_of_memory
 
@@ -36,32 +37,6 @@ PATIENCE = 20.0  # seconds that a job has to stop when the studio closes: it not
 RETRY = 1.0  # seconds until a record is written again that the disk had no room for
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for.
-
-    `waiting` is of all users together, `frames` and `seconds` are of each scene. `takes` are of one job. `project` is
-    bytes of an imported file. `memory`: GiB that a job may take beside its model's weights; 0 is what is free.
-    """
-
-    waiting: int = 16
-    frames: int = 64
-    steps: int = 200
-    side: int = 1024
-    image_side: int = 4096
-    scenes: int = 8
-    tracks: int = 16
-    keys: int = 64
-    letters: int = 2000
-    compare: int = 2
-    takes: int = 16
-    project: int = 256_000_000
-    project_jobs: int = 48
-    body: int = 2_000_000
-    seconds: int = 60
-    memory: float = 0.0
 
 
 class Studio:

@@ -1,5 +1,7 @@
 // What the page asks of the server, and what the server offers.
 
+import { t } from "./language.js";
+
 /** What can be chosen from: models, methods, planners, words, limits ...; filled by `loadOptions`. */
 export const options = {};
 
@@ -20,7 +22,7 @@ export async function ask(endpoint, values = {}) {
       body: JSON.stringify(values),
     });
   } catch {
-    throw new Error("the server does not answer; your scene is kept in this browser");
+    throw new Error(t("the server does not answer; your scene is kept in this browser"));
   }
   const reply = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(reply.error), { refused: true });

@@ -1,5 +1,7 @@
 // Elements of the page and the line of messages. No text becomes markup: the page's policy forbids it.
 
+import { t } from "./language.js";
+
 /** The element with an id. */
 export const $ = (id) => document.getElementById(id);
 
@@ -29,7 +31,7 @@ export function notify(text, { bad = false, action = null } = {}) {
     const run = () => { action.run(); box.remove(); };
     box.append(make("button", { textContent: action.label, onclick: run }));
   }
-  box.append(make("button", { textContent: "Close", onclick: () => box.remove() }));
+  box.append(make("button", { textContent: t("Close"), onclick: () => box.remove() }));
   $("messages").replaceChildren(box);
   if (!bad && !action) setTimeout(() => box.remove(), 5000);
 }

@@ -2,6 +2,7 @@
 
 import { ask, options } from "./client.js";
 import { $, make, notify, reporting } from "./dom.js";
+import { t } from "./language.js";
 import { change, currentScene, scenesOf, state, storyJson } from "./state.js";
 
 export function bindFiles() {
@@ -15,18 +16,18 @@ async function importStory(event) {
   event.target.value = ""; // so that the same file can be chosen again
   if (!file) return;
   if (file.size > options.limits.body) {
-    const megabytes = (file.size / 1e6).toFixed(1);
-    throw new Error(`${file.name} has ${megabytes} MB; at most ${options.limits.body / 1e6} here. Your scene is kept.`);
+    const values = { file: file.name, size: (file.size / 1e6).toFixed(1), most: options.limits.body / 1e6 };
+    throw new Error(t("{file} has {size} MB; at most {most} here. Your scene is kept.", values));
   }
   let data;
   try {
     data = JSON.parse(await file.text());
   } catch {
-    throw new Error(`${file.name} is not JSON; want a scene or a story. Your scene is kept.`);
+    throw new Error(t("{file} is not JSON; want a scene or a story. Your scene is kept.", { file: file.name }));
   }
   const { story } = await ask("check", { scene: data });
   openStory(story);
-  notify(`Read ${file.name}.`);
+  notify(t("Read {file}.", { file: file.name }));
 }
 
 /** Show a Scene or Story in place of the present one; it can be undone. */

@@ -3,6 +3,7 @@
 import { ask } from "./client.js";
 import { $, make, notifyError, reporting } from "./dom.js";
 import { openStory } from "./files.js";
+import { addLanguageView, t } from "./language.js";
 import { loadFields, openRequest } from "./render_form.js";
 import { figuresOf, playbackControls, showResult } from "./results.js";
 
@@ -11,6 +12,7 @@ const compared = new Map(); // at most two jobs, by id
 export function bindGallery() {
   $("search").oninput = reporting(() => loadGallery());
   $("more").onclick = reporting(() => loadGallery($("cards").children.length));
+  addLanguageView(() => { if (!$("gallery").hidden) showPage("gallery"); });
   $("to-studio").onclick = () => showPage("studio");
   $("to-gallery").onclick = () => showPage("gallery");
 }
@@ -30,7 +32,7 @@ async function loadGallery(first = 0) {
   if (!first) $("cards").replaceChildren();
   $("cards").append(...jobs.map(card));
   if (!count) {
-    const text = $("search").value ? "Nothing found." : "Nothing was rendered yet.";
+    const text = $("search").value ? t("Nothing found.") : t("Nothing was rendered yet.");
     $("cards").append(make("li", { textContent: text }));
   }
   $("more").hidden = first + jobs.length >= count;
@@ -40,10 +42,10 @@ function card(job) {
   const { generation, story } = job.request;
   const prompts = story.scenes.map((scene) => scene.prompt).join(" / ");
   const day = job.id.replace(/(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d).*/, "$1-$2-$3 $4:$5");
-  const about = `${generation.method}, ${generation.model}, seed ${generation.sampling.seed}; ${day}`;
+  const about = t("{method}, {model}, seed {seed}; {day}", { ...generation, seed: generation.sampling.seed, day });
 
-  const open = make("button", { textContent: "Open", ariaLabel: `Open the scene: ${prompts}`, onclick: () => openJob(job) });
-  const mark = make("button", { textContent: "Compare", ariaLabel: `Compare: ${prompts}`, disabled: job.state !== "done" });
+  const open = make("button", { textContent: t("Open"), ariaLabel: t("Open the scene: {prompts}", { prompts }), onclick: () => openJob(job) });
+  const mark = make("button", { textContent: t("Compare"), ariaLabel: t("Compare: {prompts}", { prompts }), disabled: job.state !== "done" });
   mark.ariaPressed = String(compared.has(job.id));
   mark.onclick = () => toggleCompared(job);
   mark.dataset.id = job.id;
@@ -58,7 +60,7 @@ function card(job) {
 /** The first video of a job, which plays under the pointer; its state where it has none. */
 function picture(job, label) {
   const src = job.files[0]?.mp4;
-  if (!src) return make("div", { className: "empty", textContent: job.state, title: job.message });
+  if (!src) return make("div", { className: "empty", textContent: t(job.state), title: job.message });
   const video = make("video", { src, muted: true, loop: true, playsInline: true, preload: "metadata", ariaLabel: label });
   video.onmouseenter = () => video.play();
   video.onmouseleave = () => video.pause();

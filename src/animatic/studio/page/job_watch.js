@@ -2,6 +2,7 @@
 
 import { ask } from "./client.js";
 import { $, notify, notifyError, reporting } from "./dom.js";
+import { t } from "./language.js";
 
 const JOB = "animatic.job"; // of localStorage: the job that is watched
 const INTERVAL = 350, AWAY = 2000; // milliseconds between two questions, and where the server did not answer
@@ -42,7 +43,7 @@ async function watch(id) {
     const job = await ended(id);
     if (job.state === "done") listeners.forEach((listener) => listener(job));
     else if (job.state === "failed") notifyError(job);
-    else notify("Stopped.");
+    else notify(t("Stopped."));
   } finally {
     localStorage.removeItem(JOB);
     $("render").disabled = false;
@@ -75,13 +76,14 @@ async function statusOf(id) {
 }
 
 function showPlace(place) {
-  $("eta").textContent = place === 1 ? "next in the queue" : `${place - 1} before it in the queue`;
+  $("eta").textContent = place === 1 ? t("next in the queue") : t("{count} before it in the queue", { count: place - 1 });
 }
 
 /** Show the steps and the newest preview; returns the number of the preview that is shown. */
 function showProgress(job, shown) {
-  const rest = `step ${job.done} of ${job.count}, ${Math.ceil(job.rest)} s left`;
-  $("eta").textContent = job.rest == null ? "begins" : rest;
+  const { done, count } = job;
+  const rest = t("step {done} of {count}, {rest} s left", { done, count, rest: Math.ceil(job.rest) });
+  $("eta").textContent = job.rest == null ? t("begins") : rest;
   $("bar").value = job.count ? job.done / job.count : 0;
   // another source would cut off what still loads
   if (job.preview <= shown || !$("preview").complete) return shown;

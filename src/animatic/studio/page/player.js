@@ -3,7 +3,8 @@
 import { showBoxes } from "./boxes.js";
 import { $ } from "./dom.js";
 import { clamp, storyFraction } from "./geometry.js";
-import { currentScene, draw, keyTime, state } from "./state.js";
+import { t } from "./language.js";
+import { addView, currentScene, draw, keyTime, state } from "./state.js";
 
 const PAUSE = 400; // milliseconds at the end of each round
 const SHORTEST = 0.5; // seconds of a round
@@ -38,8 +39,6 @@ export function play() {
   }
   const began = performance.now();
   const length = Math.max(SHORTEST, currentScene().seconds) * 1000;
-  $("play").ariaPressed = "true";
-  $("play").textContent = "Stop";
 
   const tick = (now) => {
     const time = clamp(((now - began) % (length + PAUSE)) / length);
@@ -49,19 +48,24 @@ export function play() {
     playing = requestAnimationFrame(tick);
   };
   playing = requestAnimationFrame(tick);
+  drawButton();
 }
 
 export function stop() {
   if (!playing) return;
   cancelAnimationFrame(playing);
   playing = 0;
-  $("play").ariaPressed = "false";
-  $("play").textContent = "Play";
   $("clock").textContent = "";
   draw();
 }
 
+function drawButton() {
+  $("play").ariaPressed = String(Boolean(playing));
+  $("play").textContent = playing ? t("Stop") : t("Play");
+}
+
 export function bindPlayer() {
+  addView(drawButton);
   $("play").onclick = play;
   $("latest").onloadedmetadata = showOrHide;
   $("latest-shown").onchange = showOrHide;

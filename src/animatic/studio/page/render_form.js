@@ -3,6 +3,7 @@
 import { ask, options } from "./client.js";
 import { $, fillSelect, make, reporting } from "./dom.js";
 import { startJob } from "./job_watch.js";
+import { t } from "./language.js";
 import { addView, state, storyJson } from "./state.js";
 
 const SAMPLING = { guidance: "guidance", fps: "fps", scheduler: "scheduler", negative: "negative-prompt" }; // option: field
@@ -11,8 +12,7 @@ let opened = {}; // settings of an opened job, until the fields of its method ar
 export function bindRenderForm() {
   fillSelect("model", Object.keys(options.models), { title: (name) => options.models[name] });
   fillSelect("method", Object.keys(options.methods), { title: (name) => options.methods[name] });
-  const others = Object.keys(options.methods).filter((name) => name !== "none");
-  fillSelect("second", ["", ...others], { label: (name) => name || "nothing more" });
+  fillSelect("second", ["", ...Object.keys(options.methods).filter((name) => name !== "none")]);
   $("method").value = "lvd";
 
   // an empty field is the model's own value
@@ -21,13 +21,14 @@ export function bindRenderForm() {
   $("size").placeholder = `${options.size.width}x${options.size.height}`;
   $("rendering").onsubmit = reporting(render);
   for (const id of ["model", "method", "stack"]) $(id).onchange = reporting(loadFields);
-  addView(drawFrames);
+  addView(drawForm);
 }
 
-function drawFrames() {
+function drawForm() {
+  $("second").options[0].textContent = t("nothing more");
   const isStory = state.story.length > 1;
   $("frames").disabled = isStory;
-  $("frames").title = isStory ? "A story lasts as long as the seconds of its scenes." : "";
+  $("frames").title = isStory ? t("A story lasts as long as the seconds of its scenes.") : "";
 }
 
 // ---- the method and its settings
@@ -55,8 +56,9 @@ function settingField(setting, value) {
   // a setting without a default is an empty field, not a zero
   Object.assign(input.dataset, { path: setting.path, kind: setting.kind, default: setting.default ?? "" });
   const label = make("label", {}, setting.path.replaceAll(".", " · "), input);
+  // what the server says of a setting is in English
   const about = `${setting.range}; default ${setting.default ?? "none"}. ${setting.help}`;
-  return make("div", {}, label, make("small", { textContent: about }));
+  return make("div", { lang: "en" }, label, make("small", { textContent: about }));
 }
 
 function settingInput(setting, value) {
@@ -64,7 +66,7 @@ function settingInput(setting, value) {
     case "switch":
       return make("input", { type: "checkbox", checked: value });
     case "choice": {
-      const choice = (name) => make("option", { value: name, textContent: name || "none", selected: name === value });
+      const choice = (name) => make("option", { value: name, textContent: name || t("none"), selected: name === value });
       return make("select", {}, ...setting.choices.map(choice));
     }
     case "text":

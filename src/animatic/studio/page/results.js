@@ -5,6 +5,7 @@ import { options } from "./client.js";
 import { $, make, notify, reporting } from "./dom.js";
 import { sceneAt } from "./geometry.js";
 import { startJob } from "./job_watch.js";
+import { addLanguageView, t } from "./language.js";
 import { showUnderStage } from "./player.js";
 import { scenesOf } from "./state.js";
 
@@ -12,9 +13,25 @@ const LOOP = { muted: true, loop: true, playsInline: true, autoplay: true };
 const MAPS = ["attention", "heat"]; // kinds of files that show attention
 const promptsOf = (job) => job.request.story.scenes.map((scene) => scene.prompt).join(" / ");
 
+let shown = null; // the job whose result is on the page
+
+export function bindResults() {
+  addLanguageView(() => { if (shown) drawResult(shown); });
+}
+
 export function showResult(job) {
+  shown = job;
+  drawResult(job);
+  showUnderStage(job.files[0].mp4);
+  $("result").hidden = false;
+  $("result").scrollIntoView({ behavior: "smooth", block: "nearest" });
+  notify(t("The video is ready."));
+}
+
+function drawResult(job) {
   const { model, sampling } = job.request.generation;
-  const about = [`${model}, seed ${sampling.seed}, ${job.seconds} s`, job.message].filter(Boolean).join("; ");
+  const made = t("{model}, seed {seed}, {seconds} s", { model, seed: sampling.seed, seconds: job.seconds });
+  const about = [made, job.message].filter(Boolean).join("; ");
   const result = $("result");
   const bar = make("div", { className: "bar" });
   result.replaceChildren(
@@ -26,10 +43,6 @@ export function showResult(job) {
     editForm(job),
   );
   bar.append(...playbackControls(result));
-  showUnderStage(job.files[0].mp4);
-  result.hidden = false;
-  result.scrollIntoView({ behavior: "smooth", block: "nearest" });
-  notify("The video is ready.");
 }
 
 // ---- videos
@@ -50,12 +63,12 @@ function videoFigure(job, file, tag) {
   const link = (kind) => make("a", { href: file[kind], textContent: kind, download: `${name}-${file.method}.${kind}` });
   const links = ["mp4", "gif", "json"].map(link);
   const caption = make("figcaption", {}, make("strong", { textContent: tag + file.method }), ...links);
-  return make("figure", {}, videoWithBoxes(file.mp4, job.request.story, `Video made by ${file.method}`), caption);
+  return make("figure", {}, videoWithBoxes(file.mp4, job.request.story, t("Video made by {method}", { method: file.method })), caption);
 }
 
 function mapFigure(src, tag) {
-  const video = make("video", { src, ...LOOP, ariaLabel: "Attention map" });
-  const caption = make("figcaption", {}, make("strong", { textContent: `${tag}attention to its words` }));
+  const video = make("video", { src, ...LOOP, ariaLabel: t("Attention map") });
+  const caption = make("figcaption", {}, make("strong", { textContent: tag + t("attention to its words") }));
   return make("figure", {}, make("div", { className: "screen" }, video), caption);
 }
 
@@ -83,16 +96,16 @@ export function playbackControls(root) {
   const boxes = make("input", { type: "checkbox", checked: true });
   boxes.onchange = () => root.querySelectorAll(".over").forEach((over) => { over.hidden = !boxes.checked; });
 
-  const pause = make("button", { textContent: "Pause" });
+  const pause = make("button", { textContent: t("Pause") });
   let isPaused = false;
   pause.onclick = () => {
     isPaused = !isPaused;
-    pause.textContent = isPaused ? "Play" : "Pause";
+    pause.textContent = isPaused ? t("Play") : t("Pause");
     videos().forEach((video) => (isPaused ? video.pause() : video.play()));
   };
-  const restart = make("button", { textContent: "From the start" });
+  const restart = make("button", { textContent: t("From the start") });
   restart.onclick = () => videos().forEach((video) => { video.currentTime = 0; });
-  return [make("label", { className: "check" }, boxes, "boxes"), pause, restart];
+  return [make("label", { className: "check" }, boxes, t("boxes")), pause, restart];
 }
 
 // ---- what follows
@@ -104,10 +117,10 @@ const textInput = (placeholder) => make("input", { placeholder, maxLength: 80, a
 function finishForm(job) {
   const version = make("select", {}, ...job.files.map((file, i) => make("option", { value: i, textContent: file.method })));
   const finishes = Object.entries(options.finishes);
-  const then = make("select", {}, ...finishes.map(([value, textContent]) => make("option", { value, textContent })));
+  const then = make("select", {}, ...finishes.map(([value, textContent]) => make("option", { value, textContent: t(textContent) })));
   const submit = () => startJob("finish", { id: job.id, version: Number(version.value), then: then.value });
-  const form = make("form", { className: "row after", ariaLabel: "Finish", onsubmit: reporting(submit) });
-  form.append(field("Finish", version), field("How", then), make("button", { textContent: "Finish" }));
+  const form = make("form", { className: "row after", ariaLabel: t("Finish"), onsubmit: reporting(submit) });
+  form.append(field(t("Finish"), version), field(t("How"), then), make("button", { textContent: t("Finish") }));
   return form;
 }
 
@@ -120,8 +133,8 @@ function editForm(job) {
     const weight = word.value.trim() ? { [word.value.trim()]: Number(factor.value) } : {};
     return startJob("edit", { id: job.id, swap, weight });
   };
-  const form = make("form", { className: "row after", ariaLabel: "Edit", onsubmit: reporting(submit) });
-  form.append(field("Swap", from), field("for", to), field("Weigh", word), field("by", factor));
-  form.append(make("button", { textContent: "Edit" }));
+  const form = make("form", { className: "row after", ariaLabel: t("Edit"), onsubmit: reporting(submit) });
+  form.append(field(t("Swap"), from), field(t("for"), to), field(t("Weigh"), word), field(t("by"), factor));
+  form.append(make("button", { textContent: t("Edit") }));
   return form;
 }

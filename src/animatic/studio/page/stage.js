@@ -4,6 +4,7 @@ import { boxElement, place } from "./boxes.js";
 import { options } from "./client.js";
 import { $, make, makeSvg } from "./dom.js";
 import { boxBetween, isLargeEnough, moved, resized } from "./geometry.js";
+import { t } from "./language.js";
 import { addObject, removeObject, toggleShown } from "./objects.js";
 import { seek, stop } from "./player.js";
 import { addView, change, currentScene, draw, hue, keyTime, state } from "./state.js";
@@ -21,7 +22,7 @@ function drawStage(scene, keys) {
     const box = track.boxes[state.key];
     return box ? [editableBox(track, i, box)] : [];
   });
-  $("stage").ariaLabel = `Stage, key frame ${state.key + 1} of ${keys}`;
+  $("stage").ariaLabel = t("Stage, key frame {key} of {keys}", { key: state.key + 1, keys });
   $("stage").style.aspectRatio = `${options.size.width} / ${options.size.height}`;
   $("stage").scene = null; // its elements are no longer those of `showBoxes`
   $("stage").replaceChildren(pathOf(scene.tracks[state.track]), ...boxes);
@@ -56,7 +57,7 @@ function editableBox(track, i, box) {
   const [x, y, w, h] = [box[0], box[1], box[2] - box[0], box[3] - box[1]].map((value) => Math.round(value * 100));
   element.tabIndex = 0;
   element.role = "button";
-  element.ariaLabel = `${track.phrase}: left ${x} %, top ${y} %, ${w} % wide, ${h} % high`;
+  element.ariaLabel = t("{phrase}: left {x} %, top {y} %, {w} % wide, {h} % high", { phrase: track.phrase, x, y, w, h });
   element.ariaCurrent = String(i === state.track);
   element.dataset.focus = `box ${i}`;
   element.append(...["nw", "ne", "sw", "se"].map((corner) => make("i", { className: corner })));
@@ -115,7 +116,7 @@ function drawNewBox(event) {
   if (event.button) return;
   stop();
   const start = stagePoint(event);
-  const shape = boxElement("new", currentScene().tracks.length, [0, 0, 0, 0]);
+  const shape = boxElement(t("new"), currentScene().tracks.length, [0, 0, 0, 0]);
   let next = null;
   const step = (point) => {
     if (!shape.isConnected) $("stage").append(shape);

@@ -4,6 +4,7 @@
 import { options } from "./client.js";
 import { $, notify } from "./dom.js";
 import { clamp } from "./geometry.js";
+import { t } from "./language.js";
 
 const STORE = "animatic.story"; // of localStorage
 const HISTORY = 200; // changes that can be undone
@@ -82,7 +83,7 @@ export function followOtherTabs() {
   window.addEventListener("storage", (event) => {
     if (event.key !== STORE || !event.newValue || event.newValue === JSON.stringify(state.story)) return;
     const take = () => change(() => { state.story = JSON.parse(event.newValue); });
-    notify("This story was changed in another tab. Yours is kept here until you change it.",
-      { action: { label: "Take the other", run: take } });
+    notify(t("This story was changed in another tab. Yours is kept here until you change it."),
+      { action: { label: t("Take the other"), run: take } });
   });
 }

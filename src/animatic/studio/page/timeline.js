@@ -3,6 +3,7 @@
 import { options } from "./client.js";
 import { $, make } from "./dom.js";
 import { boxesAt, clamp, round } from "./geometry.js";
+import { t } from "./language.js";
 import { toggleShown } from "./objects.js";
 import { stop } from "./player.js";
 import { addView, change, copy, currentScene, draw, hue, keyCount, state } from "./state.js";
@@ -18,14 +19,14 @@ export function bindTimeline() {
 
 function drawScenes() {
   const tabs = state.story.flatMap((scene, i) => {
-    const tab = make("button", { textContent: `Scene ${i + 1}`, title: scene.prompt, ariaPressed: String(i === state.scene) });
+    const tab = make("button", { textContent: t("Scene {i}", { i: i + 1 }), title: scene.prompt, ariaPressed: String(i === state.scene) });
     tab.onclick = () => selectScene(i);
     return [tab, " "];
   });
   const isFull = state.story.length >= options.limits.scenes;
-  const more = make("button", { textContent: "+", ariaLabel: "Add a scene", disabled: isFull, onclick: addScene });
+  const more = make("button", { textContent: "+", ariaLabel: t("Add a scene"), disabled: isFull, onclick: addScene });
   const isOnly = state.story.length < 2;
-  const less = make("button", { textContent: "−", ariaLabel: "Remove this scene", hidden: isOnly, onclick: removeScene });
+  const less = make("button", { textContent: "−", ariaLabel: t("Remove this scene"), hidden: isOnly, onclick: removeScene });
   $("tabs").replaceChildren(...tabs, more, " ", less);
 }
 
@@ -49,7 +50,7 @@ const removeScene = () => change(() => { state.story.splice(state.scene, 1); });
 
 function drawKeys(scene, keys) {
   const heads = Array.from({ length: keys }, (_, key) => make("th", { scope: "col" }, keyButton(key)));
-  const head = make("tr", {}, make("th", { textContent: "Key frames", scope: "col" }), ...heads);
+  const head = make("tr", {}, make("th", { textContent: t("Key frames"), scope: "col" }), ...heads);
   $("keys").replaceChildren(make("thead", {}, head), make("tbody", {}, ...scene.tracks.map(trackRow)));
   $("key-remove").disabled = keys < 2;
   $("key-add").disabled = !scene.tracks.length || keys >= options.limits.keys;
@@ -57,7 +58,7 @@ function drawKeys(scene, keys) {
 
 function keyButton(key) {
   const pressed = String(key === state.key);
-  const button = make("button", { textContent: key + 1, ariaLabel: `Key frame ${key + 1}`, ariaPressed: pressed });
+  const button = make("button", { textContent: key + 1, ariaLabel: t("Key frame {key}", { key: key + 1 }), ariaPressed: pressed });
   button.onclick = () => selectKey(key);
   button.dataset.focus = `key ${key}`;
   return button;
@@ -66,8 +67,10 @@ function keyButton(key) {
 /** A track's key frames; H on one of them hides or shows the object there. */
 function trackRow(track, i) {
   const cells = track.boxes.map((box, key) => {
-    const shown = box ? "shown" : "hidden";
-    const button = make("button", { ariaLabel: `${track.phrase}, key frame ${key + 1}, ${shown}; press H to change` });
+    const values = { phrase: track.phrase, key: key + 1 };
+    const shown = t("{phrase}, key frame {key}, shown; press H to change", values);
+    const hidden = t("{phrase}, key frame {key}, hidden; press H to change", values);
+    const button = make("button", { ariaLabel: box ? shown : hidden });
     button.onclick = () => { state.track = i; selectKey(key); };
     button.onkeydown = (event) => { if (event.key.toLowerCase() === "h") toggleShown(i, key); };
     button.dataset.shown = Boolean(box);
