@@ -4,6 +4,7 @@ import { ask } from "./client.js";
 import { $, make, notifyError, reporting } from "./dom.js";
 import { openStory } from "./files.js";
 import { addLanguageView, t } from "./language.js";
+import { cardTools, showCounts } from "./projects.js";
 import { loadFields, openRequest } from "./render_form.js";
 import { figuresOf, playbackControls, showResult } from "./results.js";
 
@@ -27,8 +28,8 @@ export function showPage(shown) {
 }
 
 /** Show the jobs that the search finds, or those from number `first` on below the ones that are shown. */
-async function loadGallery(first = 0) {
-  const { count, jobs } = await ask("gallery", { search: $("search").value, first });
+export async function loadGallery(first = 0) {
+  const { count, jobs } = await ask("gallery", { search: $("search").value, first, favourites: $("favourites").checked });
   if (!first) $("cards").replaceChildren();
   $("cards").append(...jobs.map(card));
   if (!count) {
@@ -36,6 +37,7 @@ async function loadGallery(first = 0) {
     $("cards").append(make("li", { textContent: text }));
   }
   $("more").hidden = first + jobs.length >= count;
+  await showCounts();
 }
 
 function card(job) {
@@ -54,7 +56,7 @@ function card(job) {
     picture(job, prompts),
     make("p", { textContent: prompts }),
     make("span", { className: "hint", textContent: about }),
-    make("div", { className: "bar" }, open, mark));
+    make("div", { className: "bar" }, open, mark, ...cardTools(job, prompts)));
 }
 
 /** The first video of a job, which plays under the pointer; its state where it has none. */
@@ -72,7 +74,7 @@ function openJob(job) {
   openStory(job.request.story);
   openRequest(job.request);
   showPage("studio");
-  if (job.state === "done") showResult(job);
+  if (job.files.length) showResult(job);
   else $("result").hidden = true;
   loadFields().catch(notifyError);
 }

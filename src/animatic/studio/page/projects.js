@@ -16,7 +16,6 @@ export function bindProjects(load) {
   $("project-file").onchange = reporting(importProject);
   $("trash-restore").onclick = reporting(restoreLast);
   $("trash-empty").onclick = reporting(emptyTrash);
-  showCounts();
 }
 
 /** What a card of the gallery has for its job: whether it is chosen, and a button that deletes it. */
@@ -24,7 +23,7 @@ export function cardTools(job, prompts) {
   const box = make("input", { type: "checkbox", checked: chosen.has(job.id), disabled: !job.files.length });
   box.onchange = () => {
     if (box.checked) chosen.add(job.id); else chosen.delete(job.id);
-    showCounts();
+    showChosen();
   };
   box.ariaLabel = `${t("Choose")}: ${prompts}`;
   const remove = make("button", { textContent: t("Delete"), ariaLabel: `${t("Delete")}: ${prompts}` });
@@ -33,7 +32,7 @@ export function cardTools(job, prompts) {
   return [remove, box];
 }
 
-function showCounts() {
+function showChosen() {
   $("project-export").disabled = !chosen.size;
   $("project-export").textContent = chosen.size ? t("Export project ({count})", { count: chosen.size }) : t("Export project");
 }
@@ -41,7 +40,6 @@ function showCounts() {
 async function deleteJob(job) {
   await ask("delete", { id: job.id });
   chosen.delete(job.id);
-  showCounts();
   await reload();
   notify(t("Moved to the trash."), { action: { label: t("Undo"), run: reporting(() => restore(job.id)) } });
 }
@@ -51,8 +49,9 @@ async function restore(id) {
   await reload();
 }
 
-/** Show how much there is in the trash. */
-export async function showTrash() {
+/** Show how many jobs are chosen, and how many are in the trash. */
+export async function showCounts() {
+  showChosen();
   const { jobs } = await ask("trash");
   $("trash").hidden = !jobs.length;
   $("trash-count").textContent = t("In the trash: {count}", { count: jobs.length });
@@ -74,7 +73,7 @@ async function emptyTrash() {
   button.dataset.sure = "";
   button.textContent = t("Empty the trash");
   const { count } = await ask("empty_trash");
-  await showTrash();
+  await showCounts();
   notify(t("{count} removed.", { count }));
 }
 
@@ -87,7 +86,7 @@ async function importProject(event) {
   event.target.value = ""; // so that the same file can be chosen again
   if (!file) return;
   const most = options.limits.project;
-  if (file.size > most) throw new Error(t("{name} has {size} MB; at most {most} here", { name: file.name, size: (file.size / 1e6).toFixed(1), most: most / 1e6 }));
+  if (file.size > most) throw new Error(t("{file} has {size} MB; at most {most} here", { file: file.name, size: (file.size / 1e6).toFixed(1), most: most / 1e6 }));
   let answer;
   try {
     answer = await fetch("/project", { method: "POST", headers: { "content-type": "application/zip" }, body: file });
@@ -97,5 +96,5 @@ async function importProject(event) {
   const reply = await answer.json();
   if (!answer.ok) throw new Error(reply.error);
   await reload();
-  notify(t("Read {name}.", { name: file.name }));
+  notify(t("Read {file}.", { file: file.name }));
 }

@@ -3,12 +3,13 @@
 import { ask, loadOptions } from "./client.js";
 import { $, notifyError } from "./dom.js";
 import { bindFiles } from "./files.js";
-import { bindGallery } from "./gallery.js";
+import { bindGallery, loadGallery } from "./gallery.js";
 import { bindJobWatch, onDone, resumeWatch } from "./job_watch.js";
 import { addLanguageView, beginLanguage } from "./language.js";
 import { bindObjects } from "./objects.js";
 import { bindPlanning } from "./planning.js";
 import { bindPlayer } from "./player.js";
+import { bindProjects } from "./projects.js";
 import { bindRenderForm, loadFields } from "./render_form.js";
 import { bindResults, showResult } from "./results.js";
 import { bindShortcuts } from "./shortcuts.js";
@@ -38,6 +39,7 @@ async function begin() {
     bindRenderForm, bindJobWatch, bindResults, bindGallery,
   ];
   for (const bind of bindings) bind();
+  bindProjects(() => loadGallery());
   onDone(showResult);
   addLanguageView(draw);
 
