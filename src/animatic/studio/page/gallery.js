@@ -7,6 +7,7 @@ import { addLanguageView, t } from "./language.js";
 import { cardTools, showCounts } from "./projects.js";
 import { loadFields, openRequest } from "./render_form.js";
 import { figuresOf, playbackControls, showResult } from "./results.js";
+import { bestTake } from "./takes.js";
 
 const compared = new Map(); // at most two jobs, by id
 
@@ -44,7 +45,8 @@ function card(job) {
   const { generation, story } = job.request;
   const prompts = story.scenes.map((scene) => scene.prompt).join(" / ");
   const day = job.id.replace(/(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d).*/, "$1-$2-$3 $4:$5");
-  const about = t("{method}, {model}, seed {seed}; {day}", { ...generation, seed: generation.sampling.seed, day });
+  const made = t("{method}, {model}, seed {seed}; {day}", { ...generation, seed: generation.sampling.seed, day });
+  const about = job.files.length > 1 ? `${made}; ${t("{count} takes", { count: job.files.length })}` : made;
 
   const open = make("button", { textContent: t("Open"), ariaLabel: t("Open the scene: {prompts}", { prompts }), onclick: () => openJob(job) });
   const mark = make("button", { textContent: t("Compare"), ariaLabel: t("Compare: {prompts}", { prompts }), disabled: job.state !== "done" });
@@ -59,9 +61,9 @@ function card(job) {
     make("div", { className: "bar" }, open, mark, ...cardTools(job, prompts)));
 }
 
-/** The first video of a job, which plays under the pointer; its state where it has none. */
+/** The best video of a job, which plays under the pointer; its state where it has none. */
 function picture(job, label) {
-  const src = job.files[0]?.mp4;
+  const src = job.files[bestTake(job)]?.mp4;
   if (!src) return make("div", { className: "empty", textContent: t(job.state), title: job.message });
   const video = make("video", { src, muted: true, loop: true, playsInline: true, preload: "metadata", ariaLabel: label });
   video.onmouseenter = () => video.play();
@@ -94,7 +96,7 @@ function showCompared() {
     root.replaceChildren();
     return;
   }
-  const figures = [...compared.values()].flatMap((job, i) => figuresOf({ ...job, files: job.files.slice(0, 1) }, `${"AB"[i]}: `));
+  const figures = [...compared.values()].flatMap((job, i) => figuresOf({ ...job, files: [job.files[bestTake(job)]] }, `${"AB"[i]}: `));
   const bar = make("div", { className: "bar" });
   root.replaceChildren(make("div", { className: "versions" }, ...figures), bar);
   bar.append(...playbackControls(root));

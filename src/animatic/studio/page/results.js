@@ -9,7 +9,7 @@ import { startJob } from "./job_watch.js";
 import { addLanguageView, t } from "./language.js";
 import { showUnderStage } from "./player.js";
 import { scenesOf } from "./state.js";
-import { boxScore, showMarks, takeName, takeTools } from "./takes.js";
+import { bestTake, boxScore, showMarks, takeName, takeTools } from "./takes.js";
 import { moreForm } from "./variation.js";
 
 const LOOP = { muted: true, loop: true, playsInline: true, autoplay: true };
@@ -25,7 +25,7 @@ export function bindResults() {
 export function showResult(job) {
   shown = job;
   drawResult(job);
-  showUnderStage(job.files[0].mp4);
+  showUnderStage(job.files[bestTake(job)].mp4);
   $("result").hidden = false;
   $("result").scrollIntoView({ behavior: "smooth", block: "nearest" });
   notify(t("The video is ready."));

@@ -14,6 +14,13 @@ export function takeName(job, take) {
   return [method, setting, hasSeeds && t("seed {seed}", { seed })].filter(Boolean).join(", ");
 }
 
+/** The take that stands for a job: the best, else the first that was not deleted. */
+export function bestTake(job) {
+  const marks = job.files.map((_, take) => job.marks[take] ?? {});
+  const pinned = marks.findIndex((mark) => mark.pinned);
+  return pinned >= 0 ? pinned : Math.max(0, marks.findIndex((mark) => !mark.deleted));
+}
+
 /** How often the objects of a take are in their boxes; nothing where that was not measured. */
 export function boxScore(job, take) {
   const score = job.files[take].in_box;
