@@ -51,7 +51,9 @@ export function takeTools(job, take, figures) {
   const remove = make("button", { textContent: t("Delete"), ariaLabel: `${t("Delete")}: ${name}` });
   remove.onclick = reporting(() => deleteTake(job, take, figures));
   const marks = [toggle("pinned", t("Best")), toggle("favourite", t("Favourite"))];
-  return make("div", { className: "tools" }, make("div", { className: "bar" }, ...marks, more, remove), note);
+  return make("div", { className: "tools" },
+    make("div", { className: "bar" }, ...marks, more),
+    make("div", { className: "bar" }, note, remove));
 }
 
 async function deleteTake(job, take, figures) {
