@@ -45,7 +45,7 @@ class Texts(HTMLParser):
         assert self.open.pop()[0] == tag
 
     def handle_data(self, data):
-        if data.strip() and self.open[-1][1]:
+        if any(map(str.isalpha, data)) and self.open[-1][1]:
             self.found.append(data.strip())
 
 

@@ -4,13 +4,14 @@ import { ask, loadOptions } from "./client.js";
 import { $, notifyError } from "./dom.js";
 import { bindFiles } from "./files.js";
 import { bindFilmstrip } from "./filmstrip.js";
-import { bindGallery } from "./gallery.js";
+import { bindGallery, loadGallery } from "./gallery.js";
 import { bindJobWatch, onDone, resumeWatch } from "./job_watch.js";
 import { addLanguageView, beginLanguage } from "./language.js";
 import { bindObjectTools } from "./object_tools.js";
 import { bindObjects } from "./objects.js";
 import { bindPlanning } from "./planning.js";
 import { bindPlayer } from "./player.js";
+import { bindProjects } from "./projects.js";
 import { bindRecording } from "./recording.js";
 import { bindRenderForm, loadFields } from "./render_form.js";
 import { bindResults, showResult } from "./results.js";
@@ -43,6 +44,7 @@ async function begin() {
     bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindJobWatch, bindResults, bindGallery,
   ];
   for (const bind of bindings) bind();
+  bindProjects(() => loadGallery());
   onDone(showResult);
   addLanguageView(draw);
 

@@ -77,7 +77,7 @@ const className = (role) => role.replace(" ", "-");
 
 /** The roles that occur, each in its colour. */
 function legend(roles) {
-  const names = roles.flatMap((role) => [make("span", { textContent: t(role), className: className(role) }), " "]);
+  const names = roles.map((role) => make("span", { textContent: t(role), className: className(role) }));
   return make("small", { className: "legend" }, ...names);
 }
 
