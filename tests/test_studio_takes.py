@@ -152,6 +152,7 @@ def test_damaged_marks_are_said_and_left_out(tmp_path):
 
 
 def test_the_trash(server, user, bear):
+    user.ask("empty_trash")
     jobs = [user.wait(user.ask("render", scene=bear, method="none", seed=s, **QUICK)["id"])["id"] for s in (1, 2, 3)]
     names = [job["id"] for job in user.ask("gallery")["jobs"]]
     user.ask("delete", id=jobs[1])
