@@ -244,6 +244,7 @@ def test_projects_of_strangers(server, user, two):
         "newer": changed(data, lambda m: m.update({"project.json": b'{"version": 2, "jobs": []}'})),
         "path": changed(data, index(files=[{"method": "x", "mp4": "../../evil.mp4"}])),
         "suffix": changed(data, index(files=[{"method": "x", "mp4": "evil.html"}])),
+        "no method": changed(data, index(files=[{"mp4": "1-lvd.mp4"}])),
         "id": changed(data, index(id="../x")),
         "action": changed(data, index(action="run")),
         "state": changed(data, index(state="waiting")),
