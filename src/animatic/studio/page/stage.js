@@ -64,7 +64,7 @@ function editableBox(track, i, box) {
   element.tabIndex = 0;
   element.role = "button";
   const label = t("{phrase}: left {x} %, top {y} %, {w} % wide, {h} % high", { phrase: track.phrase, x, y, w, h });
-  element.ariaLabel = track.locked ? t("{label}, locked", { label }) : label;
+  element.ariaLabel = track.locked ? t("{box}, locked", { box: label }) : label;
   element.ariaCurrent = String(i === state.track);
   element.classList.toggle("locked", Boolean(track.locked));
   element.dataset.focus = `box ${i}`;
