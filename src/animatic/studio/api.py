@@ -141,6 +141,7 @@ class Api:
         loras: list[Path] | None = None,
         then: str = "",
         image: str = "",
+        fast: bool = False,
     ) -> dict[str, Any]:
         """Queue a render of a Scene or Story; returns its status at once, with its "id".
 
@@ -149,6 +150,7 @@ class Api:
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
         attention maps; `loras` are names that the studio was started with; `then` are finishing stages.
         `image` is a PNG, JPEG or WebP in base64 that the video begins with.
+        `fast` reuses features between unguided steps: quicker, and not exact.
         """
         sides = parse_size(size)
         others = tuple(compare or ())
@@ -164,7 +166,7 @@ class Api:
             with_names(self._story(scene), model, loras or ()),
             method=method,
             settings=settings or {},
-            sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative),
+            sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative, fast=fast),
             windows=WindowOptions(None, overlap, transitions, longer_middle),
             finishing=self._finishing(then),
             image_digest=images.keep(self.studio.log.folder, image, limits.image_side) if image else "",
