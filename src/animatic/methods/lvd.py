@@ -40,7 +40,7 @@ WEAK_ENERGY = {
 CENTRED_TERMS = BoxEnergy(centre=0.23)
 BENCHMARK_ENERGY = {family: replace(energy, terms=CENTRED_TERMS) for family, energy in ENERGY.items()}
 
-# fewer gradient steps a level: on `mini` one as long as three; elsewhere, where none is measured, two of the same length
+# fewer gradient steps a level: on `mini` one as long as three; elsewhere, not measured, two of the same length
 FAST_ENERGY = {
     "modelscope": replace(ENERGY["modelscope"], iterations=2),
     "zeroscope": replace(ENERGY["zeroscope"], iterations=2),

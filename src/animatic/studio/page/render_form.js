@@ -113,6 +113,7 @@ export function renderRequest() {
     settings: changedSettings(),
     compare: compared.filter((name) => name && name !== chosenMethod()),
     attention: $("attention").checked,
+    fast: $("fast").checked,
     then: $("then").value,
     ...samplingOptions(),
   };
@@ -140,6 +141,7 @@ export function openRequest(request) {
   $("size").value = sampling.size?.join("x") ?? "";
   $("then").value = finishing.stages;
   $("attention").checked = request.attention;
+  $("fast").checked = Boolean(sampling.fast);
   $("none").checked = request.compare.includes("none");
   $("second").value = request.compare.find((name) => name !== "none") ?? "";
   $("fields").replaceChildren();
