@@ -25,7 +25,6 @@ METHODS: dict[str, Method] = {
         lvd.LVD,
         lvd.WEAK,
         lvd.BENCHMARK,
-        lvd.FAST,
         lvd.LVD_GLIGEN,
         lvd.LVD_PLUS,
         published.LVD,
