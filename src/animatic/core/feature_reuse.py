@@ -29,9 +29,9 @@ GUIDED = ("until", "frozen")  # fields of controls that say up to which fraction
 class FeatureCache(ABC):
     """The features of one run, and how often they were reused.
 
-    `technique`: what is reused, with its paper, for the report. `running` stands around a run, `around` around
-    every evaluation of the network in it. A pass takes part where it is of the unguided levels, has no gradients, requests no
-    attention maps, and shares no keys and values with other passes; every other pass is exact.
+    `technique`: what is reused, with its paper, for the report. `running` stands around a run, `around` around every
+    evaluation of the network in it. A pass takes part where it is of the unguided levels, has no gradients, requests
+    no attention maps, and shares no keys and values with other passes; every other pass is exact.
     """
 
     technique: ClassVar[str]
