@@ -2,7 +2,7 @@
 
 After DenseDiffusion (Kim et al. 2023, arXiv 2308.12964, https://github.com/naver-ai/DenseDiffusion): logits are raised
 inside a box and lowered outside, in proportion to the noise level. Unlike there the bias does not depend on the logits,
-so that attention stays fused.
+so that attention stays fused, and it can be stronger at the first levels, where the places of objects are decided.
 
 In transformers, a bias matrix of tokens x tokens would take gigabytes. The bias of cell i and word j is a product, push
 of i times "key j is the word", so it is added as one channel a word in queries and keys: exact, and still fused.
@@ -30,12 +30,14 @@ class LayoutAttention(Control):
 
     Branches of negative prompts are unchanged. `inside`: added to the logits of an object's words for cells in its box,
     times the noise level; `outside`: subtracted for other cells, times the noise level; 0 and 0 change nothing.
-    `until`: the first fraction of the noise levels, in which it is active. `layers`: the attention layers (globs).
+    `until`: the first fraction of the noise levels, in which it is active. `first`: what both are multiplied by at the
+    first noise level; the factor falls linearly to 1 at `until`. `layers`: the attention layers (globs).
     """
 
     inside: float = 4.0
     outside: float = 8.0
     until: Fraction = 0.6
+    first: float = 1.0
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
     _frames_per_token: int = bound()  # latent frames
@@ -64,16 +66,21 @@ class LayoutAttention(Control):
         push, words = self._bias(call.grid, of_scenes(call.cond), tokens_per_prompt, keys)
         frames = call.grid[0]
         if call.kind == "joint" or call.entries_per_branch < frames:
-            q, k = _with_bias_channels(call.step, q, k, push, words)
+            q, k = _with_bias_channels(self._strength(call.step), q, k, push, words)
             return inner(call, q, k, v, mask)
 
         # in space layers, whose batch holds the frames, the bias is small enough to be a mask
-        scaled = (push * call.step.noise).to(q)
+        scaled = (push * self._strength(call.step)).to(q)
         by_key = words.to(q).transpose(-1, -2)
         bias = scaled @ by_key  # [branch, 1, frame * cell, key]
         bias = bias.unflatten(2, (call.entries_per_branch, -1)).transpose(1, 2)
         bias = bias.flatten(0, 1)  # [branch * frame, 1, cell, key]
         return inner(call, q, k, v, bias if mask is None else mask + bias)
+
+    def _strength(self, step: Step) -> float:
+        """What the push at unit noise is multiplied by at a level before `until`."""
+        remaining = 1 - step.fraction / self.until
+        return step.noise * (1 + (self.first - 1) * remaining)
 
     def _bias(
         self, grid: tuple[int, int, int], branches: tuple[Branch, ...], tokens_per_prompt: int, keys: int
@@ -124,8 +131,8 @@ class LayoutAttention(Control):
         return by_token.mean(3).flatten(2)
 
 
-def _with_bias_channels(step: Step, q: Tensor, k: Tensor, push: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys with one channel more for every word, whose product is the bias.
+def _with_bias_channels(strength: float, q: Tensor, k: Tensor, push: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys with one channel more for every word, whose product is the bias: `strength` x push.
 
     Attention scales logits by 1 / sqrt(width of q), which is larger now: queries and push make up for it.
     """
@@ -135,7 +142,7 @@ def _with_bias_channels(step: Step, q: Tensor, k: Tensor, push: Tensor, words: T
 
     # text tokens, which come before the cells, are not pushed
     text_queries = q.shape[2] - push.shape[2]
-    scaled = push * (step.noise * widened**0.5)
+    scaled = push * (strength * widened**0.5)
     scaled = F.pad(scaled, (0, 0, text_queries, 0)).to(q)
     by_head = scaled.expand(-1, heads, -1, -1)
     rescaled = q * (widened / width) ** 0.5
