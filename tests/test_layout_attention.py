@@ -97,6 +97,32 @@ def test_the_first_levels_are_biased_most(model):
     assert bias(4, first=3) is None, "past `until` there is none"
 
 
+@pytest.mark.parametrize("kind", ["self", "joint"])
+def test_cells_outside_attend_to_the_box(model, kind):
+    """Channels of queries and keys against the bias written out; text and cells of the box have none."""
+    x, cond = model.noise([0], 1, 64, 64), model.encode([CAT.prompt], [""])
+    control = LayoutAttention(0, 0, self_bias=3).begin(Run(model, model.schedule(4), x, cond, scenes=[CAT]))
+    text = 5 if kind == "joint" else 0
+    call = AttentionCall("attn1", kind, 1, slice(0, text), (1, 2, 2), Step(0, 4, 999, noise=0.5), cond)
+    q, k, v = torch.randn(3, 2, 2, text + 4, 8, generator=torch.Generator().manual_seed(0))
+
+    bias = torch.zeros(text + 4, text + 4)
+    bias[text + 1 :, text] = 1.5  # the box is the first of four cells
+    expected = fused_attention(call, q, k, v, bias)
+    assert close(control.attend(fused_attention, call, q, k, v, None), expected, RUN)
+    assert not close(fused_attention(call, q, k, v, None), expected, RUN)
+
+
+def test_bias_of_self_attention_in_a_run(model):
+    """It changes what has boxes, entry by entry, and nothing without boxes."""
+    control = LayoutAttention(0, 0, self_bias=2)
+    dog = Scene("a cat and a dog", (Track("dog", ((0.5, 0, 1, 1),) * 3),))
+    alone = run(model, control)
+    assert close(run(model, control, scenes=(CAT, dog))[:1], alone, RUN)
+    assert not torch.allclose(alone, run(model))
+    assert close(run(model, control, scenes=(replace(CAT, tracks=()),)), run(model), RUN)
+
+
 def test_it_needs_scenes(model):
     with pytest.raises(AnimaticError, match="LayoutAttention needs scenes"):
         LayoutAttention().begin(Run(model, model.schedule(3), model.noise([0], 1, 64, 64)))
