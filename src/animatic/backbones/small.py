@@ -221,6 +221,7 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         nn.init.zeros_(self.positions.table.weight)
         for module in self.modules():
             if isinstance(module, ResNet):
+                assert module.conv2.bias is not None
                 nn.init.zeros_(module.conv2.weight)
                 nn.init.zeros_(module.conv2.bias)
             elif isinstance(module, Attention):

@@ -31,20 +31,19 @@ class LayoutAttention(Control):
     """Adds `inside` x noise level to the logits of an object's words in its box, subtracts `outside` x noise elsewhere.
 
     Branches of negative prompts are unchanged. `inside`: added to the logits of an object's words for cells in its box,
-    times the noise level; `outside`: subtracted for other cells, times the noise level; 0 and 0 change nothing.
-    `until`: the first fraction of the noise levels, in which it is active. `first`: what both are multiplied by at the
-    first noise level; the factor falls linearly to 1 at `until`. `layers`: the attention layers (globs).
-
-    `self_bias`: added to the logits with which cells outside all boxes attend to cells inside one, in every branch,
-    times the noise level and that factor: they learn that the object is there, and show none themselves.
+    times the noise level; `outside`: subtracted for other cells, times the noise level. `until`: the first fraction of
+    the noise levels, in which it is active. `layers`: the attention layers (globs). `first`: what all of these are
+    multiplied by at the first noise level; the factor falls linearly to 1 at `until`. `self_bias`: added, times the
+    noise level, to the logits with which cells outside all boxes attend to cells inside one: they learn that the object
+    is there, and show none themselves. 0 for `inside`, `outside` and `self_bias` changes nothing.
     """
 
     inside: float = 4.0
     outside: float = 8.0
     until: Fraction = 0.6
+    layers: tuple[str, ...] = ("*",)
     first: float = 1.0
     self_bias: float = 0.0
-    layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
     _frames_per_token: int = bound()  # latent frames
     _targets: Targets = bound()
@@ -101,13 +100,14 @@ class LayoutAttention(Control):
                 own = masks[self._targets.samples == branch.sample]
                 in_any = own.any(0).float() if len(own) else masks.new_zeros(masks.shape[1:])
                 window = slice(branch.first_frame, branch.first_frame + frames * self._frames_per_token)
-                parts.append(in_any[window])
+                parts.append(in_any[window] * (not branch.negative))
 
             # a token that spans several latent frames has their mean; frames are batch entries in space layers
             in_box = torch.stack(parts).unflatten(1, (frames, self._frames_per_token)).mean(2)
             by_entry = in_box.flatten().view(len(branches) * call.entries_per_branch, 1, -1, 1)
 
-            # one channel for all boxes: queries in none of them, keys in one; in a joint layer text comes first
+            # one channel for all boxes: queries in none of them, keys in one (in a negative branch no key is);
+            # in a joint layer text comes first
             text_keys = call.text_keys.stop if call.kind == "joint" else 0
             self._box_biases[key] = self.self_bias * (1 - by_entry), F.pad(by_entry, (0, 0, text_keys, 0))
         return self._box_biases[key]
