@@ -51,7 +51,7 @@ REGIONS = {
 }
 
 LAYOUT_BIAS = {
-    "mini": LayoutAttention(first=4.0, self_bias=4.0),  # tuned on 80 stills, docs/LOG.md
+    "mini": LayoutAttention(until=0.4, first=12.0, self_bias=2.0),  # tuned on 80 stills, docs/LOG.md
     ANY: LayoutAttention(),
 }
 
