@@ -16,7 +16,6 @@ from ..request import FinishingOptions, GenerationRequest
 from . import finish as cli_finish
 from . import plan as cli_plan
 from .console import bar, console, printable
-from .options import by_field
 from .requested import Choices, Sampling, Windows, requested
 
 
@@ -152,8 +151,3 @@ def report(
 
     for file in write(runs, out, shown):
         print(file)
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("generate")(by_field(generate))
-    app.command("report")(report)
