@@ -25,6 +25,7 @@ from .attention_hooks import AttentionHooks, NetworkCall, unet_kind
 from .attention_processors import UNetProcessor
 from .checkpointing import add_checkpointing
 from .codec import PatchCodec, latents_of
+from .constant_dtype import constant_dtype
 from .feature_caches import DeepFeatures, is_nested
 from .folder import read_network
 from .gradients import without_gradients
@@ -138,13 +139,19 @@ class Components(Backbone):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The hooks in the layers of a borrowed network, and its weights without gradients, for one run."""
+        """What holds for one run.
+
+        A borrowed network has hooks in its layers and weights without gradients; one of our own a type of weights that
+        is looked up once.
+        """
         with ExitStack() as stack:
             for hooks in self.all_hooks:
                 if hooks.borrowed:
                     stack.enter_context(hooks.installed())
                     stack.enter_context(without_gradients(hooks.network))
                     stack.enter_context(fusers_on(hooks.network))
+                else:
+                    stack.enter_context(constant_dtype(hooks.network))
             yield
 
     @property
