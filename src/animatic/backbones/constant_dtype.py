@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
@@ -34,7 +35,7 @@ class _Constant:
 
 
 @cache
-def _with_dtype(own: type[nn.Module], dtype: torch.dtype) -> type[nn.Module]:
+def _with_dtype(own: type[nn.Module], dtype: torch.dtype) -> Any:
     """A subclass of `own`, of the same name, whose `dtype` is a value.
 
     A property cannot be hidden by an attribute of the network itself. The same subclass every time: compiled code is
