@@ -212,7 +212,7 @@ def bind(
     sampling = request.sampling
     check_story(request.story)
     check_numbers(request)
-    backbone = at_rate(backbone, sampling.fps)
+    backbone = at_rate(backbone, _rate_of_clip(request, backbone))
     backbone = _with_own_negative(backbone, sampling.negative)
     geometry = backbone.geometry
     defaults = backbone.defaults
@@ -274,6 +274,14 @@ def bind(
         windowed,
         first_image,
     )
+
+
+def _rate_of_clip(request: GenerationRequest, backbone: Backbone) -> float | None:
+    """The requested frame rate; where a number of frames fills a scene's seconds, theirs, if the model reads it."""
+    sampling = request.sampling
+    if not backbone.rate_matters or sampling.fps is not None or len(request.story) > 1:
+        return sampling.fps
+    return frame_rate(request.story[0], backbone.geometry, sampling.frames, None)
 
 
 def needs_windows(story: Story, backbone: Backbone, frames: int | None) -> bool:

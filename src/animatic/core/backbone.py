@@ -158,8 +158,8 @@ class Backbone(ABC):
 
     `name`: for messages. `family`: whose settings the methods use, "modelscope", "zeroscope", "mini", ..., or "" for
     those of any model. `architecture`: whose settings they use where the family has none of its own, "transformer" or
-    "". `provides`: the capabilities that controls may need. `words`: the only objects it can show;
-    empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
+    "". `rate_matters`: whether predictions depend on the geometry's frame rate. `provides`: the capabilities that
+    controls may need. `words`: the only objects it can show; empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
     or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
     each adapter added to it, network "" for all. `embeddings`: (file, word) of each word added to its text encoder.
     `memory`: the memory options it was loaded with. `image_input`: whether its clips can begin with an image
@@ -170,6 +170,7 @@ class Backbone(ABC):
     name: str
     family: str = ""
     architecture: ClassVar[str] = ""
+    rate_matters: ClassVar[bool] = False
     provides: frozenset[str]
     geometry: Geometry
     defaults: ModelDefaults
