@@ -222,7 +222,9 @@ def test_snap_zoom_and_recording(page):  # noqa: F811
     assert page.locator("#stage").bounding_box()["width"] == pytest.approx(1.5 * width, rel=0.03)
     page.click("#zoom-out")
 
-    # Drawn by moving the mouse: from the left to the right within the two seconds of the scene.
+    # Drawn by moving the mouse, from the left to the right; there is time enough for a slow machine.
+    page.fill("#seconds", "60")
+    page.press("#seconds", "Tab")
     page.locator("#stage .box").nth(1).focus()
     page.click("#record")
     stage = page.locator("#stage").bounding_box()

@@ -152,6 +152,7 @@ def test_damaged_marks_are_said_and_left_out(tmp_path):
 
 
 def test_the_trash(server, user, bear):
+    user.ask("empty_trash")
     jobs = [user.wait(user.ask("render", scene=bear, method="none", seed=s, **QUICK)["id"])["id"] for s in (1, 2, 3)]
     names = [job["id"] for job in user.ask("gallery")["jobs"]]
     user.ask("delete", id=jobs[1])
@@ -243,6 +244,7 @@ def test_projects_of_strangers(server, user, two):
         "newer": changed(data, lambda m: m.update({"project.json": b'{"version": 2, "jobs": []}'})),
         "path": changed(data, index(files=[{"method": "x", "mp4": "../../evil.mp4"}])),
         "suffix": changed(data, index(files=[{"method": "x", "mp4": "evil.html"}])),
+        "no method": changed(data, index(files=[{"mp4": "1-lvd.mp4"}])),
         "id": changed(data, index(id="../x")),
         "action": changed(data, index(action="run")),
         "state": changed(data, index(state="waiting")),

@@ -3,11 +3,11 @@
 import pytest
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
-expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 from conftest import needs_browser
 from test_studio_page import CHROMIUM, browser, page, server  # noqa: F401 - fixtures
 
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytestmark = [pytest.mark.browser, needs_browser]
 
 

@@ -159,6 +159,7 @@ class Api(TakeEndpoints):
         image: str = "",
         takes: Count = 1,
         vary: dict[str, Any] | None = None,
+        fast: bool = False,
     ) -> dict[str, Any]:
         """Queue a render of a Scene or Story; returns its status at once, with its "id".
 
@@ -168,6 +169,7 @@ class Api(TakeEndpoints):
         attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `image` is a
         PNG, JPEG or WebP in base64 that the video begins with, or the digest of one sent before. `takes` are made from
         as many seeds, `seed` and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
+        `fast` reuses features between unguided steps: quicker, and not exact.
         """
         sides = parse_size(size)
         others = tuple(compare or ())
@@ -183,7 +185,7 @@ class Api(TakeEndpoints):
             with_names(story_within(scene, self.limits), model, loras or ()),
             method=method,
             settings=settings or {},
-            sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative),
+            sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative, fast=fast),
             windows=WindowOptions(None, overlap, transitions, longer_middle),
             finishing=self._finishing(then),
             image_digest=images.keep(self.studio.log.folder, image, limits.image_side) if image else "",

@@ -35,6 +35,8 @@ INDEX = "project.json"
 VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")  # of a job or a file: no folders, nothing hidden
 SUFFIXES = (".mp4", ".gif", ".mkv", ".json")
+SMALL = 8_000_000  # bytes of the index
+BLOCK = 1 << 20  # bytes copied at once
 
 
 def write_project(log: Log, marks: Marks, names: Sequence[str], stream: IO[bytes]) -> None:
@@ -68,7 +70,7 @@ def read_project(stream: IO[bytes], log: Log, marks: Marks, most: int, image_sid
     with _opened(stream) as archive, tempfile.TemporaryDirectory(prefix=".import-", dir=log.folder) as temporary:
         if sum(member.file_size for member in archive.infolist()) > most:
             raise Refused(f"the project unpacks to more than {most / 1e6:g} MB, the most that may", 413)
-        listed = _index(archive, most)
+        listed = _index(archive, min(most, SMALL))
         if len(listed) > jobs:
             raise Refused(f"the project has {len(listed)} jobs; at most {jobs} here")
 
@@ -121,16 +123,20 @@ def _job(archive: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path, most:
         record = TypeAdapter(Record).validate_python({key: entry[key] for key in entry.keys() - {"marks"}})
         record = replace(record, request=JobRequest.of(present_form(record.request)).to_dict())
         is_over = record.action in ACTIONS and record.state in (DONE, FAILED, CANCELLED)
+        if not is_over:
+            raise ValueError(f"it is {record.action[:60]!r}, {record.state[:60]!r}; want one that is over")
+        if not all({"method", "mp4"} <= version.keys() for version in record.files):
+            raise ValueError("a take has no method or no mp4")
+
+        # names of files in a folder of its own, of kinds that are served as what they are
         names = _files_of(record)
         for name in (record.id, *names):
-            if not is_over or not NAME.fullmatch(name):
-                raise ValueError(f"{record.action} {record.state} {name[:60]!r}")
-
-        # only kinds that are served as what they are
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name[:60]!r} is no name")
         for name in names:
             if Path(name).suffix not in SUFFIXES:
                 raise ValueError(f"file {name[:60]!r} is none of {', '.join(SUFFIXES)}")
-            (folder / name).write_bytes(_read(archive, f"{record.id}/{name}", most))
+            _unpack(archive, f"{record.id}/{name}", folder / name, most)
             if Path(name).suffix != ".json":
                 probe(folder / name)
     except (AnimaticError, KeyError, ValueError, TypeError, RecursionError) as error:
@@ -140,16 +146,30 @@ def _job(archive: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path, most:
     return record, marked
 
 
+def _unpack(archive: zipfile.ZipFile, name: str, path: Path, most: int) -> None:
+    """Write a member's content into a file, block by block. Raises `ValueError` as `_read` does."""
+    with path.open("wb") as file:
+        for block in _blocks(archive, name, most):
+            file.write(block)
+
+
 def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """A member's content. Raises `ValueError` where there is none, or more than `most` bytes of it."""
+    """A small member's content. Raises `ValueError` where there is none, or more than `most` bytes of it."""
+    return b"".join(_blocks(archive, name, most))
+
+
+def _blocks(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
     try:
-        with archive.open(name) as member:
-            data = member.read(most + 1)  # what it says of its size need not be true
+        member = archive.open(name)
     except KeyError:
         raise ValueError(f"{name[:100]} is missing") from None
-    if len(data) > most:
-        raise ValueError(f"{name[:100]} has more than {most} bytes")
-    return data
+    count = 0
+    with member:
+        while block := member.read(BLOCK):
+            count += len(block)
+            if count > most:  # what it says of its size need not be true
+                raise ValueError(f"{name[:100]} has more than {most} bytes")
+            yield block
 
 
 def _files_of(record: Record) -> list[str]:

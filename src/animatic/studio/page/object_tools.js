@@ -1,7 +1,7 @@
 // What is done to the selected object as a whole: its order, its lock, copies of it, and its way through the scene.
 
 import { options } from "./client.js";
-import { $, make, notify } from "./dom.js";
+import { $, make, notify, notifyError } from "./dom.js";
 import { t } from "./language.js";
 import { copiedInto, eased, movedTogether, smoothed, straightened } from "./paths.js";
 import { changeKeys } from "./scene_edits.js";
@@ -10,11 +10,11 @@ import { addView, change, copy, currentScene, keyCount, state } from "./state.js
 const ASIDE = 0.05; // of the frame: where a duplicate lies
 
 const WAYS = {
-  straight: straightened,
-  smooth: smoothed,
-  "slow at first": (scene, i) => eased(scene, i, "ease-in"),
-  "slow at last": (scene, i) => eased(scene, i, "ease-out"),
-  "slow at both ends": (scene, i) => eased(scene, i, "ease-in-out"),
+  straight: { label: () => t("straight"), change: straightened },
+  smooth: { label: () => t("smooth"), change: smoothed },
+  "ease-in": { label: () => t("slow at first"), change: (scene, i) => eased(scene, i, "ease-in") },
+  "ease-out": { label: () => t("slow at last"), change: (scene, i) => eased(scene, i, "ease-out") },
+  "ease-in-out": { label: () => t("slow at both ends"), change: (scene, i) => eased(scene, i, "ease-in-out") },
 };
 
 export function bindObjectTools() {
@@ -47,8 +47,8 @@ function drawTools(scene, keys) {
   $("backward").disabled = state.track === 0;
   $("lock").ariaPressed = String(Boolean(track.locked));
   $("way").disabled = keys < 2 || Boolean(track.locked);
-  const ways = Object.entries(wayLabels());
-  $("way").replaceChildren(...ways.map(([value, textContent]) => make("option", { value, textContent })));
+  const ways = Object.entries(WAYS).map(([value, { label }]) => make("option", { value, textContent: label() }));
+  $("way").replaceChildren(make("option", { value: "", textContent: t("Change the way to") }), ...ways);
 
   // every other scene
   const others = [...state.story.keys()].filter((i) => i !== state.scene);
@@ -82,7 +82,7 @@ function toggleLock() {
 }
 
 function changeWay(name) {
-  if (name) changeKeys(WAYS[name](currentScene(), state.track));
+  if (name) changeKeys(WAYS[name].change(currentScene(), state.track));
 }
 
 function copyTo(goal) {
@@ -90,9 +90,8 @@ function copyTo(goal) {
   const target = state.story[goal];
   const next = copiedInto(target, currentScene(), state.track);
   if (target.tracks.length >= options.limits.tracks || keyCount(next) > options.limits.keys) {
-    const { tracks, keys } = options.limits;
-    const text = t("scene {i} has no room: at most {tracks} objects and {keys} key frames here", { i: goal + 1, tracks, keys });
-    notify(text, { bad: true });
+    const values = { i: goal + 1, objects: options.limits.tracks, keys: options.limits.keys };
+    notifyError(new Error(t("scene {i} has no room: at most {objects} objects and {keys} key frames here", values)));
     return;
   }
   change(() => { state.story[goal] = next; });

@@ -64,7 +64,7 @@ function colourSelect(track, i) {
 function toggleButton(track, i) {
   const { phrase } = track;
   const isShown = Boolean(boxesAt(currentScene(), shownTime())[i]);
-  const label = isShown ? t("Hide {phrase} on this key frame", { phrase }) : t("Show {phrase} on this key frame", { phrase });
+  const label = isShown ? t("Hide {phrase} at this time", { phrase }) : t("Show {phrase} at this time", { phrase });
   const toggle = make("button", { textContent: isShown ? t("Hide") : t("Show"), ariaLabel: label, onclick: () => toggleShown(i) });
   toggle.dataset.focus = `hide ${i}`;
   return toggle;

@@ -2,7 +2,7 @@
 
 import { place } from "./boxes.js";
 import { options } from "./client.js";
-import { $, notify } from "./dom.js";
+import { $, notify, notifyError } from "./dom.js";
 import { MIDDLE, clamp, moved } from "./geometry.js";
 import { boxesAt } from "./key_times.js";
 import { t } from "./language.js";
@@ -23,16 +23,15 @@ export function bindRecording() {
 function arm(isArmed) {
   const track = currentScene().tracks[state.track];
   if (isArmed && (!track || track.locked)) {
-    notify(track ? t("{phrase} is locked", { phrase: track.phrase }) : t("add an object first"), { bad: true });
+    notifyError(new Error(track ? t("{phrase} is locked", { phrase: track.phrase }) : t("add an object first")));
     return;
   }
   $("record").ariaPressed = String(isArmed);
   $("stage").classList.toggle("armed", isArmed);
   takeOverStage(isArmed ? record : null);
   if (isArmed) {
-    const length = Math.max(SHORTEST, currentScene().seconds);
-    const values = { phrase: track.phrase, length };
-    notify(t("Press on the stage and move: {phrase} follows until you let go, or {length} s are over.", values));
+    const values = { phrase: track.phrase, seconds: Math.max(SHORTEST, currentScene().seconds) };
+    notify(t("Press on the stage and move: {phrase} follows until you let go, or {seconds} s are over.", values));
   }
 }
 

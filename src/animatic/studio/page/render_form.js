@@ -116,6 +116,7 @@ export function renderRequest() {
     settings: changedSettings(),
     compare: compared.filter((name) => name && name !== chosenMethod()),
     attention: $("attention").checked,
+    fast: $("fast").checked,
     then: $("then").value,
     takes: number("takes") ?? 1,
     vary: variationOf($("vary").value, $("vary-values").value),
@@ -149,6 +150,7 @@ export function openRequest(request) {
   $("vary").value = request.vary?.name ?? "";
   $("vary-values").value = request.vary?.values.join(", ") ?? "";
   $("attention").checked = request.attention;
+  $("fast").checked = Boolean(sampling.fast);
   $("none").checked = request.compare.includes("none");
   $("second").value = request.compare.find((name) => name !== "none") ?? "";
   openFirstImage(request.generation);

@@ -1,7 +1,7 @@
 // The time of the scene that is shown, on a key frame or between two, and changes of the scene there.
 
 import { options } from "./client.js";
-import { notify } from "./dom.js";
+import { notifyError } from "./dom.js";
 import { keyAt, keyTimes, withKey } from "./key_times.js";
 import { t } from "./language.js";
 import { change, currentScene, draw, keyCount, state } from "./state.js";
@@ -23,7 +23,7 @@ const replaceScene = (next) => { state.story[state.scene] = next; };
 function hasRoom(scene) {
   const { keys } = options.limits;
   if (keyCount(scene) <= keys) return true;
-  notify(t("that takes {count} key frames; at most {keys} here", { count: keyCount(scene), keys }), { bad: true });
+  notifyError(new Error(t("that takes {count} key frames; at most {most} here", { count: keyCount(scene), most: keys })));
   return false;
 }
 

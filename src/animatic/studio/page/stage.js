@@ -25,7 +25,7 @@ function drawStage(scene, keys) {
   const time = shownTime();
   const boxes = boxesAt(scene, time).flatMap((box, i) => (box ? [editableBox(scene.tracks[i], i, box)] : []));
   const onKey = t("Stage, key frame {key} of {keys}", { key: state.key + 1, keys });
-  const between = t("Stage, at {seconds} s", { seconds: (time * scene.seconds).toFixed(2) });
+  const between = t("Stage, at {seconds} s", { seconds: (time * (scene.seconds || 1)).toFixed(2) });
   $("stage").ariaLabel = state.time === null ? onKey : between;
   $("stage").style.aspectRatio = $("viewport").style.aspectRatio = `${options.size.width} / ${options.size.height}`;
   $("stage").scene = null; // its elements are no longer those of `showBoxes`
@@ -64,7 +64,7 @@ function editableBox(track, i, box) {
   element.tabIndex = 0;
   element.role = "button";
   const label = t("{phrase}: left {x} %, top {y} %, {w} % wide, {h} % high", { phrase: track.phrase, x, y, w, h });
-  element.ariaLabel = track.locked ? t("{label}, locked", { label }) : label;
+  element.ariaLabel = track.locked ? t("{box}, locked", { box: label }) : label;
   element.ariaCurrent = String(i === state.track);
   element.classList.toggle("locked", Boolean(track.locked));
   element.dataset.focus = `box ${i}`;
