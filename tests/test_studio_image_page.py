@@ -84,6 +84,7 @@ def test_a_video_begins_with_the_picture(page, running):
     page.click("#cards button:text('Open')")
     page.wait_for_selector("#image-kept:not([hidden])")
     page.click("#render")
+    page.wait_for_selector("#progress", state="visible")
     page.wait_for_selector("#progress", state="hidden", timeout=120_000)
     newest = api.gallery()["jobs"][0]
     assert newest["id"] != job["id"] and newest["request"]["generation"]["image_digest"] == digest

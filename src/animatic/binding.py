@@ -281,9 +281,10 @@ def bind(
 def _rate_of_clip(request: GenerationRequest, backbone: Backbone) -> float | None:
     """The requested frame rate; where a number of frames fills a scene's seconds, theirs, if the model reads it."""
     sampling = request.sampling
-    if not backbone.rate_matters or sampling.fps is not None or len(request.story) > 1:
+    (scene, *others) = request.story
+    if not backbone.rate_matters or sampling.fps is not None or others:
         return sampling.fps
-    return frame_rate(request.story[0], backbone.geometry, sampling.frames, None)
+    return frame_rate(scene, backbone.geometry, sampling.frames, None)
 
 
 def feature_cache_of(request: GenerationRequest, backbone: Backbone) -> FeatureCache | None:
