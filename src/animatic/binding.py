@@ -213,7 +213,7 @@ def bind(
     sampling = request.sampling
     check_story(request.story)
     check_numbers(request)
-    backbone = at_rate(backbone, sampling.fps)
+    backbone = at_rate(backbone, _rate_of_clip(request, backbone))
     backbone = _with_own_negative(backbone, sampling.negative)
     geometry = backbone.geometry
     defaults = backbone.defaults
@@ -276,6 +276,15 @@ def bind(
         windowed,
         first_image,
     )
+
+
+def _rate_of_clip(request: GenerationRequest, backbone: Backbone) -> float | None:
+    """The requested frame rate; where a number of frames fills a scene's seconds, theirs, if the model reads it."""
+    sampling = request.sampling
+    (scene, *others) = request.story
+    if not backbone.rate_matters or sampling.fps is not None or others:
+        return sampling.fps
+    return frame_rate(scene, backbone.geometry, sampling.frames, None)
 
 
 def feature_cache_of(request: GenerationRequest, backbone: Backbone) -> FeatureCache | None:

@@ -47,6 +47,8 @@ class Components(Backbone):
     full_precision_vae: ClassVar[bool] = False  # the VAE computes in float32, whatever the network
     by_shape: ClassVar[bool] = True  # what the network computes follows from shapes, so that it can be rehearsed
 
+    usual_defaults: ClassVar[ModelDefaults] = ModelDefaults()  # of a model that is like none known
+
     name: str
     unet: Any
     vae: Any
@@ -67,6 +69,14 @@ class Components(Backbone):
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network, from the part of a model folder that holds it."""
         return read_network(cls.network, folder, dtype)
+
+    @classmethod
+    def native_defaults(cls, folder: Path, known: ModelDefaults | None) -> ModelDefaults:
+        """How a model folder is used that nobody names: as the model `known` that it is like, None where like none.
+
+        Raises `AnimaticError` where the folder has a configuration of it that is damaged.
+        """
+        return known or cls.usual_defaults
 
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:

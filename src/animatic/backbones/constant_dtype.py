@@ -19,7 +19,7 @@ from torch import nn
 @contextmanager
 def constant_dtype(network: nn.Module) -> Iterator[None]:
     """Within this context `network.dtype` is what it is now, without a walk; other networks than diffusers' as ever."""
-    own = type(network)
+    own: Any = type(network)
     if not isinstance(network, ModelMixin) or isinstance(network, _Constant):
         yield
         return

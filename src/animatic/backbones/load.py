@@ -202,7 +202,10 @@ class Found:
         if "defaults" in self.card:
             with reading_card(self.folder):
                 return ModelDefaults(**self.card["defaults"])
-        return (self.known and self.known.defaults) or ModelDefaults()
+        known = self.known and self.known.defaults
+        if known and not self.alike:  # somebody named the model
+            return known
+        return self.cls.native_defaults(self.folder, known)
 
 
 def found_at(place: Location) -> Found:

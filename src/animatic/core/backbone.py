@@ -47,6 +47,8 @@ class Geometry:
         `windowed`: the model evaluates it in windows, so that it may be longer than `max_frames`. Raises
         `AnimaticError` where the model does not take this size.
         """
+        if self.max_frames == 1 and frames != 1 and not windowed:
+            raise AnimaticError(f"frames is {frames}; this model makes pictures, of 1 frame")
         if frames < 1 or (frames > self.max_frames and not windowed):
             raise AnimaticError(f"frames is {frames}; this model takes 1 to {self.max_frames}")
 
@@ -56,7 +58,10 @@ class Geometry:
             # whole tokens, of whole cells
             multiple = ratio * cells
             if value < multiple or value % multiple:
-                raise AnimaticError(f"{name} is {value}; this model takes multiples of {multiple} pixels")
+                below = value // multiple * multiple
+                nearest = f"{below} or {below + multiple}" if below > 0 else f"{multiple}"
+                takes = f"this model takes multiples of {multiple} pixels, such as {nearest}"
+                raise AnimaticError(f"{name} is {value}; {takes}")
 
         # the first latent frame holds one frame; where tokens hold two latent frames there is a spare one before it
         after_first = ceil_div(frames - 1, self.vae_temporal_ratio)
@@ -161,18 +166,19 @@ class Backbone(ABC):
 
     `name`: for messages. `family`: whose settings the methods use, "modelscope", "zeroscope", "mini", ..., or "" for
     those of any model. `architecture`: whose settings they use where the family has none of its own, "transformer" or
-    "". `provides`: the capabilities that controls may need. `words`: the only objects it can show;
-    empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
-    or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
-    each adapter added to it, network "" for all. `embeddings`: (file, word) of each word added to its text encoder.
-    `memory`: the memory options it was loaded with. `image_input`: whether its clips can begin with an image
-    ("optional"), must ("required") or cannot (""). `first_frame`: clean latents `[1, channel, 1, height, width]` in
-    place of a sample's first latent frame, set by `with_image` alone.
+    "". `rate_matters`: whether predictions depend on the geometry's frame rate. `provides`: the capabilities that
+    controls may need. `words`: the only objects it can show; empty where there is no such limit. `concat_conditioning`:
+    set for models that finish videos. `reference`: the name or folder from which `load` loads it again ("" where it was
+    assembled by hand). `loras`: (file, scale, network) of each adapter added to it, network "" for all. `embeddings`:
+    (file, word) of each word added to its text encoder. `memory`: the memory options it was loaded with. `image_input`:
+    whether its clips can begin with an image ("optional"), must ("required") or cannot (""). `first_frame`: clean
+    latents `[1, channel, 1, height, width]` in place of a sample's first latent frame, set by `with_image` alone.
     """
 
     name: str
     family: str = ""
     architecture: ClassVar[str] = ""
+    rate_matters: ClassVar[bool] = False
     provides: frozenset[str]
     geometry: Geometry
     defaults: ModelDefaults

@@ -166,9 +166,9 @@ class Api(TakeEndpoints):
         The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
-        attention maps; `loras` are names that the studio was started with; `then` are finishing stages.
-        `image` is a PNG, JPEG or WebP in base64 that the video begins with. `takes` are made from as many seeds, `seed`
-        and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
+        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `image` is a
+        PNG, JPEG or WebP in base64 that the video begins with, or the digest of one sent before. `takes` are made from
+        as many seeds, `seed` and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
         `fast` reuses features between unguided steps: quicker, and not exact.
         """
         sides = parse_size(size)

@@ -2,6 +2,7 @@
 
 import { ask, options } from "./client.js";
 import { $, fillSelect, make, reporting } from "./dom.js";
+import { firstImageRequest, openFirstImage } from "./first_image.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
 import { addView, state, storyJson } from "./state.js";
@@ -120,6 +121,7 @@ export function renderRequest() {
     takes: number("takes") ?? 1,
     vary: variationOf($("vary").value, $("vary-values").value),
     ...samplingOptions(),
+    ...firstImageRequest(),
   };
 }
 
@@ -151,6 +153,7 @@ export function openRequest(request) {
   $("fast").checked = Boolean(sampling.fast);
   $("none").checked = request.compare.includes("none");
   $("second").value = request.compare.find((name) => name !== "none") ?? "";
+  openFirstImage(request.generation);
   $("fields").replaceChildren();
   opened = settings;
 }

@@ -4,6 +4,7 @@ import { ask, loadOptions } from "./client.js";
 import { $, notifyError } from "./dom.js";
 import { bindFiles } from "./files.js";
 import { bindFilmstrip } from "./filmstrip.js";
+import { bindFirstImage } from "./first_image.js";
 import { bindGallery, loadGallery } from "./gallery.js";
 import { bindJobWatch, onDone, resumeWatch } from "./job_watch.js";
 import { addLanguageView, beginLanguage } from "./language.js";
@@ -41,7 +42,7 @@ async function begin() {
 
   const bindings = [
     bindHistory, bindShortcuts, bindFilmstrip, bindTimeline, bindRuler, bindStage, bindZoom, bindRecording, bindObjects,
-    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindJobWatch, bindResults, bindGallery,
+    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindFirstImage, bindJobWatch, bindResults, bindGallery,
   ];
   for (const bind of bindings) bind();
   bindProjects(() => loadGallery());
