@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..core.attention import matches_any
 from ..core.backbone import Backbone, Geometry, ModelDefaults
+from ..core.feature_reuse import FeatureCache
 from ..core.schedule import Schedule
 from ..core.schedulers import scheduler_named
 from ..core.text import ClipText
@@ -25,6 +26,7 @@ from .attention_processors import UNetProcessor
 from .checkpointing import add_checkpointing
 from .codec import PatchCodec, latents_of
 from .constant_dtype import constant_dtype
+from .feature_caches import DeepFeatures, is_nested
 from .folder import read_network
 from .gradients import without_gradients
 from .grounding import fusers_on, has_grounding
@@ -117,6 +119,9 @@ class Components(Backbone):
     def hooks_at(self, step: Step) -> AttentionHooks:
         """The hooks of the network that is called at `step`, for models of several networks."""
         return self.hooks
+
+    def feature_cache(self) -> FeatureCache | None:
+        return DeepFeatures(self.unet) if is_nested(self.unet) else None
 
     @property
     def attention_layers(self) -> tuple[str, ...]:
