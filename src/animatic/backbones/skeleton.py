@@ -23,9 +23,10 @@ from ..core.backbone import Geometry, ModelDefaults
 from ..errors import AnimaticError
 from ..quiet import quiet
 from .attention_processors import WAN_TEXT_TOKENS
+from .card_values import has_coordinates
 from .codec import PatchCodec
 from .components import Components
-from .folder import class_in, read_card, read_json
+from .folder import class_in, read_card, read_json, reading_card
 from .grounding import add_grounding
 from .hunyuan import HunyuanVideo
 from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS
@@ -162,7 +163,8 @@ def _of_folder(place: Location) -> Skeleton:
         vae_config = _vae(configs["vae"]).config
     geometry = found.geometry(sizes, vae_config)
     made = _assembled(place.name, configs, encoder_classes, encoders, geometry, found.defaults())
-    made.coordinates = found.card.get("coordinates", False)
+    with reading_card(folder):
+        made.coordinates = has_coordinates(found.card)
     made.family = found.known.family if found.known else ""
     second = None
     if class_in(found.index, "transformer_2"):
