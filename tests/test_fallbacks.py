@@ -182,42 +182,6 @@ def test_a_damaged_card_is_one_line(tmp_path, damage):
         load(str(tmp_path / "m"), "cpu")
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        ({"geometry": []}, "geometry is []; want an object with frames, height"),
-        ({"geometry": {"height": 16, "width": 16}}, "geometry.frames is missing; want it, such as 16"),
-        ({"geometry": {"frames": "4"}}, "geometry.frames is '4'; want a value such as 16, without quotes"),
-        ({"geometry": {"frames": 4.0}}, "geometry.frames is 4.0; want whole, 1 to"),
-        ({"geometry": {"frames": True}}, "geometry.frames is True; want whole, 1 to"),
-        ({"geometry": {"width": -16}}, "geometry.width is -16; want whole, 1 to"),
-        ({"geometry": {"channels": 10**30}}, "geometry.channels is 1000000000000000000000000000000; want whole, 1 to"),
-        ({"geometry": {"fps": 0}}, "geometry.fps is 0; want"),
-        ({"geometry": {"patch": [1, 2]}}, "geometry.patch is [1, 2]; want three whole numbers"),
-        ({"geometry": {"patch": 2}}, "geometry.patch is 2; want three whole numbers"),
-        ({"geometry": {"frame": 4}}, "geometry.frame is not known; want one of frames,"),
-        ({"defaults": "no"}, "defaults is 'no'; want an object with steps, guidance"),
-        ({"defaults": {"steps": [25]}}, "defaults.steps is [25]; want whole, 1 to"),
-        ({"defaults": {"guidance": float("nan")}}, "defaults.guidance is nan; want a number"),
-        ({"defaults": {"negative": None}}, "defaults.negative is None; want words"),
-        ({"defaults": {"low_noise_guidance": {}}}, "defaults.low_noise_guidance is {}; want a number"),
-        ({"coordinates": "yes"}, "coordinates is 'yes'; want true or false"),
-        ({"words": ["bear", 3]}, "words is ['bear', 3]; want a list of words"),
-    ],
-)
-def test_a_field_of_a_card_with_another_type_is_named(tmp_path, damage, reason):
-    save_model(tmp_path / "m", small())
-    file = tmp_path / "m" / "animatic.json"
-    card = json.loads(file.read_text())
-    for part, values in damage.items():
-        whole = isinstance(values, dict) and "height" not in values
-        card[part] = {**card[part], **values} if whole else values
-    file.write_text(json.dumps(card))
-    with pytest.raises(AnimaticError) as refusal:
-        load(str(tmp_path / "m"), "cpu")
-    assert f"m/animatic.json: cannot be used ({reason}" in str(refusal.value)
-
-
 def test_an_unknown_key_of_a_card_is_said(tmp_path):
     save_model(tmp_path / "m", small())
     card = tmp_path / "m" / "animatic.json"
