@@ -17,7 +17,7 @@ from animatic.benchmarks.run_store import Run
 pytest.importorskip("ray", reason="Ray is not installed (animatic[cluster])")
 JOBS = 500
 BETWEEN_KILLS = 50  # jobs
-STALL = 300.0  # seconds without a new job; the whole takes as long as a busy machine needs
+STALL = 900.0  # seconds without a new job; the whole takes as long as a busy machine needs
 COMMAND = [
     sys.executable, "-m", "animatic", "bench", "generate", "lvd", "--method", "none", "--steps", "1", "--frames", "1",
     "--limit", str(JOBS), "--threads", "1",
