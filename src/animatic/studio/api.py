@@ -17,7 +17,9 @@ from ..methods import GROUP, METHODS, method_named
 from ..methods.settings import settings_of
 from ..planning.chat import Paste
 from ..planning.language_model import LanguageModelPlanner
+from ..planning.lexicon import colours
 from ..planning.planners import Planner, PlannerOptions, planner_named
+from ..planning.suggestions import suggestions
 from ..planning.template import load_template
 from ..plugins import packages_of
 from ..request import FinishingOptions, SamplingOptions, WindowOptions
@@ -75,6 +77,7 @@ class Api:
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
+            "colours": colours(),
             "loras": self.studio.loras,
             "size": {**size, "steps": loaded.defaults.steps},
             "palette": PALETTE,
@@ -118,6 +121,12 @@ class Api:
         """The settings of a method on a model: path, kind, default, most, choices, range, help."""
         settings = settings_of(method_named(method), self.studio.model(model))
         return [each.to_dict() for each in settings.values()]
+
+    def suggest(self, phrases: list[str], model: Name = "mini") -> dict[str, list[str]]:
+        """For each phrase that a model has not learned, words that it has; a model that shows anything has none."""
+        _within([("{} phrases", len(phrases), self.limits.tracks), *self._letters("phrase", *phrases)])
+        found = suggestions(phrases, self.studio.model(model).words)
+        return {phrase: list(words) for phrase, words in found.items()}
 
     def render(
         self,
@@ -274,7 +283,20 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
         raise Refused(f"{name}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-ENDPOINTS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
+ENDPOINTS = (
+    "options",
+    "plan",
+    "chat",
+    "check",
+    "fields",
+    "render",
+    "finish",
+    "edit",
+    "status",
+    "cancel",
+    "gallery",
+    "suggest",
+)
 
 
 def _with_links(status: dict[str, Any]) -> dict[str, Any]:

@@ -23,12 +23,24 @@ from .connections import ConnectionLimits, limit_connections
 from .log import Refused
 from .middleware import LOOPBACK, RequestFilter
 
-PAGES = {  # path: file, kind
-    "/": ("index.html", "text/html"),
-    "/studio.css": ("studio.css", "text/css"),
-    "/studio.js": ("studio.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+KINDS = {
+    "css": "text/css",
+    "html": "text/html",
+    "js": "text/javascript",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+}  # of the page's files, by their names' endings
+
+
+def page_files() -> dict[str, tuple[bytes, str]]:
+    """The page's files and kinds by path: {"/stage.js": (b"...", "text/javascript"), ...}; "/" is index.html."""
+    found = {}
+    for file in (files("animatic.studio") / "page").iterdir():
+        kind = KINDS.get(file.name.rpartition(".")[2])
+        if kind:
+            path = "/" if file.name == "index.html" else f"/{file.name}"
+            found[path] = (file.read_bytes(), kind)
+    return found
 
 
 def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str] = (), seconds: float = 60) -> Any:
@@ -37,6 +49,7 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
     import gradio
 
     # what every request passes first
+    pages = page_files()
     takes: dict[str, list[str]] = {}
     for name in ENDPOINTS:
         signature = inspect.signature(getattr(api, name))
@@ -48,7 +61,7 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
 
     request_filter = Middleware(
         RequestFilter,
-        pages=PAGES,
+        pages=pages,
         endpoints=counts,
         most=api.limits.body,
         password=password,
@@ -63,9 +76,7 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
     )  # fmt: skip
 
     # the page
-    page = files("animatic.studio") / "page"
-    for path, (file, kind) in PAGES.items():
-        content = (page / file).read_bytes()
+    for path, (content, kind) in pages.items():
         app.api_route(path, methods=["GET", "HEAD"])(_static(content, kind))
 
     # the endpoints, for Gradio's clients and as plain HTTP
