@@ -45,7 +45,7 @@ class Texts(HTMLParser):
         assert self.open.pop()[0] == tag
 
     def handle_data(self, data):
-        if data.strip() and self.open[-1][1]:
+        if any(map(str.isalpha, data)) and self.open[-1][1]:
             self.found.append(data.strip())
 
 
@@ -62,8 +62,14 @@ def test_every_text_has_every_language():
     assert len(sources()) > 150
     missing = sorted(sources() - set(STRINGS))
     assert missing == [], "want these in strings.json"
+    assert sorted(set(STRINGS) - sources()) == [], "no text is so"
     for text, translations in STRINGS.items():
         assert set(translations) == LANGUAGES and all(translations.values()), text
+
+
+def test_no_text_is_there_twice():
+    lines = re.findall(r'^ ("(?:[^"\\]|\\.)*"): \{', (PAGE / "strings.json").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == len(set(lines)) == len(STRINGS)
 
 
 def test_a_translation_has_the_values_of_its_source():

@@ -15,6 +15,7 @@ from .controls.guidance import Guidance
 from .controls.windows import Windows
 from .core.backbone import Backbone, MemoryOptions
 from .core.control import Control
+from .core.feature_reuse import FeatureCache
 from .core.order import check_guided, check_order, sorted_controls
 from .core.schedule import Schedule
 from .core.setting_values import Value
@@ -232,6 +233,7 @@ def bind(
 
     first_image = first_image_of(request, image)
     check_image(first_image, backbone, request, windowed)
+    feature_cache_of(request, backbone)  # raises where there is none to be had
 
     if plain.truncates_prompts:
         backbone = truncating(backbone)
@@ -274,6 +276,17 @@ def bind(
         windowed,
         first_image,
     )
+
+
+def feature_cache_of(request: GenerationRequest, backbone: Backbone) -> FeatureCache | None:
+    """What reuses features where the request is `fast`. Raises `AnimaticError` where the model has nothing to reuse."""
+    if not request.sampling.fast:
+        return None
+    cache = backbone.feature_cache()
+    if cache is None:
+        hint = "want it without, or a U-Net or transformer of several levels or blocks"
+        raise AnimaticError(f"fast is on, and nothing in {backbone.name} can be reused between steps; {hint}")
+    return cache
 
 
 def needs_windows(story: Story, backbone: Backbone, frames: int | None) -> bool:

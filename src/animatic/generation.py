@@ -237,6 +237,8 @@ def sampled(
         "scheduler": bound.schedule.name,
         "versions": versions(),
     }
+    if denoised.reuse:
+        made["fast"] = denoised.reuse
 
     # and each its own: video i of an edited story is that after i edits
     videos = []

@@ -1,7 +1,7 @@
 """Scenes: named boxes moving through time. Planners write them, people edit them, controls condition models on them.
 
 Boxes are `(x0, y0, x1, y1)` in fractions of the frame, origin top left, one per key frame; `None` means absent.
-Key frames are evenly spaced over the scene. A Story is several scenes in a row.
+Key frames are evenly spaced over the scene, unless it gives their times. A Story is several scenes in a row.
 """
 
 from __future__ import annotations
@@ -9,18 +9,30 @@ from __future__ import annotations
 import json
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from .errors import AnimaticError
 from .files import read_json, write_atomically
 
 VERSION = 1
+VERSION_WITH_TIMES = 2  # of scenes that give the times of their key frames; all others are written as version 1
 Box = tuple[float, float, float, float]
 _STRICT = ConfigDict(extra="forbid")
 
@@ -68,6 +80,8 @@ class Track:
 class Scene:
     """A prompt and the tracks of its objects. `seconds` is the duration; 0 is a still image.
 
+    `times` are those of the key frames, in fractions of the duration, rising from 0 to 1; () is evenly spaced.
+
     Raises `ValueError` (a pydantic `ValidationError`) naming the field that is wrong.
     """
 
@@ -77,6 +91,7 @@ class Scene:
     negative: str = ""
     seconds: float = 2.0
     reasoning: str = ""
+    times: tuple[float, ...] = ()
 
     @field_validator("seconds")
     @classmethod
@@ -85,17 +100,43 @@ class Scene:
             raise ValueError(f"seconds is {seconds}; want a number >= 0")
         return seconds
 
+    @field_validator("times")
+    @classmethod
+    def _rising(cls, times: tuple[float, ...]) -> tuple[float, ...]:
+        is_rising = all(a < b for a, b in pairwise(times))
+        if times and not (is_rising and times[0] == 0 and times[-1] == 1):
+            raise ValueError(f"found {list(times)}; want rising times, the first 0 and the last 1")
+        return times
+
     @model_validator(mode="after")
     def _in_step(self) -> Scene:
         lengths = {len(track.boxes) for track in self.tracks}
         if len(lengths) > 1:
             raise ValueError(f"tracks have {sorted(lengths)} key frames; want the same number in every track")
+        if self.times and lengths - {len(self.times)}:
+            raise ValueError(f"times are {len(self.times)} for {self.keys} key frames; want one for each")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_times(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What is evenly spaced is written as before there were times.
+        data = serialize(self)
+        if not self.times:
+            data.pop("times")
+        return data
 
     @property
     def keys(self) -> int:
         """Number of key frames (1 where nothing is tracked)."""
         return len(self.tracks[0].boxes) if self.tracks else 1
+
+    @property
+    def key_times(self) -> tuple[float, ...]:
+        """The time of each key frame, 0 to 1."""
+        if self.times and self.tracks:
+            return self.times
+        last = max(1, self.keys - 1)
+        return tuple(i / last for i in range(self.keys))
 
     def part(self, track: int) -> tuple[int, Scene]:
         """(index, scene) of the part of a story that a track belongs to: here the scene itself, see `Timeline.part`."""
@@ -104,15 +145,28 @@ class Scene:
     def at(self, frames: int, legacy: bool = False) -> Scene:
         """The same scene with one box per frame: linear in time, or by LVD's rule where `legacy`.
 
-        Linear: key i stands at i/(keys-1). Between a present and an absent key the nearer one decides.
+        Linear: key i stands at `key_times[i]`. Between a present and an absent key the nearer one decides. LVD's rule
+        takes evenly spaced keys only: raises `AnimaticError` where the scene gives other times.
         """
         if frames < 1:
             raise AnimaticError(f"frames is {frames}; want at least 1")
 
         # LVD's rule differs where boxes are absent; it is kept for its published numbers.
-        rule = _lvd_frames if legacy else _linear_frames
-        tracks = tuple(replace(track, boxes=rule(track.boxes, frames)) for track in self.tracks)
-        return replace(self, tracks=tracks)
+        if legacy and self.times:
+            given = [round(time, 3) for time in self.times]
+            raise AnimaticError(f"times of the scene are {given}; want evenly spaced key frames for a published method")
+
+        # Frames are evenly spaced: the scene that is returned gives no times.
+        if legacy:
+            resampled = [_lvd_frames(track.boxes, frames) for track in self.tracks]
+        elif self.times:
+            resampled = [_frames_between(track.boxes, self.times, frames) for track in self.tracks]
+        else:
+            resampled = [_linear_frames(track.boxes, frames) for track in self.tracks]
+        tracks = []
+        for track, boxes in zip(self.tracks, resampled, strict=True):
+            tracks.append(replace(track, boxes=boxes))
+        return replace(self, tracks=tuple(tracks), times=())
 
     def masks(self, frames: int, height: int, width: int, legacy: bool = False) -> np.ndarray:
         """Cells inside each box: bool `[track, frame, height, width]`, all False where absent.
@@ -132,10 +186,11 @@ class Scene:
         return masks
 
     def to_json(self) -> str:
-        return _dumps({"version": VERSION, **asdict(self)})
+        """JSON of version 1, or 2 where the scene gives times."""
+        return _dumps({"version": _version_of([self]), **_fields_of(self)})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write version-1 JSON, atomically."""
+        """Write `to_json`, atomically."""
         write_atomically(path, self.to_json().encode())
 
 
@@ -163,16 +218,32 @@ def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None
         at = f * last / max(1, frames - 1)
         low = min(int(at), last)
         fraction = at - low
-        a = boxes[low]
-        b = boxes[min(low + 1, last)]
-        if a is None or b is None:
-            out.append(a if fraction < 0.5 else b)
-            continue
-
-        # Rounding may exceed 1 by its last digit.
-        x0, y0, x1, y1 = (min(1.0, u + (v - u) * fraction) for u, v in zip(a, b, strict=True))
-        out.append((x0, y0, x1, y1))
+        out.append(_between(boxes[low], boxes[min(low + 1, last)], fraction))
     return tuple(out)
+
+
+def _frames_between(boxes: Sequence[Box | None], times: Sequence[float], frames: int) -> tuple[Box | None, ...]:
+    """The same for key frames at `times`."""
+    last = len(boxes) - 1
+    out: list[Box | None] = []
+    for f in range(frames):
+        # Where the frame lies between two key frames.
+        time = f / max(1, frames - 1)
+        low = min(bisect_right(times, time) - 1, last)
+        high = min(low + 1, last)
+        fraction = (time - times[low]) / (times[high] - times[low]) if high > low else 0.0
+        out.append(_between(boxes[low], boxes[high], fraction))
+    return tuple(out)
+
+
+def _between(a: Box | None, b: Box | None, fraction: float) -> Box | None:
+    """A box between two; the nearer of them where one is absent."""
+    if a is None or b is None:
+        return a if fraction < 0.5 else b
+
+    # Rounding may exceed 1 by its last digit.
+    x0, y0, x1, y1 = (min(1.0, u + (v - u) * fraction) for u, v in zip(a, b, strict=True))
+    return x0, y0, x1, y1
 
 
 def _lvd_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
@@ -216,11 +287,13 @@ def cells(low: float, high: float, count: int, legacy: bool = False) -> slice:
 
 
 def parse(data: Any, name: str = "scene") -> Scene:
-    """A version-1 Scene from decoded JSON. Raises `AnimaticError` naming `name` and the field."""
+    """A Scene from decoded JSON. Raises `AnimaticError` naming `name` and the field."""
     if not isinstance(data, dict):
         raise AnimaticError(f"{name}: found {type(data).__name__}; want a JSON object with prompt and tracks")
-    if data.get("version", VERSION) != VERSION:
-        raise AnimaticError(f"{name}: version is {data['version']!r}; this program reads version {VERSION}")
+    version = data.get("version", VERSION)
+    if version not in (VERSION, VERSION_WITH_TIMES):
+        known = f"{VERSION} and {VERSION_WITH_TIMES}"
+        raise AnimaticError(f"{name}: version is {version!r}; this program reads versions {known}")
 
     # pydantic names the field that is wrong, and refuses unknown ones.
     fields = {key: value for key, value in data.items() if key != "version"}
@@ -266,18 +339,29 @@ def load_scene(path: str | os.PathLike[str]) -> Scene:
 
 
 def story_json(story: Iterable[Scene]) -> str:
-    """Version-1 JSON: of the scene where there is one, else of the story."""
+    """JSON of the scene where there is one, else of the story; of version 2 where a scene gives times, else 1."""
     scenes = tuple(story)
     if len(scenes) == 1:
         return scenes[0].to_json()
 
     # A story of one scene is written as that scene.
-    return _dumps({"version": VERSION, "scenes": [asdict(scene) for scene in scenes]})
+    return _dumps({"version": _version_of(scenes), "scenes": [_fields_of(scene) for scene in scenes]})
 
 
 def save_story(story: Iterable[Scene], path: str | os.PathLike[str]) -> None:
-    """Write version-1 JSON of a story or of its one scene, atomically."""
+    """Write `story_json`, atomically."""
     write_atomically(path, story_json(story).encode())
+
+
+def _version_of(scenes: Sequence[Scene]) -> int:
+    return VERSION_WITH_TIMES if any(scene.times for scene in scenes) else VERSION
+
+
+def _fields_of(scene: Scene) -> dict[str, Any]:
+    fields = asdict(scene)
+    if not scene.times:
+        del fields["times"]
+    return fields
 
 
 def _dumps(data: dict[str, Any]) -> str:

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from ..core.arithmetic import ceil_div
 from ..core.backbone import Backbone, Geometry
+from ..core.feature_reuse import FeatureCache
 from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, joint_kind
 from .attention_processors import JointProcessor
 from .codec import latents_of
 from .components import Components
+from .feature_caches import FirstBlock, is_cacheable
 from .folder import read_json
 from .image_input import IMAGE_PIPELINES, ImageInput, with_image_channels
 from .presets import WAN
@@ -105,6 +107,11 @@ class Transformer(Components):
                 for i, block in child.named_children():
                     blocks[f"{name}.{i}"] = block
         return blocks
+
+    def feature_cache(self) -> FeatureCache | None:
+        if not all(map(is_cacheable, self.networks)):
+            return None
+        return FirstBlock(lambda step: self.hooks_at(step).network, self.networks)
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         return super().noise(seeds, frames, height, width, windowed).float()

@@ -15,6 +15,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer
 from torch import Tensor
 
 from ..core.backbone import Geometry
+from ..core.feature_reuse import FeatureCache
 from ..core.schedule import Grid, Schedule
 from ..core.schedulers import scheduler_named
 from ..core.types import Conditioning
@@ -22,6 +23,7 @@ from ..errors import AnimaticError, warn
 from .attention_hooks import AttentionHooks, refined_kind
 from .attention_processors import MaskedStreamsProcessor
 from .cogvideox import Transformer, patch_of
+from .feature_caches import describe_hunyuan_blocks
 from .folder import read_json
 
 IMAGE_PIPELINE = "HunyuanVideo15ImageToVideoPipeline"
@@ -53,6 +55,10 @@ class HunyuanVideo(Transformer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.image_input = ""  # the channels are there in any case
+
+    def feature_cache(self) -> FeatureCache | None:
+        describe_hunyuan_blocks()
+        return super().feature_cache()
 
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         if index.get("_class_name") == IMAGE_PIPELINE:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from .schedule import Schedule
 from .seeds import check_seed
 from .text import ClipText, find
 from .types import Attend, Branch, Conditioning, Step
+
+if TYPE_CHECKING:
+    from .feature_reuse import FeatureCache
 
 DTYPES = ("float32", "bfloat16", "float16")
 QUANTIZED = ("int8", "fp8")
@@ -265,6 +268,13 @@ class Backbone(ABC):
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
         """The blocks by name, in order, of a network in which each block reads the one before alone; {} for a UNet."""
         return {}
+
+    def feature_cache(self) -> FeatureCache | None:
+        """What reuses features of its network between noise levels (see `feature_reuse`); None where nothing can.
+
+        Raises `AnimaticError` where the network has such a cache already.
+        """
+        return None
 
     @property
     def attention_layers(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from .api import ENDPOINTS, Api, call
 from .connections import ConnectionLimits, limit_connections
 from .log import Refused
 from .middleware import LOOPBACK, RequestFilter
+from .project_routes import add_project_routes
 
 KINDS = {
     "css": "text/css",
@@ -68,6 +69,7 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
         local=local,
         hosts=hosts,
         seconds=seconds,
+        upload=api.limits.project,
         has_session=has_session,
     )
     app = gradio.Server(
@@ -110,6 +112,8 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
     @app.get("/made/{job}/{file}")
     def made(job: str, file: str) -> Response:
         return FileResponse(api.studio.log.file(job, file))
+
+    add_project_routes(app, api)
 
     @app.get("/preview/{job}")
     def preview(job: str) -> Response:

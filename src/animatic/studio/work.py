@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from ..scene import Story, save_story
 from .images import image_of
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
+from .limits import Limits as Limits
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 from .memory import KEPT_FREE, check_memory, contained, free_memory, gibibytes, is_out_of_memory
 
@@ -36,29 +37,6 @@ PATIENCE = 20.0  # seconds that a job has to stop when the studio closes: it not
 RETRY = 1.0  # seconds until a record is written again that the disk had no room for
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for.
-
-    `waiting` is of all users together, `frames` and `seconds` are of each scene. `memory`: GiB that a job may take
-    beside its model's weights; 0 is what is free.
-    """
-
-    waiting: int = 16
-    frames: int = 64
-    steps: int = 200
-    side: int = 1024
-    image_side: int = 4096
-    scenes: int = 8
-    tracks: int = 16
-    keys: int = 64
-    letters: int = 2000
-    compare: int = 2
-    body: int = 2_000_000
-    seconds: int = 60
-    memory: float = 0.0
 
 
 class Studio:
@@ -135,7 +113,7 @@ class Studio:
     def check(self, wanted: JobRequest) -> None:
         """Raise where it cannot be done, as far as that is known before: of a model that is not loaded, less."""
         request = wanted.generation
-        for each in wanted.requests:
+        for _, each in wanted.requests:
             method_named(each.method)
         self.known(request.model)
         if request.embeddings:
@@ -166,7 +144,7 @@ class Studio:
             for i, scene in enumerate(request.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
-        for each in wanted.requests:
+        for _, each in wanted.requests:
             check_memory(bind(each, model, image=image), model, request.model, self._room(free))
         if request.finishing.stages:
             self.check_stages(request.finishing.stages, render_shape(bind(request, model, image=image)), model.family)
@@ -228,6 +206,11 @@ class Studio:
             elif self._job is not None and self._job.record.id == name:
                 self._job.stop.set()
         return self.status(name)
+
+    def delete(self, name: str) -> None:
+        """Move a job that is over to the trash."""
+        with self._states:  # no job begins meanwhile
+            self.log.delete(name)
 
     def close(self, patience: float = PATIENCE) -> bool:
         """Stop the job at hand and the worker; what waits is done by the next server.

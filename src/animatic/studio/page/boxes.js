@@ -1,7 +1,7 @@
 // Boxes as elements over a picture: on the stage, in the player, over results.
 
 import { make } from "./dom.js";
-import { boxesAt } from "./geometry.js";
+import { boxesAt } from "./key_times.js";
 import { hue } from "./state.js";
 
 /** Put an element where a box is, in percent of its parent. */

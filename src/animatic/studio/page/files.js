@@ -35,13 +35,15 @@ export function openStory(json) {
   change(() => {
     state.story = scenesOf(json);
     state.scene = 0;
+    state.time = null;
   });
   $("prompt").value = currentScene().prompt;
 }
 
 function exportStory() {
   const isStory = state.story.length > 1;
-  const json = isStory ? storyJson() : { version: 1, ...currentScene() };
+  const { version, scenes } = storyJson();
+  const json = isStory ? { version, scenes } : { version, ...scenes[0] };
   download(new Blob([JSON.stringify(json, null, 1) + "\n"], { type: "application/json" }), isStory ? "story.json" : "scene.json");
 }
 

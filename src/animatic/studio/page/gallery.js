@@ -4,8 +4,10 @@ import { ask } from "./client.js";
 import { $, make, notifyError, reporting } from "./dom.js";
 import { openStory } from "./files.js";
 import { addLanguageView, t } from "./language.js";
+import { cardTools, showCounts } from "./projects.js";
 import { loadFields, openRequest } from "./render_form.js";
 import { figuresOf, playbackControls, showResult } from "./results.js";
+import { bestTake } from "./takes.js";
 
 const compared = new Map(); // at most two jobs, by id
 
@@ -27,8 +29,8 @@ export function showPage(shown) {
 }
 
 /** Show the jobs that the search finds, or those from number `first` on below the ones that are shown. */
-async function loadGallery(first = 0) {
-  const { count, jobs } = await ask("gallery", { search: $("search").value, first });
+export async function loadGallery(first = 0) {
+  const { count, jobs } = await ask("gallery", { search: $("search").value, first, favourites: $("favourites").checked });
   if (!first) $("cards").replaceChildren();
   $("cards").append(...jobs.map(card));
   if (!count) {
@@ -36,13 +38,15 @@ async function loadGallery(first = 0) {
     $("cards").append(make("li", { textContent: text }));
   }
   $("more").hidden = first + jobs.length >= count;
+  await showCounts();
 }
 
 function card(job) {
   const { generation, story } = job.request;
   const prompts = story.scenes.map((scene) => scene.prompt).join(" / ");
   const day = job.id.replace(/(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d).*/, "$1-$2-$3 $4:$5");
-  const about = t("{method}, {model}, seed {seed}; {day}", { ...generation, seed: generation.sampling.seed, day });
+  const made = t("{method}, {model}, seed {seed}; {day}", { ...generation, seed: generation.sampling.seed, day });
+  const about = job.files.length > 1 ? `${made}; ${t("{count} takes", { count: job.files.length })}` : made;
 
   const open = make("button", { textContent: t("Open"), ariaLabel: t("Open the scene: {prompts}", { prompts }), onclick: () => openJob(job) });
   const mark = make("button", { textContent: t("Compare"), ariaLabel: t("Compare: {prompts}", { prompts }), disabled: job.state !== "done" });
@@ -54,12 +58,12 @@ function card(job) {
     picture(job, prompts),
     make("p", { textContent: prompts }),
     make("span", { className: "hint", textContent: about }),
-    make("div", { className: "bar" }, open, mark));
+    make("div", { className: "bar" }, open, mark, ...cardTools(job, prompts)));
 }
 
-/** The first video of a job, which plays under the pointer; its state where it has none. */
+/** The best video of a job, which plays under the pointer; its state where it has none. */
 function picture(job, label) {
-  const src = job.files[0]?.mp4;
+  const src = job.files[bestTake(job)]?.mp4;
   if (!src) return make("div", { className: "empty", textContent: t(job.state), title: job.message });
   const video = make("video", { src, muted: true, loop: true, playsInline: true, preload: "metadata", ariaLabel: label });
   video.onmouseenter = () => video.play();
@@ -72,7 +76,7 @@ function openJob(job) {
   openStory(job.request.story);
   openRequest(job.request);
   showPage("studio");
-  if (job.state === "done") showResult(job);
+  if (job.files.length) showResult(job);
   else $("result").hidden = true;
   loadFields().catch(notifyError);
 }
@@ -92,7 +96,7 @@ function showCompared() {
     root.replaceChildren();
     return;
   }
-  const figures = [...compared.values()].flatMap((job, i) => figuresOf({ ...job, files: job.files.slice(0, 1) }, `${"AB"[i]}: `));
+  const figures = [...compared.values()].flatMap((job, i) => figuresOf({ ...job, files: [job.files[bestTake(job)]] }, `${"AB"[i]}: `));
   const bar = make("div", { className: "bar" });
   root.replaceChildren(make("div", { className: "versions" }, ...figures), bar);
   bar.append(...playbackControls(root));

@@ -1,4 +1,4 @@
-// Boxes [x0, y0, x1, y1] as fractions of the frame: moved, resized, and at times between key frames. No page in here.
+// Boxes [x0, y0, x1, y1] as fractions of the frame: moved and resized; times of a story. No page in here.
 
 const SMALLEST = 0.02; // side of a box
 export const MIDDLE = [0.35, 0.35, 0.65, 0.65];
@@ -28,18 +28,6 @@ export function resized(box, corner, dx, dy) {
   const north = corner.includes("n") ? dy : 0, south = corner.includes("n") ? 0 : dy;
   const next = boxBetween([x0 + west, y0 + north], [x1 + east, y1 + south]);
   return next[2] - next[0] >= SMALLEST && next[3] - next[1] >= SMALLEST ? next : box;
-}
-
-/** Boxes of a scene's tracks at a time 0..1: linear between key frames, the nearer one where either is absent. */
-export function boxesAt(scene, time) {
-  return scene.tracks.map(({ boxes }) => {
-    const position = time * (boxes.length - 1);
-    const before = Math.min(Math.floor(position), boxes.length - 1);
-    const fraction = position - before;
-    const a = boxes[before], b = boxes[Math.min(before + 1, boxes.length - 1)];
-    if (a && b) return a.map((value, i) => value + (b[i] - value) * fraction);
-    return fraction < 0.5 ? a : b;
-  });
 }
 
 /** The scene shown at a fraction 0..1 of a story, and the time 0..1 within it; scenes last their seconds. */

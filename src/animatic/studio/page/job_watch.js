@@ -8,7 +8,7 @@ const JOB = "animatic.job"; // of localStorage: the job that is watched
 const INTERVAL = 350, AWAY = 2000; // milliseconds between two questions, and where the server did not answer
 const listeners = [];
 
-/** Have `listener(job)` called with each job that is done. */
+/** Have `listener(job)` called with each job that made something: one that was stopped may have. */
 export const onDone = (listener) => listeners.push(listener);
 
 export function bindJobWatch() {
@@ -41,9 +41,9 @@ async function watch(id) {
   $("cancel").disabled = false;
   try {
     const job = await ended(id);
-    if (job.state === "done") listeners.forEach((listener) => listener(job));
-    else if (job.state === "failed") notifyError(job);
-    else notify(t("Stopped."));
+    if (job.files.length) listeners.forEach((listener) => listener(job));
+    if (job.state === "failed") notifyError(job);
+    if (job.state === "cancelled") notify(t("Stopped."));
   } finally {
     localStorage.removeItem(JOB);
     $("render").disabled = false;

@@ -4,6 +4,8 @@ export const LANGUAGES = { en: "English", de: "Deutsch", es: "EspaÃ±ol", zh: "ä¸
 const STORE = "animatic.language"; // of localStorage
 const ATTRIBUTES = ["placeholder", "title", "aria-label", "alt"];
 
+const LETTER = /\p{L}/u; // a text without one is the same in every language
+
 let strings = {}; // English: {language: translation}
 let language = "en";
 const views = [];
@@ -53,7 +55,7 @@ function collectSources(element) {
   }
   for (const child of element.childNodes) {
     if (child.nodeType === Node.ELEMENT_NODE) collectSources(child);
-    if (child.nodeType !== Node.TEXT_NODE || !child.data.trim()) continue;
+    if (child.nodeType !== Node.TEXT_NODE || !LETTER.test(child.data)) continue;
     const [, before, source, after] = child.data.match(/^(\s*)(.*?)(\s*)$/s);
     sources.push({ source, write: (text) => { child.data = before + text + after; } });
   }

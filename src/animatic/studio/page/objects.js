@@ -4,8 +4,10 @@
 import { options } from "./client.js";
 import { $, make, notifyError } from "./dom.js";
 import { MIDDLE, clamp } from "./geometry.js";
+import { boxesAt, keyTimes } from "./key_times.js";
 import { t } from "./language.js";
 import { colourOf, coloured, exchanged } from "./phrases.js";
+import { changeBox, shownTime } from "./scene_edits.js";
 import { addView, change, copy, currentScene, draw, hue, keyCount, state } from "./state.js";
 
 const opened = new WeakSet(); // tracks whose own prompt is shown
@@ -61,8 +63,8 @@ function colourSelect(track, i) {
 
 function toggleButton(track, i) {
   const { phrase } = track;
-  const isShown = Boolean(track.boxes[state.key]);
-  const label = isShown ? t("Hide {phrase} on this key frame", { phrase }) : t("Show {phrase} on this key frame", { phrase });
+  const isShown = Boolean(boxesAt(currentScene(), shownTime())[i]);
+  const label = isShown ? t("Hide {phrase} at this time", { phrase }) : t("Show {phrase} at this time", { phrase });
   const toggle = make("button", { textContent: isShown ? t("Hide") : t("Show"), ariaLabel: label, onclick: () => toggleShown(i) });
   toggle.dataset.focus = `hide ${i}`;
   return toggle;
@@ -119,10 +121,12 @@ export function renameObject(i, phrase) {
 
 export const removeObject = (i) => change(() => { currentScene().tracks.splice(i, 1); });
 
-/** Hide an object on a key frame, or show it again: where it is on the nearest key frame that has it. */
-export function toggleShown(i, key = state.key) {
-  const { boxes } = currentScene().tracks[i];
-  const shown = [...boxes.keys()].filter((k) => boxes[k]);
-  const [nearest] = shown.sort((a, b) => Math.abs(a - key) - Math.abs(b - key));
-  change(() => { boxes[key] = boxes[key] ? null : copy(boxes[nearest] ?? MIDDLE); });
+/** Hide an object at the shown time, or show it again: where it is on the nearest key frame that has it. */
+export function toggleShown(i) {
+  const scene = currentScene(), time = shownTime();
+  const { boxes } = scene.tracks[i];
+  const distances = keyTimes(scene).map((each) => Math.abs(each - time));
+  const shown = [...boxes.keys()].filter((key) => boxes[key]);
+  const [nearest] = shown.sort((a, b) => distances[a] - distances[b]);
+  changeBox(i, boxesAt(scene, time)[i] ? null : copy(boxes[nearest] ?? MIDDLE));
 }

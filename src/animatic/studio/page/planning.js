@@ -52,6 +52,7 @@ function takeStory(scenes) {
       state.story[state.scene] = scenes[0];
     }
     state.key = state.track = 0;
+    state.time = null;
   });
 }
 

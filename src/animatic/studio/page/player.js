@@ -4,7 +4,8 @@ import { showBoxes } from "./boxes.js";
 import { $ } from "./dom.js";
 import { clamp, storyFraction } from "./geometry.js";
 import { t } from "./language.js";
-import { addView, currentScene, draw, keyTime, state } from "./state.js";
+import { shownTime } from "./scene_edits.js";
+import { addView, currentScene, draw, state } from "./state.js";
 
 const PAUSE = 400; // milliseconds at the end of each round
 const SHORTEST = 0.5; // seconds of a round
@@ -19,6 +20,18 @@ export function seek(time) {
   video.currentTime = Math.min(seconds, video.duration - 0.01);
 }
 
+const timeViews = [];
+
+/** Have `view(time)` called for each time that is played. */
+export const addTimeView = (view) => timeViews.push(view);
+
+/** Show the boxes, and the video under them, at a time 0..1; they cannot be edited meanwhile. */
+export function showAt(time) {
+  showBoxes($("stage"), currentScene(), time);
+  seek(time);
+  for (const view of timeViews) view(time);
+}
+
 /** Put a video under the stage. */
 export function showUnderStage(source) {
   $("latest").src = source;
@@ -28,7 +41,7 @@ export function showUnderStage(source) {
 
 function showOrHide() {
   $("latest").hidden = !$("latest-shown").checked || !$("latest").src;
-  seek(keyTime());
+  seek(shownTime());
 }
 
 /** Play this scene's boxes over and over; where they play already, stop. */
@@ -42,9 +55,7 @@ export function play() {
 
   const tick = (now) => {
     const time = clamp(((now - began) % (length + PAUSE)) / length);
-    showBoxes($("stage"), currentScene(), time);
-    seek(time);
-    $("clock").textContent = `${((time * length) / 1000).toFixed(1)} s`;
+    showAt(time);
     playing = requestAnimationFrame(tick);
   };
   playing = requestAnimationFrame(tick);
@@ -55,7 +66,6 @@ export function stop() {
   if (!playing) return;
   cancelAnimationFrame(playing);
   playing = 0;
-  $("clock").textContent = "";
   draw();
 }
 

@@ -5,6 +5,7 @@ import { $, fillSelect, make, reporting } from "./dom.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
 import { addView, state, storyJson } from "./state.js";
+import { SAMPLED, variationOf } from "./variation.js";
 
 const SAMPLING = { guidance: "guidance", fps: "fps", scheduler: "scheduler", negative: "negative-prompt" }; // option: field
 let opened = {}; // settings of an opened job, until the fields of its method are there
@@ -48,6 +49,7 @@ export async function loadFields() {
   opened = {};
   $("about").textContent = options.methods[chosenMethod()] ?? "";
   const settings = await ask("fields", { model: $("model").value, method: chosenMethod() });
+  $("setting-names").replaceChildren(...[...SAMPLED, ...settings.map((setting) => setting.path)].map((value) => make("option", { value })));
   $("fields").replaceChildren(...settings.map((setting) => settingField(setting, changed[setting.path] ?? setting.default)));
 }
 
@@ -113,7 +115,10 @@ export function renderRequest() {
     settings: changedSettings(),
     compare: compared.filter((name) => name && name !== chosenMethod()),
     attention: $("attention").checked,
+    fast: $("fast").checked,
     then: $("then").value,
+    takes: number("takes") ?? 1,
+    vary: variationOf($("vary").value, $("vary-values").value),
     ...samplingOptions(),
   };
 }
@@ -139,7 +144,11 @@ export function openRequest(request) {
   for (const [option, id] of Object.entries(SAMPLING)) $(id).value = sampling[option] ?? "";
   $("size").value = sampling.size?.join("x") ?? "";
   $("then").value = finishing.stages;
+  $("takes").value = Math.max(1, request.seeds?.length ?? 1);
+  $("vary").value = request.vary?.name ?? "";
+  $("vary-values").value = request.vary?.values.join(", ") ?? "";
   $("attention").checked = request.attention;
+  $("fast").checked = Boolean(sampling.fast);
   $("none").checked = request.compare.includes("none");
   $("second").value = request.compare.find((name) => name !== "none") ?? "";
   $("fields").replaceChildren();

@@ -1,5 +1,6 @@
 // A finished job: its videos with their boxes, and what can be done to them.
 
+import { beforeAfter } from "./before_after.js";
 import { showBoxes } from "./boxes.js";
 import { options } from "./client.js";
 import { $, make, notify, reporting } from "./dom.js";
@@ -8,6 +9,8 @@ import { startJob } from "./job_watch.js";
 import { addLanguageView, t } from "./language.js";
 import { showUnderStage } from "./player.js";
 import { scenesOf } from "./state.js";
+import { bestTake, boxScore, showMarks, takeName, takeTools } from "./takes.js";
+import { moreForm } from "./variation.js";
 
 const LOOP = { muted: true, loop: true, playsInline: true, autoplay: true };
 const MAPS = ["attention", "heat"]; // kinds of files that show attention
@@ -22,7 +25,7 @@ export function bindResults() {
 export function showResult(job) {
   shown = job;
   drawResult(job);
-  showUnderStage(job.files[0].mp4);
+  showUnderStage(job.files[bestTake(job)].mp4);
   $("result").hidden = false;
   $("result").scrollIntoView({ behavior: "smooth", block: "nearest" });
   notify(t("The video is ready."));
@@ -34,22 +37,27 @@ function drawResult(job) {
   const about = [made, job.message].filter(Boolean).join("; ");
   const result = $("result");
   const bar = make("div", { className: "bar" });
+  const figures = make("div", { className: "versions" }, ...figuresOf(job));
+  figures.querySelectorAll("[data-take]").forEach((figure) => figure.append(takeTools(job, Number(figure.dataset.take), figures)));
+  showMarks(figures, job.marks);
   result.replaceChildren(
     make("h2", { textContent: promptsOf(job) }),
     make("p", { className: "hint", textContent: about }),
-    make("div", { className: "versions" }, ...figuresOf(job)),
+    figures,
     bar,
+    beforeAfter(job),
+    ...(job.action === "render" ? [moreForm(job)] : []),
     finishForm(job),
     editForm(job),
   );
-  bar.append(...playbackControls(result));
+  bar.append(...playbackControls(figures));
 }
 
 // ---- videos
 
 /** Figures of a job's videos and attention maps; `tag` stands before their methods. */
 export function figuresOf(job, tag = "") {
-  const videos = job.files.map((file) => videoFigure(job, file, tag));
+  const videos = job.files.map((file, take) => videoFigure(job, take, tag));
   const maps = job.files.flatMap((file) => {
     const kinds = Object.keys(file).filter((kind) => MAPS.includes(kind));
     return kinds.map((kind) => mapFigure(file[kind], tag));
@@ -57,13 +65,18 @@ export function figuresOf(job, tag = "") {
   return [...videos, ...maps];
 }
 
-function videoFigure(job, file, tag) {
+function videoFigure(job, take, tag) {
+  const file = job.files[take], label = takeName(job, take);
   const [first] = job.request.story.scenes;
   const name = first.prompt.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 50);
-  const link = (kind) => make("a", { href: file[kind], textContent: kind, download: `${name}-${file.method}.${kind}` });
+  const parts = [name, file.method, file.setting?.replace(/[^\w.]+/g, "-"), new Set(job.files.map((each) => each.seed)).size > 1 && `seed${file.seed}`];
+  const download = parts.filter(Boolean).join("-");
+  const link = (kind) => make("a", { href: file[kind], textContent: kind, download: `${download}.${kind}` });
   const links = ["mp4", "gif", "json"].map(link);
-  const caption = make("figcaption", {}, make("strong", { textContent: tag + file.method }), ...links);
-  return make("figure", {}, videoWithBoxes(file.mp4, job.request.story, t("Video made by {method}", { method: file.method })), caption);
+  const caption = make("figcaption", {}, make("strong", { textContent: tag + label }), ...boxScore(job, take), ...links);
+  const figure = make("figure", {}, videoWithBoxes(file.mp4, job.request.story, t("Video made by {method}", { method: label })), caption);
+  figure.dataset.take = take;
+  return figure;
 }
 
 function mapFigure(src, tag) {
@@ -115,7 +128,7 @@ const textInput = (placeholder) => make("input", { placeholder, maxLength: 80, a
 
 /** Finish one of a job's videos. */
 function finishForm(job) {
-  const version = make("select", {}, ...job.files.map((file, i) => make("option", { value: i, textContent: file.method })));
+  const version = make("select", {}, ...job.files.map((_, i) => make("option", { value: i, textContent: takeName(job, i) })));
   const finishes = Object.entries(options.finishes);
   const then = make("select", {}, ...finishes.map(([value, textContent]) => make("option", { value, textContent: t(textContent) })));
   const submit = () => startJob("finish", { id: job.id, version: Number(version.value), then: then.value });

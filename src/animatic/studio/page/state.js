@@ -9,8 +9,11 @@ import { t } from "./language.js";
 const STORE = "animatic.story"; // of localStorage
 const HISTORY = 200; // changes that can be undone
 
-/** `scene`, `key` and `track` are the selected ones; `past` and `future` are stories as JSON. */
-export const state = { story: [], scene: 0, key: 0, track: 0, past: [], future: [] };
+/**
+ * `scene`, `key` and `track` are the selected ones; `time` is the one that is shown, or null for that of the key frame;
+ * `past` and `future` are stories as JSON.
+ */
+export const state = { story: [], scene: 0, key: 0, track: 0, time: null, past: [], future: [] };
 
 const views = [];
 
@@ -19,14 +22,19 @@ export const keyCount = (scene = currentScene()) => scene.tracks[0]?.boxes.lengt
 export const hue = (track) => options.palette[track % options.palette.length];
 export const copy = (value) => JSON.parse(JSON.stringify(value));
 
-/** The time 0..1 of the selected key frame. */
-export const keyTime = () => (keyCount() > 1 ? state.key / (keyCount() - 1) : 0);
-
 const blank = () => ({ prompt: $("prompt").value || "A bear", tracks: [], background: "", negative: "", seconds: 2, reasoning: "" });
 
 /** The scenes of a Scene's or Story's JSON, without versions and with every field. */
 export const scenesOf = (json) => (json.scenes ?? [json]).map(({ version, ...scene }) => ({ ...blank(), ...scene }));
-export const storyJson = () => ({ version: 1, scenes: state.story });
+
+/** The story as its file holds it: of version 2 where a scene gives times of its key frames; locks stay in the page. */
+export function storyJson() {
+  const scenes = state.story.map(({ times, ...scene }) => {
+    const tracks = scene.tracks.map(({ locked, ...track }) => track);
+    return times?.length === keyCount(scene) ? { ...scene, tracks, times } : { ...scene, tracks };
+  });
+  return { version: scenes.some((scene) => scene.times) ? 2 : 1, scenes };
+}
 
 /** Have `view(scene, keys)` called whenever the state is shown. */
 export const addView = (view) => views.push(view);

@@ -3,19 +3,25 @@
 import { ask, loadOptions } from "./client.js";
 import { $, notifyError } from "./dom.js";
 import { bindFiles } from "./files.js";
-import { bindGallery } from "./gallery.js";
+import { bindFilmstrip } from "./filmstrip.js";
+import { bindGallery, loadGallery } from "./gallery.js";
 import { bindJobWatch, onDone, resumeWatch } from "./job_watch.js";
 import { addLanguageView, beginLanguage } from "./language.js";
+import { bindObjectTools } from "./object_tools.js";
 import { bindObjects } from "./objects.js";
 import { bindPlanning } from "./planning.js";
 import { bindPlayer } from "./player.js";
+import { bindProjects } from "./projects.js";
+import { bindRecording } from "./recording.js";
 import { bindRenderForm, loadFields } from "./render_form.js";
 import { bindResults, showResult } from "./results.js";
+import { bindRuler } from "./ruler.js";
 import { bindShortcuts } from "./shortcuts.js";
 import { bindStage } from "./stage.js";
 import { addView, currentScene, draw, followOtherTabs, keptStory, redo, scenesOf, state, undo } from "./state.js";
 import { bindTimeline } from "./timeline.js";
 import { bindWords } from "./words.js";
+import { bindZoom } from "./zoom.js";
 
 function bindHistory() {
   $("undo").onclick = undo;
@@ -34,10 +40,11 @@ async function begin() {
   $("prompt").value = currentScene().prompt;
 
   const bindings = [
-    bindHistory, bindShortcuts, bindTimeline, bindStage, bindObjects, bindPlayer, bindFiles, bindPlanning, bindWords,
-    bindRenderForm, bindJobWatch, bindResults, bindGallery,
+    bindHistory, bindShortcuts, bindFilmstrip, bindTimeline, bindRuler, bindStage, bindZoom, bindRecording, bindObjects,
+    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindJobWatch, bindResults, bindGallery,
   ];
   for (const bind of bindings) bind();
+  bindProjects(() => loadGallery());
   onDone(showResult);
   addLanguageView(draw);
 

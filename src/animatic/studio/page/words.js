@@ -3,10 +3,10 @@
 
 import { ask, options } from "./client.js";
 import { $, make, notifyError } from "./dom.js";
+import { selectScene } from "./filmstrip.js";
 import { t } from "./language.js";
 import { addObject, renameObject } from "./objects.js";
 import { addView, currentScene, state } from "./state.js";
-import { selectScene } from "./timeline.js";
 
 const LOST = "not understood";
 let accounts = []; // one a scene, as `plan` returns them
@@ -77,7 +77,7 @@ const className = (role) => role.replace(" ", "-");
 
 /** The roles that occur, each in its colour. */
 function legend(roles) {
-  const names = roles.flatMap((role) => [make("span", { textContent: t(role), className: className(role) }), " "]);
+  const names = roles.map((role) => make("span", { textContent: t(role), className: className(role) }));
   return make("small", { className: "legend" }, ...names);
 }
 
