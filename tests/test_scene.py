@@ -185,3 +185,12 @@ def test_a_published_rule_takes_even_key_frames_only():
     scene = Scene("a", (MOVE,), times=(0.0, 0.25, 1.0))
     with pytest.raises(AnimaticError, match=r"times of the scene are \[0.0, 0.25, 1.0\]; want evenly spaced"):
         scene.at(4, legacy=True)
+
+
+def test_the_text_form_takes_even_key_frames_only():
+    from animatic.planning.replies import to_text
+
+    boxes = ((0, 0, 0.5, 0.5),) * 6
+    assert "Frame 6" in to_text(Scene("a", (Track("a", boxes),)))
+    with pytest.raises(AnimaticError, match="times of its 6 key frames; the text form takes 6 evenly spaced"):
+        to_text(Scene("a", (Track("a", boxes),), times=(0.0, 0.1, 0.2, 0.3, 0.4, 1.0)))

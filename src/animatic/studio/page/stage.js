@@ -57,7 +57,7 @@ function pathOf(track) {
   return path;
 }
 
-/** A box that can be taken by its middle to move it, by a corner to resize it, and by the keyboard; a locked one is fast. */
+/** A box that can be taken by its middle to move it, by a corner to resize it, and by the keyboard; a locked one by neither. */
 function editableBox(track, i, box) {
   const element = boxElement(track.phrase, i, box);
   const [x, y, w, h] = [box[0], box[1], box[2] - box[0], box[3] - box[1]].map((value) => Math.round(value * 100));
