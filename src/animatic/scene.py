@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -28,12 +27,14 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from .boxes import Box as Box
+from .boxes import FramedBox, linear_frames, lvd_frames, timed_frames
+from .boxes import cells as cells
 from .errors import AnimaticError
 from .files import read_json, write_atomically
 
 VERSION = 1
 VERSION_WITH_TIMES = 2  # of scenes that give the times of their key frames; all others are written as version 1
-Box = tuple[float, float, float, float]
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -43,18 +44,7 @@ def _non_empty(words: str) -> str:
     return words
 
 
-def _within_frame(box: Box) -> Box:
-    # pydantic puts the name of the field before these messages.
-    x0, y0, x1, y1 = box
-    if not all(0 <= v <= 1 for v in box):
-        raise ValueError(f"found {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
-    if x0 > x1 or y0 > y1:
-        raise ValueError(f"found {list(box)}, reversed; want x0 <= x1 and y0 <= y1")
-    return box
-
-
 _Words = Annotated[str, AfterValidator(_non_empty)]
-_Framed = Annotated[Box, AfterValidator(_within_frame)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -65,7 +55,7 @@ class Track:
     """
 
     phrase: _Words
-    boxes: tuple[_Framed | None, ...]
+    boxes: tuple[FramedBox | None, ...]
     prompt: str = ""
 
     @field_validator("boxes")
@@ -158,11 +148,11 @@ class Scene:
 
         # Frames are evenly spaced: the scene that is returned gives no times.
         if legacy:
-            resampled = [_lvd_frames(track.boxes, frames) for track in self.tracks]
+            resampled = [lvd_frames(track.boxes, frames) for track in self.tracks]
         elif self.times:
-            resampled = [_frames_between(track.boxes, self.times, frames) for track in self.tracks]
+            resampled = [timed_frames(track.boxes, self.times, frames) for track in self.tracks]
         else:
-            resampled = [_linear_frames(track.boxes, frames) for track in self.tracks]
+            resampled = [linear_frames(track.boxes, frames) for track in self.tracks]
         tracks = []
         for track, boxes in zip(self.tracks, resampled, strict=True):
             tracks.append(replace(track, boxes=boxes))
@@ -208,82 +198,6 @@ def lasting(story: Story, seconds: float) -> Story:
     for scene in story:
         scenes.append(replace(scene, seconds=scene.seconds * seconds / total))
     return tuple(scenes)
-
-
-def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
-    last = len(boxes) - 1
-    out: list[Box | None] = []
-    for f in range(frames):
-        # Where the frame lies between two key frames.
-        at = f * last / max(1, frames - 1)
-        low = min(int(at), last)
-        fraction = at - low
-        out.append(_between(boxes[low], boxes[min(low + 1, last)], fraction))
-    return tuple(out)
-
-
-def _frames_between(boxes: Sequence[Box | None], times: Sequence[float], frames: int) -> tuple[Box | None, ...]:
-    """The same for key frames at `times`."""
-    last = len(boxes) - 1
-    out: list[Box | None] = []
-    for f in range(frames):
-        # Where the frame lies between two key frames.
-        time = f / max(1, frames - 1)
-        low = min(bisect_right(times, time) - 1, last)
-        high = min(low + 1, last)
-        fraction = (time - times[low]) / (times[high] - times[low]) if high > low else 0.0
-        out.append(_between(boxes[low], boxes[high], fraction))
-    return tuple(out)
-
-
-def _between(a: Box | None, b: Box | None, fraction: float) -> Box | None:
-    """A box between two; the nearer of them where one is absent."""
-    if a is None or b is None:
-        return a if fraction < 0.5 else b
-
-    # Rounding may exceed 1 by its last digit.
-    x0, y0, x1, y1 = (min(1.0, u + (v - u) * fraction) for u, v in zip(a, b, strict=True))
-    return x0, y0, x1, y1
-
-
-def _lvd_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
-    """LVD's interpolation: knots at i/(k-1) but presence in bins of 1/k, so gaps are interpolated across."""
-    count = len(boxes)
-    present = [i for i, box in enumerate(boxes) if box is not None]
-    if not present:
-        return (None,) * frames
-
-    # Boxes at their key frames; between them numpy interpolates, absent ones are skipped.
-    knots = np.array(present) / max(1, count - 1)
-    values = np.array([boxes[i] for i in present])
-
-    # The last time is a little less than 1, so that it falls into the last bin.
-    times = np.linspace(0, 1 - 1e-5, frames)
-    columns = [np.interp(times, knots, values[:, c]) for c in range(4)]
-    out: list[Box | None] = []
-    for f, time in enumerate(times):
-        if boxes[int(time * count)] is None:
-            out.append(None)
-        else:
-            x0, y0, x1, y1 = (float(column[f]) for column in columns)
-            out.append((x0, y0, x1, y1))
-    return tuple(out)
-
-
-def cells(low: float, high: float, count: int, legacy: bool = False) -> slice:
-    """The cells of a row of `count` that the span `low..high` (0..1) covers, rounded half to even."""
-    if legacy:  # start and length are rounded apart, then cut to the grid
-        start = round(low * count)
-        stop = start + round((high - low) * count)
-        return slice(max(0, start), max(0, min(count, stop)))
-
-    start = round(low * count)
-    stop = round(high * count)
-    if start == stop:
-        centre = (low + high) / 2
-        start = min(count - 1, int(centre * count))
-        stop = start + 1
-    return slice(start, stop)
 
 
 def parse(data: Any, name: str = "scene") -> Scene:
