@@ -61,7 +61,7 @@ def test_takes_are_the_single_renders_of_their_seeds(server, two):
     ]  # fmt: skip
     for take in range(4):
         made = video_of(server, two["id"], take)
-        alone = generate(made.request, server.api.studio.model("mini"))
+        alone = generate(made.request, server.api.studio.models.load("mini"))
         assert np.abs(alone.frames.astype(int) - made.frames.astype(int)).max() <= 1
         assert made.request.sampling.seed == int(two["files"][take]["seed"])
     assert not np.array_equal(video_of(server, two["id"], 0).frames, video_of(server, two["id"], 1).frames)

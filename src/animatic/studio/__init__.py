@@ -5,7 +5,8 @@ log.py      what was asked for and made: a folder per render, and the trash
 jobs.py     what a job can be: render, finish, edit
 variation.py    one setting with several values in a row
 box_scores.py   how often objects are in their boxes
-work.py     the models, the queue and its worker
+models.py   which models may be requested, those that are loaded
+work.py     the queue and its worker
 limits.py   what one request may ask for
 api.py      plan, render, status, cancel ...: checked functions, one per endpoint
 takes.py    the endpoints for what was made: more like it, marks (marks.py), the trash, projects (projects.py)

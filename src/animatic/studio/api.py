@@ -31,9 +31,10 @@ from .job_request import JobRequest
 from .limits import check_amounts, story_within
 from .log import DONE, Record, Refused
 from .marks import Marks
+from .models import with_names
 from .takes import TakeEndpoints, seeds_from
 from .variation import Variation
-from .work import Studio, with_names
+from .work import Studio
 
 FINISHES = {
     "interpolate:4": "four times as many frames",
@@ -68,10 +69,10 @@ class Api(TakeEndpoints):
 
     def options(self) -> dict[str, Any]:
         """What there is to choose from: models, methods, planners, limits."""
-        loaded = self.studio.model(self.studio.models[0])
+        loaded = self.studio.models.load(self.studio.models.names[0])
         geometry = loaded.geometry
         models = {}
-        for name in self.studio.models:
+        for name in self.studio.models.names:
             models[name] = PRESETS[name].about if name in PRESETS else "a model folder"
         methods = {name: method.summary for name, method in METHODS.items()}
         methods |= {name: f"of the installed package {package}" for name, package in packages_of(GROUP).items()}
@@ -83,7 +84,7 @@ class Api(TakeEndpoints):
             "finishes": FINISHES,
             "words": loaded.words,
             "colours": colours(),
-            "loras": self.studio.loras,
+            "loras": self.studio.models.loras,
             "size": {**size, "steps": loaded.defaults.steps},
             "palette": PALETTE,
             "limits": asdict(self.limits),
@@ -124,7 +125,7 @@ class Api(TakeEndpoints):
 
     def fields(self, model: Name = "mini", method: Name = "lvd") -> list[dict[str, Any]]:
         """The settings of a method on a model: path, kind, default, most, choices, range, help."""
-        settings = settings_of(method_named(method), self.studio.model(model))
+        settings = settings_of(method_named(method), self.studio.models.load(model))
         return [each.to_dict() for each in settings.values()]
 
     def suggest(self, phrases: list[str], model: Name = "mini") -> dict[str, list[str]]:
@@ -132,7 +133,7 @@ class Api(TakeEndpoints):
         check_amounts(
             [("{} phrases", len(phrases), self.limits.tracks), *self.limits.amount_of_letters("phrase", *phrases)]
         )
-        found = suggestions(phrases, self.studio.model(model).words)
+        found = suggestions(phrases, self.studio.models.load(model).words)
         return {phrase: list(words) for phrase, words in found.items()}
 
     def render(
@@ -191,7 +192,7 @@ class Api(TakeEndpoints):
             image_digest=images.keep(self.studio.log.folder, image, limits.image_side) if image else "",
         )
         if not method:
-            at_once = not needs_windows(request.story, self.studio.model_of(request), frames)
+            at_once = not needs_windows(request.story, self.studio.models.of(request), frames)
             request = replace(request, method=ONE_CLIP if at_once else IN_WINDOWS)
         variation = Variation.of(vary) if vary is not None else None
         wanted = JobRequest(request, others, attention, None, seeds_from(seed, takes), variation)
@@ -233,7 +234,7 @@ class Api(TakeEndpoints):
         """Stages as they were typed, of models that the studio knows."""
         for name, stage in stages_of(then) if then else ():
             if isinstance(stage, NetworkStage) and stage.model:
-                self.studio.known(stage.model, f"{name}: ")
+                self.studio.models.check(stage.model, f"{name}: ")
         return FinishingOptions(then)
 
     def _queued(self, action: str, wanted: JobRequest) -> dict[str, Any]:
