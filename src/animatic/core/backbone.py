@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ..errors import AnimaticError
 from ..scene import Scene
 from .geometry import Geometry as Geometry
+from .model_options import DTYPES as DTYPES
+from .model_options import QUANTIZED as QUANTIZED
 from .model_options import MemoryOptions as MemoryOptions
 from .model_options import ModelDefaults as ModelDefaults
 from .schedule import Schedule
