@@ -9,7 +9,7 @@ import { startJob } from "./job_watch.js";
 import { addLanguageView, t } from "./language.js";
 import { showUnderStage } from "./player.js";
 import { scenesOf } from "./state.js";
-import { bestTake, boxScore, showMarks, takeName, takeTools } from "./takes.js";
+import { bestTake, boxScore, showMarks, takeList, takeName, takeTools } from "./takes.js";
 import { moreForm } from "./variation.js";
 
 const LOOP = { muted: true, loop: true, playsInline: true, autoplay: true };
@@ -128,7 +128,7 @@ const textInput = (placeholder) => make("input", { placeholder, maxLength: 80, a
 
 /** Finish one of a job's videos. */
 function finishForm(job) {
-  const version = make("select", {}, ...job.files.map((_, i) => make("option", { value: i, textContent: takeName(job, i) })));
+  const version = takeList(job);
   const finishes = Object.entries(options.finishes);
   const then = make("select", {}, ...finishes.map(([value, textContent]) => make("option", { value, textContent: t(textContent) })));
   const submit = () => startJob("finish", { id: job.id, version: Number(version.value), then: then.value });
