@@ -120,8 +120,11 @@ def rendered(page) -> None:  # noqa: F811
 def plan_and_render(page, hand, folder):  # noqa: F811
     make_quick(page)
     hand.fill("#prompt", "A cat walks to the left")
+    page.press("#prompt", "Tab")
+    assert page.is_visible("#unplanned")  # the boxes are still those of the bear
     hand.click("#planning button.primary")
     page.wait_for_selector("text=Planned: 1 x cat")
+    assert page.is_hidden("#unplanned")
     hand.click("#render")
     takes(page, ["none"])
     assert page.inner_text("#result h2") == "A cat walks to the left"
@@ -161,7 +164,7 @@ def three_takes(page, hand, folder):  # noqa: F811
     hand.click('[aria-label="Best: none, seed 2"]')
     page.wait_for_selector("figure.best")
     # what follows is of the best take
-    for form in ("Finish", "More like this"):
+    for form in ("Finish", "Edit", "More like this"):
         assert page.input_value(f'form[aria-label="{form}"] select >> nth=0') == "1"
     # and it is still the best where the result is drawn anew
     page.select_option("#language", "de")

@@ -137,16 +137,18 @@ function finishForm(job) {
   return form;
 }
 
-/** Make a job's scene again with other words. */
+/** Make a job's scene again with other words; of a render, with the seed and settings of one of its takes. */
 function editForm(job) {
   const [from, to, word] = ["bear", "cat", "red"].map(textInput);
   const factor = make("input", { type: "number", required: true, step: "0.1", value: "2" });
+  const take = job.action === "render" ? takeList(job) : null;
   const submit = () => {
     const swap = from.value.trim() ? { [from.value.trim()]: to.value.trim() } : {};
     const weight = word.value.trim() ? { [word.value.trim()]: Number(factor.value) } : {};
-    return startJob("edit", { id: job.id, swap, weight });
+    return startJob("edit", { id: job.id, swap, weight, take: take && Number(take.value) });
   };
   const form = make("form", { className: "row after", ariaLabel: t("Edit"), onsubmit: reporting(submit) });
+  if (take) form.append(field(t("Edit"), take));
   form.append(field(t("Swap"), from), field(t("for"), to), field(t("Weigh"), word), field(t("by"), factor));
   form.append(make("button", { textContent: t("Edit") }));
   return form;
