@@ -113,6 +113,16 @@ def test_more_like_a_take(server, user, two):
     assert "4 takes" in user.refused("more", id=two["id"], take=9)[1]
 
 
+def test_a_take_is_edited_with_its_own_seed_and_method(server, user, two):
+    for take, method, seed in ((1, "lvd", 6), (2, "none", 5)):
+        job = user.ask("edit", id=two["id"], swap={"bear": "cat"}, take=take)
+        generation = job["request"]["generation"]
+        assert (generation["method"], generation["sampling"]["seed"]) == (method, seed)
+        user.ask("cancel", id=job["id"])
+    status, said = user.refused("edit", id=two["id"], swap={"bear": "cat"}, take=4)
+    assert status == 400 and "has 4 takes" in said
+
+
 def test_what_is_done_stays_when_a_job_is_cancelled(user, bear):
     job = user.ask("render", scene=bear, method="lvd", takes=6, steps=8, frames=4)
     while not (status := user.ask("status", id=job["id"]))["files"]:

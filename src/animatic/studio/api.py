@@ -218,14 +218,16 @@ class Api(TakeEndpoints):
         weight: dict[Name, float] | None = None,
         prompt: str = "",
         blend: bool = False,
+        take: Annotated[int, Field(ge=0)] | None = None,
     ) -> dict[str, Any]:
         """Queue a job's story once more with other words: exchanged, of more or less weight, or a whole new prompt.
 
         Of a story the new prompt is that of its scenes with bars between them: A | B.
+        `take`: with the seed, method and settings of that take of a render; without, with those of its request.
         """
         check_amounts(self.limits.amount_of_letters("prompt", prompt))
         edit = Edit(swap or {}, weight or {}, prompt, blend)
-        before = JobRequest.of(self.studio.log.get(id).request)
+        before = JobRequest.of(self.studio.log.get(id).request) if take is None else self.like(id, take)
         edit.of_story(before.story)  # raises where a word is not there
         request = replace(before.generation, finishing=FinishingOptions()).edited(edit)
         return self._queued("edit", JobRequest(request))

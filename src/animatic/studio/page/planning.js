@@ -5,8 +5,10 @@ import { $, fillSelect, notify, reporting } from "./dom.js";
 import { t } from "./language.js";
 import { chooseMethod, chosenMethod, loadFields } from "./render_form.js";
 import { stop } from "./player.js";
-import { change, currentScene, scenesOf, state } from "./state.js";
+import { addView, change, currentScene, scenesOf, state } from "./state.js";
 import { showAccounts } from "./words.js";
+
+const STEM = 3; // letters of a word that are compared
 
 export function bindPlanning() {
   fillSelect("planner", options.planners);
@@ -17,6 +19,15 @@ export function bindPlanning() {
     if (prompt) change(() => { currentScene().prompt = prompt; });
     await showMessages();
   });
+  addView(showUnplanned);
+}
+
+/** Say so where a prompt was changed and not planned: the boxes are still those of another one. */
+function showUnplanned({ prompt, tracks }) {
+  const text = prompt.toLowerCase();
+  // the begin of the noun, which its plural shares
+  const isNamed = ({ phrase }) => text.includes(phrase.toLowerCase().split(" ").at(-1).slice(0, STEM));
+  $("unplanned").hidden = !tracks.length || tracks.some(isNamed);
 }
 
 async function plan() {

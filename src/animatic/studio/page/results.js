@@ -9,7 +9,7 @@ import { startJob } from "./job_watch.js";
 import { addLanguageView, t } from "./language.js";
 import { showUnderStage } from "./player.js";
 import { scenesOf } from "./state.js";
-import { bestTake, boxScore, showMarks, takeName, takeTools } from "./takes.js";
+import { bestTake, boxScore, showMarks, takeList, takeName, takeTools } from "./takes.js";
 import { moreForm } from "./variation.js";
 
 const LOOP = { muted: true, loop: true, playsInline: true, autoplay: true };
@@ -128,7 +128,7 @@ const textInput = (placeholder) => make("input", { placeholder, maxLength: 80, a
 
 /** Finish one of a job's videos. */
 function finishForm(job) {
-  const version = make("select", {}, ...job.files.map((_, i) => make("option", { value: i, textContent: takeName(job, i) })));
+  const version = takeList(job);
   const finishes = Object.entries(options.finishes);
   const then = make("select", {}, ...finishes.map(([value, textContent]) => make("option", { value, textContent: t(textContent) })));
   const submit = () => startJob("finish", { id: job.id, version: Number(version.value), then: then.value });
@@ -137,16 +137,18 @@ function finishForm(job) {
   return form;
 }
 
-/** Make a job's scene again with other words. */
+/** Make a job's scene again with other words; of a render, with the seed and settings of one of its takes. */
 function editForm(job) {
   const [from, to, word] = ["bear", "cat", "red"].map(textInput);
   const factor = make("input", { type: "number", required: true, step: "0.1", value: "2" });
+  const take = job.action === "render" ? takeList(job) : null;
   const submit = () => {
     const swap = from.value.trim() ? { [from.value.trim()]: to.value.trim() } : {};
     const weight = word.value.trim() ? { [word.value.trim()]: Number(factor.value) } : {};
-    return startJob("edit", { id: job.id, swap, weight });
+    return startJob("edit", { id: job.id, swap, weight, take: take && Number(take.value) });
   };
   const form = make("form", { className: "row after", ariaLabel: t("Edit"), onsubmit: reporting(submit) });
+  if (take) form.append(field(t("Edit"), take));
   form.append(field(t("Swap"), from), field(t("for"), to), field(t("Weigh"), word), field(t("by"), factor));
   form.append(make("button", { textContent: t("Edit") }));
   return form;

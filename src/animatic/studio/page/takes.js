@@ -39,7 +39,7 @@ export function takeTools(job, take, figures) {
     button.onclick = reporting(() => setMark({ [mark]: button.ariaPressed !== "true" }));
     return button;
   };
-  const setMark = async (values) => showMarks(figures, (await ask("mark", { id: job.id, take, ...values })).marks);
+  const setMark = async (values) => takeMarks(job, figures, (await ask("mark", { id: job.id, take, ...values })).marks);
 
   const note = make("input", { maxLength: 2000, placeholder: t("note"), ariaLabel: `${t("Note")}: ${name}`, autocomplete: "off" });
   note.dataset.note = "";
@@ -58,13 +58,31 @@ export function takeTools(job, take, figures) {
 
 async function deleteTake(job, take, figures) {
   await ask("delete", { id: job.id, take });
-  const figure = figures.querySelector(`[data-take="${take}"]`);
-  figure.hidden = true;
+  takeMarks(job, figures, job.marks.map((mark, i) => (i === take ? { ...mark, deleted: true, pinned: false } : mark)));
   const restore = reporting(async () => {
     const { marks } = await ask("restore", { id: job.id, take });
-    showMarks(figures, marks);
+    takeMarks(job, figures, marks);
   });
   notify(t("Deleted: {name}.", { name: takeName(job, take) }), { action: { label: t("Undo"), run: restore } });
+}
+
+/** Keep new marks with their job and show them; the lists of its takes go to the one that now stands for it. */
+function takeMarks(job, figures, marks) {
+  const before = bestTake(job);
+  job.marks = marks;
+  showMarks(figures, marks);
+  const best = bestTake(job);
+  if (best === before) return;
+  for (const list of document.querySelectorAll("#result [data-takes]")) list.value = best;
+}
+
+/** A list of a job's takes, at the one that stands for it. */
+export function takeList(job) {
+  const best = bestTake(job);
+  const option = (_, value) => make("option", { value, textContent: takeName(job, value), selected: value === best });
+  const list = make("select", {}, ...job.files.map(option));
+  list.dataset.takes = "";
+  return list;
 }
 
 /** Show the marks of a job's takes in their figures: the best stands first, deleted ones are hidden. */

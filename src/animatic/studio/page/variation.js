@@ -3,7 +3,7 @@
 import { make, reporting } from "./dom.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
-import { takeName } from "./takes.js";
+import { takeList } from "./takes.js";
 
 export const SAMPLED = ["guidance", "steps", "scheduler", "negative"]; // can be varied beside a method's settings
 
@@ -26,8 +26,7 @@ export function variationOf(name, values) {
 
 /** Make one of a job's takes again: with the seeds that follow, or from its seed with several values of a setting. */
 export function moreForm(job) {
-  const option = (value) => make("option", { value, textContent: takeName(job, value) });
-  const take = make("select", {}, ...job.files.map((file, i) => option(i)));
+  const take = takeList(job);
   const count = make("input", { type: "number", min: 1, max: 16, step: 1, value: 4, required: true });
   const name = make("input", { placeholder: "guidance", maxLength: 80, autocomplete: "off" });
   const values = make("input", { placeholder: "3, 6, 9", maxLength: 400, autocomplete: "off" });
