@@ -187,11 +187,11 @@ class StudioQueue(Subject):
 
     def __init__(self) -> None:
         from animatic.binding import load_model
-        from animatic.studio import work
+        from animatic.studio import models
 
         # every try is a fork: the model is loaded once for all of them
-        model = load_model(work.with_names((), "mini", ()))
-        work.load_model = lambda request: model
+        model = load_model(models.with_names((), "mini", ()))
+        models.load_model = lambda request: model
 
     def work(self, place: Path, note: Note) -> None:
         from animatic import Scene, Track

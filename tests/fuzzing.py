@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -152,6 +153,54 @@ def mutated_safetensors(data: bytes, rng: random.Random) -> bytes:
         header["__metadata__"] = own
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + numbers
+
+
+def mutated_png(data: bytes, rng: random.Random) -> bytes:
+    """A PNG changed in its chunks, whose lengths and checksums agree, or one time in three in any bytes.
+
+    https://www.w3.org/TR/png-3/#5Chunk-layout: a signature; chunks of length, kind, data, checksum. Decoders refuse a
+    wrong checksum at once, which would hide what they do with a wrong header, palette or compressed row.
+    """
+    if rng.random() < 1 / 3:
+        return mutated_bytes(data, rng)
+    signature, place, chunks = data[:8], 8, []
+    while place < len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        chunks.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
+        place += 12 + length
+
+    # One to three chunks: left out, doubled, moved, of another kind, or with changed data.
+    for _ in range(rng.randint(1, 3)):
+        number = rng.randrange(len(chunks))
+        kind, content = chunks[number]
+        change = rng.randrange(8)
+        if change == 0 and len(chunks) > 1:
+            del chunks[number]
+        elif change == 1:
+            chunks.insert(rng.randrange(len(chunks)), chunks[number])
+        elif change == 2:
+            other = rng.choice(
+                (b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"iCCP", b"zTXt", b"iTXt", b"eXIf")
+            )
+            chunks[number] = (other, content)
+        elif change < 6 and kind == b"IDAT":
+            rows = mutated_bytes(_inflated(content), rng)  # the rows of pixels with the kinds of their filters
+            chunks[number] = (kind, zlib.compress(rows))
+        else:
+            chunks[number] = (kind, mutated_bytes(content, rng))
+    return signature + b"".join(_png_chunk(kind, content) for kind, content in chunks)
+
+
+def _inflated(content: bytes) -> bytes:
+    """What compressed data hold, as far as they can be read."""
+    try:
+        return zlib.decompressobj().decompress(content, 2**20)
+    except zlib.error:
+        return content
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _product(shape: list[int]) -> int:

@@ -12,7 +12,7 @@ from test_fit import SMALL, weights
 import animatic
 from animatic.backbones import load
 from animatic.cli import main
-from animatic.cli.aliases import TRAIN, with_present_names
+from animatic.cli.aliases import present_names, with_present_names
 from animatic.errors import AnimaticError
 from animatic.toy.curriculum import RENAMED as RENAMED_PLAN
 from animatic.toy.curriculum import CurriculumConfig
@@ -44,15 +44,16 @@ def test_every_old_name_stands_for_a_setting_of_today():
     assert set(RENAMED.values()) <= names and not names & RENAMED.keys()
 
 
-@pytest.mark.parametrize("old", TRAIN)
+@pytest.mark.parametrize("old", present_names("train"))
 def test_an_old_option_of_train_is_read_and_its_new_name_is_said(old, tmp_path, capsys):
-    name = TRAIN[old].removeprefix("--").replace("-", "_")
+    new = present_names("train")[old]
+    name = new.removeprefix("--").replace("-", "_")
     small = "--data toy --frames 2 --size 16 --dim 8 --multiples 1,2 --steps 10 --text none".split()
     given = [*small, "--out", str(tmp_path / "o"), old, str(VALUES[name]), "--dry-run"]
     with pytest.raises(SystemExit) as end:
         main(["train", *given, "--json"])
     output, error = capsys.readouterr()
-    assert not end.value.code and f"{old} is called {TRAIN[old]} now" in error
+    assert not end.value.code and f"{old} is called {new} now" in error
     assert json.loads(output)["network"] == "SpaceTimeUNet"
 
     with pytest.raises(SystemExit):

@@ -40,7 +40,7 @@ def test_a_folder_of_diffusers_loads_and_is_frozen(whole):
 def test_image_models_take_one_frame(tmp_path):
     model = load(str(tiny.folder(tmp_path / "m", tiny.unet2d())))
     assert model.provides == {"text maps", "image"} and model.geometry.frames == 1
-    with pytest.raises(AnimaticError, match="frames is 2; this model takes 1 to 1"):
+    with pytest.raises(AnimaticError, match="frames is 2; this model makes pictures, of 1 frame"):
         model.noise([0], 2, 64, 64)
 
 
@@ -48,7 +48,7 @@ def test_noise_is_the_seeds(whole):
     model = load(str(whole))
     both, alone = model.noise([3, 4], 2, 64, 64), model.noise([4], 2, 64, 64)
     assert torch.equal(both[1], alone[0]), "drawn, not computed: equal to the last bit"
-    with pytest.raises(AnimaticError, match="height is 60; this model takes multiples of 8 pixels"):
+    with pytest.raises(AnimaticError, match="height is 60; this model takes multiples of 8 pixels, such as 56 or 64"):
         model.noise([0], 2, 60, 64)
 
 

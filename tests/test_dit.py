@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from importlib import import_module
-from itertools import pairwise
 
 import pytest
 import tiny
@@ -14,10 +13,8 @@ from diffusers import AutoencoderKLWan, CogVideoXPipeline, WanPipeline, WanTrans
 from animatic.backbones import PRESETS, load
 from animatic.backbones.video_vae import decoded_pieces
 from animatic.controls.attention_maps import AttentionMaps
-from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance, WaveGuidance
 from animatic.controls.layout_attention import LayoutAttention
-from animatic.controls.terms import BoxEnergy
 from animatic.core.attention import fused_attention
 from animatic.core.control import Run
 from animatic.core.loop import sample
@@ -260,23 +257,6 @@ def test_gradients_survive_checkpointing_and_an_early_end(model):
     assert whole.abs().sum() > 0 and close(gradient(True), whole)
     model.save_memory()
     assert close(gradient(True), whole) and close(gradient(False), whole)
-
-
-def test_layout_energy_lowers_its_own_energy(model):
-    x, cond, energies = model.noise([0], 9, 32, 48), model.encode([SCENE.prompt], [""]), []
-
-    class Kept:
-        every_word = False
-
-        def __call__(self, found, targets, step):
-            energies.append(BoxEnergy()(found, targets, step))
-            return energies[-1]
-
-    schedule = model.schedule(4)
-    energy = Energy(Kept(), scale=20, until=0.5, iterations=4).begin(Run(model, schedule, x, scenes=[SCENE]))
-    with torch.no_grad():
-        energy.steer(lambda x, step, cond: model(x, step, cond, fused_attention), x, next(iter(schedule)), cond)
-    assert all(b < a for a, b in pairwise(energies)), energies
 
 
 def test_layout_attention_moves_attention_into_the_box(model):

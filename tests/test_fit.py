@@ -118,7 +118,12 @@ def test_the_null_condition_learns_by_default():
     trainer = DiffusionTrainer(replace(SMALL, batch_size=8, out="unused"))
     samples = [trainer.clips[i] for i in range(8)]
     x = trainer.model.to_latents(torch.stack([s.frames for s in samples]))
-    trainer.train_module(x, samples, 0, 0.5, 0.0).backward()
+    parameters = [p for p in trainer.train_module.parameters() if p.requires_grad]
+    descent = torch.optim.SGD(parameters, 0.1)
+    for _ in range(2):  # residual branches begin at zero: what they read has a gradient from the second step on
+        descent.zero_grad()
+        trainer.train_module(x, samples, 0, 0.5, 0.0).backward()
+        descent.step()
     assert trainer.train_module.network.null.grad.abs().max() > 0
     assert TrainingSettings(data="toy").cfg_dropout > 0
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import warnings
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import diffusers
@@ -20,10 +19,8 @@ from animatic.backbones import PRESETS, load
 from animatic.backbones.hunyuan_text import SYSTEM, quotes_in
 from animatic.backbones.identity import known_by_config
 from animatic.controls.attention_maps import AttentionMaps
-from animatic.controls.energy import Energy
 from animatic.controls.guidance import Guidance
 from animatic.controls.layout_attention import LayoutAttention
-from animatic.controls.terms import BoxEnergy
 from animatic.core.attention import fused_attention
 from animatic.core.backbone import MemoryOptions
 from animatic.core.control import Run
@@ -199,23 +196,6 @@ def test_gradients_survive_checkpointing_and_an_early_end(folder):
     assert close(gradient(True), whole) and close(gradient(False), whole)
 
 
-def test_layout_energy_lowers_its_own_energy(model):
-    x, cond, energies = model.noise([0], *SIZE), model.encode([SCENE.prompt], [""]), []
-
-    class Kept:
-        every_word = False
-
-        def __call__(self, found, targets, step):
-            energies.append(BoxEnergy()(found, targets, step))
-            return energies[-1]
-
-    schedule = model.schedule(4)
-    energy = Energy(Kept(), scale=5, until=0.5, iterations=4).begin(Run(model, schedule, x, scenes=[SCENE]))
-    with torch.no_grad():
-        energy.steer(lambda x, step, cond: model(x, step, cond, fused_attention), x, next(iter(schedule)), cond)
-    assert len(energies) >= 4 and all(after < before for before, after in pairwise(energies)), energies
-
-
 def test_layout_attention_draws_the_cells_of_the_box_to_the_words(model):
     x, cond = model.noise([0], *SIZE), model.encode([SCENE.prompt], [""])
     control = LayoutAttention().begin(Run(model, model.schedule(4), x, scenes=[SCENE]))
@@ -325,3 +305,42 @@ def test_scenes_that_quote_differently_are_said_to_blend_badly(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error", AnimaticWarning)
         model.encode_stories([["a cat", "a dog"]], [["", ""]])
+
+
+def guided_folder(folder, path, config):
+    """A copy of a folder whose guider has `config` in place of its own values."""
+    copy = shutil.copytree(folder, path)
+    file = copy / "guider" / "guider_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | config), "utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [({}, 6.0), ({"guidance_scale": 1.0}, 1.0), ({"enabled": False}, 1.0),
+     ({"guidance_scale": 4, "use_original_formulation": True}, 5.0)],
+    ids=["own", "distilled", "switched off", "of the paper"],
+)  # fmt: skip
+def test_guidance_is_the_guiders(folder, tmp_path, config, scale):
+    made = load(str(guided_folder(folder, tmp_path / "m", config)), "cpu")
+    assert made.defaults.guidance == scale and made.defaults.steps == 50
+
+
+def test_a_guider_of_another_kind_is_said(folder, tmp_path):
+    copy = guided_folder(folder, tmp_path / "m", {"_class_name": "SkipLayerGuidance", "stop": 0.5})
+    with pytest.warns(AnimaticWarning, match="of this SkipLayerGuidance the scale 6 is used, not stop"):
+        load(str(copy), "cpu")
+    damaged = guided_folder(folder, tmp_path / "damaged", {"guidance_scale": "six"})
+    with pytest.raises(AnimaticError, match=r"guidance_scale is 'six'; want a number, such as 6\.0"):
+        load(str(damaged), "cpu")
+
+
+def test_without_a_guider_it_is_the_published_one(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns("guider"))
+    assert load(str(copy), "cpu").defaults == PRESETS["hunyuanvideo1.5-480p"].defaults
+
+
+def test_a_card_goes_before_the_guider(folder, tmp_path):
+    copy = guided_folder(folder, tmp_path / "m", {"guidance_scale": 1.0})
+    (copy / "animatic.json").write_text(json.dumps({"model": "hunyuanvideo1.5-480p"}), "utf-8")
+    assert load(str(copy), "cpu").defaults.guidance == 6.0

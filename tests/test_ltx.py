@@ -19,6 +19,7 @@ from animatic.core.backbone import MemoryOptions
 from animatic.core.control import Run
 from animatic.core.loop import sample
 from animatic.core.types import AttentionMapRequest, Step
+from animatic.durations import at_rate
 from animatic.errors import AnimaticError
 from animatic.inversion import invert
 from animatic.scene import Scene, Track
@@ -172,3 +173,36 @@ def test_saving_memory_changes_nothing_else(folder):
         saving = load(str(folder), memory=MemoryOptions(save_memory=True))
     saved = animatic.render(SCENE, saving, "lvd", 1, **options)
     assert np.abs(plain.frames.astype(int) - saved.frames).max() <= 1
+
+
+@pytest.mark.parametrize("rate", [8, 25, 50])
+def test_frame_rates_are_those_of_the_pipeline(folder, model, rate):
+    """Positions are in seconds: `fps` is diffusers' `frame_rate`."""
+    x = model.noise([0, 1], *SIZE)
+    at = at_rate(model, rate)
+    made = sample(at, at.schedule(4), x, at.encode(PROMPTS, NEGATIVES), [Guidance(3.0)])
+    theirs = stock(folder, x, "latent", 3.0, frame_rate=rate)
+    assert close(made.flatten(2).transpose(1, 2), theirs, RUN)
+
+
+OPTIONS = {"steps": 3, "frames": 9, "size": (64, 32), "output_type": "latent"}
+
+
+def test_frames_that_fill_a_scene_have_its_rate(model):
+    """9 frames in 0.5 seconds are 18 a second, requested or not: so that a file's own request makes it again."""
+    scene = replace(SCENE, seconds=0.5)
+    filled = animatic.render(scene, model, "none", 1, **OPTIONS)
+    assert close(filled, animatic.render(scene, model, "none", 1, fps=18, **OPTIONS))
+    assert not close(filled, animatic.render(scene, model, "none", 1, fps=25, **OPTIONS))
+
+
+def test_a_batch_has_one_rate(model):
+    scenes = [replace(SCENE, seconds=seconds) for seconds in (0.5, 1.0)]
+    options = {"steps": 2, "frames": 9, "size": (64, 32)}
+    with pytest.raises(AnimaticError, match="clips of one batch have 9 to 18 frames a second, which ltx reads"):
+        animatic.render_batch(scenes, model, "none", [1, 2], **options)
+    assert len(animatic.render_batch(scenes, model, "none", [1, 2], fps=25, **options)) == 2
+
+
+def test_a_folder_like_no_known_model_is_used_as_its_kind(model):
+    assert (model.defaults.steps, model.defaults.guidance, model.geometry.fps) == (50, 3.0, 25.0)

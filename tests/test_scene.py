@@ -67,7 +67,10 @@ def test_files(tmp_path):
         ({"prompt": ""}, "prompt"),
         ({"seconds": -1}, "seconds"),
         ({"colour": "red"}, "colour"),
-        ({"version": 2}, "version"),
+        ({"version": 3}, "version is 3"),
+        ({"times": [0, 0.5]}, "times: found.*the last 1"),
+        ({"times": [0, 0.5, 0.5, 1]}, "rising"),
+        ({"times": [0, 1], "tracks": [{"phrase": "a", "boxes": [None]}]}, "times are 2 for 1 key frames"),
     ],
 )
 def test_bad_scenes_name_the_field(change, message):
@@ -131,3 +134,63 @@ def test_masks():
     assert masks.shape == (1, 3, 10, 10) and masks.dtype == bool
     assert masks.sum((2, 3)).tolist() == [[6, 0, 6]]
     assert np.argwhere(masks[0, 2])[0].tolist() == [5, 8]
+
+
+@st.composite
+def rising_times(draw):
+    between = draw(st.lists(st.floats(0.01, 0.99), max_size=4, unique=True))
+    return (0.0, *sorted(between), 1.0)
+
+
+@given(rising_times(), st.integers(1, 40))
+def test_key_frames_stand_at_their_times(times, frames):
+    """What moves evenly in time is one straight line, whenever its key frames are; numpy says where it is."""
+    boxes = tuple((0.5 * time**2, 0.25, 0.5 + 0.5 * time, 0.75) for time in times)
+    scene = Scene("a bear", (Track("bear", boxes),), times=times)
+    assert parse(json.loads(scene.to_json())) == scene and scene.key_times == times
+    found = scene.at(frames)
+    assert found.times == () and found.keys == frames
+    at = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
+    expected = np.stack([np.interp(at, times, np.array(boxes)[:, c]) for c in range(4)], 1)
+    np.testing.assert_allclose(np.array(found.tracks[0].boxes), expected, atol=1e-6)
+
+
+def test_times_of_an_even_scene_change_nothing():
+    even = Scene("a bear", (MOVE,))
+    timed = Scene("a bear", (MOVE,), times=(0.0, 0.5, 1.0))
+    assert timed.key_times == even.key_times
+    assert timed.at(9).tracks == even.at(9).tracks
+    assert "times" not in even.to_json() and json.loads(even.to_json())["version"] == 1
+    assert json.loads(timed.to_json())["version"] == 2
+
+
+def test_the_nearer_key_frame_decides_at_its_time():
+    scene = Scene("a", (Track("a", ((0, 0, 1, 1), None, None)),), times=(0.0, 0.2, 1.0))
+    shown = [box is not None for box in scene.at(21).tracks[0].boxes]
+    assert shown == [True] * 2 + [False] * 19  # absent from 0.1 on
+
+
+def test_times_in_files_of_stories_and_requests(tmp_path):
+    from animatic.request import GenerationRequest
+
+    story = (Scene("a", (MOVE,), times=(0.0, 0.25, 1.0)), Scene("b"))
+    save_story(story, tmp_path / "story.json")
+    assert load_story(tmp_path / "story.json") == story
+    written = GenerationRequest(story).to_dict()
+    assert "times" in written["story"][0] and "times" not in written["story"][1]
+    assert GenerationRequest.of_dict(json.loads(json.dumps(written))).story == story
+
+
+def test_a_published_rule_takes_even_key_frames_only():
+    scene = Scene("a", (MOVE,), times=(0.0, 0.25, 1.0))
+    with pytest.raises(AnimaticError, match=r"times of the scene are \[0.0, 0.25, 1.0\]; want evenly spaced"):
+        scene.at(4, legacy=True)
+
+
+def test_the_text_form_takes_even_key_frames_only():
+    from animatic.planning.replies import to_text
+
+    boxes = ((0, 0, 0.5, 0.5),) * 6
+    assert "Frame 6" in to_text(Scene("a", (Track("a", boxes),)))
+    with pytest.raises(AnimaticError, match="times of its 6 key frames; the text form takes 6 evenly spaced"):
+        to_text(Scene("a", (Track("a", boxes),), times=(0.0, 0.1, 0.2, 0.3, 0.4, 1.0)))

@@ -29,6 +29,7 @@ from animatic.core.schedule import Schedule
 from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.scene import Scene
+from animatic.training.new_network import new_network
 
 TINY = {"dim": 16, "multiples": (1, 2), "cond_dim": 6}
 
@@ -262,6 +263,28 @@ def test_the_null_condition_learns():
     x, t, cond = normal(1, 2, 3, 2, 8, 8), torch.tensor([3, 700]), normal(2, 2, 6)
     network(x, t, cond, null=torch.tensor([True, False])).square().mean().backward()
     assert network.null is not None and network.null.grad is not None and network.null.grad.abs().min() > 0
+
+
+def test_a_new_network_begins_without_its_branches_and_all_of_it_learns():
+    torch.manual_seed(0)
+    network = new_network("SpaceTimeUNet", dict(TINY))
+    x, t, cond = normal(1, 2, 3, 2, 8, 8), torch.tensor([3, 700]), normal(2, 2, 6)
+    with torch.no_grad():
+        later = network(x, torch.tensor([900, 900]), cond)
+        assert close(network(x, t, cond), later), "no branch takes part, so that the timestep has no effect"
+
+    # at the third step every parameter has a gradient
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(x, t, cond, null=torch.tensor([True, False])).sub(1).square().mean().backward()
+        optimizer.step()
+    used = network.positions.table.weight.grad.abs().sum(1) > 0
+    assert used.sum() == 3, "offsets -1, 0 and 1 of two frames"
+    idle = [name for name, p in network.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    assert idle == []
+    with pytest.raises(AnimaticError, match="norms at the end"):
+        SpaceTimeUNet(**TINY, design="original").begin_as_identity()
 
 
 def test_saved_and_read_again(tmp_path):

@@ -130,10 +130,11 @@ def test_plan_render_status_files(user, bear):
     status = user.wait(job["id"])
     assert status["state"] == DONE and [f["method"] for f in status["files"]] == ["lvd", "none"]
     first, second = status["files"]
-    assert second.keys() == {"method", "json", "mp4", "gif", "mkv"} and first.keys() == second.keys() | {"attention"}
+    facts = {"method", "seed", "in_box"}
+    assert second.keys() == facts | {"json", "mp4", "gif", "mkv"} and first.keys() == second.keys() | {"attention"}
     kinds = {"mp4": "video/mp4", "gif": "image/gif", "json": "application/json", "attention": "video/mp4"}
     for kind, link in first.items():
-        if kind != "method":
+        if kind not in facts:
             got = user.http.get(link)
             assert got.status_code == 200 and len(got.content) > 400
             assert kind == "mkv" or got.headers["content-type"] == kinds[kind]

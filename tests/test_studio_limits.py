@@ -112,8 +112,8 @@ def test_a_body_must_come_in_time(api):
 
 def test_a_visitor_who_takes_no_answer_is_cut_off(api):
     with Door(api, stalled=0.5) as door:
-        # as many answers as no buffer holds, none of them read
-        ask = f"GET /studio.js HTTP/1.1\r\nhost: 127.0.0.1:{door.port}\r\n\r\n".encode()
+        # as many answers as no buffer holds, of the largest file, none of them read
+        ask = f"GET /strings.json HTTP/1.1\r\nhost: 127.0.0.1:{door.port}\r\n\r\n".encode()
         connection = door.open()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(20)

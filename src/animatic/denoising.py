@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
-from .binding import BoundRequest
+from .binding import BoundRequest, feature_cache_of
 from .callbacks import Callbacks
 from .controls.finite import Finite
 from .controls.first_frame import FirstFrame
@@ -29,13 +29,17 @@ Encoder: TypeAlias = Callable[[Sequence[Any], Backbone], Conditioning]
 
 @dataclass(frozen=True)
 class Denoised:
-    """Clean latents, one row a story, and what they were made by. `worded` is `shown` in the method's wording."""
+    """Clean latents, one row a story, and what they were made by.
+
+    `worded` is `shown` in the method's wording; `reuse` says which features of the network were reused, "" for none.
+    """
 
     latents: Tensor
     shown: Sequence[Scene | Timeline]
     worded: Sequence[Any]
     controls: list[Control]
     noise_digest: str
+    reuse: str = ""
 
 
 def denoised_stories(
@@ -54,6 +58,7 @@ def denoised_stories(
     Raises `AnimaticError` where the request is of other first latents.
     """
     backbone = bound.backbone
+    reuse = feature_cache_of(bound.request, backbone)
     width, height = bound.size
     seeds = [check_seed(seed) for seed in seeds]
     shown = bound.shown(stories)
@@ -88,8 +93,15 @@ def denoised_stories(
     given = [] if backbone.first_frame is None else [FirstFrame(backbone.first_frame)]
     chain = [Finite(), *given, *reports.controls(controls, worded)]
     cond = (encoder or encode)(worded, backbone)
-    latents = sample(backbone, bound.schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance)
-    return Denoised(latents, shown, worded, controls, digest)
+    latents = sample(
+        backbone, bound.schedule, noise, cond, chain, seeds, scenes=worded, guidance=bound.guidance, reuse=reuse
+    )
+
+    # what is not exact is said
+    report = reuse.report if reuse else ""
+    if report:
+        reports.on_note(report)
+    return Denoised(latents, shown, worded, controls, digest, report)
 
 
 def encode(shown: Sequence[Scene | Timeline], backbone: Backbone) -> Conditioning:

@@ -165,13 +165,25 @@ def generate_batch(
             raise AnimaticError(
                 "some stories of the batch are made in windows and some are not; want one batch for each"
             )
-    check_bound_stages(bound)
     stories = [request.story for request in requests]
+    _check_one_rate(bound, stories)
+    check_bound_stages(bound)
     seeds = [request.sampling.seed for request in requests]
     videos = sampled(bound, stories, seeds, reports)
     if not first.finishing.stages:
         return videos
     return [finished(made, request, reports) for made, request in zip(videos, requests, strict=True)]
+
+
+def _check_one_rate(bound: BoundRequest, stories: Sequence[Story]) -> None:
+    """Raise where clips of a batch differ in their frame rates, and the model's predictions depend on them."""
+    backbone = bound.backbone
+    if not backbone.rate_matters or bound.windowed:
+        return
+    rates = sorted({bound.frame_rate(story[0]) for story in stories})
+    if len(rates) > 1:
+        reason = f"clips of one batch have {rates[0]:g} to {rates[-1]:g} frames a second, which {backbone.name} reads"
+        raise AnimaticError(f"{reason}; want fps, or one batch for each")
 
 
 def finished(video: Video, request: GenerationRequest, reports: Callbacks, keep: Path | None = None) -> Video:
@@ -237,6 +249,8 @@ def sampled(
         "scheduler": bound.schedule.name,
         "versions": versions(),
     }
+    if denoised.reuse:
+        made["fast"] = denoised.reuse
 
     # and each its own: video i of an edited story is that after i edits
     videos = []

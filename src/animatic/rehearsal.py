@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from .backbones.skeleton import Skeleton, skeleton
 from .core.backbone import MemoryOptions
@@ -36,6 +35,7 @@ from .rehearsal_costs import (
     text_cost,
     windows_of,
 )
+from .rehearsal_weights import bytes_on_device, bytes_to_download, weights_of
 from .request_checks import sides_of
 
 SECONDS = 1.0  # of the measurement of the device
@@ -153,9 +153,9 @@ def rehearse(
     decoding = decoding_cost(bones, whole, not on_gpu)
     peaks = [cost.memory for cost in (text, prediction, guided, decoding)]
 
-    weights = _weights(bones, quantize)
+    weights = weights_of(bones, quantize)
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
-    peak = _on_device(bones, weights, offload and on_gpu) + max(peaks)
+    peak = bytes_on_device(bones, weights, offload and on_gpu) + max(peaks)
 
     # Batches differ in their number of entries: the costs of one entry, times all of them.
     flops = text.flops + decoding.flops
@@ -187,59 +187,9 @@ def rehearse(
         guided_flops=guided.flops * passes.differentiated // (passes.samples * max(1, passes.guided)),
         flops=flops,
         seconds=flops / speed_of(device, weight_type),
-        download=_download(bones, weight_type, memory),
+        download=bytes_to_download(bones, weight_type, memory),
     )
     return result if fits else replace(result, would_fit=_helpful(result, bones, controls, shape, whole))
-
-
-def _weights(bones: Skeleton, quantize: str) -> dict[str, int]:
-    """Bytes of the weights by part."""
-    model: Any = bones.model
-    parts = {
-        "network": model.unet,
-        "second network": bones.second,
-        "text encoders" if len(model.text.encoders) > 1 else "text encoder": model.text,
-        "autoencoder": model.vae,
-    }
-    sizes = {}
-    for name, part in parts.items():
-        if part is not None:
-            sizes[name] = _size(part, bool(quantize) and name != "autoencoder")
-    return sizes
-
-
-def _size(part: nn.Module, quantized: bool) -> int:
-    size = sum(tensor.nbytes for tensor in (*part.parameters(), *part.buffers()))
-    if quantized:
-        # Linear layers have one byte a weight.
-        for module in part.modules():
-            if isinstance(module, nn.Linear):
-                size -= module.weight.nbytes - module.weight.numel()
-    return size
-
-
-def _on_device(bones: Skeleton, weights: Mapping[str, int], offload: bool) -> int:
-    """Bytes of weights on the device: all, or with offloading two blocks of the network, as the next is prefetched."""
-    if not offload:
-        return sum(weights.values())
-    largest = 0
-    for network in bones.model.networks:
-        for module in network.modules():
-            if isinstance(module, nn.ModuleList):
-                largest = max(largest, *(_size(block, False) for block in module), 0)
-    leaves = [
-        module for module in (*bones.model.text.modules(), *bones.model.vae.modules()) if not list(module.children())
-    ]
-    return max(2 * largest, *(_size(leaf, False) for leaf in leaves))
-
-
-def _download(bones: Skeleton, dtype: str, memory: MemoryOptions) -> int | None:
-    """Bytes; those of half precision are fetched where it is requested, as `load` does."""
-    if not bones.source:
-        return 0
-    if bones.download is None:
-        return None
-    return bones.download["float16" if memory.dtype == "float16" else "float32"]
 
 
 def speed_of(device: str, dtype: str) -> float:
@@ -293,9 +243,9 @@ def _helpful(
                 factor = 0.5 if dtype else 1.0
                 weights = factor * sum(result.weights.values())
                 if placing == "--offload":
-                    weights = factor * _on_device(bones, result.weights, True)
+                    weights = factor * bytes_on_device(bones, result.weights, True)
                 elif placing:
-                    weights = sum(_weights(bones, "int8").values())
+                    weights = sum(weights_of(bones, "int8").values())
                 stage = max(other, *(saved if save_memory else (result.guiding, result.decoding)))
                 options = [f"--dtype {dtype}" if dtype else "", placing, "--save-memory" if save_memory else ""]
                 if weights + factor * stage <= result.free:

@@ -50,6 +50,7 @@ class SamplingOptions:
     quantize: str = option("", "Weights in int8 or fp8, computing as before; needs torchao.")
     offload: bool = option(False, "Weights wait in main memory and come to the GPU block by block.")
     save_memory: bool = option(False, "Guided passes compute twice rather than keep; video in tiles.")
+    fast: bool = option(False, "Unguided steps reuse features of the network, and say which: quicker, not exact.")
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 

@@ -1,7 +1,7 @@
 """Scenes: named boxes moving through time. Planners write them, people edit them, controls condition models on them.
 
 Boxes are `(x0, y0, x1, y1)` in fractions of the frame, origin top left, one per key frame; `None` means absent.
-Key frames are evenly spaced over the scene. A Story is several scenes in a row.
+Key frames are evenly spaced over the scene, unless it gives their times. A Story is several scenes in a row.
 """
 
 from __future__ import annotations
@@ -11,17 +11,30 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
+from .boxes import Box as Box
+from .boxes import FramedBox, linear_frames, lvd_frames, timed_frames
+from .boxes import cells as cells
 from .errors import AnimaticError
 from .files import read_json, write_atomically
 
 VERSION = 1
-Box = tuple[float, float, float, float]
+VERSION_WITH_TIMES = 2  # of scenes that give the times of their key frames; all others are written as version 1
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -31,18 +44,7 @@ def _non_empty(words: str) -> str:
     return words
 
 
-def _within_frame(box: Box) -> Box:
-    # pydantic puts the name of the field before these messages.
-    x0, y0, x1, y1 = box
-    if not all(0 <= v <= 1 for v in box):
-        raise ValueError(f"found {list(box)}; want four numbers in 0..1 (x0, y0, x1, y1)")
-    if x0 > x1 or y0 > y1:
-        raise ValueError(f"found {list(box)}, reversed; want x0 <= x1 and y0 <= y1")
-    return box
-
-
 _Words = Annotated[str, AfterValidator(_non_empty)]
-_Framed = Annotated[Box, AfterValidator(_within_frame)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -53,7 +55,7 @@ class Track:
     """
 
     phrase: _Words
-    boxes: tuple[_Framed | None, ...]
+    boxes: tuple[FramedBox | None, ...]
     prompt: str = ""
 
     @field_validator("boxes")
@@ -68,6 +70,8 @@ class Track:
 class Scene:
     """A prompt and the tracks of its objects. `seconds` is the duration; 0 is a still image.
 
+    `times` are those of the key frames, in fractions of the duration, rising from 0 to 1; () is evenly spaced.
+
     Raises `ValueError` (a pydantic `ValidationError`) naming the field that is wrong.
     """
 
@@ -77,6 +81,7 @@ class Scene:
     negative: str = ""
     seconds: float = 2.0
     reasoning: str = ""
+    times: tuple[float, ...] = ()
 
     @field_validator("seconds")
     @classmethod
@@ -85,17 +90,43 @@ class Scene:
             raise ValueError(f"seconds is {seconds}; want a number >= 0")
         return seconds
 
+    @field_validator("times")
+    @classmethod
+    def _rising(cls, times: tuple[float, ...]) -> tuple[float, ...]:
+        is_rising = all(a < b for a, b in pairwise(times))
+        if times and not (is_rising and times[0] == 0 and times[-1] == 1):
+            raise ValueError(f"found {list(times)}; want rising times, the first 0 and the last 1")
+        return times
+
     @model_validator(mode="after")
     def _in_step(self) -> Scene:
         lengths = {len(track.boxes) for track in self.tracks}
         if len(lengths) > 1:
             raise ValueError(f"tracks have {sorted(lengths)} key frames; want the same number in every track")
+        if self.times and lengths - {len(self.times)}:
+            raise ValueError(f"times are {len(self.times)} for {self.keys} key frames; want one for each")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_times(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What is evenly spaced is written as before there were times.
+        data = serialize(self)
+        if not self.times:
+            data.pop("times")
+        return data
 
     @property
     def keys(self) -> int:
         """Number of key frames (1 where nothing is tracked)."""
         return len(self.tracks[0].boxes) if self.tracks else 1
+
+    @property
+    def key_times(self) -> tuple[float, ...]:
+        """The time of each key frame, 0 to 1."""
+        if self.times and self.tracks:
+            return self.times
+        last = max(1, self.keys - 1)
+        return tuple(i / last for i in range(self.keys))
 
     def part(self, track: int) -> tuple[int, Scene]:
         """(index, scene) of the part of a story that a track belongs to: here the scene itself, see `Timeline.part`."""
@@ -104,15 +135,28 @@ class Scene:
     def at(self, frames: int, legacy: bool = False) -> Scene:
         """The same scene with one box per frame: linear in time, or by LVD's rule where `legacy`.
 
-        Linear: key i stands at i/(keys-1). Between a present and an absent key the nearer one decides.
+        Linear: key i stands at `key_times[i]`. Between a present and an absent key the nearer one decides. LVD's rule
+        takes evenly spaced keys only: raises `AnimaticError` where the scene gives other times.
         """
         if frames < 1:
             raise AnimaticError(f"frames is {frames}; want at least 1")
 
         # LVD's rule differs where boxes are absent; it is kept for its published numbers.
-        rule = _lvd_frames if legacy else _linear_frames
-        tracks = tuple(replace(track, boxes=rule(track.boxes, frames)) for track in self.tracks)
-        return replace(self, tracks=tracks)
+        if legacy and self.times:
+            given = [round(time, 3) for time in self.times]
+            raise AnimaticError(f"times of the scene are {given}; want evenly spaced key frames for a published method")
+
+        # Frames are evenly spaced: the scene that is returned gives no times.
+        if legacy:
+            resampled = [lvd_frames(track.boxes, frames) for track in self.tracks]
+        elif self.times:
+            resampled = [timed_frames(track.boxes, self.times, frames) for track in self.tracks]
+        else:
+            resampled = [linear_frames(track.boxes, frames) for track in self.tracks]
+        tracks = []
+        for track, boxes in zip(self.tracks, resampled, strict=True):
+            tracks.append(replace(track, boxes=boxes))
+        return replace(self, tracks=tuple(tracks), times=())
 
     def masks(self, frames: int, height: int, width: int, legacy: bool = False) -> np.ndarray:
         """Cells inside each box: bool `[track, frame, height, width]`, all False where absent.
@@ -132,10 +176,11 @@ class Scene:
         return masks
 
     def to_json(self) -> str:
-        return _dumps({"version": VERSION, **asdict(self)})
+        """JSON of version 1, or 2 where the scene gives times."""
+        return _dumps({"version": _version_of([self]), **_fields_of(self)})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write version-1 JSON, atomically."""
+        """Write `to_json`, atomically."""
         write_atomically(path, self.to_json().encode())
 
 
@@ -155,72 +200,14 @@ def lasting(story: Story, seconds: float) -> Story:
     return tuple(scenes)
 
 
-def _linear_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
-    last = len(boxes) - 1
-    out: list[Box | None] = []
-    for f in range(frames):
-        # Where the frame lies between two key frames.
-        at = f * last / max(1, frames - 1)
-        low = min(int(at), last)
-        fraction = at - low
-        a = boxes[low]
-        b = boxes[min(low + 1, last)]
-        if a is None or b is None:
-            out.append(a if fraction < 0.5 else b)
-            continue
-
-        # Rounding may exceed 1 by its last digit.
-        x0, y0, x1, y1 = (min(1.0, u + (v - u) * fraction) for u, v in zip(a, b, strict=True))
-        out.append((x0, y0, x1, y1))
-    return tuple(out)
-
-
-def _lvd_frames(boxes: Sequence[Box | None], frames: int) -> tuple[Box | None, ...]:
-    """LVD's interpolation: knots at i/(k-1) but presence in bins of 1/k, so gaps are interpolated across."""
-    count = len(boxes)
-    present = [i for i, box in enumerate(boxes) if box is not None]
-    if not present:
-        return (None,) * frames
-
-    # Boxes at their key frames; between them numpy interpolates, absent ones are skipped.
-    knots = np.array(present) / max(1, count - 1)
-    values = np.array([boxes[i] for i in present])
-
-    # The last time is a little less than 1, so that it falls into the last bin.
-    times = np.linspace(0, 1 - 1e-5, frames)
-    columns = [np.interp(times, knots, values[:, c]) for c in range(4)]
-    out: list[Box | None] = []
-    for f, time in enumerate(times):
-        if boxes[int(time * count)] is None:
-            out.append(None)
-        else:
-            x0, y0, x1, y1 = (float(column[f]) for column in columns)
-            out.append((x0, y0, x1, y1))
-    return tuple(out)
-
-
-def cells(low: float, high: float, count: int, legacy: bool = False) -> slice:
-    """The cells of a row of `count` that the span `low..high` (0..1) covers, rounded half to even."""
-    if legacy:  # start and length are rounded apart, then cut to the grid
-        start = round(low * count)
-        stop = start + round((high - low) * count)
-        return slice(max(0, start), max(0, min(count, stop)))
-
-    start = round(low * count)
-    stop = round(high * count)
-    if start == stop:
-        centre = (low + high) / 2
-        start = min(count - 1, int(centre * count))
-        stop = start + 1
-    return slice(start, stop)
-
-
 def parse(data: Any, name: str = "scene") -> Scene:
-    """A version-1 Scene from decoded JSON. Raises `AnimaticError` naming `name` and the field."""
+    """A Scene from decoded JSON. Raises `AnimaticError` naming `name` and the field."""
     if not isinstance(data, dict):
         raise AnimaticError(f"{name}: found {type(data).__name__}; want a JSON object with prompt and tracks")
-    if data.get("version", VERSION) != VERSION:
-        raise AnimaticError(f"{name}: version is {data['version']!r}; this program reads version {VERSION}")
+    version = data.get("version", VERSION)
+    if version not in (VERSION, VERSION_WITH_TIMES):
+        known = f"{VERSION} and {VERSION_WITH_TIMES}"
+        raise AnimaticError(f"{name}: version is {version!r}; this program reads versions {known}")
 
     # pydantic names the field that is wrong, and refuses unknown ones.
     fields = {key: value for key, value in data.items() if key != "version"}
@@ -266,18 +253,29 @@ def load_scene(path: str | os.PathLike[str]) -> Scene:
 
 
 def story_json(story: Iterable[Scene]) -> str:
-    """Version-1 JSON: of the scene where there is one, else of the story."""
+    """JSON of the scene where there is one, else of the story; of version 2 where a scene gives times, else 1."""
     scenes = tuple(story)
     if len(scenes) == 1:
         return scenes[0].to_json()
 
     # A story of one scene is written as that scene.
-    return _dumps({"version": VERSION, "scenes": [asdict(scene) for scene in scenes]})
+    return _dumps({"version": _version_of(scenes), "scenes": [_fields_of(scene) for scene in scenes]})
 
 
 def save_story(story: Iterable[Scene], path: str | os.PathLike[str]) -> None:
-    """Write version-1 JSON of a story or of its one scene, atomically."""
+    """Write `story_json`, atomically."""
     write_atomically(path, story_json(story).encode())
+
+
+def _version_of(scenes: Sequence[Scene]) -> int:
+    return VERSION_WITH_TIMES if any(scene.times for scene in scenes) else VERSION
+
+
+def _fields_of(scene: Scene) -> dict[str, Any]:
+    fields = asdict(scene)
+    if not scene.times:
+        del fields["times"]
+    return fields
 
 
 def _dumps(data: dict[str, Any]) -> str:

@@ -16,13 +16,14 @@ from PIL import Image, ImageDraw, ImageFont
 from .errors import AnimaticError
 from .files import replacing
 from .media.encoding import LOSSLESS, WRITERS, format_losses
-from .media.reading import probe, read
+from .media.reading import probe, read, streamed
 from .media.sound import Sound
 from .scene import Box, Scene
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .media.frame_stream import FrameSource
     from .request import GenerationRequest
 
 FPS_LIMIT = 1000  # frames per second of a video are fewer
@@ -62,6 +63,10 @@ class Video:
     def __iter__(self) -> Iterator[Image.Image]:
         """Its frames as Pillow's images."""
         return map(Image.fromarray, self.frames)
+
+    def take(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The frames of these numbers, which may repeat: uint8 `[number, height, width, 3]`."""
+        return self.frames[np.asarray(numbers, int)]
 
     def to_pil(self) -> list[Image.Image]:
         """All frames as Pillow's images."""
@@ -130,6 +135,14 @@ class Video:
         Raises `AnimaticError` where it cannot be read, or needs more than `most` bytes (0: what is free).
         """
         return Video(*read(Path(path), most))
+
+    @staticmethod
+    def source(path: str | Path, held: object = None) -> FrameSource:
+        """What takes frames out of a file: it is read whole, or, where that takes much memory, as a stream.
+
+        `held` is kept as long as the stream is. Raises `AnimaticError` where the file cannot be read.
+        """
+        return streamed(Path(path), held) or Video.load(path)
 
 
 def read_info(path: str | Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..quiet import quiet
 from .folder import read_json
 from .load import Found, found_at
 from .locating import Location
+from .network_size import limited_network
 from .parts import vae_class_in
 from .presets import PRESETS
 
@@ -74,7 +75,7 @@ def _geometry(found: Found) -> Geometry:
     # Errors name the folder, as they do of a network that is read.
     network_config = read_json(network_folder / "config.json")
     network_config["_name_or_path"] = str(network_folder)
-    with torch.device("meta"):
+    with torch.device("meta"), limited_network(found.folder):
         network = found.cls.network.from_config(network_config)
         vae = vae_class.from_config(vae_config)
     return found.geometry(network.config, vae.config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import CogVideoXTransformer3DModel
@@ -17,15 +17,17 @@ from torch import Tensor, nn
 
 from ..core.arithmetic import ceil_div
 from ..core.backbone import Backbone, Geometry
+from ..core.feature_reuse import FeatureCache
 from ..core.types import Conditioning, Step
 from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, joint_kind
 from .attention_processors import JointProcessor
 from .codec import latents_of
 from .components import Components
+from .feature_caches import FirstBlock, is_cacheable
 from .folder import read_json
 from .image_input import IMAGE_PIPELINES, ImageInput, with_image_channels
-from .presets import WAN
+from .presets import COGVIDEOX_DEFAULTS, WAN
 from .video_vae import decoded_pieces, latent_scaling, to_bytes
 
 BLOCKS = ("transformer_blocks", "blocks")  # module lists of CogVideoX and of Wan
@@ -43,6 +45,7 @@ class Transformer(Components):
     network_folder = "transformer"
     architecture = "transformer"
     provides = frozenset({"text maps", "video"})
+    native_fps: ClassVar[float] = 8.0  # which no configuration says
     image: ImageInput | None = None
 
     @classmethod
@@ -90,7 +93,7 @@ class Transformer(Components):
         channels = network.out_channels or network.in_channels
         patch = patch_of(network)
         size = frames, height, width
-        return Geometry(*size, channels, spatial_ratio, vae_temporal_ratio=temporal_ratio, patch=patch)
+        return Geometry(*size, channels, spatial_ratio, cls.native_fps, vae_temporal_ratio=temporal_ratio, patch=patch)
 
     def save_memory(self) -> Components:
         """Gradient checkpointing as for any network, and tiled decoding for a video autoencoder."""
@@ -105,6 +108,11 @@ class Transformer(Components):
                 for i, block in child.named_children():
                     blocks[f"{name}.{i}"] = block
         return blocks
+
+    def feature_cache(self) -> FeatureCache | None:
+        if not all(map(is_cacheable, self.networks)):
+            return None
+        return FirstBlock(lambda step: self.hooks_at(step).network, self.networks)
 
     def noise(self, seeds: Sequence[int], frames: int, height: int, width: int, windowed: bool = False) -> Tensor:
         return super().noise(seeds, frames, height, width, windowed).float()
@@ -156,6 +164,7 @@ class CogVideoX(Transformer):
     """CogVideoX: text and video tokens in one sequence, in every attention layer."""
 
     network = CogVideoXTransformer3DModel
+    usual_defaults = COGVIDEOX_DEFAULTS
 
     def hook_attention(self, network: Any) -> AttentionHooks:
         return AttentionHooks(network, joint_kind, JointProcessor)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..core.attention import matches_any
 from ..core.backbone import Backbone, Geometry, ModelDefaults
+from ..core.feature_reuse import FeatureCache
 from ..core.schedule import Schedule
 from ..core.schedulers import scheduler_named
 from ..core.text import ClipText
@@ -24,6 +25,8 @@ from .attention_hooks import AttentionHooks, NetworkCall, unet_kind
 from .attention_processors import UNetProcessor
 from .checkpointing import add_checkpointing
 from .codec import PatchCodec, latents_of
+from .constant_dtype import constant_dtype
+from .feature_caches import DeepFeatures, is_nested
 from .folder import read_network
 from .gradients import without_gradients
 from .grounding import fusers_on, has_grounding
@@ -43,6 +46,8 @@ class Components(Backbone):
     text_flags: ClassVar[int] = 0  # last channels of text states that say which tokens are present
     full_precision_vae: ClassVar[bool] = False  # the VAE computes in float32, whatever the network
     by_shape: ClassVar[bool] = True  # what the network computes follows from shapes, so that it can be rehearsed
+
+    usual_defaults: ClassVar[ModelDefaults] = ModelDefaults()  # of a model that is like none known
 
     name: str
     unet: Any
@@ -64,6 +69,14 @@ class Components(Backbone):
     def read(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network, from the part of a model folder that holds it."""
         return read_network(cls.network, folder, dtype)
+
+    @classmethod
+    def native_defaults(cls, folder: Path, known: ModelDefaults | None) -> ModelDefaults:
+        """How a model folder is used that nobody names: as the model `known` that it is like, None where like none.
+
+        Raises `AnimaticError` where the folder has a configuration of it that is damaged.
+        """
+        return known or cls.usual_defaults
 
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:
@@ -117,6 +130,9 @@ class Components(Backbone):
         """The hooks of the network that is called at `step`, for models of several networks."""
         return self.hooks
 
+    def feature_cache(self) -> FeatureCache | None:
+        return DeepFeatures(self.unet) if is_nested(self.unet) else None
+
     @property
     def attention_layers(self) -> tuple[str, ...]:
         return tuple(self.hooks.layers)
@@ -133,13 +149,19 @@ class Components(Backbone):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The hooks in the layers of a borrowed network, and its weights without gradients, for one run."""
+        """What holds for one run.
+
+        A borrowed network has hooks in its layers and weights without gradients; one of our own a type of weights that
+        is looked up once.
+        """
         with ExitStack() as stack:
             for hooks in self.all_hooks:
                 if hooks.borrowed:
                     stack.enter_context(hooks.installed())
                     stack.enter_context(without_gradients(hooks.network))
                     stack.enter_context(fusers_on(hooks.network))
+                else:
+                    stack.enter_context(constant_dtype(hooks.network))
             yield
 
     @property

@@ -20,6 +20,7 @@ from transformers import AutoTokenizer
 
 from .. import files
 from ..errors import AnimaticError, warn
+from .network_size import check_integers, limited_network
 
 SHARD = re.compile(r"-\d+-of-\d+\.")  # in the name of a file that holds a part of the weights
 RENAMED_KEYS = {  # of a card: those of version 0.1, and what they are called since
@@ -97,7 +98,8 @@ def reading_card(folder: Path) -> Iterator[None]:
 def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> Any:
     """A network of class `cls` with every weight from its files.
 
-    Weights of grounding are left to `load_grounding`. Raises `AnimaticError` where weights are missing or damaged;
+    Weights of grounding are left to `load_grounding`. Raises `AnimaticError` where weights are missing or damaged, or
+    the configuration asks for a network that is too large (`network_size`);
     warns where the file has weights that the network has no place for.
     """
     # All shards that an index names.
@@ -114,7 +116,9 @@ def read_network(cls: Any, folder: Path, dtype: torch.dtype, **config: Any) -> A
     # `output_loading_info` gives the names of missing and unexpected weights.
     options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, "local_files_only": True, **config}
     options |= _half_alone(folder, dtype)
-    with reading(f"{folder}: weights are missing or damaged"):
+    if (folder / "config.json").is_file():
+        check_integers(read_json(folder / "config.json"), folder / "config.json")
+    with limited_network(folder, folder), reading(f"{folder}: weights are missing or damaged"):
         network, report = cls.from_pretrained(folder, **options)
 
     # diffusers initialises missing weights at random, and leaves out unexpected ones.

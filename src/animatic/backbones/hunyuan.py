@@ -6,6 +6,7 @@ Wu et al. 2025, https://arxiv.org/abs/2511.18870, https://github.com/Tencent-Hun
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer3DModel
 from torch import Tensor
 
-from ..core.backbone import Geometry
+from ..core.backbone import Geometry, ModelDefaults
+from ..core.feature_reuse import FeatureCache
 from ..core.schedule import Grid, Schedule
 from ..core.schedulers import scheduler_named
 from ..core.types import Conditioning
@@ -22,7 +24,10 @@ from ..errors import AnimaticError, warn
 from .attention_hooks import AttentionHooks, refined_kind
 from .attention_processors import MaskedStreamsProcessor
 from .cogvideox import Transformer, patch_of
+from .feature_caches import describe_hunyuan_blocks
 from .folder import read_json
+from .guider import guidance_of
+from .presets import HUNYUAN_DEFAULTS
 
 IMAGE_PIPELINE = "HunyuanVideo15ImageToVideoPipeline"
 MASK_CHANNELS = 1  # of the mask of given frames
@@ -38,6 +43,7 @@ class HunyuanVideo(Transformer):
     """
 
     network = HunyuanVideo15Transformer3DModel
+    usual_defaults = HUNYUAN_DEFAULTS
     by_shape = False  # tokens are sorted by whether they are present
 
     @classmethod
@@ -53,6 +59,10 @@ class HunyuanVideo(Transformer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.image_input = ""  # the channels are there in any case
+
+    def feature_cache(self) -> FeatureCache | None:
+        describe_hunyuan_blocks()
+        return super().feature_cache()
 
     def read_extras(self, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> None:
         if index.get("_class_name") == IMAGE_PIPELINE:
@@ -78,6 +88,13 @@ class HunyuanVideo(Transformer):
             vae_temporal_ratio=vae.temporal_compression_ratio,
             patch=patch_of(network),
         )
+
+    @classmethod
+    def native_defaults(cls, folder: Path, known: ModelDefaults | None) -> ModelDefaults:
+        """As published, with the guidance of the folder's guider: 1 where it was distilled to need none."""
+        defaults = super().native_defaults(folder, known)
+        scale = guidance_of(folder)
+        return defaults if scale is None else replace(defaults, guidance=scale)
 
     def encode_stories(self, prompts: Sequence[Sequence[str]], negatives: Sequence[Sequence[str]]) -> Conditioning:
         text: Any = self.text  # ChatAndGlyphs

@@ -17,6 +17,7 @@ import torch
 from ..core.backbone import ConcatConditioning, Geometry, MemoryOptions, ModelDefaults
 from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
+from .card_values import defaults_of, geometry_of, has_coordinates, words_of
 from .cogvideox import CogVideoX
 from .components import Components
 from .concat_conditioning import conditioning_of_card
@@ -176,8 +177,7 @@ class Found:
         """
         if "geometry" in self.card:
             with reading_card(self.folder):
-                patch = tuple(self.card["geometry"].get("patch", (1, 1, 1)))
-                return Geometry(**{**self.card["geometry"], "patch": patch})
+                return geometry_of(self.card)
 
         # The known model's, where somebody named the model.
         own = self.known and self.known.geometry
@@ -201,8 +201,11 @@ class Found:
     def defaults(self) -> ModelDefaults:
         if "defaults" in self.card:
             with reading_card(self.folder):
-                return ModelDefaults(**self.card["defaults"])
-        return (self.known and self.known.defaults) or ModelDefaults()
+                return defaults_of(self.card)
+        known = self.known and self.known.defaults
+        if known and not self.alike:  # somebody named the model
+            return known
+        return self.cls.native_defaults(self.folder, known)
 
 
 def found_at(place: Location) -> Found:
@@ -273,8 +276,9 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     # The model, and what its card or the known model says besides.
     scheduler = read_scheduler(found.folder / "scheduler")
     geometry = found.geometry(network.config, vae.config)
-    coordinates = found.card.get("coordinates", False)
-    words = tuple(found.card.get("words", ()))
+    with reading_card(found.folder):
+        coordinates = has_coordinates(found.card)
+        words = words_of(found.card)
     model = cls(found.name, network, vae, text, scheduler, geometry, found.defaults(), coordinates, words)
     model.family = found.known.family if found.known else ""
     with reading_card(found.folder):

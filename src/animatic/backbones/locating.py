@@ -17,7 +17,7 @@ from .lavie import models_home
 from .layouts import check_original_id
 from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
 
-NETWORKS = ("unet", "transformer", "transformer_2", "scheduler", "image_encoder", "image_processor")
+NETWORKS = ("unet", "transformer", "transformer_2", "scheduler", "image_encoder", "image_processor", "guider")
 TEXT = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
 SHARED = ("vae", *TEXT)  # what a card may borrow
 QUOTED = 100  # letters of an unknown name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, separate_kind
 from .attention_processors import LTXProcessor
 from .cogvideox import Transformer
-from .presets import LTX
+from .presets import LTX, LTX_DEFAULTS
 
 LTX_TEXT_TOKENS = 128  # tokens of T5 that diffusers' pipeline reads
 
@@ -53,6 +54,8 @@ class LTXVideo(Transformer):
 
     network = LTXVideoTransformer3DModel
     text_flags = 1
+    rate_matters = True  # positions are in seconds
+    usual_defaults = replace(LTX_DEFAULTS, negative="")
 
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:

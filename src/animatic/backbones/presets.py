@@ -42,6 +42,7 @@ HUNYUAN_480P, HUNYUAN_720P = (
 )
 HUNYUAN_DEFAULTS = ModelDefaults(50, 6.0)  # README of HunyuanVideo 1.5
 LTX = Geometry(161, 480, 704, 128, 32, 25.0, vae_temporal_ratio=8)  # diffusers' example; its pipeline's frame rate
+LTX_DEFAULTS = ModelDefaults(50, 3.0, negatives.LTX)  # diffusers' pipeline and its example
 COGVIDEOX_DEFAULTS, WAN_DEFAULTS = ModelDefaults(50, 6.0), ModelDefaults(50, 5.0, negatives.WAN)  # their model cards
 WAN_I2V_DEFAULTS = ModelDefaults(40, 5.0, negatives.WAN)  # generate.py of Wan 2.1
 WAN_PAIR_I2V_DEFAULTS = ModelDefaults(40, 3.5, negatives.WAN)  # wan_i2v_A14B.py
@@ -116,9 +117,7 @@ PRESETS = {
         WAN_PAIR_I2V_DEFAULTS,
         "bfloat16",
     ),
-    "ltx-video": Preset(
-        "Lightricks/LTX-Video", "LTX-Video 0.9, 1.9 B", LTX, ModelDefaults(50, 3.0, negatives.LTX), "bfloat16"
-    ),
+    "ltx-video": Preset("Lightricks/LTX-Video", "LTX-Video 0.9, 1.9 B", LTX, LTX_DEFAULTS, "bfloat16"),
     "sd15": Preset(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "Stable Diffusion 1.5, images",

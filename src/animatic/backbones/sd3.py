@@ -13,7 +13,7 @@ import torch
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
-from ..core.backbone import Geometry
+from ..core.backbone import Geometry, ModelDefaults
 from ..core.types import Conditioning
 from ..errors import AnimaticError
 from .attention_hooks import AttentionHooks, stream_kind
@@ -30,6 +30,7 @@ class StableDiffusion3(Transformer):
 
     network = SD3Transformer2DModel
     provides = frozenset({"text maps", "image"})
+    usual_defaults = ModelDefaults(28, 7.0)  # diffusers' pipeline
 
     @classmethod
     def native_geometry(cls, network: Any, vae: Any) -> Geometry:

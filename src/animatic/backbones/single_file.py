@@ -18,6 +18,7 @@ from ..errors import AnimaticError, listed, warn
 from .fetching import fetched_configs
 from .folder import reading
 from .layouts import check_original
+from .network_size import limited_network
 from .presets import PRESETS
 
 ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -66,7 +67,7 @@ def read_single_file(file: Path, source: str, dtype: torch.dtype) -> Any:
     options: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False, "feature_extractor": None}
     cls = getattr(diffusers, pipeline)
     try:
-        with reading(misfit):
+        with limited_network(f"{file}@{source}"), reading(misfit):
             pipe = cls.from_single_file(str(file), config=str(folder), local_files_only=True, dtype=dtype, **options)
     except (KeyError, TypeError) as error:
         raise AnimaticError(f"{misfit} ({error!r})") from None

@@ -23,9 +23,10 @@ from ..core.backbone import Geometry, ModelDefaults
 from ..errors import AnimaticError
 from ..quiet import quiet
 from .attention_processors import WAN_TEXT_TOKENS
+from .card_values import has_coordinates
 from .codec import PatchCodec
 from .components import Components
-from .folder import class_in, read_card, read_json
+from .folder import class_in, read_card, read_json, reading_card
 from .grounding import add_grounding
 from .hunyuan import HunyuanVideo
 from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS
@@ -33,6 +34,7 @@ from .lavie import CARDS
 from .load import CLIP_PROJECTION, NETWORKS, found_at
 from .locating import Location, locate
 from .ltx import LTX_TEXT_TOKENS, LTXVideo
+from .network_size import limited_network
 from .parts import CLIP, ENCODERS, SD3_TEXT_TOKENS
 from .presets import CONVERT_COMMAND, PRESETS
 from .sd3 import StableDiffusion3
@@ -162,7 +164,8 @@ def _of_folder(place: Location) -> Skeleton:
         vae_config = _vae(configs["vae"]).config
     geometry = found.geometry(sizes, vae_config)
     made = _assembled(place.name, configs, encoder_classes, encoders, geometry, found.defaults())
-    made.coordinates = found.card.get("coordinates", False)
+    with reading_card(folder):
+        made.coordinates = has_coordinates(found.card)
     made.family = found.known.family if found.known else ""
     second = None
     if class_in(found.index, "transformer_2"):
@@ -216,7 +219,7 @@ def _network(config: Mapping[str, Any]) -> Any:
     elif gated:
         own["attention_type"] = "gated"
 
-    with torch.device("meta"):
+    with torch.device("meta"), limited_network("the network"):
         network = cls.network.from_config(own)
         if gated and cls is UNet3D:
             add_grounding(network)
@@ -228,7 +231,7 @@ def _vae(config: Mapping[str, Any]) -> Any:
     cls = PatchCodec if name == "PatchCodec" else getattr(diffusers, name, None)
     if cls is None:
         raise AnimaticError(f"autoencoder {name!r} is not known; want one of diffusers' or PatchCodec")
-    with torch.device("meta"):
+    with torch.device("meta"), limited_network("the autoencoder"):
         return cls.from_config(dict(config))
 
 
@@ -241,7 +244,7 @@ def _encoder(cls: Any, network: Any, text_class: str, config: Mapping[str, Any])
         raise AnimaticError(f"text encoder {text_class!r} cannot be rehearsed; want one of CLIP's or T5's")
     encoder_class = encoders[text_class]
     own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
-    with torch.device("meta"):
+    with torch.device("meta"), limited_network("the text encoder"):
         encoder = encoder_class(encoder_class.config_class(**own))
 
     # As many tokens as the network was trained on.
@@ -259,5 +262,5 @@ def _language_model(config: Mapping[str, Any]) -> Any:
     from transformers import Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel  # slow to import
 
     own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
-    with torch.device("meta"):
+    with torch.device("meta"), limited_network("the text encoder"):
         return Qwen2_5_VLTextModel(Qwen2_5_VLTextConfig(**own))

@@ -209,6 +209,24 @@ class SpaceTimeUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         by_sample = self.conv_out(h).unflatten(0, (samples, frames))
         return by_sample.movedim(1, 2)
 
+    def begin_as_identity(self) -> None:
+        """Set what each residual branch of the design "fast" ends in, and its bias of positions in time, to zero.
+
+        A new network learns faster so: its layers take part as they become useful. After Diffusion Models Beat GANs
+        (Dhariwal & Nichol 2021, https://arxiv.org/abs/2105.05233, `zero_module`). Raises `AnimaticError` for the design
+        "original", whose norms come last: they cannot scale zeros.
+        """
+        if self.original:
+            raise AnimaticError("design 'original' has norms at the end of its branches; want 'fast' to begin at zero")
+        nn.init.zeros_(self.positions.table.weight)
+        for module in self.modules():
+            if isinstance(module, ResNet):
+                assert module.conv2.bias is not None
+                nn.init.zeros_(module.conv2.weight)
+                nn.init.zeros_(module.conv2.bias)
+            elif isinstance(module, Attention):
+                nn.init.zeros_(module.out.weight)
+
     def set_attn_processor(self, processors: Mapping[str, Any]) -> None:
         """Part of diffusers' protocol; there is none to set."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .attention_processors import WanProcessor
 from .cogvideox import Transformer
 from .folder import class_in, read_json
 from .image_input import ImageEncoder, ImageInput, first_frame_mask, padded_clip, with_image_channels
+from .presets import WAN, WAN_DEFAULTS
 from .replaceable import check_replaceable
 
 MASK_CHANNELS = 4  # of the mask of given frames: one for each frame of a latent frame
@@ -37,6 +39,8 @@ class Wan(Transformer):
 
     network = WanTransformer3DModel
     full_precision_vae = True
+    native_fps = WAN.fps
+    usual_defaults = replace(WAN_DEFAULTS, negative="")
     low_noise: AttentionHooks | None = None
     boundary: float = 0.0
     timestep_per_token: bool = False

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ..core.setting_values import shown
 from ..errors import AnimaticError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]  # jobs done, of how many
 
 TODO, RUNNING, DONE, FAILED, LEFT_OUT = "todo", "running", "done", "failed", "left out"
+LARGEST = 2**31 - 1  # of the counts in settings
 REPEAT = 6789  # LMD's and LVD's distance between the seeds of a prompt's repeats
 
 
@@ -79,7 +80,18 @@ class RunSettings:
             values["request"] = {"story": [], **request}
         if unknown := set(values) ^ {f.name for f in fields(RunSettings)}:
             raise AnimaticError(f"{source}: its settings are not those of a run ({', '.join(sorted(unknown))})")
-        return RunSettings(**{**values, "request": GenerationRequest.of_dict(values["request"], source)})
+        settings = RunSettings(**{**values, "request": GenerationRequest.of_dict(values["request"], source)})
+        settings.check_types(source)
+        return settings
+
+    def check_types(self, source: str | Path) -> None:
+        """Raise `AnimaticError` naming `source` where a value has another type than its field, or counts nothing."""
+        for name, wanted in get_type_hints(RunSettings).items():
+            value = getattr(self, name)
+            is_count = type(value) is int and 1 <= value <= LARGEST
+            if type(value) is not wanted or (wanted is int and not is_count):
+                words = f"a whole number from 1 to {LARGEST}" if wanted is int else wanted.__name__
+                raise AnimaticError(f"{source}: {name} is {repr(value)[:80]}; want {words}")
 
     def differences(self, other: RunSettings) -> list[str]:
         """Where other settings differ from these, a line each."""

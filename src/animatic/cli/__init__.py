@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
 from ..errors import AnimaticError
-from . import bench as cli_bench
-from . import card as cli_card
-from . import edit as cli_edit
-from . import exchange as cli_exchange
-from . import finish as cli_finish
-from . import make as cli_make
-from . import plan as cli_plan
-from . import rehearse as cli_rehearse
-from . import studio as cli_studio
-from . import train as cli_train
 from .aliases import with_present_names
-from .console import printable, table, warnings_as_lines
-from .options import AsJson, by_field, only_finite
+from .commands import BenchmarkCommands, Commands
+from .console import printable, warnings_as_lines
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
+    cls=Commands,
     help="Direct generated video: a prompt becomes a scene of moving boxes, and a video that obeys it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+benchmarks = typer.Typer(
+    cls=BenchmarkCommands,
+    help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.",
+    no_args_is_help=True,
+)
+app.add_typer(benchmarks, name="bench")
 
 
 def _print_version(requested: bool) -> None:
@@ -53,88 +48,6 @@ def common(
     ] = False,
 ) -> None:
     """Options of the program itself, before any command."""
-
-
-cli_plan.add_to(app)
-cli_exchange.add_to(app)
-cli_train.add_to(app)
-app.command()(by_field(cli_edit.edit))
-app.command()(cli_card.card)
-app.command()(cli_rehearse.rehearse)
-app.command()(cli_studio.studio)
-app.command()(cli_finish.finish)
-app.add_typer(cli_bench.app, name="bench")
-app.command()(by_field(cli_make.make))
-app.command()(by_field(cli_make.render))
-
-
-@app.command()
-def models(as_json: AsJson = False) -> None:
-    """List the models known by name."""
-    from ..backbones import PRESETS
-    from ..plugins import packages_of
-
-    rows = [(name, preset.about, preset.source or "bundled") for name, preset in PRESETS.items()]
-    rows += [(name, "of an installed package", package) for name, package in packages_of("animatic.backbones").items()]
-    table(("model", "what it is", "weights"), rows, as_json)
-
-
-@app.command()
-def methods(
-    name: Annotated[str, typer.Argument(help="A method: list its settings, for --set.", show_default=False)] = "",
-    model: Annotated[str, typer.Option(help="The model whose settings they are.")] = "mini",
-    as_json: AsJson = False,
-) -> None:
-    """List the methods known by name with their papers and repositories, or the settings of one."""
-    from ..methods import GROUP, METHODS
-    from ..plugins import packages_of
-
-    if name:
-        _settings(name, model, as_json)
-        return
-    rows = [(name, each.summary, each.paper, each.arxiv, each.repository) for name, each in METHODS.items()]
-    for other, package in packages_of(GROUP).items():
-        rows.append((other, f"of the installed package {package}", "", "", ""))
-    table(("method", "what it does", "paper", "arXiv", "repository"), rows, as_json)
-
-
-def _settings(method: str, model: str, as_json: bool) -> None:
-    """Every setting of a method on a model: its name, what it is there, and one sentence."""
-    from ..backbones import load
-    from ..core.setting_values import shown
-    from ..methods import method_named
-    from ..methods.settings import settings_of
-
-    known = settings_of(method_named(method), load(model)).values()
-    if as_json:
-        print(json.dumps([setting.to_dict() for setting in known]))
-        return
-    rows = [(each.path, shown(each.default), each.range, each.help) for each in known]
-    table((f"{method} on {model}", "is", "may be", "what it is"), rows)
-
-
-@app.command()
-def info(
-    file: Annotated[Path, typer.Argument(help="A video or picture made by animatic.")],
-    request: Annotated[
-        bool, typer.Option("--request", help="Only what makes it again: `animatic render` takes it as a file.")
-    ] = False,
-) -> None:
-    """Print what a result was made from."""
-    from ..request_files import request_in
-    from ..video import read_info
-
-    if not request:
-        print(printable(json.dumps(read_info(file), indent=1, ensure_ascii=False)))
-        return
-    carried = request_in(file)
-    if carried is None:
-        raise AnimaticError(f"{file}: carries no request; want a file that animatic wrote")
-    print(printable(json.dumps(carried.to_dict(), indent=1, ensure_ascii=False)))
-
-
-# typer takes "nan" for a number; a threshold of NaN would compare as false everywhere
-only_finite(app)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..training.settings import RENAMED
 from .console import line
 
-TRAIN = {f"--{old}": f"--{new.replace('_', '-')}" for old, new in RENAMED.items()}
-OPTIONS: dict[str, dict[str, str]] = {"train": TRAIN, "studio": {"--share": "--public-url"}}  # by command
+
+def present_names(command: str) -> Mapping[str, str]:
+    """Options of a command by the name that they had in version 0.1."""
+    if command == "studio":
+        return {"--share": "--public-url"}
+    if command == "train":
+        from ..training.settings import RENAMED
+
+        return {f"--{old}": f"--{new.replace('_', '-')}" for old, new in RENAMED.items()}
+    return {}
 
 
 def with_present_names(words: Sequence[str]) -> list[str]:
@@ -16,7 +23,7 @@ def with_present_names(words: Sequence[str]) -> list[str]:
     if not words:
         return []
     command, *rest = words
-    names = OPTIONS.get(command, {})
+    names = present_names(command)
 
     renamed = [command]
     for word in rest:

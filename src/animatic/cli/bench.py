@@ -29,17 +29,13 @@ from ..planning.cache import read_replies
 from ..planning.planners import PlannerOptions
 from ..planning.replies import read
 from . import plan as cli_plan
-from . import runs as cli_runs
 from .console import bar, printable, table
 from .options import AsJson
-
-app = typer.Typer(help="Measure plans and videos: LMD's 400 prompts, LVD's 500, 60 of our own.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}, NAME:TASK, or a Python file that sets BENCHMARK.")]
 Strict = Annotated[str, typer.Option("--rules", help=f"How strictly to judge: {', '.join(RULES)}.")]
 
 
-@app.command()
 def score(
     name: Annotated[str, typer.Argument(help="The folder of a run; with --replies, a benchmark.")],
     replies: Annotated[Path | None, typer.Option(help="Replies by prompt (JSON), as LMD and LVD keep them.")] = None,
@@ -180,7 +176,6 @@ def _score_replies(name: str, replies: Path, rules: str, as_json: bool) -> None:
         print(f"{len(others)} prompts of {replies} are none of {name}; not counted", file=sys.stderr)
 
 
-@app.command()
 def plan(
     name: Name,
     planner: Annotated[
@@ -272,6 +267,3 @@ def _print_reasons(label: str, reasons: Iterable[str]) -> None:
     """Each reason once, with how often it was given."""
     for reason, count in Counter(reasons).items():
         print(printable(f"{label}{count} x {reason}"))
-
-
-cli_runs.add_to(app)

@@ -68,8 +68,3 @@ def _names(given: Sequence[str]) -> dict[str, str]:
             raise AnimaticError(f"name is {text!r}; want TRACK=WORDS, such as 1='a red ball'")
         names[track.strip()] = words.strip()
     return names
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("export")(export)
-    app.command("import-boxes")(import_boxes)

@@ -69,17 +69,12 @@ def by_field(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def only_finite(app: typer.Typer) -> None:
-    """No command of `app`, or of the groups in it, takes NaN or infinity for a real number any more."""
-    for command in app.registered_commands:
-        if command.callback is not None:
-            command.callback = _checked(command.callback)
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            only_finite(group.typer_instance)
+def finite_only(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`command` without NaN and infinity: it raises `AnimaticError` where one is given for a real number.
 
+    typer takes "nan" for a number; a threshold of NaN would compare as false everywhere.
+    """
 
-def _checked(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def run(**values: Any) -> Any:
         for name, value in values.items():

@@ -251,9 +251,3 @@ def import_(
     """Take over replies that LMD or LVD kept."""
     good, bad = import_replies(str(file), model, Cache(cache or default_cache()), filter)
     print(f"{good} replies taken over, {bad} could not be read; plan with --planner cached:{model}", file=sys.stderr)
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("plan")(plan)
-    app.command("show")(show)
-    app.command("import")(import_)

@@ -12,7 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..benchmarks.jobs import REPEAT
 from ..errors import AnimaticError
 from ..files import read_text
 from .console import console, line
@@ -42,6 +41,7 @@ def write_prompts(
     request and library versions is left as it is. Raises at the end where some could not be made; each reason is
     printed when it occurs.
     """
+    from ..benchmarks.jobs import REPEAT
     from ..binding import load_model
 
     # once for all prompts

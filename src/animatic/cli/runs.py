@@ -16,7 +16,6 @@ from ..request import FinishingOptions, GenerationRequest
 from . import finish as cli_finish
 from . import plan as cli_plan
 from .console import bar, console, printable
-from .options import by_field
 from .requested import Choices, Sampling, Windows, requested
 
 
@@ -41,6 +40,10 @@ def generate(
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of a worker; as the run was begun, or as many as torch takes.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes; if not given one per --threads cores for a bundled model, else one."),
+    ] = None,
     planner: cli_plan.Planner = "rules",
     cache: cli_plan.CacheFile = "",
     base_url: cli_plan.BaseUrl = "",
@@ -54,9 +57,17 @@ def generate(
     """
     # what is wrong with the options, before anything is loaded
     part = _shard(shard)
-    for label, value in (("limit", limit), ("repeats", repeats), ("batch", batch), ("threads", threads)):
+    for label, value in (
+        ("limit", limit),
+        ("repeats", repeats),
+        ("batch", batch),
+        ("threads", threads),
+        ("workers", workers),
+    ):
         if value is not None and value < 1:
             raise AnimaticError(f"{label} is {value}; want at least 1")
+    if cluster and workers is not None:
+        raise AnimaticError("--workers is of this machine, and --cluster has its own workers; want one of both")
     if format:
         check_format(format)
     request = requested(GenerationRequest((), method="lvd"), choices, sampling, windows)
@@ -69,7 +80,8 @@ def generate(
         import torch
 
         from ..benchmarks import ray_workers as ray_cluster
-        from ..benchmarks.generate import JobRenderer, RunPart, prepare, settings_of, work
+        from ..benchmarks.generate import JobRenderer, RunPart, prepare, settings_of
+        from ..benchmarks.processes import default_workers, work_together
         from ..benchmarks.registry import benchmark_named
         from ..benchmarks.run_store import Run
 
@@ -106,7 +118,7 @@ def generate(
             if maker is None:
                 ray_cluster.work(run, mine, tick)
             else:
-                work(run, mine, tick, maker)
+                work_together(run, mine, maker, workers or default_workers(run, mine), tick)
     finally:
         # also after an interruption: how far it got
         failed = _print_states(out)
@@ -152,8 +164,3 @@ def report(
 
     for file in write(runs, out, shown):
         print(file)
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("generate")(by_field(generate))
-    app.command("report")(report)

@@ -12,7 +12,7 @@ import typer
 from ..errors import AnimaticError
 from ..training.settings import TrainingSettings
 from .console import bar, line, table
-from .options import AsJson, by_field
+from .options import AsJson
 
 
 def train(
@@ -89,8 +89,3 @@ def convert(
     else:
         made = convert_vdp(checkpoint, out, size, frames, classes, bert, pool, threshold)
     line(f"made  {made}")
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command()(by_field(train))
-    app.command()(convert)

@@ -40,6 +40,7 @@ class AttentionMaps(Control):
     each: ShowLayer | None = None
     words: Callable[[str], Sequence[str]] | None = None
     needs = frozenset({"text maps"})
+    reads_attention = True
     _targets: Targets = bound()
     _sum: Tensor = bound()
     _word_maps: dict[str, Tensor] = bound()  # by layer, of one evaluation of the network

@@ -35,6 +35,7 @@ class SelfAttention(Control):
     show: Show
     layers: tuple[str, ...] = ("*",)
     steps: tuple[int, ...] = ()
+    reads_attention = True
 
     def begin(self, run: Run) -> SelfAttention:
         count = len(run.schedule)

@@ -5,123 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import AnimaticError
 from ..scene import Scene
-from .arithmetic import ceil_div
+from .geometry import Geometry as Geometry
+from .model_options import DTYPES as DTYPES
+from .model_options import QUANTIZED as QUANTIZED
+from .model_options import MemoryOptions as MemoryOptions
+from .model_options import ModelDefaults as ModelDefaults
 from .schedule import Schedule
 from .seeds import check_seed
 from .text import ClipText, find
 from .types import Attend, Branch, Conditioning, Step
 
-DTYPES = ("float32", "bfloat16", "float16")
-QUANTIZED = ("int8", "fp8")
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Native size of a model's videos in pixels and frames, and the size of their latents."""
-
-    frames: int
-    height: int
-    width: int
-    channels: int = 4
-    vae_spatial_ratio: int = 8  # pixels per latent cell
-    fps: float = 8.0
-    max_frames: int = 1024
-    vae_temporal_ratio: int = 1  # frames per latent frame; the first latent frame holds one frame
-    patch: tuple[int, int, int] = (1, 1, 1)  # latent frames, rows and columns of cells per token
-
-    def latent(self, frames: int, height: int, width: int, windowed: bool = False) -> tuple[int, int, int, int]:
-        """(channel, frame, height, width) of the latents of a video of this size in frames and pixels.
-
-        `windowed`: the model evaluates it in windows, so that it may be longer than `max_frames`. Raises
-        `AnimaticError` where the model does not take this size.
-        """
-        if frames < 1 or (frames > self.max_frames and not windowed):
-            raise AnimaticError(f"frames is {frames}; this model takes 1 to {self.max_frames}")
-
-        ratio = self.vae_spatial_ratio
-        frames_per_token, rows, columns = self.patch
-        for name, value, cells in (("height", height, rows), ("width", width, columns)):
-            # whole tokens, of whole cells
-            multiple = ratio * cells
-            if value < multiple or value % multiple:
-                raise AnimaticError(f"{name} is {value}; this model takes multiples of {multiple} pixels")
-
-        # the first latent frame holds one frame; where tokens hold two latent frames there is a spare one before it
-        after_first = ceil_div(frames - 1, self.vae_temporal_ratio)
-        tokens = ceil_div(after_first + frames_per_token, frames_per_token)
-        latent_frames = tokens * frames_per_token
-        return self.channels, latent_frames, height // ratio, width // ratio
-
-    def pixel_frames(self, latent_frames: int) -> int:
-        """Frames of a video with so many latent frames: the first is one frame, one is spare where tokens hold two."""
-        after_first = latent_frames - self.patch[0]
-        return after_first * self.vae_temporal_ratio + 1
-
-    def middle_frames(self, latent_frames: int) -> list[int]:
-        """Of each latent frame of a video, the frame in the middle of those that it holds."""
-        spare = self.patch[0] - 1
-        ratio = self.vae_temporal_ratio
-        return [max(0, (i - spare) * ratio - ratio // 2) for i in range(latent_frames)]
-
-
-@dataclass(frozen=True)
-class ModelDefaults:
-    """Sampling options of a model where the user sets none."""
-
-    steps: int = 25
-    guidance: float = 7.5
-    negative: str = ""
-    scheduler: str = ""  # "": the one that the model comes with
-    prompt_suffix: str = ""  # appended to every prompt of a finisher
-    low_noise_guidance: float | None = None  # of a second network for low noise; None: the same
-
-    def negative_text(self, scene: str, run: str = "") -> str:
-        """The negative prompt: the scene's, the model's own, and `run`, that of a kind of run, joined by commas.
-
-        `run` belongs to the model's own: where the model has none, or it was set to "", `run` is left out too.
-        """
-        parts = [scene, self.negative]
-
-        # a user who wants no negative prompt gets none at all
-        if self.negative:
-            parts.append(run)
-        return ", ".join(part for part in parts if part)
-
-
-@dataclass(frozen=True)
-class MemoryOptions:
-    """How to save memory; the default saves none.
-
-    `dtype`: of the weights, one of DTYPES; "" is float32 on a CPU and the model's own on a GPU. `quantize`: one of
-    QUANTIZED, the weights of the linear layers of networks and text encoder; activations keep `dtype` (torchao).
-    `offload`: weights are kept in main memory and moved to the device block by block. `save_memory`: passes with
-    gradients recompute activations (gradient checkpointing), and video autoencoders decode tile by tile, which changes
-    pixels slightly at the seams. Raises `AnimaticError` where an option is unknown or excludes another.
-    """
-
-    dtype: str = ""
-    quantize: str = ""
-    offload: bool = False
-    save_memory: bool = False
-
-    def __post_init__(self) -> None:
-        for name, known in (("dtype", DTYPES), ("quantize", QUANTIZED)):
-            value = getattr(self, name)
-            if value and value not in known:
-                raise AnimaticError(f"{name} is {value!r}; want one of {', '.join(known)}")
-        if self.quantize and self.offload:
-            raise AnimaticError("quantize and offload are both set; quantised weights cannot be moved: want one")
-        if self.quantize and not find_spec("torchao"):
-            raise AnimaticError(f"quantize is {self.quantize!r}, which needs torchao; pip install 'animatic[quantize]'")
+if TYPE_CHECKING:
+    from .feature_reuse import FeatureCache
 
 
 def no_image(name: str) -> AnimaticError:
@@ -158,18 +60,19 @@ class Backbone(ABC):
 
     `name`: for messages. `family`: whose settings the methods use, "modelscope", "zeroscope", "mini", ..., or "" for
     those of any model. `architecture`: whose settings they use where the family has none of its own, "transformer" or
-    "". `provides`: the capabilities that controls may need. `words`: the only objects it can show;
-    empty where there is no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name
-    or folder from which `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of
-    each adapter added to it, network "" for all. `embeddings`: (file, word) of each word added to its text encoder.
-    `memory`: the memory options it was loaded with. `image_input`: whether its clips can begin with an image
-    ("optional"), must ("required") or cannot (""). `first_frame`: clean latents `[1, channel, 1, height, width]` in
-    place of a sample's first latent frame, set by `with_image` alone.
+    "". `rate_matters`: whether predictions depend on the geometry's frame rate. `provides`: the capabilities that
+    controls may need. `words`: the only objects it can show; empty where there is no such limit. `concat_conditioning`:
+    set for models that finish videos. `reference`: the name or folder from which `load` loads it again ("" where it was
+    assembled by hand). `loras`: (file, scale, network) of each adapter added to it, network "" for all. `embeddings`:
+    (file, word) of each word added to its text encoder. `memory`: the memory options it was loaded with. `image_input`:
+    whether its clips can begin with an image ("optional"), must ("required") or cannot (""). `first_frame`: clean
+    latents `[1, channel, 1, height, width]` in place of a sample's first latent frame, set by `with_image` alone.
     """
 
     name: str
     family: str = ""
     architecture: ClassVar[str] = ""
+    rate_matters: ClassVar[bool] = False
     provides: frozenset[str]
     geometry: Geometry
     defaults: ModelDefaults
@@ -265,6 +168,13 @@ class Backbone(ABC):
     def chain(self, step: Step) -> Mapping[str, nn.Module]:
         """The blocks by name, in order, of a network in which each block reads the one before alone; {} for a UNet."""
         return {}
+
+    def feature_cache(self) -> FeatureCache | None:
+        """What reuses features of its network between noise levels (see `feature_reuse`); None where nothing can.
+
+        Raises `AnimaticError` where the network has such a cache already.
+        """
+        return None
 
     @property
     def attention_layers(self) -> tuple[str, ...]:

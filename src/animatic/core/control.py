@@ -121,12 +121,14 @@ class Control:
 
     Where it belongs in a list (see `core.order`): `stands_around` names the classes that must come after it, `only_one`
     says that a list holds one of its class at most, and `guides` that it evaluates both branches of guidance.
+    `reads_attention` says that it must see every layer of every pass, so that no features are reused.
     """
 
     needs: frozenset[str] = frozenset()
     stands_around: ClassVar[frozenset[str]] = frozenset()
     only_one: ClassVar[bool] = False
     guides: ClassVar[bool] = False
+    reads_attention: ClassVar[bool] = False
 
     def added_scenes(self, run: Run) -> Sequence[Scene | Timeline]:
         """Scenes that it has evaluated besides those of the samples: controls of attention and boxes need them too."""

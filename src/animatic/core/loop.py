@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from ..scene import Scene
 from .attention import fused_attention
 from .backbone import Backbone
 from .control import Control, Run
+from .feature_reuse import FeatureCache
 from .order import check_order
 from .schedule import Schedule
 from .types import Attend, Conditioning, Denoise, Step
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 def sample(
     backbone: Backbone, schedule: Schedule, x: Tensor, cond: Conditioning, controls: Sequence[Control] = (),
     seeds: Sequence[int] = (), *, scenes: Sequence[Scene | Timeline] = (), guidance: float | None = None,
+    reuse: FeatureCache | None = None,
 ) -> Tensor:  # fmt: skip
     """Denoise `x` (unit noise, `[sample, channel, frame, height, width]`) into clean latents under `controls`.
 
     `seeds` are those from which `x` was drawn, one a sample, where they are known. `scenes` are what `cond` was encoded
     from, one scene or story a sample, in the wording of the method; controls that need none do without. `guidance` is
-    the guidance scale, None the model's own. Raises `AnimaticError` where the model does not provide what a control
+    the guidance scale, None the model's own. `reuse` keeps features of the network from one level to the next, None
+    computes all of them. Raises `AnimaticError` where the model does not provide what a control
     needs, where controls are in an order that cannot work, or where there is not one scene for each sample.
     """
     check_needs(backbone, controls)
@@ -60,7 +64,8 @@ def sample(
         for control in controls:
             cond = control.condition(cond, step)
         scaled = schedule.scale(x, step)
-        return backbone(scaled, step, cond, attend)
+        with reuse.around(step, cond) if reuse else nullcontext():
+            return backbone(scaled, step, cond, attend)
 
     # denoising: `inners` holds what each control calls, its own `denoise` excluded
     denoise: Denoise = model
@@ -70,7 +75,7 @@ def sample(
         denoise = partial(control.denoise, denoise)
 
     # the noisy levels, then the clean one
-    with backbone.running():
+    with backbone.running(), reuse.running(controls) if reuse else nullcontext():
         for step in schedule:
             for control, inner in zip(controls, inners, strict=True):
                 x = control.steer(inner, x, step, cond)

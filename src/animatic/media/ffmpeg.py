@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -75,25 +76,46 @@ def probe(path: Path) -> Probe:
     return Probe(count, height, width, fps, info, has_sound)
 
 
+@dataclass(frozen=True)
+class Timing:
+    """When each frame of a file is shown, in seconds, and the constant rate for that; None of a single frame."""
+
+    times: list[float]
+    fps: float
+    rate: ConstantRate | None
+
+
 def read(path: Path, most: int = 0) -> Decoded:
     """All frames of a video, at a constant rate; what cannot be read is noted in `info["damage"]`."""
     plan = probe(path)
     check_memory(path, plan.frames, plan.height, plan.width, most)
 
     # Every frame is decoded into its place in the array: there is no second copy of any.
-    info = plan.info
+    buffer = FrameBuffer(path, plan.frames, plan.height, plan.width, most)
+    timing = timing_of(path, plan.info, lambda frame, size: buffer.append(upright(frame, size)))
+
+    # Sound begins with the first frame that was read.
+    track = _sound(path, timing.times[0], plan.info)
+    if timing.rate is None:
+        return Decoded(buffer.trimmed(), timing.fps, plan.info, track)
+    frames = at_constant_rate(buffer, timing.times, timing.rate, plan.info, path)
+    return Decoded(frames, timing.fps, plan.info, track)
+
+
+def timing_of(path: Path, info: dict[str, Any], use: Callable[[Any, tuple[int, int]], None]) -> Timing:
+    """The timing of a video, whose frames are decoded one by one and given to `use(frame, size)`, see `upright`.
+
+    What cannot be read is noted in `info["damage"]`.
+    """
     times: list[float] = []
     last = 0.0  # duration of the last frame
     with opened(path) as (container, stream):
         rates = _rates(stream)
         seconds = _seconds(container, stream)
         clock = float(stream.time_base or 0)
-        buffer = FrameBuffer(path, _expected(container, stream), plan.height, plan.width, most)
-        size: tuple[int, int] | None = None
         try:
-            for frame in _frames(container, stream):
-                size = size or _square(frame, stream)  # later frames of another size are brought to the first's
-                buffer.append(_upright(frame, size))
+            for frame, size in sized_frames(container, stream):
+                use(frame, size)
                 evenly = len(times) / rates[0]
                 times.append(evenly if frame.time is None else frame.time)
                 has_duration = frame.duration and frame.time_base
@@ -115,14 +137,18 @@ def read(path: Path, most: int = 0) -> Decoded:
     with opened(path) as (container, stream):
         if wrong := damaged_frames(container, stream):
             add_damage(info, f"{path}: {len(wrong)} of {len(times)} frames are damaged, the first is {wrong[0]}")
-
-    # Sound begins with the first frame that was read.
-    track = _sound(path, times[0], info)
     if len(times) == 1:
-        return Decoded(buffer.trimmed(), rates[0], info, track)
+        return Timing(times, rates[0], None)
     rate = constant_rate(times, last, rates, clock)
-    frames = at_constant_rate(buffer, times, rate, info, path)
-    return Decoded(frames, rate.fps, info, track)
+    return Timing(times, rate.fps, rate)
+
+
+def sized_frames(container: Any, stream: Any) -> Iterator[tuple[Any, tuple[int, int]]]:
+    """Decoded frames, and the size (width, height) that all have before rotation: later ones are brought to it."""
+    size: tuple[int, int] | None = None
+    for frame in _frames(container, stream):
+        size = size or _square(frame, stream)
+        yield frame, size
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
@@ -219,7 +245,7 @@ def _square(frame: Any, stream: Any) -> tuple[int, int]:
     return frame.width, round(frame.height / ratio)
 
 
-def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
+def upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
     """A frame upright, uint8 `[height, width, 3]`; `size` is (width, height) before rotation."""
     clear = any(component.is_alpha for component in frame.format.components)
     options: dict[str, Any] = {"format": "rgba" if clear else "rgb24"}

@@ -113,11 +113,16 @@ def at_constant_rate(
     buffer: FrameBuffer, times: Sequence[float], rate: ConstantRate, info: dict[str, Any], path: Path
 ) -> np.ndarray:
     """The frames of `buffer`, shown at `times` (seconds), at `rate`; frames left out are noted in `info`."""
+    note_lost(times, rate, info, path)
+    is_even = rate.count == len(times) and not rate.lost
+    return buffer.trimmed() if is_even else buffer.repeated(rate)
+
+
+def note_lost(times: Sequence[float], rate: ConstantRate, info: dict[str, Any], path: Path) -> None:
+    """Note in `info` how many of the frames are shown for no tick of the rate."""
     if rate.lost:
         lost = f"{rate.lost} of {len(times)} frames"
         add_damage(info, f"{path}: {lost} follow within 1/{rate.fps:g} s and are left out")
-    is_even = rate.count == len(times) and not rate.lost
-    return buffer.trimmed() if is_even else buffer.repeated(rate)
 
 
 def add_damage(info: dict[str, Any], text: str) -> None:

@@ -50,6 +50,11 @@ REGIONS = {
     ANY: Regions(bootstrap=README_BOOTSTRAP, negative=MULTIDIFFUSION_OBJECT, around=MULTIDIFFUSION_BACKGROUND),
 }
 
+LAYOUT_BIAS = {
+    "mini": LayoutAttention(until=0.4, first=12.0, self_bias=2.0),  # tuned on 80 stills, docs/LOG.md
+    ANY: LayoutAttention(),
+}
+
 NONE = Method(
     "none",
     "The model alone, with classifier-free guidance.",
@@ -98,7 +103,7 @@ MULTIDIFFUSION = Method(
 LAYOUT_ATTENTION = Method(
     "layout-attention",
     "Boxes over time by a bias on the text attention; no gradient.",
-    combined(Guidance(), LayoutAttention()),
+    combined(Guidance(), LAYOUT_BIAS),
     paper="After Dense Text-to-Image Generation with Attention Modulation, DenseDiffusion (Kim et al. 2023)",
     arxiv="2308.12964",
     repository="https://github.com/naver-ai/DenseDiffusion",

@@ -9,6 +9,7 @@ import re
 from functools import cache
 from typing import Any
 
+from ..importing import collector_paused
 from ..prompting import english
 from . import lexicon
 
@@ -23,8 +24,10 @@ _ENDINGS = (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ing", ""), ("ing
 @cache
 def _dictionary() -> Any:
     """LemmInflect's dictionary; imported late, for it takes a third of a second to load."""
-    import lemminflect
+    with collector_paused():
+        import lemminflect
 
+        lemminflect.getAllLemmas("a")  # reads the file of the dictionary: 80,000 entries, all of which stay
     return lemminflect.getAllLemmas
 
 

@@ -52,6 +52,7 @@ DIRECTIONS = frozenset(
     downward downwards diagonally horizontally vertically sideways forward forwards backward backwards closer nearer
     farther further away up down halfway straight overhead ahead clockwise counterclockwise""".split()
 )
+OBJECT_KINDS = ("animate", "human", "mount", "flyer", "floater", "immobile", "tall", "wide")
 SPATIAL = frozenset("above below beneath underneath under behind between beside near inside atop around past".split())
 
 
@@ -82,6 +83,26 @@ def sizes(prefix: str) -> dict[str, float]:
         if name == prefix and value:
             found.update(dict.fromkeys(members, float(value)))
     return found
+
+
+def colours() -> tuple[str, ...]:
+    """The names of colours, the usual ones first."""
+    return _read("words.txt")["colour"]
+
+
+@cache
+def kinds_of(noun: str) -> frozenset[str]:
+    """The classes of what an object is and how it stands in the frame: "flyer", "tall" ..."""
+    return frozenset(kind for kind in OBJECT_KINDS if noun in words(kind))
+
+
+@cache
+def likenesses() -> dict[str, tuple[str, ...]]:
+    """Noun -> nouns of the same sort, of the classes "like NOUN"."""
+    prefix = "like "
+    return {
+        kind.removeprefix(prefix): members for kind, members in _read("words.txt").items() if kind.startswith(prefix)
+    }
 
 
 @cache

@@ -269,6 +269,10 @@ def to_text(scene: Scene) -> str:
     if scene.seconds == 0 and scene.keys == 1:
         objects = [(phrase, box) for _, phrase, box in _present(scene, 0)]
         return f"{objects}\nBackground prompt: {scene.background}\nNegative prompt: {scene.negative}"
+    if scene.times:
+        raise AnimaticError(
+            f"the scene gives times of its {scene.keys} key frames; the text form takes {FRAMES} evenly spaced"
+        )
     if scene.tracks and scene.keys != FRAMES:
         raise AnimaticError(f"the scene has {scene.keys} key frames; the text form takes {FRAMES}, or 1 of 0 seconds")
 

@@ -17,17 +17,24 @@ from ..methods import GROUP, METHODS, method_named
 from ..methods.settings import settings_of
 from ..planning.chat import Paste
 from ..planning.language_model import LanguageModelPlanner
+from ..planning.lexicon import colours
 from ..planning.planners import Planner, PlannerOptions, planner_named
+from ..planning.suggestions import suggestions
 from ..planning.template import load_template
 from ..plugins import packages_of
 from ..request import FinishingOptions, SamplingOptions, WindowOptions
-from ..scene import Story, parse_story, story_json
+from ..scene import story_json
 from ..story_edit import Edit
 from ..video import PALETTE, parse_size
 from . import images
 from .job_request import JobRequest
+from .limits import check_amounts, story_within
 from .log import DONE, Record, Refused
-from .work import Studio, with_names
+from .marks import Marks
+from .models import with_names
+from .takes import TakeEndpoints, seeds_from
+from .variation import Variation
+from .work import Studio
 
 FINISHES = {
     "interpolate:4": "four times as many frames",
@@ -51,20 +58,21 @@ Path = Annotated[str, Field(max_length=400)]
 Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=2000)] | None
 
 
-class Api:
+class Api(TakeEndpoints):
     """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
         """`planners` are language models by name and their options, beside "rules" and "paste"."""
         self.studio, self.limits = studio, studio.limits
+        self.marks = Marks(studio.log.folder)
         self.planners = {"rules": PlannerOptions(), **(planners or {})}
 
     def options(self) -> dict[str, Any]:
         """What there is to choose from: models, methods, planners, limits."""
-        loaded = self.studio.model(self.studio.models[0])
+        loaded = self.studio.models.load(self.studio.models.names[0])
         geometry = loaded.geometry
         models = {}
-        for name in self.studio.models:
+        for name in self.studio.models.names:
             models[name] = PRESETS[name].about if name in PRESETS else "a model folder"
         methods = {name: method.summary for name, method in METHODS.items()}
         methods |= {name: f"of the installed package {package}" for name, package in packages_of(GROUP).items()}
@@ -75,7 +83,8 @@ class Api:
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
-            "loras": self.studio.loras,
+            "colours": colours(),
+            "loras": self.studio.models.loras,
             "size": {**size, "steps": loaded.defaults.steps},
             "palette": PALETTE,
             "limits": asdict(self.limits),
@@ -88,7 +97,7 @@ class Api:
 
         `reply` is a language model's, for the paste planner.
         """
-        _within(self._letters("prompt", prompt))
+        check_amounts(self.limits.amount_of_letters("prompt", prompt))
         asker: Planner
         if planner == "paste":
             asker = LanguageModelPlanner(
@@ -106,18 +115,26 @@ class Api:
 
     def chat(self, prompt: str, kind: Kind = "video") -> dict[str, Any]:
         """The words to give to a language model whose reply is pasted into `plan`: {"text": ...}."""
-        _within(self._letters("prompt", prompt))
+        check_amounts(self.limits.amount_of_letters("prompt", prompt))
         messages = load_template(kind).messages(prompt, "json")
         return {"text": "\n\n".join(message["content"] for message in messages)}
 
     def check(self, scene: dict[str, Any]) -> dict[str, Any]:
         """A Scene or Story as it is understood: {"story": ...}."""
-        return {"story": json.loads(story_json(self._story(scene)))}
+        return {"story": json.loads(story_json(story_within(scene, self.limits)))}
 
     def fields(self, model: Name = "mini", method: Name = "lvd") -> list[dict[str, Any]]:
         """The settings of a method on a model: path, kind, default, most, choices, range, help."""
-        settings = settings_of(method_named(method), self.studio.model(model))
+        settings = settings_of(method_named(method), self.studio.models.load(model))
         return [each.to_dict() for each in settings.values()]
+
+    def suggest(self, phrases: list[str], model: Name = "mini") -> dict[str, list[str]]:
+        """For each phrase that a model has not learned, words that it has; a model that shows anything has none."""
+        check_amounts(
+            [("{} phrases", len(phrases), self.limits.tracks), *self.limits.amount_of_letters("phrase", *phrases)]
+        )
+        found = suggestions(phrases, self.studio.models.load(model).words)
+        return {phrase: list(words) for phrase, words in found.items()}
 
     def render(
         self,
@@ -141,14 +158,19 @@ class Api:
         loras: list[Path] | None = None,
         then: str = "",
         image: str = "",
+        takes: Count = 1,
+        vary: dict[str, Any] | None = None,
+        fast: bool = False,
     ) -> dict[str, Any]:
         """Queue a render of a Scene or Story; returns its status at once, with its "id".
 
         The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
-        attention maps; `loras` are names that the studio was started with; `then` are finishing stages.
-        `image` is a PNG, JPEG or WebP in base64 that the video begins with.
+        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `image` is a
+        PNG, JPEG or WebP in base64 that the video begins with, or the digest of one sent before. `takes` are made from
+        as many seeds, `seed` and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
+        `fast` reuses features between unguided steps: quicker, and not exact.
         """
         sides = parse_size(size)
         others = tuple(compare or ())
@@ -156,23 +178,25 @@ class Api:
         limits = self.limits
         amounts = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
         amounts += [("size is {}", side, limits.side) for side in sides or ()]
-        _within([*amounts, ("compare is {}", len(others), limits.compare)])
+        check_amounts([*amounts, ("compare is {}", len(others), limits.compare), ("takes is {}", takes, limits.takes)])
         if negative is not None:
-            _within(self._letters("negative", negative))
+            check_amounts(self.limits.amount_of_letters("negative", negative))
 
         request = replace(
-            with_names(self._story(scene), model, loras or ()),
+            with_names(story_within(scene, self.limits), model, loras or ()),
             method=method,
             settings=settings or {},
-            sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative),
+            sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative, fast=fast),
             windows=WindowOptions(None, overlap, transitions, longer_middle),
             finishing=self._finishing(then),
             image_digest=images.keep(self.studio.log.folder, image, limits.image_side) if image else "",
         )
         if not method:
-            at_once = not needs_windows(request.story, self.studio.model_of(request), frames)
+            at_once = not needs_windows(request.story, self.studio.models.of(request), frames)
             request = replace(request, method=ONE_CLIP if at_once else IN_WINDOWS)
-        wanted = JobRequest(request, others, attention)
+        variation = Variation.of(vary) if vary is not None else None
+        wanted = JobRequest(request, others, attention, None, seeds_from(seed, takes), variation)
+        self.check_takes(wanted)
         self.studio.check(wanted)
         return self._queued("render", wanted)
 
@@ -194,14 +218,16 @@ class Api:
         weight: dict[Name, float] | None = None,
         prompt: str = "",
         blend: bool = False,
+        take: Annotated[int, Field(ge=0)] | None = None,
     ) -> dict[str, Any]:
         """Queue a job's story once more with other words: exchanged, of more or less weight, or a whole new prompt.
 
         Of a story the new prompt is that of its scenes with bars between them: A | B.
+        `take`: with the seed, method and settings of that take of a render; without, with those of its request.
         """
-        _within(self._letters("prompt", prompt))
+        check_amounts(self.limits.amount_of_letters("prompt", prompt))
         edit = Edit(swap or {}, weight or {}, prompt, blend)
-        before = JobRequest.of(self.studio.log.get(id).request)
+        before = JobRequest.of(self.studio.log.get(id).request) if take is None else self.like(id, take)
         edit.of_story(before.story)  # raises where a word is not there
         request = replace(before.generation, finishing=FinishingOptions()).edited(edit)
         return self._queued("edit", JobRequest(request))
@@ -210,7 +236,7 @@ class Api:
         """Stages as they were typed, of models that the studio knows."""
         for name, stage in stages_of(then) if then else ():
             if isinstance(stage, NetworkStage) and stage.model:
-                self.studio.known(stage.model, f"{name}: ")
+                self.studio.models.check(stage.model, f"{name}: ")
         return FinishingOptions(then)
 
     def _queued(self, action: str, wanted: JobRequest) -> dict[str, Any]:
@@ -218,46 +244,28 @@ class Api:
 
     def status(self, id: Name) -> dict[str, Any]:
         """A job's state: waiting (place), running (done, count, rest in seconds), done (files), failed, cancelled."""
-        return _with_links(self.studio.status(id))
+        return self.described(id)
 
     def cancel(self, id: Name) -> dict[str, Any]:
         """Stop a job; returns its status."""
-        return _with_links(self.studio.cancel(id))
+        return self.with_links(self.studio.cancel(id))
 
-    def gallery(self, search: str = "", first: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
-        """Jobs, newest first, whose prompt, method, model or state hold every word of `search`."""
+    def gallery(
+        self, search: str = "", first: Annotated[int, Field(ge=0)] = 0, favourites: bool = False
+    ) -> dict[str, Any]:
+        """Jobs, newest first, whose prompt, method, model, state or notes hold every word of `search`.
+
+        `favourites`: only those with a favourite take.
+        """
         words = search.lower().split()
-        records = reversed(self.studio.log.all())
-        found = [record for record in records if _holds(record, words)]
+        found = []
+        for record in reversed(self.studio.log.all()):
+            marks = self.marks.of(record.id).values()
+            notes = [mark.note for mark in marks]
+            if _holds(record, notes, words) and (not favourites or any(mark.favourite for mark in marks)):
+                found.append(record)
         page = found[first : first + PAGE]
-        return {"count": len(found), "jobs": [_with_links(asdict(record)) for record in page]}
-
-    def _story(self, data: dict[str, Any]) -> Story:
-        """A Scene or Story from outside, within the limits of this server."""
-        story = parse_story(data, "scene")
-        limits = self.limits
-        _within([("{} scenes", len(story), limits.scenes)])
-        for scene in story:
-            _within([("seconds is {:g}", scene.seconds, limits.seconds)])
-            _within([("{} tracks", len(scene.tracks), limits.tracks), ("{} key frames", scene.keys, limits.keys)])
-            for label in ("prompt", "background", "negative", "reasoning"):
-                _within(self._letters(label, getattr(scene, label)))
-            for track in scene.tracks:
-                _within(self._letters("phrase", track.phrase, track.prompt))
-        return story
-
-    def _letters(self, label: str, *texts: str) -> list[Amount]:
-        return [(f"{label} has {{}} letters", len(text), self.limits.letters) for text in texts]
-
-
-Amount = tuple[str, float | None, int]
-"""What is requested, in words with a place for its number; the number; the most that there may be."""
-
-
-def _within(amounts: Sequence[Amount]) -> None:
-    for text, number, most in amounts:
-        if number is not None and number > most:
-            raise Refused(f"{text.format(number)}; at most {most} here")
+        return {"count": len(found), "jobs": [self.with_links(asdict(record)) for record in page]}
 
 
 def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
@@ -274,23 +282,14 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
         raise Refused(f"{name}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-ENDPOINTS = ("options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery")
+ENDPOINTS = (
+    "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery", "suggest",
+    "more", "mark", "delete", "restore", "trash", "empty_trash",
+)  # fmt: skip
 
 
-def _with_links(status: dict[str, Any]) -> dict[str, Any]:
-    """A status with addresses in place of the names of files."""
-    address = f"/made/{status['id']}"
-    linked = []
-    for version in status["files"]:
-        links: dict[str, str] = {}
-        for kind, name in version.items():
-            links[kind] = name if kind == "method" else f"{address}/{name}"
-        linked.append(links)
-    return {**status, "files": linked}
-
-
-def _holds(record: Record, words: Sequence[str]) -> bool:
+def _holds(record: Record, notes: Sequence[str], words: Sequence[str]) -> bool:
     generation = record.request["generation"]
-    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id)
+    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id, *notes)
     text = " ".join(parts).lower()
     return all(word in text for word in words)

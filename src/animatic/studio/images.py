@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -15,15 +16,22 @@ from ..request import GenerationRequest
 from .log import Refused
 
 FOLDER = "images"  # in the folder of the studio
+DIGEST = re.compile(r"[0-9a-f]{16}")
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def keep(folder: Path, text: str, most: int) -> str:
     """Keep an image in base64, or a data URL of one, in the studio's folder; returns its digest.
 
+    `text` may also be the digest of an image that was kept before.
+
     Raises `Refused` where it is none, or larger than `most` pixels a side, and `AnimaticError` where it has no pixels
     that can be shown.
     """
+    if DIGEST.fullmatch(text):
+        if not _path(folder, text).is_file():
+            raise Refused(f"image {text} is not kept here; want the picture itself")
+        return text
     _, _, encoded = text.rpartition(",")
     try:
         data = base64.b64decode(encoded, validate=True)

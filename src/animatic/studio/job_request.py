@@ -13,6 +13,7 @@ from ..checking import check
 from ..errors import AnimaticError
 from ..request import FinishingOptions, GenerationRequest
 from ..scene import Story, story_json
+from .variation import Variation
 
 
 @dataclass(frozen=True)
@@ -20,20 +21,36 @@ class JobRequest:
     """What a job is to do.
 
     `generation` is the request of its video; `compare` are further methods for the same noise, `attention` asks for
-    attention maps. `source` is (job, version) of the video that is to be finished.
+    attention maps of the first take. `source` is (job, version) of the video that is to be finished. `seeds` are those
+    of its takes, () the request's own alone; `vary` are values that one setting takes in a row.
     """
 
     generation: GenerationRequest
     compare: tuple[str, ...] = ()
     attention: bool = False
     source: tuple[str, int] | None = None
+    seeds: tuple[int, ...] = ()
+    vary: Variation | None = None
 
     @property
-    def requests(self) -> list[GenerationRequest]:
-        """One request for each method; the settings are the first one's."""
+    def requests(self) -> list[tuple[str, GenerationRequest]]:
+        """What is compared: ("NAME VALUE", request) of each value of the row, else ("", the request); other methods.
+
+        Settings are the first method's.
+        """
         first = self.generation
+        compared = [("", first)]
+        if self.vary:
+            compared = [(self.vary.label(value), self.vary.applied(first, value)) for value in self.vary.values]
         others = [name for name in dict.fromkeys(self.compare) if name != first.method]
-        return [first, *(replace(first, method=name, settings={}) for name in others)]
+        return [*compared, *(("", replace(first, method=name, settings={})) for name in others)]
+
+    @property
+    def takes(self) -> int:
+        """How many videos a render of it makes."""
+        others = {name for name in self.compare if name != self.generation.method}
+        compared = len(self.vary.values) if self.vary else 1
+        return (compared + len(others)) * max(1, len(self.seeds))
 
     @property
     def story(self) -> Story:
@@ -47,7 +64,7 @@ class JobRequest:
         """
         if self.attention and not any(scene.tracks for scene in self.story):
             raise AnimaticError("attention maps are of objects, and the scene has none; want a box, or no maps")
-        notes = [note for request in self.requests for note in check(request, model, image=image)]
+        notes = [note for _, request in self.requests for note in check(request, model, image=image)]
         return list(dict.fromkeys(notes))
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,6 +77,8 @@ class JobRequest:
             "compare": list(self.compare),
             "attention": self.attention,
             "source": source,
+            "seeds": list(self.seeds),
+            "vary": self.vary.to_dict() if self.vary else None,
         }
 
     @staticmethod
@@ -70,7 +89,11 @@ class JobRequest:
         if data["source"]:
             job, version = data["source"]
             source = (job, version)
-        return JobRequest(generation, tuple(data["compare"]), data["attention"], source)
+
+        # records of before there were takes have neither
+        seeds = tuple(data.get("seeds", ()))
+        vary = Variation.of(data["vary"]) if data.get("vary") else None
+        return JobRequest(generation, tuple(data["compare"]), data["attention"], source, seeds, vary)
 
 
 def present_form(data: Mapping[str, Any]) -> dict[str, Any]:

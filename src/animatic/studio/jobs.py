@@ -16,8 +16,10 @@ from ..callbacks import Callback, OnProgress, together
 from ..controls.watching import Preview, Stop, Stopped
 from ..core.control import Control
 from ..core.types import Step
-from ..generation import finished, generate, generate_versions
+from ..generation import finished, generate_versions
+from ..seed_series import generate_seeds
 from ..video import Video
+from .box_scores import in_box
 from .images import image_of
 from .job_request import JobRequest
 from .log import Log, Record
@@ -75,29 +77,43 @@ class Job:
 
 
 Files = list[dict[str, str]]
-"""For each version that was made its files by kind, and its "method"."""
+"""For each version that was made its files by kind, and what `log.FACTS` names."""
 
 
 def make(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
-    """Render the request, then under each method to compare with, from the same noise."""
-    # progress runs on over all methods, which take about the same time
-    files = []
-    requests = wanted.requests
-    for m, request in enumerate(requests):
+    """Render the request, then what it is to be compared with, each from all of its seeds.
 
-        def tick(done: int, count: int, before: int = m) -> None:
-            job.tick(before * count + done, len(requests) * count)
+    Takes are in the job's record as soon as their files are there, and stay there where the job is cancelled.
+    """
+    files: Files = []
+    seeds = wanted.seeds or [wanted.generation.sampling.seed]
+    count = wanted.takes
 
-        export = AttentionExport(whole=wanted.attention and m == 0)
-        observers: list[Callback | Control] = [Preview(job.show, every=1), Stop(job.stop.is_set), OnProgress(tick)]
-        video = generate(request, model, [*observers, export], image=image_of(log.folder, request))
+    # progress runs on over all takes, which last about the same time
+    def tick(done: int, steps: int) -> None:
+        job.tick(len(files) * steps + done, count * steps)
 
-        method = str(video.info["method"])
-        stem = f"{m + 1}-{re.sub(r'[^a-z0-9]+', '-', method)}".rstrip("-")
-        version = job.keep(video, stem, method)
-        if export.means:
-            version["attention"] = panels(video, export.means).save(job.folder / f"{stem}.attention.mp4").name
-        files.append(version)
+    observers: list[Callback | Control] = [Preview(job.show, every=1), Stop(job.stop.is_set), OnProgress(tick)]
+    image = image_of(log.folder, wanted.generation)
+    for r, (setting, request) in enumerate(wanted.requests):
+        export = AttentionExport(whole=wanted.attention and r == 0)
+        for video in generate_seeds(request, seeds, model, [*observers, export], image=image):
+            # a take's name says by what it differs from the others
+            method = str(video.info["method"])
+            stem = f"{len(files) + 1}-{re.sub(r'[^a-z0-9]+', '-', method)}".rstrip("-")
+            version = job.keep(video, stem, method)
+            version["seed"] = str(video.info["seed"])
+            if setting:
+                version["setting"] = setting
+            if export.means:
+                version["attention"] = panels(video, export.means).save(job.folder / f"{stem}.attention.mp4").name
+                export.whole = False  # of the first take alone
+                export.means.clear()
+            if (score := in_box(video, wanted.story, model)) is not None:
+                version["in_box"] = f"{score:.3f}"
+            files.append(version)
+            if len(files) < count:
+                log.change(job.record.id, files=tuple(files))
     return files
 
 

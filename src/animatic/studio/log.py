@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnimaticError, warn
-from ..files import write_atomically
+from ..files import make_folder, sync, write_atomically
 from ..video import Video
 from .job_request import present_form
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 VERSION = 1
+FACTS = ("method", "seed", "setting", "in_box")  # what is said of a version beside its files
+TRASH = "trash"  # the folder of deleted jobs, in that of the log
 
 
 class Refused(AnimaticError):
@@ -70,6 +73,11 @@ def _read(path: Path, name: str) -> Record:
     return replace(record, request=present_form(record.request))
 
 
+def _new_name() -> str:
+    """A job's name: the time, and what nobody guesses."""
+    return f"{datetime.now():%Y%m%d-%H%M%S-%f}-{secrets.token_hex(8)}"
+
+
 class Log:
     """Records in memory and on the disk, oldest first. Safe to use from several threads."""
 
@@ -91,23 +99,86 @@ class Log:
         for record in sorted(found, key=lambda record: record.number):
             self._records[record.id] = record
 
+    @property
+    def trash(self) -> Path:
+        """The folder of deleted jobs. They are no jobs of this log until they are moved back."""
+        return self.folder / TRASH
+
+    def trashed(self) -> list[str]:
+        """Names of deleted jobs, by time."""
+        return sorted(path.parent.name for path in self.trash.glob("*/record.json"))
+
+    def delete(self, name: str) -> None:
+        """Move a job with all its files to the trash. Raises `Refused` while it waits or is at work."""
+        with self._lock:
+            record = self._known(name)
+            if record.state in (WAITING, RUNNING):
+                raise Refused(f"job {name} is {record.state}; want it cancelled first")
+            self._move(self.folder / name, self.trash / name)
+            del self._records[name]
+
+    def restore(self, name: str) -> Record:
+        """Move a job back from the trash, to its place in the order of all."""
+        with self._lock:
+            if name not in self.trashed():  # never a path that somebody made up
+                raise Refused(f"no job in the trash is called {name[:40]!r}", 404)
+            try:
+                record = _read(self.trash / name / "record.json", name)
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise Refused(f"job {name} is damaged and stays in the trash ({error})") from None
+            self._move(self.trash / name, self.folder / name)
+            records = sorted([*self._records.values(), record], key=lambda record: record.number)
+            self._records = {record.id: record for record in records}
+            return record
+
+    def empty_trash(self) -> int:
+        """Remove deleted jobs for good; returns how many there were."""
+        with self._lock:
+            names = self.trashed()
+            for name in names:
+                try:
+                    shutil.rmtree(self.trash / name)
+                except OSError as error:
+                    raise AnimaticError(f"{name}: cannot be removed ({error.strerror})") from None
+            return len(names)
+
+    def adopt(self, folder: Path, record: Record) -> Record:
+        """Take in a job that was made elsewhere: `folder` has its files, and becomes its folder here."""
+        with self._lock:
+            new = replace(record, id=_new_name(), number=self._last() + 1)
+            self._move(folder, self.folder / new.id)
+            return self._keep(new)
+
+    def _move(self, source: Path, target: Path) -> None:
+        try:
+            make_folder(target.parent)
+            source.rename(target)
+            sync(target.parent)
+        except OSError as error:
+            raise AnimaticError(f"{source.name}: cannot be moved ({error.strerror})") from None
+
     def all(self) -> list[Record]:
         with self._lock:
             return list(self._records.values())
 
     def get(self, name: str) -> Record:
         with self._lock:
-            if name not in self._records:
-                raise Refused(f"no job is called {name[:40]!r}", 404)
-            return self._records[name]
+            return self._known(name)
+
+    def _known(self, name: str) -> Record:
+        if name not in self._records:
+            raise Refused(f"no job is called {name[:40]!r}", 404)
+        return self._records[name]
 
     def add(self, action: str, request: Mapping[str, Any]) -> Record:
-        """A new record, the last of all; its name is the time and what nobody guesses."""
+        """A new record, the last of all."""
         with self._lock:
-            name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{secrets.token_hex(8)}"
-            last = max((record.number for record in self._records.values()), default=0)
-            record = Record(name, action, request, number=last + 1)
+            record = Record(_new_name(), action, request, number=self._last() + 1)
             return self._keep(record)
+
+    def _last(self) -> int:
+        """The highest number of a record."""
+        return max((record.number for record in self._records.values()), default=0)
 
     def change(self, name: str, **changes: Any) -> Record:
         with self._lock:
@@ -127,7 +198,7 @@ class Log:
         record = self.get(name)
         made: set[str] = set()
         for version in record.files:
-            made.update(value for kind, value in version.items() if kind != "method")
+            made.update(value for kind, value in version.items() if kind not in FACTS)
 
         # a record may have been edited, or a file replaced by a link out of the folder
         folder = self.folder / record.id

@@ -23,7 +23,8 @@ from .log import Refused
 from .passwords import Guard
 
 API = "/gradio_api"
-OURS = ("/api/", "/made/", "/preview/")
+OURS = ("/api/", "/made/", "/preview/", "/project/")
+UPLOAD = "/project"  # the one path that is sent a file
 GRADIO = tuple(f"{API}/{p}" for p in ("call/", "queue/join", "queue/data", "heartbeat/", "info"))
 AT_ONCE = 16  # requests of one address other than this machine's that are answered at the same time
 STREAMS = (f"{API}/queue/data", f"{API}/heartbeat/")
@@ -50,7 +51,7 @@ HEADERS = {
 
 @dataclass
 class RequestFilter:
-    """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body.
+    """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body, `upload` of a file that is sent.
 
     `endpoints` are the API's names in Gradio's order, with how many values each takes. `seconds`: until a body is
     there whole. `has_session`: whether a session of Gradio's clients has begun.
@@ -67,6 +68,7 @@ class RequestFilter:
     local: bool = True
     hosts: Collection[str] = ()
     seconds: float = 60.0
+    upload: int = 0
     has_session: Callable[[str], bool] = bool
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class RequestFilter:
             self._check(method, path, Headers(scope=scope), client)
             if path == SESSION:
                 self._check_session(QueryParams(scope["query_string"]).get("session_hash", ""))
-            if method == "POST":
+            if method == "POST" and path != UPLOAD:
                 body = await self._read_in_time(receive)
                 self._check_body(path, body)
                 unread.append({"type": "http.request", "body": body, "more_body": False})
@@ -118,11 +120,18 @@ class RequestFilter:
             await response(scope, receive, send)
             return
 
-        # the body was taken from the stream to be checked, and is handed on whole
+        # the body was taken from the stream to be checked, and is handed on whole; a file is counted as it comes
+        count = 0
+
         async def again() -> Message:
+            nonlocal count
             if unread:
                 return unread.pop()
-            return await receive()
+            message = await receive()
+            count += len(message.get("body", b""))
+            if path == UPLOAD and count > self.upload:
+                raise Refused(f"the file is over {self.upload} bytes", 413)
+            return message
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -155,22 +164,25 @@ class RequestFilter:
                 raise Refused("a password is required", 401)
 
         # after the password: who does not have it learns no path
-        is_page = path in self.pages or path in ("/config", FREE)
+        is_page = path in self.pages or path in ("/config", FREE, UPLOAD)
         is_endpoint = path.startswith((*OURS, *GRADIO))
         if not is_page and not is_endpoint:
             raise Refused("there is no such page", 404)
         if method not in ("GET", "HEAD", "POST"):
             raise Refused(f"{method} is not understood", 405)
 
-        # a form of another site's page is sent without being asked for, but never as JSON
+        # a form of another site's page is sent without being asked for, but never as JSON or zip
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if method == "POST" and kind not in ("application/json", ""):
-            raise Refused(f"the content is of type {kind[:60]!r}; want application/json", 415)
+        is_file = path == UPLOAD
+        wanted = "application/zip" if is_file else "application/json"
+        if method == "POST" and kind != wanted and (kind or is_file):
+            raise Refused(f"the content is of type {kind[:60]!r}; want {wanted}", 415)
 
         # the announced length; `_read` counts what comes, for it may be more
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.most:
-            raise Refused(f"the request is over {self.most} bytes", 413)
+        most = self.upload if is_file else self.most
+        if not length.isdigit() or int(length) > most:
+            raise Refused(f"the request is over {most} bytes", 413)
 
     def _check_session(self, name: str) -> None:
         """Refuse what Gradio would notice only after it began to answer."""

@@ -22,13 +22,26 @@ from .api import ENDPOINTS, Api, call
 from .connections import ConnectionLimits, limit_connections
 from .log import Refused
 from .middleware import LOOPBACK, RequestFilter
+from .project_routes import add_project_routes
 
-PAGES = {  # path: file, kind
-    "/": ("index.html", "text/html"),
-    "/studio.css": ("studio.css", "text/css"),
-    "/studio.js": ("studio.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+KINDS = {
+    "css": "text/css",
+    "html": "text/html",
+    "js": "text/javascript",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+}  # of the page's files, by their names' endings
+
+
+def page_files() -> dict[str, tuple[bytes, str]]:
+    """The page's files and kinds by path: {"/stage.js": (b"...", "text/javascript"), ...}; "/" is index.html."""
+    found = {}
+    for file in (files("animatic.studio") / "page").iterdir():
+        kind = KINDS.get(file.name.rpartition(".")[2])
+        if kind:
+            path = "/" if file.name == "index.html" else f"/{file.name}"
+            found[path] = (file.read_bytes(), kind)
+    return found
 
 
 def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str] = (), seconds: float = 60) -> Any:
@@ -37,6 +50,7 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
     import gradio
 
     # what every request passes first
+    pages = page_files()
     takes: dict[str, list[str]] = {}
     for name in ENDPOINTS:
         signature = inspect.signature(getattr(api, name))
@@ -48,13 +62,14 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
 
     request_filter = Middleware(
         RequestFilter,
-        pages=PAGES,
+        pages=pages,
         endpoints=counts,
         most=api.limits.body,
         password=password,
         local=local,
         hosts=hosts,
         seconds=seconds,
+        upload=api.limits.project,
         has_session=has_session,
     )
     app = gradio.Server(
@@ -63,9 +78,7 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
     )  # fmt: skip
 
     # the page
-    page = files("animatic.studio") / "page"
-    for path, (file, kind) in PAGES.items():
-        content = (page / file).read_bytes()
+    for path, (content, kind) in pages.items():
         app.api_route(path, methods=["GET", "HEAD"])(_static(content, kind))
 
     # the endpoints, for Gradio's clients and as plain HTTP
@@ -99,6 +112,8 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
     @app.get("/made/{job}/{file}")
     def made(job: str, file: str) -> Response:
         return FileResponse(api.studio.log.file(job, file))
+
+    add_project_routes(app, api)
 
     @app.get("/preview/{job}")
     def preview(job: str) -> Response:

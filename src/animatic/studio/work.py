@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..backbones.components import Components
-from ..backbones.lora import LoraRequest
-from ..binding import bind, load_model, needs_windows
+from ..binding import bind, needs_windows
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
 from ..finishing.checks import planned_shapes, resolved
@@ -23,42 +22,20 @@ from ..finishing.stages import stages_of
 from ..generation import render_shape
 from ..locking import hold
 from ..methods import method_named
-from ..request import GenerationRequest
-from ..scene import Story, save_story
+from ..scene import save_story
 from .images import image_of
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
+from .limits import Limits as Limits
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 from .memory import KEPT_FREE, check_memory, contained, free_memory, gibibytes, is_out_of_memory
+from .models import Models
 
 T = TypeVar("T")
 PATIENCE = 20.0  # seconds that a job has to stop when the studio closes: it notices at the next layer of its network
 RETRY = 1.0  # seconds until a record is written again that the disk had no room for
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for.
-
-    `waiting` is of all users together, `frames` and `seconds` are of each scene. `memory`: GiB that a job may take
-    beside its model's weights; 0 is what is free.
-    """
-
-    waiting: int = 16
-    frames: int = 64
-    steps: int = 200
-    side: int = 1024
-    image_side: int = 4096
-    scenes: int = 8
-    tracks: int = 16
-    keys: int = 64
-    letters: int = 2000
-    compare: int = 2
-    body: int = 2_000_000
-    seconds: int = 60
-    memory: float = 0.0
 
 
 class Studio:
@@ -75,20 +52,17 @@ class Studio:
         limits: Limits | None = None,
         loras: Sequence[str] = (),
     ) -> None:
-        self.models = tuple(models)
-        self.loras = tuple(loras)
+        self.models = Models(models, loras)
         self.limits = limits or Limits()
 
         # before anything of the folder is read: what another studio is at would be taken for left over
         self._lock = hold(Path(folder) / ".lock", "another studio")
         self.log = Log(folder)
-        self._loaded: dict[tuple[str, ...], Components] = {}  # by the names of a model and its LoRAs
-        self._loading = threading.Lock()
         self._states = threading.Lock()  # held while a job goes from one state to another
         self._job: Job | None = None
         self._open = True
         try:
-            self.model(self.models[0])
+            self.models.load(self.models.names[0])
             self._free_at_first = free_memory()
             for record in self.log.all():
                 if record.state == RUNNING:
@@ -106,44 +80,12 @@ class Studio:
                 self._queue.put(record.id)
         self._worker.start()
 
-    def model(self, name: str, loras: Sequence[str] = ()) -> Components:
-        """A model by name with LoRAs, loaded when it is first requested; it stays."""
-        self.known(name)
-        for lora in loras:
-            self.known_lora(lora)
-        key = (name, *loras)
-        with self._loading:
-            if key not in self._loaded:
-                self._loaded[key] = load_model(with_names((), name, loras))
-            return self._loaded[key]
-
-    def known(self, name: str, subject: str = "") -> None:
-        """Raise where a model may not be requested; `subject` begins the message."""
-        if name not in self.models:
-            raise Refused(f"{subject}unknown model {name[:60]!r}; known here: {', '.join(self.models)}")
-
-    def known_lora(self, name: str) -> None:
-        """Raise where a LoRA may not be requested."""
-        if name not in self.loras:
-            known = ", ".join(self.loras) or "none"
-            raise Refused(f"unknown LoRA {name[:60]!r}; known here: {known}")
-
-    def model_of(self, request: GenerationRequest) -> Components:
-        """The model of a request with its LoRAs."""
-        return self.model(request.model, [lora_text(lora) for lora in request.loras])
-
     def check(self, wanted: JobRequest) -> None:
         """Raise where it cannot be done, as far as that is known before: of a model that is not loaded, less."""
         request = wanted.generation
-        for each in wanted.requests:
+        for _, each in wanted.requests:
             method_named(each.method)
-        self.known(request.model)
-        if request.embeddings:
-            raise Refused(f"embedding {request.embeddings[0][0][:60]!r} cannot be requested; known here: none")
-        loras = [lora_text(lora) for lora in request.loras]
-        for lora in loras:
-            self.known_lora(lora)
-        if model := self._loaded.get((request.model, *loras)):
+        if model := self.models.loaded(request):
             # what the job at hand takes now is free again when this one's turn comes
             self._check_on(wanted, model, self._free_at_first)
 
@@ -166,7 +108,7 @@ class Studio:
             for i, scene in enumerate(request.story, 1):
                 if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
                     raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
-        for each in wanted.requests:
+        for _, each in wanted.requests:
             check_memory(bind(each, model, image=image), model, request.model, self._room(free))
         if request.finishing.stages:
             self.check_stages(request.finishing.stages, render_shape(bind(request, model, image=image)), model.family)
@@ -229,6 +171,11 @@ class Studio:
                 self._job.stop.set()
         return self.status(name)
 
+    def delete(self, name: str) -> None:
+        """Move a job that is over to the trash."""
+        with self._states:  # no job begins meanwhile
+            self.log.delete(name)
+
     def close(self, patience: float = PATIENCE) -> bool:
         """Stop the job at hand and the worker; what waits is done by the next server.
 
@@ -287,7 +234,7 @@ class Studio:
         try:
             wanted = JobRequest.of(record.request)
             save_story(wanted.story, job.folder / "story.json")
-            model = self.model_of(wanted.generation)
+            model = self.models.of(wanted.generation)
             free = free_memory()
             notes = self._check_on(wanted, model, free) if record.action == "render" else []
             with _stoppable(model, job), contained(self._room(free)):
@@ -307,20 +254,6 @@ class Studio:
             end = {"state": FAILED, "message": reason}
         took = time.monotonic() - began
         self._with_room(name, lambda: self.log.change(name, seconds=round(took, 2), **end))
-
-
-def with_names(story: Story, model: str, loras: Sequence[str]) -> GenerationRequest:
-    """A request of a story on a model with LoRAs by name, FILE[:SCALE[:NETWORK]]."""
-    added = [LoraRequest.of(text) for text in loras]
-    records = tuple((str(lora.file), lora.scale, lora.network) for lora in added)
-    return GenerationRequest(story, model, records)
-
-
-def lora_text(lora: tuple[str, float, str]) -> str:
-    """The name of a LoRA of a request, FILE[:SCALE[:NETWORK]]."""
-    file, scale, network = lora
-    text = file if scale == 1 and not network else f"{file}:{scale:g}"
-    return f"{text}:{network}" if network else text
 
 
 @contextmanager

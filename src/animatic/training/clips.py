@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ..errors import AnimaticError, counted
-from ..video import Video
 from .items import Item
 from .matching import Note
 from .sources import ToyWorld
+
+if TYPE_CHECKING:
+    from ..media.frame_stream import FrameSource
 
 SHORT = ("loop", "hold", "bounce", "skip", "black")
 
@@ -47,7 +49,7 @@ class Cut:
         if self.short not in SHORT:
             raise AnimaticError(f"short is {self.short!r}; want one of {', '.join(SHORT)}")
 
-    def __call__(self, video: Video, rng: random.Random, name: str = "clip") -> np.ndarray:
+    def __call__(self, video: FrameSource, rng: random.Random, name: str = "clip") -> np.ndarray:
         """uint8 `[frame, height, width, 3]`. Raises `AnimaticError` where the file is too short to be used."""
         count = len(video)
         span = self._span(video)
@@ -59,9 +61,8 @@ class Cut:
         first = 0 if self.steady else rng.randint(0, latest)
         offsets = np.arange(self.frames) * self._frame_step(video)
         requested = first + offsets.astype(int)
-        chosen = video.frames[self._indices(requested, count)]
+        chosen = video.take(self._indices(requested, count))
         if self.short == "black":
-            chosen = chosen.copy()
             chosen[requested >= count] = 0
 
         # Resize, crop and mirror.
@@ -71,7 +72,7 @@ class Cut:
             return chosen[:, :, ::-1].copy()
         return chosen
 
-    def repeats(self, video: Video, name: str) -> str:
+    def repeats(self, video: FrameSource, name: str) -> str:
         """Why frames of a video are shown more than once, or ""."""
         # A file that is too short, or shot at a lower rate.
         span = self._span(video)
@@ -81,11 +82,11 @@ class Cut:
             return f"{name}: {video.fps:g} frames a second: fps is {self.fps:g}"
         return ""
 
-    def _frame_step(self, video: Video) -> float:
+    def _frame_step(self, video: FrameSource) -> float:
         """Frames of the file for one of the clip."""
         return video.fps / self.fps if self.fps else 1.0
 
-    def _span(self, video: Video) -> int:
+    def _span(self, video: FrameSource) -> int:
         """Frames of the file that a clip takes."""
         return int((self.frames - 1) * self._frame_step(video)) + 1
 

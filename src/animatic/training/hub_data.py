@@ -6,12 +6,14 @@ import hashlib
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AnimaticError, listed
-from ..video import Video
 from .annotations import CAPTION_COLUMNS, caption_text, first_column
 from .items import Item, decoded
+
+if TYPE_CHECKING:
+    from ..media.frame_stream import FrameSource
 
 
 def hub_items(name: str) -> list[Item]:
@@ -39,7 +41,7 @@ def hub_items(name: str) -> list[Item]:
         media = table[row][column]
         return media["bytes"] or Path(media["path"]).read_bytes()
 
-    def read(row: int) -> Video:
+    def read(row: int) -> FrameSource:
         usual = ".mp4" if column == "video" else ".png"
         suffix = Path(table[row][column].get("path") or "").suffix or usual
         return decoded(content_of(row), suffix, f"hf:{name}[{row}]")

@@ -49,13 +49,19 @@ def network_config(settings: TrainingSettings) -> dict[str, Any]:
 
 
 def new_network(kind: str, config: dict[str, Any]) -> Any:
+    """A network with random weights. Raises `AnimaticError` where the configuration is not one of this class."""
     cls: Any = SpaceTimeUNet if kind == "SpaceTimeUNet" else getattr(diffusers, kind)
 
     # diffusers' classes check their own arguments, with messages of many lines.
     try:
-        return cls(**config)
+        network = cls(**config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise AnimaticError(f"{kind}: {str(error).splitlines()[0]}; want a config of this class") from None
+
+    # the original keeps its own first weights
+    if isinstance(network, SpaceTimeUNet) and not network.original:
+        network.begin_as_identity()
+    return network
 
 
 def check_size(network: Any, width: int, height: int) -> None:

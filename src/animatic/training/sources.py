@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AnimaticError, counted, listed
 from ..files import digest_of
@@ -25,6 +25,9 @@ from .annotations import TEXT_SUFFIXES, captions_of_files
 from .hub_data import hub_items
 from .items import Item, decoded
 from .matching import MEDIA_SUFFIXES, Note
+
+if TYPE_CHECKING:
+    from ..media.frame_stream import FrameSource
 
 PIECE = 2**20  # bytes of an archive that are hashed at a time
 KEYS = 8  # key frames of a toy-world video with interpolated frames
@@ -122,7 +125,7 @@ def _files(root: Path, paths: Sequence[str], note: Note, captions: bool) -> Iter
     for path in media:
         file = root / path
         version = _version(file)
-        read = partial(Video.load, file)
+        read = partial(Video.source, file)
         digest = partial(digest_of, file)
         yield Item(str(file), found.get(path), read, digest, *_kind_and_label(path), version)
 
@@ -193,7 +196,7 @@ def _parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part != "."]
 
 
-def _member(shard: Path, offset: int, size: int, suffix: str, name: str) -> Video:
+def _member(shard: Path, offset: int, size: int, suffix: str, name: str) -> FrameSource:
     with shard.open("rb") as stream:
         stream.seek(offset)
         return decoded(stream.read(size), suffix, name)

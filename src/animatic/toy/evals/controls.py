@@ -88,6 +88,7 @@ def main(
     still: Annotated[bool, typer.Option(help="Pictures, not videos.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Folder to keep what was made in.")] = None,
     batch: int = 10,
+    fast: Annotated[bool, typer.Option("--fast", help="Unguided steps reuse features.")] = False,
 ) -> None:
     """Print one row as JSON: settings, n, means, CPU seconds a sample on one thread, peak memory of the process."""
     import resource  # Unix alone has it; the rest of this file is for everybody
@@ -109,7 +110,7 @@ def main(
 
             # Scoring is not counted.
             began = time.process_time()
-            videos = render_batch(scenes, backbone, method, own_seeds, steps=steps)
+            videos = render_batch(scenes, backbone, method, own_seeds, steps=steps, fast=fast)
             seconds += time.process_time() - began
 
             for case, number, video in zip(part, own_seeds, videos, strict=True):
@@ -121,7 +122,7 @@ def main(
     # Means over all samples, cost a sample.
     count = n * seeds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
-    row = {"method": method, "model": model, "still": still, "n": count, "seed": seed, "steps": steps}
+    row = {"method": method, "model": model, "still": still, "n": count, "seed": seed, "steps": steps, "fast": fast}
     row |= means(results)
     row |= {"cpu seconds": round(seconds / count, 2), "peak MB": round(peak)}
     print(json.dumps(row), flush=True)

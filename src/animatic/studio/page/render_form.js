@@ -1,0 +1,159 @@
+// The form of a render: model, method and its settings, sampling options.
+
+import { ask, options } from "./client.js";
+import { $, fillSelect, make, reporting } from "./dom.js";
+import { firstImageRequest, openFirstImage } from "./first_image.js";
+import { startJob } from "./job_watch.js";
+import { t } from "./language.js";
+import { addView, state, storyJson } from "./state.js";
+import { SAMPLED, variationOf } from "./variation.js";
+
+const SAMPLING = { guidance: "guidance", fps: "fps", scheduler: "scheduler", negative: "negative-prompt" }; // option: field
+let opened = {}; // settings of an opened job, until the fields of its method are there
+
+export function bindRenderForm() {
+  fillSelect("model", Object.keys(options.models), { title: (name) => options.models[name] });
+  fillSelect("method", Object.keys(options.methods), { title: (name) => options.methods[name] });
+  fillSelect("second", ["", ...Object.keys(options.methods).filter((name) => name !== "none")]);
+  $("method").value = "lvd";
+
+  // an empty field is the model's own value
+  $("steps").placeholder = options.size.steps;
+  $("frames").placeholder = options.size.frames;
+  $("size").placeholder = `${options.size.width}x${options.size.height}`;
+  $("rendering").onsubmit = reporting(render);
+  for (const id of ["model", "method", "stack"]) $(id).onchange = reporting(loadFields);
+  addView(drawForm);
+}
+
+function drawForm() {
+  $("second").options[0].textContent = t("nothing more");
+  const isStory = state.story.length > 1;
+  $("frames").disabled = isStory;
+  $("frames").title = isStory ? t("A story lasts as long as the seconds of its scenes.") : "";
+}
+
+// ---- the method and its settings
+
+/** One method of the list, or several that were typed with plus signs. */
+export const chosenMethod = () => $("stack").value.trim() || $("method").value;
+
+export function chooseMethod(name) {
+  const isListed = name in options.methods;
+  $("stack").value = isListed ? "" : name;
+  if (isListed) $("method").value = name;
+}
+
+/** Show the settings of the chosen method; what somebody changed stays, where the method has it. */
+export async function loadFields() {
+  const changed = { ...opened, ...changedSettings() };
+  opened = {};
+  $("about").textContent = options.methods[chosenMethod()] ?? "";
+  const settings = await ask("fields", { model: $("model").value, method: chosenMethod() });
+  $("setting-names").replaceChildren(...[...SAMPLED, ...settings.map((setting) => setting.path)].map((value) => make("option", { value })));
+  $("fields").replaceChildren(...settings.map((setting) => settingField(setting, changed[setting.path] ?? setting.default)));
+}
+
+function settingField(setting, value) {
+  const input = settingInput(setting, value);
+  // a setting without a default is an empty field, not a zero
+  Object.assign(input.dataset, { path: setting.path, kind: setting.kind, default: setting.default ?? "" });
+  const label = make("label", {}, setting.path.replaceAll(".", " · "), input);
+  // what the server says of a setting is in English
+  const about = `${setting.range}; default ${setting.default ?? "none"}. ${setting.help}`;
+  return make("div", { lang: "en" }, label, make("small", { textContent: about }));
+}
+
+function settingInput(setting, value) {
+  switch (setting.kind) {
+    case "switch":
+      return make("input", { type: "checkbox", checked: value });
+    case "choice": {
+      const choice = (name) => make("option", { value: name, textContent: name || t("none"), selected: name === value });
+      return make("select", {}, ...setting.choices.map(choice));
+    }
+    case "text":
+      return make("input", { type: "text", value });
+    default: {
+      const step = setting.kind === "whole" ? 1 : "any";
+      const required = setting.default !== null;
+      return make("input", { type: "number", required, min: 0, max: setting.most ?? "", step, value: value ?? "" });
+    }
+  }
+}
+
+function changedSettings() {
+  const changed = {};
+  for (const input of $("fields").querySelectorAll("[data-path]")) {
+    const value = settingValue(input);
+    if (value !== undefined && String(value) !== input.dataset.default) changed[input.dataset.path] = value;
+  }
+  return changed;
+}
+
+/** A setting's value as its kind has it; undefined where the field is as it was, for an empty number is no zero. */
+function settingValue(input) {
+  const { kind } = input.dataset;
+  if (kind === "switch") return input.checked;
+  if (input.value === input.dataset.default) return undefined;
+  return kind === "text" || kind === "choice" ? input.value : Number(input.value);
+}
+
+// ---- the request
+
+/** What the form asks for, as the values of the endpoint `render`. */
+export function renderRequest() {
+  const number = (id) => ($(id).value ? Number($(id).value) : null);
+  const compared = [$("none").checked ? "none" : "", $("second").value];
+  return {
+    scene: storyJson(),
+    model: $("model").value,
+    method: chosenMethod(),
+    seed: number("seed") ?? 0,
+    steps: number("steps"),
+    frames: state.story.length > 1 ? null : number("frames"),
+    size: $("size").value,
+    settings: changedSettings(),
+    compare: compared.filter((name) => name && name !== chosenMethod()),
+    attention: $("attention").checked,
+    fast: $("fast").checked,
+    then: $("then").value,
+    takes: number("takes") ?? 1,
+    vary: variationOf($("vary").value, $("vary-values").value),
+    ...samplingOptions(),
+    ...firstImageRequest(),
+  };
+}
+
+/** The options under "More" that hold something. */
+function samplingOptions() {
+  const chosen = {};
+  for (const [option, id] of Object.entries(SAMPLING)) {
+    const text = $(id).value.trim();
+    if (text) chosen[option] = $(id).type === "number" ? Number(text) : text;
+  }
+  return chosen;
+}
+
+const render = () => startJob("render", renderRequest());
+
+/** Fill the form with the request of a job; its method's settings come with `loadFields`. */
+export function openRequest(request) {
+  const { model, method, sampling, finishing, settings } = request.generation;
+  $("model").value = model;
+  chooseMethod(method);
+  for (const id of ["seed", "steps", "frames"]) $(id).value = sampling[id] ?? "";
+  for (const [option, id] of Object.entries(SAMPLING)) $(id).value = sampling[option] ?? "";
+  $("size").value = sampling.size?.join("x") ?? "";
+  $("then").value = finishing.stages;
+  $("takes").value = Math.max(1, request.seeds?.length ?? 1);
+  $("vary").value = request.vary?.name ?? "";
+  $("vary-values").value = request.vary?.values.join(", ") ?? "";
+  $("attention").checked = request.attention;
+  $("fast").checked = Boolean(sampling.fast);
+  $("none").checked = request.compare.includes("none");
+  $("second").value = request.compare.find((name) => name !== "none") ?? "";
+  openFirstImage(request.generation);
+  $("fields").replaceChildren();
+  opened = settings;
+}

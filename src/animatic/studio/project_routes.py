@@ -1,0 +1,55 @@
+"""Projects over HTTP: GET /project/JOB,JOB... is a zip file of jobs, POST /project takes one in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import IO, Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from .api import Api
+from .log import Refused
+from .middleware import UPLOAD
+
+SECONDS = 600.0  # until a file is there whole
+BLOCK = 1 << 20  # bytes that are sent at once
+
+
+def add_project_routes(app: Any, api: Api) -> None:
+    """Add the routes to an application. Files pass by way of the disk, in the studio's folder, never of memory."""
+
+    @app.get(f"{UPLOAD}/{{jobs}}")
+    def exported(jobs: str) -> Response:
+        # without a name on the disk: it is gone as soon as it is closed, whatever happens
+        with ExitStack() as opened:
+            file = opened.enter_context(tempfile.TemporaryFile(dir=api.studio.log.folder))
+            api.export_project(jobs.split(","), file)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            opened.pop_all()  # it is closed when it has been sent
+        headers = {"content-length": str(size), "content-disposition": 'attachment; filename="animatic-project.zip"'}
+        return StreamingResponse(_blocks(file), media_type="application/zip", headers=headers)
+
+    @app.post(UPLOAD)
+    async def imported(request: Request) -> Response:
+        with tempfile.TemporaryFile(dir=api.studio.log.folder) as file:
+            try:
+                async with asyncio.timeout(SECONDS):
+                    async for block in request.stream():
+                        file.write(block)
+            except TimeoutError:
+                raise Refused(f"the file was not there whole after {SECONDS:g} s", 408) from None
+            return JSONResponse(await run_in_threadpool(api.import_project, file))
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """A file's content, after which it is closed."""
+    with file:
+        while block := file.read(BLOCK):
+            yield block
