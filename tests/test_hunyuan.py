@@ -176,26 +176,6 @@ def test_maps_are_the_softmax_and_change_nothing(model):
         assert close(request.found[name].movedim(2, 1).flatten(2, 4), p)
 
 
-def test_gradients_survive_checkpointing_and_an_early_end(folder):
-    model = load(str(folder), "cpu")
-    x, cond = model.noise([0], *SIZE), model.encode([SCENE.prompt], [""]).positive
-    first = model.hooks.text_layers[0]
-
-    def gradient(only):
-        request, leaf = AttentionMapRequest(torch.tensor([[4, 5]]), (first,), maps_only=only), x.clone()
-        leaf.requires_grad_()
-        answer = model(leaf, STEP, replace(cond, map_request=request), fused_attention)
-        assert bool(torch.isnan(answer).all()) is only
-        return torch.autograd.grad(request.found[first].square().sum(), leaf)[0]
-
-    whole = gradient(False)
-    assert whole.abs().sum() > 0 and close(gradient(True), whole)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model.save_memory()
-    assert close(gradient(True), whole) and close(gradient(False), whole)
-
-
 def test_layout_attention_draws_the_cells_of_the_box_to_the_words(model):
     x, cond = model.noise([0], *SIZE), model.encode([SCENE.prompt], [""])
     control = LayoutAttention().begin(Run(model, model.schedule(4), x, scenes=[SCENE]))

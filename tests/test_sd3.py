@@ -121,24 +121,6 @@ def test_maps_are_the_softmax_and_change_nothing(model):
         assert close(request.found[name].flatten(3, 4)[:, 0], p)
 
 
-def test_gradients_survive_checkpointing_and_an_early_end(folder):
-    model = load(str(folder), "cpu")
-    x, cond = model.noise([0], 1, 64, 48), model.encode([SCENE.prompt], [""]).positive
-    first = model.hooks.text_layers[0]
-
-    def gradient(only):
-        request, leaf = AttentionMapRequest(torch.tensor([[1, 80]]), (first,), maps_only=only), x.clone()
-        leaf.requires_grad_()
-        answer = model(leaf, STEP, replace(cond, map_request=request), fused_attention)
-        assert bool(torch.isnan(answer).all()) is only
-        return torch.autograd.grad(request.found[first].square().sum(), leaf)[0]
-
-    whole = gradient(False)
-    assert whole.abs().sum() > 0 and close(gradient(True), whole)
-    model.save_memory()
-    assert close(gradient(True), whole) and close(gradient(False), whole)
-
-
 def test_layout_attention_is_a_bias_on_the_logits(model):
     """Its channels in queries and keys against the bias written out, tokens x tokens; words of CLIP and of T5."""
     x, cond = model.noise([0], 1, 64, 48), model.encode([SCENE.prompt], [""])

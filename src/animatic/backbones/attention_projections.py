@@ -37,25 +37,25 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def project_qkv(attn: Any, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of `x`, keys and values of `source`, with the layer's norms: `[batch, head, token, width]`."""
-    q = split_heads(attn, attn.to_q(x))
-    k = split_heads(attn, attn.to_k(source))
-    v = split_heads(attn, attn.to_v(source))
-    if attn.norm_q is not None:
-        q = attn.norm_q(q)
-    if attn.norm_k is not None:
-        k = attn.norm_k(k)
-    return q, k, v
+    projected = (attn.to_q(x), attn.to_k(source), attn.to_v(source))
+    return _normed_heads(attn, projected, attn.norm_q, attn.norm_k)
 
 
 def project_added_qkv(attn: Any, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of a second stream, by projections and norms of its own; as in `project_qkv`."""
-    q = split_heads(attn, attn.add_q_proj(text))
-    k = split_heads(attn, attn.add_k_proj(text))
-    v = split_heads(attn, attn.add_v_proj(text))
-    if attn.norm_added_q is not None:
-        q = attn.norm_added_q(q)
-    if attn.norm_added_k is not None:
-        k = attn.norm_added_k(k)
+    projected = (attn.add_q_proj(text), attn.add_k_proj(text), attn.add_v_proj(text))
+    return _normed_heads(attn, projected, attn.norm_added_q, attn.norm_added_k)
+
+
+def _normed_heads(
+    attn: Any, projected: tuple[Tensor, Tensor, Tensor], norm_q: Any, norm_k: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Projected queries, keys and values as heads; norms are None where the layer has none."""
+    q, k, v = (split_heads(attn, each) for each in projected)
+    if norm_q is not None:
+        q = norm_q(q)
+    if norm_k is not None:
+        k = norm_k(k)
     return q, k, v
 
 

@@ -114,6 +114,7 @@ def _until(part: Any) -> float:
         value = getattr(part, each.name, None)
         if each.name in GUIDED and isinstance(value, int | float):
             last = max(last, value)
+        # tuples of controls are of another run, such as that of a composition's objects
         elif isinstance(value, Control):
             last = max(last, _until(value))
     return last
