@@ -12,6 +12,7 @@ from animatic.errors import AnimaticError
 from animatic.planning.cache import Cache
 from animatic.planning.planners import ImportedReplies, PlannerOptions, planner_named
 from animatic.planning.replies import read, read_story
+from animatic.planning.rules import plan
 
 GOOD = {
     "reasoning": "", "background": "grass", "negative": "",
