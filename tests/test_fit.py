@@ -295,6 +295,7 @@ def test_options_of_the_other_kind_are_refused(arguments, words, capsys):
         ({"text": "bert"}, "text is 'bert'; want one of auto, none, labels, own"),
         ({"log": "nobody"}, "log is 'nobody'; want tensorboard"),
         ({"model": "mini", "size": "60"}, "height is 60; this model takes multiples of 8"),
+        ({"model": "mini", "size": "72"}, "width is 72; this network takes multiples of 16"),
         ({"model": "mini", "size": "64", "frames": 64}, "frames is 64; this model takes 1 to 32"),
     ],
 )

@@ -144,7 +144,11 @@ BAD = {
     ),
     "story file": (("make", "--story", "scenes.txt"), "scenes.txt: cannot be read"),
     "then, model": (("make", "a cat", "--then", "interpolate:4:model=nowhere"), "interpolate: unknown model 'nowhere'"),
-    "then, frames": (("make", "a cat", "--then", "interpolate:4", *QUICK), "interpolate: 1 frame has nothing between"),
+    "then, frames": (("make", "a cat", "--then", "motion:4", *QUICK), "motion: 1 frame has nothing between"),
+    "then, no network": (
+        ("make", "a cat", "--then", "interpolate:4"),
+        "no model of its own for a video made by 'mini'; want motion:4 without a network",
+    ),
     "then, nothing of its own": (
         ("make", "a cat", "--then", "refine:0.5"),
         "no model of its own for a video made by 'mini'; want refine:model=NAME",
@@ -161,7 +165,7 @@ def test_bad_input_is_one_line_before_the_work(name, here, tmp_path):
     assert [str(p) for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_a_stage_that_fails_loses_no_render(here):
+def test_a_stage_that_fails_loses_no_render(here, tmp_path):
     how = ("make", "a red ball", "--steps", "1", "--frames", "2", "--method", "none", "--then")
     code, _, err = here(*how, "refine:0.5:model=mini:overlap=99")
     assert code == 2 and "share 99" in err
@@ -171,7 +175,7 @@ def test_a_stage_that_fails_loses_no_render(here):
     assert sorted(os.listdir("out")) == ["a-red-ball.0-render.mkv", "a-red-ball.json", "a-red-ball.sheet.png"]
 
     # a model that can never do it is found out before
-    code, _, err = here(*how, "upscale:2:model=mini-interpolate")
+    code, _, err = here(*how, f"upscale:2:model={tiny.interpolation(tmp_path / 'more')}")
     assert code == 2 and "does not upscale" in err and "kept" not in err
 
     # it goes on from there, and what is finished says what it went through
