@@ -23,6 +23,7 @@ from ..generation import render_shape
 from ..locking import hold
 from ..methods import method_named
 from ..scene import save_story
+from .estimates import Estimates, Setup
 from .images import image_of
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
@@ -60,6 +61,7 @@ class Studio:
         self.log = Log(folder)
         self._states = threading.Lock()  # held while a job goes from one state to another
         self._job: Job | None = None
+        self.estimates = Estimates()
         self._open = True
         try:
             self.models.load(self.models.names[0])
@@ -88,6 +90,11 @@ class Studio:
         if model := self.models.loaded(request):
             # what the job at hand takes now is free again when this one's turn comes
             self._check_on(wanted, model, self._free_at_first)
+
+    @property
+    def room(self) -> int:
+        """Bytes that a job may take when its turn comes: what the job at hand takes is free again then."""
+        return self._room(self._free_at_first)
 
     def _room(self, free: int) -> int:
         """Bytes that a job may take where so many are free."""
@@ -239,6 +246,8 @@ class Studio:
             notes = self._check_on(wanted, model, free) if record.action == "render" else []
             with _stoppable(model, job), contained(self._room(free)):
                 files = ACTIONS[record.action](job, wanted, model, self.log)
+            for request, seconds in job.step_seconds:
+                self.estimates.measured(Setup.of(request, model), seconds)
             end: dict[str, Any] = {"state": DONE, "files": tuple(files), "message": "; ".join(notes)}
         except Stopped:
             end = {"state": CANCELLED if self._open else WAITING}

@@ -5,6 +5,7 @@ import { $, fillSelect, make, reporting } from "./dom.js";
 import { firstImageRequest, openFirstImage } from "./first_image.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
+import { bindSizes, loadSizes } from "./sizes.js";
 import { addView, state, storyJson } from "./state.js";
 import { SAMPLED, variationOf } from "./variation.js";
 
@@ -20,7 +21,7 @@ export function bindRenderForm() {
   // an empty field is the model's own value
   $("steps").placeholder = options.size.steps;
   $("frames").placeholder = options.size.frames;
-  $("size").placeholder = `${options.size.width}x${options.size.height}`;
+  bindSizes();
   $("rendering").onsubmit = reporting(render);
   for (const id of ["model", "method", "stack"]) $(id).onchange = reporting(loadFields);
   addView(drawForm);
@@ -49,7 +50,7 @@ export async function loadFields() {
   const changed = { ...opened, ...changedSettings() };
   opened = {};
   $("about").textContent = options.methods[chosenMethod()] ?? "";
-  const settings = await ask("fields", { model: $("model").value, method: chosenMethod() });
+  const [settings] = await Promise.all([ask("fields", { model: $("model").value, method: chosenMethod() }), loadSizes()]);
   $("setting-names").replaceChildren(...[...SAMPLED, ...settings.map((setting) => setting.path)].map((value) => make("option", { value })));
   $("fields").replaceChildren(...settings.map((setting) => settingField(setting, changed[setting.path] ?? setting.default)));
 }

@@ -2,6 +2,7 @@
 
 import { ask, loadOptions } from "./client.js";
 import { $, notifyError } from "./dom.js";
+import { bindEstimate } from "./estimate.js";
 import { bindFiles } from "./files.js";
 import { bindFilmstrip } from "./filmstrip.js";
 import { bindFirstImage } from "./first_image.js";
@@ -42,7 +43,7 @@ async function begin() {
 
   const bindings = [
     bindHistory, bindShortcuts, bindFilmstrip, bindTimeline, bindRuler, bindStage, bindZoom, bindRecording, bindObjects,
-    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindFirstImage, bindJobWatch, bindResults, bindGallery,
+    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindFirstImage, bindJobWatch, bindEstimate, bindResults, bindGallery,
   ];
   for (const bind of bindings) bind();
   bindProjects(() => loadGallery());
