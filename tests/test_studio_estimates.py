@@ -18,7 +18,7 @@ from animatic.scene import story_json
 from animatic.studio import estimates as estimates_module
 from animatic.studio.api import Api
 from animatic.studio.estimates import KEPT, Estimates, Setup, StepTimer
-from animatic.studio.log import DONE, Refused
+from animatic.studio.log import DONE
 from animatic.studio.sizes import NATIVE, size_presets
 from animatic.studio.work import Limits, Studio
 
@@ -98,10 +98,12 @@ def test_what_cannot_be_counted_says_why_and_is_no_error(api, words, reason):
     assert said["memory"] is said["fits"] is said["seconds"] is None
 
 
-def test_no_more_may_be_asked_for_than_of_a_render(api):
-    for words in ({"size": "4096x64"}, {"frames": 10**6}, {"takes": 99}, {"model": "/etc"}):
-        with pytest.raises(Refused):
-            api.estimate(SCENE, **words)
+def test_what_a_render_would_refuse_is_not_counted(api, monkeypatch):
+    monkeypatch.setattr(api.studio.estimates, "rehearsed", lambda setup: pytest.fail("it was counted"))
+    for words in ({"size": "4096x64"}, {"frames": 10**6}, {"takes": 99}, {"model": "/etc"}, {"vary": {"name": 3}}):
+        said = api.estimate(SCENE, **words)
+        assert said["memory"] is None and said["reason"], words
+    assert api.estimate({"prompt": "", "tracks": []})["reason"]
 
 
 # ---- time

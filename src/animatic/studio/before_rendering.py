@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from ..backbones.components import Components
 from ..backbones.skeleton import skeleton
 from ..binding import IN_WINDOWS, ONE_CLIP, needs_windows
 from ..errors import AnimaticError
@@ -52,9 +53,36 @@ class EstimateEndpoints:
         """What `render` with the same values would take, without the LoRAs: nothing is queued, fetched or loaded.
 
         "memory" in bytes, of which "weights" are the model's; "free", and whether it "fits". They are None where they
-        cannot be counted, and "reason" says why. "seconds" of the whole job are None until the model has rendered in
-        this session. The first answer for a large model may take half a minute.
+        cannot be counted or the render would be refused, and "reason" says why. "seconds" of the whole job are None
+        until the model has rendered in this session. The first answer for a large model may take half a minute.
         """
+        try:
+            wanted, backbone, is_loaded = self._wanted(
+                scene, model, method, steps, frames, size, settings, compare, guidance, takes, vary, fast
+            )
+        except AnimaticError as error:
+            # a form that is being filled in is often not yet right: that is said, and no error
+            nothing = dict.fromkeys(("memory", "weights", "fits", "seconds"))
+            return {**nothing, "free": self.studio.room, "reason": str(error)}
+        requests = [each for _, each in wanted.requests]
+        return estimated(self.studio.estimates, requests, takes, backbone, is_loaded, self.studio.room)
+
+    def _wanted(
+        self,
+        scene: dict[str, Any],
+        model: str,
+        method: str,
+        steps: int | None,
+        frames: int | None,
+        size: str,
+        settings: Mapping[str, Any] | None,
+        compare: Sequence[str] | None,
+        guidance: float | None,
+        takes: int,
+        vary: Mapping[str, Any] | None,
+        fast: bool,
+    ) -> tuple[JobRequest, Components, bool]:
+        """The job, its model, with weights where it is loaded, and whether it is."""
         sides = parse_size(size)
         others = tuple(compare or ())
         self.check_request(steps, frames, sides, others, takes)
@@ -66,11 +94,7 @@ class EstimateEndpoints:
             sampling=SamplingOptions(0, steps, guidance, frames, None, sides, fast=fast),
         )
         loaded = self.studio.models.loaded(request)
-        try:
-            backbone = loaded or skeleton(model).model
-        except AnimaticError as error:
-            nothing = dict.fromkeys(("memory", "weights", "fits", "seconds"))
-            return {**nothing, "free": self.studio.room, "reason": str(error)}
+        backbone = loaded or skeleton(model).model
         if not method:
             at_once = not needs_windows(request.story, backbone, frames)
             request = replace(request, method=ONE_CLIP if at_once else IN_WINDOWS)
@@ -78,9 +102,7 @@ class EstimateEndpoints:
         # every video of the job: of each value, method and seed
         variation = Variation.of(vary) if vary is not None else None
         wanted = JobRequest(request, others, seeds=seeds_from(0, takes), vary=variation)
-        requests = [each for _, each in wanted.requests]
-        is_loaded = loaded is not None
-        return estimated(self.studio.estimates, requests, takes, backbone, is_loaded, self.studio.room)
+        return wanted, backbone, loaded is not None
 
     def sizes(self, model: Name = "mini") -> list[dict[str, Any]]:
         """Sizes that suit a model, its own first: [{"name", "width", "height"}]; others may be asked for, too."""

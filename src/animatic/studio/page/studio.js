@@ -16,7 +16,7 @@ import { bindPlayer } from "./player.js";
 import { bindProjects } from "./projects.js";
 import { bindRecording } from "./recording.js";
 import { bindRenderForm, loadFields } from "./render_form.js";
-import { bindResults, showResult } from "./results.js";
+import { bindResults, showNewResult } from "./results.js";
 import { bindRuler } from "./ruler.js";
 import { bindShortcuts } from "./shortcuts.js";
 import { bindStage } from "./stage.js";
@@ -47,7 +47,7 @@ async function begin() {
   ];
   for (const bind of bindings) bind();
   bindProjects(() => loadGallery());
-  onDone(showResult);
+  onDone(showNewResult);
   addLanguageView(draw);
 
   draw();
