@@ -77,6 +77,7 @@ class Api(TakeEndpoints, EstimateEndpoints):
         return {
             "models": models,
             "methods": methods,
+            "layouts": {name: asdict(method.layout) for name, method in METHODS.items()},
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
