@@ -1,6 +1,7 @@
 """What the studio says before a render: its memory, its time, and the sizes that suit a model. The page shows it."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -149,6 +150,25 @@ def test_a_setup_is_counted_once(monkeypatch):
     assert len(calls) == KEPT + 1
     estimates.rehearsed(setups[0])  # the oldest was forgotten
     assert len(calls) == KEPT + 2
+
+
+def test_closing_waits_for_the_rehearsal_at_hand(monkeypatch):
+    begun, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr(
+        estimates_module, "rehearse", lambda *given, **options: (begun.set(), may_end.wait(60)) and "counted"
+    )
+    estimates = Estimates()
+    setup = Setup("m", "none", (), 8, None, (64, 64), 1)
+    thread = threading.Thread(target=estimates.rehearsed, args=(setup,))
+    thread.start()
+    assert begun.wait(60)
+    assert not estimates.close(0.01)
+    may_end.set()
+    assert estimates.close(60)
+    thread.join()
+    assert estimates.rehearsed(setup) == "counted"
+    with pytest.raises(animatic.AnimaticError, match="closing"):
+        estimates.rehearsed(Setup("m", "none", (), 9, None, (64, 64), 1))
 
 
 def test_the_timer_leaves_out_what_is_no_step(monkeypatch):

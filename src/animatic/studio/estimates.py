@@ -92,6 +92,18 @@ class Estimates:
         self._rehearsed: dict[Setup, Rehearsal] = {}
         self._measured: dict[Setup, float] = {}  # seconds a step
         self._counting = threading.Lock()  # one rehearsal at a time: that of a large model takes half a minute
+        self._open = True
+
+    def close(self, patience: float) -> bool:
+        """Begin no more rehearsals; False where the one at hand is not over within `patience` seconds.
+
+        At the end of the process torch takes its operators away, which a rehearsal must not be in the middle of.
+        """
+        self._open = False
+        if not self._counting.acquire(timeout=patience):
+            return False
+        self._counting.release()
+        return True
 
     def measured(self, setup: Setup, seconds: float) -> None:
         """Remember the seconds a step of a render that was made; the newest replaces the one before."""
@@ -105,6 +117,8 @@ class Estimates:
         """
         with self._counting:
             if setup not in self._rehearsed:
+                if not self._open:
+                    raise AnimaticError("the studio is closing; want another one")
                 method = method_named(setup.method)
                 if setup.settings:
                     method = tuned(method, dict(setup.settings), skeleton(setup.model).model)

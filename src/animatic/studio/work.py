@@ -187,8 +187,10 @@ class Studio:
         """Stop the job at hand and the worker; what waits is done by the next server.
 
         False where the job does not stop within `patience` seconds, being in an operation that cannot be interrupted:
-        it waits for the next server as well, and this process should end without waiting for its threads.
+        it waits for the next server as well, and this process should end without waiting for its threads. The same
+        where a rehearsal is not over.
         """
+        began = time.monotonic()
         with self._states:
             self._open = False  # a job that is stopped now waits again, rather than being cancelled
             if self._job is not None:
@@ -202,7 +204,8 @@ class Studio:
                     if record.state == RUNNING:
                         self.log.change(record.id, state=WAITING)
         self._lock.release()
-        return ended
+        left = max(0.0, patience - (time.monotonic() - began))
+        return self.estimates.close(left) and ended
 
     def _with_room(self, name: str, change: Callable[[], T]) -> T | None:
         """What `change` of a job's record returns, as soon as the disk has room for it; None where the studio closes.
