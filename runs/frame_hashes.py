@@ -61,7 +61,7 @@ def commands(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
             continue  # wants weights that are not here
         yield f"mini-{method}", ("render", str(folder / f"{scene}.json"), "--method", method)
     yield "mini-edit", ("edit", str(folder / "mini-lvd.png"), "--swap", "bear=cat")
-    yield "mini-finish", ("render", str(folder / "bear.json"), "--method", "none", "--then", "interpolate:2,upscale:2")
+    yield "mini-finish", ("render", str(folder / "bear.json"), "--method", "none", "--then", "motion:2,upscale:2")
     import tiny  # pyright: ignore[reportMissingImports] - tests are on the path by now
 
     kinds = {

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
+import tiny
 from conftest import distance
 from test_fit import SMALL, weights
 
@@ -109,10 +110,13 @@ def test_an_old_plan_is_read(tmp_path):
     assert set(RENAMED_PLAN.values()) <= {field.name for field in fields(CurriculumConfig)}
 
 
-@pytest.mark.parametrize("name", ["mini", "mini-interpolate", "mini-upscale"])
+@pytest.mark.parametrize("name", ["mini", "interpolation", "mini-upscale"])
 def test_an_old_card_is_read(name, tmp_path):
     folder = tmp_path / name
-    shutil.copytree(WEIGHTS / name, folder)
+    if name == "interpolation":
+        tiny.interpolation(folder)
+    else:
+        shutil.copytree(WEIGHTS / name, folder)
     file = folder / "animatic.json"
     card = json.loads(file.read_text())
     present = load(str(folder), "cpu")

@@ -102,9 +102,10 @@ def test_guidance_of_0_is_a_wish_and_not_the_default():
     assert dict(stages_of("refine:guidance=0"))["refine"] == Refine(guidance=0.0)
 
 
-def test_settings_that_would_fit_are_such_as_can_be_given():
+def test_settings_that_would_fit_are_such_as_can_be_given(tmp_path):
     """A stage is proposed no smaller window than it takes."""
-    stage, shape = Interpolate(model="mini-interpolate", factor=12), Shape(3, 512, 512, 8.0)
+    more = str(tiny.interpolation(tmp_path / "more"))
+    stage, shape = Interpolate(model=more, factor=12), Shape(3, 512, 512, 8.0)
     with pytest.raises(AnimaticError, match="would fit") as error:
         check_memory(
             "interpolate",
@@ -330,10 +331,10 @@ def test_an_unknown_prompt_of_an_extended_video_is_said(video):
 def test_stages_are_those_of_the_model_s_family(here):
     """A copy of `mini` under another name is finished by the partners of `mini`."""
     shutil.copytree(str(files("animatic") / "weights" / "mini"), "copy")
-    how = ("--steps", "1", "--frames", "2", "--method", "none", "--then", "interpolate:2", "--name", "v")
+    how = ("--steps", "1", "--frames", "2", "--method", "none", "--then", "upscale:2", "--name", "v")
     code, _, error = here("make", "a red ball", "--model", "copy", *how)
     assert code == 0, error
-    assert len(Video.load("out/v.mp4")) == 3
+    assert "model='mini-upscale'" in read_info("out/v.mp4")["stages"][0]
 
 
 def test_frames_that_a_kind_of_file_cannot_show_are_said(here):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from conftest import close_frames
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
@@ -269,9 +270,7 @@ def test_the_bundled_ones_do_better_than_arithmetic():
         scene = Scene("a thing", (thing,), place)
         truth = toyworld.draw(scene, 9)[0]
         keys = Video(truth[::4], 4.0, MADE)
-        made, linear = (
-            finish(keys, stages_of(how), stage_context(keys, "", 0)) for how in ("interpolate:4", "blend:4")
-        )
+        made, linear = (finish(keys, stages_of(how), stage_context(keys, "", 0)) for how in ("motion:4", "blend:4"))
         assert 2 * error(made.frames, truth) < error(linear.frames, truth)  # 3 dB
 
         large = toyworld.draw(scene, 3, 128)[0]
@@ -282,6 +281,24 @@ def test_the_bundled_ones_do_better_than_arithmetic():
         assert 1.05 * error(made, large) < error(cubic, large)
         flicker = [np.abs(np.diff(f.astype(float) - large, axis=0)).mean() for f in (made, cubic)]
         assert flicker[0] < flicker[1]
+
+
+def test_a_new_interpolation_network_makes_its_prior(video, tmp_path, capsys):
+    """Frames of the stage `motion`, and in the evaluation its figures; with another last layer the residual is seen."""
+    new = tiny.interpolation(tmp_path / "new", residual=0.0)
+    other = tiny.interpolation(tmp_path / "other")
+    say = stage_context(video, "", 0)
+    prior, made, changed = (
+        finish(video, stages_of(then), say).frames
+        for then in ("motion:4", f"interpolate:4:model={new}", f"interpolate:4:model={other}")
+    )
+    assert close_frames(made, prior) and not close_frames(changed, prior)
+    assert np.array_equal(changed[::4], video.frames)
+
+    finishing.main(n=1, seed=1, tables="interpolate", model=str(new))
+    rows = {row["what"]: row["psnr"] for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert list(rows) == ["linear", "motion", str(new)]
+    assert rows[str(new)] == pytest.approx(rows["motion"], abs=0.1)
 
 
 def test_motion_is_followed():
@@ -318,11 +335,23 @@ def test_bad_stages(then, message, video):
         planned_shapes(Shape.of(video), stages_of(then))
 
 
-def test_a_video_of_nobody_wants_a_model(video):
+def test_a_video_of_nobody_wants_a_model(video, tmp_path):
     with pytest.raises(AnimaticError, match="no model of its own for a video whose maker is unknown; want upscale:mod"):
         finish(Video(video.frames, 4.0), stages_of("upscale:2"), StageContext())
+    then = f"interpolate:4:model={tiny.interpolation(tmp_path / 'more')}"
     with pytest.raises(AnimaticError, match="interpolate: 1 frame has nothing between"):
-        finish(Video(video.frames[:1], 4.0, MADE), stages_of("interpolate:4"), stage_context(video, "", 0))
+        finish(Video(video.frames[:1], 4.0, MADE), stages_of(then), stage_context(video, "", 0))
+
+
+def test_a_video_of_mini_has_no_network_for_frames_between(video):
+    """In one line, before any work, with what would be right; a video of LaVie has LaVie's."""
+    with pytest.raises(AnimaticError) as error:
+        finish(video, stages_of("interpolate:3"), stage_context(video, "", 0))
+    assert str(error.value) == (
+        "no model of its own for a video made by 'mini'; want motion:3 without a network, "
+        "interpolate:model=lavie-interpolation, or interpolate:model=FOLDER of animatic train --learn interpolate:3"
+    )
+    assert Interpolate().resolved("lavie").model == "lavie-interpolation"
 
 
 def written(path, frames, codec="libx264", pix_fmt="yuv420p", times=None, rate=8, **options):
@@ -375,12 +404,12 @@ def test_from_the_command_line(here, finishers, video, tmp_path):
 
 
 def test_the_bundled_finishers_are_worth_it(capsys):
-    """On toy scenes they never saw: upscaling beats bicubic by 1 dB and more, and interpolation a blend by 3."""
+    """On toy scenes they never saw: upscaling beats bicubic by 1 dB and more, and `motion` a blend by 3."""
     finishing.main(n=6, seed=1)
     rows = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert rows["mini-upscale"]["psnr"] > rows["bicubic"]["psnr"] + 1
     assert rows["mini-upscale"]["flicker"] <= rows["bicubic"]["flicker"]
-    assert rows["mini-interpolate"]["mean of psnr"] > rows["linear"]["mean of psnr"] + 3
+    assert rows["motion"]["mean of psnr"] > rows["linear"]["mean of psnr"] + 3
 
 
 def test_pieces_make_the_whole():

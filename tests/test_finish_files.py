@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_video_writing import heard_at, with_sound
-from tiny import x4_folder
+from tiny import interpolation, x4_folder
 
 from animatic.cli import main
 from animatic.errors import AnimaticError
@@ -31,13 +31,16 @@ def video():
 @pytest.mark.parametrize(
     "then",
     [
-        "blend:2", "blend:3:fps=24", "motion:2", "lanczos:1.5", "lanczos:0.3", "interpolate:2", "interpolate:3:fps=10",
-        "upscale", "upscale:4", "upscale:2:model=mini-upscale", "refine:0.3:model=mini:steps=2",
+        "blend:2", "blend:3:fps=24", "motion:2", "lanczos:1.5", "lanczos:0.3", "interpolate:2:model=MORE",
+        "interpolate:3:fps=10:model=MORE", "upscale", "upscale:4", "upscale:2:model=mini-upscale",
+        "refine:0.3:model=mini:steps=2",
         "refine:0.3:model=mini:steps=2:width=50:height=36", "extend:2:steps=2:window=4", "extend:1:steps=2:known=2",
     ],
 )  # fmt: skip
-def test_stages_make_what_they_plan(then, video):
+def test_stages_make_what_they_plan(then, video, tmp_path):
     clip = Video(video.frames[:4, :, :], 4.0, video.info)
+    if "MORE" in then:
+        then = then.replace("MORE", str(interpolation(tmp_path / "more")))
     stages = stages_of(then)
     shape = planned_shapes(Shape.of(clip), resolved(stages, "mini"))[-1]
     assert Shape.of(finish(clip, stages, stage_context(clip, "", 0))) == shape
@@ -168,7 +171,10 @@ def test_damage_is_said_once_and_not_passed_on(tmp_path):
 @pytest.mark.parametrize(
     ("then", "message"),
     [
-        ("interpolate:2:model=mini", "mini does not interpolate; want mini-interpolate, lavie-interpolation"),
+        (
+            "interpolate:2:model=mini",
+            "mini does not interpolate; want motion:2 without a network, interpolate:model=lavie-int",
+        ),
         ("interpolate:2:model=mini-upscale", "mini-upscale does not interpolate"),
         ("upscale:2:model=mini", "mini does not upscale; want"),
         ("extend:1:model=mini-upscale", "mini-upscale cannot extend; want a model that makes video from words"),

@@ -98,7 +98,7 @@ def test_known_frames_are_whole_latent_frames():
 @pytest.mark.parametrize(
     ("then", "family", "message"),
     [
-        ("interpolate:4", "wan-2.1", "interpolate: wan-2.1 does not interpolate; want mini-interpolate"),
+        ("interpolate:4", "wan-2.1", "interpolate: wan-2.1 does not interpolate; want motion:4 without a network"),
         ("upscale:2", "cogvideox-2b", "upscale: cogvideox-2b does not upscale"),
         ("extend:1", "pictures", "extend: pictures makes pictures and cannot extend a video; want a model of videos"),
     ],

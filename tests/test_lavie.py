@@ -317,7 +317,7 @@ def test_upscaling_draws_as_released(tmp_path, monkeypatch):
         assert torch.equal(first, torch.randn(1, 4, frames, 16, 16, generator=draws))
 
 
-def test_a_stage_has_a_seed_of_its_own(monkeypatch):
+def test_a_stage_has_a_seed_of_its_own(monkeypatch, tmp_path):
     """It begins from the noise of a run of that seed; bad ones are refused in one line."""
     video = Video(np.full((2, 16, 16, 3), 128, np.uint8), 4.0, {"prompt": "a ball", "model": "mini"})
     noises = []
@@ -332,7 +332,8 @@ def test_a_stage_has_a_seed_of_its_own(monkeypatch):
         return noises[0]
 
     monkeypatch.setattr(SamplingRun, "__call__", answer)
-    for then in ("interpolate:2", "upscale:2", "refine:0.9:model=mini"):
+    more = f"interpolate:2:model={tiny.interpolation(tmp_path / 'more')}"
+    for then in (more, "upscale:2", "refine:0.9:model=mini"):
         own = first_noise(f"{then}:seed=7", 1)
         assert torch.equal(own, first_noise(then, 7)) and not torch.equal(own, first_noise(then, 1)), then
     with pytest.raises(AnimaticError, match="seed is -1; want a whole number from 0"):

@@ -112,7 +112,7 @@ def test_a_video_says_how_long_it_lasts_where_that_is_not_what_was_asked(here, t
     code, _, err = here("make", "a cat", "--model", pairs, *how, "--seconds", "2.8", "--name", "x")
     assert code == 0 and "lasts 2.12 s, not 2.8 s" in err and len(Video.load("x.mp4")) == 17
     code, _, err = here("make", "a red ball", *how, "--seconds", "3", "--name", "y")
-    assert code == 0 and "lasts" not in err and len(Video.load("y.mp4")) == 12
+    assert code == 0 and "lasts" not in err and len(Video.load("y.mp4")) == 24
 
 
 def test_a_seed_is_drawn_and_said(here):
@@ -144,7 +144,11 @@ BAD = {
     ),
     "story file": (("make", "--story", "scenes.txt"), "scenes.txt: cannot be read"),
     "then, model": (("make", "a cat", "--then", "interpolate:4:model=nowhere"), "interpolate: unknown model 'nowhere'"),
-    "then, frames": (("make", "a cat", "--then", "interpolate:4", *QUICK), "interpolate: 1 frame has nothing between"),
+    "then, frames": (("make", "a cat", "--then", "motion:4", *QUICK), "motion: 1 frame has nothing between"),
+    "then, no network": (
+        ("make", "a cat", "--then", "interpolate:4"),
+        "no model of its own for a video made by 'mini'; want motion:4 without a network",
+    ),
     "then, nothing of its own": (
         ("make", "a cat", "--then", "refine:0.5"),
         "no model of its own for a video made by 'mini'; want refine:model=NAME",
@@ -161,7 +165,7 @@ def test_bad_input_is_one_line_before_the_work(name, here, tmp_path):
     assert [str(p) for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_a_stage_that_fails_loses_no_render(here):
+def test_a_stage_that_fails_loses_no_render(here, tmp_path):
     how = ("make", "a red ball", "--steps", "1", "--frames", "2", "--method", "none", "--then")
     code, _, err = here(*how, "refine:0.5:model=mini:overlap=99")
     assert code == 2 and "share 99" in err
@@ -171,7 +175,7 @@ def test_a_stage_that_fails_loses_no_render(here):
     assert sorted(os.listdir("out")) == ["a-red-ball.0-render.mkv", "a-red-ball.json", "a-red-ball.sheet.png"]
 
     # a model that can never do it is found out before
-    code, _, err = here(*how, "upscale:2:model=mini-interpolate")
+    code, _, err = here(*how, f"upscale:2:model={tiny.interpolation(tmp_path / 'more')}")
     assert code == 2 and "does not upscale" in err and "kept" not in err
 
     # it goes on from there, and what is finished says what it went through
@@ -352,10 +356,10 @@ def test_a_story_of_cogvideox_fifteen_has_the_frames_of_its_windows(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--size", "64000x64000"), r"8 frames of 64000x64000 would take \d+\.\d GiB of memory, and .* are free"),
-        (("--seconds", "1e12"), r"4000000000000 frames of 64x64 would take 2288818\d*\.\d GiB of memory"),
+        (("--size", "64000x64000"), r"16 frames of 64000x64000 would take \d+\.\d GiB of memory, and .* are free"),
+        (("--seconds", "1e12"), r"8000000000000 frames of 64x64 would take 4577636\d*\.\d GiB of memory"),
         (("--seconds", "0.0001", "--frames", "8"), "fps is 80000.0; want more than 0, less than 1000"),
-        (("--then", "lanczos:100000"), "lanczos to 8 frames of 6400000 x 6400000 needs about 915527.3 GB"),
+        (("--then", "lanczos:100000"), "lanczos to 16 frames of 6400000 x 6400000 needs about 1831054.7 GB"),
         (("--then", "blend:1e9"), "blend:1e9: factor is '1e9'; want a whole number"),
     ],
 )

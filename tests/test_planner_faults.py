@@ -12,6 +12,7 @@ from animatic.errors import AnimaticError
 from animatic.planning.cache import Cache
 from animatic.planning.planners import ImportedReplies, PlannerOptions, planner_named
 from animatic.planning.replies import read, read_story
+from animatic.planning.rules import plan
 
 GOOD = {
     "reasoning": "", "background": "grass", "negative": "",
@@ -152,3 +153,12 @@ def test_the_offline_planner_imports_nothing_of_servers_and_replies():
     )
     assert "animatic.planning.rules" in modules
     assert not modules & {"openai", "httpx2", "json5", "animatic.planning.chat", "animatic.planning.answer_form"}
+
+
+def test_what_falls_in_a_place_falls_there():
+    """ "fall in" was read as one verb, of soldiers: the desert was a thing in a box, and the ball stood still."""
+    scene = plan("A red ball falls in the desert")
+    assert scene.background == "desert"
+    (track,) = scene.tracks
+    assert track.phrase == "red ball"
+    assert track.boxes[-1][3] > track.boxes[0][3]

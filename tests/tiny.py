@@ -55,6 +55,11 @@ from transformers import (
     UMT5EncoderModel,
 )  # fmt: skip
 
+from animatic.backbones.small_model import save_model
+from animatic.training.conditioning import RunText
+from animatic.training.initial_model import new_train_module
+from animatic.training.settings import TrainingSettings
+
 WIDTH = 16
 
 
@@ -469,6 +474,21 @@ def x4_folder(path: Path) -> Path:
     }
     (made / "animatic.json").write_text(json.dumps({**card, "defaults": {"steps": 2, "guidance": 2.0}}))
     return made
+
+
+def interpolation(path: Path, residual: float = 1.0) -> Path:
+    """A folder as `animatic train --learn interpolate:4` writes it: 9 frames of 64 x 64 pixels.
+
+    A new network's residual is zero, and its result the prior; here its last layer has weights of deviation `residual`.
+    """
+    how = {"target": "x0", "schedule": "zero-snr", "min_snr": 0, "dim": 8, "multiples": "1,1", "blocks": "1,1"}
+    settings = TrainingSettings("toy:64:4", learn="interpolate:4", text="none", frames=9, size="64", **how)
+    module, _ = new_train_module(settings, "none", [], RunText(path), lambda line: None)
+    with torch.no_grad():
+        for parameter in module.model.unet.conv_out.parameters():
+            parameter.normal_(std=residual)
+    save_model(path, module.model)
+    return path
 
 
 def vae4(path: Path) -> None:

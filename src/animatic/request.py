@@ -75,7 +75,7 @@ class WindowOptions:
 
 @dataclass(frozen=True)
 class FinishingOptions:
-    """The stages after the render, such as "interpolate:4,upscale:2" (see `animatic finish`), and what they are given.
+    """The stages after the render, such as "motion:4,upscale:2" (see `animatic finish`), and what they are given.
 
     `prompt` "", `negative` None and `seed` None are those of the request.
     """

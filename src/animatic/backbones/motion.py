@@ -1,4 +1,4 @@
-"""Frames between two others by bilateral block matching: a classical method, and the prior of `mini-interpolate`.
+"""Frames between two others by bilateral block matching: the stage `motion`, and the prior of interpolation.
 
 For every pixel of the new frame the motion is searched whose source in the frame before and target in the frame after
 match best, over a block around them (bilateral motion estimation, Choi et al. 2007,

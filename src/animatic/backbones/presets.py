@@ -158,7 +158,6 @@ PRESETS = {
         ModelDefaults(28, 3.5),  # its model card
         "bfloat16",
     ),
-    "mini-interpolate": Preset("", "frames between those of the toy world", family="mini"),
     "mini-upscale": Preset("", "the toy world at twice the size", family="mini"),
     "lavie": Preset(f"{CONVERT_COMMAND}lavie_base.pt", "LaVie text to video, 320 x 512 x 16, 0.9 B", family="lavie"),
     "lavie-interpolation": Preset(f"{CONVERT_COMMAND}lavie_interpolation.pt", "LaVie, 16 frames to 61", family="lavie"),

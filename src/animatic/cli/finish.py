@@ -23,7 +23,7 @@ from .options import AsJson
 from .outputs import DEFAULT, Out, Target, check_name
 
 STAGE = "STAGE[:FACTOR][:OPTION=VALUE],..."
-STAGES = "interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. interpolate:4,upscale:2"
+STAGES = "interpolate, upscale, refine, extend; without a network: blend, motion, lanczos. motion:4,upscale:2"
 
 
 def finish(

@@ -31,7 +31,7 @@ class Interpolate(NetworkStage):
     fps: float = 0.0
 
     role = "interpolate"
-    default_models = {"mini": "mini-interpolate", "lavie": "lavie-interpolation"}  # noqa: RUF012
+    default_models = {"lavie": "lavie-interpolation"}  # noqa: RUF012
 
     def output_shape(self, shape: Shape) -> Shape:
         return interpolated_shape(shape, self.factor, self.fps)
@@ -43,10 +43,14 @@ class Interpolate(NetworkStage):
     def minimum_window(self) -> int:
         return self.factor + 1  # two key frames and the frames between them
 
+    @property
+    def alternatives(self) -> str:
+        own = f"{self.role}:model=FOLDER of animatic train --learn interpolate:{self.factor}"
+        return f"motion:{self.factor} without a network, {self.role}:model=lavie-interpolation, or {own}"
+
     def check_model(self, model: ModelKind) -> None:
         if model.concat_conditioning is None or model.concat_conditioning.pixels:
-            models = ", ".join(self.default_models.values())
-            raise AnimaticError(f"{model.name} does not interpolate; want {models}")
+            raise AnimaticError(f"{model.name} does not interpolate; want {self.alternatives}")
 
     def memory(self, shape: Shape, context: StageContext) -> int:
         backbone = self.backbone(context)

@@ -164,9 +164,14 @@ class NetworkStage(Stage):
         name = self.model or self.default_models.get(family, "")
         if not name:
             made = f"made by {source_model!r}" if source_model else "whose maker is unknown"
-            known = ", ".join(sorted(set(self.default_models.values())))
-            raise AnimaticError(f"no model of its own for a video {made}; want {self.role}:model=NAME, such as {known}")
+            raise AnimaticError(f"no model of its own for a video {made}; want {self.alternatives}")
         return replace(self, model=name)
+
+    @property
+    def alternatives(self) -> str:
+        """What would be right where there is no default model, for messages."""
+        known = ", ".join(sorted(set(self.default_models.values())))
+        return f"{self.role}:model=NAME, such as {known}"
 
     def backbone(self, context: StageContext) -> Components:
         """The loaded model. Raises `AnimaticError` where it cannot do what the stage does."""

@@ -38,10 +38,9 @@ from .variation import Variation
 from .work import Studio
 
 FINISHES = {
-    "interpolate:4": "four times as many frames",
+    "motion:4": "four times as many frames",
     "upscale:2": "twice the size",
-    "interpolate:4,upscale:2": "more frames, then larger",
-    "motion:4": "more frames without a network, along the motion",
+    "motion:4,upscale:2": "more frames, then larger",
     "lanczos:2": "twice the size without a network",
 }  # offered by the page; any other can be asked for
 PAGE = 24  # records of the gallery at a time
@@ -195,7 +194,7 @@ class Api(TakeEndpoints, EstimateEndpoints):
         return self._queued("render", wanted)
 
     def finish(self, id: Name, then: Name, version: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
-        """Queue the finishing of a job's video: `then` as on the command line, such as "interpolate:4,upscale:2"."""
+        """Queue the finishing of a job's video: `then` as on the command line, such as "motion:4,upscale:2"."""
         record = self.studio.log.get(id)
         finishing = self._finishing(then)
         if record.state != DONE or version >= len(record.files):

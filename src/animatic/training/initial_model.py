@@ -208,7 +208,7 @@ def _pretrained_model(settings: TrainingSettings) -> Components:
     width, height = settings.pixels
     geometry = replace(model.geometry, frames=settings.frames, height=height, width=width)
     geometry.latent(settings.frames, height, width)  # raises where they do not fit
-    check_size(model.unet, width // geometry.vae_spatial_ratio, height // geometry.vae_spatial_ratio)
+    check_size(model.unet, width, height, geometry.vae_spatial_ratio)
     model.geometry = geometry
     model.unet.requires_grad_(True)
     return model
@@ -249,7 +249,7 @@ def _interpolation_or_upscaling_model(settings: TrainingSettings, conditioning: 
     channels = prior.shape[1]
     inputs = channels + concatenated.shape[1]
     network = SpaceTimeUNet(in_channels=inputs, out_channels=channels, **settings.sizes)
-    check_size(network, shape[3], shape[2])
+    check_size(network, width, height, conditioning.patch)
 
     # With a last layer of zeros the residual is zero, and the result the prior.
     for parameter in network.conv_out.parameters():

@@ -64,9 +64,12 @@ def new_network(kind: str, config: dict[str, Any]) -> Any:
     return network
 
 
-def check_size(network: Any, width: int, height: int) -> None:
-    """Raise `AnimaticError` where the latents' width or height is no multiple of what the network needs."""
-    multiple = KINDS[type(network).__name__][1](network.config)
+def check_size(network: Any, width: int, height: int, cell: int = 1) -> None:
+    """Raise `AnimaticError` where width or height, in pixels, does not divide into what the network needs.
+
+    `cell` is the side of a latent cell in pixels.
+    """
+    multiple = cell * KINDS[type(network).__name__][1](network.config)
     for name, value in (("width", width), ("height", height)):
         if value % multiple:
             raise AnimaticError(f"{name} is {value}; this network takes multiples of {multiple}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -30,13 +31,11 @@ KEYS, FACTOR, LARGER = 8, 4, 2
 VISIBLE = 4  # grey levels by which a moving pixel differs from a key frame around it
 
 
-def interpolation(scenes: list[Scene], seed: int) -> None:
-    """PSNR of interpolated frames between `KEYS` key frames, at moving pixels."""
-    finishers: dict[str, Finisher] = {
-        "linear": Blend(FACTOR),
-        "motion": Motion(FACTOR),
-        "mini-interpolate": Interpolate(model="mini-interpolate", factor=FACTOR),
-    }
+def interpolation(scenes: list[Scene], seed: int, model: str = "") -> None:
+    """PSNR of interpolated frames between `KEYS` key frames, at moving pixels; with `model` also of that network."""
+    finishers: dict[str, Finisher] = {"linear": Blend(FACTOR), "motion": Motion(FACTOR)}
+    if model:
+        finishers[model] = Interpolate(model=model, factor=FACTOR)
     errors: dict[str, list[float]] = {}
     for i, scene in enumerate(scenes):
         truth, _ = draw(scene, (KEYS - 1) * FACTOR + 1)
@@ -132,6 +131,7 @@ def main(
     n: Annotated[int, typer.Option(help="Scenes; those where nothing moves have nothing to interpolate.")] = 24,
     seed: int = 0,
     tables: Annotated[str, typer.Option(help="Which to measure, of interpolate,upscale.")] = "interpolate,upscale",
+    model: Annotated[str, typer.Option(help="A folder that --learn interpolate:4 made, to be measured, too.")] = "",
 ) -> None:
     """Print a line of JSON for each method of interpolation and upscaling."""
     torch.set_num_threads(1)
@@ -139,7 +139,7 @@ def main(
     for i in range(n):
         rng = random.Random(f"finishing/{seed}/{i}")
         scenes.append(invent(rng, KEYS))
-    measures = {"interpolate": interpolation, "upscale": enlargement}
+    measures = {"interpolate": partial(interpolation, model=model), "upscale": enlargement}
     for table in tables.split(","):
         measures[table](scenes, seed)
 
