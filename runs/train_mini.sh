@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train `mini` on the toy world: first its codec (eight minutes of one CPU core), then its network (by what its steps cost,
+# Train the successor of the bundled `mini` on the toy world: first its codec (eight minutes of one CPU core), then its network (by what its steps cost,
 # some five hours), then its grounding. Run it again to resume. In the background:
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]

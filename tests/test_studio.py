@@ -278,7 +278,7 @@ def test_limits(user, bear):
         ({"scene": bear, "steps": 201}, "steps is 201; at most 200 here"),
         ({"scene": bear, "frames": 65}, "frames is 65; at most 64 here"),
         ({"scene": bear, "size": "4096x64"}, "size is 4096; at most 1024 here"),
-        ({"scene": bear, "size": "62x64"}, "width is 62; this model takes multiples of 4"),
+        ({"scene": bear, "size": "60x64"}, "width is 60; this model takes multiples of 8"),
         ({"scene": bear, "frames": 33}, "frames is 33; this model takes 1 to 32"),
         ({"scene": crowd}, "17 tracks; at most 16 here"),
         ({"scene": {"scenes": [bear] * 9}}, "9 scenes; at most 8 here"),

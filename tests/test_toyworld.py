@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from animatic.backbones import load
+from animatic.benchmarks.stories import story
 from animatic.errors import AnimaticError
 from animatic.planning.motions import MOTIONS, legs, until
 from animatic.scene import Scene, Track
 from animatic.toy import world
 from animatic.toy.backdrop import backdrop
 from animatic.toy.captions import held_out, invent
+from animatic.toy.evals.controls import cases_of
 from animatic.toy.evals.held_out import held_out_cases
 from animatic.toy.objects import EASES, ToyObject
 
@@ -139,3 +141,12 @@ def test_motions_go_where_they_say():
     assert [corners(u)[:2] for u in (0, 0.5, 1)] == [(0, 0), (1, 0), (1, 1)]
     for path in MOTIONS.values():
         assert all(-1e-9 <= v <= 1 + 1e-9 for u in np.linspace(0, 1, 21) for v in path(u) if v is not None)
+
+
+def test_a_model_is_asked_for_the_nouns_it_knows():
+    """A model of fewer nouns than the world has is not asked for a horse; one that says nothing, for all."""
+    rng = random.Random(0)
+    few = world.known_nouns(["cat", "bear", "submarine"])
+    assert few == ("bear", "cat") and world.known_nouns([]) == tuple(world.NOUNS)
+    assert {story(rng, few)[0].tracks[0].phrase.split()[-1] for _ in range(20)} == set(few)
+    assert {case.objects[0][0] for case in cases_of(20, 0, False, few)} == set(few)

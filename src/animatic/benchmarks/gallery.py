@@ -16,10 +16,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..backbones import load
 from ..contact_sheet import png
+from ..core.backbone import Backbone
 from ..files import write_atomically
 from ..rendering import render_batch
 from ..scene import Scene
 from ..toy.evals.controls import cases_of
+from ..toy.world import known_nouns
 from ..video import Video, draw_boxes
 from .report import data_uri, page_template
 
@@ -29,11 +31,9 @@ SCALE = 2
 
 
 def render_all(
-    scenes: Sequence[Scene], methods: Sequence[str], model: str, steps: int, seed: int
+    scenes: Sequence[Scene], methods: Sequence[str], backbone: Backbone, steps: int, seed: int
 ) -> dict[str, list[Video]]:
     """Every method's videos of all scenes from the same seeds, with the planned boxes drawn."""
-    # One model for all methods.
-    backbone = load(model)
     seeds = range(seed, seed + len(scenes))
 
     # The same seeds for every method, so that differences are the method's.
@@ -85,11 +85,13 @@ def main(
     """Write controls.html, videos.png and images.png."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    # The same scenes with every method, as videos and as still images.
+    # One model for all; the same scenes with every method, as videos and as still images.
+    backbone = load(model)
+    nouns = known_nouns(backbone.words)
     parts = {}
     for title, methods, still in (("Videos", VIDEO_METHODS, False), ("Images", IMAGE_METHODS, True)):
-        chosen = [case.scene for case in cases_of(scenes, seed, still)]
-        videos = render_all(chosen, methods, model, steps, seed)
+        chosen = [case.scene for case in cases_of(scenes, seed, still, nouns)]
+        videos = render_all(chosen, methods, backbone, steps, seed)
         parts[title] = chosen, videos
         page = sheet(videos, every=4)
         write_atomically(folder / f"{title.lower()}.png", png(page))

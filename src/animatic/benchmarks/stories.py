@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -44,10 +44,10 @@ MIN_SPRITE_OVERLAP = 0.75  # overlap of two sprites of one size in one place: wh
 MIN_KEPT_IOU = 0.6
 
 
-def story(rng: random.Random) -> Story:
+def story(rng: random.Random, nouns: Collection[str]) -> Story:
     """Three scenes of one moving object; at each border one word changes, its colour or the place."""
     # Two colours and two places.
-    noun = rng.choice(toyworld.COLOURABLE)
+    noun = rng.choice([noun for noun in toyworld.COLOURABLE if noun in nouns])
     first_colour, second_colour = rng.sample(tuple(toyworld.COLOURS), 2)
     first_place, second_place = rng.sample(toyworld.BACKGROUNDS, 2)
 
@@ -97,7 +97,8 @@ def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence
     """A row per method. "isolated METHOD" renders each scene as a clip of its own, other names render whole stories."""
     rng = random.Random(seed)
     detector = ToyDetector()
-    sampled = [story(rng) for _ in range(n)]
+    nouns = toyworld.known_nouns(backbone.words)
+    sampled = [story(rng, nouns) for _ in range(n)]
     clip = ClipMetrics(weights) if weights else None
     for method in methods:
         # The same stories and seeds for every method.
@@ -124,8 +125,9 @@ def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
     rng = random.Random(seed)
     detector = ToyDetector()
     rows = []
+    nouns = toyworld.known_nouns(backbone.words)
     for i in range(n):
-        old, new = _alike(rng)
+        old, new = _alike(rng, nouns)
 
         # A prompt and its edit differ in one noun.
         place = rng.choice(toyworld.BACKGROUNDS)
@@ -146,10 +148,10 @@ def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
     yield means(rows)
 
 
-def _alike(rng: random.Random) -> tuple[str, str]:
+def _alike(rng: random.Random, nouns: Sequence[str]) -> tuple[str, str]:
     """Two nouns of much the same shape: a car's box cannot be a person's."""
     while True:
-        a, b = rng.sample(tuple(toyworld.NOUNS), 2)
+        a, b = rng.sample(nouns, 2)
         box_of_a = toyworld.tight(a, 0, 0, toyworld.SIZE)
         box_of_b = toyworld.tight(b, 0, 0, toyworld.SIZE)
         if overlap(box_of_a, box_of_b) >= MIN_SPRITE_OVERLAP:

@@ -5,7 +5,7 @@ Sprites with a front face the direction of their motion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -69,6 +69,11 @@ def sprite(noun: str, colour: str, side: int, mirrored: bool = False) -> np.ndar
         unmirrored = sprite(noun, colour, side)
         return np.ascontiguousarray(unmirrored[:, ::-1])
     return stamp(_painted(noun, colour), side)
+
+
+def known_nouns(words: Collection[str]) -> tuple[str, ...]:
+    """The nouns that a model which knows `words` can show: all, where it knows any word."""
+    return tuple(noun for noun in NOUNS if not words or noun in words)
 
 
 @cache

@@ -28,7 +28,7 @@ from ...prompting.styles import with_background
 from ...rendering import render_batch
 from ...scene import Scene
 from ..detector import ToyDetector
-from ..world import FRAMES, NOUNS, draw
+from ..world import FRAMES, NOUNS, draw, known_nouns
 from .held_out import HeldOutCase, held_out_cases
 from .judging import judge_all, judge_one
 
@@ -95,7 +95,8 @@ def main(
     """Print one line of JSON per row: table, model, method and every score with its n."""
     # Every model gets the same cases, of nouns that all of them know.
     models = {name: load(name) for name in model}
-    nouns = [noun for noun in NOUNS if all(noun in loaded.words for loaded in models.values())]
+    shared = [set(known_nouns(loaded.words)) for loaded in models.values()]
+    nouns = [noun for noun in NOUNS if all(noun in known for known in shared)]
     detector = ToyDetector()
     in_words = held_out_cases(random.Random(seed), n, nouns, boxes=False)
     chosen = {

@@ -26,15 +26,15 @@ from ...scene import Box
 from ...video import Video
 from ..backdrop import backdrop
 from ..detector import ToyDetector
-from ..world import NOUNS
+from ..world import known_nouns
 from .held_out import HeldOutCase, held_out_cases
 from .judging import judge_one, means
 
 
-def cases_of(n: int, seed: int, still: bool) -> list[HeldOutCase]:
+def cases_of(n: int, seed: int, still: bool, nouns: Sequence[str]) -> list[HeldOutCase]:
     """`n` random scenes of one object in a box that the prompt does not imply; with `still` their first frames."""
     rng = random.Random(seed)
-    cases = held_out_cases(rng, n, tuple(NOUNS))
+    cases = held_out_cases(rng, n, nouns)
     if not still:
         return cases
 
@@ -96,7 +96,7 @@ def main(
     torch.set_num_threads(1)
     backbone = load(model)
     detector = ToyDetector()
-    cases = cases_of(n, seed, still)
+    cases = cases_of(n, seed, still, known_nouns(backbone.words))
     suffix = "png" if still else "webp"
 
     results = []
