@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..attention_export import AttentionExport, panels
+from ..attention_export import panels
 from ..backbones.components import Components
 from ..callbacks import Callback, OnProgress, together
 from ..controls.watching import Preview, Stop, Stopped
@@ -20,6 +20,7 @@ from ..generation import finished, generate_versions
 from ..request import GenerationRequest
 from ..seed_series import generate_seeds
 from ..video import Video
+from .attention_recording import AttentionRecording
 from .box_scores import in_box
 from .estimates import StepTimer
 from .images import image_of
@@ -102,8 +103,8 @@ def make(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
     observers: list[Callback | Control] = [Preview(job.show, every=1), Stop(job.stop.is_set), OnProgress(tick), timer]
     image = image_of(log.folder, wanted.generation)
     for r, (setting, request) in enumerate(wanted.requests):
-        export = AttentionExport(whole=wanted.attention and r == 0)
-        for video in generate_seeds(request, seeds, model, [*observers, export], image=image):
+        recording = AttentionRecording(active=wanted.attention and r == 0)
+        for video in generate_seeds(request, seeds, model, [*observers, recording], image=image):
             # a take's name says by what it differs from the others
             method = str(video.info["method"])
             stem = f"{len(files) + 1}-{re.sub(r'[^a-z0-9]+', '-', method)}".rstrip("-")
@@ -111,10 +112,10 @@ def make(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
             version["seed"] = str(video.info["seed"])
             if setting:
                 version["setting"] = setting
-            if export.means:
-                version["attention"] = panels(video, export.means).save(job.folder / f"{stem}.attention.mp4").name
-                export.whole = False  # of the first take alone
-                export.means.clear()
+            if recording.means:
+                version["attention"] = panels(video, recording.means).save(job.folder / f"{stem}.attention.mp4").name
+                # of the first take alone: saving ends the recording
+                version["maps"] = recording.save(job.folder / f"{stem}.maps.json", len(video)).name
             if (score := in_box(video, wanted.story, model)) is not None:
                 version["in_box"] = f"{score:.3f}"
             files.append(version)

@@ -1,5 +1,6 @@
 // A finished job: its videos with their boxes, and what can be done to them.
 
+import { attentionOverlay } from "./attention_overlay.js";
 import { beforeAfter } from "./before_after.js";
 import { showBoxes } from "./boxes.js";
 import { options } from "./client.js";
@@ -100,6 +101,7 @@ function videoFigure(job, take, tag) {
   const caption = make("figcaption", {}, make("strong", { textContent: tag + label }), ...boxScore(job, take), ...links);
   const figure = make("figure", {}, videoWithBoxes(file.mp4, job.request.story, t("Video made by {method}", { method: label })), caption);
   figure.dataset.take = take;
+  if (file.maps) figure.append(attentionOverlay(figure.querySelector(".screen"), file.maps));
   return figure;
 }
 
