@@ -243,6 +243,15 @@ class Api(TakeEndpoints, EstimateEndpoints):
         """Stop a job; returns its status."""
         return self.with_links(self.studio.cancel(id))
 
+    def queue(self) -> dict[str, Any]:
+        """The job at hand and those that wait, in the order in which they are done: {"jobs": [status ...]}."""
+        return {"jobs": [self.with_links(status) for status in self.studio.queue()]}
+
+    def move(self, id: Name, place: Count) -> dict[str, Any]:
+        """Put a job that waits at a place in the queue, 1 for the next; returns the queue."""
+        self.studio.move(id, place)
+        return self.queue()
+
     def gallery(
         self, search: str = "", first: Annotated[int, Field(ge=0)] = 0, favourites: bool = False
     ) -> dict[str, Any]:
@@ -277,7 +286,7 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
 
 ENDPOINTS = (
     "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery", "suggest",
-    "more", "mark", "delete", "restore", "trash", "empty_trash", "estimate", "sizes",
+    "more", "mark", "delete", "restore", "trash", "empty_trash", "estimate", "sizes", "queue", "move",
 )  # fmt: skip
 
 

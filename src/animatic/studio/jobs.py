@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
@@ -80,6 +81,21 @@ class Job:
         for suffix, scale in (("mp4", None), ("gif", None), ("mkv", 1)):
             version[suffix] = video.save(self.folder / f"{stem}.{suffix}", scale).name
         return version
+
+
+@contextmanager
+def stoppable(model: Components, job: Job) -> Iterator[None]:
+    """Also in runs that a control makes of its own, such as LMD's of single things: `Stop` is not among theirs."""
+
+    def ask(*_: object) -> None:
+        if job.stop.is_set():
+            raise Stopped
+
+    hook = model.unet.register_forward_pre_hook(ask)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 Files = list[dict[str, str]]

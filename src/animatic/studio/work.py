@@ -1,4 +1,4 @@
-"""The queue and its one worker: jobs are done in the order they came, each can be stopped, none is forgotten."""
+"""The queue and its one worker: jobs are done in the order of the queue, each can be stopped, none is forgotten."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,11 +25,12 @@ from ..scene import save_story
 from .estimates import Estimates, Setup
 from .images import image_of
 from .job_request import JobRequest
-from .jobs import ACTIONS, Job
+from .jobs import ACTIONS, Job, stoppable
 from .limits import Limits as Limits
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 from .memory import KEPT_FREE, check_memory, contained, free_memory, gibibytes, is_out_of_memory
 from .models import Models
+from .queue_order import QueueOrder
 
 T = TypeVar("T")
 PATIENCE = 20.0  # seconds that a job has to stop when the studio closes: it notices at the next layer of its network
@@ -43,7 +43,8 @@ class Studio:
     """Models, the log and the worker.
 
     `models` and `loras` are the only names that can be requested; the first model is loaded at once. The queue are the
-    log's records that wait. What waited when the last server stopped is done now; what it was at is marked as failed.
+    log's records that wait, in the order of `QueueOrder`. What waited when the last server stopped is done now; what it
+    was at is marked as failed.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Studio:
         self._lock = hold(Path(folder) / ".lock", "another studio")
         self.log = Log(folder)
         self._states = threading.Lock()  # held while a job goes from one state to another
+        self._order = QueueOrder(self.log.folder)
+        self._left_out: set[str] = set()  # jobs that could not be taken up; the next server does them
         self._job: Job | None = None
         self.estimates = Estimates()
         self._open = True
@@ -75,6 +78,7 @@ class Studio:
             raise
 
         # one worker: two renders at once would need the memory of both, and take as long
+        # its queue has an entry for each job that was added, None to end it; which one is next is decided at its turn
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._worker = threading.Thread(target=self._work_on, name="render", daemon=True)
         for record in self.log.all():
@@ -141,14 +145,42 @@ class Studio:
 
     def _work_on(self) -> None:
         """The worker: one job after the other until the studio closes."""
-        while (name := self._queue.get()) is not None:
+        while self._queue.get() is not None:
+            with self._states:
+                waiting = [name for name in self._waiting() if name not in self._left_out]
+            if not waiting:
+                continue
+            name = waiting[0]
             try:
                 self._work(name)
             except Exception:  # of the log, not of a job: the next one may do better
+                self._left_out.add(name)
                 logger.exception("job %s was left as it is", name)
 
     def _waiting(self) -> list[str]:
-        return [record.id for record in self.log.all() if record.state == WAITING]
+        """Names of the jobs that wait, the next one first."""
+        return self._order.waiting(self.log.all())
+
+    def queue(self) -> list[dict[str, Any]]:
+        """Statuses of the job at hand and of those that wait, in the order in which they are done."""
+        with self._states:
+            running = [record.id for record in self.log.all() if record.state == RUNNING]
+            names = [*running, *self._waiting()]
+        statuses = [self.status(name) for name in names]
+
+        # one may have ended meanwhile
+        return [status for status in statuses if status["state"] in (RUNNING, WAITING)]
+
+    def move(self, name: str, place: int) -> None:
+        """Put a job that waits at a place in the queue, 1 for the next; at the end where it has fewer.
+
+        Raises `Refused` where it does not wait.
+        """
+        with self._states:
+            record = self.log.get(name)
+            if record.state != WAITING:
+                raise Refused(f"job {name} is {record.state}; want one that waits")
+            self._order.move(self.log.all(), name, place)
 
     def status(self, name: str) -> dict[str, Any]:
         """A record, with its place in the queue or its progress."""
@@ -247,7 +279,7 @@ class Studio:
             model = self.models.of(wanted.generation)
             free = free_memory()
             notes = self._check_on(wanted, model, free) if record.action == "render" else []
-            with _stoppable(model, job), contained(self._room(free)):
+            with stoppable(model, job), contained(self._room(free)):
                 files = ACTIONS[record.action](job, wanted, model, self.log)
             for request, seconds in job.step_seconds:
                 self.estimates.measured(Setup.of(request, model), seconds)
@@ -266,18 +298,3 @@ class Studio:
             end = {"state": FAILED, "message": reason}
         took = time.monotonic() - began
         self._with_room(name, lambda: self.log.change(name, seconds=round(took, 2), **end))
-
-
-@contextmanager
-def _stoppable(model: Components, job: Job) -> Iterator[None]:
-    """Also in runs that a control makes of its own, such as LMD's of single things: `Stop` is not among theirs."""
-
-    def ask(*_: object) -> None:
-        if job.stop.is_set():
-            raise Stopped
-
-    hook = model.unet.register_forward_pre_hook(ask)
-    try:
-        yield
-    finally:
-        hook.remove()

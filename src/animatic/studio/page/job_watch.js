@@ -1,12 +1,18 @@
-// A job at work: started, watched until it is done, cancelled; it is found again after the page was closed.
+// Jobs of this page: started, watched until they are done, cancelled; they are found again after the page was closed.
 
 import { ask } from "./client.js";
 import { $, notify, notifyError, reporting } from "./dom.js";
 import { t } from "./language.js";
+import { showQueue } from "./queue.js";
 
-const JOB = "animatic.job"; // of localStorage: the job that is watched
-const INTERVAL = 350, AWAY = 2000; // milliseconds between two questions, and where the server did not answer
+const JOBS = "animatic.jobs"; // of localStorage: the jobs that are watched
+const INTERVAL = 350, IDLE = 2000, AWAY = 2000; // milliseconds between two questions; where only others' jobs wait; where there was no answer
 const listeners = [];
+const watched = []; // names of this page's jobs, in the order they were started
+let front = ""; // the one whose progress is shown
+let preview = 0; // number of the preview that is shown
+let loop = null; // the promise of the loop that watches, while there is something to watch
+let wake = () => {}; // ends the loop's pause
 
 /** Have `listener(job)` called with each job that made something: one that was stopped may have. */
 export const onDone = (listener) => listeners.push(listener);
@@ -17,62 +23,106 @@ export function bindJobWatch() {
   $("preview").onerror = () => { $("preview").hidden = true; };
   $("cancel").onclick = reporting(async () => {
     $("cancel").disabled = true;
-    await ask("cancel", { id: localStorage.getItem(JOB) });
+    await ask("cancel", { id: front });
   });
 }
 
-/** Queue a job by an endpoint that returns a status, and watch it. */
+/** Queue a job by an endpoint that returns a status, and watch it until it has ended. */
 export async function startJob(endpoint, values) {
-  const job = await ask(endpoint, values);
-  localStorage.setItem(JOB, job.id);
-  await watch(job.id);
-}
-
-/** Watch the job of the last visit, if it was not done. */
-export async function resumeWatch() {
-  const id = localStorage.getItem(JOB);
-  if (id) await watch(id);
-}
-
-async function watch(id) {
-  $("render").disabled = true;
-  $("progress").hidden = false;
-  $("preview").hidden = true;
-  $("cancel").disabled = false;
+  $("render").disabled = true; // until it is queued: a double click means one job
   try {
-    const job = await ended(id);
-    if (job.files.length) listeners.forEach((listener) => listener(job));
-    if (job.state === "failed") notifyError(job);
-    if (job.state === "cancelled") notify(t("Stopped."));
+    const job = await ask(endpoint, values);
+    keep(job.id);
+    if (watched.length > 1) notify(t("Queued."));
   } finally {
-    localStorage.removeItem(JOB);
     $("render").disabled = false;
-    $("progress").hidden = true;
-    $("bar").value = 0;
   }
+  wake();
+  await follow();
 }
 
-/** The status of a job when it has ended; shows its progress until then. */
-async function ended(id) {
-  let preview = 0;
-  for (;;) {
-    const job = await statusOf(id);
-    if (job.state === "waiting") showPlace(job.place);
-    else if (job.state === "running") preview = showProgress(job, preview);
-    else if (job.state !== "away") return job;
-    await new Promise((next) => setTimeout(next, job.state === "away" ? AWAY : INTERVAL));
-  }
+/** Watch the jobs of the last visit that were not done, and show what waits. */
+export async function resumeWatch() {
+  keptJobs().forEach(keep);
+  await follow();
 }
 
-/** A job's status, "away" while the server does not answer: it may come back, and the job with it. */
-async function statusOf(id) {
+function keptJobs() {
   try {
-    return await ask("status", { id });
-  } catch (error) {
-    if (error.refused) throw error;
-    notifyError(error);
-    return { state: "away" };
+    return JSON.parse(localStorage.getItem(JOBS)) ?? [];
+  } catch {
+    return []; // somebody else's words
   }
+}
+
+function keep(id) {
+  if (!watched.includes(id)) watched.push(id);
+  localStorage.setItem(JOBS, JSON.stringify([...new Set([...keptJobs(), id])]));
+}
+
+function forget(id) {
+  watched.splice(watched.indexOf(id), 1);
+  localStorage.setItem(JOBS, JSON.stringify(keptJobs().filter((other) => other !== id)));
+}
+
+const follow = () => (loop ??= watch().finally(() => { loop = null; }));
+
+/** Ask for the queue, and for what has left it, as long as something is in it or watched. */
+async function watch() {
+  for (;;) {
+    let pause = watched.length ? INTERVAL : IDLE;
+    try {
+      const { jobs } = await ask("queue");
+      showQueue(jobs);
+      showFront(jobs);
+      const left = watched.filter((id) => !jobs.some((job) => job.id === id));
+      for (const id of left) await close(id);
+      if (!jobs.length && !watched.length) return;
+    } catch (error) {
+      if (error.refused) throw error;
+      notifyError(error); // it may come back, and the jobs with it
+      pause = AWAY;
+    }
+    await new Promise((next) => {
+      wake = next;
+      setTimeout(next, pause);
+    });
+  }
+}
+
+/** Say what became of a job that is no longer in the queue. */
+async function close(id) {
+  let job;
+  try {
+    job = await ask("status", { id });
+  } catch (error) {
+    if (!error.refused) throw error;
+    forget(id); // it was deleted
+    notifyError(error);
+    showFront([]);
+    return;
+  }
+  if (job.state === "waiting" || job.state === "running") return;
+  forget(id);
+  if (job.files.length) listeners.forEach((listener) => listener(job));
+  if (job.state === "failed") notifyError(job);
+  if (job.state === "cancelled") notify(t("Stopped."));
+  if (!watched.length) showFront([]);
+}
+
+/** Show how far this page's next job is. */
+function showFront(jobs) {
+  const job = jobs.find((each) => watched.includes(each.id));
+  $("progress").hidden = !watched.length;
+  if (!job || job.id !== front) {
+    front = job?.id ?? "";
+    preview = 0;
+    $("bar").value = 0;
+    $("preview").hidden = true;
+    $("cancel").disabled = !job;
+  }
+  if (job?.state === "waiting") showPlace(job.place);
+  if (job?.state === "running") preview = showProgress(job, preview);
 }
 
 function showPlace(place) {
