@@ -48,6 +48,20 @@ def test_no_network_no_torch(words: tuple[str, ...]):
     assert len(imported) < MOST[words]
 
 
+def test_a_model_imports_its_own_text_encoder_alone():
+    """Reading `mini` imports no classes that other models have; some 3 % more modules than there are is the most."""
+    program = (
+        "import json, sys; from animatic.backbones import load; load('mini', 'cpu'); print(json.dumps([*sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "transformers.models.clip.modeling_clip" in imported
+    others = ("bert.modeling_bert", "t5.modeling_t5", "umt5.modeling_umt5", "qwen2_5_vl.modeling_qwen2_5_vl")
+    assert not imported & {f"transformers.models.{name}" for name in others}
+    assert "diffusers.pipelines.pipeline_utils" not in imported
+    assert len(imported) < 3980
+
+
 def test_list_of_commands_imports_none():
     """`--help` needs neither the planner nor the scene format, nor the libraries that these stand on."""
     imported = modules_after("--help")

@@ -15,6 +15,7 @@ from animatic.planning.account import Role
 from animatic.planning.lexicon import colours
 from animatic.studio.api import FINISHES
 from animatic.studio.server import build
+from animatic.studio.sizes import NATIVE, SHAPES
 
 PAGE = Path(build.__code__.co_filename).parent / "page"
 LANGUAGES = {"de", "es", "zh"}
@@ -52,7 +53,7 @@ class Texts(HTMLParser):
 def sources() -> set[str]:
     texts = Texts()
     texts.feed((PAGE / "index.html").read_text())
-    found = {*texts.found, *Role, *FINISHES.values(), *colours(), *STATES}
+    found = {*texts.found, *Role, *FINISHES.values(), *colours(), *STATES, NATIVE, *SHAPES}
     for module in PAGE.glob("*.js"):
         found.update(TEXT.findall(module.read_text()))
     return found

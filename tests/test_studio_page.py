@@ -130,7 +130,7 @@ def test_the_editor(page):
     page.click("#key-add")
     assert {len(t["boxes"]) for t in story(page)[0]["tracks"]} == {7}
     page.click("#key-remove")
-    page.click('[aria-label="Add a scene"]')
+    page.click('[aria-label="Add a copy of this scene"]')
     assert len(story(page)) == 2 and page.locator("#tabs [aria-pressed=true]").inner_text() == "Scene 2"
     with page.expect_download() as download:
         page.click("#export")

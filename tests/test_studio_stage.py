@@ -194,7 +194,7 @@ def test_whole_ways_copies_order_and_locks(page):  # noqa: F811
 
     page.select_option("#way", "slow at first")
     assert len(story_boxes(page)[0]) > 6
-    page.click('[aria-label="Add a scene"]')
+    page.click('[aria-label="Add a copy of this scene"]')
     page.select_option("#copy-to", "0")
     assert [len(scene["tracks"]) for scene in story(page)] == [3, 2]
     with page.expect_download() as download:
@@ -241,9 +241,26 @@ def test_snap_zoom_and_recording(page):  # noqa: F811
     assert page.get_attribute("#record", "aria-pressed") == "false"
 
 
+def test_a_scene_is_added_empty_or_as_a_copy(page):  # noqa: F811
+    page.fill("#seconds", "3")
+    page.press("#seconds", "Tab")
+    page.click('[aria-label="Add a copy of this scene"]')
+    first, second = story(page)
+    assert first == second and page.input_value("#prompt") == first["prompt"]
+    page.click('[aria-label="Add an empty scene"]')
+    empty = story(page)[2]
+    assert (empty["prompt"], empty["tracks"], empty["seconds"]) == ("", [], 3)
+    page.keyboard.type("A cat")  # the field of the prompt has the focus
+    page.keyboard.press("Tab")
+    assert [scene["prompt"] for scene in story(page)] == [first["prompt"], first["prompt"], "A cat"]
+    while page.is_enabled('[aria-label="Add an empty scene"]'):
+        page.click('[aria-label="Add an empty scene"]')
+    assert page.get_attribute('[aria-label="Add an empty scene"]', "title") == f"at most {len(story(page))} scenes here"
+
+
 def test_the_strip_of_scenes(page):  # noqa: F811
     for prompt in ("A ball", "A cat"):
-        page.click('[aria-label="Add a scene"]')
+        page.click('[aria-label="Add a copy of this scene"]')
         page.fill("#prompt", prompt)
         page.press("#prompt", "Tab")
     assert page.locator("#tabs svg").count() == 3

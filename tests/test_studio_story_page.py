@@ -8,6 +8,11 @@ pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
 from test_studio_page import CHROMIUM, browser, page, server  # noqa: F401 - fixtures
 
+from animatic import Scene
+from animatic.methods import METHODS
+from animatic.request import GenerationRequest, WindowOptions
+from animatic.studio.job_request import JobRequest
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium"),
@@ -89,3 +94,34 @@ def test_what_has_no_effect_is_said_on_the_page(page):  # noqa: F811
     page.click("#render")
     page.wait_for_selector("#result:not([hidden])", timeout=120_000)
     assert "the scene fits in one: the video is that of 'none'" in page.inner_text("#result .hint >> nth=0")
+
+
+def test_what_joins_the_scenes_of_a_story(page):  # noqa: F811
+    """The strip has it between the scenes; it is the request's, and an opened job brings its own."""
+    assert page.locator("#tabs .join").count() == 0
+    for _ in range(2):
+        page.click('[aria-label="Add a copy of this scene"]')
+    choose(page, "ditctrl")
+    joins = page.locator("#tabs .join")
+    assert joins.count() == 2
+    assert joins.first.get_attribute("placeholder") == str(METHODS["ditctrl"].layout.transitions)
+    joins.first.fill("2")
+    joins.first.press("Tab")
+    assert [joins.nth(i).input_value() for i in range(2)] == ["2", "2"]  # a story has one number
+    sent = page.evaluate("async () => (await import('/render_form.js')).renderRequest()")
+    assert sent["transitions"] == 2 and "overlap" not in sent
+
+    # an opened job brings its own; one scene has nothing to join
+    story = (Scene("A bear"), Scene("A cat"))
+    request = GenerationRequest(story, "mini", method="ditctrl", windows=WindowOptions(transitions=0, overlap=0.25))
+    open_job = (
+        "async job => { (await import('/render_form.js')).openRequest(job); (await import('/state.js')).draw(); }"
+    )
+    page.evaluate(open_job, JobRequest(request).to_dict())
+    assert (page.input_value("#transitions"), page.input_value("#overlap")) == ("0", "0.25")
+    assert joins.first.input_value() == "0"
+    for _ in range(2):
+        page.click('[aria-label="Remove this scene"]')
+    assert joins.count() == 0 and page.is_hidden("#joins")
+    sent = page.evaluate("async () => (await import('/render_form.js')).renderRequest()")
+    assert "transitions" not in sent and "overlap" not in sent

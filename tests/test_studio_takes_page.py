@@ -81,7 +81,13 @@ def test_takes_from_render_to_project(page, tmp_path):  # noqa: F811
     before = page.locator("#cards li").count()
     page.check("#favourites")
     expect(page.locator("#cards li")).to_have_count(1)
+    export = page.locator("#project-export")
+    expect(export).to_be_disabled()
+    expect(export).to_have_accessible_description("Tick the videos that the project is to have.")
+    assert export.get_attribute("title") == page.inner_text("#project-hint")
     page.check("#cards input[type=checkbox]")
+    expect(export).to_be_enabled()
+    assert (export.get_attribute("title"), page.inner_text("#project-hint")) == ("", "")
     with page.expect_download() as download:
         page.click("text=Export project (1)")
     download.value.save_as(tmp_path / "project.zip")

@@ -222,8 +222,9 @@ def open_with_another_method(page, hand, folder):  # noqa: F811
     with page.expect_response("**/api/fields"):
         hand.choose("#method", "lvd")
     hand.click("#render")
-    takes(page, ["lvd"])
+    takes(page, ["lvd", "before: none"])  # next to the one that was opened
     assert page.input_value("#steps") == "1"
+    assert page.locator("#result [data-take]").count() == 1  # marks are for what was made now
 
 
 TASKS = {

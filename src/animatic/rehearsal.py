@@ -98,12 +98,14 @@ def rehearse(
     objects: int = 2,
     seconds: float | None = None,
     device: str = "",
+    speed: float | None = None,
 ) -> Rehearsal:
     """Whether a render fits this machine, and what it costs. No weights are fetched or read.
 
     `model`: a name of PRESETS or a folder. `size`: (width, height) in pixels. `objects`: how many things with boxes the
     scene has, which decides the cost of methods that generate each on its own. `seconds`: how long the video lasts; one
-    longer than a clip of the model is made in windows. The others are those of `render`.
+    longer than a clip of the model is made in windows. `speed`: operations a second of the device, which are measured
+    if not given. The others are those of `render`.
 
     Raises `AnimaticError` where the model is unknown, or does not make such a clip, or the method does not run on it.
     """
@@ -162,6 +164,8 @@ def rehearse(
     flops += prediction.flops * passes.evaluated // passes.branches
     flops += guided.flops * passes.differentiated // passes.samples
     fits = peak <= free
+    if speed is None:
+        speed = speed_of(device, weight_type)
     result = Rehearsal(
         model=model,
         method=chosen.name,
@@ -186,7 +190,7 @@ def rehearse(
         step_flops=prediction.flops * passes.evaluated // (passes.branches * passes.predictions),
         guided_flops=guided.flops * passes.differentiated // (passes.samples * max(1, passes.guided)),
         flops=flops,
-        seconds=flops / speed_of(device, weight_type),
+        seconds=flops / speed,
         download=bytes_to_download(bones, weight_type, memory),
     )
     return result if fits else replace(result, would_fit=_helpful(result, bones, controls, shape, whole))

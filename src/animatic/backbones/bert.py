@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import transformers
 from torch import Tensor
-from transformers import AutoTokenizer, BertModel
 
 from ..core.text import ClipText
 from ..errors import AnimaticError
@@ -61,8 +61,8 @@ def read_bert(source: str, pool: str = "mean") -> BertSentence:
         raise AnimaticError(f"pool is {pool!r}; want {' or '.join(POOLS)}")
     want = "; want a folder or a hub id, such as bert-base-cased"
     with reading(f"BERT {source!r} cannot be read", want):
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        encoder = BertModel.from_pretrained(source, add_pooling_layer=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+        encoder = transformers.BertModel.from_pretrained(source, add_pooling_layer=False)
 
     # The pooling is stored in the encoder's config, where a saved model keeps it.
     encoder.config.update({"pooling": pool})

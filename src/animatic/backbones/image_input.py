@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
-from transformers import AutoImageProcessor, CLIPVisionModel
 
 from ..errors import AnimaticError
 from .folder import read_network, reading
@@ -41,10 +41,10 @@ class ImageEncoder:
     @staticmethod
     def read(folder: Path) -> ImageEncoder:
         """The encoder in `image_encoder`, in float32 and in main memory, and the processor in `image_processor`."""
-        encoder = read_network(CLIPVisionModel, folder / "image_encoder", torch.float32)
+        encoder = read_network(transformers.CLIPVisionModel, folder / "image_encoder", torch.float32)
         processor_folder = folder / "image_processor"
         with reading(f"{processor_folder}: the image processor cannot be read"):
-            processor = AutoImageProcessor.from_pretrained(processor_folder, local_files_only=True)
+            processor = transformers.AutoImageProcessor.from_pretrained(processor_folder, local_files_only=True)
         return ImageEncoder(encoder.eval().requires_grad_(False), processor)
 
     def states(self, pixels: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from transformers import BertModel, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel
 
 from ..core.text import ClipText, T5Text
 from ..errors import AnimaticError
@@ -28,9 +28,9 @@ from .sdxl import Refiner, StableDiffusionXL
 from .small_model import ClipSentence, Labels, SpaceTimeBackbone
 from .text_parts import PenultimateText, TextPair, TextSequence
 
-ENCODERS = {cls.__name__: cls for cls in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, BertModel)}
-
-CLIP = CLIPTextModel.__name__
+# classes of transformers, which imports one when it is first asked for
+CLIP = "CLIPTextModel"
+ENCODERS = (CLIP, "T5EncoderModel", "UMT5EncoderModel", "BertModel")
 
 SD3_TEXT_TOKENS = 256  # tokens of T5 that diffusers' pipeline of Stable Diffusion 3 reads
 
@@ -90,7 +90,7 @@ def read_text_encoder(name: str, cls: type[Components], network: Any, folder: Pa
 
     # Encoder and tokenizer, then the class that reads them in the network's way.
     options = {"add_pooling_layer": False} if is_bert else {}  # the states are pooled here
-    encoder = read_network(ENCODERS[encoder_class], folder / "text_encoder", dtype, **options)
+    encoder = read_network(getattr(transformers, encoder_class), folder / "text_encoder", dtype, **options)
     tokenizer = read_tokenizer(folder / "tokenizer", encoder.config.vocab_size)
     if is_bert:
         return BertSentence(name, tokenizer, encoder)
@@ -151,7 +151,7 @@ def _check_fast(name: str, tokenizer: Any) -> None:
 
 def _penultimate(name: str, folder: Path, number: str, dtype: torch.dtype, projects: bool = True) -> PenultimateText:
     """One of several CLIP encoders with its tokenizer, in the folders whose names end in `number` ("", "_2")."""
-    cls = CLIPTextModelWithProjection if projects else CLIPTextModel
+    cls = transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel
     encoder = read_network(cls, folder / f"text_encoder{number}", dtype)
     tokenizer = read_tokenizer(folder / f"tokenizer{number}", encoder.config.vocab_size)
     return PenultimateText(name, tokenizer, encoder)
@@ -163,7 +163,7 @@ def _clip_and_t5(name: str, folder: Path, dtype: torch.dtype) -> TextSequence:
         raise AnimaticError(f"{folder}: no text_encoder_3; want Stable Diffusion 3 with all three text encoders")
     first = _penultimate(name, folder, "", dtype)
     second = _penultimate(name, folder, "_2", dtype)
-    encoder = read_network(T5EncoderModel, folder / "text_encoder_3", dtype)
+    encoder = read_network(transformers.T5EncoderModel, folder / "text_encoder_3", dtype)
     tokenizer = read_tokenizer(folder / "tokenizer_3", encoder.config.vocab_size)
     limit = min(SD3_TEXT_TOKENS, tokenizer.model_max_length)
     return TextSequence(first, second, T5Text(name, tokenizer, encoder, limit))
@@ -183,7 +183,7 @@ def _chat_and_glyphs(name: str, folder: Path, dtype: torch.dtype) -> ChatAndGlyp
     words = ChatText(name, tokenizer, encoder, min(WORD_TOKENS, tokenizer.model_max_length))
 
     # ByT5's tokens are bytes: its tokenizer has no vocabulary to read.
-    glyph_encoder = read_network(T5EncoderModel, folder / "text_encoder_2", dtype)
+    glyph_encoder = read_network(transformers.T5EncoderModel, folder / "text_encoder_2", dtype)
     with reading(f"{folder / 'tokenizer_2'}: the tokenizer cannot be read"):
         glyph_tokenizer = ByT5Tokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
     glyphs = GlyphText(name, glyph_tokenizer, glyph_encoder, min(GLYPH_TOKENS, glyph_tokenizer.model_max_length))

@@ -16,8 +16,8 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
 from torch import nn
-from transformers import CLIPTextModelWithProjection
 
 from ..core.backbone import Geometry, ModelDefaults
 from ..errors import AnimaticError
@@ -46,7 +46,7 @@ TI2V_CHANNELS = 48  # of Wan 2.2 5B, which reads a timestep for every token
 TEXT_FOLDERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 LANGUAGE_MODEL = "Qwen2_5_VLTextModel"  # of HunyuanVideo 1.5
 NOT_OF_THE_MODEL = ("architectures", "model_type", "torch_dtype")  # keys of a text encoder's configuration
-WITH_PROJECTION = {CLIPTextModelWithProjection.__name__: CLIPTextModelWithProjection}
+WITH_PROJECTION = "CLIPTextModelWithProjection"
 
 
 class TextEncoders(nn.Module):
@@ -239,10 +239,9 @@ def _encoder(cls: Any, network: Any, text_class: str, config: Mapping[str, Any])
     """A text encoder, and how many tokens of a prompt it reads."""
     if text_class == LANGUAGE_MODEL:
         return _language_model(config), WORD_TOKENS
-    encoders = {**ENCODERS, **WITH_PROJECTION}
-    if text_class not in encoders or text_class == "BertModel":
+    if text_class not in (*ENCODERS, WITH_PROJECTION) or text_class == "BertModel":
         raise AnimaticError(f"text encoder {text_class!r} cannot be rehearsed; want one of CLIP's or T5's")
-    encoder_class = encoders[text_class]
+    encoder_class = getattr(transformers, text_class)
     own = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
     with torch.device("meta"), limited_network("the text encoder"):
         encoder = encoder_class(encoder_class.config_class(**own))

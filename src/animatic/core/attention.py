@@ -138,6 +138,8 @@ def fused_attention(call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: 
     """
     qk_width = q.shape[-1]
     v_width = v.shape[-1]
+    if k.shape[2] == 1 and mask is None:
+        return _attention_to_one_key(q, k, v)
     if qk_width != v_width:
         # fused kernels require one width; channels of zeros change neither logits nor the kept outputs
         wider = max(qk_width, v_width)
@@ -145,3 +147,10 @@ def fused_attention(call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: 
         q, k, v = (F.pad(part, (0, widest - part.shape[-1])) for part in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=qk_width**-0.5)
     return out[..., :v_width]
+
+
+def _attention_to_one_key(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`fused_attention` where there is one key, as in temporal layers on a single frame: no kernel is quick at that."""
+    # the softmax of one logit is 1, and its gradient 0: queries and keys get gradients as from the kernels
+    logits = (q * k).sum(-1, keepdim=True) * q.shape[-1] ** -0.5
+    return logits.softmax(-1) * v

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
 
-from ..importing import collector_paused
 from ..prompting import english
 from . import lexicon
+from .word_dictionary import lemmas
 
 _SINGULARS = {many: one for one, many in english.IRREGULAR.items()}
 _NOT_PLURAL = re.compile(r"(ss|us|is|lens|gas|news|series|species|tennis|bus)$")
@@ -22,18 +21,8 @@ _ENDINGS = (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ing", ""), ("ing
 
 
 @cache
-def _dictionary() -> Any:
-    """LemmInflect's dictionary; imported late, for it takes a third of a second to load."""
-    with collector_paused():
-        import lemminflect
-
-        lemminflect.getAllLemmas("a")  # reads the file of the dictionary: 80,000 entries, all of which stay
-    return lemminflect.getAllLemmas
-
-
-@cache
 def _lemmas(word: str) -> dict[str, tuple[str, ...]]:
-    return _dictionary()(word) if word.isascii() else {}
+    return lemmas(word) if word.isascii() else {}
 
 
 def parts_of_speech(word: str) -> frozenset[str]:

@@ -8,6 +8,7 @@ box_scores.py   how often objects are in their boxes
 models.py   which models may be requested, those that are loaded
 work.py     the queue and its worker
 limits.py   what one request may ask for
+before_rendering.py     the endpoints for what a render would take (estimates.py) and sizes of a model (sizes.py)
 api.py      plan, render, status, cancel ...: checked functions, one per endpoint
 takes.py    the endpoints for what was made: more like it, marks (marks.py), the trash, projects (projects.py)
 memory.py   what a job takes, and that it dies of it alone

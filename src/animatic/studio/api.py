@@ -27,6 +27,7 @@ from ..scene import story_json
 from ..story_edit import Edit
 from ..video import PALETTE, parse_size
 from . import images
+from .before_rendering import Count, EstimateEndpoints, Guidance, Name, Value
 from .job_request import JobRequest
 from .limits import check_amounts, story_within
 from .log import DONE, Record, Refused
@@ -47,17 +48,13 @@ PAGE = 24  # records of the gallery at a time
 Kind = Literal["video", "image", "story"]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Count = Annotated[int, Field(ge=1)]
 Windows = Annotated[int, Field(ge=0, le=100)]
-Guidance = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, Field(max_length=80)]
 Path = Annotated[str, Field(max_length=400)]
-Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=2000)] | None
 
 
-class Api(TakeEndpoints):
+class Api(TakeEndpoints, EstimateEndpoints):
     """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
@@ -79,6 +76,7 @@ class Api(TakeEndpoints):
         return {
             "models": models,
             "methods": methods,
+            "layouts": {name: asdict(method.layout) for name, method in METHODS.items()},
             "planners": [*self.planners, "paste"],
             "finishes": FINISHES,
             "words": loaded.words,
@@ -173,11 +171,7 @@ class Api(TakeEndpoints):
         """
         sides = parse_size(size)
         others = tuple(compare or ())
-        # what one visitor may ask for; the rest is checked with the model
-        limits = self.limits
-        amounts = [("steps is {}", steps, limits.steps), ("frames is {}", frames, limits.frames)]
-        amounts += [("size is {}", side, limits.side) for side in sides or ()]
-        check_amounts([*amounts, ("compare is {}", len(others), limits.compare), ("takes is {}", takes, limits.takes)])
+        self.check_request(steps, frames, sides, others, takes)
         if negative is not None:
             check_amounts(self.limits.amount_of_letters("negative", negative))
 
@@ -188,7 +182,7 @@ class Api(TakeEndpoints):
             sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative, fast=fast),
             windows=WindowOptions(None, overlap, transitions, longer_middle),
             finishing=self._finishing(then),
-            image_digest=images.keep(self.studio.log.folder, image, limits.image_side) if image else "",
+            image_digest=images.keep(self.studio.log.folder, image, self.limits.image_side) if image else "",
         )
         if not method:
             at_once = not needs_windows(request.story, self.studio.models.of(request), frames)
@@ -283,7 +277,7 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
 
 ENDPOINTS = (
     "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery", "suggest",
-    "more", "mark", "delete", "restore", "trash", "empty_trash",
+    "more", "mark", "delete", "restore", "trash", "empty_trash", "estimate", "sizes",
 )  # fmt: skip
 
 

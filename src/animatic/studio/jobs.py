@@ -17,9 +17,11 @@ from ..controls.watching import Preview, Stop, Stopped
 from ..core.control import Control
 from ..core.types import Step
 from ..generation import finished, generate_versions
+from ..request import GenerationRequest
 from ..seed_series import generate_seeds
 from ..video import Video
 from .box_scores import in_box
+from .estimates import StepTimer
 from .images import image_of
 from .job_request import JobRequest
 from .log import Log, Record
@@ -39,6 +41,9 @@ class Job:
         self.began = 0.0
         self.done = 0
         self.count = 0
+
+        # seconds a step of the requests that were rendered
+        self.step_seconds: list[tuple[GenerationRequest, float]] = []
 
         # the last preview as webp, and how many there were: the page loads the next one when the number changes
         self.preview = b""
@@ -93,7 +98,8 @@ def make(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
     def tick(done: int, steps: int) -> None:
         job.tick(len(files) * steps + done, count * steps)
 
-    observers: list[Callback | Control] = [Preview(job.show, every=1), Stop(job.stop.is_set), OnProgress(tick)]
+    timer = StepTimer()
+    observers: list[Callback | Control] = [Preview(job.show, every=1), Stop(job.stop.is_set), OnProgress(tick), timer]
     image = image_of(log.folder, wanted.generation)
     for r, (setting, request) in enumerate(wanted.requests):
         export = AttentionExport(whole=wanted.attention and r == 0)
@@ -112,6 +118,8 @@ def make(job: Job, wanted: JobRequest, model: Components, log: Log) -> Files:
             if (score := in_box(video, wanted.story, model)) is not None:
                 version["in_box"] = f"{score:.3f}"
             files.append(version)
+            if timer.seconds is not None:
+                job.step_seconds.append((request, timer.seconds))
             if len(files) < count:
                 log.change(job.record.id, files=tuple(files))
     return files

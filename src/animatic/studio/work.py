@@ -23,6 +23,7 @@ from ..generation import render_shape
 from ..locking import hold
 from ..methods import method_named
 from ..scene import save_story
+from .estimates import Estimates, Setup
 from .images import image_of
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job
@@ -60,6 +61,7 @@ class Studio:
         self.log = Log(folder)
         self._states = threading.Lock()  # held while a job goes from one state to another
         self._job: Job | None = None
+        self.estimates = Estimates()
         self._open = True
         try:
             self.models.load(self.models.names[0])
@@ -88,6 +90,11 @@ class Studio:
         if model := self.models.loaded(request):
             # what the job at hand takes now is free again when this one's turn comes
             self._check_on(wanted, model, self._free_at_first)
+
+    @property
+    def room(self) -> int:
+        """Bytes that a job may take when its turn comes: what the job at hand takes is free again then."""
+        return self._room(self._free_at_first)
 
     def _room(self, free: int) -> int:
         """Bytes that a job may take where so many are free."""
@@ -180,8 +187,10 @@ class Studio:
         """Stop the job at hand and the worker; what waits is done by the next server.
 
         False where the job does not stop within `patience` seconds, being in an operation that cannot be interrupted:
-        it waits for the next server as well, and this process should end without waiting for its threads.
+        it waits for the next server as well, and this process should end without waiting for its threads. The same
+        where a rehearsal is not over.
         """
+        began = time.monotonic()
         with self._states:
             self._open = False  # a job that is stopped now waits again, rather than being cancelled
             if self._job is not None:
@@ -195,7 +204,8 @@ class Studio:
                     if record.state == RUNNING:
                         self.log.change(record.id, state=WAITING)
         self._lock.release()
-        return ended
+        left = max(0.0, patience - (time.monotonic() - began))
+        return self.estimates.close(left) and ended
 
     def _with_room(self, name: str, change: Callable[[], T]) -> T | None:
         """What `change` of a job's record returns, as soon as the disk has room for it; None where the studio closes.
@@ -239,6 +249,8 @@ class Studio:
             notes = self._check_on(wanted, model, free) if record.action == "render" else []
             with _stoppable(model, job), contained(self._room(free)):
                 files = ACTIONS[record.action](job, wanted, model, self.log)
+            for request, seconds in job.step_seconds:
+                self.estimates.measured(Setup.of(request, model), seconds)
             end: dict[str, Any] = {"state": DONE, "files": tuple(files), "message": "; ".join(notes)}
         except Stopped:
             end = {"state": CANCELLED if self._open else WAITING}

@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..backbones.along_frames import convolve_along_frames
 from ..backbones.components import Components
+from ..backbones.pointwise_linear import compute_pointwise
 from ..core.attention import fused_attention
 from ..core.process import Process
 from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
@@ -171,7 +172,11 @@ class CurriculumTrainer(Trainer):
         super().__init__(curriculum.settings(out))
         self.curriculum = curriculum
         self.model = model
-        convolve_along_frames(model.unet)  # a tenth of a step's time less, by the same weights
+
+        # the same weights, computed in less time
+        convolve_along_frames(model.unet)
+        compute_pointwise(model.unet)
+        compute_pointwise(model.text)
         self.train_module = TrainModule(model, self.losses)
         self.process = Process.of(model.scheduler)
         self.last_values: dict[str, Any] = {}

@@ -6,7 +6,7 @@ import { clamp } from "./geometry.js";
 import { boxesAt } from "./key_times.js";
 import { t } from "./language.js";
 import { stop } from "./player.js";
-import { addView, change, copy, currentScene, draw, hue, state } from "./state.js";
+import { addView, change, copy, currentScene, draw, hue, scenesOf, state } from "./state.js";
 
 const THRESHOLD = 6; // pixels: less is a click
 const LONGEST = 60; // seconds of a scene
@@ -23,7 +23,11 @@ function drawStrip() {
     made.dataset.focus = ariaLabel;
     return made;
   };
-  const tools = [button("+", t("Add a scene"), addScene, { disabled: isFull })];
+  const isFullTitle = isFull ? t("at most {count} scenes here", { count: options.limits.scenes }) : "";
+  const tools = [
+    button(`+ ${t("empty")}`, t("Add an empty scene"), () => addScene(emptyScene()), { disabled: isFull, title: isFullTitle }),
+    button(`+ ${t("copy")}`, t("Add a copy of this scene"), () => addScene(copy(currentScene())), { disabled: isFull, title: isFullTitle }),
+  ];
   if (isStory) {
     const total = state.story.reduce((sum, scene) => sum + scene.seconds, 0);
     tools.push(
@@ -34,7 +38,26 @@ function drawStrip() {
       make("span", { className: "hint", textContent: t("{seconds} s in all", { seconds: Number(total.toFixed(2)) }) }));
   }
   $("tabs").classList.toggle("strip", isStory);
-  $("tabs").replaceChildren(...state.story.map((scene, i) => cardOf(scene, i, isStory)), ...tools);
+  const cards = state.story.flatMap((scene, i) => (i ? [joinOf(i), cardOf(scene, i, isStory)] : [cardOf(scene, i, isStory)]));
+  $("tabs").replaceChildren(...cards, ...tools);
+}
+
+/** What joins scene `i` and the one before: windows with a mix of both prompts. A story has one number for all joins. */
+function joinOf(i) {
+  const { value, placeholder, min, max } = $("transitions");
+  const join = make("input", { type: "number", className: "join", min, max, step: 1, value, placeholder });
+  join.title = t("Windows with a mix of both prompts, the same between all scenes; empty is the method's own number");
+  join.ariaLabel = t("Windows between scenes {before} and {after} with a mix of both prompts", { before: i, after: i + 1 });
+  join.dataset.focus = `join ${i}`;
+  join.onchange = () => {
+    if (!join.checkValidity()) {
+      join.reportValidity();
+      return;
+    }
+    $("transitions").value = join.value;
+    $("transitions").dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  return join;
 }
 
 /** A scene's card: its thumbnail and number; in a story also its seconds. */
@@ -83,11 +106,19 @@ export function selectScene(i) {
   draw();
 }
 
-function addScene() {
+/** A scene without a prompt and objects, as long as this one. */
+const emptyScene = () => ({ ...scenesOf({})[0], prompt: "", seconds: currentScene().seconds });
+
+/** Put a scene behind this one and select it; one without a prompt is given the field for it. */
+function addScene(scene) {
+  stop();
   change(() => {
-    state.story.splice(state.scene + 1, 0, copy(currentScene()));
+    state.story.splice(state.scene + 1, 0, scene);
     state.scene += 1;
+    state.time = null;
   });
+  $("prompt").value = scene.prompt;
+  if (!scene.prompt) $("prompt").focus();
 }
 
 function removeScene() {

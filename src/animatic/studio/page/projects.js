@@ -21,6 +21,7 @@ export function bindProjects(load) {
 /** What a card of the gallery has for its job: whether it is chosen, and a button that deletes it. */
 export function cardTools(job, prompts) {
   const box = make("input", { type: "checkbox", checked: chosen.has(job.id), disabled: !job.files.length });
+  box.title = box.disabled ? t("There is no video in this job.") : "";
   box.onchange = () => {
     if (box.checked) chosen.add(job.id); else chosen.delete(job.id);
     showChosen();
@@ -33,7 +34,10 @@ export function cardTools(job, prompts) {
 }
 
 function showChosen() {
+  const hint = chosen.size ? "" : t("Tick the videos that the project is to have.");
   $("project-export").disabled = !chosen.size;
+  $("project-export").title = hint;
+  $("project-hint").textContent = hint;
   $("project-export").textContent = chosen.size ? t("Export project ({count})", { count: chosen.size }) : t("Export project");
 }
 

@@ -5,10 +5,12 @@ import { $, fillSelect, make, reporting } from "./dom.js";
 import { firstImageRequest, openFirstImage } from "./first_image.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
-import { addView, state, storyJson } from "./state.js";
+import { bindSizes, loadSizes } from "./sizes.js";
+import { addView, draw, state, storyJson } from "./state.js";
 import { SAMPLED, variationOf } from "./variation.js";
 
 const SAMPLING = { guidance: "guidance", fps: "fps", scheduler: "scheduler", negative: "negative-prompt" }; // option: field
+const JOINS = ["transitions", "overlap"]; // options of windows over a story, and their fields
 let opened = {}; // settings of an opened job, until the fields of its method are there
 
 export function bindRenderForm() {
@@ -20,9 +22,10 @@ export function bindRenderForm() {
   // an empty field is the model's own value
   $("steps").placeholder = options.size.steps;
   $("frames").placeholder = options.size.frames;
-  $("size").placeholder = `${options.size.width}x${options.size.height}`;
+  bindSizes();
   $("rendering").onsubmit = reporting(render);
   for (const id of ["model", "method", "stack"]) $(id).onchange = reporting(loadFields);
+  $("transitions").addEventListener("change", draw); // the strip of scenes shows it
   addView(drawForm);
 }
 
@@ -30,6 +33,7 @@ function drawForm() {
   $("second").options[0].textContent = t("nothing more");
   const isStory = state.story.length > 1;
   $("frames").disabled = isStory;
+  $("joins").hidden = !isStory;
   $("frames").title = isStory ? t("A story lasts as long as the seconds of its scenes.") : "";
 }
 
@@ -49,10 +53,14 @@ export async function loadFields() {
   const changed = { ...opened, ...changedSettings() };
   opened = {};
   $("about").textContent = options.methods[chosenMethod()] ?? "";
-  const settings = await ask("fields", { model: $("model").value, method: chosenMethod() });
+  for (const name of JOINS) $(name).placeholder = roundedText(options.layouts[chosenMethod()]?.[name]);
+  draw();
+  const [settings] = await Promise.all([ask("fields", { model: $("model").value, method: chosenMethod() }), loadSizes()]);
   $("setting-names").replaceChildren(...[...SAMPLED, ...settings.map((setting) => setting.path)].map((value) => make("option", { value })));
   $("fields").replaceChildren(...settings.map((setting) => settingField(setting, changed[setting.path] ?? setting.default)));
 }
+
+const roundedText = (number) => (number === undefined ? "" : String(Number(number.toFixed(3))));
 
 function settingField(setting, value) {
   const input = settingInput(setting, value);
@@ -121,6 +129,7 @@ export function renderRequest() {
     takes: number("takes") ?? 1,
     vary: variationOf($("vary").value, $("vary-values").value),
     ...samplingOptions(),
+    ...joinOptions(),
     ...firstImageRequest(),
   };
 }
@@ -135,6 +144,12 @@ function samplingOptions() {
   return chosen;
 }
 
+/** What joins the scenes of a story, where it is not as the method has it. */
+function joinOptions() {
+  const given = state.story.length > 1 ? JOINS.filter((name) => $(name).value) : [];
+  return Object.fromEntries(given.map((name) => [name, Number($(name).value)]));
+}
+
 const render = () => startJob("render", renderRequest());
 
 /** Fill the form with the request of a job; its method's settings come with `loadFields`. */
@@ -144,6 +159,7 @@ export function openRequest(request) {
   chooseMethod(method);
   for (const id of ["seed", "steps", "frames"]) $(id).value = sampling[id] ?? "";
   for (const [option, id] of Object.entries(SAMPLING)) $(id).value = sampling[option] ?? "";
+  for (const name of JOINS) $(name).value = request.generation.windows[name] ?? "";
   $("size").value = sampling.size?.join("x") ?? "";
   $("then").value = finishing.stages;
   $("takes").value = Math.max(1, request.seeds?.length ?? 1);

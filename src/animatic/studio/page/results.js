@@ -17,13 +17,29 @@ const MAPS = ["attention", "heat"]; // kinds of files that show attention
 const promptsOf = (job) => job.request.story.scenes.map((scene) => scene.prompt).join(" / ");
 
 let shown = null; // the job whose result is on the page
+let earlier = null; // the job of the same story by another method whose result was there before
 
 export function bindResults() {
   addLanguageView(() => { if (shown) drawResult(shown); });
 }
 
-export function showResult(job) {
+/** Show what was just made; next to it the result before, where that is the same story by another method. */
+export function showNewResult(job) {
+  const before = $("result").hidden ? null : shown;
+  showResult(job, before && isOtherMethod(before, job) ? before : null);
+}
+
+function isOtherMethod(before, job) {
+  const isRender = before.action === "render" && job.action === "render";
+  const hasStory = JSON.stringify(before.request.story.scenes) === JSON.stringify(job.request.story.scenes);
+  const { method, seed } = before.files[bestTake(before)];
+  return isRender && hasStory && !job.files.some((file) => file.method === method && file.seed === seed)
+    && before.request.generation.method !== job.request.generation.method;
+}
+
+export function showResult(job, before = null) {
   shown = job;
+  earlier = before;
   drawResult(job);
   showUnderStage(job.files[bestTake(job)].mp4);
   $("result").hidden = false;
@@ -40,6 +56,7 @@ function drawResult(job) {
   const figures = make("div", { className: "versions" }, ...figuresOf(job));
   figures.querySelectorAll("[data-take]").forEach((figure) => figure.append(takeTools(job, Number(figure.dataset.take), figures)));
   showMarks(figures, job.marks);
+  if (earlier) figures.append(...earlierFigures(earlier));
   result.replaceChildren(
     make("h2", { textContent: promptsOf(job) }),
     make("p", { className: "hint", textContent: about }),
@@ -63,6 +80,13 @@ export function figuresOf(job, tag = "") {
     return kinds.map((kind) => mapFigure(file[kind], tag));
   });
   return [...videos, ...maps];
+}
+
+/** The take that stands for the job before; it is marked where it was made. */
+function earlierFigures(job) {
+  const figures = figuresOf({ ...job, files: [job.files[bestTake(job)]] }, t("before: {name}", { name: "" }));
+  for (const figure of figures) delete figure.dataset.take;
+  return figures;
 }
 
 function videoFigure(job, take, tag) {

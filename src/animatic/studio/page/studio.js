@@ -2,6 +2,7 @@
 
 import { ask, loadOptions } from "./client.js";
 import { $, notifyError } from "./dom.js";
+import { bindEstimate } from "./estimate.js";
 import { bindFiles } from "./files.js";
 import { bindFilmstrip } from "./filmstrip.js";
 import { bindFirstImage } from "./first_image.js";
@@ -15,7 +16,7 @@ import { bindPlayer } from "./player.js";
 import { bindProjects } from "./projects.js";
 import { bindRecording } from "./recording.js";
 import { bindRenderForm, loadFields } from "./render_form.js";
-import { bindResults, showResult } from "./results.js";
+import { bindResults, showNewResult } from "./results.js";
 import { bindRuler } from "./ruler.js";
 import { bindShortcuts } from "./shortcuts.js";
 import { bindStage } from "./stage.js";
@@ -42,11 +43,11 @@ async function begin() {
 
   const bindings = [
     bindHistory, bindShortcuts, bindFilmstrip, bindTimeline, bindRuler, bindStage, bindZoom, bindRecording, bindObjects,
-    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindFirstImage, bindJobWatch, bindResults, bindGallery,
+    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindFirstImage, bindJobWatch, bindEstimate, bindResults, bindGallery,
   ];
   for (const bind of bindings) bind();
   bindProjects(() => loadGallery());
-  onDone(showResult);
+  onDone(showNewResult);
   addLanguageView(draw);
 
   draw();
