@@ -25,6 +25,7 @@ METHODS: dict[str, Method] = {
         lvd.LVD,
         lvd.WEAK,
         lvd.BENCHMARK,
+        lvd.FAST,
         lvd.LVD_GLIGEN,
         lvd.LVD_PLUS,
         published.LVD,
