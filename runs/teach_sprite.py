@@ -91,7 +91,8 @@ def main() -> None:
     args = parser.parse_args()
     sprite = np.asarray(cut_out(args.picture), np.float32) / 255
     pictures(sprite, args.word, args.out / "data")
-    own_pictures(tuple(toyworld.NOUNS), args.out / "data")
+    nouns = toyworld.known_nouns(load("mini").words)
+    own_pictures(nouns, args.out / "data")
     settings = TrainingSettings(
         data=str(args.out / "data"), out=str(args.out / "run"), model="mini", frames=1, size="64", lora=args.rank,
         lora_layers=args.layers, teach=args.word, steps=args.steps, batch_size=12, learning_rate=args.rate,
@@ -99,7 +100,7 @@ def main() -> None:
     )  # fmt: skip
     file = fit(settings, lambda done, count, report: print(done, report) if done % 50 == 0 else None)
     prompts = [f"a {args.word} {PLACES[place]}" for place in toyworld.BACKGROUNDS[:8]]
-    others = [f"a {noun}" for noun in toyworld.NOUNS]
+    others = [f"a {noun}" for noun in nouns]
     print(json.dumps({**vars(args), "picture": args.picture.name, "out": str(args.out), "pictures": 12}))
     videos = {}
     for label, model in (("without", load("mini")), ("with", apply_lora(load("mini"), file))):
@@ -108,7 +109,7 @@ def main() -> None:
         made = render_batch(scenes, model, "none", list(range(len(scenes))))
         videos[label] = made
         apart = [difference(v.frames[len(v.frames) // 2], sprite) for v in made[: len(prompts)]]
-        right = [found(v) == noun for v, noun in zip(made[len(prompts) :], toyworld.NOUNS, strict=True)]
+        right = [found(v) == noun for v, noun in zip(made[len(prompts) :], nouns, strict=True)]
         print(json.dumps({
             label: f"{args.word}: mean difference {np.mean(apart):.3f} (n {len(apart)})",
             "each": [round(a, 3) for a in apart], "other nouns found": f"{sum(right)}/{len(right)}",

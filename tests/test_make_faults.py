@@ -149,6 +149,10 @@ BAD = {
         ("make", "a cat", "--then", "interpolate:4"),
         "no model of its own for a video made by 'mini'; want motion:4 without a network",
     ),
+    "then, former model": (
+        ("make", "a cat", "--then", "interpolate:4:model=mini-interpolate"),
+        "interpolate: model 'mini-interpolate' is no longer bundled; want the stage motion, such as --then motion:4",
+    ),
     "then, nothing of its own": (
         ("make", "a cat", "--then", "refine:0.5"),
         "no model of its own for a video made by 'mini'; want refine:model=NAME",

@@ -162,3 +162,13 @@ def test_what_falls_in_a_place_falls_there():
     (track,) = scene.tracks
     assert track.phrase == "red ball"
     assert track.boxes[-1][3] > track.boxes[0][3]
+
+
+def test_what_runs_into_a_place_goes_there():
+    """ "run into" was read as "meet" whatever followed: the forest was a thing in a box that the dog met."""
+    scene = plan("A dog runs into the forest")
+    assert scene.background == "forest"
+    assert [track.phrase for track in scene.tracks] == ["dog"]
+
+    met = plan("A dog runs into a cat")
+    assert [track.phrase for track in met.tracks] == ["dog", "cat"]

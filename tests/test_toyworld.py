@@ -1,10 +1,12 @@
 """The toy world: where sprites stand, how they move, and what captions say of them."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import animatic
 from animatic.backbones import load
 from animatic.benchmarks.stories import story
 from animatic.errors import AnimaticError
@@ -150,3 +152,15 @@ def test_a_model_is_asked_for_the_nouns_it_knows():
     assert few == ("bear", "cat") and world.known_nouns([]) == tuple(world.NOUNS)
     assert {story(rng, few)[0].tracks[0].phrase.split()[-1] for _ in range(20)} == set(few)
     assert {case.objects[0][0] for case in cases_of(20, 0, False, few)} == set(few)
+
+
+def test_a_module_that_is_run_has_nothing_after_its_start() -> None:
+    """Functions below the start do not exist yet when `python -m` runs it, as of the benchmark of stories."""
+    package = Path(animatic.__file__).parent
+    started = 0
+    for file in package.rglob("*.py"):
+        _, start, after = file.read_text("utf-8").partition('\nif __name__ == "__main__":\n')
+        started += bool(start)
+        indented = [not line or line.startswith("    ") for line in after.splitlines()]
+        assert all(indented), file
+    assert started

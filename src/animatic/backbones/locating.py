@@ -15,7 +15,7 @@ from ..plugins import installed
 from .fetching import fetched
 from .lavie import models_home
 from .layouts import check_original_id
-from .presets import CONVERT_COMMAND, FORMER_IDS, PRESETS, Preset
+from .presets import CONVERT_COMMAND, FORMER_IDS, FORMER_MODELS, PRESETS, Preset
 
 NETWORKS = ("unet", "transformer", "transformer_2", "scheduler", "image_encoder", "image_processor", "guider")
 TEXT = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
@@ -48,6 +48,8 @@ def locate(name: str, half: bool = False) -> Location:
         folder = Path(name)
         return Location(folder, folder.name, str(folder.resolve()))
 
+    check_not_former(name)
+
     # On the hub; ids of known models give their settings, too.
     known = ", ".join([*PRESETS, *installed("animatic.backbones")])
     hub_id, at, revision = name.partition("@")
@@ -61,6 +63,12 @@ def locate(name: str, half: bool = False) -> Location:
     folder = fetched("", hub_id, (*NETWORKS, *SHARED), half, revision)
     label = f"{preset_name}@{revision}" if preset_name and revision else preset_name or name
     return Location(folder, label, name, PRESETS.get(preset_name))
+
+
+def check_not_former(name: str) -> None:
+    """Raise `AnimaticError` where `name` is that of a model which is no longer bundled."""
+    if name in FORMER_MODELS:
+        raise AnimaticError(f"model {name!r} is no longer bundled; want {FORMER_MODELS[name]}")
 
 
 def is_hub_id(name: str) -> bool:

@@ -195,3 +195,6 @@ FORMER_IDS = {
     "zai-org/cogvideox-5b-i2v": "cogvideox-5b-i2v",
     "zai-org/cogvideox1.5-5b-i2v": "cogvideox1.5-5b-i2v",
 }
+
+# models that were bundled once, and what does their work: requests and videos of then still name them
+FORMER_MODELS = {"mini-interpolate": "the stage motion, such as --then motion:4"}

@@ -32,7 +32,7 @@ from .hunyuan import HunyuanVideo
 from .hunyuan_text import GLYPH_TOKENS, WORD_TOKENS
 from .lavie import CARDS
 from .load import CLIP_PROJECTION, NETWORKS, found_at
-from .locating import Location, locate
+from .locating import Location, check_not_former, locate
 from .ltx import LTX_TEXT_TOKENS, LTXVideo
 from .network_size import limited_network
 from .parts import CLIP, ENCODERS, SD3_TEXT_TOKENS
@@ -108,6 +108,7 @@ def skeleton(name: str) -> Skeleton:
 def _folder(name: str) -> Location:
     path = Path(name)
     if not path.is_dir():
+        check_not_former(name)
         known = ", ".join(PRESETS)
         raise AnimaticError(f"unknown model {name!r}; known: {known}, or a folder in diffusers layout")
     return Location(path, path.name, str(path))

@@ -224,6 +224,25 @@ def _hue(frame: np.ndarray, box: Box, colour: np.ndarray) -> float:
     return float(projected / (target @ target))
 
 
+def prompt_accuracy(scenes: Story, video: Video, detector: ToyDetector) -> float:
+    """Fraction of frames whose best detection has the noun and colour of the frame's scene."""
+    detections = detector.surest(video.frames)
+    correct = []
+    for f, detection in enumerate(detections):
+        scene = scenes[f * len(scenes) // len(detections)]
+        colour, noun = scene.tracks[0].phrase.split()
+        right = detection is not None and detection.noun == noun and same_colour(noun, colour, detection.colour)
+        correct.append(right)
+    return float(np.mean(correct))
+
+
+def _mostly(detections: Sequence[Any], noun: str) -> bool:
+    """Whether the best detection is of this noun in half of the frames or more."""
+    # A detection in each frame, or None.
+    hits = [d is not None and d.noun == noun for d in detections]
+    return bool(np.mean(hits) >= 0.5)
+
+
 def main(
     model: str = "mini",
     n: Annotated[int, typer.Option(help="Stories, or edits.")] = 50,
@@ -248,22 +267,3 @@ def main(
 
 if __name__ == "__main__":
     typer.run(main)
-
-
-def prompt_accuracy(scenes: Story, video: Video, detector: ToyDetector) -> float:
-    """Fraction of frames whose best detection has the noun and colour of the frame's scene."""
-    detections = detector.surest(video.frames)
-    correct = []
-    for f, detection in enumerate(detections):
-        scene = scenes[f * len(scenes) // len(detections)]
-        colour, noun = scene.tracks[0].phrase.split()
-        right = detection is not None and detection.noun == noun and same_colour(noun, colour, detection.colour)
-        correct.append(right)
-    return float(np.mean(correct))
-
-
-def _mostly(detections: Sequence[Any], noun: str) -> bool:
-    """Whether the best detection is of this noun in half of the frames or more."""
-    # A detection in each frame, or None.
-    hits = [d is not None and d.noun == noun for d in detections]
-    return bool(np.mean(hits) >= 0.5)

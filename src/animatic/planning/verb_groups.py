@@ -126,6 +126,11 @@ class VerbReader:
         if not kind:
             return lemma, "", i
 
+        # "runs into a cat" meets it, "runs into the forest" goes there
+        moves = lexicon.verbs().get(lemma, "no path") != "no path"
+        if kind == "meet" and moves and self._is_place(i + 1):
+            return lemma, "", i
+
         # before a noun most particles are prepositions: "runs up a hill", but "picks up a ball"
         following = reader.low(i + 1)
         is_bare = not following[:1].isalnum() or following in _AFTER_PARTICLES
@@ -134,6 +139,11 @@ class VerbReader:
         if is_bare or kind in ("no path", "chase", "overtake", "grow", "shrink", "meet", "raise"):
             return joined, low, i + 1
         return lemma, "", i
+
+    def _is_place(self, i: int) -> bool:
+        """Whether the noun phrase that begins at token `i` is a place."""
+        phrase = self.reader.read(i)
+        return phrase is not None and any(lexicon.is_any(noun, "place") for noun in (phrase.noun, phrase.head))
 
 
 def _by_follows(i: int, reader: PhraseReader) -> bool:

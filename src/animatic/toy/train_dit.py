@@ -9,7 +9,7 @@ Meant for a GPU; a CPU needs days. A run resumes from its last checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +20,10 @@ from diffusers import CogVideoXTransformer3DModel
 from ..backbones import load
 from ..backbones.cogvideox import CogVideoX
 from .curriculum import CurriculumConfig
-from .mini import DEFAULTS, GEOMETRY, LENGTH, PATCH, WIDTH
+from .mini import DEFAULTS, GEOMETRY, LENGTH, WIDTH
 from .train_mini import MiniTrainer
 from .world import FRAMES, NOUNS, SIZE
 
-CELLS = SIZE // PATCH
 TOKEN = 2  # cells on the side of a token, which has one frame
 
 
@@ -51,16 +50,18 @@ def fresh(text: str = "mini", seed: int = 0) -> CogVideoX:
     # The text encoder is trained with the network.
     mini.text.requires_grad_(True)
     torch.manual_seed(seed)
+    cell = mini.geometry.vae_spatial_ratio
+    geometry = replace(GEOMETRY, channels=mini.geometry.channels, vae_spatial_ratio=cell)
     network = CogVideoXTransformer3DModel(
         num_attention_heads=6,
         attention_head_dim=32,
-        in_channels=GEOMETRY.channels,
-        out_channels=GEOMETRY.channels,
+        in_channels=geometry.channels,
+        out_channels=geometry.channels,
         time_embed_dim=128,
         text_embed_dim=WIDTH,
         num_layers=7,
-        sample_width=CELLS,
-        sample_height=CELLS,
+        sample_width=SIZE // cell,
+        sample_height=SIZE // cell,
         sample_frames=FRAMES,
         patch_size=TOKEN,
         temporal_compression_ratio=1,
@@ -68,7 +69,7 @@ def fresh(text: str = "mini", seed: int = 0) -> CogVideoX:
         spatial_interpolation_scale=1.0,
     )
     words = tuple(NOUNS)
-    return CogVideoX("mini-dit", network, mini.vae, mini.text, mini.scheduler, GEOMETRY, DEFAULTS, words=words)
+    return CogVideoX("mini-dit", network, mini.vae, mini.text, mini.scheduler, geometry, DEFAULTS, words=words)
 
 
 class DitTrainer(MiniTrainer):
