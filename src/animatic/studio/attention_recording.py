@@ -26,9 +26,7 @@ from ..timeline import Timeline
 VERSION = 1
 SIDE = 32  # cells: maps of larger grids are reduced to it
 STEPS = 8  # that are kept at most
-CELLS = (
-    8_000_000  # of all single layers together, at most where two steps are kept: bytes of the file, and four in memory
-)
+CELLS = 8_000_000  # of all single layers together, each a byte of the file and four in memory; one step is always kept
 ALL = None  # the layer or step of a mean over all
 
 

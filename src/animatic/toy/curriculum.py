@@ -175,9 +175,8 @@ class CurriculumTrainer(Trainer):
 
         # the same weights, computed in less time
         convolve_along_frames(model.unet)
-        if model.network_folder == "unet":  # of a transformer, diffusers multiplies weights itself
-            compute_pointwise(model.unet)
-            compute_pointwise(model.text)
+        compute_pointwise(model.unet)
+        compute_pointwise(model.text)
         self.train_module = TrainModule(model, self.losses)
         self.process = Process.of(model.scheduler)
         self.last_values: dict[str, Any] = {}
