@@ -67,7 +67,7 @@ def bind(
     windowed = request.windows.enabled
     if windowed is None:
         windowed = needs_windows(request.story, backbone, sampling.frames)
-    chosen = request.method or (IN_WINDOWS if windowed else ONE_CLIP) if method is None else method
+    chosen = request.method or usual_method(windowed) if method is None else method
     plain = as_method(chosen)
 
     first_image = first_image_of(request, image)
@@ -135,6 +135,11 @@ def feature_cache_of(request: GenerationRequest, backbone: Backbone) -> FeatureC
         hint = "want it without, or a U-Net or transformer of several levels or blocks"
         raise AnimaticError(f"fast is on, and nothing in {backbone.name} can be reused between steps; {hint}")
     return cache
+
+
+def usual_method(windowed: bool) -> str:
+    """The method where none is requested, for a video in windows or for one clip."""
+    return IN_WINDOWS if windowed else ONE_CLIP
 
 
 def needs_windows(story: Story, backbone: Backbone, frames: int | None) -> bool:

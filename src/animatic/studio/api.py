@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from ..backbones import PRESETS
-from ..binding import IN_WINDOWS, ONE_CLIP, needs_windows
+from ..binding import needs_windows, usual_method
 from ..finishing.stage import NetworkStage, Shape
 from ..finishing.stages import source_model_of, stages_of
 from ..methods import GROUP, METHODS, method_named
@@ -185,8 +185,8 @@ class Api(TakeEndpoints, EstimateEndpoints):
             image_digest=images.keep(self.studio.log.folder, image, self.limits.image_side) if image else "",
         )
         if not method:
-            at_once = not needs_windows(request.story, self.studio.models.of(request), frames)
-            request = replace(request, method=ONE_CLIP if at_once else IN_WINDOWS)
+            windowed = needs_windows(request.story, self.studio.models.of(request), frames)
+            request = replace(request, method=usual_method(windowed))
         variation = Variation.of(vary) if vary is not None else None
         wanted = JobRequest(request, others, attention, None, seeds_from(seed, takes), variation)
         self.check_takes(wanted)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..backbones.components import Components
 from ..backbones.skeleton import skeleton
-from ..binding import IN_WINDOWS, ONE_CLIP, needs_windows
+from ..binding import needs_windows, usual_method
 from ..errors import AnimaticError
 from ..request import SamplingOptions
 from ..video import parse_size
@@ -96,8 +96,8 @@ class EstimateEndpoints:
         loaded = self.studio.models.loaded(request)
         backbone = loaded or skeleton(model).model
         if not method:
-            at_once = not needs_windows(request.story, backbone, frames)
-            request = replace(request, method=ONE_CLIP if at_once else IN_WINDOWS)
+            windowed = needs_windows(request.story, backbone, frames)
+            request = replace(request, method=usual_method(windowed))
 
         # every video of the job: of each value, method and seed
         variation = Variation.of(vary) if vary is not None else None
