@@ -80,4 +80,7 @@ def _named_files(request: GenerationRequest) -> Iterator[tuple[str, str]]:
 
 def _is_inside(file: Path, root: Path) -> bool:
     """Whether a path lies in a folder or is it, links followed."""
-    return file.resolve().is_relative_to(root.resolve())
+    try:
+        return file.resolve().is_relative_to(root.resolve())
+    except ValueError:  # half a character or a zero byte: no file can be called so
+        return False

@@ -44,6 +44,9 @@ def studio(
             envvar="ANIMATIC_PASSWORD", help="Password that every visitor must enter; the user name does not matter."
         ),
     ] = "",
+    shared: Annotated[
+        bool, typer.Option(help="One gallery and one queue of all who have the password, in place of one each.")
+    ] = False,
     public_url: Annotated[bool, typer.Option(help="Also open a public address, through Gradio's relay.")] = False,
     waiting: Annotated[int, typer.Option(help="Most jobs in the queue, of all users.", min=1)] = 16,
     frames: Annotated[int, typer.Option(help="Most frames of a video.", min=1)] = 64,
@@ -57,6 +60,8 @@ def studio(
     for name, value in (("base-url", base_url), ("template", template)):
         if value and not planner:
             raise AnimaticError(f"{name} is {value!r} without a planner; want --planner openai:MODEL too")
+    if shared and not password:
+        raise AnimaticError("shared is on without a password; without one all visitors share a gallery anyway")
     # Gradio and the first model take seconds, so they are loaded under a sign of life
     with console().status("loading"):
         if not find_spec("gradio"):
@@ -75,11 +80,15 @@ def studio(
         check_port(host, port)
         workshop = Studio(out, tuple(model or ("mini",)), limits, tuple(lora or ()))
         try:
-            server = serve(Api(workshop, planners), host, port, password, public_url)
+            server = serve(Api(workshop, planners), host, port, password, public_url, shared=shared)
         except BaseException:
             workshop.close()
             raise
     line(f"studio  {server.url}")
+    if password and not shared and (count := len(workshop.log.all())):
+        line(
+            f"{count} jobs of before are of no visitor: they are seen with --shared, or without a password", style="dim"
+        )
     if host not in LOOPBACK and not password:
         line("no password: whoever reaches this address can render", style="dim")
     try:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .connections import is_loopback
 from .log import Refused
 from .passwords import Guard
+from .visitors import SCOPE, new_session, session_in, set_cookie
 
 API = "/gradio_api"
 OURS = ("/api/", "/made/", "/preview/", "/project/")
@@ -58,6 +59,8 @@ class RequestFilter:
 
     `local`: requests must name a loopback host, so that no other site's page can reach in by a name of its own. Where
     it is off and there is no password they must name an address, this machine or one of `hosts`, for the same reason.
+
+    `apart`: each browser gets a session, see `visitors`.
     """
 
     app: ASGIApp
@@ -70,6 +73,7 @@ class RequestFilter:
     seconds: float = 60.0
     upload: int = 0
     has_session: Callable[[str], bool] = bool
+    apart: bool = False
 
     def __post_init__(self) -> None:
         self.guard = Guard(self.password)
@@ -120,6 +124,8 @@ class RequestFilter:
             await response(scope, receive, send)
             return
 
+        added = self._with_session(scope) if self.apart else {}
+
         # the body was taken from the stream to be checked, and is handed on whole; a file is counted as it comes
         count = 0
 
@@ -135,11 +141,25 @@ class RequestFilter:
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                headers = [(name.encode(), value.encode()) for name, value in (HEADERS | added).items()]
                 message["headers"] = [*message["headers"], *headers]
             await send(message)
 
         await self.app(scope, again, sealed)
+
+    def _with_session(self, scope: Scope) -> dict[str, str]:
+        """Note in its scope which session a request is of; returns the header that begins one.
+
+        A page that another site's link opens is requested without the cookie (SameSite), which a new one would replace.
+        What the page itself asks for, by POST, has it.
+        """
+        headers = Headers(scope=scope)
+        session = session_in(headers.get("cookie", ""))
+        scope[SCOPE] = session or new_session()
+        if session or scope["method"] != "POST":
+            return {}
+        secure = "https" in (scope["scheme"], headers.get("x-forwarded-proto"))
+        return {"set-cookie": set_cookie(scope[SCOPE], secure)}
 
     def _check(self, method: str, path: str, headers: Headers, client: str) -> None:
         """Raise `Refused` where a request is not let in, by its address, its headers and who asks."""

@@ -13,22 +13,25 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from .api import Api
 from .log import Refused
 from .middleware import UPLOAD
+from .visitors import Visitors
 
 SECONDS = 600.0  # until a file is there whole
 BLOCK = 1 << 20  # bytes that are sent at once
 
 
-def add_project_routes(app: Any, api: Api) -> None:
+def add_project_routes(app: Any, visitors: Visitors) -> None:
     """Add the routes to an application. Files pass by way of the disk, in the studio's folder, never of memory."""
+    folder = visitors.api.studio.log.folder
 
     @app.get(f"{UPLOAD}/{{jobs}}")
-    def exported(jobs: str) -> Response:
+    def exported(request: Request, jobs: str) -> Response:
+        api = visitors.api_of(request.scope)
+
         # without a name on the disk: it is gone as soon as it is closed, whatever happens
         with ExitStack() as opened:
-            file = opened.enter_context(tempfile.TemporaryFile(dir=api.studio.log.folder))
+            file = opened.enter_context(tempfile.TemporaryFile(dir=folder))
             api.export_project(jobs.split(","), file)
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
@@ -38,13 +41,14 @@ def add_project_routes(app: Any, api: Api) -> None:
 
     @app.post(UPLOAD)
     async def imported(request: Request) -> Response:
-        with tempfile.TemporaryFile(dir=api.studio.log.folder) as file:
+        with tempfile.TemporaryFile(dir=folder) as file:
             try:
                 async with asyncio.timeout(SECONDS):
                     async for block in request.stream():
                         file.write(block)
             except TimeoutError:
                 raise Refused(f"the file was not there whole after {SECONDS:g} s", 408) from None
+            api = await run_in_threadpool(visitors.api_of, request.scope, True)
             return JSONResponse(await run_in_threadpool(api.import_project, file))
 
 

@@ -23,6 +23,7 @@ from .connections import ConnectionLimits, limit_connections
 from .log import Refused
 from .middleware import LOOPBACK, RequestFilter
 from .project_routes import add_project_routes
+from .visitors import Visitors
 
 KINDS = {
     "css": "text/css",
@@ -31,6 +32,9 @@ KINDS = {
     "json": "application/json",
     "svg": "image/svg+xml",
 }  # of the page's files, by their names' endings
+
+
+BEGINNING = ("render",)  # endpoints by which a visitor gets the first job
 
 
 def page_files() -> dict[str, tuple[bytes, str]]:
@@ -44,10 +48,22 @@ def page_files() -> dict[str, tuple[bytes, str]]:
     return found
 
 
-def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str] = (), seconds: float = 60) -> Any:
-    """The application, not yet served: a `gradio.Server`. `local`, `hosts`, `seconds`: see `RequestFilter`."""
+def build(
+    api: Api,
+    local: bool = True,
+    password: str = "",
+    hosts: Sequence[str] = (),
+    seconds: float = 60,
+    shared: bool = False,
+) -> Any:
+    """The application, not yet served: a `gradio.Server`. `local`, `hosts`, `seconds`: see `RequestFilter`.
+
+    With a password visitors are apart, unless they have one gallery, `shared`.
+    """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio has no other switch for a Server
     import gradio
+
+    visitors = Visitors(api, bool(password) and not shared)
 
     # what every request passes first
     pages = page_files()
@@ -71,6 +87,7 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
         seconds=seconds,
         upload=api.limits.project,
         has_session=has_session,
+        apart=visitors.apart,
     )
     app = gradio.Server(
         title="animatic studio", docs_url=None, redoc_url=None, openapi_url=None, middleware=[request_filter],
@@ -84,14 +101,22 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
     # the endpoints, for Gradio's clients and as plain HTTP
 
     def for_gradio(name: str) -> Callable[..., Any]:
-        @functools.wraps(getattr(api, name))  # its signature too, by which Gradio names the parameters
+        method = getattr(api, name)
+
+        @functools.wraps(method)
         def endpoint(*values: Any) -> Any:
-            words = dict(zip(takes[name], values, strict=False))
+            request, *given = values
+            words = dict(zip(takes[name], given, strict=False))
             try:
-                return call(api, name, words)
+                return call(visitors.api_of(request.request.scope, name in BEGINNING), name, words)
             except AnimaticError as error:
                 raise gradio.Error(str(error)[:500], print_exception=False) from None
 
+        # by the signature Gradio names the parameters, by the annotation it knows the one that it gives itself
+        signature = inspect.signature(method)
+        asked = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gradio.Request)
+        endpoint.__dict__["__signature__"] = signature.replace(parameters=[asked, *signature.parameters.values()])
+        endpoint.__annotations__ = {**method.__annotations__, "request": gradio.Request}
         return endpoint
 
     for name in ENDPOINTS:
@@ -104,20 +129,21 @@ def build(api: Api, local: bool = True, password: str = "", hosts: Sequence[str]
             words = await request.json()
 
         # in a thread: a planner may take a minute, in which the page asks for the state of jobs
-        answer = await run_in_threadpool(call, api, name, words)
+        own = await run_in_threadpool(visitors.api_of, request.scope, name in BEGINNING)
+        answer = await run_in_threadpool(call, own, name, words)
         return JSONResponse(answer)
 
     # what was made; the log gives no other file than that of a job
 
     @app.get("/made/{job}/{file}")
-    def made(job: str, file: str) -> Response:
-        return FileResponse(api.studio.log.file(job, file))
+    def made(request: Request, job: str, file: str) -> Response:
+        return FileResponse(visitors.api_of(request.scope).studio.log.file(job, file))
 
-    add_project_routes(app, api)
+    add_project_routes(app, visitors)
 
     @app.get("/preview/{job}")
-    def preview(job: str) -> Response:
-        image = api.studio.preview(job)
+    def preview(request: Request, job: str) -> Response:
+        image = visitors.api_of(request.scope).studio.preview(job)
         return Response(image, media_type="image/webp", headers={"cache-control": "no-store"})
 
     return app
@@ -140,13 +166,17 @@ def serve(
     password: str = "",
     public_url: bool = False,
     connections: ConnectionLimits | None = None,
+    shared: bool = False,
 ) -> Running:
-    """Serve in the background. Raises `AnimaticError` where the port is taken, or sharing is open to everybody."""
+    """Serve in the background; `shared`: see `build`.
+
+    Raises `AnimaticError` where the port is taken, or a public address has no password.
+    """
     if public_url and not password:
         raise AnimaticError("public_url is on without a password; want one, for everybody could come in")
     local = host in LOOPBACK and not public_url
     connections = connections or ConnectionLimits()
-    app = build(api, local, password, (host,), connections.body)
+    app = build(api, local, password, (host,), connections.body, shared)
 
     # everything of Gradio that is not used is off: its footer, its history, its own page
     try:

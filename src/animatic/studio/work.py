@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import queue
 import threading
@@ -11,40 +12,37 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..backbones.components import Components
-from ..binding import bind, needs_windows
 from ..controls.watching import Stopped
 from ..errors import AnimaticError
-from ..finishing.checks import planned_shapes, resolved
-from ..finishing.stage import Shape
-from ..finishing.stages import stages_of
-from ..generation import render_shape
+from ..files import make_folder
 from ..locking import hold
-from ..methods import method_named
 from ..scene import save_story
 from .estimates import Estimates, Setup
-from .images import image_of
+from .job_checks import JobChecks
 from .job_request import JobRequest
 from .jobs import ACTIONS, Job, stoppable
 from .limits import Limits as Limits
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
-from .memory import KEPT_FREE, check_memory, contained, free_memory, gibibytes, is_out_of_memory
+from .memory import contained, free_memory, is_out_of_memory
 from .models import Models
 from .queue_order import QueueOrder
 
 T = TypeVar("T")
 PATIENCE = 20.0  # seconds that a job has to stop when the studio closes: it notices at the next layer of its network
+VISITORS = "visitors"  # the folder of visitors' galleries, in that of the studio
 RETRY = 1.0  # seconds until a record is written again that the disk had no room for
 
 logger = logging.getLogger(__name__)
 
 
-class Studio:
+class Studio(JobChecks):
     """Models, the log and the worker.
 
     `models` and `loras` are the only names that can be requested; the first model is loaded at once. The queue are the
     log's records that wait, in the order of `QueueOrder`. What waited when the last server stopped is done now; what it
     was at is marked as failed.
+
+    A visitor's (`of_visitor`) has a log of its own, and shares the rest with this one.
     """
 
     def __init__(
@@ -59,107 +57,110 @@ class Studio:
 
         # before anything of the folder is read: what another studio is at would be taken for left over
         self._lock = hold(Path(folder) / ".lock", "another studio")
-        self.log = Log(folder)
         self._states = threading.Lock()  # held while a job goes from one state to another
-        self._order = QueueOrder(self.log.folder)
         self._left_out: set[str] = set()  # jobs that could not be taken up; the next server does them
-        self._job: Job | None = None
         self.estimates = Estimates()
-        self._open = True
+        self._closing = threading.Event()
+        # an entry for each job that was added: whose it is, None to end. Which one is next is decided at its turn.
+        self._queue: queue.SimpleQueue[Studio | None] = queue.SimpleQueue()
+        self._at(Path(folder))
+        self._all: dict[str, Studio] = {"": self}  # with those of visitors, by their names
         try:
             self.models.load(self.models.names[0])
             self._free_at_first = free_memory()
-            for record in self.log.all():
-                if record.state == RUNNING:
-                    message = "the server stopped in the middle; render it again"
-                    self.log.change(record.id, state=FAILED, message=message)
+            for place in sorted((self.log.folder / VISITORS).glob("*/")):
+                self.of_visitor(place.name)
+            for studio in self._all.values():
+                for record in studio.log.all():
+                    if record.state == RUNNING:
+                        message = "the server stopped in the middle; render it again"
+                        studio.log.change(record.id, state=FAILED, message=message)
         except BaseException:
             self._lock.release()
             raise
 
         # one worker: two renders at once would need the memory of both, and take as long
-        # its queue has an entry for each job that was added, None to end it; which one is next is decided at its turn
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        waiting = [(name, studio) for studio in self._all.values() for name in studio._waiting()]
+        for _, studio in sorted(waiting, key=lambda entry: entry[0]):  # names begin with the time
+            self._queue.put(studio)
         self._worker = threading.Thread(target=self._work_on, name="render", daemon=True)
-        for record in self.log.all():
-            if record.state == WAITING:
-                self._queue.put(record.id)
         self._worker.start()
 
-    def check(self, wanted: JobRequest) -> None:
-        """Raise where it cannot be done, as far as that is known before: of a model that is not loaded, less."""
-        request = wanted.generation
-        for _, each in wanted.requests:
-            method_named(each.method)
-        if model := self.models.loaded(request):
-            # what the job at hand takes now is free again when this one's turn comes
-            self._check_on(wanted, model, self._free_at_first)
+    def _at(self, folder: Path) -> None:
+        """Take the jobs of a folder for one's own."""
+        self.log = Log(folder)
+        self._order = QueueOrder(self.log.folder)
+        self._job: Job | None = None
 
-    @property
-    def room(self) -> int:
-        """Bytes that a job may take when its turn comes: what the job at hand takes is free again then."""
-        return self._room(self._free_at_first)
+    def of_visitor(self, name: str, begins: bool = False) -> Studio:
+        """The studio of a visitor, who sees and changes no job but their own, in the folder <folder>/visitors/NAME.
 
-    def _room(self, free: int) -> int:
-        """Bytes that a job may take where so many are free."""
-        own = gibibytes(self.limits.memory)
-        return min(own, free) if own else max(0, free - KEPT_FREE)
-
-    def _check_on(self, wanted: JobRequest, model: Components, free: int) -> list[str]:
-        """Raise where a model cannot do it, a scene is longer than may be, or memory does not suffice.
-
-        Returns what will be without effect.
+        Of a visitor without a folder it is forgotten at once, unless a job `begins` it.
         """
-        request = wanted.generation
-        image = image_of(self.log.folder, request)
-        notes = wanted.check(model, image)
+        with self._states:
+            if name in self._all:
+                return self._all[name]
+            studio = copy.copy(self)
+            studio._at(self.log.folder / VISITORS / name)
+            if begins:
+                try:
+                    make_folder(studio.log.folder)
+                except OSError as error:
+                    raise AnimaticError(f"{studio.log.folder}: cannot be made ({error.strerror})") from None
+            if studio.log.folder.exists():
+                self._all[name] = studio
+            return studio
 
-        # scenes of a story last their seconds, so that no number of frames was checked
-        if needs_windows(request.story, model, request.sampling.frames):
-            for i, scene in enumerate(request.story, 1):
-                if (frames := round(scene.seconds * model.geometry.fps)) > self.limits.frames:
-                    raise Refused(f"scene {i} has {frames} frames; at most {self.limits.frames} here")
-        for _, each in wanted.requests:
-            check_memory(bind(each, model, image=image), model, request.model, self._room(free))
-        if request.finishing.stages:
-            self.check_stages(request.finishing.stages, render_shape(bind(request, model, image=image)), model.family)
-        return notes
-
-    def check_stages(self, text: str, shape: Shape, source_model: str) -> None:
-        """Raise where finishing stages would make a larger video than may be."""
-        limits = self.limits
-        for after in planned_shapes(shape, resolved(stages_of(text), source_model)):
-            if max(after.width, after.height) > limits.side or after.frames > 8 * limits.frames:
-                size = f"{after.frames} frames of {after.width}x{after.height}"
-                raise Refused(f"that makes {size}; at most {8 * limits.frames} of {limits.side} here")
+    def is_known(self, visitor: str) -> bool:
+        """Whether a visitor has a folder."""
+        return visitor in self._all
 
     def submit(self, action: str, request: Mapping[str, Any]) -> Record:
         """Put a job at the end of the queue. Raises `Refused` where that is full."""
         with self._states:
             # under the lock: two visitors at once may not both get the last place
-            if (count := len(self._waiting())) >= self.limits.waiting:
+            count = sum(len(studio._waiting()) for studio in self._all.values())
+            if count >= self.limits.waiting:
                 raise Refused(f"{count} jobs wait already, the most that may; try again later", 429)
+
+            # where visitors are apart none of them takes all places
+            own = len(self._waiting())
+            if self is not self._all[""] and own >= (most := max(1, self.limits.waiting // 2)):
+                raise Refused(f"{own} jobs of yours wait already; at most {most} of one visitor may", 429)
             record = self.log.add(action, request)
-            self._queue.put(record.id)
+            self._queue.put(self)
         return record
 
     def _work_on(self) -> None:
         """The worker: one job after the other until the studio closes."""
-        while self._queue.get() is not None:
-            with self._states:
-                waiting = [name for name in self._waiting() if name not in self._left_out]
-            if not waiting:
-                continue
-            name = waiting[0]
-            try:
-                self._work(name)
-            except Exception:  # of the log, not of a job: the next one may do better
-                self._left_out.add(name)
-                logger.exception("job %s was left as it is", name)
+        while (studio := self._queue.get()) is not None:
+            studio._work_on_next()
+
+    def _work_on_next(self) -> None:
+        with self._states:
+            waiting = [name for name in self._waiting() if name not in self._left_out]
+        if not waiting:
+            return
+        name = waiting[0]
+        try:
+            self._work(name)
+        except Exception:  # of the log, not of a job: the next one may do better
+            self._left_out.add(name)
+            logger.exception("job %s was left as it is", name)
 
     def _waiting(self) -> list[str]:
         """Names of the jobs that wait, the next one first."""
         return self._order.waiting(self.log.all())
+
+    def _place(self, name: str) -> int:
+        """How many jobs there are until the end of this one, the one at hand left out."""
+        own = self._waiting()
+        before = own.index(name)
+
+        # visitors have their turns in the order in which their jobs came, which the names begin with
+        turn = sorted(own)[before]
+        others = [other for studio in self._all.values() if studio is not self for other in studio._waiting()]
+        return before + 1 + sum(other < turn for other in others)
 
     def queue(self) -> list[dict[str, Any]]:
         """Statuses of the job at hand and of those that wait, in the order in which they are done."""
@@ -188,7 +189,7 @@ class Studio:
             record, job = self.log.get(name), self._job
             status = asdict(record)
             if record.state == WAITING:
-                status["place"] = self._waiting().index(name) + 1
+                status["place"] = self._place(name)
         if job is not None and job.record.id == name and record.state == RUNNING:
             status |= {"done": job.done, "count": job.count, "rest": job.rest, "preview": job.shown}
         return status
@@ -224,17 +225,19 @@ class Studio:
         """
         began = time.monotonic()
         with self._states:
-            self._open = False  # a job that is stopped now waits again, rather than being cancelled
-            if self._job is not None:
-                self._job.stop.set()
+            self._closing.set()  # a job that is stopped now waits again, rather than being cancelled
+            for studio in self._all.values():
+                if studio._job is not None:
+                    studio._job.stop.set()
         self._queue.put(None)
         self._worker.join(patience)
         ended = not self._worker.is_alive()
         if not ended:
             with self._states:
-                for record in self.log.all():
-                    if record.state == RUNNING:
-                        self.log.change(record.id, state=WAITING)
+                for studio in self._all.values():
+                    for record in studio.log.all():
+                        if record.state == RUNNING:
+                            studio.log.change(record.id, state=WAITING)
         self._lock.release()
         left = max(0.0, patience - (time.monotonic() - began))
         return self.estimates.close(left) and ended
@@ -253,13 +256,13 @@ class Studio:
                 if not warned:
                     logger.warning("job %s waits until its record can be written: %s", name, error)
                 warned = True
-            if not self._open:
+            if self._closing.is_set():
                 return None
             time.sleep(RETRY)
 
     def _begin(self, name: str) -> Job | None:
         """Take up a job that still waits."""
-        if not self._open or self.log.get(name).state != WAITING:
+        if self._closing.is_set() or self.log.get(name).state != WAITING:
             return None
         record = self.log.change(name, state=RUNNING)
         self._job = Job(record, self.log.folder / name)
@@ -285,7 +288,7 @@ class Studio:
                 self.estimates.measured(Setup.of(request, model), seconds)
             end: dict[str, Any] = {"state": DONE, "files": tuple(files), "message": "; ".join(notes)}
         except Stopped:
-            end = {"state": CANCELLED if self._open else WAITING}
+            end = {"state": WAITING if self._closing.is_set() else CANCELLED}
         except AnimaticError as error:
             end = {"state": FAILED, "message": str(error)}
         except Exception as error:  # the worker outlives whatever a model does; the traceback is the log's
