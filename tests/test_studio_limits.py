@@ -15,6 +15,7 @@ import torch
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
 from animatic import Scene, Track
+from animatic import free_memory as machine
 from animatic.backbones.components import Components
 from animatic.rendering import request_of
 from animatic.studio import memory
@@ -266,7 +267,7 @@ def test_a_job_that_dies_of_memory_dies_alone(tmp_path, monkeypatch):
 
 def test_a_containers_limit_counts(tmp_path, monkeypatch):
     before = memory.free_memory()
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text("3000000\n")
     (tmp_path / "memory.current").write_text("1000000\n")
     if not torch.cuda.is_available():

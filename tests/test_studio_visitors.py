@@ -187,7 +187,7 @@ def test_visitors_without_a_job_leave_nothing(tmp_path):
             with visitor(server) as fresh:
                 ask(fresh, "gallery")
                 ask(fresh, "queue")
-        assert not (tmp_path / "studio" / "visitors").exists() and len(server.api.studio._all) == 1
+        assert not (tmp_path / "studio" / "visitors").exists() and len(server.api.studio.studios) == 1
     finally:
         server.close()
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import psutil
 import torch
 import torch.nn.functional as F
 
@@ -20,6 +19,7 @@ from .backbones.skeleton import Skeleton, skeleton
 from .core.backbone import MemoryOptions
 from .core.control import Control
 from .errors import AnimaticError
+from .free_memory import free_memory
 from .methods import MethodLike, as_method
 from .methods.requirements import check_method
 from .quiet import quiet
@@ -156,7 +156,7 @@ def rehearse(
     peaks = [cost.memory for cost in (text, prediction, guided, decoding)]
 
     weights = weights_of(bones, quantize)
-    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else free_memory()
     peak = bytes_on_device(bones, weights, offload and on_gpu) + max(peaks)
 
     # Batches differ in their number of entries: the costs of one entry, times all of them.

@@ -12,9 +12,9 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 from .errors import AnimaticError
+from .free_memory import free_memory
 from .scene import Scene, Story, Track
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def check_memory(frames: int, height: int, width: int, latents: int, free: int |
     # Five bytes a number: a float and a byte.
     pixels = frames * height * width * 3
     needed = pixels * 5 + latents * 4 * 8
-    free = psutil.virtual_memory().available if free is None else free
+    free = free_memory() if free is None else free
     if needed <= free:
         return
     needs = f"{frames} frames of {width}x{height} would take {needed / 2**30:.1f} GiB of memory"

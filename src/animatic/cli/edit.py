@@ -10,6 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from ..errors import AnimaticError
+from ..media.frame_buffer import check_memory, most_bytes
+from ..media.reading import probe
 from ..request import FinishingOptions, GenerationRequest, WindowOptions
 from ..request_files import request_in
 from ..scene import Scene, Story
@@ -21,6 +23,7 @@ from .requested import Choices, Sampling, is_other_model, recorded, requested
 from .video import Terminal
 
 T = TypeVar("T")
+INVERTED = 6  # times its frames that an inverted video takes: bytes, floats for the encoder, and what is decoded
 
 
 def edit(
@@ -104,6 +107,10 @@ def _source(source: Path, choices: Choices, invert: str) -> tuple[GenerationRequ
 
     if source.suffix == ".json":
         raise AnimaticError(f"{source}: has no frames to invert; want a video, or no --invert")
+
+    # what the model needs at the least, counted before any frame but the first is decoded
+    found = probe(source)
+    check_memory(source, found.frames, found.height, found.width, most_bytes() // INVERTED)
     video = Video.load(source)
     if damage := video.info.get("damage"):
         line(f"damaged: {damage}")

@@ -13,9 +13,10 @@ from ..core.options import option
 from ..core.seeds import check_seed
 from ..core.setting_values import Value, given_settings
 from ..errors import AnimaticError
+from ..media.reading import probe
 from ..request import GenerationRequest, SamplingOptions, WindowOptions
 from ..request_files import check_paths, request_in
-from ..video import Video, parse_size
+from ..video import parse_size
 from .console import line
 from .options import Given, OptionsOf
 
@@ -83,10 +84,10 @@ def recorded(source: Path, choices: Choices) -> GenerationRequest:
     """
     request = request_in(source)
     if request is None:
-        video = Video.load(source)
-        request = GenerationRequest.before_requests(video.info, source, len(video))
-        if " + " in str(video.info.get("model", "")) and not choices.lora:
-            made_with = video.info["model"]
+        found = probe(source)
+        request = GenerationRequest.before_requests(found.info, source, found.frames)
+        if " + " in str(found.info.get("model", "")) and not choices.lora:
+            made_with = found.info["model"]
             raise AnimaticError(f"{source}: was made with {made_with} and does not say where that is; want --lora FILE")
         open_values = "guidance, size and negative words"
         line(f"{source} does not say with what {open_values} it was made: {request.model}'s own are taken")

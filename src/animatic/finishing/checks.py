@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 
-import psutil
 import torch
 
 from ..backbones.load import is_known
 from ..backbones.plugged import reader_of
 from ..backbones.single_file import single_file
 from ..errors import AnimaticError
+from ..free_memory import free_memory as free_memory_of_machine
 from ..media.frame_buffer import format_bytes
 from .model_kind import ModelKind
 from .stage import NetworkStage, Shape, Stage, StageContext
@@ -59,7 +59,7 @@ def check_stages(stages: Sequence[tuple[str, Stage]], shape: Shape, source_model
                 if not single_file(stage.model) and not reader_of(stage.model, is_known):
                     stage.check_model(ModelKind.named(stage.model))
         else:
-            check_memory(name, stage, before, StageContext(), psutil.virtual_memory().available)
+            check_memory(name, stage, before, StageContext(), free_memory_of_machine())
         before = after
 
 
@@ -80,7 +80,7 @@ def check_plan(
             # The input of the first stage is counted by the stage itself; later ones hold it in addition.
             already_held = shape.bytes if loaded else 0
             held_besides = shape.bytes if i else 0
-            limit = max(1, psutil.virtual_memory().available + already_held - held_besides)
+            limit = max(1, free_memory_of_machine() + already_held - held_besides)
         check_memory(name, stage, before, context, limit)
         before = after
 
@@ -120,7 +120,7 @@ def free_memory(device: str = "") -> int:
     """Free bytes of the device; "" is a GPU if there is one."""
     if _is_gpu(device):
         return torch.cuda.mem_get_info()[0]
-    return psutil.virtual_memory().available
+    return free_memory_of_machine()
 
 
 def _is_gpu(device: str) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import psutil
 
 from ..errors import AnimaticError
+from ..free_memory import free_memory
 from .sound import Sound
 from .timing import ConstantRate
 
+VARIABLE = "ANIMATIC_MOST_VIDEO"  # in the environment: another limit, such as 16e9
+MOST_BYTES = 6e9  # of the frames of one video that is read whole: half a minute of 1920x1080
 RATE = 8.0  # frames per second, where a file does not say
 
 
@@ -39,11 +42,11 @@ class Decoded(NamedTuple):
 
 
 class FrameBuffer:
-    """Frames of one size in one array that grows in place, up to `most` bytes (0: what is free)."""
+    """Frames of one size in one array that grows in place, up to `most` bytes (0: `most_bytes`)."""
 
     def __init__(self, path: Path, count: int, height: int, width: int, most: int = 0) -> None:
         self.path, self.count = path, 0
-        self.most = most or psutil.virtual_memory().available  # before any is taken
+        self.most = most or most_bytes()  # before any is taken
         self.frames = np.empty((0, height, width, 3), np.uint8)
         self._grow(max(1, count))
 
@@ -81,12 +84,31 @@ class FrameBuffer:
 
 
 def check_memory(path: Path, count: int, height: int, width: int, most: int = 0) -> None:
-    """Raise `AnimaticError` where so many frames need more than `most` bytes (0: what is free)."""
+    """Raise `AnimaticError` where so many frames need more than `most` bytes (0: `most_bytes`)."""
     needed = 3 * count * height * width
-    free = most or psutil.virtual_memory().available
-    if needed > free:
-        size = f"{count} frames of {width} x {height} need {format_bytes(needed)}"
-        raise AnimaticError(f"{path}: {size}, {format_bytes(free)} are free; want a shorter or smaller video")
+    limit = most or most_bytes()
+    if needed <= limit:
+        return
+    size = f"{count} frames of {width} x {height} need {format_bytes(needed)}"
+    if not most and needed <= free_memory():
+        want = f"a shorter or smaller video, or {VARIABLE} with another limit, such as {needed:.1e}"
+        raise AnimaticError(f"{path}: {size}, and a video may take {format_bytes(limit)}; want {want}")
+    raise AnimaticError(f"{path}: {size}, {format_bytes(limit)} are free; want a shorter or smaller video")
+
+
+def most_bytes() -> int:
+    """The most bytes that a video's frames may take: `MOST_BYTES`, or what the environment says, if so much is free.
+
+    Raises `AnimaticError` where the environment has a limit that is no number above 0.
+    """
+    given = os.environ.get(VARIABLE, "")
+    try:
+        most = float(given) if given else MOST_BYTES
+    except ValueError:
+        most = 0.0
+    if not most > 0:
+        raise AnimaticError(f"{VARIABLE} is {given[:40]!r}; want a number of bytes, such as 16e9")
+    return int(min(most, free_memory()))
 
 
 def format_bytes(size: int) -> str:

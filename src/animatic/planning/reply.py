@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import AnimaticError
 from ..scene import Box, Scene, Track
 from .boxes import clip
 
@@ -41,10 +42,14 @@ class Reply:
 
         Boxes are clipped to the frame; a box without area means that the object is absent, as in LMD's filter; an
         object without any box is left out. `seconds`: duration where the reply gives none.
+
+        Raises `AnimaticError` where an object has no name.
         """
         tracks: list[Track] = []
         changes = list(self.repairs)
         for item in self.tracks:
+            if not item.phrase.strip():
+                raise AnimaticError("reply: an object has no name; want words for each")
             boxes, item_changes = _within_frame(item)
             changes += item_changes
             if any(box is not None for box in boxes):

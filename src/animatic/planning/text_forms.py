@@ -26,7 +26,7 @@ def _label(words: str) -> re.Pattern[str]:
 
 
 _PART = _label("(objects|background prompt|negative prompt)")
-_FRAME = _label(r"frame[ _]?(\d+)")
+_FRAME = _label(r"frame[ _]?(\d{1,4})")
 _LIST_BEGINS = re.compile(r"[\s*_`>-]*(?:json|python)?\s*\[")  # after the label of a frame; elsewhere it is prose
 _KEYWORD = _label("background keyword")
 _REASONING = _label("reasoning")

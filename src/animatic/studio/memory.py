@@ -13,19 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import torch
 
 from ..backbones.components import Components
 from ..backbones.skeleton import skeleton
 from ..binding import BoundRequest
 from ..errors import AnimaticError
+from ..free_memory import free_memory as free_memory_of_machine
 from ..rehearsal_costs import cast, decoding_cost, guided_cost, passes_of, prediction_cost
 from .log import Refused
 
 OBVIOUS = 20  # times the weights: a clip of the model's own size takes four to six times them (`animatic rehearse`)
 KEPT_FREE = 200 * 2**20  # bytes for the server itself while a job is at work
-CGROUP = Path("/sys/fs/cgroup")  # of a container, whose limit the machine's own numbers do not show
 WORDS = ("can't allocate memory", "not enough memory", "out of memory", "could not allocate", "bad_alloc")
 
 
@@ -33,13 +32,7 @@ def free_memory() -> int:
     """Bytes that a job may take: of the GPU where there is one, else of this machine or container."""
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0]
-    free = psutil.virtual_memory().available
-    try:
-        most = int((CGROUP / "memory.max").read_text())
-        used = int((CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free  # no container, or one without a limit ("max")
-    return min(free, max(0, most - used))
+    return free_memory_of_machine()
 
 
 def check_memory(bound: BoundRequest, model: Components, name: str, free: int) -> None:

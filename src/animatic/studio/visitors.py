@@ -57,7 +57,7 @@ class Visitors:
             if name not in self._apis:
                 studio = self.api.studio.of_visitor(name, begins)
                 api = Api(studio, self.api.planners)
-                if not studio.is_known(name):
+                if name not in studio.studios:
                     return api  # a visitor who has done nothing yet costs no memory
                 self._apis[name] = api
             return self._apis[name]

@@ -64,13 +64,13 @@ class Studio(JobChecks):
         # an entry for each job that was added: whose it is, None to end. Which one is next is decided at its turn.
         self._queue: queue.SimpleQueue[Studio | None] = queue.SimpleQueue()
         self._at(Path(folder))
-        self._all: dict[str, Studio] = {"": self}  # with those of visitors, by their names
+        self.studios: dict[str, Studio] = {"": self}  # with those of visitors, by their names
         try:
             self.models.load(self.models.names[0])
             self._free_at_first = free_memory()
             for place in sorted((self.log.folder / VISITORS).glob("*/")):
                 self.of_visitor(place.name)
-            for studio in self._all.values():
+            for studio in self.studios.values():
                 for record in studio.log.all():
                     if record.state == RUNNING:
                         message = "the server stopped in the middle; render it again"
@@ -80,7 +80,7 @@ class Studio(JobChecks):
             raise
 
         # one worker: two renders at once would need the memory of both, and take as long
-        waiting = [(name, studio) for studio in self._all.values() for name in studio._waiting()]
+        waiting = [(name, studio) for studio in self.studios.values() for name in studio._waiting()]
         for _, studio in sorted(waiting, key=lambda entry: entry[0]):  # names begin with the time
             self._queue.put(studio)
         self._worker = threading.Thread(target=self._work_on, name="render", daemon=True)
@@ -98,8 +98,8 @@ class Studio(JobChecks):
         Of a visitor without a folder it is forgotten at once, unless a job `begins` it.
         """
         with self._states:
-            if name in self._all:
-                return self._all[name]
+            if name in self.studios:
+                return self.studios[name]
             studio = copy.copy(self)
             studio._at(self.log.folder / VISITORS / name)
             if begins:
@@ -108,24 +108,20 @@ class Studio(JobChecks):
                 except OSError as error:
                     raise AnimaticError(f"{studio.log.folder}: cannot be made ({error.strerror})") from None
             if studio.log.folder.exists():
-                self._all[name] = studio
+                self.studios[name] = studio
             return studio
-
-    def is_known(self, visitor: str) -> bool:
-        """Whether a visitor has a folder."""
-        return visitor in self._all
 
     def submit(self, action: str, request: Mapping[str, Any]) -> Record:
         """Put a job at the end of the queue. Raises `Refused` where that is full."""
         with self._states:
             # under the lock: two visitors at once may not both get the last place
-            count = sum(len(studio._waiting()) for studio in self._all.values())
+            count = sum(len(studio._waiting()) for studio in self.studios.values())
             if count >= self.limits.waiting:
                 raise Refused(f"{count} jobs wait already, the most that may; try again later", 429)
 
             # where visitors are apart none of them takes all places
             own = len(self._waiting())
-            if self is not self._all[""] and own >= (most := max(1, self.limits.waiting // 2)):
+            if self is not self.studios[""] and own >= (most := max(1, self.limits.waiting // 2)):
                 raise Refused(f"{own} jobs of yours wait already; at most {most} of one visitor may", 429)
             record = self.log.add(action, request)
             self._queue.put(self)
@@ -159,7 +155,7 @@ class Studio(JobChecks):
 
         # visitors have their turns in the order in which their jobs came, which the names begin with
         turn = sorted(own)[before]
-        others = [other for studio in self._all.values() if studio is not self for other in studio._waiting()]
+        others = [other for studio in self.studios.values() if studio is not self for other in studio._waiting()]
         return before + 1 + sum(other < turn for other in others)
 
     def queue(self) -> list[dict[str, Any]]:
@@ -226,7 +222,7 @@ class Studio(JobChecks):
         began = time.monotonic()
         with self._states:
             self._closing.set()  # a job that is stopped now waits again, rather than being cancelled
-            for studio in self._all.values():
+            for studio in self.studios.values():
                 if studio._job is not None:
                     studio._job.stop.set()
         self._queue.put(None)
@@ -234,7 +230,7 @@ class Studio(JobChecks):
         ended = not self._worker.is_alive()
         if not ended:
             with self._states:
-                for studio in self._all.values():
+                for studio in self.studios.values():
                     for record in studio.log.all():
                         if record.state == RUNNING:
                             studio.log.change(record.id, state=WAITING)
