@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import AnimaticError, warn
 from .language_model import Message, ModelReply
+from .server_key import VARIABLE, check_address, key_for
 from .server_protocol import Answer, AnswerLimits, ServerFeatures, features_of, request_body, streamed
 
 LOCAL_KEY = "none"  # a local server needs no key
@@ -43,10 +44,10 @@ class RateLimiter:
 class Server:
     """A chat model on an OpenAI-compatible server (OpenAI, vLLM, llama.cpp, Ollama, `transformers serve`).
 
-    `base_url` "" is OpenAI's. The key is read from OPENAI_API_KEY; a server of one's own needs none. `timeout`: seconds
-    for one reply in all, retries included. `retries`: of what may pass (429 with its Retry-After, 5xx, a broken line),
-    with growing pauses. `limits`: of an answer's size. `progress` is given the number of characters that have
-    come, and 0 at the end.
+    `base_url` "" is OpenAI's. The key is read from OPENAI_API_KEY, see `key_for`; a server of one's own needs none.
+    `timeout`: seconds for one reply in all, retries included. `retries`: of what may pass (429 with its Retry-After,
+    5xx, a broken line), with growing pauses. `limits`: of an answer's size. `progress` is given the number of
+    characters that have come, and 0 at the end.
 
     A scene is asked for with a JSON schema, else as a tool's arguments, else in words alone; what a server refuses is
     remembered for the process.
@@ -62,6 +63,9 @@ class Server:
     planner: str = "openai"
     limits: AnswerLimits = field(default_factory=AnswerLimits)
     progress: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        check_address(self.base_url)
 
     @property
     def settings(self) -> str:
@@ -109,7 +113,7 @@ class Server:
 
     @property
     def _key(self) -> str:
-        return os.environ.get("OPENAI_API_KEY", "")
+        return os.environ.get(VARIABLE, "")
 
     def _endpoint(self, client: Any) -> Any:
         """The endpoint of the client that takes the body."""
@@ -130,7 +134,7 @@ class Server:
         async with asyncio.timeout(self.timeout), limited_client(self.limits, statuses) as http:
             # the client retries what may pass; the time limit is around it all
             client = openai.AsyncOpenAI(
-                api_key=self._key or LOCAL_KEY, base_url=self.base_url or None, timeout=None,
+                api_key=key_for(self.base_url) or LOCAL_KEY, base_url=self.base_url or None, timeout=None,
                 max_retries=self.retries, http_client=http,
             )  # fmt: skip
             try:
