@@ -28,6 +28,8 @@ from ..story_edit import Edit
 from ..video import PALETTE, parse_size
 from . import images
 from .before_rendering import Count, EstimateEndpoints, Guidance, Name, Value
+from .folder_endpoints import FolderEndpoints
+from .folders import Folders
 from .job_request import JobRequest
 from .limits import check_amounts, story_within
 from .log import DONE, Record, Refused
@@ -54,13 +56,14 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Path = Annotated[str, Field(max_length=400)]
 
 
-class Api(TakeEndpoints, EstimateEndpoints):
+class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
     """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
         """`planners` are language models by name and their options, beside "rules" and "paste"."""
         self.studio, self.limits = studio, studio.limits
         self.marks = Marks(studio.log.folder)
+        self.folder_names = Folders(studio.log.folder)
         self.planners = {"rules": PlannerOptions(), **(planners or {})}
 
     def options(self) -> dict[str, Any]:
@@ -253,18 +256,27 @@ class Api(TakeEndpoints, EstimateEndpoints):
         return self.queue()
 
     def gallery(
-        self, search: str = "", first: Annotated[int, Field(ge=0)] = 0, favourites: bool = False
+        self,
+        search: str = "",
+        first: Annotated[int, Field(ge=0)] = 0,
+        favourites: bool = False,
+        folder: Name | None = None,
     ) -> dict[str, Any]:
         """Jobs, newest first, whose prompt, method, model, state or notes hold every word of `search`.
 
-        `favourites`: only those with a favourite take.
+        `favourites`: only those with a favourite take; `folder`: only those in it, "" for those in none.
         """
         words = search.lower().split()
+        places = self.folder_names.places()
+        if folder:
+            self.folder_names.check_known(folder)
         found = []
         for record in reversed(self.studio.log.all()):
             marks = self.marks.of(record.id).values()
             notes = [mark.note for mark in marks]
-            if _holds(record, notes, words) and (not favourites or any(mark.favourite for mark in marks)):
+            is_in = folder is None or places.get(record.id, "") == folder
+            is_wanted = not favourites or any(mark.favourite for mark in marks)
+            if is_in and is_wanted and _holds(record, notes, words):
                 found.append(record)
         page = found[first : first + PAGE]
         return {"count": len(found), "jobs": [self.with_links(asdict(record)) for record in page]}
@@ -287,6 +299,7 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
 ENDPOINTS = (
     "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery", "suggest",
     "more", "mark", "delete", "restore", "trash", "empty_trash", "estimate", "sizes", "queue", "move",
+    "folders", "create_folder", "rename_folder", "delete_folder", "put_in_folder",
 )  # fmt: skip
 
 
