@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
+from conftest import needs_browser
 from test_studio_page import browser, page, server  # noqa: F401 - fixtures
 from test_studio_queue import queued, until
 from test_studio_takes_page import serious_violations
 
-from conftest import needs_browser
 from animatic.studio.api import Api
 from animatic.studio.folders import FILE, MOST, Folders
 from animatic.studio.log import DONE, Refused
@@ -137,3 +137,65 @@ def test_damaged_folders_are_said_and_left_out(tmp_path):
     (tmp_path / FILE).write_text('{"version": 1, "folders": {"a": ["x"], "b": ["x"]}}')
     with pytest.warns(match="a job is in two folders"):
         assert Folders(tmp_path).all() == {}
+
+
+# ---- on the page
+
+
+@pytest.fixture
+def cards(server, page):  # noqa: F811
+    """The gallery with two videos."""
+    studio = server.api.studio
+    while len(studio.log.all()) < 2:
+        queued(studio)
+    until(lambda: all(record.state == DONE for record in studio.log.all()))
+    page.click("#to-gallery")
+    page.wait_for_selector("#cards li:nth-child(2)")
+    return page
+
+
+@pytest.mark.browser
+@needs_browser
+def test_folders_on_the_page(cards, tmp_path):
+    page = cards  # noqa: F811
+    expect = pytest.importorskip("playwright.sync_api").expect
+    assert page.is_hidden("#folder-rename") and page.locator("#cards select:visible").count() == 0
+
+    # a folder, and a card dragged into it, another put there by its menu
+    page.fill("#folder-name", "bears")
+    page.press("#folder-name", "Enter")
+    page.wait_for_selector("#folders button:text('bears (0)')")
+    picture = page.locator("#cards li video").first.bounding_box()
+    goal = page.locator("#folders [data-folder=bears]").bounding_box()
+    page.mouse.move(picture["x"] + 20, picture["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(goal["x"] + 10, goal["y"] + 10, steps=5)
+    assert page.locator("#folders .target").inner_text() == "bears (0)"
+    page.mouse.up()
+    page.wait_for_selector("#folders button:text('bears (1)')")
+    assert page.locator("#cards select").first.input_value() == "bears"
+    page.locator("#cards select").nth(1).select_option("bears")
+    page.wait_for_selector("#folders button:text('bears (2)')")
+
+    # filtered, renamed, exported
+    page.locator("#cards select").first.select_option("")
+    page.click("#folders button:text('bears (1)')")
+    expect(page.locator("#cards li")).to_have_count(1)
+    page.fill("#folder-name", "polar  bears ")
+    page.click("#folder-rename")
+    page.wait_for_selector('#folders [aria-pressed=true]:text("polar bears (1)")')
+    with page.expect_download() as download:
+        page.click("#folder-export")
+    download.value.save_as(tmp_path / "folder.zip")
+    index = json.loads(zipfile.ZipFile(tmp_path / "folder.zip").read("project.json"))
+    assert list(index["folders"]) == ["polar bears"] and len(index["jobs"]) == 1
+    assert serious_violations(page) == []
+
+    # deleted and brought back
+    page.click("#folder-delete")
+    page.wait_for_selector("#folders button:text('polar bears')", state="hidden")
+    expect(page.locator("#cards li")).to_have_count(2)
+    page.click("#messages button:text('Undo')")
+    page.wait_for_selector("#folders button:text('polar bears (1)')")
+    page.click("#folders button:text('In no folder')")
+    expect(page.locator("#cards li")).to_have_count(1)

@@ -54,7 +54,9 @@ def skip_where_driver_is_newer(browser, error: type[Exception]) -> None:
         if "unknown command" not in str(problem):
             raise
         command = str(problem).splitlines()[0]
-        pytest.skip(f"this playwright is newer than Firefox {browser.version} ({command}); want that of constraints.txt")
+        pytest.skip(
+            f"this playwright is newer than Firefox {browser.version} ({command}); want that of constraints.txt"
+        )
 
 
 def type_over(page, selector: str, text: str) -> None:  # noqa: F811

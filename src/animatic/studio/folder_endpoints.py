@@ -20,11 +20,13 @@ class FolderEndpoints:
     folder_names: Folders
 
     def folders(self) -> dict[str, Any]:
-        """Folders by name: {"folders": [{"name", "jobs": [id ...]}]}; jobs in the trash are not among them."""
-        there = {record.id for record in self.studio.log.all()}
+        """Folders by name: {"folders": [{"name", "jobs": [id ...], "with_videos": [id ...]}]}; none of the trash."""
+        there = {record.id: record for record in self.studio.log.all()}
         found = []
         for name, jobs in self.folder_names.all().items():
-            found.append({"name": name, "jobs": [job for job in jobs if job in there]})
+            kept = [job for job in jobs if job in there]
+            with_videos = [job for job in kept if there[job].files]
+            found.append({"name": name, "jobs": kept, "with_videos": with_videos})
         return {"folders": found}
 
     def create_folder(self, name: Name, jobs: Names | None = None) -> dict[str, Any]:
