@@ -153,7 +153,7 @@ class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
         fps: Rate | None = None,
         negative: str | None = None,
         overlap: Fraction | None = None,
-        transitions: Windows | None = None,
+        transitions: Windows | Annotated[str, Field(max_length=400)] | None = None,
         longer_middle: Windows | None = None,
         loras: list[Path] | None = None,
         then: str = "",
@@ -167,7 +167,9 @@ class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
         The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
-        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `image` is a
+        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `transitions` join
+        the scenes: so many windows with a mix of both prompts, cut, or crossfade:FRAMES, one for each join or for all,
+        such as "2,cut,crossfade:8". `image` is a
         PNG, JPEG or WebP in base64 that the video begins with, or the digest of one sent before. `takes` are made from
         as many seeds, `seed` and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
         `fast` reuses features between unguided steps: quicker, and not exact.
