@@ -302,6 +302,7 @@ def test_a_task_takes_the_clicks_of_the_guide(name, page, tmp_path):  # noqa: F8
 def test_a_story_has_the_frames_of_the_command_line(page, server, here, tmp_path, downloads):  # noqa: F811
     """Planned, put in another order and rendered on the page; exported there and rendered by `animatic render`."""
     story_in_another_order(page, Hand(page), tmp_path)
+    page.select_option("#tabs .join select", "crossfade")
     method = page.input_value("#stack") or page.input_value("#method")
     for field, text in {"#steps": "3", "#seed": "7", "#size": "48x64"}.items():
         type_over(page, field, text)
@@ -318,7 +319,7 @@ def test_a_story_has_the_frames_of_the_command_line(page, server, here, tmp_path
         shutil.copyfileobj(answer, file)
     exported = Hand(page).export(tmp_path / "exported.json", downloads)
     assert len(json.loads(exported.read_text())["scenes"]) == 2
-    sampling = ["--method", method, "--seed", "7", "--steps", "3", "--size", "48x64"]
+    sampling = ["--method", method, "--seed", "7", "--steps", "3", "--size", "48x64", "--transitions", "crossfade:4"]
     code, _, error = here("render", str(exported), *sampling, "-o", "command.mkv")
     assert code == 0, error
 

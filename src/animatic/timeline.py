@@ -71,9 +71,7 @@ class WindowLayout:
 BY_TIME = WindowLayout()
 
 
-def by_count(
-    scenes: int, size: int, overlap: int, transitions: int | Sequence[int], middle: int = 0
-) -> WindowPlan:
+def by_count(scenes: int, size: int, overlap: int, transitions: int | Sequence[int], middle: int = 0) -> WindowPlan:
     """DiTCtrl's plan: a window a scene and `middle` more for each scene between others, `transitions` in between.
 
     `transitions` are the same between all scenes, or one for each join. Where they are all n,
@@ -135,9 +133,7 @@ def by_time(lengths: Sequence[int], size: int, overlap: int, transitions: int | 
     return WindowPlan(tuple(windows), size, frames, tuple(end / frames for end in ends))
 
 
-def between_cuts(
-    lengths: Sequence[int], size: int, overlap: int, transitions: Sequence[Transition]
-) -> WindowPlan:
+def between_cuts(lengths: Sequence[int], size: int, overlap: int, transitions: Sequence[Transition]) -> WindowPlan:
     """Windows over scenes of so many frames each, as `by_time` lays them, those between two cuts for themselves.
 
     What lies between two cuts is made as long as a window where it is shorter.

@@ -8,6 +8,7 @@ import { boxesAt } from "./key_times.js";
 import { t } from "./language.js";
 import { stop } from "./player.js";
 import { addView, change, copy, currentScene, draw, hue, scenesOf, state } from "./state.js";
+import { joinOf } from "./transitions.js";
 
 const LONGEST = 60; // seconds of a scene
 
@@ -40,24 +41,6 @@ function drawStrip() {
   $("tabs").classList.toggle("strip", isStory);
   const cards = state.story.flatMap((scene, i) => (i ? [joinOf(i), cardOf(scene, i, isStory)] : [cardOf(scene, i, isStory)]));
   $("tabs").replaceChildren(...cards, ...tools);
-}
-
-/** What joins scene `i` and the one before: windows with a mix of both prompts. A story has one number for all joins. */
-function joinOf(i) {
-  const { value, placeholder, min, max } = $("transitions");
-  const join = make("input", { type: "number", className: "join", min, max, step: 1, value, placeholder });
-  join.title = t("Windows with a mix of both prompts, the same between all scenes; empty is the method's own number");
-  join.ariaLabel = t("Windows between scenes {before} and {after} with a mix of both prompts", { before: i, after: i + 1 });
-  join.dataset.focus = `join ${i}`;
-  join.onchange = () => {
-    if (!join.checkValidity()) {
-      join.reportValidity();
-      return;
-    }
-    $("transitions").value = join.value;
-    $("transitions").dispatchEvent(new Event("change", { bubbles: true }));
-  };
-  return join;
 }
 
 /** A scene's card: its thumbnail and number; in a story also its seconds. */
