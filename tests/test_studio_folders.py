@@ -1,4 +1,4 @@
-"""Folders of the studio: created, renamed, filled, deleted and undone, kept on the disk and in projects, on the page too."""
+"""Folders of the studio: created, renamed, filled, deleted and undone, kept on the disk and in projects."""
 
 import io
 import json
@@ -107,7 +107,7 @@ def test_folders_of_strangers(api, jobs, folders):
                 content = json.dumps({**json.loads(content), "folders": folders}).encode()
             after.writestr(name, content)
     count = api.gallery()["count"]
-    with pytest.raises(Refused, match="the file is no project|of the folder is|of the project is called"):
+    with pytest.raises(Refused, match=r"the file is no project|of the folder is|of the project is called"):
         api.import_project(changed)
     assert api.gallery()["count"] == count and shown(api) == {}
 

@@ -60,7 +60,7 @@ def skip_where_driver_is_newer(browser, error: type[Exception]) -> None:
 
 
 def type_over(page, selector: str, text: str) -> None:  # noqa: F811
-    """Type in place of what a field holds. playwright's `fill` adds to a number in Firefox, and its change is not told."""
+    """Type in place of what a field holds: in Firefox `fill` adds to a number, and its change is not told."""
     page.focus(selector)
     page.keyboard.press("Control+A")
     page.keyboard.type(text)
@@ -106,7 +106,7 @@ class Hand:
         return path
 
     def export(self, path: Path, downloads: Path) -> Path:
-        """Export the story, which the page makes itself: BiDi tells of no such download, the file comes all the same."""
+        """Export the story. BiDi tells of no download that a page makes itself; the file comes all the same."""
         if self.page.context.browser.browser_type.name == "chromium":
             return self.save("#export", path)
         self.click("#export")

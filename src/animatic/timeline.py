@@ -57,9 +57,9 @@ class WindowLayout:
     """How windows lie over a story.
 
     `overlap` is what neighbours have in common, as a fraction of a window (0 to less than 1). `transitions`: what
-    joins two scenes, how many windows are given a mix of both prompts, or a text as in `transitions`. With `by_count` the number of scenes decides how long
-    the video is, not their seconds (DiTCtrl, see `by_count`); `longer_middle` are further windows for each scene
-    between others, which only that layout knows.
+    joins two scenes: how many windows are given a mix of both prompts, or a text, see the module of that name. With
+    `by_count` the number of scenes decides how long the video is, not their seconds (DiTCtrl, see `by_count`);
+    `longer_middle` are further windows for each scene between others, which only that layout knows.
     """
 
     overlap: float = 0.5

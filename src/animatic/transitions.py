@@ -79,13 +79,12 @@ def check_crossfades(frames: int, cuts: Sequence[int], fades: Sequence[int]) -> 
         length = borders[i + 1] - borders[i]
         if around[i] + around[i + 1] > length:
             fade = max(around[i], around[i + 1])
-            raise AnimaticError(
-                f"a crossfade of {fade} frames joins a part of {length} frames between cuts; want fewer, or longer scenes"
-            )
+            joined = f"a crossfade of {fade} frames joins a part of {length} frames between cuts"
+            raise AnimaticError(f"{joined}; want fewer, or longer scenes")
 
 
 def crossfaded(clip: np.ndarray, cuts: Sequence[int], fades: Sequence[int]) -> np.ndarray:
-    """Frames `[frame, height, width, 3]`, uint8, in which the parts between `cuts` overlap by as many frames as `fades`.
+    """Frames `[frame, height, width, 3]`, uint8, in which parts between `cuts` overlap by as many frames as `fades`.
 
     Where parts overlap the first fades out as the next fades in, linearly. The clip is as many frames shorter.
     """

@@ -27,7 +27,7 @@ from ..scene import story_json
 from ..story_edit import Edit
 from ..video import PALETTE, parse_size
 from . import images
-from .before_rendering import Count, EstimateEndpoints, Guidance, Name, Value
+from .before_rendering import Count, EstimateEndpoints, File, Guidance, Name, Value
 from .folder_endpoints import FolderEndpoints
 from .folders import Folders
 from .job_request import JobRequest
@@ -53,7 +53,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Windows = Annotated[int, Field(ge=0, le=100)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Path = Annotated[str, Field(max_length=400)]
 
 
 class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
@@ -155,7 +154,7 @@ class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
         overlap: Fraction | None = None,
         transitions: Windows | Annotated[str, Field(max_length=400)] | None = None,
         longer_middle: Windows | None = None,
-        loras: list[Path] | None = None,
+        loras: list[File] | None = None,
         then: str = "",
         image: str = "",
         takes: Count = 1,
@@ -167,11 +166,11 @@ class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
         The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
-        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `transitions` join
-        the scenes: so many windows with a mix of both prompts, cut, or crossfade:FRAMES, one for each join or for all,
-        such as "2,cut,crossfade:8". `image` is a
-        PNG, JPEG or WebP in base64 that the video begins with, or the digest of one sent before. `takes` are made from
-        as many seeds, `seed` and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
+        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `transitions`
+        join the scenes: so many windows with a mix of both prompts, cut, or crossfade:FRAMES, one for each join or for
+        all, such as "2,cut,crossfade:8". `image` is a PNG, JPEG or WebP in base64 that the video begins with, or the
+        digest of one sent before. `takes` are made from as many seeds, `seed` and those after it; `vary`,
+        {"name": SETTING, "values": [...]}, makes one with each value.
         `fast` reuses features between unguided steps: quicker, and not exact.
         """
         sides = parse_size(size)

@@ -125,7 +125,7 @@ class TakeEndpoints:
         return self.with_links(self.studio.status(id))
 
     def with_links(self, status: dict[str, Any]) -> dict[str, Any]:
-        """A status with addresses in place of the names of files, "marks" of each take, and the "folder" that it is in."""
+        """A status with addresses in place of the names of files, "marks" of each take, and the "folder" it is in."""
         address = f"/made/{status['id']}"
         marked = self.marks.of(status["id"])
         linked, marks = [], []
