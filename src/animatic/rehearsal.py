@@ -49,9 +49,10 @@ class Rehearsal:
 
     `weights`: by part. `text`, `denoising`, `guiding` and `decoding`: most activations at once of each stage, guided
     passes with what their gradients need. `adding`: beside the weights while LoRAs and embeddings are added. `peak`:
-    the most on the device, `main_memory`: in main memory, where weights wait, or are changed, there. `free` and `fits`: of the device. `would_fit`: memory options with which it would fit, () where it does
-    or none helps. `step_flops`: of a step without guided passes, `guided_flops`: of one guided pass, `flops`: of all.
-    `download`: bytes that the hub sends; None where the files' sizes are not known, 0 for a folder.
+    the most on the device, `main_memory`: in main memory, where weights wait, or are changed, there. `free` and `fits`:
+    of the device. `would_fit`: memory options with which it would fit, () where it does or none helps. `step_flops`: of
+    a step without guided passes, `guided_flops`: of one guided pass, `flops`: of all. `download`: bytes that the hub
+    sends; None where the files' sizes are not known, 0 for a folder.
     """
 
     model: str
