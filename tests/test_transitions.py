@@ -11,8 +11,9 @@ from animatic import AnimaticError, Scene, Track, Video
 from animatic.backbones import load
 from animatic.core.geometry import Geometry
 from animatic.scene import save_story
-from animatic.timeline import Window, WindowLayout, between_cuts, by_time, timeline_of
+from animatic.timeline import WindowLayout, timeline_of
 from animatic.transitions import Transition, check_crossfades, crossfaded, transitions_of
+from animatic.window_plan import Window, between_cuts, by_time
 
 LEFT, RIGHT = (0.05, 0.3, 0.45, 0.7), (0.55, 0.3, 0.95, 0.7)
 STORY = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -28,14 +28,14 @@ from ..story_edit import Edit
 from ..video import PALETTE, parse_size
 from . import images
 from .before_rendering import Count, EstimateEndpoints, File, Guidance, Name, Value
-from .folder_endpoints import FolderEndpoints
 from .folders import Folders
+from .gallery_endpoints import GalleryEndpoints
 from .job_request import JobRequest
 from .limits import check_amounts, story_within
-from .log import DONE, Record, Refused
+from .log import DONE, Refused
 from .marks import Marks
 from .models import with_names
-from .takes import TakeEndpoints, seeds_from
+from .takes import seeds_from
 from .variation import Variation
 from .work import Studio
 
@@ -45,7 +45,6 @@ FINISHES = {
     "motion:4,upscale:2": "more frames, then larger",
     "lanczos:2": "twice the size without a network",
 }  # offered by the page; any other can be asked for
-PAGE = 24  # records of the gallery at a time
 
 Kind = Literal["video", "image", "story"]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
@@ -55,7 +54,7 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
+class Api(GalleryEndpoints, EstimateEndpoints):
     """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
@@ -256,32 +255,6 @@ class Api(TakeEndpoints, EstimateEndpoints, FolderEndpoints):
         self.studio.move(id, place)
         return self.queue()
 
-    def gallery(
-        self,
-        search: str = "",
-        first: Annotated[int, Field(ge=0)] = 0,
-        favourites: bool = False,
-        folder: Name | None = None,
-    ) -> dict[str, Any]:
-        """Jobs, newest first, whose prompt, method, model, state or notes hold every word of `search`.
-
-        `favourites`: only those with a favourite take; `folder`: only those in it, "" for those in none.
-        """
-        words = search.lower().split()
-        places = self.folder_names.places()
-        if folder:
-            self.folder_names.check_known(folder)
-        found = []
-        for record in reversed(self.studio.log.all()):
-            marks = self.marks.of(record.id).values()
-            notes = [mark.note for mark in marks]
-            is_in = folder is None or places.get(record.id, "") == folder
-            is_wanted = not favourites or any(mark.favourite for mark in marks)
-            if is_in and is_wanted and _holds(record, notes, words):
-                found.append(record)
-        page = found[first : first + PAGE]
-        return {"count": len(found), "jobs": [self.with_links(asdict(record)) for record in page]}
-
 
 def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
     """One endpoint by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
@@ -302,10 +275,3 @@ ENDPOINTS = (
     "more", "mark", "delete", "restore", "trash", "empty_trash", "estimate", "sizes", "queue", "move",
     "folders", "create_folder", "rename_folder", "delete_folder", "put_in_folder",
 )  # fmt: skip
-
-
-def _holds(record: Record, notes: Sequence[str], words: Sequence[str]) -> bool:
-    generation = record.request["generation"]
-    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id, *notes)
-    text = " ".join(parts).lower()
-    return all(word in text for word in words)

@@ -1,23 +1,50 @@
-"""Endpoints for the folders of the gallery."""
+"""Endpoints for the gallery: what was rendered, searched, and put into folders."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from .folders import Folders
-from .work import Studio
+from .log import Record
+from .takes import TakeEndpoints
+
+PAGE = 24  # records of the gallery at a time
 
 Name = Annotated[str, Field(max_length=80)]
 Names = Annotated[list[Name], Field(max_length=10_000)]
 
 
-class FolderEndpoints:
-    """The part of `api.Api` that is about folders."""
+class GalleryEndpoints(TakeEndpoints):
+    """The part of `api.Api` that is about the gallery and its folders."""
 
-    studio: Studio
-    folder_names: Folders
+    def gallery(
+        self,
+        search: str = "",
+        first: Annotated[int, Field(ge=0)] = 0,
+        favourites: bool = False,
+        folder: Name | None = None,
+    ) -> dict[str, Any]:
+        """Jobs, newest first, whose prompt, method, model, state or notes hold every word of `search`.
+
+        `favourites`: only those with a favourite take; `folder`: only those in it, "" for those in none.
+        """
+        words = search.lower().split()
+        places = self.folder_names.places()
+        if folder:
+            self.folder_names.check_known(folder)
+        found = []
+        for record in reversed(self.studio.log.all()):
+            marks = self.marks.of(record.id).values()
+            notes = [mark.note for mark in marks]
+            is_in = folder is None or places.get(record.id, "") == folder
+            is_wanted = not favourites or any(mark.favourite for mark in marks)
+            if is_in and is_wanted and _holds(record, notes, words):
+                found.append(record)
+        page = found[first : first + PAGE]
+        return {"count": len(found), "jobs": [self.with_links(asdict(record)) for record in page]}
 
     def folders(self) -> dict[str, Any]:
         """Folders by name: {"folders": [{"name", "jobs": [id ...], "with_videos": [id ...]}]}; none of the trash."""
@@ -56,3 +83,10 @@ class FolderEndpoints:
         for job in jobs:
             if job not in trashed:
                 self.studio.log.get(job)
+
+
+def _holds(record: Record, notes: Sequence[str], words: Sequence[str]) -> bool:
+    generation = record.request["generation"]
+    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id, *notes)
+    text = " ".join(parts).lower()
+    return all(word in text for word in words)
