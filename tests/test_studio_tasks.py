@@ -132,7 +132,9 @@ def scenes(page) -> list:  # noqa: F811
 
 def make_quick(page) -> None:  # noqa: F811
     """The least that can be rendered, so that the tests are quick; no part of a task."""
-    page.select_option("#method", "none")
+    with page.expect_response("**/api/fields"):
+        page.select_option("#method", "none")
+    page.wait_for_load_state("networkidle")  # what the fields of the method move would be missed by a click
     page.uncheck("#none")
     type_over(page, "#steps", "1")
     type_over(page, "#frames", "2")
