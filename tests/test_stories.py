@@ -20,7 +20,8 @@ from animatic.denoising import encode_stories
 from animatic.errors import AnimaticError
 from animatic.rendering import render
 from animatic.scene import Scene, Track
-from animatic.timeline import Timeline, WindowLayout, by_count, check_memory, timeline_of
+from animatic.timeline import Timeline, WindowLayout, check_memory, timeline_of
+from animatic.window_plan import by_count
 
 BOX = ((0.1, 0.1, 0.5, 0.6), (0.5, 0.4, 0.9, 0.9))
 SCENES = tuple(Scene(f"a {word} cat runs", (Track("cat", BOX),)) for word in ("red", "pink", "the"))

@@ -5,6 +5,8 @@ import threading
 import time
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
@@ -12,7 +14,7 @@ from conftest import needs_browser
 from test_studio_page import browser, page, server  # noqa: F401 - fixtures
 
 import animatic
-from animatic import Scene, Track
+from animatic import AnimaticError, Scene, Track
 from animatic.backbones.skeleton import skeleton
 from animatic.callbacks import FINISHING, RENDERING
 from animatic.scene import story_json
@@ -105,6 +107,73 @@ def test_what_a_render_would_refuse_is_not_counted(api, monkeypatch):
         said = api.estimate(SCENE, **words)
         assert said["memory"] is None and said["reason"], words
     assert api.estimate({"prompt": "", "tracks": []})["reason"]
+
+
+# ---- LoRAs and embeddings
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory):
+    """A LoRA of rank 4 for one layer of `mini`: its file, and the layer's weight."""
+    path = tmp_path_factory.mktemp("lora") / "hat.safetensors"
+    network = animatic.load("mini").unet
+    name = next(name for name, _ in network.named_modules() if name.endswith("attn2.to_q"))
+    weight = network.get_submodule(name).weight
+    state = {f"unet.{name}.lora_A.weight": torch.ones(4, weight.shape[1])}
+    save_file({**state, f"unet.{name}.lora_B.weight": torch.ones(weight.shape[0], 4)}, path)
+    return path, weight
+
+
+def test_a_lora_takes_memory_while_it_is_added(lora, tmp_path):
+    file, weight = lora
+    plain = animatic.rehearse("mini", frames=1, device="cpu", speed=1.0)
+    added = animatic.rehearse("mini", frames=1, device="cpu", speed=1.0, loras=[f"{file}:0.5"])
+    numbers = 4 * sum(weight.shape)
+    assert plain.adding == 0 and added.adding == 4 * (numbers + 4 * weight.numel())
+    assert added.peak == max(plain.peak, sum(plain.weights.values()) + added.adding)
+    assert added.flops == plain.flops  # it is in the weights
+
+    # one that is larger than the render decides how much there must be
+    large = tmp_path / "large.safetensors"
+    state = load_file(file)
+    rank = plain.peak // 4 // sum(weight.shape)
+    save_file(
+        {name: torch.zeros([rank if side == 4 else side for side in rows.shape]) for name, rows in state.items()}, large
+    )
+    decided = animatic.rehearse("mini", frames=1, device="cpu", speed=1.0, loras=[(str(large), 1.0, "")])
+    assert decided.peak > plain.peak
+    state[next(iter(state))] = torch.ones(4, 3)
+    save_file(state, large)
+    with pytest.raises(AnimaticError, match=r"want a LoRA of this network|does not fit"):
+        animatic.rehearse("mini", frames=1, speed=1.0, loras=[str(large)])
+
+
+def test_an_embedding_is_among_the_weights(tmp_path):
+    file = tmp_path / "toy.safetensors"
+    save_file({"toy": torch.ones(3, 64)}, file)
+    plain = animatic.rehearse("mini", frames=1, device="cpu", speed=1.0)
+    added = animatic.rehearse("mini", frames=1, device="cpu", speed=1.0, embeddings=[str(file)])
+    assert added.weights == {**plain.weights, "embeddings": 3 * 64 * 4}
+    assert added.peak == plain.peak + 3 * 64 * 4
+
+
+def test_the_studio_counts_its_loras(lora, tmp_path):
+    file, _ = lora
+    api = Api(Studio(tmp_path / "studio", loras=[str(file)]))
+    try:
+        said = api.estimate(SCENE, method="none", frames=1, loras=[str(file)])
+        rehearsal = animatic.rehearse("mini", "none", frames=1, objects=1, speed=1.0, loras=[str(file)])
+        assert said["memory"] == rehearsal.peak and rehearsal.adding and said["reason"] == ""
+        unknown = api.estimate(SCENE, loras=["/etc/passwd"])
+        assert unknown["memory"] is None and "unknown LoRA" in unknown["reason"]
+
+        # once it is there it is part of the weights; its time is that of the model
+        rendered(api, method="none", frames=1, steps=1, loras=[str(file)])
+        again = api.estimate(SCENE, method="none", frames=1, loras=[str(file)])
+        assert again["memory"] == animatic.rehearse("mini", "none", frames=1, objects=1, speed=1.0).peak
+        assert again["seconds"] > 0 and api.estimate(SCENE, method="none", frames=1)["seconds"] > 0
+    finally:
+        api.studio.close()
 
 
 # ---- time

@@ -185,6 +185,21 @@ def test_the_page_lists_what_waits(page):  # noqa: F811
     items.first.get_by_role("button", name="Later:").click()
     expect(lines).to_have_text(["none, mini", "layout-attention, mini", "boxdiff, mini"])
 
+    # dragged below the others, and back up
+    def drag(i: int, below: int) -> None:
+        start, goal = (items.nth(k).locator("p").bounding_box() for k in (i, below))
+        page.mouse.move(start["x"] + 20, start["y"] + 10)
+        page.mouse.down()
+        page.mouse.move(start["x"] + 20, goal["y"] + (goal["height"] if below > i else 0), steps=4)
+        with page.expect_response("**/api/move"):
+            page.mouse.up()
+
+    page.locator("#queue").scroll_into_view_if_needed()
+    drag(0, 2)
+    expect(lines).to_have_text(["layout-attention, mini", "boxdiff, mini", "none, mini"])
+    drag(2, 0)
+    expect(lines).to_have_text(["none, mini", "layout-attention, mini", "boxdiff, mini"])
+
     # one is removed; the others are found again after a reload
     items.nth(1).get_by_role("button", name="Remove from the queue:").click()
     expect(lines).to_have_text(["none, mini", "boxdiff, mini"])

@@ -1,6 +1,7 @@
 """The form as a person fills it in for a story: what it shows is what is asked for."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,11 @@ def test_what_has_no_effect_is_said_on_the_page(page):  # noqa: F811
     assert "the scene fits in one: the video is that of 'none'" in page.inner_text("#result .hint >> nth=0")
 
 
+def sent(page) -> dict:  # noqa: F811
+    """What *Render* would send."""
+    return page.evaluate("async () => (await import('/render_form.js')).renderRequest()")
+
+
 def test_what_joins_the_scenes_of_a_story(page):  # noqa: F811
     """The strip has it between the scenes; it is the request's, and an opened job brings its own."""
     assert page.locator("#tabs .join").count() == 0
@@ -103,13 +109,27 @@ def test_what_joins_the_scenes_of_a_story(page):  # noqa: F811
         page.click('[aria-label="Add a copy of this scene"]')
     choose(page, "ditctrl")
     joins = page.locator("#tabs .join")
-    assert joins.count() == 2
-    assert joins.first.get_attribute("placeholder") == str(METHODS["ditctrl"].layout.transitions)
-    joins.first.fill("2")
-    joins.first.press("Tab")
-    assert [joins.nth(i).input_value() for i in range(2)] == ["2", "2"]  # a story has one number
-    sent = page.evaluate("async () => (await import('/render_form.js')).renderRequest()")
-    assert sent["transitions"] == 2 and "overlap" not in sent
+    lists = joins.locator("select")
+    assert joins.count() == 2 and joins.locator("input:visible").count() == 0
+    number = METHODS["ditctrl"].layout.transitions
+    assert lists.first.locator("option").all_inner_texts() == [f"mix: {number}", "mix over ...", "cut", "crossfade"]
+    assert "transitions" not in sent(page)
+
+    # each in its own way, which goes with the scene that it leads to; undone like any change
+    lists.first.select_option("mix")
+    joins.first.locator("input").fill("3")
+    joins.first.locator("input").press("Tab")
+    lists.nth(1).select_option("crossfade")
+    assert sent(page)["transitions"] == "3,crossfade:4"
+    page.click('[aria-label="Move this scene earlier"]')
+    assert sent(page)["transitions"] == "crossfade:4,3"
+    page.click("#undo")
+    page.click("#undo")
+    assert sent(page)["transitions"] == f"3,{number}"
+    lists.nth(1).select_option("cut")
+    asked = sent(page)
+    assert asked["transitions"] == "3,cut" and "overlap" not in asked
+    assert not any("join" in scene for scene in asked["scene"]["scenes"])
 
     # an opened job brings its own; one scene has nothing to join
     story = (Scene("A bear"), Scene("A cat"))
@@ -119,9 +139,12 @@ def test_what_joins_the_scenes_of_a_story(page):  # noqa: F811
     )
     page.evaluate(open_job, JobRequest(request).to_dict())
     assert (page.input_value("#transitions"), page.input_value("#overlap")) == ("0", "0.25")
-    assert joins.first.input_value() == "0"
+    assert lists.first.locator("option").first.inner_text() == "mix: 0"
+    joined = replace(request, windows=WindowOptions(transitions="crossfade:6,2"))
+    page.evaluate(open_job, JobRequest(joined).to_dict())
+    assert [lists.nth(i).input_value() for i in range(2)] == ["crossfade", "mix"]
+    assert [joins.nth(i).locator("input").input_value() for i in range(2)] == ["6", "2"]
     for _ in range(2):
         page.click('[aria-label="Remove this scene"]')
     assert joins.count() == 0 and page.is_hidden("#joins")
-    sent = page.evaluate("async () => (await import('/render_form.js')).renderRequest()")
-    assert "transitions" not in sent and "overlap" not in sent
+    assert "transitions" not in sent(page) and "overlap" not in sent(page)

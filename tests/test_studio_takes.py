@@ -214,6 +214,27 @@ def test_a_project_goes_out_and_in(server, user, two, tmp_path):
     assert user.wait(user.ask("more", id=name, take=0, takes=1)["id"])["state"] == DONE
 
 
+def test_attention_maps_go_out_and_in_with_a_project(user, bear):
+    """Both kinds: the video of maps, and the file that the page lays over the first take."""
+    made = user.wait(user.ask("render", scene=bear, method="none", steps=2, frames=2, attention=True)["id"])
+    assert made["state"] == DONE, made["message"]
+    data = exported(user, made["id"])
+    (name,) = sent(user, data).json()["jobs"]
+    status = user.ask("status", id=name)
+    assert status["request"]["attention"] is True
+    for kind in ("attention", "maps"):
+        before, after = (user.http.get(job["files"][0][kind]) for job in (made, status))
+        assert before.status_code == after.status_code == 200 and before.content == after.content
+    assert user.http.get(status["files"][0]["maps"]).json()["words"] == ["bear"]
+
+    # without the file that its record names the project is refused, whole
+    def without_maps(members):
+        del members[next(path for path in members if path.endswith(".maps.json"))]
+
+    answer = sent(user, changed(data, without_maps))
+    assert answer.status_code == 400 and "maps.json is missing" in answer.json()["error"]
+
+
 def changed(data: bytes, change) -> bytes:
     """The archive with its members changed: `change` gets {name: content}."""
     with zipfile.ZipFile(BytesIO(data)) as archive:

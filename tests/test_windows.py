@@ -9,7 +9,8 @@ from animatic.controls.windows import Windows, _mixed
 from animatic.core.types import Branch, Step
 from animatic.errors import AnimaticError
 from animatic.scene import Scene
-from animatic.timeline import Timeline, Window, WindowPlan, by_count, by_time, timeline_of
+from animatic.timeline import Timeline, timeline_of
+from animatic.window_plan import Window, WindowPlan, by_count, by_time
 
 
 def test_plans_are_the_originals():

@@ -83,11 +83,16 @@ class BoundRequest:
         return shown
 
     def frame_count(self, shown: Sequence[Scene | Timeline]) -> int:
-        """Frames of each video; scenes in one batch have as many, and so have timelines."""
+        """Frames that are denoised of each video; scenes in one batch have as many, and so have timelines."""
         first = shown[0]
         if isinstance(first, Timeline):
             return self.backbone.geometry.pixel_frames(first.plan.frames)
         return clip_frames(shown, self.backbone.geometry, self.frames)
+
+    def video_frames(self, shown: Scene | Timeline) -> int:
+        """Frames of a video before its finishing stages: scenes that fade into one another overlap."""
+        frames = self.frame_count([shown])
+        return frames - sum(shown.crossfades) if isinstance(shown, Timeline) else frames
 
     def frame_rate(self, shown: Scene | Timeline) -> float:
         """Frames per second of a video."""

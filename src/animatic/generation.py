@@ -32,6 +32,7 @@ from .request_checks import check_story
 from .scene import Scene, Story, story_json
 from .start_noise import FirstLatents
 from .timeline import Timeline
+from .transitions import crossfaded
 from .video import Video
 
 
@@ -221,7 +222,7 @@ def render_shape(bound: BoundRequest) -> Shape:
     """The shape of the video before any finishing."""
     (shown,) = bound.shown([bound.request.story])
     width, height = bound.size
-    return Shape(bound.frame_count([shown]), height, width, bound.frame_rate(shown))
+    return Shape(bound.video_frames(shown), height, width, bound.frame_rate(shown))
 
 
 def sampled(
@@ -270,6 +271,8 @@ def sampled(
             "request": request.to_dict(),
         }
         clip = pixels[i, :frames]  # latent frames may hold more than were requested
+        if isinstance(each, Timeline) and any(each.crossfades):
+            clip = crossfaded(clip, each.cuts(backbone.geometry), each.crossfades)
         videos.append(Video(clip, bound.frame_rate(each), info))
     return videos
 

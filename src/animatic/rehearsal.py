@@ -23,6 +23,7 @@ from .free_memory import free_memory
 from .methods import MethodLike, as_method
 from .methods.requirements import check_method
 from .quiet import quiet
+from .rehearsal_adapters import added_memory
 from .rehearsal_costs import (
     Passes,
     cast,
@@ -47,10 +48,11 @@ class Rehearsal:
     """What a render needs; sizes in bytes of tensors, `seconds` by the speed of `device`.
 
     `weights`: by part. `text`, `denoising`, `guiding` and `decoding`: most activations at once of each stage, guided
-    passes with what their gradients need. `peak`: the most on the device, `main_memory`: in main memory, where weights
-    wait there. `free` and `fits`: of the device. `would_fit`: memory options with which it would fit, () where it does
-    or none helps. `step_flops`: of a step without guided passes, `guided_flops`: of one guided pass, `flops`: of all.
-    `download`: bytes that the hub sends; None where the files' sizes are not known, 0 for a folder.
+    passes with what their gradients need. `adding`: beside the weights while LoRAs and embeddings are added. `peak`:
+    the most on the device, `main_memory`: in main memory, where weights wait, or are changed, there. `free` and `fits`:
+    of the device. `would_fit`: memory options with which it would fit, () where it does or none helps. `step_flops`: of
+    a step without guided passes, `guided_flops`: of one guided pass, `flops`: of all. `download`: bytes that the hub
+    sends; None where the files' sizes are not known, 0 for a folder.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Rehearsal:
     denoising: int
     guiding: int
     decoding: int
+    adding: int
     peak: int
     main_memory: int
     free: int
@@ -99,13 +102,16 @@ def rehearse(
     seconds: float | None = None,
     device: str = "",
     speed: float | None = None,
+    loras: Sequence[str | tuple[str, float, str]] = (),
+    embeddings: Sequence[str | tuple[str, str]] = (),
 ) -> Rehearsal:
     """Whether a render fits this machine, and what it costs. No weights are fetched or read.
 
     `model`: a name of PRESETS or a folder. `size`: (width, height) in pixels. `objects`: how many things with boxes the
     scene has, which decides the cost of methods that generate each on its own. `seconds`: how long the video lasts; one
     longer than a clip of the model is made in windows. `speed`: operations a second of the device, which are measured
-    if not given. The others are those of `render`.
+    if not given. `loras` and `embeddings` are files as those of `render`, which are read. The others are those of
+    `render`.
 
     Raises `AnimaticError` where the model is unknown, or does not make such a clip, or the method does not run on it.
     """
@@ -156,8 +162,18 @@ def rehearse(
     peaks = [cost.memory for cost in (text, prediction, guided, decoding)]
 
     weights = weights_of(bones, quantize)
+    added = added_memory(bones, loras, embeddings, weight_type)
+    if added.vectors:
+        weights["embeddings"] = added.vectors
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else free_memory()
     peak = bytes_on_device(bones, weights, offload and on_gpu) + max(peaks)
+
+    # Files are added in main memory, before the weights are on their device.
+    main_memory = sum(weights.values()) if offload or not on_gpu else 0
+    if added.reading:
+        main_memory = max(main_memory, sum(weights.values()) + added.reading)
+    if not on_gpu:
+        peak = max(peak, main_memory)
 
     # Batches differ in their number of entries: the costs of one entry, times all of them.
     flops = text.flops + decoding.flops
@@ -181,8 +197,9 @@ def rehearse(
         denoising=prediction.memory,
         guiding=guided.memory,
         decoding=decoding.memory,
+        adding=added.reading,
         peak=peak,
-        main_memory=sum(weights.values()) if offload or not on_gpu else 0,
+        main_memory=main_memory,
         free=free,
         fits=fits,
         would_fit=(),

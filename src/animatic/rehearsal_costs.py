@@ -23,7 +23,8 @@ from .core.control import Control
 from .core.counting import Cost, counted
 from .core.types import Attend, AttentionMapRequest, Branch, Conditioning, Step
 from .scene import Scene
-from .timeline import WindowPlan, timeline_of
+from .timeline import timeline_of
+from .window_plan import WindowPlan
 
 TOKENS = 4  # of a prompt that name objects: what a guided pass asks the maps of
 IMAGE_TOKENS = 257  # of CLIP's ViT-H, which Wan 2.1 reads: 16 x 16 patches, and one of its own

@@ -60,14 +60,20 @@ class WindowOptions:
     """How windows lie over a story that is longer than the model's clip; None is the method's own.
 
     `enabled`: whether there are windows; None decides by the story and the model. See `timeline.WindowLayout` for the
-    others.
+    others, and `transitions` for the text that joins scenes each in its own way.
     """
 
     enabled: bool | None = None
     overlap: float | None = option(
         None, "Of a story's windows, as part of one, such as 0.5 or 9/13; else the method's.", "PART", as_text=True
     )
-    transitions: int | None = option(None, "Windows between two scenes that are given a mix of both prompts.")
+    transitions: int | str | None = option(
+        None,
+        "From scene to scene, one for all or one for each: so many windows with a mix of both prompts, cut, or "
+        "crossfade:FRAMES, such as 2,cut,crossfade:8; else the method's.",
+        "LIST",
+        as_text=True,
+    )
     longer_middle: int | None = option(None, "Further windows of scenes between others (ditctrl:published).")
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT

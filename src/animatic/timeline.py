@@ -1,12 +1,10 @@
-"""A story on one axis of time: which frames are whose, and the windows in which a model sees them.
+"""A story on one axis of time: which frames are whose, and the windows (`window_plan`) in which a model sees them.
 
-A model sees `size` frames at a time. Windows of that size lie over the whole video, each with the prompt of its time:
-one scene's, or near a border a mix of two (DiTCtrl, Cai et al. 2025). Frames here are the model's own, latent ones.
+Frames here are the model's own, latent ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
@@ -16,48 +14,25 @@ import numpy as np
 from .errors import AnimaticError
 from .free_memory import free_memory
 from .scene import Scene, Story, Track
+from .transitions import check_crossfades, transitions_of
+from .window_plan import WindowPlan, between_cuts, by_count
 
 if TYPE_CHECKING:
     from .core.backbone import Geometry
-
-PromptWeights = tuple[tuple[int, float], ...]  # scenes and their weights, which sum to 1
-
-
-@dataclass(frozen=True)
-class Window:
-    """The frames from `first` on, and the weights of the scenes' prompts there."""
-
-    first: int
-    prompt_weights: PromptWeights
-
-
-@dataclass(frozen=True)
-class WindowPlan:
-    """Windows of `size` over `frames`; `edges` are where scenes begin and end, from 0 to 1, one more than scenes."""
-
-    windows: tuple[Window, ...]
-    size: int
-    frames: int
-    edges: tuple[float, ...]
-
-    def times(self, count: int) -> WindowPlan:
-        """The same with `count` frames for each: for models that take several together."""
-        windows = tuple(replace(window, first=window.first * count) for window in self.windows)
-        return replace(self, windows=windows, size=self.size * count, frames=self.frames * count)
 
 
 @dataclass(frozen=True)
 class WindowLayout:
     """How windows lie over a story.
 
-    `overlap` is what neighbours have in common, as a fraction of a window (0 to less than 1). `transitions`: how many
-    windows between two scenes are given a mix of both prompts. With `by_count` the number of scenes decides how long
-    the video is, not their seconds (DiTCtrl, see `by_count`); `longer_middle` are further windows for each scene
-    between others, which only that layout knows.
+    `overlap` is what neighbours have in common, as a fraction of a window (0 to less than 1). `transitions`: what
+    joins two scenes: how many windows are given a mix of both prompts, or a text, see the module of that name. With
+    `by_count` the number of scenes decides how long the video is, not their seconds (DiTCtrl, see `by_count`);
+    `longer_middle` are further windows for each scene between others, which only that layout knows.
     """
 
     overlap: float = 0.5
-    transitions: int = 1
+    transitions: int | str = 1
     longer_middle: int = 0
     by_count: bool = False
 
@@ -65,98 +40,17 @@ class WindowLayout:
 BY_TIME = WindowLayout()
 
 
-def by_count(scenes: int, size: int, overlap: int, transitions: int, middle: int = 0) -> WindowPlan:
-    """DiTCtrl's plan: a window a scene and `middle` more for each scene between others, `transitions` in between.
-
-    S = P + n (P - 1) + m (P - 2) windows, size + (S - 1) (size - overlap) frames. Scenes change half-way between the
-    middles of their windows.
-    """
-    stride = _stride(size, overlap)
-    if scenes < 1 or transitions < 0 or middle < 0:
-        raise AnimaticError(f"scenes {scenes}, transitions {transitions}, middle {middle}; want at least 1, 0 and 0")
-
-    # The weights of each window: a ramp from the scene before, then the scene alone.
-    weights: list[PromptWeights] = []
-    last: list[int] = []  # of each scene, its last window alone
-    for i in range(scenes):
-        if i:
-            for j in range(1, transitions + 1):
-                weight = j / (transitions + 1)
-                weights.append(((i - 1, 1 - weight), (i, weight)))
-        is_between = 0 < i < scenes - 1
-        alone = 1 + middle if is_between else 1
-        weights += [((i, 1.0),)] * alone
-        last.append(len(weights) - 1)
-    windows = tuple(Window(k * stride, own) for k, own in enumerate(weights))
-    frames = size + (len(weights) - 1) * stride
-
-    # Scenes change half-way between the last window of one and the first of the next.
-    edges = []
-    for window in last[:-1]:
-        following = window + transitions + 1
-        centre = (window + following) / 2 * stride + size / 2
-        edges.append(centre / frames)
-    return WindowPlan(windows, size, frames, (0.0, *edges, 1.0))
-
-
-def by_time(lengths: Sequence[int], size: int, overlap: int, transitions: int) -> WindowPlan:
-    """Windows over scenes of so many frames each.
-
-    Words change from scene to scene as a ramp over the middles of `transitions` windows, no longer than the shorter
-    scene. The last window begins early enough to end with the story; a story shorter than a window is made that long.
-    """
-    stride = _stride(size, overlap)
-    for i, length in enumerate(lengths):
-        if length < 1:
-            raise AnimaticError(f"scene {i + 1} of the story has {length} frames; want at least 1")
-
-    # A story shorter than a window is stretched to it.
-    borders = [0, *accumulate(lengths)]
-    total = borders[-1]
-    frames = max(size, total)
-    ends = [border * frames / total for border in borders]
-
-    # A ramp of this length has `transitions` windows' centres in it.
-    ramp = (transitions + 1) * stride
-    windows = []
-    for first in [*range(0, frames - size, stride), frames - size]:
-        weights = _prompt_weights(first + size / 2, ends, ramp)
-        windows.append(Window(first, weights))
-    return WindowPlan(tuple(windows), size, frames, tuple(end / frames for end in ends))
-
-
-def _prompt_weights(centre: float, ends: Sequence[float], ramp: float) -> PromptWeights:
-    """The weights of the scenes' prompts for a window with this centre; scene i is between `ends[i]` and the next."""
-    for i in range(1, len(ends) - 1):
-        before = ends[i] - ends[i - 1]
-        after = ends[i + 1] - ends[i]
-        half = min(ramp, before, after) / 2
-        offset = centre - ends[i]
-        if abs(offset) < half:
-            weight = (offset + half) / (2 * half)
-            return (i - 1, 1 - weight), (i, weight)
-
-    # Away from borders the window shows one scene alone.
-    scene = sum(centre >= end for end in ends[1:])
-    scene = min(scene, len(ends) - 2)
-    return ((scene, 1.0),)
-
-
-def _stride(size: int, overlap: int) -> int:
-    if not 0 <= overlap < size:
-        raise AnimaticError(f"overlap is {overlap}; want 0 to {size - 1} frames, for windows of {size}")
-    return size - overlap
-
-
 @dataclass(frozen=True)
 class Timeline:
     """A story on one axis of time, for controls: like a Scene whose tracks each belong to one of its scenes.
 
-    A track is absent outside its own scene.
+    A track is absent outside its own scene. `crossfades`: how many frames of the video each of the plan's cuts is
+    dissolved over, 0 for none.
     """
 
     scenes: Story
     plan: WindowPlan
+    crossfades: tuple[int, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -165,6 +59,10 @@ class Timeline:
     @property
     def tracks(self) -> tuple[Track, ...]:
         return tuple(track for scene in self.scenes for track in scene.tracks)
+
+    def cuts(self, geometry: Geometry) -> list[int]:
+        """Frames of the decoded video, before its crossfades, at which the picture changes."""
+        return [geometry.pixel_frames(cut) for cut in self.plan.cuts]
 
     def part(self, track: int) -> tuple[int, Scene]:
         """(index, scene) of the scene that a track belongs to."""
@@ -213,10 +111,15 @@ def timeline_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME
     size = latent_frames // token
     overlap = min(round(layout.overlap * size), size - 1)  # a window of one frame, an image's, has no room for any
     stride = size - overlap
+    transitions = transitions_of(layout.transitions, len(story) - 1)
+    mixed = [join.windows for join in transitions if join.windows is not None]
     if layout.by_count:
-        windows = len(story) * (1 + layout.transitions + layout.longer_middle)  # no fewer than there will be
+        if len(mixed) < len(transitions):
+            given = f"transitions is {layout.transitions!r}"
+            raise AnimaticError(f"{given}, and this method counts windows; want numbers of mixed windows")
+        windows = len(story) * (1 + layout.longer_middle) + sum(mixed)  # no fewer than there will be
         check_memory(windows * stride * token, height, width, latents=0)
-        plan = by_count(len(story), size, overlap, layout.transitions, layout.longer_middle)
+        plan = by_count(len(story), size, overlap, mixed, layout.longer_middle)
         return Timeline(story, plan.times(token))
 
     for i, scene in enumerate(story):
@@ -231,7 +134,7 @@ def timeline_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME
     # Windows of a length that no machine could show are not even listed.
     frames = geometry.pixel_frames(sum(lengths) * token)
     check_memory(frames, height, width, latents=0)
-    plan = by_time(lengths, size, overlap, layout.transitions)
+    plan = between_cuts(lengths, size, overlap, transitions)
 
     # A scene is shown where it has most of the weight in some window.
     for i, scene in enumerate(story):
@@ -240,7 +143,12 @@ def timeline_of(story: Story, geometry: Geometry, layout: WindowLayout = BY_TIME
             window = f"{size / rate:.2g} s, each {stride / rate:.2g} s after the last"
             lasts = f"scene {i + 1} lasts {scene.seconds:g} s, too short to be shown"
             raise AnimaticError(f"{lasts}: the model sees {window}; want longer scenes")
-    return Timeline(story, plan.times(token))
+
+    # A crossfade takes frames from both sides of its cut.
+    crossfades = tuple(join.frames for join in transitions if join.windows is None)
+    timeline = Timeline(story, plan.times(token), crossfades)
+    check_crossfades(geometry.pixel_frames(timeline.plan.frames), timeline.cuts(geometry), crossfades)
+    return timeline
 
 
 def check_no_frames(frames: int | None) -> None:

@@ -25,7 +25,7 @@ from ..files import write_atomically
 from . import load
 from .components import Components
 from .load import NO_MEMORY_OPTIONS
-from .lora_files import Update, read_lora
+from .lora_files import LoraFile, Update, read_lora
 from .textual_inversion import add_embedding
 
 NETWORKS = ("transformer", "transformer_2")  # of Wan 2.2 A14B: for high noise and for low
@@ -144,35 +144,11 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
     which a warning says, unless `network` is "transformer" (high noise) or "transformer_2" (low noise). Raises
     `AnimaticError`, and changes nothing, where anything in the file belongs to another network.
     """
-    # Which layers of which networks the file is for.
-    encoders: dict[str, nn.Module] = dict(zip(ENCODERS, getattr(model.text, "encoders", ()), strict=False))
-    lora = read_lora(file, model.unet, encoders)
-    targets = _targets(model, network)
-    if len(targets) > 1 and "transformer_2" not in lora.parts:
+    lora = _read(model, file)
+    if len(_targets(model, network)) > 1 and "transformer_2" not in lora.parts:
         hint = f"{file}:{scale:g}:transformer for one of them, {file}:{scale:g}:transformer_2 for the other"
         warn(f"{file}: added to both networks of {model.name}; say {hint}")
-
-    # The layer of each update; nothing is changed unless everything fits.
-    changes: list[tuple[nn.Module, Update]] = []
-    misfits = []
-    for part, updates in lora.parts.items():
-        modules = [encoders.get(part)] if part in ENCODERS else _networks(part, targets)
-        for module in modules or [None]:
-            layers = dict(module.named_modules()) if module is not None else {}
-            for name, update in updates.items():
-                layer = layers.get(name)
-                if layer is not None and update.fits(layer):
-                    changes.append((layer, update))
-                else:
-                    misfits.append(f"{part}.{name}" if part.startswith("text") else name)
-
-    # One layer that does not fit means another network: nothing was changed yet.
-    if misfits:
-        others = ""
-        if len(misfits) > 1:
-            others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})"
-        whose = f"does not fit {model.name}; want a LoRA of this network"
-        raise AnimaticError(f"{file}: its layer {misfits[0]}{others} {whose}")
+    changes = _changes(model, lora, file, network)
 
     with torch.no_grad():
         for layer, update in changes:
@@ -193,6 +169,47 @@ def apply_lora(model: Components, file: Path, scale: float = 1.0, network: str =
     else:
         model.words = ()
     return model
+
+
+def changes_of(model: Components, file: Path, network: str = "") -> list[tuple[nn.Module, Update]]:
+    """The layers of `model` that a LoRA changes, each with its update; nothing is changed. See `apply_lora`."""
+    return _changes(model, _read(model, file), file, network)
+
+
+def _read(model: Components, file: Path) -> LoraFile:
+    return read_lora(file, model.unet, _encoders(model))
+
+
+def _encoders(model: Components) -> dict[str, nn.Module]:
+    return dict(zip(ENCODERS, getattr(model.text, "encoders", ()), strict=False))
+
+
+def _changes(model: Components, lora: LoraFile, file: Path, network: str) -> list[tuple[nn.Module, Update]]:
+    """The layer of each update. Raises `AnimaticError` unless everything fits."""
+    # Which layers of which networks the file is for.
+    encoders = _encoders(model)
+    targets = _targets(model, network)
+    changes: list[tuple[nn.Module, Update]] = []
+    misfits = []
+    for part, updates in lora.parts.items():
+        modules = [encoders.get(part)] if part in ENCODERS else _networks(part, targets)
+        for module in modules or [None]:
+            layers = dict(module.named_modules()) if module is not None else {}
+            for name, update in updates.items():
+                layer = layers.get(name)
+                if layer is not None and update.fits(layer):
+                    changes.append((layer, update))
+                else:
+                    misfits.append(f"{part}.{name}" if part.startswith("text") else name)
+
+    # One layer that does not fit means another network: nothing was changed yet.
+    if misfits:
+        others = ""
+        if len(misfits) > 1:
+            others = f" (and {len(misfits) - 1} others of {len(misfits) + len(changes)})"
+        whose = f"does not fit {model.name}; want a LoRA of this network"
+        raise AnimaticError(f"{file}: its layer {misfits[0]}{others} {whose}")
+    return changes
 
 
 def _targets(model: Components, network: str) -> dict[str, Any]:

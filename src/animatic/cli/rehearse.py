@@ -27,6 +27,12 @@ def rehearse(
     quantize: Annotated[str, typer.Option(help="Weights in int8 or fp8; needs torchao.")] = "",
     offload: Annotated[bool, typer.Option(help="Weights wait in main memory.")] = False,
     save_memory: Annotated[bool, typer.Option(help="Guided passes compute twice rather than keep.")] = False,
+    lora: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[:SCALE[:NETWORK]]", help="A LoRA; may be repeated.")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[:WORD]", help="Of textual inversion; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a render fits this machine, and its memory, operations, time and download. Fetches nothing."""
@@ -45,6 +51,8 @@ def rehearse(
         save_memory=save_memory,
         objects=objects,
         seconds=seconds,
+        loras=lora or (),
+        embeddings=embedding or (),
     )
     if as_json:
         print(json.dumps(result.to_dict()))
@@ -76,6 +84,7 @@ def report(result: Rehearsal) -> list[str]:
         lines.append(f"guiding     {_gigabytes(result.guiding)}, with what gradients need")
     lines += [
         f"decoding    {_gigabytes(result.decoding)}",
+        *([f"adding      {_gigabytes(result.adding)} beside the weights, in main memory"] if result.adding else []),
         f"at most     {_gigabytes(result.peak)} on {result.device}, where {_gigabytes(result.free)} are free",
         f"operations  {_operations(result.flops)}: {steps}{guided}",
         f"time        about {_duration(result.seconds)}",

@@ -16,6 +16,7 @@ from ..errors import AnimaticError
 from ..media.reading import probe
 from ..request import GenerationRequest, SamplingOptions, WindowOptions
 from ..request_files import check_paths, request_in
+from ..transitions import transitions_of
 from ..video import parse_size
 from .console import line
 from .options import Given, OptionsOf
@@ -120,6 +121,13 @@ def parse_part(text: str) -> float:
         raise AnimaticError(f"overlap is {text!r}; want a part of a window, such as 0.5 or 9/13") from None
 
 
+def parse_transitions(text: str) -> int | str:
+    """What joins scenes: a number where it is one, else the text. Raises `AnimaticError` where it is neither."""
+    entries = text.split(",")
+    transitions_of(text, len(entries))
+    return int(text) if text.strip().isdecimal() else text
+
+
 def _settings(request: GenerationRequest, choices: Choices) -> Mapping[str, Value]:
     """The request's settings and those that are given; those of another method are left out."""
     # the path of a setting means something else, or nothing, under another method
@@ -146,4 +154,6 @@ def _window_values(given: Given) -> dict[str, Any]:
     values = dict(given)
     if "overlap" in values:
         values["overlap"] = parse_part(values["overlap"])
+    if "transitions" in values:
+        values["transitions"] = parse_transitions(values["transitions"])
     return values

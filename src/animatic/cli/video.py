@@ -14,6 +14,7 @@ from ..core.options import option
 from ..errors import AnimaticError
 from ..media.encoding import WRITERS
 from ..request import GenerationRequest
+from ..transitions import CROSSFADE
 from ..video import Video
 from .console import bar, line
 from .outputs import RENDER, Target
@@ -154,4 +155,6 @@ def _print_length(bound: BoundRequest, video: Video, request: GenerationRequest,
     if bound.windowed and abs(lasts - wanted) > 1 / video.fps:
         counts = f"{bound.method.name} counts scenes"
         reason = counts if bound.layout.by_count else f"{bound.backbone.name} makes whole pieces of time"
+        if CROSSFADE in str(bound.layout.transitions):
+            reason = "scenes that fade into one another overlap"
         line(f"lasts {lasts:.2f} s, not {wanted:g} s: {reason}", as_json)

@@ -18,7 +18,8 @@ from ..core.control import Control
 from ..core.encoded_prompt import EncodedPrompt
 from ..core.types import Conditioning, Denoise, Step
 from ..scene import Scene
-from ..timeline import Timeline, Window, WindowPlan
+from ..timeline import Timeline
+from ..window_plan import Window, WindowPlan
 
 ObjectIndex = tuple[int, int]  # sample and track of an object
 WARM_UP = 5  # the first 1 / WARM_UP of the noise levels is left out of an object's mean attention

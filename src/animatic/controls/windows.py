@@ -20,7 +20,8 @@ from torch import Tensor
 from ..core.control import Control, Run, bound
 from ..core.types import Branch, Conditioning, Denoise, Span, Step
 from ..errors import AnimaticError
-from ..timeline import Timeline, Window
+from ..timeline import Timeline
+from ..window_plan import Window
 from .windowed_maps import WindowedMaps, frames_of
 
 Source = Literal["", "previous", "chained", "first"]
@@ -32,7 +33,7 @@ WindowPass = tuple[int, bool, int]  # window, whether it reads its source, how m
 class Windows(Control):
     """Each window is denoised with its own prompts; predictions are averaged, weighted by `profile`.
 
-    The windows are those of the run's stories, see `timeline.WindowPlan`; single scenes are denoised whole. Put it
+    The windows are those of the run's stories, see `window_plan.WindowPlan`; single scenes are denoised whole. Put it
     after guidance and energies, before `ShareKV`. The text of its conditioning is that of all prompts of a story in one
     sequence (`[branch, prompt * token, channel]`); token positions of map requests count in that sequence.
 

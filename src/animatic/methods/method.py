@@ -75,7 +75,7 @@ class Method:
         return own
 
     def layout_with(
-        self, overlap: float | None = None, transitions: int | None = None, longer_middle: int | None = None
+        self, overlap: float | None = None, transitions: int | str | None = None, longer_middle: int | None = None
     ) -> WindowLayout:
         """Its windows over a story; arguments that are not None replace its own."""
         given = {"overlap": overlap, "transitions": transitions, "longer_middle": longer_middle}

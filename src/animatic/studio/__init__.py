@@ -10,6 +10,7 @@ work.py     the queue and its worker
 limits.py   what one request may ask for
 before_rendering.py     the endpoints for what a render would take (estimates.py) and sizes of a model (sizes.py)
 api.py      plan, render, status, cancel ...: checked functions, one per endpoint
+folders.py  named folders of the gallery; gallery_endpoints.py theirs and the gallery's endpoints
 takes.py    the endpoints for what was made: more like it, marks (marks.py), the trash, projects (projects.py)
 memory.py   what a job takes, and that it dies of it alone
 connections.py    what a connection may cost in time, and how many there are

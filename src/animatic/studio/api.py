@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -27,13 +27,15 @@ from ..scene import story_json
 from ..story_edit import Edit
 from ..video import PALETTE, parse_size
 from . import images
-from .before_rendering import Count, EstimateEndpoints, Guidance, Name, Value
+from .before_rendering import Count, EstimateEndpoints, File, Guidance, Name, Value
+from .folders import Folders
+from .gallery_endpoints import GalleryEndpoints
 from .job_request import JobRequest
 from .limits import check_amounts, story_within
-from .log import DONE, Record, Refused
+from .log import DONE, Refused
 from .marks import Marks
 from .models import with_names
-from .takes import TakeEndpoints, seeds_from
+from .takes import seeds_from
 from .variation import Variation
 from .work import Studio
 
@@ -43,7 +45,6 @@ FINISHES = {
     "motion:4,upscale:2": "more frames, then larger",
     "lanczos:2": "twice the size without a network",
 }  # offered by the page; any other can be asked for
-PAGE = 24  # records of the gallery at a time
 
 Kind = Literal["video", "image", "story"]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
@@ -51,16 +52,16 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Windows = Annotated[int, Field(ge=0, le=100)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Path = Annotated[str, Field(max_length=400)]
 
 
-class Api(TakeEndpoints, EstimateEndpoints):
+class Api(GalleryEndpoints, EstimateEndpoints):
     """The endpoints. Each raises `AnimaticError` with one line on bad input; `Refused` says which kind of no it is."""
 
     def __init__(self, studio: Studio, planners: Mapping[str, PlannerOptions] | None = None) -> None:
         """`planners` are language models by name and their options, beside "rules" and "paste"."""
         self.studio, self.limits = studio, studio.limits
         self.marks = Marks(studio.log.folder)
+        self.folder_names = Folders(studio.log.folder)
         self.planners = {"rules": PlannerOptions(), **(planners or {})}
 
     def options(self) -> dict[str, Any]:
@@ -150,9 +151,9 @@ class Api(TakeEndpoints, EstimateEndpoints):
         fps: Rate | None = None,
         negative: str | None = None,
         overlap: Fraction | None = None,
-        transitions: Windows | None = None,
+        transitions: Windows | Annotated[str, Field(max_length=400)] | None = None,
         longer_middle: Windows | None = None,
-        loras: list[Path] | None = None,
+        loras: list[File] | None = None,
         then: str = "",
         image: str = "",
         takes: Count = 1,
@@ -164,9 +165,11 @@ class Api(TakeEndpoints, EstimateEndpoints):
         The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
-        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `image` is a
-        PNG, JPEG or WebP in base64 that the video begins with, or the digest of one sent before. `takes` are made from
-        as many seeds, `seed` and those after it; `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
+        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `transitions`
+        join the scenes: so many windows with a mix of both prompts, cut, or crossfade:FRAMES, one for each join or for
+        all, such as "2,cut,crossfade:8". `image` is a PNG, JPEG or WebP in base64 that the video begins with, or the
+        digest of one sent before. `takes` are made from as many seeds, `seed` and those after it; `vary`,
+        {"name": SETTING, "values": [...]}, makes one with each value.
         `fast` reuses features between unguided steps: quicker, and not exact.
         """
         sides = parse_size(size)
@@ -252,23 +255,6 @@ class Api(TakeEndpoints, EstimateEndpoints):
         self.studio.move(id, place)
         return self.queue()
 
-    def gallery(
-        self, search: str = "", first: Annotated[int, Field(ge=0)] = 0, favourites: bool = False
-    ) -> dict[str, Any]:
-        """Jobs, newest first, whose prompt, method, model, state or notes hold every word of `search`.
-
-        `favourites`: only those with a favourite take.
-        """
-        words = search.lower().split()
-        found = []
-        for record in reversed(self.studio.log.all()):
-            marks = self.marks.of(record.id).values()
-            notes = [mark.note for mark in marks]
-            if _holds(record, notes, words) and (not favourites or any(mark.favourite for mark in marks)):
-                found.append(record)
-        page = found[first : first + PAGE]
-        return {"count": len(found), "jobs": [self.with_links(asdict(record)) for record in page]}
-
 
 def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
     """One endpoint by name. Raises `AnimaticError` where there is none, or the words are not those it takes."""
@@ -287,11 +273,5 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
 ENDPOINTS = (
     "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery", "suggest",
     "more", "mark", "delete", "restore", "trash", "empty_trash", "estimate", "sizes", "queue", "move",
+    "folders", "create_folder", "rename_folder", "delete_folder", "put_in_folder",
 )  # fmt: skip
-
-
-def _holds(record: Record, notes: Sequence[str], words: Sequence[str]) -> bool:
-    generation = record.request["generation"]
-    parts = (record.prompt, generation["model"], generation["method"], record.state, record.id, *notes)
-    text = " ".join(parts).lower()
-    return all(word in text for word in words)

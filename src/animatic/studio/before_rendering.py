@@ -25,6 +25,7 @@ from .work import Studio
 
 Name = Annotated[str, Field(max_length=80)]
 Count = Annotated[int, Field(ge=1)]
+File = Annotated[str, Field(max_length=400)]
 Guidance = Annotated[float, Field(allow_inf_nan=False)]
 Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=2000)] | None
 
@@ -49,8 +50,9 @@ class EstimateEndpoints:
         takes: Count = 1,
         vary: dict[str, Any] | None = None,
         fast: bool = False,
+        loras: list[File] | None = None,
     ) -> dict[str, Any]:
-        """What `render` with the same values would take, without the LoRAs: nothing is queued, fetched or loaded.
+        """What `render` with the same values would take: nothing is queued, fetched or loaded.
 
         "memory" in bytes, of which "weights" are the model's; "free", and whether it "fits". They are None where they
         cannot be counted or the render would be refused, and "reason" says why. "seconds" of the whole job are None
@@ -58,7 +60,7 @@ class EstimateEndpoints:
         """
         try:
             wanted, backbone, is_loaded = self._wanted(
-                scene, model, method, steps, frames, size, settings, compare, guidance, takes, vary, fast
+                scene, model, method, steps, frames, size, settings, compare, guidance, takes, vary, fast, loras
             )
         except AnimaticError as error:
             # a form that is being filled in is often not yet right: that is said, and no error
@@ -81,12 +83,13 @@ class EstimateEndpoints:
         takes: int,
         vary: Mapping[str, Any] | None,
         fast: bool,
+        loras: Sequence[str] | None,
     ) -> tuple[JobRequest, Components, bool]:
         """The job, its model, with weights where it is loaded, and whether it is."""
         sides = parse_size(size)
         others = tuple(compare or ())
         self.check_request(steps, frames, sides, others, takes)
-        request = with_names(story_within(scene, self.limits), model, ())
+        request = with_names(story_within(scene, self.limits), model, loras or ())
         request = replace(
             request,
             method=method,

@@ -30,7 +30,7 @@ class Setup:
 
     `frames` are those of one clip; of a video in windows they are None, and `seconds` is its length. `objects`: the
     most boxes of a scene. `guidance`: the requested scale, at which 1 has no second branch. `fast`: features are reused
-    between steps.
+    between steps. `loras` are those of the request: they take memory while they are added, and no time of a step.
     """
 
     model: str
@@ -42,6 +42,7 @@ class Setup:
     objects: int
     guidance: float | None = None
     fast: bool = False
+    loras: tuple[tuple[str, float, str], ...] = ()
 
     @staticmethod
     def of(request: GenerationRequest, model: Backbone) -> Setup:
@@ -63,6 +64,7 @@ class Setup:
             objects=max(1, *(len(scene.tracks) for scene in request.story), 1),
             guidance=sampling.guidance,
             fast=sampling.fast,
+            loras=request.loras,
         )
 
 
@@ -128,7 +130,7 @@ class Estimates:
                 # speed 1: measuring the device would hold up the job at hand
                 rehearsal = rehearse(
                     setup.model, method, frames=setup.frames, size=setup.size, objects=setup.objects,
-                    seconds=setup.seconds, speed=1.0,
+                    seconds=setup.seconds, speed=1.0, loras=setup.loras,
                 )  # fmt: skip
                 _remember(self._rehearsed, setup, rehearsal)
             return self._rehearsed[setup]
@@ -170,7 +172,9 @@ def estimated(
     setups = [Setup.of(request, model) for request in requests]
     found: dict[str, Any] = {"memory": None, "weights": None, "free": room, "fits": None, "reason": ""}
     try:
-        rehearsals = [estimates.rehearsed(setup) for setup in setups]
+        # LoRAs of a model that is loaded are in its weights
+        counted = [replace(setup, loras=()) for setup in setups] if loaded else setups
+        rehearsals = [estimates.rehearsed(setup) for setup in counted]
     except AnimaticError as error:
         found["reason"] = str(error)
     else:

@@ -1,6 +1,6 @@
 """Projects: jobs with their requests, scenes and videos as one zip file, to be kept, or opened by another studio.
 
-project.json            {"version": 1, "jobs": [record and marks of each job]}
+project.json            {"version": 1, "jobs": [record and marks of each job], "folders": {name: [job ...]}}
 JOB/request.json        the request, as `animatic render` reads it
 JOB/story.json, JOB/1-lvd.mp4 ...
 images/DIGEST.png       images that videos begin with
@@ -26,6 +26,7 @@ from ..errors import AnimaticError
 from ..files import sync_tree
 from ..media.reading import probe
 from . import images
+from .folders import Contents, Folders, contents_in
 from .job_request import JobRequest, present_form
 from .jobs import ACTIONS
 from .log import CANCELLED, DONE, FACTS, FAILED, Log, Record, Refused
@@ -39,7 +40,7 @@ SMALL = 8_000_000  # bytes of the index
 BLOCK = 1 << 20  # bytes copied at once
 
 
-def write_project(log: Log, marks: Marks, names: Sequence[str], stream: IO[bytes]) -> None:
+def write_project(log: Log, marks: Marks, folders: Folders, names: Sequence[str], stream: IO[bytes]) -> None:
     """Write jobs into a zip file. Raises `Refused` where one of them has no videos."""
     jobs = []
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # videos are compressed already
@@ -57,12 +58,17 @@ def write_project(log: Log, marks: Marks, names: Sequence[str], stream: IO[bytes
             image = images.image_of(log.folder, request)
             if image and (member := f"{images.FOLDER}/{image.name}") not in archive.namelist():
                 archive.write(image, member)
-        index = {"version": VERSION, "jobs": jobs}
+        kept = {folder: [job for job in inside if job in names] for folder, inside in folders.all().items()}
+        index = {"version": VERSION, "jobs": jobs, "folders": {name: inside for name, inside in kept.items() if inside}}
         archive.writestr(INDEX, json.dumps(index, indent=1, ensure_ascii=False))
 
 
-def read_project(stream: IO[bytes], log: Log, marks: Marks, most: int, image_side: int, jobs: int) -> list[Record]:
+def read_project(
+    stream: IO[bytes], log: Log, marks: Marks, folders: Folders, most: int, image_side: int, jobs: int
+) -> list[Record]:
     """Add the jobs of a zip file to a log, with names of their own; returns their records. All of them or none.
+
+    They are in the folders that they were in; one that is not there is made.
 
     Raises `Refused` where it is no project, holds more than `jobs` jobs or unpacks to more than `most` bytes, or has
     a file that is not what its name says.
@@ -70,7 +76,7 @@ def read_project(stream: IO[bytes], log: Log, marks: Marks, most: int, image_sid
     with _opened(stream) as archive, tempfile.TemporaryDirectory(prefix=".import-", dir=log.folder) as temporary:
         if sum(member.file_size for member in archive.infolist()) > most:
             raise Refused(f"the project unpacks to more than {most / 1e6:g} MB, the most that may", 413)
-        listed = _index(archive, min(most, SMALL))
+        listed, kept = _index(archive, min(most, SMALL))
         if len(listed) > jobs:
             raise Refused(f"the project has {len(listed)} jobs; at most {jobs} here")
 
@@ -82,12 +88,15 @@ def read_project(stream: IO[bytes], log: Log, marks: Marks, most: int, image_sid
         for path in archive.namelist():
             if path.startswith(f"{images.FOLDER}/"):
                 images.keep(log.folder, base64.b64encode(_read(archive, path, most)).decode(), image_side)
-        added = []
+        folders.check(kept)
+        added, names = [], {}
         for folder, record, marked in found:
             new = log.adopt(folder, record)
             if marked:
                 marks.replace(new.id, marked)
+            names[record.id] = new.id
             added.append(new)
+        folders.add({name: [names[job] for job in inside] for name, inside in kept.items()})
         return added
 
 
@@ -101,18 +110,22 @@ def _opened(stream: IO[bytes]) -> Iterator[zipfile.ZipFile]:
         raise Refused(f"the file is no project ({error}); want one that a studio exported") from None
 
 
-def _index(archive: zipfile.ZipFile, most: int) -> list[dict[str, Any]]:
-    """The jobs that the archive says it has."""
+def _index(archive: zipfile.ZipFile, most: int) -> tuple[list[dict[str, Any]], Contents]:
+    """The jobs that the archive says it has, and their folders, of which older ones say nothing."""
     try:
         data = json.loads(_read(archive, INDEX, most).decode("utf-8"))
         version = data["version"]
         jobs = TypeAdapter(list[dict[str, Any]]).validate_python(data["jobs"])
+        folders = contents_in(data.get("folders", {}))
+        strangers = {job for inside in folders.values() for job in inside} - {entry.get("id") for entry in jobs}
+        if strangers:
+            raise ValueError(f"a folder has {min(strangers)[:40]!r}, which is no job of the project")
     except (KeyError, ValueError, TypeError, RecursionError):
         reason = f"{INDEX} is missing or damaged"
         raise Refused(f"the file is no project ({reason}); want one that a studio exported") from None
     if version != VERSION:
         raise Refused(f"the project is of version {version!r}; this program reads version {VERSION}")
-    return jobs
+    return jobs, folders
 
 
 def _job(archive: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path, most: int) -> tuple[Record, Marked]:

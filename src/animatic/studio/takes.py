@@ -8,6 +8,7 @@ from typing import IO, Annotated, Any
 
 from pydantic import Field
 
+from .folders import Folders
 from .job_request import JobRequest
 from .limits import Limits, check_amounts
 from .log import FACTS, RUNNING, WAITING, Record, Refused
@@ -34,6 +35,7 @@ class TakeEndpoints:
     studio: Studio
     limits: Limits
     marks: Marks
+    folder_names: Folders
 
     def more(self, id: Name, take: Take = 0, takes: Count = 4, vary: dict[str, Any] | None = None) -> dict[str, Any]:
         """Queue takes like one that was made: from the `takes` seeds after those of its job, with its settings.
@@ -113,14 +115,17 @@ class TakeEndpoints:
 
     def empty_trash(self) -> dict[str, Any]:
         """Remove deleted jobs for good; returns how many: {"count": ...}."""
-        return {"count": self.studio.log.empty_trash()}
+        names = self.studio.log.trashed()
+        count = self.studio.log.empty_trash()
+        self.folder_names.forget(names)
+        return {"count": count}
 
     def described(self, id: str) -> dict[str, Any]:
         """A job's status with addresses in place of the names of files, and with its marks."""
         return self.with_links(self.studio.status(id))
 
     def with_links(self, status: dict[str, Any]) -> dict[str, Any]:
-        """A status with addresses in place of the names of files, and "marks" of each take."""
+        """A status with addresses in place of the names of files, "marks" of each take, and the "folder" it is in."""
         address = f"/made/{status['id']}"
         marked = self.marks.of(status["id"])
         linked, marks = [], []
@@ -130,20 +135,21 @@ class TakeEndpoints:
                 links[kind] = name if kind in FACTS else f"{address}/{name}"
             linked.append(links)
             marks.append(asdict(marked[take]) if take in marked else {})
-        return {**status, "files": linked, "marks": marks}
+        return {**status, "files": linked, "marks": marks, "folder": self.folder_names.of(status["id"])}
 
     def export_project(self, names: Sequence[str], stream: IO[bytes]) -> None:
         """Write jobs with their requests, scenes and videos as a zip file."""
         if not names or len(names) > self.limits.project_jobs:
             raise Refused(f"a project of {len(names)} jobs; want 1 to {self.limits.project_jobs}")
-        write_project(self.studio.log, self.marks, names, stream)
+        write_project(self.studio.log, self.marks, self.folder_names, names, stream)
 
     def import_project(self, stream: IO[bytes]) -> dict[str, Any]:
         """Add the jobs of an exported project to the gallery: {"jobs": [id ...]}."""
         limits = self.limits
         records = read_project(
-            stream, self.studio.log, self.marks, limits.project, limits.image_side, limits.project_jobs
-        )
+            stream, self.studio.log, self.marks, self.folder_names,
+            limits.project, limits.image_side, limits.project_jobs,
+        )  # fmt: skip
         return {"jobs": [record.id for record in records]}
 
     def _with_take(self, id: str, take: int) -> Record:

@@ -8,7 +8,7 @@ import { renderRequest } from "./render_form.js";
 import { addView } from "./state.js";
 
 const QUIET = 500; // milliseconds without a change before the server is asked
-const COUNTED = ["scene", "model", "method", "steps", "frames", "size", "settings", "compare", "guidance", "takes", "vary", "fast"]; // of the request
+const COUNTED = ["scene", "model", "method", "steps", "frames", "size", "settings", "compare", "guidance", "takes", "vary", "fast", "loras"]; // of the request
 
 let asked = ""; // the request as JSON whose answer is shown, or awaited
 let answer = null;

@@ -2,13 +2,14 @@
 
 import { options } from "./client.js";
 import { $, make, makeSvg } from "./dom.js";
+import { dragElement, middlesOf, placeAmong } from "./dragging.js";
 import { clamp } from "./geometry.js";
 import { boxesAt } from "./key_times.js";
 import { t } from "./language.js";
 import { stop } from "./player.js";
 import { addView, change, copy, currentScene, draw, hue, scenesOf, state } from "./state.js";
+import { joinOf } from "./transitions.js";
 
-const THRESHOLD = 6; // pixels: less is a click
 const LONGEST = 60; // seconds of a scene
 
 export function bindFilmstrip() {
@@ -40,24 +41,6 @@ function drawStrip() {
   $("tabs").classList.toggle("strip", isStory);
   const cards = state.story.flatMap((scene, i) => (i ? [joinOf(i), cardOf(scene, i, isStory)] : [cardOf(scene, i, isStory)]));
   $("tabs").replaceChildren(...cards, ...tools);
-}
-
-/** What joins scene `i` and the one before: windows with a mix of both prompts. A story has one number for all joins. */
-function joinOf(i) {
-  const { value, placeholder, min, max } = $("transitions");
-  const join = make("input", { type: "number", className: "join", min, max, step: 1, value, placeholder });
-  join.title = t("Windows with a mix of both prompts, the same between all scenes; empty is the method's own number");
-  join.ariaLabel = t("Windows between scenes {before} and {after} with a mix of both prompts", { before: i, after: i + 1 });
-  join.dataset.focus = `join ${i}`;
-  join.onchange = () => {
-    if (!join.checkValidity()) {
-      join.reportValidity();
-      return;
-    }
-    $("transitions").value = join.value;
-    $("transitions").dispatchEvent(new Event("change", { bubbles: true }));
-  };
-  return join;
 }
 
 /** A scene's card: its thumbnail and number; in a story also its seconds. */
@@ -149,28 +132,11 @@ function moveByKey(event, i) {
 
 /** Drag a card along the strip; it goes where the pointer lets it go. A finger scrolls the strip instead. */
 function dragCard(event, i) {
-  if (event.button || event.pointerType === "touch") return;
-  const strip = $("tabs"), cards = [...strip.querySelectorAll(".scene")];
-  const middles = cards.map((card) => card.getBoundingClientRect()).map((area) => area.left + area.width / 2);
-  let goal = i, isDragged = false;
-
-  const onMove = (next) => {
-    const shift = next.clientX - event.clientX;
-    isDragged ||= Math.abs(shift) > THRESHOLD;
-    if (!isDragged) return;
-    cards[i].classList.add("dragged");
-    cards[i].style.transform = `translateX(${shift}px)`;
-    goal = middles.filter((middle, k) => k !== i && middle < middles[i] + shift).length;
-  };
-  const onEnd = () => {
-    window.removeEventListener("pointermove", onMove);
-    window.removeEventListener("pointerup", onEnd);
-    window.removeEventListener("pointercancel", onEnd);
-    if (!isDragged) return;
+  const cards = $("tabs").querySelectorAll(".scene");
+  const middles = middlesOf(cards, "x");
+  let goal = i;
+  dragElement(event, cards[i], "x", (_, shift) => { goal = placeAmong(middles, i, shift.x); }, () => {
     if (goal === i) draw();
     else moveScene(i, goal);
-  };
-  window.addEventListener("pointermove", onMove);
-  window.addEventListener("pointerup", onEnd);
-  window.addEventListener("pointercancel", onEnd);
+  });
 }

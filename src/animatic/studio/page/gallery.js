@@ -3,6 +3,7 @@
 import { ask } from "./client.js";
 import { $, make, notifyError, reporting } from "./dom.js";
 import { openStory } from "./files.js";
+import { bindFolders, folderMenu, loadFolders, makeDraggable, shownFolder } from "./folders.js";
 import { addLanguageView, t } from "./language.js";
 import { cardTools, showCounts } from "./projects.js";
 import { loadFields, openRequest } from "./render_form.js";
@@ -12,6 +13,7 @@ import { bestTake } from "./takes.js";
 const compared = new Map(); // at most two jobs, by id
 
 export function bindGallery() {
+  bindFolders(() => loadGallery());
   $("search").oninput = reporting(() => loadGallery());
   $("more").onclick = reporting(() => loadGallery($("cards").children.length));
   addLanguageView(() => { if (!$("gallery").hidden) showPage("gallery"); });
@@ -30,11 +32,14 @@ export function showPage(shown) {
 
 /** Show the jobs that the search finds, or those from number `first` on below the ones that are shown. */
 export async function loadGallery(first = 0) {
-  const { count, jobs } = await ask("gallery", { search: $("search").value, first, favourites: $("favourites").checked });
+  await loadFolders();
+  const wanted = { search: $("search").value, favourites: $("favourites").checked, folder: shownFolder() };
+  const { count, jobs } = await ask("gallery", { ...wanted, first });
   if (!first) $("cards").replaceChildren();
   $("cards").append(...jobs.map(card));
   if (!count) {
-    const text = $("search").value ? t("Nothing found.") : t("Nothing was rendered yet.");
+    const isPart = wanted.search || wanted.favourites || wanted.folder !== null;
+    const text = isPart ? t("Nothing found.") : t("Nothing was rendered yet.");
     $("cards").append(make("li", { textContent: text }));
   }
   $("more").hidden = first + jobs.length >= count;
@@ -54,11 +59,15 @@ function card(job) {
   mark.onclick = () => toggleCompared(job);
   mark.dataset.id = job.id;
 
-  return make("li", {},
-    picture(job, prompts),
+  const seen = picture(job, prompts);
+  const item = make("li", {},
+    seen,
     make("p", { textContent: prompts }),
     make("span", { className: "hint", textContent: about }),
-    make("div", { className: "bar" }, open, mark, ...cardTools(job, prompts)));
+    make("div", { className: "bar" }, open, mark, ...cardTools(job, prompts)),
+    folderMenu(job, prompts));
+  makeDraggable(item, seen, job);
+  return item;
 }
 
 /** The best video of a job, which plays under the pointer; its state where it has none. */
@@ -66,7 +75,7 @@ function picture(job, label) {
   const src = job.files[bestTake(job)]?.mp4;
   if (!src) return make("div", { className: "empty", textContent: t(job.state), title: job.message });
   const video = make("video", { src, muted: true, loop: true, playsInline: true, preload: "metadata", ariaLabel: label });
-  video.onmouseenter = () => video.play();
+  video.onmouseenter = () => video.play().catch(() => {}); // the pointer may leave before it has begun
   video.onmouseleave = () => video.pause();
   return video;
 }

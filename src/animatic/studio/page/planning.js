@@ -3,8 +3,9 @@
 import { ask, options } from "./client.js";
 import { $, fillSelect, notify, reporting } from "./dom.js";
 import { t } from "./language.js";
-import { chooseMethod, chosenMethod, loadFields } from "./render_form.js";
+import { chooseMethod, chosenMethod } from "./method_choice.js";
 import { stop } from "./player.js";
+import { loadFields } from "./render_form.js";
 import { addView, change, currentScene, scenesOf, state } from "./state.js";
 import { showAccounts } from "./words.js";
 

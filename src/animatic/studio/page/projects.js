@@ -18,6 +18,9 @@ export function bindProjects(load) {
   $("trash-empty").onclick = reporting(emptyTrash);
 }
 
+/** A job, with those that are ticked where it is one of them. */
+export const chosenWith = (id) => (chosen.has(id) ? [...chosen] : [id]);
+
 /** What a card of the gallery has for its job: whether it is chosen, and a button that deletes it. */
 export function cardTools(job, prompts) {
   const box = make("input", { type: "checkbox", checked: chosen.has(job.id), disabled: !job.files.length });
@@ -81,8 +84,13 @@ async function emptyTrash() {
   notify(t("{count} removed.", { count }));
 }
 
-function exportProject() {
-  make("a", { href: `/project/${[...chosen].join(",")}`, download: "animatic-project.zip" }).click();
+const exportProject = () => exportJobs([...chosen], "animatic-project.zip");
+
+/** Hand jobs to the person as one file. */
+export function exportJobs(jobs, name) {
+  const most = options.limits.project_jobs;
+  if (jobs.length > most) throw new Error(t("{count} videos; at most {most} in one file", { count: jobs.length, most }));
+  make("a", { href: `/project/${jobs.join(",")}`, download: name }).click();
 }
 
 async function importProject(event) {

@@ -2,6 +2,7 @@
 
 import { ask } from "./client.js";
 import { $, make, reporting } from "./dom.js";
+import { dragElement, middlesOf, placeAmong } from "./dragging.js";
 import { t } from "./language.js";
 
 const nameOf = (job) => job.request.story.scenes.map((scene) => scene.prompt).join(" / ");
@@ -36,9 +37,21 @@ function item(job, place, count) {
     await ask("cancel", { id: job.id });
     showQueue((await ask("queue")).jobs);
   };
-  return make("li", {},
-    make("p", {}, name, make("br"), make("span", { className: "hint", textContent: [method, model].join(", ") })),
+  const entry = make("li", {},
+    make("p", { onpointerdown: (event) => dragEntry(event, entry, place - 1, move) }, name, make("br"), make("span", { className: "hint", textContent: [method, model].join(", ") })),
     button("↑", t("Earlier: {name}", { name }), place === 1, () => move(place - 1)),
     button("↓", t("Later: {name}", { name }), place === count, () => move(place + 1)),
     button("×", t("Remove from the queue: {name}", { name }), false, remove));
+  return entry;
+}
+
+/** Drag an entry along the list; its job takes the place where the pointer lets it go. */
+function dragEntry(event, entry, i, move) {
+  const middles = middlesOf($("waiting").children, "y");
+  let goal = i;
+  const step = (_, shift) => { goal = placeAmong(middles, i, shift.y); };
+  const end = reporting(async (isDropped) => {
+    if (isDropped && goal !== i) await move(goal + 1);
+  });
+  dragElement(event, entry, "y", step, end);
 }

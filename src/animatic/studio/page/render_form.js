@@ -5,12 +5,14 @@ import { $, fillSelect, make, reporting } from "./dom.js";
 import { firstImageRequest, openFirstImage } from "./first_image.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
+import { chooseMethod, chosenMethod } from "./method_choice.js";
 import { bindSizes, loadSizes } from "./sizes.js";
 import { addView, draw, state, storyJson } from "./state.js";
+import { openTransitions, transitionOptions } from "./transitions.js";
 import { SAMPLED, variationOf } from "./variation.js";
 
 const SAMPLING = { guidance: "guidance", fps: "fps", scheduler: "scheduler", negative: "negative-prompt" }; // option: field
-const JOINS = ["transitions", "overlap"]; // options of windows over a story, and their fields
+const JOINS = ["transitions", "overlap"]; // fields of windows over a story
 let opened = {}; // settings of an opened job, until the fields of its method are there
 
 export function bindRenderForm() {
@@ -38,15 +40,6 @@ function drawForm() {
 }
 
 // ---- the method and its settings
-
-/** One method of the list, or several that were typed with plus signs. */
-export const chosenMethod = () => $("stack").value.trim() || $("method").value;
-
-export function chooseMethod(name) {
-  const isListed = name in options.methods;
-  $("stack").value = isListed ? "" : name;
-  if (isListed) $("method").value = name;
-}
 
 /** Show the settings of the chosen method; what somebody changed stays, where the method has it. */
 export async function loadFields() {
@@ -129,7 +122,8 @@ export function renderRequest() {
     takes: number("takes") ?? 1,
     vary: variationOf($("vary").value, $("vary-values").value),
     ...samplingOptions(),
-    ...joinOptions(),
+    ...transitionOptions(),
+    ...overlapOption(),
     ...firstImageRequest(),
   };
 }
@@ -144,11 +138,7 @@ function samplingOptions() {
   return chosen;
 }
 
-/** What joins the scenes of a story, where it is not as the method has it. */
-function joinOptions() {
-  const given = state.story.length > 1 ? JOINS.filter((name) => $(name).value) : [];
-  return Object.fromEntries(given.map((name) => [name, Number($(name).value)]));
-}
+const overlapOption = () => (state.story.length > 1 && $("overlap").value ? { overlap: Number($("overlap").value) } : {});
 
 const render = () => startJob("render", renderRequest());
 
@@ -159,7 +149,8 @@ export function openRequest(request) {
   chooseMethod(method);
   for (const id of ["seed", "steps", "frames"]) $(id).value = sampling[id] ?? "";
   for (const [option, id] of Object.entries(SAMPLING)) $(id).value = sampling[option] ?? "";
-  for (const name of JOINS) $(name).value = request.generation.windows[name] ?? "";
+  $("overlap").value = request.generation.windows.overlap ?? "";
+  openTransitions(request.generation.windows.transitions);
   $("size").value = sampling.size?.join("x") ?? "";
   $("then").value = finishing.stages;
   $("takes").value = Math.max(1, request.seeds?.length ?? 1);

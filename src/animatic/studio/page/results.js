@@ -140,7 +140,7 @@ export function playbackControls(root) {
   pause.onclick = () => {
     isPaused = !isPaused;
     pause.textContent = isPaused ? t("Play") : t("Pause");
-    videos().forEach((video) => (isPaused ? video.pause() : video.play()));
+    videos().forEach((video) => (isPaused ? video.pause() : video.play().catch(() => {}))); // a pause may come before it has begun
   };
   const restart = make("button", { textContent: t("From the start") });
   restart.onclick = () => videos().forEach((video) => { video.currentTime = 0; });

@@ -27,9 +27,9 @@ const blank = () => ({ prompt: $("prompt").value || "A bear", tracks: [], backgr
 /** The scenes of a Scene's or Story's JSON, without versions and with every field. */
 export const scenesOf = (json) => (json.scenes ?? [json]).map(({ version, ...scene }) => ({ ...blank(), ...scene }));
 
-/** The story as its file holds it: of version 2 where a scene gives times of its key frames; locks stay in the page. */
+/** The story as its file holds it: of version 2 where a scene gives times of its key frames; locks and joins stay in the page. */
 export function storyJson() {
-  const scenes = state.story.map(({ times, ...scene }) => {
+  const scenes = state.story.map(({ times, join, ...scene }) => {
     const tracks = scene.tracks.map(({ locked, ...track }) => track);
     return times?.length === keyCount(scene) ? { ...scene, tracks, times } : { ...scene, tracks };
   });
