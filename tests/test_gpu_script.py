@@ -74,6 +74,16 @@ def test_a_row_that_fails_is_said_and_the_next_is_made(capsys):
         table.end()
 
 
+def test_what_takes_too_much_memory_is_said_beside_the_other_figures():
+    from bench import ratio, unless_full
+
+    def full() -> float:
+        raise torch.OutOfMemoryError
+
+    assert unless_full(lambda: 2.0) == 2.0 and ratio(2.0, 4.0) == 0.5
+    assert unless_full(full) == "out of memory" and ratio("out of memory", 4.0) == ""
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")

@@ -128,6 +128,19 @@ class Meter:
         return torch.cuda.max_memory_allocated() / 2**30
 
 
+def unless_full(measure: Callable[[], float]) -> float | str:
+    """What `measure` finds, or that the device has too little memory for it."""
+    try:
+        return measure()
+    except torch.OutOfMemoryError:
+        return "out of memory"
+
+
+def ratio(part: float | str, whole: float) -> float | str:
+    """How many times `whole` is in `part`; "" where that was not measured."""
+    return "" if isinstance(part, str) else part / whole
+
+
 def heading(names: Sequence[str]) -> None:
     """Print the head of a table."""
     print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}", flush=True)

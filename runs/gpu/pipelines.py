@@ -13,7 +13,7 @@ from typing import Any
 import diffusers
 import torch
 import typer
-from bench import HALF, Meter, Size, Table, Tiny, device_of, models, plain_processors, with_weights
+from bench import HALF, Meter, Size, Table, Tiny, device_of, models, plain_processors, ratio, unless_full, with_weights
 from diffusers import CogVideoXDDIMScheduler, DDIMScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
@@ -125,7 +125,7 @@ class Bench:
         return self.ours(list(method_named("lvd").on(self.model)))
 
 
-def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -> list[float]:
+def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -> list[float | str]:
     """Of a model in one type: see the head of the table."""
     bench = Bench.of(name, device, dtype)
     with plain_processors(bench.model.unet):
@@ -134,11 +134,10 @@ def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -
         memory_of_diffusers = meter.gib(theirs)
     by_us = meter.least(1, bench.ours) / STEPS
     memory_of_ours = meter.gib(bench.ours)
-    guided = meter.least(1, bench.lvd) / STEPS
-    memory_of_guided = meter.gib(bench.lvd)
-    ratios = by_us / by_diffusers, guided / by_diffusers
-    memory = memory_of_diffusers, memory_of_ours, memory_of_guided
-    return [by_diffusers, by_us, ratios[0], guided, ratios[1], *memory]
+    # gradients take many times the memory
+    guided = unless_full(lambda: meter.least(1, bench.lvd) / STEPS)
+    memory = memory_of_diffusers, memory_of_ours, unless_full(lambda: meter.gib(bench.lvd))
+    return [by_diffusers, by_us, by_us / by_diffusers, guided, ratio(guided, by_diffusers), *memory]
 
 
 def main(tiny: Tiny = False) -> None:

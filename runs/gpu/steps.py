@@ -6,14 +6,13 @@ of three after one to warm up, memory is the most that was allocated meanwhile, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
-from bench import HALF, Meter, Table, Tiny, device_of, models, plain_processors, with_weights
+from bench import HALF, Meter, Table, Tiny, device_of, models, plain_processors, ratio, unless_full, with_weights
 from torch import Tensor, nn
 
 from animatic.backbones.components import Components
@@ -39,7 +38,7 @@ def inputs_of(model: Components, latents: Tensor, cond: Conditioning) -> tuple[t
     return found[0]
 
 
-def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -> list[float]:
+def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -> list[float | str]:
     """Of a model in one type: see the head of the table."""
     model, size = with_weights(name, device, dtype)
     network: Any = model.unet
@@ -77,17 +76,17 @@ def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -
         return network(*args, **named)
 
     # by turns; exchanging the processors is outside of what is timed
-    calls: dict[str, Callable[[], object]] = {"stock": stock, "ours": ours, "guided": guided}
-    least = dict.fromkeys(calls, float("inf"))
+    by_diffusers = by_us = float("inf")
     for _ in range(ROUNDS):
         with plain_processors(network):
-            least["stock"] = min(least["stock"], meter.least(REPEAT, stock))
-        for key in ("ours", "guided"):
-            least[key] = min(least[key], meter.least(REPEAT, calls[key]))
+            by_diffusers = min(by_diffusers, meter.least(REPEAT, stock))
+        by_us = min(by_us, meter.least(REPEAT, ours))
+    memory = meter.gib(ours)
 
-    ratios = least["ours"] / least["stock"], least["guided"] / least["ours"]
-    memory = meter.gib(ours), meter.gib(guided)
-    return [least["stock"], least["ours"], ratios[0], least["guided"], ratios[1], *memory]
+    # gradients take many times the memory
+    by_gradient = unless_full(lambda: meter.least(REPEAT, guided))
+    of_gradient = unless_full(lambda: meter.gib(guided))
+    return [by_diffusers, by_us, by_us / by_diffusers, by_gradient, ratio(by_gradient, by_us), memory, of_gradient]
 
 
 def main(tiny: Tiny = False) -> None:
