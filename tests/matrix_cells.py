@@ -31,6 +31,7 @@ from animatic.controls.grounding import Gligen
 from animatic.controls.guidance import Guidance
 from animatic.controls.regions import Regions
 from animatic.core.control import Control
+from animatic.core.model_options import MemoryOptions
 from animatic.core.types import Conditioning, Denoise, Step
 from animatic.errors import AnimaticError
 from animatic.generation import generate_batch
@@ -122,17 +123,21 @@ def write_refused(cells: Collection[tuple[str, str, str]]) -> None:
 
 
 class Matrix:
-    """The models, made and loaded once, and the model alone in each situation, rendered once."""
+    """The models, made and loaded once, and the model alone in each situation, rendered once.
 
-    def __init__(self, root: Path) -> None:
+    `memory`: how they are loaded, such as in half precision.
+    """
+
+    def __init__(self, root: Path, memory: MemoryOptions | None = None) -> None:
         self._root = root
+        self._memory = memory
         self._models: dict[str, Components] = {}
         self._alone: dict[Any, tuple[Tensor, float | None]] = {}
         self._sam = ""
 
     def model(self, family: str) -> Components:
         if family not in self._models:
-            self._models[family] = loaded(family, self._root)
+            self._models[family] = loaded(family, self._root, self._memory)
         return self._models[family]
 
     def cell(self, method: str, family: str, situation: str, settings: Mapping[str, Any] | None = None) -> Cell:
@@ -232,8 +237,8 @@ class AttentionInBoxes(Callback):
 
     def _add(self, sample: int, phrase: str, layer: str, step: int, attention: Tensor) -> None:
         scene = self._shown[sample]
-        masks = torch.from_numpy(scene.masks(*attention.shape))
-        of_phrase = torch.tensor([track.phrase == phrase for track in scene.tracks])
+        masks = torch.from_numpy(scene.masks(*attention.shape)).to(attention.device)
+        of_phrase = torch.tensor([track.phrase == phrase for track in scene.tracks], device=attention.device)
         box = masks[of_phrase].any(0)
         self._values.append(float((attention * box).sum() / attention.sum()))
 

@@ -20,7 +20,7 @@ from animatic.backbones.grounding import add_grounding, is_grounding
 from animatic.backbones.lavie_unet import BASE, LaVieUNet
 from animatic.backbones.small import SpaceTimeUNet
 from animatic.backbones.small_model import ClipSentence, SpaceTimeBackbone, pixels, save_model
-from animatic.core.backbone import Geometry, ModelDefaults
+from animatic.core.backbone import Geometry, MemoryOptions, ModelDefaults
 
 
 def _awake(network: torch.nn.Module) -> torch.nn.Module:
@@ -135,11 +135,11 @@ def folder_name(family: str) -> str:
     return family.replace(" ", "-").lower()
 
 
-def loaded(family: str, root: Path) -> Components:
+def loaded(family: str, root: Path, memory: MemoryOptions | None = None) -> Components:
     """The model of a family, whose clips are one second of few frames; its folder is written into `root`."""
     build, (frames, height, width) = FAMILIES[family]
     source = "mini" if build is None else str(build(root / folder_name(family)))
-    model = copy(load(source))
+    model = copy(load(source, memory=memory or MemoryOptions()))
 
     # one second a clip, so that situations are told in clips
     most = max(frames, model.geometry.max_frames)

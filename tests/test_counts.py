@@ -20,6 +20,9 @@ from animatic.rehearsal_costs import passes_of
 from animatic.request import GenerationRequest, SamplingOptions
 from animatic.scene import Scene, Track
 from animatic.seed_series import generate_seeds
+from animatic.toy.curriculum import CurriculumConfig
+from animatic.toy.train_mini import MiniTrainer
+from animatic.training.loss import attention_loss
 
 STEPS = 8
 STEP = Step(0, STEPS, 900.0, noise=1.0)
@@ -37,6 +40,20 @@ class Operators(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.found[func] += 1
         return func(*args, **(kwargs or {}))
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that any operator makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.elements = max(self.elements, result.numel())
+        return result
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +182,41 @@ def stored_by(call: Callable[[Tensor], Any], x: Tensor) -> tuple[int, Any]:
         result = call(leaf)
     kept.pop(leaf.untyped_storage()._cdata, None)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()), result
+
+
+def test_an_optimiser_step_of_the_toy_trainer(tmp_path, monkeypatch):
+    """AdamW is one kernel, and the device of the network, which diffusers walks its modules for, hardly asked for."""
+    from diffusers.models import modeling_utils
+
+    curriculum = CurriculumConfig(still_steps=2, clip_steps=0, stills=2, decay=1, export_every=0)
+    trainer = MiniTrainer(curriculum, tmp_path)
+    walks: list[int] = []
+    original = modeling_utils.get_parameter_device
+    monkeypatch.setattr(modeling_utils, "get_parameter_device", lambda part: walks.append(1) or original(part))
+    steps: list[Counter[Any]] = []
+    optimiser_step = trainer._optimiser_step
+
+    def counted(*arguments: Any) -> Tensor:
+        walks.clear()
+        with Operators() as operators:
+            loss = optimiser_step(*arguments)
+        steps.append(operators.found)
+        return loss
+
+    monkeypatch.setattr(trainer, "_optimiser_step", counted)
+    monkeypatch.setattr(trainer, "finish", lambda: tmp_path)
+    trainer.train()
+    step = steps[-1]
+    assert step[torch.ops.aten._fused_adamw_.default] == 1
+    assert step[WAIT] <= 2  # the two losses, for the log
+    assert len(walks) <= 1
+    assert step.total() <= 3800  # 3,697
+
+
+def test_the_attention_loss_makes_nothing_larger_than_the_cover_of_the_tracks():
+    covers = torch.rand(4, 3, 2, 64, 64)
+    names_track = torch.rand(4, 6, 3) > 0.5
+    maps = {"a": torch.rand(4, 2, 1, 8, 8, 6)}
+    with Largest() as largest:
+        attention_loss(maps, covers, names_track)
+    assert largest.elements <= covers.numel()

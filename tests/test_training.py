@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import close, distance
 
 from animatic.backbones import load
@@ -77,9 +78,30 @@ def test_attention_in_place_costs_nothing(model):
     cover = torch.zeros(1, 1, 1, 8, 8)
     cover[..., 2:4, 2:4] = 1
     here = cover[:, 0][:, :, None, :, :, None] / 4  # [row, frame, head, height, width, wanted]
-    assert attention_loss({"a": here}, cover, torch.ones(1, 1)) == pytest.approx(0, abs=1e-6)
-    assert attention_loss({"a": here.flip(3)}, cover, torch.ones(1, 1)) == pytest.approx(1)
-    assert attention_loss({"a": here.flip(3)}, cover, torch.zeros(1, 1)) == 0
+    names = torch.ones(1, 1, 1, dtype=torch.bool)
+    assert attention_loss({"a": here}, cover, names) == pytest.approx(0, abs=1e-6)
+    assert attention_loss({"a": here.flip(3)}, cover, names) == pytest.approx(1)
+    assert attention_loss({"a": here.flip(3)}, cover, ~names) == 0
+
+
+def test_attention_is_judged_on_the_cells_of_all_tracks_that_a_token_names(model):
+    """As in pixels: the largest cover of the tracks that a token names, then the cells that it mostly covers."""
+    scenes = [invent(random.Random(i), 3) for i in range(8)]
+    covers = torch.rand(8, max(len(scene.tracks) for scene in scenes), 3, 32, 32) ** 40  # few pixels are an object's
+    tokens, names_track = phrase_tokens(model.text, scenes)
+    maps = {"a": torch.rand(8, 3, 2, 8, 8, tokens.shape[1]), "b": torch.rand(8, 3, 2, 4, 4, tokens.shape[1])}
+
+    # a pixel is a token's by the largest cover of its tracks, a cell by its largest pixel
+    by_pixel = (names_track[..., None, None, None] * covers[:, None]).amax(2)
+    losses = []
+    for found in maps.values():
+        mass = found.mean(2).movedim(-1, 1)
+        cells = F.adaptive_max_pool2d(by_pixel.flatten(0, 1), mass.shape[-2:]).view_as(mass) > 0.25
+        counted = names_track.any(-1)[..., None] & cells.any(-1).any(-1)
+        outside = 1 - (mass * cells).sum((-2, -1)) / mass.sum((-2, -1))
+        losses.append(outside[counted].square().mean())
+    assert 0 < counted.float().mean() < 1  # some objects are absent
+    assert attention_loss(maps, covers, names_track) == pytest.approx(float(sum(losses)) / 2, rel=1e-4)
 
 
 def test_left_out_time_layers_are_what_fresh_ones_do(model):

@@ -240,9 +240,10 @@ class Components(Backbone):
     def to_latents(self, pixels: Tensor, draw: torch.Generator | None = None) -> Tensor:
         # Eight frames at a time, each an image for the VAE.
         encodings = []
+        device = self.device  # looked up once: diffusers walks all modules for it
         channels_first = pixels.flatten(0, 1).movedim(-1, 1)
         for batch in channels_first.split(8):
-            images = batch.to(self.device)
+            images = batch.to(device)
             scaled = images.to(self.vae.dtype) / 127.5 - 1
             encodings.append(latents_of(self.vae.encode(scaled), draw))
 

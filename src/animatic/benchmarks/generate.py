@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..background import Background
 from ..errors import AnimaticError
 from ..planning.planners import PlannerOptions, plan_all, planner_named
 from ..request import GenerationRequest, SamplingOptions
@@ -22,16 +23,16 @@ from .jobs import (
     Job,
     Outcome,
     Progress,
+    Rendered,
     RunSettings,
     digest,
-    finished,
     jobs_of,
     no_progress,
     scenes_of,
 )
 from .run_store import Run
 
-RendersJobs = Callable[[Sequence[Job]], list[Outcome]]
+RendersJobs = Callable[[Sequence[Job]], Sequence[Outcome | Rendered]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def settings_of(benchmark: Benchmark, name: str, model: str, method: str, planne
 
 
 class JobRenderer:
-    """A model and a method at work: jobs to outcomes. Loaded once per process or per Ray actor."""
+    """A model and a method at work: jobs to videos, or why there is none. Loaded once per process or per Ray actor."""
 
     def __init__(self, settings: RunSettings) -> None:
         import torch
@@ -117,10 +118,12 @@ class JobRenderer:
         story = (scene,) * (2 if settings.kind == "story" else 1)
         check(settings.job_request(story, settings.seed), backbone)
 
-    def __call__(self, batch: Sequence[Job]) -> list[Outcome]:
+    def __call__(self, batch: Sequence[Job]) -> list[Outcome | Rendered]:
         """Render jobs together. A job that cannot be rendered becomes an outcome with its reason."""
         reasons = [self._cannot_show(job) for job in batch]
-        left_out = [Outcome(job.number, LEFT_OUT, why) for job, why in zip(batch, reasons, strict=True) if why]
+        left_out: list[Outcome | Rendered] = [
+            Outcome(job.number, LEFT_OUT, why) for job, why in zip(batch, reasons, strict=True) if why
+        ]
         possible = [job for job, why in zip(batch, reasons, strict=True) if not why]
         return left_out + (self._make(possible) if possible else [])
 
@@ -133,7 +136,7 @@ class JobRenderer:
             return str(error)
         return ""
 
-    def _make(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def _make(self, jobs: Sequence[Job]) -> list[Outcome | Rendered]:
         began = time.perf_counter()
         try:
             videos = self._render(jobs)
@@ -148,7 +151,7 @@ class JobRenderer:
 
         seconds = (time.perf_counter() - began) / len(jobs)
         format = self.settings.format
-        return [finished(job, video, seconds, format) for job, video in zip(jobs, videos, strict=True)]
+        return [Rendered(job, video, seconds, format) for job, video in zip(jobs, videos, strict=True)]
 
     def _render(self, jobs: Sequence[Job]) -> list[Video]:
         from ..generation import generate, generate_batch
@@ -181,18 +184,24 @@ class JobRenderer:
 
 
 def work(run: Run, part: RunPart, tick: Progress = no_progress, maker: RendersJobs | None = None) -> None:
-    """Make a part of a run in this process."""
+    """Make a part of a run in this process: a batch is encoded and written while the next one is rendered.
+
+    Raises `AnimaticError` where a batch cannot be written; its jobs are free again.
+    """
     maker = maker or JobRenderer(run.settings)
     with run.working():
         tick(*run.progress(part.limit, part.shard))
-        while batch := run.claim(part.limit, part.shard):
-            store(run, batch, maker(batch))
-            tick(*run.progress(part.limit, part.shard))
+        with Background[None]() as writing:
+            while batch := run.claim(part.limit, part.shard):
+                writing.submit(store, run, batch, maker(batch))
+                tick(*run.progress(part.limit, part.shard))
+        tick(*run.progress(part.limit, part.shard))
 
 
-def store(run: Run, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-    """Keep the outcomes of jobs that were still to be done."""
+def store(run: Run, batch: Sequence[Job], made: Sequence[Outcome | Rendered]) -> None:
+    """Encode and keep what became of jobs that were still to be done."""
     jobs = {job.number: job for job in batch}
-    for outcome in outcomes:
+    for each in made:
+        outcome = each.outcome() if isinstance(each, Rendered) else each
         if jobs[outcome.number].state == TODO:
             run.keep(outcome, jobs[outcome.number].plan)

@@ -152,6 +152,19 @@ class Outcome:
     shape: tuple[int, int, int] = (0, 0, 0)
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """A job's video that is still to be encoded, in `format` (see `finished`)."""
+
+    job: Job
+    video: Video
+    seconds: float = 0.0
+    format: str = ""
+
+    def outcome(self) -> Outcome:
+        return finished(self.job, self.video, self.seconds, self.format)
+
+
 def no_progress(done: int, count: int) -> None:
     """A progress callback that does nothing."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import AnimaticError
 from .generate import JobRenderer, RunPart, store
-from .jobs import FAILED, Job, Outcome, Progress, RunSettings, no_progress
+from .jobs import FAILED, Job, Outcome, Progress, Rendered, RunSettings, no_progress
 from .run_store import Run
 
 LOSSES = 3  # workers a batch may cost before it is given up: it may be what kills them
@@ -109,4 +109,5 @@ class Worker:
     def make(self, batch: Sequence[Job]) -> Sequence[Outcome]:
         self.load()  # a restarted worker has no model yet
         assert self.renderer is not None
-        return self.renderer(batch)
+        made = self.renderer(batch)
+        return [each.outcome() if isinstance(each, Rendered) else each for each in made]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..background import Background
 from ..contact_sheet import comparison_sheet, evenly, png
 from ..errors import AnimaticError
 from ..files import write_atomically
@@ -50,23 +50,18 @@ def write_seeds(
         named = replace(target, path=target.path.with_name(f"{target.path.name}-seed{seed}"))
         targets.append(named.free(complete, [*WRITERS, ".json"], as_json))
 
-    # a video is written while the next is rendered; one waits at most, which bounds the memory
+    # a video is written while the next is rendered
     rows: dict[str, Video] = {}
-    files: list[Path] = []
     terminal = Terminal(as_json)
-    writing: Future[list[Path]] | None = None
     try:
-        with ThreadPoolExecutor(1) as writer:
+        with Background[list[Path]]() as writing:
             videos = generate_seeds(request, seeds, model, [terminal])
             for seed, one, video in zip(seeds, targets, videos, strict=True):
-                if writing is not None:
-                    files += writing.result()
-                writing = writer.submit(one.write_video, video, as_json)
+                writing.submit(one.write_video, video, as_json)
                 rows[f"seed {seed}"] = evenly(video, 8)
-            if writing is not None:
-                files += writing.result()
     finally:
         terminal.close()
+    files = [file for written in writing.results for file in written]
 
     page = comparison_sheet(rows, title=shown.prompt)
     sheet = target.file(".seeds.png")

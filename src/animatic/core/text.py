@@ -86,11 +86,11 @@ class ClipText(nn.Module):
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token ids `[prompt, limit]`, padded. Raises where a prompt is too long; warns where it is cut."""
-        for prompt in prompts:
-            count = len(self.tokenizer(self.expand(prompt), verbose=False)["input_ids"])
-            if count <= self.limit:
+        whole = self.tokenizer([self.expand(prompt) for prompt in prompts], verbose=False)["input_ids"]
+        for prompt, ids in zip(prompts, whole, strict=True):
+            if len(ids) <= self.limit:
                 continue
-            problem = f"prompt {_start(prompt)} has {count} tokens; {self.name} reads at most {self.limit}"
+            problem = f"prompt {_start(prompt)} has {len(ids)} tokens; {self.name} reads at most {self.limit}"
             if not self.truncate:
                 raise AnimaticError(problem)
             warn(f"{problem}, the rest is cut as the original cuts it")

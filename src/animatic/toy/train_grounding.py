@@ -110,10 +110,10 @@ class GroundingTrainer(CurriculumTrainer):
         self.folder = model
 
     def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        device = self.accelerator.device
         videos, covers = batch.draw()
-        videos = videos.to(self.model.device)
-        covers = covers.to(self.model.device)
-        device = videos.device
+        videos = videos.to(device)
+        covers = covers.to(device)
 
         # The boxes and names of the objects; those of some scenes are dropped.
         boxes = named_boxes(batch.scenes, self.model.text, batch.frames)
@@ -126,8 +126,9 @@ class GroundingTrainer(CurriculumTrainer):
         objects = covers.shape[1]
         with recorded_box_attention(self.model.unet, batch.frames, objects) as maps:
             error = self.error(batch, videos, covers, extra=boxes)
-        is_present = boxes["present"].amax(1)[:, :objects]
-        return error, attention_loss(maps, covers, is_present)
+        is_present = boxes["present"].amax(1)[:, :objects] > 0
+        names_track = torch.diag_embed(is_present)  # one "token" for each track
+        return error, attention_loss(maps, covers, names_track)
 
     def finish(self) -> Path:
         weights = {}

@@ -87,16 +87,17 @@ class MiniTrainer(CurriculumTrainer):
         super().__init__(curriculum, model or start(codec_of(out, curriculum.seed), inner, curriculum.seed), out)
 
     def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        device = self.accelerator.device
         videos, covers = batch.draw()
-        videos = videos.to(self.model.device)
-        covers = covers.to(self.model.device)
+        videos = videos.to(device)
+        covers = covers.to(device)
 
         # Which tokens name which tracks; none do in a dropped caption.
         tokens, names_track = phrase_tokens(self.model.text, batch.scenes)
-        tokens = tokens.to(videos.device)
-        names_track = names_track.to(videos.device)
+        tokens = tokens.to(device)
+        names_track = names_track.to(device)
         are_captioned = [bool(caption) for caption in batch.captions]
-        has_caption = torch.tensor(are_captioned, device=videos.device)
+        has_caption = torch.tensor(are_captioned, device=device)
         names_track &= has_caption[:, None, None]
 
         # The prediction leaves the maps of these tokens in the request.
@@ -104,13 +105,7 @@ class MiniTrainer(CurriculumTrainer):
         only_stills = batch.step < self.curriculum.still_steps
         with without_temporal_layers(self.model.unet) if only_stills else nullcontext():
             error = self.error(batch, videos, covers, map_request=request)
-
-        # A token's target is the cover of all tracks that it names, [sample, token, frame, height, width].
-        by_cell = names_track[..., None, None, None]
-        by_track = by_cell * covers[:, None]
-        token_covers = by_track.amax(2)
-        is_named = names_track.any(-1).to(token_covers)
-        return error, attention_loss(request.found, token_covers, is_named)
+        return error, attention_loss(request.found, covers, names_track)
 
     def sample(self) -> None:
         """Write the model with the averaged weights, completely or not at all: evaluation reads it during training."""

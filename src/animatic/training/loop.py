@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 Watch = Callable[[int, int, dict[str, Any]], None]
 """Called after each step with (steps done, steps in all, values of the log: loss, rate, videos/s, eta s, and more)."""
 
+FUSED = ("cpu", "cuda")  # devices for which every PyTorch has AdamW as one kernel
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
@@ -115,7 +116,11 @@ class Trainer(ABC):
         # Optimiser, distributed wrapper and averaged weights.
         parameters = [p for p in self.train_module.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
-            parameters, settings.learning_rate, betas=self.betas, weight_decay=settings.weight_decay
+            parameters,
+            settings.learning_rate,
+            betas=self.betas,
+            weight_decay=settings.weight_decay,
+            fused=accelerator.device.type in FUSED,
         )
         self.train_module.train()
         train_module, optimiser = accelerator.prepare(self.train_module, optimiser)

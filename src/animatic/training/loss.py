@@ -71,24 +71,29 @@ def phrase_tokens(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tens
     return pad_sequence(positions, batch_first=True), pad_sequence(names_track, batch_first=True)
 
 
-def attention_loss(maps: Mapping[str, Tensor], covers: Tensor, valid: Tensor) -> Tensor:
+def attention_loss(maps: Mapping[str, Tensor], covers: Tensor, names_track: Tensor) -> Tensor:
     """Mean over layers, tokens and frames of (1 - fraction of the attention mass inside the object)^2.
+
+    A token's object is all tracks that it names. One that names none, such as padding, does not count.
 
     Args:
         maps: Attention probabilities by layer, `[sample, frame, head, height, width, token]`.
-        covers: Coverage by the object that each token names, in pixels, `[sample, token, frame, height, width]`, 0..1.
-        valid: 1 where a token counts, 0 where it is padding or its caption was dropped, `[sample, token]`.
+        covers: Coverage by each track in pixels, `[sample, track, frame, height, width]`, 0..1.
+        names_track: Which tracks each token names, bool `[sample, token, track]`.
     """
+    is_named = names_track.any(-1)
+    on_grid: dict[tuple[int, int], Tensor] = {}  # layers of one size share the cells of the objects
     total = covers.new_zeros(())
     for probabilities in maps.values():
         mass = probabilities.mean(2).movedim(-1, 1)  # [sample, token, frame, height, width]
-        grid = mass.shape[-2:]
 
-        # A cell counts as the object's where any pixel is mostly object; absent objects do not count.
-        object_cover = F.adaptive_max_pool2d(covers.flatten(0, 1), grid).view_as(mass)
-        inside = object_cover > MOSTLY_OBJECT
+        # Absent objects do not count.
+        height, width = mass.shape[-2:]
+        if (height, width) not in on_grid:
+            on_grid[height, width] = _cells_of_tokens(covers, names_track, height, width)
+        inside = on_grid[height, width]
         is_present = inside.any(-1).any(-1)
-        counted = valid[..., None] * is_present
+        counted = is_named[..., None] * is_present
 
         # 1 where all attention of the token is inside the object.
         mass_inside = (mass * inside).sum((-2, -1))
@@ -96,3 +101,15 @@ def attention_loss(maps: Mapping[str, Tensor], covers: Tensor, valid: Tensor) ->
         squared = (counted * (1 - fraction_inside).square()).sum()
         total = total + squared / counted.sum().clamp(min=1)
     return total / max(1, len(maps))
+
+
+def _cells_of_tokens(covers: Tensor, names_track: Tensor, height: int, width: int) -> Tensor:
+    """Which cells of a grid belong to the tracks that each token names, bool `[sample, token, frame, height, width]`.
+
+    A cell is a track's where any of its pixels is mostly covered by it.
+    """
+    # first to cells, then from tracks to tokens: there are few cells and many pixels
+    largest = F.adaptive_max_pool2d(covers.flatten(0, 1), (height, width))
+    is_tracks = (largest > MOSTLY_OBJECT).unflatten(0, covers.shape[:2])
+    by_cell = names_track[..., None, None, None]
+    return (by_cell & is_tracks[:, None]).any(2)
