@@ -10,13 +10,13 @@ from transformers import CLIPTextModel
 
 from ..backbones import load
 from ..backbones.codec import PatchCodec
-from ..backbones.unet3d import UNet3D
+from ..backbones.components import Components
 from .mini import build, disable_dropout
 
 INSIDE = ("down_blocks", "mid_block", "up_blocks", "position_net")  # the parts of a network that have levels
 
 
-def start(codec: PatchCodec, inner: str = "", seed: int = 0) -> UNet3D:
+def start(codec: PatchCodec, inner: str = "", seed: int = 0) -> Components:
     """A model ready to train, on the latents of `codec`; it reads boxes.
 
     `inner` is a trained model, "" is none. One with the same network is continued as it is, with its codec. Of another
