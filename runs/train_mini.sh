@@ -13,7 +13,6 @@ main() { # read whole before it runs, so that the file may change meanwhile
   export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
   [[ -d $out/decoder/vae ]] || "$python" -m animatic.toy.train_decoder --out "$out/decoder"
   "$python" -m animatic.toy.train_mini --out "$out" "$@"
-  "$python" -m animatic.toy.train_grounding --out "$out/grounding" --model "$out/mini"
   echo "weights: $out/mini (copy them to src/animatic/weights/mini to bundle them)"
 }
 

@@ -18,11 +18,10 @@ from animatic.toy.curriculum import CurriculumConfig
 from animatic.toy.detector import ToyDetector, same_colour
 from animatic.toy.evals import judging
 from animatic.toy.evals.held_out import HeldOutCase
+from animatic.toy.start import start
 from animatic.toy.train_decoder import new_codec, refined
 from animatic.toy.train_dit import DitCurriculum, DitTrainer
-from animatic.toy.train_grounding import GroundingTrainer
-from animatic.toy.train_grounding import start as start_grounding
-from animatic.toy.train_mini import MiniTrainer, start
+from animatic.toy.train_mini import MiniTrainer
 
 FRAMES = world.FRAMES
 
@@ -89,11 +88,7 @@ def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
     model = load(str(folder), "cpu")
     assert model.geometry.frames == FRAMES and model.geometry.fps == world.FPS
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
-    assert "grounding" not in model.provides
-
-    boxes = replace(curriculum, still_steps=0, export_every=0)
-    GroundingTrainer(boxes, tmp_path / "grounding", folder).train()
-    assert "grounding" in load(str(folder), "cpu").provides
+    assert "grounding" in model.provides
 
 
 def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
@@ -108,13 +103,31 @@ def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
     assert all(0 < line["attention loss"] <= 1 for line in told)  # of stills and of clips
 
 
-def test_a_run_begins_with_the_inner_levels_of_a_model(tmp_path) -> None:
-    """Those of a smaller network, and of one with the same levels."""
+@pytest.mark.parametrize("dropped", [0.0, 1.0])
+def test_boxes_are_read_unless_they_are_dropped(tmp_path, dropped: float) -> None:
+    curriculum = CurriculumConfig(still_steps=1, clip_steps=0, stills=2, cfg_dropout=0.0, box_dropout=dropped, decay=1)
+    trainer = MiniTrainer(curriculum, tmp_path)
+    read = []
+
+    def keep(layer, args, given) -> None:
+        read.append(given["masks"])
+
+    trainer.model.unet.position_net.register_forward_pre_hook(keep, with_kwargs=True)
+    batch = curriculum.batch(0)
+    error, attention = trainer.losses(batch)
+    assert error > 0 and attention > 0
+    tracks = sum(len(scene.tracks) for scene in batch.scenes)
+    assert sum(masks.sum().item() for masks in read) == (0 if dropped else tracks)
+
+
+def test_a_run_begins_with_what_a_model_knows(tmp_path) -> None:
+    """With the inner levels and words of another network, with all of its own."""
     trained = load("mini", "cpu")
     present, fresh = trained.unet.state_dict(), start(new_codec(), "mini")
     network = fresh.unet.state_dict()
-    inner = {name: weight for name, weight in present.items() if name.startswith("mid_block") and "fuser" not in name}
+    inner = {name: weight for name, weight in present.items() if name.startswith("mid_block")}
     assert inner and all(torch.equal(network[name], w) for name, w in inner.items() if "time_emb_proj" not in name)
+    assert any("fuser" in name for name in inner)  # layers that read boxes go the same way
 
     # Blocks are counted from outside on the way down, from inside on the way up.
     outer = len(network_levels(network)) - len(network_levels(present))
@@ -122,13 +135,17 @@ def test_a_run_begins_with_the_inner_levels_of_a_model(tmp_path) -> None:
     last = len(network_levels(present)) - 1
     assert torch.equal(network[f"down_blocks.{last + outer}.{query}"], present[f"down_blocks.{last}.{query}"])
     assert torch.equal(network[f"up_blocks.0.{query}"], present[f"up_blocks.0.{query}"])
-    assert not any("fuser" in name for name in network)
 
-    # The grounding goes the same way; without it, it begins with no effect.
+    # A word that both know has its row, wherever that stands.
+    rows, new_rows = (model.text.encoder.get_input_embeddings().weight for model in (trained, fresh))
+    places, new_places = (model.text.tokenizer.get_vocab() for model in (trained, fresh))
+    assert torch.equal(new_rows[new_places["bear</w>"]], rows[places["bear</w>"]])
+
+    # A model with the same network is continued whole.
     save_model(tmp_path, fresh)
-    gate = "mid_block.attentions.0.transformer_blocks.0.fuser.alpha_attn"
-    assert torch.equal(start_grounding(str(tmp_path), "mini").unet.state_dict()[gate], present[gate])
-    assert start_grounding(str(tmp_path)).unet.state_dict()[gate].item() == 1
+    again = start(new_codec(), str(tmp_path))
+    assert all(torch.equal(weight, again.unet.state_dict()[name]) for name, weight in network.items())
+    assert all(p.requires_grad for p in (*again.unet.parameters(), *again.text.parameters()))
 
 
 def network_levels(weights) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ..core.text import ClipText
 from ..core.types import Conditioning
 from ..errors import AnimaticError, listed, warn
+from ..files import write_atomically
 from ..quiet import quiet
 from ..scene import Scene
 from .codec import PatchCodec
@@ -177,6 +179,7 @@ def save_model(folder: Path, model: Components) -> None:
     saved = {model.network_folder: model.unet, "vae": model.vae, "scheduler": model.scheduler}
     for name, part in saved.items():
         part.save_pretrained(folder / name)
+        _forget_origin(folder / name)
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "animatic"
         parts[name] = (library, type(part).__name__)
 
@@ -190,3 +193,12 @@ def save_model(folder: Path, model: Components) -> None:
             part.save_pretrained(folder / name)
             parts[name] = ("transformers", type(part).__name__)
     write_cards(folder, parts, card)
+
+
+def _forget_origin(folder: Path) -> None:
+    """Take out of a part's configuration where it was loaded from, a path of this machine."""
+    for file in folder.glob("*config.json"):
+        config = read_json(file)
+        if config.pop("_name_or_path", None) is not None:
+            text = json.dumps(config, indent=2) + "\n"
+            write_atomically(file, text.encode())

@@ -11,6 +11,7 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 from torch import nn
 
 from ..backbones.codec import PatchCodec
+from ..backbones.grounding import add_grounding, is_grounding
 from ..backbones.unet3d import UNet3D
 from ..core.backbone import Geometry, ModelDefaults
 from ..core.text import ClipText
@@ -29,6 +30,8 @@ def build(codec: PatchCodec, seed: int = 0) -> UNet3D:
     """A new `mini` on the latents of `codec`, whose networks have random weights."""
     torch.manual_seed(seed)
     unet = new_network()
+    add_grounding(unet)
+    open_grounding(unet)
     tokenizer = new_tokenizer(random.Random(seed))
     encoder = new_text_encoder(tokenizer, WIDTH, heads=6)
     scheduler = DDIMScheduler(
@@ -85,6 +88,20 @@ def temporal_layers_as_identities(network: nn.Module) -> None:
         if isinstance(module, TransformerTemporalModel):
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
+
+
+def open_grounding(unet: nn.Module) -> None:
+    """Let untrained grounding layers have no effect at first, and gradients from the first step on.
+
+    Their last layers are zero and their gates are open; GLIGEN's own gates are closed, and learn slowly.
+    """
+    for name, parameter in unet.named_parameters():
+        if not is_grounding(name):
+            continue
+        if "alpha" in name:
+            nn.init.ones_(parameter)
+        elif "attn.to_out.0." in name or "ff.net.2." in name:
+            nn.init.zeros_(parameter)
 
 
 def new_tokenizer(rng: random.Random) -> Any:

@@ -2,81 +2,42 @@
 
     python -m animatic.toy.train_mini --out runs/out/mini
 
-It trains on single frames first, without the temporal layers, then on clips and single frames in turn. A run resumes
-from its last checkpoint; every `--export-every` steps the averaged weights are written to the folder `mini` in `--out`,
-which `animatic.backbones.load` reads. With `--inner` the words and the inner levels begin as those of a trained model.
+All layers are trained together, those that read boxes (GLIGEN, Li et al. 2023, arXiv 2301.07093) among them; boxes are
+dropped for some scenes, as captions are. It trains on single frames first, without the temporal layers, then on clips
+and single frames in turn. A run resumes from its last checkpoint; every `--export-every` steps the averaged weights are
+written to the folder `mini` in `--out`, which `animatic.backbones.load` reads. With `--inner` it begins with a trained
+model, or with what that knows.
 """
 
 from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..backbones import load
 from ..backbones.codec import PatchCodec
 from ..backbones.components import Components
-from ..backbones.grounding import is_grounding
 from ..backbones.small_model import save_model
-from ..backbones.unet3d import UNet3D
+from ..controls.grounding import named_boxes
 from ..core.types import AttentionMapRequest
 from ..training.loss import attention_loss, phrase_tokens
 from ..training.temporal_layers import without_temporal_layers
+from .box_attention import recorded_box_attention
 from .curriculum import CurriculumConfig, CurriculumTrainer, TrainBatch
-from .mini import assemble, build, new_network
+from .start import start
 from .train_decoder import new_codec
-
-
-def start(codec: PatchCodec, inner: str = "", seed: int = 0) -> UNet3D:
-    """A model on the latents of `codec`, ready to train.
-
-    `inner` is the model whose text encoder and attention levels it begins with, without its grounding; "" is none.
-    Its tokenizer must know the words of the captions.
-    """
-    if not inner:
-        return build(codec, seed)
-    torch.manual_seed(seed)
-    trained = load(inner, "cpu")
-    unet = new_network()
-    copy_inner_levels(trained.unet, unet, lambda name: not is_grounding(name))
-    trained.text.encoder.requires_grad_(True)
-    return assemble(unet, codec, trained.text, trained.scheduler)
-
-
-def copy_inner_levels(
-    trained: nn.Module, network: nn.Module, wanted: Callable[[str], bool] = lambda name: True
-) -> None:
-    """Copy the `wanted` weights that fit of a network with the same levels, or all of them but the outermost.
-
-    The embeddings of timesteps and cells stay as they are: to a new outermost level they mean something else.
-    """
-    fitting = network.state_dict()
-    offset = len(network.down_blocks) - len(trained.down_blocks)  # pyright: ignore[reportArgumentType]
-    for name, weight in trained.state_dict().items():
-        part, *rest = name.split(".")
-        is_inner = part in ("down_blocks", "mid_block", "up_blocks", "position_net")
-        if not is_inner or "time_emb_proj" in name or not wanted(name):
-            continue
-        if part == "down_blocks":
-            # Blocks are counted from outside on the way down, from inside on the way up.
-            rest[0] = str(int(rest[0]) + offset)
-        target = ".".join((part, *rest))
-        if target in fitting and fitting[target].shape == weight.shape:
-            fitting[target] = weight
-    network.load_state_dict(fitting)
 
 
 class MiniTrainer(CurriculumTrainer):
     """A run of `curriculum` in the folder `out`, with the codec in `decoder/vae` there if there is one.
 
-    It trains `model`, or one that begins with the inner levels of `inner`, and leaves a model folder in half precision.
+    It trains `model`, or the one that `start` makes of `inner`, and leaves a model folder in half precision.
     """
 
     exported = "mini"  # name of the model folder in `out`
@@ -100,12 +61,29 @@ class MiniTrainer(CurriculumTrainer):
         has_caption = torch.tensor(are_captioned, device=device)
         names_track &= has_caption[:, None, None]
 
-        # The prediction leaves the maps of these tokens in the request.
+        # The boxes and names of the objects; the unconditional branch reads neither caption nor boxes.
+        boxes = named_boxes(batch.scenes, self.model.text, batch.frames)
+        boxes = {name: value.to(device) for name, value in boxes.items()}
+        box_dropout = self.curriculum.box_dropout
+        dropped = [batch.rng.random() < (box_dropout if told else 2 * box_dropout) for told in are_captioned]
+        has_boxes = ~torch.tensor(dropped, device=device)
+        boxes["present"] = boxes["present"] * has_boxes[:, None, None]
+
+        # The prediction leaves the maps of the tokens in the request, those of the boxes in `box_maps`.
+        unet = self.model.unet
         request = AttentionMapRequest(tokens)
         only_stills = batch.step < self.curriculum.still_steps
-        with without_temporal_layers(self.model.unet) if only_stills else nullcontext():
-            error = self.error(batch, videos, covers, map_request=request)
-        return error, attention_loss(request.found, covers, names_track)
+        with (
+            without_temporal_layers(unet) if only_stills else nullcontext(),
+            recorded_box_attention(unet, batch.frames, objects=covers.shape[1]) as box_maps,
+        ):
+            error = self.error(batch, videos, covers, extra=boxes, map_request=request)
+        to_words = attention_loss(request.found, covers, names_track)
+
+        # Each box has a "token" of its own, which names its track.
+        is_present = boxes["present"].amax(1)[:, : covers.shape[1]] > 0
+        to_boxes = attention_loss(box_maps, covers, torch.diag_embed(is_present))
+        return error, to_words + to_boxes
 
     def sample(self) -> None:
         """Write the model with the averaged weights, completely or not at all: evaluation reads it during training."""
@@ -144,7 +122,9 @@ def codec_of(out: Path, seed: int = 0) -> PatchCodec:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights; a run in it is resumed.")],
-    inner: Annotated[str, typer.Option(help="Model whose words and inner levels it begins with.")] = "",
+    inner: Annotated[
+        str, typer.Option(help="Trained model that it begins with, or whose words and inner levels.")
+    ] = "",
     still_steps: int = CurriculumConfig.still_steps,
     clip_steps: int = CurriculumConfig.clip_steps,
     stills: int = CurriculumConfig.stills,
