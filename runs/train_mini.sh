@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Train the successor of the bundled `mini` on the toy world: first its codec (eight minutes of one CPU core), then its network (by what its steps cost,
-# some five hours), then its grounding. Run it again to resume. In the background:
+# Train the successor of the bundled `mini` on the toy world: its codec (eight minutes of one CPU core), then its network with its grounding (by what its
+# steps cost, some six hours). Run it again to resume; `--inner mini` begins with what today's `mini` knows. In the background:
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
 set -euo pipefail
