@@ -210,7 +210,7 @@ def test_an_optimiser_step_of_the_toy_trainer(tmp_path, monkeypatch):
     assert step[torch.ops.aten._fused_adamw_.default] == 1
     assert step[WAIT] <= 2  # the two losses, for the log
     assert len(walks) <= 1
-    assert step.total() <= 3800  # 3,697
+    assert step.total() <= 6200  # 6,014, of them 2,300 in the layers that read boxes
 
 
 def test_the_attention_loss_makes_nothing_larger_than_the_cover_of_the_tracks():

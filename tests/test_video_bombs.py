@@ -36,16 +36,22 @@ def bomb(tmp_path_factory) -> Path:
     return file
 
 
+# A process begins with the largest size of the one that it was forked from: a small one stands between.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
 def ended(*command: str, **environment: str) -> tuple[int, str, float]:
     """Exit code, what was said as an error, and GiB that the command took at most."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "animatic", *command],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+    process = subprocess.run(
+        [sys.executable, "-c", MEASURE, sys.executable, "-m", "animatic", *command],
+        capture_output=True, text=True, env={**os.environ, **environment},
     )  # fmt: skip
-    error = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, error, used.ru_maxrss / 2**20
+    return process.returncode, process.stderr, int(process.stdout) / 2**20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units")

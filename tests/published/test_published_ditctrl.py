@@ -138,7 +138,7 @@ def test_windows_that_cannot_be(tiny_dit):
     ):
         with pytest.raises(AnimaticError, match=why):
             render(story, tiny_dit, "ditctrl", steps=4, **how)
-    with pytest.raises(AnimaticError, match="transitions -1"):
+    with pytest.raises(AnimaticError, match="transitions is -1"):
         render(story, tiny_dit, "ditctrl:published", steps=4, transitions=-1)
     with pytest.raises(AnimaticError, match="GiB of memory"):
         render(story * 2, tiny_dit, "ditctrl:published", steps=4, longer_middle=10**12)
