@@ -187,10 +187,11 @@ class StudioQueue(Subject):
 
     def __init__(self) -> None:
         from animatic.binding import load_model
+        from animatic.request import GenerationRequest
         from animatic.studio import models
 
         # every try is a fork: the model is loaded once for all of them
-        model = load_model(models.with_names((), "mini", ()))
+        model = load_model(GenerationRequest((), "mini"))
         models.load_model = lambda request: model
 
     def work(self, place: Path, note: Note) -> None:

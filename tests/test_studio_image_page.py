@@ -104,10 +104,6 @@ def test_a_picture_that_is_too_large_is_made_smaller(page, running):
     page.wait_for_selector("text=words.png is no picture that this browser reads.")
 
 
-def test_without_loras_there_is_no_choice_of_them(page):
-    assert page.locator("#loras").is_hidden()
-
-
 def test_a_digest_that_is_not_kept_is_refused(running):
     _, api, folder = running
     scene = json.loads(story_json((Scene("a cat", seconds=1.0),)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
@@ -22,7 +22,7 @@ from ..planning.planners import Planner, PlannerOptions, planner_named
 from ..planning.suggestions import suggestions
 from ..planning.template import load_template
 from ..plugins import packages_of
-from ..request import FinishingOptions, SamplingOptions, WindowOptions
+from ..request import FinishingOptions, GenerationRequest, SamplingOptions, WindowOptions
 from ..scene import story_json
 from ..story_edit import Edit
 from ..video import PALETTE, parse_size
@@ -34,7 +34,6 @@ from .job_request import JobRequest
 from .limits import check_amounts, story_within
 from .log import DONE, Refused
 from .marks import Marks
-from .models import with_names
 from .takes import seeds_from
 from .variation import Variation
 from .work import Studio
@@ -82,11 +81,25 @@ class Api(GalleryEndpoints, EstimateEndpoints):
             "finishes": FINISHES,
             "words": loaded.words,
             "colours": colours(),
-            "loras": self.studio.models.loras,
+            **self.loras(),
             "size": {**size, "steps": loaded.defaults.steps},
             "palette": PALETTE,
             "limits": asdict(self.limits),
         }
+
+    def loras(self) -> dict[str, Any]:
+        """What a visitor may request: {"loras": [{"name", "label", "scale", "network", "own"}]}."""
+        return {"loras": [lora.to_dict() for lora in self.studio.loras.all()]}
+
+    def keep_lora(self, file: IO[bytes], name: str) -> dict[str, Any]:
+        """Take in a LoRA that fits one of the models, which came under a name; returns `loras`. No endpoint."""
+        self.studio.loras.keep(file, name, self.studio.models.names, self.studio.models.outline)
+        return self.loras()
+
+    def delete_lora(self, name: Name) -> dict[str, Any]:
+        """Remove a LoRA that the visitor has sent, for good; returns `loras`."""
+        self.studio.loras.delete(name)
+        return self.loras()
 
     def plan(
         self, prompt: str, planner: Name = "rules", kind: Kind = "video", seconds: Seconds = 2.0, reply: str = ""
@@ -165,11 +178,11 @@ class Api(GalleryEndpoints, EstimateEndpoints):
         The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
         made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
         WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
-        attention maps; `loras` are names that the studio was started with; `then` are finishing stages. `transitions`
-        join the scenes: so many windows with a mix of both prompts, cut, or crossfade:FRAMES, one for each join or for
-        all, such as "2,cut,crossfade:8". `image` is a PNG, JPEG or WebP in base64 that the video begins with, or the
-        digest of one sent before. `takes` are made from as many seeds, `seed` and those after it; `vary`,
-        {"name": SETTING, "values": [...]}, makes one with each value.
+        attention maps; `loras` are NAME[:SCALE[:NETWORK]] of those that `options` lists; `then` are finishing stages.
+        `transitions` join the scenes: so many windows with a mix of both prompts, cut, or crossfade:FRAMES, one for
+        each join or for all, such as "2,cut,crossfade:8". `image` is a PNG, JPEG or WebP in base64 that the video
+        begins with, or the digest of one sent before. `takes` are made from as many seeds, `seed` and those after it;
+        `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
         `fast` reuses features between unguided steps: quicker, and not exact.
         """
         sides = parse_size(size)
@@ -179,7 +192,7 @@ class Api(GalleryEndpoints, EstimateEndpoints):
             check_amounts(self.limits.amount_of_letters("negative", negative))
 
         request = replace(
-            with_names(story_within(scene, self.limits), model, loras or ()),
+            GenerationRequest(story_within(scene, self.limits), model, self.studio.loras.requested(loras or ())),
             method=method,
             settings=settings or {},
             sampling=SamplingOptions(seed, steps, guidance, frames, fps, sides, scheduler, negative, fast=fast),
@@ -188,7 +201,7 @@ class Api(GalleryEndpoints, EstimateEndpoints):
             image_digest=images.keep(self.studio.log.folder, image, self.limits.image_side) if image else "",
         )
         if not method:
-            windowed = needs_windows(request.story, self.studio.models.of(request), frames)
+            windowed = needs_windows(request.story, self.studio.models.load(model), frames)
             request = replace(request, method=usual_method(windowed))
         variation = Variation.of(vary) if vary is not None else None
         wanted = JobRequest(request, others, attention, None, seeds_from(seed, takes), variation)
@@ -274,4 +287,5 @@ ENDPOINTS = (
     "options", "plan", "chat", "check", "fields", "render", "finish", "edit", "status", "cancel", "gallery", "suggest",
     "more", "mark", "delete", "restore", "trash", "empty_trash", "estimate", "sizes", "queue", "move",
     "folders", "create_folder", "rename_folder", "delete_folder", "put_in_folder",
+    "loras", "delete_lora",
 )  # fmt: skip

@@ -12,12 +12,11 @@ from ..backbones.components import Components
 from ..backbones.skeleton import skeleton
 from ..binding import needs_windows, usual_method
 from ..errors import AnimaticError
-from ..request import SamplingOptions
+from ..request import GenerationRequest, SamplingOptions
 from ..video import parse_size
 from .estimates import estimated
 from .job_request import JobRequest
 from .limits import Limits, check_amounts, story_within
-from .models import with_names
 from .sizes import size_presets
 from .takes import seeds_from
 from .variation import Variation
@@ -89,14 +88,15 @@ class EstimateEndpoints:
         sides = parse_size(size)
         others = tuple(compare or ())
         self.check_request(steps, frames, sides, others, takes)
-        request = with_names(story_within(scene, self.limits), model, loras or ())
+        named = GenerationRequest(story_within(scene, self.limits), model, self.studio.loras.requested(loras or ()))
         request = replace(
-            request,
+            named,
+            loras=self.studio.loras.files_of(named),
             method=method,
             settings=settings or {},
             sampling=SamplingOptions(0, steps, guidance, frames, None, sides, fast=fast),
         )
-        loaded = self.studio.models.loaded(request)
+        loaded = self.studio.models.loaded(named, self.studio.loras)
         backbone = loaded or skeleton(model).model
         if not method:
             windowed = needs_windows(request.story, backbone, frames)

@@ -30,7 +30,8 @@ class Setup:
 
     `frames` are those of one clip; of a video in windows they are None, and `seconds` is its length. `objects`: the
     most boxes of a scene. `guidance`: the requested scale, at which 1 has no second branch. `fast`: features are reused
-    between steps. `loras` are those of the request: they take memory while they are added, and no time of a step.
+    between steps. `loras` are those of the request: they take memory while they are added, and no time of a step,
+    whatever their strength.
     """
 
     model: str
@@ -64,7 +65,7 @@ class Setup:
             objects=max(1, *(len(scene.tracks) for scene in request.story), 1),
             guidance=sampling.guidance,
             fast=sampling.fast,
-            loras=request.loras,
+            loras=tuple((file, 1.0, network) for file, _, network in request.loras),
         )
 
 

@@ -13,6 +13,7 @@ from .images import image_of
 from .job_request import JobRequest
 from .limits import Limits
 from .log import Log, Refused
+from .loras import Loras
 from .memory import KEPT_FREE, check_memory, gibibytes
 from .models import Models
 
@@ -21,6 +22,7 @@ class JobChecks:
     """The part of `work.Studio` that says no."""
 
     models: Models
+    loras: Loras
     limits: Limits
     log: Log
     _free_at_first: int
@@ -30,7 +32,7 @@ class JobChecks:
         request = wanted.generation
         for _, each in wanted.requests:
             method_named(each.method)
-        if model := self.models.loaded(request):
+        if model := self.models.loaded(request, self.loras):
             # what the job at hand takes now is free again when this one's turn comes
             self._check_on(wanted, model, self._free_at_first)
 

@@ -17,8 +17,10 @@ Amount = tuple[str, float | None, int]
 class Limits:
     """What one request may ask for.
 
-    `waiting` is of all users together, `frames` and `seconds` are of each scene. `takes` are of one job. `project` is
-    bytes of an imported file. `memory`: GiB that a job may take beside its model's weights; 0 is what is free.
+    `waiting` is of all users together, `frames` and `seconds` are of each scene. `takes` are of one job. `project` and
+    `lora` are bytes of a file that is sent; `loras` and `lora_bytes` are of all LoRAs that one visitor keeps, and
+    `lora_scale` is the strength of one, up or down. `memory`: GiB that a job may take beside its model's weights; 0 is
+    what is free.
     """
 
     waiting: int = 16
@@ -34,6 +36,10 @@ class Limits:
     takes: int = 16
     project: int = 256_000_000
     project_jobs: int = 48
+    lora: int = 256_000_000
+    loras: int = 16
+    lora_bytes: int = 1_000_000_000
+    lora_scale: float = 2.0
     body: int = 2_000_000
     seconds: int = 60
     memory: float = 0.0

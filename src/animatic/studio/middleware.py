@@ -1,6 +1,6 @@
 """The middleware: what every request passes before anything looks at it. Known paths, small bodies of JSON, a password.
 
-Of Gradio's many routes only those of its API are open: no uploads, no files, no proxy.
+Of Gradio's many routes only those of its API are open: none of its uploads, no files, no proxy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import JSONResponse
@@ -21,11 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .connections import is_loopback
 from .log import Refused
 from .passwords import Guard
+from .uploads import TYPES
 from .visitors import SCOPE, new_session, session_in, set_cookie
 
 API = "/gradio_api"
 OURS = ("/api/", "/made/", "/preview/", "/project/")
-UPLOAD = "/project"  # the one path that is sent a file
 GRADIO = tuple(f"{API}/{p}" for p in ("call/", "queue/join", "queue/data", "heartbeat/", "info"))
 AT_ONCE = 16  # requests of one address other than this machine's that are answered at the same time
 STREAMS = (f"{API}/queue/data", f"{API}/heartbeat/")
@@ -52,7 +52,8 @@ HEADERS = {
 
 @dataclass
 class RequestFilter:
-    """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body, `upload` of a file that is sent.
+    """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body, `uploads` of a
+    file by the path that it is sent to.
 
     `endpoints` are the API's names in Gradio's order, with how many values each takes. `seconds`: until a body is
     there whole. `has_session`: whether a session of Gradio's clients has begun.
@@ -71,7 +72,7 @@ class RequestFilter:
     local: bool = True
     hosts: Collection[str] = ()
     seconds: float = 60.0
-    upload: int = 0
+    uploads: Mapping[str, int] = field(default_factory=dict)
     has_session: Callable[[str], bool] = bool
     apart: bool = False
 
@@ -112,7 +113,7 @@ class RequestFilter:
             self._check(method, path, Headers(scope=scope), client)
             if path == SESSION:
                 self._check_session(QueryParams(scope["query_string"]).get("session_hash", ""))
-            if method == "POST" and path != UPLOAD:
+            if method == "POST" and path not in self.uploads:
                 body = await self._read_in_time(receive)
                 self._check_body(path, body)
                 unread.append({"type": "http.request", "body": body, "more_body": False})
@@ -135,8 +136,8 @@ class RequestFilter:
                 return unread.pop()
             message = await receive()
             count += len(message.get("body", b""))
-            if path == UPLOAD and count > self.upload:
-                raise Refused(f"the file is over {self.upload} bytes", 413)
+            if path in self.uploads and count > self.uploads[path]:
+                raise Refused(f"the file is over {self.uploads[path]} bytes", 413)
             return message
 
         async def sealed(message: Message) -> None:
@@ -184,23 +185,23 @@ class RequestFilter:
                 raise Refused("a password is required", 401)
 
         # after the password: who does not have it learns no path
-        is_page = path in self.pages or path in ("/config", FREE, UPLOAD)
+        is_page = path in self.pages or path in ("/config", FREE, *self.uploads)
         is_endpoint = path.startswith((*OURS, *GRADIO))
         if not is_page and not is_endpoint:
             raise Refused("there is no such page", 404)
         if method not in ("GET", "HEAD", "POST"):
             raise Refused(f"{method} is not understood", 405)
 
-        # a form of another site's page is sent without being asked for, but never as JSON or zip
+        # a form of another site's page is sent without being asked for, but never as JSON or a file
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        is_file = path == UPLOAD
-        wanted = "application/zip" if is_file else "application/json"
+        is_file = path in self.uploads
+        wanted = TYPES[path] if is_file else "application/json"
         if method == "POST" and kind != wanted and (kind or is_file):
             raise Refused(f"the content is of type {kind[:60]!r}; want {wanted}", 415)
 
         # the announced length; `_read` counts what comes, for it may be more
         length = headers.get("content-length", "0")
-        most = self.upload if is_file else self.most
+        most = self.uploads[path] if is_file else self.most
         if not length.isdigit() or int(length) > most:
             raise Refused(f"the request is over {most} bytes", 413)
 

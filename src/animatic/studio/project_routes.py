@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,11 +12,9 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from .log import Refused
-from .middleware import UPLOAD
+from .uploads import PROJECT, received
 from .visitors import Visitors
 
-SECONDS = 600.0  # until a file is there whole
 BLOCK = 1 << 20  # bytes that are sent at once
 
 
@@ -25,7 +22,7 @@ def add_project_routes(app: Any, visitors: Visitors) -> None:
     """Add the routes to an application. Files pass by way of the disk, in the studio's folder, never of memory."""
     folder = visitors.api.studio.log.folder
 
-    @app.get(f"{UPLOAD}/{{jobs}}")
+    @app.get(f"{PROJECT}/{{jobs}}")
     def exported(request: Request, jobs: str) -> Response:
         api = visitors.api_of(request.scope)
 
@@ -39,15 +36,9 @@ def add_project_routes(app: Any, visitors: Visitors) -> None:
         headers = {"content-length": str(size), "content-disposition": 'attachment; filename="animatic-project.zip"'}
         return StreamingResponse(_blocks(file), media_type="application/zip", headers=headers)
 
-    @app.post(UPLOAD)
+    @app.post(PROJECT)
     async def imported(request: Request) -> Response:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            try:
-                async with asyncio.timeout(SECONDS):
-                    async for block in request.stream():
-                        file.write(block)
-            except TimeoutError:
-                raise Refused(f"the file was not there whole after {SECONDS:g} s", 408) from None
+        async with received(request, folder) as file:
             api = await run_in_threadpool(visitors.api_of, request.scope, True)
             return JSONResponse(await run_in_threadpool(api.import_project, file))
 

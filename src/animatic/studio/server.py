@@ -21,8 +21,10 @@ from ..errors import AnimaticError
 from .api import ENDPOINTS, Api, call
 from .connections import ConnectionLimits, limit_connections
 from .log import Refused
+from .lora_routes import add_lora_routes
 from .middleware import LOOPBACK, RequestFilter
 from .project_routes import add_project_routes
+from .uploads import LORA, PROJECT
 from .visitors import Visitors
 
 KINDS = {
@@ -85,7 +87,7 @@ def build(
         local=local,
         hosts=hosts,
         seconds=seconds,
-        upload=api.limits.project,
+        uploads={PROJECT: api.limits.project, LORA: api.limits.lora},
         has_session=has_session,
         apart=visitors.apart,
     )
@@ -140,6 +142,7 @@ def build(
         return FileResponse(visitors.api_of(request.scope).studio.log.file(job, file))
 
     add_project_routes(app, visitors)
+    add_lora_routes(app, visitors)
 
     @app.get("/preview/{job}")
     def preview(request: Request, job: str) -> Response:

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from .job_request import JobRequest
 from .jobs import ACTIONS, Job, stoppable
 from .limits import Limits as Limits
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
+from .loras import Loras
 from .memory import contained, free_memory, is_out_of_memory
 from .models import Models
 from .queue_order import QueueOrder
@@ -38,9 +39,9 @@ logger = logging.getLogger(__name__)
 class Studio(JobChecks):
     """Models, the log and the worker.
 
-    `models` and `loras` are the only names that can be requested; the first model is loaded at once. The queue are the
-    log's records that wait, in the order of `QueueOrder`. What waited when the last server stopped is done now; what it
-    was at is marked as failed.
+    `models` are the only names that can be requested, with `loras` and those that a visitor has sent; the first model
+    is loaded at once. The queue are the log's records that wait, in the order of `QueueOrder`. What waited when the
+    last server stopped is done now; what it was at is marked as failed.
 
     A visitor's (`of_visitor`) has a log of its own, and shares the rest with this one.
     """
@@ -52,8 +53,9 @@ class Studio(JobChecks):
         limits: Limits | None = None,
         loras: Sequence[str] = (),
     ) -> None:
-        self.models = Models(models, loras)
+        self.models = Models(models)
         self.limits = limits or Limits()
+        self._started_loras = tuple(loras)
 
         # before anything of the folder is read: what another studio is at would be taken for left over
         self._lock = hold(Path(folder) / ".lock", "another studio")
@@ -89,6 +91,7 @@ class Studio(JobChecks):
     def _at(self, folder: Path) -> None:
         """Take the jobs of a folder for one's own."""
         self.log = Log(folder)
+        self.loras = Loras(self.log.folder, self._started_loras, self.limits)
         self._order = QueueOrder(self.log.folder)
         self._job: Job | None = None
 
@@ -275,13 +278,14 @@ class Studio(JobChecks):
         try:
             wanted = JobRequest.of(record.request)
             save_story(wanted.story, job.folder / "story.json")
-            model = self.models.of(wanted.generation)
+            added = self.loras.files_of(wanted.generation)  # now: one may be deleted meanwhile
+            model = self.models.of(wanted.generation, self.loras)
             free = free_memory()
             notes = self._check_on(wanted, model, free) if record.action == "render" else []
             with stoppable(model, job), contained(self._room(free)):
                 files = ACTIONS[record.action](job, wanted, model, self.log)
             for request, seconds in job.step_seconds:
-                self.estimates.measured(Setup.of(request, model), seconds)
+                self.estimates.measured(Setup.of(replace(request, loras=added), model), seconds)
             end: dict[str, Any] = {"state": DONE, "files": tuple(files), "message": "; ".join(notes)}
         except Stopped:
             end = {"state": WAITING if self._closing.is_set() else CANCELLED}

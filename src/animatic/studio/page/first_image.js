@@ -1,4 +1,4 @@
-// The picture that a video begins with, and the adapters of its model: what a render is made of besides words.
+// The picture that a video begins with.
 
 import { options } from "./client.js";
 import { $, make, notify, reporting } from "./dom.js";
@@ -13,23 +13,13 @@ let image = ""; // a data URL; of an opened job the digest, under which the serv
 export function bindFirstImage() {
   $("image").onchange = reporting(chooseImage);
   $("image-remove").onclick = () => show("");
-  $("loras").hidden = !options.loras.length;
-  const choice = (value) => make("label", { className: "check", translate: false }, make("input", { type: "checkbox", value }), value);
-  $("lora-names").replaceChildren(...options.loras.map(choice));
 }
 
 /** What a render reads of this part of the form. */
-export function firstImageRequest() {
-  const chosen = [...$("lora-names").querySelectorAll("input:checked")];
-  return { ...(image && { image }), loras: chosen.map((box) => box.value) };
-}
+export const firstImageRequest = () => (image ? { image } : {});
 
 /** Show what a job was made of. */
-export function openFirstImage({ image_digest: digest, loras }) {
-  show(digest ?? "");
-  const files = (loras ?? []).map(([file]) => file);
-  for (const box of $("lora-names").querySelectorAll("input")) box.checked = files.some((file) => box.value === file || box.value.startsWith(`${file}:`));
-}
+export const openFirstImage = ({ image_digest: digest }) => show(digest ?? "");
 
 async function chooseImage(event) {
   const file = event.target.files[0];

@@ -83,10 +83,10 @@ function picture(job, label) {
 /** Show a job's story and request in the studio, and its videos where it has them. */
 function openJob(job) {
   openStory(job.request.story);
-  openRequest(job.request);
   showPage("studio");
   if (job.files.length) showResult(job);
   else $("result").hidden = true;
+  openRequest(job.request); // says what it cannot open, after what is said of the video
   loadFields().catch(notifyError);
 }
 

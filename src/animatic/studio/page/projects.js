@@ -1,6 +1,6 @@
 // Jobs of the gallery as projects: chosen, written to one file, read from one; deleted and brought back.
 
-import { ask, options } from "./client.js";
+import { ask, options, send } from "./client.js";
 import { $, make, notify, reporting } from "./dom.js";
 import { t } from "./language.js";
 
@@ -97,16 +97,7 @@ async function importProject(event) {
   const file = event.target.files[0];
   event.target.value = ""; // so that the same file can be chosen again
   if (!file) return;
-  const most = options.limits.project;
-  if (file.size > most) throw new Error(t("{file} has {size} MB; at most {most} here", { file: file.name, size: (file.size / 1e6).toFixed(1), most: most / 1e6 }));
-  let answer;
-  try {
-    answer = await fetch("/project", { method: "POST", headers: { "content-type": "application/zip" }, body: file });
-  } catch {
-    throw new Error(t("the server does not answer; your scene is kept in this browser"));
-  }
-  const reply = await answer.json();
-  if (!answer.ok) throw new Error(reply.error);
+  await send("/project", file, "application/zip", options.limits.project);
   await reload();
   notify(t("Read {file}.", { file: file.name }));
 }

@@ -5,6 +5,7 @@ import { $, fillSelect, make, reporting } from "./dom.js";
 import { firstImageRequest, openFirstImage } from "./first_image.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
+import { lorasRequest, openLoras } from "./loras.js";
 import { chooseMethod, chosenMethod } from "./method_choice.js";
 import { bindSizes, loadSizes } from "./sizes.js";
 import { addView, draw, state, storyJson } from "./state.js";
@@ -125,6 +126,7 @@ export function renderRequest() {
     ...transitionOptions(),
     ...overlapOption(),
     ...firstImageRequest(),
+    loras: lorasRequest(),
   };
 }
 
@@ -161,6 +163,7 @@ export function openRequest(request) {
   $("none").checked = request.compare.includes("none");
   $("second").value = request.compare.find((name) => name !== "none") ?? "";
   openFirstImage(request.generation);
+  openLoras(request.generation.loras ?? []);
   $("fields").replaceChildren();
   opened = settings;
 }

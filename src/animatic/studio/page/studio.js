@@ -9,6 +9,7 @@ import { bindFirstImage } from "./first_image.js";
 import { bindGallery, loadGallery } from "./gallery.js";
 import { bindJobWatch, onDone, resumeWatch } from "./job_watch.js";
 import { addLanguageView, beginLanguage } from "./language.js";
+import { bindLoras } from "./loras.js";
 import { bindObjectTools } from "./object_tools.js";
 import { bindObjects } from "./objects.js";
 import { bindPlanning } from "./planning.js";
@@ -43,7 +44,7 @@ async function begin() {
 
   const bindings = [
     bindHistory, bindShortcuts, bindFilmstrip, bindTimeline, bindRuler, bindStage, bindZoom, bindRecording, bindObjects,
-    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindFirstImage, bindJobWatch, bindEstimate, bindResults, bindGallery,
+    bindObjectTools, bindPlayer, bindFiles, bindPlanning, bindWords, bindRenderForm, bindFirstImage, bindLoras, bindJobWatch, bindEstimate, bindResults, bindGallery,
   ];
   for (const bind of bindings) bind();
   bindProjects(() => loadGallery());
