@@ -31,6 +31,7 @@ from .queue_order import QueueOrder
 T = TypeVar("T")
 PATIENCE = 20.0  # seconds that a job has to stop when the studio closes: it notices at the next layer of its network
 VISITORS = "visitors"  # the folder of visitors' galleries, in that of the studio
+INTERRUPTED = "the server stopped in the middle; render it again"
 RETRY = 1.0  # seconds until a record is written again that the disk had no room for
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ class Studio(JobChecks):
     """Models, the log and the worker.
 
     `models` are the only names that can be requested, with `loras` and those that a visitor has sent; the first model
-    is loaded at once. The queue are the log's records that wait, in the order of `QueueOrder`. What waited when the
-    last server stopped is done now; what it was at is marked as failed.
+    is loaded at once. The queue are the log's records that wait, in the order of `QueueOrder`, those of the last server
+    among them; what that was at is marked as failed.
 
     A visitor's (`of_visitor`) has a log of its own, and shares the rest with this one.
     """
@@ -75,8 +76,7 @@ class Studio(JobChecks):
             for studio in self.studios.values():
                 for record in studio.log.all():
                     if record.state == RUNNING:
-                        message = "the server stopped in the middle; render it again"
-                        studio.log.change(record.id, state=FAILED, message=message)
+                        studio.log.change(record.id, state=FAILED, message=INTERRUPTED)
         except BaseException:
             self._lock.release()
             raise
@@ -263,8 +263,7 @@ class Studio(JobChecks):
         """Take up a job that still waits."""
         if self._closing.is_set() or self.log.get(name).state != WAITING:
             return None
-        record = self.log.change(name, state=RUNNING)
-        self._job = Job(record, self.log.folder / name)
+        self._job = Job(self.log.change(name, state=RUNNING), self.log.folder / name)
         return self._job
 
     def _work(self, name: str) -> None:
@@ -296,8 +295,7 @@ class Studio(JobChecks):
                 reason = "memory did not suffice; want fewer frames, a smaller size, or a method without guidance"
             else:
                 logger.exception("job %s failed", name)
-                said = " ".join(str(error).split())
-                reason = f"{type(error).__name__}: {said[:200]}"
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             end = {"state": FAILED, "message": reason}
         took = time.monotonic() - began
         self._with_room(name, lambda: self.log.change(name, seconds=round(took, 2), **end))
