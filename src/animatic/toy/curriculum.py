@@ -29,9 +29,13 @@ from ..scene import Scene
 from ..training.checkpoints import claim
 from ..training.loop import Trainer
 from ..training.loss import sample_timesteps, weighted_mse
+from ..training.muon import FlatMuon
 from ..training.settings import TrainingSettings
 from .captions import invent
 from .world import FRAMES, SIZE, draw
+
+# where the hidden layers of networks and text encoders are
+BLOCKS = frozenset(("down_blocks", "mid_block", "up_blocks", "transformer_blocks", "layers"))
 
 RENAMED = {  # names in the `plan.json` of version 0.1 -> present names
     "stills_among_clips": "still_fraction",
@@ -186,6 +190,18 @@ class CurriculumTrainer(Trainer):
     @abstractmethod
     def losses(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """(weighted velocity error, attention loss), both scalars."""
+
+    def optimisers(self, parameters: list[nn.Parameter]) -> list[torch.optim.Optimizer]:
+        """Muon for the matrices inside blocks, which learn more a step with it, AdamW for all other weights."""
+        matrices = []
+        for name, parameter in self.train_module.named_parameters():
+            is_inside = not BLOCKS.isdisjoint(name.split("."))
+            if parameter.requires_grad and parameter.ndim > 1 and is_inside:
+                matrices.append(parameter)
+        taken = set(map(id, matrices))
+        others = [parameter for parameter in parameters if id(parameter) not in taken]
+        muon = FlatMuon(matrices, self.settings.learning_rate, self.settings.weight_decay)
+        return [*super().optimisers(others), muon]
 
     def batches(self) -> Iterator[TrainBatch]:
         # Every process takes each n-th batch.

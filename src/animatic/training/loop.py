@@ -83,6 +83,18 @@ class Trainer(ABC):
     def loss(self, train_module: Any, batch: Any) -> Tensor:
         """The loss of one micro-batch, a scalar; `train_module` is `self.train_module` as accelerate prepared it."""
 
+    def optimisers(self, parameters: list[nn.Parameter]) -> list[torch.optim.Optimizer]:
+        """Optimisers of `parameters`, each of which belongs to one of them; the loop sets their learning rate."""
+        settings = self.settings
+        adam = torch.optim.AdamW(
+            parameters,
+            settings.learning_rate,
+            betas=self.betas,
+            weight_decay=settings.weight_decay,
+            fused=self.accelerator.device.type in FUSED,
+        )
+        return [adam]
+
     @abstractmethod
     def finish(self) -> Path:
         """Write the result and return its path. Called like `sample`, with the averaged weights in the main process."""
@@ -113,17 +125,10 @@ class Trainer(ABC):
             claim(self.out / "settings.json", asdict(settings), RENAMED)
             self.before_first_step()
 
-        # Optimiser, distributed wrapper and averaged weights.
+        # Optimisers, distributed wrapper and averaged weights.
+        self.train_module.to(accelerator.device).train()  # an optimiser may keep views of the weights
         parameters = [p for p in self.train_module.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(
-            parameters,
-            settings.learning_rate,
-            betas=self.betas,
-            weight_decay=settings.weight_decay,
-            fused=accelerator.device.type in FUSED,
-        )
-        self.train_module.train()
-        train_module, optimiser = accelerator.prepare(self.train_module, optimiser)
+        train_module, *optimisers = accelerator.prepare(self.train_module, *self.optimisers(parameters))
         self.model.vae.to(accelerator.device)
         ema = new_ema(parameters, settings)
         ema.to(accelerator.device)
@@ -146,7 +151,7 @@ class Trainer(ABC):
 
         # An update of the weights, and of their average.
         while self.step < last_step:
-            loss = self._optimiser_step(train_module, optimiser, parameters, batches)
+            loss = self._optimiser_step(train_module, optimisers, parameters, batches)
             if self.step % settings.ema_every == 0:
                 ema.step(parameters)
             self.step += 1
@@ -186,7 +191,7 @@ class Trainer(ABC):
         return made
 
     def _optimiser_step(
-        self, train_module: Any, optimiser: Any, parameters: list[nn.Parameter], batches: Iterator[Any]
+        self, train_module: Any, optimisers: list[Any], parameters: list[nn.Parameter], batches: Iterator[Any]
     ) -> Tensor:
         """One update from `gradient_accumulation` micro-batches; returns their mean loss on this process."""
         settings, accelerator = self.settings, self.accelerator
@@ -199,11 +204,12 @@ class Trainer(ABC):
                 if accelerator.sync_gradients and settings.max_grad_norm:
                     accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
 
-                # The optimiser of accelerate skips these two calls while gradients accumulate.
-                for group in optimiser.param_groups:
-                    group["lr"] = settings.learning_rate_at(self.step)
-                optimiser.step()
-                optimiser.zero_grad()
+                # The optimisers of accelerate skip these two calls while gradients accumulate.
+                for optimiser in optimisers:
+                    for group in optimiser.param_groups:
+                        group["lr"] = settings.learning_rate_at(self.step)
+                    optimiser.step()
+                    optimiser.zero_grad()
 
             # The log shows the mean over all micro-batches.
             mean_loss += loss.detach() / settings.gradient_accumulation
