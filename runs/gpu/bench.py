@@ -7,6 +7,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -170,3 +172,18 @@ class Table:
         """Exit with code 1 where a row has failed."""
         if self.failed:
             raise SystemExit(1)
+
+
+def table_of_models(head: Sequence[str], figures: Callable[..., Sequence[float | str]], tiny: bool) -> None:
+    """Print a table with a row for each model in each of `HALF`, of `figures(name, dtype, device, meter)`.
+
+    `head` is of those figures. Exits with code 1 where a row has failed.
+    """
+    device = device_of(tiny)
+    meter = Meter(device)
+    table = Table("model", "type", *head)
+    with models(tiny) as names:
+        for name, dtype in product(names, HALF):
+            label = Path(name).name, str(dtype).removeprefix("torch.")
+            table.row(label, partial(figures, name, dtype, device, meter))
+    table.end()

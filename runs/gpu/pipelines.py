@@ -7,13 +7,12 @@ guides a quarter of the steps, as always.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import typer
-from bench import HALF, Meter, Size, Table, Tiny, device_of, models, plain_processors, ratio, unless_full, with_weights
+from bench import Meter, Size, Tiny, plain_processors, ratio, table_of_models, unless_full, with_weights
 from diffusers import CogVideoXDDIMScheduler, DDIMScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
@@ -142,16 +141,9 @@ def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -
 
 def main(tiny: Tiny = False) -> None:
     """Print a table of Markdown."""
-    device = device_of(tiny)
-    meter = Meter(device)
-    table = Table("model", "type", "pipeline s/step", "ours s/step", "ours / pipeline", "lvd s/step", "lvd / pipeline",
-                  "GiB, pipeline", "GiB, ours", "GiB, lvd")  # fmt: skip
-    with models(tiny) as names:
-        for name in names:
-            for dtype in HALF:
-                label = Path(name).name, str(dtype).removeprefix("torch.")
-                table.row(label, lambda name=name, dtype=dtype: figures(name, dtype, device, meter))
-    table.end()
+    head = ("pipeline s/step", "ours s/step", "ours / pipeline", "lvd s/step", "lvd / pipeline",
+            "GiB, pipeline", "GiB, ours", "GiB, lvd")  # fmt: skip
+    table_of_models(head, figures, tiny)
 
 
 if __name__ == "__main__":

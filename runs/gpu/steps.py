@@ -7,12 +7,11 @@ of three after one to warm up, memory is the most that was allocated meanwhile, 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 import typer
-from bench import HALF, Meter, Table, Tiny, device_of, models, plain_processors, ratio, unless_full, with_weights
+from bench import Meter, Tiny, plain_processors, ratio, table_of_models, unless_full, with_weights
 from torch import Tensor, nn
 
 from animatic.backbones.components import Components
@@ -91,16 +90,9 @@ def figures(name: str, dtype: torch.dtype, device: torch.device, meter: Meter) -
 
 def main(tiny: Tiny = False) -> None:
     """Print a table of Markdown."""
-    device = device_of(tiny)
-    meter = Meter(device)
-    table = Table("model", "type", "diffusers s", "ours s", "ours / diffusers", "guided pass s", "guided / ours",
-                  "GiB of a step", "GiB of a guided pass")  # fmt: skip
-    with models(tiny) as names:
-        for name in names:
-            for dtype in HALF:
-                label = Path(name).name, str(dtype).removeprefix("torch.")
-                table.row(label, lambda name=name, dtype=dtype: figures(name, dtype, device, meter))
-    table.end()
+    head = ("diffusers s", "ours s", "ours / diffusers", "guided pass s", "guided / ours",
+            "GiB of a step", "GiB of a guided pass")  # fmt: skip
+    table_of_models(head, figures, tiny)
 
 
 if __name__ == "__main__":
