@@ -109,6 +109,14 @@ def package(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
+def quick_codec(monkeypatch):
+    """The toy world's codec is fitted to a hundred frames: two thousand take seconds, and what is tested is not it."""
+    from animatic.toy import train_decoder
+
+    monkeypatch.setattr(train_decoder, "FITTED", 100)
+
+
+@pytest.fixture
 def here(tmp_path, monkeypatch, capsys):
     """The command line in this process, in a folder of its own: `(exit code, stdout, stderr)`."""
     from animatic.cli import main

@@ -63,7 +63,8 @@ def model():
 
 
 def request_of(method: str, steps: int = STEPS) -> GenerationRequest:
-    return GenerationRequest((SCENE,), "mini", method=method, sampling=SamplingOptions(steps=steps, frames=FRAMES, seed=1))
+    sampling = SamplingOptions(steps=steps, frames=FRAMES, seed=1)
+    return GenerationRequest((SCENE,), "mini", method=method, sampling=sampling)
 
 
 def operators_of(model: Any, method: str, steps: int) -> Counter[Any]:
@@ -185,6 +186,7 @@ def stored_by(call: Callable[[Tensor], Any], x: Tensor) -> tuple[int, Any]:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()), result
 
 
+@pytest.mark.usefixtures("quick_codec")
 def test_an_optimiser_step_of_the_toy_trainer(tmp_path, monkeypatch):
     """AdamW is one kernel, and the device of the network, which diffusers walks its modules for, hardly asked for."""
     from diffusers.models import modeling_utils
