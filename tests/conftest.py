@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(config, items) -> None:
     # a long file that begins last leaves the other workers idle; of files that are as long the order stays random
     seconds = Counter()
     for item in items:
-        seconds[item.path] += next((roughly for name, roughly in SECONDS.items() if item.get_closest_marker(name)), 0.02)
+        known = (roughly for name, roughly in SECONDS.items() if item.get_closest_marker(name))
+        seconds[item.path] += next(known, 0.02)
     items.sort(key=lambda item: -seconds[item.path])
 
 
